@@ -1,0 +1,123 @@
+"""How far a day is known, and when nothing more is to come for it.
+
+Belongs here: settling, and the rule that makes `extraction_coverage`.
+Does not belong here: reading sources, and what is expected of a day (see the reports).
+
+A day settles some time after its end, when late executions have come and running ones have ended. Only an
+answer of the service for a scheduler that it confirmed proves anything, and proves it up to the moment of the
+answer; saved responses and buckets show what they hold and never that there was no more.
+"""
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assets.content import stamped
+from assets.executions.windows import day_window
+from assets.tables import EXTRACTION_COVERAGE
+
+_NOTHING: dict[str, Any] = {
+    "scheduler_name": None,
+    "executions": 0,
+    "in_progress": 0,
+    "failed": 0,
+    "sources": None,
+}
+
+
+def settle_at(day: date, settle_after: timedelta) -> datetime:
+    """Return the moment from which on an answer settles a day."""
+    return day_window(day).end + settle_after
+
+
+def advanced(
+    complete_through: datetime | None, answered_at: datetime | None, settles_at: datetime
+) -> datetime | None:
+    """Move `complete_through` on to an answer, at most to the settling of the day, and never back."""
+    reached = [moment for moment in (complete_through, answered_at) if moment is not None]
+    return min(max(reached), settles_at) if reached else None
+
+
+def is_settled(complete_through: datetime | None, settles_at: datetime) -> bool:
+    """Tell whether a scheduler's day is proven complete."""
+    return complete_through is not None and complete_through >= settles_at
+
+
+def cover(
+    executions: pa.Table,
+    existing: pa.Table,
+    *,
+    settles_at: datetime,
+    now: datetime,
+    answers: Mapping[str, datetime] | None = None,
+) -> pa.Table:
+    """Make the rows of `extraction_coverage` for one day.
+
+    Args:
+        executions: all executions of the day that the lake holds.
+        existing: the day's coverage as recorded; its schedulers stay.
+        settles_at: see `settle_at`.
+        now: becomes `recorded_at` of rows whose content changes.
+        answers: when the service answered for a scheduler (by ARN) that it confirmed; a scheduler without
+            any execution is among them too.
+    """
+    answers = answers or {}
+    counted = _counted(executions)
+    before = {row["scheduler_arn"]: row for row in existing.to_pylist()}
+    rows = [
+        {
+            "scheduler_arn": arn,
+            **(counted.get(arn) or _kept(before.get(arn))),
+            "complete_through": advanced(
+                before.get(arn, {}).get("complete_through"), answers.get(arn), settles_at
+            ),
+        }
+        for arn in sorted({*counted, *before, *answers})
+    ]
+    return stamped(EXTRACTION_COVERAGE, _table(rows), existing, now)
+
+
+def _counted(executions: pa.Table) -> dict[str, dict[str, Any]]:
+    marked = pa.table(
+        {
+            "scheduler_arn": executions["scheduler_arn"],
+            "scheduler_name": executions["scheduler_name"],
+            "in_progress": pc.equal(pc.fill_null(executions["status"], ""), "IN_PROGRESS").cast(pa.int64()),
+            "failed": pc.equal(pc.fill_null(executions["status"], ""), "FAILED").cast(pa.int64()),
+            "source": executions["source"],
+            "outcome_source": executions["outcome_source"],
+        }
+    )
+    grouped = marked.group_by("scheduler_arn", use_threads=False).aggregate(
+        [
+            ("scheduler_name", "max"),
+            ([], "count_all"),
+            ("in_progress", "sum"),
+            ("failed", "sum"),
+            ("source", "distinct"),
+            ("outcome_source", "distinct"),
+        ]
+    )
+    return {
+        row["scheduler_arn"]: {
+            "scheduler_name": row["scheduler_name_max"],
+            "executions": row["count_all"],
+            "in_progress": row["in_progress_sum"],
+            "failed": row["failed_sum"],
+            "sources": ",".join(sorted({*row["source_distinct"], *row["outcome_source_distinct"]})),
+        }
+        for row in grouped.to_pylist()
+    }
+
+
+def _kept(row: dict[str, Any] | None) -> dict[str, Any]:
+    return _NOTHING if row is None else {name: row[name] for name in _NOTHING}
+
+
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
+    content = EXTRACTION_COVERAGE.content
+    fields = [EXTRACTION_COVERAGE.schema.field(name) for name in content]
+    return pa.Table.from_pylist(rows, schema=pa.schema(fields))

@@ -1,0 +1,95 @@
+"""Files that a source reads from: found under a uri, read whole, told apart by size and tag.
+
+Belongs here: one small protocol and one class for each kind of storage.
+Does not belong here: what is in the files.
+
+The seam for object storage is `open_store`: another scheme is another class with these two methods.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from resources.errors import ConfigurationError, UnreadableArchiveError
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file as its store lists it; `etag` changes whenever the content may have."""
+
+    uri: str
+    size_bytes: int
+    etag: str
+
+
+class FileStore(Protocol):
+    """Where files are kept."""
+
+    def find(self, uri: str) -> list[StoredFile]:
+        """List what lies under a uri (or at it), sorted; hidden names (`.` and `_`) are passed over."""
+
+    def read(self, file: StoredFile) -> bytes:
+        """Return a file's bytes."""
+
+
+class LocalFiles:
+    """Files and folders of this machine; the tag is the modification time in nanoseconds."""
+
+    def find(self, uri: str) -> list[StoredFile]:
+        """List a folder with its subfolders, or one file.
+
+        Raises:
+            ConfigurationError: there is nothing at this path, or it may not be looked into.
+        """
+        top = Path(uri)
+        try:
+            if not top.is_dir():
+                return [_stat(top)]
+            paths = (path for path in top.rglob("*") if not _hidden(path.relative_to(top)))
+            return sorted((_stat(path) for path in paths if path.is_file()), key=lambda file: file.uri)
+        except OSError as problem:
+            raise ConfigurationError(
+                f"a source cannot be looked into: {problem.strerror}",
+                where=f"sources.uri = {problem.filename or uri}",
+                next_step="correct the uri in ledger.toml, or put the saved responses there",
+            ) from None
+
+    def read(self, file: StoredFile) -> bytes:
+        """Return a file's bytes.
+
+        Raises:
+            UnreadableArchiveError: it is gone, or may not be read.
+        """
+        try:
+            return Path(file.uri).read_bytes()
+        except OSError as problem:
+            raise UnreadableArchiveError(
+                f"a file cannot be opened: {problem.strerror}",
+                where=file.uri,
+                next_step="make it readable for this user, or take it out of the source's folder",
+            ) from None
+
+
+def open_store(uri: str) -> FileStore:
+    """Return the store that a uri lies in.
+
+    Raises:
+        ConfigurationError: no store knows this scheme.
+    """
+    scheme, found, _ = uri.partition("://")
+    if not found:
+        return LocalFiles()
+    raise ConfigurationError(
+        f"archives at {scheme}:// are not supported yet, only local files and folders are",
+        where=f"sources.uri = {uri}",
+        next_step=f"copy them here first, such as: aws s3 sync {uri} dumps/",
+    )
+
+
+def _stat(path: Path) -> StoredFile:
+    facts = path.stat()
+    return StoredFile(str(path), facts.st_size, str(facts.st_mtime_ns))
+
+
+def _hidden(below: Path) -> bool:
+    return any(part.startswith((".", "_")) for part in below.parts)
