@@ -1,0 +1,149 @@
+"""Many partitions in one run, each with a success, a failure and a data version of its own.
+
+Belongs here: what Dagster must be told for each partition, resuming, and how errors end a run.
+Does not belong here: what is done for a partition.
+
+A run over a range logs one materialization for each partition as soon as that is in the lake, goes on past a
+partition that fails, and fails at its end. So Dagster shows exactly the failed ones as failed, and a
+re-execution "from failure" does those alone.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from assets.content import content_version
+from assets.tables import Table
+from resources.errors import LedgerError, RetryLaterError
+
+# the daemon and the staleness rules read these tags; their constants are private in Dagster 1.13
+_DATA_VERSION = "dagster/data_version"
+_USER_PROVIDED = "dagster/data_version_is_user_provided"
+_IS_RESUME = "dagster/is_resume_retry"
+# an output that carries this logs no events of its own: ours, one a partition, stand already, and without an
+# output Dagster would skip every step that depends on this one
+_LOGS_NOTHING: dict[str, Any] = {"__source_asset_observation__": True}
+_EARLIER_RUNS = ("dagster/parent_run_id", "dagster/root_run_id")
+
+
+@dataclass(frozen=True)
+class Materialized:
+    """What one partition of one asset became."""
+
+    asset: dg.AssetKey
+    data_version: str
+    metadata: Mapping[str, Any]
+
+
+def batches(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Cut partition keys into batches, so that memory does not grow with the range."""
+    return (keys[start : start + size] for start in range(0, len(keys), size))
+
+
+class PartitionedRun:
+    """One run over many partitions: does the work of each, logs what it became, keeps what failed."""
+
+    def __init__(self, context: dg.AssetExecutionContext) -> None:
+        self._context = context
+        self._failed: dict[str, Exception] = {}
+
+    def work(self, keys: Iterable[str], work: Callable[[str], Iterable[Materialized]]) -> None:
+        """Do the work of each partition; one that fails does not keep the others from theirs."""
+        for key in keys:
+            try:
+                for made in work(key):
+                    self._context.log_event(_materialization(made, key))
+            except LedgerError as problem:
+                self._context.log.error(f"{key} failed: {problem}")  # noqa: TRY400 (its message says it all)
+                self._failed[key] = problem
+            except Exception as problem:
+                self._context.log.exception(f"{key} failed")
+                self._failed[key] = problem
+
+    def end(self) -> dg.Output[None]:
+        """End the run: the output lets the steps that depend on this one go ahead (its None is never stored).
+
+        Raises:
+            dagster.Failure: names the partitions that failed, each with its reason.
+        """
+        if self._failed:
+            raise dg.Failure(
+                f"{len(self._failed)} partitions failed, the others are recorded: {', '.join(self._failed)}."
+                " Re-execute this run from failure to do those alone.",
+                metadata={"failed_partitions": {key: str(problem) for key, problem in self._failed.items()}},
+                allow_retries=any(isinstance(problem, RetryLaterError) for problem in self._failed.values()),
+            )
+        return dg.Output(None, metadata=_LOGS_NOTHING)
+
+
+def done_earlier(context: dg.AssetExecutionContext) -> set[str]:
+    """Partitions that an earlier attempt recorded: a retry of this step, or the run this one resumes.
+
+    Empty for first attempts, and for runs that were re-executed as a whole.
+    """
+    tags = context.run.tags
+    runs = {context.run.run_id} if context.retry_number > 0 else set()
+    if tags.get(_IS_RESUME) == "true":
+        runs |= {tags[name] for name in _EARLIER_RUNS if name in tags}
+    return {
+        entry.dagster_event.partition
+        for run_id in runs
+        for entry in context.instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+        if entry.dagster_event
+        and entry.dagster_event.asset_key == context.asset_key
+        and entry.dagster_event.partition
+    }
+
+
+@contextmanager
+def told_to_people() -> Iterator[None]:
+    """Turn our errors into failures that say what to do, and that nobody retries in vain.
+
+    Raises:
+        dagster.Failure: with the whole message of the error.
+    """
+    try:
+        yield
+    except LedgerError as problem:
+        raise dg.Failure(str(problem), allow_retries=isinstance(problem, RetryLaterError)) from None
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    """Return a table's columns as Dagster shows them."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                column.name,
+                str(column.type),
+                description=f"{column.meaning} [{column.unit}]" if column.unit else column.meaning,
+                constraints=dg.TableColumnConstraints(nullable=not column.required),
+            )
+            for column in table.columns
+        ]
+    )
+
+
+def materialized(table: Table, rows: pa.Table, numbers: Mapping[str, Any]) -> Materialized:
+    """Describe one partition of a table: its content's version, its size, and numbers worth plotting."""
+    return Materialized(
+        dg.AssetKey(table.name),
+        content_version(table, rows),
+        {
+            "dagster/partition_row_count": rows.num_rows,
+            "dagster/column_schema": column_schema(table),
+            **numbers,
+        },
+    )
+
+
+def _materialization(made: Materialized, key: str) -> dg.AssetMaterialization:
+    return dg.AssetMaterialization(
+        made.asset,
+        partition=key,
+        metadata=made.metadata,
+        tags={_DATA_VERSION: made.data_version, _USER_PROVIDED: "true"},
+    )

@@ -1,0 +1,49 @@
+"""The code location: assets, checks and jobs, bound to the settings of this checkout.
+
+Belongs here: putting things together.
+Does not belong here: the things.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from assets import checks
+from assets.executions import assets as executions
+from assets.executions.windows import Days
+from resources.lake import Lake
+from resources.settings import Settings, load_settings
+from resources.sources.configured import configured
+
+
+def build_defs(
+    overrides: Mapping[str, Any] | None = None, *, settings: Settings | None = None
+) -> dg.Definitions:
+    """Build fresh definitions.
+
+    Args:
+        overrides: resources to use instead of the real ones: `lake`, `sources`, `clock`.
+        settings: instead of those of this checkout and its environment.
+
+    Raises:
+        ConfigurationError: the settings are wrong; the message says where and how to mend them.
+    """
+    settings = settings or load_settings()
+    history = Days(settings.history.start_date, settings.history.end_date)
+    settle_after = timedelta(minutes=settings.history.settle_after_minutes)
+    return dg.Definitions(
+        assets=executions.build(history, settle_after),
+        asset_checks=checks.build(),
+        executor=dg.in_process_executor,  # one light step a run: a process of its own costs seconds
+        resources={
+            "lake": Lake(settings.lake.uri),
+            "sources": lambda: configured(settings),
+            "clock": lambda: datetime.now(UTC),
+            **(overrides or {}),
+        },
+    )
+
+
+defs = build_defs()
