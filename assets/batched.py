@@ -24,10 +24,10 @@ from resources.errors import LedgerError, RetryLaterError
 _DATA_VERSION = "dagster/data_version"
 _USER_PROVIDED = "dagster/data_version_is_user_provided"
 _IS_RESUME = "dagster/is_resume_retry"
+_EARLIER_RUNS = ("dagster/parent_run_id", "dagster/root_run_id")
 # an output that carries this logs no events of its own: ours, one a partition, stand already, and without an
 # output Dagster would skip every step that depends on this one
 _LOGS_NOTHING: dict[str, Any] = {"__source_asset_observation__": True}
-_EARLIER_RUNS = ("dagster/parent_run_id", "dagster/root_run_id")
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class PartitionedRun:
                 self._context.log.exception(f"{key} failed")
                 self._failed[key] = problem
 
-    def end(self) -> dg.Output[None]:
-        """End the run: the output lets the steps that depend on this one go ahead (its None is never stored).
+    def end(self, numbers: Mapping[str, Any]) -> dg.Output[None]:
+        """End the run, with numbers about all of it; the output lets the steps that depend on it go ahead.
 
         Raises:
             dagster.Failure: names the partitions that failed, each with its reason.
@@ -77,7 +77,7 @@ class PartitionedRun:
                 metadata={"failed_partitions": {key: str(problem) for key, problem in self._failed.items()}},
                 allow_retries=any(isinstance(problem, RetryLaterError) for problem in self._failed.values()),
             )
-        return dg.Output(None, metadata=_LOGS_NOTHING)
+        return dg.Output(None, metadata={**numbers, **_LOGS_NOTHING})
 
 
 def done_earlier(context: dg.AssetExecutionContext) -> set[str]:

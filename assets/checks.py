@@ -33,7 +33,7 @@ def build() -> list[dg.AssetChecksDefinition]:
             there = {file.uri for source in sources() for file in source.files()}
             files = [file for uri, file in archives.known(lake.read(ARCHIVE_FILES)).items() if uri in there]
         broken = [file.uri for file in files if file.error]
-        incomplete = [file.uri for file in files if file.complete is False]
+        incomplete = archives.open_ended(files)
         return dg.AssetCheckResult(
             passed=not broken and not incomplete,
             severity=dg.AssetCheckSeverity.WARN,

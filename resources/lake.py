@@ -92,6 +92,10 @@ class Lake:
         folder = self.root / table.name
         return folder / PART if day is None else folder / f"data_date={day.isoformat()}" / PART
 
+    def files(self, table: StoredTable) -> str:
+        """Pattern of the files of a table, as query engines take it."""
+        return str(self.root / table.name / ("data_date=*/" if table.partitioned else "") / PART)
+
     def days(self, table: StoredTable) -> list[date]:
         """The days of a partitioned table that are there, oldest first."""
         found = (self.root / table.name).glob(f"data_date=*/{PART}")

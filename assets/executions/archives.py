@@ -8,7 +8,8 @@ So an unchanged file is not read again, and a day reads only the files that reac
 stay in the table.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -116,8 +117,8 @@ def outside(files: Sequence[Known], history: Days, today: date) -> list[str]:
     if early:
         first, _, file = min(early, key=lambda span: span[0])
         said.append(
-            f"{len(early)} saved responses hold executions from before history.start_date = {history.first},"
-            f" the earliest of {first} in {file.uri}."
+            f"Executions from before history.start_date = {history.first} in"
+            f" {_counted(len(early), 'saved response')}, the earliest of {first} in {file.uri}."
             f' To take them in, set [history] start_date = "{first}" in ledger.toml.'
         )
     end = history.end or today + timedelta(days=1)
@@ -130,7 +131,7 @@ def outside(files: Sequence[Known], history: Days, today: date) -> list[str]:
             else "They lie in the future: compare the clocks of this machine and of the one that saved them."
         )
         said.append(
-            f"{len(late)} saved responses hold executions from {end} on, after the last partition,"
+            f"Executions from {end} on, after the last partition, in {_counted(len(late), 'saved response')},"
             f" the latest of {last} in {file.uri}. {mend}"
         )
     return said
@@ -144,19 +145,45 @@ def oddities(files: Sequence[Known]) -> list[str]:
         for file in files
         if file.error
     ]
-    open_ended = [file.uri for file in files if file.complete is False]
-    if open_ended:
+    cut_off = [file.uri for file in open_ended(files)]
+    if cut_off:
         said.append(
-            f"{len(open_ended)} saved responses end with a NextToken, so the pages after them may be missing:"
-            f" {_some(open_ended)}"
+            f"Pages are missing after {_counted(len(cut_off), 'saved response')}, which end with a NextToken:"
+            f" {_some(cut_off)}"
         )
     unusable = [file for file in files if file.rejected]
     if unusable:
         said.append(
-            f"{sum(file.rejected for file in unusable)} summaries cannot be used and stand in"
-            f" rejected_executions: {_some([file.uri for file in unusable])}"
+            f"Not usable, and put aside in rejected_executions:"
+            f" {_counted(sum(file.rejected for file in unusable), 'summary', 'summaries')} of"
+            f" {_some([file.uri for file in unusable])}"
         )
     return said
+
+
+def open_ended(files: Iterable[Known]) -> list[Known]:
+    """Return the files that end with a NextToken and have no next page beside them.
+
+    A next page is named with the next number and holds what is older: pages come newest first. Dumps of
+    consecutive days are named alike, but the next one holds what is newer.
+    """
+    by_uri = {file.uri: file for file in files}
+    return [file for file in by_uri.values() if file.complete is False and not _goes_on(file, by_uri)]
+
+
+def _goes_on(file: Known, by_uri: Mapping[str, Known]) -> bool:
+    page = by_uri.get(_with_next_number(file.uri))
+    if page is None or page.last_data_start_time is None or file.first_data_start_time is None:
+        return False
+    return page.last_data_start_time <= file.first_data_start_time
+
+
+def _with_next_number(uri: str) -> str:
+    return re.sub(r"\d+(?=\D*$)", lambda number: str(int(number[0]) + 1).zfill(len(number[0])), uri)
+
+
+def _counted(count: int, one: str, many: str | None = None) -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def _some(uris: list[str], most: int = 5) -> str:

@@ -63,7 +63,7 @@ def build(history: Days, settle_after: timedelta) -> list[dg.AssetsDefinition | 
         keys = [key for key in context.partition_keys if key not in done]
         if done:
             context.log.info(f"resuming: {len(done)} days were recorded before, {len(keys)} are left")
-        run, told = PartitionedRun(context), set[str]()
+        run, told, numbers = PartitionedRun(context), set[str](), Counter[str]()
         for batch in batches(keys, DAYS_A_BATCH):
             extraction = Extraction(lake, history, settle_after, clock(), context.log.info)
             with told_to_people():
@@ -74,7 +74,8 @@ def build(history: Days, settle_after: timedelta) -> list[dg.AssetsDefinition | 
                 told.update(extraction.notices)
                 run.work(batch, partial(_record, extraction))
                 extraction.remember()
-        return run.end()
+            numbers.update(extraction.numbers())
+        return run.end(numbers)
 
     coverage = dg.AssetSpec(
         EXTRACTION_COVERAGE.name,

@@ -54,11 +54,12 @@ class Extraction:
     settle_after: timedelta
     now: datetime
     progress: Callable[[str], None]
-    files_listed: int = 0
     read: list[Known] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     _candidates: dict[date, pa.Table] = field(default_factory=dict)
     _merged: set[date] = field(default_factory=set)
+    _days_changed: int = 0
+    _rows_changed: int = 0
 
     def gather(self, sources: Sequence[Archive], days: Collection[date]) -> None:
         """Read what the sources hold of some days and is not in the lake yet.
@@ -80,7 +81,6 @@ class Extraction:
             self.progress(f"{source.uri}: {len(files)} saved responses, {len(chosen)} of them to read")
             self.read += [_read(source, file, self.now, pending) for file in chosen]
             listed += files
-        self.files_listed = len(listed)
         self._candidates = pending.in_days()
         self._quarantine(pending.rejected)
         remembered |= {file.uri: file for file in self.read}
@@ -101,7 +101,18 @@ class Extraction:
         )
         self._merged.add(day)
         changed = changed_rows(INFERENCE_EXECUTIONS, executions.before, executions.rows)
+        self._days_changed += executions.changed
+        self._rows_changed += changed
         return Recorded(executions, coverage, changed)
+
+    def numbers(self) -> dict[str, int]:
+        """What was done so far, in numbers that can be added up."""
+        return {
+            "files_read": len(self.read),
+            "days_recorded": len(self._merged),
+            "days_changed": self._days_changed,
+            "rows_changed": self._rows_changed,
+        }
 
     def remember(self) -> None:
         """Write down which files were read, and which of the days they are merged into."""

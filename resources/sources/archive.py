@@ -35,16 +35,17 @@ _OF_A_SUMMARY = frozenset(
 )
 
 
-class _Pascal(msgspec.Struct, rename="pascal"):
+class _Response(msgspec.Struct, rename="pascal"):
     inference_execution_summaries: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
     next_token: str | None = None
 
 
-class _Camel(_Pascal, rename="camel"):
-    """The same as other SDKs spell it."""
+class _CamelCaseResponse(msgspec.Struct, rename="camel"):  # as other SDKs spell it
+    inference_execution_summaries: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
+    next_token: str | None = None
 
 
-_SPELLINGS = (msgspec.json.Decoder(_Pascal), msgspec.json.Decoder(_Camel))
+_SPELLINGS = (msgspec.json.Decoder(_Response), msgspec.json.Decoder(_CamelCaseResponse))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,47 @@
+# The few verbs of this project; `make help` lists them. Everything runs in .venv, made on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+
+# what the commands find when nothing else is set: your own settings, else the demo's
+DEV_CONFIG := $(firstword $(LEDGER_CONFIG) $(wildcard ledger.toml data/demo/ledger.toml))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test check docs clean
+
+help: ## list the verbs
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(READY) ## install everything into .venv (only when something changed)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pipelines.home
+	touch $@
+
+demo: $(READY) ## show the whole of it on made-up data
+	@$(BIN)/ledger demo
+
+dev: $(READY) ## start Dagster's pages on http://localhost:3000 (your ledger.toml, else the demo's)
+	$(if $(DEV_CONFIG),LEDGER_CONFIG=$(abspath $(DEV_CONFIG))) DAGSTER_HOME=$${DAGSTER_HOME:-$(abspath .dagster)} $(BIN)/dagster dev --workspace workspace.yaml
+
+test: $(READY) ## run the tests
+	$(BIN)/python -m pytest
+
+check: $(READY) ## lint, types, import floors, freshness of generated docs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m assets.documentation --check
+
+docs: $(READY) ## write the generated docs again
+	$(BIN)/python -m assets.documentation
+
+clean: ## remove the demo, the local Dagster instance and .venv; keeps ledger.toml and your lake
+	rm -rf data/demo .dagster .env $(VENV)

@@ -1,0 +1,255 @@
+"""`ledger demo`: the whole of it on made-up data.
+
+Belongs here: the story that the demo tells.
+Does not belong here: any other way to do the work than the one a user has: the sandbox and Dagster are
+started as processes, just as on a user's command line.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import dagster as dg
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from assets.tables import INFERENCE_EXECUTIONS, TABLES, Table
+from pipelines.cli import grid
+from pipelines.home import CHECKOUT
+from pipelines.query import answer
+from resources.errors import DataError
+from resources.lake import PART, Lake
+
+FIRST, LAST = date(2026, 9, 10), date(2026, 10, 7)
+"""The last four weeks of the service."""
+
+FOLDER = CHECKOUT / "data" / "demo"
+CONFIG = FOLDER / "ledger.toml"
+LOG = FOLDER / "launch.log"
+
+_SETTINGS = f"""\
+# written by `ledger demo`; your own settings stand in ledger.toml beside workspace.yaml
+[lake]
+uri = "lake"
+
+[history]
+start_date = "{FIRST}"
+end_date = "{LAST + timedelta(days=1)}"
+
+[[sources]]
+kind = "archive"
+uri = "dumps/"
+"""
+
+ROWS = """\
+SELECT scheduler_name, region, data_start_time, status, model_version AS model
+FROM inference_executions
+WHERE data_date = DATE '2026-10-07'
+ORDER BY data_start_time DESC, scheduler_name
+LIMIT 5"""
+
+BLIND = """\
+WITH marked AS (
+  SELECT *, row_number() OVER (PARTITION BY scheduler_arn ORDER BY data_start_time)
+          - row_number() OVER (PARTITION BY scheduler_arn, status ORDER BY data_start_time) AS stretch
+  FROM inference_executions
+  WHERE data_date BETWEEN DATE '2026-09-10' AND DATE '2026-10-07'
+)
+SELECT scheduler_name, region, min(data_start_time) AS blind_from,
+       date_diff('minute', min(data_start_time), max(data_end_time)) AS minutes, count(*) AS failed,
+       mode(CASE WHEN failed_reason LIKE '%data file%' THEN 'no file' ELSE 'no rows' END) AS why
+FROM marked
+WHERE status = 'FAILED'
+GROUP BY scheduler_arn, scheduler_name, region, stretch
+ORDER BY minutes DESC, blind_from
+LIMIT 5"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one launch did: numbers of the run, and what it warned of."""
+
+    numbers: Mapping[str, int]
+    warnings: list[str]
+    seconds: float
+
+
+def run(console: Console) -> None:
+    """Tell the story.
+
+    Raises:
+        DataError: a step failed; the message says which, and where its log is.
+    """
+    shutil.rmtree(FOLDER, ignore_errors=True)  # what an earlier demo left; nothing else lies there
+    FOLDER.mkdir(parents=True)
+    CONFIG.write_text(_SETTINGS)
+    days = (LAST - FIRST).days + 1
+
+    console.rule("[bold]A fleet, as it was saved", align="left")
+    console.print(_sandbox(), highlight=False)
+
+    console.rule(f"[bold]Its {days} days, taken into the lake by Dagster", align="left")
+    first = _launch(console, days)
+    for warning in first.warnings:
+        console.print(f"[yellow]![/] {_short(warning)}", highlight=False)
+
+    lake = Lake(str(FOLDER / "lake"))
+    console.rule("[bold]What is there now", align="left")
+    console.print(grid(answer(lake, _inventory(lake))))
+    console.print()
+    console.print(grid(answer(lake, ROWS)))
+
+    console.rule("[bold]When did nobody watch a machine, and why?", align="left")
+    console.print(grid(answer(lake, BLIND)))
+
+    console.rule("[bold]The same once more", align="left")
+    again = _launch(console, days)
+    console.print(
+        f"{_count(again, 'files_read')} files read, {_count(again, 'days_changed')} of {days} days and"
+        f" {_count(again, 'rows_changed')} rows changed"
+        f" (the first time: {_count(first, 'files_read')}, {_count(first, 'days_changed')},"
+        f" {_count(first, 'rows_changed')}). What is recorded stays."
+    )
+
+    console.rule("[bold]Go on", align="left")
+    console.print(_next_steps(), highlight=False, soft_wrap=True)
+
+
+def _sandbox() -> str:
+    until = f"{LAST + timedelta(days=1)}T00:00:00Z"
+    days = str((LAST - FIRST).days + 1)
+    command = [
+        sys.executable,
+        "-m",
+        "sandbox",
+        "dump",
+        "--to",
+        str(FOLDER / "dumps"),
+        "--until",
+        until,
+        "--days",
+        days,
+    ]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise DataError(
+            f"the sandbox could not write its fleet: {done.stderr.strip()}",
+            where=str(FOLDER / "dumps"),
+            next_step="make that folder writable, then run the demo again",
+        )
+    return done.stdout.strip()
+
+
+def _launch(console: Console, days: int) -> Outcome:
+    """Materialize all days in one run, as `dg launch` does it, and watch its events."""
+    started, clock = time.time(), time.perf_counter()
+    with LOG.open("w") as log, dg.DagsterInstance.get() as instance:
+        process = subprocess.Popen(  # noqa: S603
+            _dg_launch(),
+            cwd=CHECKOUT,
+            env=os.environ | {"LEDGER_CONFIG": str(CONFIG)},
+            stdout=log,
+            stderr=log,
+        )
+        with _progress(console) as progress:
+            task = progress.add_task("starting Dagster", total=days)
+            while process.poll() is None:
+                done = len(_materializations(instance, INFERENCE_EXECUTIONS, started))
+                progress.update(
+                    task, completed=done, description="recording days" if done else "starting Dagster"
+                )
+                time.sleep(0.2)
+            done = len(_materializations(instance, INFERENCE_EXECUTIONS, started))
+            progress.update(task, completed=done, description="recorded")
+        if process.returncode:
+            raise DataError(
+                "the run failed",
+                where=f"{LOG}, which ends:\n" + "".join(LOG.read_text().splitlines(keepends=True)[-5:]),
+                next_step="read the first ERROR line of that log",
+            )
+        run_id = _materializations(instance, INFERENCE_EXECUTIONS, started)[0].run_id
+        return Outcome(_numbers(instance, run_id), _warnings(instance, run_id), time.perf_counter() - clock)
+
+
+def _dg_launch() -> list[str]:
+    launch = [str(Path(sys.executable).with_name("dg")), "launch"]
+    return [
+        *launch,
+        "--assets",
+        "inference_executions,inference_schedulers",
+        "--partition-range",
+        f"{FIRST}...{LAST}",
+    ]
+
+
+def _progress(console: Console) -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("days"),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=console)
+
+
+def _materializations(instance: dg.DagsterInstance, table: Table, since: float) -> list[dg.EventLogRecord]:
+    of_table = dg.AssetRecordsFilter(asset_key=dg.AssetKey(table.name), after_timestamp=since)
+    return list(instance.fetch_materializations(of_table, limit=1000).records)
+
+
+def _numbers(instance: dg.DagsterInstance, run_id: str) -> dict[str, int]:
+    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_OUTPUT):
+        event = entry.dagster_event
+        if event and event.step_key == INFERENCE_EXECUTIONS.name:
+            metadata = event.step_output_data.metadata
+            return {
+                name: value.value or 0
+                for name, value in metadata.items()
+                if isinstance(value, dg.IntMetadataValue)
+            }
+    return {}
+
+
+def _warnings(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    logged = instance.all_logs(run_id)
+    return [entry.user_message for entry in logged if entry.level == 30 and not entry.dagster_event]  # noqa: PLR2004
+
+
+def _count(outcome: Outcome, name: str) -> str:
+    return f"{outcome.numbers.get(name, 0):,}"
+
+
+def _short(message: str) -> str:
+    return message.replace(f"{FOLDER}/", "")
+
+
+def _inventory(lake: Lake) -> str:
+    counted = [
+        f"SELECT '{table.name}' AS \"table\", count(*) AS rows, {_files(lake, table)} FROM {table.name}"
+        for table in TABLES
+    ]
+    return " UNION ALL ".join(counted)
+
+
+def _files(lake: Lake, table: Table) -> str:
+    sizes = [file.stat().st_size for file in (lake.root / table.name).rglob(PART)]
+    return f"{len(sizes)} AS files, {round(sum(sizes) / 1024)} AS kib"
+
+
+def _next_steps() -> str:
+    config = CONFIG.relative_to(CHECKOUT)
+    return f"""\
+. .venv/bin/activate
+export LEDGER_CONFIG={config}     # the demo's lake; without it: your own ledger.toml
+make dev                                      # Dagster's pages: http://localhost:3000
+ledger sql "SELECT status, count(*) FROM inference_executions GROUP BY ALL"
+ledger sql "SELECT reason, raw FROM rejected_executions"
+dg launch --assets inference_executions --partition-range "{FIRST}...{LAST}"
+"""

@@ -1,0 +1,35 @@
+"""Where Dagster keeps its runs: one instance for this checkout, shared by every command.
+
+Belongs here: choosing and making that folder.
+Does not belong here: a shared deployment's instance (its DAGSTER_HOME is set outside and always wins).
+"""
+
+import os
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+HOME = CHECKOUT / ".dagster"
+
+_INSTANCE = """\
+# the local instance of this checkout: SQLite files beside this one
+telemetry:
+  enabled: false
+"""
+
+
+def prepare() -> Path:
+    """Make the instance's folder, and `.env`, from which `dg` and `dagster` learn of it; both only once."""
+    home = Path(os.environ.setdefault("DAGSTER_HOME", str(HOME)))
+    home.mkdir(parents=True, exist_ok=True)
+    _write_once(home / "dagster.yaml", _INSTANCE)
+    _write_once(CHECKOUT / ".env", f"DAGSTER_HOME={HOME}\n")
+    return home
+
+
+def _write_once(file: Path, text: str) -> None:
+    if not file.exists():
+        file.write_text(text)
+
+
+if __name__ == "__main__":
+    prepare()
