@@ -4,6 +4,7 @@ Belongs here: putting things together.
 Does not belong here: the things.
 """
 
+import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,6 +31,7 @@ def build_defs(
     Raises:
         ConfigurationError: the settings are wrong; the message says where and how to mend them.
     """
+    warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)  # pinned, and tested
     settings = settings or load_settings()
     history = Days(settings.history.start_date, settings.history.end_date)
     settle_after = timedelta(minutes=settings.history.settle_after_minutes)

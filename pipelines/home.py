@@ -14,6 +14,8 @@ _INSTANCE = """\
 # the local instance of this checkout: SQLite files beside this one
 telemetry:
   enabled: false
+nux: # no invitation to a newsletter in front of the first page
+  enabled: false
 """
 
 
