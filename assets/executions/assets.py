@@ -129,7 +129,7 @@ def _record(extraction: Extraction, key: str) -> list[Materialized]:
             recorded.executions.rows,
             {
                 **_by_status(recorded),
-                "changed_rows": recorded.changed_rows,
+                "rows_changed": recorded.changed_rows,
                 **_file(recorded.executions),
                 "seconds": round(perf_counter() - started, 3),
             },
@@ -144,12 +144,8 @@ def _record(extraction: Extraction, key: str) -> list[Materialized]:
 
 def _by_status(recorded: Recorded) -> dict[str, int]:
     counted = Counter(recorded.executions.rows["status"].to_pylist())
-    return {
-        "success": counted.pop("SUCCESS", 0),
-        "failed": counted.pop("FAILED", 0),
-        "in_progress": counted.pop("IN_PROGRESS", 0),
-        "other_status": counted.total(),
-    }
+    known = {name.lower(): counted.pop(name, 0) for name in ("SUCCESS", "FAILED", "IN_PROGRESS")}
+    return known | ({"other_status": counted.total()} if counted else {})
 
 
 def _file(written: Written) -> dict[str, Any]:

@@ -1,0 +1,45 @@
+"""What all tests share: a small fleet with its saved responses, and captured responses where there are any."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from sandbox.dumps import Manifest, write_history
+from sandbox.fleet import Fleet, History, fleet
+
+ROOT = Path(__file__).resolve().parents[1]
+UNTIL = datetime(2026, 10, 8, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def small_fleet() -> Fleet:
+    """Two days of the fleet: 2026-10-06 and 2026-10-07."""
+    return fleet(seed=1, history=History(datetime(2026, 10, 6, tzinfo=UTC), UNTIL))
+
+
+@pytest.fixture(scope="session")
+def dumps(small_fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
+    """Its saved responses; read them, do not change them."""
+    folder = tmp_path_factory.mktemp("dumps")
+    return folder, write_history(small_fleet, folder, UNTIL)
+
+
+@pytest.fixture(scope="session")
+def captures() -> Path:
+    """A folder with captured real responses, a folder for each form, where this machine has one."""
+    named = os.environ.get("LEDGER_CAPTURES")
+    found = Path(named) if named else next(ROOT.parent.glob("*/real/executions"), None)
+    if found is None or not found.is_dir():
+        pytest.skip("no captured responses on this machine (LEDGER_CAPTURES names their folder)")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in list(os.environ):
+        if name.startswith("LEDGER_") and name != "LEDGER_CAPTURES":
+            monkeypatch.delenv(name)
+    yield

@@ -1,0 +1,82 @@
+"""The code location over a small fleet: real files, a real lake, real Dagster instances."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from pipelines.definitions import build_defs
+from resources.lake import Lake
+from resources.settings import ArchiveSource, HistorySettings, LakeSettings, Settings
+
+NOW = datetime(2026, 10, 9, 12, tzinfo=UTC)
+DAYS = [date(2026, 10, day) for day in range(5, 9)]
+"""The two days of the small fleet, and one without any execution on either side."""
+
+START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+
+@dataclass
+class Location:
+    """Definitions, the instance they run on, and the lake they write."""
+
+    definitions: dg.Definitions
+    instance: dg.DagsterInstance
+    lake: Lake
+
+    def run(
+        self, first: date = DAYS[0], last: date = DAYS[-1], tags: dict[str, str] | None = None, **more: Any
+    ) -> dg.ExecuteInProcessResult:
+        """Materialize everything over a range of days, as the launchpad does."""
+        job = self.definitions.resolve_implicit_global_asset_job_def()
+        span = {START: first.isoformat(), END: last.isoformat()}
+        return job.execute_in_process(
+            instance=self.instance, tags=span | (tags or {}), raise_on_error=False, **more
+        )
+
+    def days_of(
+        self, result: dg.ExecuteInProcessResult, asset: str = "inference_executions"
+    ) -> dict[str, Any]:
+        """The materializations that a run logged, by day, in their order."""
+        entries = self.instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+        events = [entry.dagster_event for entry in entries if entry.dagster_event]
+        return {
+            str(event.partition): event.step_materialization_data.materialization
+            for event in events
+            if event.asset_key == dg.AssetKey(asset)
+        }
+
+    def status(self, asset: str = "inference_executions") -> dict[str, str]:
+        """What Dagster shows for each day."""
+        partitions = self.definitions.resolve_assets_def(asset).partitions_def
+        found = self.instance.get_status_by_partition(
+            dg.AssetKey(asset), [day.isoformat() for day in DAYS], partitions
+        )
+        return {day: status.value if status else "MISSING" for day, status in (found or {}).items()}
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+@pytest.fixture
+def locate(tmp_path: Path, instance: dg.DagsterInstance) -> Callable[..., Location]:
+    """Make a code location over folders of saved responses."""
+
+    def make(*folders: Path, clock: datetime = NOW, **history: Any) -> Location:
+        bounds = {"start_date": DAYS[0], "end_date": date(2026, 10, 9)} | history
+        settings = Settings(
+            lake=LakeSettings(uri=str(tmp_path / "lake")),
+            history=HistorySettings(**bounds),
+            sources=tuple(ArchiveSource(uri=str(folder)) for folder in folders),
+        )
+        definitions = build_defs({"clock": lambda: clock}, settings=settings)
+        return Location(definitions, instance, Lake(settings.lake.uri))
+
+    return make
