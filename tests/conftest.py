@@ -1,7 +1,6 @@
-"""What all tests share: a small fleet with its saved responses, and captured responses where there are any."""
+"""What all tests share: a small fleet with its saved responses; captured responses where there are any."""
 
 import os
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,8 +37,7 @@ def captures() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("LEDGER_") and name != "LEDGER_CAPTURES":
             monkeypatch.delenv(name)
-    yield

@@ -119,9 +119,10 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     time.tzset()
 
 
+@pytest.mark.usefixtures("zone")
 @pytest.mark.parametrize("form", FORMS)
 def test_every_value_of_each_form_is_the_captured_one(
-    captures: Path, form: str, zone: str, taken_in: Callable[[Path], tuple[Rows, Lake]]
+    captures: Path, form: str, taken_in: Callable[[Path], tuple[Rows, Lake]]
 ) -> None:
     rows, lake = taken_in(captures / form)
 
