@@ -71,9 +71,11 @@ def content_version(table: Table, rows: pa.Table) -> str:
 
     The order of rows does not count, nor does `recorded_at`; nulls count as such.
     """
+    declared = pa.schema([table.schema.field(name) for name in table.content])
+    ordered = in_order(table, rows.select(declared.names).cast(declared))  # dictionaries become values
     digest = blake2b(digest_size=16)
-    for name in table.content:
-        column = in_order(table, rows)[name].combine_chunks()
+    for name in declared.names:
+        column = ordered[name].combine_chunks()
         digest.update(f"{name}:{column.type}:{len(column)};".encode())
         for part in _canonical(column):
             digest.update(part)

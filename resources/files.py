@@ -6,8 +6,12 @@ Does not belong here: what is in the files.
 The seam for object storage is `open_store`: another scheme is another class with these two methods.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import Protocol
 
 from resources.errors import ConfigurationError, UnreadableArchiveError
@@ -36,7 +40,7 @@ class LocalFiles:
     """Files and folders of this machine; the tag is the modification time in nanoseconds."""
 
     def find(self, uri: str) -> list[StoredFile]:
-        """List a folder with its subfolders, or one file.
+        """List a folder with its subfolders, linked ones too, or one file.
 
         Raises:
             ConfigurationError: there is nothing at this path, or it may not be looked into.
@@ -44,9 +48,8 @@ class LocalFiles:
         top = Path(uri)
         try:
             if not top.is_dir():
-                return [_stat(top)]
-            paths = (path for path in top.rglob("*") if not _hidden(path.relative_to(top)))
-            return sorted((_stat(path) for path in paths if path.is_file()), key=lambda file: file.uri)
+                return [_listed(uri, top.stat())]
+            return sorted(_below(top), key=lambda file: file.uri)
         except OSError as problem:
             raise ConfigurationError(
                 f"a source cannot be looked into: {problem.strerror}",
@@ -86,10 +89,30 @@ def open_store(uri: str) -> FileStore:
     )
 
 
-def _stat(path: Path) -> StoredFile:
-    facts = path.stat()
-    return StoredFile(str(path), facts.st_size, str(facts.st_mtime_ns))
+def _below(top: Path) -> Iterator[StoredFile]:
+    seen: set[tuple[int, int]] = set()
+    for folder, subfolders, names in os.walk(top, onerror=_raise, followlinks=True):
+        here = Path(folder).stat()
+        if (here.st_dev, here.st_ino) in seen:  # links can lead in a circle
+            subfolders.clear()
+            continue
+        seen.add((here.st_dev, here.st_ino))
+        subfolders[:] = sorted(name for name in subfolders if not _hidden(name))
+        for name in names:
+            with suppress(FileNotFoundError):  # it vanished meanwhile, or is a link to nothing
+                facts = Path(folder, name).stat()
+                if not _hidden(name) and S_ISREG(facts.st_mode):
+                    yield _listed(str(Path(folder, name)), facts)
 
 
-def _hidden(below: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in below.parts)
+def _raise(problem: OSError) -> None:
+    if not isinstance(problem, FileNotFoundError):
+        raise problem
+
+
+def _listed(uri: str, facts: os.stat_result) -> StoredFile:
+    return StoredFile(uri, facts.st_size, str(facts.st_mtime_ns))
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith((".", "_"))

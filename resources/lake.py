@@ -1,7 +1,8 @@
 """The lake: tables as Hive-partitioned Parquet that is read, merged and replaced, never half seen.
 
-Belongs here: paths, locks, the atomic replacement of a file, the contract between a file and its declaration.
-Does not belong here: what rows mean, which of two rows wins (a rule is handed in), and Dagster.
+Belongs here: paths, locks, the atomic replacement of a file.
+Does not belong here: what a file must hold (see `contract`), what rows mean, which of two rows wins (a rule
+is handed in), and Dagster.
 
 A day is one file, `<lake>/<table>/data_date=YYYY-MM-DD/part-0.parquet`; an unpartitioned table is
 `<lake>/<table>/part-0.parquet`. Whatever else stands there has a name that begins with a dot, which every
@@ -9,51 +10,32 @@ engine passes over.
 
 `update` reads, merges and replaces under a lock that the kernel frees when its holder dies. The new file is
 written beside the old one under a hidden name, flushed to disk and renamed: a reader sees the old rows or
-the new ones, and a kill at any point leaves one of both. Locks and renames need a local file system; network
-file systems without working locks are not supported.
+the new ones, and a kill at any point leaves one of both. Locks and renames need a local file system. One that
+says that it cannot lock is refused; one that only pretends to, as some network file systems do, is not
+supported and cannot be told apart.
 """
 
+import glob
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from errno import EACCES, EDQUOT, EFBIG, ENOLCK, ENOSPC, ENOSYS, EOPNOTSUPP
 from pathlib import Path
-from typing import Any, Protocol
 from uuid import uuid4
 
 import filelock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from resources.contract import StoredTable, conformed, misfit, storage
 from resources.errors import ConfigurationError, LakeContractError, RetryLaterError
 
 PART = "part-0.parquet"
 _TEMPORARY = ".part-0.*.tmp"
-_VERSION = b"lookout_ledger.version"
-
-
-class StoredColumn(Protocol):
-    """How one column is stored: with a dictionary, as differences, or plain."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def type(self) -> pa.DataType: ...  # noqa: D102
-
-
-class StoredTable(Protocol):
-    """What the lake must know of a table; declarations stand in `assets.tables`."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def schema(self) -> pa.Schema: ...  # noqa: D102
-    @property
-    def partitioned(self) -> bool: ...  # noqa: D102
-    @property
-    def version(self) -> int: ...  # noqa: D102
-    def encoded(self, encoding: str) -> Iterable[StoredColumn]: ...  # noqa: D102
+_NO_LOCKS = {ENOLCK, ENOSYS, EOPNOTSUPP}
+_NO_ROOM = {EDQUOT, EFBIG, ENOSPC}
 
 
 @dataclass(frozen=True)
@@ -94,12 +76,16 @@ class Lake:
 
     def files(self, table: StoredTable) -> str:
         """Pattern of the files of a table, as query engines take it."""
-        return str(self.root / table.name / ("data_date=*/" if table.partitioned else "") / PART)
+        folder = Path(glob.escape(str(self.root)), table.name)
+        return str(folder / ("data_date=*/" if table.partitioned else "") / PART)
 
     def days(self, table: StoredTable) -> list[date]:
-        """The days of a partitioned table that are there, oldest first."""
-        found = (self.root / table.name).glob(f"data_date=*/{PART}")
-        return sorted(date.fromisoformat(path.parent.name.removeprefix("data_date=")) for path in found)
+        """The days of a partitioned table that are there, oldest first.
+
+        Raises:
+            LakeContractError: a folder among them is of no day.
+        """
+        return sorted(_day_of(path) for path in (self.root / table.name).glob(f"data_date=*/{PART}"))
 
     def has(self, table: StoredTable, day: date | None = None) -> bool:
         """Tell whether the day (or the unpartitioned table) was ever written, be it with no rows."""
@@ -112,19 +98,29 @@ class Lake:
 
         Raises:
             LakeContractError: the file does not hold what the table declares.
+            ConfigurationError: the lake cannot be looked into.
         """
         path = self.path(table, day)
         schema = (
             table.schema if columns is None else pa.schema([table.schema.field(name) for name in columns])
         )
         try:
-            stored = pq.ParquetFile(path)
+            with pq.ParquetFile(path) as stored:
+                return conformed(stored, schema, table.version, path)
         except FileNotFoundError:
             return schema.empty_table()
-        except (pa.ArrowInvalid, OSError) as problem:
-            raise _broken(path, str(problem)) from problem
-        with stored:
-            return _conformed(stored, schema, table.version, path)
+        except (PermissionError, NotADirectoryError) as problem:
+            raise ConfigurationError(
+                f"the lake cannot be looked into: {os.strerror(problem.errno or EACCES)}",
+                where=f"lake.uri = {self.root} ({path})",
+                next_step="make it readable for this user, or set lake.uri to a folder that is",
+            ) from None
+        except (pa.ArrowException, OSError, ValueError) as problem:
+            raise LakeContractError(
+                f"a file of the lake cannot be read: {problem}",
+                where=str(path),
+                next_step="move it away and materialize that day again, or restore it from a backup",
+            ) from problem
 
     def update(self, table: StoredTable, day: date | None, merge: Callable[[pa.Table], pa.Table]) -> Written:
         """Replace the rows of a day (None: of an unpartitioned table) by what `merge` makes of them.
@@ -138,45 +134,64 @@ class Lake:
             LakeContractError: stored or merged rows do not fit the declaration.
         """
         path = self.path(table, day)
-        with self._writing(path):
-            _sweep(path.parent)
+        with self._locked(path):
             existing = self.read(table, day)
             merged = merge(existing)
-            if not merged.schema.equals(table.schema):
+            problem = misfit(merged, table.schema)
+            if problem:
                 raise LakeContractError(
-                    f"rows that do not fit {table.name}: {_difference(merged.schema, table.schema)}",
+                    f"rows that do not fit {table.name}: {problem}",
                     where=str(path),
                     next_step="nothing was written; this is a defect of the rule that made them",
                 )
             if path.is_file() and merged.equals(existing):
                 return Written(existing, existing, changed=False, path=path)
-            _replace(path, merged, table)
-            return Written(merged, existing, changed=True, path=path)
+            rows = pa.Table.from_arrays(merged.columns, schema=table.schema)  # with its version and comments
+            with self._writing():
+                _replace(path, rows, table)
+            return Written(rows, existing, changed=True, path=path)
 
     @contextmanager
-    def _writing(self, path: Path) -> Iterator[None]:
-        lock = path.parent / ".lock"
-        try:
+    def _locked(self, path: Path) -> Iterator[None]:
+        lock = filelock.FileLock(
+            path.parent / ".lock",
+            timeout=self._lock_timeout_seconds,
+            fallback_to_soft=False,  # a file as the lock would outlive its owner
+        )
+        with self._writing():
             path.parent.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(lock, timeout=self._lock_timeout_seconds):
-                yield
-        except filelock.Timeout:
-            raise RetryLaterError(
-                f"another writer has held the lock for {self._lock_timeout_seconds:.0f} s",
-                where=str(lock),
-                next_step="wait for the other run to end; the lock goes with its process, do not delete it",
-            ) from None
-        except NotImplementedError:
-            raise ConfigurationError(
-                "this file system has no working locks, so two writers could lose each other's rows",
-                where=str(self.root),
-                next_step="set lake.uri to a folder on a local disk",
-            ) from None
+            try:
+                lock.acquire()
+            except filelock.Timeout:
+                raise RetryLaterError(
+                    f"another writer has held the lock for {self._lock_timeout_seconds:.0f} s",
+                    where=lock.lock_file,
+                    next_step="wait for the other run to end; the lock goes with its process,"
+                    " do not delete it",
+                ) from None
+        try:
+            with self._writing():
+                _sweep(path.parent)
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as problem:
+            reason = problem.strerror or str(problem)
+            where = f"lake.uri = {self.root}" + (f" ({problem.filename})" if problem.filename else "")
+            if problem.errno in _NO_LOCKS:
+                reason += "; without locks two writers would lose each other's rows"
+                mend = "set lake.uri to a folder on a local disk"
+            elif problem.errno in _NO_ROOM:
+                mend = "make room there and run again; what was there before is unharmed"
+            else:
+                mend = "make that folder writable for this user, or set lake.uri to one that is"
             raise ConfigurationError(
-                f"the lake cannot be written to: {problem.strerror}",
-                where=f"lake.uri = {self.root} ({problem.filename})",
-                next_step="make that folder writable for this user, or set lake.uri to one that is",
+                f"the lake cannot be written to: {reason}", where=where, next_step=mend
             ) from None
 
 
@@ -184,7 +199,7 @@ def _replace(path: Path, rows: pa.Table, table: StoredTable) -> None:
     temporary = path.with_name(f".part-0.{uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as sink:
-            pq.write_table(rows, sink, **_storage(table))
+            pq.write_table(rows, sink, **storage(table))
             sink.flush()
             os.fsync(sink.fileno())
         temporary.replace(path)
@@ -192,18 +207,6 @@ def _replace(path: Path, rows: pa.Table, table: StoredTable) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _flush_folder(path.parent)
-
-
-def _storage(table: StoredTable) -> dict[str, Any]:
-    return {
-        "compression": "zstd",
-        "compression_level": 3,
-        "use_dictionary": [column.name for column in table.encoded("dictionary")],
-        "column_encoding": {
-            column.name: "DELTA_BYTE_ARRAY" if pa.types.is_string(column.type) else "DELTA_BINARY_PACKED"
-            for column in table.encoded("delta")
-        },
-    }
 
 
 def _flush_folder(folder: Path) -> None:
@@ -222,38 +225,16 @@ def _sweep(folder: Path) -> None:
         orphan.unlink(missing_ok=True)
 
 
-def _conformed(stored: pq.ParquetFile, schema: pa.Schema, version: int, path: Path) -> pa.Table:
-    written_by = int((stored.schema_arrow.metadata or {}).get(_VERSION, b"1"))
-    if written_by > version:
-        raise LakeContractError(
-            f"written by a newer version of the table ({written_by}; this software knows {version})",
-            where=str(path),
-            next_step="run the version of the software that wrote it, or a newer one",
-        )
-    there = set(stored.schema_arrow.names)
+def _day_of(path: Path) -> date:
+    text = path.parent.name.removeprefix("data_date=")
     try:
-        rows = stored.read(columns=[name for name in schema.names if name in there])
-        columns = [
-            rows[field.name].cast(field.type) if field.name in there else pa.nulls(rows.num_rows, field.type)
-            for field in schema
-        ]
-        return pa.table(columns, schema=schema)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as problem:
-        raise _broken(path, str(problem)) from problem
-
-
-def _broken(path: Path, problem: str) -> LakeContractError:
-    return LakeContractError(
-        f"a file of the lake cannot be read: {problem}",
-        where=str(path),
-        next_step="move it away and materialize that day again, or restore it from a backup",
-    )
-
-
-def _difference(found: pa.Schema, declared: pa.Schema) -> str:
-    return "; ".join(
-        f"{name}: {found.field(name).type if name in found.names else 'missing'}"
-        f" where {declared.field(name).type if name in declared.names else 'nothing'} is declared"
-        for name in dict.fromkeys([*declared.names, *found.names])
-        if name not in found.names or name not in declared.names or found.field(name) != declared.field(name)
-    )
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = None
+    if day is None or day.isoformat() != text:
+        raise LakeContractError(
+            f"a folder of the lake is of no day: {text}",
+            where=str(path.parent),
+            next_step="move it out of the lake: query engines would read it too",
+        )
+    return day

@@ -140,7 +140,7 @@ def outside(files: Sequence[Known], history: Days, today: date) -> list[str]:
 def oddities(files: Sequence[Known]) -> list[str]:
     """Say in words what is wrong with files: broken, cut off by paging, or with summaries of no use."""
     said = [
-        f"{file.uri} {file.error}. "
+        f"{file.uri}: {file.error}. "
         + ("What else it holds was read." if file.executions else "It gave nothing; the others were read.")
         for file in files
         if file.error

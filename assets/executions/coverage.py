@@ -37,8 +37,9 @@ def advanced(
     complete_through: datetime | None, answered_at: datetime | None, settles_at: datetime
 ) -> datetime | None:
     """Move `complete_through` on to an answer, at most to the settling of the day, and never back."""
-    reached = [moment for moment in (complete_through, answered_at) if moment is not None]
-    return min(max(reached), settles_at) if reached else None
+    answered = None if answered_at is None else min(answered_at, settles_at)
+    # days that are said to settle earlier than they once did keep what was proven
+    return max((moment for moment in (complete_through, answered) if moment is not None), default=None)
 
 
 def is_settled(complete_through: datetime | None, settles_at: datetime) -> bool:

@@ -56,6 +56,8 @@ class _Body(Generic[T]):
 
 _TYPED, _RAW = _Body(Summary), _Body(msgspec.Raw)
 _SUMMARY = msgspec.json.Decoder(Summary)
+_NOT_DECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""Wrong types or no JSON, bytes that are no UTF-8 within a text, and nesting without end."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ _Usable = tuple[int, Summary, str | None]
 def _decode(page: Page) -> tuple[list[_Usable], dict[int, str]]:
     try:
         whole = _TYPED.decode(page.body)
-    except msgspec.DecodeError:  # a summary is odd, or the page is no page at all
+    except _NOT_DECODABLE:  # a summary is odd, or the page is no page at all
         return _decode_one_by_one(page)
     return [(position, summary, None) for position, summary in enumerate(whole)], {}
 
@@ -112,7 +114,7 @@ def _decode(page: Page) -> tuple[list[_Usable], dict[int, str]]:
 def _raw_summaries(page: Page) -> list[msgspec.Raw]:
     try:
         return _RAW.decode(page.body)
-    except msgspec.DecodeError as problem:
+    except _NOT_DECODABLE as problem:
         raise DataError(
             f"a page that holds no inference executions: {problem}",
             where=page.origin,
@@ -128,6 +130,8 @@ def _decode_one_by_one(page: Page) -> tuple[list[_Usable], dict[int, str]]:
             usable.append((position, *_decode_one(raw)))
         except msgspec.ValidationError as problem:
             reasons[position] = f"wrong type: {problem}"
+        except _NOT_DECODABLE as problem:
+            reasons[position] = f"not readable: {problem}"
     return usable, reasons
 
 
@@ -156,7 +160,7 @@ def _known_members(members: dict[str, Any], shape: type) -> tuple[dict[str, Any]
         elif isinstance(value, dict) and isinstance(shapes[name], type):
             known[name], beneath = _known_members(value, shapes[name])
             if beneath:
-                unknown[name] = beneath
+                unknown[spelled] = beneath
         elif value is not None:
             known[name] = value
     return known, unknown
@@ -206,7 +210,7 @@ def _rejected(page: Page, reasons: dict[int, str], first_position: int) -> pa.Ta
             "source": page.origin,
             "position": first_position + position,
             "reason": reason,
-            "raw": bytes(raws[position]).decode(),
+            "raw": bytes(raws[position]).decode(errors="backslashreplace"),
         }
         for position, reason in sorted(reasons.items())
     ]

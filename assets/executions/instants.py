@@ -9,6 +9,7 @@ the machine that ran it, `json.dumps(response, default=str)` the same with a bla
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +20,8 @@ from assets.tables import INSTANT
 Saved = float | str | None
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST_SECOND = (datetime.min.replace(tzinfo=UTC) - _EPOCH).total_seconds()
-_LAST_SECOND = (datetime.max.replace(tzinfo=UTC) - _EPOCH).total_seconds()
+_FIRST, _LAST = -62_135_596_800_000, 253_402_300_799_999
+"""Milliseconds of the years 1 to 9999; Arrow and doubles go further, dates (and so days) do not."""
 _MICROSECONDS = pa.timestamp("us", tz="UTC")
 _HALF_A_MILLISECOND = pa.scalar(timedelta(microseconds=500), pa.duration("us"))
 
@@ -45,18 +46,27 @@ def instants(saved: Sequence[Saved], zone: tzinfo | None = None) -> tuple[pa.Arr
 
 
 def _from_numbers(saved: Sequence[Saved]) -> pa.Array:
-    seconds = pa.array(saved, pa.float64())
-    bounds = pc.min_max(seconds).as_py()
-    if bounds["min"] is not None and not _FIRST_SECOND <= bounds["min"] <= bounds["max"] <= _LAST_SECOND:
+    known = pa.array(saved, pa.float64())
+    absent = known.is_null().to_numpy(zero_copy_only=False)
+    seconds = np.where(absent, 0, known.to_numpy(zero_copy_only=False))
+    if not ((seconds >= _FIRST / 1000) & (seconds <= _LAST / 1000)).all():  # nor is NaN
         raise pa.ArrowInvalid("a number beyond the calendar")
-    milliseconds = np.floor(seconds.to_numpy(zero_copy_only=False) * 1000 + 0.5)
-    return pa.array(milliseconds, mask=np.isnan(milliseconds)).cast(pa.int64()).cast(INSTANT)
+    return pa.array(_rounded(seconds), mask=absent).cast(pa.int64()).cast(INSTANT)
+
+
+def _rounded(seconds: Any) -> Any:  # noqa: ANN401 (a number or an array of numbers)
+    # by way of microseconds: a double just misses half a millisecond, which a text spells exactly
+    return np.floor(np.rint(seconds * 1e6) / 1000 + 0.5)
 
 
 def _from_texts(saved: Sequence[Saved]) -> pa.Array:
     # Arrow refuses a text without a zone where the type has one: exactly what is wanted here
     exact = pa.array(saved, pa.string()).cast(_MICROSECONDS)
-    return pc.floor_temporal(pc.add(exact, _HALF_A_MILLISECOND), unit="millisecond").cast(INSTANT)
+    found = pc.floor_temporal(pc.add(exact, _HALF_A_MILLISECOND), unit="millisecond").cast(INSTANT)
+    bounds = pc.min_max(found.cast(pa.int64())).as_py()
+    if bounds["min"] is not None and not _FIRST <= bounds["min"] <= bounds["max"] <= _LAST:
+        raise pa.ArrowInvalid("a text beyond the calendar")
+    return found
 
 
 def _one_by_one(saved: Sequence[Saved], zone: tzinfo | None) -> tuple[pa.Array, dict[int, str]]:
@@ -74,9 +84,9 @@ def _one_by_one(saved: Sequence[Saved], zone: tzinfo | None) -> tuple[pa.Array, 
 def _milliseconds(value: float | str, zone: tzinfo | None) -> int:
     if isinstance(value, str):
         return _of_text(value, zone)
-    if not _FIRST_SECOND <= value <= _LAST_SECOND:
+    if not _FIRST / 1000 <= value <= _LAST / 1000:
         raise ValueError(f"{value!r} is no time in epoch seconds")
-    return int(np.floor(value * 1000 + 0.5))
+    return int(_rounded(value))
 
 
 def _of_text(text: str, zone: tzinfo | None) -> int:
@@ -88,4 +98,7 @@ def _of_text(text: str, zone: tzinfo | None) -> int:
         if zone is None:
             raise ValueError(f"{text!r} has no zone; set time_zone on the source if you know it")
         moment = moment.replace(tzinfo=zone)
-    return ((moment - _EPOCH) // timedelta(microseconds=1) + 500) // 1000
+    milliseconds = ((moment - _EPOCH) // timedelta(microseconds=1) + 500) // 1000
+    if not _FIRST <= milliseconds <= _LAST:
+        raise ValueError(f"{text!r} lies beyond the calendar")
+    return milliseconds

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from hashlib import blake2b
-from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -26,39 +25,65 @@ SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt")
 """What a saved response in a folder is called, `.gz` aside; a file that is named itself may have any name."""
 
 SUMMARIES_A_PAGE = 2_000
-"""Single summaries (JSON lines) are handed on in pages of this many."""
+"""Summaries are handed on in pages of this many, whatever the responses they were saved in."""
 
-_OF_A_SUMMARY = frozenset(
-    spelled
-    for name in ("InferenceSchedulerArn", "InferenceSchedulerName", "DataStartTime", "ModelArn", "ModelName")
-    for spelled in (name, name[0].lower() + name[1:])
-)
+_PROBLEMS_TOLD = 10
 
 
-class _Response(msgspec.Struct, rename="pascal"):
-    inference_execution_summaries: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
-    next_token: str | None = None
+_Member = msgspec.Raw | msgspec.UnsetType
+_Summaries = list[msgspec.Raw] | msgspec.UnsetType | None
 
 
-class _CamelCaseResponse(msgspec.Struct, rename="camel"):  # as other SDKs spell it
-    inference_execution_summaries: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
-    next_token: str | None = None
+class _Item(msgspec.Struct, rename="pascal"):
+    """What tells a response from a summary, and both from anything else.
+
+    It is the times: a scheduler's description has the names, the ARNs and a status too.
+    """
+
+    inference_execution_summaries: _Summaries = msgspec.UNSET
+    next_token: Any = None
+    scheduled_start_time: _Member = msgspec.UNSET
+    data_start_time: _Member = msgspec.UNSET
+    data_end_time: _Member = msgspec.UNSET
+
+    @property
+    def is_response(self) -> bool:
+        return self.inference_execution_summaries is not msgspec.UNSET
+
+    @property
+    def is_summary(self) -> bool:
+        return (
+            self.data_start_time is not msgspec.UNSET
+            or self.data_end_time is not msgspec.UNSET
+            or self.scheduled_start_time is not msgspec.UNSET
+        )
 
 
-_SPELLINGS = (msgspec.json.Decoder(_Response), msgspec.json.Decoder(_CamelCaseResponse))
+class _CamelCaseItem(_Item, rename="camel"):
+    """As other SDKs spell it; a member that were not named again would keep its spelling."""
+
+    inference_execution_summaries: _Summaries = msgspec.UNSET
+    next_token: Any = None
+    scheduled_start_time: _Member = msgspec.UNSET
+    data_start_time: _Member = msgspec.UNSET
+    data_end_time: _Member = msgspec.UNSET
+
+
+_SPELLINGS = (msgspec.json.Decoder(_Item), msgspec.json.Decoder(_CamelCaseItem))
 
 
 @dataclass(frozen=True)
 class Dump:
     """One saved file, read.
 
-    `bodies` are lists of summaries as JSON. `complete` is False where the last response ends with a
-    NextToken: there were more pages. `problems` says what in the file could not be read; the rest was.
+    `summaries` are JSON, and views of the file's bytes, which they keep in memory. `complete` is False where
+    the last response ends with a NextToken: there were more pages. `problems` says what in the file could not
+    be read; the rest was.
     """
 
     file: StoredFile
     content_hash: str
-    bodies: tuple[bytes, ...]
+    summaries: tuple[msgspec.Raw, ...]
     complete: bool
     problems: tuple[str, ...]
 
@@ -98,57 +123,51 @@ class Archive:
             UnreadableArchiveError: it cannot be opened.
         """
         data = self._store.read(file)
-        read = documents(data)
-        bodies: list[bytes] = []
+        read = documents(data, self._zone)
+        summaries: list[msgspec.Raw] = []
         problems = list(read.problems)
         complete = True
-        for is_summary, group in groupby(read.found, key=_is_summary):
-            if is_summary:
-                bodies += _pages_of(list(group))
+        items = [item for document in read.found for item in _items(document)]
+        for number, raw in enumerate(items, 1):
+            try:
+                item = _recognized(raw)
+            except ValueError as problem:
+                problems.append(f"document {number} {problem}" if len(items) > 1 else str(problem))
                 continue
-            for document in group:
-                try:
-                    inside, complete = _responses(document)
-                    bodies += inside
-                except (msgspec.DecodeError, ValueError) as problem:
-                    problems.append(str(problem))
-        return Dump(file, blake2b(data, digest_size=16).hexdigest(), tuple(bodies), complete, tuple(problems))
+            if item.is_response:
+                summaries += item.inference_execution_summaries or ()
+                complete = not item.next_token
+            else:
+                summaries.append(raw)
+        content_hash = blake2b(data, digest_size=16).hexdigest()
+        return Dump(file, content_hash, tuple(summaries), complete, _told(problems))
 
     def pages(self, dump: Dump, read_at: datetime) -> Iterator[Page]:
-        """Hand on what a file held."""
-        return (Page(body, KIND, dump.file.uri, read_at, self._zone) for body in dump.bodies)
+        """Hand on what a file held, as lists of summaries."""
+        for start in range(0, len(dump.summaries), SUMMARIES_A_PAGE):
+            body = b"[" + b",".join(dump.summaries[start : start + SUMMARIES_A_PAGE]) + b"]"
+            yield Page(body, KIND, dump.file.uri, read_at, self._zone)
 
 
-def _pages_of(summaries: list[bytes]) -> list[bytes]:
-    starts = range(0, len(summaries), SUMMARIES_A_PAGE)
-    return [b"[" + b",".join(summaries[start : start + SUMMARIES_A_PAGE]) + b"]" for start in starts]
+def _items(document: msgspec.Raw) -> list[msgspec.Raw]:
+    """Open a list; what stands in it is judged as if it stood alone."""
+    if memoryview(document)[0] == ord("["):
+        return msgspec.json.decode(document, type=list[msgspec.Raw])
+    return [document]
 
 
-def _is_summary(document: bytes) -> bool:
-    try:
-        members = msgspec.json.decode(document, type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError:
-        return False
-    return not _OF_A_SUMMARY.isdisjoint(members)
-
-
-def _responses(document: bytes) -> tuple[list[bytes], bool]:
-    """Return the lists of summaries in a document, and whether nothing followed the last of them."""
-    if not document.startswith(b"["):
-        return _response(document)
-    items = msgspec.json.decode(document, type=list[msgspec.Raw])
-    if not items or _is_summary(items[0]):
-        return [document], True
-    pages = [_response(item) for item in items]
-    return [body for bodies, _ in pages for body in bodies], pages[-1][1]
-
-
-def _response(document: bytes | msgspec.Raw) -> tuple[list[bytes], bool]:
+def _recognized(raw: msgspec.Raw) -> _Item:
     for spelling in _SPELLINGS:
-        response: Any = spelling.decode(document)
-        summaries = response.inference_execution_summaries
-        if summaries is not msgspec.UNSET:
-            body = b"[" + b",".join(map(bytes, summaries or [])) + b"]"
-            return [body], response.next_token is None
-    names = ", ".join(sorted(msgspec.json.decode(document, type=dict[str, msgspec.Raw]))[:5])
+        try:
+            item = spelling.decode(raw)
+        except msgspec.ValidationError as problem:
+            raise ValueError(f"is no response: {problem}") from None
+        if item.is_response or item.is_summary:
+            return item
+    names = ", ".join(sorted(msgspec.json.decode(raw, type=dict[str, msgspec.Raw]))[:5])
     raise ValueError(f"has no InferenceExecutionSummaries (but {names or 'nothing'})")
+
+
+def _told(problems: list[str]) -> tuple[str, ...]:
+    left_out = len(problems) - _PROBLEMS_TOLD
+    return (*problems[:_PROBLEMS_TOLD], *([f"and {left_out} more like these"] if left_out > 0 else []))

@@ -1,0 +1,105 @@
+"""The contract between a file of the lake and the declaration of its table.
+
+Belongs here: what a table must say of itself to be stored, how its columns are, and whether rows fit it.
+Does not belong here: opening and replacing files (see `lake`), and what rows mean.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from resources.errors import LakeContractError
+
+_VERSION = b"lookout_ledger.version"
+
+
+class StoredColumn(Protocol):
+    """How one column is stored: with a dictionary, as differences, or plain."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def type(self) -> pa.DataType: ...  # noqa: D102
+
+
+class StoredTable(Protocol):
+    """What the lake must know of a table; declarations stand in `assets.tables`."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def schema(self) -> pa.Schema: ...  # noqa: D102
+    @property
+    def partitioned(self) -> bool: ...  # noqa: D102
+    @property
+    def version(self) -> int: ...  # noqa: D102
+    def encoded(self, encoding: str) -> Iterable[StoredColumn]: ...  # noqa: D102
+
+
+def storage(table: StoredTable) -> dict[str, Any]:
+    """Return how the columns of a table are written, as options of pyarrow's writer."""
+    return {
+        "compression": "zstd",
+        "compression_level": 3,
+        "use_dictionary": [column.name for column in table.encoded("dictionary")],
+        "column_encoding": {
+            column.name: "DELTA_BYTE_ARRAY" if pa.types.is_string(column.type) else "DELTA_BINARY_PACKED"
+            for column in table.encoded("delta")
+        },
+    }
+
+
+def conformed(stored: pq.ParquetFile, schema: pa.Schema, version: int, path: Path) -> pa.Table:
+    """Read a file as declared; columns that came after the version that wrote it are null.
+
+    Raises:
+        LakeContractError: a newer version wrote it.
+        ValueError: it holds something else.
+    """
+    written_by = int((stored.schema_arrow.metadata or {}).get(_VERSION, b"1"))
+    if written_by > version:
+        raise LakeContractError(
+            f"written by a newer version of the table ({written_by}; this software knows {version})",
+            where=str(path),
+            next_step="run the version of the software that wrote it, or a newer one",
+        )
+    there = set(stored.schema_arrow.names)
+    stored_rows = stored.read(columns=[name for name in schema.names if name in there])
+    columns = [
+        stored_rows[field.name].cast(field.type)
+        if field.name in there
+        else pa.nulls(stored_rows.num_rows, field.type)
+        for field in schema
+    ]
+    rows = pa.table(columns, schema=schema)
+    problem = misfit(rows, schema)
+    if problem:
+        raise ValueError(problem)
+    return rows
+
+
+def misfit(rows: pa.Table, declared: pa.Schema) -> str:
+    """Say in words what keeps rows from being what is declared; nothing where they are."""
+    names = rows.schema.names
+    if names != declared.names and sorted(names) == sorted(declared.names):
+        return "the columns are in another order"
+    if not rows.schema.equals(declared):
+        return _difference(rows.schema, declared)
+    lacking = [field.name for field in declared if not field.nullable and rows[field.name].null_count]
+    return f"no value where one is required: {', '.join(lacking)}" if lacking else ""
+
+
+def _difference(found: pa.Schema, declared: pa.Schema) -> str:
+    there, meant = ({field.name: _kind(field) for field in schema} for schema in (found, declared))
+    return "; ".join(
+        f"{name}: {there.get(name, 'missing')} where {meant.get(name, 'nothing')} is declared"
+        for name in dict.fromkeys([*meant, *there])
+        if there.get(name) != meant.get(name)
+    )
+
+
+def _kind(field: pa.Field) -> str:
+    return f"{field.type}{'' if field.nullable else ', required'}"

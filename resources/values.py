@@ -1,0 +1,77 @@
+"""Values of settings: what one may be, whatever it is set for.
+
+Belongs here: days, counts, time zones and places, each refused with what is wrong with it.
+Does not belong here: which settings there are (see `settings`).
+"""
+
+import re
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo
+
+from resources.mistakes import did_you_mean, shown
+from resources.origins import Origin
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # two letters at least: C:/ is a drive
+_S3 = re.compile(r"[sS]3://[A-Za-z0-9._-]+(/.*)?")
+_OFFSET = re.compile(r"[+-](0[0-9]|1[0-4]):[0-5][0-9]")
+
+
+def _day(value: object) -> date:
+    """A TOML date or its text; no number and no time of day, of which pydantic would make a day too."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    text = str(value).strip()
+    try:
+        if (day := date.fromisoformat(text)).isoformat() == text:
+            return day
+    except ValueError:
+        pass
+    raise ValueError(f"must be a day written as YYYY-MM-DD, not {shown(value)}")
+
+
+def _no_truth_value(value: object) -> object:
+    if isinstance(value, bool):  # which Python counts as 0 and 1
+        raise ValueError(f"must be a whole number, not {shown(value)}")  # noqa: TRY004 (pydantic wants it so)
+    return value
+
+
+def _zone(name: str) -> str:
+    zones = available_timezones() - {"localtime"}  # a link that some systems keep among the zones
+    if name not in zones:
+        raise ValueError(f"{shown(name)} is no IANA time zone{did_you_mean(name, zones)}")
+    return name
+
+
+def _zone_or_offset(name: str) -> str:
+    return name if _OFFSET.fullmatch(name) else _zone(name)
+
+
+def located(*loc: str) -> AfterValidator:
+    """Make a local path absolute from where it was written; let s3:// pass, and no other scheme."""
+
+    def absolute(text: str, info: ValidationInfo) -> str:
+        if not text:
+            raise ValueError("is empty")
+        scheme = _SCHEME.match(text)
+        if scheme is None:
+            try:
+                return str((Origin.of(info).base(loc) / Path(text).expanduser()).resolve())
+            except RuntimeError as error:  # ~nobody, or links in a circle
+                raise ValueError(f"{shown(text)} is no usable path: {error}") from error
+        if scheme[1].lower() != "s3":
+            raise ValueError(f"{scheme[1]}:// is not supported; local paths (without file://) and s3:// are")
+        if not _S3.fullmatch(text):
+            raise ValueError("must name a bucket right after s3://")
+        return "s3" + text[2:]
+
+    return AfterValidator(absolute)
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+Count = Annotated[int, BeforeValidator(_no_truth_value)]
+TimeZone = Annotated[str, AfterValidator(_zone)]
+TimeZoneOrOffset = Annotated[str, AfterValidator(_zone_or_offset)]

@@ -1,0 +1,287 @@
+"""The merge: any order, grouping and repetition of what sources tell gives the same table, and loses nothing.
+
+`reference` says the rule once more in plain Python, one row at a time; everything else holds the laws.
+"""
+
+from datetime import UTC, datetime, timedelta
+from itertools import combinations, permutations
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assets.executions.flatten import ROWS
+from assets.executions.merge import best, finality, merge
+from assets.tables import INFERENCE_EXECUTIONS
+
+Row = dict[str, Any]
+
+NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
+START = datetime(2026, 10, 6, tzinfo=UTC)
+NOTHING = INFERENCE_EXECUTIONS.schema.empty_table()
+
+KEY = ("scheduler_arn", "data_start_time")
+TIMES = ("scheduled_start_time", "data_end_time", "source")
+OUTCOME = ("status", "failed_reason", "result_s3_bucket", "result_s3_key", "outcome_source")
+IDENTITY = tuple(
+    name for name in ROWS.names if name not in (*KEY, *TIMES, *OUTCOME) and name != "recorded_at"
+)
+GROUPS = (IDENTITY, TIMES, OUTCOME)
+FINAL = ("SUCCESS", "FAILED")
+
+moments = st.none() | st.integers(0, 2).map(lambda minutes: START + timedelta(minutes=minutes))
+texts = st.sampled_from([None, "", "a", "b"])
+kinds = st.sampled_from(["api", "archive", "bucket"])
+candidate = st.fixed_dictionaries(
+    {
+        "scheduler_arn": st.sampled_from(["arn:1", "arn:2"]),
+        "data_start_time": st.sampled_from([START, START + timedelta(minutes=5)]),
+        "model_name": texts,
+        "model_version": st.none() | st.integers(1, 3),
+        "input_s3_bucket": texts,
+        "unrecognized": st.sampled_from([None, '{"New":1}']),
+        "scheduled_start_time": moments,
+        "data_end_time": moments,
+        "source": kinds,
+        "status": st.sampled_from([None, "IN_PROGRESS", "SUCCESS", "FAILED", "SKIPPED"]),
+        "failed_reason": texts,
+        "result_s3_key": texts,
+        "outcome_source": kinds,
+    }
+)
+# as sources give them, and as the lake holds them, with groups that came from two sources
+candidates = st.lists(
+    candidate | candidate.map(lambda row: row | {"outcome_source": row["source"]}), max_size=10
+)
+
+
+def table(rows: list[Row]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=ROWS)
+
+
+def row(**values: Any) -> Row:
+    base = {"scheduler_arn": "arn:1", "data_start_time": START, "source": "archive", "status": "SUCCESS"}
+    return base | {"outcome_source": values.get("source", "archive")} | values
+
+
+def merged(*batches: list[Row]) -> pa.Table:
+    """Merge batch after batch, an hour between them."""
+    lake = NOTHING
+    for number, batch in enumerate(batches):
+        lake = merge(lake, table(batch), NOW + timedelta(hours=number))
+    return lake
+
+
+def content(rows: pa.Table) -> list[Row]:
+    found: list[Row] = rows.drop_columns("recorded_at").to_pylist()
+    return found
+
+
+def the_one(rows: pa.Table) -> Row:
+    (found,) = rows.to_pylist()
+    assert isinstance(found, dict)
+    return found
+
+
+def key(one: Row) -> tuple[Any, ...]:
+    return tuple(one[name] for name in KEY)
+
+
+def reference(rows: list[Row]) -> list[Row]:
+    """The rule: of each group the highest candidate, whole."""
+    whole = [dict.fromkeys(ROWS.names) | one for one in rows]
+    told = []
+    for one_key in sorted({key(one) for one in whole}):
+        rivals = [one for one in whole if key(one) == one_key]
+        result = dict(zip(KEY, one_key, strict=True))
+        for group in GROUPS:
+            winner = max(rivals, key=lambda one: rank(one, group))
+            result |= {name: winner[name] for name in group}
+        told.append({name: result[name] for name in ROWS.names if name != "recorded_at"})
+    return told
+
+
+def rank(one: Row, group: tuple[str, ...]) -> tuple[Any, ...]:
+    finals = {None: 0, "IN_PROGRESS": 1, "SUCCESS": 3, "FAILED": 3}
+    return (
+        finals.get(one["status"], 2) if group is OUTCOME else 0,
+        ["bucket", "archive", "api"].index(one["outcome_source" if group is OUTCOME else "source"]),
+        sum(one[name] is not None for name in group),
+        # by value, with what is unknown above all: any order will do, as long as it is one
+        *((one[name] is None, one[name] if one[name] is not None else 0) for name in group),
+    )
+
+
+class TestTheLaws:
+    @given(candidates)
+    @settings(deadline=None, max_examples=100)
+    def test_the_merge_is_the_rule(self, rows: list[Row]) -> None:
+        assert content(merged(rows)) == reference(rows)
+
+    @given(candidates, candidates)
+    @settings(deadline=None, max_examples=30)
+    def test_it_is_commutative(self, one: list[Row], other: list[Row]) -> None:
+        assert content(merged(one, other)) == content(merged(other, one))
+
+    @given(candidates, candidates, candidates)
+    @settings(deadline=None, max_examples=30)
+    def test_it_is_associative(self, one: list[Row], two: list[Row], three: list[Row]) -> None:
+        first, second, third = map(table, (one, two, three))
+        left = best(pa.concat_tables([best(pa.concat_tables([first, second])), third]))
+        right = best(pa.concat_tables([first, best(pa.concat_tables([second, third]))]))
+        assert left.equals(right)
+        assert content(left) == content(merged(one + two + three)) == content(merged(one, two, three))
+
+    @given(candidates)
+    @settings(deadline=None, max_examples=30)
+    def test_it_is_idempotent(self, rows: list[Row]) -> None:
+        once = merged(rows)
+        assert merge(once, table(rows), NOW + timedelta(days=1)).equals(once)
+        assert merge(once, once, NOW + timedelta(days=1)).equals(once)
+        assert merge(once, NOTHING, NOW + timedelta(days=1)).equals(once)
+
+    @given(candidates, st.data())
+    @settings(deadline=None, max_examples=30)
+    def test_any_order_grouping_and_repetition_gives_the_same_table(
+        self, rows: list[Row], data: st.DataObject
+    ) -> None:
+        again = data.draw(st.lists(st.sampled_from(rows), max_size=4)) if rows else []
+        told = data.draw(st.permutations([*rows, *again]))
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(told)), max_size=3)))
+        batches = [told[start:end] for start, end in zip([0, *cuts], [*cuts, len(told)], strict=True)]
+        assert content(merged(*batches)) == content(merged(rows))
+
+    @given(candidates, candidates)
+    @settings(deadline=None, max_examples=30)
+    def test_no_execution_is_ever_lost_and_none_stands_twice(
+        self, before: list[Row], more: list[Row]
+    ) -> None:
+        keys = [key(one) for one in content(merged(before, more))]
+        assert keys == sorted({key(one) for one in [*before, *more]})
+
+    @given(candidates, candidates)
+    @settings(deadline=None, max_examples=30)
+    def test_a_final_outcome_is_never_downgraded(self, before: list[Row], more: list[Row]) -> None:
+        after = {key(one): one["status"] for one in content(merged(before, more))}
+        for one in before:
+            if one["status"] in FINAL:
+                assert after[key(one)] in FINAL
+
+    @given(candidates)
+    @settings(deadline=None, max_examples=30)
+    def test_each_group_is_taken_whole_from_one_candidate(self, rows: list[Row]) -> None:
+        whole = [dict.fromkeys(ROWS.names) | one for one in rows]
+        for found in content(merged(rows)):
+            for group in GROUPS:
+                assert any(
+                    key(one) == key(found) and all(one[name] == found[name] for name in group)
+                    for one in whole
+                )
+
+    @given(candidates)
+    @settings(deadline=None, max_examples=30)
+    def test_identity_and_times_come_from_the_source_that_is_named(self, rows: list[Row]) -> None:
+        whole = [dict.fromkeys(ROWS.names) | one for one in rows]
+        for found in content(merged(rows)):
+            for group in (IDENTITY, TIMES):
+                assert any(
+                    all(one[name] == found[name] for name in (*KEY, *group, "source")) for one in whole
+                )
+
+    @given(st.lists(candidates, min_size=1, max_size=4))
+    @settings(deadline=None, max_examples=30)
+    def test_recorded_at_changes_when_the_content_of_the_row_does_and_only_then(
+        self, batches: list[list[Row]]
+    ) -> None:
+        lake = NOTHING
+        for number, batch in enumerate(batches):
+            now = NOW + timedelta(hours=number)
+            before = {key(one): one for one in lake.to_pylist()}
+            lake = merge(lake, table(batch), now)
+            for one in lake.to_pylist():
+                same = before.get(key(one), {}) | {"recorded_at": None} == one | {"recorded_at": None}
+                assert one["recorded_at"] == (before[key(one)]["recorded_at"] if same else now)
+
+    @given(candidates)
+    @settings(deadline=None, max_examples=20)
+    def test_rows_are_as_the_lake_stores_them(self, rows: list[Row]) -> None:
+        lake = merged(rows)
+        assert lake.schema.equals(INFERENCE_EXECUTIONS.schema, check_metadata=True)
+        assert lake.equals(lake.sort_by([(name, "ascending") for name in KEY]))
+
+
+class TestTheOutcome:
+    @pytest.mark.parametrize(
+        ("lower", "higher"),
+        [*combinations([None, "IN_PROGRESS", "SKIPPED", "SUCCESS"], 2)],
+        ids=str,
+    )
+    def test_that_is_further_on_wins_whoever_tells_it(self, lower: str | None, higher: str) -> None:
+        early, late = row(status=lower, source="api"), row(status=higher, source="bucket")
+        for order in permutations([early, late]):
+            found = the_one(merged(*([one] for one in order)))
+            assert (found["status"], found["outcome_source"]) == (higher, "bucket")
+            assert found["source"] == "api"
+
+    @pytest.mark.parametrize("in_one_batch", [True, False], ids=["at once", "one after the other"])
+    def test_of_two_that_are_final_is_that_of_the_better_source(self, in_one_batch: bool) -> None:
+        told = [row(status="FAILED", source="archive", failed_reason="no data"), row(source="api")]
+        found = the_one(merged(told) if in_one_batch else merged(*([one] for one in told)))
+        assert (found["status"], found["failed_reason"], found["outcome_source"]) == ("SUCCESS", None, "api")
+
+    def test_of_equals_is_the_one_that_tells_more(self) -> None:
+        bare, full = row(), row(result_s3_bucket="b", result_s3_key="k")
+        for order in permutations([bare, full]):
+            assert the_one(merged(*([one] for one in order)))["result_s3_key"] == "k"
+
+    def test_never_mixes_the_reason_of_one_with_the_status_of_another(self) -> None:
+        failed = row(status="FAILED", failed_reason="no data", source="archive")
+        succeeded = row(status="SUCCESS", source="api", result_s3_bucket="b", result_s3_key="k")
+        found = the_one(merged([failed], [succeeded]))
+        assert found["failed_reason"] is None
+
+    def test_finality_ranks_what_it_does_not_know_between_running_and_final(self) -> None:
+        statuses = [None, "", "IN_PROGRESS", "SKIPPED", "success", "SUCCESS", "FAILED"]
+        assert finality(pa.chunked_array([statuses])).to_pylist() == [0, 0, 1, 2, 2, 3, 3]
+
+
+class TestIdentityAndTimes:
+    def test_a_better_source_is_believed_even_if_it_knows_less(self) -> None:
+        poor, rich = row(source="api", model_name="m"), row(source="archive", model_name="x", model_version=2)
+        for order in permutations([poor, rich]):
+            found = the_one(merged(*([one] for one in order)))
+            assert (found["model_name"], found["model_version"], found["source"]) == ("m", None, "api")
+
+    def test_of_one_source_the_response_that_tells_more_is_believed(self) -> None:
+        old, new = row(model_name="m"), row(model_name="m", model_version=2)
+        for order in permutations([old, new]):
+            assert the_one(merged(*([one] for one in order)))["model_version"] == 2
+
+    def test_members_that_nobody_knows_are_kept_with_the_identity(self) -> None:
+        found = the_one(merged([row(unrecognized='{"New":1}')], [row()]))
+        assert found["unrecognized"] == '{"New":1}'
+
+    def test_times_are_taken_whole_too(self) -> None:
+        one = row(scheduled_start_time=START, data_end_time=None)
+        other = row(scheduled_start_time=None, data_end_time=START)
+        found = the_one(merged([one], [other]))
+        assert [found["scheduled_start_time"], found["data_end_time"]] in ([START, None], [None, START])
+
+
+class TestKeys:
+    def test_the_same_window_of_two_schedulers_is_two_executions(self) -> None:
+        assert merged([row(scheduler_arn="arn:1"), row(scheduler_arn="arn:2")]).num_rows == 2
+
+    def test_a_millisecond_makes_another_execution(self) -> None:
+        later = START + timedelta(milliseconds=1)
+        assert merged([row(), row(data_start_time=later)]).num_rows == 2
+
+    def test_an_execution_that_no_source_tells_of_any_more_stays(self) -> None:
+        lake = merged([row(scheduler_arn="arn:gone")])
+        after = merge(lake, table([row()]), NOW + timedelta(days=1))
+        assert after.slice(1).equals(lake)
+
+    def test_nothing_merged_with_nothing_is_nothing(self) -> None:
+        assert merge(NOTHING, NOTHING, NOW).equals(NOTHING)

@@ -1,0 +1,170 @@
+"""The declarations: what they promise to everyone who reads the lake."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from assets.tables import INFERENCE_EXECUTIONS, INSTANT, PARTITION, TABLES, Column, Table
+
+every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+every_column = pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        pytest.param(table, column, id=f"{table.name}.{column.name}")
+        for table in TABLES
+        for column in table.columns
+    ],
+)
+
+
+def test_these_are_the_tables() -> None:
+    assert [table.name for table in TABLES] == [
+        "inference_schedulers",
+        "inference_executions",
+        "extraction_coverage",
+        "archive_files",
+        "rejected_executions",
+    ]
+
+
+def test_inference_executions_has_these_columns_in_this_order() -> None:
+    assert INFERENCE_EXECUTIONS.schema.names == [
+        "scheduler_arn",
+        "scheduler_name",
+        "account_id",
+        "region",
+        "model_arn",
+        "model_name",
+        "model_version",
+        "model_version_arn",
+        "scheduled_start_time",
+        "data_start_time",
+        "data_end_time",
+        "input_s3_bucket",
+        "input_s3_prefix",
+        "input_time_zone_offset",
+        "input_timestamp_format",
+        "input_component_timestamp_delimiter",
+        "output_s3_bucket",
+        "output_s3_prefix",
+        "output_kms_key_id",
+        "result_s3_bucket",
+        "result_s3_key",
+        "status",
+        "failed_reason",
+        "source",
+        "outcome_source",
+        "recorded_at",
+        "unrecognized",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "partitioned"),
+    [
+        ("inference_schedulers", ("scheduler_arn", "valid_from"), False),
+        ("inference_executions", ("scheduler_arn", "data_start_time"), True),
+        ("extraction_coverage", ("scheduler_arn",), True),
+        ("archive_files", ("uri",), False),
+        ("rejected_executions", ("source", "position"), False),
+    ],
+)
+def test_each_table_has_its_key_and_its_place(name: str, key: tuple[str, ...], partitioned: bool) -> None:
+    (table,) = (table for table in TABLES if table.name == name)
+    assert table.key == key
+    assert table.partitioned is partitioned
+
+
+@every_table
+def test_a_key_is_made_of_columns_that_are_always_known(table: Table) -> None:
+    columns = {column.name: column for column in table.columns}
+    assert table.key
+    assert all(columns[name].required for name in table.key)
+
+
+@every_table
+def test_column_names_are_unique_and_need_no_quotes_in_any_engine(table: Table) -> None:
+    names = table.schema.names
+    assert len(names) == len(set(names))
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in names)
+    assert PARTITION not in names  # it stands in the path: two of them would contradict each other
+
+
+@every_table
+def test_every_row_tells_when_it_was_recorded_and_that_is_no_part_of_its_content(table: Table) -> None:
+    recorded_at = table.schema.field("recorded_at")
+    assert recorded_at.type == INSTANT
+    assert not recorded_at.nullable
+    assert "recorded_at" not in table.content
+
+
+@every_table
+def test_what_is_volatile_is_neither_unknown_nor_a_key(table: Table) -> None:
+    assert table.volatile <= set(table.schema.names)
+    assert table.volatile.isdisjoint(table.key)
+
+
+@every_table
+def test_a_file_carries_name_version_and_comments_of_its_table(table: Table, tmp_path: Path) -> None:
+    path = tmp_path / "part-0.parquet"
+    pq.write_table(table.schema.empty_table(), path)
+    stored = pq.read_schema(path)
+    assert stored.equals(table.schema)
+    assert stored.metadata[b"lookout_ledger.table"].decode() == table.name
+    assert int(stored.metadata[b"lookout_ledger.version"]) == table.version >= 1
+    assert all(field.metadata[b"comment"] for field in stored)
+
+
+@every_column
+def test_a_column_says_what_it_means_in_which_unit(table: Table, column: Column) -> None:
+    assert column.meaning
+    assert column.meaning == column.meaning.strip()
+    assert "|" not in column.meaning  # it stands in Markdown tables
+    text_or_flag = column.type in (pa.string(), pa.bool_())
+    assert (column.unit is None) is text_or_flag
+    metadata = {
+        key.decode(): value.decode() for key, value in table.schema.field(column.name).metadata.items()
+    }
+    told = {"comment": column.meaning, "unit": column.unit, "source": column.source}
+    assert metadata == {key: value for key, value in told.items() if value is not None}
+
+
+@every_column
+def test_a_column_is_nullable_unless_it_is_required(table: Table, column: Column) -> None:
+    assert table.schema.field(column.name).nullable is not column.required
+
+
+@every_column
+def test_a_column_has_a_type_that_every_engine_reads(table: Table, column: Column) -> None:
+    assert column.type in (pa.string(), pa.int64(), pa.bool_(), INSTANT, pa.list_(pa.date32())), table.name
+
+
+@every_column
+def test_the_encoding_fits_the_type(table: Table, column: Column) -> None:
+    assert column in table.encoded(column.encoding)
+    if column.encoding == "delta":
+        assert column.type in (pa.string(), pa.int64(), INSTANT)
+    if column.type == INSTANT:
+        assert column.encoding == "delta"  # a dictionary of instants that never repeat costs twice
+
+
+def test_only_identity_and_what_makes_a_day_is_required_of_an_execution() -> None:
+    required = [column.name for column in INFERENCE_EXECUTIONS.columns if column.required]
+    assert required == ["scheduler_arn", "data_start_time", "source", "outcome_source", "recorded_at"]
+
+
+def test_two_columns_never_hold_the_same_member() -> None:
+    sources = [column.source for column in INFERENCE_EXECUTIONS.columns if column.source]
+    assert len(sources) == len(set(sources))
+
+
+def test_declarations_need_neither_dagster_nor_pandas() -> None:
+    heavy = "import sys, json, assets.tables; print(json.dumps([*sys.modules]))"
+    loaded = json.loads(subprocess.check_output([sys.executable, "-c", heavy], text=True))
+    assert {"dagster", "pandas", "boto3", "duckdb"}.isdisjoint(loaded)

@@ -1,0 +1,430 @@
+"""Saved responses as a source: summaries in, the same summaries out, in whatever form they were saved."""
+
+import gzip
+import json
+import tracemalloc
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as how
+from hypothesis import strategies as st
+
+from resources.errors import UnreadableArchiveError
+from resources.files import StoredFile
+from resources.sources import Page
+from resources.sources.archive import SUMMARIES_A_PAGE, Archive, Dump
+from sandbox.dumps import write_dump
+from sandbox.fleet import History, fleet
+from sandbox.forms import FORMS, Form
+from sandbox.forms import Page as Response
+from sandbox.schedulers import Summary, newest_first
+
+END = datetime(2026, 10, 8, tzinfo=UTC)
+FLEET = fleet(3, History(END - timedelta(days=3), END))
+HISTORY: list[Summary] = newest_first(
+    next(one for one in FLEET.schedulers if one.name == "compressor-2").executions(END, end=END)
+)
+PAGES = [HISTORY[:4], HISTORY[4:7], HISTORY[7:9]]
+SUMMARIES = [summary for page in PAGES for summary in page]
+
+WHOLE_RESPONSES = [form for form in Form if form not in {Form.JSON_LINES, Form.BARE_LIST}]
+TIMES = {"ScheduledStartTime", "DataStartTime", "DataEndTime"}
+NOW = datetime(2026, 10, 9, tzinfo=UTC)
+
+
+def read(path: Path | bytes, archive: Archive | None = None) -> Dump:
+    archive = archive or Archive(
+        "unused", store=Bytes(path if isinstance(path, bytes) else path.read_bytes())
+    )
+    return archive.read(StoredFile("saved.json", 0, ""))
+
+
+class Bytes:
+    """A store that holds one file."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def find(self, uri: str) -> list[StoredFile]:
+        return [StoredFile(uri, len(self.data), "")]
+
+    def read(self, file: StoredFile) -> bytes:
+        assert file
+        return self.data
+
+
+def plain(dump: Dump) -> list[Any]:
+    return [json.loads(bytes(summary)) for summary in dump.summaries]
+
+
+def summaries(dump: Dump) -> list[Summary]:
+    """What a file held, as the fleet has it."""
+    return [_with_instants(_pascal(summary)) for summary in plain(dump)]
+
+
+def _pascal(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key[0].upper() + key[1:]: _pascal(member) for key, member in value.items()}
+    return value
+
+
+def _with_instants(summary: dict[str, Any]) -> Summary:
+    return {name: _instant(value) if name in TIMES else value for name, value in summary.items()}
+
+
+def _instant(value: float | str) -> datetime:
+    if isinstance(value, str):
+        return datetime.fromisoformat(value).astimezone(UTC)
+    return datetime.fromtimestamp(value, UTC)
+
+
+# --- Summaries in, summaries out --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"], ids=["plain", "gzip"])
+@pytest.mark.parametrize("pages", [[[]], PAGES[:1], PAGES], ids=["none", "one page", "three pages"])
+@pytest.mark.parametrize("form", Form)
+def test_every_form_gives_the_summaries_that_were_saved(
+    tmp_path: Path, form: Form, pages: list[list[Summary]], suffix: str
+) -> None:
+    (path,) = write_dump(tmp_path / f"x.json{suffix}", form, pages, zone=timezone(timedelta(hours=-4)))
+    dump = read(path)
+    assert summaries(dump) == [summary for page in pages for summary in page]
+    assert dump.complete
+    assert dump.problems == (() if pages[0] or form is not Form.JSON_LINES else ("is empty",))
+
+
+@pytest.mark.parametrize("form", Form)
+def test_a_page_a_file_gives_them_too(tmp_path: Path, form: Form) -> None:
+    paths = write_dump(tmp_path / "x.json", form, PAGES, one_file_per_page=True)
+    assert [summaries(read(path)) for path in paths] == PAGES
+    has_token = form in WHOLE_RESPONSES
+    assert [read(path).complete for path in paths] == [not has_token, not has_token, True]
+
+
+@pytest.mark.parametrize(
+    "between", ["", "\n", " ", "\n\n"], ids=["nothing", "newline", "blank", "empty line"]
+)
+@pytest.mark.parametrize("form", [form for form in WHOLE_RESPONSES if form is not Form.BOTO3_REPR])
+def test_pages_may_be_joined_in_any_way(form: Form, between: str) -> None:
+    texts = [FORMS[form](Response(page, next_token="t" if page is not PAGES[-1] else None)) for page in PAGES]
+    dump = read(between.join(text.strip() for text in texts).encode())
+    assert summaries(dump) == SUMMARIES
+    assert dump.complete
+    assert not dump.problems
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        pytest.param(lambda pages: {"InferenceExecutionSummaries": pages[0] + pages[1]}, id="response"),
+        pytest.param(lambda pages: [{"InferenceExecutionSummaries": page} for page in pages], id="responses"),
+        pytest.param(lambda pages: pages[0] + pages[1], id="bare list"),
+        pytest.param(
+            lambda pages: [{"InferenceExecutionSummaries": pages[0]}, *pages[1]], id="responses and summaries"
+        ),
+        pytest.param(
+            lambda pages: [{"NextToken": None, "inferenceExecutionSummaries": pages[0] + pages[1]}],
+            id="member in camelCase",
+        ),
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 2], ids=["compact", "pretty-printed"])
+def test_lists_of_anything_are_opened(container: Any, indent: int | None) -> None:
+    data = json.dumps(container(PAGES[:2]), default=str, indent=indent).encode()
+    assert summaries(read(data)) == PAGES[0] + PAGES[1]
+    assert not read(data).problems
+
+
+@pytest.mark.parametrize("indent", [None, 4], ids=["compact", "pretty-printed"])
+def test_a_single_summary_is_a_saved_response_too(indent: int | None) -> None:
+    data = json.dumps(SUMMARIES[0], default=str, indent=indent).encode()
+    assert summaries(read(data)) == SUMMARIES[:1]
+
+
+def test_forms_may_be_mixed_in_one_file() -> None:
+    texts = [FORMS[form](Response([summary])) for form, summary in zip(Form, SUMMARIES, strict=False)]
+    dump = read("\n".join(texts).encode())
+    assert summaries(dump) == SUMMARIES[: len(Form)]
+    assert not dump.problems
+
+
+@pytest.mark.parametrize("zone", [None, ZoneInfo("Europe/Berlin")], ids=["unknown", "of the source"])
+def test_local_times_of_a_notebook_are_in_the_zone_of_the_source(zone: ZoneInfo | None) -> None:
+    printed = "{'DataStartTime': datetime.datetime(2021, 10, 31, 2, 30, fold=1, tzinfo=tzlocal())}"
+    dump = read(Path(), Archive("x", zone=zone, store=Bytes(printed.encode())))
+    assert plain(dump) == [{"DataStartTime": "2021-10-31T02:30:00" + ("+01:00" if zone else "")}]
+
+
+@pytest.mark.parametrize("member", ["ScheduledStartTime", "DataStartTime", "DataEndTime", "dataStartTime"])
+def test_a_summary_is_known_by_any_of_its_times(member: str) -> None:
+    """What else it lacks is for others to say: they keep the raw text of what they reject."""
+    odd = [{member: None, "x": 10**400}, {member: [1], "InferenceSchedulerArn": "ü"}]
+    data = "\n".join(json.dumps(one, ensure_ascii=False) for one in odd).encode()
+    assert plain(read(data)) == odd
+
+
+def test_whatever_a_response_lists_is_handed_on_as_it_stands() -> None:
+    listed = [{}, 1, "x", None, [], {"DataStartTime": {}}]
+    dump = read(json.dumps({"InferenceExecutionSummaries": listed}).encode())
+    assert plain(dump) == listed
+    assert not dump.problems
+
+
+SUMMARY = st.fixed_dictionaries(
+    {"DataStartTime": st.floats(0, 2e9) | st.text()},
+    optional={"Status": st.text(), "FailedReason": st.text(), "ModelVersion": st.integers()},
+)
+
+
+@how(deadline=None)
+@given(pages=st.lists(st.lists(SUMMARY, max_size=3), min_size=1, max_size=4), draw=st.data())
+def test_no_summary_is_ever_lost(pages: list[list[dict[str, Any]]], draw: st.DataObject) -> None:
+    containers = {
+        "responses": [{"InferenceExecutionSummaries": page} for page in pages],
+        "lists": list(pages),
+        "list of responses": [[{"InferenceExecutionSummaries": page} for page in pages]],
+        "summaries": [summary for page in pages for summary in page],
+    }
+    every = containers[draw.draw(st.sampled_from(list(containers)))]
+    indent = draw.draw(st.sampled_from([None, 1]))
+    between = draw.draw(st.sampled_from(["", "\n", " "]))
+    data = between.join(json.dumps(one, indent=indent) for one in every).encode()
+    assert plain(read(gzip.compress(data))) == [summary for page in pages for summary in page]
+
+
+@how(deadline=None, max_examples=300)
+@given(
+    st.binary(max_size=100)
+    | st.recursive(
+        st.none() | st.integers() | st.text(max_size=3),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["InferenceExecutionSummaries", "NextToken", "DataStartTime", "nextToken", "x"]
+                ),
+                inner,
+                max_size=3,
+            )
+        ),
+        max_leaves=8,
+    ).map(lambda value: json.dumps(value).encode())
+)
+def test_no_file_is_an_error_and_none_is_passed_over_in_silence(data: bytes) -> None:
+    dump = read(data)
+    held_nothing = {b"[]", b'{"InferenceExecutionSummaries": []}', b'{"InferenceExecutionSummaries": null}'}
+    if data in held_nothing:
+        assert not dump.summaries
+        assert not dump.problems
+    for page in Archive("x", store=Bytes(data)).pages(dump, NOW):
+        assert isinstance(json.loads(page.body), list)
+
+
+# --- NextToken --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pages", [PAGES[:1], PAGES], ids=["one page", "three pages"])
+@pytest.mark.parametrize("form", WHOLE_RESPONSES)
+def test_a_token_at_the_end_tells_that_pages_are_missing(
+    tmp_path: Path, form: Form, pages: list[list[Summary]]
+) -> None:
+    (path,) = write_dump(tmp_path / "x.json", form, pages, leave_token=True)
+    assert not read(path).complete
+    assert len(read(path).summaries) == sum(map(len, pages))
+
+
+@pytest.mark.parametrize(
+    ("documents", "complete"),
+    [
+        pytest.param([{"NextToken": "t"}, {}], True, id="the last page has none"),
+        pytest.param([{"NextToken": "t"}, {"NextToken": None}], True, id="null"),
+        pytest.param([{"NextToken": "t"}, {"NextToken": ""}], True, id="empty"),
+        pytest.param([{}, {"NextToken": "t"}], False, id="the last page has one"),
+        pytest.param([{}, {"NextToken": 5}], False, id="a number"),
+        pytest.param([{"NextToken": "t"}], False, id="the only page has one"),
+    ],
+)
+@pytest.mark.parametrize("as_list", [False, True], ids=["one after the other", "in a list"])
+def test_the_last_response_says_whether_pages_are_missing(
+    documents: list[dict[str, Any]], complete: bool, as_list: bool
+) -> None:
+    responses = [{**document, "InferenceExecutionSummaries": []} for document in documents]
+    data = json.dumps(responses) if as_list else "\n".join(map(json.dumps, responses))
+    assert read(data.encode()).complete is complete
+
+
+def test_summaries_after_a_response_are_no_next_page_of_it() -> None:
+    text = (
+        '{"NextToken": "t", "InferenceExecutionSummaries": []}\n{"DataStartTime": 1}\n[{"DataStartTime": 2}]'
+    )
+    assert not read(text.encode()).complete
+
+
+def test_a_page_cut_half_way_leaves_the_ones_before_it_incomplete(tmp_path: Path) -> None:
+    for form in WHOLE_RESPONSES:
+        (path,) = write_dump(tmp_path / "x.json", form, PAGES)
+        whole = path.read_bytes()
+        last = FORMS[form](Response(PAGES[-1])).encode()
+        dump = read(whole[: -len(last) // 2])
+        assert summaries(dump) == PAGES[0] + PAGES[1], form
+        assert not dump.complete, form
+        assert len(dump.problems) == 1, form
+
+
+# --- What is none -----------------------------------------------------------------------------------------
+
+SCHEDULER = {
+    "ModelName": "m",
+    "ModelArn": "arn:aws:lookoutequipment:eu-west-1:123456789012:model/m/1",
+    "InferenceSchedulerName": "s",
+    "InferenceSchedulerArn": "arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler/s/1",
+    "Status": "RUNNING",
+    "DataDelayOffsetInMinutes": 0,
+    "DataUploadFrequency": "PT5M",
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        pytest.param(
+            {"InferenceSchedulerSummaries": [SCHEDULER]}, "but InferenceSchedulerSummaries", id="schedulers"
+        ),
+        pytest.param(
+            {**SCHEDULER, "CreatedAt": 1.6e9}, "but CreatedAt, DataDelayOffsetInMinutes", id="scheduler"
+        ),
+        pytest.param({"InferenceEventSummaries": []}, "but InferenceEventSummaries", id="events"),
+        pytest.param({"ModelName": "m", "TrainingDataStartTime": 1.6e9}, "but ModelName", id="model"),
+        pytest.param([SCHEDULER], "but DataDelayOffsetInMinutes", id="list of schedulers"),
+        pytest.param({}, "but nothing", id="empty object"),
+        pytest.param({"InferenceExecutionSummaries": {}}, "is no response", id="summaries in no list"),
+        pytest.param(5, "is no response", id="number"),
+        pytest.param([[]], "is no response", id="list of lists"),
+    ],
+)
+def test_other_saved_responses_are_told_as_holding_no_executions(content: object, said: str) -> None:
+    dump = read(json.dumps(content).encode())
+    assert not dump.summaries
+    assert said in "; ".join(dump.problems)
+    assert "is no response" in said or "has no InferenceExecutionSummaries" in dump.problems[0]
+
+
+def test_the_odd_one_among_many_is_told_with_its_number() -> None:
+    data = b'{"DataStartTime": 1}\n{"a": 1}\n{"DataStartTime": 2}\n'
+    dump = read(data)
+    assert plain(dump) == [{"DataStartTime": 1}, {"DataStartTime": 2}]
+    assert dump.problems == ("document 2 has no InferenceExecutionSummaries (but a)",)
+
+
+def test_thousands_of_problems_are_told_in_a_few_words() -> None:
+    dump = read(b'{"a": 1}\n' * 5_000)
+    assert len(dump.problems) == 11
+    assert dump.problems[-1] == "and 4990 more like these"
+
+
+# --- Pages ------------------------------------------------------------------------------------------------
+
+
+def test_pages_tell_where_they_come_from_and_when(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"DataStartTime": 1}\n{"DataStartTime": 2}\n')
+    zone = ZoneInfo("Asia/Seoul")
+    archive = Archive(str(tmp_path), zone=zone)
+    (file,) = archive.files()
+    assert list(archive.pages(archive.read(file), NOW)) == [
+        Page(b'[{"DataStartTime": 1},{"DataStartTime": 2}]', "archive", str(path), NOW, zone)
+    ]
+
+
+@pytest.mark.parametrize("count", [1, SUMMARIES_A_PAGE, SUMMARIES_A_PAGE + 1, 3 * SUMMARIES_A_PAGE - 1])
+@pytest.mark.parametrize("shape", ["lines", "response", "small responses", "list"])
+def test_summaries_are_handed_on_in_pages_of_one_size_whatever_held_them(shape: str, count: int) -> None:
+    every = [{"DataStartTime": number} for number in range(count)]
+    texts: dict[str, Iterable[object]] = {
+        "lines": every,
+        "response": [{"InferenceExecutionSummaries": every}],
+        "small responses": [
+            {"InferenceExecutionSummaries": every[start : start + 7]} for start in range(0, count, 7)
+        ],
+        "list": [every],
+    }
+    archive = Archive("x", store=Bytes("\n".join(map(json.dumps, texts[shape])).encode()))
+    pages = [json.loads(page.body) for page in archive.pages(read(b"", archive), NOW)]
+    assert [summary for page in pages for summary in page] == every
+    assert [len(page) for page in pages[:-1]] == [SUMMARIES_A_PAGE] * (len(pages) - 1)
+    assert 1 <= len(pages[-1]) <= SUMMARIES_A_PAGE
+
+
+def test_the_hash_is_of_the_bytes_of_the_file() -> None:
+    hashes = {read(data).content_hash for data in (b"[]", b"[] ", gzip.compress(b"[]", mtime=0))}
+    assert len(hashes) == 3
+    assert read(b"[]").content_hash in hashes
+    assert all(len(found) == 32 for found in hashes)
+
+
+@pytest.mark.parametrize("shape", ["lines", "response", "pretty-printed pages", "pages in one line"])
+def test_memory_stays_near_the_size_of_the_file(shape: str) -> None:
+    """Summaries are views of it: a dump of hundreds of megabytes must fit beside a run."""
+    every: Sequence[Summary] = HISTORY[:400] * 6
+    texts = {
+        "lines": lambda: "".join(json.dumps(one, default=str) + "\n" for one in every),
+        "response": lambda: FORMS[Form.CLI_V2](Response(list(every))),
+        "pretty-printed pages": lambda: FORMS[Form.CLI_V2](Response(list(every[:400]))) * 6,
+        "pages in one line": lambda: FORMS[Form.WIRE](Response(list(every[:400]))) * 6,
+    }
+    data = texts[shape]().encode()
+    archive = Archive("x", store=Bytes(data))
+    read(b"", archive)  # whatever is loaded only once
+    tracemalloc.start()
+    try:
+        dump = read(b"", archive)
+        beside_the_file = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(dump.summaries) == len(every)
+    assert beside_the_file < 0.5 * len(data)
+
+
+# --- Files ------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_gives_what_looks_like_saved_responses(tmp_path: Path) -> None:
+    taken = ["a.json", "b.jsonl", "c.ndjson", "d.txt", "e.JSON", "f.json.gz", "g.Jsonl.GZ", "sub/h.json"]
+    passed = [".i.json", "_j.json", "k.csv", "l.json.bak", "m", "n.gz", "json", ".git/o.json", "_tmp/p.json"]
+    for name in taken + passed:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("[]")
+    found = [file.uri for file in Archive(str(tmp_path)).files()]
+    assert found == sorted(str(tmp_path / name) for name in taken)
+
+
+@pytest.mark.parametrize("name", ["saved", "saved.out", ".saved.json", "_saved", "saved.csv"])
+@pytest.mark.parametrize("spelling", ["{}", "./{}", "sub/../{}", ".//{}"])
+def test_a_file_that_is_named_itself_may_have_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, spelling: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / name).write_text('{"DataStartTime": 1}')
+    archive = Archive(spelling.format(name))
+    (file,) = archive.files()
+    assert plain(archive.read(file)) == [{"DataStartTime": 1}]
+
+
+def test_a_file_that_vanishes_before_it_is_read_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text("[]")
+    archive = Archive(str(tmp_path))
+    (file,) = archive.files()
+    path.unlink()
+    with pytest.raises(UnreadableArchiveError, match="cannot be opened: No such file") as caught:
+        archive.read(file)
+    assert caught.value.where == str(path)
+    assert "take it out of the source's folder" in caught.value.next_step

@@ -1,0 +1,256 @@
+"""Text to JSON documents: whatever can be read is read, and whatever cannot is told with its line."""
+
+import gzip
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as how
+from hypothesis import strategies as st
+
+from resources.sources.documents import documents
+
+A, B, C = {"a": 1}, {"b": [2, {"c": None}]}, [3, "ü\n"]
+
+
+def found(data: bytes) -> list[object]:
+    return [json.loads(bytes(document)) for document in documents(data).found]
+
+
+def problems(data: bytes) -> str:
+    return "; ".join(documents(data).problems)
+
+
+# --- Whole files ------------------------------------------------------------------------------------------
+
+JOINED: dict[str, Callable[[list[object]], str]] = {
+    "with nothing between": lambda every: "".join(map(json.dumps, every)),
+    "one a line": lambda every: "".join(json.dumps(one) + "\n" for one in every),
+    "one a line, none after the last": lambda every: "\n".join(map(json.dumps, every)),
+    "one a line, CRLF": lambda every: "".join(json.dumps(one) + "\r\n" for one in every),
+    "with a blank between": lambda every: " ".join(map(json.dumps, every)),
+    "with blank lines between": lambda every: "\n\n \n".join(map(json.dumps, every)),
+    "pretty-printed": lambda every: "".join(json.dumps(one, indent=4) + "\n" for one in every),
+    "pretty-printed, with nothing between": lambda every: "".join(json.dumps(one, indent=2) for one in every),
+    "pretty-printed, CRLF": lambda every: "\n".join(json.dumps(one, indent=1) for one in every).replace(
+        "\n", "\r\n"
+    ),
+    "not escaped": lambda every: "\n".join(json.dumps(one, ensure_ascii=False) for one in every),
+    "after a blank line": lambda every: "\n \n" + "\n".join(map(json.dumps, every)),
+}
+
+SAVED: dict[str, Callable[[str], bytes]] = {
+    "UTF-8": str.encode,
+    "UTF-8 with a byte order mark": lambda text: text.encode("utf-8-sig"),
+    "UTF-16, as PowerShell writes it": lambda text: b"\xff\xfe" + text.encode("utf-16-le"),
+    "UTF-16, big end first": lambda text: b"\xfe\xff" + text.encode("utf-16-be"),
+    "gzip": lambda text: gzip.compress(text.encode()),
+    "gzip, in two members": lambda text: gzip.compress(text.encode()[:5]) + gzip.compress(text.encode()[5:]),
+    "gzip of UTF-16": lambda text: gzip.compress(text.encode("utf-16")),
+}
+
+
+@pytest.mark.parametrize("saved", SAVED.values(), ids=SAVED)
+@pytest.mark.parametrize("joined", JOINED.values(), ids=JOINED)
+@pytest.mark.parametrize("every", [[A], [A, B, C], [[], A, {}, B]], ids=["one", "three", "with empty ones"])
+def test_the_same_documents_come_out_however_they_were_saved(
+    every: list[object], joined: Callable[[list[object]], str], saved: Callable[[str], bytes]
+) -> None:
+    data = saved(joined(every))
+    assert found(data) == every
+    assert not problems(data)
+
+
+CONTAINERS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+).filter(lambda value: isinstance(value, list | dict))
+
+
+@how(deadline=None)
+@given(
+    every=st.lists(CONTAINERS, min_size=1, max_size=4),
+    joined=st.sampled_from(list(JOINED.values())),
+    saved=st.sampled_from(list(SAVED.values())),
+)
+def test_no_document_is_ever_lost(
+    every: list[object], joined: Callable[[list[object]], str], saved: Callable[[str], bytes]
+) -> None:
+    data = saved(joined(every))
+    assert found(data) == every
+    assert not problems(data)
+
+
+@how(deadline=None)
+@given(every=st.lists(CONTAINERS, min_size=1, max_size=4), ways=st.data())
+def test_no_document_is_lost_where_each_was_saved_in_another_way(
+    every: list[object], ways: st.DataObject
+) -> None:
+    """As by `>>` at different times, or by `cat` of files that begin with a byte order mark."""
+    way = st.sampled_from([way for name, way in JOINED.items() if "none after" not in name])
+    data = b"\n".join(
+        ways.draw(st.sampled_from([b"", b"\xef\xbb\xbf"])) + ways.draw(way)([one]).strip().encode()
+        for one in every
+    )
+    assert found(data) == every
+    assert not problems(data)
+
+
+@pytest.mark.parametrize("between", ["", "\n"], ids=["nothing", "newline"])
+def test_files_with_byte_order_marks_may_be_appended_to_each_other(between: str) -> None:
+    data = (between.join("\ufeff" + json.dumps(one) for one in (A, B, C))).encode()
+    assert found(data) == [A, B, C]
+    assert not problems(data)
+
+
+@pytest.mark.parametrize("digits", [20, 400, 5_000], ids="{} digits".format)
+def test_numbers_may_be_as_long_as_they_like(digits: int) -> None:
+    """Python reads no more than 4300 digits; what a number means is for others to say."""
+    for text in (f'{{"a":{"9" * digits}}}', f'{{"a":{"9" * digits}}}{{"b":1}}', f'{{"a":1e{"9" * digits}}}'):
+        read = documents(text.encode())
+        assert b"".join(map(bytes, read.found)) == text.encode()
+        assert not read.problems
+    assert len(documents(f'{{"a":{"9" * digits}}}{{"b"'.encode()).found) == 1
+
+
+# --- Broken files -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        pytest.param(b"", "is empty", id="empty"),
+        pytest.param(b" \r\n\t\n", "is empty", id="blank"),
+        pytest.param(b"\xef\xbb\xbf", "is empty", id="byte order mark"),
+        pytest.param(gzip.compress(b""), "is empty", id="gzip of nothing"),
+        pytest.param(b"<html><body>{}</body></html>", "line 1 is cut short or no JSON", id="HTML"),
+        pytest.param(b"An error occurred (AccessDenied)\n", "line 1 is cut short or no JSON", id="text"),
+        pytest.param(b"\nPAR1\x00\x01", "line 2 is cut short or no JSON", id="binary"),
+        pytest.param(b"caf\xe9", "line 1 is no UTF-8 text", id="Latin-1"),
+        pytest.param(b'{"a": "caf\xe9"}', "line 1 is no UTF-8 text", id="Latin-1 in a document"),
+        pytest.param(b'{"a": NaN}', "line 1 is no JSON", id="NaN"),
+        pytest.param(b'{"a": "\\ud800"}', "line 1 is no JSON", id="half of a character"),
+        pytest.param(b'{"\\udc00": 1}', "line 1 is no JSON", id="half of a character in a name"),
+        pytest.param(b'{"a": "\xed\xa0\x80"}', "line 1 is no UTF-8 text", id="half of a character, raw"),
+        pytest.param(b"{a: 1}", "line 1 is cut short or no JSON", id="no quotes"),
+        pytest.param(b"{'a': x}", "line 1 is cut short or no JSON", id="a program"),
+        pytest.param(b'{"a": 1,}', "line 1 is cut short or no JSON", id="trailing comma"),
+        pytest.param(b'{\n "a": 1,\n "b": [1, 2', "line 3 is cut short or no JSON", id="cut short"),
+        pytest.param(b"[" * 100_000, "line 1 is nested too deeply", id="nested and cut short"),
+        pytest.param(b"[" * 100_000 + b"]" * 100_000, "line 1 is nested too deeply", id="nested lists"),
+        pytest.param(b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nested too deeply", id="nested objects"),
+        pytest.param(b"{'a':" * 100_000 + b"1" + b"}" * 100_000, "no JSON", id="nested and printed"),
+        pytest.param(b"\x1f\x8bno gzip after all", "is cut short or damaged", id="no gzip"),
+        pytest.param(gzip.compress(b"{}")[:12], "is cut short or damaged", id="gzip cut short"),
+        pytest.param(b'\xff\xfe{\x00"', "is cut short or damaged", id="UTF-16 cut short"),
+    ],
+)
+def test_what_is_no_json_gives_no_document_and_a_reason(data: bytes, said: str) -> None:
+    assert found(data) == []
+    assert said in problems(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "every", "said"),
+    [
+        pytest.param(b'{"a":1}\n{"x": oops}\n{"a":2}\n', [1, 2], "line 2 is", id="a line in the middle"),
+        pytest.param(b'{"x": \n{"a":1}\n{"a":2}\n', [1, 2], "line 1 is", id="the first line, cut short"),
+        pytest.param(b'{"a":1}\n{"a":2}\n{"x": ', [1, 2], "line 3 is", id="the last line, cut short"),
+        pytest.param(b'{"a":1}\n"x": 1}\n{"a":2}\n', [1, 2], "line 2 is", id="a line without its beginning"),
+        pytest.param(b'\r\n{"a":1}\r\n{"x"\r\n{"a":2}\r\n', [1, 2], "line 3 is", id="a line of CRLF"),
+        pytest.param(b'{"a":1}\n{"x":NaN}\n{"a":2}\n', [1, 2], "line 2 is no JSON", id="a line with NaN"),
+        pytest.param(b'{"a":1}{"x":NaN} {"a":2}', [1, 2], "line 1 is no JSON", id="NaN without a line"),
+        pytest.param(b'{"a":1}\n{"x":"\xe9"}\n{"a":2}', [1, 2], "line 2 is no UTF-8", id="a line of Latin-1"),
+        pytest.param(
+            b'{"a":1}\n' + b'{"x":' * 9_999 + b'\n{"a":2}', [1, 2], "line 2 is nested", id="a line, nested"
+        ),
+        pytest.param(b'{"a":1}{"a":2}{"x": [', [1, 2], "line 1 is", id="pages, the last cut short"),
+        pytest.param(
+            b'{\n    "a": 1\n}\n{\n    "a": 2\n}\n{\n    "x": [\n        1,',
+            [1, 2],
+            "line 9 is",
+            id="printed pages, the last cut short",
+        ),
+        pytest.param(
+            b'{\n    "a": 1\n}\n{\n    "x": [\n        {\n{\n    "a": 2\n}\n',
+            [1, 2],
+            "line 6 is",
+            id="printed pages, one in the middle cut short",
+        ),
+        pytest.param(
+            b'Last login: today\n{"a":1}\n{"a":2}\n', [1, 2], "line 1 is", id="words before the first line"
+        ),
+        pytest.param(b'{"a":1}\n{"a":2}\nDone.\n', [1, 2], "line 3 is", id="words after the last line"),
+    ],
+)
+def test_what_stands_around_a_break_is_used_and_the_line_is_told(
+    data: bytes, every: list[int], said: str
+) -> None:
+    assert found(data) == [{"a": number} for number in every]
+    assert said in problems(data)
+
+
+def test_every_broken_line_is_told() -> None:
+    read = documents(b'{"a":1}\n{"x":\n{"a":2}\n{"y"\n')
+    assert [problem.split(" is ")[0] for problem in read.problems] == ["line 2", "line 4"]
+
+
+LINES = b"".join(b'{"a":%d,"b":"%032x"}\n' % (number, number * 7**30) for number in range(2_000))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_what_comes_before_the_cut_of_a_gzip_is_used(share: float) -> None:
+    packed = gzip.compress(LINES)
+    read = documents(packed[: int(len(packed) * share)])
+    numbers = [json.loads(bytes(document))["a"] for document in read.found]
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) > 1_900 * share
+    assert "is cut short or damaged" in read.problems[0]
+
+
+def test_a_gzip_with_a_wrong_checksum_is_used_and_told() -> None:
+    packed = bytearray(gzip.compress(LINES))
+    packed[-5] ^= 1
+    read = documents(bytes(packed))
+    assert len(read.found) == 2_000
+    assert "is cut short or damaged: CRC" in read.problems[0]
+
+
+def test_what_comes_before_the_cut_of_utf16_is_used() -> None:
+    data = b"\xff\xfe" + '{"a":1}\n{"a":2}\n{"a'.encode("utf-16-le") + b"\x00"
+    assert found(data) == [{"a": 1}, {"a": 2}]
+    assert "is cut short or damaged" in problems(data)
+
+
+@how(deadline=None, max_examples=300)
+@given(
+    st.binary(max_size=200)
+    | st.text(alphabet="{}[]\"':,\\ \n\r\t\ufeffaé1.-eNulltruefalsedatetime()=", max_size=60).map(str.encode)
+    | st.tuples(st.sampled_from([b"\x1f\x8b", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf"]), st.binary()).map(
+        b"".join
+    )
+)
+def test_no_bytes_are_an_error_and_none_are_passed_over_in_silence(data: bytes) -> None:
+    for saved in (data, gzip.compress(data)):
+        read = documents(saved)
+        assert read.found or read.problems
+        for document in read.found:
+            bytes(document).decode()
+
+
+@how(deadline=None)
+@given(cut=st.integers(0, 999), pack=st.booleans(), every=st.lists(CONTAINERS, min_size=2, max_size=4))
+def test_a_cut_loses_nothing_but_the_document_that_it_goes_through(
+    cut: int, pack: bool, every: list[object]
+) -> None:
+    texts = [json.dumps(one).encode() + b"\n" for one in every]
+    whole = b"".join(texts)
+    rest = whole[: cut * len(whole) // 1_000]
+    complete = [
+        one for number, one in enumerate(every) if len(b"".join(texts[: number + 1])) - 1 <= len(rest)
+    ]
+    data = gzip.compress(rest) if pack else rest
+    assert found(data) == complete
+    assert problems(data) or rest == b"".join(texts[: len(complete)])[: len(rest)]
