@@ -47,6 +47,6 @@ def _row(column: Column) -> str:
 
 if __name__ == "__main__":
     if "--check" not in sys.argv:
-        PAGE.write_text(page())
-    elif not PAGE.exists() or PAGE.read_text() != page():
+        PAGE.write_text(page(), encoding="utf-8")
+    elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page():
         sys.exit("docs/tables.md is stale; write it again with: make docs")

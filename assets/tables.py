@@ -230,7 +230,10 @@ ARCHIVE_FILES = Table(
     columns=(
         _text("uri", "where the file is", required=True, encoding="plain"),
         _count("size_bytes", "size when it was read", "bytes"),
-        _text("etag", "what its store gives that changes with the content: ETag, or modification time in ns"),
+        _text(
+            "etag",
+            "changes with the content: ETag, or modification time in ns, and the source's time_zone if set",
+        ),
         _text("content_hash", "BLAKE2b of its bytes; null: not readable", encoding="plain"),
         _count("executions", "usable summaries in it", "summaries"),
         _count("rejected", "unusable summaries in it", "summaries"),

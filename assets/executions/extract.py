@@ -3,8 +3,8 @@
 Belongs here: the order of things within a run.
 Does not belong here: the rules themselves (see the modules beside this one), and Dagster (see `assets`).
 
-Order within a day: executions, then coverage. What a file held is remembered only after its days are in the
-lake, so a run that is killed at any point has recorded nothing that is not there; the next one reads again.
+Order within a day: executions, then coverage. That a file is merged into a day is remembered only after the
+day is in the lake, so a run that is killed at any point has recorded nothing that is not there; the next one reads again.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -83,6 +83,7 @@ class Extraction:
             listed += files
         self._candidates = pending.in_days()
         self._quarantine(pending.rejected)
+        self.remember()  # before any day: a lake that cannot be written to is one failure, not one a day
         remembered |= {file.uri: file for file in self.read}
         here = [remembered[file.uri] for file in listed]
         self.notices += [*archives.oddities(here), *archives.outside(here, self.history, self.now.date())]
@@ -115,7 +116,7 @@ class Extraction:
         }
 
     def remember(self) -> None:
-        """Write down which files were read, and which of the days they are merged into."""
+        """Write down which files were read, and which of the days they are merged into so far."""
         if self.read:
             self.lake.update(
                 ARCHIVE_FILES, None, lambda existing: archives.remember(existing, self.read, self._merged)

@@ -9,7 +9,7 @@ file or one page a file; any of them gzipped.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from hashlib import blake2b
 from typing import Any
@@ -111,7 +111,7 @@ class Archive:
         Raises:
             ConfigurationError: the place is not there, or may not be looked into.
         """
-        found = self._store.find(self.uri)
+        found = [self._tagged(file) for file in self._store.find(self.uri)]
         if [file.uri for file in found] == [self.uri]:
             return found
         return [file for file in found if file.uri.lower().removesuffix(".gz").endswith(SUFFIXES)]
@@ -139,8 +139,12 @@ class Archive:
                 complete = not item.next_token
             else:
                 summaries.append(raw)
-        content_hash = blake2b(data, digest_size=16).hexdigest()
-        return Dump(file, content_hash, tuple(summaries), complete, _told(problems))
+        digest = blake2b(data, digest_size=16, key=str(self._zone or "").encode())
+        return Dump(file, digest.hexdigest(), tuple(summaries), complete, _told(problems))
+
+    def _tagged(self, file: StoredFile) -> StoredFile:
+        # the same bytes mean something else in another zone, and are then read again
+        return replace(file, etag=f"{file.etag} {self._zone}") if self._zone else file
 
     def pages(self, dump: Dump, read_at: datetime) -> Iterator[Page]:
         """Hand on what a file held, as lists of summaries."""

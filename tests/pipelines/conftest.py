@@ -69,12 +69,12 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def locate(tmp_path: Path, instance: dg.DagsterInstance) -> Callable[..., Location]:
     """Make a code location over folders of saved responses."""
 
-    def make(*folders: Path, clock: datetime = NOW, **history: Any) -> Location:
+    def make(*folders: Path, clock: datetime = NOW, zone: str | None = None, **history: Any) -> Location:
         bounds = {"start_date": DAYS[0], "end_date": date(2026, 10, 9)} | history
         settings = Settings(
             lake=LakeSettings(uri=str(tmp_path / "lake")),
             history=HistorySettings(**bounds),
-            sources=tuple(ArchiveSource(uri=str(folder)) for folder in folders),
+            sources=tuple(ArchiveSource(uri=str(folder), time_zone=zone) for folder in folders),
         )
         definitions = build_defs({"clock": lambda: clock}, settings=settings)
         return Location(definitions, instance, Lake(settings.lake.uri))

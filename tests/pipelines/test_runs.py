@@ -1,15 +1,22 @@
 """Runs of the code location, as Dagster executes them."""
 
+import json
 import shutil
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from assets.executions import assets as execution_assets
-from assets.tables import ARCHIVE_FILES, EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
+from assets.tables import (
+    ARCHIVE_FILES,
+    EXTRACTION_COVERAGE,
+    INFERENCE_EXECUTIONS,
+    INFERENCE_SCHEDULERS,
+    REJECTED_EXECUTIONS,
+)
 from resources.lake import Lake
 from sandbox.dumps import Manifest
 from sandbox.fleet import Fleet
@@ -303,3 +310,35 @@ def test_recorded_at_is_the_clock_of_the_run(locate: Locate, dumps: Dumps) -> No
     location.run()
 
     assert {row["recorded_at"] for row in rows(location.lake).values()} == {NOW}
+
+
+def test_a_lake_that_cannot_be_written_to_is_one_failure_with_its_mend(locate: Locate, dumps: Dumps) -> None:
+    location = locate(dumps[0])
+    location.lake.root.write_text("a file where the lake should be")
+
+    result = location.run()
+
+    assert not result.success
+    assert failure(result).count("the lake cannot be") == 1
+    assert "lake.uri" in failure(result)
+    assert "set lake.uri to" in failure(result)
+    assert location.days_of(result) == {}
+
+
+def test_a_zone_that_is_set_later_takes_in_what_was_put_aside_for_the_want_of_it(
+    locate: Locate, tmp_path: Path
+) -> None:
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    summary = {
+        "InferenceSchedulerArn": "arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler/a/b",
+        "DataStartTime": "2026-10-06T08:00:00",
+    }
+    (folder / "a.jsonl").write_text(json.dumps(summary))
+    assert locate(folder).run().success
+
+    location = locate(folder, zone="Europe/Berlin")
+    assert location.run().success
+
+    assert [start for _, start in rows(location.lake)] == [datetime(2026, 10, 6, 6, tzinfo=UTC)]
+    assert location.lake.read(REJECTED_EXECUTIONS).num_rows == 0
