@@ -11,6 +11,7 @@ re-execution "from failure" does those alone.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -64,32 +65,43 @@ class PartitionedRun:
                 self._context.log.exception(f"{key} failed")
                 self._failed[key] = problem
 
-    def end(self, numbers: Mapping[str, Any]) -> dg.Output[None]:
+    def end(self, numbers: Mapping[str, Any], sources: Mapping[str, LedgerError]) -> dg.Output[None]:
         """End the run, with numbers about all of it; the output lets the steps that depend on it go ahead.
 
+        Args:
+            numbers: become metadata.
+            sources: what could not be asked, by name; what the others gave is recorded all the same.
+
         Raises:
-            dagster.Failure: names the partitions that failed, each with its reason.
+            dagster.Failure: names the partitions and the sources that failed, each with its reason.
         """
-        if self._failed:
-            raise dg.Failure(
-                f"{len(self._failed)} partitions failed, the others are recorded: {', '.join(self._failed)}."
-                " Re-execute this run from failure to do those alone.",
-                metadata={"failed_partitions": {key: str(problem) for key, problem in self._failed.items()}},
-                allow_retries=any(isinstance(problem, RetryLaterError) for problem in self._failed.values()),
-            )
-        return dg.Output(None, metadata={**numbers, **_LOGS_NOTHING})
+        if not self._failed and not sources:
+            return dg.Output(None, metadata={**numbers, **_LOGS_NOTHING})
+        said = [f"{len(self._failed)} partitions failed: {', '.join(self._failed)}."] if self._failed else []
+        said += [f"{len(sources)} could not be asked: {', '.join(sources)}."] if sources else []
+        problems = [*self._failed.values(), *sources.values()]
+        raise dg.Failure(
+            " ".join([*said, "All else is recorded. Re-execute this run from failure to do these alone."]),
+            metadata={
+                "failed_partitions": {key: str(problem) for key, problem in self._failed.items()},
+                "failed_sources": {name: str(problem) for name, problem in sources.items()},
+                **numbers,
+            },
+            allow_retries=any(isinstance(problem, RetryLaterError) for problem in problems),
+        )
 
 
-def done_earlier(context: dg.AssetExecutionContext) -> set[str]:
-    """Partitions that an earlier attempt recorded: a retry of this step, or the run this one resumes.
+def attempted_before(context: dg.AssetExecutionContext) -> tuple[set[str], datetime | None]:
+    """Return the partitions that an earlier attempt recorded, and when that attempt began.
 
-    Empty for first attempts, and for runs that were re-executed as a whole.
+    An earlier attempt is a retry of this step, or the run that this one resumes. There is none for first
+    attempts, and for runs that were re-executed as a whole.
     """
     tags = context.run.tags
     runs = {context.run.run_id} if context.retry_number > 0 else set()
     if tags.get(_IS_RESUME) == "true":
         runs |= {tags[name] for name in _EARLIER_RUNS if name in tags}
-    return {
+    recorded = {
         entry.dagster_event.partition
         for run_id in runs
         for entry in context.instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
@@ -97,6 +109,12 @@ def done_earlier(context: dg.AssetExecutionContext) -> set[str]:
         and entry.dagster_event.asset_key == context.asset_key
         and entry.dagster_event.partition
     }
+    began = [
+        record.start_time
+        for record in map(context.instance.get_run_record_by_id, runs)
+        if record and record.start_time
+    ]
+    return recorded, datetime.fromtimestamp(min(began), UTC) if began else None
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from assets.batched import told_to_people
 from assets.executions import archives
 from assets.tables import ARCHIVE_FILES, INFERENCE_EXECUTIONS, REJECTED_EXECUTIONS
 from resources.lake import Lake
+from resources.sources.api import Api
 from resources.sources.archive import Archive
 
 EXAMPLES = 5
@@ -27,10 +28,12 @@ def build() -> list[dg.AssetChecksDefinition]:
         description="Every saved response is readable to its end and complete.",
     )
     def saved_responses_whole(
-        lake: dg.ResourceParam[Lake], sources: dg.ResourceParam[Callable[[], Sequence[Archive]]]
+        lake: dg.ResourceParam[Lake], sources: dg.ResourceParam[Callable[[], Sequence[Archive | Api]]]
     ) -> dg.AssetCheckResult:
         with told_to_people():
-            there = {file.uri for source in sources() for file in source.files()}
+            there = {
+                file.uri for source in sources() if isinstance(source, Archive) for file in source.files()
+            }
             files = [file for uri, file in archives.known(lake.read(ARCHIVE_FILES)).items() if uri in there]
         broken = [file.uri for file in files if file.error]
         incomplete = archives.open_ended(files)

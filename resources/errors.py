@@ -30,6 +30,10 @@ class PermissionsError(LedgerError):
     """The caller may not do this; someone has to grant it."""
 
 
+class ServiceEndedError(PermissionsError):
+    """The service answers nobody any more; what was recorded stays, and saved responses still count."""
+
+
 class DataError(LedgerError):
     """What was read breaks its contract; someone has to look at the data."""
 

@@ -60,6 +60,18 @@ class LakeSettings(_Model):
         description="Folder or s3:// prefix of the lake. Absolute once loaded, without a slash at the end.",
         examples=["data/lake"],
     )
+    kms_key_id: str | None = Field(
+        default=None,
+        description="Id, ARN or alias of the KMS key for a lake in S3. Unset: as its bucket has it.",
+        examples=["alias/lookout-ledger"],
+    )
+
+    @field_validator("kms_key_id")
+    @classmethod
+    def _names_a_key(cls, key: str | None) -> str | None:
+        if key == "":
+            raise ValueError("is empty")
+        return key
 
 
 class HistorySettings(_Model):
@@ -131,7 +143,37 @@ class ArchiveSource(_Model):
     )
 
 
-_AnySource = ArchiveSource  # a new kind is one class that joins here: ArchiveSource | ...
+class ApiSource(_Model):
+    """The live service, or whatever speaks its protocol; credentials are boto3's to find."""
+
+    kind: Literal["api"] = Field(default="api", description="Its kind.", examples=["api"])
+    region: str | None = Field(
+        default=None, description="AWS region; else what boto3 finds.", examples=["eu-west-1"]
+    )
+    profile: str | None = Field(
+        default=None, description="Profile of ~/.aws; else what boto3 finds.", examples=["plant-a"]
+    )
+    role_arn: str | None = Field(
+        default=None,
+        description="Role to take on first, for another account.",
+        examples=["arn:aws:iam::111122223333:role/lookout-reader"],
+    )
+    endpoint_url: str | None = Field(
+        default=None,
+        description="Where the service is, if not at AWS; else AWS_ENDPOINT_URL_LOOKOUTEQUIPMENT counts.",
+        examples=["http://127.0.0.1:4610"],
+    )
+    schedulers: tuple[str, ...] = Field(
+        default=("*",), description="Names of schedulers, with * and ?.", examples=[["pump-*"]]
+    )
+    service_end: Day | None = Field(
+        default=None,
+        description="Last day of the service there; default 2026-10-07 at AWS, none elsewhere.",
+        examples=["2026-10-07"],
+    )
+
+
+_AnySource = ArchiveSource | ApiSource  # a new kind is one class that joins here
 Source = Annotated[_AnySource, Field(discriminator="kind")]
 _KINDS: dict[str, type[_Model]] = {
     source.model_fields["kind"].default: source for source in get_args(_AnySource) or (_AnySource,)

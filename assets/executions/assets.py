@@ -16,20 +16,22 @@ import dagster as dg
 from assets.batched import (
     Materialized,
     PartitionedRun,
+    attempted_before,
     batches,
     column_schema,
-    done_earlier,
     materialized,
     told_to_people,
 )
 from assets.content import content_version
 from assets.executions import schedulers
-from assets.executions.extract import Extraction, Recorded
+from assets.executions.extract import Earlier, Extraction, Recorded
 from assets.executions.flatten import READER_VERSION
 from assets.executions.windows import Days
 from assets.partitions import daily, days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS, Table
+from resources.errors import LedgerError
 from resources.lake import Lake, Written
+from resources.sources.api import Api
 from resources.sources.archive import Archive
 
 GROUP = "executions"
@@ -37,7 +39,7 @@ DAYS_A_BATCH = 31
 """A month of the largest fleet fits in memory; a run that dies has a month at most to read again."""
 
 Clock = Callable[[], datetime]
-Sources = Callable[[], Sequence[Archive]]
+Sources = Callable[[], Sequence[Archive | Api]]
 
 
 def build(history: Days, settle_after: timedelta) -> list[dg.AssetsDefinition | dg.AssetSpec]:
@@ -59,23 +61,28 @@ def build(history: Days, settle_after: timedelta) -> list[dg.AssetsDefinition | 
         sources: dg.ResourceParam[Sources],
         clock: dg.ResourceParam[Clock],
     ) -> dg.Output[None]:
-        done = done_earlier(context)
-        keys = [key for key in context.partition_keys if key not in done]
-        if done:
-            context.log.info(f"resuming: {len(done)} days were recorded before, {len(keys)} are left")
+        recorded, began = attempted_before(context)
+        earlier = Earlier(frozenset(days(sorted(recorded))), began)
+        if recorded:
+            context.log.info(f"resuming: {len(recorded)} days were recorded before")
         run, told, numbers = PartitionedRun(context), set[str](), Counter[str]()
-        for batch in batches(keys, DAYS_A_BATCH):
+        failed: dict[str, LedgerError] = {}
+        for batch in batches(context.partition_keys, DAYS_A_BATCH):
             extraction = Extraction(lake, history, settle_after, clock(), context.log.info)
             with told_to_people():
-                extraction.gather(sources(), days(batch))
-                for notice in extraction.notices:
+                left = extraction.gather(sources(), days(batch), earlier)
+                failed |= extraction.failed
+                for notice in [
+                    *extraction.notices,
+                    *(f"{name}: {why}" for name, why in extraction.failed.items()),
+                ]:
                     if notice not in told:
                         context.log.warning(notice)
-                told.update(extraction.notices)
-                run.work(batch, partial(_record, extraction))
+                        told.add(notice)
+                run.work([day.isoformat() for day in left], partial(_record, extraction))
                 extraction.remember()
             numbers.update(extraction.numbers())
-        return run.end(numbers)
+        return run.end(numbers, failed)
 
     coverage = dg.AssetSpec(
         EXTRACTION_COVERAGE.name,

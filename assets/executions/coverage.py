@@ -54,6 +54,7 @@ def cover(
     settles_at: datetime,
     now: datetime,
     answers: Mapping[str, datetime] | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> pa.Table:
     """Make the rows of `extraction_coverage` for one day.
 
@@ -64,19 +65,20 @@ def cover(
         now: becomes `recorded_at` of rows whose content changes.
         answers: when the service answered for a scheduler (by ARN) that it confirmed; a scheduler without
             any execution is among them too.
+        names: names by ARN of all schedulers that the service lists; each gets a row, answered or not.
     """
-    answers = answers or {}
+    answers, names = answers or {}, names or {}
     counted = _counted(executions)
     before = {row["scheduler_arn"]: row for row in existing.to_pylist()}
     rows = [
         {
             "scheduler_arn": arn,
-            **(counted.get(arn) or _kept(before.get(arn))),
+            **(counted.get(arn) or _kept(before.get(arn), names.get(arn))),
             "complete_through": advanced(
                 before.get(arn, {}).get("complete_through"), answers.get(arn), settles_at
             ),
         }
-        for arn in sorted({*counted, *before, *answers})
+        for arn in sorted({*counted, *before, *answers, *names})
     ]
     return stamped(EXTRACTION_COVERAGE, _table(rows), existing, now)
 
@@ -114,8 +116,10 @@ def _counted(executions: pa.Table) -> dict[str, dict[str, Any]]:
     }
 
 
-def _kept(row: dict[str, Any] | None) -> dict[str, Any]:
-    return _NOTHING if row is None else {name: row[name] for name in _NOTHING}
+def _kept(row: dict[str, Any] | None, name: str | None) -> dict[str, Any]:
+    return (
+        _NOTHING | {"scheduler_name": name} if row is None else {column: row[column] for column in _NOTHING}
+    )
 
 
 def _table(rows: list[dict[str, Any]]) -> pa.Table:

@@ -4,7 +4,8 @@ Belongs here: the order of things within a run.
 Does not belong here: the rules themselves (see the modules beside this one), and Dagster (see `assets`).
 
 Order within a day: executions, then coverage. That a file is merged into a day is remembered only after the
-day is in the lake, so a run that is killed at any point has recorded nothing that is not there; the next one reads again.
+day is in the lake, so a run that is killed at any point has recorded nothing that is not there; the next one
+reads again.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -19,17 +20,34 @@ from assets.executions import archives
 from assets.executions.archives import Known
 from assets.executions.coverage import cover, settle_at
 from assets.executions.flatten import READER_VERSION, REJECTED, Flattened, flatten
-from assets.executions.merge import best, merge
-from assets.executions.windows import Days, Window, by_day, cut, day_window
-from assets.tables import ARCHIVE_FILES, EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, REJECTED_EXECUTIONS
-from resources.errors import UnreadableArchiveError
+from assets.executions.live import Round, ask
+from assets.executions.merge import merge
+from assets.executions.pending import Pending
+from assets.executions.schedulers import listed, with_listed
+from assets.executions.windows import Days
+from assets.tables import (
+    ARCHIVE_FILES,
+    EXTRACTION_COVERAGE,
+    INFERENCE_EXECUTIONS,
+    INFERENCE_SCHEDULERS,
+    REJECTED_EXECUTIONS,
+)
+from resources.errors import LedgerError, UnreadableArchiveError
 from resources.files import StoredFile
 from resources.lake import Lake, Written
+from resources.sources.api import Api
 from resources.sources.archive import Archive
 
-PENDING_ROWS = 250_000
-"""Candidates are reduced to one a key whenever this many have come together: memory follows the range, not
-the number of overlapping responses."""
+
+@dataclass(frozen=True)
+class Earlier:
+    """An earlier attempt that this run resumes: the days it recorded, and when it began (None: no such)."""
+
+    done: frozenset[date] = frozenset()
+    began: datetime | None = None
+
+
+AFRESH = Earlier()
 
 
 @dataclass(frozen=True)
@@ -46,7 +64,8 @@ class Extraction:
     """What the sources give for some days, on its way into the lake.
 
     `history` are the days that are partitions at all, `now` is the time of this run, `progress` is told of
-    long work in words. `notices` are the things that a person should know of; they stop nothing.
+    long work in words. `notices` are the things that a person should know of; they stop nothing. `failed` are
+    the schedulers, or whole sources, that could not be asked; they stop nothing either, until the end.
     """
 
     lake: Lake
@@ -56,18 +75,45 @@ class Extraction:
     progress: Callable[[str], None]
     read: list[Known] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    failed: dict[str, LedgerError] = field(default_factory=dict)
+    _rounds: list[Round] = field(default_factory=list)
     _candidates: dict[date, pa.Table] = field(default_factory=dict)
     _merged: set[date] = field(default_factory=set)
     _days_changed: int = 0
     _rows_changed: int = 0
 
-    def gather(self, sources: Sequence[Archive], days: Collection[date]) -> None:
-        """Read what the sources hold of some days and is not in the lake yet.
+    def gather(
+        self, sources: Sequence[Archive | Api], days: Collection[date], earlier: Earlier = AFRESH
+    ) -> list[date]:
+        """Read what the sources hold of some days, and is not in the lake yet or may have changed.
+
+        Returns:
+            The days to record: all, or what an earlier attempt left to do.
 
         Raises:
-            ConfigurationError: a source is not there.
+            LedgerError: not one of the sources gave anything.
         """
-        pending = _Pending(frozenset(days))
+        pending = Pending(frozenset(days))
+        left = [day for day in days if day not in earlier.done]
+        if left:
+            self._read_archives([source for source in sources if isinstance(source, Archive)], left, pending)
+        for source in sources:
+            if isinstance(source, Api):
+                self._ask(source, days, earlier, pending)
+        if (
+            self.failed
+            and not self.read
+            and not any(told.answers for told in self._rounds)
+            and not pending.has_rows
+        ):
+            raise next(iter(self.failed.values()))
+        self._candidates = pending.in_days()
+        self._quarantine(pending.rejected)
+        self.remember()  # before any day: a lake that cannot be written to is one failure, not one a day
+        touched = {day for told in self._rounds for answer in told.answers for day in answer.days}
+        return sorted({*left, *touched})
+
+    def _read_archives(self, sources: Sequence[Archive], days: Collection[date], pending: Pending) -> None:
         remembered = archives.known(self.lake.read(ARCHIVE_FILES))
         in_lake = {day for day in days if self.lake.has(INFERENCE_EXECUTIONS, day)}
         listed: list[StoredFile] = []
@@ -81,12 +127,38 @@ class Extraction:
             self.progress(f"{source.uri}: {len(files)} saved responses, {len(chosen)} of them to read")
             self.read += [_read(source, file, self.now, pending) for file in chosen]
             listed += files
-        self._candidates = pending.in_days()
-        self._quarantine(pending.rejected)
-        self.remember()  # before any day: a lake that cannot be written to is one failure, not one a day
         remembered |= {file.uri: file for file in self.read}
         here = [remembered[file.uri] for file in listed]
         self.notices += [*archives.oddities(here), *archives.outside(here, self.history, self.now.date())]
+
+    def _ask(self, api: Api, days: Collection[date], earlier: Earlier, pending: Pending) -> None:
+        told = ask(api, days, self._known_since(days, earlier), pending.add, self.now)
+        self.progress(
+            f"{api.uri}: {len(told.schedulers)} schedulers, {len(told.answers)} answered in full,"
+            f" {len(told.failed)} failed"
+        )
+        self._rounds.append(told)
+        self.failed |= told.failed
+        self.notices += told.notices
+        if told.schedulers:
+            seen = listed(told.schedulers, told.listed_at)
+            self.lake.update(
+                INFERENCE_SCHEDULERS, None, lambda existing: with_listed(existing, seen, self.now)
+            )
+
+    def _known_since(self, days: Collection[date], earlier: Earlier) -> dict[str, set[date]]:
+        """Return by ARN the days that an earlier attempt has proven as far as they could be."""
+        known: dict[str, set[date]] = {}
+        if earlier.began is None:
+            return known
+        for day in days:
+            enough = min(earlier.began, settle_at(day, self.settle_after))
+            for row in self.lake.read(
+                EXTRACTION_COVERAGE, day, ["scheduler_arn", "complete_through"]
+            ).to_pylist():
+                if row["complete_through"] is not None and row["complete_through"] >= enough:
+                    known.setdefault(row["scheduler_arn"], set()).add(day)
+        return known
 
     def record(self, day: date) -> Recorded:
         """Merge one day into the lake: executions, then coverage."""
@@ -98,7 +170,14 @@ class Extraction:
         coverage = self.lake.update(
             EXTRACTION_COVERAGE,
             day,
-            lambda existing: cover(executions.rows, existing, settles_at=settles_at, now=self.now),
+            lambda existing: cover(
+                executions.rows,
+                existing,
+                settles_at=settles_at,
+                now=self.now,
+                answers=self._answers(day),
+                names=self._names(day),
+            ),
         )
         self._merged.add(day)
         changed = changed_rows(INFERENCE_EXECUTIONS, executions.before, executions.rows)
@@ -106,10 +185,27 @@ class Extraction:
         self._rows_changed += changed
         return Recorded(executions, coverage, changed)
 
+    def _answers(self, day: date) -> dict[str, datetime]:
+        return {
+            answer.scheduler.arn: answer.asked_at
+            for told in self._rounds
+            for answer in told.answers
+            if day in answer.days
+        }
+
+    def _names(self, day: date) -> dict[str, str]:
+        return {
+            scheduler.arn: scheduler.name
+            for told in self._rounds
+            if day in told.days
+            for scheduler in told.schedulers
+        }
+
     def numbers(self) -> dict[str, int]:
         """What was done so far, in numbers that can be added up."""
         return {
             "files_read": len(self.read),
+            "schedulers_answered": sum(len(told.answers) for told in self._rounds),
             "days_recorded": len(self._merged),
             "days_changed": self._days_changed,
             "rows_changed": self._rows_changed,
@@ -137,34 +233,7 @@ class Extraction:
         self.lake.update(REJECTED_EXECUTIONS, None, merge_rejected)
 
 
-class _Pending:
-    """Candidates of the wanted days, kept small, and what had to be rejected."""
-
-    def __init__(self, days: frozenset[date]) -> None:
-        self.rejected: list[pa.Table] = []
-        self._days = days
-        self._window = Window(day_window(min(days)).start, day_window(max(days)).end) if days else None
-        self._tables: list[pa.Table] = []
-        self._fresh_rows = 0
-
-    def add(self, page: Flattened) -> None:
-        if page.rejected.num_rows:
-            self.rejected.append(page.rejected)
-        if self._window is None:
-            return
-        wanted = cut(page.rows, self._window)
-        self._tables.append(wanted)
-        self._fresh_rows += wanted.num_rows
-        if self._fresh_rows > PENDING_ROWS:
-            self._tables, self._fresh_rows = [best(pa.concat_tables(self._tables))], 0
-
-    def in_days(self) -> dict[date, pa.Table]:
-        if not self._tables:
-            return {}
-        return {day: rows for day, rows in by_day(best(pa.concat_tables(self._tables))) if day in self._days}
-
-
-def _read(source: Archive, file: StoredFile, now: datetime, pending: _Pending) -> Known:
+def _read(source: Archive, file: StoredFile, now: datetime, pending: Pending) -> Known:
     row = Known(file.uri, file.size_bytes, file.etag, READER_VERSION, now)
     try:
         dump = source.read(file)

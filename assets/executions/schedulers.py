@@ -1,14 +1,17 @@
-"""What each scheduler was set to over time, as its executions show it.
+"""What each scheduler was set to over time, as its executions show it and the service lists it.
 
-Belongs here: the rule that makes `inference_schedulers` out of executions.
-Does not belong here: what the service says of a scheduler itself (status, for one): executions do not tell.
+Belongs here: the rule that makes `inference_schedulers`.
+Does not belong here: what is expected of a scheduler that is set so (see the reports).
+
+Executions tell everything but the status, and are all in the lake: their rows are made anew each time. What
+the service lists is told once, so those rows stay.
 
 A row begins where a value differs from the last one known of that scheduler; a value that an execution does
 not tell (old responses have no model version) is no change. The rule may be applied day by day and then to
 what the days gave: the rows are those of one pass over the whole history.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 
 from assets.content import stamped
 from assets.tables import INFERENCE_SCHEDULERS
+from resources.sources.api import KIND, Scheduler
 
 _KEY = ["scheduler_arn", "valid_from"]
 _SETTINGS = [name for name in INFERENCE_SCHEDULERS.content if name not in (*_KEY, "source")]
@@ -36,6 +40,13 @@ COLUMNS = [
     ),
 ]
 """The columns of `inference_executions` that the rule reads."""
+
+_UNLISTED = [
+    "model_version",
+    "model_version_arn",
+    *(name for name in _SETTINGS if name.startswith(("input_", "output_"))),
+]
+"""What a list of the service does not tell."""
 
 _MINUTE = 60_000
 
@@ -72,8 +83,41 @@ def spells(settings: Iterable[pa.Table]) -> pa.Table:
 
 
 def history(days: Iterable[pa.Table], existing: pa.Table, now: datetime) -> pa.Table:
-    """Make the rows of `inference_schedulers` out of all days of executions (`COLUMNS` suffice)."""
-    began = spells(spells([observed(day)]) for day in days)
+    """Make the rows of `inference_schedulers` out of all days of executions (`COLUMNS` suffice).
+
+    What the service once listed is taken over from the existing rows.
+    """
+    by_service = existing.filter(pc.equal(existing["source"], KIND)).select(_OBSERVED.names)
+    for name in _UNLISTED:
+        empty = pa.nulls(by_service.num_rows, by_service.schema.field(name).type)
+        by_service = by_service.set_column(by_service.schema.get_field_index(name), name, empty)
+    began = spells([*(spells([observed(day)]) for day in days), by_service.cast(_OBSERVED)])
+    return stamped(INFERENCE_SCHEDULERS, began, existing, now)
+
+
+def listed(schedulers: Sequence[Scheduler], at: datetime) -> pa.Table:
+    """Return the settings that a list of the service shows."""
+    rows = [
+        {
+            "scheduler_arn": scheduler.arn,
+            "valid_from": at,
+            "scheduler_name": scheduler.name,
+            **dict(zip(("region", "account_id"), scheduler.arn.split(":")[3:5], strict=False)),
+            "model_arn": scheduler.model_arn,
+            "model_name": scheduler.model_name,
+            "status": scheduler.status,
+            "data_upload_frequency": scheduler.frequency,
+            "data_delay_offset_minutes": scheduler.delay_minutes,
+            "source": KIND,
+        }
+        for scheduler in schedulers
+    ]
+    return pa.Table.from_pylist(rows, schema=_OBSERVED)
+
+
+def with_listed(existing: pa.Table, news: pa.Table, now: datetime) -> pa.Table:
+    """Add to the rows of `inference_schedulers` what a list shows that was not known before."""
+    began = spells([existing.select(_OBSERVED.names).cast(_OBSERVED), news])
     return stamped(INFERENCE_SCHEDULERS, began, existing, now)
 
 

@@ -7,18 +7,27 @@ Does not belong here: anything that a source does.
 from datetime import datetime, tzinfo
 from zoneinfo import ZoneInfo
 
-from resources.settings import Settings
+from resources.aws import Access
+from resources.settings import ApiSource, ArchiveSource, Settings
+from resources.sources.api import Api
 from resources.sources.archive import Archive
 
 
-def configured(settings: Settings) -> list[Archive]:
+def configured(settings: Settings) -> list[Archive | Api]:
     """Open every source that the settings name.
 
     Raises:
         ConfigurationError: they name none, or one whose place is not supported.
     """
     settings.require_sources()
-    return [Archive(source.uri, zone=_zone(source.time_zone)) for source in settings.sources]
+    return [_opened(source) for source in settings.sources]
+
+
+def _opened(source: ArchiveSource | ApiSource) -> Archive | Api:
+    if isinstance(source, ArchiveSource):
+        return Archive(source.uri, zone=_zone(source.time_zone))
+    access = Access(source.region, source.profile, source.role_arn, source.endpoint_url)
+    return Api(access, source.schedulers, service_end=source.service_end)
 
 
 def _zone(name: str | None) -> tzinfo | None:

@@ -129,6 +129,7 @@ def test_the_same_run_again_reads_nothing_and_changes_nothing(locate: Locate, du
     assert numbers(first)["files_read"] == len(dumps[1].files)
     assert numbers(second) | {"__source_asset_observation__": True} == {
         "files_read": 0,
+        "schedulers_answered": 0,
         "days_recorded": len(DAYS),
         "days_changed": 0,
         "rows_changed": 0,

@@ -593,9 +593,9 @@ def test_a_mistake_in_the_file_is_told_with_its_place_and_mend(  # noqa: PLR0913
         ("LEDGER_SOURCES", "{}", "sources", "must be a list of tables", "set LEDGER_SOURCES='[{"),
         (
             "LEDGER_SOURCES",
-            '[{"kind": "api"}]',
+            '[{"kind": "bucke"}]',
             "sources[0].kind",
-            "known are archive",
+            "known are archive, api",
             "set LEDGER_SOURCES='[{",
         ),
         ("LEDGER_SOURCES", '[{"kind": "archive"}]', "sources[0].uri", "is missing", "set LEDGER_SOURCES='[{"),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from assets.executions import extract
+from assets.executions import pending
 from assets.executions.archives import Known, known
 from assets.executions.extract import Extraction, Recorded
 from assets.executions.windows import Days
@@ -218,7 +218,13 @@ class TestTheWholeHistoryOfAFleet:
         again = run(lake, history[0], now=NOW + timedelta(days=1))
         assert read(again) == []
         assert stored(lake) == before
-        assert again.numbers() == {"files_read": 0, "days_recorded": 3, "days_changed": 0, "rows_changed": 0}
+        assert again.numbers() == {
+            "files_read": 0,
+            "schedulers_answered": 0,
+            "days_recorded": 3,
+            "days_changed": 0,
+            "rows_changed": 0,
+        }
 
     def test_any_order_of_days_and_runs_gives_the_same_lake(
         self, filled: Filled, history: tuple[Path, Manifest], tmp_path: Path
@@ -235,7 +241,7 @@ class TestTheWholeHistoryOfAFleet:
     def test_how_many_candidates_are_held_at_once_does_not_show(
         self, filled: Filled, history: tuple[Path, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(extract, "PENDING_ROWS", 10)
+        monkeypatch.setattr(pending, "PENDING_ROWS", 10)
         frugal = Lake(str(tmp_path / "frugal"))
         run(frugal, history[0])
         assert contents(frugal) == contents(filled.lake)
@@ -252,7 +258,13 @@ class TestNewDumps:
         again = run(lake, folder, now=NOW + timedelta(days=1))
         assert read(again) == ["two.json"]
         assert stored(lake, [DAYS[0], DAYS[2]]) == others
-        assert again.numbers() == {"files_read": 1, "days_recorded": 3, "days_changed": 1, "rows_changed": 4}
+        assert again.numbers() == {
+            "files_read": 1,
+            "schedulers_answered": 0,
+            "days_recorded": 3,
+            "days_changed": 1,
+            "rows_changed": 4,
+        }
 
     def test_that_tell_nothing_new_change_nothing_but_what_is_remembered(
         self, lake: Lake, folder: Path

@@ -49,6 +49,6 @@ def test_without_sources_it_is_said_what_to_write(tmp_path: Path) -> None:
         configured(settings(tmp_path))
 
 
-def test_a_place_that_is_not_supported_is_told_before_anything_is_read(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="archives at s3:// are not supported yet"):
-        configured(settings(tmp_path, {"uri": "dumps"}, {"uri": "s3://bucket/dumps/"}))
+def test_a_source_in_s3_is_opened_without_asking_it_anything(tmp_path: Path) -> None:
+    (source,) = configured(settings(tmp_path, {"uri": "s3://bucket/dumps/"}))
+    assert source.uri == "s3://bucket/dumps/"

@@ -1,0 +1,226 @@
+"""The live service as a source, or whatever speaks its protocol.
+
+Belongs here: discovery, padded queries, following pages, and proof of what an answer covers.
+Does not belong here: columns, and which days still have to be asked (see `assets.executions`).
+
+A list of an unknown scheduler's executions is empty and no error, so a scheduler counts as asked only when
+the service has named it before, and still names it after an empty answer. Whether the bounds of a query are
+inclusive nobody knows, and both are compared with different ends of a window: queries ask two hours wider on
+each side, and the cut is made afterwards. Pages may shift while they are read, so a row may come twice.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Any
+
+import botocore.exceptions as refusals
+import msgspec
+
+from resources.aws import RAW_BODY, SERVICE_END, Access, is_aws, lookout_client, told
+from resources.errors import DataError
+from resources.sources import Page
+
+KIND = "api"
+PAGE_SIZE = 500
+PADDING = timedelta(hours=2)
+"""A window is an hour long at most; twice that is safe under every reading of the bounds."""
+
+THREADS = 4
+"""Schedulers asked at once: the service's own limits bound the speed, more threads only wait for them."""
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """A scheduler as the service lists it; `frequency` is spelled as the service does, such as PT5M."""
+
+    arn: str
+    name: str
+    status: str | None = None
+    model_arn: str | None = None
+    model_name: str | None = None
+    frequency: str | None = None
+    delay_minutes: int | None = None
+
+
+CHAINS = 3
+"""How often pages are followed from the first one on, before a chain that breaks is an error."""
+
+
+class _BrokenChainError(Exception):
+    """The pages cannot be followed to their end."""
+
+
+class _Token(msgspec.Struct, rename="pascal"):
+    next_token: str | None = None
+
+
+class Api:
+    """The schedulers of one account and region."""
+
+    kind = KIND
+
+    def __init__(
+        self,
+        access: Access,
+        patterns: Sequence[str] = ("*",),
+        *,
+        service_end: date | None = None,
+        client: Any = None,  # noqa: ANN401
+    ) -> None:
+        """Name the place; nothing is asked yet.
+
+        Args:
+            access: how to reach it.
+            patterns: names of schedulers, with `*` and `?`.
+            service_end: the last day of the service; AWS's own if the client speaks to AWS.
+            client: a boto3 client to use instead of one of our own; it is slower, as it parses every row.
+        """
+        self.access = access
+        self.patterns = tuple(patterns)
+        self._service_end = service_end
+        self._given = client
+
+    @property
+    def uri(self) -> str:
+        """What to call this source in messages."""
+        return f"api ({self.access})"
+
+    @cached_property
+    def _client(self) -> Any:  # noqa: ANN401
+        return self._given or lookout_client(self.access, connections=THREADS)
+
+    @property
+    def service_end(self) -> date | None:
+        """The last day of which anything can be asked; None where there is none."""
+        return self._service_end or (SERVICE_END if is_aws(self._client) else None)
+
+    def schedulers(self) -> list[Scheduler]:
+        """List the schedulers whose names match.
+
+        Raises:
+            LedgerError: whatever keeps the service from answering; see `resources.aws.told`.
+        """
+        listed = [
+            scheduler
+            for answer in self._answers(
+                "list_inference_schedulers", "listing the schedulers", MaxResults=PAGE_SIZE
+            )
+            for scheduler in map(_scheduler, answer.get("InferenceSchedulerSummaries", []))
+        ]
+        return [
+            found for found in listed if any(fnmatchcase(found.name, pattern) for pattern in self.patterns)
+        ]
+
+    def unknown(self, found: Sequence[Scheduler]) -> list[str]:
+        """Return the patterns that match none of the schedulers that were found: a slip, or deleted."""
+        return [
+            pattern
+            for pattern in self.patterns
+            if pattern != "*" and not any(fnmatchcase(scheduler.name, pattern) for scheduler in found)
+        ]
+
+    def pages(
+        self, scheduler: Scheduler, start: datetime, end: datetime, read_at: datetime
+    ) -> Iterator[Page]:
+        """Hand on all executions whose window may start between two moments, and some beside them.
+
+        Raises:
+            LedgerError: whatever keeps the service from answering; see `resources.aws.told`.
+            DataError: the pages could not be followed to their end.
+        """
+        answers = self._answers(
+            "list_inference_executions",
+            f"listing the executions of {scheduler.name}",
+            InferenceSchedulerName=scheduler.name,
+            DataStartTimeAfter=start - PADDING,
+            DataEndTimeBefore=end + PADDING,
+            MaxResults=PAGE_SIZE,
+        )
+        return (Page(_body(answer), KIND, scheduler.arn, read_at) for answer in answers)
+
+    def still_has(self, scheduler: Scheduler) -> bool:
+        """Tell whether the service still knows this very scheduler, not one re-created under its name."""
+        try:
+            described = self._ask("describe_inference_scheduler", InferenceSchedulerName=scheduler.name)
+        except refusals.ClientError as problem:
+            if problem.response["Error"]["Code"] == "ResourceNotFoundException":
+                return False
+            raise told(problem, self.access, f"describing {scheduler.name}") from None
+        except refusals.BotoCoreError as problem:
+            raise told(problem, self.access, f"describing {scheduler.name}") from None
+        return bool(described.get("InferenceSchedulerArn") == scheduler.arn)
+
+    def _answers(
+        self,
+        operation: str,
+        doing: str,
+        **request: Any,  # noqa: ANN401
+    ) -> Iterator[dict[str, Any]]:
+        """Follow the pages; where the chain of tokens breaks, begin again: what comes twice counts once."""
+        where = f"{doing}; {self.access}"
+        for _ in range(CHAINS):
+            try:
+                yield from self._chain(operation, request)
+            except _BrokenChainError as problem:
+                broken = str(problem)
+            except (refusals.ClientError, refusals.BotoCoreError) as problem:
+                raise told(problem, self.access, doing) from None
+            else:
+                return
+        raise DataError(
+            f"{broken}, {CHAINS} times in a row",
+            where=where,
+            next_step="run it again later; if it stays so, something on the way spoils answers",
+        )
+
+    def _chain(self, operation: str, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        seen: set[str] = set()
+        token: str | None = None
+        while True:
+            try:
+                answer = self._ask(operation, **request, **({"NextToken": token} if token else {}))
+                following = _next_token(answer)
+            except msgspec.DecodeError as problem:
+                raise _BrokenChainError(f"an answer that is no JSON ({problem})") from None
+            except refusals.ClientError as problem:
+                if token and problem.response["Error"]["Code"] == "ValidationException":
+                    raise _BrokenChainError(f"a NextToken is not taken any more ({problem})") from None
+                raise
+            yield answer
+            if following is None:
+                return
+            if following in seen:
+                raise _BrokenChainError("the same NextToken came again, so the pages have no end")
+            seen.add(following)
+            token = following
+
+    def _ask(self, operation: str, **request: Any) -> dict[str, Any]:  # noqa: ANN401
+        return getattr(self._client, operation)(**request)  # type: ignore[no-any-return]
+
+
+def _next_token(answer: dict[str, Any]) -> str | None:
+    if RAW_BODY in answer:
+        return msgspec.json.decode(answer[RAW_BODY], type=_Token).next_token
+    return answer.get("NextToken")
+
+
+def _body(answer: dict[str, Any]) -> bytes:
+    """Return the bytes of an answer; a client that was handed in gives it parsed."""
+    if RAW_BODY in answer:
+        return bytes(answer[RAW_BODY])
+    return msgspec.json.encode({name: value for name, value in answer.items() if name != "ResponseMetadata"})
+
+
+def _scheduler(summary: dict[str, Any]) -> Scheduler:
+    return Scheduler(
+        arn=summary["InferenceSchedulerArn"],
+        name=summary["InferenceSchedulerName"],
+        status=summary.get("Status"),
+        model_arn=summary.get("ModelArn"),
+        model_name=summary.get("ModelName"),
+        frequency=summary.get("DataUploadFrequency"),
+        delay_minutes=summary.get("DataDelayOffsetInMinutes"),
+    )
