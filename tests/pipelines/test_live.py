@@ -56,13 +56,17 @@ def live(tmp_path: Path, instance: dg.DagsterInstance) -> Live:
     """Make a code location over a service."""
 
     def make(
-        url: str, places: Sequence[tuple[str, str]] = PLACES, clock: datetime = NOW, **more: Any
+        url: str,
+        places: Sequence[tuple[str, str]] = PLACES,
+        clock: datetime = NOW,
+        lake: Path = tmp_path / "lake",
+        **more: Any,
     ) -> Location:
         sources = tuple(
             ApiSource(profile=account, region=region, endpoint_url=url, **more) for account, region in places
         )
         settings = Settings(
-            lake=LakeSettings(uri=str(tmp_path / "lake")),
+            lake=LakeSettings(uri=str(lake)),
             history=HistorySettings(start_date=DAYS[0], end_date=date(2026, 10, 9)),
             sources=sources,
         )
