@@ -6,9 +6,6 @@ READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
-# what the commands find when nothing else is set: your own settings, else the demo's
-DEV_CONFIG := $(firstword $(LEDGER_CONFIG) $(wildcard ledger.toml data/demo/ledger.toml))
-
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev test check docs clean
 
@@ -27,8 +24,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## show the whole of it on made-up data
 	@$(BIN)/ledger demo
 
-dev: $(READY) ## start Dagster's pages on http://localhost:3000 (your ledger.toml, else the demo's)
-	$(if $(DEV_CONFIG),LEDGER_CONFIG=$(abspath $(DEV_CONFIG))) DAGSTER_HOME=$${DAGSTER_HOME:-$(abspath .dagster)} $(BIN)/dagster dev --workspace workspace.yaml
+dev: $(READY) ## start Dagster's pages on http://localhost:3000 (your ledger.toml, else the demo's fleet)
+	@exec $(BIN)/ledger dev
 
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest

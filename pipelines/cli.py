@@ -45,12 +45,25 @@ def _together() -> None:
 def demo() -> None:
     """Show the whole of it on made-up data, in about half a minute.
 
-    Writes the saved responses of a fleet that misbehaves, takes them into a lake through Dagster, shows what
-    came of it, and does it again to show that nothing changes. Everything lands below data/demo.
+    Makes a fleet that misbehaves, takes its history into a lake through Dagster, from a service that plays
+    the part of AWS's and from saved responses, shows what came of it, and does it again to show that nothing
+    changes. Everything lands below data/demo.
     """
     from pipelines.demo import run  # noqa: PLC0415 (loads Dagster, which takes seconds)
 
     run(Console())
+
+
+@app.command(epilog="Example: **ledger dev**, then open http://localhost:3000")
+def dev() -> None:
+    """Start Dagster's pages, until Ctrl-C.
+
+    They show your own settings (ledger.toml beside workspace.yaml, or what LEDGER_CONFIG names). Where there
+    are none yet they show the demo's fleet, and the service that it is asked from runs beside them.
+    """
+    from pipelines.pages import run  # noqa: PLC0415
+
+    sys.exit(run())
 
 
 @app.command(

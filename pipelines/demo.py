@@ -5,14 +5,11 @@ Does not belong here: any other way to do the work than the one a user has: the 
 started as processes, just as on a user's command line.
 """
 
-import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -22,30 +19,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from assets.tables import INFERENCE_EXECUTIONS, TABLES, Table
 from pipelines.cli import grid
 from pipelines.home import CHECKOUT
+from pipelines.playground import CONFIG, FIRST, FOLDER, LAST, prepare, service
 from pipelines.query import answer
 from resources.errors import DataError
 from resources.lake import PART, Lake
 
-FIRST, LAST = date(2026, 9, 10), date(2026, 10, 7)
-"""The last four weeks of the service."""
-
-FOLDER = CHECKOUT / "data" / "demo"
-CONFIG = FOLDER / "ledger.toml"
 LOG = FOLDER / "launch.log"
-
-_SETTINGS = f"""\
-# written by `ledger demo`; your own settings stand in ledger.toml beside workspace.yaml
-[lake]
-uri = "lake"
-
-[history]
-start_date = "{FIRST}"
-end_date = "{LAST + timedelta(days=1)}"
-
-[[sources]]
-kind = "archive"
-uri = "dumps/"
-"""
 
 ROWS = """\
 SELECT scheduler_name, region, data_start_time, status, model_version AS model
@@ -86,74 +65,51 @@ def run(console: Console) -> None:
     Raises:
         DataError: a step failed; the message says which, and where its log is.
     """
-    shutil.rmtree(FOLDER, ignore_errors=True)  # what an earlier demo left; nothing else lies there
-    FOLDER.mkdir(parents=True)
-    CONFIG.write_text(_SETTINGS)
     days = (LAST - FIRST).days + 1
-
-    console.rule("[bold]A fleet, as it was saved", align="left")
-    console.print(_sandbox(), highlight=False)
-
-    console.rule(f"[bold]Its {days} days, taken into the lake by Dagster", align="left")
-    first = _launch(console, days)
-    for warning in first.warnings:
-        console.print(f"[yellow]![/] {_short(warning)}", highlight=False)
-
-    lake = Lake(str(FOLDER / "lake"))
-    console.rule("[bold]What is there now", align="left")
-    console.print(grid(answer(lake, _inventory(lake))))
-    console.print()
-    console.print(grid(answer(lake, ROWS)))
-
-    console.rule("[bold]When did nobody watch a machine, and why?", align="left")
-    console.print(grid(answer(lake, BLIND)))
-
-    console.rule("[bold]The same once more", align="left")
-    again = _launch(console, days)
-    console.print(
-        f"{_count(again, 'files_read')} files read, {_count(again, 'days_changed')} of {days} days and"
-        f" {_count(again, 'rows_changed')} rows changed"
-        f" (the first time: {_count(first, 'files_read')}, {_count(first, 'days_changed')},"
-        f" {_count(first, 'rows_changed')}). What is recorded stays."
-    )
-
+    console.rule("[bold]A fleet", align="left")
+    console.print(prepare(), highlight=False)
+    with service() as environment:
+        console.rule(f"[bold]Its {days} days, taken into the lake by Dagster", align="left")
+        console.print(
+            "from the service, of which the sandbox plays the part, and from responses saved before"
+        )
+        first = _launch(console, days, environment)
+        for warning in first.warnings:
+            console.print(f"[yellow]![/] {_short(warning)}", highlight=False)
+        _show(console, Lake(str(FOLDER / "lake")))
+        console.rule("[bold]The same once more", align="left")
+        again = _launch(console, days, environment)
+    console.print(_compared(first, again, days))
     console.rule("[bold]Go on", align="left")
     console.print(_next_steps(), highlight=False, soft_wrap=True)
 
 
-def _sandbox() -> str:
-    until = f"{LAST + timedelta(days=1)}T00:00:00Z"
-    days = str((LAST - FIRST).days + 1)
-    command = [
-        sys.executable,
-        "-m",
-        "sandbox",
-        "dump",
-        "--to",
-        str(FOLDER / "dumps"),
-        "--until",
-        until,
-        "--days",
-        days,
-    ]
-    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        raise DataError(
-            f"the sandbox could not write its fleet: {done.stderr.strip()}",
-            where=str(FOLDER / "dumps"),
-            next_step="make that folder writable, then run the demo again",
-        )
-    return done.stdout.strip()
+def _show(console: Console, lake: Lake) -> None:
+    console.rule("[bold]What is there now", align="left")
+    console.print(grid(answer(lake, _inventory(lake))))
+    console.print()
+    console.print(grid(answer(lake, ROWS)))
+    console.rule("[bold]When did nobody watch a machine, and why?", align="left")
+    console.print(grid(answer(lake, BLIND)))
 
 
-def _launch(console: Console, days: int) -> Outcome:
+def _compared(first: Outcome, again: Outcome, days: int) -> str:
+    return (
+        f"{_count(again, 'schedulers_answered')} schedulers asked, {_count(again, 'files_read')} files read:"
+        f" {_count(again, 'days_changed')} of {days} days and {_count(again, 'rows_changed')} rows changed"
+        f" (the first time: {_count(first, 'schedulers_answered')}, {_count(first, 'files_read')},"
+        f" {_count(first, 'days_changed')}, {_count(first, 'rows_changed')}). What is recorded stays."
+    )
+
+
+def _launch(console: Console, days: int, environment: Mapping[str, str]) -> Outcome:
     """Materialize all days in one run, as `dg launch` does it, and watch its events."""
     started, clock = time.time(), time.perf_counter()
     with LOG.open("w") as log, dg.DagsterInstance.get() as instance:
         process = subprocess.Popen(  # noqa: S603
             _dg_launch(),
             cwd=CHECKOUT,
-            env=os.environ | {"LEDGER_CONFIG": str(CONFIG)},
+            env=dict(environment),
             stdout=log,
             stderr=log,
         )
@@ -244,12 +200,11 @@ def _files(lake: Lake, table: Table) -> str:
 
 
 def _next_steps() -> str:
-    config = CONFIG.relative_to(CHECKOUT)
     return f"""\
 . .venv/bin/activate
-export LEDGER_CONFIG={config}     # the demo's lake; without it: your own ledger.toml
-make dev                                      # Dagster's pages: http://localhost:3000
+export LEDGER_CONFIG={CONFIG.relative_to(CHECKOUT)}   # the demo's lake; without it: your own ledger.toml
 ledger sql "SELECT status, count(*) FROM inference_executions GROUP BY ALL"
 ledger sql "SELECT reason, raw FROM rejected_executions"
-dg launch --assets inference_executions --partition-range "{FIRST}...{LAST}"
+ledger sql "SELECT scheduler_name, max(complete_through) FROM extraction_coverage GROUP BY ALL"
+unset LEDGER_CONFIG; make dev                      # Dagster's pages, http://localhost:3000, and the service
 """

@@ -1,24 +1,38 @@
 """SQL over the lake, with DuckDB inside this process.
 
-Belongs here: a connection with every table as a view.
+Belongs here: a connection with every table under its name, wherever the lake is.
 Does not belong here: the views' text (see `assets.views`) and how answers are printed (see `cli`).
 """
+
+from collections.abc import Callable
 
 import duckdb
 import pyarrow as pa
 
 from assets.tables import TABLES, Table
 from assets.views import duckdb_view
-from resources.errors import DataError
+from resources.errors import DataError, LedgerError
 from resources.lake import Lake
 
 
-def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
-    """Open a connection; times are shown in UTC whatever the machine's zone is."""
+def connect(
+    lake: Lake, troubled: Callable[[LedgerError], None] = lambda _: None
+) -> duckdb.DuckDBPyConnection:
+    """Open a connection; times are shown in UTC whatever the machine's zone is.
+
+    Args:
+        lake: what to ask.
+        troubled: is told in our words why a file of a lake in S3 cannot be read; DuckDB says it in its own.
+    """
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     for table in TABLES:
-        connection.execute(duckdb_view(table, lake.files(table) if _is_there(lake, table) else None))
+        if not _is_there(lake, table):
+            connection.execute(duckdb_view(table, None))
+        elif lake.is_local:
+            connection.execute(duckdb_view(table, lake.files(table)))
+        else:  # DuckDB would have to download an extension first, and to find credentials a second time
+            connection.register(table.name, lake.dataset(table, troubled))
     return connection
 
 
@@ -27,14 +41,18 @@ def answer(lake: Lake, statement: str) -> pa.Table:
 
     Raises:
         DataError: DuckDB refuses it; the message is DuckDB's.
+        LedgerError: the lake cannot be read.
     """
+    troubles: list[LedgerError] = []
     try:
-        with connect(lake) as connection:
+        with connect(lake, troubles.append) as connection:
             return connection.sql(statement).to_arrow_table()
     except duckdb.Error as problem:
+        if troubles:
+            raise troubles[0] from None
         raise DataError(
             str(problem),
-            where=f"the SQL statement, over the lake at {lake.root}",
+            where=f"the SQL statement, over the lake at {lake.uri}",
             next_step=f"the tables are {', '.join(table.name for table in TABLES)}",
         ) from None
 

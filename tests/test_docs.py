@@ -5,11 +5,16 @@ The commands run on the lake of `make demo`, so CI runs these tests after the de
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from pipelines import playground
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -18,7 +23,6 @@ PAGES = [
     ROOT / "CHANGELOG.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
-DEMO = ROOT / "data" / "demo" / "ledger.toml"
 RUN_BY_CI = {"make setup", "make demo", "make dev", "make test", "make check"}
 
 
@@ -27,6 +31,7 @@ def blocks(language: str) -> list[str]:
     return [block for page in PAGES for block in found.findall(page.read_text())]
 
 
+CONSOLE = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line]
 
 
@@ -49,33 +54,67 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
 
 
+@pytest.fixture(scope="session")
+def environment() -> Iterator[dict[str, str]]:
+    """That of someone who has run the demo and keeps its service running."""
+    if not playground.CONFIG.exists():
+        pytest.skip("run `make demo` first: the commands are about its lake")
+    with playground.service() as found:
+        yield found | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def shell(command: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-e", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
 @pytest.mark.docs
 @pytest.mark.parametrize("command", [command for command in COMMANDS if not command.startswith("make")])
-def test_a_command_runs(command: str) -> None:
-    if not DEMO.exists():
-        pytest.skip("run `make demo` first: the commands are about its lake")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-
-    done = subprocess.run(
-        ["bash", "-e", "-c", command],
-        cwd=ROOT,
-        env=os.environ | {"LEDGER_CONFIG": str(DEMO), "PATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_a_command_runs(command: str, environment: dict[str, str]) -> None:
+    done = shell(command, environment)
 
     assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.docs
-@pytest.mark.parametrize("program", blocks("python"))
-def test_a_program_runs(program: str) -> None:
-    if not DEMO.exists():
-        pytest.skip("run `make demo` first: the programs are about its lake")
+@pytest.mark.parametrize("command", [command for command in CONSOLE if "sandbox serve" not in command])
+def test_a_command_beside_the_sandbox_runs(command: str, environment: dict[str, str]) -> None:
+    if command.startswith("aws ") and shutil.which("aws") is None:
+        pytest.skip("no AWS CLI on this machine")
 
+    done = shell(command.replace("./box.env", str(playground.EXPORTS)), environment)
+
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize("command", [command for command in CONSOLE if "sandbox serve" in command])
+def test_the_sandbox_starts_as_told(command: str, environment: dict[str, str], tmp_path: Path) -> None:
+    exports = tmp_path / "box.env"
+    process = subprocess.Popen(
+        ["bash", "-c", f"exec {command.replace('box.env', str(exports))} --no-s3"], cwd=ROOT, env=environment
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not exports.exists() and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.1)
+        assert "AWS_ENDPOINT_URL_LOOKOUTEQUIPMENT" in exports.read_text()
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize("program", blocks("python"))
+def test_a_program_runs(program: str, environment: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert done.returncode == 0, done.stderr[-2000:]

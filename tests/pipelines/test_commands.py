@@ -129,7 +129,7 @@ def test_a_users_mistake_gives_a_message_and_exit_code_2(
 
 
 def test_help_teaches_by_example(run: Run) -> None:
-    for words in ([], ["demo"], ["sql"]):
+    for words in ([], ["demo"], ["dev"], ["sql"]):
         done = run("ledger", *words, "--help")
         assert done.returncode == 0
         assert "ledger" in done.stdout
