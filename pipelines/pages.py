@@ -25,6 +25,8 @@ def run() -> int:
         LedgerError: the sandbox does not start.
     """
     signal.signal(signal.SIGTERM, _end)
+    # a shell starts background jobs with Ctrl-C ignored; Dagster would inherit that and ignore SIGTERM too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if CONFIG_VARIABLE in os.environ or (CHECKOUT / CONFIG_FILE_NAME).exists():
         return _pages(os.environ)
     if not playground.CONFIG.exists():

@@ -1,29 +1,33 @@
 """The sandbox from the command line: `python -m sandbox --help`.
 
-Belongs here: arguments, messages, exit codes.
-Does not belong here: anything that a test would want to call.
+Belongs here: the commands, messages, exit codes.
+Does not belong here: anything that a test would want to call; the service's own arguments (`serve`).
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
+from sandbox import serve
+from sandbox.arguments import add_fleet, chosen_fleet
 from sandbox.dumps import Manifest, write_history
-from sandbox.fleet import Fleet, History, fleet
+from sandbox.fleet import Fleet
 
-_UNTIL = "2026-10-08T00:00:00Z"  # the first moment without the service
-_YEARS = (2000, 2100)
 _DUMPED_AFTER = timedelta(hours=2)  # the slowest execution has settled by then
 
 _EPILOG = """\
-example:
+examples:
+  python -m sandbox serve
+      runs the service on this machine; `python -m sandbox serve --help` tells what it can do
+
   python -m sandbox dump --to dumps/
       writes four weeks of a made-up fleet's executions as saved responses of the service, in every form
       that the AWS CLI, the SDKs and people have saved them in, mistakes included
 
-The same arguments write the same bytes.
+The same arguments make the same fleet.
 """
 
 
@@ -32,10 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        told = _dump(options)
+        options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has read enough. Python flushes it once more at the end: into nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        parser.exit(2, f"sandbox: cannot write to {options.to}: {error.strerror or error}\n")
-    print(told)  # noqa: T201 - this is the command line
+        parser.exit(2, f"sandbox: {error}\n")
     return 0
 
 
@@ -47,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    serve.add_command(commands)
     dump = commands.add_parser(
         "dump",
         help="write the fleet's history as saved responses",
@@ -60,43 +68,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="the folder to write into; same names are replaced",
     )
-    dump.add_argument("--seed", type=int, default=1, metavar="N", help="which fleet (default: %(default)s)")
-    dump.add_argument(
-        "--until",
-        type=_instant,
-        default=_UNTIL,
-        metavar="TIME",
-        help="the end of the history, with its zone (default: %(default)s)",
-    )
-    dump.add_argument(
-        "--days", type=_days, default=28, metavar="N", help="its length in days (default: %(default)s)"
-    )
+    add_fleet(dump)
+    dump.set_defaults(run=_dump)
     return parser
 
 
-def _instant(text: str) -> datetime:
+def _dump(options: argparse.Namespace) -> None:
+    plants = chosen_fleet(options)
     try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; write it like {_UNTIL}") from None
-    if instant.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text!r} has no zone; write it like {_UNTIL}")
-    if not _YEARS[0] <= instant.year <= _YEARS[1]:
-        raise argparse.ArgumentTypeError(f"{text!r} is not between {_YEARS[0]} and {_YEARS[1]}")
-    return instant.astimezone(UTC)
-
-
-def _days(text: str) -> int:
-    longest = 366  # twelve thousand executions a week are held in memory at the end
-    if not text.isdecimal() or not 1 <= int(text) <= longest:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of days from 1 to {longest}")
-    return int(text)
-
-
-def _dump(options: argparse.Namespace) -> str:
-    history = History(options.until - timedelta(days=options.days), options.until)
-    plants = fleet(options.seed, history)
-    return _told(plants, write_history(plants, options.to, options.until + _DUMPED_AFTER), options.to)
+        manifest = write_history(plants, options.to, options.until + _DUMPED_AFTER)
+    except OSError as error:
+        raise OSError(f"cannot write to {options.to}: {error.strerror or error}") from error
+    print(_told(plants, manifest, options.to))  # noqa: T201 - this is the command line
 
 
 def _told(plants: Fleet, manifest: Manifest, folder: Path) -> str:

@@ -18,6 +18,12 @@ def fractions(*what: object, count: int) -> tuple[float, ...]:
     return tuple((number >> 11) / 2**53 for number in numbers)
 
 
+def numbers(*what: object, count: int) -> tuple[int, ...]:
+    """Any number of numbers from 0 to 65,535 that belong to `what`; cheaper than as many fractions."""
+    stream = hashlib.shake_128("\x1f".join(map(str, what)).encode())
+    return struct.unpack(f">{count}H", stream.digest(2 * count))
+
+
 def identifier(*what: object) -> str:
     """A uuid that belongs to `what`."""
     return str(uuid.UUID(bytes=_digest(what, size=16), version=4))

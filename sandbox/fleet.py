@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from sandbox import chance
+from sandbox.ages import BARE, EMPTY, FIRST, LATEST, REASONED, SCORED, Age
 from sandbox.plants import Plant
-from sandbox.schedulers import Era, Output, Scheduler, Summary, Version
+from sandbox.schedulers import Era, Format, Output, Scheduler, Summary, Version
 
 _HOUR = timedelta(hours=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -90,8 +91,9 @@ def _roster(seed: int, history: History) -> Iterator[Scheduler]:
     yield from _turbines(seed, history)
     yield from _fans(seed, history)
     yield from _slow_ones(seed, history)
-    yield _scheduler(seed, VIRGINIA, "blower-1", _always(history, "PT15M", 3))
-    yield _scheduler(seed, LEEDS, "boiler-1", _always(history, "PT30M", 0))
+    yield _written(_scheduler(seed, VIRGINIA, "blower-1", _always(history, "PT15M", 3)), BARE)
+    plain = _scheduler(seed, LEEDS, "boiler-1", _always(history, "PT30M", 0))
+    yield replace(plain, plant=replace(plain.plant, sensors=300, sampling=timedelta(minutes=5)))
 
 
 def _pumps(seed: int, history: History) -> Iterator[Scheduler]:
@@ -99,12 +101,12 @@ def _pumps(seed: int, history: History) -> Iterator[Scheduler]:
     yield _scheduler(seed, VIRGINIA, "pump-1", _always(history, "PT5M", 0))
     upgraded = history.at(0.55)
     yield replace(
-        _scheduler(seed, VIRGINIA, "pump-2", _always(history, "PT5M", 2)),
+        _written(_scheduler(seed, VIRGINIA, "pump-2", _always(history, "PT5M", 2)), SCORED),
         versions=(Version(history.at(0), 1), Version(upgraded, 2)),
         remark=f"model version 2 since {_told(upgraded)}",
     )
     yield replace(
-        _scheduler(seed, LEEDS, "pump-1", _always(history, "PT5M", 1)),
+        _written(_scheduler(seed, LEEDS, "pump-1", _always(history, "PT5M", 1)), REASONED),
         remark="has a namesake in another account",
     )
 
@@ -115,6 +117,7 @@ def _compressors(seed: int, history: History) -> Iterator[Scheduler]:
     yield replace(
         _scheduler(seed, IRELAND, "compressor-1", _always(history, "PT10M", 5)),
         versions=(Version(history.at(0), None), Version(versioned, 1), Version(upgraded, 2)),
+        formats=(Format(history.at(0), FIRST), Format(versioned, REASONED), Format(upgraded, LATEST)),
         remark=f"without model versions until {_told(versioned)}, version 2 since {_told(upgraded)}",
     )
     plain = _scheduler(seed, IRELAND, "compressor-2", _always(history, "PT10M", 10))
@@ -126,6 +129,7 @@ def _compressors(seed: int, history: History) -> Iterator[Scheduler]:
         ),
         output=replace(plain.output, kms_key_id=kms_key),
         echoes_input=True,
+        formats=(Format(history.at(0), EMPTY),),
         remark="names its input files in its own way, at +02:00, and encrypts its results with its own key",
     )
 
@@ -158,7 +162,9 @@ def _fans(seed: int, history: History) -> Iterator[Scheduler]:
     """Two that were deleted, and stopped shortly before that; one of them came back under its old name."""
     gone = history.at(0.7)
     yield replace(
-        _scheduler(seed, SEOUL, "fan-1", (Era(history.at(0), gone - 3 * _HOUR, "PT30M", 30),)),
+        _written(
+            _scheduler(seed, SEOUL, "fan-1", (Era(history.at(0), gone - 3 * _HOUR, "PT30M", 30),)), REASONED
+        ),
         deleted_at=gone,
         remark=f"deleted at {_told(gone)}",
     )
@@ -212,6 +218,10 @@ def _scheduler(seed: int, site: Site, name: str, eras: tuple[Era, ...], generati
         eras=eras,
         versions=(Version(eras[0].since, 1),),
     )
+
+
+def _written(scheduler: Scheduler, age: Age) -> Scheduler:
+    return replace(scheduler, formats=(Format(scheduler.created_at, age),))
 
 
 def _told(at: datetime) -> str:

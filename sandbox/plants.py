@@ -35,7 +35,20 @@ class Window:
 
 @dataclass(frozen=True)
 class Plant:
-    """A machine that uploads one file a window for its component, most of the time."""
+    """A machine that uploads one file a window for its component, most of the time.
+
+    Attributes:
+        seed: What its fate is drawn from, together with the ARN of its scheduler.
+        scheduler_arn: The scheduler that reads its data.
+        component: What the service calls a sensor in its texts: the part of the machine with a file.
+        bucket: Where it uploads to.
+        prefix: And under which prefix.
+        zone: The zone of the times in the names of its files.
+        delimiter: What separates component and time in the name of a file.
+        timestamp_format: How that time is written.
+        sensors: How many the component has.
+        sampling: The time from row to row.
+    """
 
     seed: int
     scheduler_arn: str
@@ -45,10 +58,16 @@ class Plant:
     zone: timedelta = timedelta(0)
     delimiter: str = "_"
     timestamp_format: str = "yyyyMMddHHmmss"
+    sensors: int = 30
+    sampling: timedelta = timedelta(minutes=1)
 
     def is_silent(self, window: Window) -> bool:
         """Whether no usable row of this window ever arrives."""
         return self._is_dropped(window) or self._is_out(window)
+
+    def is_out(self, at: datetime) -> bool:
+        """Whether a row of this time falls into an outage; one at its very start does not."""
+        return any(outage.start < at <= outage.end for outage in self._outages(at))
 
     def why_failed(self, window: Window, *, in_the_old_words: bool = False) -> str:
         """The FailedReason of a window without data.
@@ -71,14 +90,17 @@ class Plant:
         return luck < DROPPED_WINDOWS
 
     def _is_out(self, window: Window) -> bool:
-        # An outage is shorter than a day, so only one that began today or yesterday can cover this window.
-        today = window.start.date()
-        for day in (today, today - timedelta(days=1)):
-            outage = _outage(self.seed, self.scheduler_arn, day)
-            # A window that is covered in part still has rows, and succeeds.
-            if outage and outage.start <= window.start and window.end <= outage.end:
-                return True
-        return False
+        # A window that is covered in part still has rows, and succeeds.
+        return any(
+            outage.start <= window.start and window.end <= outage.end
+            for outage in self._outages(window.start)
+        )
+
+    def _outages(self, at: datetime) -> list[Window]:
+        # An outage is shorter than a day, so only one that began today or yesterday can last until now.
+        days = (at.date(), at.date() - timedelta(days=1))
+        outages = (_outage(self.seed, self.scheduler_arn, day) for day in days)
+        return [outage for outage in outages if outage is not None]
 
     def _no_file_in_the_old_words(self, window: Window) -> str:
         hour = f"{window.start + self.zone:%Y%m%d%H}"

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from sandbox import chance
+from sandbox.ages import LATEST, Age
 from sandbox.plants import Plant, Window
 
 FREQUENCIES = {
@@ -53,6 +54,14 @@ class Version:
 
     since: datetime
     number: int | None
+
+
+@dataclass(frozen=True)
+class Format:
+    """How result lines are written for windows that start at `since` or later."""
+
+    since: datetime
+    age: Age
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,7 @@ class Scheduler:
         stuck_at: The execution whose window holds this instant never ends.
         novelties_since: From here on, some executions have members that no published model of the API knows.
         echoes_input: Whether its executions repeat how input files are named, or only where they lie.
+        formats: How its result lines were written, oldest first; before the first as the first.
         remark: What is odd about it, for people.
     """
 
@@ -111,6 +121,7 @@ class Scheduler:
     stuck_at: datetime | None = None
     novelties_since: datetime | None = None
     echoes_input: bool = False
+    formats: tuple[Format, ...] = ()
     remark: str = ""
 
     @property
@@ -149,6 +160,11 @@ class Scheduler:
     def version(self, at: datetime) -> int | None:
         """The model version in use, where the service says one."""
         return [version for version in self.versions if version.since <= at][-1].number
+
+    def age(self, at: datetime) -> Age:
+        """How the result lines of a window that starts at `at` are written."""
+        ages = [one.age for one in self.formats if one.since <= at or one is self.formats[0]]
+        return ages[-1] if ages else LATEST
 
     def slots(self, start: datetime, end: datetime) -> Iterator[Slot]:
         """The slots whose window starts in [start, end), oldest first."""
@@ -198,8 +214,8 @@ class Scheduler:
             "ScheduledStartTime": slot.scheduled,
             "DataStartTime": window.start,
             "DataEndTime": window.end,
-            "DataInputConfiguration": self._input_configuration(),
-            "DataOutputConfiguration": self._output_configuration(),
+            "DataInputConfiguration": self.input_configuration(whole=self.echoes_input),
+            "DataOutputConfiguration": self.output_configuration(),
         }
         version = self.version(window.start)
         outcome = self.outcome(slot)
@@ -207,7 +223,7 @@ class Scheduler:
         if not settled:
             summary["Status"] = "IN_PROGRESS"
         elif outcome.status == "SUCCESS":
-            summary |= {"CustomerResultObject": self._result_object(window), "Status": "SUCCESS"}
+            summary |= {"CustomerResultObject": self.result_object(window), "Status": "SUCCESS"}
         else:
             reason = self.plant.why_failed(window, in_the_old_words=version is None)
             summary |= {"Status": "FAILED", "FailedReason": reason}
@@ -219,12 +235,13 @@ class Scheduler:
         self._add_novelties(summary, outcome if settled else None)
         return summary
 
-    def _input_configuration(self) -> dict[str, Any]:
+    def input_configuration(self, *, whole: bool) -> dict[str, Any]:
+        """Where its input lies and, as a whole, how input files are named."""
         plant = self.plant
         configuration: dict[str, Any] = {
             "S3InputConfiguration": {"Bucket": plant.bucket, "Prefix": plant.prefix}
         }
-        if self.echoes_input:
+        if whole:
             configuration["InputTimeZoneOffset"] = _offset(plant.zone)
             configuration["InferenceInputNameConfiguration"] = {
                 "TimestampFormat": plant.timestamp_format,
@@ -232,7 +249,8 @@ class Scheduler:
             }
         return configuration
 
-    def _output_configuration(self) -> dict[str, Any]:
+    def output_configuration(self) -> dict[str, Any]:
+        """Where its results go."""
         output = self.output
         configuration: dict[str, Any] = {
             "S3OutputConfiguration": {"Bucket": output.bucket, "Prefix": output.prefix}
@@ -241,7 +259,8 @@ class Scheduler:
             configuration["KmsKeyId"] = output.kms_key_id
         return configuration
 
-    def _result_object(self, window: Window) -> dict[str, str]:
+    def result_object(self, window: Window) -> dict[str, str]:
+        """Where the results of a window lie, once it succeeded."""
         key = f"{self.output.prefix}{window.start:%Y-%m-%dT%H:%M:%SZ}/results.jsonl"
         return {"Bucket": self.output.bucket, "Key": key}
 

@@ -53,7 +53,8 @@ class _BrokenChainError(Exception):
     """The pages cannot be followed to their end."""
 
 
-class _Token(msgspec.Struct, rename="pascal"):
+class _Head(msgspec.Struct, rename="pascal"):
+    inference_execution_summaries: msgspec.Raw
     next_token: str | None = None
 
 
@@ -151,7 +152,7 @@ class Api:
             raise told(problem, self.access, f"describing {scheduler.name}") from None
         except refusals.BotoCoreError as problem:
             raise told(problem, self.access, f"describing {scheduler.name}") from None
-        return bool(described.get("InferenceSchedulerArn") == scheduler.arn)
+        return described.get("InferenceSchedulerArn", scheduler.arn) == scheduler.arn  # it may break off, too
 
     def _answers(
         self,
@@ -202,8 +203,14 @@ class Api:
 
 
 def _next_token(answer: dict[str, Any]) -> str | None:
+    """Return the token of the next page, and make sure that the answer is a whole one.
+
+    botocore takes a body that breaks off for an empty answer: neither items nor a token, and no error.
+    """
     if RAW_BODY in answer:
-        return msgspec.json.decode(answer[RAW_BODY], type=_Token).next_token
+        return msgspec.json.decode(answer[RAW_BODY], type=_Head).next_token
+    if not any(name.endswith("Summaries") for name in answer):
+        raise msgspec.DecodeError("it breaks off")
     return answer.get("NextToken")
 
 

@@ -80,3 +80,8 @@ def locate(tmp_path: Path, instance: dg.DagsterInstance) -> Callable[..., Locati
         return Location(definitions, instance, Lake(settings.lake.uri))
 
     return make
+
+
+@pytest.fixture
+def local_lake_uri(tmp_path: Path) -> str:
+    return str(tmp_path / "lake")

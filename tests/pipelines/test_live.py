@@ -211,13 +211,15 @@ def test_a_scheduler_that_may_not_be_asked_keeps_no_other_from_it(live: Live, se
         "hangup:count=2",
         "reset:count=2",
         "truncate:ListInferenceExecutions:count=2",
+        "truncate:ListInferenceSchedulers:count=2",
+        "drop:ListInferenceSchedulers:count=2",
         "repeat-token:ListInferenceExecutions:count=1",
         "expire-token:ListInferenceExecutions:count=1",
         "empty-page:ListInferenceExecutions:count=4",
         "shift:ListInferenceExecutions:share=0.5",
         "shuffle:ListInferenceExecutions",
     ],
-    ids=lambda fault: fault.split(":")[0],
+    ids=lambda fault: "-".join(fault.split(":")[:2]),
 )
 def test_what_passes_is_got_over(live: Live, service: Handle, small_fleet: Fleet, fault: str) -> None:
     service.inject(fault)

@@ -51,7 +51,7 @@ def documents(text: str) -> list[Any]:
     return found
 
 
-def instant(value: Any) -> datetime:  # noqa: ANN401 - whatever a form has for a time
+def instant(value: Any) -> datetime:
     if isinstance(value, float):
         return datetime.fromtimestamp(value, UTC)
     if value.startswith("@"):
@@ -62,7 +62,7 @@ def instant(value: Any) -> datetime:  # noqa: ANN401 - whatever a form has for a
     return datetime.fromisoformat(value).astimezone(UTC)
 
 
-def pascal(value: Any) -> Any:  # noqa: ANN401
+def pascal(value: Any) -> Any:
     if isinstance(value, dict):
         return {key[0].upper() + key[1:]: pascal(member) for key, member in value.items()}
     return [pascal(element) for element in value] if isinstance(value, list) else value

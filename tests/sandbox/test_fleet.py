@@ -390,7 +390,7 @@ def novelties(summary: Summary) -> set[str]:
     return {problem.removesuffix(" is unknown") for problem in unlike(SUMMARY, summary, "")}
 
 
-def unlike(shape: Any, value: Any, where: str) -> set[str]:  # noqa: ANN401 - botocore is untyped
+def unlike(shape: Any, value: Any, where: str) -> set[str]:
     """How a value differs from what the service's model says it is."""
     match shape.type_name:
         case "structure":
@@ -408,7 +408,7 @@ def unlike(shape: Any, value: Any, where: str) -> set[str]:  # noqa: ANN401 - bo
             raise NotImplementedError(other)
 
 
-def _unlike_structure(shape: Any, value: dict[str, Any], where: str) -> set[str]:  # noqa: ANN401
+def _unlike_structure(shape: Any, value: dict[str, Any], where: str) -> set[str]:
     def at(member: str) -> str:
         return f"{where}.{member}" if where else member
 
@@ -422,7 +422,7 @@ def _unlike_structure(shape: Any, value: dict[str, Any], where: str) -> set[str]
     return problems
 
 
-def _unlike_string(shape: Any, value: str, where: str) -> set[str]:  # noqa: ANN401
+def _unlike_string(shape: Any, value: str, where: str) -> set[str]:
     rules = shape.metadata
     if not rules.get("min", 0) <= len(value) <= rules.get("max", 10_000):
         return {f"{where} breaks its length"}

@@ -1,0 +1,71 @@
+"""What the tests of the service share: a fleet of three days, the service on it, and stock boto3 clients."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from sandbox.fleet import Fleet, History, fleet
+from sandbox.service import Handle, serving
+
+END = datetime(2026, 10, 8, tzinfo=UTC)
+FLEET = fleet(1, History(END - timedelta(days=3), END))
+
+Client = Any  # boto3 is untyped
+MakeClient = Callable[..., Client]
+
+
+@pytest.fixture(scope="session")
+def plants() -> Fleet:
+    return FLEET
+
+
+@pytest.fixture(scope="session")
+def end() -> datetime:
+    return END
+
+
+@pytest.fixture(scope="session")
+def serving_once() -> Iterator[Handle]:
+    """With the clock at the end, when some executions are in progress."""
+    with serving(FLEET, END, s3=False) as handle:
+        yield handle
+
+
+@pytest.fixture
+def handle(serving_once: Handle) -> Handle:
+    serving_once.reset()
+    return serving_once
+
+
+@pytest.fixture
+def make_client(handle: Handle) -> Iterator[MakeClient]:
+    made = []
+
+    def make(region: str = "us-east-1", key: str = "111122223333", attempts: int = 1, **more: Any) -> Client:
+        client = boto3.client(
+            more.pop("service", "lookoutequipment"),
+            endpoint_url=more.pop("url", handle.url),
+            region_name=region,
+            aws_access_key_id=key,
+            aws_secret_access_key="sandbox",  # noqa: S106 - nobody looks at it
+            config=Config(
+                retries={"total_max_attempts": attempts, "mode": "standard"},
+                max_pool_connections=1,
+                **more,
+            ),
+        )
+        made.append(client)
+        return client
+
+    yield make
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def client(make_client: MakeClient) -> Client:
+    return make_client()
