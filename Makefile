@@ -28,7 +28,7 @@ dev: $(READY) ## start Dagster's pages on http://localhost:3000 (your ledger.tom
 	@exec $(BIN)/ledger dev
 
 test: $(READY) ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 check: $(READY) ## lint, types, import floors, freshness of generated docs
 	$(BIN)/ruff check .
