@@ -152,7 +152,7 @@ class Api:
             raise told(problem, self.access, f"describing {scheduler.name}") from None
         except refusals.BotoCoreError as problem:
             raise told(problem, self.access, f"describing {scheduler.name}") from None
-        return bool(described.get("InferenceSchedulerArn", scheduler.arn) == scheduler.arn)  # it may break off
+        return bool(described.get("InferenceSchedulerArn", scheduler.arn) == scheduler.arn)
 
     def _answers(
         self,

@@ -553,7 +553,7 @@ def test_an_s3_prefix_of_an_archive_is_kept_as_it_is(load: Load) -> None:
         ),
     ],
 )
-def test_a_mistake_in_the_file_is_told_with_its_place_and_mend(  # noqa: PLR0913, PLR0917 (one case a row)
+def test_a_mistake_in_the_file_is_told_with_its_place_and_mend(
     refusal: Callable[..., str], root: Path, text: str, key: str, problem: str, mend: str
 ) -> None:
     message = refusal(text)
@@ -612,7 +612,7 @@ def test_a_mistake_in_the_file_is_told_with_its_place_and_mend(  # noqa: PLR0913
         "missing uri",
     ],
 )
-def test_a_mistake_in_the_environment_is_told_with_the_variable(  # noqa: PLR0913, PLR0917 (one case a row)
+def test_a_mistake_in_the_environment_is_told_with_the_variable(
     refusal: Callable[..., str], name: str, value: str, key: str, problem: str, mend: str
 ) -> None:
     message = refusal(ARCHIVE, **{name: value})
