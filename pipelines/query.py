@@ -4,26 +4,17 @@ Belongs here: a connection with every table under its name, wherever the lake is
 Does not belong here: the views' text (see `assets.views`) and how answers are printed (see `cli`).
 """
 
-from collections.abc import Callable
-
 import duckdb
 import pyarrow as pa
 
 from assets.tables import TABLES, Table
 from assets.views import duckdb_view
-from resources.errors import DataError, LedgerError
+from resources.errors import DataError
 from resources.lake import Lake
 
 
-def connect(
-    lake: Lake, troubled: Callable[[LedgerError], None] = lambda _: None
-) -> duckdb.DuckDBPyConnection:
-    """Open a connection; times are shown in UTC whatever the machine's zone is.
-
-    Args:
-        lake: what to ask.
-        troubled: is told in our words why a file of a lake in S3 cannot be read; DuckDB says it in its own.
-    """
+def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
+    """Open a connection; times are shown in UTC whatever the machine's zone is."""
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     for table in TABLES:
@@ -32,7 +23,7 @@ def connect(
         elif lake.is_local:
             connection.execute(duckdb_view(table, lake.files(table)))
         else:  # DuckDB would have to download an extension first, and to find credentials a second time
-            connection.register(table.name, lake.dataset(table, troubled))
+            connection.register(table.name, lake.dataset(table))
     return connection
 
 
@@ -41,15 +32,12 @@ def answer(lake: Lake, statement: str) -> pa.Table:
 
     Raises:
         DataError: DuckDB refuses it; the message is DuckDB's.
-        LedgerError: the lake cannot be read.
+        LedgerError: the lake cannot be looked into.
     """
-    troubles: list[LedgerError] = []
     try:
-        with connect(lake, troubles.append) as connection:
+        with connect(lake) as connection:
             return connection.sql(statement).to_arrow_table()
     except duckdb.Error as problem:
-        if troubles:
-            raise troubles[0] from None
         raise DataError(
             str(problem),
             where=f"the SQL statement, over the lake at {lake.uri}",

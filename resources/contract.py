@@ -52,7 +52,7 @@ def storage(table: StoredTable) -> dict[str, Any]:
     }
 
 
-def conformed(stored: pq.ParquetFile, schema: pa.Schema, version: int, path: Path) -> pa.Table:
+def conformed(stored: pq.ParquetFile, schema: pa.Schema, version: int, path: Path | str) -> pa.Table:
     """Read a file as declared; columns that came after the version that wrote it are null.
 
     Raises:

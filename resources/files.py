@@ -3,7 +3,7 @@
 Belongs here: one small protocol and one class for each kind of storage.
 Does not belong here: what is in the files.
 
-The seam for object storage is `open_store`: another scheme is another class with these two methods.
+Another scheme is another class with these two methods, as `files_s3` has it; `open_store` chooses.
 """
 
 import os
@@ -82,10 +82,14 @@ def open_store(uri: str) -> FileStore:
     scheme, found, _ = uri.partition("://")
     if not found:
         return LocalFiles()
+    if scheme == "s3":
+        from resources.files_s3 import S3Files  # noqa: PLC0415 (imports boto3)
+
+        return S3Files(uri)
     raise ConfigurationError(
-        f"archives at {scheme}:// are not supported yet, only local files and folders are",
+        f"archives at {scheme}:// are not supported, only local files and folders and s3:// are",
         where=f"sources.uri = {uri}",
-        next_step=f"copy them here first, such as: aws s3 sync {uri} dumps/",
+        next_step="copy them to a folder here first, and name that",
     )
 
 

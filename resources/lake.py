@@ -1,83 +1,84 @@
 """The lake: tables as Hive-partitioned Parquet that is read, merged and replaced, never half seen.
 
-Belongs here: paths, locks, the atomic replacement of a file.
-Does not belong here: what a file must hold (see `contract`), what rows mean, which of two rows wins (a rule
-is handed in), and Dagster.
+Belongs here: which file holds which day, and how a day is read, merged and written.
+Does not belong here: where files are kept and how one is replaced (see `storage`), what a file must hold (see
+`contract`), what rows mean, which of two rows wins (a rule is handed in), and Dagster.
 
 A day is one file, `<lake>/<table>/data_date=YYYY-MM-DD/part-0.parquet`; an unpartitioned table is
 `<lake>/<table>/part-0.parquet`. Whatever else stands there has a name that begins with a dot, which every
-engine passes over.
-
-`update` reads, merges and replaces under a lock that the kernel frees when its holder dies. The new file is
-written beside the old one under a hidden name, flushed to disk and renamed: a reader sees the old rows or
-the new ones, and a kill at any point leaves one of both. Locks and renames need a local file system. One that
-says that it cannot lock is refused; one that only pretends to, as some network file systems do, is not
-supported and cannot be told apart.
+engine passes over. That is the same in a folder and in S3.
 """
 
-import glob
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from errno import EACCES, EDQUOT, EFBIG, ENOLCK, ENOSPC, ENOSYS, EOPNOTSUPP
+from functools import partial
 from pathlib import Path
-from uuid import uuid4
+from typing import TYPE_CHECKING
 
-import filelock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resources.contract import StoredTable, conformed, misfit, storage
-from resources.errors import ConfigurationError, LakeContractError, RetryLaterError
+from resources.errors import LakeContractError
+from resources.storage import LocalStorage, Opened, Write, open_storage
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 PART = "part-0.parquet"
-_TEMPORARY = ".part-0.*.tmp"
-_NO_LOCKS = {ENOLCK, ENOSYS, EOPNOTSUPP}
-_NO_ROOM = {EDQUOT, EFBIG, ENOSPC}
+_DAY = "data_date"
 
 
 @dataclass(frozen=True)
 class Written:
-    """What an update left: the rows that are there now and were before, and whether it had to write."""
+    """What an update left: the rows that are there now and were before, and whether it had to write.
+
+    `path` says where: a path on this machine, or a uri.
+    """
 
     rows: pa.Table
     before: pa.Table
     changed: bool
-    path: Path
+    path: Path | str
 
 
 class Lake:
-    """Tables below one folder. Safe to use from several threads and processes at once."""
+    """Tables below one folder or prefix. Safe to use from several threads and processes at once."""
 
-    def __init__(self, uri: str, *, lock_timeout_seconds: float = 300) -> None:
-        """Open a lake; nothing is created before the first write.
+    def __init__(self, uri: str, *, lock_timeout_seconds: float = 300, kms_key_id: str | None = None) -> None:
+        """Open a lake; nothing is created or asked before the first read or write.
 
         Args:
-            uri: a folder of the local file system.
-            lock_timeout_seconds: how long to wait for another writer of the same day.
-        """
-        if "://" in uri:
-            raise ConfigurationError(
-                f"a lake at {uri} is not supported yet, only a local folder is",
-                where="lake.uri",
-                next_step='set it to a folder, such as [lake] uri = "data/lake"',
-            )
-        self.root = Path(uri)
-        self._lock_timeout_seconds = lock_timeout_seconds
+            uri: a folder of the local file system, or `s3://bucket/prefix`.
+            lock_timeout_seconds: how long to wait for, or to compete with, other writers of the same day.
+            kms_key_id: the KMS key that objects in S3 are encrypted with; None: as the bucket has it.
 
-    def path(self, table: StoredTable, day: date | None = None) -> Path:
-        """Where the rows of a table, and a day where it is partitioned, are stored."""
-        if table.partitioned is (day is None):
-            raise ValueError(f"{table.name}: a day goes with a partitioned table, and with no other")
-        folder = self.root / table.name
-        return folder / PART if day is None else folder / f"data_date={day.isoformat()}" / PART
+        Raises:
+            ConfigurationError: it is neither.
+        """
+        self.uri = uri
+        self._storage = open_storage(uri, timeout_seconds=lock_timeout_seconds, kms_key_id=kms_key_id)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a folder of this machine."""
+        return isinstance(self._storage, LocalStorage)
+
+    @property
+    def root(self) -> Path:
+        """The folder of a lake on this machine; no other lake has one."""
+        if not isinstance(self._storage, LocalStorage):
+            raise AttributeError(f"a lake at {self.uri} is no folder")  # noqa: TRY004 (none of its type)
+        return self._storage.root
+
+    def path(self, table: StoredTable, day: date | None = None) -> Path | str:
+        """Where the rows of a table, and a day where it is partitioned, are stored: a path, or a uri."""
+        return self._storage.place(_name(table, day))
 
     def files(self, table: StoredTable) -> str:
         """Pattern of the files of a table, as query engines take it."""
-        folder = Path(glob.escape(str(self.root)), table.name)
-        return str(folder / ("data_date=*/" if table.partitioned else "") / PART)
+        return self._storage.pattern(f"{table.name}/{f'{_DAY}=*/' if table.partitioned else ''}{PART}")
 
     def days(self, table: StoredTable) -> list[date]:
         """The days of a partitioned table that are there, oldest first.
@@ -85,11 +86,13 @@ class Lake:
         Raises:
             LakeContractError: a folder among them is of no day.
         """
-        return sorted(_day_of(path) for path in (self.root / table.name).glob(f"data_date=*/{PART}"))
+        folder = f"{table.name}/{_DAY}="
+        found = self._storage.listed(folder, f"/{PART}")
+        return sorted(_day_of(text, self._storage.place(folder + text)) for text in found)
 
     def has(self, table: StoredTable, day: date | None = None) -> bool:
         """Tell whether the day (or the unpartitioned table) was ever written, be it with no rows."""
-        return self.path(table, day).is_file()
+        return self._storage.holds(_name(table, day))
 
     def read(self, table: StoredTable, day: date | None = None, columns: list[str] | None = None) -> pa.Table:
         """Read one day, or an unpartitioned table: no rows where nothing was written yet.
@@ -100,133 +103,90 @@ class Lake:
             LakeContractError: the file does not hold what the table declares.
             ConfigurationError: the lake cannot be looked into.
         """
-        path = self.path(table, day)
+        name = _name(table, day)
         schema = (
             table.schema if columns is None else pa.schema([table.schema.field(name) for name in columns])
         )
-        try:
-            with pq.ParquetFile(path) as stored:
-                return conformed(stored, schema, table.version, path)
-        except FileNotFoundError:
-            return schema.empty_table()
-        except (PermissionError, NotADirectoryError) as problem:
-            raise ConfigurationError(
-                f"the lake cannot be looked into: {os.strerror(problem.errno or EACCES)}",
-                where=f"lake.uri = {self.root} ({path})",
-                next_step="make it readable for this user, or set lake.uri to a folder that is",
-            ) from None
-        except (pa.ArrowException, OSError, ValueError) as problem:
-            raise LakeContractError(
-                f"a file of the lake cannot be read: {problem}",
-                where=str(path),
-                next_step="move it away and materialize that day again, or restore it from a backup",
-            ) from problem
+        rows = self._stored(partial(self._storage.open, name), name, table, schema)
+        return schema.empty_table() if rows is None else rows
 
     def update(self, table: StoredTable, day: date | None, merge: Callable[[pa.Table], pa.Table]) -> Written:
         """Replace the rows of a day (None: of an unpartitioned table) by what `merge` makes of them.
 
         `merge` gets the stored rows and returns all rows that shall be there. Where these are the stored
-        ones nothing is written. A day without rows is written too: it was looked at.
+        ones nothing is written. A day without rows is written too: it was looked at. In S3 `merge` is asked
+        again, with the rows that are there then, where another writer came in between.
 
         Raises:
-            RetryLaterError: another writer held the lock for too long.
+            RetryLaterError: other writers were at it for too long.
             ConfigurationError: the lake cannot be written to.
             LakeContractError: stored or merged rows do not fit the declaration.
         """
-        path = self.path(table, day)
-        with self._locked(path):
-            existing = self.read(table, day)
+        name = _name(table, day)
+
+        def change(opened: Opened) -> tuple[Written, Write | None]:
+            stored = self._stored(opened, name, table, table.schema)
+            existing = table.schema.empty_table() if stored is None else stored
             merged = merge(existing)
-            problem = misfit(merged, table.schema)
-            if problem:
+            place = self._storage.place(name)
+            if problem := misfit(merged, table.schema):
                 raise LakeContractError(
                     f"rows that do not fit {table.name}: {problem}",
-                    where=str(path),
+                    where=str(place),
                     next_step="nothing was written; this is a defect of the rule that made them",
                 )
-            if path.is_file() and merged.equals(existing):
-                return Written(existing, existing, changed=False, path=path)
+            if stored is not None and merged.equals(existing):
+                return Written(existing, existing, changed=False, path=place), None
             rows = pa.Table.from_arrays(merged.columns, schema=table.schema)  # with its version and comments
-            with self._writing():
-                _replace(path, rows, table)
-            return Written(rows, existing, changed=True, path=path)
+            return Written(rows, existing, changed=True, path=place), partial(
+                pq.write_table, rows, **storage(table)
+            )
 
-    @contextmanager
-    def _locked(self, path: Path) -> Iterator[None]:
-        lock = filelock.FileLock(
-            path.parent / ".lock",
-            timeout=self._lock_timeout_seconds,
-            fallback_to_soft=False,  # a file as the lock would outlive its owner
+        return self._storage.update(name, change)
+
+    def dataset(self, table: StoredTable) -> "ds.Dataset":
+        """Hand over what is there of a table, for an engine that cannot reach it by itself.
+
+        Each file comes with its day. An engine that hands its filters down reads no others.
+
+        Raises:
+            LedgerError: the lake cannot be looked into.
+        """
+        import pyarrow.dataset as ds  # noqa: PLC0415 (which few need)
+
+        days = self.days(table) if table.partitioned else []
+        names = [_name(table, day) for day in days] or [_name(table, None)]
+        filesystem, root = self._storage.filesystem()
+        return ds.FileSystemDataset.from_paths(
+            [root + name for name in names],
+            schema=table.schema.append(pa.field(_DAY, pa.date32())) if table.partitioned else table.schema,
+            format=ds.ParquetFileFormat(),
+            filesystem=filesystem,
+            partitions=[ds.field(_DAY) == pa.scalar(day, pa.date32()) for day in days] or None,
         )
-        with self._writing():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                lock.acquire()
-            except filelock.Timeout:
-                raise RetryLaterError(
-                    f"another writer has held the lock for {self._lock_timeout_seconds:.0f} s",
-                    where=lock.lock_file,
-                    next_step="wait for the other run to end; the lock goes with its process,"
-                    " do not delete it",
-                ) from None
+
+    def _stored(self, opened: Opened, name: str, table: StoredTable, schema: pa.Schema) -> pa.Table | None:
+        place = self._storage.place(name)
         try:
-            with self._writing():
-                _sweep(path.parent)
-            yield
-        finally:
-            lock.release()
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as problem:
-            reason = problem.strerror or str(problem)
-            where = f"lake.uri = {self.root}" + (f" ({problem.filename})" if problem.filename else "")
-            if problem.errno in _NO_LOCKS:
-                reason += "; without locks two writers would lose each other's rows"
-                mend = "set lake.uri to a folder on a local disk"
-            elif problem.errno in _NO_ROOM:
-                mend = "make room there and run again; what was there before is unharmed"
-            else:
-                mend = "make that folder writable for this user, or set lake.uri to one that is"
-            raise ConfigurationError(
-                f"the lake cannot be written to: {reason}", where=where, next_step=mend
-            ) from None
+            with opened() as file, pq.ParquetFile(file) as stored:
+                return conformed(stored, schema, table.version, place)
+        except FileNotFoundError:
+            return None
+        except (pa.ArrowException, OSError, ValueError) as problem:
+            raise LakeContractError(
+                f"a file of the lake cannot be read: {problem}",
+                where=str(place),
+                next_step="move it away and materialize that day again, or restore it from a backup",
+            ) from problem
 
 
-def _replace(path: Path, rows: pa.Table, table: StoredTable) -> None:
-    temporary = path.with_name(f".part-0.{uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as sink:
-            pq.write_table(rows, sink, **storage(table))
-            sink.flush()
-            os.fsync(sink.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _flush_folder(path.parent)
+def _name(table: StoredTable, day: date | None) -> str:
+    if table.partitioned is (day is None):
+        raise ValueError(f"{table.name}: a day goes with a partitioned table, and with no other")
+    return f"{table.name}/{PART}" if day is None else f"{table.name}/{_DAY}={day.isoformat()}/{PART}"
 
 
-def _flush_folder(folder: Path) -> None:
-    # a rename is only durable once its folder is; Windows has no such thing
-    if os.name != "nt":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a killed writer left; under the lock no other writer can be at it."""
-    for orphan in folder.glob(_TEMPORARY):
-        orphan.unlink(missing_ok=True)
-
-
-def _day_of(path: Path) -> date:
-    text = path.parent.name.removeprefix("data_date=")
+def _day_of(text: str, folder: Path | str) -> date:
     try:
         day = date.fromisoformat(text)
     except ValueError:
@@ -234,7 +194,7 @@ def _day_of(path: Path) -> date:
     if day is None or day.isoformat() != text:
         raise LakeContractError(
             f"a folder of the lake is of no day: {text}",
-            where=str(path.parent),
+            where=str(folder),
             next_step="move it out of the lake: query engines would read it too",
         )
     return day

@@ -156,9 +156,9 @@ def test_engines_see_nothing_but_the_rows(lake: Lake) -> None:
     assert duckdb.sql(f"from read_parquet('{folder}/**/*.parquet', hive_partitioning = true)").shape[0] == 4
 
 
-def test_a_lake_elsewhere_than_in_a_folder_is_refused_with_an_example() -> None:
-    with pytest.raises(ConfigurationError, match="not supported yet") as caught:
-        Lake("s3://bucket/lake")
+def test_a_lake_elsewhere_than_in_a_folder_or_in_s3_is_refused_with_an_example() -> None:
+    with pytest.raises(ConfigurationError, match="not supported, only a local folder or") as caught:
+        Lake("gs://bucket/lake")
     assert caught.value.where == "lake.uri"
     assert 'uri = "data/lake"' in caught.value.next_step
 
