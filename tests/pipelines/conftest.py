@@ -6,8 +6,10 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import boto3
 import dagster as dg
 import pytest
+from moto.server import ThreadedMotoServer
 
 from pipelines.definitions import build_defs
 from resources.lake import Lake
@@ -85,3 +87,18 @@ def locate(tmp_path: Path, instance: dg.DagsterInstance) -> Callable[..., Locati
 @pytest.fixture
 def local_lake_uri(tmp_path: Path) -> str:
     return str(tmp_path / "lake")
+
+
+@pytest.fixture
+def s3_lake_uri(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A lake in a bucket of its own, on a server of its own."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "lake")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "lake")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    boto3.client("s3").create_bucket(Bucket="plant")
+    yield "s3://plant/lake"
+    server.stop()

@@ -82,11 +82,12 @@ def truth(of: Fleet, clock: datetime) -> dict[tuple[str, object], dict[str, Any]
 
 
 @pytest.fixture(params=["local", "s3"])
-def lake_uri(request: pytest.FixtureRequest) -> str:
+def lake_uri(request: pytest.FixtureRequest, _accounts: None) -> str:  # noqa: F811 (before the lake's keys)
     return str(request.getfixturevalue(f"{request.param}_lake_uri"))
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_accounts")
 def test_ends_with_exactly_the_executions_that_the_service_has(
     lake_uri: str, instance: dg.DagsterInstance
 ) -> None:

@@ -1,0 +1,190 @@
+"""The live service as a source: what it promises, whatever the service does where nothing is documented."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from assets.executions.flatten import flatten
+from assets.executions.windows import Window, cut
+from resources import aws
+from resources.aws import Access, lookout_client
+from resources.errors import ConfigurationError, PermissionsError, RetryLaterError, ServiceEndedError
+from resources.sources.api import Api, Scheduler
+from sandbox.fleet import Fleet, History, fleet
+from sandbox.service import Handle, serving
+
+START, END = datetime(2026, 10, 6, tzinfo=UTC), datetime(2026, 10, 8, tzinfo=UTC)
+NOW = END + timedelta(hours=2)
+ACCOUNT, OTHER, REGION = "111122223333", "123456789012", "us-east-1"
+
+
+@pytest.fixture(scope="module")
+def plants() -> Fleet:
+    return fleet(seed=5, history=History(START, END))
+
+
+@pytest.fixture(autouse=True)
+def _caller(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCOUNT)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+
+
+@pytest.fixture
+def handle(plants: Fleet) -> Iterator[Handle]:
+    with serving(plants, NOW, s3=False) as running:
+        yield running
+
+
+def api(handle: Handle, **more: Any) -> Api:
+    return Api(Access(region=REGION, endpoint_url=handle.url), **more)
+
+
+def starts(source: Api, scheduler: Scheduler, start: datetime, end: datetime) -> list[datetime]:
+    """The executions of one window, cut as an extraction cuts them; one that comes twice counts once."""
+    pages = flatten(source.pages(scheduler, start, end, NOW))
+    return sorted(
+        {at for page in pages for at in cut(page.rows, Window(start, end))["data_start_time"].to_pylist()}
+    )
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest", "shuffled"])
+@pytest.mark.parametrize("bounds", ["strict", "inclusive"])
+def test_the_union_of_any_split_of_a_range_is_the_range(plants: Fleet, bounds: Any, order: Any) -> None:
+    faults = ("shift:ListInferenceExecutions:share=0.5", "shuffle:ListInferenceExecutions:share=0.5")
+    with serving(plants, NOW, s3=False, bounds=bounds, order=order, faults=faults) as handle:
+        source = api(handle)
+        schedulers = source.schedulers()
+        whole = {scheduler.arn: starts(source, scheduler, START, END) for scheduler in schedulers}
+
+        @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+        @given(
+            st.sampled_from(schedulers),
+            st.lists(st.integers(0, 2 * 24 * 60 - 1), max_size=5, unique=True).map(sorted),
+        )
+        def holds(scheduler: Scheduler, minutes: list[int]) -> None:
+            edges = [START, *(START + timedelta(minutes=minute) for minute in minutes), END]
+            pieces = [at for start, end in pairwise(edges) for at in starts(source, scheduler, start, end)]
+            assert pieces == whole[scheduler.arn]
+
+        holds()
+
+    truth = {
+        scheduler.arn: sorted(
+            summary["DataStartTime"]
+            for summary in scheduler.executions(NOW)
+            if START <= summary["DataStartTime"] < END
+        )
+        for scheduler in plants.listed(NOW)
+        if scheduler.arn.split(":")[3:5] == [REGION, ACCOUNT]
+    }
+    assert whole == truth
+
+
+def test_a_client_that_is_handed_in_gives_the_same_rows(handle: Handle) -> None:
+    stock = boto3.client("lookoutequipment", region_name=REGION, endpoint_url=handle.url)
+    mine, theirs = api(handle), api(handle, client=stock)
+
+    for scheduler in mine.schedulers():
+        ours, parsed = (
+            [page.rows for page in flatten(source.pages(scheduler, START, END, NOW))]
+            for source in (mine, theirs)
+        )
+        assert [rows.to_pylist() for rows in ours] == [rows.to_pylist() for rows in parsed]
+
+
+def test_a_role_in_another_account_is_taken_on(plants: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(plants, NOW) as handle:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", handle.s3_url)
+        role = f"arn:aws:iam::{OTHER}:role/lookout-reader"
+        source = Api(Access(region="eu-west-1", role_arn=role, endpoint_url=handle.url))
+
+        found = {scheduler.arn.split(":")[4] for scheduler in source.schedulers()}
+
+    assert found == {OTHER}
+
+
+def test_the_endpoint_may_come_from_the_environment(handle: Handle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_LOOKOUTEQUIPMENT", handle.url)
+
+    assert Api(Access(region=REGION)).schedulers()
+
+
+def test_an_empty_answer_for_a_scheduler_that_is_gone_proves_nothing(handle: Handle) -> None:
+    gone = Scheduler(arn="arn:aws:lookoutequipment:us-east-1:1:inference-scheduler/gone/1", name="gone")
+
+    assert next(flatten(api(handle).pages(gone, START, END, NOW))).summaries == 0
+    assert not api(handle).still_has(gone)
+    here = api(handle).schedulers()[0]
+    assert api(handle).still_has(here)
+    assert not api(handle).still_has(Scheduler(arn=here.arn + "0", name=here.name)), (
+        "re-created under its name"
+    )
+
+
+def test_a_region_that_never_had_the_service_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"never offered in eu-central-1[\s\S]*eu-west-1"):
+        lookout_client(Access(region="eu-central-1"))
+
+
+def test_no_region_at_all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+
+    with pytest.raises(ConfigurationError, match="region"):
+        lookout_client(Access())
+
+
+def test_a_profile_that_is_not_there_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="plant-z"):
+        lookout_client(Access(profile="plant-z", region=REGION))
+
+
+def test_a_boto3_without_the_client_names_the_last_one_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aws, "SERVICE", "lookoutequipment-no-more")
+
+    with pytest.raises(ConfigurationError, match=r"pip install boto3==\d+\.\d+\.\d+"):
+        lookout_client(Access(region=REGION))
+
+
+def test_aws_itself_has_an_end_and_nothing_else_has(handle: Handle) -> None:
+    assert Api(Access(region=REGION)).service_end == aws.SERVICE_END
+    assert api(handle).service_end is None
+
+
+def test_permission_network_and_end_are_told_apart(handle: Handle) -> None:
+    import botocore.exceptions as refusals  # noqa: PLC0415
+
+    def of(problem: Exception) -> type[Exception]:
+        return type(aws.told(problem, Access(), "asking"))
+
+    def said(code: str, status: int = 400) -> refusals.ClientError:
+        return refusals.ClientError(
+            {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": status}}, "List"
+        )
+
+    at_aws = "https://lookoutequipment.us-east-1.amazonaws.com/"
+    assert of(refusals.EndpointConnectionError(endpoint_url=at_aws)) is ServiceEndedError
+    assert of(refusals.EndpointConnectionError(endpoint_url=handle.url)) is RetryLaterError
+    assert of(said("AccessDeniedException")) is PermissionsError
+    assert of(said("ThrottlingException")) is RetryLaterError
+    assert of(said("Anything", 503)) is RetryLaterError
+    assert of(said("ValidationException")) is ConfigurationError
+    assert of(refusals.NoCredentialsError()) is PermissionsError
+
+
+@pytest.mark.slow
+def test_throttled_for_long_is_worth_another_try_later(handle: Handle) -> None:
+    handle.inject("throttle")
+
+    with pytest.raises(RetryLaterError, match="ThrottlingException"):
+        api(handle).schedulers()
