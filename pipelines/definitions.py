@@ -40,7 +40,7 @@ def build_defs(
         asset_checks=checks.build(),
         executor=dg.in_process_executor,  # one light step a run: a process of its own costs seconds
         resources={
-            "lake": Lake(settings.lake.uri),
+            "lake": Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id),
             "sources": lambda: configured(settings),
             "clock": lambda: datetime.now(UTC),
             **(overrides or {}),

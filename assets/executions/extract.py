@@ -115,7 +115,7 @@ class Extraction:
 
     def _read_archives(self, sources: Sequence[Archive], days: Collection[date], pending: Pending) -> None:
         remembered = archives.known(self.lake.read(ARCHIVE_FILES))
-        in_lake = {day for day in days if self.lake.has(INFERENCE_EXECUTIONS, day)}
+        in_lake = set(days) & set(self.lake.days(INFERENCE_EXECUTIONS))
         listed: list[StoredFile] = []
         for source in sources:
             files = source.files()

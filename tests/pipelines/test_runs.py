@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import boto3
 import dagster as dg
 import pytest
 
@@ -17,7 +18,9 @@ from assets.tables import (
     INFERENCE_SCHEDULERS,
     REJECTED_EXECUTIONS,
 )
+from pipelines.definitions import build_defs
 from resources.lake import Lake
+from resources.settings import ArchiveSource, HistorySettings, LakeSettings, Settings
 from sandbox.dumps import Manifest
 from sandbox.fleet import Fleet
 from tests.pipelines.conftest import DAYS, NOW, Location
@@ -343,3 +346,23 @@ def test_a_zone_that_is_set_later_takes_in_what_was_put_aside_for_the_want_of_it
 
     assert [start for _, start in rows(location.lake)] == [datetime(2026, 10, 6, 6, tzinfo=UTC)]
     assert location.lake.read(REJECTED_EXECUTIONS).num_rows == 0
+
+
+def test_a_lake_in_s3_is_written_with_the_key_that_is_set(
+    s3_lake_uri: str, dumps: Dumps, instance: dg.DagsterInstance
+) -> None:
+    key = "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-4000-8000-000000000000"
+    settings = Settings(
+        lake=LakeSettings(uri=s3_lake_uri, kms_key_id=key),
+        history=HistorySettings(start_date=DAYS[1]),
+        sources=(ArchiveSource(uri=str(dumps[0])),),
+    )
+    location = Location(build_defs({"clock": lambda: NOW}, settings=settings), instance, Lake(s3_lake_uri))
+
+    assert location.run(DAYS[1], DAYS[2]).success
+
+    assert set(rows(location.lake)) == dumps[1].executions
+    stored = boto3.client("s3").head_object(
+        Bucket="plant", Key="lake/inference_executions/data_date=2026-10-06/part-0.parquet"
+    )
+    assert (stored["ServerSideEncryption"], stored["SSEKMSKeyId"]) == ("aws:kms", key)
