@@ -17,6 +17,7 @@ from assets.tables import ARCHIVE_FILES, INFERENCE_EXECUTIONS
 from pipelines.definitions import build_defs
 from resources.lake import Lake
 from resources.settings import ArchiveSource, HistorySettings, LakeSettings, Settings
+from tests.truth import row_of
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 FIRST, LAST = date(2021, 4, 1), date(2022, 5, 31)
@@ -44,38 +45,11 @@ def summaries(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def expected(summary: dict[str, Any]) -> dict[str, Any]:
-    arn = summary["InferenceSchedulerArn"]
-    source = summary["DataInputConfiguration"]["S3InputConfiguration"]
-    target = summary["DataOutputConfiguration"]["S3OutputConfiguration"]
-    result = summary.get("CustomerResultObject", {})
-    return {
-        "scheduler_arn": arn,
-        "scheduler_name": summary["InferenceSchedulerName"],
-        "account_id": arn.split(":")[4],
-        "region": arn.split(":")[3],
-        "model_arn": summary["ModelArn"],
-        "model_name": summary["ModelName"],
-        "model_version": summary.get("ModelVersion"),
-        "model_version_arn": summary.get("ModelVersionArn"),
-        "scheduled_start_time": instant(summary["ScheduledStartTime"]),
-        "data_start_time": instant(summary["DataStartTime"]),
-        "data_end_time": instant(summary["DataEndTime"]),
-        "input_s3_bucket": source["Bucket"],
-        "input_s3_prefix": source["Prefix"],
-        "input_time_zone_offset": None,
-        "input_timestamp_format": None,
-        "input_component_timestamp_delimiter": None,
-        "output_s3_bucket": target["Bucket"],
-        "output_s3_prefix": target["Prefix"],
-        "output_kms_key_id": None,
-        "result_s3_bucket": result.get("Bucket"),
-        "result_s3_key": result.get("Key"),
-        "status": summary["Status"],
-        "failed_reason": summary.get("FailedReason"),
-        "source": "archive",
-        "outcome_source": "archive",
-        "recorded_at": NOW,
-        "unrecognized": None,
+    row = row_of(summary, "archive") | {"recorded_at": NOW, "unrecognized": None}
+    return row | {
+        name: instant(value)
+        for name, value in row.items()
+        if name.endswith("_start_time") or name == "data_end_time"
     }
 
 

@@ -45,6 +45,9 @@ class Scheduler:
     delay_minutes: int | None = None
 
 
+TRIES = 3
+"""How often a page is asked for that came spoilt, though not as an error that botocore repeats."""
+
 CHAINS = 3
 """How often pages are followed from the first one on, before a chain that breaks is an error."""
 
@@ -172,7 +175,7 @@ class Api:
             else:
                 return
         raise DataError(
-            f"{broken}, {CHAINS} times in a row",
+            f"{broken}, again and again",
             where=where,
             next_step="run it again later; if it stays so, something on the way spoils answers",
         )
@@ -181,22 +184,31 @@ class Api:
         seen: set[str] = set()
         token: str | None = None
         while True:
+            answer, token = self._page(operation, request, token, seen)
+            yield answer
+            if token is None:
+                return
+            seen.add(token)
+
+    def _page(
+        self, operation: str, request: dict[str, Any], token: str | None, seen: set[str]
+    ) -> tuple[dict[str, Any], str | None]:
+        broken = ""
+        for _ in range(TRIES):
             try:
                 answer = self._ask(operation, **request, **({"NextToken": token} if token else {}))
                 following = _next_token(answer)
             except msgspec.DecodeError as problem:
-                raise _BrokenChainError(f"an answer that is no JSON ({problem})") from None
+                broken = f"an answer that is no JSON ({problem})"
+                continue
             except refusals.ClientError as problem:
                 if token and problem.response["Error"]["Code"] == "ValidationException":
                     raise _BrokenChainError(f"a NextToken is not taken any more ({problem})") from None
                 raise
-            yield answer
-            if following is None:
-                return
-            if following in seen:
-                raise _BrokenChainError("the same NextToken came again, so the pages have no end")
-            seen.add(following)
-            token = following
+            if following not in seen:
+                return answer, following
+            broken = "the same NextToken came again, so the pages have no end"
+        raise _BrokenChainError(broken)
 
     def _ask(self, operation: str, **request: Any) -> dict[str, Any]:  # noqa: ANN401
         return getattr(self._client, operation)(**request)  # type: ignore[no-any-return]

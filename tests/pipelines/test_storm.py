@@ -1,6 +1,5 @@
 """Two months of a fleet, with everything going wrong that can."""
 
-from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -15,7 +14,8 @@ from sandbox.fleet import Fleet, History, fleet
 from sandbox.service import serving
 from tests.pipelines.conftest import Location
 from tests.pipelines.test_live import PLACES, _accounts  # noqa: F401 (a fixture)
-from tests.pipelines.test_runs import rows
+from tests.pipelines.test_runs import failure, rows
+from tests.truth import row_of
 
 START, END = datetime(2026, 8, 9, tzinfo=UTC), datetime(2026, 10, 8, tzinfo=UTC)
 FIRST, LAST = date(2026, 8, 9), date(2026, 10, 7)
@@ -37,43 +37,9 @@ FAULTS = (
 )
 
 
-def expected(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """One summary of the fleet as a row, apart from members that no schema knows."""
-    arn = summary["InferenceSchedulerArn"]
-    source, target = summary["DataInputConfiguration"], summary["DataOutputConfiguration"]
-    names, result = source.get("InferenceInputNameConfiguration", {}), summary.get("CustomerResultObject", {})
-    return {
-        "scheduler_arn": arn,
-        "scheduler_name": summary["InferenceSchedulerName"],
-        "account_id": arn.split(":")[4],
-        "region": arn.split(":")[3],
-        "model_arn": summary["ModelArn"],
-        "model_name": summary["ModelName"],
-        "model_version": summary.get("ModelVersion"),
-        "model_version_arn": summary.get("ModelVersionArn"),
-        "scheduled_start_time": summary["ScheduledStartTime"],
-        "data_start_time": summary["DataStartTime"],
-        "data_end_time": summary["DataEndTime"],
-        "input_s3_bucket": source["S3InputConfiguration"]["Bucket"],
-        "input_s3_prefix": source["S3InputConfiguration"]["Prefix"],
-        "input_time_zone_offset": source.get("InputTimeZoneOffset"),
-        "input_timestamp_format": names.get("TimestampFormat"),
-        "input_component_timestamp_delimiter": names.get("ComponentTimestampDelimiter"),
-        "output_s3_bucket": target["S3OutputConfiguration"]["Bucket"],
-        "output_s3_prefix": target["S3OutputConfiguration"]["Prefix"],
-        "output_kms_key_id": target.get("KmsKeyId"),
-        "result_s3_bucket": result.get("Bucket"),
-        "result_s3_key": result.get("Key"),
-        "status": summary["Status"],
-        "failed_reason": summary.get("FailedReason"),
-        "source": "api",
-        "outcome_source": "api",
-    }
-
-
 def truth(of: Fleet, clock: datetime) -> dict[tuple[str, object], dict[str, Any]]:
     found = (
-        expected(summary)
+        row_of(summary, "api")
         for scheduler in of.listed(clock)
         for summary in scheduler.executions(clock)
         if START <= summary["DataStartTime"] < END
@@ -105,14 +71,15 @@ def test_ends_with_exactly_the_executions_that_the_service_has(
         location = Location(build_defs(settings=settings), instance, Lake(lake_uri))
         result = location.run(FIRST, LAST)
         assert not result.success, "one scheduler may not be asked at first"
-        attempts = 1
+        attempts, told = 1, [failure(result)]
         while not result.success and attempts < 5:
             resume = dict.fromkeys(("dagster/parent_run_id", "dagster/root_run_id"), result.run_id)
             result = location.run(FIRST, LAST, tags={"dagster/is_resume_retry": "true"} | resume)
             attempts += 1
+            told.append("success" if result.success else failure(result))
         struck = {word for kind in handle.requests() for word in kind.faults.split("+") if word}
 
-    assert result.success
+    assert result.success, told
     assert struck == set(KINDS)
     recorded = rows(location.lake)
     for row in recorded.values():
