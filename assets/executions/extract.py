@@ -100,12 +100,8 @@ class Extraction:
         for source in sources:
             if isinstance(source, Api):
                 self._ask(source, days, earlier, pending)
-        if (
-            self.failed
-            and not self.read
-            and not any(told.answers for told in self._rounds)
-            and not pending.has_rows
-        ):
+        answered = pending.has_rows or any(told.answers for told in self._rounds)
+        if self.failed and not answered and not any(isinstance(source, Archive) for source in sources):
             raise next(iter(self.failed.values()))
         self._candidates = pending.in_days()
         self._quarantine(pending.rejected)

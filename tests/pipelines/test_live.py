@@ -12,7 +12,7 @@ import pytest
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
 from pipelines.definitions import build_defs
 from resources.lake import Lake
-from resources.settings import ApiSource, HistorySettings, LakeSettings, Settings
+from resources.settings import ApiSource, ArchiveSource, HistorySettings, LakeSettings, Settings
 from sandbox.fleet import Fleet, History, fleet
 from sandbox.service import Handle, serving
 from tests.pipelines.conftest import DAYS, Location
@@ -322,3 +322,27 @@ def test_many_days_are_one_question_a_scheduler(live: Live) -> None:
             ]
             expected += max(1, -(-len(found) // 500))
     assert asked == expected
+
+
+def test_saved_responses_count_though_the_service_is_gone(
+    service: Handle, dumps: Any, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    service.inject("deny")
+    settings = Settings(
+        lake=LakeSettings(uri=str(tmp_path / "lake")),
+        history=HistorySettings(start_date=DAYS[0], end_date=date(2026, 10, 9)),
+        sources=(
+            ArchiveSource(uri=str(dumps[0])),
+            ApiSource(profile=PLACES[0][0], region=PLACES[0][1], endpoint_url=service.url),
+        ),
+    )
+    location = Location(
+        build_defs({"clock": lambda: NOW}, settings=settings), instance, Lake(settings.lake.uri)
+    )
+
+    for _ in range(2):  # the second time no file has to be read
+        result = location.run()
+        assert not result.success
+        assert "could not be asked" in failure(result)
+        assert set(location.status().values()) == {"MATERIALIZED"}
+        assert set(rows(location.lake)) == dumps[1].executions
