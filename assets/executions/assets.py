@@ -67,10 +67,12 @@ def build(history: Days, settle_after: timedelta) -> list[dg.AssetsDefinition | 
             context.log.info(f"resuming: {len(recorded)} days were recorded before")
         run, told, numbers = PartitionedRun(context), set[str](), Counter[str]()
         failed: dict[str, LedgerError] = {}
+        with told_to_people():
+            opened = sources()  # once: each live one has a session and a client of its own
         for batch in batches(context.partition_keys, DAYS_A_BATCH):
             extraction = Extraction(lake, history, settle_after, clock(), context.log.info)
             with told_to_people():
-                left = extraction.gather(sources(), days(batch), earlier)
+                left = extraction.gather(opened, days(batch), earlier)
                 failed |= extraction.failed
                 for notice in [
                     *extraction.notices,

@@ -24,23 +24,10 @@ import pytest
 from assets.tables import INFERENCE_EXECUTIONS, INSTANT, Column, Table
 from resources.errors import ConfigurationError, LakeContractError, RetryLaterError
 from resources.lake import PART, Lake
+from tests.resources.readings import READINGS, SETTINGS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DAY = date(2026, 3, 1)
-
-READINGS = Table(
-    name="readings",
-    meaning="What the tests write.",
-    grain="one reading",
-    key=("name",),
-    partitioned=True,
-    columns=(
-        Column("name", pa.string(), "who", required=True),
-        Column("number", pa.int64(), "how much", unit="pieces"),
-        Column("at", INSTANT, "when", "UTC", encoding="delta"),
-    ),
-)
-SETTINGS = replace(READINGS, name="settings", partitioned=False)
 
 
 @pytest.fixture

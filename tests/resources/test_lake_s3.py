@@ -32,23 +32,10 @@ from resources.lake import Lake
 from resources.sources.archive import Archive
 from sandbox.dumps import write_history
 from sandbox.fleet import History, fleet
+from tests.resources.readings import READINGS, SETTINGS
 
 DAY, NEXT_DAY = date(2026, 3, 1), date(2026, 3, 2)
 NAME = "readings/data_date=2026-03-01/part-0.parquet"
-
-READINGS = Table(
-    name="readings",
-    meaning="What the tests write.",
-    grain="one reading",
-    key=("name",),
-    partitioned=True,
-    columns=(
-        Column("name", pa.string(), "who", required=True),
-        Column("number", pa.int64(), "how much", unit="pieces"),
-        Column("at", INSTANT, "when", "UTC", encoding="delta"),
-    ),
-)
-SETTINGS = replace(READINGS, name="settings", partitioned=False)
 
 
 class Kept(ABC):
