@@ -88,5 +88,8 @@ def _canonical(column: pa.Array) -> list[bytes]:
         texts = pc.fill_null(column, "")
         lengths = pc.binary_length(texts).to_numpy(zero_copy_only=False).astype("<i8").tobytes()
         return [known, lengths, "".join(texts.to_pylist()).encode()]
+    if pa.types.is_floating(column.type):
+        measured = column.fill_null(0).to_numpy(zero_copy_only=False) + 0.0  # -0.0 is 0.0
+        return [known, measured.astype("<f8").tobytes()]
     numbers = column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
     return [known, numbers.astype("<i8").tobytes()]

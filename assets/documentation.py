@@ -16,7 +16,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "tables.md"
 _HEAD = """\
 # The tables
 
-<!-- Written by `make docs` from assets/tables.py; edit that file. -->
+<!-- Written by `make docs` from assets/tables; edit that file. -->
 
 Every table of the lake with its columns. Timestamps are instants in UTC, stored in milliseconds. A
 partitioned table has one file a day, `<lake>/<table>/data_date=YYYY-MM-DD/part-0.parquet`, with rows sorted

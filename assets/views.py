@@ -13,6 +13,7 @@ from assets.tables import PARTITION, Table
 _TYPES = {
     pa.string(): "VARCHAR",
     pa.int64(): "BIGINT",
+    pa.float64(): "DOUBLE",
     pa.bool_(): "BOOLEAN",
     pa.date32(): "DATE",
     pa.list_(pa.date32()): "DATE[]",

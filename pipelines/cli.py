@@ -1,21 +1,20 @@
 """The command line: `ledger --help`.
 
-Belongs here: arguments, tables on the screen, exit codes.
-Does not belong here: doing the work a second time; every command calls what Dagster calls.
+Belongs here: the commands that fit in a few lines, the list of the others (see `commands`), exit codes.
+Does not belong here: how answers look (see `screen`), and doing the work a second time; every command calls
+what Dagster calls.
 
 A user's mistake ends with one message on standard error and exit code 2, a failed run with exit code 1.
 """
 
 import sys
-from enum import StrEnum
 from typing import Annotated
 
-import pyarrow as pa
 import typer
 from rich.console import Console
-from rich.table import Table as Grid
 
 from pipelines import home
+from pipelines.screen import Shape, show
 
 app = typer.Typer(
     name="ledger",
@@ -26,14 +25,6 @@ app = typer.Typer(
     epilog="Dagster has the rest: **make dev** for its pages,"
     " **dg launch --assets inference_executions --partition-range A...B** for a range of days.",
 )
-
-
-class Shape(StrEnum):
-    """How an answer is printed."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
 
 
 @app.callback()
@@ -84,42 +75,6 @@ def sql(
     from resources.settings import load_settings  # noqa: PLC0415
 
     show(answer(Lake(load_settings().lake.uri), statement), shape)
-
-
-def show(rows: pa.Table, shape: Shape = Shape.table) -> None:
-    """Print rows on standard output: as a grid for people, as CSV or JSON lines for programs."""
-    if shape is Shape.csv:
-        import pyarrow.csv  # noqa: PLC0415
-
-        pyarrow.csv.write_csv(rows, sys.stdout.buffer)
-    elif shape is Shape.json:
-        import msgspec  # noqa: PLC0415
-
-        for row in rows.to_pylist():
-            sys.stdout.write(msgspec.json.encode(row).decode() + "\n")
-    else:
-        Console().print(grid(rows))
-
-
-def grid(rows: pa.Table) -> Grid:
-    """Lay rows out for reading: numbers to the right, times in UTC to the second."""
-    drawn = Grid(header_style="bold", box=None, pad_edge=False)
-    for field in rows.schema:
-        is_number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-        drawn.add_column(field.name, justify="right" if is_number else "left", overflow="fold")
-    for row in rows.to_pylist():
-        drawn.add_row(*map(_cell, row.values()))
-    return drawn
-
-
-def _cell(value: object) -> str:
-    match value:
-        case None:
-            return "[dim]·[/]"
-        case float():
-            return f"{value:,.1f}"
-    text = str(value).removesuffix("+00:00") if hasattr(value, "tzinfo") else str(value)
-    return text.replace("[", "\\[")
 
 
 def main() -> None:

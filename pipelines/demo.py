@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from assets.tables import INFERENCE_EXECUTIONS, TABLES, Table
-from pipelines.cli import grid
 from pipelines.home import CHECKOUT
 from pipelines.playground import CONFIG, FIRST, FOLDER, LAST, prepare, service
 from pipelines.query import answer
+from pipelines.screen import grid
 from resources.errors import DataError
 from resources.lake import PART, Lake
 

@@ -1,9 +1,9 @@
 """The settings: `ledger.toml` and `LEDGER_*` variables, read into one frozen, validated model.
 
-Belongs here: what can be set, its unit, its default, and what makes a value wrong.
-Does not belong here: where values are written (see `origins`), what a day or a path is (see `values`), how a
-mistake is told (see `mistakes`), opening what the settings point to (each source and the lake do that), and
-secrets (AWS credentials come from boto3's default chain alone).
+Belongs here: the kinds of sources, and the whole out of file, environment and defaults.
+Does not belong here: the sections (see `sections`), where values are written (see `origins`), how a mistake
+is told (see `mistakes`), opening what the settings point to (each source and the lake do that), and secrets
+(AWS credentials come from boto3's default chain alone).
 
 The environment wins over the file, the file over the defaults. Each value remembers which of the three it
 came from: relative paths start there, and mistakes are reported there. All mistakes are told at once.
@@ -11,19 +11,14 @@ came from: relative paths start there, and mistakes are reported there. All mist
 
 import os
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     PrivateAttr,
     ValidationError,
-    ValidationInfo,
-    field_validator,
 )
 
 from resources.errors import ConfigurationError
@@ -37,7 +32,19 @@ from resources.origins import (
     read_file,
     variable_name,
 )
-from resources.values import Count, Day, TimeZone, TimeZoneOrOffset, located
+from resources.sections import (
+    AlertSettings,
+    EquipmentSettings,
+    EventSettings,
+    HistorySettings,
+    LakeSettings,
+    LimitSettings,
+    ReportSettings,
+    ResultSettings,
+    ScheduleSettings,
+    Section,
+)
+from resources.values import Day, TimeZoneOrOffset, located
 
 EXAMPLE_TOML = """\
 [[sources]]
@@ -47,88 +54,7 @@ uri = "dumps/"  # saved responses: a folder, a file or an s3:// prefix; relative
 """The least that `ledger.toml` must say; it stands alone, or at the end of a file that has no source yet."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
-
-
-class LakeSettings(_Model):
-    """Where the tables are kept."""
-
-    uri: Annotated[str, located("lake", "uri"), AfterValidator(lambda uri: uri.rstrip("/") or uri)] = Field(
-        default="data/lake",
-        validate_default=True,
-        description="Folder or s3:// prefix of the lake. Absolute once loaded, without a slash at the end.",
-        examples=["data/lake"],
-    )
-    kms_key_id: str | None = Field(
-        default=None,
-        description="Id, ARN or alias of the KMS key for a lake in S3. Unset: as its bucket has it.",
-        examples=["alias/lookout-ledger"],
-    )
-
-    @field_validator("kms_key_id")
-    @classmethod
-    def _names_a_key(cls, key: str | None) -> str | None:
-        if key == "":
-            raise ValueError("is empty")
-        return key
-
-
-class HistorySettings(_Model):
-    """Which days exist, and how long a day may still change."""
-
-    start_date: Day = Field(
-        default=date(2025, 1, 1), description="The first daily partition (UTC).", examples=["2025-01-01"]
-    )
-    end_date: Day | None = Field(
-        default=None,
-        description="The first day that is no longer a partition (UTC, exclusive). Unset: there is no end.",
-        examples=["2026-10-08"],
-    )
-    lookback_days: Count = Field(
-        default=7,
-        ge=1,
-        le=36_500,
-        description="How far back scheduled runs read unsettled days again, in days.",
-        examples=[7],
-    )
-    settle_after_minutes: Count = Field(
-        default=180,
-        ge=0,
-        le=525_600,
-        description="How long after its end a day may still change before it can settle, in minutes.",
-        examples=[180],
-    )
-
-    @field_validator("start_date")
-    @classmethod
-    def _has_begun(cls, start: date, info: ValidationInfo) -> date:
-        today = Origin.of(info).today
-        if today and start > today:
-            raise ValueError(f"{start} lies in the future (today is {today} in UTC)")
-        return start
-
-    @field_validator("end_date")
-    @classmethod
-    def _ends_after_start(cls, end: date | None, info: ValidationInfo) -> date | None:
-        start = info.data.get("start_date")  # absent when it is itself mistaken
-        if end and start and end <= start:
-            problem = f"{end} must be later than history.start_date, which is {start}"
-            raise ValueError(problem, str(start + timedelta(days=1)))  # with a day that mends it
-        return end
-
-
-class ReportSettings(_Model):
-    """How reports are shown."""
-
-    time_zone: TimeZone = Field(
-        default="UTC",
-        description="IANA name of the time zone that reports show times in; the tables stay in UTC.",
-        examples=["Europe/Berlin"],
-    )
-
-
-class ArchiveSource(_Model):
+class ArchiveSource(Section):
     """Saved responses of the API, read from files."""
 
     kind: Literal["archive"] = Field(default="archive", description="Its kind.", examples=["archive"])
@@ -143,7 +69,7 @@ class ArchiveSource(_Model):
     )
 
 
-class ApiSource(_Model):
+class ApiSource(Section):
     """The live service, or whatever speaks its protocol; credentials are boto3's to find."""
 
     kind: Literal["api"] = Field(default="api", description="Its kind.", examples=["api"])
@@ -175,17 +101,23 @@ class ApiSource(_Model):
 
 _AnySource = ArchiveSource | ApiSource  # a new kind is one class that joins here
 Source = Annotated[_AnySource, Field(discriminator="kind")]
-_KINDS: dict[str, type[_Model]] = {
+_KINDS: dict[str, type[Section]] = {
     source.model_fields["kind"].default: source for source in get_args(_AnySource) or (_AnySource,)
 }
 
 
-class Settings(_Model):
+class Settings(Section):
     """All settings; made by `load_settings`."""
 
     lake: LakeSettings = Field(default_factory=LakeSettings)
     history: HistorySettings = Field(default_factory=HistorySettings)
     report: ReportSettings = Field(default_factory=ReportSettings)
+    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+    results: ResultSettings = Field(default_factory=ResultSettings)
+    events: EventSettings = Field(default_factory=EventSettings)
+    equipment: EquipmentSettings = Field(default_factory=EquipmentSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
     sources: tuple[Source, ...] = Field(default=(), description="Where executions come from, all at once.")
 
     _origin: Origin = PrivateAttr(default_factory=Origin)
@@ -219,12 +151,13 @@ class Settings(_Model):
         )
 
 
-_SECTIONS: dict[str, type[_Model]] = {
-    "lake": LakeSettings,
-    "history": HistorySettings,
-    "report": ReportSettings,
+_SECTIONS: dict[str, type[Section]] = {
+    name: field.annotation
+    for name, field in Settings.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
 }
-
+_WITH_PATHS = ("lake", "report", "equipment", "alerts")
+"""Sections with default paths, which need their validators: these know the root."""
 
 _SETTABLE = [(name, key) for name, section in _SECTIONS.items() for key in section.model_fields]
 _VARIABLES: dict[str, tuple[str, ...]] = {variable_name(loc): loc for loc in (*_SETTABLE, ("sources",))}
@@ -253,7 +186,8 @@ def load_settings(
         raise as_error(mistakes)
     written: set[Loc] = {(name,) for name in values}
     written |= {(name, key) for name, table in values.items() if isinstance(table, dict) for key in table}
-    values.setdefault("lake", {})  # the default path needs its validator, which knows the root
+    for name in _WITH_PATHS:
+        values.setdefault(name, {})
     for (section, *key), value in overrides.items():
         table = values.setdefault(section, {}) if key else values
         if isinstance(table, dict):

@@ -30,6 +30,13 @@ def test_these_are_the_tables() -> None:
         "extraction_coverage",
         "archive_files",
         "rejected_executions",
+        "result_objects",
+        "anomaly_predictions",
+        "sensor_contributions",
+        "rejected_results",
+        "anomaly_events",
+        "execution_health",
+        "equipment_health",
     ]
 
 
@@ -73,6 +80,13 @@ def test_inference_executions_has_these_columns_in_this_order() -> None:
         ("extraction_coverage", ("scheduler_arn",), True),
         ("archive_files", ("uri",), False),
         ("rejected_executions", ("source", "position"), False),
+        ("result_objects", ("scheduler_arn", "data_start_time"), True),
+        ("anomaly_predictions", ("scheduler_arn", "data_start_time", "timestamp"), True),
+        ("sensor_contributions", ("scheduler_arn", "data_start_time", "timestamp", "diagnostic_name"), True),
+        ("rejected_results", ("scheduler_arn", "data_start_time", "line_number"), True),
+        ("anomaly_events", ("event_id",), False),
+        ("execution_health", ("scheduler_arn",), True),
+        ("equipment_health", ("equipment",), True),
     ],
 )
 def test_each_table_has_its_key_and_its_place(name: str, key: tuple[str, ...], partitioned: bool) -> None:
@@ -142,7 +156,8 @@ def test_a_column_is_nullable_unless_it_is_required(table: Table, column: Column
 
 @every_column
 def test_a_column_has_a_type_that_every_engine_reads(table: Table, column: Column) -> None:
-    assert column.type in (pa.string(), pa.int64(), pa.bool_(), INSTANT, pa.list_(pa.date32())), table.name
+    known = (pa.string(), pa.int64(), pa.float64(), pa.bool_(), INSTANT, pa.list_(pa.date32()))
+    assert column.type in known, table.name
 
 
 @every_column

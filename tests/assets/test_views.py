@@ -16,6 +16,7 @@ MOMENT = datetime(2026, 10, 6, 12, 30, tzinfo=UTC)
 SAMPLES: dict[pa.DataType, Any] = {
     pa.string(): "text",
     pa.int64(): 7,
+    pa.float64(): 0.5,
     pa.bool_(): True,
     pa.timestamp("ms", tz="UTC"): MOMENT,
     pa.list_(pa.date32()): [date(2026, 10, 6)],

@@ -1,0 +1,117 @@
+"""The tables of results: what the models said of each row of sensor data.
+
+Belongs here: their declarations.
+Does not belong here: how their rows are made (see `assets.anomalies`).
+
+Their `data_date` is that of the execution, whatever the times of the rows say: one execution and all its
+results stand in the same day.
+"""
+
+import pyarrow as pa
+
+from assets.tables.declared import RECORDED_AT, Column, Table, count, instant, number, text
+
+_EXECUTION = (
+    text("scheduler_arn", "ARN of the inference scheduler", required=True),
+    instant("data_start_time", "start of the execution's window of sensor data", required=True),
+)
+_NAME = text("scheduler_name", "name of the inference scheduler")
+_TIMESTAMP = instant("timestamp", "time of the row of sensor data", "timestamp", required=True)
+_OBJECT = (
+    text("result_s3_bucket", "bucket of the result object", required=True),
+    text("result_s3_key", "key of the result object", required=True, encoding="delta"),
+)
+
+RESULT_OBJECTS = Table(
+    name="result_objects",
+    meaning="Every result object that an execution named, and what became of reading it.",
+    grain="the result object of one execution",
+    key=("scheduler_arn", "data_start_time"),
+    partitioned=True,
+    columns=(
+        *_EXECUTION,
+        _NAME,
+        *_OBJECT,
+        text("state", "read, missing, forbidden, or key_missing (its KMS key cannot be used)", required=True),
+        text("error", "the words of the refusal; null: it was read", encoding="plain"),
+        text("etag", "changes with the content; an object with the same one is not read again"),
+        Column("size_bytes", pa.int64(), "size of the object", "bytes"),
+        instant("last_modified", "when the object was last written"),
+        count("rows", "usable lines in it", "lines"),
+        count("rejected", "unusable lines in it", "lines"),
+        Column("reader_version", pa.int64(), "version of the reader that read it", "number", required=True),
+        RECORDED_AT,
+    ),
+)
+
+ANOMALY_PREDICTIONS = Table(
+    name="anomaly_predictions",
+    meaning="What the model said of each row of sensor data.",
+    grain="one line of a result object",
+    key=("scheduler_arn", "data_start_time", "timestamp"),
+    partitioned=True,
+    columns=(
+        *_EXECUTION,
+        _TIMESTAMP,
+        _NAME,
+        Column("prediction", pa.int64(), "1: anomalous; 0: not", "0 or 1", "prediction"),
+        text(
+            "prediction_reason",
+            "ANOMALY_DETECTED, NO_ANOMALY_DETECTED or MACHINE_OFF; null: the format had none",
+            "prediction_reason",
+        ),
+        number(
+            "anomaly_score",
+            "how anomalous; null: the format had none, or the machine was off",
+            "0 to 1",
+            "anomaly_score",
+        ),
+        Column("model_version", pa.int64(), "version of the model that ran", "number"),
+        RECORDED_AT,
+        text("unrecognized", "JSON of the members that this schema does not know"),
+    ),
+)
+
+SENSOR_CONTRIBUTIONS = Table(
+    name="sensor_contributions",
+    meaning="How much each sensor contributed to what the model said; only lines with diagnostics have any.",
+    grain="one sensor in one line of a result object",
+    key=("scheduler_arn", "data_start_time", "timestamp", "diagnostic_name"),
+    partitioned=True,
+    columns=(
+        *_EXECUTION,
+        _TIMESTAMP,
+        text(
+            "diagnostic_name",
+            "the sensor as the service names it: component, backslash, sensor",
+            "diagnostics.name",
+            required=True,
+        ),
+        text("component", "what stands before the first backslash; null: there is none"),
+        text("sensor", "what stands after the first backslash, or the whole name", required=True),
+        number(
+            "contribution",
+            "share of this sensor in the result; those of a line add up to 1",
+            "0 to 1",
+            "diagnostics.value",
+            required=True,
+        ),
+        RECORDED_AT,
+    ),
+)
+
+REJECTED_RESULTS = Table(
+    name="rejected_results",
+    meaning="Lines of result objects that could not be used, kept as they were found.",
+    grain="one line of a result object",
+    key=("scheduler_arn", "data_start_time", "line_number"),
+    partitioned=True,
+    columns=(
+        *_EXECUTION,
+        count("line_number", "number of the line in the object, from 1", "lines"),
+        *_OBJECT,
+        text("reason", "what is wrong with it", required=True),
+        text("raw", "the line as it was found", encoding="plain"),
+        RECORDED_AT,
+    ),
+)

@@ -1,0 +1,116 @@
+"""The tables that reports stand on: events, and the health of executions and of equipment.
+
+Belongs here: their declarations.
+Does not belong here: how their rows are made (see `assets.anomalies` and `assets.reporting`).
+"""
+
+import pyarrow as pa
+
+from assets.tables.declared import RECORDED_AT, Column, Table, count, instant, number, text
+
+_SCHEDULER = (
+    text("scheduler_arn", "ARN of the inference scheduler", required=True),
+    text("scheduler_name", "name of the inference scheduler"),
+)
+
+ANOMALY_EVENTS = Table(
+    name="anomaly_events",
+    meaning="Stretches of anomalous points, joined across midnight.",
+    grain="one stretch of anomalous points of one scheduler",
+    key=("event_id",),
+    columns=(
+        text("event_id", "hash of scheduler and start", required=True, encoding="plain"),
+        *_SCHEDULER,
+        instant("start_time", "first anomalous point", required=True),
+        instant("end_time", "last anomalous point and its step: from here on it is over", required=True),
+        number("duration_seconds", "from start to end", "seconds", required=True),
+        count("points", "anomalous points", "points"),
+        number("peak_score", "highest anomaly score; null: the format had none", "0 to 1"),
+        number("mean_score", "mean anomaly score; null: the format had none", "0 to 1"),
+        count("sensors", "sensors that the model reports; 1 divided by it is an even share", "sensors"),
+        text(
+            "top_sensors",
+            "JSON list of the largest contributors: component, sensor, contribution (mean over the event)",
+            encoding="plain",
+        ),
+        Column("model_version", pa.int64(), "version of the model that ran when it began", "number"),
+        text(
+            "state",
+            "closed: a normal point or a machine off ended it; open: it reaches the newest data;"
+            " cut: data is missing after it",
+            required=True,
+        ),
+        RECORDED_AT,
+    ),
+)
+
+EXECUTION_HEALTH = Table(
+    name="execution_health",
+    meaning="What became of every execution that a scheduler's grid expected of a day.",
+    grain="one scheduler on one day",
+    key=("scheduler_arn",),
+    partitioned=True,
+    columns=(
+        *_SCHEDULER,
+        count("expected", "slots of the grid: the sum of the reasons that follow", "slots"),
+        count("succeeded", "executions with a result", "slots"),
+        count("failed_missing_input", "failed: the plant sent no data", "slots"),
+        count("failed_other", "failed for any other reason", "slots"),
+        count("in_progress", "still running, and the day is not settled", "slots"),
+        count("stuck", "IN_PROGRESS though the day is settled", "slots"),
+        count("missing", "proven not to be there, between others that are", "slots"),
+        count("not_running", "proven not to be there: the scheduler stood still (inferred)", "slots"),
+        count("not_extracted", "nobody asked yet", "slots"),
+        count("after_service_end", "after the end of the service", "slots"),
+        count("unknown", "no source can prove whether it was there", "slots"),
+        number(
+            "coverage_ratio",
+            "share of the expected slots that have an outcome; null: none expected",
+            "0 to 1",
+        ),
+        number("lateness_median_minutes", "end of the window to its result, median", "minutes"),
+        number("lateness_max_minutes", "end of the window to its result, at most", "minutes"),
+        number("longest_silence_minutes", "longest stretch of slots without a result", "minutes"),
+        text(
+            "failures_by_cause",
+            "JSON list of cause and count, normalized, most frequent first",
+            encoding="plain",
+        ),
+        RECORDED_AT,
+    ),
+)
+
+EQUIPMENT_HEALTH = Table(
+    name="equipment_health",
+    meaning="How each machine did on a day; missing data is neither running nor healthy.",
+    grain="one equipment on one day",
+    key=("equipment",),
+    partitioned=True,
+    columns=(
+        text("equipment", "name in the registry, else the ARN of its scheduler", required=True),
+        text("site", "site in the registry"),
+        text("criticality", "criticality in the registry"),
+        text("scheduler_arns", "schedulers that watched it, comma-separated"),
+        number("running_minutes", "time with points, machine off excluded", "minutes", required=True),
+        number("off_minutes", "time with the machine off", "minutes", required=True),
+        number("unknown_minutes", "time of the day so far without points", "minutes", required=True),
+        number("anomalous_minutes", "running time with anomalous points", "minutes", required=True),
+        number("anomalous_share", "anomalous share of the running time; null: it did not run", "0 to 1"),
+        count("events", "events that began on this day", "events"),
+        number("mean_event_minutes", "mean duration of those events; null: none", "minutes"),
+        count("anomalous_hours_7d", "clock hours with an anomaly, in the seven days up to this one", "hours"),
+        number("anomalous_hours_7d_share", "of the hours of those seven days", "0 to 1"),
+        number(
+            "events_per_day_28d", "mean events a day in the four weeks before; null: no data", "events a day"
+        ),
+        number(
+            "anomalous_share_28d",
+            "anomalous share of the running time in the four weeks before; null: no data",
+            "0 to 1",
+        ),
+        Column("model_version", pa.int64(), "latest version of the model that ran", "number"),
+        Column("model_switched", pa.bool_(), "the version changed on this day"),
+        text("top_sensors", "JSON list of the largest contributors of the day's events", encoding="plain"),
+        RECORDED_AT,
+    ),
+)
