@@ -131,14 +131,14 @@ def did_you_mean(word: str, options: Iterable[str], cutoff: float = 0.6) -> str:
     return f" (did you mean {shown(folded[close[0]])}?)" if close else ""
 
 
-def as_error(mistakes: list[Mistake]) -> ConfigurationError:
-    """Tell all mistakes at once."""
+def as_error(mistakes: list[Mistake], has: str = "the settings have") -> ConfigurationError:
+    """Tell all mistakes at once; `has` says what has them."""
     if len(mistakes) == 1:
         (one,) = mistakes
         return ConfigurationError(f"{one.key}: {one.problem}", where=one.place, next_step=one.mend)
     lines = [f"\n  - {one.key} ({one.place}): {one.problem}; {one.mend}" for one in mistakes]
     return ConfigurationError(
-        f"the settings have {len(mistakes)} mistakes:{''.join(lines)}",
+        f"{has} {len(mistakes)} mistakes:{''.join(lines)}",
         where=", ".join(dict.fromkeys(one.place for one in mistakes)),
         next_step="mend each of these lines as it says, then run again",
     )
