@@ -6,7 +6,8 @@ day or a path is (see `values`), how a mistake is told (see `mistakes`).
 """
 
 from datetime import date, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -177,15 +178,48 @@ class AlertSettings(Section):
     """Who is told of what."""
 
     webhook_url: str | None = Field(
-        default=None, description="Where JSON is posted to.", examples=["https://hooks.example.com/ledger"]
+        default=None,
+        description="Where JSON is posted to; best set by the variable, as it is often a secret.",
+        examples=["https://hooks.example.com/ledger"],
     )
     min_duration_minutes: Count = Field(
         default=0, ge=0, le=10_080, description="Shorter anomaly events are not told.", examples=[10]
     )
-    min_criticality: str | None = Field(
+    min_criticality: Literal["low", "medium", "high"] | None = Field(
         default=None,
         description="Events of less critical equipment are not told: low, medium or high.",
         examples=["medium"],
+    )
+    max_age_days: Count = Field(
+        default=7,
+        ge=1,
+        le=36_500,
+        description="Anomaly events that were over for longer when they became known are history: not told.",
+        examples=[7],
+    )
+    repeat_after_hours: Count = Field(
+        default=24,
+        ge=1,
+        le=8_760,
+        description="A failure that goes on is told again after so many hours.",
+        examples=[24],
+    )
+    late_after_minutes: Count = Field(
+        default=180,
+        ge=1,
+        le=525_600,
+        description="Data are late when the newest window should have come so long ago.",
+        examples=[180],
+    )
+    dagster_url: str | None = Field(
+        default=None,
+        description="Where people open Dagster; alerts then link to the run or the asset.",
+        examples=["https://dagster.example.com"],
+    )
+    report_url: str | None = Field(
+        default=None,
+        description="Where people open the pages of report.folder; unset: alerts name the folder.",
+        examples=["https://reports.example.com"],
     )
     silences: Annotated[str, located("alerts", "silences")] = Field(
         default="silences.toml",
@@ -193,3 +227,10 @@ class AlertSettings(Section):
         description="File of planned maintenance and acknowledgements. Absolute once loaded.",
         examples=["silences.toml"],
     )
+
+    @field_validator("webhook_url", "dagster_url", "report_url")
+    @classmethod
+    def _is_a_web_address(cls, url: str | None) -> str | None:
+        if url is None or (urlsplit(url).scheme in {"http", "https"} and urlsplit(url).netloc):
+            return url
+        raise ValueError("must be a web address that begins with https:// or http://")  # without its secret

@@ -21,7 +21,7 @@ from assets.tables.executions import (
     INFERENCE_SCHEDULERS,
     REJECTED_EXECUTIONS,
 )
-from assets.tables.reporting import ANOMALY_EVENTS, EQUIPMENT_HEALTH, EXECUTION_HEALTH
+from assets.tables.reporting import ANOMALY_EVENTS, EQUIPMENT_HEALTH, EXECUTION_HEALTH, TOLD_EVENTS
 
 TABLES = (
     INFERENCE_SCHEDULERS,
@@ -36,6 +36,7 @@ TABLES = (
     ANOMALY_EVENTS,
     EXECUTION_HEALTH,
     EQUIPMENT_HEALTH,
+    TOLD_EVENTS,
 )
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "RESULT_OBJECTS",
     "SENSOR_CONTRIBUTIONS",
     "TABLES",
+    "TOLD_EVENTS",
     "Column",
     "Encoding",
     "Table",

@@ -1,7 +1,8 @@
-"""The tables that reports stand on: events, and the health of executions and of equipment.
+"""The tables that reports stand on: events, what was told of them, the health of executions and equipment.
 
 Belongs here: their declarations.
-Does not belong here: how their rows are made (see `assets.anomalies` and `assets.reporting`).
+Does not belong here: how their rows are made (see `assets.anomalies`, `assets.reporting` and
+`assets.alerts`).
 """
 
 import pyarrow as pa
@@ -111,6 +112,35 @@ EQUIPMENT_HEALTH = Table(
         Column("model_version", pa.int64(), "latest version of the model that ran", "number"),
         Column("model_switched", pa.bool_(), "the version changed on this day"),
         text("top_sensors", "JSON list of the largest contributors of the day's events", encoding="plain"),
+        RECORDED_AT,
+    ),
+)
+
+TOLD_EVENTS = Table(
+    name="told_events",
+    meaning="What people were told of anomaly events; what stands here is not told again.",
+    grain="one anomaly event that people were told of",
+    key=("event_id",),
+    columns=(
+        text("event_id", "id of the event when it was told first", required=True, encoding="plain"),
+        text(
+            "current_event_id",
+            "its id when it was told last: late data may have moved its start; null: it is gone",
+            encoding="plain",
+        ),
+        *_SCHEDULER,
+        instant("start_time", "its start, as told last", required=True),
+        instant("end_time", "its end, as told last", required=True),
+        text(
+            "state",
+            "what was told last: open, closed, cut; merged: into another one; gone: late data took it back",
+            required=True,
+        ),
+        text("merged_into", "event_id, in this table, of the one it became part of", encoding="plain"),
+        instant("told_at", "when it was told as new", required=True),
+        instant("told_over_at", "when it was told as over; null: not yet"),
+        count("changes", "how often a change of it was told since", "changes"),
+        instant("last_told_at", "when anything was told of it last", required=True),
         RECORDED_AT,
     ),
 )
