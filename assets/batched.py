@@ -137,7 +137,7 @@ def column_schema(table: Table) -> dg.TableSchema:
             dg.TableColumn(
                 column.name,
                 str(column.type),
-                description=f"{column.meaning} [{column.unit}]" if column.unit else column.meaning,
+                description=column.comment,
                 constraints=dg.TableColumnConstraints(nullable=not column.required),
             )
             for column in table.columns

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from pipelines import home
+from pipelines.commands import ddl
 from pipelines.screen import Shape, show
 
 app = typer.Typer(
@@ -75,6 +76,9 @@ def sql(
     from resources.settings import load_settings  # noqa: PLC0415
 
     show(answer(Lake(load_settings().lake.uri), statement), shape)
+
+
+app.command(epilog=ddl.EXAMPLES)(ddl.ddl)
 
 
 def main() -> None:

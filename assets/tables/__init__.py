@@ -1,11 +1,14 @@
 """Every table of the lake, declared once.
 
-Belongs here: the list of all tables.
+Belongs here: the list of all tables, and finding them by name.
 Does not belong here: how rows are made (see the rules beside each asset) or stored (see `resources.lake`).
 
 The Parquet schema and its comments, Dagster's column schema, the DuckDB views, the contract that the lake
 enforces and `docs/tables.md` are all derived from these declarations.
 """
+
+from collections.abc import Sequence
+from difflib import get_close_matches
 
 from assets.tables.anomalies import (
     ANOMALY_PREDICTIONS,
@@ -22,6 +25,7 @@ from assets.tables.executions import (
     REJECTED_EXECUTIONS,
 )
 from assets.tables.reporting import ANOMALY_EVENTS, EQUIPMENT_HEALTH, EXECUTION_HEALTH, TOLD_EVENTS
+from resources.errors import ConfigurationError
 
 TABLES = (
     INFERENCE_SCHEDULERS,
@@ -38,6 +42,26 @@ TABLES = (
     EQUIPMENT_HEALTH,
     TOLD_EVENTS,
 )
+
+
+def tables_named(names: Sequence[str]) -> tuple[Table, ...]:
+    """Return the tables of these names, in the order of `TABLES`; all of them where none is named.
+
+    Raises:
+        ConfigurationError: there is no table of a name.
+    """
+    known = {table.name: table for table in TABLES}
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            raise ConfigurationError(
+                f"there is no table {name}",
+                where="the names of tables on the command line",
+                next_step=(f"did you mean {near[0]}? " if near else "")
+                + f"The tables are {', '.join(known)}",
+            )
+    return tuple(table for table in TABLES if not names or table.name in names)
+
 
 __all__ = [
     "ANOMALY_EVENTS",
@@ -60,4 +84,5 @@ __all__ = [
     "Column",
     "Encoding",
     "Table",
+    "tables_named",
 ]

@@ -36,6 +36,11 @@ class Column:
     encoding: Encoding = "dictionary"
 
     @property
+    def comment(self) -> str:
+        """Meaning and unit in one line, for catalogs that know nothing else."""
+        return f"{self.meaning} [{self.unit}]" if self.unit else self.meaning
+
+    @property
     def field(self) -> pa.Field:
         """The Arrow field, with meaning, unit and source member as its metadata."""
         notes = {"comment": self.meaning, "unit": self.unit, "source": self.source}
