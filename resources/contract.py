@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 from resources.errors import LakeContractError
 
 _VERSION = b"lookout_ledger.version"
+_FOOTER_END_BYTES = 8
+"""A length and the letters PAR1."""
 
 
 class StoredColumn(Protocol):
@@ -52,6 +54,26 @@ def storage(table: StoredTable) -> dict[str, Any]:
     }
 
 
+def version_of(stored: pq.ParquetFile) -> int:
+    """Return the version of the table that wrote a file; it stands in the footer.
+
+    Raises:
+        ValueError: something else stands there.
+    """
+    return int((stored.schema_arrow.metadata or {}).get(_VERSION, b"1"))
+
+
+def footer_bytes(file: pa.NativeFile) -> int:
+    """Say how long the footer of a Parquet file is; its last bytes tell. 0 where it is no such file."""
+    size = file.size()
+    if size < _FOOTER_END_BYTES:
+        return 0
+    file.seek(size - _FOOTER_END_BYTES)
+    length = int.from_bytes(file.read(4), "little")
+    file.seek(0)
+    return length + _FOOTER_END_BYTES
+
+
 def conformed(stored: pq.ParquetFile, schema: pa.Schema, version: int, path: Path | str) -> pa.Table:
     """Read a file as declared; columns that came after the version that wrote it are null.
 
@@ -59,7 +81,7 @@ def conformed(stored: pq.ParquetFile, schema: pa.Schema, version: int, path: Pat
         LakeContractError: a newer version wrote it.
         ValueError: it holds something else.
     """
-    written_by = int((stored.schema_arrow.metadata or {}).get(_VERSION, b"1"))
+    written_by = version_of(stored)
     if written_by > version:
         raise LakeContractError(
             f"written by a newer version of the table ({written_by}; this software knows {version})",

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from resources.contract import StoredTable, conformed, misfit, storage
+from resources.contract import StoredTable, conformed, footer_bytes, misfit, storage, version_of
 from resources.errors import LakeContractError
 from resources.storage import LocalStorage, Opened, Write, open_storage
 
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 PART = "part-0.parquet"
 _DAY = "data_date"
+_FOOTER_BYTES = 1 << 16
+"""Footers of ours are some ten thousand bytes long; those of very many rows can be longer."""
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,37 @@ class Lake:
 
         return self._storage.update(name, change)
 
+    def version_of(self, table: StoredTable, day: date | None) -> int | None:
+        """Tell which version of the table wrote a day (or the unpartitioned table), from the footer alone.
+
+        None where nothing was written yet.
+
+        Raises:
+            LakeContractError: the file cannot be read.
+            LedgerError: the lake cannot be looked into.
+        """
+        name = _name(table, day)
+        return self._read(partial(self._open_footer, name), name, version_of)
+
+    def rewrite(self, table: StoredTable, day: date | None) -> bool:
+        """Write the rows of a day again, in the present version of the table, where an older one wrote them.
+
+        The rows stay the same. Returns whether it had to write.
+
+        Raises:
+            RetryLaterError, ConfigurationError, LakeContractError: as `update` does.
+        """
+        name = _name(table, day)
+
+        def change(opened: Opened) -> tuple[bool, Write | None]:
+            version = self._read(opened, name, version_of)
+            if version is None or version >= table.version:
+                return False, None
+            rows = self._stored(opened, name, table, table.schema)
+            return True, partial(pq.write_table, rows, **storage(table))
+
+        return self._storage.update(name, change)
+
     def dataset(self, table: StoredTable) -> "ds.Dataset":
         """Hand over what is there of a table, for an engine that cannot reach it by itself.
 
@@ -165,17 +201,25 @@ class Lake:
             partitions=[ds.field(_DAY) == pa.scalar(day, pa.date32()) for day in days] or None,
         )
 
+    def _open_footer(self, name: str) -> pa.NativeFile:
+        end = self._storage.open_end(name, _FOOTER_BYTES)
+        length = footer_bytes(end)
+        return end if length <= end.size() else self._storage.open_end(name, length)
+
     def _stored(self, opened: Opened, name: str, table: StoredTable, schema: pa.Schema) -> pa.Table | None:
         place = self._storage.place(name)
+        return self._read(opened, name, lambda stored: conformed(stored, schema, table.version, place))
+
+    def _read(self, opened: Opened, name: str, read: Callable[[pq.ParquetFile], T]) -> T | None:
         try:
             with opened() as file, pq.ParquetFile(file) as stored:
-                return conformed(stored, schema, table.version, place)
+                return read(stored)
         except FileNotFoundError:
             return None
         except (pa.ArrowException, OSError, ValueError) as problem:
             raise LakeContractError(
                 f"a file of the lake cannot be read: {problem}",
-                where=str(place),
+                where=str(self._storage.place(name)),
                 next_step="move it away and materialize that day again, or restore it from a backup",
             ) from problem
 

@@ -81,16 +81,21 @@ class Bucket:
         """Name an object, or a prefix."""
         return f"s3://{self.name}/{key}"
 
-    def get(self, key: str) -> Content | None:
-        """Return what an object holds; None where there is none.
+    def get(self, key: str, *, last_bytes: int | None = None) -> Content | None:
+        """Return what an object holds, or its end; None where there is none.
+
+        Args:
+            key: its name.
+            last_bytes: so much of its end at most; None: all of it.
 
         Raises:
             LedgerError: S3 refuses, or cannot be reached.
         """
+        part = {} if last_bytes is None else {"Range": f"bytes=-{last_bytes}"}
         with self._asking(key, "s3:GetObject", "s3:ListBucket"):
             for attempt in range(1, _BODY_ATTEMPTS + 1):
                 try:
-                    answer = self._client.get_object(Bucket=self.name, Key=key)
+                    answer = self._client.get_object(Bucket=self.name, Key=key, **part)
                     return Content(answer["Body"].read(), answer["ETag"])
                 except _BROKEN_BODY:  # which comes after botocore's own repetitions
                     if attempt == _BODY_ATTEMPTS:
@@ -98,6 +103,8 @@ class Bucket:
                 except refusals.ClientError as problem:
                     if code_of(problem) in _MISSING:
                         return None
+                    if code_of(problem) == "InvalidRange":  # an empty object has no end
+                        return Content(b"", "")
                     raise
         return None
 

@@ -57,6 +57,9 @@ class Storage(Protocol):
     def open(self, name: str) -> pa.NativeFile:
         """Open a file to be read; FileNotFoundError where there is none."""
 
+    def open_end(self, name: str, size_bytes: int) -> pa.NativeFile:
+        """Open at least the last bytes of a file; FileNotFoundError where there is none."""
+
     def update(self, name: str, change: Callable[[Opened], tuple[T, Write | None]]) -> T:
         """Replace a file by what `change` makes of it, such that no other writer's work is lost.
 
@@ -128,6 +131,10 @@ class LocalStorage:
                 where=f"lake.uri = {self.root} ({path})",
                 next_step="make it readable for this user, or set lake.uri to a folder that is",
             ) from None
+
+    def open_end(self, name: str, size_bytes: int) -> pa.NativeFile:  # noqa: ARG002 (the rest costs nothing)
+        """Open the end of a file, which here is all of it; raises what `open` does."""
+        return self.open(name)
 
     def filesystem(self) -> tuple[FileSystem, str]:
         """Return what pyarrow reads these files with, and what stands before their names there."""

@@ -86,6 +86,10 @@ class S3Storage:
         """
         return _opened(self._bucket.get(self._prefix + name))
 
+    def open_end(self, name: str, size_bytes: int) -> pa.NativeFile:
+        """Open the end of a file, with one request; raises what `open` does."""
+        return _opened(self._bucket.get(self._prefix + name, last_bytes=size_bytes))
+
     def filesystem(self) -> tuple[FileSystem, str]:
         """Return what pyarrow reads these files with, and what stands before their names there."""
         return self._bucket.filesystem(), f"{self._bucket.name}/{self._prefix}"
