@@ -65,29 +65,42 @@ class PartitionedRun:
                 self._context.log.exception(f"{key} failed")
                 self._failed[key] = problem
 
-    def end(self, numbers: Mapping[str, Any], sources: Mapping[str, LedgerError]) -> dg.Output[None]:
+    def end(
+        self,
+        numbers: Mapping[str, Any],
+        sources: Mapping[str, LedgerError] | None = None,
+        stopped: LedgerError | None = None,
+    ) -> dg.Output[None]:
         """End the run, with numbers about all of it; the output lets the steps that depend on it go ahead.
 
         Args:
             numbers: become metadata.
             sources: what could not be asked, by name; what the others gave is recorded all the same.
+            stopped: what ended the run before it had done all partitions.
 
         Raises:
-            dagster.Failure: names the partitions and the sources that failed, each with its reason.
+            dagster.Failure: names the partitions and the sources that failed, each with its reason. It is
+                retried where nothing but time is needed: a retry would repeat what needs a person as well.
         """
-        if not self._failed and not sources:
+        sources = sources or {}
+        if not self._failed and not sources and not stopped:
             return dg.Output(None, metadata={**numbers, **_LOGS_NOTHING})
-        said = [f"{len(self._failed)} partitions failed: {', '.join(self._failed)}."] if self._failed else []
-        said += [f"{len(sources)} could not be asked: {', '.join(sources)}."] if sources else []
-        problems = [*self._failed.values(), *sources.values()]
+        said = [str(stopped)] if stopped else []
+        if self._failed:
+            said.append(f"{len(self._failed)} partitions failed: {', '.join(self._failed)}.")
+        if sources:
+            said.append(f"{len(sources)} could not be asked: {', '.join(sources)}.")
+        if not stopped:
+            said.append("All else is recorded. Re-execute this run from failure to do these alone.")
+        problems = [*self._failed.values(), *sources.values(), *([stopped] if stopped else [])]
         raise dg.Failure(
-            " ".join([*said, "All else is recorded. Re-execute this run from failure to do these alone."]),
+            ("\n" if stopped else " ").join(said),
             metadata={
                 "failed_partitions": {key: str(problem) for key, problem in self._failed.items()},
                 "failed_sources": {name: str(problem) for name, problem in sources.items()},
                 **numbers,
             },
-            allow_retries=any(isinstance(problem, RetryLaterError) for problem in problems),
+            allow_retries=all(isinstance(problem, RetryLaterError) for problem in problems),
         )
 
 

@@ -36,7 +36,7 @@ def build_defs(
     history = Days(settings.history.start_date, settings.history.end_date)
     settle_after = timedelta(minutes=settings.history.settle_after_minutes)
     return dg.Definitions(
-        assets=executions.build(history, settle_after),
+        assets=executions.build(history, settle_after, settings.limits.max_calls_per_run),
         asset_checks=checks.build(),
         executor=dg.in_process_executor,  # one light step a run: a process of its own costs seconds
         resources={

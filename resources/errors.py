@@ -34,6 +34,10 @@ class ServiceEndedError(PermissionsError):
     """The service answers nobody any more; what was recorded stays, and saved responses still count."""
 
 
+class BudgetSpentError(LedgerError):
+    """The run did as much as it may; what it got is recorded, and another one goes on from there."""
+
+
 class DataError(LedgerError):
     """What was read breaks its contract; someone has to look at the data."""
 

@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from assets.batched import (
     Materialized,
@@ -24,15 +25,17 @@ from assets.batched import (
 )
 from assets.content import content_version
 from assets.executions import schedulers
-from assets.executions.extract import Earlier, Extraction, Recorded
+from assets.executions.extract import Extraction, Recorded
 from assets.executions.flatten import READER_VERSION
+from assets.executions.scope import Earlier, Scope, out_of_calls
 from assets.executions.windows import Days
 from assets.partitions import daily, days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS, Table
-from resources.errors import LedgerError
+from resources.errors import BudgetSpentError, LedgerError
 from resources.lake import Lake, Written
 from resources.sources.api import Api
 from resources.sources.archive import Archive
+from resources.sources.calls import Calls
 
 GROUP = "executions"
 DAYS_A_BATCH = 31
@@ -42,8 +45,34 @@ Clock = Callable[[], datetime]
 Sources = Callable[[], Sequence[Archive | Api]]
 
 
-def build(history: Days, settle_after: timedelta) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """Declare the assets for a history; their resources are `lake`, `sources` and `clock`."""
+class ExtractionConfig(dg.Config):
+    """What a run of inference_executions may be told, beside its days."""
+
+    schedulers: list[str] = Field(
+        default=[],
+        description="Names or ARNs of schedulers, with * and ?; empty: all. The rows of the others stay, and"
+        " their days stay as open as they were. Saved responses are read whole all the same.",
+    )
+    skip_settled: bool = Field(
+        default=False, description="Leave out the days of schedulers that coverage proves complete."
+    )
+    max_calls: int | None = Field(
+        default=None,
+        description="Calls to services after which the run stops, keeping what came;"
+        " default: limits.max_calls_per_run of the settings.",
+    )
+
+
+def build(
+    history: Days, settle_after: timedelta, max_calls: int | None = None
+) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Declare the assets for a history; their resources are `lake`, `sources` and `clock`.
+
+    Args:
+        history: the days that are partitions.
+        settle_after: how long after its end a day may change.
+        max_calls: calls to services that a run may make, where it is not told otherwise; None: any number.
+    """
     partitions = daily(history)
 
     @dg.asset(
@@ -57,6 +86,7 @@ def build(history: Days, settle_after: timedelta) -> list[dg.AssetsDefinition | 
     )
     def inference_executions(
         context: dg.AssetExecutionContext,
+        config: ExtractionConfig,
         lake: dg.ResourceParam[Lake],
         sources: dg.ResourceParam[Sources],
         clock: dg.ResourceParam[Clock],
@@ -65,26 +95,20 @@ def build(history: Days, settle_after: timedelta) -> list[dg.AssetsDefinition | 
         earlier = Earlier(frozenset(days(sorted(recorded))), began)
         if recorded:
             context.log.info(f"resuming: {len(recorded)} days were recorded before")
-        run, told, numbers = PartitionedRun(context), set[str](), Counter[str]()
-        failed: dict[str, LedgerError] = {}
+        calls = Calls(max_calls if config.max_calls is None else config.max_calls)
         with told_to_people():
             opened = sources()  # once: each live one has a session and a client of its own
-        for batch in batches(context.partition_keys, DAYS_A_BATCH):
-            extraction = Extraction(lake, history, settle_after, clock(), context.log.info)
-            with told_to_people():
-                left = extraction.gather(opened, days(batch), earlier)
-                failed |= extraction.failed
-                for notice in [
-                    *extraction.notices,
-                    *(f"{name}: {why}" for name, why in extraction.failed.items()),
-                ]:
-                    if notice not in told:
-                        context.log.warning(notice)
-                        told.add(notice)
-                run.work([day.isoformat() for day in left], partial(_record, extraction))
-                extraction.remember()
-            numbers.update(extraction.numbers())
-        return run.end(numbers, failed)
+        for source in opened:
+            if isinstance(source, Api):
+                source.calls = calls
+        scope = Scope(tuple(config.schedulers), config.skip_settled, earlier)
+        return _extracted(
+            context,
+            opened,
+            scope,
+            calls,
+            lambda: Extraction(lake, history, settle_after, clock(), context.log.info),
+        )
 
     coverage = dg.AssetSpec(
         EXTRACTION_COVERAGE.name,
@@ -129,7 +153,52 @@ def build(history: Days, settle_after: timedelta) -> list[dg.AssetsDefinition | 
     return [inference_executions, coverage, inference_schedulers]
 
 
-def _record(extraction: Extraction, key: str) -> list[Materialized]:
+def _extracted(
+    context: dg.AssetExecutionContext,
+    sources: Sequence[Archive | Api],
+    scope: Scope,
+    calls: Calls,
+    begin: Callable[[], Extraction],
+) -> dg.Output[None]:
+    """Work through the days of a run, a batch at a time: gather, record, forget."""
+    run, told, numbers = PartitionedRun(context), set[str](), Counter[str]()
+    failed: dict[str, LedgerError] = {}
+    stopped: LedgerError | None = None
+    reached: date | None = None
+    for batch in batches(context.partition_keys, DAYS_A_BATCH):
+        extraction = begin()
+        try:
+            left = extraction.gather(sources, days(batch), scope)
+            run.work([day.isoformat() for day in left], partial(_record, extraction, calls))
+            extraction.remember()
+        except LedgerError as problem:
+            stopped = problem
+        failed |= extraction.failed
+        for notice in [
+            *extraction.notices,
+            *(f"{name}: {why}" for name, why in extraction.failed.items()),
+        ]:
+            if notice not in told:
+                context.log.warning(notice)
+                told.add(notice)
+        numbers.update(extraction.numbers())
+        stopped = stopped or extraction.spent
+        if stopped:
+            break
+        reached = date.fromisoformat(batch[-1])
+        context.log.info(f"through {reached}: {calls.made:,} calls, {calls.throttled:,} of them throttled")
+    if isinstance(stopped, BudgetSpentError):
+        stopped = out_of_calls(
+            stopped,
+            days(context.partition_keys),
+            reached,
+            context.run.run_id,
+            in_vain=not numbers["schedulers_answered"],
+        )
+    return run.end({**numbers, **calls.numbers}, failed, stopped)
+
+
+def _record(extraction: Extraction, calls: Calls, key: str) -> list[Materialized]:
     started = perf_counter()
     recorded = extraction.record(date.fromisoformat(key))
     return [
@@ -141,6 +210,7 @@ def _record(extraction: Extraction, key: str) -> list[Materialized]:
                 "rows_changed": recorded.changed_rows,
                 **_file(recorded.executions),
                 "seconds": round(perf_counter() - started, 3),
+                **{f"run_{name}": number for name, number in calls.numbers.items()},
             },
         ),
         materialized(

@@ -8,7 +8,7 @@ day is in the lake, so a run that is killed at any point has recorded nothing th
 reads again.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
@@ -24,6 +24,7 @@ from assets.executions.live import Round, ask
 from assets.executions.merge import merge
 from assets.executions.pending import Pending
 from assets.executions.schedulers import listed, with_listed
+from assets.executions.scope import ALL, Scope, unknown_name
 from assets.executions.windows import Days
 from assets.tables import (
     ARCHIVE_FILES,
@@ -32,22 +33,11 @@ from assets.tables import (
     INFERENCE_SCHEDULERS,
     REJECTED_EXECUTIONS,
 )
-from resources.errors import LedgerError, UnreadableArchiveError
+from resources.errors import BudgetSpentError, LedgerError, UnreadableArchiveError
 from resources.files import StoredFile
 from resources.lake import Lake, Written
 from resources.sources.api import Api
 from resources.sources.archive import Archive
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """An earlier attempt that this run resumes: the days it recorded, and when it began (None: no such)."""
-
-    done: frozenset[date] = frozenset()
-    began: datetime | None = None
-
-
-AFRESH = Earlier()
 
 
 @dataclass(frozen=True)
@@ -66,6 +56,7 @@ class Extraction:
     `history` are the days that are partitions at all, `now` is the time of this run, `progress` is told of
     long work in words. `notices` are the things that a person should know of; they stop nothing. `failed` are
     the schedulers, or whole sources, that could not be asked; they stop nothing either, until the end.
+    `spent` is set where the calls of the run came to their end: nothing more is to be gathered.
     """
 
     lake: Lake
@@ -76,6 +67,7 @@ class Extraction:
     read: list[Known] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     failed: dict[str, LedgerError] = field(default_factory=dict)
+    spent: BudgetSpentError | None = None
     _rounds: list[Round] = field(default_factory=list)
     _candidates: dict[date, pa.Table] = field(default_factory=dict)
     _merged: set[date] = field(default_factory=set)
@@ -83,35 +75,52 @@ class Extraction:
     _rows_changed: int = 0
 
     def gather(
-        self, sources: Sequence[Archive | Api], days: Collection[date], earlier: Earlier = AFRESH
+        self, sources: Sequence[Archive | Api], days: Collection[date], scope: Scope = ALL
     ) -> list[date]:
         """Read what the sources hold of some days, and is not in the lake yet or may have changed.
 
         Returns:
-            The days to record: all, or what an earlier attempt left to do.
+            The days to record: those that an earlier attempt left to do, and those that something came for.
+            Where settled days are skipped, of the former only those that the lake has not got yet.
 
         Raises:
             LedgerError: not one of the sources gave anything.
         """
         pending = Pending(frozenset(days))
-        left = [day for day in days if day not in earlier.done]
+        in_lake = set(days) & set(self.lake.days(INFERENCE_EXECUTIONS))
+        left = [day for day in days if day not in scope.earlier.done]
         if left:
-            self._read_archives([source for source in sources if isinstance(source, Archive)], left, pending)
+            archived = [source for source in sources if isinstance(source, Archive)]
+            self._read_archives(archived, left, in_lake, pending)
+        known = scope.known(self.lake, days, self.settle_after)
         for source in sources:
-            if isinstance(source, Api):
-                self._ask(source, days, earlier, pending)
-        answered = pending.has_rows or any(told.answers for told in self._rounds)
-        if self.failed and not answered and not any(isinstance(source, Archive) for source in sources):
-            raise next(iter(self.failed.values()))
+            if isinstance(source, Api) and not self.spent:
+                self._ask(source, days, known, pending, scope)
+        self._find_fault_with_names(scope)
         self._candidates = pending.in_days()
+        touched = {day for told in self._rounds for answer in told.answers for day in answer.days}
+        obtained = touched | (self._candidates.keys() & set(left))
+        lives_alone = not any(isinstance(source, Archive) for source in sources)
+        if self.failed and lives_alone and not obtained and not known:
+            raise next(iter(self.failed.values()))
         self._quarantine(pending.rejected)
         self.remember()  # before any day: a lake that cannot be written to is one failure, not one a day
-        touched = {day for told in self._rounds for answer in told.answers for day in answer.days}
-        return sorted({*left, *touched})
+        return sorted(obtained | self._nothing_new(set(left), in_lake, scope, lives_alone=lives_alone))
 
-    def _read_archives(self, sources: Sequence[Archive], days: Collection[date], pending: Pending) -> None:
+    def _nothing_new(
+        self, left: set[date], in_lake: set[date], scope: Scope, *, lives_alone: bool
+    ) -> set[date]:
+        """Return those of the days that are to be recorded even if nothing came for them."""
+        if self.spent:
+            return set()  # nobody looked
+        if self.failed and lives_alone:
+            left = left & in_lake
+        return left - in_lake if scope.skip_settled else left
+
+    def _read_archives(
+        self, sources: Sequence[Archive], days: Collection[date], in_lake: set[date], pending: Pending
+    ) -> None:
         remembered = archives.known(self.lake.read(ARCHIVE_FILES))
-        in_lake = set(days) & set(self.lake.days(INFERENCE_EXECUTIONS))
         listed: list[StoredFile] = []
         for source in sources:
             files = source.files()
@@ -127,14 +136,22 @@ class Extraction:
         here = [remembered[file.uri] for file in listed]
         self.notices += [*archives.oddities(here), *archives.outside(here, self.history, self.now.date())]
 
-    def _ask(self, api: Api, days: Collection[date], earlier: Earlier, pending: Pending) -> None:
-        told = ask(api, days, self._known_since(days, earlier), pending.add, self.now)
+    def _ask(
+        self,
+        api: Api,
+        days: Collection[date],
+        known: Mapping[str, Collection[date]],
+        pending: Pending,
+        scope: Scope,
+    ) -> None:
+        told = ask(api, days, known, pending.add, self.now, scope)
         self.progress(
             f"{api.uri}: {len(told.schedulers)} schedulers, {len(told.answers)} answered in full,"
             f" {len(told.failed)} failed"
         )
         self._rounds.append(told)
         self.failed |= told.failed
+        self.spent = told.spent
         self.notices += told.notices
         if told.schedulers:
             seen = listed(told.schedulers, told.listed_at)
@@ -142,19 +159,12 @@ class Extraction:
                 INFERENCE_SCHEDULERS, None, lambda existing: with_listed(existing, seen, self.now)
             )
 
-    def _known_since(self, days: Collection[date], earlier: Earlier) -> dict[str, set[date]]:
-        """Return by ARN the days that an earlier attempt has proven as far as they could be."""
-        known: dict[str, set[date]] = {}
-        if earlier.began is None:
-            return known
-        for day in days:
-            enough = min(earlier.began, settle_at(day, self.settle_after))
-            for row in self.lake.read(
-                EXTRACTION_COVERAGE, day, ["scheduler_arn", "complete_through"]
-            ).to_pylist():
-                if row["complete_through"] is not None and row["complete_through"] >= enough:
-                    known.setdefault(row["scheduler_arn"], set()).add(day)
-        return known
+    def _find_fault_with_names(self, scope: Scope) -> None:
+        """A name that no scheduler has is a slip, once all sources have told which schedulers they have."""
+        asked = [told for told in self._rounds if told.days]
+        if asked and all(told.is_listed for told in asked):
+            everywhere = [scheduler for told in asked for scheduler in told.schedulers]
+            self.failed |= {name: unknown_name(name, everywhere) for name in scope.unknown(everywhere)}
 
     def record(self, day: date) -> Recorded:
         """Merge one day into the lake: executions, then coverage."""

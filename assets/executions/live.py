@@ -4,18 +4,20 @@ Belongs here: one round of questions to one live source.
 Does not belong here: the protocol (see `resources.sources.api`), and what proof is worth (see `coverage`).
 
 One scheduler that cannot be asked keeps no other from being asked. Several are asked at once; the pages of
-one come one after the other, as the service gives them.
+one come one after the other, as the service gives them. Where calls are limited they are asked one after
+another: then the end of the budget breaks off one chain of pages, not several.
 """
 
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from threading import Lock
 
 from assets.executions.flatten import Flattened, flatten
-from assets.executions.windows import Window, day_window
-from resources.errors import LedgerError
+from assets.executions.scope import ALL, Scope, stretches
+from assets.executions.windows import Window, cut, day_window
+from resources.errors import BudgetSpentError, LedgerError
 from resources.sources.api import THREADS, Api, Scheduler
 
 
@@ -30,14 +32,26 @@ class Answer:
 
 @dataclass
 class Round:
-    """What one source told: `schedulers` as it listed them, whole `answers`, and what `failed` (by name)."""
+    """What one source told: `schedulers` if it listed them, whole `answers`, and what `failed` (by name).
+
+    `spent` is set where the run may make no more calls: who has not answered by then was not asked in full.
+    """
 
     listed_at: datetime
     days: frozenset[date]
+    is_listed: bool = False
     schedulers: list[Scheduler] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     failed: dict[str, LedgerError] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    spent: BudgetSpentError | None = None
+
+    def note(self, name: str, problem: LedgerError) -> None:
+        """Note what kept a scheduler, or the whole source, from answering."""
+        if isinstance(problem, BudgetSpentError):
+            self.spent = problem
+        else:
+            self.failed[name] = problem
 
 
 def ask(
@@ -46,15 +60,17 @@ def ask(
     known: Mapping[str, Collection[date]],
     take: Callable[[Flattened], None],
     now: datetime,
+    scope: Scope = ALL,
 ) -> Round:
-    """Ask one source for some days of all its schedulers.
+    """Ask one source for some days of its schedulers.
 
     Args:
         api: the source.
         days: the days that are wanted.
         known: by ARN, days of which nothing more is to be asked.
-        take: is handed every page, never two at once.
+        take: is handed every page, cut to the days that were asked for, and never two pages at once.
         now: when this round begins; an answer proves nothing beyond it.
+        scope: which schedulers.
 
     Returns:
         What came of it; a scheduler whose pages broke off has given some and is among the `failed`.
@@ -63,7 +79,7 @@ def ask(
     try:
         _list(api, told)
     except LedgerError as problem:
-        told.failed[api.uri] = problem
+        told.note(api.uri, problem)
         return told
     one_at_a_time = Lock()
 
@@ -71,19 +87,17 @@ def ask(
         with one_at_a_time:
             take(page)
 
-    def ask_one(scheduler: Scheduler) -> Answer | LedgerError | None:
+    def ask_one(scheduler: Scheduler) -> tuple[frozenset[date], LedgerError | None]:
         wanted = told.days - frozenset(known.get(scheduler.arn, ()))
-        try:
-            return _ask_one(api, scheduler, wanted, take_page, now) if wanted else None
-        except LedgerError as problem:
-            return problem
+        return _ask_one(api, scheduler, wanted, take_page, now)
 
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="ask") as threads:
-        for scheduler, came in zip(told.schedulers, threads.map(ask_one, told.schedulers), strict=True):
-            if isinstance(came, LedgerError):
-                told.failed[scheduler.name] = came
-            elif came is not None:
-                told.answers.append(came)
+    chosen = scope.chosen(told.schedulers)
+    with ThreadPoolExecutor(THREADS if api.calls.limit is None else 1, thread_name_prefix="ask") as threads:
+        for scheduler, (answered, broke) in zip(chosen, threads.map(ask_one, chosen), strict=True):
+            if answered:
+                told.answers.append(Answer(scheduler, answered, now))
+            if broke:
+                told.note(scheduler.name, broke)
     return told
 
 
@@ -94,18 +108,26 @@ def _list(api: Api, told: Round) -> None:
         told.notices.append(f"{api.uri} was not asked: the service ended there on {api.service_end}.")
         return
     told.schedulers = api.schedulers()
+    told.is_listed = True
     told.notices += [f"{api.uri} knows no scheduler named {name}." for name in api.unknown(told.schedulers)]
 
 
 def _ask_one(
     api: Api, scheduler: Scheduler, days: frozenset[date], take: Callable[[Flattened], None], now: datetime
-) -> Answer | None:
-    window = Window(day_window(min(days)).start, day_window(max(days)).end)
-    summaries = 0
-    for page in flatten(api.pages(scheduler, window.start, window.end, now)):
-        take(page)
-        summaries += page.summaries
-    # nothing is what the service also says of a scheduler that was deleted a moment ago
-    if not summaries and not api.still_has(scheduler):
-        return None
-    return Answer(scheduler, days, now)
+) -> tuple[frozenset[date], LedgerError | None]:
+    """Ask for each unbroken stretch of days; return the days that were answered in full, and what broke."""
+    answered, silent = set[date](), set[date]()
+    try:
+        for first, last in stretches(days):
+            window = Window(day_window(first).start, day_window(last).end)
+            summaries = 0
+            for page in flatten(api.pages(scheduler, window.start, window.end, now)):
+                take(replace(page, rows=cut(page.rows, window)))
+                summaries += page.summaries
+            (answered if summaries else silent).update(day for day in days if first <= day <= last)
+        # nothing is what the service also says of a scheduler that was deleted a moment ago
+        if silent and api.still_has(scheduler):
+            answered |= silent
+    except LedgerError as problem:
+        return frozenset(answered), problem
+    return frozenset(answered), None

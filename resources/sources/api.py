@@ -19,9 +19,10 @@ from typing import Any
 import botocore.exceptions as refusals
 import msgspec
 
-from resources.aws import RAW_BODY, SERVICE_END, Access, is_aws, lookout_client, told
+from resources.aws import RAW_BODY, SERVICE, SERVICE_END, Access, is_aws, lookout_client, told
 from resources.errors import DataError
 from resources.sources import Page
+from resources.sources.calls import Calls
 
 KIND = "api"
 PAGE_SIZE = 500
@@ -81,9 +82,12 @@ class Api:
             patterns: names of schedulers, with `*` and `?`.
             service_end: the last day of the service; AWS's own if the client speaks to AWS.
             client: a boto3 client to use instead of one of our own; it is slower, as it parses every row.
+
+        `calls` counts what is asked; a run puts its own count there, one for all its sources.
         """
         self.access = access
         self.patterns = tuple(patterns)
+        self.calls = Calls()
         self._service_end = service_end
         self._given = client
 
@@ -94,7 +98,14 @@ class Api:
 
     @cached_property
     def _client(self) -> Any:  # noqa: ANN401
-        return self._given or lookout_client(self.access, connections=THREADS)
+        client = self._given or lookout_client(self.access, connections=THREADS)
+        # botocore tells of every request that it sends, those that it repeats by itself included, and what
+        # is raised before one is sent comes out here
+        client.meta.events.register(f"before-send.{SERVICE}", lambda **_: self.calls.begin())
+        client.meta.events.register(
+            f"response-received.{SERVICE}", lambda parsed_response, **_: self.calls.note(parsed_response)
+        )
+        return client
 
     @property
     def service_end(self) -> date | None:
@@ -106,6 +117,7 @@ class Api:
 
         Raises:
             LedgerError: whatever keeps the service from answering; see `resources.aws.told`.
+            BudgetSpentError: the run may make no more calls; so it is with all that asks.
         """
         listed = [
             scheduler

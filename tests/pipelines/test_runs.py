@@ -131,6 +131,8 @@ def test_the_same_run_again_reads_nothing_and_changes_nothing(locate: Locate, du
     assert second.success
     assert numbers(first)["files_read"] == len(dumps[1].files)
     assert numbers(second) | {"__source_asset_observation__": True} == {
+        "calls": 0,
+        "throttled": 0,
         "files_read": 0,
         "schedulers_answered": 0,
         "days_recorded": len(DAYS),
