@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 import pyarrow as pa
@@ -30,6 +30,8 @@ _EARLIER_RUNS = ("dagster/parent_run_id", "dagster/root_run_id")
 # output Dagster would skip every step that depends on this one
 _LOGS_NOTHING: dict[str, Any] = {"__source_asset_observation__": True}
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Materialized:
@@ -40,8 +42,8 @@ class Materialized:
     metadata: Mapping[str, Any]
 
 
-def batches(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    """Cut partition keys into batches, so that memory does not grow with the range."""
+def batches(keys: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Cut partition keys, or their days, into batches, so that memory does not grow with the range."""
     return (keys[start : start + size] for start in range(0, len(keys), size))
 
 

@@ -35,6 +35,13 @@ def show(rows: pa.Table, shape: Shape = Shape.table) -> None:
         Console().print(grid(rows))
 
 
+def say_json(answer: object) -> None:
+    """Print one JSON object on standard output, laid out for people who look at it all the same."""
+    import msgspec  # noqa: PLC0415
+
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n")
+
+
 def grid(rows: pa.Table) -> Grid:
     """Lay rows out for reading: numbers to the right, times in UTC to the second."""
     drawn = Grid(header_style="bold", box=None, pad_edge=False)

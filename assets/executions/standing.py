@@ -43,13 +43,13 @@ class State(StrEnum):
 
 
 _MEANINGS = {
-    State.settled: "all of it is recorded, as the service said after the day had settled",
-    State.recorded: "what was saved is recorded; there is no service any more that could say if that is all",
-    State.open: "it can still change, or the next scheduled run asks for it",
-    State.overdue: "nobody asked since it could settle, and no scheduled run reaches back so far",
-    State.stuck: "executions are still IN_PROGRESS although the day is settled",
+    State.settled: "complete, as the service said after it had settled",
+    State.recorded: "what was saved; no service can say if that is all",
+    State.open: "can still change; the next scheduled run asks for it",
+    State.overdue: "not settled, and too old for a scheduled run to ask",
+    State.stuck: "settled, but executions are still IN_PROGRESS",
     State.failed: "the last run over this day failed for it",
-    State.missing: "the day was extracted, but not of this scheduler, which the service lists",
+    State.missing: "extracted, but not of this scheduler, which is listed",
     State.never_extracted: "no run has recorded this day",
     State.unseen: "the scheduler was not seen yet, or not any more",
 }
@@ -59,14 +59,23 @@ _MEANINGS = {
 class Terms:
     """What the rule must know besides the coverage.
 
-    `lookback_days` is how far back scheduled runs reach. `is_live` tells whether any service can still be
-    asked: without one nothing can settle any more.
+    `lookback_days` is how far back scheduled runs reach. `last_expected` is the last day that any source will
+    tell of; None: there is no end to it.
     """
 
     settle_after: timedelta
     lookback_days: int
     now: datetime
-    is_live: bool = True
+    last_expected: date | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether any service can still be asked; without one nothing can settle any more."""
+        return self.last_expected is None or self.last_expected >= self.now.date()
+
+    def is_expected(self, day: date) -> bool:
+        """Tell whether any source will tell of a day, or should have."""
+        return self.last_expected is None or day <= self.last_expected
 
     def is_reached(self, day: date) -> bool:
         """Tell whether a scheduled run asks for a day by itself, as long as it is not settled."""
@@ -113,7 +122,7 @@ def standing(
 def needs_a_person(state: State, day: date, terms: Terms) -> bool:
     """Tell whether nothing but a person will change this."""
     if state is State.never_extracted:
-        return not terms.is_reached(day)
+        return terms.is_expected(day) and not terms.is_reached(day)
     return state in (State.overdue, State.stuck, State.failed, State.missing)
 
 

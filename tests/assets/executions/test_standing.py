@@ -26,7 +26,7 @@ from assets.tables import EXTRACTION_COVERAGE, PARTITION
 SETTLE_AFTER = timedelta(hours=3)
 NOW = datetime(2026, 6, 20, 12, tzinfo=UTC)
 TERMS = Terms(SETTLE_AFTER, lookback_days=7, now=NOW)
-ENDED = Terms(SETTLE_AFTER, lookback_days=7, now=NOW, is_live=False)
+ENDED = Terms(SETTLE_AFTER, lookback_days=7, now=NOW, last_expected=date(2026, 6, 10))
 TODAY, YESTERDAY, OLD = date(2026, 6, 20), date(2026, 6, 19), date(2026, 5, 1)
 SCHEMA = pa.schema(
     [*(EXTRACTION_COVERAGE.schema.field(name) for name in COLUMNS), pa.field(PARTITION, pa.date32())]
@@ -132,7 +132,8 @@ def test_a_person_is_needed_where_no_scheduled_run_will_mend_it() -> None:
 
     assert needed == {State.overdue, State.stuck, State.failed, State.missing, State.never_extracted}
     assert not needs_a_person(State.never_extracted, TODAY, TERMS), "the next run records it"
-    assert needs_a_person(State.never_extracted, TODAY, ENDED), "no run is scheduled any more"
+    assert needs_a_person(State.never_extracted, date(2026, 6, 10), ENDED), "no run is scheduled any more"
+    assert not needs_a_person(State.never_extracted, TODAY, ENDED), "nothing is expected of it"
 
 
 def test_every_state_says_what_it_means() -> None:
@@ -165,7 +166,7 @@ def test_each_day_has_one_state_that_no_order_changes_and_settled_means_proven(
     drawn: list[tuple[str, int, timedelta | None, int]], is_live: bool, chance: random.Random
 ) -> None:
     days = [date(2026, 6, 8) + timedelta(days=n) for n in range(13)]
-    terms = Terms(SETTLE_AFTER, 5, NOW, is_live)
+    terms = Terms(SETTLE_AFTER, 5, NOW, None if is_live else days[-1] - timedelta(days=9))
     rows = []
     for arn, number, after_start, running in drawn:
         through = None

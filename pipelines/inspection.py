@@ -1,0 +1,178 @@
+"""How the lake stands, read from its coverage and from Dagster's instance.
+
+Belongs here: reading what the rule needs to know, and what a person has to do.
+Does not belong here: the rule (see `assets.executions.standing`), and how it is shown (see
+`commands.status`).
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from assets.executions.standing import (
+    COLUMNS,
+    Standing,
+    State,
+    Terms,
+    days_without_coverage,
+    needs_a_person,
+    standing,
+    stretches,
+)
+from assets.executions.windows import Days
+from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, PARTITION
+from pipelines.days import is_meant, nobody
+from resources.errors import LedgerError
+from resources.lake import Lake
+from resources.settings import Settings
+from resources.sources.api import Api
+from resources.sources.configured import configured
+
+_FIRST_WORDS = (State.failed, State.missing, State.never_extracted, State.overdue, State.stuck)
+"""In this order a person looks at them: what may be lost first, what merely hangs last."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A stretch of days that a person has to see to, and the command that mends it.
+
+    `schedulers` are names; none: it is so for all of them.
+    """
+
+    state: State
+    first: date
+    last: date
+    schedulers: tuple[str, ...]
+    command: str
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """How each scheduler stands on some days. `never` are the days that no run has recorded."""
+
+    days: Sequence[date]
+    schedulers: Sequence[Standing]
+    never: Sequence[date]
+    trouble: Sequence[Trouble]
+
+    @property
+    def totals(self) -> dict[State, int]:
+        """How many days of schedulers are in each state."""
+        counted = Counter(state for one in self.schedulers for state in one.states.values())
+        return {state: counted[state] for state in State if counted[state]}
+
+
+def inspect(
+    lake: Lake, settings: Settings, days: Sequence[date], now: datetime, patterns: Sequence[str] = ()
+) -> Inspection:
+    """Find out how the lake stands on some days.
+
+    Args:
+        lake: the lake.
+        settings: those of its code location.
+        days: the days that are asked for.
+        now: the moment.
+        patterns: names or ARNs of schedulers, with * and ?; none: all.
+
+    Raises:
+        ConfigurationError: a pattern is the name of no scheduler; or nothing is recorded, nor any source set.
+        LedgerError: the lake cannot be looked into.
+    """
+    extracted = lake.days(EXTRACTION_COVERAGE)
+    if not extracted:
+        settings.require_sources()
+    terms = terms_of(settings, now, extracted)
+    found = standing(coverage(lake), days, extracted, failed_days(settings, days), terms)
+    for pattern in patterns:
+        if not any(is_meant(one.scheduler_name, one.scheduler_arn, [pattern]) for one in found):
+            raise nobody(pattern, (one.scheduler_name for one in found))
+    if patterns:
+        found = [one for one in found if is_meant(one.scheduler_name, one.scheduler_arn, patterns)]
+    never = days_without_coverage(days, extracted)
+    return Inspection(days, found, never, list(_trouble(found, never, terms)))
+
+
+def coverage(lake: Lake, first: date | None = None, last: date | None = None) -> pa.Table:
+    """Read the coverage of some days (default: of all), all files at once: `COLUMNS` and the day."""
+    columns = [*COLUMNS, PARTITION]
+    if not lake.days(EXTRACTION_COVERAGE):
+        schema = EXTRACTION_COVERAGE.schema.append(pa.field(PARTITION, pa.date32()))
+        return pa.schema([schema.field(name) for name in columns]).empty_table()
+    wanted = None
+    if first is not None and last is not None:
+        wanted = (ds.field(PARTITION) >= first) & (ds.field(PARTITION) <= last)
+    return lake.dataset(EXTRACTION_COVERAGE).to_table(columns=columns, filter=wanted)
+
+
+def terms_of(settings: Settings, now: datetime, extracted: Sequence[date]) -> Terms:
+    """Return what settling depends on; nothing is expected after the end of all services."""
+    return Terms(
+        timedelta(minutes=settings.history.settle_after_minutes),
+        settings.history.lookback_days,
+        now,
+        _last_expected(settings, extracted, now.date()),
+    )
+
+
+def _last_expected(settings: Settings, extracted: Sequence[date], today: date) -> date | None:
+    ends = [max(extracted, default=today)]
+    for source in configured(settings) if settings.sources else ():
+        if isinstance(source, Api):
+            try:
+                end = source.service_end
+            except LedgerError:
+                end = None  # what keeps it from being asked is for `ledger doctor` to say
+            if end is None:
+                return None
+            ends.append(end)
+    return max(ends)
+
+
+def failed_days(settings: Settings, days: Sequence[date]) -> list[date]:
+    """Return the days that Dagster's last run over them failed for; none where it has no instance here."""
+    home = os.environ.get("DAGSTER_HOME")
+    if not days or home is None or not Path(home, "dagster.yaml").exists():
+        return []
+    import dagster as dg  # noqa: PLC0415 (which takes seconds)
+
+    from assets.partitions import daily  # noqa: PLC0415
+
+    history = Days(settings.history.start_date, settings.history.end_date)
+    with dg.DagsterInstance.get() as instance:
+        found = instance.get_status_by_partition(
+            dg.AssetKey(INFERENCE_EXECUTIONS.name), [day.isoformat() for day in days], daily(history)
+        )
+    return [
+        date.fromisoformat(key)
+        for key, status in (found or {}).items()
+        if status and status.value == "FAILED"
+    ]
+
+
+def _trouble(found: Sequence[Standing], never: Sequence[date], terms: Terms) -> Iterator[Trouble]:
+    for state in _FIRST_WORDS:
+        if state is State.never_extracted:
+            days = [day for day in never if needs_a_person(state, day, terms)]
+            for first, last in stretches(days):
+                yield Trouble(state, first, last, (), _command(first, last, ()))
+            continue
+        places: dict[tuple[date, date], list[Standing]] = {}
+        for one in found:
+            hit = [day for day, its in one.states.items() if its is state]
+            for stretch in stretches(hit):
+                places.setdefault(stretch, []).append(one)
+        for (first, last), ones in sorted(places.items(), key=lambda place: place[0]):
+            all_of_them = len(ones) == len(found)
+            names = () if all_of_them else tuple(sorted({one.scheduler_name for one in ones}))
+            yield Trouble(state, first, last, names, _command(first, last, names))
+
+
+def _command(first: date, last: date, names: Sequence[str]) -> str:
+    some = "".join(f" --scheduler {name}" for name in names)
+    return f"ledger backfill --from {first} --to {last}{some}"

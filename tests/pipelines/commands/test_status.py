@@ -1,0 +1,139 @@
+"""`ledger status`: what stands how, what needs a person, and the command that mends it."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.executions.standing import State
+from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
+from pipelines.definitions import build_defs
+from resources.lake import Lake
+from resources.settings import load_settings
+from tests.pipelines.commands.conftest import Ledger, api, record
+
+SOURCE = api("http://127.0.0.1:9")  # nothing answers there, and nobody asks
+DAYS = [date(2026, 9, 1) + timedelta(days=n) for n in range(30)]
+NAMES = ("fan-1", "pump-1", "pump-2")
+
+
+@pytest.fixture
+def september(lake: Lake, settings: Callable[..., Path]) -> Lake:
+    """A month, all of it settled, for three schedulers."""
+    settings(SOURCE, start="2026-09-01", end="2026-10-01")
+    for day in DAYS:
+        record(lake, day, NAMES)
+    return lake
+
+
+def test_a_settled_lake_needs_nobody(ledger: Ledger, september: Lake) -> None:
+    done = ledger("status")
+
+    assert done.code == 0, done.err
+    assert "=" * 30 in done.out
+    assert "Nothing needs a person." in done.out
+    assert all(len(line) <= 80 for line in done.out.splitlines()[1:])
+
+
+def test_days_that_need_a_person_come_with_the_command_that_mends_them(
+    ledger: Ledger, september: Lake, tmp_path: Path
+) -> None:
+    for day in (DAYS[3], DAYS[4]):
+        Path(september.path(INFERENCE_EXECUTIONS, day)).unlink()
+        Path(september.path(EXTRACTION_COVERAGE, day)).unlink()
+    Path(september.path(EXTRACTION_COVERAGE, DAYS[10])).unlink()
+    record(september, DAYS[10], ["fan-1", "pump-2"])
+    Path(september.path(EXTRACTION_COVERAGE, DAYS[20])).unlink()
+    record(september, DAYS[20], NAMES, datetime(2026, 9, 21, 12, tzinfo=UTC))
+
+    done = ledger("status")
+
+    assert done.code == 1
+    assert "ledger backfill --from 2026-09-04 --to 2026-09-05\n" in done.out
+    assert "missing: 2026-09-11, pump-1\n  ledger backfill --from 2026-09-11 --to 2026-09-11" in done.out
+    assert "overdue: 2026-09-21, all schedulers" in done.out
+
+    answer = ledger("status", "--json").answer
+    assert answer["never_extracted"] == ["2026-09-04", "2026-09-05"]
+    assert answer["totals"] == {"settled": 80, "overdue": 3, "missing": 1, "never extracted": 6}
+    assert [one["state"] for one in answer["trouble"]] == ["missing", "never extracted", "overdue"]
+    assert answer["needs_a_person"] is True
+    assert {len(one["days"]) for one in answer["schedulers"]} == {30}
+
+
+def test_a_range_and_a_scheduler_narrow_the_question(ledger: Ledger, september: Lake) -> None:
+    answer = ledger(
+        "status", "--from", "2026-09-03", "--to", "2026-09-05", "--scheduler", "pump-*", "--json"
+    ).answer
+
+    assert [one["scheduler_name"] for one in answer["schedulers"]] == ["pump-1", "pump-2"]
+    assert list(answer["schedulers"][0]["days"]) == ["2026-09-03", "2026-09-04", "2026-09-05"]
+
+
+def test_a_day_that_the_last_run_failed_for_is_shown_as_failed(ledger: Ledger, september: Lake) -> None:
+    broken = Path(september.path(INFERENCE_EXECUTIONS, DAYS[7]))
+    whole = broken.read_bytes()
+    broken.write_bytes(b"no parquet")
+    dumps = broken.parents[3] / "dumps"
+    dumps.mkdir()
+    job = build_defs(
+        settings=load_settings().model_copy(update={"sources": ()})
+    ).resolve_implicit_global_asset_job_def()
+    span = {
+        "dagster/asset_partition_range_start": DAYS[6].isoformat(),
+        "dagster/asset_partition_range_end": DAYS[8].isoformat(),
+    }
+    from resources.sources.archive import Archive
+
+    job = build_defs({"sources": lambda: [Archive(str(dumps))]}).resolve_implicit_global_asset_job_def()
+    with dg.DagsterInstance.get() as instance:
+        job.execute_in_process(instance=instance, tags=span, raise_on_error=False)
+
+        done = ledger("status")
+        assert done.code == 1
+        assert f"failed: {DAYS[7]}, all schedulers" in done.out
+
+        broken.write_bytes(whole)
+        job.execute_in_process(instance=instance, tags=span, raise_on_error=False)
+    assert ledger("status").code == 0
+
+
+def test_an_empty_lake_says_how_to_begin(ledger: Ledger, settings: Callable[..., Path]) -> None:
+    settings(SOURCE, start="2026-09-01", end="2026-10-01")
+
+    done = ledger("status")
+
+    assert done.code == 1
+    assert "Nothing is recorded yet." in done.out
+    assert "ledger backfill --from 2026-09-01 --to 2026-09-30" in done.out
+
+
+def test_without_any_source_the_settings_are_what_is_missing(
+    ledger: Ledger, settings: Callable[..., Path]
+) -> None:
+    settings()
+
+    done = ledger("status")
+
+    assert done.code == 2
+    assert "[[sources]]" in done.err
+
+
+def test_a_year_of_a_large_fleet_is_answered_from_one_scan(
+    ledger: Ledger, settings: Callable[..., Path], lake: Lake
+) -> None:
+    settings(SOURCE, start="2025-10-01", end="2026-10-01")
+    names = [f"pump-{n}" for n in range(15)]
+    days = [date(2025, 10, 1) + timedelta(days=n) for n in range(365)]
+    for day in days:
+        record(lake, day, names)
+
+    done = ledger("status", "--from", "2025-10-01")
+    answer = ledger("status", "--json").answer
+
+    assert done.code == 0
+    assert done.out.count("2026-09") >= 1 and done.out.count("2025-10") >= 1
+    assert answer["totals"] == {State.settled: 365 * 15}
+    assert "those before 2026-08-01 are shown with --from 2025-10-01" in ledger("status").said
