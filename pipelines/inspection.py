@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from assets.executions.scope import stretches
 from assets.executions.standing import (
     COLUMNS,
     Standing,
@@ -23,7 +24,6 @@ from assets.executions.standing import (
     days_without_coverage,
     needs_a_person,
     standing,
-    stretches,
 )
 from assets.executions.windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, PARTITION

@@ -7,7 +7,7 @@ The rule reads coverage alone. A scheduler that the service lists has a row on e
 with executions or without; one that only saved responses tell of has rows where it ran.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -19,8 +19,6 @@ from assets.executions.coverage import is_settled, settle_at
 
 COLUMNS = ["scheduler_arn", "scheduler_name", "complete_through", "executions", "in_progress"]
 """The columns of `extraction_coverage` that the rule reads, beside the day."""
-
-_A_DAY = timedelta(days=1)
 
 
 class State(StrEnum):
@@ -79,7 +77,7 @@ class Terms:
 
     def is_reached(self, day: date) -> bool:
         """Tell whether a scheduled run asks for a day by itself, as long as it is not settled."""
-        return self.is_live and day >= self.now.date() - self.lookback_days * _A_DAY
+        return self.is_live and day >= self.now.date() - timedelta(days=self.lookback_days)
 
 
 @dataclass(frozen=True)
@@ -130,18 +128,6 @@ def days_without_coverage(days: Iterable[date], extracted: Collection[date]) -> 
     """Return the days that no run has recorded."""
     there = set(extracted)
     return [day for day in days if day not in there]
-
-
-def stretches(days: Iterable[date]) -> Iterator[tuple[date, date]]:
-    """Join days that follow each other: first and last of each stretch, oldest first."""
-    first = last = None
-    for day in sorted(days):
-        if last is not None and first is not None and day - last > _A_DAY:
-            yield first, last
-            first = None
-        first, last = first or day, day
-    if first is not None and last is not None:
-        yield first, last
 
 
 def _by_scheduler(coverage: pa.Table) -> dict[str, dict[date, dict[str, Any]]]:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.executions.coverage import settle_at
+from assets.executions.scope import stretches
 from assets.executions.standing import (
     COLUMNS,
     State,
@@ -18,7 +19,6 @@ from assets.executions.standing import (
     days_without_coverage,
     needs_a_person,
     standing,
-    stretches,
 )
 from assets.executions.windows import day_window
 from assets.tables import EXTRACTION_COVERAGE, PARTITION
@@ -142,7 +142,7 @@ def test_every_state_says_what_it_means() -> None:
 
 @given(st.sets(st.dates(date(2026, 1, 1), date(2026, 3, 1))))
 def test_stretches_are_the_days_themselves_in_as_few_pieces_as_can_be(days: set[date]) -> None:
-    found = list(stretches(days))
+    found = stretches(days)
 
     covered = [first + timedelta(days=n) for first, last in found for n in range((last - first).days + 1)]
     assert covered == sorted(days)

@@ -106,7 +106,7 @@ def accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def service(small_fleet: Fleet, accounts: None) -> Iterator[Handle]:
+def service(small_fleet: Fleet, accounts: None) -> Iterator[Handle]:  # noqa: ARG001 (its keys open it)
     with serving(small_fleet, NOW, s3=False) as handle:
         yield handle
 

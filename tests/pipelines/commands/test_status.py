@@ -11,7 +11,7 @@ from assets.executions.standing import State
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 from pipelines.definitions import build_defs
 from resources.lake import Lake
-from resources.settings import load_settings
+from resources.sources.archive import Archive
 from tests.pipelines.commands.conftest import Ledger, api, record
 
 SOURCE = api("http://127.0.0.1:9")  # nothing answers there, and nobody asks
@@ -28,7 +28,8 @@ def september(lake: Lake, settings: Callable[..., Path]) -> Lake:
     return lake
 
 
-def test_a_settled_lake_needs_nobody(ledger: Ledger, september: Lake) -> None:
+@pytest.mark.usefixtures("september")
+def test_a_settled_lake_needs_nobody(ledger: Ledger) -> None:
     done = ledger("status")
 
     assert done.code == 0, done.err
@@ -38,7 +39,7 @@ def test_a_settled_lake_needs_nobody(ledger: Ledger, september: Lake) -> None:
 
 
 def test_days_that_need_a_person_come_with_the_command_that_mends_them(
-    ledger: Ledger, september: Lake, tmp_path: Path
+    ledger: Ledger, september: Lake
 ) -> None:
     for day in (DAYS[3], DAYS[4]):
         Path(september.path(INFERENCE_EXECUTIONS, day)).unlink()
@@ -63,7 +64,8 @@ def test_days_that_need_a_person_come_with_the_command_that_mends_them(
     assert {len(one["days"]) for one in answer["schedulers"]} == {30}
 
 
-def test_a_range_and_a_scheduler_narrow_the_question(ledger: Ledger, september: Lake) -> None:
+@pytest.mark.usefixtures("september")
+def test_a_range_and_a_scheduler_narrow_the_question(ledger: Ledger) -> None:
     answer = ledger(
         "status", "--from", "2026-09-03", "--to", "2026-09-05", "--scheduler", "pump-*", "--json"
     ).answer
@@ -78,15 +80,10 @@ def test_a_day_that_the_last_run_failed_for_is_shown_as_failed(ledger: Ledger, s
     broken.write_bytes(b"no parquet")
     dumps = broken.parents[3] / "dumps"
     dumps.mkdir()
-    job = build_defs(
-        settings=load_settings().model_copy(update={"sources": ()})
-    ).resolve_implicit_global_asset_job_def()
     span = {
         "dagster/asset_partition_range_start": DAYS[6].isoformat(),
         "dagster/asset_partition_range_end": DAYS[8].isoformat(),
     }
-    from resources.sources.archive import Archive
-
     job = build_defs({"sources": lambda: [Archive(str(dumps))]}).resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.get() as instance:
         job.execute_in_process(instance=instance, tags=span, raise_on_error=False)
