@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from pipelines import home
-from pipelines.commands import ddl, status
+from pipelines.commands import ddl, plan, status
 from pipelines.screen import Shape, show
 
 app = typer.Typer(
@@ -78,6 +78,7 @@ def sql(
     show(answer(Lake(load_settings().lake.uri), statement), shape)
 
 
+app.command(epilog=plan.EXAMPLES)(plan.plan)
 app.command(epilog=status.EXAMPLES)(status.status)
 app.command(epilog=ddl.EXAMPLES)(ddl.ddl)
 
