@@ -29,6 +29,7 @@ _EARLIER_RUNS = ("dagster/parent_run_id", "dagster/root_run_id")
 # an output that carries this logs no events of its own: ours, one a partition, stand already, and without an
 # output Dagster would skip every step that depends on this one
 _LOGS_NOTHING: dict[str, Any] = {"__source_asset_observation__": True}
+_REASONS_TOLD = 3
 
 T = TypeVar("T")
 
@@ -72,6 +73,8 @@ class PartitionedRun:
         numbers: Mapping[str, Any],
         sources: Mapping[str, LedgerError] | None = None,
         stopped: LedgerError | None = None,
+        *,
+        retries: bool = True,
     ) -> dg.Output[None]:
         """End the run, with numbers about all of it; the output lets the steps that depend on it go ahead.
 
@@ -79,6 +82,7 @@ class PartitionedRun:
             numbers: become metadata.
             sources: what could not be asked, by name; what the others gave is recorded all the same.
             stopped: what ended the run before it had done all partitions.
+            retries: whether the step may be tried again at all.
 
         Raises:
             dagster.Failure: names the partitions and the sources that failed, each with its reason. It is
@@ -92,18 +96,27 @@ class PartitionedRun:
             said.append(f"{len(self._failed)} partitions failed: {', '.join(self._failed)}.")
         if sources:
             said.append(f"{len(sources)} could not be asked: {', '.join(sources)}.")
+            said += sorted({str(problem) for problem in sources.values()})[:_REASONS_TOLD]
         if not stopped:
             said.append("All else is recorded. Re-execute this run from failure to do these alone.")
         problems = [*self._failed.values(), *sources.values(), *([stopped] if stopped else [])]
         raise dg.Failure(
-            ("\n" if stopped else " ").join(said),
+            "\n".join(said),
             metadata={
                 "failed_partitions": {key: str(problem) for key, problem in self._failed.items()},
                 "failed_sources": {name: str(problem) for name, problem in sources.items()},
                 **numbers,
             },
-            allow_retries=all(isinstance(problem, RetryLaterError) for problem in problems),
+            # a failure that may be retried and has no retry left would lose its words and its metadata
+            allow_retries=retries
+            and self._has_retries_left
+            and all(isinstance(problem, RetryLaterError) for problem in problems),
         )
+
+    @property
+    def _has_retries_left(self) -> bool:
+        policy = self._context.op_def.retry_policy
+        return policy is not None and self._context.retry_number < policy.max_retries
 
 
 def attempted_before(context: dg.AssetExecutionContext) -> tuple[set[str], datetime | None]:
@@ -137,12 +150,17 @@ def told_to_people() -> Iterator[None]:
     """Turn our errors into failures that say what to do, and that nobody retries in vain.
 
     Raises:
-        dagster.Failure: with the whole message of the error.
+        dagster.Failure: with the whole message of the error; of an error that is none of ours, and so a
+            defect, it is the cause.
     """
     try:
         yield
+    except dg.Failure:
+        raise
     except LedgerError as problem:
         raise dg.Failure(str(problem), allow_retries=isinstance(problem, RetryLaterError)) from None
+    except Exception as problem:
+        raise dg.Failure(f"{type(problem).__name__}: {problem}", allow_retries=False) from problem
 
 
 def column_schema(table: Table) -> dg.TableSchema:

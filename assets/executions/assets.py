@@ -27,6 +27,7 @@ from assets.content import content_version
 from assets.executions import schedulers
 from assets.executions.extract import Extraction, Recorded
 from assets.executions.flatten import READER_VERSION
+from assets.executions.live import Refusals
 from assets.executions.scope import Earlier, Scope, out_of_calls
 from assets.executions.windows import Days
 from assets.partitions import daily, days
@@ -40,6 +41,12 @@ from resources.sources.calls import Calls
 GROUP = "executions"
 DAYS_A_BATCH = 31
 """A month of the largest fleet fits in memory; a run that dies has a month at most to read again."""
+
+POOL = "lookoutequipment_api"
+"""Runs that ask services take turns: their limits are for an account, not for a run."""
+
+RETRIES, RETRY_DELAY_SECONDS = 2, 60
+"""A service that is busy or down longer than botocore waits gets two more chances, minutes apart."""
 
 Clock = Callable[[], datetime]
 Sources = Callable[[], Sequence[Archive | Api]]
@@ -78,6 +85,13 @@ def build(
     @dg.asset(
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),  # `dg launch` takes ranges with no other policy
+        pool=POOL,
+        retry_policy=dg.RetryPolicy(
+            max_retries=RETRIES,
+            delay=RETRY_DELAY_SECONDS,
+            backoff=dg.Backoff.EXPONENTIAL,
+            jitter=dg.Jitter.PLUS_MINUS,
+        ),  # for RetryLaterError alone: everything else is told to people, as a failure that allows no retry
         code_version=f"{INFERENCE_EXECUTIONS.version}.{READER_VERSION}",
         group_name=GROUP,
         kinds={"parquet"},
@@ -96,19 +110,19 @@ def build(
         if recorded:
             context.log.info(f"resuming: {len(recorded)} days were recorded before")
         calls = Calls(max_calls if config.max_calls is None else config.max_calls)
+        scope, refusals = Scope(tuple(config.schedulers), config.skip_settled, earlier), Refusals()
         with told_to_people():
             opened = sources()  # once: each live one has a session and a client of its own
-        for source in opened:
-            if isinstance(source, Api):
-                source.calls = calls
-        scope = Scope(tuple(config.schedulers), config.skip_settled, earlier)
-        return _extracted(
-            context,
-            opened,
-            scope,
-            calls,
-            lambda: Extraction(lake, history, settle_after, clock(), context.log.info),
-        )
+            for source in opened:
+                if isinstance(source, Api):
+                    source.calls = calls
+            return _extracted(
+                context,
+                opened,
+                scope,
+                calls,
+                lambda: Extraction(lake, history, settle_after, clock(), context.log.info, refusals),
+            )
 
     coverage = dg.AssetSpec(
         EXTRACTION_COVERAGE.name,
@@ -195,7 +209,8 @@ def _extracted(
             context.run.run_id,
             in_vain=not numbers["schedulers_answered"],
         )
-    return run.end({**numbers, **calls.numbers}, failed, stopped)
+    # a retry would begin with a budget of its own
+    return run.end({**numbers, **calls.numbers}, failed, stopped, retries=calls.limit is None)
 
 
 def _record(extraction: Extraction, calls: Calls, key: str) -> list[Materialized]:

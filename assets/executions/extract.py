@@ -20,7 +20,7 @@ from assets.executions import archives
 from assets.executions.archives import Known
 from assets.executions.coverage import cover, settle_at
 from assets.executions.flatten import READER_VERSION, REJECTED, Flattened, flatten
-from assets.executions.live import Round, ask
+from assets.executions.live import Refusals, Round, ask
 from assets.executions.merge import merge
 from assets.executions.pending import Pending
 from assets.executions.schedulers import listed, with_listed
@@ -54,9 +54,10 @@ class Extraction:
     """What the sources give for some days, on its way into the lake.
 
     `history` are the days that are partitions at all, `now` is the time of this run, `progress` is told of
-    long work in words. `notices` are the things that a person should know of; they stop nothing. `failed` are
-    the schedulers, or whole sources, that could not be asked; they stop nothing either, until the end.
-    `spent` is set where the calls of the run came to their end: nothing more is to be gathered.
+    long work in words. `refusals` are shared by all extractions of a run. `notices` are the things that a
+    person should know of; they stop nothing. `failed` are the schedulers, or whole sources, that could not be
+    asked; they stop nothing either, until the end. `spent` is set where the calls of the run came to their
+    end: nothing more is to be gathered.
     """
 
     lake: Lake
@@ -64,6 +65,7 @@ class Extraction:
     settle_after: timedelta
     now: datetime
     progress: Callable[[str], None]
+    refusals: Refusals = field(default_factory=Refusals)
     read: list[Known] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     failed: dict[str, LedgerError] = field(default_factory=dict)
@@ -101,7 +103,8 @@ class Extraction:
         touched = {day for told in self._rounds for answer in told.answers for day in answer.days}
         obtained = touched | (self._candidates.keys() & set(left))
         lives_alone = not any(isinstance(source, Archive) for source in sources)
-        if self.failed and lives_alone and not obtained and not known:
+        nobody_there = not known or not any(told.is_listed for told in self._rounds)
+        if self.failed and lives_alone and not obtained and nobody_there:
             raise next(iter(self.failed.values()))
         self._quarantine(pending.rejected)
         self.remember()  # before any day: a lake that cannot be written to is one failure, not one a day
@@ -144,7 +147,7 @@ class Extraction:
         pending: Pending,
         scope: Scope,
     ) -> None:
-        told = ask(api, days, known, pending.add, self.now, scope)
+        told = ask(api, days, known, pending.add, self.now, scope, self.refusals)
         self.progress(
             f"{api.uri}: {len(told.schedulers)} schedulers, {len(told.answers)} answered in full,"
             f" {len(told.failed)} failed"

@@ -17,7 +17,7 @@ from threading import Lock
 from assets.executions.flatten import Flattened, flatten
 from assets.executions.scope import ALL, Scope, stretches
 from assets.executions.windows import Window, cut, day_window
-from resources.errors import BudgetSpentError, LedgerError
+from resources.errors import BudgetSpentError, LedgerError, RetryLaterError
 from resources.sources.api import THREADS, Api, Scheduler
 
 
@@ -54,13 +54,22 @@ class Round:
             self.failed[name] = problem
 
 
-def ask(
+@dataclass
+class Refusals:
+    """Who refused for good during a run, which does not ask them again: by uri of a source, or by ARN."""
+
+    sources: dict[str, LedgerError] = field(default_factory=dict)
+    schedulers: dict[str, LedgerError] = field(default_factory=dict)
+
+
+def ask(  # noqa: PLR0913, PLR0917 (the last two have defaults)
     api: Api,
     days: Collection[date],
     known: Mapping[str, Collection[date]],
     take: Callable[[Flattened], None],
     now: datetime,
     scope: Scope = ALL,
+    refusals: Refusals | None = None,
 ) -> Round:
     """Ask one source for some days of its schedulers.
 
@@ -71,15 +80,20 @@ def ask(
         take: is handed every page, cut to the days that were asked for, and never two pages at once.
         now: when this round begins; an answer proves nothing beyond it.
         scope: which schedulers.
+        refusals: who is not asked again; those that refuse for good now are put among them.
 
     Returns:
         What came of it; a scheduler whose pages broke off has given some and is among the `failed`.
     """
-    told = Round(now, frozenset(days))
+    told, refusals = Round(now, frozenset(days)), refusals or Refusals()
     try:
+        if api.uri in refusals.sources:
+            raise refusals.sources[api.uri]
         _list(api, told)
     except LedgerError as problem:
         told.note(api.uri, problem)
+        if _is_for_good(problem):
+            refusals.sources[api.uri] = problem
         return told
     one_at_a_time = Lock()
 
@@ -89,7 +103,8 @@ def ask(
 
     def ask_one(scheduler: Scheduler) -> tuple[frozenset[date], LedgerError | None]:
         wanted = told.days - frozenset(known.get(scheduler.arn, ()))
-        return _ask_one(api, scheduler, wanted, take_page, now)
+        refused = refusals.schedulers.get(scheduler.arn)
+        return (frozenset(), refused) if refused else _ask_one(api, scheduler, wanted, take_page, now)
 
     chosen = scope.chosen(told.schedulers)
     with ThreadPoolExecutor(THREADS if api.calls.limit is None else 1, thread_name_prefix="ask") as threads:
@@ -98,7 +113,13 @@ def ask(
                 told.answers.append(Answer(scheduler, answered, now))
             if broke:
                 told.note(scheduler.name, broke)
+                if _is_for_good(broke):
+                    refusals.schedulers[scheduler.arn] = broke
     return told
+
+
+def _is_for_good(problem: LedgerError) -> bool:
+    return not isinstance(problem, RetryLaterError | BudgetSpentError)
 
 
 def _list(api: Api, told: Round) -> None:
@@ -107,7 +128,7 @@ def _list(api: Api, told: Round) -> None:
     if not told.days:
         told.notices.append(f"{api.uri} was not asked: the service ended there on {api.service_end}.")
         return
-    told.schedulers = api.schedulers()
+    told.schedulers = api.roster
     told.is_listed = True
     told.notices += [f"{api.uri} knows no scheduler named {name}." for name in api.unknown(told.schedulers)]
 

@@ -112,6 +112,11 @@ class Api:
         """The last day of which anything can be asked; None where there is none."""
         return self._service_end or (SERVICE_END if is_aws(self._client) else None)
 
+    @cached_property
+    def roster(self) -> list[Scheduler]:
+        """The schedulers as they were when this was first asked for: one list serves a whole run."""
+        return self.schedulers()
+
     def schedulers(self) -> list[Scheduler]:
         """List the schedulers whose names match.
 

@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 from moto.server import ThreadedMotoServer
 
+from assets.executions import assets as execution_assets
 from pipelines.definitions import build_defs
 from resources.lake import Lake
 from resources.settings import ArchiveSource, HistorySettings, LakeSettings, Settings
@@ -59,6 +60,11 @@ class Location:
             dg.AssetKey(asset), [day.isoformat() for day in DAYS], partitions
         )
         return {day: status.value if status else "MISSING" for day, status in (found or {}).items()}
+
+
+@pytest.fixture(autouse=True)
+def _retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution_assets, "RETRY_DELAY_SECONDS", 0)
 
 
 @pytest.fixture

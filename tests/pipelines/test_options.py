@@ -34,8 +34,8 @@ def options(**config: Any) -> dict[str, Any]:
     return {"run_config": {"ops": {"inference_executions": {"config": config}}}}
 
 
-def resumed(earlier: dg.ExecuteInProcessResult) -> dict[str, Any]:
-    of = dict.fromkeys(("dagster/parent_run_id", "dagster/root_run_id"), earlier.run_id)
+def resumed(run_id: str) -> dict[str, Any]:
+    of = dict.fromkeys(("dagster/parent_run_id", "dagster/root_run_id"), run_id)
     return {"tags": {"dagster/is_resume_retry": "true"} | of}
 
 
@@ -165,7 +165,7 @@ def test_a_budget_ends_a_run_between_two_calls_and_a_resumed_run_goes_on_from_th
     assert f"ledger backfill --from {DAYS[0]} --to {DAYS[3]} --resume {result.run_id}" in failure(result)
     while not result.success and len(runs) < 9:
         kept = rows(location.lake)
-        result = location.run(**options(max_calls=5), **resumed(result))
+        result = location.run(**options(max_calls=5), **resumed(result.run_id))
         assert rows(location.lake).items() >= kept.items(), "what came is kept"
         runs.append(result)
     assert result.success, failure(result)
