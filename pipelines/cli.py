@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from pipelines import home
-from pipelines.commands import ddl, plan, status
+from pipelines.commands import backfill, ddl, plan, status
 from pipelines.screen import Shape, show
 
 app = typer.Typer(
@@ -79,6 +79,7 @@ def sql(
 
 
 app.command(epilog=plan.EXAMPLES)(plan.plan)
+app.command(epilog=backfill.EXAMPLES)(backfill.backfill)
 app.command(epilog=status.EXAMPLES)(status.status)
 app.command(epilog=ddl.EXAMPLES)(ddl.ddl)
 
