@@ -25,6 +25,7 @@ from resources.errors import LedgerError, RetryLaterError
 _DATA_VERSION = "dagster/data_version"
 _USER_PROVIDED = "dagster/data_version_is_user_provided"
 _IS_RESUME = "dagster/is_resume_retry"
+_FAILED_SOURCES = "failed_sources"
 _EARLIER_RUNS = ("dagster/parent_run_id", "dagster/root_run_id")
 # an output that carries this logs no events of its own: ours, one a partition, stand already, and without an
 # output Dagster would skip every step that depends on this one
@@ -104,7 +105,7 @@ class PartitionedRun:
             "\n".join(said),
             metadata={
                 "failed_partitions": {key: str(problem) for key, problem in self._failed.items()},
-                "failed_sources": {name: str(problem) for name, problem in sources.items()},
+                _FAILED_SOURCES: {name: str(problem) for name, problem in sources.items()},
                 **numbers,
             },
             # a failure that may be retried and has no retry left would lose its words and its metadata
@@ -143,6 +144,16 @@ def attempted_before(context: dg.AssetExecutionContext) -> tuple[set[str], datet
         if record and record.start_time
     ]
     return recorded, datetime.fromtimestamp(min(began), UTC) if began else None
+
+
+def failed_sources(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, str]:
+    """Return what a run could not ask, by name, with the whole message of each error."""
+    found: dict[str, str] = {}
+    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
+        told = entry.dagster_event and entry.dagster_event.step_failure_data.user_failure_data
+        value = told.metadata[_FAILED_SOURCES].value if told and _FAILED_SOURCES in told.metadata else {}
+        found |= {str(name): str(why) for name, why in value.items()} if isinstance(value, dict) else {}
+    return found
 
 
 @contextmanager

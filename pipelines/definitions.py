@@ -11,7 +11,8 @@ from typing import Any
 
 import dagster as dg
 
-from assets import checks
+from assets.checks import declared as checks
+from assets.checks.looked_at import Rules
 from assets.executions import assets as executions
 from assets.executions.windows import Days
 from resources.lake import Lake
@@ -35,9 +36,16 @@ def build_defs(
     settings = settings or load_settings()
     history = Days(settings.history.start_date, settings.history.end_date)
     settle_after = timedelta(minutes=settings.history.settle_after_minutes)
+    assets = [*executions.build(history, settle_after, settings.limits.max_calls_per_run)]
+    rules = Rules(
+        history,
+        settle_after,
+        settings.history.lookback_days,
+        timedelta(minutes=settings.alerts.late_after_minutes),
+    )
     return dg.Definitions(
-        assets=executions.build(history, settle_after, settings.limits.max_calls_per_run),
-        asset_checks=checks.build(),
+        assets=assets,
+        asset_checks=checks.build(rules, assets),
         executor=dg.in_process_executor,  # one light step a run: a process of its own costs seconds
         resources={
             "lake": Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id),

@@ -5,6 +5,7 @@ Does not belong here: opening and replacing files (see `lake`), and what rows me
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,6 +40,35 @@ class StoredTable(Protocol):
     @property
     def version(self) -> int: ...  # noqa: D102
     def encoded(self, encoding: str) -> Iterable[StoredColumn]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Footer:
+    """What a file says of itself: the version that wrote it, its rows, and what keeps it from fitting."""
+
+    version: int
+    rows: int
+    problem: str
+
+
+def described(stored: pq.ParquetFile, table: StoredTable) -> Footer:
+    """Hold the footer of a file against the declaration of its table; no row is read.
+
+    A file of an older version may lack columns that came later. The footer shows a required column by its
+    type, so nulls in it need no look at the rows.
+    """
+    written_by = version_of(stored)
+    found, declared = stored.schema_arrow, table.schema
+    if written_by > table.version:
+        return Footer(written_by, stored.metadata.num_rows, "a newer version of the software wrote it")
+    if written_by < table.version:
+        there = set(found.names)
+        later = {field.name for field in declared if field.nullable and field.name not in there}
+        declared = pa.schema([field for field in declared if field.name not in later])
+    if found.names != declared.names and sorted(found.names) == sorted(declared.names):
+        return Footer(written_by, stored.metadata.num_rows, "the columns are in another order")
+    problem = "" if found.equals(declared) else _difference(found, declared)
+    return Footer(written_by, stored.metadata.num_rows, problem)
 
 
 def storage(table: StoredTable) -> dict[str, Any]:

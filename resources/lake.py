@@ -19,7 +19,16 @@ from typing import TYPE_CHECKING, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from resources.contract import StoredTable, conformed, footer_bytes, misfit, storage, version_of
+from resources.contract import (
+    Footer,
+    StoredTable,
+    conformed,
+    described,
+    footer_bytes,
+    misfit,
+    storage,
+    version_of,
+)
 from resources.errors import LakeContractError
 from resources.storage import LocalStorage, Opened, Write, open_storage
 
@@ -114,6 +123,20 @@ class Lake:
         )
         rows = self._stored(partial(self._storage.open, name), name, table, schema)
         return schema.empty_table() if rows is None else rows
+
+    def footer(self, table: StoredTable, day: date | None = None) -> Footer | None:
+        """Look at what a file says of itself, without its rows; None where nothing was written yet.
+
+        Raises:
+            ConfigurationError: the lake cannot be looked into.
+        """
+        try:
+            with self._storage.open(_name(table, day)) as file, pq.ParquetFile(file) as stored:
+                return described(stored, table)
+        except FileNotFoundError:
+            return None
+        except (pa.ArrowException, OSError, ValueError) as problem:
+            return Footer(table.version, 0, f"it cannot be read: {problem}")
 
     def update(self, table: StoredTable, day: date | None, merge: Callable[[pa.Table], pa.Table]) -> Written:
         """Replace the rows of a day (None: of an unpartitioned table) by what `merge` makes of them.

@@ -1,14 +1,14 @@
 """Silences: planned maintenance and acknowledgements, as people write them into a file.
 
-Belongs here: reading the file, what an entry may say, and what makes it wrong.
-Does not belong here: what a silence keeps from being told (see `assets.alerts.silencing`).
+Belongs here: what an entry may say, and what makes it wrong.
+Does not belong here: how the file is opened (see `toml`), and what a silence keeps from being told (see
+`assets.alerts.silencing`).
 
 A file of its own, because operators change it any day and settings hardly ever. A mistake in it is an error
 with its line to mend, never an entry passed over: a silence that does not work wakes people up, and one that
 works on the wrong machine does worse.
 """
 
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +18,9 @@ from typing import Any
 
 from resources.errors import ConfigurationError
 from resources.mistakes import did_you_mean, shown
+from resources.toml import read_toml
 
+SETTING = "alerts.silences"
 TARGETS = ("equipment", "scheduler", "event")
 _NEEDED = ("who", "why", "until")
 _KEYS = (*TARGETS, *_NEEDED, "from")
@@ -63,31 +65,23 @@ class Silence:
 def load_silences(path: Path | str) -> list[Silence]:
     """Read the file; where there is none, nothing is silenced.
 
+    Args:
+        path: a path of this machine, or `s3://bucket/key`.
+
     Raises:
         ConfigurationError: the file cannot be used; one message lists every mistake and its mend.
+        LedgerError: S3 refuses, or cannot be reached.
     """
-    file = Path(path)
-    if str(path).startswith("s3://"):
-        raise ConfigurationError(
-            "the silences must be a file of this machine",
-            where=str(path),
-            next_step='set alerts.silences to a path, such as "silences.toml"',
-        )
-    try:
-        said = tomllib.loads(file.read_text("utf-8-sig"))
-    except FileNotFoundError:
+    said = read_toml(str(path), SETTING)
+    if said is None:
         return []
-    except (OSError, ValueError) as problem:  # ValueError: not TOML, or not UTF-8
-        raise ConfigurationError(
-            f"the silences cannot be read: {problem}", where=str(file), next_step=f"write\n\n{EXAMPLE}"
-        ) from None
     mistakes: list[str] = []
     silences = [_silence(entry, name, mistakes) for name, entry in _entries(said, mistakes)]
     if mistakes:
         lines = "".join(f"\n  - {mistake}" for mistake in mistakes)
         raise ConfigurationError(
             f"the silences have mistakes, so that none of them counts:{lines}",
-            where=str(file),
+            where=str(path),
             next_step=f"mend these; an entry looks like this\n\n{EXAMPLE}",
         )
     return [silence for silence in silences if silence is not None]
