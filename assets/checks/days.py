@@ -59,33 +59,25 @@ def no_day_missing(in_lake: Sequence[date]) -> Verdict:
 
 def days_settled(standings: Iterable[Standing], days: Sequence[date]) -> Verdict:
     """Judge the coverage: each scheduler is proven complete on each day that could settle."""
-    behind = {
-        one: wrong
-        for one in standings
-        if (wrong := [day for day in days if one.states.get(day) in OPEN_ENDED])
-    }
+    late = ((one, [day for day in days if one.states.get(day) in OPEN_ENDED]) for one in standings)
+    behind = [(one, wrong) for one, wrong in late if wrong]
     said = "Each scheduler is settled on each day that could settle, as far as a service can be asked."
     if behind:
         said = (
             f"{len(behind)} schedulers are not settled on days that should be: "
-            f"{in_words(one.scheduler_name for one in behind)}."
+            f"{in_words(one.scheduler_name for one, _ in behind)}."
         )
     examples = [
-        {
-            "scheduler": one.scheduler_name,
-            "days": len(wrong),
-            "first": wrong[0],
-            "state": one.states[wrong[0]],
-        }
-        for one, wrong in behind.items()
+        {"scheduler": one.scheduler_name, "days": len(wrong), "first": wrong[0], "is": one.states[wrong[0]]}
+        for one, wrong in behind
     ]
     return Verdict(
         not behind,
         said,
-        {"schedulers_behind": len(behind), "days_behind": sum(len(wrong) for wrong in behind.values())},
+        {"schedulers_behind": len(behind), "days_behind": sum(len(wrong) for _, wrong in behind)},
         examples,
-        [*status(days), *backfills({day for wrong in behind.values() for day in wrong})] if behind else [],
-        causes=[one.scheduler_arn for one in behind],
+        [*status(days), *backfills({day for _, wrong in behind for day in wrong})] if behind else [],
+        causes=[one.scheduler_arn for one, _ in behind],
     )
 
 

@@ -173,8 +173,8 @@ def _standings(
     coverage = looked_at.read_days(
         lake, EXTRACTION_COVERAGE, sorted({*days, *there[-rules.last_days :]} & {*there}), standing.COLUMNS
     )
-    is_live = looked_at.service_of(sources).is_live(now)
-    terms = standing.Terms(rules.settle_after, rules.lookback_days, now, is_live)
+    last_expected = looked_at.service_of(sources).last_expected(rules.history.end)
+    terms = standing.Terms(rules.settle_after, rules.lookback_days, now, last_expected)
     return standing.standing(coverage, days, there, (), terms)
 
 

@@ -10,7 +10,7 @@ ended service, a history that ended and a scheduler that was stopped are not lat
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,7 +20,6 @@ from assets.checks.rhythm import Rhythm
 from assets.checks.verdict import Verdict, in_words, status
 from assets.tables import PARTITION
 
-_A_DAY = timedelta(days=1)
 LONGEST_FREQUENCY = timedelta(hours=1)
 """What counts where nobody knows a frequency: late is then told late rather than early."""
 
@@ -63,12 +62,6 @@ def newest(executions: pa.Table, running: Collection[str], rhythms: Mapping[str,
     return found
 
 
-def expected_until(service: Service, history_end: date | None) -> datetime | None:
-    """Return the moment after which no data come any more; None: there is none."""
-    ends = [end for end in (history_end, service.last_day and service.last_day + _A_DAY) if end is not None]
-    return datetime.combine(min(ends), time(), UTC) if ends else None
-
-
 def data_fresh(
     newest: Iterable[Newest],
     asked_until: datetime | None,
@@ -90,9 +83,9 @@ def data_fresh(
     """
     if not service.is_there:
         return Verdict(True, "No live service is among the sources: data come when somebody saves them.")
-    end = expected_until(service, history_end)
-    if end is not None and now >= end:
-        return Verdict(True, f"No data are expected since {end:%Y-%m-%d}: the service or the history ended.")
+    last_day = service.last_expected(history_end)
+    if last_day is not None and now.date() > last_day:
+        return Verdict(True, f"No data are expected after {last_day}: the service or the history ended then.")
     if asked_until is None or now - asked_until > late_after:
         since = f"since {asked_until:%Y-%m-%d %H:%M} UTC" if asked_until else "yet"
         return Verdict(

@@ -10,7 +10,7 @@ backfill of an old year is looked at too, up to a year of it).
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 import pyarrow as pa
 
@@ -51,9 +51,12 @@ class Service:
     is_there: bool
     last_day: date | None = None
 
-    def is_live(self, now: datetime) -> bool:
-        """Tell whether it can still be asked."""
-        return self.is_there and (self.last_day is None or now.date() <= self.last_day)
+    def last_expected(self, history_end: date | None) -> date | None:
+        """Return the last day that anything is expected of; None: there is no end to it."""
+        if not self.is_there:
+            return date.min
+        ends = [self.last_day, history_end and history_end - _A_DAY]
+        return min((end for end in ends if end is not None), default=None)
 
 
 def service_of(sources: Sequence[Archive | Api]) -> Service:
