@@ -15,7 +15,7 @@ from datetime import date, timedelta
 import pyarrow as pa
 
 from assets.tables import INSTANT, PARTITION, Table
-from resources.external import MARK, ExternalColumn, ExternalTable
+from resources.external import MARK, VERSION, ExternalColumn, ExternalTable
 
 _TYPES = {
     pa.string(): "string",
@@ -56,7 +56,7 @@ def external_table(table: Table, place: Place) -> ExternalTable:
         properties={
             "classification": "parquet",
             MARK: table.name,
-            "lookout_ledger.version": str(table.version),
+            VERSION: str(table.version),
             **(_projection(folder, place) if table.partitioned else {}),
         },
     )
@@ -83,7 +83,7 @@ def spark_ddl(external: ExternalTable, database: str | None = None) -> str:
     """
     columns = (*external.columns, *external.partition_keys)
     keys = ", ".join(_quoted(key.name) for key in external.partition_keys)
-    ours = {key: value for key, value in external.properties.items() if key.startswith("lookout_ledger.")}
+    ours = {key: external.properties[key] for key in (MARK, VERSION)}
     partitioned = f"PARTITIONED BY ({keys})\n" if keys else ""
     create = (
         f"CREATE TABLE IF NOT EXISTS {_name(external, database)} (\n{_columns(columns)}\n)\n"

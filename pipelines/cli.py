@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from pipelines import home
-from pipelines.commands import backfill, ddl, plan, status
+from pipelines.commands import backfill, catalog, ddl, plan, status
 from pipelines.screen import Shape, show
 
 app = typer.Typer(
@@ -82,6 +82,7 @@ app.command(epilog=plan.EXAMPLES)(plan.plan)
 app.command(epilog=backfill.EXAMPLES)(backfill.backfill)
 app.command(epilog=status.EXAMPLES)(status.status)
 app.command(epilog=ddl.EXAMPLES)(ddl.ddl)
+app.add_typer(catalog.app)
 
 
 def main() -> None:

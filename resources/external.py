@@ -14,6 +14,9 @@ from resources.errors import ConfigurationError
 MARK = "lookout_ledger.table"
 """The property that tells our tables from others; its value is the table's name."""
 
+VERSION = "lookout_ledger.version"
+"""The property that tells the version of the declaration."""
+
 
 @dataclass(frozen=True)
 class ExternalColumn:
