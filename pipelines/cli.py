@@ -8,14 +8,12 @@ A user's mistake ends with one message on standard error and exit code 2, a fail
 """
 
 import sys
-from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from pipelines import home
-from pipelines.commands import backfill, catalog, ddl, plan, status
-from pipelines.screen import Shape, show
+from pipelines.commands import backfill, catalog, ddl, plan, sql, status, views
 
 app = typer.Typer(
     name="ledger",
@@ -58,26 +56,8 @@ def dev() -> None:
     sys.exit(run())
 
 
-@app.command(
-    epilog="Examples: **ledger sql 'SELECT status, count(\\*) FROM inference_executions GROUP BY 1'** ·"
-    " **ledger sql --format csv 'FROM extraction_coverage' > coverage.csv** ·"
-    " **ledger sql 'SHOW TABLES'**"
-)
-def sql(
-    statement: Annotated[str, typer.Argument(help="One statement in DuckDB's SQL; every table is a view.")],
-    shape: Annotated[Shape, typer.Option("--format", help="How to print the answer.")] = Shape.table,
-) -> None:
-    """Ask the lake a question in SQL.
-
-    Filter on data_date wherever you can: only those days are then read.
-    """
-    from pipelines.query import answer  # noqa: PLC0415
-    from resources.lake import Lake  # noqa: PLC0415
-    from resources.settings import load_settings  # noqa: PLC0415
-
-    show(answer(Lake(load_settings().lake.uri), statement), shape)
-
-
+app.command(epilog=sql.EXAMPLES)(sql.sql)
+app.command(epilog=views.EXAMPLES)(views.views)
 app.command(epilog=plan.EXAMPLES)(plan.plan)
 app.command(epilog=backfill.EXAMPLES)(backfill.backfill)
 app.command(epilog=status.EXAMPLES)(status.status)

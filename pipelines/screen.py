@@ -6,10 +6,19 @@ Does not belong here: what is printed.
 
 import sys
 from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from rich.console import Console
 from rich.table import Table as Grid
+
+if TYPE_CHECKING:
+    import msgspec
+
+
+_LARGE = 100
+"""From here on one decimal of a number is enough to read."""
 
 
 class Shape(StrEnum):
@@ -25,12 +34,11 @@ def show(rows: pa.Table, shape: Shape = Shape.table) -> None:
     if shape is Shape.csv:
         import pyarrow.csv  # noqa: PLC0415
 
-        pyarrow.csv.write_csv(rows, sys.stdout.buffer)
+        sys.stdout.flush()
+        pyarrow.csv.write_csv(flat(rows), sys.stdout.buffer)
     elif shape is Shape.json:
-        import msgspec  # noqa: PLC0415
-
         for row in rows.to_pylist():
-            sys.stdout.write(msgspec.json.encode(row).decode() + "\n")
+            sys.stdout.write(_json(row) + "\n")
     else:
         Console().print(grid(rows))
 
@@ -40,6 +48,34 @@ def say_json(answer: object) -> None:
     import msgspec  # noqa: PLC0415
 
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n")
+
+
+def flat(rows: pa.Table) -> pa.Table:
+    """Return the rows as CSV can have them: lists and the like as JSON text, bytes as base64."""
+    return pa.table(
+        [column if _fits_csv(column.type) else _as_text(column) for column in rows.columns],
+        names=rows.schema.names,
+    )
+
+
+def _fits_csv(kind: pa.DataType) -> bool:
+    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_interval(kind))
+
+
+def _as_text(column: pa.ChunkedArray) -> pa.Array:
+    values = (None if value is None else _json(value) for value in column.to_pylist())
+    return pa.array([value and value.strip('"') for value in values], pa.string())
+
+
+def _json(value: object) -> str:
+    return _encoder().encode(value).decode()
+
+
+@cache
+def _encoder() -> "msgspec.json.Encoder":
+    import msgspec  # noqa: PLC0415
+
+    return msgspec.json.Encoder(decimal_format="number")
 
 
 def grid(rows: pa.Table) -> Grid:
@@ -58,6 +94,6 @@ def _cell(value: object) -> str:
         case None:
             return "[dim]·[/]"
         case float():
-            return f"{value:,.1f}"
+            return f"{value:,.1f}" if abs(value) >= _LARGE else f"{value:,.3f}"
     text = str(value).removesuffix("+00:00") if hasattr(value, "tzinfo") else str(value)
     return text.replace("[", "\\[")

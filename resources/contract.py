@@ -155,3 +155,12 @@ def _difference(found: pa.Schema, declared: pa.Schema) -> str:
 
 def _kind(field: pa.Field) -> str:
     return f"{field.type}{'' if field.nullable else ', required'}"
+
+
+def unreadable(problem: Exception, where: str) -> LakeContractError:
+    """Say of a file of the lake that it cannot be read."""
+    return LakeContractError(
+        f"a file of the lake cannot be read: {problem}",
+        where=where,
+        next_step="move it away and materialize that day again, or restore it from a backup",
+    )

@@ -27,6 +27,7 @@ from resources.contract import (
     footer_bytes,
     misfit,
     storage,
+    unreadable,
     version_of,
 )
 from resources.errors import LakeContractError
@@ -203,18 +204,27 @@ class Lake:
 
         return self._storage.update(name, change)
 
-    def dataset(self, table: StoredTable) -> "ds.Dataset":
+    def dataset(
+        self, table: StoredTable, first: date | None = None, stop: date | None = None
+    ) -> "ds.Dataset":
         """Hand over what is there of a table, for an engine that cannot reach it by itself.
 
         Each file comes with its day. An engine that hands its filters down reads no others.
+
+        Args:
+            table: what to hand over.
+            first: the first day of it; None: from the first that is there.
+            stop: the day after the last of it; None: to the last that is there.
 
         Raises:
             LedgerError: the lake cannot be looked into.
         """
         import pyarrow.dataset as ds  # noqa: PLC0415 (which few need)
 
-        days = self.days(table) if table.partitioned else []
-        names = [_name(table, day) for day in days] or [_name(table, None)]
+        there = self.days(table) if table.partitioned else []
+        days = [day for day in there if (not first or first <= day) and (not stop or day < stop)]
+        whole = [_name(table, None)] if not table.partitioned and self.has(table) else []
+        names = [_name(table, day) for day in days] or whole
         filesystem, root = self._storage.filesystem()
         return ds.FileSystemDataset.from_paths(
             [root + name for name in names],
@@ -229,6 +239,33 @@ class Lake:
         length = footer_bytes(end)
         return end if length <= end.size() else self._storage.open_end(name, length)
 
+    def scan(
+        self,
+        table: StoredTable,
+        first: date | None = None,
+        stop: date | None = None,
+        *,
+        columns: list[str] | None = None,
+        rows: "ds.Expression | None" = None,
+    ) -> pa.Table:
+        """Read many days at once, oldest first; of other days no file is opened.
+
+        Args:
+            table: what to read.
+            first, stop: as `dataset` takes them.
+            columns: those to read, in this order; None: all of them, and `data_date` where it has days.
+            rows: those to read; None: all.
+
+        Raises:
+            LakeContractError: a file cannot be read.
+            LedgerError: the lake cannot be looked into.
+        """
+        found = self.dataset(table, first, stop)
+        try:
+            return found.to_table(columns=columns, filter=rows).replace_schema_metadata()
+        except (pa.ArrowException, OSError) as problem:
+            raise unreadable(problem, f"{table.name} in the lake at {self.uri}") from problem
+
     def _stored(self, opened: Opened, name: str, table: StoredTable, schema: pa.Schema) -> pa.Table | None:
         place = self._storage.place(name)
         return self._read(opened, name, lambda stored: conformed(stored, schema, table.version, place))
@@ -240,11 +277,7 @@ class Lake:
         except FileNotFoundError:
             return None
         except (pa.ArrowException, OSError, ValueError) as problem:
-            raise LakeContractError(
-                f"a file of the lake cannot be read: {problem}",
-                where=str(self._storage.place(name)),
-                next_step="move it away and materialize that day again, or restore it from a backup",
-            ) from problem
+            raise unreadable(problem, str(self._storage.place(name))) from problem
 
 
 def _name(table: StoredTable, day: date | None) -> str:

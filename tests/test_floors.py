@@ -8,7 +8,9 @@ from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted(
-    path for floor in ("pipelines", "assets", "resources", "sandbox") for path in (ROOT / floor).rglob("*.py")
+    path
+    for floor in ("lookout_ledger", "pipelines", "assets", "resources", "sandbox")
+    for path in (ROOT / floor).rglob("*.py")
 )
 
 

@@ -44,8 +44,12 @@ TABLES = (
 )
 
 
-def tables_named(names: Sequence[str]) -> tuple[Table, ...]:
+def tables_named(
+    names: Sequence[str], where: str = "the names of tables on the command line"
+) -> tuple[Table, ...]:
     """Return the tables of these names, in the order of `TABLES`; all of them where none is named.
+
+    `where` is where the names were written, for the message about one that is wrong.
 
     Raises:
         ConfigurationError: there is no table of a name.
@@ -56,7 +60,7 @@ def tables_named(names: Sequence[str]) -> tuple[Table, ...]:
             near = get_close_matches(name, known, n=1)
             raise ConfigurationError(
                 f"there is no table {name}",
-                where="the names of tables on the command line",
+                where=where,
                 next_step=(f"did you mean {near[0]}? " if near else "")
                 + f"The tables are {', '.join(known)}",
             )
