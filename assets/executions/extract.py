@@ -133,7 +133,7 @@ class Extraction:
                 )
             chosen = archives.to_read(files, remembered, READER_VERSION, days, in_lake)
             self.progress(f"{source.uri}: {len(files)} saved responses, {len(chosen)} of them to read")
-            self.read += [_read(source, file, self.now, pending) for file in chosen]
+            self.read += [read_file(source, file, self.now, pending.add) for file in chosen]
             listed += files
         remembered |= {file.uri: file for file in self.read}
         here = [remembered[file.uri] for file in listed]
@@ -242,14 +242,15 @@ class Extraction:
         self.lake.update(REJECTED_EXECUTIONS, None, merge_rejected)
 
 
-def _read(source: Archive, file: StoredFile, now: datetime, pending: Pending) -> Known:
+def read_file(source: Archive, file: StoredFile, now: datetime, take: Callable[[Flattened], None]) -> Known:
+    """Read one saved response, hand on its pages, and return what is to be remembered of it."""
     row = Known(file.uri, file.size_bytes, file.etag, READER_VERSION, now)
     try:
         dump = source.read(file)
     except UnreadableArchiveError as problem:
         return replace(row, etag=None, error=problem.what)  # without a tag it is tried again next time
     for page in flatten(source.pages(dump, now)):
-        pending.add(page)
+        take(page)
         row = _with(row, page)
     error = "; ".join(dump.problems) or None
     return replace(row, content_hash=dump.content_hash, complete=dump.complete, error=error)
