@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 
 from pipelines import home
-from pipelines.commands import backfill, catalog, ddl, importing, plan, sql, status, views
+from pipelines.commands import backfill, catalog, ddl, importing, migrate, plan, sql, status, views
+from pipelines.screen import Shape, show
 
 app = typer.Typer(
     name="ledger",
@@ -64,6 +65,7 @@ app.command(epilog=status.EXAMPLES)(status.status)
 app.command("import", epilog=importing.EXAMPLES)(importing.import_)
 app.command(epilog=ddl.EXAMPLES)(ddl.ddl)
 app.add_typer(catalog.app)
+app.command(epilog=migrate.EXAMPLES)(migrate.migrate)
 
 
 def main() -> None:
