@@ -24,7 +24,13 @@ from assets.tables.executions import (
     INFERENCE_SCHEDULERS,
     REJECTED_EXECUTIONS,
 )
-from assets.tables.reporting import ANOMALY_EVENTS, EQUIPMENT_HEALTH, EXECUTION_HEALTH, TOLD_EVENTS
+from assets.tables.reporting import (
+    ANOMALY_EVENTS,
+    ANOMALY_FRAGMENTS,
+    EQUIPMENT_HEALTH,
+    EXECUTION_HEALTH,
+    TOLD_EVENTS,
+)
 from resources.errors import ConfigurationError
 
 TABLES = (
@@ -37,6 +43,7 @@ TABLES = (
     ANOMALY_PREDICTIONS,
     SENSOR_CONTRIBUTIONS,
     REJECTED_RESULTS,
+    ANOMALY_FRAGMENTS,
     ANOMALY_EVENTS,
     EXECUTION_HEALTH,
     EQUIPMENT_HEALTH,
@@ -69,6 +76,7 @@ def tables_named(
 
 __all__ = [
     "ANOMALY_EVENTS",
+    "ANOMALY_FRAGMENTS",
     "ANOMALY_PREDICTIONS",
     "ARCHIVE_FILES",
     "EQUIPMENT_HEALTH",

@@ -14,6 +14,39 @@ _SCHEDULER = (
     text("scheduler_name", "name of the inference scheduler"),
 )
 
+ANOMALY_FRAGMENTS = Table(
+    name="anomaly_fragments",
+    meaning="The points of a day, run by run: all that events and running times are made of.",
+    grain="one run of like points of one scheduler, none farther from the next than the usual step",
+    key=("scheduler_arn", "first_time"),
+    partitioned=True,
+    columns=(
+        *_SCHEDULER,
+        instant("first_time", "first point of the run", required=True),
+        instant("last_time", "last point of the run", required=True),
+        text("state", "anomalous, normal or off (the machine was)", required=True),
+        count("points", "points in the run", "points"),
+        Column("model_version", pa.int64(), "version of the model that ran", "number"),
+        Column(
+            "usual_step_ms",
+            pa.int64(),
+            "most frequent distance of two points of this scheduler on this day; null: one point only",
+            "milliseconds",
+        ),
+        count("usual_steps", "how often that distance was found", "steps"),
+        count("scored_points", "of an anomalous run: points with a score", "points"),
+        Column("score_sum", pa.int64(), "sum of their scores; null: none", "billionths"),
+        number("peak_score", "highest of their scores; null: none", "0 to 1"),
+        count("diagnosed_points", "of an anomalous run: points with contributions of sensors", "points"),
+        text(
+            "contribution_sums",
+            "JSON of the sum of contributions by sensor, in billionths; null: none",
+            encoding="plain",
+        ),
+        RECORDED_AT,
+    ),
+)
+
 ANOMALY_EVENTS = Table(
     name="anomaly_events",
     meaning="Stretches of anomalous points, joined across midnight.",
@@ -31,7 +64,8 @@ ANOMALY_EVENTS = Table(
         count("sensors", "sensors that the model reports; 1 divided by it is an even share", "sensors"),
         text(
             "top_sensors",
-            "JSON list of the largest contributors: component, sensor, contribution (mean over the event)",
+            "JSON list of the largest contributors: diagnostic_name, component, sensor, contribution (mean"
+            " over the event), times_even_share (of an even share); null: the format had none",
             encoding="plain",
         ),
         Column("model_version", pa.int64(), "version of the model that ran when it began", "number"),
@@ -41,6 +75,7 @@ ANOMALY_EVENTS = Table(
             " cut: data is missing after it",
             required=True,
         ),
+        Column("began_after_gap", pa.bool_(), "data is missing before it: it may have begun earlier"),
         RECORDED_AT,
     ),
 )

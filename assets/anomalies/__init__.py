@@ -1,0 +1,1 @@
+"""Anomalies: what the models said of each row of sensor data, and the events in it."""
