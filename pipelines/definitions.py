@@ -11,10 +11,12 @@ from typing import Any
 
 import dagster as dg
 
+from assets.anomalies.events import EventRule
 from assets.checks import declared as checks
 from assets.checks.looked_at import Rules
 from assets.executions import assets as executions
 from assets.executions.windows import Days
+from assets.reporting import assets as reporting
 from resources.lake import Lake
 from resources.settings import Settings, load_settings
 from resources.sources.configured import configured
@@ -36,7 +38,11 @@ def build_defs(
     settings = settings or load_settings()
     history = Days(settings.history.start_date, settings.history.end_date)
     settle_after = timedelta(minutes=settings.history.settle_after_minutes)
-    assets = [*executions.build(history, settle_after, settings.limits.max_calls_per_run)]
+    rule = EventRule(settings.events.gap_steps, timedelta(minutes=settings.events.min_duration_minutes))
+    assets = [
+        *executions.build(history, settle_after, settings.limits.max_calls_per_run),
+        *reporting.build(history, rule),
+    ]
     rules = Rules(
         history,
         settle_after,
