@@ -58,7 +58,7 @@ def build(history: Days, rule: EventRule) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
     ) -> dg.Output[None]:
         with told_to_people():
-            lake.read(ANOMALY_EVENTS, columns=["event_id"])  # a lake that cannot be looked into is one failure, not one a day
+            lake.read(ANOMALY_EVENTS, columns=["event_id"])  # one failure, not one a day, where it cannot be
         run = PartitionedRun(context)
         run.work(context.partition_keys, partial(_record_fragments, lake, clock))
         return run.end({}, {})
