@@ -17,6 +17,7 @@ from assets.checks.looked_at import Rules
 from assets.executions import assets as executions
 from assets.executions.windows import Days
 from assets.reporting import assets as reporting
+from pipelines import jobs, schedules, sensors
 from resources.lake import Lake
 from resources.settings import Settings, load_settings
 from resources.sources.configured import configured
@@ -52,6 +53,9 @@ def build_defs(
     return dg.Definitions(
         assets=assets,
         asset_checks=checks.build(rules, assets),
+        jobs=[jobs.refresh()],
+        schedules=[schedules.refresh(settings)],
+        sensors=[sensors.follow()],
         executor=dg.in_process_executor,  # one light step a run: a process of its own costs seconds
         resources={
             "lake": Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id),

@@ -16,7 +16,30 @@ telemetry:
   enabled: false
 nux: # no invitation to a newsletter in front of the first page
   enabled: false
+concurrency:
+  pools: # runs that ask the service take turns, from the queue on
+    default_limit: 1
+    granularity: run
+run_retries: # for runs whose process died; what a step says itself is final
+  enabled: true
+  max_retries: 2
+  retry_on_asset_or_op_failure: false
+run_monitoring: # a run whose process died is declared failed, and then taken up again
+  enabled: true
+  start_timeout_seconds: 300
+  max_runtime_seconds: 86400
+  free_slots_after_run_end_seconds: 300
 """
+_EARLIER_INSTANCES = (
+    """\
+# the local instance of this checkout: SQLite files beside this one
+telemetry:
+  enabled: false
+nux: # no invitation to a newsletter in front of the first page
+  enabled: false
+""",
+)
+"""What earlier versions wrote; a file that is still so, and so nobody's own, is written anew."""
 
 
 def prepare() -> Path:
@@ -29,7 +52,7 @@ def prepare() -> Path:
 
 
 def _write_once(file: Path, text: str) -> None:
-    if not file.exists():
+    if not file.exists() or file.read_text() in _EARLIER_INSTANCES:
         file.write_text(text)
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from resources.origins import Origin
-from resources.values import Count, Day, TimeZone, located
+from resources.values import Count, Cron, Day, TimeZone, located
 
 
 class Section(BaseModel):
@@ -107,8 +107,10 @@ class ReportSettings(Section):
 class ScheduleSettings(Section):
     """When scheduled runs read again what is not settled."""
 
-    cron: str = Field(
-        default="5 * * * *", description="When, as five fields of cron, in UTC.", examples=["5 * * * *"]
+    cron: Cron = Field(
+        default="5 * * * *",
+        description="When, as five fields of cron in numbers, in UTC.",
+        examples=["5 * * * *"],
     )
 
 

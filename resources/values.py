@@ -1,6 +1,6 @@
 """Values of settings: what one may be, whatever it is set for.
 
-Belongs here: days, counts, time zones and places, each refused with what is wrong with it.
+Belongs here: days, counts, crons, time zones and places, each refused with what is wrong with it.
 Does not belong here: which settings there are (see `settings`).
 """
 
@@ -18,6 +18,15 @@ from resources.origins import Origin
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # two letters at least: C:/ is a drive
 _S3 = re.compile(r"[sS]3://[A-Za-z0-9._-]+(/.*)?")
 _OFFSET = re.compile(r"[+-](0[0-9]|1[0-4]):[0-5][0-9]")
+
+_CRON_PART = re.compile(r"(?:\*|(\d{1,2})(?:-(?P<last>\d{1,2}))?)(?:/([1-9]\d?))?")
+_CRON_FIELDS = {
+    "minute": (0, 59),
+    "hour": (0, 23),
+    "day of the month": (1, 31),
+    "month": (1, 12),
+    "day of the week": (0, 7),
+}
 
 
 def _day(value: object) -> date:
@@ -50,6 +59,24 @@ def _zone_or_offset(name: str) -> str:
     return name if _OFFSET.fullmatch(name) else _zone(name)
 
 
+def _cron(text: str) -> str:
+    fields = text.split()
+    if len(fields) != len(_CRON_FIELDS):
+        names = ", ".join(_CRON_FIELDS)
+        raise ValueError(f"{shown(text)} has {len(fields)} fields, not the five of cron: {names}")
+    for field, (name, (lowest, highest)) in zip(fields, _CRON_FIELDS.items(), strict=True):
+        for part in field.split(","):
+            found = _CRON_PART.fullmatch(part)
+            numbers = [int(number) for number in found.groups() if number] if found else []
+            if not found or any(not lowest <= number <= highest for number in numbers):
+                raise ValueError(
+                    f"{shown(text)} is no cron: {shown(part)} is no {name} from {lowest} to {highest}"
+                )
+            if found["last"] and numbers[0] > numbers[1]:
+                raise ValueError(f"{shown(text)} is no cron: {shown(part)} runs backwards")
+    return " ".join(fields)
+
+
 def located(*loc: str) -> AfterValidator:
     """Make a local path absolute from where it was written; let s3:// pass, and no other scheme."""
 
@@ -72,6 +99,7 @@ def located(*loc: str) -> AfterValidator:
 
 
 Day = Annotated[date, BeforeValidator(_day)]
+Cron = Annotated[str, AfterValidator(_cron)]
 Count = Annotated[int, BeforeValidator(_no_truth_value)]
 TimeZone = Annotated[str, AfterValidator(_zone)]
 TimeZoneOrOffset = Annotated[str, AfterValidator(_zone_or_offset)]

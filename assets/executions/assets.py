@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from assets.automation import upstream_content_changed
 from assets.batched import (
     Materialized,
     PartitionedRun,
@@ -136,6 +137,7 @@ def build(
 
     @dg.asset(
         deps=[inference_executions],
+        automation_condition=upstream_content_changed(),
         backfill_policy=dg.BackfillPolicy.single_run(),
         code_version=str(INFERENCE_SCHEDULERS.version),
         group_name=GROUP,

@@ -1,0 +1,17 @@
+"""What makes the assets downstream of an extraction follow it.
+
+Belongs here: the sensor that evaluates their conditions.
+Does not belong here: the conditions (see `assets.automation`), and who is told of what goes wrong.
+"""
+
+import dagster as dg
+
+
+def follow() -> dg.AutomationConditionSensorDefinition:
+    """Declare the sensor; like the schedule it is on from the start."""
+    return dg.AutomationConditionSensorDefinition(
+        "follow",
+        target=dg.AssetSelection.all(),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Starts what depends on an extraction, for the days whose content changed.",
+    )
