@@ -14,7 +14,6 @@ from rich.console import Console
 
 from pipelines import home
 from pipelines.commands import backfill, catalog, ddl, importing, migrate, plan, sql, status, views
-from pipelines.screen import Shape, show
 
 app = typer.Typer(
     name="ledger",
