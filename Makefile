@@ -36,8 +36,10 @@ check: $(READY) ## lint, types, import floors, freshness of generated docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m assets.documentation --check
+	$(BIN)/python -m assets.tables.history --check
 
 docs: $(READY) ## write the generated docs again
+	$(BIN)/python -m assets.tables.history
 	$(BIN)/python -m assets.documentation
 
 clean: ## remove the demo, the local Dagster instance and .venv; keeps ledger.toml and your lake

@@ -186,12 +186,10 @@ class Lake:
         return self._read(partial(self._open_footer, name), name, version_of)
 
     def rewrite(self, table: StoredTable, day: date | None) -> bool:
-        """Write the rows of a day again, in the present version of the table, where an older one wrote them.
-
-        The rows stay the same. Returns whether it had to write.
+        """Write the same rows again in the table's present version; tell whether an older one had.
 
         Raises:
-            RetryLaterError, ConfigurationError, LakeContractError: as `update` does.
+            LedgerError: as `update` does.
         """
         name = _name(table, day)
 
@@ -252,7 +250,8 @@ class Lake:
 
         Args:
             table: what to read.
-            first, stop: as `dataset` takes them.
+            first: as `dataset` takes it.
+            stop: as `dataset` takes it.
             columns: those to read, in this order; None: all of them, and `data_date` where it has days.
             rows: those to read; None: all.
 

@@ -164,7 +164,7 @@ def _mend(code: str, asked: Asked) -> str:
     if code in _NO_BUCKET:
         return f"create the bucket, or correct {asked.setting}; buckets differ from endpoint to endpoint"
     if code in _ELSEWHERE:
-        return "set AWS_REGION to the region of the bucket"
+        return "set AWS_DEFAULT_REGION to the region of the bucket"
     if code == "NotImplemented":
         return "keep this in another store: this one lacks what S3 can do (a lake needs conditional writes)"
     return f"correct {asked.setting}, or what it points to"

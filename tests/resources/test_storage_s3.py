@@ -328,7 +328,7 @@ def test_another_region_is_named(lake: Lake, bucket: Any) -> None:
     bucket.server.refuse("GET", "301 Moved Permanently", "PermanentRedirect", times=2)
     with pytest.raises(ConfigurationError, match="in another region") as caught:
         lake.read(READINGS, DAY)
-    assert "AWS_REGION" in caught.value.next_step
+    assert "AWS_DEFAULT_REGION" in caught.value.next_step
 
 
 def test_an_endpoint_that_is_gone_is_named(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
