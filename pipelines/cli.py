@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from pipelines import home
-from pipelines.commands import backfill, catalog, ddl, importing, migrate, plan, sql, status, views
+from pipelines.commands import backfill, catalog, ddl, importing, migrate, plan, report, sql, status, views
 
 app = typer.Typer(
     name="ledger",
@@ -61,6 +61,7 @@ app.command(epilog=views.EXAMPLES)(views.views)
 app.command(epilog=plan.EXAMPLES)(plan.plan)
 app.command(epilog=backfill.EXAMPLES)(backfill.backfill)
 app.command(epilog=status.EXAMPLES)(status.status)
+app.command(epilog=report.EXAMPLES)(report.report)
 app.command("import", epilog=importing.EXAMPLES)(importing.import_)
 app.command(epilog=ddl.EXAMPLES)(ddl.ddl)
 app.add_typer(catalog.app)

@@ -7,6 +7,7 @@ Does not belong here: the things.
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -17,7 +18,10 @@ from assets.checks.looked_at import Rules
 from assets.executions import assets as executions
 from assets.executions.windows import Days
 from assets.reporting import assets as reporting
+from assets.reporting import report_asset
 from pipelines import jobs, schedules, sensors
+from pipelines.asking import asking
+from pipelines.shown import shown_by
 from resources.lake import Lake
 from resources.settings import Settings, load_settings
 from resources.sources.configured import configured
@@ -39,10 +43,12 @@ def build_defs(
     settings = settings or load_settings()
     history = Days(settings.history.start_date, settings.history.end_date)
     settle_after = timedelta(minutes=settings.history.settle_after_minutes)
+    lake = (overrides or {}).get("lake") or Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
     rule = EventRule(settings.events.gap_steps, timedelta(minutes=settings.events.min_duration_minutes))
     assets = [
         *executions.build(history, settle_after, settings.limits.max_calls_per_run),
         *reporting.build(history, rule),
+        *report_asset.build(history, shown_by(settings)),
     ]
     rules = Rules(
         history,
@@ -58,7 +64,8 @@ def build_defs(
         sensors=[sensors.follow()],
         executor=dg.in_process_executor,  # one light step a run: a process of its own costs seconds
         resources={
-            "lake": Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id),
+            "lake": lake,
+            "asking": partial(asking, lake),
             "sources": lambda: configured(settings),
             "clock": lambda: datetime.now(UTC),
             **(overrides or {}),

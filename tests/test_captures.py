@@ -16,7 +16,7 @@ import pytest
 from assets.tables import ARCHIVE_FILES, INFERENCE_EXECUTIONS
 from pipelines.definitions import build_defs
 from resources.lake import Lake
-from resources.settings import ArchiveSource, HistorySettings, LakeSettings, Settings
+from resources.settings import ArchiveSource, HistorySettings, LakeSettings, ReportSettings, Settings
 from tests.truth import row_of
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -66,6 +66,7 @@ def taken_in(tmp_path: Path) -> Callable[[Path], tuple[Rows, Lake]]:
         settings = Settings(
             lake=LakeSettings(uri=str(tmp_path / "lake")),
             history=HistorySettings(start_date=FIRST, end_date=LAST),
+            report=ReportSettings(folder=str(tmp_path / "reports")),
             sources=(ArchiveSource(uri=str(folder)),),
         )
         job = build_defs({"clock": lambda: NOW}, settings=settings).resolve_implicit_global_asset_job_def()

@@ -1,7 +1,7 @@
 """The code location over a small fleet: real files, a real lake, real Dagster instances."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,11 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from assets.executions import assets as execution_assets
+from assets.reporting.report_asset import Shown
+from pipelines import definitions
 from pipelines.definitions import build_defs
+from pipelines.home import CHECKOUT
+from pipelines.shown import shown_by
 from resources.lake import Lake
 from resources.settings import ArchiveSource, HistorySettings, LakeSettings, Settings
 
@@ -67,6 +71,16 @@ def _retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execution_assets, "RETRY_DELAY_SECONDS", 0)
 
 
+@pytest.fixture(autouse=True)
+def _no_pages_in_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shown(settings: Settings) -> Shown:
+        found = shown_by(settings)
+        is_default = Path(found.folder) == CHECKOUT / "data" / "reports"
+        return replace(found, folder=str(tmp_path / "reports")) if is_default else found
+
+    monkeypatch.setattr(definitions, "shown_by", shown)
+
+
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as ephemeral:
@@ -84,8 +98,8 @@ def locate(tmp_path: Path, instance: dg.DagsterInstance) -> Callable[..., Locati
             history=HistorySettings(**bounds),
             sources=tuple(ArchiveSource(uri=str(folder), time_zone=zone) for folder in folders),
         )
-        definitions = build_defs({"clock": lambda: clock}, settings=settings)
-        return Location(definitions, instance, Lake(settings.lake.uri))
+        made = build_defs({"clock": lambda: clock}, settings=settings)
+        return Location(made, instance, Lake(settings.lake.uri))
 
     return make
 

@@ -1,0 +1,134 @@
+"""The page as a Dagster asset.
+
+Belongs here: the declaration, and what Dagster shows of a page.
+Does not belong here: what is on a page (see `page`), and where pages are kept (see `resources.reports`).
+
+A day's page shows that day and the six before it. It is made again whenever that day's health comes out
+differently, so what late data changes is told by the page that first told otherwise.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from functools import partial
+from hashlib import blake2b
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from assets.automation import upstream_content_changed
+from assets.batched import Materialized, PartitionedRun, told_to_people
+from assets.executions.windows import Days
+from assets.partitions import daily
+from assets.reporting.answers import Ask, Figure
+from assets.reporting.chosen import name_of, newest_day, usual_days
+from assets.reporting.page import Page, page_of
+from assets.reporting.rendering import html, thumbnail
+from assets.reporting.scope import Scope
+from assets.tables import EQUIPMENT_HEALTH, EXECUTION_HEALTH
+from resources.lake import Lake
+from resources.registry import Registry, load_registry
+from resources.reports import Reports
+from resources.silences import Silence, load_silences
+
+NAME = "anomaly_report"
+LATEST = "latest.html"
+
+Asking = Callable[[], AbstractContextManager[Ask]]
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the settings say of pages."""
+
+    folder: str
+    time_zone: str
+    registry: str
+    silences: str
+    gap_steps: float
+
+    def scope(self, first: date, last: date) -> Scope:
+        """Return the scope of a range of days."""
+        return Scope(first, last, ZoneInfo(self.time_zone), gap_steps=self.gap_steps)
+
+
+@dataclass(frozen=True)
+class _Desk:
+    """All that a page is made with."""
+
+    ask: Ask
+    registry: Registry
+    silences: list[Silence]
+    shown: Shown
+    now: datetime
+    newest: date
+
+
+def build(history: Days, shown: Shown) -> list[dg.AssetsDefinition]:
+    """Declare the asset; its resources are `lake`, `asking` and `clock`."""
+
+    @dg.asset(
+        name=NAME,
+        deps=[dg.AssetKey(EQUIPMENT_HEALTH.name), dg.AssetKey(EXECUTION_HEALTH.name)],
+        partitions_def=daily(history),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        automation_condition=upstream_content_changed(),
+        group_name="reporting",
+        kinds={"html"},
+        description="The page that people read: what needs attention, and whether the data can be trusted."
+        " One page a day, of that day and the six before it; latest.html is the newest.",
+    )
+    def anomaly_report(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        asking: dg.ResourceParam[Asking],
+        clock: dg.ResourceParam[Clock],
+    ) -> dg.Output[None]:
+        run = PartitionedRun(context)
+        with told_to_people(), asking() as ask:
+            desk = _Desk(
+                ask,
+                load_registry(shown.registry),
+                load_silences(shown.silences),
+                shown,
+                clock(),
+                newest_day(lake, clock().date()),
+            )
+            run.work(context.partition_keys, partial(_page, desk))
+        return run.end({"pages": len(context.partition_keys)}, {})
+
+    return [anomaly_report]
+
+
+def _page(desk: _Desk, key: str) -> list[Materialized]:
+    last = date.fromisoformat(key)
+    page = page_of(desk.shown.scope(*usual_days(last)), desk.ask, desk.registry, desk.silences, desk.now)
+    text = html(page)
+    reports = Reports(desk.shown.folder)
+    path = reports.write(f"{name_of(page.scope)}.html", text)
+    if last == desk.newest:
+        reports.write(LATEST, text)
+    # when it was made is no content
+    version = blake2b(html(replace(page, made_at="")).encode(), digest_size=16).hexdigest()
+    return [Materialized(dg.AssetKey(NAME), version, _metadata(page, path, len(text.encode())))]
+
+
+def _metadata(page: Page, path: str, size: int) -> dict[str, dg.MetadataValue | int | float]:
+    """Numbers worth plotting, where the page is, and how it looks."""
+    events, lasting, _ = page.event_figures
+    figures: dict[str, Figure] = {
+        "events": events,
+        "events_not_over": lasting,
+        "anomalous_share_of_running_time": page.fleet_share,
+        "share_of_executions_with_result": page.watched,
+    }
+    return {
+        "page": dg.MetadataValue.path(path),
+        "machines": len(page.cards),
+        "machines_that_need_attention": page.urgent,
+        **{name: figure.value for name, figure in figures.items() if figure.value is not None},
+        "bytes": size,
+        "strips": dg.MetadataValue.md(f"![The strips of the page]({thumbnail(page)})"),
+    }
