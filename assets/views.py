@@ -6,7 +6,7 @@ Does not belong here: running it (see `pipelines.query`).
 A view tells DuckDB the columns of its files (`schema`) instead of letting it look: so it opens no file that a
 filter on the day leaves out, and a file of an older version gives null for columns that came later. The day
 is taken from the name of the file, which prunes as the engine's own Hive partitions do; DuckDB takes either
-those or `schema`. Both hold from DuckDB 1.5 on; `docs/adr/0009` has the numbers.
+those or `schema`. Both hold from DuckDB 1.5 on; `docs/adr/0009` says what it saves.
 """
 
 from collections.abc import Iterable

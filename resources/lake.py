@@ -207,12 +207,12 @@ class Lake:
     ) -> "ds.Dataset":
         """Hand over what is there of a table, for an engine that cannot reach it by itself.
 
-        Each file comes with its day. An engine that hands its filters down reads no others.
+        Each file comes with its day; an engine that hands its filters down reads no others.
 
         Args:
             table: what to hand over.
-            first: the first day of it; None: from the first that is there.
-            stop: the day after the last of it; None: to the last that is there.
+            first: the first day of it; None is no bound.
+            stop: the day after the last of it.
 
         Raises:
             LedgerError: the lake cannot be looked into.
@@ -259,9 +259,8 @@ class Lake:
             LakeContractError: a file cannot be read.
             LedgerError: the lake cannot be looked into.
         """
-        found = self.dataset(table, first, stop)
         try:
-            return found.to_table(columns=columns, filter=rows).replace_schema_metadata()
+            return self.dataset(table, first, stop).to_table(columns, rows).replace_schema_metadata()
         except (pa.ArrowException, OSError) as problem:
             raise unreadable(problem, f"{table.name} in the lake at {self.uri}") from problem
 
