@@ -13,7 +13,22 @@ import typer
 from rich.console import Console
 
 from pipelines import home
-from pipelines.commands import backfill, catalog, ddl, importing, migrate, plan, report, sql, status, views
+from pipelines.commands import (
+    backfill,
+    catalog,
+    ddl,
+    doctor,
+    importing,
+    migrate,
+    plan,
+    report,
+    sql,
+    status,
+    views,
+)
+
+START, EXTRACT, READ, ELSEWHERE = "Begin", "Extract", "Ask and report", "Take the lake elsewhere"
+"""Groups of commands, in the order in which people come to need them."""
 
 app = typer.Typer(
     name="ledger",
@@ -21,8 +36,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="Every inference execution your Lookout for Equipment models ever ran, in Parquet that you own.",
-    epilog="Dagster has the rest: **make dev** for its pages,"
-    " **dg launch --assets inference_executions --partition-range A...B** for a range of days.",
+    epilog="Begin with **ledger demo**; with your own settings: **ledger doctor**, then"
+    " **ledger plan --from 2026-09-01 --to 2026-10-07**, **ledger backfill …** and **ledger status**."
+    " Each command has examples: **ledger plan --help**. Dagster has the rest: **make dev** for its pages.",
 )
 
 
@@ -31,7 +47,7 @@ def _together() -> None:
     """Keep the commands as commands, be there one or more."""
 
 
-@app.command(epilog="Example: **ledger demo**")
+@app.command(epilog="Example: **ledger demo**", rich_help_panel=START)
 def demo() -> None:
     """Show the whole of it on made-up data, in about half a minute.
 
@@ -44,7 +60,7 @@ def demo() -> None:
     run(Console())
 
 
-@app.command(epilog="Example: **ledger dev**, then open http://localhost:3000")
+@app.command(epilog="Example: **ledger dev**, then open http://localhost:3000", rich_help_panel=START)
 def dev() -> None:
     """Start Dagster's pages, until Ctrl-C.
 
@@ -56,16 +72,17 @@ def dev() -> None:
     sys.exit(run())
 
 
-app.command(epilog=sql.EXAMPLES)(sql.sql)
-app.command(epilog=views.EXAMPLES)(views.views)
-app.command(epilog=plan.EXAMPLES)(plan.plan)
-app.command(epilog=backfill.EXAMPLES)(backfill.backfill)
-app.command(epilog=status.EXAMPLES)(status.status)
-app.command(epilog=report.EXAMPLES)(report.report)
-app.command("import", epilog=importing.EXAMPLES)(importing.import_)
-app.command(epilog=ddl.EXAMPLES)(ddl.ddl)
-app.add_typer(catalog.app)
-app.command(epilog=migrate.EXAMPLES)(migrate.migrate)
+app.command(epilog=doctor.EXAMPLES, rich_help_panel=EXTRACT)(doctor.doctor)
+app.command("import", epilog=importing.EXAMPLES, rich_help_panel=EXTRACT)(importing.import_)
+app.command(epilog=plan.EXAMPLES, rich_help_panel=EXTRACT)(plan.plan)
+app.command(epilog=backfill.EXAMPLES, rich_help_panel=EXTRACT)(backfill.backfill)
+app.command(epilog=status.EXAMPLES, rich_help_panel=EXTRACT)(status.status)
+app.command(epilog=sql.EXAMPLES, rich_help_panel=READ)(sql.sql)
+app.command(epilog=views.EXAMPLES, rich_help_panel=READ)(views.views)
+app.command(epilog=report.EXAMPLES, rich_help_panel=READ)(report.report)
+app.command(epilog=ddl.EXAMPLES, rich_help_panel=ELSEWHERE)(ddl.ddl)
+app.add_typer(catalog.app, rich_help_panel=ELSEWHERE)
+app.command(epilog=migrate.EXAMPLES, rich_help_panel=ELSEWHERE)(migrate.migrate)
 
 
 def main() -> None:

@@ -107,7 +107,7 @@ def planned(  # noqa: PLR0913 (what a run is told, and the moment)
         days[-1],
         batches=len(rounds),
         settled_days=len(settled_days),
-        listing=found.calls * len(rounds),
+        listing=found.calls,  # one list serves a whole run
         asked=sorted(plans, key=lambda one: (one.source, one.scheduler.name)),
         files_to_read=_files_to_read(lake, found.files, rounds),
         files_to_write=2 * len(days) + 1 + 2 * bool(found.files),

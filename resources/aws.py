@@ -140,6 +140,20 @@ def _session(access: Access) -> boto3.Session:
     return boto3.Session(botocore_session=assumed, region_name=access.region or session.region_name)
 
 
+def caller(access: Access) -> str:
+    """Ask STS, once, who the credentials are; return the ARN.
+
+    Raises:
+        LedgerError: there are none, they are not valid, or STS cannot be reached.
+    """
+    try:
+        once = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=10)
+        client = _session(access).client("sts", region_name=access.region, config=once)
+        return str(client.get_caller_identity()["Arn"])
+    except (refusals.BotoCoreError, refusals.ClientError) as problem:
+        raise told(problem, access, "asking STS who the caller is") from None
+
+
 def is_aws(client: Any) -> bool:  # noqa: ANN401
     """Tell whether a client speaks to AWS itself, and not to something of its kind."""
     return str(client.meta.endpoint_url).rstrip("/").endswith(_AWS)

@@ -83,11 +83,13 @@ class Api:
             service_end: the last day of the service; AWS's own if the client speaks to AWS.
             client: a boto3 client to use instead of one of our own; it is slower, as it parses every row.
 
-        `calls` counts what is asked; a run puts its own count there, one for all its sources.
+        `calls` counts what is asked; a run puts its own count there, one for all its sources. `date_header`
+        is the service's clock, as its last answer had it.
         """
         self.access = access
         self.patterns = tuple(patterns)
         self.calls = Calls()
+        self.date_header: str | None = None
         self._service_end = service_end
         self._given = client
 
@@ -102,10 +104,18 @@ class Api:
         # botocore tells of every request that it sends, those that it repeats by itself included, and what
         # is raised before one is sent comes out here
         client.meta.events.register(f"before-send.{SERVICE}", lambda **_: self.calls.begin())
-        client.meta.events.register(
-            f"response-received.{SERVICE}", lambda parsed_response, **_: self.calls.note(parsed_response)
-        )
+        client.meta.events.register(f"response-received.{SERVICE}", self._received)
         return client
+
+    def _received(self, parsed_response: dict[str, Any] | None, **_: Any) -> None:  # noqa: ANN401
+        self.calls.note(parsed_response)
+        answer = (parsed_response or {}).get("ResponseMetadata", {})
+        self.date_header = answer.get("HTTPHeaders", {}).get("date", self.date_header)
+
+    @property
+    def is_aws(self) -> bool:
+        """Whether this is AWS itself, and not something of its kind."""
+        return is_aws(self._client)
 
     @property
     def service_end(self) -> date | None:
