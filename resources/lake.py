@@ -256,8 +256,7 @@ class Lake:
             rows: those to read; None: all.
 
         Raises:
-            LakeContractError: a file cannot be read.
-            LedgerError: the lake cannot be looked into.
+            LedgerError: a file cannot be read, or the lake cannot be looked into.
         """
         try:
             return self.dataset(table, first, stop).to_table(columns, rows).replace_schema_metadata()
