@@ -19,7 +19,7 @@ from assets.executions import assets as executions
 from assets.executions.windows import Days
 from assets.reporting import assets as reporting
 from assets.reporting import report_asset
-from pipelines import jobs, schedules, sensors
+from pipelines import alerts, checking, event_alerts, jobs, schedules, sensors
 from pipelines.asking import asking
 from pipelines.shown import shown_by
 from resources.lake import Lake
@@ -60,8 +60,8 @@ def build_defs(
         assets=assets,
         asset_checks=checks.build(rules, assets),
         jobs=[jobs.refresh()],
-        schedules=[schedules.refresh(settings)],
-        sensors=[sensors.follow()],
+        schedules=[schedules.refresh(settings), checking.build()],
+        sensors=[sensors.follow(), *alerts.build(settings.alerts), event_alerts.build(settings)],
         executor=dg.in_process_executor,  # one light step a run: a process of its own costs seconds
         resources={
             "lake": lake,

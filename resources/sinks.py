@@ -182,6 +182,8 @@ class Sinks:
 
     log: Callable[[str], None]
     webhook: Webhook | None = None
+    away: str = ""
+    """Why the webhook took nothing; from then on it is not tried, as long as this object lives: a tick."""
 
     def tell(self, notices: Sequence[Notice], at: datetime) -> list[Notice]:
         """Tell everyone, and return what was told; the rest is worth another try later.
@@ -190,18 +192,17 @@ class Sinks:
         notices that follow are not tried: a tick may not last longer than Dagster waits for it. One that the
         other side will never take counts as told: it stands in the log, and must not keep back the others.
         """
-        told, away = [], ""
+        told = []
         for notice in notices:
-            trouble = away
-            if self.webhook and not away:
+            if self.webhook and not self.away:
                 try:
                     self.webhook.post(notice, at)
                 except DataError as problem:
                     self.log(f"{problem}")
                 except LedgerError as problem:
-                    trouble = away = str(problem)
-            self.log(_line(notice, trouble))
-            if not trouble:
+                    self.away = str(problem)
+            self.log(_line(notice, self.away))
+            if not self.away:
                 told.append(notice)
         return told
 

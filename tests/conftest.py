@@ -1,6 +1,7 @@
 """What all tests share: a small fleet with its saved responses; captured responses where there are any."""
 
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from sandbox.dumps import Manifest, write_history
 from sandbox.fleet import Fleet, History, fleet
+from tests.receiver import Receiver, receiving
 from tests.spark import spark
 
 __all__ = ["spark"]  # a fixture like those below
@@ -37,6 +39,13 @@ def captures() -> Path:
     if found is None or not found.is_dir():
         pytest.skip("no captured responses on this machine (LEDGER_CAPTURES names their folder)")
     return found
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A web address that takes notices."""
+    with receiving() as kept:
+        yield kept
 
 
 @pytest.fixture(autouse=True)

@@ -2,17 +2,14 @@
 
 import json
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 
 from resources.errors import ConfigurationError, DataError, RetryLaterError
 from resources.sinks import Notice, Sinks, Webhook, as_json, as_markdown, escaped
+from tests.receiver import Receiver
 
 AT = datetime(2026, 10, 6, 3, 0, tzinfo=UTC)
 NOTICE = Notice(
@@ -24,51 +21,6 @@ NOTICE = Notice(
     facts={"equipment": "Pump 7", "peak_score": 0.93, "sensors": ["a", "b"], "end": None},
     link="https://reports.example.com/2026-10-06.html",
 )
-
-
-@dataclass
-class Receiver:
-    """A server that keeps what is posted, and answers with the next of its statuses (200 at last)."""
-
-    statuses: list[int] = field(default_factory=list)
-    bodies: list[dict[str, Any]] = field(default_factory=list)
-    methods: list[str] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
-    url: str = ""
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    kept = Receiver()
-
-    class Handler(BaseHTTPRequestHandler):
-        def _answer(self) -> None:
-            length = int(self.headers.get("Content-Length", 0))
-            body = self.rfile.read(length)
-            kept.methods.append(self.command)
-            kept.headers.append(dict(self.headers))
-            if body:
-                kept.bodies.append(json.loads(body))
-            status = kept.statuses.pop(0) if kept.statuses else 200
-            self.send_response(status)
-            if status == 302:
-                self.send_header("Location", kept.url)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        do_POST = do_GET = _answer  # noqa: N815 (the server's own names)
-
-        def log_message(self, *_: Any) -> None:
-            """Stay quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    kept.url = f"http://127.0.0.1:{server.server_port}/services/T0/s3cr3t?token=s3cr3t"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield kept
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @pytest.fixture
