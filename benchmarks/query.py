@@ -1,0 +1,183 @@
+"""How many bytes a query reads: one day out of a year, against all of it.
+
+Belongs here: a lake of a year, the queries, and the bytes that each reads from files.
+Does not belong here: how fast anything is.
+
+`python -m benchmarks.query [DAYS]` makes a lake of 15 schedulers that run every five minutes, and prints what
+each query reads. Bytes are counted by the kernel (`rchar` of the process), whatever the page cache holds;
+each query has a process of its own, in which everything but the query was done before. Linux only.
+"""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+import lookout_ledger
+from assets.content import in_order
+from assets.tables import INFERENCE_EXECUTIONS
+from assets.views import duckdb_view
+from resources.contract import storage
+from resources.lake import Lake
+
+FIRST = date(2025, 10, 1)
+SCHEDULERS = 15
+WINDOWS_A_DAY = 288
+DAY = FIRST + timedelta(days=180)
+
+_TABLE = INFERENCE_EXECUTIONS
+_COUNT = "SELECT status, count(*) FROM {source} {where} GROUP BY status"
+
+
+def rows_of(day: date) -> pa.Table:
+    """One day of the fleet; text of the length that real summaries have."""
+    number = SCHEDULERS * WINDOWS_A_DAY
+    scheduler, window = np.divmod(np.arange(number), WINDOWS_A_DAY)
+    midnight = (day - date(1970, 1, 1)).days * 86_400_000
+    start = midnight + window * 300_000
+    failed = (np.arange(number) + day.toordinal()) % 50 == 0
+
+    def text(make: Callable[[int], str]) -> pa.Array:
+        return pa.array([make(one) for one in range(SCHEDULERS)]).take(pa.array(scheduler))
+
+    arn = "arn:aws:lookoutequipment:eu-west-1:123456789012:{}/{}-{}"
+    columns = {
+        "scheduler_arn": text(lambda one: arn.format("inference-scheduler", "pump", one)),
+        "scheduler_name": text(lambda one: f"pump-{one}"),
+        "account_id": text(lambda _: "123456789012"),
+        "region": text(lambda _: "eu-west-1"),
+        "model_arn": text(lambda one: arn.format("model", "pump", one)),
+        "model_name": text(lambda one: f"pump-{one}"),
+        "model_version": pa.array(np.ones(number, "int64")),
+        "scheduled_start_time": pa.array(start + 301_000),
+        "data_start_time": pa.array(start),
+        "data_end_time": pa.array(start + 300_000),
+        "input_s3_bucket": text(lambda _: "plant-a"),
+        "input_s3_prefix": text(lambda one: f"inference/input/pump-{one}/"),
+        "output_s3_bucket": text(lambda _: "plant-a"),
+        "output_s3_prefix": text(lambda one: f"inference/output/pump-{one}/"),
+        "result_s3_bucket": text(lambda _: "plant-a"),
+        "result_s3_key": pc.binary_join_element_wise(
+            text(lambda one: f"inference/output/pump-{one}/{day}T"),
+            pc.utf8_lpad(pa.array(window).cast(pa.string()), 5, "0"),
+            "/results.jsonl",
+            "",
+        ),
+        "status": pa.array(np.where(failed, "FAILED", "SUCCESS")),
+        "failed_reason": pa.array(["No data in the input" if one else None for one in failed]),
+        "source": text(lambda _: "api"),
+        "outcome_source": text(lambda _: "api"),
+        "recorded_at": pa.array(np.full(number, midnight + 86_400_000)),
+    }
+    made = [
+        columns[field.name].cast(field.type) if field.name in columns else pa.nulls(number, field.type)
+        for field in _TABLE.schema
+    ]
+    return in_order(_TABLE, pa.Table.from_arrays(made, schema=_TABLE.schema))
+
+
+def write(folder: Path, days: int) -> Lake:
+    """Write the lake, and beside it one day with a file for each scheduler."""
+    lake, split = Lake(str(folder / "lake")), folder / "split" / _TABLE.name
+    for number in range(days):
+        day = FIRST + timedelta(days=number)
+        rows = rows_of(day)
+        place = Path(lake.path(_TABLE, day))
+        place.parent.mkdir(parents=True)
+        pq.write_table(rows, place, **storage(_TABLE))  # as the lake does, without a flush for each day
+        for one in range(SCHEDULERS if day == DAY else 0):  # all that a query of that day can open
+            place = split / f"data_date={day}" / f"scheduler=pump-{one}"
+            place.mkdir(parents=True)
+            part = rows.slice(one * WINDOWS_A_DAY, WINDOWS_A_DAY)
+            pq.write_table(part, place / "part-0.parquet", **storage(_TABLE))
+    return lake
+
+
+def ask(case: str, folder: Path) -> None:
+    """Run one query in this process, and print the bytes that it read."""
+    lake = Lake(str(folder / "lake"))
+    is_day = case.endswith("one day")
+    where = f"WHERE data_date = DATE '{DAY}'" if is_day else ""
+    if case.startswith("lookout_ledger.read"):
+        span = (DAY, DAY + timedelta(days=1)) if is_day else ()
+        wanted = ["status"] if "status" in case else None
+        lookout_ledger.read(_TABLE.name, FIRST, FIRST, lake=lake.uri, as_="arrow")  # loads what it needs
+        before = _read_bytes()
+        lookout_ledger.read(_TABLE.name, *span, columns=wanted, as_="arrow", lake=lake.uri)
+    else:
+        union = "union_by_name = true, hive_partitioning = true, hive_types = {'data_date': DATE}"
+        source = _TABLE.name
+        with duckdb.connect() as connection:
+            if "union by name" in case:
+                source = f"read_parquet('{lake.files(_TABLE)}', {union})"
+            elif "a file a scheduler" in case:
+                files = folder / "split" / _TABLE.name / "*/*/part-0.parquet"
+                source = (
+                    f"read_parquet('{files}', hive_partitioning = true, hive_types = {{'data_date': DATE}})"
+                )
+            else:
+                connection.execute(duckdb_view(_TABLE, lake.files(_TABLE)))
+            before = _read_bytes()
+            connection.sql(_COUNT.format(source=source, where=where)).fetchall()
+    print(_read_bytes() - before)  # noqa: T201
+
+
+SPLIT = "DuckDB, a file a scheduler and day"
+HOWS = (
+    "the views of ledger sql",
+    "DuckDB with union by name",
+    SPLIT,
+    "lookout_ledger.read of status",
+    "lookout_ledger.read",
+)
+CASES = [f"{how}, {what}" for how in HOWS for what in ("one day", "all") if (how, what) != (SPLIT, "all")]
+
+
+def measured(folder: Path) -> dict[str, int]:
+    """Ask each case in a process of its own; returns bytes read by case."""
+    return {
+        case: int(
+            subprocess.run(  # noqa: S603
+                [sys.executable, "-m", "benchmarks.query", "--ask", case, str(folder)],
+                cwd=Path(__file__).resolve().parents[1],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )
+        for case in CASES
+    }
+
+
+def main(days: int) -> None:
+    """Make the lake, measure, print a table in Markdown."""
+    with tempfile.TemporaryDirectory() as folder:
+        lake = write(Path(folder), days)
+        sizes = [file.stat().st_size for file in lake.root.rglob("part-0.parquet")]
+        found = measured(Path(folder))
+    print(f"{days} days, {sum(sizes) / 1e6:.1f} MB in {len(sizes)} files, {sizes[0] / 1e3:.0f} kB a day\n")  # noqa: T201
+    print("| query | one day | all | all / one day |\n| --- | ---: | ---: | ---: |")  # noqa: T201
+    for how in HOWS:
+        one, whole = found[f"{how}, one day"], found.get(f"{how}, all")
+        told = f"{whole / 1e3:,.0f} kB | {whole / one:,.0f}" if whole else " | "
+        print(f"| {how} | {one / 1e3:,.0f} kB | {told} |")  # noqa: T201
+
+
+def _read_bytes() -> int:
+    lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
+    return int(next(line for line in lines if line.startswith("rchar")).split()[1])
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--ask"]:
+        ask(sys.argv[2], Path(sys.argv[3]))
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 365)

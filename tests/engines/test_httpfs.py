@@ -1,0 +1,110 @@
+"""The views over s3:// in a DuckDB that has httpfs: the newest with a package of it, in its own venv."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from pipelines.query import views
+from resources.lake import Lake
+from resources.s3 import _session as session
+from tests.engines.questions import Plain
+from tests.engines.world import DAYS, World, build
+
+pytestmark = pytest.mark.slow
+
+PACKAGES = ("duckdb==1.5.5", "duckdb-extension-httpfs==1.5.5", "pytz")
+
+PROGRAM = """\
+import json, sys
+from pathlib import Path
+import duckdb, duckdb_extension_httpfs
+
+connection = duckdb.connect()
+[file] = Path(duckdb_extension_httpfs.__file__).parent.rglob("httpfs.duckdb_extension")
+connection.execute(f"LOAD '{file}'")
+connection.execute(sys.argv[1])
+connection.execute(open(sys.argv[2], encoding="utf-8").read())
+views = "SELECT view_name FROM duckdb_views() WHERE NOT internal"
+names = [name for name, in connection.execute(views).fetchall()]
+counts = {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names}
+query = "SELECT count(*), min(epoch_ms(data_start_time)) FROM inference_executions"
+query += " WHERE data_date = '2026-10-25'"
+plan = connection.execute("EXPLAIN ANALYZE " + query).fetchall()[0][1]
+print(json.dumps({"counts": counts, "day": connection.execute(query).fetchone(), "plan": plan}))
+"""
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python that has DuckDB with httpfs."""
+    folder = tmp_path_factory.mktemp("duckdb") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    found = folder / "bin" / "python"
+    made = subprocess.run(
+        [str(found), "-m", "pip", "install", "--quiet", *PACKAGES],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode:
+        pytest.skip(f"these cannot be installed here: {', '.join(PACKAGES)}")
+    return found
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL_S3": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "lake",
+        "AWS_SECRET_ACCESS_KEY": "lake",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    session.cache_clear()
+    boto3.client("s3").create_bucket(Bucket="plant")
+    yield f"http://{host}:{port}"
+    session.cache_clear()
+    server.stop()
+
+
+def test_the_views_of_a_lake_in_s3_read_the_same_through_httpfs(
+    python: Path, endpoint: str, tmp_path: Path
+) -> None:
+    world = build_in(Lake("s3://plant/lake"), tmp_path / "copy")
+    file = tmp_path / "views.sql"
+    file.write_text(views(world.lake))
+    secret = (
+        "CREATE SECRET lake (TYPE s3, PROVIDER config, KEY_ID 'lake', SECRET 'lake', REGION 'us-east-1',"
+        f" ENDPOINT '{urlsplit(endpoint).netloc}', USE_SSL false, URL_STYLE 'path')"
+    )
+
+    done = subprocess.run(
+        [str(python), "-c", PROGRAM, secret, str(file)], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout)
+    assert told["counts"] == {name: len(rows) for name, rows in world.truth.items()}
+    of_day = [row for row in Plain(world).world.truth["inference_executions"] if row["data_date"] == DAYS[2]]
+    first = min(row["data_start_time"] for row in of_day)
+    assert told["day"] == [len(of_day), int(first.timestamp() * 1000)]
+    assert "Scanning Files: 1/5" in told["plan"]
+
+
+def build_in(lake: Lake, copy: Path) -> World:
+    """The same world in a lake of its own place: written on disk, and put there file by file."""
+    world = build(copy)
+    client = boto3.client("s3")
+    for file in copy.rglob("part-0.parquet"):
+        client.put_object(Bucket="plant", Key=f"lake/{file.relative_to(copy)}", Body=file.read_bytes())
+    return World(lake, world.truth)
