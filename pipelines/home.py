@@ -10,7 +10,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[1]
 HOME = CHECKOUT / ".dagster"
 
-_INSTANCE = """\
+INSTANCE = """\
 # the local instance of this checkout: SQLite files beside this one
 telemetry:
   enabled: false
@@ -30,7 +30,7 @@ run_monitoring: # a run whose process died is declared failed, and then taken up
   max_runtime_seconds: 86400
   free_slots_after_run_end_seconds: 300
 """
-_EARLIER_INSTANCES = (
+EARLIER = (
     """\
 # the local instance of this checkout: SQLite files beside this one
 telemetry:
@@ -46,13 +46,13 @@ def prepare() -> Path:
     """Make the instance's folder, and `.env`, from which `dg` and `dagster` learn of it; both only once."""
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(HOME)))
     home.mkdir(parents=True, exist_ok=True)
-    _write_once(home / "dagster.yaml", _INSTANCE)
+    _write_once(home / "dagster.yaml", INSTANCE)
     _write_once(CHECKOUT / ".env", f"DAGSTER_HOME={HOME}\n")
     return home
 
 
 def _write_once(file: Path, text: str) -> None:
-    if not file.exists() or file.read_text() in _EARLIER_INSTANCES:
+    if not file.exists() or file.read_text() in EARLIER:
         file.write_text(text)
 
 

@@ -137,7 +137,7 @@ def build(
 
     @dg.asset(
         deps=[inference_executions],
-        automation_condition=upstream_content_changed(),
+        automation_condition=upstream_content_changed(needs_all=False),
         backfill_policy=dg.BackfillPolicy.single_run(),
         code_version=str(INFERENCE_SCHEDULERS.version),
         group_name=GROUP,
