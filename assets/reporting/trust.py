@@ -58,6 +58,7 @@ class Trust:
     verdict: str
     said: Said
     slices: tuple[Slice, ...]
+    day_columns: tuple[str, ...]
     days: tuple[tuple[Figure, ...], ...]
     facts: tuple[tuple[str, Said], ...]
     worst: tuple[Watching, ...]
@@ -65,15 +66,17 @@ class Trust:
     left_out: int
 
 
-DAY_COLUMNS = (
-    "expected",
-    "watched",
-    "failed_missing_input",
-    "failed_other",
-    "stuck",
-    "missing",
-    "not_extracted",
-)
+DAY_COLUMNS = {
+    "expected": "expected",
+    "watched": "with result",
+    "failed_missing_input": "no input",
+    "failed_other": "other failures",
+    "stuck": "never ended",
+    "missing": "never came",
+    "not_running": "stood still",
+    "not_extracted": "not asked",
+    "unknown": "unknown",
+}
 
 
 def trust_of(answers: Answers, roster: Roster) -> Trust:
@@ -84,18 +87,29 @@ def trust_of(answers: Answers, roster: Roster) -> Trust:
     worse.sort(
         key=lambda one: (one.watched.value if one.watched.value is not None else 1.0, one.machine.label)
     )
+    columns = _columns(answers)
     return Trust(
         verdict=verdict,
         said=said,
         slices=tuple(_slices(answers)),
+        day_columns=tuple(DAY_COLUMNS[column] for column in columns),
         days=tuple(
-            tuple(answers.figures("days", day, "data_date", *DAY_COLUMNS)) for day in answers.rows("days")
+            tuple(answers.figures("days", day, "data_date", *columns)) for day in answers.rows("days")
         ),
         facts=tuple(_facts(answers)),
         worst=tuple(worse[:SHOWN_SCHEDULERS]),
         perfect=len(watching) - len(worse),
         left_out=max(0, len(worse) - SHOWN_SCHEDULERS),
     )
+
+
+def _columns(answers: Answers) -> list[str]:
+    """Columns of the days: those that always count, and those that are not zero all through."""
+    return [
+        column
+        for column in DAY_COLUMNS
+        if column in {"expected", "watched"} or any(row[column] for row in answers.rows("days").values())
+    ]
 
 
 def _judged(answers: Answers) -> tuple[str, Said]:
