@@ -5,26 +5,20 @@ Does not belong here: any other way to do the work than the one a user has: the 
 started as processes, just as on a user's command line.
 """
 
-import subprocess
-import sys
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 import dagster as dg
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from assets.tables import INFERENCE_EXECUTIONS, TABLES, Table
+from assets.tables import TABLES, Table
 from pipelines.home import CHECKOUT
+from pipelines.launching import Order, Outcome, Report, launch
 from pipelines.playground import CONFIG, FIRST, FOLDER, LAST, prepare, service
+from pipelines.progress import watching
 from pipelines.query import answer
 from pipelines.screen import grid
 from resources.errors import DataError
 from resources.lake import PART, Lake
-
-LOG = FOLDER / "launch.log"
 
 ROWS = """\
 SELECT scheduler_name, region, data_start_time, status, model_version AS model
@@ -48,14 +42,6 @@ WHERE status = 'FAILED'
 GROUP BY scheduler_arn, scheduler_name, region, stretch
 ORDER BY minutes DESC, blind_from
 LIMIT 5"""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one launch did: numbers of the run, and what it warned of."""
-
-    numbers: Mapping[str, int]
-    warnings: list[str]
 
 
 def run(console: Console) -> None:
@@ -92,7 +78,7 @@ def _show(console: Console, lake: Lake) -> None:
     console.print(grid(answer(lake, BLIND)))
 
 
-def _compared(first: Outcome, again: Outcome, days: int) -> str:
+def _compared(first: Report, again: Report, days: int) -> str:
     return (
         f"{_count(again, 'schedulers_answered')} schedulers asked, {_count(again, 'files_read')} files read:"
         f" {_count(again, 'days_changed')} of {days} days and {_count(again, 'rows_changed')} rows changed"
@@ -101,84 +87,21 @@ def _compared(first: Outcome, again: Outcome, days: int) -> str:
     )
 
 
-def _launch(console: Console, days: int, environment: Mapping[str, str]) -> Outcome:
-    """Materialize all days in one run, as `dg launch` does it, and watch its events."""
-    started = time.time()
-    with LOG.open("w") as log, dg.DagsterInstance.get() as instance:
-        process = subprocess.Popen(  # noqa: S603
-            _dg_launch(),
-            cwd=CHECKOUT,
-            env=dict(environment),
-            stdout=log,
-            stderr=log,
+def _launch(console: Console, days: int, environment: Mapping[str, str]) -> Report:
+    """Extract all days in one run, as `ledger backfill` does."""
+    with dg.DagsterInstance.get() as instance, watching(console, days) as watch:
+        report = launch(Order(FIRST, LAST), instance, watch, environment)
+    if report.outcome is not Outcome.recorded:
+        raise DataError(
+            f"the run failed: {report.message}",
+            where=str(report.log),
+            next_step="read the first ERROR line of that log",
         )
-        with _progress(console) as progress:
-            task = progress.add_task("starting Dagster", total=days)
-            while process.poll() is None:
-                done = len(_materializations(instance, INFERENCE_EXECUTIONS, started))
-                progress.update(
-                    task, completed=done, description="recording days" if done else "starting Dagster"
-                )
-                time.sleep(0.2)
-            done = len(_materializations(instance, INFERENCE_EXECUTIONS, started))
-            progress.update(task, completed=done, description="recorded")
-        if process.returncode:
-            raise DataError(
-                "the run failed",
-                where=f"{LOG}, which ends:\n" + "".join(LOG.read_text().splitlines(keepends=True)[-5:]),
-                next_step="read the first ERROR line of that log",
-            )
-        run_id = _materializations(instance, INFERENCE_EXECUTIONS, started)[0].run_id
-        return Outcome(_numbers(instance, run_id), _warnings(instance, run_id))
+    return report
 
 
-def _dg_launch() -> list[str]:
-    launch = [str(Path(sys.executable).with_name("dg")), "launch"]
-    return [
-        *launch,
-        "--assets",
-        "inference_executions,inference_schedulers",
-        "--partition-range",
-        f"{FIRST}...{LAST}",
-    ]
-
-
-def _progress(console: Console) -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("days"),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, console=console)
-
-
-def _materializations(instance: dg.DagsterInstance, table: Table, since: float) -> list[dg.EventLogRecord]:
-    of_table = dg.AssetRecordsFilter(asset_key=dg.AssetKey(table.name), after_timestamp=since)
-    return list(instance.fetch_materializations(of_table, limit=1000).records)
-
-
-def _numbers(instance: dg.DagsterInstance, run_id: str) -> dict[str, int]:
-    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_OUTPUT):
-        event = entry.dagster_event
-        if event and event.step_key == INFERENCE_EXECUTIONS.name:
-            metadata = event.step_output_data.metadata
-            return {
-                name: value.value or 0
-                for name, value in metadata.items()
-                if isinstance(value, dg.IntMetadataValue)
-            }
-    return {}
-
-
-def _warnings(instance: dg.DagsterInstance, run_id: str) -> list[str]:
-    logged = instance.all_logs(run_id)
-    return [entry.user_message for entry in logged if entry.level == 30 and not entry.dagster_event]  # noqa: PLR2004
-
-
-def _count(outcome: Outcome, name: str) -> str:
-    return f"{outcome.numbers.get(name, 0):,}"
+def _count(report: Report, name: str) -> str:
+    return f"{report.numbers.get(name, 0):,}"
 
 
 def _short(message: str) -> str:

@@ -14,13 +14,12 @@ from typing import Any
 import dagster as dg
 import msgspec
 
-ASSETS = ("inference_executions", "inference_schedulers")
-
 
 class Task(msgspec.Struct):
-    """What to run: the id of the run, its tags, and the config of `inference_executions`."""
+    """What to run: the id of the run, its assets and tags, and the config of `inference_executions`."""
 
     run_id: str
+    assets: list[str]
     tags: dict[str, str]
     config: dict[str, Any]
 
@@ -38,7 +37,7 @@ def main(order: str) -> int:
             run_id=task.run_id,
             tags=task.tags,
             run_config={"ops": {"inference_executions": {"config": task.config}}},
-            asset_selection=[dg.AssetKey(name) for name in ASSETS],
+            asset_selection=[dg.AssetKey(name) for name in task.assets],
             raise_on_error=False,
         )
     return 0 if done.success else 1

@@ -25,7 +25,7 @@ from uuid import uuid4
 import dagster as dg
 import msgspec
 
-from assets.tables import INFERENCE_EXECUTIONS
+from assets.tables import INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
 from pipelines.extracting import Task
 from pipelines.home import CHECKOUT
 from resources.errors import ConfigurationError
@@ -48,7 +48,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be extracted; `resume` names a run that this one continues."""
+    """What is to be extracted; `resume` names a run that this one continues, `assets` what is made of it."""
 
     first: date
     last: date
@@ -56,6 +56,7 @@ class Order:
     skip_settled: bool = False
     max_calls: int | None = None
     resume: str | None = None
+    assets: tuple[str, ...] = (INFERENCE_EXECUTIONS.name, INFERENCE_SCHEDULERS.name)
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def launch(
         environment: of the process; default: this one's.
     """
     report = Report(str(uuid4()), order, _log_file())
-    task = Task(report.run_id, _tags(order, instance), _config(order))
+    task = Task(report.run_id, list(order.assets), _tags(order, instance), _config(order))
     command = [sys.executable, "-m", "pipelines.extracting", msgspec.json.encode(task).decode()]
     with report.log.open("w") as log:
         process = subprocess.Popen(  # noqa: S603

@@ -1,12 +1,11 @@
 """`ledger backfill`: extract a range of days now, and watch it.
 
-Belongs here: the options, the progress, and how the end looks.
-Does not belong here: running and following it (see `pipelines.launching`).
+Belongs here: the options, and how the end looks.
+Does not belong here: running and following it (see `pipelines.launching` and `pipelines.progress`).
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -61,6 +60,7 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option that people type)
     from rich.console import Console  # noqa: PLC0415
 
     from pipelines.launching import Outcome, launch  # noqa: PLC0415
+    from pipelines.progress import watching  # noqa: PLC0415
     from pipelines.screen import say_json  # noqa: PLC0415
     from resources.settings import load_settings  # noqa: PLC0415
 
@@ -78,7 +78,7 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option that people type)
                 _ask(console, settings, order)
         else:
             order = _resumed(instance, resume, first, last, max_calls)
-        with _progress(console, (order.last - order.first).days + 1) as watch:
+        with watching(console, (order.last - order.first).days + 1) as watch:
             report = launch(order, instance, watch)
     if as_json:
         say_json(_as_json(report))
@@ -147,41 +147,6 @@ def _ask(console: "Console", settings: "Settings", order: "Order") -> None:
     days = (order.last - order.first).days + 1
     console.print(f"{days} days into {settings.lake.uri} (`{plan}` says what it will cost).", markup=False)
     typer.confirm("Go on?", default=True, abort=True)
-
-
-@contextmanager
-def _progress(console: "Console", days: int) -> Iterator[Callable[["Report"], None]]:
-    from rich.progress import (  # noqa: PLC0415
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn("days {task.fields[told]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("starting", total=days, told="")
-
-        def watch(report: "Report") -> None:
-            rows = sum(day.executions for day in report.days.values())
-            told = f"{rows:,} rows, {report.numbers.get('calls', 0):,} calls"
-            if report.numbers.get("throttled"):
-                told += f", {report.numbers['throttled']:,} throttled"
-            words = "starting" if not report.days else "recording"
-            if report.outcome is not None:
-                words = str(report.outcome)
-            progress.update(task, completed=len(report.days), description=words, told=told)
-
-        yield watch
 
 
 def _print(console: "Console", report: "Report") -> None:
