@@ -202,3 +202,11 @@ def test_the_sensors_run_where_the_daemon_does(watch: Callable[..., Watched], du
 
     for name in ("tell_failed_runs", "tell_failing_checks", "tell_anomaly_events"):
         assert told[name] == dg.DefaultSensorStatus.RUNNING
+
+
+def test_the_docs_say_what_each_check_means(watch: Callable[..., Watched], dumps: Dumps) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "alerts.md").read_text()
+
+    keys = watch(dumps[0]).definitions.get_repository_def().asset_graph.asset_check_keys
+
+    assert sorted({key.name for key in keys if f"| `{key.name}`" not in page}) == []

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.checks import contract, freshness, looked_at, members, runs
@@ -34,6 +34,7 @@ def keys(pairs: list[tuple[str, int]]) -> pa.Table:
     return pa.table({"scheduler_arn": [arn for arn, _ in pairs], "data_start_time": starts}, schema=schema)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5)), max_size=12), st.booleans())
 def test_repeated_keys_are_found_in_any_order(pairs: list[tuple[str, int]], in_order: bool) -> None:
     rows = keys(sorted(pairs) if in_order else pairs)
@@ -127,6 +128,7 @@ def test_a_file_of_an_older_version_is_a_fact_and_no_fault() -> None:
     assert "extraction_coverage of 2026-03-10" in verdict.said
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 40)))
 def test_a_gap_is_every_day_between_the_first_and_the_last_that_is_not_there(numbers: set[int]) -> None:
     in_lake = sorted(days_back(*numbers))
