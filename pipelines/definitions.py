@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.anomalies import assets as anomalies
 from assets.anomalies.events import EventRule
 from assets.checks import declared as checks
 from assets.checks.looked_at import Rules
@@ -23,6 +24,7 @@ from pipelines import alerts, checking, event_alerts, jobs, schedules, sensors
 from pipelines.asking import asking
 from pipelines.shown import shown_by
 from resources.lake import Lake
+from resources.results import Results
 from resources.settings import Settings, load_settings
 from resources.sources.configured import configured
 
@@ -33,7 +35,7 @@ def build_defs(
     """Build fresh definitions.
 
     Args:
-        overrides: resources to use instead of the real ones: `lake`, `sources`, `clock`.
+        overrides: resources to use instead of the real ones: `lake`, `sources`, `results`, `clock`.
         settings: instead of those of this checkout and its environment.
 
     Raises:
@@ -47,6 +49,7 @@ def build_defs(
     rule = EventRule(settings.events.gap_steps, timedelta(minutes=settings.events.min_duration_minutes))
     assets = [
         *executions.build(history, settle_after, settings.limits.max_calls_per_run),
+        *anomalies.build(history),
         *reporting.build(history, rule),
         *report_asset.build(history, shown_by(settings)),
     ]
@@ -67,6 +70,7 @@ def build_defs(
             "lake": lake,
             "asking": partial(asking, lake),
             "sources": lambda: configured(settings),
+            "results": lambda: Results.of(settings.results),
             "clock": lambda: datetime.now(UTC),
             **(overrides or {}),
         },

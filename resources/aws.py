@@ -123,6 +123,18 @@ def lookout_client(access: Access, *, connections: int = 4) -> Any:  # noqa: ANN
     return client
 
 
+def opened_session(access: Access) -> boto3.Session:
+    """Open a session, with the role taken on where there is one.
+
+    Raises:
+        LedgerError: the profile is unknown, or the role may not be taken on.
+    """
+    try:
+        return _session(access)
+    except (refusals.BotoCoreError, refusals.ClientError) as problem:
+        raise told(problem, access, f"opening a session ({access})") from None
+
+
 def _session(access: Access) -> boto3.Session:
     core = botocore.session.Session(profile=access.profile)
     core.register_component("response_parser_factory", _RawPages())

@@ -4,8 +4,10 @@ Belongs here: what a table must say of itself to be stored, how its columns are,
 Does not belong here: opening and replacing files (see `lake`), and what rows mean.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -111,6 +113,38 @@ def conformed(stored: pq.ParquetFile, schema: pa.Schema, version: int, path: Pat
         LakeContractError: a newer version wrote it.
         ValueError: it holds something else.
     """
+    _check_version(stored, version, path)
+    return _as_declared(stored.read(columns=_shared(stored, schema)), schema)
+
+
+def conformed_pieces(
+    stored: pq.ParquetFile, schema: pa.Schema, version: int, path: Path | str
+) -> Iterator[pa.Table]:
+    """Read a file as `conformed` does, a row group at a time.
+
+    Raises:
+        LakeContractError: a newer version wrote it.
+        ValueError: it holds something else.
+    """
+    _check_version(stored, version, path)
+    for number in range(stored.num_row_groups):
+        yield _as_declared(stored.read_row_group(number, columns=_shared(stored, schema)), schema)
+
+
+@contextmanager
+def reading(place: Path | str) -> Iterator[None]:
+    """Tell of a file that cannot be read in our words.
+
+    Raises:
+        LakeContractError: with what is wrong with it.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as problem:
+        raise unreadable(problem, str(place)) from problem
+
+
+def _check_version(stored: pq.ParquetFile, version: int, path: Path | str) -> None:
     written_by = version_of(stored)
     if written_by > version:
         raise LakeContractError(
@@ -118,8 +152,15 @@ def conformed(stored: pq.ParquetFile, schema: pa.Schema, version: int, path: Pat
             where=str(path),
             next_step="run the version of the software that wrote it, or a newer one",
         )
+
+
+def _shared(stored: pq.ParquetFile, schema: pa.Schema) -> list[str]:
     there = set(stored.schema_arrow.names)
-    stored_rows = stored.read(columns=[name for name in schema.names if name in there])
+    return [name for name in schema.names if name in there]
+
+
+def _as_declared(stored_rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    there = set(stored_rows.schema.names)
     columns = [
         stored_rows[field.name].cast(field.type)
         if field.name in there
@@ -131,6 +172,20 @@ def conformed(stored: pq.ParquetFile, schema: pa.Schema, version: int, path: Pat
     if problem:
         raise ValueError(problem)
     return rows
+
+
+def check(rows: pa.Table, table: StoredTable, place: Path | str) -> None:
+    """Refuse rows that are not what the table declares.
+
+    Raises:
+        LakeContractError: says what is wrong with them.
+    """
+    if problem := misfit(rows, table.schema):
+        raise LakeContractError(
+            f"rows that do not fit {table.name}: {problem}",
+            where=str(place),
+            next_step="nothing was written; this is a defect of the rule that made them",
+        )
 
 
 def misfit(rows: pa.Table, declared: pa.Schema) -> str:
@@ -164,3 +219,22 @@ def unreadable(problem: Exception, where: str) -> LakeContractError:
         where=where,
         next_step="move it away and materialize that day again, or restore it from a backup",
     )
+
+
+def day_of(text: str, folder: Path | str) -> date:
+    """Read the day of a folder of the lake.
+
+    Raises:
+        LakeContractError: it is of no day.
+    """
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = None
+    if day is None or day.isoformat() != text:
+        raise LakeContractError(
+            f"a folder of the lake is of no day: {text}",
+            where=str(folder),
+            next_step="move it out of the lake: query engines would read it too",
+        )
+    return day

@@ -9,7 +9,8 @@ A day is one file, `<lake>/<table>/data_date=YYYY-MM-DD/part-0.parquet`; an unpa
 engine passes over. That is the same in a folder and in S3.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -22,15 +23,17 @@ import pyarrow.parquet as pq
 from resources.contract import (
     Footer,
     StoredTable,
+    check,
     conformed,
+    day_of,
     described,
     footer_bytes,
-    misfit,
+    reading,
     storage,
     unreadable,
     version_of,
 )
-from resources.errors import LakeContractError
+from resources.pieces import MergePieces, changing, stored_pieces
 from resources.storage import LocalStorage, Opened, Write, open_storage
 
 if TYPE_CHECKING:
@@ -103,7 +106,7 @@ class Lake:
         """
         folder = f"{table.name}/{_DAY}="
         found = self._storage.listed(folder, f"/{PART}")
-        return sorted(_day_of(text, self._storage.place(folder + text)) for text in found)
+        return sorted(day_of(text, self._storage.place(folder + text)) for text in found)
 
     def has(self, table: StoredTable, day: date | None = None) -> bool:
         """Tell whether the day (or the unpartitioned table) was ever written, be it with no rows."""
@@ -158,12 +161,7 @@ class Lake:
             existing = table.schema.empty_table() if stored is None else stored
             merged = merge(existing)
             place = self._storage.place(name)
-            if problem := misfit(merged, table.schema):
-                raise LakeContractError(
-                    f"rows that do not fit {table.name}: {problem}",
-                    where=str(place),
-                    next_step="nothing was written; this is a defect of the rule that made them",
-                )
+            check(merged, table, place)
             if stored is not None and merged.equals(existing):
                 return Written(existing, existing, changed=False, path=place), None
             rows = pa.Table.from_arrays(merged.columns, schema=table.schema)  # with its version and comments
@@ -172,6 +170,20 @@ class Lake:
             )
 
         return self._storage.update(name, change)
+
+    def pieces(self, table: StoredTable, day: date | None = None) -> Iterator[pa.Table]:
+        """Read and raise as `read` does, a row group at a time: memory does not grow with the file."""
+        name = _name(table, day)
+        return stored_pieces(partial(self._storage.open, name), table, self._storage.place(name))
+
+    def update_pieces(self, table: StoredTable, day: date | None, merge: MergePieces) -> None:
+        """Replace rows and raise as `update` does, a piece at a time, where they are too many to be held.
+
+        `merge` gets the stored rows in pieces and returns those of all rows that shall be there; each becomes
+        a row group. It is for those who know that something changed: the file is always written.
+        """
+        name = _name(table, day)
+        self._storage.update(name, changing(table, self._storage.place(name), merge))
 
     def version_of(self, table: StoredTable, day: date | None) -> int | None:
         """Tell which version of the table wrote a day (or the unpartitioned table), from the footer alone.
@@ -268,30 +280,13 @@ class Lake:
         return self._read(opened, name, lambda stored: conformed(stored, schema, table.version, place))
 
     def _read(self, opened: Opened, name: str, read: Callable[[pq.ParquetFile], T]) -> T | None:
-        try:
-            with opened() as file, pq.ParquetFile(file) as stored:
-                return read(stored)
-        except FileNotFoundError:
-            return None
-        except (pa.ArrowException, OSError, ValueError) as problem:
-            raise unreadable(problem, str(self._storage.place(name))) from problem
+        place = self._storage.place(name)
+        with reading(place), suppress(FileNotFoundError), opened() as file, pq.ParquetFile(file) as stored:
+            return read(stored)
+        return None
 
 
 def _name(table: StoredTable, day: date | None) -> str:
     if table.partitioned is (day is None):
         raise ValueError(f"{table.name}: a day goes with a partitioned table, and with no other")
     return f"{table.name}/{PART}" if day is None else f"{table.name}/{_DAY}={day.isoformat()}/{PART}"
-
-
-def _day_of(text: str, folder: Path | str) -> date:
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        day = None
-    if day is None or day.isoformat() != text:
-        raise LakeContractError(
-            f"a folder of the lake is of no day: {text}",
-            where=str(folder),
-            next_step="move it out of the lake: query engines would read it too",
-        )
-    return day

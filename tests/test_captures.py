@@ -70,9 +70,12 @@ def taken_in(tmp_path: Path) -> Callable[[Path], tuple[Rows, Lake]]:
             sources=(ArchiveSource(uri=str(folder)),),
         )
         job = build_defs({"clock": lambda: NOW}, settings=settings).resolve_implicit_global_asset_job_def()
+        only = [dg.AssetKey(INFERENCE_EXECUTIONS.name)]
         with dg.DagsterInstance.ephemeral() as instance:
             for day in sorted({start.date().isoformat() for _, start in truth(folder)}):
-                assert job.execute_in_process(instance=instance, partition_key=day).success
+                assert job.execute_in_process(
+                    instance=instance, partition_key=day, asset_selection=only
+                ).success
         lake = Lake(settings.lake.uri)
         rows = [
             row

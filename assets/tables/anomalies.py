@@ -32,10 +32,15 @@ RESULT_OBJECTS = Table(
         *_EXECUTION,
         _NAME,
         *_OBJECT,
-        text("state", "read, missing, forbidden, or key_missing (its KMS key cannot be used)", required=True),
+        text(
+            "state",
+            "read, missing, forbidden, key_missing (its KMS key cannot be used), wrong_owner (of the bucket),"
+            " archived (in Glacier), or unreachable",
+            required=True,
+        ),
         text("error", "the words of the refusal; null: it was read", encoding="plain"),
         text("etag", "changes with the content; an object with the same one is not read again"),
-        Column("size_bytes", pa.int64(), "size of the object", "bytes"),
+        Column("size_bytes", pa.int64(), "size of the object, packed as it lies there", "bytes"),
         instant("last_modified", "when the object was last written"),
         count("rows", "usable lines in it", "lines"),
         count("rejected", "unusable lines in it", "lines"),
@@ -108,7 +113,9 @@ REJECTED_RESULTS = Table(
     partitioned=True,
     columns=(
         *_EXECUTION,
-        count("line_number", "number of the line in the object, from 1", "lines"),
+        count(
+            "line_number", "number of the line in the object, from 1; 0: of the object as a whole", "lines"
+        ),
         *_OBJECT,
         text("reason", "what is wrong with it", required=True),
         text("raw", "the line as it was found", encoding="plain"),

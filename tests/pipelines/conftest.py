@@ -24,6 +24,7 @@ NOW = datetime(2026, 10, 9, 12, tzinfo=UTC)
 DAYS = [date(2026, 10, day) for day in range(5, 9)]
 """The two days of the small fleet, and one without any execution on either side."""
 
+EXTRACTION = [dg.AssetKey("inference_executions"), dg.AssetKey("inference_schedulers")]
 START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
@@ -38,7 +39,11 @@ class Location:
     def run(
         self, first: date = DAYS[0], last: date = DAYS[-1], tags: dict[str, str] | None = None, **more: Any
     ) -> dg.ExecuteInProcessResult:
-        """Materialize everything over a range of days, as the launchpad does."""
+        """Materialize what extraction makes over a range of days, as the launchpad does.
+
+        `asset_selection` names other assets.
+        """
+        more = {"asset_selection": EXTRACTION} | more
         job = self.definitions.resolve_implicit_global_asset_job_def()
         span = {START: first.isoformat(), END: last.isoformat()}
         return job.execute_in_process(

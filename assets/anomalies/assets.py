@@ -1,0 +1,177 @@
+"""The tables of results as Dagster assets.
+
+Belongs here: declarations, and turning what became of a day into events.
+Does not belong here: rules (see the modules beside this one).
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import date, datetime
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import dagster as dg
+import pyarrow.compute as pc
+
+from assets.anomalies.objects import contents_version
+from assets.anomalies.parse import READER_VERSION
+from assets.anomalies.reading import Recorded, record_day
+from assets.automation import upstream_content_changed
+from assets.batched import (
+    Materialized,
+    PartitionedRun,
+    attempted_before,
+    column_schema,
+    materialized,
+    told_to_people,
+)
+from assets.executions.windows import Days
+from assets.partitions import daily
+from assets.tables import (
+    ANOMALY_PREDICTIONS,
+    INFERENCE_EXECUTIONS,
+    REJECTED_RESULTS,
+    RESULT_OBJECTS,
+    SENSOR_CONTRIBUTIONS,
+    Table,
+)
+from resources.lake import Lake, Written
+from resources.results import Results, State
+
+GROUP = "anomalies"
+_MEGABYTE = 1_000_000
+
+Clock = Callable[[], datetime]
+
+
+def build(history: Days) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Declare the assets for a history; their resources are `lake`, `results` and `clock`."""
+    partitions = daily(history)
+
+    @dg.asset(
+        deps=[INFERENCE_EXECUTIONS.name],
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),  # `dg launch` takes ranges with no other policy
+        automation_condition=upstream_content_changed(),
+        code_version=f"{ANOMALY_PREDICTIONS.version}.{READER_VERSION}",
+        group_name=GROUP,
+        kinds={"parquet"},
+        description=_description(ANOMALY_PREDICTIONS),
+        metadata=_definition_metadata(ANOMALY_PREDICTIONS),
+    )
+    def anomaly_predictions(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        results: dg.ResourceParam[Callable[[], Results]],
+        clock: dg.ResourceParam[Clock],
+    ) -> dg.Output[None]:
+        recorded, _ = attempted_before(context)
+        left = [key for key in context.partition_keys if key not in recorded]
+        if recorded:
+            context.log.info(f"resuming: {len(recorded)} days were recorded before")
+        run, numbers = PartitionedRun(context), Counter[str]()
+        with told_to_people():
+            opened = results()  # once: it knows the buckets
+        run.work(left, partial(_record, lake, opened, clock, numbers, context.log.warning))
+        return run.end(numbers, {})
+
+    written_along = [
+        dg.AssetSpec(
+            table.name,
+            deps=[anomaly_predictions],
+            partitions_def=partitions,
+            group_name=GROUP,
+            kinds={"parquet"},
+            description=f"{_description(table)} Written by the runs of anomaly_predictions.",
+            metadata=_definition_metadata(table),
+        )
+        for table in (SENSOR_CONTRIBUTIONS, REJECTED_RESULTS, RESULT_OBJECTS)
+    ]
+    return [anomaly_predictions, *written_along]
+
+
+def _record(
+    lake: Lake,
+    results: Results,
+    clock: Clock,
+    numbers: Counter[str],
+    warn: Callable[[str], None],
+    key: str,
+) -> list[Materialized]:
+    started = perf_counter()
+    recorded = record_day(lake, results, date.fromisoformat(key), clock())
+    counted = _counted(recorded)
+    numbers.update(counted)
+    if oddities := _oddities(recorded):
+        warn(f"{key}: {oddities}")
+    return [
+        materialized(
+            ANOMALY_PREDICTIONS,
+            recorded.predictions.rows,
+            {
+                **counted,
+                "megabytes": round(recorded.bytes_read / _MEGABYTE, 3),
+                "seconds": round(perf_counter() - started, 3),
+                **_file(recorded.predictions),
+            },
+        ),
+        _of_contributions(recorded),
+        materialized(REJECTED_RESULTS, recorded.rejected.rows, _file(recorded.rejected)),
+        materialized(RESULT_OBJECTS, recorded.objects.rows, {**_states(recorded), **_file(recorded.objects)}),
+    ]
+
+
+def _of_contributions(recorded: Recorded) -> Materialized:
+    return Materialized(
+        dg.AssetKey(SENSOR_CONTRIBUTIONS.name),
+        contents_version(recorded.objects.rows),
+        {
+            "dagster/partition_row_count": recorded.contributions,
+            "dagster/column_schema": column_schema(SENSOR_CONTRIBUTIONS),
+            "changed": recorded.contributions_changed,
+            "path": dg.MetadataValue.path(str(recorded.contributions_path)),
+        },
+    )
+
+
+def _counted(recorded: Recorded) -> dict[str, int]:
+    rows = recorded.predictions.rows
+    return {
+        **_states(recorded),
+        "lines": rows.num_rows,
+        "anomalous": pc.sum(pc.equal(rows["prediction"], 1)).as_py() or 0,
+        "contributions": recorded.contributions,
+        "rejected": recorded.rejected.rows.num_rows,
+    }
+
+
+def _states(recorded: Recorded) -> dict[str, int]:
+    """Count objects by what became of them this time; zeros too, so that they can be plotted."""
+    return {"objects": recorded.states.total()} | {
+        f"objects_{state.value}": recorded.states[state] for state in State
+    }
+
+
+def _oddities(recorded: Recorded) -> str:
+    """Say which objects could not be read, and why: one example of each state."""
+    fine = {State.READ.value, State.UNCHANGED.value}
+    rows = recorded.objects.rows.select(["state", "error", "result_s3_bucket", "result_s3_key"]).to_pylist()
+    examples = {row["state"]: row for row in reversed(rows) if row["state"] not in fine}
+    return "; ".join(
+        f"{recorded.states[State(state)]} objects {state.replace('_', ' ')}, such as"
+        f" s3://{row['result_s3_bucket']}/{row['result_s3_key']}: {row['error']}"
+        for state, row in sorted(examples.items())
+    )
+
+
+def _file(written: Written) -> dict[str, Any]:
+    return {"changed": written.changed, "path": dg.MetadataValue.path(str(written.path))}
+
+
+def _description(table: Table) -> str:
+    return f"{table.meaning} One row: {table.grain}."
+
+
+def _definition_metadata(table: Table) -> dict[str, Any]:
+    return {"dagster/table_name": table.name, "dagster/column_schema": column_schema(table)}

@@ -1,0 +1,117 @@
+"""What is remembered of each result object: the rows of `result_objects`.
+
+Belongs here: which objects need not be sent again, and what a row says after an attempt to read one.
+Does not belong here: fetching (see `resources.results`), and the rows of results (see `merge`).
+
+A tag is remembered only with rows that stand in the lake. An object that is gone keeps what was known of it.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any
+
+import pyarrow as pa
+
+from assets.anomalies.named import KEY, Key, Named, Place
+from assets.anomalies.parse import READER_VERSION
+from assets.content import stamped
+from assets.tables import RESULT_OBJECTS
+from resources.results import Fetched, State, Wanted
+
+_OF_CONTENT = ("etag", "size_bytes", "last_modified", "rows", "rejected", "reader_version")
+_NOTHING = dict[str, Any].fromkeys(_OF_CONTENT) | {"rows": 0, "rejected": 0, "reader_version": READER_VERSION}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an object, without its bytes; `rows` and `rejected` count its lines."""
+
+    state: State
+    error: str | None = None
+    etag: str | None = None
+    size_bytes: int | None = None
+    last_modified: datetime | None = None
+    rows: int = 0
+    rejected: int = 0
+
+    @classmethod
+    def of(cls, fetched: Fetched, rows: int = 0, rejected: int = 0) -> "Outcome":
+        """Keep the facts, let go of the bytes."""
+        size = None if fetched.data is None else len(fetched.data)
+        return cls(fetched.state, fetched.error, fetched.etag, size, fetched.last_modified, rows, rejected)
+
+
+Known = Mapping[Key, Mapping[str, Any]]
+
+
+def known(existing: pa.Table) -> dict[Key, dict[str, Any]]:
+    """Return the rows of `result_objects` by execution."""
+    return {(row["scheduler_arn"], row["data_start_time"]): row for row in existing.to_pylist()}
+
+
+def to_ask_for(named: Named, before: Known, *, afresh: bool) -> list[Wanted]:
+    """Return all objects of a day, with the tag of those whose rows the lake holds as they would be read now.
+
+    Args:
+        named: the day's executions.
+        before: what is remembered.
+        afresh: read all of them again, whatever is remembered.
+    """
+    return [
+        Wanted(*place, None if afresh else _tag(place, [before.get(named.keys[one]) for one in numbers]))
+        for place, numbers in named.objects.items()
+    ]
+
+
+def _tag(place: Place, rows: Collection[Mapping[str, Any] | None]) -> str | None:
+    tags = {
+        row["etag"]
+        if row is not None and _is_of(row, place) and row["reader_version"] == READER_VERSION
+        else None
+        for row in rows
+    }
+    return tags.pop() if len(tags) == 1 else None
+
+
+def _is_of(row: Mapping[str, Any], place: Place) -> bool:
+    return (row["result_s3_bucket"], row["result_s3_key"]) == place
+
+
+def remember(existing: pa.Table, named: Named, outcomes: Mapping[Place, Outcome], now: datetime) -> pa.Table:
+    """Merge what became of the objects into `result_objects`; rows of other executions stay."""
+    rows = known(existing)
+    for number, place in enumerate(named.places):
+        key = named.keys[number]
+        before = rows.get(key)
+        rows[key] = {
+            **dict(zip(KEY, key, strict=True)),
+            "scheduler_name": named.rows["scheduler_name"][number].as_py(),
+            "result_s3_bucket": place[0],
+            "result_s3_key": place[1],
+            **_facts(outcomes[place], before if before and _is_of(before, place) else _NOTHING),
+        }
+    table = pa.Table.from_pylist([{**row, "recorded_at": None} for row in rows.values()], schema=_NULLABLE)
+    return stamped(RESULT_OBJECTS, table, existing, now)
+
+
+_NULLABLE = pa.schema([field.with_nullable(True) for field in RESULT_OBJECTS.schema])
+
+
+def _facts(outcome: Outcome, before: Mapping[str, Any]) -> dict[str, Any]:
+    if outcome.state is State.READ:
+        content = {name: getattr(outcome, name) for name in _OF_CONTENT if name != "reader_version"}
+        return {"state": State.READ.value, "error": None, "reader_version": READER_VERSION, **content}
+    told = State.READ if outcome.state is State.UNCHANGED else outcome.state
+    return {"state": told.value, "error": outcome.error, **{name: before[name] for name in _OF_CONTENT}}
+
+
+def contents_version(objects: pa.Table) -> str:
+    """Fingerprint of what all objects of a day hold, by their tags: it looks at no row."""
+    digest = blake2b(digest_size=16)
+    columns = [objects[name].to_pylist() for name in (*KEY, "etag", "reader_version", "rows")]
+    for arn, start, etag, version, rows in sorted(zip(*columns, strict=True), key=lambda row: row[:2]):
+        if rows:
+            digest.update(f"{arn}\n{start.isoformat()}\n{etag}\n{version}\n".encode())
+    return digest.hexdigest()

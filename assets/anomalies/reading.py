@@ -1,0 +1,153 @@
+"""One day of results: fetch what is new, merge it into the lake, say what became of each object.
+
+Belongs here: the order of things.
+Does not belong here: the rules themselves (see the modules beside this one), and Dagster (see `assets`).
+
+Order within a day: the rows of results first, what is remembered of the objects last. So a run that is killed
+at any point remembers nothing that is not there; the next one reads again and loses nothing.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assets.anomalies.contributions import Contributions
+from assets.anomalies.merge import differing, merge_contributions, merge_lines, merge_rejected
+from assets.anomalies.named import COLUMNS, Named, Place
+from assets.anomalies.objects import Outcome, known, remember, to_ask_for
+from assets.anomalies.parse import parse
+from assets.tables import (
+    ANOMALY_PREDICTIONS,
+    INFERENCE_EXECUTIONS,
+    REJECTED_RESULTS,
+    RESULT_OBJECTS,
+    SENSOR_CONTRIBUTIONS,
+    Table,
+)
+from resources.errors import RetryLaterError
+from resources.lake import Lake, Written
+from resources.results import Fetched, Results, State, Wanted
+
+_ALL = (RESULT_OBJECTS, ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS, REJECTED_RESULTS)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One day after its update; `contributions` counts all that the lake holds of it now."""
+
+    predictions: Written
+    rejected: Written
+    objects: Written
+    contributions: int
+    contributions_changed: bool
+    contributions_path: Path | str
+    states: Counter[State]
+    bytes_read: int
+
+
+@dataclass
+class _Gathered:
+    """What was read of a day, by execution."""
+
+    outcomes: dict[Place, Outcome] = field(default_factory=dict)
+    lines: list[pa.Table] = field(default_factory=list)
+    rejected: list[pa.Table] = field(default_factory=list)
+    contributions: Contributions = field(default_factory=Contributions)
+    bytes_read: int = 0
+
+
+def record_day(lake: Lake, results: Results, day: date, now: datetime) -> Recorded:
+    """Read the result objects that a day's executions name, and merge what they hold into the lake.
+
+    Raises:
+        RetryLaterError: there are objects, and not one could be reached.
+        LedgerError: nobody may ask at all, or the lake cannot be written to.
+    """
+    named = Named.of(lake.read(INFERENCE_EXECUTIONS, day, COLUMNS))
+    before = known(lake.read(RESULT_OBJECTS, day))
+    lacking = not all(lake.has(table, day) for table in _ALL)
+    got = _gathered(results, named, to_ask_for(named, before, afresh=lacking))
+    states = Counter(outcome.state for outcome in got.outcomes.values())
+    if states and not states.keys() - {State.UNREACHABLE}:
+        raise _unreachable(got, day)
+    read = {
+        number
+        for place, numbers in named.objects.items()
+        if got.outcomes[place].state is State.READ
+        for number in numbers
+    }
+    predictions = lake.update(
+        ANOMALY_PREDICTIONS, day, lambda existing: merge_lines(existing, named, got.lines, read, now)
+    )
+    held_before = (
+        {number for number in read if before.get(named.keys[number], {}).get("etag")} if not lacking else read
+    )
+    changed = (read - held_before) & got.contributions.numbers
+    if held_before:
+        changed |= differing(lake.pieces(SENSOR_CONTRIBUTIONS, day), named, got.contributions, held_before)
+    place = lake.path(SENSOR_CONTRIBUTIONS, day)
+    if changed or not lake.has(SENSOR_CONTRIBUTIONS, day):
+        merge = partial(merge_contributions, named=named, new=got.contributions, read=changed, now=now)
+        lake.update_pieces(SENSOR_CONTRIBUTIONS, day, merge)
+    rejected = lake.update(
+        REJECTED_RESULTS, day, lambda existing: merge_rejected(existing, named, got.rejected, read, now)
+    )
+    objects = lake.update(RESULT_OBJECTS, day, lambda existing: remember(existing, named, got.outcomes, now))
+    return Recorded(
+        predictions,
+        rejected,
+        objects,
+        _rows_of(lake, SENSOR_CONTRIBUTIONS, day),
+        bool(changed),
+        place,
+        states,
+        got.bytes_read,
+    )
+
+
+def _gathered(results: Results, named: Named, wanted: list[Wanted]) -> _Gathered:
+    got = _Gathered()
+    numbers = {place: number for number, place in enumerate(named.objects)}
+    for load in results.fetch(wanted):
+        here = {numbers[fetched.wanted.bucket, fetched.wanted.key]: fetched for fetched in load}
+        parsed = parse(_bytes_of(here))
+        rows, rejected = (_counted(table) for table in (parsed.lines, parsed.rejected))
+        for number, fetched in here.items():
+            place = fetched.wanted.bucket, fetched.wanted.key
+            got.outcomes[place] = Outcome.of(fetched, rows.get(number, 0), rejected.get(number, 0))
+            got.bytes_read += fetched.held_bytes
+        if parsed.lines.num_rows or parsed.rejected.num_rows:
+            got.lines.append(named.owned(parsed.lines))
+            got.rejected.append(named.owned(parsed.rejected))
+            got.contributions.add(named.owned(parsed.contributions))
+    return got
+
+
+def _bytes_of(load: dict[int, Fetched]) -> Iterator[tuple[int, str, bytes]]:
+    for number, fetched in sorted(load.items()):
+        if fetched.data is not None:
+            yield number, fetched.wanted.key, fetched.data
+
+
+def _counted(rows: pa.Table) -> dict[int, int]:
+    return {one["values"]: one["counts"] for one in pc.value_counts(rows["object"]).to_pylist()}
+
+
+def _rows_of(lake: Lake, table: Table, day: date) -> int:
+    footer = lake.footer(table, day)
+    return footer.rows if footer else 0
+
+
+def _unreachable(got: _Gathered, day: date) -> RetryLaterError:
+    place, outcome = next(iter(got.outcomes.items()))
+    return RetryLaterError(
+        f"none of the {len(got.outcomes)} result objects of {day} could be reached: {outcome.error}",
+        where=f"s3://{'/'.join(place)}, among others",
+        next_step="check the network and AWS_ENDPOINT_URL_S3, where one is set, and run again",
+    )
