@@ -272,12 +272,17 @@ def test_a_day_without_executions_has_files_without_rows(location: Location) -> 
 
 
 def test_an_s3_that_is_gone_fails_the_day_and_says_what_to_do(
-    location: Location, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    location: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
 
     result = location.run(*WHOLE_DAY, asset_selection=RESULTS)
 
     assert not result.success
-    assert "could be reached" in capfd.readouterr().err
+    (failed,) = (event for event in result.all_events if event.is_step_failure)
+    told = failed.step_failure_data.user_failure_data
+    assert told is not None
+    (why,) = told.metadata["failed_partitions"].value.values()
+    assert "could be reached" in why
+    assert "AWS_ENDPOINT_URL_S3" in why
     assert not location.lake.has(RESULT_OBJECTS, DAY)
