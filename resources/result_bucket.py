@@ -3,42 +3,41 @@
 Belongs here: the requests, and the state that an answer means for an object.
 Does not belong here: which objects are asked for and how many at once (see `results`).
 
-obstore fetches: boto3 takes ten times the CPU for an object of some kilobytes. boto3 finds credentials,
-region and endpoint, lists, and verifies the owner of the bucket once: a header that obstore adds would not be
-signed, and S3 refuses those. It also fetches the few keys that obstore cannot spell, as with empty segments.
+obstore fetches (see `object_store`). boto3 finds credentials, region and endpoint, lists, and verifies the
+owner of the bucket once: a header that obstore adds would not be signed, and S3 refuses those. It also
+fetches the few keys that obstore cannot spell, as with empty segments.
 """
 
 import re
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
+from math import inf
 from threading import Lock
 from typing import Any
 
 import boto3
 import botocore.exceptions as refusals
-import obstore
 from botocore.config import Config
-from obstore.auth.boto3 import Boto3CredentialProvider
-from obstore.exceptions import BaseError, UnauthenticatedError
-from obstore.store import S3Store
 
-from resources.answers import Answer, Kind, answered, sorted_out
+from resources.answers import Answer, Kind, sorted_out
 from resources.errors import PermissionsError
+from resources.object_store import REFUSALS, Take, answer_in, content, opened
 from resources.s3 import Listed
 
 CONNECTIONS = 16
 _LISTED_AT_MOST = 10
 """A listing that shows so many times what is looked for is not worth going on with."""
 
+_LOOK_AGAIN_SECONDS = 60
+"""So long a bucket that could not be reached counts as such, and is not tried for each of its objects."""
+
 _PAGE = 1_000
 _NOT_MODIFIED = 304
 _making_clients = Lock()
 _SPELLABLE = re.compile(r"(?!\.{1,2}(/|$))[^/\x00-\x1f\x7f]+(/(?!\.{1,2}(/|$))[^/\x00-\x1f\x7f]+)*")
-_TIMES = re.compile(r" in [\d.]+(?:ns|µs|ms|s)\b")  # which would make the same refusal another one each time
-_STATUS = re.compile(r"non-2xx status code: (\d+)")
-_CODE, _MESSAGE = (re.compile(f"<{name}>(.*?)</{name}>", re.DOTALL) for name in ("Code", "Message"))
 
 
 class State(StrEnum):
@@ -92,7 +91,15 @@ _STATES = {
 }
 """What each kind of answer makes of an object; the others make it forbidden."""
 
-_Refused = tuple[State, str]
+
+@dataclass(frozen=True)
+class _View:
+    """A bucket that was looked at: the ways in, or what keeps everybody out of it."""
+
+    client: Any = None
+    store: Any = None
+    state: State | None = None
+    error: str | None = None
 
 
 class ResultBucket:
@@ -110,11 +117,10 @@ class ResultBucket:
         self._session = session
         self._owned_by = {"ExpectedBucketOwner": owner} if owner else {}
         self._looking = Lock()
-        self._refused: _Refused | None = None
-        self._client: Any = None
-        self._store: S3Store | None = None
+        self._view: _View | None = None
+        self._look_again_at = inf
 
-    def get(self, wanted: Wanted, unless: str | None, take: Callable[[int], None]) -> Fetched:
+    def get(self, wanted: Wanted, unless: str | None, take: Take) -> Fetched:
         """Read an object.
 
         Args:
@@ -125,16 +131,17 @@ class ResultBucket:
         Raises:
             PermissionsError: there are no usable credentials.
         """
-        self._look_once(wanted.key)
-        if self._refused:
-            return Fetched(wanted, self._refused[0], error=self._refused[1])
-        read = self._by_obstore if _SPELLABLE.fullmatch(wanted.key) else self._by_boto3
+        view = self._looked_at(wanted.key)
+        if view.state:
+            return Fetched(wanted, view.state, error=view.error)
         try:
-            return read(wanted, unless, take)
+            if _SPELLABLE.fullmatch(wanted.key):
+                return Fetched(wanted, State.READ, *content(view.store, wanted.key, unless, take))
+            return self._by_boto3(view.client, wanted, unless, take)
         except (refusals.BotoCoreError, refusals.ClientError) as problem:
             return self._told(wanted, sorted_out(problem))
-        except (BaseError, FileNotFoundError) as problem:
-            return self._told(wanted, _answer_in(problem))
+        except REFUSALS as problem:
+            return self._told(wanted, answer_in(problem))
 
     def listed(self, keys: Sequence[str]) -> dict[str, Listed | None]:
         """Look objects up in a listing: None for one that is not there; nothing where listing is forbidden.
@@ -142,14 +149,14 @@ class ResultBucket:
         Raises:
             PermissionsError: there are no usable credentials.
         """
-        self._look_once(keys[0])
-        if self._refused:
+        view = self._looked_at(keys[0])
+        if view.state:
             return {}
         prefix, last = _beginning(keys), max(keys)
         found: dict[str, Listed | None] = dict.fromkeys(keys)
         seen = 0
         try:
-            for page in self._client.get_paginator("list_objects_v2").paginate(
+            for page in view.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.name, Prefix=prefix, **self._owned_by
             ):
                 entries = page.get("Contents", ())
@@ -168,42 +175,35 @@ class ResultBucket:
             return {}
         return found
 
-    def _by_obstore(self, wanted: Wanted, unless: str | None, take: Callable[[int], None]) -> Fetched:
-        assert self._store is not None  # noqa: S101 (it was looked at)
-        answer = obstore.get(
-            self._store, wanted.key, options={"if_none_match": f'"{unless}"'} if unless else None
-        )
-        facts = answer.meta
-        take(facts["size"])
-        data = bytes(answer.bytes())
-        tag = (facts["e_tag"] or "").strip('"') or None
-        return Fetched(wanted, State.READ, data, tag, facts["last_modified"])
-
-    def _by_boto3(self, wanted: Wanted, unless: str | None, take: Callable[[int], None]) -> Fetched:
+    def _by_boto3(self, client: Any, wanted: Wanted, unless: str | None, take: Take) -> Fetched:  # noqa: ANN401
         condition = {"IfNoneMatch": f'"{unless}"'} if unless else {}
-        answer = self._client.get_object(Bucket=self.name, Key=wanted.key, **condition, **self._owned_by)
+        answer = client.get_object(Bucket=self.name, Key=wanted.key, **condition, **self._owned_by)
         take(answer["ContentLength"])
         tag = answer["ETag"].strip('"')
         return Fetched(wanted, State.READ, answer["Body"].read(), tag, answer["LastModified"])
 
-    def _look_once(self, key: str) -> None:
+    def _looked_at(self, key: str) -> _View:
         """Find region and owner of the bucket, unless they are known."""
         with self._looking:
-            if self._store is not None or (self._refused and self._refused[0] is not State.UNREACHABLE):
-                return
-            self._refused = None
-            try:
-                self._look(key)
-            except (refusals.BotoCoreError, refusals.ClientError, ValueError) as problem:
-                answer = sorted_out(problem)
-                if answer.kind is Kind.CREDENTIALS:
-                    raise self._unknown(answer.said) from problem
-                self._refused = _STATES.get(answer.kind, State.FORBIDDEN), self._words(answer)
-                if self._refused[0] is State.MISSING:
-                    self._refused = State.MISSING, f"there is no bucket {self.name}"
+            if self._view is None or time.monotonic() > self._look_again_at:
+                try:
+                    self._view, self._look_again_at = self._look(key), inf
+                except (refusals.BotoCoreError, refusals.ClientError, ValueError) as problem:
+                    self._view = self._refusing(sorted_out(problem))
+                    later = self._view.state is State.UNREACHABLE
+                    self._look_again_at = time.monotonic() + _LOOK_AGAIN_SECONDS if later else inf
+            return self._view
 
-    def _look(self, key: str) -> None:
+    def _refusing(self, answer: Answer) -> _View:
+        if answer.kind is Kind.CREDENTIALS:
+            raise self._unknown(answer.said)
+        state = _STATES.get(answer.kind, State.FORBIDDEN)
+        missing = state is State.MISSING
+        return _View(state=state, error=f"there is no bucket {self.name}" if missing else self._words(answer))
+
+    def _look(self, key: str) -> _View:
         client = self._open_client(None)
+        refused = None
         try:
             answer = client.head_bucket(Bucket=self.name, **self._owned_by)
         except refusals.ClientError as problem:
@@ -211,14 +211,16 @@ class ResultBucket:
                 raise
             # the region is told all the same; and who may not list may still read
             answer = problem.response
-            self._refused = self._refusal_of_owner(client, key)
+            refused = self._refusal_of_owner(client, key)
+        if refused:
+            return _View(state=State.WRONG_OWNER, error=refused)
         headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         region = headers.get("x-amz-bucket-region", client.meta.region_name)
         if region != client.meta.region_name:
             client = self._open_client(region)
-        self._client, self._store = client, self._open_store(client.meta.endpoint_url, region)
+        return _View(client, opened(self.name, self._session, client.meta.endpoint_url, region))
 
-    def _refusal_of_owner(self, client: Any, key: str) -> _Refused | None:  # noqa: ANN401
+    def _refusal_of_owner(self, client: Any, key: str) -> str | None:  # noqa: ANN401
         """Find out by an object whether the owner is as expected, where the bucket may not be seen."""
         if not self._owned_by:
             return None
@@ -230,31 +232,15 @@ class ResultBucket:
         else:
             return None
         owner = self._owned_by["ExpectedBucketOwner"]
-        said = (
+        return (
             f"{self.name} does not belong to account {owner} (results.expected_bucket_owner), or this caller"
             " may neither list nor read it"
         )
-        return State.WRONG_OWNER, said
 
     def _open_client(self, region: str | None) -> Any:  # noqa: ANN401 (boto3 has no types)
         config = Config(retries={"mode": "standard"}, connect_timeout=10, max_pool_connections=CONNECTIONS)
         with _making_clients:  # which several threads must not do with one session; using them they may
             return self._session.client("s3", region_name=region, config=config)
-
-    def _open_store(self, endpoint: str, region: str) -> S3Store:
-        return S3Store(
-            self.name,
-            endpoint=endpoint,
-            region=region,
-            virtual_hosted_style_request=False,
-            credential_provider=Boto3CredentialProvider(self._session, ttl=timedelta(minutes=5)),
-            client_options={
-                "allow_http": endpoint.startswith("http://"),
-                "connect_timeout": timedelta(seconds=10),
-                "timeout": timedelta(minutes=10),
-            },
-            retry_config={"max_retries": 5, "retry_timeout": timedelta(minutes=2)},
-        )
 
     def _told(self, wanted: Wanted, answer: Answer) -> Fetched:
         if answer.status == _NOT_MODIFIED:
@@ -275,23 +261,6 @@ class ResultBucket:
             next_step="log in (aws sso login), or set AWS_PROFILE or [results] profile in ledger.toml;"
             " `aws sts get-caller-identity` shows whether that worked",
         )
-
-
-def _answer_in(problem: Exception) -> Answer:
-    """Read the answer of S3 out of what obstore makes of it."""
-    if isinstance(problem, UnauthenticatedError):
-        return Answer(Kind.CREDENTIALS, _first_line(problem))
-    text = str(problem).partition("\n\nDebug source:")[0]
-    status, code, message = (
-        found[1] if (found := seek.search(text)) else "" for seek in (_STATUS, _CODE, _MESSAGE)
-    )
-    if not status:
-        return Answer(Kind.BROKEN, _first_line(problem))
-    return answered(code or status, int(status), message)
-
-
-def _first_line(problem: Exception) -> str:
-    return _TIMES.sub("", str(problem).partition("\n")[0])
 
 
 def _beginning(keys: Sequence[str]) -> str:
