@@ -76,11 +76,15 @@ UNKNOWN = Known({}, {}, {})
 
 @dataclass(frozen=True)
 class Asked:
-    """One scheduler in a plan: the days asked for, in so many questions, and what that takes."""
+    """One scheduler in a plan: the days asked for, in so many questions, and what that takes.
+
+    Of `settled_days` among them the lake knows how many executions there are.
+    """
 
     scheduler: Scheduler
     source: str
     days: int
+    settled_days: int
     questions: int
     executions: Amount
     pages: Amount
@@ -116,6 +120,9 @@ def asked(
         scheduler,
         source,
         days=sum((last - first).days + 1 for piece in pieces for first, last in piece),
+        settled_days=sum(
+            first <= day <= last for piece in pieces for first, last in piece for day in known.counts
+        ),
         questions=len(everything),
         executions=_sum(everything),
         pages=_sum(map(_pages, everything)),

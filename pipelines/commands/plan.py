@@ -12,7 +12,7 @@ import typer
 from pipelines.options import From, Json, SchedulerPatterns, To
 
 if TYPE_CHECKING:
-    from assets.executions.plan import Amount, Plan
+    from assets.executions.plan import Amount, Asked, Plan
     from pipelines.planning import Listed
 
 EXAMPLES = (
@@ -96,7 +96,7 @@ def _print(made: "Plan", found: "Listed", command: str, calls_per_second: float)
                 f"{one.questions:,}",
                 _shown(one.executions),
                 _shown(one.calls),
-                "the lake" if one.executions.is_exact else "its frequency",
+                _known_from(one),
             )
         console.print(drawn)
         console.print()
@@ -118,6 +118,12 @@ def _print(made: "Plan", found: "Listed", command: str, calls_per_second: float)
         console.print(Text(f"! {notice}", "yellow"), soft_wrap=True)
     console.print()
     console.print(Text(command, "bold"), soft_wrap=True)
+
+
+def _known_from(one: "Asked") -> str:
+    if one.settled_days == one.days:
+        return "the lake"
+    return "lake and frequency" if one.settled_days else "its frequency"
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:
@@ -169,6 +175,7 @@ def _as_json(made: "Plan", found: "Listed", command: str, calls_per_second: floa
                 "source": one.source,
                 "frequency": one.scheduler.frequency,
                 "days": one.days,
+                "settled_days": one.settled_days,
                 "questions": one.questions,
                 "executions": amount(one.executions),
                 "calls": amount(one.calls),

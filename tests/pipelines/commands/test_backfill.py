@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import pytest
 
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 from resources.lake import Lake
-from sandbox.service import Handle
-from tests.pipelines.commands.conftest import Ledger, api
+from sandbox.fleet import History, fleet
+from sandbox.service import Handle, serving
+from tests.pipelines.commands.conftest import NOW, Ledger, api
 
 RANGE = ("--from", "2026-10-05", "--to", "2026-10-08")
 LEDGER = str(Path(sys.executable).with_name("ledger"))
@@ -187,3 +189,42 @@ def test_a_mistake_is_told_before_anything_runs(
     for part in told:
         assert part in done.err
     assert service.count(operation="ListInferenceExecutions") == 0
+
+
+@pytest.mark.slow
+def test_a_year_of_the_whole_fleet_in_one_go_is_what_was_planned_and_what_there_is(
+    ledger: Ledger,
+    settings: Callable[..., Path],
+    lake: Lake,
+    accounts: None,  # noqa: ARG001 (its keys open it)
+) -> None:
+    history = History(datetime(2025, 10, 8, tzinfo=UTC), datetime(2026, 10, 8, tzinfo=UTC))
+    plants = fleet(seed=3, history=history)
+    places = sorted({(one.account, one.region) for one in plants.schedulers})
+    with serving(plants, NOW, s3=False) as handle:
+        settings(*(api(handle.url, *place) for place in places), start="2025-10-08", end="2026-10-08")
+        year = ("--from", "2025-10-08", "--to", "2026-10-07")
+        handle.inject("throttle:ListInferenceExecutions:share=0.02")
+        plan = ledger("plan", *year, "--json").answer
+        handle.reset()
+
+        done = ledger("backfill", *year, "--yes")
+
+        assert done.code == 0, done.out
+        assert "365 days recorded" in done.out
+        assert done.out.count("\n2026-") == 10, "summed up by month"
+        there = {
+            (summary["InferenceSchedulerArn"], summary["DataStartTime"])
+            for scheduler in plants.listed(NOW)
+            for summary in scheduler.executions(NOW)
+            if summary["DataStartTime"] < history.end
+        }
+        assert rows(lake) == len(there)
+        asked = handle.count(outcome="ok")
+        assert plan["calls"]["at_least"] <= asked <= plan["calls"]["at_most"]
+
+        exact = ledger("plan", *year, "--json").answer
+        assert exact["settled_days"] == 365
+        assert exact["calls"]["at_least"] <= asked <= exact["calls"]["at_most"]
+    status = ledger("status", "--json").answer
+    assert set(status["totals"]) <= {"settled", "stuck", "unseen"}
