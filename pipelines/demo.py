@@ -126,6 +126,7 @@ def _next_steps() -> str:
 . .venv/bin/activate
 export LEDGER_CONFIG={CONFIG.relative_to(CHECKOUT)}   # the demo's lake; without it: your own ledger.toml
 ledger sql "SELECT status, count(*) FROM inference_executions GROUP BY ALL"
+ledger report --format markdown --out -
 ledger sql "SELECT reason, raw FROM rejected_executions"
 ledger sql "SELECT scheduler_name, max(complete_through) FROM extraction_coverage GROUP BY ALL"
 unset LEDGER_CONFIG; make dev                      # Dagster's pages, http://localhost:3000, and the service
