@@ -24,6 +24,7 @@ from pipelines import alerts, checking, event_alerts, jobs, schedules, sensors
 from pipelines.asking import asking
 from pipelines.shown import shown_by
 from resources.lake import Lake
+from resources.registry import load_registry
 from resources.results import Results
 from resources.settings import Settings, load_settings
 from resources.sources.configured import configured
@@ -35,7 +36,8 @@ def build_defs(
     """Build fresh definitions.
 
     Args:
-        overrides: resources to use instead of the real ones: `lake`, `sources`, `results`, `clock`.
+        overrides: resources to use instead of the real ones: `lake`, `sources`, `results`, `registry`,
+            `clock`.
         settings: instead of those of this checkout and its environment.
 
     Raises:
@@ -50,7 +52,7 @@ def build_defs(
     assets = [
         *executions.build(history, settle_after, settings.limits.max_calls_per_run),
         *anomalies.build(history),
-        *reporting.build(history, rule),
+        *reporting.build(history, settle_after, rule),
         *report_asset.build(history, shown_by(settings)),
     ]
     rules = Rules(
@@ -71,6 +73,7 @@ def build_defs(
             "asking": partial(asking, lake),
             "sources": lambda: configured(settings),
             "results": lambda: Results.of(settings.results),
+            "registry": lambda: load_registry(settings.equipment.registry),
             "clock": lambda: datetime.now(UTC),
             **(overrides or {}),
         },

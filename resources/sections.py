@@ -159,7 +159,7 @@ class EventSettings(Section):
     min_duration_minutes: Count = Field(
         default=0,
         ge=0,
-        le=10_080,
+        le=1440,
         description="Shorter events are no events. AWS's console left out those of 5 minutes and less.",
         examples=[5],
     )

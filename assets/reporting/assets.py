@@ -4,8 +4,8 @@ Belongs here: declarations, and turning what was made into events of Dagster.
 Does not belong here: rules (see `assets.anomalies` and the modules beside this one).
 """
 
-from collections.abc import Callable
-from datetime import date, datetime
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, timedelta
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -18,29 +18,56 @@ from assets.anomalies.contributors import CONTRIBUTION_COLUMNS
 from assets.anomalies.events import EventRule, events
 from assets.anomalies.fragments import PREDICTION_COLUMNS, STATES, fragments
 from assets.automation import upstream_content_changed
-from assets.batched import Materialized, PartitionedRun, column_schema, materialized, told_to_people
+from assets.batched import Materialized, PartitionedRun, batches, column_schema, materialized, told_to_people
+from assets.checks.looked_at import service_of
 from assets.content import content_version, stamped
 from assets.executions.windows import Days
-from assets.partitions import daily
+from assets.partitions import daily, days
+from assets.reporting.equipment_health import LOOK_BACK_DAYS, NEEDS_DAYS_AFTER, NEEDS_DAYS_BEFORE
+from assets.reporting.equipment_health import equipment_health as equipment_health_of
+from assets.reporting.execution_health import (
+    COVERAGE_COLUMNS,
+    EXECUTION_COLUMNS,
+    RESULT_COLUMNS,
+    SCHEDULER_COLUMNS,
+    Recorded,
+    Terms,
+)
+from assets.reporting.execution_health import execution_health as execution_health_of
+from assets.reporting.slots import REASONS
 from assets.tables import (
     ANOMALY_EVENTS,
     ANOMALY_FRAGMENTS,
     ANOMALY_PREDICTIONS,
+    EQUIPMENT_HEALTH,
+    EXECUTION_HEALTH,
+    EXTRACTION_COVERAGE,
+    INFERENCE_EXECUTIONS,
+    INFERENCE_SCHEDULERS,
     PARTITION,
+    RESULT_OBJECTS,
     SENSOR_CONTRIBUTIONS,
     Table,
 )
+from resources.aws import SERVICE_END
 from resources.lake import Lake, Written
+from resources.registry import Registry
+from resources.sources.api import Api
+from resources.sources.archive import Archive
 
 GROUP = "reporting"
 RULE_VERSION = 1
 """Rises when the same points give other fragments or events."""
 
 Clock = Callable[[], datetime]
+Sources = Callable[[], Sequence[Archive | Api]]
+Registries = Callable[[], Registry]
+
+DAYS_A_BATCH = 31
 
 
-def build(history: Days, rule: EventRule) -> list[dg.AssetsDefinition]:
-    """Declare the assets for a history; their resources are `lake` and `clock`."""
+def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.AssetsDefinition]:
+    """Declare the assets for a history; their resources are `lake`, `sources`, `registry` and `clock`."""
     partitions = daily(history)
 
     @dg.asset(
@@ -76,7 +103,7 @@ def build(history: Days, rule: EventRule) -> list[dg.AssetsDefinition]:
         lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
     ) -> dg.MaterializeResult[Any]:
         with told_to_people():
-            pieces = _fragments(lake)
+            pieces = lake.scan(ANOMALY_FRAGMENTS)
             written = lake.update(
                 ANOMALY_EVENTS, None, lambda existing: events(pieces, rule, existing, clock())
             )
@@ -91,7 +118,74 @@ def build(history: Days, rule: EventRule) -> list[dg.AssetsDefinition]:
             },
         )
 
-    return [anomaly_fragments, anomaly_events]
+    @dg.asset(
+        deps=[
+            dg.AssetKey(INFERENCE_EXECUTIONS.name),
+            dg.AssetKey(EXTRACTION_COVERAGE.name),
+            dg.AssetKey(INFERENCE_SCHEDULERS.name),
+            dg.AssetKey(RESULT_OBJECTS.name),
+        ],
+        automation_condition=upstream_content_changed(),
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        code_version=_version(EXECUTION_HEALTH),
+        group_name=GROUP,
+        kinds={"parquet"},
+        description=_description(EXECUTION_HEALTH),
+        metadata=_definition_metadata(EXECUTION_HEALTH),
+    )
+    def execution_health(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        sources: dg.ResourceParam[Sources],
+        clock: dg.ResourceParam[Clock],
+    ) -> dg.Output[None]:
+        with told_to_people():
+            service, now = service_of(sources()), clock()
+            schedulers = lake.read(INFERENCE_SCHEDULERS, columns=SCHEDULER_COLUMNS)
+        last_day = service.last_day if service.is_there else SERVICE_END
+        is_live = service.is_there and (last_day is None or now.date() <= last_day)
+        terms = Terms(settle_after, now, last_day, is_live)
+        run = PartitionedRun(context)
+        run.work(context.partition_keys, partial(_record_execution_health, lake, schedulers, terms))
+        return run.end({}, {})
+
+    @dg.asset(
+        deps=[
+            # a day that changes late is asked for with the four weeks that are compared with it: days that
+            # are there, in one run; what changes every hour is today, and no day comes after that
+            dg.AssetDep(
+                anomaly_fragments,
+                partition_mapping=dg.TimeWindowPartitionMapping(
+                    start_offset=-LOOK_BACK_DAYS, end_offset=NEEDS_DAYS_AFTER
+                ),
+            ),
+            execution_health,
+        ],
+        automation_condition=upstream_content_changed(needs_all=False),
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        code_version=_version(EQUIPMENT_HEALTH),
+        group_name=GROUP,
+        kinds={"parquet"},
+        description=_description(EQUIPMENT_HEALTH),
+        metadata=_definition_metadata(EQUIPMENT_HEALTH),
+    )
+    def equipment_health(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        registry: dg.ResourceParam[Registries],
+        clock: dg.ResourceParam[Clock],
+    ) -> dg.Output[None]:
+        run = PartitionedRun(context)
+        with told_to_people():
+            named = registry()
+            for batch in batches(context.partition_keys, DAYS_A_BATCH):
+                made = _equipment_health(lake, days(batch), named, rule, clock())
+                run.work(batch, partial(_record_equipment_health, lake, made, clock))
+        return run.end({}, {})
+
+    return [anomaly_fragments, anomaly_events, execution_health, equipment_health]
 
 
 def _record_fragments(lake: Lake, clock: Clock, key: str) -> list[Materialized]:
@@ -111,11 +205,53 @@ def _record_fragments(lake: Lake, clock: Clock, key: str) -> list[Materialized]:
     return [materialized(ANOMALY_FRAGMENTS, written.rows, numbers | _file(written) | {"seconds": seconds})]
 
 
-def _fragments(lake: Lake) -> pa.Table:
-    """Read the fragments of all days, with their `data_date`."""
-    if lake.days(ANOMALY_FRAGMENTS):
-        return lake.dataset(ANOMALY_FRAGMENTS).to_table()
-    return ANOMALY_FRAGMENTS.schema.append(pa.field(PARTITION, pa.date32())).empty_table()
+def _record_execution_health(lake: Lake, schedulers: pa.Table, terms: Terms, key: str) -> list[Materialized]:
+    day = date.fromisoformat(key)
+    recorded = Recorded(
+        lake.read(INFERENCE_EXECUTIONS, day, EXECUTION_COLUMNS),
+        lake.read(EXTRACTION_COVERAGE, day, COVERAGE_COLUMNS),
+        schedulers,
+        lake.read(RESULT_OBJECTS, day, RESULT_COLUMNS),
+    )
+    written = lake.update(
+        EXECUTION_HEALTH, day, lambda existing: execution_health_of(day, recorded, terms, existing)
+    )
+    counts = {name: pc.sum(written.rows[name]).as_py() or 0 for name in ("expected", *REASONS)}
+    return [materialized(EXECUTION_HEALTH, written.rows, counts | _file(written))]
+
+
+def _equipment_health(
+    lake: Lake, wanted: Sequence[date], registry: Registry, rule: EventRule, now: datetime
+) -> pa.Table:
+    """Make the rows of some days; those in between are made too, for one run has no holes."""
+    first, last = min(wanted), max(wanted)
+    pieces = lake.scan(
+        ANOMALY_FRAGMENTS,
+        first - timedelta(NEEDS_DAYS_BEFORE),
+        last + timedelta(1 + NEEDS_DAYS_AFTER),
+    )
+    there = lake.scan(
+        EXECUTION_HEALTH,
+        first,
+        last + timedelta(1),
+        columns=["scheduler_arn", "scheduler_name", PARTITION],
+    )
+    watched: dict[date, dict[str, str | None]] = {}
+    for row in there.to_pylist():
+        watched.setdefault(row[PARTITION], {})[row["scheduler_arn"]] = row["scheduler_name"]
+    span = [first + timedelta(number) for number in range((last - first).days + 1)]
+    return equipment_health_of(span, pieces, watched, registry, rule, now)
+
+
+def _record_equipment_health(lake: Lake, made: pa.Table, clock: Clock, key: str) -> list[Materialized]:
+    day = date.fromisoformat(key)
+    rows = made.filter(pc.equal(made[PARTITION], day)).drop_columns([PARTITION])
+    written = lake.update(
+        EQUIPMENT_HEALTH, day, lambda existing: stamped(EQUIPMENT_HEALTH, rows, existing, clock())
+    )
+    names = ("running_minutes", "off_minutes", "unknown_minutes", "anomalous_minutes", "events")
+    sums = {name: round(pc.sum(written.rows[name]).as_py() or 0, 1) for name in names}
+    return [materialized(EQUIPMENT_HEALTH, written.rows, sums | _file(written))]
 
 
 def _numbers_of_events(rows: pa.Table) -> dict[str, int | float]:
