@@ -113,8 +113,9 @@ def test_a_recipe_read_as_athenas_gives_the_same_answer(
     connection: duckdb.DuckDBPyConnection, statement: str
 ) -> None:
     [theirs] = sqlglot.transpile(statement, read="athena", write="duckdb")
+    read, asked = _answers(connection, theirs), _answers(connection, statement)
 
-    assert _answers(connection, theirs) == _answers(connection, statement)
+    assert sorted(map(repr, read)) == sorted(map(repr, asked))  # in which order rows of one rank come is open
 
 
 @pytest.mark.parametrize(("mine", "theirs"), PAIRS, ids=[_name(theirs) for _, theirs in PAIRS])

@@ -111,13 +111,22 @@ def test_a_budget_stops_it_and_resuming_goes_on(
     assert rows(lake) > 1000
 
 
+def _heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # which tests that run in the background would ignore
+
+
+@pytest.mark.slow
 def test_ctrl_c_stops_it_cleanly_and_says_how_to_go_on(
     ledger: Ledger, settings: Callable[..., Path], service: Handle, lake: Lake
 ) -> None:
     settings(api(service.url))
     service.inject("slow:ListInferenceExecutions:seconds=1")
     process = subprocess.Popen(
-        [LEDGER, "backfill", *RANGE, "--yes"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [LEDGER, "backfill", *RANGE, "--yes"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_heed_ctrl_c,  # noqa: PLW1509 (nothing here holds a lock)
     )
     deadline = time.monotonic() + 120
     while not service.count(operation="ListInferenceExecutions") and time.monotonic() < deadline:
