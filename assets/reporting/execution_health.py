@@ -123,7 +123,8 @@ def _schedulers(day: date, recorded: Recorded, terms: Terms) -> Iterator[_Schedu
         seen = [_setting(row) for row in sorted(settings.get(arn, []), key=lambda row: row["valid_from"])]
         of_day = arn in executions or arn in coverage
         # where the place told of others on this day, a scheduler that it did not tell of is gone
-        if not of_day and (not _has_begun(seen, day) or _place(arn) in answered):
+        has_ended = terms.last_day is not None and day > terms.last_day
+        if not of_day and (not _has_begun(seen, day) or _place(arn) in answered or has_ended):
             continue
         settles = settle_at(day, terms.settle_after)
         told = coverage.get(arn, {})

@@ -1,0 +1,179 @@
+"""Events and health as Dagster makes them: from the sandbox's service and S3 to the tables of reports."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.content import content_version
+from assets.tables import (
+    ANOMALY_EVENTS,
+    ANOMALY_FRAGMENTS,
+    ANOMALY_PREDICTIONS,
+    EQUIPMENT_HEALTH,
+    EXECUTION_HEALTH,
+    SENSOR_CONTRIBUTIONS,
+)
+from pipelines.definitions import build_defs
+from resources.lake import Lake
+from resources.settings import ApiSource, EquipmentSettings, HistorySettings, LakeSettings, Settings
+from sandbox.fleet import Fleet
+from sandbox.service import Handle, serving
+from tests.assets.anomalies import reference
+from tests.pipelines.conftest import DAYS, Location
+
+NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
+FULL = DAYS[1:3]
+MADE = [
+    dg.AssetKey(name)
+    for name in (
+        "inference_executions",
+        "inference_schedulers",
+        "anomaly_predictions",
+        "anomaly_fragments",
+        "anomaly_events",
+        "execution_health",
+        "equipment_health",
+    )
+]
+REGISTRY = """
+[[equipment]]
+name = "Feed pump"
+site = "Leeds"
+criticality = "high"
+schedulers = ["pump-1"]
+"""
+
+
+@pytest.fixture(scope="module")
+def service(small_fleet: Fleet) -> Iterator[Handle]:
+    with serving(small_fleet, NOW) as handle:
+        yield handle
+
+
+@pytest.fixture
+def location(
+    service: Handle, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> Location:
+    """Two schedulers of one account and region; one of them watches a machine that the registry names."""
+    for name in ("AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", service.s3_url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "123456789012")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    (tmp_path / "equipment.toml").write_text(REGISTRY)
+    settings = Settings(
+        lake=LakeSettings(uri=str(tmp_path / "lake")),
+        history=HistorySettings(start_date=DAYS[0], end_date=date(2026, 10, 9)),
+        equipment=EquipmentSettings(registry=str(tmp_path / "equipment.toml")),
+        sources=(
+            ApiSource(region="eu-west-1", endpoint_url=service.url, schedulers=("pump-1", "turbine-2")),
+        ),
+    )
+    return Location(build_defs({"clock": lambda: NOW}, settings=settings), instance, Lake(settings.lake.uri))
+
+
+def rows_of(lake: Lake, table: str) -> list[dict[str, object]]:
+    declared = {one.name: one for one in (ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS)}[table]
+    return [row for day in lake.days(declared) for row in lake.read(declared, day).to_pylist()]
+
+
+def test_one_run_makes_events_and_health_and_the_same_again_changes_nothing(location: Location) -> None:
+    assert location.run(asset_selection=MADE).success
+
+    lake = location.lake
+    told = lake.read(ANOMALY_EVENTS).to_pylist()
+    points = reference.points(rows_of(lake, "anomaly_predictions"), rows_of(lake, "sensor_contributions"))
+    expected = reference.events(points)
+    assert sorted(
+        (one["scheduler_arn"], one["start_time"], one["end_time"], one["state"]) for one in told
+    ) == [(one["scheduler_arn"], one["start_time"], one["end_time"], one["state"]) for one in expected]
+    assert told
+    for day in FULL:
+        executions = lake.read(EXECUTION_HEALTH, day).to_pylist()
+        assert {one["scheduler_name"] for one in executions} == {"pump-1", "turbine-2"}
+        assert all(one["unknown"] == one["not_extracted"] == 0 for one in executions)
+        assert all(one["lateness_median_minutes"] is not None for one in executions)
+        equipment = lake.read(EQUIPMENT_HEALTH, day).to_pylist()
+        assert {(one["equipment"], one["site"], one["criticality"]) for one in equipment} >= {
+            ("Feed pump", "Leeds", "high")
+        }
+        for one in equipment:
+            assert one["running_minutes"] + one["off_minutes"] + one["unknown_minutes"] == 1440
+
+    before = lake.read(ANOMALY_EVENTS)
+    again = location.run(asset_selection=MADE[3:])
+
+    assert again.success
+    assert lake.read(ANOMALY_EVENTS).equals(before)
+    for asset in ("anomaly_fragments", "execution_health", "equipment_health"):
+        for made in location.days_of(again, asset).values():
+            assert made.metadata["changed"].value is False
+
+
+def test_days_one_by_one_in_any_order_give_what_one_run_gives(location: Location) -> None:
+    assert location.run(asset_selection=MADE[:3]).success
+    for day in reversed(DAYS):
+        assert location.run(day, day, asset_selection=MADE[3:4]).success
+    assert location.run(asset_selection=MADE[4:]).success
+    lake = location.lake
+    versions = [content_version(EQUIPMENT_HEALTH, lake.read(EQUIPMENT_HEALTH, day)) for day in DAYS]
+
+    for day in (DAYS[2], DAYS[1], DAYS[3], DAYS[0]):
+        assert location.run(day, day, asset_selection=MADE[6:]).success
+
+    assert [content_version(EQUIPMENT_HEALTH, lake.read(EQUIPMENT_HEALTH, day)) for day in DAYS] == versions
+    assert sum(lake.read(ANOMALY_FRAGMENTS, day).num_rows for day in DAYS)
+
+
+def test_a_registry_with_a_mistake_fails_with_its_mend(location: Location, tmp_path: Path) -> None:
+    assert location.run(asset_selection=MADE[:6]).success
+    (tmp_path / "equipment.toml").write_text(REGISTRY.replace("high", "hihg"))
+
+    result = location.run(asset_selection=MADE[6:])
+
+    assert not result.success
+    (failed,) = [event for event in result.all_events if event.is_step_failure]
+    assert failed.step_failure_data.user_failure_data is not None
+    assert 'did you mean "high"?' in str(failed.step_failure_data.user_failure_data.description)
+
+
+def test_a_day_that_changes_asks_for_the_days_that_are_compared_with_it_and_no_others(
+    location: Location,
+) -> None:
+    def changed(day: date, version: str) -> dg.AssetMaterialization:
+        return dg.AssetMaterialization(
+            "anomaly_fragments",
+            partition=day.isoformat(),
+            tags={"dagster/data_version": version, "dagster/data_version_is_user_provided": "true"},
+        )
+
+    settings = Settings(
+        lake=LakeSettings(uri=location.lake.uri),
+        history=HistorySettings(start_date=date(2026, 8, 1), end_date=date(2026, 10, 9)),
+    )
+    definitions = build_defs({"clock": lambda: NOW}, settings=settings)
+    changes = [date(2026, 8, 20), date(2026, 10, 7)]
+    for day in changes:
+        location.instance.report_runless_asset_event(changed(day, "1"))
+    selection = dg.AssetSelection.assets("equipment_health", "anomaly_events")
+    first = dg.evaluate_automation_conditions(definitions, location.instance, selection, evaluation_time=NOW)
+    for day in changes:
+        location.instance.report_runless_asset_event(changed(day, "2"))
+
+    then = dg.evaluate_automation_conditions(
+        definitions, location.instance, selection, cursor=first.cursor, evaluation_time=NOW
+    )
+
+    asked = then.get_requested_partitions(dg.AssetKey("equipment_health"))
+    expected = {
+        (day + timedelta(days=number)).isoformat()
+        for day in changes
+        for number in range(-1, 29)
+        if day + timedelta(days=number) < date(2026, 10, 9)
+    }
+    assert asked == expected
+    assert then.get_num_requested(dg.AssetKey("anomaly_events")) == 1
