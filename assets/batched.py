@@ -20,6 +20,7 @@ import pyarrow as pa
 from assets.content import content_version
 from assets.tables import Table
 from resources.errors import LedgerError, RetryLaterError
+from resources.lake import Written
 
 # the daemon and the staleness rules read these tags; their constants are private in Dagster 1.13
 _DATA_VERSION = "dagster/data_version"
@@ -187,6 +188,21 @@ def column_schema(table: Table) -> dg.TableSchema:
             for column in table.columns
         ]
     )
+
+
+def description_of(table: Table) -> str:
+    """Say what a table is, for its asset."""
+    return f"{table.meaning} One row: {table.grain}."
+
+
+def definition_metadata(table: Table) -> dict[str, Any]:
+    """Return what Dagster knows of a table before anything is made."""
+    return {"dagster/table_name": table.name, "dagster/column_schema": column_schema(table)}
+
+
+def file_metadata(written: Written) -> dict[str, Any]:
+    """Return where an update left its rows, and whether it had to write."""
+    return {"changed": written.changed, "path": dg.MetadataValue.path(str(written.path))}
 
 
 def materialized(table: Table, rows: pa.Table, numbers: Mapping[str, Any]) -> Materialized:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from datetime import date, datetime
 from functools import partial
 from time import perf_counter
-from typing import Any
 
 import dagster as dg
 import pyarrow.compute as pc
@@ -23,6 +22,9 @@ from assets.batched import (
     PartitionedRun,
     attempted_before,
     column_schema,
+    definition_metadata,
+    description_of,
+    file_metadata,
     materialized,
     told_to_people,
 )
@@ -34,9 +36,8 @@ from assets.tables import (
     REJECTED_RESULTS,
     RESULT_OBJECTS,
     SENSOR_CONTRIBUTIONS,
-    Table,
 )
-from resources.lake import Lake, Written
+from resources.lake import Lake
 from resources.results import Results, State
 
 GROUP = "anomalies"
@@ -57,8 +58,8 @@ def build(history: Days) -> list[dg.AssetsDefinition | dg.AssetSpec]:
         code_version=f"{ANOMALY_PREDICTIONS.version}.{READER_VERSION}",
         group_name=GROUP,
         kinds={"parquet"},
-        description=_description(ANOMALY_PREDICTIONS),
-        metadata=_definition_metadata(ANOMALY_PREDICTIONS),
+        description=description_of(ANOMALY_PREDICTIONS),
+        metadata=definition_metadata(ANOMALY_PREDICTIONS),
     )
     def anomaly_predictions(
         context: dg.AssetExecutionContext,
@@ -83,8 +84,8 @@ def build(history: Days) -> list[dg.AssetsDefinition | dg.AssetSpec]:
             partitions_def=partitions,
             group_name=GROUP,
             kinds={"parquet"},
-            description=f"{_description(table)} Written by the runs of anomaly_predictions.",
-            metadata=_definition_metadata(table),
+            description=f"{description_of(table)} Written by the runs of anomaly_predictions.",
+            metadata=definition_metadata(table),
         )
         for table in (SENSOR_CONTRIBUTIONS, REJECTED_RESULTS, RESULT_OBJECTS)
     ]
@@ -113,12 +114,14 @@ def _record(
                 **counted,
                 "megabytes": round(recorded.bytes_read / _MEGABYTE, 3),
                 "seconds": round(perf_counter() - started, 3),
-                **_file(recorded.predictions),
+                **file_metadata(recorded.predictions),
             },
         ),
         _of_contributions(recorded),
-        materialized(REJECTED_RESULTS, recorded.rejected.rows, _file(recorded.rejected)),
-        materialized(RESULT_OBJECTS, recorded.objects.rows, {**_states(recorded), **_file(recorded.objects)}),
+        materialized(REJECTED_RESULTS, recorded.rejected.rows, file_metadata(recorded.rejected)),
+        materialized(
+            RESULT_OBJECTS, recorded.objects.rows, {**_states(recorded), **file_metadata(recorded.objects)}
+        ),
     ]
 
 
@@ -163,15 +166,3 @@ def _oddities(recorded: Recorded) -> str:
         f" s3://{row['result_s3_bucket']}/{row['result_s3_key']}: {row['error']}"
         for state, row in sorted(examples.items())
     )
-
-
-def _file(written: Written) -> dict[str, Any]:
-    return {"changed": written.changed, "path": dg.MetadataValue.path(str(written.path))}
-
-
-def _description(table: Table) -> str:
-    return f"{table.meaning} One row: {table.grain}."
-
-
-def _definition_metadata(table: Table) -> dict[str, Any]:
-    return {"dagster/table_name": table.name, "dagster/column_schema": column_schema(table)}

@@ -21,6 +21,9 @@ from assets.batched import (
     attempted_before,
     batches,
     column_schema,
+    definition_metadata,
+    description_of,
+    file_metadata,
     materialized,
     told_to_people,
 )
@@ -32,9 +35,9 @@ from assets.executions.live import Refusals
 from assets.executions.scope import Earlier, Scope, out_of_calls
 from assets.executions.windows import Days
 from assets.partitions import daily, days
-from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS, Table
+from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
 from resources.errors import BudgetSpentError, LedgerError
-from resources.lake import Lake, Written
+from resources.lake import Lake
 from resources.sources.api import Api
 from resources.sources.archive import Archive
 from resources.sources.calls import Calls
@@ -96,8 +99,8 @@ def build(
         code_version=f"{INFERENCE_EXECUTIONS.version}.{READER_VERSION}",
         group_name=GROUP,
         kinds={"parquet"},
-        description=_description(INFERENCE_EXECUTIONS),
-        metadata=_definition_metadata(INFERENCE_EXECUTIONS),
+        description=description_of(INFERENCE_EXECUTIONS),
+        metadata=definition_metadata(INFERENCE_EXECUTIONS),
     )
     def inference_executions(
         context: dg.AssetExecutionContext,
@@ -131,8 +134,8 @@ def build(
         partitions_def=partitions,
         group_name=GROUP,
         kinds={"parquet"},
-        description=f"{_description(EXTRACTION_COVERAGE)} Written by the runs of inference_executions.",
-        metadata=_definition_metadata(EXTRACTION_COVERAGE),
+        description=f"{description_of(EXTRACTION_COVERAGE)} Written by the runs of inference_executions.",
+        metadata=definition_metadata(EXTRACTION_COVERAGE),
     )
 
     @dg.asset(
@@ -142,8 +145,8 @@ def build(
         code_version=str(INFERENCE_SCHEDULERS.version),
         group_name=GROUP,
         kinds={"parquet"},
-        description=_description(INFERENCE_SCHEDULERS),
-        metadata=_definition_metadata(INFERENCE_SCHEDULERS),
+        description=description_of(INFERENCE_SCHEDULERS),
+        metadata=definition_metadata(INFERENCE_SCHEDULERS),
     )
     def inference_schedulers(
         lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
@@ -162,7 +165,7 @@ def build(
                 "dagster/row_count": written.rows.num_rows,
                 "dagster/column_schema": column_schema(INFERENCE_SCHEDULERS),
                 "schedulers": len(written.rows["scheduler_arn"].unique()),
-                **_file(written),
+                **file_metadata(written),
             },
         )
 
@@ -225,7 +228,7 @@ def _record(extraction: Extraction, calls: Calls, key: str) -> list[Materialized
             {
                 **_by_status(recorded),
                 "rows_changed": recorded.changed_rows,
-                **_file(recorded.executions),
+                **file_metadata(recorded.executions),
                 "seconds": round(perf_counter() - started, 3),
                 **{f"run_{name}": number for name, number in calls.numbers.items()},
             },
@@ -233,7 +236,7 @@ def _record(extraction: Extraction, calls: Calls, key: str) -> list[Materialized
         materialized(
             EXTRACTION_COVERAGE,
             recorded.coverage.rows,
-            {"schedulers": recorded.coverage.rows.num_rows, **_file(recorded.coverage)},
+            {"schedulers": recorded.coverage.rows.num_rows, **file_metadata(recorded.coverage)},
         ),
     ]
 
@@ -242,15 +245,3 @@ def _by_status(recorded: Recorded) -> dict[str, int]:
     counted = Counter(recorded.executions.rows["status"].to_pylist())
     known = {name.lower(): counted.pop(name, 0) for name in ("SUCCESS", "FAILED", "IN_PROGRESS")}
     return known | ({"other_status": counted.total()} if counted else {})
-
-
-def _file(written: Written) -> dict[str, Any]:
-    return {"changed": written.changed, "path": dg.MetadataValue.path(str(written.path))}
-
-
-def _description(table: Table) -> str:
-    return f"{table.meaning} One row: {table.grain}."
-
-
-def _definition_metadata(table: Table) -> dict[str, Any]:
-    return {"dagster/table_name": table.name, "dagster/column_schema": column_schema(table)}

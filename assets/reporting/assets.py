@@ -18,7 +18,17 @@ from assets.anomalies.contributors import CONTRIBUTION_COLUMNS
 from assets.anomalies.events import EventRule, events
 from assets.anomalies.fragments import PREDICTION_COLUMNS, STATES, fragments
 from assets.automation import upstream_content_changed
-from assets.batched import Materialized, PartitionedRun, batches, column_schema, materialized, told_to_people
+from assets.batched import (
+    Materialized,
+    PartitionedRun,
+    batches,
+    column_schema,
+    definition_metadata,
+    description_of,
+    file_metadata,
+    materialized,
+    told_to_people,
+)
 from assets.checks.looked_at import service_of
 from assets.content import content_version, stamped
 from assets.executions.windows import Days
@@ -50,7 +60,7 @@ from assets.tables import (
     Table,
 )
 from resources.aws import SERVICE_END
-from resources.lake import Lake, Written
+from resources.lake import Lake
 from resources.registry import Registry
 from resources.sources.api import Api
 from resources.sources.archive import Archive
@@ -78,8 +88,8 @@ def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.As
         code_version=_version(ANOMALY_FRAGMENTS),
         group_name=GROUP,
         kinds={"parquet"},
-        description=_description(ANOMALY_FRAGMENTS),
-        metadata=_definition_metadata(ANOMALY_FRAGMENTS),
+        description=description_of(ANOMALY_FRAGMENTS),
+        metadata=definition_metadata(ANOMALY_FRAGMENTS),
     )
     def anomaly_fragments(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
@@ -96,8 +106,8 @@ def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.As
         code_version=_version(ANOMALY_EVENTS),
         group_name=GROUP,
         kinds={"parquet"},
-        description=_description(ANOMALY_EVENTS),
-        metadata=_definition_metadata(ANOMALY_EVENTS),
+        description=description_of(ANOMALY_EVENTS),
+        metadata=definition_metadata(ANOMALY_EVENTS),
     )
     def anomaly_events(
         lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
@@ -114,7 +124,7 @@ def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.As
                 "dagster/column_schema": column_schema(ANOMALY_EVENTS),
                 "fragments": pieces.num_rows,
                 **_numbers_of_events(written.rows),
-                **_file(written),
+                **file_metadata(written),
             },
         )
 
@@ -131,8 +141,8 @@ def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.As
         code_version=_version(EXECUTION_HEALTH),
         group_name=GROUP,
         kinds={"parquet"},
-        description=_description(EXECUTION_HEALTH),
-        metadata=_definition_metadata(EXECUTION_HEALTH),
+        description=description_of(EXECUTION_HEALTH),
+        metadata=definition_metadata(EXECUTION_HEALTH),
     )
     def execution_health(
         context: dg.AssetExecutionContext,
@@ -168,8 +178,8 @@ def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.As
         code_version=_version(EQUIPMENT_HEALTH),
         group_name=GROUP,
         kinds={"parquet"},
-        description=_description(EQUIPMENT_HEALTH),
-        metadata=_definition_metadata(EQUIPMENT_HEALTH),
+        description=description_of(EQUIPMENT_HEALTH),
+        metadata=definition_metadata(EQUIPMENT_HEALTH),
     )
     def equipment_health(
         context: dg.AssetExecutionContext,
@@ -202,7 +212,9 @@ def _record_fragments(lake: Lake, clock: Clock, key: str) -> list[Materialized]:
     }
     numbers = {f"points_{state}": count or 0 for state, count in points.items()}
     seconds = round(perf_counter() - started, 3)
-    return [materialized(ANOMALY_FRAGMENTS, written.rows, numbers | _file(written) | {"seconds": seconds})]
+    return [
+        materialized(ANOMALY_FRAGMENTS, written.rows, numbers | file_metadata(written) | {"seconds": seconds})
+    ]
 
 
 def _record_execution_health(lake: Lake, schedulers: pa.Table, terms: Terms, key: str) -> list[Materialized]:
@@ -217,7 +229,7 @@ def _record_execution_health(lake: Lake, schedulers: pa.Table, terms: Terms, key
         EXECUTION_HEALTH, day, lambda existing: execution_health_of(day, recorded, terms, existing)
     )
     counts = {name: pc.sum(written.rows[name]).as_py() or 0 for name in ("expected", *REASONS)}
-    return [materialized(EXECUTION_HEALTH, written.rows, counts | _file(written))]
+    return [materialized(EXECUTION_HEALTH, written.rows, counts | file_metadata(written))]
 
 
 def _equipment_health(
@@ -251,7 +263,7 @@ def _record_equipment_health(lake: Lake, made: pa.Table, clock: Clock, key: str)
     )
     names = ("running_minutes", "off_minutes", "unknown_minutes", "anomalous_minutes", "events")
     sums = {name: round(pc.sum(written.rows[name]).as_py() or 0, 1) for name in names}
-    return [materialized(EQUIPMENT_HEALTH, written.rows, sums | _file(written))]
+    return [materialized(EQUIPMENT_HEALTH, written.rows, sums | file_metadata(written))]
 
 
 def _numbers_of_events(rows: pa.Table) -> dict[str, int | float]:
@@ -264,15 +276,3 @@ def _numbers_of_events(rows: pa.Table) -> dict[str, int | float]:
 
 def _version(table: Table) -> str:
     return f"{table.version}.{RULE_VERSION}"
-
-
-def _description(table: Table) -> str:
-    return f"{table.meaning} One row: {table.grain}."
-
-
-def _definition_metadata(table: Table) -> dict[str, Any]:
-    return {"dagster/table_name": table.name, "dagster/column_schema": column_schema(table)}
-
-
-def _file(written: Written) -> dict[str, Any]:
-    return {"changed": written.changed, "path": dg.MetadataValue.path(str(written.path))}
