@@ -1,23 +1,26 @@
 """The asset checks, declared: which asset has which, and which of them block.
 
-Belongs here: declarations, and reading what the rules judge.
+Belongs here: the checks that tables have in common, and how Dagster runs all checks of an asset: as one step.
 Does not belong here: the rules (see the modules beside this one), and what makes a run fail.
+
+A step costs Dagster more than these checks cost, and several of them judge the same rows. So all checks of an
+asset are one step, which reads once what they share, and any of them can be run without the others.
 
 Two block what is downstream, as it would be wrong: `keys_unique` and `fits_declaration`. All others warn.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from datetime import date
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from functools import partial
 
 import dagster as dg
 
 from assets.batched import told_to_people
-from assets.checks import contract, looked_at
-from assets.checks.executions import build as build_executions
-from assets.checks.looked_at import Rules
+from assets.checks import contract, executions, looked_at
+from assets.checks.looked_at import Look, Rules
 from assets.checks.members import result_lines_usable, result_objects_read
 from assets.checks.runs import failed_partitions, partitions_succeeded
-from assets.checks.verdict import Verdict, as_result
+from assets.checks.verdict import Check, Verdict, as_result
 from assets.tables import (
     ANOMALY_PREDICTIONS,
     INFERENCE_EXECUTIONS,
@@ -27,8 +30,12 @@ from assets.tables import (
     Table,
 )
 from resources.lake import Lake
+from resources.sources.api import Api
+from resources.sources.archive import Archive
 
-_WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
+Clock = Callable[[], datetime]
+Sources = Callable[[], Sequence[Archive | Api]]
+
 _WRITTEN_WITH = {
     "extraction_coverage": "inference_executions",
     "archive_files": "inference_executions",
@@ -50,131 +57,124 @@ def build(
     """Declare the checks of these assets; their resources are `lake`, `sources` and `clock`."""
     steps = [asset for asset in assets if isinstance(asset, dg.AssetsDefinition)]
     partitions = {key: step.partitions_def for step in steps for key in step.keys}
-    names = {key.path[-1] for key in partitions}
-    checks = build_executions(rules) if INFERENCE_EXECUTIONS.name in names else []
-    for name in sorted(names & {table.name for table in TABLES}):
-        written = [table for table in TABLES if name in (table.name, _WRITTEN_WITH.get(table.name))]
-        checks += [_keys_unique(name, written, rules), _fits_declaration(name, written, rules)]
-    if ANOMALY_PREDICTIONS.name in names:
-        checks += [_result_objects_read(rules), _result_lines_usable(rules)]
-    checks += [
-        _partitions_succeeded(key, defined)
-        for key, defined in sorted(partitions.items())
-        if defined is not None
+    declared = {key: _checks(key, partitions[key], rules) for key in sorted(partitions)}
+    return [_step(key, checks, rules) for key, checks in declared.items() if checks]
+
+
+def _checks(key: dg.AssetKey, partitions: dg.PartitionsDefinition | None, rules: Rules) -> list[Check]:
+    asset = key.path[-1]
+    looks = f"Looks at the last {rules.last_days} days of the lake and at those of its run."
+    found = executions.checks(looks) if asset == INFERENCE_EXECUTIONS.name else []
+    if asset == ANOMALY_PREDICTIONS.name:
+        found += _of_results(looks)
+    if asset in {table.name for table in TABLES}:
+        written = [table for table in TABLES if asset in (table.name, _WRITTEN_WITH.get(table.name))]
+        found += _of_tables(written, looks)
+    if partitions is not None:
+        said = "No day stands as failed: the last run over it recorded it."
+        found.append(Check("partitions_succeeded", said, partial(_partitions_succeeded, key, partitions)))
+    return found
+
+
+def _step(key: dg.AssetKey, checks: Sequence[Check], rules: Rules) -> dg.AssetChecksDefinition:
+    specs = [
+        dg.AssetCheckSpec(check.name, asset=key, description=check.description, blocking=check.is_blocking)
+        for check in checks
     ]
-    return checks
 
-
-def _keys_unique(asset: str, tables: Sequence[Table], rules: Rules) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=asset,
-        name="keys_unique",
-        blocking=True,
-        description=f"Every key of {_listed(tables)} stands once, in its own day. {_days(rules)}",
+    @dg.multi_asset_check(
+        name=f"{key.path[-1]}_checks",
+        specs=specs,
+        can_subset=True,
+        description=f"All checks of {key.path[-1]}.",
     )
-    def check(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
-        with told_to_people():
-            read = (
-                ((table, day), lake.read(table, day, list(table.key)))
-                for table, day in _places(lake, tables, rules, context, large=_LARGE)
-            )
-            return as_result(contract.keys_unique(read), _ERROR)
+    def look_at_all(
+        context: dg.AssetCheckExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        sources: dg.ResourceParam[Sources],
+        clock: dg.ResourceParam[Clock],
+    ) -> Iterator[dg.AssetCheckResult]:
+        of_run = looked_at.days_of_run(context.run.tags)
+        look = Look(rules, lake, sources, clock(), context.instance, of_run)
+        selected = {chosen.name for chosen in context.selected_asset_check_keys}
+        yield from _results(key, [check for check in checks if check.name in selected], look)
 
-    return check
+    return look_at_all
 
 
-def _fits_declaration(asset: str, tables: Sequence[Table], rules: Rules) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=asset,
-        name="fits_declaration",
-        blocking=True,
-        description=f"Every file of {_listed(tables)} holds what the table declares. {_days(rules)}",
+def _results(key: dg.AssetKey, checks: Sequence[Check], look: Look) -> Iterator[dg.AssetCheckResult]:
+    """Give what each check finds; one that cannot look keeps no other from it, and fails the step last."""
+    problems: dict[str, dg.Failure] = {}
+    for check in checks:
+        try:
+            with told_to_people():
+                result = as_result(check, check.judge(look), key)
+        except dg.Failure as problem:
+            problems[check.name] = problem
+        else:
+            yield result
+    if problems:
+        said = "\n".join(
+            f"{name} could not look: {problem.description}" for name, problem in problems.items()
+        )
+        raise dg.Failure(said, allow_retries=False) from next(iter(problems.values()))
+
+
+def _of_tables(tables: Sequence[Table], looks: str) -> list[Check]:
+    listed = ", ".join(table.name for table in tables)
+    return [
+        Check(
+            "keys_unique",
+            f"Every key of {listed} stands once, in its own day. {looks}",
+            partial(_keys_unique, tables),
+            is_blocking=True,
+        ),
+        Check(
+            "fits_declaration",
+            f"Every file of {listed} holds what the table declares. {looks}",
+            partial(_fits_declaration, tables),
+            is_blocking=True,
+        ),
+    ]
+
+
+def _of_results(looks: str) -> list[Check]:
+    return [
+        Check(
+            "result_objects_read",
+            f"Every result object that an execution names could be read. {looks}",
+            _result_objects_read,
+        ),
+        Check(
+            "result_lines_usable",
+            f"No line of a result object had to be put aside in rejected_results. {looks}",
+            _result_lines_usable,
+        ),
+    ]
+
+
+def _keys_unique(tables: Sequence[Table], look: Look) -> Verdict:
+    return contract.keys_unique(
+        ((table, day), look.lake.read(table, day, list(table.key)))
+        for table, day in look.places(tables, _LARGE)
     )
-    def check(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
-        with told_to_people():
-            found = (
-                ((table, day), lake.footer(table, day))
-                for table, day in _places(lake, tables, rules, context)
-            )
-            return as_result(
-                contract.fits_declaration((place, footer) for place, footer in found if footer), _ERROR
-            )
-
-    return check
 
 
-def _partitions_succeeded(key: dg.AssetKey, partitions: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=key,
-        name="partitions_succeeded",
-        description="No day stands as failed: the last run over it recorded it.",
-    )
-    def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        failed, known = failed_partitions(context.instance, key, partitions)
-        return as_result(partitions_succeeded(key.path[-1], failed, known), _WARN)
-
-    return check
+def _fits_declaration(tables: Sequence[Table], look: Look) -> Verdict:
+    found = (((table, day), look.lake.footer(table, day)) for table, day in look.places(tables))
+    return contract.fits_declaration((place, footer) for place, footer in found if footer)
 
 
-def _result_objects_read(rules: Rules) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=ANOMALY_PREDICTIONS.name,
-        name="result_objects_read",
-        description=f"Every result object that an execution names could be read. {_days(rules)}",
-    )
-    def check(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
-        columns = ["scheduler_name", "result_s3_bucket", "result_s3_key", "state", "error"]
-        return _of_days(context, lake, RESULT_OBJECTS, columns, result_objects_read, rules)
-
-    return check
+def _partitions_succeeded(key: dg.AssetKey, partitions: dg.PartitionsDefinition, look: Look) -> Verdict:
+    failed, known = failed_partitions(look.instance, key, partitions)
+    return partitions_succeeded(key.path[-1], failed, known)
 
 
-def _result_lines_usable(rules: Rules) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=ANOMALY_PREDICTIONS.name,
-        name="result_lines_usable",
-        description=f"No line of a result object had to be put aside in rejected_results. {_days(rules)}",
-    )
-    def check(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
-        columns = ["result_s3_bucket", "result_s3_key", "line_number", "reason"]
-        return _of_days(context, lake, REJECTED_RESULTS, columns, result_lines_usable, rules)
-
-    return check
+def _result_objects_read(look: Look) -> Verdict:
+    columns = ["scheduler_name", "result_s3_bucket", "result_s3_key", "state", "error"]
+    return result_objects_read(look.read(RESULT_OBJECTS, columns))
 
 
-def _of_days(
-    context: dg.AssetCheckExecutionContext,
-    lake: Lake,
-    table: Table,
-    columns: list[str],
-    judge: Callable[..., Verdict],
-    rules: Rules,
-) -> dg.AssetCheckResult:
-    with told_to_people():
-        days = [day for _, day in _places(lake, [table], rules, context) if day is not None]
-        return as_result(judge(looked_at.read_days(lake, table, days, columns)), _WARN)
-
-
-def _places(
-    lake: Lake,
-    tables: Collection[Table],
-    rules: Rules,
-    context: dg.AssetCheckExecutionContext,
-    large: dict[str, int] | None = None,
-) -> Iterator[tuple[Table, date | None]]:
-    of_run = looked_at.days_of_run(context.run.tags)
-    for table in tables:
-        if not table.partitioned:
-            yield table, None
-            continue
-        last = (large or {}).get(table.name, 0)
-        days = looked_at.chosen(lake.days(table), last or rules.last_days, None if last else of_run)
-        yield from ((table, day) for day in days)
-
-
-def _listed(tables: Sequence[Table]) -> str:
-    return ", ".join(table.name for table in tables)
-
-
-def _days(rules: Rules) -> str:
-    return f"Looks at the last {rules.last_days} days of the lake and at those of its run."
+def _result_lines_usable(look: Look) -> Verdict:
+    columns = ["result_s3_bucket", "result_s3_key", "line_number", "reason"]
+    return result_lines_usable(look.read(REJECTED_RESULTS, columns))

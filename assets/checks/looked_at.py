@@ -1,6 +1,6 @@
 """What checks look at: which days, and which columns of them.
 
-Belongs here: the choice of days, and reading a few columns of them.
+Belongs here: the choice of days, reading a few columns of them, and what several checks of a run share.
 Does not belong here: what is asked of them (see the modules beside this one).
 
 Dagster knows no partition in the check of a run over a range, so checks have no partitions. They look at the
@@ -8,14 +8,20 @@ last days of the lake, a few more than scheduled runs read again, and at those t
 backfill of an old year is looked at too, up to a year of it).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from functools import cached_property
 
+import dagster as dg
 import pyarrow as pa
 
+from assets.checks.rhythm import COLUMNS as RHYTHM_COLUMNS
+from assets.checks.rhythm import Rhythm, rhythms
+from assets.executions import standing
+from assets.executions.standing import Standing, Terms
 from assets.executions.windows import Days
-from assets.tables import PARTITION, Table
+from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS, PARTITION, Table
 from resources.lake import Lake
 from resources.sources.api import Api
 from resources.sources.archive import Archive
@@ -57,6 +63,80 @@ class Service:
             return date.min
         ends = [self.last_day, history_end and history_end - _A_DAY]
         return min((end for end in ends if end is not None), default=None)
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look of the checks of an asset, in one run: what they share is read once.
+
+    Attributes:
+        rules: what they must know of the settings.
+        lake: what they look at.
+        open_sources: opens what the extraction asks.
+        now: the time of the look.
+        instance: what remembers the runs.
+        of_run: the first and the last day that the run is about; None: it is about no days.
+    """
+
+    rules: Rules
+    lake: Lake
+    open_sources: Callable[[], Sequence[Archive | Api]]
+    now: datetime
+    instance: dg.DagsterInstance
+    of_run: tuple[date, date] | None
+
+    def days(self, table: Table, last_days: int | None = None) -> list[date]:
+        """Return the days of a table that are looked at, oldest first.
+
+        Args:
+            table: one with days.
+            last_days: look at so many of its last days and at no others, also where the run is about them.
+        """
+        in_lake = self.lake.days(table)
+        if last_days:
+            return chosen(in_lake, last_days, None)
+        return chosen(in_lake, self.rules.last_days, self.of_run)
+
+    def read(self, table: Table, columns: list[str]) -> pa.Table:
+        """Read a few columns of the days of a table that are looked at, each row with its day."""
+        return read_days(self.lake, table, self.days(table), columns)
+
+    def places(
+        self, tables: Iterable[Table], last_days: Mapping[str, int] | None = None
+    ) -> Iterator[tuple[Table, date | None]]:
+        """Name each file that is looked at by table and day; the day is None where a table has none."""
+        for table in tables:
+            if table.partitioned:
+                days = self.days(table, (last_days or {}).get(table.name))
+                yield from ((table, day) for day in days)
+            else:
+                yield table, None
+
+    @cached_property
+    def execution_days(self) -> list[date]:
+        """The days of `inference_executions` that are looked at."""
+        return self.days(INFERENCE_EXECUTIONS)
+
+    @cached_property
+    def sources(self) -> Sequence[Archive | Api]:
+        """What the extraction asks, opened."""
+        return self.open_sources()
+
+    @cached_property
+    def standings(self) -> list[Standing]:
+        """How these days stand, by scheduler."""
+        there = self.lake.days(EXTRACTION_COVERAGE)
+        days = self.execution_days
+        wanted = sorted({*days, *there[-self.rules.last_days :]} & {*there})
+        coverage = read_days(self.lake, EXTRACTION_COVERAGE, wanted, standing.COLUMNS)
+        last_expected = service_of(self.sources).last_expected(self.rules.history.end)
+        terms = Terms(self.rules.settle_after, self.rules.lookback_days, self.now, last_expected)
+        return standing.standing(coverage, days, there, (), terms)
+
+    @cached_property
+    def rhythms(self) -> dict[str, Rhythm]:
+        """How often each scheduler runs, by ARN."""
+        return rhythms(self.lake.read(INFERENCE_SCHEDULERS, columns=RHYTHM_COLUMNS))
 
 
 def service_of(sources: Sequence[Archive | Api]) -> Service:

@@ -4,7 +4,7 @@ Belongs here: the form of a finding, and what Dagster is given of it.
 Does not belong here: finding it (see the modules beside this one).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -35,7 +35,20 @@ class Verdict:
     causes: Sequence[str] | None = None
 
 
-def as_result(verdict: Verdict, severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
+@dataclass(frozen=True)
+class Check:
+    """One question to the lake: its name, what it asks, and how that is judged.
+
+    A blocking one keeps what is downstream from being computed.
+    """
+
+    name: str
+    description: str
+    judge: Callable[..., Verdict]
+    is_blocking: bool = False
+
+
+def as_result(check: Check, verdict: Verdict, asset: dg.AssetKey) -> dg.AssetCheckResult:
     """Return what Dagster shows; the severity counts only where it failed."""
     metadata: dict[str, Any] = dict(verdict.numbers)
     if verdict.examples:
@@ -49,7 +62,12 @@ def as_result(verdict: Verdict, severity: dg.AssetCheckSeverity) -> dg.AssetChec
     if not verdict.passed and verdict.causes is not None:
         metadata[CAUSES] = dg.MetadataValue.json(sorted(verdict.causes))
     return dg.AssetCheckResult(
-        passed=verdict.passed, severity=severity, description=verdict.said, metadata=metadata
+        asset_key=asset,
+        check_name=check.name,
+        passed=verdict.passed,
+        severity=dg.AssetCheckSeverity.ERROR if check.is_blocking else dg.AssetCheckSeverity.WARN,
+        description=verdict.said,
+        metadata=metadata,
     )
 
 
