@@ -127,7 +127,7 @@ def ask(case: str, folder: Path) -> None:
                 connection.execute(duckdb_view(_TABLE, lake.files(_TABLE)))
             before = _read_bytes()
             connection.sql(_COUNT.format(source=source, where=where)).fetchall()
-    print(_read_bytes() - before)  # noqa: T201
+    print(_read_bytes() - before)
 
 
 SPLIT = "DuckDB, a file a scheduler and day"
@@ -163,12 +163,12 @@ def main(days: int) -> None:
         lake = write(Path(folder), days)
         sizes = [file.stat().st_size for file in lake.root.rglob("part-0.parquet")]
         found = measured(Path(folder))
-    print(f"{days} days, {sum(sizes) / 1e6:.1f} MB in {len(sizes)} files, {sizes[0] / 1e3:.0f} kB a day\n")  # noqa: T201
-    print("| query | one day | all | all / one day |\n| --- | ---: | ---: | ---: |")  # noqa: T201
+    print(f"{days} days, {sum(sizes) / 1e6:.1f} MB in {len(sizes)} files, {sizes[0] / 1e3:.0f} kB a day\n")
+    print("| query | one day | all | all / one day |\n| --- | ---: | ---: | ---: |")
     for how in HOWS:
         one, whole = found[f"{how}, one day"], found.get(f"{how}, all")
         told = f"{whole / 1e3:,.0f} kB | {whole / one:,.0f}" if whole else " | "
-        print(f"| {how} | {one / 1e3:,.0f} kB | {told} |")  # noqa: T201
+        print(f"| {how} | {one / 1e3:,.0f} kB | {told} |")
 
 
 def _read_bytes() -> int:

@@ -19,6 +19,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials, create_assume_role_refresher
 
+from resources.answers import Kind, sorted_out
 from resources.errors import (
     ConfigurationError,
     LedgerError,
@@ -35,24 +36,9 @@ LAST_BOTO3_WITH_CLIENT = "1.44.5"
 SERVICE_END = date(2026, 10, 7)
 """AWS's own endpoints; a custom endpoint has no end."""
 
+_ANY_REGION = "us-east-1"  # of STS, which is everywhere the same
 _AWS = ".amazonaws.com"
 _RAW_SHAPES = frozenset({"ListInferenceExecutionsResponse"})
-_CREDENTIALS = frozenset(
-    {
-        "AccessDenied",
-        "AccessDeniedException",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "ForbiddenException",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "SignatureDoesNotMatch",
-        "UnrecognizedClientException",
-    }
-)
-_LATER = frozenset(
-    {"InternalServerException", "RequestLimitExceeded", "ServiceUnavailable", "ThrottlingException"}
-)
 
 
 @dataclass(frozen=True)
@@ -123,8 +109,8 @@ def lookout_client(access: Access, *, connections: int = 4) -> Any:  # noqa: ANN
     return client
 
 
-def opened_session(access: Access) -> boto3.Session:
-    """Open a session, with the role taken on where there is one.
+def opened_session(access: Access, setting: str) -> boto3.Session:
+    """Open a session for one section of the settings, with the role taken on where there is one.
 
     Raises:
         LedgerError: the profile is unknown, or the role may not be taken on.
@@ -132,7 +118,22 @@ def opened_session(access: Access) -> boto3.Session:
     try:
         return _session(access)
     except (refusals.BotoCoreError, refusals.ClientError) as problem:
-        raise told(problem, access, f"opening a session ({access})") from None
+        answer = sorted_out(problem)
+    where = f"[{setting}] in ledger.toml: {access}"
+    if answer.kind in {Kind.LATER, Kind.UNREACHABLE, Kind.BROKEN}:
+        raise RetryLaterError(
+            f"STS cannot be asked for the role: {answer.said}", where=where, next_step="run it again later"
+        )
+    if answer.kind in {Kind.CREDENTIALS, Kind.FORBIDDEN}:
+        raise PermissionsError(
+            f"the role cannot be taken on: {answer.said}",
+            where=where,
+            next_step="let this caller, whom `aws sts get-caller-identity` names, call sts:AssumeRole for it,"
+            " in the policy of the caller and in the trust policy of the role",
+        )
+    raise ConfigurationError(
+        answer.said, where=where, next_step=f"correct profile and role_arn under [{setting}] in ledger.toml"
+    )
 
 
 def _session(access: Access) -> boto3.Session:
@@ -144,7 +145,8 @@ def _session(access: Access) -> boto3.Session:
     assumed = botocore.session.Session()
     assumed.register_component("response_parser_factory", _RawPages())
     refresh = create_assume_role_refresher(
-        session.client("sts"), {"RoleArn": access.role_arn, "RoleSessionName": "lookout-ledger"}
+        session.client("sts", region_name=session.region_name or _ANY_REGION),
+        {"RoleArn": access.role_arn, "RoleSessionName": "lookout-ledger"},
     )
     assumed._credentials = RefreshableCredentials.create_from_metadata(  # noqa: SLF001 (as boto3's own docs do)
         metadata=refresh(), refresh_using=refresh, method="sts-assume-role"
@@ -181,57 +183,44 @@ def _check_region(session: boto3.Session, client: Any, access: Access) -> None: 
         )
 
 
-def told(problem: Exception, access: Access, doing: str) -> LedgerError:
+def told(problem: Exception, access: Access, doing: str) -> LedgerError:  # noqa: PLR0911 (one a kind)
     """Say in our words what AWS or the network answered, by who can mend it."""
     where = f"{doing}; {access}"
-    match problem:
-        case refusals.ClientError():
-            return _told_by_service(problem, where)
-        case refusals.EndpointConnectionError() | refusals.ConnectTimeoutError() if _AWS in str(problem):
-            return ServiceEndedError(
-                f"the endpoint cannot be reached: {problem}",
-                where=where,
-                next_step=f"check network and region; AWS ended the service on {SERVICE_END}:"
-                " saved responses can still be a source",
-            )
-        case refusals.EndpointConnectionError() | refusals.ConnectTimeoutError():
-            return RetryLaterError(
-                f"the endpoint cannot be reached: {problem}",
-                where=where,
-                next_step="start it, then run again",
-            )
-        case refusals.HTTPClientError() | refusals.ConnectionError():
-            return RetryLaterError(
-                f"the connection broke: {problem}", where=where, next_step="run it again later"
-            )
-        case (
-            refusals.NoCredentialsError()
-            | refusals.PartialCredentialsError()
-            | refusals.CredentialRetrievalError()
-        ):
+    answer = sorted_out(problem)
+    match answer.kind:
+        case Kind.CREDENTIALS if not answer.code:  # nobody was asked
             return PermissionsError(
-                f"no usable AWS credentials: {problem}",
+                f"no usable AWS credentials: {answer.said}",
                 where=where,
                 next_step="log in (aws sso login), or set AWS_PROFILE or profile in ledger.toml;"
                 " `aws sts get-caller-identity` shows who you are",
             )
-    return ConfigurationError(str(problem), where=where, next_step="correct the source in ledger.toml")
-
-
-def _told_by_service(problem: refusals.ClientError, where: str) -> LedgerError:
-    error = problem.response.get("Error", {})
-    code, message = error.get("Code", ""), error.get("Message", "")
-    status = problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    said = f"{code}: {message}" if message else str(code)
-    if code in _CREDENTIALS:
-        return PermissionsError(
-            said,
-            where=where,
-            next_step="grant lookoutequipment:ListInferenceSchedulers, DescribeInferenceScheduler and"
-            f" ListInferenceExecutions to this caller; after {SERVICE_END} AWS may refuse everybody",
-        )
-    if code in _LATER or status >= 500:  # noqa: PLR2004
-        return RetryLaterError(
-            said, where=where, next_step="run it again later; what was fetched is recorded"
-        )
-    return ConfigurationError(said, where=where, next_step="correct the source in ledger.toml")
+        case Kind.CREDENTIALS | Kind.FORBIDDEN | Kind.KMS:
+            return PermissionsError(
+                answer.said,
+                where=where,
+                next_step="grant lookoutequipment:ListInferenceSchedulers, DescribeInferenceScheduler and"
+                f" ListInferenceExecutions to this caller; after {SERVICE_END} AWS may refuse everybody",
+            )
+        case Kind.LATER:
+            return RetryLaterError(
+                answer.said, where=where, next_step="run it again later; what was fetched is recorded"
+            )
+        case Kind.UNREACHABLE if _AWS in answer.said:
+            return ServiceEndedError(
+                f"the endpoint cannot be reached: {answer.said}",
+                where=where,
+                next_step=f"check network and region; AWS ended the service on {SERVICE_END}:"
+                " saved responses can still be a source",
+            )
+        case Kind.UNREACHABLE:
+            return RetryLaterError(
+                f"the endpoint cannot be reached: {answer.said}",
+                where=where,
+                next_step="start it, then run again",
+            )
+        case Kind.BROKEN | Kind.UNTRUSTED:
+            return RetryLaterError(
+                f"the connection broke: {answer.said}", where=where, next_step="run it again later"
+            )
+    return ConfigurationError(answer.said, where=where, next_step="correct the source in ledger.toml")

@@ -8,10 +8,10 @@ the object `dumps` too, where there is one. Whatever else begins with `dumps` is
 as they are: colons, question marks and percent signs mean nothing in them.
 """
 
+from resources.answers import code_of
 from resources.errors import ConfigurationError, PermissionsError, UnreadableArchiveError
 from resources.files import StoredFile
 from resources.s3 import Bucket, split
-from resources.s3_errors import code_of
 
 _OF_ONE_OBJECT = ("AccessDenied", "InvalidObjectState", "KMS.")  # the second: it lies in Glacier
 

@@ -110,7 +110,7 @@ class Results:
 
     @cached_property
     def _session(self) -> boto3.Session:
-        return opened_session(self._access)
+        return opened_session(self._access, "results")
 
     def _listed(self, wanted: Sequence[Wanted]) -> dict[_Place, Listed | None]:
         """Return what listings tell of objects that were read before: None for what is not there."""
@@ -166,7 +166,10 @@ class Results:
                 except BaseException as problem:  # noqa: BLE001 (whoever waits for it shall raise it)
                     arrivals.put(problem)
 
-        workers = [Thread(target=work, daemon=True) for _ in range(min(self._limits.concurrency, len(asked)))]
+        workers = [
+            Thread(target=work, name="results", daemon=True)
+            for _ in range(min(self._limits.concurrency, len(asked)))
+        ]
         for worker in workers:
             worker.start()
         try:

@@ -23,7 +23,8 @@ import botocore.exceptions as refusals
 from botocore.config import Config
 from pyarrow.fs import FileSystem, S3FileSystem
 
-from resources.s3_errors import Asked, code_of, status_of, told
+from resources.answers import code_of, status_of
+from resources.s3_errors import Asked, told
 
 CONNECTIONS = 16
 _BODY_ATTEMPTS = 3

@@ -28,7 +28,6 @@ from assets.tables import (
     REJECTED_RESULTS,
     RESULT_OBJECTS,
     SENSOR_CONTRIBUTIONS,
-    Table,
 )
 from resources.errors import RetryLaterError
 from resources.lake import Lake, Written
@@ -61,6 +60,11 @@ class _Gathered:
     contributions: Contributions = field(default_factory=Contributions)
     bytes_read: int = 0
 
+    @property
+    def states(self) -> Counter[State]:
+        """How many objects there are of each state."""
+        return Counter(outcome.state for outcome in self.outcomes.values())
+
 
 def record_day(lake: Lake, results: Results, day: date, now: datetime) -> Recorded:
     """Read the result objects that a day's executions name, and merge what they hold into the lake.
@@ -73,8 +77,7 @@ def record_day(lake: Lake, results: Results, day: date, now: datetime) -> Record
     before = known(lake.read(RESULT_OBJECTS, day))
     lacking = not all(lake.has(table, day) for table in _ALL)
     got = _gathered(results, named, to_ask_for(named, before, afresh=lacking))
-    states = Counter(outcome.state for outcome in got.outcomes.values())
-    if states and not states.keys() - {State.UNREACHABLE}:
+    if got.states and not got.states.keys() - {State.UNREACHABLE}:
         raise _unreachable(got, day)
     read = {
         number
@@ -82,33 +85,40 @@ def record_day(lake: Lake, results: Results, day: date, now: datetime) -> Record
         if got.outcomes[place].state is State.READ
         for number in numbers
     }
+    return _written(lake, day, named, got, read, now)
+
+
+def _written(lake: Lake, day: date, named: Named, got: _Gathered, read: set[int], now: datetime) -> Recorded:
     predictions = lake.update(
         ANOMALY_PREDICTIONS, day, lambda existing: merge_lines(existing, named, got.lines, read, now)
     )
-    held_before = (
-        {number for number in read if before.get(named.keys[number], {}).get("etag")} if not lacking else read
-    )
-    changed = (read - held_before) & got.contributions.numbers
-    if held_before:
-        changed |= differing(lake.pieces(SENSOR_CONTRIBUTIONS, day), named, got.contributions, held_before)
-    place = lake.path(SENSOR_CONTRIBUTIONS, day)
-    if changed or not lake.has(SENSOR_CONTRIBUTIONS, day):
-        merge = partial(merge_contributions, named=named, new=got.contributions, read=changed, now=now)
-        lake.update_pieces(SENSOR_CONTRIBUTIONS, day, merge)
+    changed = _write_contributions(lake, day, named, got.contributions, read, now)
     rejected = lake.update(
         REJECTED_RESULTS, day, lambda existing: merge_rejected(existing, named, got.rejected, read, now)
     )
     objects = lake.update(RESULT_OBJECTS, day, lambda existing: remember(existing, named, got.outcomes, now))
+    footer = lake.footer(SENSOR_CONTRIBUTIONS, day)
     return Recorded(
         predictions,
         rejected,
         objects,
-        _rows_of(lake, SENSOR_CONTRIBUTIONS, day),
-        bool(changed),
-        place,
-        states,
+        footer.rows if footer else 0,
+        changed,
+        lake.path(SENSOR_CONTRIBUTIONS, day),
+        got.states,
         got.bytes_read,
     )
+
+
+def _write_contributions(
+    lake: Lake, day: date, named: Named, new: Contributions, read: set[int], now: datetime
+) -> bool:
+    """Write what differs; tell whether anything did."""
+    changed = differing(lake.pieces(SENSOR_CONTRIBUTIONS, day), named, new, read) if read else set()
+    if changed or not lake.has(SENSOR_CONTRIBUTIONS, day):
+        merge = partial(merge_contributions, named=named, new=new, read=changed, now=now)
+        lake.update_pieces(SENSOR_CONTRIBUTIONS, day, merge)
+    return bool(changed)
 
 
 def _gathered(results: Results, named: Named, wanted: list[Wanted]) -> _Gathered:
@@ -137,11 +147,6 @@ def _bytes_of(load: dict[int, Fetched]) -> Iterator[tuple[int, str, bytes]]:
 
 def _counted(rows: pa.Table) -> dict[int, int]:
     return {one["values"]: one["counts"] for one in pc.value_counts(rows["object"]).to_pylist()}
-
-
-def _rows_of(lake: Lake, table: Table, day: date) -> int:
-    footer = lake.footer(table, day)
-    return footer.rows if footer else 0
 
 
 def _unreachable(got: _Gathered, day: date) -> RetryLaterError:

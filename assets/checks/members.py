@@ -20,7 +20,7 @@ from assets.executions.archives import Known
 from assets.tables import PARTITION
 
 _SQL_MEMBERS = "ledger sql 'SELECT unrecognized, count(*) FROM inference_executions GROUP BY 1'"
-_LOST = ("missing", "forbidden", "key_missing")
+_LOST = ("missing", "forbidden", "key_missing", "wrong_owner", "archived", "unreachable")
 
 
 def members_known(unrecognized: pa.Table) -> Verdict:

@@ -212,7 +212,10 @@ def _unreadable(answers: Answers, arn: str) -> Iterator[Reason]:
     for state, words, severity in (
         ("forbidden", " result objects may not be read", Severity.ACT),
         ("key_missing", " result objects are encrypted with a key that may not be used", Severity.ACT),
+        ("wrong_owner", " result objects lie in a bucket of somebody else", Severity.ACT),
         ("missing", " result objects are gone", Severity.LOOK),
+        ("archived", " result objects lie in Glacier", Severity.LOOK),
+        ("unreachable", " result objects could not be reached", Severity.LOOK),
     ):
         figure = answers["objects", f"{arn} {state}", "objects"]
         if figure:

@@ -175,6 +175,9 @@ def _objects(answers: Answers) -> Said:
         ("missing", "missing"),
         ("forbidden", "forbidden"),
         ("key_missing", "without their key"),
+        ("wrong_owner", "in a bucket of somebody else"),
+        ("archived", "in Glacier"),
+        ("unreachable", "out of reach"),
     ):
         figure = answers["object_states", state, "objects"]
         if figure:

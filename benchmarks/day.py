@@ -1,0 +1,135 @@
+"""One large day of results, from objects to the four tables of a lake: time, memory and size.
+
+Belongs here: the day, and what is measured of it.
+Does not belong here: fetching, which `results` measures; the objects come out of memory here.
+
+`python -m benchmarks.day` records a day of fifteen schedulers with 300 sensors each, a line a minute: 6.5
+million contributions. Then it records it again: with nothing new, and with one object that changed.
+"""
+
+import argparse
+import hashlib
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from assets.anomalies.reading import record_day
+from assets.content import fitted
+from assets.tables import INFERENCE_EXECUTIONS, SENSOR_CONTRIBUTIONS
+from resources.lake import Lake
+from resources.results import Fetched, State, Wanted
+
+DAY = date(2026, 10, 7)
+ARN = "arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler"
+NOW = datetime(2026, 10, 8, 6, tzinfo=UTC)
+MINUTES = 5
+LOAD_BYTES = 16_000_000
+
+
+def executions(schedulers: int) -> pa.Table:
+    """A day of executions that all succeeded."""
+    start = datetime(2026, 10, 7, tzinfo=UTC)
+    rows = [
+        {
+            "scheduler_arn": f"{ARN}/pump-{number}/{number:032x}",
+            "scheduler_name": f"pump-{number}",
+            "account_id": "111122223333",
+            "region": "eu-west-1",
+            "data_start_time": at,
+            "status": "SUCCESS",
+            "result_s3_bucket": "results",
+            "result_s3_key": f"pump-{number}/{at:%Y-%m-%dT%H:%M:%SZ}/results.jsonl",
+            "source": "api",
+            "outcome_source": "api",
+            "recorded_at": NOW,
+        }
+        for number in range(schedulers)
+        for at in (start + timedelta(minutes=MINUTES * slot) for slot in range(1440 // MINUTES))
+    ]
+    nullable = pa.schema([field.with_nullable(True) for field in INFERENCE_EXECUTIONS.schema])
+    return fitted(INFERENCE_EXECUTIONS, pa.Table.from_pylist(rows, schema=nullable))
+
+
+class Made:
+    """Results that are made up when they are asked for."""
+
+    def __init__(self, sensors: int) -> None:
+        self._sensors = sensors
+        self.changed: set[str] = set()
+
+    def fetch(self, wanted: Sequence[Wanted]) -> Iterator[list[Fetched]]:
+        """Make up what is not known yet, in loads as the real ones have."""
+        load: list[Fetched] = []
+        for one in wanted:
+            tag = f"{one.key in self.changed}"
+            if one.etag == tag:
+                load.append(Fetched(one, State.UNCHANGED))
+            else:
+                load.append(Fetched(one, State.READ, self._body(one.key), tag))
+            if sum(each.held_bytes for each in load) > LOAD_BYTES:
+                yield load
+                load = []
+        yield load
+
+    def _body(self, key: str) -> bytes:
+        name, start, _ = key.split("/")
+        at = datetime.strptime(start, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        noise = hashlib.shake_128(f"{key} {key in self.changed}".encode()).digest(self._sensors * MINUTES * 2)
+        values = memoryview(noise).cast("H").tolist()
+        return b"".join(
+            json.dumps(
+                {
+                    "timestamp": f"{at + timedelta(minutes=1 + line):%Y-%m-%dT%H:%M:%S}.000000",
+                    "prediction": 0,
+                    "anomaly_score": 0.1,
+                    "diagnostics": [
+                        {
+                            "name": f"{name}\\Sensor{sensor}",
+                            "value": values[line * self._sensors + sensor] / 1e5,
+                        }
+                        for sensor in range(self._sensors)
+                    ],
+                }
+            ).encode()
+            + b"\n"
+            for line in range(MINUTES)
+        )
+
+
+def main() -> None:
+    """Record the day three times, and print what each cost."""
+    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    options.add_argument("--schedulers", type=int, default=15)
+    options.add_argument("--sensors", type=int, default=300)
+    chosen = options.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        lake, made = Lake(folder), Made(chosen.sensors)
+        lake.update(INFERENCE_EXECUTIONS, DAY, lambda _: executions(chosen.schedulers))
+        began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"before: peak RSS {began:.0f} MB")
+        print("| what | contributions | s | peak RSS, MB |\n| --- | ---: | ---: | ---: |")
+        for what in ("first", "nothing new", "one object changed"):
+            if what == "one object changed":
+                made.changed = {f"pump-0/{DAY}T12:00:00Z/results.jsonl"}
+            _record(what, lake, made)
+        size = Path(lake.path(SENSOR_CONTRIBUTIONS, DAY)).stat().st_size
+        print(f"\nsensor_contributions: {size / 1e6:.1f} MB")
+
+
+def _record(what: str, lake: Lake, made: Any) -> None:  # noqa: ANN401 (it only looks like Results)
+    started = time.process_time()
+    recorded = record_day(lake, made, DAY, NOW)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"| {what} | {recorded.contributions:,} | {time.process_time() - started:.1f} | {peak:.0f} |")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""Executions to Parquet by day: a script by hand, and our extraction.
+
+Belongs here: the contenders, and what they are given.
+Does not belong here: the service (the sandbox plays it, in a process of its own), measuring (see `measure`).
+
+`python -m benchmarks.executions` compares them over a made-up fleet; `--days N --repeats N` say how much.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import alone, cost, started, table
+
+LAST = date(2026, 10, 7)
+PLACES = (
+    ("111122223333", "us-east-1"),
+    ("111122223333", "eu-west-1"),
+    ("123456789012", "eu-west-1"),
+    ("123456789012", "ap-northeast-2"),
+)
+"""Accounts and regions of the sandbox's fleet; an access key is the account that it opens."""
+
+_DAYS = "BENCHMARK_DAYS"
+Counted = Mapping[str, Any]
+
+
+def first() -> date:
+    """Return the first day of the history."""
+    return LAST - timedelta(days=int(os.environ[_DAYS]) - 1)
+
+
+def by_hand() -> Callable[[], Counted]:
+    """boto3, json_normalize and to_parquet, as one would write it down."""
+    import boto3
+    import pandas as pd
+
+    def work() -> Counted:
+        start = datetime.combine(first(), datetime.min.time(), UTC)
+        rows: list[dict[str, Any]] = []
+        for account, region in PLACES:
+            session = boto3.Session(profile_name=account, region_name=region)
+            client = session.client("lookoutequipment")
+            listed = client.list_inference_schedulers(MaxResults=100)["InferenceSchedulerSummaries"]
+            for scheduler in listed:
+                asked = {
+                    "InferenceSchedulerName": scheduler["InferenceSchedulerName"],
+                    "DataStartTimeAfter": start - timedelta(seconds=1),
+                    "MaxResults": 500,
+                }
+                while True:
+                    answer = client.list_inference_executions(**asked)
+                    rows += answer["InferenceExecutionSummaries"]
+                    if not answer.get("NextToken"):
+                        break
+                    asked["NextToken"] = answer["NextToken"]
+        frame = pd.json_normalize(rows)
+        frame = frame[frame["DataStartTime"] < start + timedelta(days=int(os.environ[_DAYS]))]
+        frame["data_date"] = frame["DataStartTime"].dt.strftime("%Y-%m-%d")
+        with tempfile.TemporaryDirectory() as folder:
+            frame.to_parquet(folder, partition_cols=["data_date"], index=False)
+        return {"executions": len(frame)}
+
+    return work
+
+
+def ours() -> Callable[[], Counted]:
+    """The extraction, as the asset has it: merged with what the lake holds, proven, written atomically."""
+    from assets.executions.extract import Extraction
+    from assets.executions.windows import Days
+    from resources.aws import Access
+    from resources.lake import Lake
+    from resources.sources.api import Api
+
+    def work() -> Counted:
+        now = datetime.combine(LAST + timedelta(days=1), datetime.min.time(), UTC) + timedelta(hours=6)
+        days = [first() + timedelta(days=number) for number in range(int(os.environ[_DAYS]))]
+        with tempfile.TemporaryDirectory() as folder:
+            settle_after = timedelta(hours=3)
+            extraction = Extraction(
+                Lake(folder), Days(first(), LAST + timedelta(days=1)), settle_after, now, lambda _: None
+            )
+            sources = [Api(Access(region, profile=account)) for account, region in PLACES]
+            recorded = [extraction.record(day) for day in extraction.gather(sources, days)]
+        return {"executions": sum(one.executions.rows.num_rows for one in recorded)}
+
+    return work
+
+
+CONTENDERS = {"boto3 + json_normalize + to_parquet": by_hand, "ours": ours}
+
+
+def main() -> None:
+    """Compare, and print a table."""
+    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    options.add_argument("--days", type=int, default=28)
+    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--alone", choices=CONTENDERS, help=argparse.SUPPRESS)
+    chosen = options.parse_args()
+    if chosen.alone:
+        alone(CONTENDERS[chosen.alone]())
+        return
+    until = LAST + timedelta(days=1)
+    command = [sys.executable, "-m", "sandbox", "serve", "--no-s3", "--days", str(chosen.days)]
+    stands = ["--until", f"{until}T00:00:00Z", "--clock", f"{until}T06:00:00Z", "--stop-with-stdin"]
+    with tempfile.TemporaryDirectory() as folder, started([*command, *stands]) as service:
+        credentials = Path(folder, "credentials")
+        credentials.write_text(
+            "".join(
+                f"[{account}]\naws_access_key_id={account}\naws_secret_access_key=x\n"
+                for account in {account for account, _ in PLACES}
+            )
+        )
+        url = next(line for line in service.stdout if "ENDPOINT_URL_LOOKOUTEQUIPMENT" in line)
+        environment = {
+            _DAYS: str(chosen.days),
+            "AWS_ENDPOINT_URL_LOOKOUTEQUIPMENT": url.partition("=")[2].strip(),
+            "AWS_SHARED_CREDENTIALS_FILE": str(credentials),
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        costs = {
+            name: cost("benchmarks.executions", name, environment, chosen.repeats) for name in CONTENDERS
+        }
+    executions = costs["ours"].made["executions"]
+    print(f"{executions:,} executions of {chosen.days} days\n")
+    columns = {
+        "CPU, s a million rows": lambda one: one.cpu_seconds * 1e6 / executions,
+        "rows a second": lambda one: executions / one.seconds,
+    }
+    print(table(costs, columns))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""A lean S3 for the benchmark: answers GET with bodies that are ready, and costs next to nothing itself.
+
+Belongs here: as much of HTTP as three clients need.
+Does not belong here: anything of S3 beyond a bucket that exists and objects that are there.
+
+`python -m benchmarks.stub` prints its address and serves until its stdin ends.
+"""
+
+import asyncio
+import hashlib
+import json
+import random
+import sys
+
+LINES, SENSORS, BODIES = 5, 30, 64
+ANOMALOUS = 0.1
+
+_HEAD = (
+    b"HTTP/1.1 200 OK\r\nx-amz-bucket-region: eu-west-1\r\nContent-Type: binary/octet-stream\r\n"
+    b"Last-Modified: Wed, 07 Oct 2026 00:00:00 GMT\r\n"
+)
+
+
+def body(number: int) -> bytes:
+    """Make the object of one execution: five lines with contributions of thirty sensors."""
+    luck = random.Random(number)  # noqa: S311 (the same each time)
+    lines = []
+    for minute in range(LINES):
+        shares = [
+            {"name": f"pump\\Sensor{sensor}", "value": round(luck.random(), 5)} for sensor in range(SENSORS)
+        ]
+        lines.append(
+            {
+                "timestamp": f"2026-10-07T{number % 24:02}:{minute:02}:00.000000",
+                "prediction": int(luck.random() < ANOMALOUS),
+                "prediction_reason": "NO_ANOMALY_DETECTED",
+                "anomaly_score": round(luck.random(), 5),
+                "diagnostics": shares,
+            }
+        )
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
+
+
+class _Answers(asyncio.Protocol):
+    ready: tuple[bytes, ...] = ()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._unread = b""
+
+    def data_received(self, data: bytes) -> None:
+        self._unread += data
+        while b"\r\n\r\n" in self._unread:
+            request, self._unread = self._unread.split(b"\r\n\r\n", 1)
+            method, path, _ = request.split(b" ", 2)
+            if method == b"HEAD":
+                answer = _HEAD + b"Content-Length: 0\r\n\r\n"
+            else:
+                number = int(path.split(b"?")[0].rsplit(b"/", 2)[-2])
+                answer = self.ready[number % BODIES]
+            self._transport.write(answer)  # type: ignore[attr-defined]
+
+
+async def _serve() -> None:
+    def ready(number: int) -> bytes:
+        made = body(number)
+        tag = hashlib.md5(made, usedforsecurity=False).hexdigest()
+        return _HEAD + f'ETag: "{tag}"\r\nContent-Length: {len(made)}\r\n\r\n'.encode() + made
+
+    _Answers.ready = tuple(map(ready, range(BODIES)))
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(_Answers, "127.0.0.1", 0, backlog=256)
+    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve())
