@@ -71,7 +71,7 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     }.items():
         monkeypatch.setenv(name, value)
     session.cache_clear()
-    boto3.client("s3").create_bucket(Bucket="plant")
+    boto3.Session().client("s3").create_bucket(Bucket="plant")
     yield f"http://{host}:{port}"
     session.cache_clear()
     server.stop()
@@ -104,7 +104,7 @@ def test_the_views_of_a_lake_in_s3_read_the_same_through_httpfs(
 def build_in(lake: Lake, copy: Path) -> World:
     """The same world in a lake of its own place: written on disk, and put there file by file."""
     world = build(copy)
-    client = boto3.client("s3")
+    client = boto3.Session().client("s3")
     for file in copy.rglob("part-0.parquet"):
         client.put_object(Bucket="plant", Key=f"lake/{file.relative_to(copy)}", Body=file.read_bytes())
     return World(lake, world.truth)

@@ -124,6 +124,6 @@ def s3_lake_uri(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "lake")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "lake")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    boto3.client("s3").create_bucket(Bucket="plant")
+    boto3.Session().client("s3").create_bucket(Bucket="plant")
     yield "s3://plant/lake"
     server.stop()

@@ -188,7 +188,7 @@ def test_the_extractor_may_do_what_a_run_does_and_nothing_else(  # noqa: PLR0913
     keys.write_text(f"[plant]\naws_access_key_id={ACCOUNT}\naws_secret_access_key=x\n")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys))
     lake = Lake(s3_lake_uri.replace("plant", "example-lake"))
-    s3 = boto3.client("s3")
+    s3 = boto3.Session().client("s3")
     for bucket in ("example-lake", "example-archive"):
         s3.create_bucket(Bucket=bucket)
     saved = sorted(path for path in dumps[0].rglob("*") if path.is_file())[:3]

@@ -71,7 +71,7 @@ def location(service: Handle, tmp_path: Path, instance: dg.DagsterInstance) -> L
 
 @pytest.fixture
 def s3() -> Iterator[Any]:
-    client = boto3.client("s3")
+    client = boto3.Session().client("s3")
     yield client
     client.close()
 

@@ -366,7 +366,9 @@ def test_a_lake_in_s3_is_written_with_the_key_that_is_set(
     assert location.run(DAYS[1], DAYS[2]).success
 
     assert set(rows(location.lake)) == dumps[1].executions
-    stored = boto3.client("s3").head_object(
-        Bucket="plant", Key="lake/inference_executions/data_date=2026-10-06/part-0.parquet"
+    stored = (
+        boto3.Session()
+        .client("s3")
+        .head_object(Bucket="plant", Key="lake/inference_executions/data_date=2026-10-06/part-0.parquet")
     )
     assert (stored["ServerSideEncryption"], stored["SSEKMSKeyId"]) == ("aws:kms", key)

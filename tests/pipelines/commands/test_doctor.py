@@ -154,7 +154,7 @@ def test_a_lake_that_cannot_be_written_to_is_told(
 
 
 def test_a_lake_in_s3_is_tried_with_its_conditions_and_needs_no_right_to_delete(box: Handle) -> None:  # noqa: ARG001
-    boto3.client("s3").create_bucket(Bucket="my-lake")
+    boto3.Session().client("s3").create_bucket(Bucket="my-lake")
 
     for _ in range(2):
         found = probes.lake("s3://my-lake/tables")
