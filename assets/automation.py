@@ -17,7 +17,8 @@ def upstream_content_changed(*, needs_all: bool = True) -> _Condition:
 
     What counts is the data version, which is a hash of values. A change is kept until a run is *requested*,
     so one that lands while a run is under way is not lost. A run that fails is asked for once more, not again
-    and again: after that a person, or new content upstream, has to come first.
+    and again: after that a person, or new content upstream, has to come first. Where a blocking check
+    upstream fails, all waits for its mend, and is kept.
 
     Args:
         needs_all: wait until every partition upstream is there; not for what looks back over days that may
@@ -29,10 +30,20 @@ def upstream_content_changed(*, needs_all: bool = True) -> _Condition:
     missing = _On.newly_missing().since(
         _On.newly_requested() | _On.newly_updated() | _On.initial_evaluation()
     )
-    at_rest = ~_On.any_deps_in_progress() & ~_On.in_progress()
+    at_rest = ~_On.any_deps_in_progress() & ~_On.in_progress() & ~_On.any_deps_match(_is_blocked())
     if needs_all:
         at_rest = ~_On.any_deps_missing() & at_rest
     return ((changed | missing | _failed_once(news)) & at_rest).with_label("upstream_content_changed")
+
+
+def _is_blocked() -> _Condition:
+    """Tell of an asset whose blocking checks are being made, or found that using it would be wrong.
+
+    A check that could not be made at all blocks nothing: it is skipped when a part of an extraction fails,
+    and what the other parts recorded is right.
+    """
+    bad = _On.check_failed() | _On.in_progress()
+    return _On.any_checks_match(bad, blocking_only=True).with_label("is_blocked")
 
 
 def _failed_once(news: _Condition) -> _Condition:

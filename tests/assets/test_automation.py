@@ -42,7 +42,18 @@ def of_all_days() -> None:
     """One table out of all days, some of which were never extracted."""
 
 
-DEFINITIONS = dg.Definitions(assets=[upstream, of_days, of_all_days])
+@dg.multi_asset_check(
+    specs=[
+        dg.AssetCheckSpec("right", asset=UPSTREAM, blocking=True),
+        dg.AssetCheckSpec("nice", asset=UPSTREAM),
+    ]
+)
+def checks() -> Iterator[dg.AssetCheckResult]:
+    """Told of by hand."""
+    yield from ()
+
+
+DEFINITIONS = dg.Definitions(assets=[upstream, of_days, of_all_days], asset_checks=[checks])
 
 
 class World:
@@ -73,6 +84,12 @@ class World:
             self.instance.report_runless_asset_event(
                 dg.AssetMaterialization(UPSTREAM, partition=day, tags=tags)
             )
+
+    def find(self, check: str, *, passed: bool) -> None:
+        """Record what a check of the upstream found."""
+        self.instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(asset_key=UPSTREAM, check_name=check, passed=passed, metadata={})
+        )
 
     def compute(self, day: str) -> bool:
         """Run the downstream asset for a day; tell whether it went well."""
@@ -169,3 +186,21 @@ def test_what_looks_back_over_all_days_waits_for_none_that_was_never_extracted(w
     assert world.look(WHOLE) == []
     world.change("2", "2026-10-02")
     assert world.look(WHOLE) == [None]
+
+
+def test_where_a_blocking_check_fails_all_waits_for_its_mend_and_is_kept(world: World) -> None:
+    world.change("1", "2026-10-01", "2026-10-07")
+    world.find("right", passed=False)
+    world.find("nice", passed=True)
+    assert [world.look() for _ in range(3)] == [[], [], []]
+
+    world.find("right", passed=True)
+    assert world.look() == ["2026-10-01", "2026-10-07"]
+    assert world.look() == []
+
+
+def test_a_check_that_only_warns_keeps_nothing_from_being_computed(world: World) -> None:
+    world.change("1", "2026-10-07")
+    world.find("right", passed=True)
+    world.find("nice", passed=False)
+    assert world.look() == ["2026-10-07"]
