@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resources import probes
+from resources.aws import Access
 from resources.errors import ConfigurationError, LedgerError
 from resources.probes import Finding, Level
+from resources.results import Results
 from resources.settings import Settings, load_settings
 from resources.sources.api import Api
 from resources.sources.archive import Archive
@@ -58,10 +60,12 @@ def _sources(settings: Settings) -> Iterator[Finding]:
         if isinstance(source, Archive):
             yield probes.archive(source)
         if isinstance(source, Api):
-            yield probes.identity(source)
+            yield probes.identity(source.access, source.uri)
             yield from probes.service(source, datetime.now(UTC), results)
-    for bucket, key in results.items():
-        yield probes.result_object(bucket, key)
+    reader = Access(profile=settings.results.profile, role_arn=settings.results.role_arn)
+    if reader != Access():
+        yield probes.identity(reader, "results")
+    yield from probes.results(Results.of(settings.results), results)
 
 
 def instance(*, is_configured: bool) -> Iterator[Finding]:
@@ -81,6 +85,7 @@ def instance(*, is_configured: bool) -> Iterator[Finding]:
             runs = there.get_runs_count()
             yield Finding(Level.ok, subject, f"its storage answers, and knows {runs} runs")
             yield from _daemons(there)
+            yield _pool(there)
             if is_configured:  # else there is no code location, and nothing to schedule
                 yield from _schedules(there)
     except Exception as problem:  # noqa: BLE001 (whatever a database or a YAML file can raise)
@@ -106,6 +111,24 @@ def _daemons(there: "dg.DagsterInstance") -> Iterator[Finding]:
         )
     else:
         yield Finding(Level.ok, "Dagster's daemon", "is running")
+
+
+def _pool(there: "dg.DagsterInstance") -> Finding:
+    """A pool without a limit holds nobody back: runs would ask the service all at once."""
+    from assets.executions.assets import POOL  # noqa: PLC0415 (only what has Dagster has a pool)
+
+    subject = f"pool {POOL}"
+    own = {pool.name: pool.limit for pool in there.event_log_storage.get_pool_limits()}
+    limit = own.get(POOL, there.get_concurrency_config().pool_config.default_pool_limit)
+    if limit is None:
+        return Finding(
+            Level.warn,
+            subject,
+            "has no limit, so runs ask the service all at once, and are throttled",
+            f"set one: dagster instance concurrency set {POOL} 1; or concurrency.pools.default_limit in"
+            " dagster.yaml, for all pools",
+        )
+    return Finding(Level.ok, subject, f"lets {limit} run{'' if limit == 1 else 's'} ask at a time")
 
 
 def _schedules(there: "dg.DagsterInstance") -> Iterator[Finding]:

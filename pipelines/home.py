@@ -5,6 +5,7 @@ Does not belong here: a shared deployment's instance (its DAGSTER_HOME is set ou
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -41,18 +42,22 @@ nux: # no invitation to a newsletter in front of the first page
 )
 """What earlier versions wrote; a file that is still so, and so nobody's own, is written anew."""
 
+ENVIRONMENT, EARLIER_ENVIRONMENT = "DAGSTER_HOME=${{DAGSTER_HOME:-{home}}}\n", "DAGSTER_HOME={home}\n"
+"""Dagster's programs let `.env` count more than their environment, so it has to give way by itself."""
+
 
 def prepare() -> Path:
     """Make the instance's folder, and `.env`, from which `dg` and `dagster` learn of it; both only once."""
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(HOME)))
     home.mkdir(parents=True, exist_ok=True)
-    _write_once(home / "dagster.yaml", INSTANCE)
-    _write_once(CHECKOUT / ".env", f"DAGSTER_HOME={HOME}\n")
+    _write_once(home / "dagster.yaml", INSTANCE, EARLIER)
+    earlier = EARLIER_ENVIRONMENT.format(home=HOME)
+    _write_once(CHECKOUT / ".env", ENVIRONMENT.format(home=HOME), (earlier,))
     return home
 
 
-def _write_once(file: Path, text: str) -> None:
-    if not file.exists() or file.read_text() in EARLIER:
+def _write_once(file: Path, text: str, earlier: Sequence[str]) -> None:
+    if not file.exists() or file.read_text() in earlier:
         file.write_text(text)
 
 

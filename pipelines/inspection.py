@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -34,6 +35,9 @@ from resources.settings import Settings
 from resources.sources.api import Api
 from resources.sources.configured import configured
 
+if TYPE_CHECKING:
+    from assets.checks.runs import Refusal
+
 _FIRST_WORDS = (State.failed, State.missing, State.never_extracted, State.overdue, State.stuck)
 """In this order a person looks at them: what may be lost first, what merely hangs last."""
 
@@ -54,12 +58,21 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Inspection:
-    """How each scheduler stands on some days. `never` are the days that no run has recorded."""
+    """How each scheduler stands on some days.
+
+    `never` are the days that no run has recorded, `refused` what the last runs could not ask.
+    """
 
     days: Sequence[date]
     schedulers: Sequence[Standing]
     never: Sequence[date]
     trouble: Sequence[Trouble]
+    refused: Sequence["Refusal"] = ()
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Whether nothing but a person will mend it; what one run could not ask the next may."""
+        return bool(self.trouble) or any(one.runs_in_a_row > 1 for one in self.refused)
 
     @property
     def totals(self) -> dict[State, int]:
@@ -88,14 +101,15 @@ def inspect(
     if not extracted:
         settings.require_sources()
     terms = terms_of(settings, now, extracted)
-    found = standing(coverage(lake), days, extracted, failed_days(settings, days), terms)
+    failed, refused = _remembered(settings, days)
+    found = standing(coverage(lake), days, extracted, failed, terms)
     for pattern in patterns:
         if not any(is_meant(one.scheduler_name, one.scheduler_arn, [pattern]) for one in found):
             raise nobody(pattern, (one.scheduler_name for one in found))
     if patterns:
         found = [one for one in found if is_meant(one.scheduler_name, one.scheduler_arn, patterns)]
     never = days_without_coverage(days, extracted)
-    return Inspection(days, found, never, list(_trouble(found, never, terms)))
+    return Inspection(days, found, never, list(_trouble(found, never, terms)), refused)
 
 
 def coverage(lake: Lake, first: date | None = None, last: date | None = None) -> pa.Table:
@@ -134,25 +148,27 @@ def _last_expected(settings: Settings, extracted: Sequence[date], today: date) -
     return max(ends)
 
 
-def failed_days(settings: Settings, days: Sequence[date]) -> list[date]:
-    """Return the days that Dagster's last run over them failed for; none where it has no instance here."""
+def _remembered(settings: Settings, days: Sequence[date]) -> tuple[list[date], list["Refusal"]]:
+    """Return what Dagster remembers: days that the last run over them failed for, and who could not be asked.
+
+    Nothing where it has no instance here.
+    """
     home = os.environ.get("DAGSTER_HOME")
-    if not days or home is None or not Path(home, "dagster.yaml").exists():
-        return []
+    if home is None or not Path(home, "dagster.yaml").exists():
+        return [], []
     import dagster as dg  # noqa: PLC0415 (which takes seconds)
 
+    from assets.checks.runs import ended_lately, refusals  # noqa: PLC0415
     from assets.partitions import daily  # noqa: PLC0415
 
+    executions = dg.AssetKey(INFERENCE_EXECUTIONS.name)
     history = Days(settings.history.start_date, settings.history.end_date)
     with dg.DagsterInstance.get() as instance:
-        found = instance.get_status_by_partition(
-            dg.AssetKey(INFERENCE_EXECUTIONS.name), [day.isoformat() for day in days], daily(history)
-        )
-    return [
-        date.fromisoformat(key)
-        for key, status in (found or {}).items()
-        if status and status.value == "FAILED"
-    ]
+        keys = [day.isoformat() for day in days]
+        found = instance.get_status_by_partition(executions, keys, daily(history)) if keys else {}
+        refused = refusals(ended_lately(instance, executions))
+    failed = [key for key, status in (found or {}).items() if status and status.value == "FAILED"]
+    return [date.fromisoformat(key) for key in failed], refused
 
 
 def _trouble(found: Sequence[Standing], never: Sequence[date], terms: Terms) -> Iterator[Trouble]:

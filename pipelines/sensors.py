@@ -7,11 +7,16 @@ Does not belong here: the conditions (see `assets.automation`), and who is told 
 import dagster as dg
 
 
-def follow() -> dg.AutomationConditionSensorDefinition:
-    """Declare the sensor; like the schedule it is on from the start."""
+def follow(every_seconds: int | None = None) -> dg.AutomationConditionSensorDefinition:
+    """Declare the sensor; like the schedule it is on from the start.
+
+    Args:
+        every_seconds: how often it looks at least; default: Dagster's, half a minute.
+    """
     return dg.AutomationConditionSensorDefinition(
         "follow",
         target=dg.AssetSelection.all(),
         default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=every_seconds,
         description="Starts what depends on an extraction, for the days whose content changed.",
     )

@@ -17,8 +17,10 @@ from uuid import uuid4
 
 import msgspec
 
-from resources.aws import SERVICE_END, caller
+from resources.aws import SERVICE_END, Access, caller
 from resources.errors import LedgerError, PermissionsError, RetryLaterError, ServiceEndedError
+from resources.result_bucket import State, Wanted
+from resources.results import Results
 from resources.s3 import Bucket, split
 from resources.sources.api import Api, Scheduler
 from resources.sources.archive import Archive
@@ -31,6 +33,16 @@ _LOOK_BACK = timedelta(days=400)
 
 _PROBE = ".ledger-doctor"
 """Begins with a dot, so that every engine passes it over. In S3 it stays: no right to delete is needed."""
+
+
+_RESULT_MENDS = {
+    State.MISSING: "nothing, if results were deleted on purpose; else look at lifecycle rules of the bucket",
+    State.FORBIDDEN: "grant s3:GetObject on it, or name who has that: results.profile, results.role_arn",
+    State.KEY_MISSING: "grant kms:Decrypt on the key that it is encrypted with",
+    State.WRONG_OWNER: "correct results.expected_bucket_owner, or find out who took the bucket's name",
+    State.ARCHIVED: "restore the objects from their archive, or leave the results of those days out",
+    State.UNREACHABLE: "check the network and AWS_ENDPOINT_URL_S3",
+}
 
 
 class Level(StrEnum):
@@ -69,11 +81,11 @@ def of_error(subject: str, problem: LedgerError, level: Level = Level.fail) -> F
     return Finding(level, subject, f"{problem.what} ({problem.where})", problem.next_step)
 
 
-def identity(api: Api) -> Finding:
-    """Say who the credentials of a source are. Where there is no STS to ask, that stops nothing."""
-    subject = f"credentials of {api.uri}"
+def identity(access: Access, of: str) -> Finding:
+    """Say who the credentials of something are. Where there is no STS to ask, that stops nothing."""
+    subject = f"credentials of {of}"
     try:
-        return Finding(Level.ok, subject, f"you are {caller(api.access)}")
+        return Finding(Level.ok, subject, f"you are {caller(access)}")
     except (RetryLaterError, ServiceEndedError):
         return Finding(
             Level.warn,
@@ -177,22 +189,28 @@ def _clock(api: Api, now: datetime) -> Iterator[Finding]:
     )
 
 
-def result_object(bucket: str, key: str) -> Finding:
-    """Try what reading results needs: find, and get, one object that an execution names."""
-    subject = f"results in s3://{bucket}"
-    place = Bucket(bucket, "results", more_actions=("kms:Decrypt",))
+def results(opened: Results, named: Mapping[str, str]) -> Iterator[Finding]:
+    """Try what reading results needs: get one object of each bucket that executions name.
+
+    Args:
+        opened: they, as a run opens them.
+        named: an object for each bucket.
+    """
     try:
-        next(place.listed(key.rpartition("/")[0], most=1), None)
-        if place.get(key) is None:
-            return Finding(
-                Level.warn,
-                subject,
-                f"{key} is not there, though an execution names it",
-                "nothing, if results were deleted on purpose; else look for a lifecycle rule of the bucket",
-            )
+        wanted = [Wanted(bucket, key) for bucket, key in sorted(named.items())]
+        found = [one for load in opened.fetch(wanted) for one in load]
     except LedgerError as problem:
-        return of_error(subject, problem)
-    return Finding(Level.ok, subject, "can be listed and read (its key of KMS too, where it has one)")
+        yield of_error("results", problem)
+        return
+    for one in sorted(found, key=lambda one: one.wanted.bucket):
+        subject = f"results in s3://{one.wanted.bucket}"
+        if one.state in (State.READ, State.UNCHANGED):
+            yield Finding(Level.ok, subject, "can be read (its key of KMS too, where it has one)")
+        elif one.state is State.MISSING:
+            said = f"{one.wanted.key} is not there, though an execution names it"
+            yield Finding(Level.warn, subject, said, _RESULT_MENDS[one.state])
+        else:
+            yield Finding(Level.fail, subject, f"{one.wanted.key}: {one.error}", _RESULT_MENDS[one.state])
 
 
 def lake(uri: str, kms_key_id: str | None = None) -> Finding:

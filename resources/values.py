@@ -27,6 +27,7 @@ _CRON_FIELDS = {
     "month": (1, 12),
     "day of the week": (0, 7),
 }
+_DAYS_OF = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 def _day(value: object) -> date:
@@ -74,7 +75,26 @@ def _cron(text: str) -> str:
                 )
             if found["last"] and numbers[0] > numbers[1]:
                 raise ValueError(f"{shown(text)} is no cron: {shown(part)} runs backwards")
+    if not _comes(*fields[2:]):
+        raise ValueError(f"{shown(text)} would never come: no month of these has such a day")
     return " ".join(fields)
+
+
+def _comes(days: str, months: str, weekdays: str) -> bool:
+    """Tell whether there is such a day in any year; with both set, cron takes either day."""
+    longest = max(_DAYS_OF[month - 1] for month in _numbers(months, 1, 12))
+    return weekdays != "*" or min(_numbers(days, 1, 31)) <= longest
+
+
+def _numbers(field: str, lowest: int, highest: int) -> set[int]:
+    found = set[int]()
+    for part in field.split(","):
+        span, _, step = part.partition("/")
+        first, _, last = span.partition("-")
+        begin = lowest if span == "*" else int(first)
+        end = int(last) if last else highest if span == "*" or step else begin
+        found |= set(range(begin, end + 1, int(step or 1)))
+    return found
 
 
 def located(*loc: str) -> AfterValidator:

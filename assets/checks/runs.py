@@ -7,7 +7,10 @@ A run that fails skips the checks that depend on it, so these two are looked at 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from itertools import islice
+from typing import Any
 
 import dagster as dg
 
@@ -15,9 +18,29 @@ from assets.batched import failed_sources
 from assets.checks.verdict import EXAMPLES, Verdict, backfills, in_words
 
 LAST_RUNS = 20
-"""Finished runs of the location that are looked through for the last ones of an asset."""
+"""How many of an asset's finished runs are looked at."""
 
 _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+_AT_ONCE, _MOST = 100, 1000
+"""Finished runs of the location among which those are looked for: each may start a dozen others."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run over all schedulers that has ended: when, and what it could not ask, with the reasons."""
+
+    at: datetime
+    refused: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Who could not be asked by the last run, nor by those right before it, and the last reason."""
+
+    name: str
+    since: datetime
+    runs_in_a_row: int
+    reason: str
 
 
 def partitions_succeeded(asset: str, failed: Sequence[str], known: int) -> Verdict:
@@ -53,20 +76,39 @@ def failed_partitions(
     return [key for key in keys if (found := statuses.get(key)) and found.value == "FAILED"], len(keys)
 
 
-def sources_answered(last_runs: Sequence[Mapping[str, str]]) -> Verdict:
+def refusals(last_runs: Sequence[Ended]) -> list[Refusal]:
+    """Find what the last run could not ask, and for how long that has been so.
+
+    Args:
+        last_runs: the newest first.
+    """
+    found = []
+    for name, why in sorted(last_runs[0].refused.items()) if last_runs else ():
+        in_a_row = last_runs[: _in_a_row(name, last_runs)]
+        found.append(Refusal(name, in_a_row[-1].at, len(in_a_row), why))
+    return found
+
+
+def sources_answered(last_runs: Sequence[Ended]) -> Verdict:
     """Judge the last runs of the extraction, the newest first: what each of them could not ask, and why."""
     if not last_runs:
         return Verdict(True, "No run of the extraction has ended lately.", {"runs": 0})
-    failed = last_runs[0]
+    failed = refusals(last_runs)
     said = f"The last run could ask every scheduler; {len(last_runs)} runs were looked at."
     if failed:
         said = (
-            f"The last run could not ask {len(failed)} schedulers or sources: {in_words(sorted(failed))}. "
+            f"The last run could not ask {len(failed)} schedulers or sources:"
+            f" {in_words([one.name for one in failed])}. "
             "What the others told is recorded; mend what the reasons say, then re-execute it from failure."
         )
     examples = [
-        {"failed": name, "runs_in_a_row": _in_a_row(name, last_runs), "reason": why}
-        for name, why in sorted(failed.items())
+        {
+            "failed": one.name,
+            "runs_in_a_row": one.runs_in_a_row,
+            "since": f"{one.since:%Y-%m-%d %H:%M} UTC",
+            "reason": one.reason,
+        }
+        for one in failed
     ]
     return Verdict(
         not failed,
@@ -74,20 +116,47 @@ def sources_answered(last_runs: Sequence[Mapping[str, str]]) -> Verdict:
         {"runs": len(last_runs), "failed": len(failed)},
         examples,
         ["ledger doctor"] if failed else [],
-        causes=list(failed),
+        causes=[one.name for one in failed],
     )
 
 
-def what_failed_lately(instance: dg.DagsterInstance, asset: dg.AssetKey) -> list[Mapping[str, str]]:
-    """Return for each of the last finished runs of an asset what it could not ask, with the reasons."""
-    records = instance.get_run_records(dg.RunsFilter(statuses=_FINISHED), limit=LAST_RUNS)
-    return [failed_sources(instance, run) for run in _of(asset, [record.dagster_run for record in records])]
+def ended_lately(instance: dg.DagsterInstance, asset: dg.AssetKey, most: int = LAST_RUNS) -> list[Ended]:
+    """Return the last runs of an extraction that were about all schedulers, the newest first."""
+    return [
+        Ended(
+            datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), UTC),
+            failed_sources(instance, record.dagster_run),
+        )
+        for record in islice(_of(asset, instance), most)
+    ]
 
 
-def _of(asset: dg.AssetKey, runs: Sequence[dg.DagsterRun]) -> Iterator[dg.DagsterRun]:
-    """Keep the runs that were about an asset."""
-    return (run for run in runs if run.asset_selection is None or asset in run.asset_selection)
+def _of(asset: dg.AssetKey, instance: dg.DagsterInstance) -> Iterator[dg.RunRecord]:
+    """Look back for the runs of an asset that were told of no scheduler in particular."""
+    cursor = None
+    for _ in range(_MOST // _AT_ONCE):
+        records = instance.get_run_records(dg.RunsFilter(statuses=_FINISHED), limit=_AT_ONCE, cursor=cursor)
+        for record in records:
+            run = record.dagster_run
+            if not _of_some_alone(asset, run) and _is_about(asset, run, instance):
+                yield record
+        if len(records) < _AT_ONCE:
+            return
+        cursor = records[-1].dagster_run.run_id
 
 
-def _in_a_row(name: str, last_runs: Sequence[Mapping[str, str]]) -> int:
-    return next((number for number, failed in enumerate(last_runs) if name not in failed), len(last_runs))
+def _in_a_row(name: str, last_runs: Sequence[Ended]) -> int:
+    return next((number for number, run in enumerate(last_runs) if name not in run.refused), len(last_runs))
+
+
+def _is_about(asset: dg.AssetKey, run: dg.DagsterRun, instance: dg.DagsterInstance) -> bool:
+    if run.asset_selection is not None:
+        return asset in run.asset_selection
+    # a job's run tells no selection, and some jobs make checks alone
+    steps = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
+    return any(entry.step_key == asset.path[-1] for entry in steps)
+
+
+def _of_some_alone(asset: dg.AssetKey, run: dg.DagsterRun) -> bool:
+    told: Any = run.run_config
+    return bool(told.get("ops", {}).get(asset.path[-1], {}).get("config", {}).get("schedulers"))

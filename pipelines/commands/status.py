@@ -35,7 +35,7 @@ def status(
 
     Looks at the whole history; the calendar shows its last two months, unless you say from where on. Reads
     the lake and Dagster's runs, and asks no service. Exit code 1: something needs a person; the lines below
-    the calendar say what, and the command that mends it.
+    the calendar say what, with the command that mends it, and whom the last runs could not ask.
     """
     from rich.console import Console  # noqa: PLC0415
 
@@ -56,7 +56,7 @@ def status(
         say_json(_as_json(found, lake.uri, now))
     else:
         _print(Console(highlight=False), found, lake.uri, now, is_whole=first is None)
-    if found.trouble:
+    if found.needs_a_person:
         raise typer.Exit(1)
 
 
@@ -97,8 +97,10 @@ def _print_legend(console: "Console", found: "Inspection") -> None:
 def _print_trouble(console: "Console", found: "Inspection") -> None:
     from rich.text import Text  # noqa: PLC0415
 
-    if not found.trouble:
+    _print_refused(console, found)
+    if not found.needs_a_person:
         console.print("Nothing needs a person.")
+    if not found.trouble:
         return
     many = len(found.trouble) > 1
     console.print(f"{len(found.trouble)} thing{'s need' if many else ' needs'} a person:", style="bold")
@@ -113,6 +115,21 @@ def _print_trouble(console: "Console", found: "Inspection") -> None:
         console.print(f"and {len(found.trouble) - _MOST_TROUBLES} more; --json has them all")
 
 
+def _print_refused(console: "Console", found: "Inspection") -> None:
+    from rich.text import Text  # noqa: PLC0415
+
+    if not found.refused:
+        return
+    console.print("The last run could not ask:", style="bold")
+    for one in found.refused[:_MOST_TROUBLES]:
+        lately = f"in {one.runs_in_a_row} runs since" if one.runs_in_a_row > 1 else "at"
+        console.print(Text(f"{one.name}, {lately} {one.since:%Y-%m-%d %H:%M} UTC"), soft_wrap=True)
+        console.print(Text(f"  {' '.join(one.reason.split())}"), soft_wrap=True)
+    if len(found.refused) > _MOST_TROUBLES:
+        console.print(f"and {len(found.refused) - _MOST_TROUBLES} more; --json has them all")
+    console.print(Text("  ledger doctor", "bold"))
+
+
 def _as_json(found: "Inspection", uri: str, now: datetime) -> dict[str, Any]:
     def days_of(states: dict[date, Any]) -> dict[str, str]:
         return {day.isoformat(): str(state) for day, state in states.items()}
@@ -122,7 +139,7 @@ def _as_json(found: "Inspection", uri: str, now: datetime) -> dict[str, Any]:
         "as_of": now.isoformat(timespec="seconds"),
         "from": found.days[0].isoformat(),
         "to": found.days[-1].isoformat(),
-        "needs_a_person": bool(found.trouble),
+        "needs_a_person": found.needs_a_person,
         "totals": {str(state): count for state, count in found.totals.items()},
         "never_extracted": [day.isoformat() for day in found.never],
         "trouble": [
@@ -134,6 +151,15 @@ def _as_json(found: "Inspection", uri: str, now: datetime) -> dict[str, Any]:
                 "command": one.command,
             }
             for one in found.trouble
+        ],
+        "refused": [
+            {
+                "name": one.name,
+                "since": one.since.isoformat(timespec="seconds"),
+                "runs_in_a_row": one.runs_in_a_row,
+                "reason": one.reason,
+            }
+            for one in found.refused
         ],
         "schedulers": [
             {

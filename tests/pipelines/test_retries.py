@@ -5,6 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.secrets.env_file import get_env_var_dict
 
 from pipelines import home
 from sandbox.service import Handle
@@ -128,3 +129,17 @@ def test_an_instance_file_that_nobody_touched_is_brought_up_to_date_and_any_othe
         file.write_text(before)
         home.prepare()
         assert file.read_text() == after
+
+
+def test_the_environment_counts_more_than_the_file_that_programs_of_dagster_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home, "CHECKOUT", tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    for before in [None, home.EARLIER_ENVIRONMENT.format(home=home.HOME)]:
+        if before is not None:
+            (tmp_path / ".env").write_text(before)
+        home.prepare()
+        assert get_env_var_dict(str(tmp_path)) == {"DAGSTER_HOME": str(tmp_path / "home")}
+    monkeypatch.delenv("DAGSTER_HOME")
+    assert get_env_var_dict(str(tmp_path)) == {"DAGSTER_HOME": str(home.HOME)}

@@ -352,11 +352,17 @@ def test_lost_result_objects_are_counted_by_what_keeps_them() -> None:
 
 
 def test_schedulers_that_the_last_run_could_not_ask_are_named_with_how_long() -> None:
-    verdict = runs.sources_answered([{"pump-1": "denied"}, {"pump-1": "denied"}, {}, {"pump-1": "denied"}])
+    at = [datetime(2026, 3, 10, 12, 5, tzinfo=UTC) - timedelta(hours=n) for n in range(4)]
+    refused = [{"pump-1": "denied"}, {"pump-1": "throttled"}, {}, {"pump-1": "denied"}]
+    last = [runs.Ended(*one) for one in zip(at, refused, strict=True)]
+
+    verdict = runs.sources_answered(last)
 
     assert not verdict.passed
-    assert verdict.examples == [{"failed": "pump-1", "runs_in_a_row": 2, "reason": "denied"}]
-    assert runs.sources_answered([{}, {"pump-1": "denied"}]).passed
+    assert verdict.examples == [
+        {"failed": "pump-1", "runs_in_a_row": 2, "since": "2026-03-10 11:05 UTC", "reason": "denied"}
+    ]
+    assert runs.sources_answered(last[2:]).passed
     assert runs.sources_answered([]).passed
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
+from pipelines import home
 from resources import probes
 from resources.errors import PermissionsError
 from resources.probes import Level
@@ -160,6 +161,32 @@ def test_a_lake_in_s3_is_tried_with_its_conditions_and_needs_no_right_to_delete(
         found = probes.lake("s3://my-lake/tables")
         assert found.level is Level.ok, found
     assert probes.lake("s3://nobodys-lake/x").level is Level.fail
+
+
+def test_results_are_read_as_a_run_reads_them_and_by_whom_it_does(
+    ledger: Ledger, settings: Callable[..., Path], box: Handle
+) -> None:
+    settings(api(box.url), more='[results]\nprofile = "123456789012"')
+    done = ledger("doctor", "--json")
+    assert ":123456789012:" in finding(done, "credentials of results")["found"]
+    assert finding(done, "results in s3://")["level"] == "ok"
+
+    settings(api(box.url), more='[results]\nprofile = "nobody"')
+    done = ledger("doctor", "--json")
+    assert finding(done, "credentials of results")["level"] == "fail"
+    assert "nobody" in next(one for one in done.answer["findings"] if one["subject"] == "results")["found"]
+
+
+def test_a_pool_without_a_limit_is_told(
+    ledger: Ledger, settings: Callable[..., Path], tmp_path: Path
+) -> None:
+    settings('kind = "archive"\nuri = "gone/"')
+    told = finding(ledger("doctor", "--json"), "pool lookout")
+    assert told["level"] == "warn"
+    assert "dagster instance concurrency set lookoutequipment_api 1" in told["mend"]
+
+    (tmp_path / "home" / "dagster.yaml").write_text(home.INSTANCE)
+    assert finding(ledger("doctor", "--json"), "pool lookout")["found"] == "lets 1 run ask at a time"
 
 
 def test_an_instance_that_cannot_be_opened_is_told(

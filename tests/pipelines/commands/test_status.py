@@ -12,6 +12,7 @@ from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 from pipelines.definitions import build_defs
 from resources.lake import Lake
 from resources.sources.archive import Archive
+from sandbox.service import Handle
 from tests.pipelines.commands.conftest import Ledger, api, record
 
 SOURCE = api("http://127.0.0.1:9")  # nothing answers there, and nobody asks
@@ -95,6 +96,41 @@ def test_a_day_that_the_last_run_failed_for_is_shown_as_failed(ledger: Ledger, s
         broken.write_bytes(whole)
         job.execute_in_process(instance=instance, tags=span, raise_on_error=False)
     assert ledger("status").code == 0
+
+
+def test_who_has_refused_for_days_is_shown_with_since_when_and_why(
+    ledger: Ledger, settings: Callable[..., Path], service: Handle
+) -> None:
+    settings(api(service.url))
+    job = build_defs().resolve_implicit_global_asset_job_def()
+    day = {"dagster/partition": "2026-10-06"}
+
+    def run(instance: dg.DagsterInstance, *schedulers: str) -> bool:
+        config = {"ops": {INFERENCE_EXECUTIONS.name: {"config": {"schedulers": list(schedulers)}}}}
+        selection = [dg.AssetKey(INFERENCE_EXECUTIONS.name)]
+        return job.execute_in_process(
+            config, instance=instance, tags=day, raise_on_error=False, asset_selection=selection
+        ).success
+
+    with dg.DagsterInstance.get() as instance:
+        service.inject("deny:ListInferenceExecutions:scheduler=pump-2")
+        assert not run(instance)
+        (once,) = ledger("status", "--json").answer["refused"]
+        assert once["runs_in_a_row"] == 1
+        assert not run(instance)
+        assert run(instance, "pump-1"), "which says nothing of pump-2"
+
+        (told,) = ledger("status", "--json").answer["refused"]
+        assert told["name"].endswith("pump-2")
+        assert told["runs_in_a_row"] == 2 and told["since"] == once["since"]
+        done = ledger("status")
+        assert done.code == 1
+        assert f"{told['name']}, in 2 runs since {told['since'][:10]}" in done.said
+        assert "ListInferenceExecutions to this caller" in done.said
+
+        service.heal()
+        assert run(instance)
+        assert ledger("status", "--json").answer["refused"] == []
 
 
 def test_an_empty_lake_says_how_to_begin(ledger: Ledger, settings: Callable[..., Path]) -> None:
