@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import dagster as dg
 from rich.console import Console
 
+from assets.reporting.chosen import usual_days
+from assets.reporting.report_asset import LATEST, NAME
 from assets.tables import TABLES, Table
 from pipelines.home import CHECKOUT
 from pipelines.launching import Order, Outcome, Report, launch
@@ -19,6 +21,9 @@ from pipelines.query import answer
 from pipelines.screen import grid
 from resources.errors import DataError
 from resources.lake import PART, Lake
+
+PAGE = FOLDER / "reports" / LATEST
+"""What the demo ends with."""
 
 ROWS = """\
 SELECT scheduler_name, region, data_start_time, status, model_version AS model
@@ -44,27 +49,44 @@ ORDER BY minutes DESC, blind_from
 LIMIT 5"""
 
 
+EVENTS = """\
+SELECT scheduler_name, start_time, round(duration_seconds / 60)::INT AS minutes, state,
+       round(peak_score, 2) AS peak, top_sensors->'$[0]'->>'sensor' AS first_sensor
+FROM anomaly_events
+ORDER BY duration_seconds DESC, start_time
+LIMIT 5"""
+
+
 def run(console: Console) -> None:
     """Tell the story.
 
     Raises:
         DataError: a step failed; the message says which, and where its log is.
     """
-    days = (LAST - FIRST).days + 1
     console.rule("[bold]A fleet", align="left")
     console.print(prepare(), highlight=False)
+    everything, week = Order(FIRST, LAST), Order(*usual_days(LAST), assets=(), watched=NAME)
     with service() as environment:
-        console.rule(f"[bold]Its {days} days, taken into the lake by Dagster", align="left")
+        console.rule(f"[bold]Its {_days(everything)} days, taken into the lake by Dagster", align="left")
         console.print(
             "from the service, of which the sandbox plays the part, and from responses saved before"
         )
-        first = _launch(console, days, environment)
+        first = _launch(console, everything, environment)
         for warning in first.warnings:
             console.print(f"[yellow]![/] {_short(warning)}", highlight=False)
         _show(console, Lake(str(FOLDER / "lake")))
-        console.rule("[bold]The same once more", align="left")
-        again = _launch(console, days, environment)
-    console.print(_compared(first, again, days))
+        console.rule(
+            f"[bold]The last {_days(week)} days once more, and all that is made of them", align="left"
+        )
+        console.print(
+            "their result objects, which the sandbox keeps in its S3; anomalies; health; a page for each day"
+        )
+        again = _launch(console, week, environment)
+    console.print(_compared(first, again))
+    console.rule("[bold]What the machines did", align="left")
+    console.print(grid(answer(Lake(str(FOLDER / "lake")), EVENTS)))
+    console.rule("[bold]The page", align="left")
+    console.print(_page(), highlight=False, soft_wrap=True)
     console.rule("[bold]Go on", align="left")
     console.print(_next_steps(), highlight=False, soft_wrap=True)
 
@@ -78,19 +100,24 @@ def _show(console: Console, lake: Lake) -> None:
     console.print(grid(answer(lake, BLIND)))
 
 
-def _compared(first: Report, again: Report, days: int) -> str:
+def _compared(first: Report, again: Report) -> str:
     return (
         f"{_count(again, 'schedulers_answered')} schedulers asked, {_count(again, 'files_read')} files read:"
-        f" {_count(again, 'days_changed')} of {days} days and {_count(again, 'rows_changed')} rows changed"
-        f" (the first time: {_count(first, 'schedulers_answered')}, {_count(first, 'files_read')},"
-        f" {_count(first, 'days_changed')}, {_count(first, 'rows_changed')}). What is recorded stays."
+        f" {_count(again, 'days_changed')} of {_days(again.order)} days and {_count(again, 'rows_changed')}"
+        f" executions changed (the first time: {_count(first, 'schedulers_answered')},"
+        f" {_count(first, 'files_read')}, {_count(first, 'days_changed')} of {_days(first.order)},"
+        f" {_count(first, 'rows_changed')}). What is recorded stays."
     )
 
 
-def _launch(console: Console, days: int, environment: Mapping[str, str]) -> Report:
-    """Extract all days in one run, as `ledger backfill` does."""
-    with dg.DagsterInstance.get() as instance, watching(console, days) as watch:
-        report = launch(Order(FIRST, LAST), instance, watch, environment)
+def _days(order: Order) -> int:
+    return (order.last - order.first).days + 1
+
+
+def _launch(console: Console, order: Order, environment: Mapping[str, str]) -> Report:
+    """Materialize an order in one run, as `ledger backfill` does."""
+    with dg.DagsterInstance.get() as instance, watching(console, _days(order)) as watch:
+        report = launch(order, instance, watch, environment)
     if report.outcome is not Outcome.recorded:
         raise DataError(
             f"the run failed: {report.message}",
@@ -119,6 +146,12 @@ def _inventory(lake: Lake) -> str:
 def _files(lake: Lake, table: Table) -> str:
     sizes = [file.stat().st_size for file in (lake.root / table.name).rglob(PART)]
     return f"{len(sizes)} AS files, {round(sum(sizes) / 1024)} AS kib"
+
+
+def _page() -> str:
+    return f"""\
+{PAGE}
+Open it in any browser: {PAGE.as_uri()}"""
 
 
 def _next_steps() -> str:

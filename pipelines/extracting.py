@@ -16,7 +16,7 @@ import msgspec
 
 
 class Task(msgspec.Struct):
-    """What to run: the id of the run, its assets and tags, and the config of `inference_executions`."""
+    """What to run: the id of the run, its assets (none: all), its tags, and the config of its ops."""
 
     run_id: str
     assets: list[str]
@@ -36,8 +36,8 @@ def main(order: str) -> int:
             instance=instance,
             run_id=task.run_id,
             tags=task.tags,
-            run_config={"ops": {"inference_executions": {"config": task.config}}},
-            asset_selection=[dg.AssetKey(name) for name in task.assets],
+            run_config={"ops": task.config},
+            asset_selection=[dg.AssetKey(name) for name in task.assets] or None,
             raise_on_error=False,
         )
     return 0 if done.success else 1

@@ -48,7 +48,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be extracted; `resume` names a run that this one continues, `assets` what is made of it."""
+    """What is to be made; no assets: all. `resume` names a run to continue, `watched` whose days count."""
 
     first: date
     last: date
@@ -57,6 +57,7 @@ class Order:
     max_calls: int | None = None
     resume: str | None = None
     assets: tuple[str, ...] = (INFERENCE_EXECUTIONS.name, INFERENCE_SCHEDULERS.name)
+    watched: str = INFERENCE_EXECUTIONS.name
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,7 @@ class _Follower:
     def __init__(self, instance: dg.DagsterInstance, report: Report) -> None:
         self.report = report
         self._instance = instance
+        self._watched = dg.AssetKey(report.order.watched)
         self._cursor: str | None = None
         self._has_begun = False
 
@@ -204,7 +206,7 @@ class _Follower:
 
     def _take(self, entry: dg.EventLogEntry) -> None:
         event = entry.dagster_event
-        if event is None or event.asset_key != dg.AssetKey(INFERENCE_EXECUTIONS.name) or not event.partition:
+        if event is None or event.asset_key != self._watched or not event.partition:
             return
         numbers = _numbers(event.step_materialization_data.materialization.metadata)
         self.report.days[date.fromisoformat(event.partition)] = Day(
@@ -223,11 +225,12 @@ def _end(instance: dg.DagsterInstance, report: Report, *, is_stopped: bool) -> N
         event = entry.dagster_event
         if event is None and entry.level == _WARNING:
             report.warnings.append(entry.user_message)
-        if event is None or event.step_key != INFERENCE_EXECUTIONS.name:
+        if event is None:
             continue
-        if event.event_type is dg.DagsterEventType.STEP_OUTPUT:
+        is_extraction = event.step_key == INFERENCE_EXECUTIONS.name
+        if event.event_type is dg.DagsterEventType.STEP_OUTPUT and is_extraction:
             report.numbers |= _numbers(event.step_output_data.metadata)
-        elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
+        elif event.event_type is dg.DagsterEventType.STEP_FAILURE and (is_extraction or not report.message):
             _take_failure(report, event)
     is_good = run is not None and run.status is dg.DagsterRunStatus.SUCCESS
     report.outcome = Outcome.recorded if is_good else Outcome.stopped if is_stopped else Outcome.failed
@@ -260,7 +263,8 @@ def _tags(order: Order, instance: dg.DagsterInstance) -> dict[str, str]:
 
 def _config(order: Order) -> dict[str, Any]:
     config: dict[str, Any] = {"schedulers": list(order.schedulers), "skip_settled": order.skip_settled}
-    return config | ({} if order.max_calls is None else {"max_calls": order.max_calls})
+    config |= {} if order.max_calls is None else {"max_calls": order.max_calls}
+    return {INFERENCE_EXECUTIONS.name: {"config": config}}
 
 
 def _numbers(metadata: Mapping[str, dg.MetadataValue[Any]]) -> dict[str, int]:

@@ -37,6 +37,9 @@ _SETTINGS = f"""\
 [lake]
 uri = "lake"
 
+[report]
+folder = "reports"
+
 [history]
 start_date = "{FIRST}"
 end_date = "{LAST + timedelta(days=1)}"
@@ -83,7 +86,7 @@ def service() -> Iterator[dict[str, str]]:
         DataError: it does not start.
     """
     EXPORTS.unlink(missing_ok=True)
-    command = _sandbox("serve", "--no-s3", "--clock", "stand", "--exports", str(EXPORTS), "--stop-with-stdin")
+    command = _sandbox("serve", "--clock", "stand", "--exports", str(EXPORTS), "--stop-with-stdin")
     with subprocess.Popen(  # noqa: S603
         command,
         cwd=CHECKOUT,
