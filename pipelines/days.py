@@ -7,11 +7,11 @@ Does not belong here: what is done for them.
 import re
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date, timedelta
-from fnmatch import fnmatchcase
 
 from assets.executions.windows import Days
 from resources.errors import ConfigurationError
 from resources.mistakes import did_you_mean, shown
+from resources.patterns import fits, fits_any
 from resources.sources.api import Scheduler
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -91,16 +91,11 @@ def chosen(patterns: Sequence[str], there: Collection[Scheduler]) -> set[str] | 
         ConfigurationError: a pattern is the name of none; the message has what could be meant.
     """
     for pattern in patterns:
-        if not any(is_meant(one.name, one.arn, [pattern]) for one in there):
+        if not any(fits(pattern, one.name, one.arn) for one in there):
             raise nobody(pattern, (one.name for one in there))
     if not patterns:
         return None
-    return {one.arn for one in there if is_meant(one.name, one.arn, patterns)}
-
-
-def is_meant(name: str, arn: str, patterns: Iterable[str]) -> bool:
-    """Tell whether one of the patterns is the name or the ARN of a scheduler."""
-    return any(fnmatchcase(name, pattern) or fnmatchcase(arn, pattern) for pattern in patterns)
+    return {one.arn for one in there if fits_any(patterns, one.name, one.arn)}
 
 
 def nobody(pattern: str, names: Iterable[str]) -> ConfigurationError:

@@ -28,9 +28,10 @@ from assets.executions.standing import (
 )
 from assets.executions.windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, PARTITION
-from pipelines.days import is_meant, nobody
+from pipelines.days import nobody
 from resources.errors import LedgerError
 from resources.lake import Lake
+from resources.patterns import fits, fits_any
 from resources.settings import Settings
 from resources.sources.api import Api
 from resources.sources.configured import configured
@@ -104,10 +105,10 @@ def inspect(
     failed, refused = _remembered(settings, days)
     found = standing(coverage(lake), days, extracted, failed, terms)
     for pattern in patterns:
-        if not any(is_meant(one.scheduler_name, one.scheduler_arn, [pattern]) for one in found):
+        if not any(fits(pattern, one.scheduler_name, one.scheduler_arn) for one in found):
             raise nobody(pattern, (one.scheduler_name for one in found))
     if patterns:
-        found = [one for one in found if is_meant(one.scheduler_name, one.scheduler_arn, patterns)]
+        found = [one for one in found if fits_any(patterns, one.scheduler_name, one.scheduler_arn)]
     never = days_without_coverage(days, extracted)
     return Inspection(days, found, never, list(_trouble(found, never, terms)), refused)
 

@@ -10,6 +10,7 @@ executions is handed on as bytes: building a dict a row out of it costs ten time
 
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from typing import Any
 
 import boto3
@@ -18,6 +19,7 @@ import botocore.parsers
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials, create_assume_role_refresher
+from botocore.loaders import create_loader
 
 from resources.answers import Kind, sorted_out
 from resources.errors import (
@@ -137,13 +139,11 @@ def opened_session(access: Access, setting: str) -> boto3.Session:
 
 
 def _session(access: Access) -> boto3.Session:
-    core = botocore.session.Session(profile=access.profile)
-    core.register_component("response_parser_factory", _RawPages())
+    core = _core(access.profile)
     session = boto3.Session(botocore_session=core, region_name=access.region)
     if access.role_arn is None:
         return session
-    assumed = botocore.session.Session()
-    assumed.register_component("response_parser_factory", _RawPages())
+    assumed = _core()
     refresh = create_assume_role_refresher(
         session.client("sts", region_name=session.region_name or _ANY_REGION),
         {"RoleArn": access.role_arn, "RoleSessionName": "lookout-ledger"},
@@ -152,6 +152,19 @@ def _session(access: Access) -> boto3.Session:
         metadata=refresh(), refresh_using=refresh, method="sts-assume-role"
     )
     return boto3.Session(botocore_session=assumed, region_name=access.region or session.region_name)
+
+
+def _core(profile: str | None = None) -> botocore.session.Session:
+    core = botocore.session.Session(profile=profile)
+    core.register_component("data_loader", _models(core.get_config_variable("data_path")))
+    core.register_component("response_parser_factory", _RawPages())
+    return core
+
+
+@cache
+def _models(data_path: str | None) -> Any:  # noqa: ANN401
+    """Return what reads botocore's descriptions of services: megabytes, read once for all sessions."""
+    return create_loader(data_path)
 
 
 def caller(access: Access) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from resources.errors import ConfigurationError
 from resources.mistakes import Mistake, as_error, did_you_mean, shown
+from resources.patterns import ARN, fits_any
 from resources.toml import read_toml
 
 CRITICALITIES = ("low", "medium", "high")
@@ -23,7 +24,6 @@ SETTING = "equipment.registry"
 _EXAMPLE = 'name = "Feed pump 1"'
 _KEYS = ("name", "schedulers", "site", "criticality", "sensors")
 _NAME = re.compile(r"[0-9A-Za-z_*?-]+")
-_ARN = "arn:"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Equipment:
     @property
     def label(self) -> str:
         """Its name, short: of a scheduler that stands for itself, the scheduler's name."""
-        return _name_in(self.name) if self.name.startswith(_ARN) else self.name
+        return _name_in(self.name) if self.name.startswith(ARN) else self.name
 
     def is_at_least(self, criticality: str | None) -> bool:
         """Tell whether it is this critical (None: any is); one that nobody ranked always is."""
@@ -64,7 +64,7 @@ class Entry:
 
     def watched_by(self, arn: str, name: str) -> bool:
         """Tell whether one of its schedulers is this one."""
-        return any(_fits(known, arn, name) for known in self.schedulers)
+        return fits_any(self.schedulers, name, arn)
 
 
 class Registry:
@@ -168,7 +168,7 @@ def _schedulers(said: object, place: str, file: str, mistakes: list[Mistake]) ->
         mistakes.append(Mistake(key, file, problem if said != [] else "is empty", mend))
         return ()
     bad = [
-        one for one in said if not isinstance(one, str) or not (one.startswith(_ARN) or _NAME.fullmatch(one))
+        one for one in said if not isinstance(one, str) or not (one.startswith(ARN) or _NAME.fullmatch(one))
     ]
     for one in bad:
         problem = (
@@ -253,9 +253,4 @@ def _claims(entry: Entry, scheduler: str) -> bool:
 def _name_in(arn: str) -> str:
     """Return the name in an ARN `…:inference-scheduler/<name>/<uuid>`; a name is returned as it is."""
     parts = arn.split("/")
-    return parts[1] if arn.startswith(_ARN) and len(parts) > 1 else arn
-
-
-def _fits(known: str, arn: str, name: str) -> bool:
-    pattern = re.escape(known).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.fullmatch(pattern, arn if known.startswith(_ARN) else name) is not None
+    return parts[1] if arn.startswith(ARN) and len(parts) > 1 else arn

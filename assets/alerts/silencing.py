@@ -11,8 +11,8 @@ is long enough. An acknowledgement of one event silences all of it, and as long 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatchcase
 
+from resources.patterns import fits
 from resources.silences import Silence
 
 _EVER = datetime.min.replace(tzinfo=UTC)
@@ -34,8 +34,7 @@ def is_about(silence: Silence, subject: Subject) -> bool:
         return silence.event in subject.event_ids
     if silence.equipment is not None:
         return silence.equipment == subject.equipment
-    pattern = silence.scheduler or ""
-    return any(fnmatchcase(name, pattern) for name in (subject.scheduler_name, subject.scheduler_arn))
+    return fits(silence.scheduler or "", subject.scheduler_name, subject.scheduler_arn)
 
 
 def is_acknowledged(silences: Iterable[Silence], subject: Subject, now: datetime) -> bool:

@@ -7,12 +7,12 @@ Does not belong here: asking (see `live`), and how Dagster is told of these choi
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from fnmatch import fnmatchcase
 
 from assets.executions.coverage import settle_at
 from assets.tables import EXTRACTION_COVERAGE
 from resources.errors import BudgetSpentError, ConfigurationError
 from resources.lake import Lake
+from resources.patterns import fits, fits_any
 from resources.sources.api import Scheduler
 
 _NAMES_TOLD = 20
@@ -46,13 +46,15 @@ class Scope:
         return [
             scheduler
             for scheduler in listed
-            if not self.schedulers or any(_is(scheduler, pattern) for pattern in self.schedulers)
+            if not self.schedulers or fits_any(self.schedulers, scheduler.name, scheduler.arn)
         ]
 
     def unknown(self, listed: Collection[Scheduler]) -> list[str]:
         """Return the names that fit none of the schedulers that all sources list: a slip, or deleted."""
         return [
-            pattern for pattern in self.schedulers if not any(_is(scheduler, pattern) for scheduler in listed)
+            pattern
+            for pattern in self.schedulers
+            if not any(fits(pattern, scheduler.name, scheduler.arn) for scheduler in listed)
         ]
 
     def known(self, lake: Lake, days: Collection[date], settle_after: timedelta) -> dict[str, set[date]]:
@@ -120,7 +122,3 @@ def unknown_name(name: str, listed: Collection[Scheduler]) -> ConfigurationError
         next_step=f"use names or ARNs of those that the service lists: {some}. A deleted scheduler cannot be"
         " asked any more",
     )
-
-
-def _is(scheduler: Scheduler, pattern: str) -> bool:
-    return fnmatchcase(scheduler.name, pattern) or fnmatchcase(scheduler.arn, pattern)

@@ -8,7 +8,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
-from fnmatch import fnmatchcase
 
 from assets.reporting.answers import Ask
 from assets.reporting.scope import Scope
@@ -16,6 +15,7 @@ from assets.tables import EQUIPMENT_HEALTH, EXECUTION_HEALTH, INFERENCE_EXECUTIO
 from resources.errors import ConfigurationError
 from resources.lake import Lake
 from resources.mistakes import did_you_mean, shown
+from resources.patterns import fits
 from resources.registry import Registry
 
 USUAL_DAYS = 7
@@ -122,9 +122,9 @@ UNION SELECT scheduler_arn, scheduler_name FROM execution_health WHERE {scope.in
     arns, machines, heard, all_names = [], set(), set(), set()
     for row in known:
         machine = registry.equipment_of(row["scheduler_arn"], row["scheduler_name"])
-        called = {machine.name, machine.label, row["scheduler_arn"], row["scheduler_name"] or machine.label}
+        called = {machine.name, machine.label, row["scheduler_name"] or machine.label}
         all_names |= {machine.label, row["scheduler_name"] or machine.label}
-        hits = {name for name in names if any(fnmatchcase(one, name) for one in called)}
+        hits = {name for name in names if any(fits(name, one, row["scheduler_arn"]) for one in called)}
         if hits:
             heard |= hits
             arns.append(row["scheduler_arn"])

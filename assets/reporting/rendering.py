@@ -10,6 +10,7 @@ So even text that slipped through the escaping could do nothing.
 import functools
 import re
 from base64 import b64encode
+from datetime import tzinfo
 from hashlib import sha256
 from pathlib import Path
 
@@ -34,18 +35,20 @@ _TEMPLATES = Path(__file__).with_name("templates")
 
 def html(page: Page) -> str:
     """Return the page as HTML."""
-    environment = _environment().overlay()
-    environment.filters["moment"] = functools.partial(moment, zone=page.scope.zone)
     style = _style()
-    text = environment.get_template("page.html.j2").render(
-        page=page,
-        gap_steps=f"{page.scope.gap_steps:g}",
-        blind=int(BLIND_MINUTES),
-        well=share(WELL_WATCHED),
-        hardly=share(HARDLY_WATCHED),
-        step=duration(page.scope.bin_seconds / 60),
-        style=style,
-        style_hash="sha256-" + b64encode(sha256(style.encode()).digest()).decode(),
+    text = (
+        _environment(page.scope.zone)
+        .get_template("page.html.j2")
+        .render(
+            page=page,
+            gap_steps=f"{page.scope.gap_steps:g}",
+            blind=int(BLIND_MINUTES),
+            well=share(WELL_WATCHED),
+            hardly=share(HARDLY_WATCHED),
+            step=duration(page.scope.bin_seconds / 60),
+            style=style,
+            style_hash="sha256-" + b64encode(sha256(style.encode()).digest()).decode(),
+        )
     )
     return text.strip() + "\n"
 
@@ -53,7 +56,7 @@ def html(page: Page) -> str:
 def thumbnail(page: Page) -> str:
     """Return a small picture of the strips that need attention most, as a data URI of less than 50 kB."""
     rows = [(card.machine.label[:20], view.strip) for card in page.cards for view in card.views]
-    template = _environment().get_template("thumbnail.svg.j2")
+    template = _environment(page.scope.zone).get_template("thumbnail.svg.j2")
     count = min(len(rows), MOST_ROWS)
     while True:
         drawn = template.render(rows=rows[:count], colours=_COLOURS).encode()
@@ -64,8 +67,9 @@ def thumbnail(page: Page) -> str:
 
 
 @functools.cache
-def _environment() -> Environment:
-    return Environment(
+def _environment(zone: tzinfo) -> Environment:
+    """Return what fills the templates; it keeps them compiled, which takes longer than to fill one."""
+    environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,  # whatever a template is called
         finalize=lambda value: plain(value) if type(value) is str else value,
@@ -73,6 +77,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["moment"] = functools.partial(moment, zone=zone)
+    return environment
 
 
 @functools.cache

@@ -98,6 +98,8 @@ def noun(count: object, word: str) -> str:
 
 def plain(text: str) -> str:
     """Return text without characters that are none, or that turn what surrounds them around."""
+    if text.replace(_THIN, "").isprintable():
+        return text
     return "".join(
         "\ufffd" if unicodedata.category(one) in _DIRECTIONS and one not in _KEPT else one for one in text
     )

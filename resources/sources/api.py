@@ -12,7 +12,6 @@ each side, and the cut is made afterwards. Pages may shift while they are read, 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +20,7 @@ import msgspec
 
 from resources.aws import RAW_BODY, SERVICE, SERVICE_END, Access, is_aws, lookout_client, told
 from resources.errors import DataError
+from resources.patterns import fits, fits_any
 from resources.sources import Page
 from resources.sources.calls import Calls
 
@@ -141,16 +141,14 @@ class Api:
             )
             for scheduler in map(_scheduler, answer.get("InferenceSchedulerSummaries", []))
         ]
-        return [
-            found for found in listed if any(fnmatchcase(found.name, pattern) for pattern in self.patterns)
-        ]
+        return [found for found in listed if fits_any(self.patterns, found.name, found.arn)]
 
     def unknown(self, found: Sequence[Scheduler]) -> list[str]:
         """Return the patterns that match none of the schedulers that were found: a slip, or deleted."""
         return [
             pattern
             for pattern in self.patterns
-            if pattern != "*" and not any(fnmatchcase(scheduler.name, pattern) for scheduler in found)
+            if pattern != "*" and not any(fits(pattern, one.name, one.arn) for one in found)
         ]
 
     def pages(
