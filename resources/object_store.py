@@ -7,6 +7,7 @@ Does not belong here: which bucket is opened how (see `result_bucket`), and what
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
@@ -16,9 +17,11 @@ from obstore.exceptions import BaseError, UnauthenticatedError
 from obstore.store import S3Store
 
 from resources.answers import Answer, Kind, answered
+from resources.s3 import authorities
 
 if TYPE_CHECKING:
     from obstore import GetOptions
+    from obstore.store import ClientConfig
 
 REFUSALS = (BaseError, FileNotFoundError)
 Take = Callable[[int], None]
@@ -29,18 +32,25 @@ _CODE, _MESSAGE = (re.compile(f"<{name}>(.*?)</{name}>", re.DOTALL) for name in 
 
 
 def opened(bucket: str, session: boto3.Session, endpoint: str, region: str) -> S3Store:
-    """Open a bucket at the endpoint that boto3 found, with the credentials of a session."""
+    """Open a bucket at the endpoint that boto3 found, with the credentials of a session.
+
+    The authorities that boto3 was told to trust are trusted here beside those that everybody knows.
+    """
+    client_options: ClientConfig = {
+        "allow_http": endpoint.startswith("http://"),
+        "connect_timeout": timedelta(seconds=10),
+        "timeout": timedelta(minutes=10),
+    }
+    bundle = authorities(session)
+    if bundle and endpoint.startswith("https://"):
+        client_options["root_certificate"] = Path(bundle).read_bytes()
     return S3Store(
         bucket,
         endpoint=endpoint,
         region=region,
         virtual_hosted_style_request=False,
         credential_provider=Boto3CredentialProvider(session, ttl=timedelta(minutes=5)),
-        client_options={
-            "allow_http": endpoint.startswith("http://"),
-            "connect_timeout": timedelta(seconds=10),
-            "timeout": timedelta(minutes=10),
-        },
+        client_options=client_options,
         retry_config={"max_retries": 5, "retry_timeout": timedelta(minutes=2)},
     )
 

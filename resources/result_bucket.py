@@ -252,6 +252,8 @@ class ResultBucket:
     def _words(self, answer: Answer) -> str:
         if answer.kind is Kind.KMS and answer.kms_key:
             return f"its KMS key {answer.kms_key} cannot be used: {answer.said}"
+        if answer.kind is Kind.UNTRUSTED:
+            return f"its certificate is not trusted (AWS_CA_BUNDLE names what is): {answer.said}"
         return answer.said
 
     def _unknown(self, said: str) -> PermissionsError:

@@ -63,6 +63,15 @@ def split(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
+def authorities(session: boto3.Session) -> str | None:
+    """Return the file of the authorities that boto3 trusts instead of those that everybody knows.
+
+    It stands in `AWS_CA_BUNDLE`, in `ca_bundle` of the profile, or in `REQUESTS_CA_BUNDLE`.
+    """
+    told = session._session.get_config_variable("ca_bundle")  # noqa: SLF001 (boto3 tells it nowhere else)
+    return told or os.environ.get("REQUESTS_CA_BUNDLE")
+
+
 class Bucket:
     """A bucket, for one setting that names it. Nothing is asked before the first request."""
 
@@ -186,7 +195,7 @@ class Bucket:
                 session_token=credentials.token,
                 region=region,
                 endpoint_override=client.meta.endpoint_url,
-                tls_ca_file_path=os.environ.get("AWS_CA_BUNDLE"),
+                tls_ca_file_path=authorities(_session()),
             )
 
     @cached_property

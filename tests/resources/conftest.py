@@ -2,13 +2,21 @@
 
 import itertools
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     MotoRequestHandler,
@@ -46,7 +54,7 @@ class Mischief:
 class Server:
     """moto's S3. It tests a condition and writes in two steps, so requests go in one by one."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.asked: list[Asked] = []
         self.mischief: list[Mischief] = []
         self._moto = DomainDispatcherApplication(create_backend_app)
@@ -59,8 +67,10 @@ class Server:
                 threaded=True,
                 request_handler=_Quiet,
                 fd=listening.fileno(),
+                ssl_context=context,
             )
-            self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            scheme = "https" if context else "http"
+            self.url = f"{scheme}://127.0.0.1:{listening.getsockname()[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -129,6 +139,48 @@ def s3_server() -> Iterator[Server]:
     session.cache_clear()  # one that knows these credentials serves all tests; a new one takes long to make
     yield server
     session.cache_clear()
+    server.stop()
+
+
+def _certificate(subject: str, key: ec.EllipticCurvePrivateKey, by: ec.EllipticCurvePrivateKey) -> bytes:
+    """A certificate of 127.0.0.1, signed by the authority, or of the authority itself."""
+    issuer, own = (
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("an authority", subject)
+    )
+    now = datetime.now(UTC)
+    building = (
+        x509.CertificateBuilder()
+        .issuer_name(issuer)
+        .subject_name(own)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=key is by, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+    )
+    return building.sign(by, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.fixture
+def of_a_plant(
+    s3: Server,  # noqa: ARG001 (its environment)
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[tuple[Server, Path]]:
+    """The same S3 by HTTPS, with a certificate of an authority that nobody knows, and the authority's own."""
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    authority, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    bundle, chain = tmp_path / "authority.pem", tmp_path / "server.pem"
+    bundle.write_bytes(_certificate("an authority", authority, authority))
+    pem = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    chain.write_bytes(key.private_bytes(*pem) + _certificate("a plant's S3", key, authority))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    server = Server(context)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.url)
+    yield server, bundle
     server.stop()
 
 

@@ -3,6 +3,7 @@
 import itertools
 import threading
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.resources.conftest import Bucket, Mischief, Server
 KEYS = [f"out/2026-10-07T{hour:02}:00:00Z/results.jsonl" for hour in range(12)]
 KMS = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 OWNER = "111122223333"
+OfAPlant = tuple[Server, Path]
 
 
 @pytest.fixture
@@ -105,6 +107,20 @@ class TestReading:
         ((again,),) = Results(Access()).fetch([Wanted(bucket.name, key, one.etag)])
         assert again.state is State.UNCHANGED
 
+    @pytest.mark.parametrize("told", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "ca_bundle"])
+    def test_an_s3_of_a_plants_own_authority_is_read_where_that_is_named(
+        self, filled: Bucket, of_a_plant: OfAPlant, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server, bundle = of_a_plant
+        (tmp_path / "config").write_text(f"[default]\nca_bundle = {bundle}\n")
+        told_in = str(tmp_path / "config" if told == "ca_bundle" else bundle)
+        monkeypatch.setenv("AWS_CONFIG_FILE" if told == "ca_bundle" else told, told_in)
+
+        found = fetched(filled)
+
+        assert states(found) == {State.READ: len(KEYS)}, found[KEYS[0]].error
+        assert server.count("GET") == len(KEYS), "by the same way"
+
     def test_a_role_is_taken_on_first(
         self, filled: Bucket, s3: Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -178,6 +194,15 @@ class TestRefusals:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
 
         assert states(fetched(filled)) == {State.UNREACHABLE: len(KEYS)}
+
+    def test_an_s3_of_a_plants_own_authority_is_not_trusted_by_itself(
+        self, filled: Bucket, of_a_plant: OfAPlant
+    ) -> None:
+        found = fetched(filled)
+
+        assert states(found) == {State.UNREACHABLE: len(KEYS)}
+        assert all("AWS_CA_BUNDLE" in (one.error or "") for one in found.values())
+        assert not of_a_plant[0].asked
 
     @pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"])
     def test_a_caller_whom_nobody_knows_is_told_to_log_in(
