@@ -52,6 +52,11 @@ class State(StrEnum):
     ARCHIVED = "archived"
     UNREACHABLE = "unreachable"
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether what the object holds is not to be had."""
+        return self not in {State.READ, State.UNCHANGED}
+
 
 @dataclass(frozen=True)
 class Wanted:

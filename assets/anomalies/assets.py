@@ -158,9 +158,8 @@ def _states(recorded: Recorded) -> dict[str, int]:
 
 def _oddities(recorded: Recorded) -> str:
     """Say which objects could not be read, and why: one example of each state."""
-    fine = {State.READ.value, State.UNCHANGED.value}
     rows = recorded.objects.rows.select(["state", "error", "result_s3_bucket", "result_s3_key"]).to_pylist()
-    examples = {row["state"]: row for row in reversed(rows) if row["state"] not in fine}
+    examples = {row["state"]: row for row in reversed(rows) if State(row["state"]).is_lost}
     return "; ".join(
         f"{recorded.states[State(state)]} objects {state.replace('_', ' ')}, such as"
         f" s3://{row['result_s3_bucket']}/{row['result_s3_key']}: {row['error']}"

@@ -136,6 +136,7 @@ def _begins(found: Points, usual: Ints, count: Ints) -> Flags:
     loose |= count < TRUSTED_STEPS
     begins = _first(_groups(found)) | (step > usual)
     begins[1:] |= _differs(found.state) | _differs(found.version)
+    begins[1:] |= _differs(found.time // DAY_MS)  # what is said of a day must not hide in the one before
     begins[1:] |= _differs(loose)
     begins |= loose & anomalous
     begins[1:] |= (loose & anomalous)[:-1]

@@ -18,9 +18,10 @@ from assets.checks.verdict import Verdict, in_words, status
 from assets.executions import archives
 from assets.executions.archives import Known
 from assets.tables import PARTITION
+from resources.results import State
 
 _SQL_MEMBERS = "ledger sql 'SELECT unrecognized, count(*) FROM inference_executions GROUP BY 1'"
-_LOST = ("missing", "forbidden", "key_missing", "wrong_owner", "archived", "unreachable")
+_LOST = tuple(state.value for state in State if state.is_lost)
 
 
 def members_known(unrecognized: pa.Table) -> Verdict:

@@ -33,7 +33,7 @@ from assets.checks.looked_at import service_of
 from assets.content import content_version, stamped
 from assets.executions.windows import Days
 from assets.partitions import daily, days
-from assets.reporting.equipment_health import LOOK_BACK_DAYS, NEEDS_DAYS_AFTER, NEEDS_DAYS_BEFORE
+from assets.reporting.equipment_health import NEEDS_DAYS_AFTER, NEEDS_DAYS_BEFORE
 from assets.reporting.equipment_health import equipment_health as equipment_health_of
 from assets.reporting.execution_health import (
     COVERAGE_COLUMNS,
@@ -66,7 +66,7 @@ from resources.sources.api import Api
 from resources.sources.archive import Archive
 
 GROUP = "reporting"
-RULE_VERSION = 1
+RULE_VERSION = 2
 """Rises when the same points give other fragments or events."""
 
 Clock = Callable[[], datetime]
@@ -162,12 +162,12 @@ def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.As
 
     @dg.asset(
         deps=[
-            # a day that changes late is asked for with the four weeks that are compared with it: days that
-            # are there, in one run; what changes every hour is today, and no day comes after that
+            # a day that changes late is asked for with all that are made of it: days that are there, in one
+            # run; what changes every hour is today, and no day comes after that
             dg.AssetDep(
                 anomaly_fragments,
                 partition_mapping=dg.TimeWindowPartitionMapping(
-                    start_offset=-LOOK_BACK_DAYS, end_offset=NEEDS_DAYS_AFTER
+                    start_offset=-NEEDS_DAYS_BEFORE, end_offset=NEEDS_DAYS_AFTER
                 ),
             ),
             execution_health,

@@ -30,7 +30,9 @@ LOOK_BACK_DAYS = 28
 """What a day is compared with: the four weeks before it."""
 
 NEEDS_DAYS_BEFORE, NEEDS_DAYS_AFTER = LOOK_BACK_DAYS + CARRIED_DAYS + 1, 1
-"""The days of fragments that a day is made of: an event that begins late is as long as the next day shows."""
+"""The days of fragments that a day is made of, and so the days that are made of one: the earliest of those
+compared takes its step from a week before, and its first minutes from the day before; an event that begins
+late is as long as the next day shows."""
 
 WEEK = 7
 
@@ -199,14 +201,17 @@ def _models(
 ) -> dict[tuple[int, int], dict[str, int | bool | None]]:
     """Return the latest model version of each machine and day, and whether one changed on that day.
 
-    A version that a result does not tell is no change.
+    A version that a result does not tell is no change. Nor is one after a silence that is longer than the
+    look-back: a day must not depend on how much before it happens to be looked at.
     """
     version = pc.fill_null(fragments["model_version"], -1).to_numpy()[runs.row]
     known = np.flatnonzero(version >= 0)
-    scheduler, version, first = runs.scheduler[known], version[known], runs.first[known]
+    scheduler, version = runs.scheduler[known], version[known]
+    first, last = runs.first[known], runs.last[known]
     switched = np.zeros(len(known), dtype=bool)
     switched[1:] = (scheduler[1:] == scheduler[:-1]) & (version[1:] != version[:-1])
-    order = np.argsort(first, kind="stable")
+    switched[1:] &= first[1:] - last[:-1] <= LOOK_BACK_DAYS * DAY_MS
+    order = np.lexsort((version, last))
     found: dict[tuple[int, int], dict[str, int | bool | None]] = {}
     columns = (machine[known][order], first[order] // DAY_MS, version[order], switched[order])
     of_machine, day, number, change = (column.tolist() for column in columns)

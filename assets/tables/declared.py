@@ -10,6 +10,7 @@ In `Column.source`, a dotted path names the member of the service's answer that 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import pyarrow as pa
@@ -66,13 +67,13 @@ class Table:
     volatile: frozenset[str] = frozenset({"recorded_at"})
     """Columns that tell about the recording and are no part of a row's content."""
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         """What a file of this table holds; name and version travel in the Parquet footer."""
         identity = {"lookout_ledger.table": self.name, "lookout_ledger.version": str(self.version)}
         return pa.schema([column.field for column in self.columns], metadata=identity)
 
-    @property
+    @cached_property
     def content(self) -> tuple[str, ...]:
         """Names of the columns that make two rows the same."""
         return tuple(column.name for column in self.columns if column.name not in self.volatile)

@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from assets.content import content_version
+from assets.reporting.equipment_health import NEEDS_DAYS_AFTER, NEEDS_DAYS_BEFORE
 from assets.tables import (
     ANOMALY_EVENTS,
     ANOMALY_FRAGMENTS,
@@ -156,7 +157,7 @@ def test_a_day_that_changes_asks_for_the_days_that_are_compared_with_it_and_no_o
         history=HistorySettings(start_date=date(2026, 8, 1), end_date=date(2026, 10, 9)),
     )
     definitions = build_defs({"clock": lambda: NOW}, settings=settings)
-    changes = [date(2026, 8, 20), date(2026, 10, 7)]
+    changes = [date(2026, 8, 10), date(2026, 10, 7)]
     for day in changes:
         location.instance.report_runless_asset_event(changed(day, "1"))
     selection = dg.AssetSelection.assets("equipment_health", "anomaly_events")
@@ -172,7 +173,7 @@ def test_a_day_that_changes_asks_for_the_days_that_are_compared_with_it_and_no_o
     expected = {
         (day + timedelta(days=number)).isoformat()
         for day in changes
-        for number in range(-1, 29)
+        for number in range(-NEEDS_DAYS_AFTER, NEEDS_DAYS_BEFORE + 1)
         if day + timedelta(days=number) < date(2026, 10, 9)
     }
     assert asked == expected

@@ -8,21 +8,8 @@ from collections.abc import Mapping
 
 from assets.reporting.questions.asked import Question
 from assets.reporting.scope import Scope, instant
+from assets.reporting.slots import REASONS
 from assets.reporting.wording import Kind
-
-REASONS = (
-    "succeeded",
-    "failed_missing_input",
-    "failed_other",
-    "in_progress",
-    "stuck",
-    "missing",
-    "not_running",
-    "not_extracted",
-    "after_service_end",
-    "unknown",
-)
-"""What a slot of the grid can be, as `execution_health` counts it."""
 
 _SUMS = ",\n       ".join(f"sum({name})::BIGINT AS {name}" for name in ("expected", *REASONS))
 _DUE = "nullif(sum(expected - not_running - after_service_end), 0)"

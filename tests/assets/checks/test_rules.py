@@ -1,6 +1,7 @@
 """What the checks find: rules on rows and days, without Dagster."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ def test_a_broken_file_is_told_and_a_missing_one_is_none(tmp_path: Path) -> None
 def test_a_file_of_an_older_version_is_a_fact_and_no_fault() -> None:
     from resources.contract import Footer  # noqa: PLC0415
 
-    newer = type(EXTRACTION_COVERAGE)(**{**EXTRACTION_COVERAGE.__dict__, "version": 2})
+    newer = replace(EXTRACTION_COVERAGE, version=2)
 
     verdict = contract.fits_declaration([((newer, DAY), Footer(1, 3, ""))])
 

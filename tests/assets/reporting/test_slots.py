@@ -1,11 +1,15 @@
 """Slots: each has one reason, whatever the data."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assets.reporting import trust
 from assets.reporting.slots import REASONS, Known, Ran, Setting, Slots, slots
+from assets.tables import EXECUTION_HEALTH
 
 MINUTE, DAY = 60_000, 86_400_000
 TODAY = 20_000 * DAY
@@ -156,32 +160,103 @@ def test_of_nothing_there_is_no_silence() -> None:
 
 
 moments = st.integers(-30, 60 * 30).map(lambda minute: TODAY + minute * MINUTE)
+days = st.fixed_dictionaries(
+    {
+        "of": st.lists(
+            st.builds(
+                Setting,
+                moments,
+                st.sampled_from([0, 5, 10, 15, 30, 60]).map(lambda minutes: minutes * MINUTE),
+                st.integers(0, 60).map(lambda minutes: minutes * MINUTE),
+                st.sampled_from([None, "RUNNING", "STOPPED"]),
+            ),
+            max_size=4,
+        ).map(lambda some: sorted(some, key=lambda one: one.since)),
+        "there": st.builds(
+            lambda starts, length, reason: ran(*starts, length=length, reason=reason),
+            st.sets(st.integers(0, 1439), max_size=40),
+            st.sampled_from([0, 5, 60]),
+            st.sampled_from([-1, *range(len(REASONS))]),
+        ),
+        "how": st.builds(Known, moments, st.none() | moments, moments, st.none() | moments, st.booleans()),
+    }
+)
 
 
 @settings(deadline=None, max_examples=200)
-@given(
-    of=st.lists(
-        st.builds(
-            Setting,
-            moments,
-            st.sampled_from([0, 5, 10, 15, 30, 60]).map(lambda minutes: minutes * MINUTE),
-            st.integers(0, 60).map(lambda minutes: minutes * MINUTE),
-            st.sampled_from([None, "RUNNING", "STOPPED"]),
-        ),
-        max_size=4,
-    ),
-    starts=st.sets(st.integers(0, 1439), max_size=40),
-    length=st.sampled_from([0, 5, 60]),
-    reason=st.sampled_from([-1, *range(len(REASONS))]),
-    how=st.builds(Known, moments, st.none() | moments, moments, st.none() | moments, st.booleans()),
-)
-def test_every_slot_has_one_reason_and_every_execution_is_one(
-    of: list[Setting], starts: set[int], length: int, reason: int, how: Known
-) -> None:
-    there = ran(*starts, length=length, reason=reason)
+@given(day=days)
+def test_every_slot_has_one_reason_and_every_execution_is_one(day: dict[str, Any]) -> None:
+    there = day["there"]
 
-    found = slots(TODAY, sorted(of, key=lambda one: one.since), there, how)
+    found = slots(TODAY, day["of"], there, day["how"])
 
     assert sum(counts(found).values()) == len(found.start) == len(set(found.start.tolist()))
     assert set(there.start.tolist()) <= set(found.start.tolist())
     assert all(TODAY <= start < TODAY + DAY for start in found.start.tolist())
+
+
+@settings(deadline=None, max_examples=300)
+@given(day=days)
+def test_each_reason_is_given_where_its_definition_holds_and_nowhere_else(day: dict[str, Any]) -> None:
+    of, there, how = day["of"], day["there"], day["how"]
+
+    found = slots(TODAY, of, there, how)
+
+    recorded = dict(zip(there.start.tolist(), there.reason.tolist(), strict=True))
+    told = list(zip(found.start.tolist(), found.end.tolist(), found.reason.tolist(), strict=True))
+    proven = [start not in recorded and is_proven(of, start, end, how) for start, end, _ in told]
+    for number, (start, end, reason) in enumerate(told):
+        if start in recorded:
+            expected = of_recorded(recorded[start], how)
+        elif how.service_end is not None and start >= how.service_end:
+            expected = "after_service_end"
+        elif not proven[number]:
+            expected = "not_extracted" if how.can_be_asked else "unknown"
+        else:
+            row = row_around(proven, number)
+            stood_still = len(row) >= 3 and told[row[-1]][1] - told[row[0]][0] >= 60 * MINUTE
+            stopped = then(of, due(of, start, end)).status == "STOPPED"
+            expected = "not_running" if stood_still or stopped else "missing"
+        assert REASONS[reason] == expected
+
+
+def then(of: list[Setting], at: int) -> Setting:
+    """The setting that was valid at a moment."""
+    return [Setting(0, 0, 0), *(one for one in of if one.since <= at)][-1]
+
+
+def due(of: list[Setting], start: int, end: int) -> int:
+    """When a window of the grid should have come: its grid is that of the last setting that had one."""
+    return end + then([one for one in of if one.frequency], start).delay
+
+
+def is_proven(of: list[Setting], start: int, end: int, how: Known) -> bool:
+    through = how.complete_through
+    if through is None:
+        return False
+    return through >= how.settles_at or due(of, start, end) + 5 * MINUTE <= through
+
+
+def of_recorded(reason: int, how: Known) -> str:
+    if reason >= 0:
+        return REASONS[reason]
+    if how.complete_through is not None and how.complete_through >= how.settles_at:
+        return "stuck"
+    return "in_progress" if how.now < how.settles_at or how.can_be_asked else "unknown"
+
+
+def row_around(flags: list[bool], number: int) -> list[int]:
+    """The longest row of set flags that a place stands in."""
+    first, last = number, number
+    while first and flags[first - 1]:
+        first -= 1
+    while last + 1 < len(flags) and flags[last + 1]:
+        last += 1
+    return list(range(first, last + 1))
+
+
+def test_every_reason_has_its_column_and_its_words() -> None:
+    columns = [column.name for column in EXECUTION_HEALTH.columns]
+
+    assert columns[columns.index("expected") + 1 : columns.index("coverage_ratio")] == list(REASONS)
+    assert tuple(trust.REASONS) == REASONS

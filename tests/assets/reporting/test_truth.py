@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
@@ -26,8 +26,10 @@ from assets.tables import (
     PARTITION,
     RESULT_OBJECTS,
 )
-from tests.assets.anomalies import reference
-from tests.assets.anomalies.reference import Point
+from tests.assets.anomalies.reference import comparable
+from tests.assets.anomalies.reference import events as events_in_plain_python
+from tests.assets.anomalies.reference import points as points_in_plain_python
+from tests.assets.reporting import reference
 from tests.assets.reporting.world import (
     DAYS,
     END,
@@ -48,7 +50,7 @@ SETTLE_AFTER = timedelta(hours=3)
 RULE = EventRule(min_duration=timedelta(minutes=5))
 
 every_seed = pytest.mark.parametrize(
-    "seed", [1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (3, 4, 5))]
+    "seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3, 4, 5))]
 )
 
 
@@ -62,7 +64,7 @@ def made_of(of: World, days: Sequence[date], less: frozenset[int] = frozenset())
 
 def told_events(made: pa.Table) -> list[dict[str, Any]]:
     rows = events(made, RULE, ANOMALY_EVENTS.schema.empty_table(), NOW).to_pylist()
-    return sorted(map(reference.comparable, rows), key=lambda row: (row["scheduler_arn"], row["start_time"]))
+    return sorted(map(comparable, rows), key=lambda row: (row["scheduler_arn"], row["start_time"]))
 
 
 def approximately(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -78,7 +80,9 @@ def test_events_are_those_of_plain_python_and_of_the_planted_anomalies(seed: int
 
     told = told_events(made_of(of, DAYS))
 
-    expected = reference.events(reference.points(of.predictions, of.contributions), least=RULE.min_duration)
+    expected = events_in_plain_python(
+        points_in_plain_python(of.predictions, of.contributions), least=RULE.min_duration
+    )
     assert told == approximately(expected)
     assert {one["state"] for one in told} >= {"closed"}
     assert len(told) > 20
@@ -105,107 +109,6 @@ def test_days_in_any_order_and_late_rows_change_no_event(seed: int) -> None:
 # --- The health of equipment ------------------------------------------------------------------------------
 
 
-def seen(of: Mapping[str, list[Point]]) -> dict[str, dict[datetime, set[str]]]:
-    """What each machine was said to be in each minute."""
-    minutes: dict[str, dict[datetime, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for arn, points in of.items():
-        machine = REGISTRY.equipment_of(arn, points[0].name).name
-        for point in points:
-            at = point.at
-            while at < point.until:
-                minutes[machine][at].add(point.state)
-                at += MINUTE
-    return minutes
-
-
-def kind(said: set[str]) -> str:
-    if "anomalous" in said:
-        return "anomalous"
-    return "normal" if "normal" in said else "off"
-
-
-def health_of_day(
-    machine: str, day: date, minutes: Mapping[datetime, set[str]], its_events: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """One row, without sensors and names."""
-    daily = defaultdict(Counter)
-    hours: dict[date, set[int]] = defaultdict(set)
-    for at, said in minutes.items():
-        daily[at.date()][kind(said)] += 1
-        if "anomalous" in said:
-            hours[at.date()].add(at.hour)
-
-    def ran(of: date) -> int:
-        return daily[of]["anomalous"] + daily[of]["normal"]
-
-    began: dict[date, list[float]] = defaultdict(list)
-    for event in its_events:
-        of = event["start_time"].date()
-        shown = datetime(of.year, of.month, of.day, tzinfo=UTC) + 2 * DAY
-        began[of].append((min(event["end_time"], shown) - event["start_time"]) / MINUTE)
-    before = [day - number * DAY for number in range(1, 29)]
-    week_hours = sum(len(hours[day - number * DAY]) for number in range(7))
-    known = [one for one in before if ran(one)]
-    return {
-        "equipment": machine,
-        "running_minutes": ran(day),
-        "off_minutes": daily[day]["off"],
-        "unknown_minutes": 1440 - ran(day) - daily[day]["off"],
-        "anomalous_minutes": daily[day]["anomalous"],
-        "anomalous_share": daily[day]["anomalous"] / ran(day) if ran(day) else None,
-        "events": len(began[day]),
-        "mean_event_minutes": sum(began[day]) / len(began[day]) if began[day] else None,
-        "anomalous_hours_7d": week_hours,
-        "anomalous_hours_7d_share": week_hours / 168,
-        "events_per_day_28d": sum(len(began[one]) for one in before) / len(known) if known else None,
-        "anomalous_share_28d": (
-            sum(daily[one]["anomalous"] for one in before) / sum(map(ran, before)) if known else None
-        ),
-    }
-
-
-def expected_health(of: World) -> Iterator[dict[str, Any]]:
-    points = reference.points(of.predictions, of.contributions)
-    all_events = reference.events(points, least=RULE.min_duration)
-    name = {arn: each[0].name for arn, each in points.items()}
-    minutes = seen(points)
-    for day in DAYS:
-        for machine in sorted(minutes):
-            its = [
-                event
-                for event in all_events
-                if REGISTRY.equipment_of(event["scheduler_arn"], event["scheduler_name"]).name == machine
-            ]
-            arns = [arn for arn in points if REGISTRY.equipment_of(arn, name[arn]).name == machine]
-            ran = [arn for arn in arns if any(point.at.date() == day for point in points[arn])]
-            if not ran:
-                continue
-            diagnosed = [
-                point.contributions
-                for arn in sorted(arns)
-                for point in points[arn]
-                if point.at.date() == day and point.state == "anomalous" and point.contributions
-            ]
-            yield health_of_day(machine, day, minutes[machine], its) | {
-                "scheduler_arns": ",".join(sorted(ran)),
-                "top_sensors": reference.top(diagnosed),
-                **versions(day, [points[arn] for arn in arns]),
-                PARTITION: day,
-            }
-
-
-def versions(day: date, of: Sequence[Sequence[Point]]) -> dict[str, Any]:
-    switched, latest = False, (datetime.min.replace(tzinfo=UTC), None)
-    for points in of:
-        known = [point for point in points if point.version is not None]
-        for before, point in zip([None, *known], known, strict=False):
-            if point.at.date() != day:
-                continue
-            switched |= before is not None and before.version != point.version
-            latest = max(latest, (point.at, point.version), key=lambda one: one[0])
-    return {"model_version": latest[1], "model_switched": switched}
-
-
 def told_health(made: pa.Table, days: Sequence[date] = DAYS) -> list[dict[str, Any]]:
     rows = equipment_health(days, made, {}, REGISTRY, RULE, NOW).to_pylist()
     for row in rows:
@@ -221,7 +124,7 @@ def test_the_health_of_equipment_is_that_of_plain_python(seed: int) -> None:
 
     told = told_health(made_of(of, DAYS))
 
-    expected = list(expected_health(of))
+    expected = list(reference.health(of.predictions, of.contributions, REGISTRY, DAYS, RULE))
     assert len(told) == len(expected)
     for one, other in zip(told, expected, strict=True):
         assert one == approximately([other])[0]

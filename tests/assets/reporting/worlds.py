@@ -41,6 +41,7 @@ REASONS = (
     "after_service_end",
     "unknown",
 )
+"""What a slot can be, spelled out once more on purpose: a page of a lake that the rules did not write."""
 
 
 def hours(count: float) -> timedelta:
