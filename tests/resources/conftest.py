@@ -41,7 +41,10 @@ class Asked:
 
 @dataclass
 class Mischief:
-    """What the next requests of one method get instead of their answer, or after it was done."""
+    """What the next requests of one method get instead of their answer, or after it was done.
+
+    `about`: only those whose path has this in it.
+    """
 
     method: str
     status: str
@@ -49,6 +52,7 @@ class Mischief:
     headers: dict[str, str] = field(default_factory=dict)
     times: int = 1
     done_all_the_same: bool = False
+    about: str = ""
 
 
 class Server:
@@ -94,7 +98,7 @@ class Server:
         }
         with self._lock:
             self.asked.append(Asked(environ["REQUEST_METHOD"], environ["PATH_INFO"], headers))
-            trick = next((one for one in self.mischief if one.method == environ["REQUEST_METHOD"]), None)
+            trick = self._trick(self.asked[-1])
             if trick is None:
                 return list(self._moto(environ, start_response))
             trick.times -= 1
@@ -104,6 +108,10 @@ class Server:
                 list(self._moto(environ, lambda *_: None))
         start_response(trick.status, list({"Content-Length": str(len(trick.body)), **trick.headers}.items()))
         return [trick.body]
+
+    def _trick(self, asked: Asked) -> Mischief | None:
+        fitting = (one for one in self.mischief if one.method == asked.method and one.about in asked.path)
+        return next(fitting, None)
 
 
 class _Quiet(MotoRequestHandler):

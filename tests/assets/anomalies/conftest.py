@@ -1,0 +1,5 @@
+"""A real S3 for what reads results: that of the tests of resources."""
+
+from tests.resources.conftest import _client, bucket, s3, s3_server
+
+__all__ = ["_client", "bucket", "s3", "s3_server"]  # fixtures
