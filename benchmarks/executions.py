@@ -3,7 +3,7 @@
 Belongs here: the contenders, and what they are given.
 Does not belong here: the service (the sandbox plays it, in a process of its own), measuring (see `measure`).
 
-`python -m benchmarks.executions` compares them over a made-up fleet; `--days N --repeats N` say how much.
+`python -m benchmarks.executions` compares them over a made-up fleet; `--days N --rounds N` say how much.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import alone, cost, started, table
+from benchmarks.measure import alone, compared, started, table
 
 LAST = date(2026, 10, 7)
 PLACES = (
@@ -99,7 +99,7 @@ def main() -> None:
     """Compare, and print a table."""
     options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     options.add_argument("--days", type=int, default=28)
-    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--alone", choices=CONTENDERS, help=argparse.SUPPRESS)
     chosen = options.parse_args()
     if chosen.alone:
@@ -123,16 +123,14 @@ def main() -> None:
             "AWS_SHARED_CREDENTIALS_FILE": str(credentials),
             "AWS_EC2_METADATA_DISABLED": "true",
         }
-        costs = {
-            name: cost("benchmarks.executions", name, environment, chosen.repeats) for name in CONTENDERS
-        }
-    executions = costs["ours"].made["executions"]
+        rounds = compared("benchmarks.executions", list(CONTENDERS), environment, chosen.rounds)
+    executions = rounds[0]["ours"].made["executions"]
     print(f"{executions:,} executions of {chosen.days} days\n")
     columns = {
         "CPU, s a million rows": lambda one: one.cpu_seconds * 1e6 / executions,
         "rows a second": lambda one: executions / one.seconds,
     }
-    print(table(costs, columns))
+    print(table(rounds, "ours", columns))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
-"""Measuring one contender: a process of its own, its CPU without imports, its time and its peak of memory.
+"""Measuring contenders: each in a process of its own, CPU without imports, time, and peak of memory.
 
-Belongs here: starting contenders one after the other, and the table that compares them.
+Belongs here: starting contenders in turn, and the table that compares them.
 Does not belong here: what they do (see `results` and `executions`).
+
+They run in rounds, all of them in each: what else the machine does falls on all alike, and a ratio is one of
+two that ran right after each other.
 """
 
 import json
@@ -10,7 +13,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +36,10 @@ class Cost:
     made: Mapping[str, Any]
 
 
+Round = Mapping[str, Cost]
+"""What each contender cost in one round."""
+
+
 def alone(work: Work) -> None:
     """Do the work in this process, and print what it cost; imports are done before, and are not counted."""
     began, cpu = time.perf_counter(), time.process_time()
@@ -49,29 +56,31 @@ def alone(work: Work) -> None:
     )
 
 
-def cost(module: str, name: str, environment: Mapping[str, str], repeats: int) -> Cost:
-    """Run a contender so many times, each in a process of its own, and return the medians.
+def compared(module: str, names: Sequence[str], environment: Mapping[str, str], rounds: int) -> list[Round]:
+    """Run all contenders so many times, in turn, each in a process of its own.
 
     Raises:
-        SystemExit: it failed, or made something else each time.
+        SystemExit: one failed, or they did not make the same.
     """
-    runs = []
-    for _ in range(repeats):
-        done = subprocess.run(  # noqa: S603
-            [sys.executable, "-m", module, "--alone", name],
-            cwd=ROOT,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise SystemExit(f"{name} failed:\n{done.stderr}")
-        runs.append(Cost(**json.loads(done.stdout.splitlines()[-1])))
-    if any(run.made != runs[0].made for run in runs):
-        raise SystemExit(f"{name} does not make the same each time")
-    figures = ("cpu_seconds", "seconds", "peak_megabytes")
-    return Cost(*(median(getattr(run, figure) for run in runs) for figure in figures), runs[0].made)
+    found = [{name: _cost(module, name, environment) for name in names} for _ in range(rounds)]
+    made = {json.dumps(one.made, sort_keys=True) for each in found for one in each.values()}
+    if len(made) > 1:
+        raise SystemExit(f"they did not make the same: {made}")
+    return found
+
+
+def _cost(module: str, name: str, environment: Mapping[str, str]) -> Cost:
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", module, "--alone", name],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{name} failed:\n{done.stderr}")
+    return Cost(**json.loads(done.stdout.splitlines()[-1]))
 
 
 @contextmanager
@@ -86,22 +95,32 @@ def started(command: Sequence[str]) -> Any:  # noqa: ANN401 (a generator of the 
             process.terminate()
 
 
-def table(costs: Mapping[str, Cost], columns: Mapping[str, Callable[[Cost], float]]) -> str:
-    """Lay costs out as a Markdown table; the ratio is that of CPU to the last contender's.
-
-    Raises:
-        SystemExit: the contenders did not make the same.
-    """
-    made = {json.dumps(one.made, sort_keys=True) for one in costs.values()}
-    if len(made) > 1:
-        raise SystemExit(f"they did not make the same: {made}")
-    least = list(costs.values())[-1].cpu_seconds
+def table(rounds: Sequence[Round], ours: str, columns: Mapping[str, Callable[[Cost], float]]) -> str:
+    """Lay rounds out as a Markdown table: medians, and how many times ours each costs, lowest to highest."""
     lines = [
-        f"| contender | {' | '.join(columns)} | peak RSS, MB | CPU, times ours |",
-        f"| --- |{' ---: |' * (len(columns) + 2)}",
+        f"| contender | {' | '.join(columns)} | peak RSS, MB | CPU, times ours | time, times ours |",
+        f"| --- |{' ---: |' * (len(columns) + 3)}",
     ]
-    for name, one in costs.items():
-        figures = [f"{figure(one):,.3g}" for figure in columns.values()]
-        ratio = f"{one.cpu_seconds / least:.1f}"
-        lines.append(f"| {name} | {' | '.join(figures)} | {one.peak_megabytes:,.0f} | {ratio} |")
+    for name in rounds[0]:
+        costs, own = [each[name] for each in rounds], [each[ours] for each in rounds]
+        figures = [f"{median(map(figure, costs)):,.3g}" for figure in columns.values()]
+        figures.append(f"{median(one.peak_megabytes for one in costs):,.0f}")
+        figures += [
+            _times(of(one) / of(us) for one, us in zip(costs, own, strict=True)) for of in (_cpu, _time)
+        ]
+        lines.append(f"| {name} | {' | '.join(figures)} |")
     return "\n".join(lines)
+
+
+def _cpu(of: Cost) -> float:
+    return of.cpu_seconds
+
+
+def _time(of: Cost) -> float:
+    return of.seconds
+
+
+def _times(ratios: Iterable[float]) -> str:
+    lowest, *_, highest = sorted([*ratios] * 2)
+    said = [f"{ratio:.1f}" for ratio in (lowest, highest)]
+    return said[0] if said[0] == said[1] else " to ".join(said)

@@ -3,7 +3,8 @@
 Belongs here: as much of HTTP as three clients need.
 Does not belong here: anything of S3 beyond a bucket that exists and objects that are there.
 
-`python -m benchmarks.stub` prints its address and serves until its stdin ends.
+`python -m benchmarks.stub [MILLISECONDS]` prints its address and serves until its stdin ends; each answer
+waits so long.
 """
 
 import asyncio
@@ -43,9 +44,11 @@ def body(number: int) -> bytes:
 
 class _Answers(asyncio.Protocol):
     ready: tuple[bytes, ...] = ()
+    latency_seconds = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self._loop = asyncio.get_running_loop()
         self._unread = b""
 
     def data_received(self, data: bytes) -> None:
@@ -58,7 +61,10 @@ class _Answers(asyncio.Protocol):
             else:
                 number = int(path.split(b"?")[0].rsplit(b"/", 2)[-2])
                 answer = self.ready[number % BODIES]
-            self._transport.write(answer)  # type: ignore[attr-defined]
+            if self.latency_seconds:
+                self._loop.call_later(self.latency_seconds, self._transport.write, answer)
+            else:
+                self._transport.write(answer)
 
 
 async def _serve() -> None:
@@ -68,6 +74,7 @@ async def _serve() -> None:
         return _HEAD + f'ETag: "{tag}"\r\nContent-Length: {len(made)}\r\n\r\n'.encode() + made
 
     _Answers.ready = tuple(map(ready, range(BODIES)))
+    _Answers.latency_seconds = int(sys.argv[1]) / 1000 if len(sys.argv) > 1 else 0.0
     loop = asyncio.get_running_loop()
     server = await loop.create_server(_Answers, "127.0.0.1", 0, backlog=256)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
