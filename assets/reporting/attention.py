@@ -3,20 +3,20 @@
 Belongs here: when something needs attention, and what comes first.
 Does not belong here: how machines are shown (see `machines`) and how data is judged as a whole (see `trust`).
 
-A machine has one line. What is worst about it is told first, the rest after it. Somebody who planned or knows
-of it has silenced it; it is then shown apart, with who did so and why, and never left out.
+A machine has one line. What is worst about it is told first, the rest after it. What somebody has planned or
+knows of is silenced: it has a line of its own, with who did so and why, and is never left out.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from fnmatch import fnmatchcase
 
-from assets.reporting.answers import Answers, Row, Said
+from assets.reporting.answers import Answers, Figure, Row, Said
+from assets.reporting.quieting import Quiet, Quieting
 from assets.reporting.roster import Machine, Roster
 from assets.reporting.scope import Scope
-from resources.silences import Silence
+from assets.reporting.wording import noun
 
 BLIND_MINUTES = 60.0
 """From so long without a result on, at the end of what is recorded, a machine is blind."""
@@ -47,34 +47,31 @@ class Reason:
     severity: Severity
     weight: float
     said: Said
+    silence: Quiet | None = None
 
 
 @dataclass(frozen=True)
 class Attention:
-    """The line of one machine."""
+    """The line of one machine, or of what is silenced of it."""
 
     machine: Machine
     severity: Severity
     said: Said
     also: tuple[Said, ...] = ()
-    silence: Silence | None = None
+    silence: Quiet | None = None
 
 
-def ranked(
-    scope: Scope, answers: Answers, roster: Roster, silences: Sequence[Silence], as_of: datetime
-) -> list[Attention]:
-    """Return a line for each machine that needs attention, the most needed first."""
+def ranked(scope: Scope, answers: Answers, roster: Roster, quieting: Quieting) -> list[Attention]:
+    """Return the lines of what needs attention, the most needed first; those that are silenced too."""
     lines = []
     for machine in roster.machines:
-        reasons = sorted(
-            _reasons(scope, answers, roster, machine), key=lambda one: (-one.severity, -one.weight)
-        )
-        if not reasons:
-            continue
-        silence = next((one for one in silences if one.lasts(as_of) and _is_meant(one, machine)), None)
-        first = reasons[0]
-        line = Attention(machine, first.severity, first.said, tuple(one.said for one in reasons[1:]), silence)
-        lines.append((line, first.weight))
+        by_silence: dict[Quiet | None, list[Reason]] = defaultdict(list)
+        for reason in _reasons(scope, answers, roster, machine, quieting):
+            by_silence[reason.silence].append(reason)
+        for silence, reasons in by_silence.items():
+            first, *rest = sorted(reasons, key=lambda one: (-one.severity, -one.weight))
+            line = Attention(machine, first.severity, first.said, tuple(one.said for one in rest), silence)
+            lines.append((line, first.weight))
     lines.sort(
         key=lambda one: (
             -one[0].severity,
@@ -86,30 +83,31 @@ def ranked(
     return [line for line, _ in lines]
 
 
-def _is_meant(silence: Silence, machine: Machine) -> bool:
-    if silence.equipment is not None:
-        return silence.equipment == machine.key
-    return silence.scheduler is not None and any(
-        fnmatchcase(scheduler.name, silence.scheduler) or fnmatchcase(scheduler.arn, silence.scheduler)
-        for scheduler in machine.schedulers
-    )
-
-
-def _reasons(scope: Scope, answers: Answers, roster: Roster, machine: Machine) -> Iterator[Reason]:
-    yield from _anomalous(scope, answers, roster, machine)
-    for scheduler in machine.schedulers:
-        yield from _blind(answers, scheduler.arn)
-        yield from _badly_watched(answers, scheduler.arn)
-        yield from _unreadable(answers, scheduler.arn)
-    yield from _new_model(answers, machine)
-
-
-def _anomalous(scope: Scope, answers: Answers, roster: Roster, machine: Machine) -> Iterator[Reason]:
-    """Tell of an event that is not over, else of those that are."""
+def _reasons(
+    scope: Scope, answers: Answers, roster: Roster, machine: Machine, quieting: Quieting
+) -> Iterator[Reason]:
     arns = {scheduler.arn for scheduler in machine.schedulers}
-    events = [row for row in answers.rows("events").values() if row["scheduler_arn"] in arns]
-    if not events:
-        return
+    events: dict[Quiet | None, list[Row]] = defaultdict(list)
+    for row in answers.rows("events").values():
+        if row["scheduler_arn"] in arns:
+            events[quieting.of_event(row, machine)].append(row)
+    for silence, some in events.items():
+        for reason in _anomalous(scope, answers, roster, machine, some, is_all=len(events) == 1):
+            yield replace(reason, silence=silence)
+    for scheduler in machine.schedulers:
+        silence = quieting.of_scheduler(scheduler, machine)
+        for ask in (_blind, _badly_watched, _unreadable, _new_model):
+            for reason in ask(answers, scheduler.arn):
+                yield replace(reason, silence=silence)
+
+
+def _anomalous(
+    scope: Scope, answers: Answers, roster: Roster, machine: Machine, events: Sequence[Row], *, is_all: bool
+) -> Iterator[Reason]:
+    """Tell of an event that is not over, else of those of the last day, and of all if there are more.
+
+    Sums of the lake are told only where the events are all that the machine had.
+    """
     lasting = [row for row in events if row["state"] == "open" or row["end_time"] >= scope.end]
     if lasting:
         event = max(lasting, key=_size)
@@ -117,35 +115,38 @@ def _anomalous(scope: Scope, answers: Answers, roster: Roster, machine: Machine)
         said: Said = ("anomalous since ", since, ", for ", lasted, " so far", *_peak(answers, event))
         yield Reason(Severity.ACT, 1e9 + _size(event), said + _leader(answers, roster, machine, event))
         return
-    largest = max(events, key=_size)
-    share, anomalous = answers.figures("equipment", machine.key, "anomalous_share", "anomalous_minutes")
-    today = answers["last_day", machine.key, "events"]
-    severity = Severity.LOOK if today else Severity.KNOW
-    lasted, began = answers.figures("events", largest["event_id"], "duration_seconds", "start_time")
-    many: Said = (
-        (
-            answers["equipment", machine.key, "events"],
-            " events, ",
-            anomalous,
-            " anomalous, ",
-            share,
-            " of its running time; the longest ",
-        )
-        if len(events) > 1 and anomalous
-        else ("anomalous for ",)
-    )
-    yield Reason(
-        severity,
-        sum(map(_size, events)),
-        (
+    recent = [row for row in events if row["end_time"] > scope.last_day]
+    told = max(recent or events, key=_size)
+    if recent:
+        many = _sums(answers, machine, "last_day", recent) if is_all else ()
+        said = (
             *many,
-            lasted,
-            " from ",
-            began,
-            *_peak(answers, largest),
-            *_leader(answers, roster, machine, largest),
-        ),
+            *_longest(answers, told, has_more=bool(many)),
+            *_leader(answers, roster, machine, told),
+        )
+        yield Reason(Severity.LOOK, sum(map(_size, recent)), said)
+    if len(events) > len(recent):
+        longest = max(events, key=_size)
+        many = _sums(answers, machine, "equipment", events) if is_all else ()
+        said = _longest(answers, longest, has_more=bool(many))
+        led_by = () if recent else _leader(answers, roster, machine, longest)
+        yield Reason(Severity.KNOW, sum(map(_size, events)), (*many, *said, *led_by))
+
+
+def _sums(answers: Answers, machine: Machine, question: str, events: Sequence[Row]) -> Said:
+    """Tell of several events at once, where the lake counts them as they are counted here."""
+    count, anomalous, share = answers.figures(
+        question, machine.key, "events", "anomalous_minutes", "anomalous_share"
     )
+    if len(events) == 1 or not anomalous or count.value != len(events):
+        return ()
+    when = " on the last day" if question == "last_day" else ""
+    return (count, f" events{when}, ", anomalous, " anomalous, ", share, " of its running time; the longest ")
+
+
+def _longest(answers: Answers, event: Row, *, has_more: bool) -> Said:
+    lasted, began = answers.figures("events", event["event_id"], "duration_seconds", "start_time")
+    return (*(() if has_more else ("anomalous for ",)), lasted, " from ", began, *_peak(answers, event))
 
 
 def _size(event: Row) -> float:
@@ -198,37 +199,39 @@ def _badly_watched(answers: Answers, arn: str) -> Iterator[Reason]:
             ("watched for only ", watched, " of the time", *why, "; longest silence ", silence),
         )
     for column, words in (
-        ("stuck", " executions never ended"),
-        ("missing", " executions never came"),
-        ("failed_other", " executions failed for another reason than missing input"),
-        ("not_extracted", " executions were never asked for"),
+        ("stuck", "never ended"),
+        ("missing", "never came"),
+        ("failed_other", "failed for another reason than missing input"),
+        ("not_extracted", "{were} never asked for"),
     ):
         figure = answers["schedulers", arn, column]
         if figure:
-            yield Reason(Severity.LOOK, float(figure.value), (figure, words))
+            yield Reason(Severity.LOOK, float(figure.value), _counted(figure, "execution", words))
 
 
 def _unreadable(answers: Answers, arn: str) -> Iterator[Reason]:
     for state, words, severity in (
-        ("forbidden", " result objects may not be read", Severity.ACT),
-        ("key_missing", " result objects are encrypted with a key that may not be used", Severity.ACT),
-        ("wrong_owner", " result objects lie in a bucket of somebody else", Severity.ACT),
-        ("missing", " result objects are gone", Severity.LOOK),
-        ("archived", " result objects lie in Glacier", Severity.LOOK),
-        ("unreachable", " result objects could not be reached", Severity.LOOK),
+        ("forbidden", "may not be read", Severity.ACT),
+        ("wrong_owner", "{are} in a bucket of another account than expected", Severity.ACT),
+        ("key_missing", "{are} encrypted with a key that may not be used", Severity.ACT),
+        ("archived", "{are} archived, and {have} to be restored first", Severity.LOOK),
+        ("unreachable", "could not be reached", Severity.LOOK),
+        ("missing", "{are} gone", Severity.LOOK),
     ):
         figure = answers["objects", f"{arn} {state}", "objects"]
         if figure:
-            yield Reason(severity, float(figure.value), (figure, words))
+            yield Reason(severity, float(figure.value), _counted(figure, "result object", words))
 
 
-def _new_model(answers: Answers, machine: Machine) -> Iterator[Reason]:
-    for scheduler in machine.schedulers:
-        rows = [row for row in answers.rows("models").values() if row["scheduler_arn"] == scheduler.arn]
-        for row in rows[1:]:
-            version, since = answers.figures("models", row["row"], "model_version", "since")
-            yield Reason(
-                Severity.KNOW,
-                0,
-                ("model ", version, " since ", since, ": scores before and after do not compare"),
-            )
+def _counted(figure: Figure, what: str, words: str) -> Said:
+    one, many = ("is", "was", "has"), ("are", "were", "have")
+    forms = dict(zip(many, one if figure.value == 1 else many, strict=True))
+    return (figure, f" {noun(figure.value, what)} {words.format_map(forms)}")
+
+
+def _new_model(answers: Answers, arn: str) -> Iterator[Reason]:
+    rows = [row for row in answers.rows("models").values() if row["scheduler_arn"] == arn]
+    for row in rows[1:]:
+        version, since = answers.figures("models", row["row"], "model_version", "since")
+        said: Said = ("model ", version, " since ", since, ": scores before and after do not compare")
+        yield Reason(Severity.KNOW, 0, said)

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from assets.reporting.answers import Answers, Figure, Row, Said
+from assets.reporting.quieting import Quiet, Quieting
 from assets.reporting.roster import Machine, Roster
 
 SHOWN_EVENTS = 60
 SHOWN_CAUSES = 20
 SHOWN_CHANGES = 8
 SHOWN_SENSORS = 5
-"""How many of each a page shows; the SQL gives all of them."""
+"""How many of each a page shows; the SQL gives all. Sensors with no more than an even share tell nothing."""
 
 _EVENT_FIGURES = {
     "start": "start_time",
@@ -58,6 +59,7 @@ class Event:
     model: Figure
     even_share: Figure
     sensors: tuple[Contributor, ...]
+    silence: Quiet | None
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Changes:
     news: tuple[tuple[Machine, Said], ...]
 
 
-def events_of(answers: Answers, roster: Roster) -> tuple[list[Event], int]:
+def events_of(answers: Answers, roster: Roster, quieting: Quieting) -> tuple[list[Event], int]:
     """Return the events to show, those that last first, then the newest; and how many are left out."""
     rows = list(answers.rows("events").values())
     rows.sort(key=lambda row: row["state"] != "open")  # stable: the newest first among each
@@ -105,9 +107,8 @@ def events_of(answers: Answers, roster: Roster) -> tuple[list[Event], int]:
         sensors.setdefault(row["event_id"], []).append(row)
     ids = {row["event_id"] for row in shown}
     widest = max((row["contribution"] or 0 for one in ids for row in sensors.get(one, [])), default=0) or 1
-    return [_event(answers, roster, row, sensors.get(row["event_id"], []), widest) for row in shown], len(
-        rows
-    ) - len(shown)
+    made = [_event(answers, roster, quieting, row, sensors.get(row["event_id"], []), widest) for row in shown]
+    return made, len(rows) - len(shown)
 
 
 def causes_of(answers: Answers) -> tuple[list[Cause], int]:
@@ -155,14 +156,25 @@ def changes_of(answers: Answers, roster: Roster) -> Changes:
     )
 
 
-def _event(answers: Answers, roster: Roster, row: Row, sensors: Sequence[Row], widest: float) -> Event:
+def _event(
+    answers: Answers, roster: Roster, quieting: Quieting, row: Row, sensors: Sequence[Row], widest: float
+) -> Event:
     machine, key = roster.of(row["scheduler_arn"]), row["event_id"]
     even = row["even_share"]
     figures = {name: answers["events", key, column] for name, column in _EVENT_FIGURES.items()}
     shown = tuple(
-        _contributor(answers, roster, machine, one, widest, even) for one in sensors[:SHOWN_SENSORS]
+        _contributor(answers, roster, machine, one, widest, even)
+        for number, one in enumerate(sensors[:SHOWN_SENSORS])
+        if number == 0 or even is None or (one["contribution"] or 0) > even
     )
-    return Event(machine=machine, event_id=key, state=row["state"], sensors=shown, **figures)
+    return Event(
+        machine=machine,
+        event_id=key,
+        state=row["state"],
+        sensors=shown,
+        silence=quieting.of_event(row, machine),
+        **figures,
+    )
 
 
 def _contributor(

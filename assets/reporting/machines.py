@@ -70,10 +70,11 @@ def bins_for(schedulers: int) -> int:
 
 
 def cards(scope: Scope, answers: Answers, roster: Roster, attention: Sequence[Attention]) -> list[Card]:
-    """Return a card for each machine: those that need attention first."""
-    severities = {line.machine.key: line.severity.word for line in attention}
-    ranking = sorted(attention, key=lambda line: line.silence is not None)
-    order = {line.machine.key: number for number, line in enumerate(ranking)}
+    """Return a card for each machine, in the order of its first line of attention; the calm ones last."""
+    severities: dict[str, str] = {}
+    for line in attention:
+        severities.setdefault(line.machine.key, line.severity.word)
+    order = {key: number for number, key in enumerate(severities)}
     steps = _by_scheduler(answers.tables["strips"])
     spans = _event_spans(answers)
     machines = sorted(roster.machines, key=lambda machine: order.get(machine.key, len(order)))
@@ -112,7 +113,7 @@ def _figures(answers: Answers, machine: Machine) -> list[tuple[str, Figure]]:
     anomalous, running, events = answers.figures(
         "equipment", key, "anomalous_share", "running_minutes", "events"
     )
-    figures = [("anomalous", anomalous), ("running", running), (noun(events.value, "event"), events)]
+    figures = [("anomalous", anomalous), (noun(events.value, "event"), events), ("running", running)]
     off = answers["equipment", key, "off_minutes"]
     if off:
         figures.append(("off", off))

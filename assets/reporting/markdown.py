@@ -60,7 +60,8 @@ def _line(one: Attention) -> str:
     mark = "🔕" if one.silence else _MARKS[one.severity]
     rest = "".join(f"; {_said(said)}" for said in one.also)
     if one.silence:
-        rest += f" (silenced by {escaped(one.silence.who)}: {escaped(one.silence.why)})"
+        silence = one.silence
+        rest += f" (silenced by {escaped(silence.who)} {silence.span}: {escaped(silence.why)})"
     return f"- {mark} **{_name(one.machine)}**: {_said(one.said)}{rest}"
 
 

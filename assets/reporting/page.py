@@ -13,6 +13,7 @@ from assets.reporting.attention import Attention, Severity, ranked
 from assets.reporting.happened import Cause, Changes, Event, causes_of, changes_of, events_of
 from assets.reporting.machines import Card, Tick, bins_for, cards, ticks
 from assets.reporting.questions import Question
+from assets.reporting.quieting import Quiet, Quieting
 from assets.reporting.roster import roster_of
 from assets.reporting.scope import Scope
 from assets.reporting.trust import Trust, trust_of
@@ -32,6 +33,7 @@ class Page:
     as_of: str
     attention: tuple[Attention, ...]
     silenced: tuple[Attention, ...]
+    other_silences: tuple[Quiet, ...]
     calm: int
     urgent: int
     fleet_share: Figure
@@ -55,7 +57,7 @@ def page_of(scope: Scope, ask: Ask, registry: Registry, silences: Sequence[Silen
         scope: the days and machines to show.
         ask: answers a statement in SQL over the lake's tables.
         registry: names machines and sensors.
-        silences: those that last are shown with what they silence.
+        silences: those that reach into the days are shown, with what they silence.
         now: the time of the page.
     """
     schedulers = ask(
@@ -70,8 +72,11 @@ def _page(
 ) -> Page:
     roster = roster_of(answers, registry)
     as_of = min(now, scope.end)
-    attention = ranked(scope, answers, roster, silences, as_of)
-    events, events_left_out = events_of(answers, roster)
+    quieting = Quieting(silences, scope, as_of)
+    attention = ranked(scope, answers, roster, quieting)
+    loud = tuple(line for line in attention if line.silence is None)
+    silenced = tuple(line for line in attention if line.silence is not None)
+    events, events_left_out = events_of(answers, roster, quieting)
     causes, causes_left_out = causes_of(answers)
     return Page(
         scope=scope,
@@ -79,10 +84,11 @@ def _page(
         zone=str(scope.zone),
         made_at=moment(now, scope.zone),
         as_of=moment(as_of, scope.zone),
-        attention=tuple(line for line in attention if line.silence is None),
-        silenced=tuple(line for line in attention if line.silence is not None),
-        calm=len(roster.machines) - len(attention),
-        urgent=sum(line.severity >= Severity.LOOK for line in attention if line.silence is None),
+        attention=loud,
+        silenced=silenced,
+        other_silences=tuple(quieting.others({line.silence for line in silenced if line.silence})),
+        calm=len(roster.machines) - len({line.machine.key for line in attention}),
+        urgent=sum(line.severity >= Severity.LOOK for line in loud),
         fleet_share=answers["changes", "", "anomalous_share"],
         watched=answers["slots", "all", "watched"],
         event_figures=(
@@ -91,7 +97,7 @@ def _page(
             answers["event_counts", "all", "schedulers"],
         ),
         trust=trust_of(answers, roster),
-        cards=tuple(cards(scope, answers, roster, attention)),
+        cards=tuple(cards(scope, answers, roster, (*loud, *silenced))),
         ticks=tuple(ticks(scope)),
         events=tuple(events),
         events_left_out=events_left_out,

@@ -10,7 +10,6 @@ So even text that slipped through the escaping could do nothing.
 import functools
 import re
 from base64 import b64encode
-from datetime import tzinfo
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,7 +17,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from assets.reporting.attention import BLIND_MINUTES, HARDLY_WATCHED, WELL_WATCHED
 from assets.reporting.page import Page
-from assets.reporting.wording import duration, moment, plain, share
+from assets.reporting.wording import duration, plain, share
+
+EVENTS_IN_FULL = 12
+"""Events beyond these have a row each, so that a page of many is not a long one."""
 
 MOST_ROWS, MOST_BYTES = 8, 50_000
 """What a picture in Dagster's event log may cost at most."""
@@ -37,7 +39,7 @@ def html(page: Page) -> str:
     """Return the page as HTML."""
     style = _style()
     text = (
-        _environment(page.scope.zone)
+        _environment()
         .get_template("page.html.j2")
         .render(
             page=page,
@@ -46,6 +48,7 @@ def html(page: Page) -> str:
             well=share(WELL_WATCHED),
             hardly=share(HARDLY_WATCHED),
             step=duration(page.scope.bin_seconds / 60),
+            in_full=EVENTS_IN_FULL,
             style=style,
             style_hash="sha256-" + b64encode(sha256(style.encode()).digest()).decode(),
         )
@@ -56,7 +59,7 @@ def html(page: Page) -> str:
 def thumbnail(page: Page) -> str:
     """Return a small picture of the strips that need attention most, as a data URI of less than 50 kB."""
     rows = [(card.machine.label[:20], view.strip) for card in page.cards for view in card.views]
-    template = _environment(page.scope.zone).get_template("thumbnail.svg.j2")
+    template = _environment().get_template("thumbnail.svg.j2")
     count = min(len(rows), MOST_ROWS)
     while True:
         drawn = template.render(rows=rows[:count], colours=_COLOURS).encode()
@@ -67,9 +70,9 @@ def thumbnail(page: Page) -> str:
 
 
 @functools.cache
-def _environment(zone: tzinfo) -> Environment:
+def _environment() -> Environment:
     """Return what fills the templates; it keeps them compiled, which takes longer than to fill one."""
-    environment = Environment(
+    return Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,  # whatever a template is called
         finalize=lambda value: plain(value) if type(value) is str else value,
@@ -77,8 +80,6 @@ def _environment(zone: tzinfo) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["moment"] = functools.partial(moment, zone=zone)
-    return environment
 
 
 @functools.cache

@@ -43,6 +43,11 @@ class Scope:
         return self.start + self.length
 
     @property
+    def last_day(self) -> datetime:
+        """The first instant of the last day."""
+        return self.end - _A_DAY
+
+    @property
     def length(self) -> timedelta:
         """How long it is."""
         return self.last - self.first + _A_DAY

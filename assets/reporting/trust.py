@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from assets.reporting.answers import Answers, Figure, Said
 from assets.reporting.attention import WELL_WATCHED
 from assets.reporting.roster import Machine, Roster
+from assets.reporting.wording import noun
 
 REASONS = {
     "succeeded": ("gave a result", "good"),
@@ -158,7 +159,9 @@ def _facts(answers: Answers) -> list[tuple[str, Said]]:
     if objects:
         facts.append(("Result objects", tuple(_objects(answers))))
     lines, summaries = answers.figures("put_aside", "all", "lines", "summaries")
-    facts.append(("Put aside as unusable", (lines, " result lines, ", summaries, " summaries")))
+    said = (lines, f" result {noun(lines.value, 'line')}, ", summaries)
+    summary = "summary" if summaries.value == 1 else "summaries"
+    facts.append(("Put aside as unusable", (*said, f" {summary} of executions")))
     return facts
 
 
@@ -175,6 +178,9 @@ def _objects(answers: Answers) -> Said:
         ("missing", "missing"),
         ("forbidden", "forbidden"),
         ("key_missing", "without their key"),
+        ("wrong_owner", "of another owner"),
+        ("archived", "archived"),
+        ("unreachable", "out of reach"),
         ("wrong_owner", "in a bucket of somebody else"),
         ("archived", "in Glacier"),
         ("unreachable", "out of reach"),

@@ -85,7 +85,9 @@ def events(scope: Scope) -> Question:
         },
         f"""\
 SELECT event_id, scheduler_arn, scheduler_name, start_time, end_time, duration_seconds, points,
-       peak_score, mean_score, 1 / nullif(sensors, 0) AS even_share, model_version, state
+       peak_score, mean_score, 1 / nullif(sensors, 0) AS even_share, model_version, state,
+       (SELECT string_agg(told.event_id, ',') FROM told_events told
+        WHERE told.current_event_id = anomaly_events.event_id) AS told_as
 FROM anomaly_events
 WHERE {_overlapping(scope)}
 ORDER BY start_time DESC, event_id""",

@@ -6,10 +6,16 @@ import pytest
 
 from assets.reporting.answers import Figure, Said
 from assets.reporting.attention import Severity
+from assets.reporting.markdown import markdown
+from assets.reporting.page import Page
+from assets.reporting.quieting import Quiet
+from assets.reporting.rendering import html
+from assets.tables import TOLD_EVENTS
+from resources.lake import Lake
 from resources.registry import Entry, Equipment, Registry
 from resources.silences import Silence
 from tests.assets.reporting.conftest import Paged
-from tests.assets.reporting.worlds import NOW, Machine
+from tests.assets.reporting.worlds import NOW, START, Machine, put
 
 
 def words(said: Said) -> str:
@@ -38,6 +44,12 @@ def words(said: Said) -> str:
             "2 events, 3 h anomalous, 1.7 % of its running time; the longest 2 h from Thu 1 Oct 10:00",
         ),
         (
+            Machine(events=[(30, 36), (146, 148), (150, 153)]),
+            Severity.LOOK,
+            "2 events on the last day, 5 h anomalous, 20.8 % of its running time; the longest 3 h"
+            " from Wed 7 Oct 06:00, peak 0.94; led by pump-sensors\\Sensor0 with 36.0 %",
+        ),
+        (
             Machine(gaps=[(160, 168)]),
             Severity.ACT,
             "blind for 8 h: the newest result is of Wed 7 Oct 16:00",
@@ -55,6 +67,12 @@ def words(said: Said) -> str:
         (Machine(fails=True), Severity.ACT, "nobody watched: none of 1,008 executions gave a result"),
         (Machine(objects={"forbidden": 3}), Severity.ACT, "3 result objects may not be read"),
         (Machine(objects={"missing": 2}), Severity.LOOK, "2 result objects are gone"),
+        (Machine(objects={"missing": 1}), Severity.LOOK, "1 result object is gone"),
+        (
+            Machine(objects={"wrong_owner": 1}),
+            Severity.ACT,
+            "1 result object is in a bucket of another account than expected",
+        ),
         (
             Machine(switch_at=50),
             Severity.KNOW,
@@ -64,6 +82,7 @@ def words(said: Said) -> str:
     ids=[
         "anomalous now",
         "an event today",
+        "two events today and one before",
         "earlier events",
         "blind for long",
         "blind",
@@ -71,6 +90,8 @@ def words(said: Said) -> str:
         "never watched",
         "forbidden",
         "gone",
+        "one gone",
+        "not ours",
         "new model",
     ],
 )
@@ -109,23 +130,107 @@ def test_severity_goes_before_criticality_and_that_before_length(paged: Paged) -
     assert [card.machine.label for card in page.cards] == ["Main", "other", "Spare", "Calm"]
 
 
-def silence(until: datetime, **target: str) -> Silence:
-    return Silence(who="shift lead", why="bearing is replaced", until=until, **target)
+def silence(until: datetime, since: datetime | None = None, **target: str) -> Silence:
+    return Silence(who="shift lead", why="bearing is replaced", until=until, since=since, **target)
 
 
-def test_what_is_silenced_is_shown_apart_with_who_and_why(paged: Paged) -> None:
+def hour(number: float) -> datetime:
+    return START + timedelta(hours=number)
+
+
+def silenced(page: Page) -> list[tuple[str, str, str]]:
+    return [
+        (line.machine.label, words(line.said).partition(",")[0], line.silence.span if line.silence else "")
+        for line in page.silenced
+    ]
+
+
+def test_what_is_silenced_is_shown_apart_with_who_how_long_and_why(paged: Paged) -> None:
     machine = Machine("pump-1", events=[(160, 168)], state="open")
     page = paged(
         machine,
         Machine("pump-2", events=[(160, 168)], state="open"),
-        silences=[silence(NOW, scheduler="pump-1"), silence(NOW - timedelta(days=1), scheduler="pump-2")],
+        silences=[silence(NOW, scheduler="pump-1"), silence(hour(100), scheduler="pump-2")],
     )
 
     assert [line.machine.label for line in page.attention] == ["pump-2"]
-    assert [(line.machine.label, line.silence and line.silence.who) for line in page.silenced] == [
-        ("pump-1", "shift lead")
-    ]
+    (line,) = page.silenced
+    assert line.machine.label == "pump-1"
+    assert line.silence == Quiet(
+        "scheduler pump-1", "shift lead", "until Thu 8 Oct 06:00", "bearing is replaced"
+    )
     assert page.urgent == 1
+    assert page.calm == 0
+    text = html(page)
+    assert "silenced by <bdi>shift lead</bdi> until Thu 8 Oct 06:00: <bdi>bearing is replaced</bdi>" in text
+    assert "silenced by shift lead until Thu 8 Oct 06:00: bearing is replaced" in markdown(page)
+
+
+def test_a_maintenance_that_is_over_still_silences_the_events_within_it_and_no_others(paged: Paged) -> None:
+    page = paged(
+        Machine("pump-1", events=[(30, 33), (150, 153)]),
+        silences=[silence(hour(40), since=hour(29), scheduler="pump-?")],
+    )
+
+    assert [words(line.said)[:47] for line in page.attention] == [
+        "anomalous for 3 h from Wed 7 Oct 06:00, peak 0."
+    ]
+    assert silenced(page) == [
+        ("pump-1", "anomalous for 3 h from Fri 2 Oct 06:00", "from Fri 2 Oct 05:00 until Fri 2 Oct 16:00")
+    ]
+    assert [event.silence is not None for event in page.events] == [False, True]
+    assert page.other_silences == ()
+
+
+def test_an_event_that_outlasts_a_maintenance_is_told(paged: Paged) -> None:
+    page = paged(Machine("pump-1", events=[(30, 33)]), silences=[silence(hour(32), scheduler="pump-1")])
+
+    assert [line.machine.label for line in page.attention] == ["pump-1"]
+    assert page.silenced == ()
+    assert [quiet.target for quiet in page.other_silences] == ["scheduler pump-1"]
+
+
+@pytest.mark.parametrize("told_as", ["as it is", "before it moved"])
+def test_an_acknowledged_event_is_silenced_by_any_id_that_people_were_told(
+    lake: Lake, paged: Paged, told_as: str
+) -> None:
+    event_id = paged(Machine("pump-1", events=[(160, 168)], state="open")).events[0].event_id
+    if told_as == "before it moved":
+        row = {
+            "event_id": "told-first",
+            "current_event_id": event_id,
+            "scheduler_arn": Machine("pump-1").arn,
+            "start_time": hour(160),
+            "end_time": hour(168),
+            "state": "open",
+            "told_at": NOW,
+            "last_told_at": NOW,
+            "changes": 1,
+        }
+        put(lake, TOLD_EVENTS, [row])
+    acknowledged = event_id if told_as == "as it is" else "told-first"
+
+    page = paged(silences=[silence(NOW, event=acknowledged)])
+
+    assert page.attention == ()
+    assert silenced(page) == [("pump-1", "anomalous since Wed 7 Oct 16:00", "until Thu 8 Oct 06:00")]
+
+
+def test_an_acknowledgement_that_ran_out_silences_nothing(paged: Paged) -> None:
+    event_id = paged(Machine("pump-1", events=[(160, 168)], state="open")).events[0].event_id
+
+    page = paged(silences=[silence(hour(167), event=event_id)])
+
+    assert [line.machine.label for line in page.attention] == ["pump-1"]
+
+
+def test_what_is_planned_is_shown_where_it_silences_nothing(paged: Paged) -> None:
+    page = paged(
+        Machine("pump-1"), silences=[silence(NOW, equipment="Pump 7"), silence(hour(-1), event="0f3a")]
+    )
+
+    assert [quiet.target for quiet in page.other_silences] == ["equipment Pump 7"]
+    assert "equipment Pump 7" in html(page)
 
 
 def test_two_machines_of_one_name_are_told_apart(paged: Paged) -> None:
