@@ -50,6 +50,36 @@ end_date = "{LAST + timedelta(days=1)}"
 kind = "archive"
 uri = "dumps/"
 """
+_EQUIPMENT = r"""# what people call some of these machines; the others have the names of their schedulers
+[[equipment]]
+name = "Feed pump 2"
+site = "Virginia"
+criticality = "high"
+schedulers = ["pump-2"]
+[equipment.sensors]
+'pump-sensors\Sensor7' = { name = "Bearing temperature", unit = "°C" }
+'pump-sensors\Sensor8' = { name = "Vibration, drive end", unit = "mm/s" }
+
+[[equipment]]
+name = "Air compressor 1"
+site = "Ireland"
+criticality = "medium"
+schedulers = ["compressor-1"]
+
+[[equipment]]
+name = "Cooling fan"
+site = "Seoul"
+criticality = "low"
+schedulers = ["fan-2"]  # by name: deleted and created again, it is the same machine
+"""
+_SILENCES = """\
+[[silences]]
+equipment = "Cooling fan"
+from = 2026-10-07T00:00:00Z
+until = 2026-10-07T04:00:00Z
+who = "shift lead"
+why = "bearing is replaced"
+"""
 _API = """
 [[sources]]
 kind = "api"
@@ -69,6 +99,8 @@ def prepare() -> str:
     CONFIG.write_text(
         _SETTINGS + "".join(_API.format(account=account, region=region) for account, region in _PLACES)
     )
+    (FOLDER / "equipment.toml").write_text(_EQUIPMENT)
+    (FOLDER / "silences.toml").write_text(_SILENCES)
     keys = "[{0}]\naws_access_key_id = {0}\naws_secret_access_key = sandbox\n"
     _CREDENTIALS.write_text("".join(keys.format(account) for account in dict(_PLACES)))
     done = subprocess.run(  # noqa: S603

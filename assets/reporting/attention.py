@@ -117,20 +117,17 @@ def _anomalous(
         return
     recent = [row for row in events if row["end_time"] > scope.last_day]
     told = max(recent or events, key=_size)
-    if recent:
-        many = _sums(answers, machine, "last_day", recent) if is_all else ()
-        said = (
-            *many,
-            *_longest(answers, told, has_more=bool(many)),
-            *_leader(answers, roster, machine, told),
-        )
-        yield Reason(Severity.LOOK, sum(map(_size, recent)), said)
-    if len(events) > len(recent):
-        longest = max(events, key=_size)
+    question, severity = ("last_day", Severity.LOOK) if recent else ("equipment", Severity.KNOW)
+    many = _sums(answers, machine, question, recent or events) if is_all else ()
+    said = (*many, *_longest(answers, told, has_more=bool(many)))
+    led_by = _leader(answers, roster, machine, told)
+    yield Reason(severity, sum(map(_size, recent or events)), (*said, *led_by))
+    if recent and len(events) > len(recent):
         many = _sums(answers, machine, "equipment", events) if is_all else ()
-        said = _longest(answers, longest, has_more=bool(many))
-        led_by = () if recent else _leader(answers, roster, machine, longest)
-        yield Reason(Severity.KNOW, sum(map(_size, events)), (*many, *said, *led_by))
+        longest = max(events, key=_size)
+        more = () if longest is told else _longest(answers, longest, has_more=bool(many))
+        if many or more:
+            yield Reason(Severity.KNOW, 0, ("in these days ", *many, *more))
 
 
 def _sums(answers: Answers, machine: Machine, question: str, events: Sequence[Row]) -> Said:
@@ -141,12 +138,18 @@ def _sums(answers: Answers, machine: Machine, question: str, events: Sequence[Ro
     if len(events) == 1 or not anomalous or count.value != len(events):
         return ()
     when = " on the last day" if question == "last_day" else ""
-    return (count, f" events{when}, ", anomalous, " anomalous, ", share, " of its running time; the longest ")
+    return (count, f" events{when}, ", anomalous, " anomalous, ", share, " of its running time")
 
 
 def _longest(answers: Answers, event: Row, *, has_more: bool) -> Said:
     lasted, began = answers.figures("events", event["event_id"], "duration_seconds", "start_time")
-    return (*(() if has_more else ("anomalous for ",)), lasted, " from ", began, *_peak(answers, event))
+    return (
+        "; the longest " if has_more else "anomalous for ",
+        lasted,
+        " from ",
+        began,
+        *_peak(answers, event),
+    )
 
 
 def _size(event: Row) -> float:

@@ -118,7 +118,7 @@ def causes_of(answers: Answers) -> tuple[list[Cause], int]:
         Cause(
             row["cause"],
             row["scheduler_names"] or "",
-            not row["executions_before"],
+            row["executions_before"] == 0,
             *answers.figures(
                 "causes",
                 row["cause"],

@@ -160,7 +160,9 @@ def causes(scope: Scope) -> Question:
         f"""\
 SELECT one.cause AS cause,
        coalesce(sum(one.count) FILTER ({late}), 0)::BIGINT AS executions,
-       coalesce(sum(one.count) FILTER (NOT {late}), 0)::BIGINT AS executions_before,
+       CASE WHEN (SELECT count(*) FROM execution_health
+                  WHERE {scope.with_before} AND NOT {late} AND {scope.of_schedulers}) > 0
+            THEN coalesce(sum(one.count) FILTER (NOT {late}), 0)::BIGINT END AS executions_before,
        count(DISTINCT scheduler_arn) FILTER ({late}) AS schedulers,
        string_agg(DISTINCT scheduler_name, ', ' ORDER BY scheduler_name) FILTER ({late}) AS scheduler_names,
        min(data_date) FILTER ({late}) AS first_day, max(data_date) FILTER ({late}) AS last_day

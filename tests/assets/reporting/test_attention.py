@@ -46,8 +46,10 @@ def words(said: Said) -> str:
         (
             Machine(events=[(30, 36), (146, 148), (150, 153)]),
             Severity.LOOK,
-            "2 events on the last day, 5 h anomalous, 20.8 % of its running time; the longest 3 h"
-            " from Wed 7 Oct 06:00, peak 0.94; led by pump-sensors\\Sensor0 with 36.0 %",
+            (
+                "2 events on the last day, 5 h anomalous, 20.8 % of its running time; the longest 3 h"
+                " from Wed 7 Oct 06:00, peak 0.94; led by pump-sensors\\Sensor0 with 36.0 %"
+            ),
         ),
         (
             Machine(gaps=[(160, 168)]),

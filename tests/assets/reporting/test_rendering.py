@@ -3,19 +3,23 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from html.parser import HTMLParser
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from assets.reporting.page import Page
+from assets.reporting.page import Page, page_of
 from assets.reporting.rendering import html, thumbnail
+from assets.reporting.scope import Scope
 from assets.reporting.wording import written
+from assets.tables import EXECUTION_HEALTH
+from pipelines.asking import asking
 from pipelines.query import answer
 from resources.lake import Lake
 from resources.registry import Entry, Equipment, Registry, Sensor
 from tests.assets.reporting.conftest import Paged
-from tests.assets.reporting.worlds import Machine
+from tests.assets.reporting.worlds import FIRST, LAST, NOW, REASONS, Machine, put, write
 
 MOST_BYTES = 2_000_000
 VOID = {"meta", "br", "img", "input", "link", "hr"}
@@ -150,21 +154,39 @@ WORLDS: dict[str, list[Machine]] = {
 }
 
 
-@pytest.mark.parametrize("machines", WORLDS.values(), ids=WORLDS.keys())
-def test_every_number_is_a_cell_of_the_sql_that_it_links_to(
-    lake: Lake, paged: Paged, machines: list[Machine]
-) -> None:
-    page = paged(*machines, zone=ZoneInfo("Europe/Berlin"))
-    text = html(page)
+def test_a_cause_is_new_only_where_the_days_before_are_known(lake: Lake, paged: Paged) -> None:
+    (unknown,) = paged(Machine("pump-1", gaps=[(20, 30)])).causes
+    day_before = {"data_date": FIRST - timedelta(days=1), "scheduler_arn": Machine("pump-1").arn}
+    counts = dict.fromkeys(REASONS, 0) | {"expected": 144, "succeeded": 144}
+    put(lake, EXECUTION_HEALTH, [day_before | counts | {"failures_by_cause": "[]"}])
+    page = paged()
+    (known,) = page.causes
 
-    count = assert_numbers_are_those_of_the_sql(lake, page, text)
+    assert (unknown.is_new, unknown.before.value) == (False, None)
+    assert (known.is_new, known.before.value) == (True, 0)
+    assert_numbers_are_those_of_the_sql(lake, page, html(page))
 
-    assert count >= (5 if not machines else 30)
+
+@pytest.fixture(scope="module", params=WORLDS.keys())
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, Page]:
+    """Each world with its page, made once for all that is asked of it."""
+    lake = Lake(str(tmp_path_factory.mktemp("world") / "lake"))
+    if machines := WORLDS[request.param]:
+        write(lake, *machines)
+    with asking(lake) as ask:
+        return lake, page_of(Scope(FIRST, LAST, ZoneInfo("Europe/Berlin")), ask, Registry(), [], NOW)
 
 
-@pytest.mark.parametrize("machines", WORLDS.values(), ids=WORLDS.keys())
-def test_a_page_is_safe_whatever_the_lake_holds(paged: Paged, machines: list[Machine]) -> None:
-    assert_safe(html(paged(*machines)))
+def test_every_number_is_a_cell_of_the_sql_that_it_links_to(world: tuple[Lake, Page]) -> None:
+    lake, page = world
+
+    count = assert_numbers_are_those_of_the_sql(lake, page, html(page))
+
+    assert count >= (30 if page.cards else 5)
+
+
+def test_a_page_is_safe_whatever_the_lake_holds(world: tuple[Lake, Page]) -> None:
+    assert_safe(html(world[1]))
 
 
 def test_names_are_read_as_they_are_and_never_as_markup(paged: Paged) -> None:
@@ -207,9 +229,8 @@ def test_an_empty_lake_says_so_and_shows_nothing_as_healthy(paged: Paged) -> Non
     assert "100" not in {shown for shown, _ in page.numbers}
 
 
-@pytest.mark.parametrize("machines", WORLDS.values(), ids=WORLDS.keys())
-def test_the_thumbnail_is_small_enough_for_the_event_log(paged: Paged, machines: list[Machine]) -> None:
-    uri = thumbnail(paged(*machines))
+def test_the_thumbnail_is_small_enough_for_the_event_log(world: tuple[Lake, Page]) -> None:
+    uri = thumbnail(world[1])
 
     assert uri.startswith("data:image/svg+xml;base64,")
     assert len(uri) < 50_000
