@@ -81,6 +81,7 @@ def test_what_failed_is_named_and_resuming_does_that_alone(
         assert run.tags["dagster/parent_run_id"] == command[-1]
 
 
+@pytest.mark.slow
 def test_a_subset_merges_and_keeps_the_others(
     ledger: Ledger, settings: Callable[..., Path], service: Handle, lake: Lake
 ) -> None:
@@ -94,6 +95,7 @@ def test_a_subset_merges_and_keeps_the_others(
     assert rows(lake) == before
 
 
+@pytest.mark.slow
 def test_a_budget_stops_it_and_resuming_goes_on(
     ledger: Ledger, settings: Callable[..., Path], service: Handle, lake: Lake
 ) -> None:
@@ -151,6 +153,7 @@ def test_ctrl_c_stops_it_cleanly_and_says_how_to_go_on(
     assert len(lake.days(EXTRACTION_COVERAGE)) == 4
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_is_no_eternal_run_and_can_be_resumed(
     ledger: Ledger, settings: Callable[..., Path], service: Handle, lake: Lake
 ) -> None:
