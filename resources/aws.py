@@ -183,7 +183,12 @@ def caller(access: Access) -> str:
 
 def is_aws(client: Any) -> bool:  # noqa: ANN401
     """Tell whether a client speaks to AWS itself, and not to something of its kind."""
-    return str(client.meta.endpoint_url).rstrip("/").endswith(_AWS)
+    return is_aws_at(str(client.meta.endpoint_url))
+
+
+def is_aws_at(endpoint: str) -> bool:
+    """Tell whether an endpoint is one of AWS itself."""
+    return endpoint.rstrip("/").endswith(_AWS)
 
 
 def _check_region(session: boto3.Session, client: Any, access: Access) -> None:  # noqa: ANN401

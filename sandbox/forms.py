@@ -14,6 +14,7 @@ from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from email.utils import format_datetime
 from enum import StrEnum
+from json.encoder import encode_basestring_ascii
 from types import MappingProxyType
 from typing import Any
 
@@ -86,6 +87,9 @@ def java_double(number: float) -> str:
     Plain notation from 10^-3 up to, but not with, 10^7; beyond it one digit, a point, at least one more digit
     and an exponent: 1.6304139E9.
     """
+    if 1e7 <= number < 1e15 and number.is_integer():  # noqa: PLR2004 - times, and there are millions of them
+        whole = str(int(number))
+        return f"{whole[0]}.{whole[1:].rstrip('0') or '0'}E{len(whole) - 1}"
     sign, digits, exponent = Decimal(repr(number)).as_tuple()
     significant = "".join(map(str, digits)).strip("0") or "0"
     if significant == "0":
@@ -114,8 +118,10 @@ def _wire(page: Page) -> str:
 
 def wire(value: object) -> str:
     """A value as the service puts it on the wire."""
+    if isinstance(value, str):
+        return encode_basestring_ascii(value)
     if isinstance(value, dict):
-        return "{" + ",".join(f"{json.dumps(key)}:{wire(value[key])}" for key in sorted(value)) + "}"
+        return "{" + ",".join([f'"{key}":{wire(value[key])}' for key in sorted(value)]) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(wire, value)) + "]"
     if isinstance(value, datetime):

@@ -80,7 +80,7 @@ def _summaries_usable(look: Look) -> Verdict:
 
 
 def _sources_answered(look: Look) -> Verdict:
-    return runs.sources_answered(runs.ended_lately(look.instance, _ASSET))
+    return runs.sources_answered(list(runs.ended_lately(look.instance, _ASSET)))
 
 
 def _no_day_missing(look: Look) -> Verdict:

@@ -6,8 +6,8 @@ Does not belong here: telling of a run that fails (see `pipelines.alerts`).
 A run that fails skips the checks that depend on it, so these two are looked at on a schedule of their own.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from itertools import islice
 from typing import Any
@@ -76,17 +76,22 @@ def failed_partitions(
     return [key for key in keys if (found := statuses.get(key)) and found.value == "FAILED"], len(keys)
 
 
-def refusals(last_runs: Sequence[Ended]) -> list[Refusal]:
+def refusals(last_runs: Iterable[Ended]) -> list[Refusal]:
     """Find what the last run could not ask, and for how long that has been so.
 
     Args:
-        last_runs: the newest first.
+        last_runs: the newest first; no more of them are taken than are needed.
     """
-    found = []
-    for name, why in sorted(last_runs[0].refused.items()) if last_runs else ():
-        in_a_row = last_runs[: _in_a_row(name, last_runs)]
-        found.append(Refusal(name, in_a_row[-1].at, len(in_a_row), why))
-    return found
+    found: dict[str, Refusal] = {}
+    still: set[str] | None = None
+    for run in last_runs:
+        still = set(run.refused) if still is None else still & set(run.refused)
+        if not still:
+            break
+        for name in still:
+            before = found.get(name, Refusal(name, run.at, 0, run.refused[name]))
+            found[name] = replace(before, since=run.at, runs_in_a_row=before.runs_in_a_row + 1)
+    return [found[name] for name in sorted(found)]
 
 
 def sources_answered(last_runs: Sequence[Ended]) -> Verdict:
@@ -120,15 +125,11 @@ def sources_answered(last_runs: Sequence[Ended]) -> Verdict:
     )
 
 
-def ended_lately(instance: dg.DagsterInstance, asset: dg.AssetKey, most: int = LAST_RUNS) -> list[Ended]:
-    """Return the last runs of an extraction that were about all schedulers, the newest first."""
-    return [
-        Ended(
-            datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), UTC),
-            failed_sources(instance, record.dagster_run),
-        )
-        for record in islice(_of(asset, instance), most)
-    ]
+def ended_lately(instance: dg.DagsterInstance, asset: dg.AssetKey) -> Iterator[Ended]:
+    """Look back at the last runs of an extraction that were about all schedulers, the newest first."""
+    for record in islice(_of(asset, instance), LAST_RUNS):
+        ended = record.end_time or record.update_timestamp.timestamp()
+        yield Ended(datetime.fromtimestamp(ended, UTC), failed_sources(instance, record.dagster_run))
 
 
 def _of(asset: dg.AssetKey, instance: dg.DagsterInstance) -> Iterator[dg.RunRecord]:
@@ -145,12 +146,8 @@ def _of(asset: dg.AssetKey, instance: dg.DagsterInstance) -> Iterator[dg.RunReco
         cursor = records[-1].dagster_run.run_id
 
 
-def _in_a_row(name: str, last_runs: Sequence[Ended]) -> int:
-    return next((number for number, run in enumerate(last_runs) if name not in run.refused), len(last_runs))
-
-
 def _is_about(asset: dg.AssetKey, run: dg.DagsterRun, instance: dg.DagsterInstance) -> bool:
-    if run.asset_selection is not None:
+    if run.asset_selection:
         return asset in run.asset_selection
     # a job's run tells no selection, and some jobs make checks alone
     steps = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)

@@ -18,7 +18,7 @@ from typing import Any
 import botocore.exceptions as refusals
 import msgspec
 
-from resources.aws import RAW_BODY, SERVICE, SERVICE_END, Access, is_aws, lookout_client, told
+from resources.aws import RAW_BODY, SERVICE, SERVICE_END, Access, is_aws, is_aws_at, lookout_client, told
 from resources.errors import DataError
 from resources.patterns import fits, fits_any
 from resources.sources import Page
@@ -115,12 +115,14 @@ class Api:
     @property
     def is_aws(self) -> bool:
         """Whether this is AWS itself, and not something of its kind."""
-        return is_aws(self._client)
+        named = self.access.endpoint_url
+        # to open a client takes a while, and schedules ask this all the time
+        return is_aws(self._client) if named is None or self._given else is_aws_at(named)
 
     @property
     def service_end(self) -> date | None:
         """The last day of which anything can be asked; None where there is none."""
-        return self._service_end or (SERVICE_END if is_aws(self._client) else None)
+        return self._service_end or (SERVICE_END if self.is_aws else None)
 
     @cached_property
     def roster(self) -> list[Scheduler]:
