@@ -49,11 +49,11 @@ def _together() -> None:
 
 @app.command(epilog="Example: **ledger demo**", rich_help_panel=START)
 def demo() -> None:
-    """Show the whole of it on made-up data, in about half a minute.
+    """Show the whole of it on made-up data, in a minute or two.
 
     Makes a fleet that misbehaves, takes its history into a lake through Dagster, from a service that plays
-    the part of AWS's and from saved responses, shows what came of it, and does it again to show that nothing
-    changes. Everything lands below data/demo.
+    the part of AWS's and from saved responses, reads what the models said in the last week, shows that what
+    is recorded stays, and ends with the page. Everything lands below data/demo.
     """
     from pipelines.demo import run  # noqa: PLC0415 (loads Dagster, which takes seconds)
 
