@@ -19,7 +19,7 @@ import dagster as dg
 from pipelines import home
 from tests.conftest import ROOT
 
-PATIENCE_SECONDS = 300
+PATIENCE_SECONDS = 900
 """For what another process is to do, on a machine that has much else to do."""
 
 Process = subprocess.Popen[bytes]
