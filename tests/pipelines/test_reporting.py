@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from assets.anomalies.events import EventRule
 from assets.reporting.equipment_health import NEEDS_DAYS_AFTER, NEEDS_DAYS_BEFORE
+from assets.reporting.slots import REASONS
 from assets.tables import (
     ANOMALY_EVENTS,
     ANOMALY_PREDICTIONS,
@@ -116,6 +118,16 @@ def test_one_run_makes_events_and_health_and_the_same_again_changes_nothing(loca
         assert {one["scheduler_name"] for one in executions} == {"pump-1", "turbine-2"}
         assert all(one["unknown"] == one["not_extracted"] == 0 for one in executions)
         assert all(one["lateness_median_minutes"] is not None for one in executions)
+        statuses = Counter(
+            (row["scheduler_arn"], row["status"])
+            for row in lake.read(INFERENCE_EXECUTIONS, day, ["scheduler_arn", "status"]).to_pylist()
+        )
+        for one in executions:
+            arn, failed = one["scheduler_arn"], one["failed_missing_input"] + one["failed_other"]
+            assert one["expected"] == sum(one[reason] for reason in REASONS)
+            assert (one["succeeded"], failed, one["in_progress"] + one["stuck"]) == tuple(
+                statuses[arn, status] for status in ("SUCCESS", "FAILED", "IN_PROGRESS")
+            )
         equipment = lake.read(EQUIPMENT_HEALTH, day).to_pylist()
         assert {(one["equipment"], one["site"], one["criticality"]) for one in equipment} >= {
             ("Feed pump", "Leeds", "high")

@@ -201,6 +201,17 @@ def test_scores_and_contributors_are_those_of_the_points_of_the_event() -> None:
     assert json.loads(told["top_sensors"])[2]["component"] is None
 
 
+def test_no_run_of_points_crosses_a_midnight_though_a_window_does() -> None:
+    rows = drawn("." * 6, MIDNIGHT - 3 * MINUTE, execution=MIDNIGHT - 5 * MINUTE)
+
+    made = fragments(predictions(rows), contributions()).to_pylist()
+
+    assert [(one["first_time"].date(), one["last_time"].date(), one["points"]) for one in made] == [
+        (MIDNIGHT.date() - timedelta(days=1),) * 2 + (3,),
+        (MIDNIGHT.date(),) * 2 + (3,),
+    ]
+
+
 def test_nothing_gives_no_events() -> None:
     assert found([]) == []
 

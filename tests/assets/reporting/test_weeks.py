@@ -202,3 +202,26 @@ def test_a_late_day_reaches_as_far_as_the_look_back_and_the_steps_that_are_carri
     (after,) = lake._health[then]
     assert (before["events_per_day_28d"], after["events_per_day_28d"]) == (1 / 28, 0)
     assert then in concerned([FIRST])
+
+
+@pytest.mark.parametrize(("silent_days", "switched"), [(27, True), (28, False)])
+def test_a_model_that_takes_over_after_a_silence_counts_as_far_as_the_look_back_reaches(
+    silent_days: int, switched: bool
+) -> None:
+    """Whoever asks for the day alone sees no more than that, and must be told the same."""
+    start = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC)
+    again = start + (silent_days + 1) * DAY
+    predictions = [
+        line("mill-1", at, at, "normal", 1) for at in (start + number * HOUR for number in range(24))
+    ]
+    predictions += [line("mill-1", at, at, "normal", 2) for at in (again, again + HOUR)]
+    lake = Lake(EventRule())
+    lake.take_in(predictions, [], DAYS)
+    lake.compute(DAYS)
+    (in_a_range,) = lake._health[again.date()]
+
+    lake.compute([again.date()])
+
+    (alone,) = lake._health[again.date()]
+    assert alone == in_a_range
+    assert (alone["model_version"], alone["model_switched"]) == (2, switched)
