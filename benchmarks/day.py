@@ -1,10 +1,11 @@
-"""One large day of results, from objects to the four tables of a lake: time, memory and size.
+"""Large days of results, from objects to the four tables of a lake: CPU, memory and size.
 
-Belongs here: the day, and what is measured of it.
+Belongs here: the days, and what is measured of them.
 Does not belong here: fetching, which `results` measures; the objects come out of memory here.
 
-`python -m benchmarks.day` records a day of fifteen schedulers with 300 sensors each, a line a minute: 6.5
-million contributions. Then it records it again: with nothing new, and with one object that changed.
+`python -m benchmarks.day` records days of five schedulers with 300 sensors each, a line a minute: 2.2 million
+contributions a day. Then it records the last again: with nothing new, and with one object that changed.
+`--schedulers N --sensors N --days N` say how much.
 """
 
 import argparse
@@ -27,16 +28,16 @@ from assets.tables import INFERENCE_EXECUTIONS, SENSOR_CONTRIBUTIONS
 from resources.lake import Lake
 from resources.results import Fetched, State, Wanted
 
-DAY = date(2026, 10, 7)
+LAST = date(2026, 10, 7)
 ARN = "arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler"
 NOW = datetime(2026, 10, 8, 6, tzinfo=UTC)
 MINUTES = 5
 LOAD_BYTES = 16_000_000
 
 
-def executions(schedulers: int) -> pa.Table:
+def executions(schedulers: int, day: date) -> pa.Table:
     """A day of executions that all succeeded."""
-    start = datetime(2026, 10, 7, tzinfo=UTC)
+    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     rows = [
         {
             "scheduler_arn": f"{ARN}/pump-{number}/{number:032x}",
@@ -105,30 +106,37 @@ class Made:
 
 
 def main() -> None:
-    """Record the day three times, and print what each cost."""
+    """Record the days, the last one three times, and print what each cost."""
     options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    options.add_argument("--schedulers", type=int, default=15)
+    options.add_argument("--schedulers", type=int, default=5)
     options.add_argument("--sensors", type=int, default=300)
+    options.add_argument("--days", type=int, default=3)
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         lake, made = Lake(folder), Made(chosen.sensors)
-        lake.update(INFERENCE_EXECUTIONS, DAY, lambda _: executions(chosen.schedulers))
-        began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f"before: peak RSS {began:.0f} MB")
-        print("| what | contributions | s | peak RSS, MB |\n| --- | ---: | ---: | ---: |")
-        for what in ("first", "nothing new", "one object changed"):
-            if what == "one object changed":
-                made.changed = {f"pump-0/{DAY}T12:00:00Z/results.jsonl"}
-            _record(what, lake, made)
-        size = Path(lake.path(SENSOR_CONTRIBUTIONS, DAY)).stat().st_size
-        print(f"\nsensor_contributions: {size / 1e6:.1f} MB")
+        days = [LAST - timedelta(days=number) for number in range(chosen.days)][::-1]
+        print(f"before: peak RSS {_peak_megabytes():.0f} MB\n")
+        print("| what | contributions | CPU, s | peak RSS, MB |\n| --- | ---: | ---: | ---: |")
+        for day in days:
+            rows = executions(chosen.schedulers, day)
+            lake.update(INFERENCE_EXECUTIONS, day, lambda _, rows=rows: rows)
+            _record(f"{day}", lake, made, day)
+        _record("again, nothing new", lake, made, LAST)
+        made.changed = {f"pump-0/{LAST}T12:00:00Z/results.jsonl"}
+        _record("again, one object changed", lake, made, LAST)
+        size = Path(lake.path(SENSOR_CONTRIBUTIONS, LAST)).stat().st_size
+        print(f"\nsensor_contributions: {size / 1e6:.1f} MB a day")
 
 
-def _record(what: str, lake: Lake, made: Any) -> None:  # noqa: ANN401 (it only looks like Results)
+def _record(what: str, lake: Lake, made: Any, day: date) -> None:  # noqa: ANN401 (it only looks like Results)
     started = time.process_time()
-    recorded = record_day(lake, made, DAY, NOW)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"| {what} | {recorded.contributions:,} | {time.process_time() - started:.1f} | {peak:.0f} |")
+    recorded = record_day(lake, made, day, NOW)
+    seconds = time.process_time() - started
+    print(f"| {what} | {recorded.contributions:,} | {seconds:.1f} | {_peak_megabytes():.0f} |", flush=True)
+
+
+def _peak_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":
