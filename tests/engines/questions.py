@@ -15,6 +15,9 @@ from tests.engines.world import EMPTY_DAY, NO_DAY, Row, World
 
 Answer = list[tuple[Any, ...]]
 
+Days = tuple[date, date]
+"""The first and the last of some days."""
+
 Span = tuple[str, datetime, datetime]
 """A column of instants, and the window that they are looked for in."""
 
@@ -57,8 +60,8 @@ class Engine(Protocol):
     def rows(self, table: Table) -> Answer:
         """All rows, in any order."""
 
-    def between_days(self, table: Table, first: date, last: date) -> int:
-        """How many rows are of these days, the last one included."""
+    def between_days(self, table: Table, ranges: list[Days]) -> list[int]:
+        """How many rows are of these days, the last one included; for each range."""
 
     def between_instants(self, table: Table, spans: list[Span]) -> list[int]:
         """How many rows have an instant in a span, its end excluded; for each span."""
@@ -82,8 +85,8 @@ class Plain:
     def rows(self, table: Table) -> Answer:
         return [tuple(row[name] for name in _types(table)) for row in self._all(table)]
 
-    def between_days(self, table: Table, first: date, last: date) -> int:
-        return sum(first <= row[PARTITION] <= last for row in self._all(table))
+    def between_days(self, table: Table, ranges: list[Days]) -> list[int]:
+        return [sum(first <= row[PARTITION] <= last for row in self._all(table)) for first, last in ranges]
 
     def between_instants(self, table: Table, spans: list[Span]) -> list[int]:
         return [
@@ -126,8 +129,9 @@ def asked(engine: Engine, tables: Iterable[Table]) -> dict[str, Any]:
         found[f"{table.name}: schema"] = engine.schema(table)
         found[f"{table.name}: rows"] = ordered(engine.rows(table))
         found[f"{table.name}: nulls"] = engine.nulls(table)
-        for name, days in RANGES.items() if table.partitioned else ():
-            found[f"{table.name}: {name}"] = engine.between_days(table, *days)
+        ranges = {f"{table.name}: {name}": days for name, days in RANGES.items() if table.partitioned}
+        if ranges:
+            found |= zip(ranges, engine.between_days(table, list(ranges.values())), strict=True)
         spans = {
             f"{table.name}.{column.name}: {name}": (column.name, *window)
             for column in table.columns

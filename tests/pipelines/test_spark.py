@@ -1,18 +1,21 @@
 """Spark over the lake that the pipeline wrote: the DDL for Athena unchanged, and that for Spark."""
 
-from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pyarrow as pa
 import pytest
 
 from assets.ddl import Place, athena_ddl, external_table, spark_ddl
 from assets.tables import TABLES, Table
+from pipelines.definitions import build_defs
 from resources.lake import Lake
+from resources.settings import ArchiveSource, HistorySettings, LakeSettings, Settings
 from sandbox.dumps import Manifest
-from tests.pipelines.conftest import Location
+from tests.pipelines.conftest import DAYS as EXTRACTED
+from tests.pipelines.conftest import NOW, Location
 
 pytestmark = pytest.mark.spark
 
@@ -28,17 +31,24 @@ DAYS = (date(2026, 3, 29), date(2026, 10, 25))
 """Both on which clocks change in Europe."""
 
 
-@pytest.fixture
-def lake(locate: Callable[..., Location], dumps: tuple[Path, Manifest]) -> Lake:
+@pytest.fixture(scope="module")
+def lake(dumps: tuple[Path, Manifest], tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """What the pipeline wrote; tables that it left without rows have two, one of them mostly null."""
-    location = locate(dumps[0])
-    assert location.run().success
+    lake = Lake(str(tmp_path_factory.mktemp("spark") / "lake"))
+    settings = Settings(
+        lake=LakeSettings(uri=lake.uri),
+        history=HistorySettings(start_date=EXTRACTED[0], end_date=date(2026, 10, 9)),
+        sources=(ArchiveSource(uri=str(dumps[0])),),
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        location = Location(build_defs({"clock": lambda: NOW}, settings=settings), instance, lake)
+        assert location.run().success
     for table in TABLES:
-        written = location.lake.days(table) if table.partitioned else [None]
-        if not any(location.lake.read(table, day).num_rows for day in written):
+        written = lake.days(table) if table.partitioned else [None]
+        if not any(lake.read(table, day).num_rows for day in written):
             for day in DAYS if table.partitioned else (None,):
-                location.lake.update(table, day, lambda _, table=table: _samples(table))
-    return location.lake
+                lake.update(table, day, lambda _, table=table: _samples(table))
+    return lake
 
 
 def _samples(table: Table) -> pa.Table:
