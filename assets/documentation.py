@@ -21,14 +21,22 @@ _HEAD = """\
 Every table of the lake with its columns. Timestamps are instants in UTC, stored in milliseconds. A
 partitioned table has one file a day, `<lake>/<table>/data_date=YYYY-MM-DD/part-0.parquet`, with rows sorted
 by the key; the others have one file, `<lake>/<table>/part-0.parquet`. `data_date` is the UTC date of the
-execution's DataStartTime and stands in the path alone: read it as a date, and filter on it. *Source* is the
-member of the service's InferenceExecutionSummary that a column holds.
+execution's DataStartTime and stands in the path alone: read it as a date, and filter on it.
+
+*Source* is what a column holds as it was found: a member of the service's InferenceExecutionSummary (of
+`inference_schedulers`, of a listed scheduler too), a member of a line of a result object, what S3 says of an
+object, a word of `equipment.toml`, or a column of another table. *made here*: this software makes it, from
+what its meaning says.
 """
 
 
 def page() -> str:
     """Return the whole page."""
-    return "\n".join([_HEAD, *map(_section, TABLES)])
+    return "\n".join([_HEAD, *map(_entry, TABLES), "", *map(_section, TABLES)])
+
+
+def _entry(table: Table) -> str:
+    return f"- [{table.name}](#{table.name}): {table.meaning}"
 
 
 def _section(table: Table) -> str:
@@ -41,7 +49,7 @@ def _section(table: Table) -> str:
 
 def _row(column: Column) -> str:
     name = f"`{column.name}`" + ("" if column.required else " (nullable)")
-    source = f"`{column.source}`" if column.source else ""
+    source = f"`{column.source}`" if column.source else "*made here*"
     return f"| {name} | {column.type} | {column.unit or ''} | {column.meaning} | {source} |"
 
 

@@ -10,9 +10,9 @@ import pytest
 from sandbox.dumps import Manifest, write_history
 from sandbox.fleet import Fleet, History, fleet
 from tests.receiver import Receiver, receiving
-from tests.spark import spark
+from tests.spark import hive, spark
 
-__all__ = ["spark"]  # a fixture like those below
+__all__ = ["hive", "spark"]  # fixtures like those below
 
 ROOT = Path(__file__).resolve().parents[1]
 UNTIL = datetime(2026, 10, 8, tzinfo=UTC)

@@ -12,14 +12,35 @@ import pyarrow as pa
 from assets.tables.declared import RECORDED_AT, Column, Table, count, instant, number, text
 
 _EXECUTION = (
-    text("scheduler_arn", "ARN of the inference scheduler", required=True),
-    instant("data_start_time", "start of the execution's window of sensor data", required=True),
+    text(
+        "scheduler_arn",
+        "ARN of the inference scheduler",
+        "inference_executions.scheduler_arn",
+        required=True,
+    ),
+    instant(
+        "data_start_time",
+        "start of the execution's window of sensor data",
+        "inference_executions.data_start_time",
+        required=True,
+    ),
 )
-_NAME = text("scheduler_name", "name of the inference scheduler")
+_NAME = text("scheduler_name", "name of the inference scheduler", "inference_executions.scheduler_name")
 _TIMESTAMP = instant("timestamp", "time of the row of sensor data", "timestamp", required=True)
 _OBJECT = (
-    text("result_s3_bucket", "bucket of the result object", required=True),
-    text("result_s3_key", "key of the result object", required=True, encoding="delta"),
+    text(
+        "result_s3_bucket",
+        "bucket of the result object",
+        "inference_executions.result_s3_bucket",
+        required=True,
+    ),
+    text(
+        "result_s3_key",
+        "key of the result object",
+        "inference_executions.result_s3_key",
+        required=True,
+        encoding="delta",
+    ),
 )
 
 RESULT_OBJECTS = Table(
@@ -39,9 +60,9 @@ RESULT_OBJECTS = Table(
             required=True,
         ),
         text("error", "the words of the refusal; null: it was read", encoding="plain"),
-        text("etag", "changes with the content; an object with the same one is not read again"),
-        Column("size_bytes", pa.int64(), "size of the object, packed as it lies there", "bytes"),
-        instant("last_modified", "when the object was last written"),
+        text("etag", "changes with the content; an object with the same one is not read again", "ETag"),
+        Column("size_bytes", pa.int64(), "size of the object, packed as it lies there", "bytes", "Size"),
+        instant("last_modified", "when the object was last written", "LastModified"),
         count("rows", "usable lines in it", "lines"),
         count("rejected", "unusable lines in it", "lines"),
         Column("reader_version", pa.int64(), "version of the reader that read it", "number", required=True),
@@ -71,7 +92,13 @@ ANOMALY_PREDICTIONS = Table(
             "0 to 1",
             "anomaly_score",
         ),
-        Column("model_version", pa.int64(), "version of the model that ran", "number"),
+        Column(
+            "model_version",
+            pa.int64(),
+            "version of the model that ran",
+            "number",
+            "inference_executions.model_version",
+        ),
         RECORDED_AT,
         text("unrecognized", "JSON of the members that this schema does not know"),
     ),

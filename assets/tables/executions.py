@@ -83,9 +83,15 @@ INFERENCE_EXECUTIONS = Table(
         text("result_s3_key", "key of the result object", "CustomerResultObject.Key", encoding="delta"),
         text("status", "IN_PROGRESS, SUCCESS or FAILED", "Status"),
         text("failed_reason", "the service's words for why it failed", "FailedReason"),
-        text("source", "kind of source that identity, configuration and times come from", required=True),
         text(
-            "outcome_source", "kind of source that status, reason and result object come from", required=True
+            "source",
+            "kind of source that identity, configuration and times come from: api, archive or bucket",
+            required=True,
+        ),
+        text(
+            "outcome_source",
+            "kind of source that status, reason and result object come from: api, archive or bucket",
+            required=True,
         ),
         RECORDED_AT,
         text("unrecognized", "JSON of the members that this schema does not know"),
@@ -101,13 +107,25 @@ INFERENCE_SCHEDULERS = Table(
         *_SCHEDULER[:1],
         instant("valid_from", "start of the first data window seen with these values", required=True),
         *_SCHEDULER[1:],
-        text("status", "status of the scheduler; null where the source knows executions only"),
-        text("data_upload_frequency", "length of a window of sensor data, ISO 8601, such as PT5M"),
+        text(
+            "status",
+            "RUNNING, STOPPED, PENDING or STOPPING; null where the source knows executions only",
+            "Status",
+        ),
+        text(
+            "data_upload_frequency",
+            "length of a window of sensor data, such as PT5M (ISO 8601); of executions where no list told it",
+            "DataUploadFrequency",
+        ),
         Column(
-            "data_delay_offset_minutes", pa.int64(), "wait between the end of a window and its run", "minutes"
+            "data_delay_offset_minutes",
+            pa.int64(),
+            "wait between the end of a window and its run; of executions where no list told it",
+            "minutes",
+            "DataDelayOffsetInMinutes",
         ),
         *_CONFIGURATION,
-        text("source", "kind of source that this was seen in", required=True),
+        text("source", "kind of source that this was seen in: api, archive or bucket", required=True),
         RECORDED_AT,
     ),
 )

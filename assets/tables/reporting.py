@@ -10,8 +10,13 @@ import pyarrow as pa
 from assets.tables.declared import RECORDED_AT, Column, Table, count, instant, number, text
 
 _SCHEDULER = (
-    text("scheduler_arn", "ARN of the inference scheduler", required=True),
-    text("scheduler_name", "name of the inference scheduler"),
+    text(
+        "scheduler_arn",
+        "ARN of the inference scheduler",
+        "inference_executions.scheduler_arn",
+        required=True,
+    ),
+    text("scheduler_name", "name of the inference scheduler", "inference_executions.scheduler_name"),
 )
 
 ANOMALY_FRAGMENTS = Table(
@@ -22,11 +27,17 @@ ANOMALY_FRAGMENTS = Table(
     partitioned=True,
     columns=(
         *_SCHEDULER,
-        instant("first_time", "first point of the run", required=True),
-        instant("last_time", "last point of the run", required=True),
+        instant("first_time", "first point of the run", "anomaly_predictions.timestamp", required=True),
+        instant("last_time", "last point of the run", "anomaly_predictions.timestamp", required=True),
         text("state", "anomalous, normal or off (the machine was)", required=True),
         count("points", "points in the run", "points"),
-        Column("model_version", pa.int64(), "version of the model that ran", "number"),
+        Column(
+            "model_version",
+            pa.int64(),
+            "version of the model that ran",
+            "number",
+            "anomaly_predictions.model_version",
+        ),
         Column(
             "usual_step_ms",
             pa.int64(),
@@ -36,7 +47,9 @@ ANOMALY_FRAGMENTS = Table(
         count("usual_steps", "how often that distance was found", "steps"),
         count("scored_points", "of an anomalous run: points with a score", "points"),
         Column("score_sum", pa.int64(), "sum of their scores; null: none", "billionths"),
-        number("peak_score", "highest of their scores; null: none", "0 to 1"),
+        number(
+            "peak_score", "highest of their scores; null: none", "0 to 1", "anomaly_predictions.anomaly_score"
+        ),
         count("diagnosed_points", "of an anomalous run: points with contributions of sensors", "points"),
         text(
             "contribution_sums",
@@ -55,11 +68,16 @@ ANOMALY_EVENTS = Table(
     columns=(
         text("event_id", "hash of scheduler and start", required=True, encoding="plain"),
         *_SCHEDULER,
-        instant("start_time", "first anomalous point", required=True),
+        instant("start_time", "first anomalous point", "anomaly_predictions.timestamp", required=True),
         instant("end_time", "last anomalous point and its step: from here on it is over", required=True),
         number("duration_seconds", "from start to end", "seconds", required=True),
         count("points", "anomalous points", "points"),
-        number("peak_score", "highest anomaly score; null: the format had none", "0 to 1"),
+        number(
+            "peak_score",
+            "highest anomaly score; null: the format had none",
+            "0 to 1",
+            "anomaly_predictions.anomaly_score",
+        ),
         number("mean_score", "mean anomaly score; null: the format had none", "0 to 1"),
         count("sensors", "sensors that the model reports; 1 divided by it is an even share", "sensors"),
         text(
@@ -68,7 +86,13 @@ ANOMALY_EVENTS = Table(
             " over the event), times_even_share (of an even share); null: the format had none",
             encoding="plain",
         ),
-        Column("model_version", pa.int64(), "version of the model that ran when it began", "number"),
+        Column(
+            "model_version",
+            pa.int64(),
+            "version of the model that ran when it began",
+            "number",
+            "anomaly_predictions.model_version",
+        ),
         text(
             "state",
             "closed: a normal point or a machine off ended it; open: it reaches the newest data;"
@@ -88,7 +112,11 @@ EXECUTION_HEALTH = Table(
     partitioned=True,
     columns=(
         *_SCHEDULER,
-        count("expected", "slots of the grid: the sum of the reasons that follow", "slots"),
+        count(
+            "expected",
+            "slots of the grid, one for each window of that frequency: the sum of the reasons that follow",
+            "slots",
+        ),
         count("succeeded", "executions with a result", "slots"),
         count("failed_missing_input", "failed: the plant sent no data", "slots"),
         count("failed_other", "failed for any other reason", "slots"),
@@ -109,7 +137,8 @@ EXECUTION_HEALTH = Table(
         number("longest_silence_minutes", "longest stretch of slots without a result", "minutes"),
         text(
             "failures_by_cause",
-            "JSON list of cause and count, normalized, most frequent first",
+            "JSON list, most frequent first: cause (normalized), component, missing_input, count, ranges"
+            " (start and end of each stretch of such failures); null: none failed",
             encoding="plain",
         ),
         RECORDED_AT,
@@ -123,9 +152,9 @@ EQUIPMENT_HEALTH = Table(
     key=("equipment",),
     partitioned=True,
     columns=(
-        text("equipment", "name in the registry, else the ARN of its scheduler", required=True),
-        text("site", "site in the registry"),
-        text("criticality", "criticality in the registry"),
+        text("equipment", "name in equipment.toml, else the ARN of its scheduler", "name", required=True),
+        text("site", "where it stands, by equipment.toml; null: not said there", "site"),
+        text("criticality", "low, medium or high, by equipment.toml; null: not said there", "criticality"),
         text("scheduler_arns", "schedulers that watched it, comma-separated"),
         number("running_minutes", "time with points, machine off excluded", "minutes", required=True),
         number("off_minutes", "time with the machine off", "minutes", required=True),
@@ -144,9 +173,19 @@ EQUIPMENT_HEALTH = Table(
             "anomalous share of the running time in the four weeks before; null: no data",
             "0 to 1",
         ),
-        Column("model_version", pa.int64(), "latest version of the model that ran", "number"),
+        Column(
+            "model_version",
+            pa.int64(),
+            "latest version of the model that ran",
+            "number",
+            "anomaly_predictions.model_version",
+        ),
         Column("model_switched", pa.bool_(), "the version changed on this day"),
-        text("top_sensors", "JSON list of the largest contributors of the day's events", encoding="plain"),
+        text(
+            "top_sensors",
+            "JSON list of the largest contributors of the day's events, as in anomaly_events; null: none",
+            encoding="plain",
+        ),
         RECORDED_AT,
     ),
 )

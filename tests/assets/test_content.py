@@ -1,5 +1,6 @@
 """Content: what makes two sets of rows the same, and what does not."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -146,6 +147,16 @@ class TestTheVersionOfAContent:
             for days in (None, [], [NOW.date()])
         }
         assert len(versions) == 1
+
+    def test_a_column_that_came_later_gives_another_version_even_where_it_is_null(self) -> None:
+        """So what is made of a day is made once more; see docs/schema-change.md."""
+        grown = replace(THINGS, version=2, columns=(*THINGS.columns, Column("later", pa.string(), "new")))
+        rows = table([{"name": "a", "recorded_at": NOW}])
+        with_nulls = rows.append_column("later", pa.nulls(1, pa.string()))
+
+        before, after = content_version(THINGS, rows), content_version(grown, with_nulls)
+
+        assert before != after == content_version(grown, with_nulls)
 
     def test_is_the_same_on_every_machine(self) -> None:
         row = {"name": "é", "text": "", "number": -1, "flag": True, "moment": NOW, "recorded_at": NOW}

@@ -83,12 +83,12 @@ def test_the_lake_reads_each_day_as_declared(lake: Lake) -> None:
 
 @pytest.mark.spark
 @pytest.mark.parametrize("dialect", ["athena", "spark"])
-def test_spark_reads_both(spark: Any, lake: Lake, dialect: str) -> None:
+def test_spark_reads_both(hive: Any, lake: Lake, dialect: str) -> None:
     database = f"grown_{dialect}_{abs(hash(lake.uri)) % 10**6}"
-    spark.sql(f"CREATE DATABASE {database}")
+    hive.sql(f"CREATE DATABASE {database}")
     external = external_table(NEW, Place(lake.root.as_uri(), date(2026, 10, 1)))
     statement = (athena_ddl if dialect == "athena" else spark_ddl)(external, database)
-    spark.sql(statement.removesuffix(";").split(";\n\n")[0])
-    spark.sql(f"MSCK REPAIR TABLE {database}.{NEW.name}")
+    hive.sql(statement.removesuffix(";").split(";\n\n")[0])
+    hive.sql(f"MSCK REPAIR TABLE {database}.{NEW.name}")
 
-    assert picked(spark.table(f"{database}.{NEW.name}").toArrow()) == EXPECTED
+    assert picked(hive.table(f"{database}.{NEW.name}").toArrow()) == EXPECTED

@@ -281,9 +281,12 @@ class Spark:
         session.sql(f"CREATE DATABASE IF NOT EXISTS {database}")
         place = Place(lake.root.as_uri(), date(2025, 1, 1))
         for table in tables:
-            statements = spark_ddl(external_table(table, place), database)
-            for statement in statements.removesuffix(";").split(";\n\n"):
-                session.sql(statement)
+            create, *look = spark_ddl(external_table(table, place), database).removesuffix(";").split(";\n\n")
+            session.sql(create)
+            if look and lake.days(
+                table
+            ):  # without Hive, Spark refuses to look into a folder that is not there
+                session.sql(look[0])
 
     def _ask(self, statement: str) -> pa.Table:
         self._session.sql(f"USE {self._database}")
@@ -319,3 +322,7 @@ class Spark:
 
     def joined(self, day: date) -> Answer:
         return _plain(self._ask(JOIN.format(day=day)))
+
+
+ENGINES: dict[str, Any] = {"DuckDB": DuckDB, "pyarrow": Arrow, "pandas": Pandas, "polars": Polars}
+"""Those that need nothing but this process."""

@@ -3,7 +3,7 @@
 An answer is made of plain values: None, bool, int, float, str, date, aware datetime in UTC, lists of them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from assets.tables import ANOMALY_EVENTS, ANOMALY_PREDICTIONS, INFERENCE_EXECUTIONS, PARTITION, Table
+from resources.lake import Lake
 from tests.engines.world import EMPTY_DAY, NO_DAY, Row, World
 
 Answer = list[tuple[Any, ...]]
@@ -73,6 +74,10 @@ class Engine(Protocol):
         """By event: predictions of that day's executions in it, and the sum of their scores."""
 
 
+Open = Callable[[Lake, list[Table]], Engine]
+"""Opens some tables of a lake in an engine."""
+
+
 @dataclass
 class Plain:
     """The answers in plain Python, from the rows that were written."""
@@ -122,24 +127,37 @@ class Plain:
         return self.world.truth.get(table.name, [])
 
 
-def asked(engine: Engine, tables: Iterable[Table]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Asked:
+    """The days and times that questions are about."""
+
+    ranges: Mapping[str, Days]
+    windows: Mapping[str, tuple[datetime, datetime]]
+    day: date
+
+
+MADE_UP = Asked(RANGES, WINDOWS, date(2026, 10, 25))
+"""Those of the lake that tests make by rule."""
+
+
+def asked(engine: Engine, tables: Iterable[Table], about: Asked = MADE_UP) -> dict[str, Any]:
     """Ask an engine everything; questions by name, so that a difference tells where it is."""
     found: dict[str, Any] = {}
     for table in tables:
         found[f"{table.name}: schema"] = engine.schema(table)
         found[f"{table.name}: rows"] = ordered(engine.rows(table))
         found[f"{table.name}: nulls"] = engine.nulls(table)
-        ranges = {f"{table.name}: {name}": days for name, days in RANGES.items() if table.partitioned}
+        ranges = {f"{table.name}: {name}": days for name, days in about.ranges.items() if table.partitioned}
         if ranges:
             found |= zip(ranges, engine.between_days(table, list(ranges.values())), strict=True)
         spans = {
             f"{table.name}.{column.name}: {name}": (column.name, *window)
             for column in table.columns
             if pa.types.is_timestamp(column.type)
-            for name, window in WINDOWS.items()
+            for name, window in about.windows.items()
         }
         found |= zip(spans, engine.between_instants(table, list(spans.values())), strict=True)
-    found["a join of three tables"] = ordered(engine.joined(date(2026, 10, 25)))
+    found["a join of three tables"] = ordered(engine.joined(about.day))
     return found
 
 

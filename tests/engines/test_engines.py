@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ import pytest
 from assets.tables import INFERENCE_EXECUTIONS, TABLES, Column, Table
 from resources.lake import Lake
 from tests.engines.elsewhere import SPARKS
-from tests.engines.engines import Arrow, DuckDB, Pandas, Polars, Spark
-from tests.engines.questions import Engine, Plain, asked
+from tests.engines.engines import ENGINES
+from tests.engines.questions import Engine, Open, Plain, asked
 from tests.engines.world import DAYS, World, build, made, write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,23 +33,6 @@ LATER = replace(
     ),
 )
 """The table as a later version could have it."""
-
-ENGINES: dict[str, Any] = {"DuckDB": DuckDB, "pyarrow": Arrow, "pandas": Pandas, "polars": Polars}
-
-Open = Callable[[Lake, list[Table]], Engine]
-
-
-@pytest.fixture(
-    scope="session", params=[*ENGINES, pytest.param("Spark", marks=pytest.mark.spark)], ids=lambda name: name
-)
-def engine(request: pytest.FixtureRequest) -> Open:
-    """Opens a lake in one of the engines."""
-    if request.param == "Spark":
-        session = request.getfixturevalue("spark")
-        names = iter(range(100))
-        return lambda lake, tables: Spark(lake, tables, session, f"engines_{next(names)}")
-    opened: Open = ENGINES[request.param]
-    return opened
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from assets.ddl import Place, athena_ddl, external_table, spark_ddl
-from assets.tables import TABLES, Table
+from assets.tables import ANOMALY_EVENTS, INFERENCE_EXECUTIONS, TABLES, Table
 from pipelines.definitions import build_defs
 from resources.lake import Lake
 from resources.settings import ArchiveSource, HistorySettings, LakeSettings, Settings
@@ -58,9 +58,9 @@ def _samples(table: Table) -> pa.Table:
 
 
 @pytest.fixture
-def database(spark: Any, request: pytest.FixtureRequest) -> str:
+def database(hive: Any, request: pytest.FixtureRequest) -> str:
     name = f"d{abs(hash(request.node.name)) % 10**9}"
-    spark.sql(f"CREATE DATABASE {name}")
+    hive.sql(f"CREATE DATABASE {name}")
     return name
 
 
@@ -73,17 +73,17 @@ def answers(rows: pa.Table, table: Table) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("dialect", ["athena", "spark"])
 def test_every_table_reads_the_same_in_spark_as_in_pyarrow(
-    spark: Any, lake: Lake, database: str, dialect: str
+    hive: Any, lake: Lake, database: str, dialect: str
 ) -> None:
     place = Place(lake.root.as_uri(), date(2025, 1, 1))
     for table in TABLES:
         statement = (athena_ddl if dialect == "athena" else spark_ddl)(external_table(table, place), database)
         for part in statement.removesuffix(";").split(";\n\n"):
-            spark.sql(part)
+            hive.sql(part)
         if dialect == "athena" and table.partitioned:
-            spark.sql(f"MSCK REPAIR TABLE {database}.{table.name}")  # Spark does not know projection
+            hive.sql(f"MSCK REPAIR TABLE {database}.{table.name}")  # Spark does not know projection
 
-        found = spark.table(f"{database}.{table.name}")
+        found = hive.table(f"{database}.{table.name}")
 
         expected = lake.dataset(table).to_table()
         assert expected.num_rows > 0
@@ -100,16 +100,27 @@ def test_every_table_reads_the_same_in_spark_as_in_pyarrow(
 
 
 @pytest.mark.parametrize("dialect", ["athena", "spark"])
+def test_tables_without_any_file_are_empty(hive: Any, database: str, dialect: str, tmp_path: Path) -> None:
+    place = Place((tmp_path / "lake").as_uri(), date(2025, 1, 1))
+    for table in (INFERENCE_EXECUTIONS, ANOMALY_EVENTS):
+        statement = (athena_ddl if dialect == "athena" else spark_ddl)(external_table(table, place), database)
+        for part in statement.removesuffix(";").split(";\n\n"):
+            hive.sql(part)
+
+        assert hive.table(f"{database}.{table.name}").count() == 0
+
+
+@pytest.mark.parametrize("dialect", ["athena", "spark"])
 def test_a_filter_on_data_date_reads_the_files_of_those_days_alone(
-    spark: Any, lake: Lake, database: str, dialect: str
+    hive: Any, lake: Lake, database: str, dialect: str
 ) -> None:
     table = next(table for table in TABLES if table.name == "inference_executions")
     place = Place(lake.root.as_uri(), date(2025, 1, 1))
     statement = (athena_ddl if dialect == "athena" else spark_ddl)(external_table(table, place), database)
-    spark.sql(statement.removesuffix(";").split(";\n\n")[0])
-    spark.sql(f"MSCK REPAIR TABLE {database}.{table.name}")
+    hive.sql(statement.removesuffix(";").split(";\n\n")[0])
+    hive.sql(f"MSCK REPAIR TABLE {database}.{table.name}")
 
-    day = spark.table(f"{database}.{table.name}").where("data_date = DATE '2026-10-06'")
+    day = hive.table(f"{database}.{table.name}").where("data_date = DATE '2026-10-06'")
 
     assert [Path(name).parent.name for name in day.inputFiles()] == ["data_date=2026-10-06"]
     assert day.count() == lake.read(table, date(2026, 10, 6)).num_rows > 1000

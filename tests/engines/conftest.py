@@ -1,0 +1,19 @@
+"""The engines, one after the other, for the tests that ask all of them the same."""
+
+import pytest
+
+from tests.engines.engines import ENGINES, Spark
+from tests.engines.questions import Open
+
+
+@pytest.fixture(
+    scope="module", params=[*ENGINES, pytest.param("Spark", marks=pytest.mark.spark)], ids=lambda name: name
+)
+def engine(request: pytest.FixtureRequest) -> Open:
+    """Opens a lake in one of the engines."""
+    if request.param == "Spark":
+        session = request.getfixturevalue("spark")
+        names = iter(range(100))
+        return lambda lake, tables: Spark(lake, tables, session, f"engines_{next(names)}")
+    opened: Open = ENGINES[request.param]
+    return opened
