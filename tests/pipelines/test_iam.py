@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -14,13 +15,16 @@ import botocore.client
 import botocore.session
 import dagster as dg
 import pytest
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 
 from assets.ddl import Place, external_table
 from assets.tables import INFERENCE_EXECUTIONS, TABLES
 from pipelines.definitions import build_defs
 from pipelines.query import answer
+from resources.aws import Access
 from resources.catalog import Catalog
 from resources.lake import Lake
+from resources.results import Results, State, Wanted
 from resources.settings import ApiSource, ArchiveSource, HistorySettings, LakeSettings, Settings
 from resources.sources.api import Api
 from resources.sources.configured import configured
@@ -217,6 +221,50 @@ def test_the_extractor_may_do_what_a_run_does_and_nothing_else(  # noqa: PLR0913
     assert refused == set()
     of_its_own = {action for action in extractor.actions if not action.startswith(("kms:", "sts:"))}
     assert of_its_own == recorded.actions
+
+
+@pytest.fixture
+def arrived(monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    """Every request that reached S3, whoever sent it: those of obstore do not pass through boto3."""
+    found = Recorded()
+    answer_to = DomainDispatcherApplication.__call__
+
+    def record(app: Any, environ: dict[str, Any], start: Any) -> Any:
+        bucket, _, key = environ["PATH_INFO"].lstrip("/").partition("/")
+        action = "PutObject" if environ["REQUEST_METHOD"] == "PUT" else "GetObject" if key else "ListBucket"
+        found.requests.append((f"s3:{action}", f"arn:aws:s3:::{bucket}/{key}".rstrip("/")))
+        return answer_to(app, environ, start)
+
+    monkeypatch.setattr(DomainDispatcherApplication, "__call__", record)
+    return found
+
+
+@pytest.mark.usefixtures("s3_lake_uri")
+def test_the_extractor_may_read_results_and_needs_nothing_more_for_it(arrived: Recorded) -> None:
+    s3 = boto3.Session().client("s3")
+    s3.create_bucket(Bucket="example-results")
+    keys = [f"inference/output/pump-1/2026-10-06T0{hour}/results.jsonl" for hour in range(4)]
+    odd = "inference/output//pump-1/results.jsonl"  # one that obstore cannot spell
+    for key in (*keys[:3], odd):
+        s3.put_object(Bucket="example-results", Key=key, Body=b"{}")
+    s3.close()
+    arrived.requests.clear()
+    mine = Results(Access(), expected_bucket_owner=ACCOUNT)
+
+    found = [
+        one for load in mine.fetch([Wanted("example-results", key) for key in (*keys, odd)]) for one in load
+    ]
+    known = [Wanted("example-results", one.wanted.key, one.etag) for one in found if one.etag]
+    again = [one for load in mine.fetch(known) for one in load]
+
+    assert Counter(one.state for one in found) == {State.READ: 4, State.MISSING: 1}
+    assert {one.state for one in again} == {State.UNCHANGED}
+    extractor = policy("extractor")
+    assert {request for request in arrived.requests if not extractor.allows(*request)} == set()
+    assert arrived.actions == {"s3:GetObject", "s3:ListBucket"}
+    assert {resource for action, resource in arrived.requests if action == "s3:GetObject"} == {
+        f"arn:aws:s3:::example-results/{key}" for key in (*keys, odd)
+    }
 
 
 def test_whoever_syncs_the_catalog_may_do_what_it_does_and_nothing_else(
