@@ -72,15 +72,18 @@ class DuckDB:
         return _plain(self._ask(f"FROM {table.name}"))
 
     def between_days(self, table: Table, ranges: list[Days]) -> list[int]:
-        return [self._count(table, f"{PARTITION} BETWEEN '{first}' AND '{last}'") for first, last in ranges]
+        counts = [
+            f"(SELECT count(*) FROM {table.name} WHERE {PARTITION} BETWEEN '{first}' AND '{last}')"
+            for first, last in ranges
+        ]
+        return self._numbers(f"SELECT [{', '.join(counts)}] AS found")
 
     def between_instants(self, table: Table, spans: list[Span]) -> list[int]:
-        return [
-            self._count(
-                table, f"\"{column}\" >= TIMESTAMPTZ '{start}' AND \"{column}\" < TIMESTAMPTZ '{end}'"
-            )
+        counts = [
+            f"count(*) FILTER (\"{column}\" >= TIMESTAMPTZ '{start}' AND \"{column}\" < TIMESTAMPTZ '{end}')"
             for column, start, end in spans
         ]
+        return self._numbers(f"SELECT [{', '.join(counts)}] AS found FROM {table.name}")
 
     def nulls(self, table: Table) -> dict[str, int]:
         names = self.schema(table)
@@ -91,9 +94,9 @@ class DuckDB:
     def joined(self, day: date) -> Answer:
         return _plain(self._ask(JOIN.format(day=day)))
 
-    def _count(self, table: Table, condition: str) -> int:
-        [[count]] = _plain(self._ask(f"SELECT count(*) FROM {table.name} WHERE {condition}"))
-        return int(count)
+    def _numbers(self, statement: str) -> list[int]:
+        [row] = self._ask(statement).to_pylist()
+        return list(row["found"])
 
 
 class Arrow:

@@ -116,7 +116,7 @@ def _of_one_table(engine: Engine, table: Table) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin", "Asia/Kolkata"])
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
 def test_a_machine_in_another_zone_gets_the_same_answers(
     world: World, truth: dict[str, Any], zone: str
 ) -> None:

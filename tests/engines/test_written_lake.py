@@ -25,7 +25,7 @@ from tests.engines.world import World
 from tests.pipelines.conftest import Location
 
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
-DAYS = date(2026, 10, 6), date(2026, 10, 7)
+DAY = date(2026, 10, 7)
 RESULTS = [
     dg.AssetKey(name)
     for name in (
@@ -37,13 +37,9 @@ RESULTS = [
     )
 ]
 ABOUT = Asked(
-    ranges={
-        "the first day": (DAYS[0], DAYS[0]),
-        "both": DAYS,
-        "none": (date(2026, 10, 5), date(2026, 10, 5)),
-    },
-    windows={"a night": (datetime(2026, 10, 6, 22, tzinfo=UTC), datetime(2026, 10, 7, 5, tzinfo=UTC))},
-    day=DAYS[1],
+    ranges={"the day": (DAY, DAY), "the day before": (date(2026, 10, 6), date(2026, 10, 6))},
+    windows={"a night": (datetime(2026, 10, 7, 20, tzinfo=UTC), datetime(2026, 10, 8, 5, tzinfo=UTC))},
+    day=DAY,
 )
 
 
@@ -65,23 +61,23 @@ def world(small_fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> World
             environment.setenv(name, value)
         settings = Settings(
             lake=LakeSettings(uri=str(folder / "lake")),
-            history=HistorySettings(start_date=DAYS[0], end_date=date(2026, 10, 8)),
+            history=HistorySettings(start_date=DAY, end_date=date(2026, 10, 8)),
             sources=(
                 ArchiveSource(uri=str(folder / "saved")),
-                ApiSource(region="eu-west-1", endpoint_url=service.url, schedulers=("compressor-1",)),
+                ApiSource(region="eu-west-1", endpoint_url=service.url, schedulers=("compressor-2",)),
             ),
         )
         lake = Lake(settings.lake.uri)
         with dg.DagsterInstance.ephemeral() as instance:
             location = Location(build_defs({"clock": lambda: NOW}, settings=settings), instance, lake)
-            assert location.run(*DAYS).success
+            assert location.run(DAY, DAY).success
             _spoil_a_line(lake)
-            assert location.run(*DAYS, asset_selection=RESULTS).success
+            assert location.run(DAY, DAY, asset_selection=RESULTS).success
     return World(lake, {table.name: list(_rows(lake, table)) for table in TABLES})
 
 
 def _spoil_a_line(lake: Lake) -> None:
-    done = [row for row in lake.read(INFERENCE_EXECUTIONS, DAYS[0]).to_pylist() if row["result_s3_key"]]
+    done = [row for row in lake.read(INFERENCE_EXECUTIONS, DAY).to_pylist() if row["result_s3_key"]]
     client = boto3.Session().client("s3", region_name="eu-west-1")
     place = {"Bucket": done[0]["result_s3_bucket"], "Key": done[0]["result_s3_key"]}
     body = client.get_object(**place)["Body"].read()
@@ -105,7 +101,7 @@ def truth(world: World) -> dict[str, Any]:
 
 def test_the_lake_has_rows_of_every_table_that_a_run_makes(world: World, truth: dict[str, Any]) -> None:
     assert [name for name, rows in world.truth.items() if not rows] == ["told_events"]
-    assert truth["anomaly_predictions: the first day"] and truth["anomaly_predictions.timestamp: a night"]
+    assert truth["anomaly_predictions: the day"] and truth["anomaly_predictions.timestamp: a night"]
     assert truth["a join of three tables"]
 
 
