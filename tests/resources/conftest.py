@@ -61,6 +61,8 @@ class Server:
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.asked: list[Asked] = []
         self.mischief: list[Mischief] = []
+        self.most_at_once = 0
+        self._at_once, self._counting = 0, threading.Lock()
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._lock = threading.Lock()
         with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
@@ -91,6 +93,16 @@ class Server:
         self.mischief.append(Mischief(method, status, body, **more))
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        with self._counting:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            return self._answer_in_turn(environ, start_response)
+        finally:
+            with self._counting:
+                self._at_once -= 1
+
+    def _answer_in_turn(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         headers = {
             name.removeprefix("HTTP_").replace("_", "-").lower(): str(value)
             for name, value in environ.items()

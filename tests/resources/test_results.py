@@ -263,6 +263,17 @@ class TestMemory:
         for load in loads:
             assert sum(one.held_bytes for one in load) <= 100 or len([one for one in load if one.data]) == 1
 
+    def test_so_many_are_asked_for_at_once_and_no_more(self, bucket: Bucket, s3: Server) -> None:
+        wanted = [Wanted(bucket.name, f"{number}") for number in range(60)]
+        for one in wanted:
+            bucket.put(one.key)
+        s3.most_at_once = 0
+
+        loads = list(Results(Access(), limits=Limits(concurrency=3)).fetch(wanted))
+
+        assert sum(map(len, loads)) == 60
+        assert 1 < s3.most_at_once <= 3
+
     def test_who_turns_away_leaves_nobody_working(self, filled: Bucket) -> None:
         limits = Limits(concurrency=4, load_bytes=1, bytes_in_flight=50)
         loads = Results(Access(), limits=limits).fetch([Wanted(filled.name, key) for key in KEYS])
