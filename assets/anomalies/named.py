@@ -42,9 +42,12 @@ class Named:
 
     @classmethod
     def of(cls, executions: pa.Table) -> "Named":
-        """Choose from the executions of a day those that succeeded and say where their result is."""
+        """Choose from the executions of a day those that succeeded and say where their result is.
+
+        One that is known by its result alone has no status, and succeeded.
+        """
         named = pc.and_(
-            pc.equal(pc.fill_null(executions["status"], ""), "SUCCESS"),
+            pc.equal(pc.fill_null(executions["status"], "SUCCESS"), "SUCCESS"),
             pc.and_(pc.is_valid(executions["result_s3_bucket"]), pc.is_valid(executions["result_s3_key"])),
         )
         chosen = executions.select(COLUMNS).filter(named)

@@ -94,7 +94,7 @@ def _small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.lists(reads, min_size=1, max_size=4), st.integers(1, 7))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_each_read_replaces_its_executions_and_no_others(steps: list[dict[int, Content]], size: int) -> None:
     of, lake, expected = named(), SENSOR_CONTRIBUTIONS.schema.empty_table(), dict[int, Content]()
     for new in steps:
@@ -107,7 +107,7 @@ def test_each_read_replaces_its_executions_and_no_others(steps: list[dict[int, C
 
 
 @given(reads, reads, st.integers(1, 7))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_only_what_differs_is_written_again(
     before: dict[int, Content], new: dict[int, Content], size: int
 ) -> None:
@@ -120,7 +120,7 @@ def test_only_what_differs_is_written_again(
 
 
 @given(reads, st.integers(1, 3))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_rows_of_executions_that_are_named_no_more_stay(before: dict[int, Content], fewer: int) -> None:
     of = named()
     lake = written(of, SENSOR_CONTRIBUTIONS.schema.empty_table(), before, 100, NOW)
@@ -187,6 +187,25 @@ def test_what_becomes_known_of_an_execution_reaches_its_lines_though_the_object_
     second = merge_lines(first, named(version=3), lines({}), set(), LATER)
 
     assert second["model_version"].to_pylist() == [3]
+
+
+def test_objects_are_those_of_executions_that_succeeded_or_are_known_by_their_result_alone() -> None:
+    statuses = {"a": "SUCCESS", "b": "FAILED", "c": "IN_PROGRESS", "d": None, "e": None}
+    rows = [
+        {
+            "scheduler_arn": "arn",
+            "data_start_time": START + timedelta(minutes=number),
+            "status": status,
+            "result_s3_bucket": "plant",
+            "result_s3_key": None if key == "e" else key,
+        }
+        for number, (key, status) in enumerate(statuses.items())
+    ]
+    schema = pa.schema([INFERENCE_EXECUTIONS.schema.field(name) for name in COLUMNS])
+
+    of = Named.of(pa.Table.from_pylist(rows, schema=schema))
+
+    assert list(of.objects) == [("plant", "a"), ("plant", "d")]
 
 
 def test_an_object_that_two_executions_name_gives_rows_to_both() -> None:
