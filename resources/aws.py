@@ -40,6 +40,7 @@ SERVICE_END = date(2026, 10, 7)
 
 _ANY_REGION = "us-east-1"  # of STS, which is everywhere the same
 _AWS = ".amazonaws.com"
+_NAME_AUTHORITIES = "name whom to trust there, or of the proxy on the way there, in AWS_CA_BUNDLE"
 _RAW_SHAPES = frozenset({"ListInferenceExecutionsResponse"})
 
 
@@ -133,9 +134,9 @@ def opened_session(access: Access, setting: str) -> boto3.Session:
             next_step="let this caller, whom `aws sts get-caller-identity` names, call sts:AssumeRole for it,"
             " in the policy of the caller and in the trust policy of the role",
         )
-    raise ConfigurationError(
-        answer.said, where=where, next_step=f"correct profile and role_arn under [{setting}] in ledger.toml"
-    )
+    correct = f"correct profile and role_arn under [{setting}] in ledger.toml"
+    next_step = _NAME_AUTHORITIES if answer.kind is Kind.UNTRUSTED else correct
+    raise ConfigurationError(answer.said, where=where, next_step=next_step)
 
 
 def _session(access: Access) -> boto3.Session:
@@ -237,7 +238,11 @@ def told(problem: Exception, access: Access, doing: str) -> LedgerError:  # noqa
                 where=where,
                 next_step="start it, then run again",
             )
-        case Kind.BROKEN | Kind.UNTRUSTED:
+        case Kind.UNTRUSTED:
+            return ConfigurationError(
+                f"the endpoint is not trusted: {answer.said}", where=where, next_step=_NAME_AUTHORITIES
+            )
+        case Kind.BROKEN:
             return RetryLaterError(
                 f"the connection broke: {answer.said}", where=where, next_step="run it again later"
             )

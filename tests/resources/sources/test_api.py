@@ -180,6 +180,9 @@ def test_permission_network_and_end_are_told_apart(handle: Handle) -> None:
     assert of(said("Anything", 503)) is RetryLaterError
     assert of(said("ValidationException")) is ConfigurationError
     assert of(refusals.NoCredentialsError()) is PermissionsError
+    untrusted = refusals.SSLError(endpoint_url=handle.url, error="self-signed certificate")
+    assert of(untrusted) is ConfigurationError, "no later try helps"
+    assert "AWS_CA_BUNDLE" in str(aws.told(untrusted, Access(), "asking"))
 
 
 @pytest.mark.slow
