@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _LARGE = 100
 """From here on one decimal of a number is enough to read."""
 
+_OF_A_PLAN = ["explain_key", "explain_value"]
+"""The columns that EXPLAIN answers with; a plan is drawn already, and folding it would tear it."""
+
 
 class Shape(StrEnum):
     """How an answer is printed."""
@@ -39,6 +42,8 @@ def show(rows: pa.Table, shape: Shape = Shape.table) -> None:
     elif shape is Shape.json:
         for row in rows.to_pylist():
             sys.stdout.write(_json(row) + "\n")
+    elif rows.schema.names == _OF_A_PLAN:
+        sys.stdout.writelines(f"{plan}\n" for plan in rows["explain_value"].to_pylist())
     else:
         Console().print(grid(rows))
 

@@ -72,6 +72,19 @@ def test_a_mistake_in_a_pipe_is_told_with_its_line_after_the_answers_before_it(r
     assert "Traceback" not in done.stderr
 
 
+def test_a_plan_is_printed_as_drawn_and_shows_that_a_filter_on_the_day_opens_that_day_alone(run: Run) -> None:
+    done = run(
+        "sql", "EXPLAIN ANALYZE SELECT count(*) FROM inference_executions WHERE data_date = '2026-03-29'"
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert f"Scanning Files: 1/{len(DAYS)} " in done.stdout
+    assert "explain_key" not in done.stdout
+    assert {len(line) for line in done.stdout.splitlines() if line.startswith("│ Function")} == {
+        len(line) for line in done.stdout.splitlines() if line.startswith("│ Scanning Files")
+    }
+
+
 def test_answers_that_csv_and_json_have_no_types_for(run: Run) -> None:
     statement = "SELECT sum(1) AS s, [1, 2] AS l, {'a': 1.5} AS r, INTERVAL 1 DAY AS i FROM range(3)"
 
