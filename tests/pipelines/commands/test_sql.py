@@ -1,5 +1,6 @@
-"""`ledger sql` and `ledger views`, as processes: a statement, a pipe, a terminal, files, and views."""
+"""`ledger sql` and `ledger views`: a statement, a pipe, a terminal, files, and views."""
 
+import io
 import json
 import os
 import pty
@@ -17,11 +18,12 @@ from assets.tables import INFERENCE_EXECUTIONS, TABLES
 from resources.lake import Lake
 from tests.engines.world import DAYS, made, write
 from tests.engines.world import World as Made
+from tests.pipelines.commands.conftest import Done, Ledger
 
 LEDGER = str(Path(sys.executable).with_name("ledger"))
 COUNT = "SELECT data_date, count(*) AS n FROM inference_executions GROUP BY 1 ORDER BY 1"
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Run = Callable[..., Done]
 
 
 @pytest.fixture
@@ -40,36 +42,46 @@ def environment(tmp_path: Path, lake: Lake) -> dict[str, str]:
 
 
 @pytest.fixture
-def run(environment: dict[str, str], tmp_path: Path) -> Run:
-    def command(*words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [LEDGER, *words],
-            input=typed,
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+def run(environment: dict[str, str], tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run `ledger` in this process, with what is piped into it."""
+    monkeypatch.setenv("LEDGER_CONFIG", environment["LEDGER_CONFIG"])
+    monkeypatch.chdir(tmp_path)
+
+    def command(*words: str, typed: str = "") -> Done:
+        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+        return ledger(*words)
 
     return command
+
+
+def test_it_answers_as_a_process_that_is_piped_to(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [LEDGER, "sql", "--format", "csv"],
+        input=f"{COUNT};",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.splitlines()[1:] == [f"{day},18" for day in DAYS]
 
 
 def test_statements_from_a_pipe_are_answered_one_after_the_other(run: Run) -> None:
     done = run("sql", "--format", "json", typed=f"-- two;\n{COUNT};\nSELECT ';' AS mark")
 
-    assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.code == 0, done.err
+    rows = [json.loads(line) for line in done.out.splitlines()]
     assert rows == [{"data_date": str(day), "n": 18} for day in DAYS] + [{"mark": ";"}]
 
 
 def test_a_mistake_in_a_pipe_is_told_with_its_line_after_the_answers_before_it(run: Run) -> None:
     done = run("sql", "--format", "csv", typed="SELECT 1 AS one;\n\nSELEKT 2;")
 
-    assert done.returncode == 2
-    assert "one" in done.stdout
-    assert "the statement on line 3" in done.stderr and "SELEKT" in done.stderr and "^" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.code == 2
+    assert "one" in done.out
+    assert "the statement on line 3" in done.err and "SELEKT" in done.err and "^" in done.err
+    assert "Traceback" not in done.err
 
 
 def test_a_plan_is_printed_as_drawn_and_shows_that_a_filter_on_the_day_opens_that_day_alone(run: Run) -> None:
@@ -77,29 +89,29 @@ def test_a_plan_is_printed_as_drawn_and_shows_that_a_filter_on_the_day_opens_tha
         "sql", "EXPLAIN ANALYZE SELECT count(*) FROM inference_executions WHERE data_date = '2026-03-29'"
     )
 
-    assert done.returncode == 0, done.stderr
-    assert f"Scanning Files: 1/{len(DAYS)} " in done.stdout
-    assert "explain_key" not in done.stdout
-    assert {len(line) for line in done.stdout.splitlines() if line.startswith("│ Function")} == {
-        len(line) for line in done.stdout.splitlines() if line.startswith("│ Scanning Files")
+    assert done.code == 0, done.err
+    assert f"Scanning Files: 1/{len(DAYS)} " in done.out
+    assert "explain_key" not in done.out
+    assert {len(line) for line in done.out.splitlines() if line.startswith("│ Function")} == {
+        len(line) for line in done.out.splitlines() if line.startswith("│ Scanning Files")
     }
 
 
 def test_answers_that_csv_and_json_have_no_types_for(run: Run) -> None:
     statement = "SELECT sum(1) AS s, [1, 2] AS l, {'a': 1.5} AS r, INTERVAL 1 DAY AS i FROM range(3)"
 
-    assert json.loads(run("sql", "--format", "json", statement).stdout) == {
+    assert json.loads(run("sql", "--format", "json", statement).out) == {
         "s": 3,
         "l": [1, 2],
         "r": {"a": 1.5},
         "i": [0, 1, 0],
     }
-    assert run("sql", "--format", "csv", statement).stdout.splitlines()[1].startswith('3,"[1,2]",')
+    assert run("sql", "--format", "csv", statement).out.splitlines()[1].startswith('3,"[1,2]",')
 
 
 def test_an_answer_goes_to_a_file(run: Run, tmp_path: Path) -> None:
-    assert run("sql", "--out", "a.parquet", "FROM inference_executions").returncode == 0
-    assert run("sql", "--out", "a.csv", COUNT).returncode == 0
+    assert run("sql", "--out", "a.parquet", "FROM inference_executions").code == 0
+    assert run("sql", "--out", "a.csv", COUNT).code == 0
 
     assert pq.read_table(tmp_path / "a.parquet").num_rows == len(DAYS) * 18
     assert (tmp_path / "a.csv").read_text().splitlines()[1] == f"{DAYS[0]},18"
@@ -123,9 +135,9 @@ def test_a_file_that_cannot_be_written_is_told_and_leaves_nothing(
 
     done = run("sql", *words)
 
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.err
     if told:
-        assert done.returncode == 2 and told in done.stderr
+        assert done.code == 2 and told in done.err
         assert {file.name for file in set(tmp_path.iterdir()) - before} <= {"storage", "logs", "dagster.yaml"}
 
 
@@ -176,7 +188,7 @@ def _typed(environment: dict[str, str], *keys: str) -> str:
 
 
 def test_the_views_work_in_any_duckdb(run: Run, tmp_path: Path) -> None:
-    assert run("views", "--out", "views.sql", "--database", "ledger.duckdb").returncode == 0
+    assert run("views", "--out", "views.sql", "--database", "ledger.duckdb").code == 0
 
     with duckdb.connect() as connection:
         connection.execute((tmp_path / "views.sql").read_text())
@@ -190,13 +202,13 @@ def test_the_views_work_in_any_duckdb(run: Run, tmp_path: Path) -> None:
 
 def test_the_views_can_be_written_again(run: Run) -> None:
     for _ in range(2):
-        assert run("views", "--database", "ledger.duckdb").returncode == 0
+        assert run("views", "--database", "ledger.duckdb").code == 0
 
 
 def test_relative_views_move_with_their_folder(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = run("views", "--relative").stdout
+    text = run("views", "--relative").out
     assert str(tmp_path) not in text
 
     monkeypatch.chdir(tmp_path)
@@ -207,7 +219,7 @@ def test_relative_views_move_with_their_folder(
 
 def test_a_table_that_gets_its_first_file_later_is_seen_by_views_written_before(run: Run, lake: Lake) -> None:
     coverage = next(table for table in TABLES if table.name == "extraction_coverage")
-    text = run("views").stdout
+    text = run("views").out
 
     with duckdb.connect() as connection:
         connection.execute(text)
@@ -223,13 +235,13 @@ def test_a_database_that_is_none_is_refused(run: Run, tmp_path: Path) -> None:
 
     done = run("views", "--database", "notes.txt")
 
-    assert done.returncode == 2
-    assert "cannot be written" in done.stderr and "Traceback" not in done.stderr
+    assert done.code == 2
+    assert "cannot be written" in done.err and "Traceback" not in done.err
 
 
 def test_a_filter_on_the_day_opens_the_files_of_that_day_alone(run: Run) -> None:
     with duckdb.connect() as connection:
-        connection.execute(run("views").stdout)
+        connection.execute(run("views").out)
         plan = connection.execute(
             "EXPLAIN ANALYZE SELECT status FROM inference_executions WHERE data_date = '2026-10-25'"
         ).fetchall()
