@@ -199,7 +199,7 @@ def _badly_watched(answers: Answers, arn: str) -> Iterator[Reason]:
         yield Reason(
             severity,
             (1 - row["watched"]) * 1e4,
-            ("watched for only ", watched, " of the time", *why, "; longest silence ", silence),
+            ("watched for only ", watched, " of the time", *why, "; longest silence within a day ", silence),
         )
     for column, words in (
         ("stuck", "never ended"),

@@ -17,12 +17,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from assets.reporting.attention import BLIND_MINUTES, HARDLY_WATCHED, WELL_WATCHED
 from assets.reporting.page import Page
+from assets.reporting.roster import Machine
 from assets.reporting.wording import duration, plain, share
 
 EVENTS_IN_FULL = 12
 """Events beyond these have a row each, so that a page of many is not a long one."""
 
-MOST_ROWS, MOST_BYTES = 8, 50_000
+MOST_ROWS, MOST_BYTES, LONGEST_LABEL = 8, 50_000, 25
 """What a picture in Dagster's event log may cost at most."""
 
 _COLOURS = (
@@ -58,7 +59,7 @@ def html(page: Page) -> str:
 
 def thumbnail(page: Page) -> str:
     """Return a small picture of the strips that need attention most, as a data URI of less than 50 kB."""
-    rows = [(card.machine.label[:20], view.strip) for card in page.cards for view in card.views]
+    rows = [(_short(card.machine), view.strip) for card in page.cards for view in card.views]
     template = _environment().get_template("thumbnail.svg.j2")
     count = min(len(rows), MOST_ROWS)
     while True:
@@ -67,6 +68,11 @@ def thumbnail(page: Page) -> str:
         if len(uri) < MOST_BYTES or count == 0:
             return uri
         count -= 1
+
+
+def _short(machine: Machine) -> str:
+    told = f"{machine.label}, {machine.hint}" if machine.hint else machine.label
+    return told if len(told) <= LONGEST_LABEL else f"{told[: LONGEST_LABEL - 1]}…"
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assets.reporting.answers import Answers, Figure, Said
-from assets.reporting.attention import WELL_WATCHED
+from assets.reporting.attention import HARDLY_WATCHED, WELL_WATCHED
 from assets.reporting.roster import Machine, Roster
 from assets.reporting.wording import noun
 
@@ -116,16 +116,16 @@ def _columns(answers: Answers) -> list[str]:
 def _judged(answers: Answers) -> tuple[str, Said]:
     watched, expected = answers.figures("slots", "all", "watched", "expected")
     if not expected:
-        return "Nothing is known", ("no execution was expected, or none is recorded, of these days",)
+        return "Nothing is known", ("No execution was expected, or none is recorded, of these days",)
     never = answers["slots", "all", "not_extracted"]
     said: Said = (watched, " of the executions that were due gave a result")
     if never:
         return "Not yet", (*said, "; ", never, " were never asked for")
     if watched.value is None:
-        return "Nothing was due", ("every scheduler stood still",)
+        return "Nothing was due", ("Every scheduler stood still",)
     if watched.value >= WELL_WATCHED:
         return "Yes", said
-    return "With care", said
+    return "With care" if watched.value >= HARDLY_WATCHED else "No", said
 
 
 def _slices(answers: Answers) -> list[Slice]:

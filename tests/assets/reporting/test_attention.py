@@ -64,7 +64,10 @@ def words(said: Said) -> str:
         (
             Machine(gaps=[(50, 70)]),
             Severity.LOOK,
-            "watched for only 88.0 % of the time; 120 executions got no data; longest silence 20 h",
+            (
+                "watched for only 88.0 % of the time; 120 executions got no data;"
+                " longest silence within a day 20 h"
+            ),
         ),
         (Machine(fails=True), Severity.ACT, "nobody watched: none of 1,008 executions gave a result"),
         (Machine(objects={"forbidden": 3}), Severity.ACT, "3 result objects may not be read"),
@@ -243,3 +246,19 @@ def test_two_machines_of_one_name_are_told_apart(paged: Paged) -> None:
         "eu-west-1 · 111122223333",
         "us-east-1 · 999900001111",
     ]
+
+
+@pytest.mark.parametrize(
+    ("machine", "verdict"),
+    [
+        (Machine(gaps=[(20, 22)]), "Yes"),
+        (Machine(gaps=[(20, 40)]), "With care"),
+        (Machine(gaps=[(20, 120)]), "No"),
+        (Machine(fails=True), "No"),
+    ],
+    ids=["nearly all", "a part", "hardly", "nothing"],
+)
+def test_whether_data_can_be_trusted_goes_by_what_gave_a_result(
+    paged: Paged, machine: Machine, verdict: str
+) -> None:
+    assert paged(machine).trust.verdict == verdict
