@@ -175,6 +175,22 @@ def told_to_people() -> Iterator[None]:
         raise dg.Failure(f"{type(problem).__name__}: {problem}", allow_retries=False) from problem
 
 
+@contextmanager
+def final_when_stopped() -> Iterator[None]:
+    """End a step for good that a person stops: Dagster's retry policies would start it again a minute later.
+
+    Raises:
+        dagster.Failure: it was stopped, by Ctrl-C or on its page.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+        raise dg.Failure(
+            "It was stopped. What it recorded stays; re-execute this run from failure to do the rest.",
+            allow_retries=False,
+        ) from None
+
+
 def column_schema(table: Table) -> dg.TableSchema:
     """Return a table's columns as Dagster shows them."""
     return dg.TableSchema(

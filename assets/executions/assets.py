@@ -24,6 +24,7 @@ from assets.batched import (
     definition_metadata,
     description_of,
     file_metadata,
+    final_when_stopped,
     materialized,
     told_to_people,
 )
@@ -115,7 +116,7 @@ def build(
             context.log.info(f"resuming: {len(recorded)} days were recorded before")
         calls = Calls(max_calls if config.max_calls is None else config.max_calls)
         scope, refusals = Scope(tuple(config.schedulers), config.skip_settled, earlier), Refusals()
-        with told_to_people():
+        with final_when_stopped(), told_to_people():
             opened = sources()  # once: each live one has a session and a client of its own
             for source in opened:
                 if isinstance(source, Api):

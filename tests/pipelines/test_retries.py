@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 from dagster._core.secrets.env_file import get_env_var_dict
 
+from assets.executions.extract import Extraction
 from pipelines import home
 from sandbox.service import Handle
 from tests.pipelines.test_live import _accounts, service  # noqa: F401 (fixtures)
@@ -78,6 +79,26 @@ def test_what_passes_is_tried_again_by_botocore_and_then_by_the_step(
     assert result.success
     assert sum(event.is_step_up_for_retry for event in result.all_events) == 1
     assert service.count(operation=LISTED) == 9 + 1
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, dg.DagsterExecutionInterruptedError])
+def test_what_a_person_stops_is_not_started_again(
+    ticking: Ticking,  # noqa: F811
+    service: Handle,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    stop: type[BaseException],
+) -> None:
+    def stopped(*_: object) -> None:
+        raise stop
+
+    monkeypatch.setattr(Extraction, "gather", stopped)
+    location = ticking(api(service.url))
+
+    result = location.go(location.tick(), checks=False)
+
+    assert not result.success
+    assert not any(event.is_step_up_for_retry for event in result.all_events)
+    assert not will_be_retried(location.instance, result.run_id)
 
 
 def test_a_spent_budget_is_no_reason_to_try_again(
