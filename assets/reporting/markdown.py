@@ -16,6 +16,8 @@ from assets.reporting.wording import plain
 SHOWN_LINES = 20
 SHOWN_EVENTS = 10
 SHOWN_CAUSES = 5
+SHOWN_REASONS = 1
+"""Beside what is worst about a machine; the page has all."""
 
 _MARKS = {Severity.ACT: "🔴", Severity.LOOK: "🟠", Severity.KNOW: "⚪"}
 _MARKUP = re.compile(r"([\\`*_\[\]|~]|:(?=//))")  # what counts within a line; no text of ours begins one
@@ -58,7 +60,7 @@ def _attention(page: Page) -> list[str]:
 
 def _line(one: Attention) -> str:
     mark = "🔕" if one.silence else _MARKS[one.severity]
-    rest = "".join(f"; {_said(said)}" for said in one.also)
+    rest = "".join(f"; {_said(said)}" for said in one.also[:SHOWN_REASONS])
     if one.silence:
         silence = one.silence
         rest += f" (silenced by {escaped(silence.who)} {silence.span}: {escaped(silence.why)})"
