@@ -36,10 +36,17 @@ class Origin:
         """The variable that set the value at `loc`, or the list around it."""
         return next((variable_name(loc[:n]) for n in (1, 2) if loc[:n] in self.in_environment), None)
 
-    def base(self, loc: Loc) -> Path:
-        """The folder that a relative path at `loc` starts from."""
-        written = self.file is not None and loc in self.in_file - self.in_environment
-        return self.file.parent if self.file and written else self.root
+    def base(self, loc: Loc, *, beside_the_file: bool = False) -> Path:
+        """The folder that a relative path at `loc` starts from.
+
+        Args:
+            loc: the place of the setting.
+            beside_the_file: by default, too, it lies where the file with the settings does.
+        """
+        is_default = loc not in self.in_file | self.in_environment
+        is_written = loc in self.in_file - self.in_environment
+        is_there = is_written or (is_default and beside_the_file)
+        return self.file.parent if self.file and is_there else self.root
 
     @classmethod
     def of(cls, info: ValidationInfo) -> "Origin":

@@ -168,7 +168,7 @@ class EventSettings(Section):
 class EquipmentSettings(Section):
     """Which machines there are."""
 
-    registry: Annotated[str, located("equipment", "registry")] = Field(
+    registry: Annotated[str, located("equipment", "registry", beside_the_file=True)] = Field(
         default="equipment.toml",
         validate_default=True,
         description="File that names the equipment behind the schedulers. Absolute once loaded.",
@@ -223,7 +223,7 @@ class AlertSettings(Section):
         description="Where people open the pages of report.folder; unset: alerts name the folder.",
         examples=["https://reports.example.com"],
     )
-    silences: Annotated[str, located("alerts", "silences")] = Field(
+    silences: Annotated[str, located("alerts", "silences", beside_the_file=True)] = Field(
         default="silences.toml",
         validate_default=True,
         description="File of planned maintenance and acknowledgements. Absolute once loaded.",

@@ -97,8 +97,13 @@ def _numbers(field: str, lowest: int, highest: int) -> set[int]:
     return found
 
 
-def located(*loc: str) -> AfterValidator:
-    """Make a local path absolute from where it was written; let s3:// pass, and no other scheme."""
+def located(*loc: str, beside_the_file: bool = False) -> AfterValidator:
+    """Make a local path absolute from where it was written; let s3:// pass, and no other scheme.
+
+    Args:
+        loc: the place of the setting.
+        beside_the_file: a default starts beside the file with the settings, not in the checkout.
+    """
 
     def absolute(text: str, info: ValidationInfo) -> str:
         if not text:
@@ -106,7 +111,11 @@ def located(*loc: str) -> AfterValidator:
         scheme = _SCHEME.match(text)
         if scheme is None:
             try:
-                return str((Origin.of(info).base(loc) / Path(text).expanduser()).resolve())
+                return str(
+                    (
+                        Origin.of(info).base(loc, beside_the_file=beside_the_file) / Path(text).expanduser()
+                    ).resolve()
+                )
             except RuntimeError as error:  # ~nobody, or links in a circle
                 raise ValueError(f"{shown(text)} is no usable path: {error}") from error
         if scheme[1].lower() != "s3":

@@ -145,6 +145,7 @@ def test_one_run_makes_events_and_health_and_the_same_again_changes_nothing(loca
             assert made.metadata["changed"].value is False
 
 
+@pytest.mark.slow
 def test_late_results_and_days_in_any_order_end_with_what_plain_python_gives(
     location: Location, s3: Any
 ) -> None:

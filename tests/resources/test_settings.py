@@ -278,6 +278,15 @@ def test_the_default_lake_is_in_the_checkout_wherever_the_file_is(root: Path) ->
     assert settings.lake.uri == str(root / "data" / "lake")
 
 
+def test_what_belongs_to_the_settings_lies_beside_them_by_default(root: Path) -> None:
+    config = root.parent / "ledger.toml"
+    config.write_text("")
+    beside = load_settings({"LEDGER_CONFIG": str(config)}, root, TODAY)
+    assert beside.equipment.registry == str(root.parent / "equipment.toml")
+    assert beside.alerts.silences == str(root.parent / "silences.toml")
+    assert load_settings({}, root, TODAY).alerts.silences == str(root / "silences.toml")
+
+
 @pytest.mark.parametrize(
     ("written", "meant"),
     [

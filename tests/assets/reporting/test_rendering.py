@@ -203,6 +203,7 @@ def test_names_are_read_as_they_are_and_never_as_markup(paged: Paged) -> None:
     assert "мотор \ufffdאבג" in page.text
 
 
+@pytest.mark.slow
 def test_two_hundred_schedulers_are_still_a_small_page(paged: Paged) -> None:
     machines = [
         Machine(

@@ -48,6 +48,14 @@ def test_a_range_is_recorded_by_a_run_that_dagster_shows(
         assert run.tags["dagster/asset_partition_range_start"] == "2026-10-05"
     assert ledger("status").code in (0, 1)
 
+
+@pytest.mark.slow
+def test_the_same_again_costs_what_its_plan_says_and_changes_nothing(
+    ledger: Ledger, settings: Callable[..., Path], service: Handle
+) -> None:
+    settings(api(service.url))
+    assert ledger("backfill", *RANGE, "--yes").code == 0
+
     planned = ledger("plan", *RANGE, "--json").answer
     service.reset()
     again = ledger("backfill", *RANGE, "--yes")
@@ -56,6 +64,7 @@ def test_a_range_is_recorded_by_a_run_that_dagster_shows(
     assert planned["calls"]["at_least"] <= service.count() <= planned["calls"]["at_most"]
 
 
+@pytest.mark.slow
 def test_what_failed_is_named_and_resuming_does_that_alone(
     ledger: Ledger, settings: Callable[..., Path], service: Handle, lake: Lake
 ) -> None:

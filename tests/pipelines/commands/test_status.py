@@ -154,6 +154,7 @@ def test_without_any_source_the_settings_are_what_is_missing(
     assert "[[sources]]" in done.err
 
 
+@pytest.mark.slow
 def test_a_year_of_a_large_fleet_is_answered_from_one_scan(
     ledger: Ledger, settings: Callable[..., Path], lake: Lake
 ) -> None:
