@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, TypeVar
 
 import dagster as dg
@@ -191,8 +192,9 @@ def final_when_stopped() -> Iterator[None]:
         ) from None
 
 
+@cache
 def column_schema(table: Table) -> dg.TableSchema:
-    """Return a table's columns as Dagster shows them."""
+    """Return a table's columns as Dagster shows them; made once, as each day tells of it."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(

@@ -1,6 +1,6 @@
 """The code location over a small fleet: real files, a real lake, real Dagster instances."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -37,14 +37,28 @@ class Location:
     lake: Lake
 
     def run(
-        self, first: date = DAYS[0], last: date = DAYS[-1], tags: dict[str, str] | None = None, **more: Any
+        self,
+        first: date = DAYS[0],
+        last: date = DAYS[-1],
+        tags: dict[str, str] | None = None,
+        *,
+        assets: Sequence[dg.AssetKey] = EXTRACTION,
+        checks: bool = False,
+        **more: Any,
     ) -> dg.ExecuteInProcessResult:
         """Materialize what extraction makes over a range of days, as the launchpad does.
 
-        `asset_selection` names other assets.
+        Args:
+            first: the first day.
+            last: the last day.
+            tags: beside those of the range.
+            assets: others than those of the extraction.
+            checks: whether the run makes its checks too, as it does elsewhere.
+            more: what else Dagster is told.
         """
-        more = {"asset_selection": EXTRACTION} | more
-        job = self.definitions.resolve_implicit_global_asset_job_def()
+        job = self.definitions.resolve_implicit_global_asset_job_def().get_subset(
+            asset_selection=set(assets), asset_check_selection=None if checks else set()
+        )
         span = {START: first.isoformat(), END: last.isoformat()}
         return job.execute_in_process(
             instance=self.instance, tags=span | (tags or {}), raise_on_error=False, **more

@@ -137,7 +137,7 @@ def test_failing_checks_are_told_once_and_when_they_hold_again(
     watch: Callable[..., Watched], dumps: Dumps, tmp_path: Path, receiver: Receiver
 ) -> None:
     watched = watch(dumps[0])
-    assert watched.run().success
+    assert watched.run(checks=True).success
 
     cursor = watched.tick("tell_failing_checks")
     cursor = watched.tick("tell_failing_checks", cursor)
@@ -152,7 +152,7 @@ def test_failing_checks_are_told_once_and_when_they_hold_again(
     whole.mkdir()
     again = watch(whole)
     again.instance = watched.instance
-    assert again.run().success
+    assert again.run(checks=True).success
     again.tick("tell_failing_checks", cursor)
     recovered = [body for body in receiver.bodies if body["kind"] == "check_recovered"]
     assert [body["facts"]["check"] for body in recovered] == ["saved_responses_whole"]

@@ -52,6 +52,7 @@ def save_pages(aws: str, url: str, scheduler: str, folder: Path) -> None:
         number += 1
 
 
+@pytest.mark.slow
 def test_what_the_cli_saves_is_what_the_api_source_records(
     aws: str,
     tmp_path: Path,

@@ -43,6 +43,7 @@ def run(tmp_path: Path, config: Path) -> Run:
     return command
 
 
+@pytest.mark.slow
 def test_the_workspace_is_valid_from_any_folder(run: Run, tmp_path: Path) -> None:
     done = run("dagster", "definitions", "validate", "-w", str(ROOT / "workspace.yaml"), cwd=tmp_path)
 

@@ -203,7 +203,7 @@ def kill(process: Process) -> None:
     process.wait()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_daemon_that_is_killed_and_started_again_loses_nothing_and_repeats_nothing(world: World) -> None:
     folder, service = world.site.folder, world.service
     fails = (folder / "fails").read_text()

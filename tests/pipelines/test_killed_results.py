@@ -43,7 +43,7 @@ import dagster as dg
 from tests.pipelines.test_killed_results import DAYS, RESULTS, locate
 url, lake = sys.argv[1:]
 with dg.DagsterInstance.ephemeral() as instance:
-    result = locate(url, Path(lake), instance).run(DAYS[0], DAYS[-1], asset_selection=RESULTS)
+    result = locate(url, Path(lake), instance).run(DAYS[0], DAYS[-1], assets=RESULTS)
     sys.exit(not result.success)
 """
 
@@ -95,9 +95,9 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_lake_of_a_calm_one(
     calm, rough = tmp_path / "calm", tmp_path / "rough"
     with dg.DagsterInstance.ephemeral() as instance:
         location = locate(service.url, calm, instance)
-        assert location.run(DAYS[0], DAYS[-1], asset_selection=EXTRACTION).success
+        assert location.run(DAYS[0], DAYS[-1], assets=EXTRACTION).success
         shutil.copytree(calm, rough)
-        assert location.run(DAYS[0], DAYS[-1], asset_selection=RESULTS).success
+        assert location.run(DAYS[0], DAYS[-1], assets=RESULTS).success
     lake, expected = Lake(str(rough)), Lake(str(calm))
     command = [sys.executable, "-c", CHILD, service.url, str(rough)]
 

@@ -357,6 +357,6 @@ def test_a_day_in_the_life_of_a_lake(tmp_path: Path, instance: dg.DagsterInstanc
     live_through(tmp_path, instance, days=1, down_hours=3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_weeks_in_the_life_of_a_lake(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     live_through(tmp_path, instance, days=14, down_hours=24)

@@ -103,7 +103,7 @@ def rows_of(lake: Lake, table: Table) -> list[dict[str, Any]]:
 
 
 def test_one_run_makes_events_and_health_and_the_same_again_changes_nothing(location: Location) -> None:
-    assert location.run(asset_selection=MADE).success
+    assert location.run(assets=MADE).success
 
     lake = location.lake
     told = lake.read(ANOMALY_EVENTS).to_pylist()
@@ -136,7 +136,7 @@ def test_one_run_makes_events_and_health_and_the_same_again_changes_nothing(loca
             assert one["running_minutes"] + one["off_minutes"] + one["unknown_minutes"] == 1440
 
     before = lake.read(ANOMALY_EVENTS)
-    again = location.run(asset_selection=MADE[3:])
+    again = location.run(assets=MADE[3:])
 
     assert again.success
     assert lake.read(ANOMALY_EVENTS).equals(before)
@@ -150,21 +150,21 @@ def test_late_results_and_days_in_any_order_end_with_what_plain_python_gives(
     location: Location, s3: Any
 ) -> None:
     luck, lake = random.Random(7), location.lake  # noqa: S311 (drawn, not encrypted)
-    assert location.run(asset_selection=MADE[:2]).success
+    assert location.run(assets=MADE[:2]).success
     late = withheld(s3, lake, luck)
-    assert location.run(asset_selection=MADE[2:3]).success
+    assert location.run(assets=MADE[2:3]).success
     for some in luck.sample([DAYS[:2], DAYS[2:]], 2):
-        assert location.run(some[0], some[-1], asset_selection=MADE[3:4]).success
-    assert location.run(asset_selection=MADE[4:]).success
+        assert location.run(some[0], some[-1], assets=MADE[3:4]).success
+    assert location.run(assets=MADE[4:]).success
     before = rows_of(lake, EQUIPMENT_HEALTH)
 
     for (bucket, key), body in late.items():
         s3.put_object(Bucket=bucket, Key=key, Body=body)
     for day in luck.sample(FULL, len(FULL)):
-        assert location.run(day, day, asset_selection=MADE[2:4]).success
-    assert location.run(asset_selection=MADE[4:5]).success
+        assert location.run(day, day, assets=MADE[2:4]).success
+    assert location.run(assets=MADE[4:5]).success
     for day in luck.sample(FULL, len(FULL)):
-        assert location.run(day, day, asset_selection=MADE[6:]).success
+        assert location.run(day, day, assets=MADE[6:]).success
 
     predictions = rows_of(lake, ANOMALY_PREDICTIONS)
     shares = shares_of_anomalies(lake)
@@ -218,7 +218,7 @@ def approximately(row: dict[str, Any]) -> dict[str, Any]:
 def test_a_registry_with_a_mistake_fails_with_its_mend(location: Location, tmp_path: Path) -> None:
     (tmp_path / "equipment.toml").write_text(REGISTRY.replace("high", "hihg"))
 
-    result = location.run(asset_selection=MADE[6:])
+    result = location.run(assets=MADE[6:])
 
     assert not result.success
     (failed,) = [event for event in result.all_events if event.is_step_failure]

@@ -79,8 +79,8 @@ class First:
 def first(service: Handle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[First]:
     with dg.DagsterInstance.ephemeral() as instance:
         made = locate(service, tmp_path_factory.mktemp("first") / "lake", instance)
-        assert made.run(*WHOLE_DAY, asset_selection=EXTRACTION[:1]).success
-        result = made.run(*WHOLE_DAY, asset_selection=RESULTS)
+        assert made.run(*WHOLE_DAY, assets=EXTRACTION[:1]).success
+        result = made.run(*WHOLE_DAY, assets=RESULTS)
         assert result.success
         yield First(made, result)
 
@@ -220,7 +220,7 @@ def test_a_second_run_fetches_nothing_and_writes_nothing(first: First) -> None:
     location = first.location
     before = files(location)
 
-    again = location.run(*WHOLE_DAY, asset_selection=RESULTS)
+    again = location.run(*WHOLE_DAY, assets=RESULTS)
 
     assert files(location) == before
     told = numbers(location, again)
@@ -245,7 +245,7 @@ def test_a_changed_object_replaces_the_rows_of_its_execution_alone(
     }
     s3.put_object(**where, Body=json.dumps(new).encode() + b"\n")
 
-    result = location.run(*WHOLE_DAY, asset_selection=RESULTS)
+    result = location.run(*WHOLE_DAY, assets=RESULTS)
 
     assert numbers(location, result)["objects_read"] == 1
     (mine,) = parted(location.lake.read(SENSOR_CONTRIBUTIONS, DAY), key)[0].to_pylist()
@@ -264,7 +264,7 @@ def test_a_deleted_object_is_a_fact_and_its_rows_stay(
     mended(where)
     s3.delete_object(**where)
 
-    result = location.run(*WHOLE_DAY, asset_selection=RESULTS)
+    result = location.run(*WHOLE_DAY, assets=RESULTS)
 
     assert result.success
     assert numbers(location, result)["objects_missing"] == 1
@@ -281,7 +281,7 @@ def test_a_broken_line_is_put_aside_with_its_place_and_the_rest_is_used(
     body = good % 1 + b'{"timestamp": "2026-10-07T00:02:00.000000", "prediction": NaN}\n' + good % 3
     s3.put_object(**where, Body=gzip.compress(body))
 
-    assert location.run(*WHOLE_DAY, asset_selection=RESULTS).success
+    assert location.run(*WHOLE_DAY, assets=RESULTS).success
 
     (rejected,) = location.lake.read(REJECTED_RESULTS, DAY).to_pylist()
     assert (rejected["result_s3_bucket"], rejected["result_s3_key"]) == (where["Bucket"], where["Key"])
@@ -296,7 +296,7 @@ def test_a_run_that_was_killed_before_it_remembered_reads_again_and_loses_nothin
     before = tables(location)
     Path(location.lake.path(RESULT_OBJECTS, DAY)).unlink()
 
-    result = location.run(*WHOLE_DAY, asset_selection=RESULTS)
+    result = location.run(*WHOLE_DAY, assets=RESULTS)
 
     assert numbers(location, result)["objects_read"] == numbers(location, result)["objects"]
     assert tables(location) == before
@@ -305,7 +305,7 @@ def test_a_run_that_was_killed_before_it_remembered_reads_again_and_loses_nothin
 def test_a_day_without_executions_has_files_without_rows(location: Location) -> None:
     nothing = DAYS[0], DAYS[0]
 
-    assert location.run(*nothing, asset_selection=RESULTS).success
+    assert location.run(*nothing, assets=RESULTS).success
 
     assert [location.lake.read(table, DAYS[0]).num_rows for table in TABLES] == [0, 0, 0, 0]
     assert all(location.lake.has(table, DAYS[0]) for table in TABLES)
@@ -317,7 +317,7 @@ def test_an_s3_that_is_gone_fails_the_day_and_says_what_to_do(
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
     before = files(location)
 
-    result = location.run(*WHOLE_DAY, asset_selection=RESULTS)
+    result = location.run(*WHOLE_DAY, assets=RESULTS)
 
     assert not result.success
     (failed,) = (event for event in result.all_events if event.is_step_failure)

@@ -150,7 +150,7 @@ def test_the_same_run_again_reads_nothing_and_changes_nothing(locate: Locate, du
 def test_what_depends_on_the_executions_runs_in_the_same_run(locate: Locate, dumps: Dumps) -> None:
     location = locate(dumps[0])
 
-    result = location.run()
+    result = location.run(checks=True)
 
     schedulers = location.lake.read(INFERENCE_SCHEDULERS)
     assert set(schedulers["scheduler_arn"].to_pylist()) == {arn for arn, _ in rows(location.lake)}

@@ -114,7 +114,7 @@ def ended(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun | None:
     return run if run is not None and run.is_finished else None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_year_from_the_pages_tells_which_days_failed_and_does_those_alone_again(
     site: Site, instance: dg.DagsterInstance, service: Handle, plants: Fleet
 ) -> None:
@@ -151,7 +151,7 @@ def test_a_year_from_the_pages_tells_which_days_failed_and_does_those_alone_agai
         assert service.count(operation=ASKED) - asked == len(plants.listed(NOW)) * len(broken)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("instance")
 def test_a_year_from_the_command_line_of_dagster_is_what_there_is(site: Site, plants: Fleet) -> None:
     words = ["launch", "--assets", INFERENCE_EXECUTIONS.name, "--partition-range", f"{FIRST}...{LAST}"]

@@ -214,7 +214,7 @@ def test_a_mistake_is_told_before_anything_runs(
     assert service.count(operation="ListInferenceExecutions") == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_year_of_the_whole_fleet_in_one_go_is_what_was_planned_and_what_there_is(
     ledger: Ledger,
     settings: Callable[..., Path],

@@ -75,6 +75,7 @@ def test_a_range_and_a_scheduler_narrow_the_question(ledger: Ledger) -> None:
     assert list(answer["schedulers"][0]["days"]) == ["2026-09-03", "2026-09-04", "2026-09-05"]
 
 
+@pytest.mark.slow
 def test_a_day_that_the_last_run_failed_for_is_shown_as_failed(ledger: Ledger, september: Lake) -> None:
     broken = Path(september.path(INFERENCE_EXECUTIONS, DAYS[7]))
     whole = broken.read_bytes()
