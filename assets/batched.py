@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import dagster as dg
 import pyarrow as pa
@@ -145,6 +145,8 @@ def attempted_before(context: dg.AssetExecutionContext) -> tuple[set[str], datet
         for record in map(context.instance.get_run_record_by_id, runs)
         if record and record.start_time
     ]
+    if recorded:
+        context.log.info(f"resuming: {len(recorded)} days were recorded before")
     return recorded, datetime.fromtimestamp(min(began), UTC) if began else None
 
 
@@ -208,14 +210,30 @@ def column_schema(table: Table) -> dg.TableSchema:
     )
 
 
-def description_of(table: Table) -> str:
-    """Say what a table is, for its asset."""
-    return f"{table.meaning} One row: {table.grain}."
+class Description(TypedDict):
+    """What Dagster knows of a table before anything is made: the arguments of its declaration."""
+
+    group_name: str
+    kinds: set[str]
+    description: str
+    metadata: dict[str, Any]
 
 
-def definition_metadata(table: Table) -> dict[str, Any]:
-    """Return what Dagster knows of a table before anything is made."""
-    return {"dagster/table_name": table.name, "dagster/column_schema": column_schema(table)}
+def described(table: Table, group: str, written_by: str | None = None) -> Description:
+    """Return what the declaration of a table's asset says of it before anything is made.
+
+    Args:
+        table: what the asset makes.
+        group: that of the asset.
+        written_by: the asset whose runs write it, where it has none of its own.
+    """
+    along = f" Written by the runs of {written_by}." if written_by else ""
+    return {
+        "group_name": group,
+        "kinds": {"parquet"},
+        "description": f"{table.meaning} One row: {table.grain}.{along}",
+        "metadata": {"dagster/table_name": table.name, "dagster/column_schema": column_schema(table)},
+    }
 
 
 def file_metadata(written: Written) -> dict[str, Any]:
@@ -232,6 +250,19 @@ def materialized(table: Table, rows: pa.Table, numbers: Mapping[str, Any]) -> Ma
             "dagster/partition_row_count": rows.num_rows,
             "dagster/column_schema": column_schema(table),
             **numbers,
+        },
+    )
+
+
+def made_whole(table: Table, written: Written, numbers: Mapping[str, Any]) -> dg.MaterializeResult[Any]:
+    """Describe a table that has no partitions, as `materialized` does one partition."""
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(content_version(table, written.rows)),
+        metadata={
+            "dagster/row_count": written.rows.num_rows,
+            "dagster/column_schema": column_schema(table),
+            **numbers,
+            **file_metadata(written),
         },
     )
 

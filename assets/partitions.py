@@ -14,6 +14,9 @@ import dagster as dg
 
 from assets.executions.windows import Days
 
+RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+"""Tags of a run over a range: its first and its last day."""
+
 
 def daily(history: Days) -> dg.DailyPartitionsDefinition:
     """Return the daily partitions of a history, today included."""

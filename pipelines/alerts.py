@@ -19,11 +19,11 @@ import dagster as dg
 
 from assets.alerts.matters import Matter, telling, told
 from assets.checks.verdict import CAUSES
+from assets.given import Clock
 from pipelines.failures import Failure, failures_of, is_of, steps_of, still_failed
 from resources.sections import AlertSettings
 from resources.sinks import Notice, Severity, Sinks, Webhook, escaped
 
-Clock = Callable[[], datetime]
 RUNS_A_TICK = 25
 SEEN_RUNS = 500
 TICK_SECONDS = 60

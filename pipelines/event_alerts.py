@@ -18,8 +18,9 @@ import pyarrow as pa
 from assets.alerts.telling import Event, Telling, Thresholds, Told, decide
 from assets.alerts.wording import SINGLY, Details, Words, notice, together
 from assets.content import stamped
+from assets.given import Clock
 from assets.tables import ANOMALY_EVENTS, TOLD_EVENTS
-from pipelines.alerts import TICK_SECONDS, Clock, sinks_of
+from pipelines.alerts import TICK_SECONDS, sinks_of
 from resources.errors import ConfigurationError, LedgerError
 from resources.lake import Lake
 from resources.registry import Registry, load_registry

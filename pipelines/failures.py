@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from assets.alerts.matters import normalized
+from assets.checks.runs import failed_of
 
 _SAID = ("failed_partitions", "failed_sources")
 
@@ -101,5 +102,4 @@ def still_failed(
     if defined is None:
         return []
     known = [day for day in partitions if defined.has_partition_key(day)]
-    statuses = instance.get_status_by_partition(key, known, defined) or {}
-    return [day for day in known if (found := statuses.get(day)) and found.value == "FAILED"]
+    return failed_of(instance, key, defined, known)

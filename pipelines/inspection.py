@@ -159,17 +159,16 @@ def _remembered(settings: Settings, days: Sequence[date]) -> tuple[list[date], l
         return [], []
     import dagster as dg  # noqa: PLC0415 (which takes seconds)
 
-    from assets.checks.runs import ended_lately, refusals  # noqa: PLC0415
+    from assets.checks.runs import ended_lately, failed_of, refusals  # noqa: PLC0415
     from assets.partitions import daily  # noqa: PLC0415
+    from assets.partitions import days as days_of  # noqa: PLC0415
 
     executions = dg.AssetKey(INFERENCE_EXECUTIONS.name)
     history = Days(settings.history.start_date, settings.history.end_date)
     with dg.DagsterInstance.get() as instance:
-        keys = [day.isoformat() for day in days]
-        found = instance.get_status_by_partition(executions, keys, daily(history)) if keys else {}
+        failed = failed_of(instance, executions, daily(history), [day.isoformat() for day in days])
         refused = refusals(ended_lately(instance, executions))
-    failed = [key for key, status in (found or {}).items() if status and status.value == "FAILED"]
-    return [date.fromisoformat(key) for key in failed], refused
+    return days_of(failed), refused
 
 
 def _trouble(found: Sequence[Standing], never: Sequence[date], terms: Terms) -> Iterator[Trouble]:

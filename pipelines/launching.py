@@ -25,12 +25,12 @@ from uuid import uuid4
 import dagster as dg
 import msgspec
 
+from assets.partitions import RANGE
 from assets.tables import INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
 from pipelines.extracting import Task
 from pipelines.home import CHECKOUT
 from resources.errors import ConfigurationError
 
-_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _PARENT, _ROOT, _RESUME = "dagster/parent_run_id", "dagster/root_run_id", "dagster/is_resume_retry"
 _LOOK_EVERY_SECONDS = 0.25
 _EVENTS_AT_ONCE = 1000
@@ -100,7 +100,7 @@ def order_of(instance: dg.DagsterInstance, run_id: str, max_calls: int | None = 
         ConfigurationError: there is no such run here, or it extracted no range of days.
     """
     run = instance.get_run_by_id(run_id)
-    if run is None or not all(tag in run.tags for tag in _RANGE):
+    if run is None or not all(tag in run.tags for tag in RANGE):
         what = "there is no such run" if run is None else "that run was over no range of days"
         raise ConfigurationError(
             f"--resume {run_id}: {what}",
@@ -110,7 +110,7 @@ def order_of(instance: dg.DagsterInstance, run_id: str, max_calls: int | None = 
         )
     told: Any = run.run_config
     config: dict[str, Any] = told.get("ops", {}).get(INFERENCE_EXECUTIONS.name, {}).get("config", {})
-    first, last = (date.fromisoformat(run.tags[tag]) for tag in _RANGE)
+    first, last = (date.fromisoformat(run.tags[tag]) for tag in RANGE)
     return Order(
         first,
         last,
@@ -253,7 +253,7 @@ def _take_failure(report: Report, event: dg.DagsterEvent) -> None:
 
 
 def _tags(order: Order, instance: dg.DagsterInstance) -> dict[str, str]:
-    tags = dict(zip(_RANGE, (order.first.isoformat(), order.last.isoformat()), strict=True))
+    tags = dict(zip(RANGE, (order.first.isoformat(), order.last.isoformat()), strict=True))
     if order.resume is None:
         return tags
     parent = instance.get_run_by_id(order.resume)

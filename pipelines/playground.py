@@ -41,12 +41,6 @@ uri = "lake"
 [report]
 folder = "reports"
 
-[equipment]
-registry = "equipment.toml"
-
-[alerts]
-silences = "silences.toml"
-
 [history]
 start_date = "{FIRST}"
 end_date = "{LAST + timedelta(days=1)}"

@@ -12,10 +12,12 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from assets.executions.assets import Clock, Sources
+from assets.checks.looked_at import service_of
 from assets.executions.due import Due, due
 from assets.executions.standing import Terms
 from assets.executions.windows import Days
+from assets.given import Clock, Sources
+from assets.partitions import RANGE
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 from pipelines import jobs
 from pipelines.inspection import coverage
@@ -85,8 +87,7 @@ def _tick(
         run_key=context.scheduled_execution_time.astimezone(UTC).isoformat(),
         run_config={"ops": {INFERENCE_EXECUTIONS.name: {"config": {"skip_settled": True}}}},
         tags={
-            "dagster/asset_partition_range_start": found.days[0].isoformat(),
-            "dagster/asset_partition_range_end": found.days[-1].isoformat(),
+            **dict(zip(RANGE, (found.days[0].isoformat(), found.days[-1].isoformat()), strict=True)),
             **({BEHIND: found.behind_in_words[:_TAG_LENGTH]} if found.behind else {}),
         },
     )
@@ -95,8 +96,7 @@ def _tick(
 def _due(settings: Settings, lake: Lake, live: Sequence[Api], now: datetime) -> tuple[Due, str]:
     """Return what is due, and what to say where nothing is."""
     history = Days(settings.history.start_date, settings.history.end_date)
-    ends = [source.service_end for source in live]
-    last = None if None in ends else max(end for end in ends if end is not None)
+    last = service_of(live).last_day
     terms = Terms(
         timedelta(minutes=settings.history.settle_after_minutes), settings.history.lookback_days, now, last
     )

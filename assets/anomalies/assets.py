@@ -6,7 +6,7 @@ Does not belong here: rules (see the modules beside this one).
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date
 from functools import partial
 from time import perf_counter
 
@@ -22,13 +22,13 @@ from assets.batched import (
     PartitionedRun,
     attempted_before,
     column_schema,
-    definition_metadata,
-    description_of,
+    described,
     file_metadata,
     materialized,
     told_to_people,
 )
 from assets.executions.windows import Days
+from assets.given import Clock
 from assets.partitions import daily
 from assets.tables import (
     ANOMALY_PREDICTIONS,
@@ -43,8 +43,6 @@ from resources.results import Results, State
 GROUP = "anomalies"
 _MEGABYTE = 1_000_000
 
-Clock = Callable[[], datetime]
-
 
 def build(history: Days) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Declare the assets for a history; their resources are `lake`, `results` and `clock`."""
@@ -56,10 +54,7 @@ def build(history: Days) -> list[dg.AssetsDefinition | dg.AssetSpec]:
         backfill_policy=dg.BackfillPolicy.single_run(),  # `dg launch` takes ranges with no other policy
         automation_condition=upstream_content_changed(),
         code_version=f"{ANOMALY_PREDICTIONS.version}.{READER_VERSION}",
-        group_name=GROUP,
-        kinds={"parquet"},
-        description=description_of(ANOMALY_PREDICTIONS),
-        metadata=definition_metadata(ANOMALY_PREDICTIONS),
+        **described(ANOMALY_PREDICTIONS, GROUP),
     )
     def anomaly_predictions(
         context: dg.AssetExecutionContext,
@@ -69,8 +64,6 @@ def build(history: Days) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     ) -> dg.Output[None]:
         recorded, _ = attempted_before(context)
         left = [key for key in context.partition_keys if key not in recorded]
-        if recorded:
-            context.log.info(f"resuming: {len(recorded)} days were recorded before")
         run, numbers = PartitionedRun(context), Counter[str]()
         with told_to_people():
             opened = results()  # once: it knows the buckets
@@ -82,10 +75,7 @@ def build(history: Days) -> list[dg.AssetsDefinition | dg.AssetSpec]:
             table.name,
             deps=[anomaly_predictions],
             partitions_def=partitions,
-            group_name=GROUP,
-            kinds={"parquet"},
-            description=f"{description_of(table)} Written by the runs of anomaly_predictions.",
-            metadata=definition_metadata(table),
+            **described(table, GROUP, written_by=ANOMALY_PREDICTIONS.name),
         )
         for table in (SENSOR_CONTRIBUTIONS, REJECTED_RESULTS, RESULT_OBJECTS)
     ]

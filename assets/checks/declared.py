@@ -9,8 +9,7 @@ asset are one step, which reads once what they share, and any of them can be run
 Two block what is downstream, as it would be wrong: `keys_unique` and `fits_declaration`. All others warn.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import dagster as dg
@@ -21,6 +20,7 @@ from assets.checks.looked_at import Look, Rules
 from assets.checks.members import result_lines_usable, result_objects_read
 from assets.checks.runs import failed_partitions, partitions_succeeded
 from assets.checks.verdict import Check, Verdict, as_result
+from assets.given import Clock, Sources
 from assets.tables import (
     ANOMALY_PREDICTIONS,
     INFERENCE_EXECUTIONS,
@@ -30,11 +30,6 @@ from assets.tables import (
     Table,
 )
 from resources.lake import Lake
-from resources.sources.api import Api
-from resources.sources.archive import Archive
-
-Clock = Callable[[], datetime]
-Sources = Callable[[], Sequence[Archive | Api]]
 
 _WRITTEN_WITH = {
     "extraction_coverage": "inference_executions",

@@ -84,7 +84,7 @@ def _sources_answered(look: Look) -> Verdict:
 
 
 def _no_day_missing(look: Look) -> Verdict:
-    return of_days.no_day_missing(look.lake.days(INFERENCE_EXECUTIONS))
+    return of_days.no_day_missing(look.in_lake(INFERENCE_EXECUTIONS))
 
 
 def _members_known(look: Look) -> Verdict:
@@ -113,7 +113,7 @@ def _running(look: Look) -> pa.Table:
 def _counts_usual(look: Look) -> Verdict:
     days = look.execution_days
     span = {past for day in days for past in looked_at.before(day, of_days.WEEKS_BEFORE_DAYS)}
-    wanted = sorted({*days, *span} & {*look.lake.days(EXTRACTION_COVERAGE)})
+    wanted = sorted({*days, *span} & {*look.in_lake(EXTRACTION_COVERAGE)})
     columns = ["scheduler_arn", "scheduler_name", "executions"]
     coverage = looked_at.read_days(look.lake, EXTRACTION_COVERAGE, wanted, columns)
     grid = {arn: known.executions_a_day for arn, known in look.rhythms.items()}
@@ -121,7 +121,7 @@ def _counts_usual(look: Look) -> Verdict:
 
 
 def _data_fresh(look: Look) -> Verdict:
-    days = look.lake.days(EXTRACTION_COVERAGE)[-look.rules.last_days :]
+    days = look.in_lake(EXTRACTION_COVERAGE)[-look.rules.last_days :]
     coverage = looked_at.read_days(look.lake, EXTRACTION_COVERAGE, days, freshness.COVERAGE_COLUMNS)
     rows = looked_at.read_days(look.lake, INFERENCE_EXECUTIONS, days, freshness.EXECUTION_COLUMNS)
     return freshness.data_fresh(

@@ -8,8 +8,8 @@ last days of the lake, a few more than scheduled runs read again, and at those t
 backfill of an old year is looked at too, up to a year of it).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cached_property
 
@@ -21,6 +21,8 @@ from assets.checks.rhythm import Rhythm, rhythms
 from assets.executions import standing
 from assets.executions.standing import Standing, Terms
 from assets.executions.windows import Days
+from assets.given import Sources
+from assets.partitions import RANGE
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS, PARTITION, Table
 from resources.lake import Lake
 from resources.sources.api import Api
@@ -30,7 +32,6 @@ MARGIN_DAYS = 3
 """Days beyond `history.lookback_days` that are looked at."""
 
 MOST_DAYS_OF_A_RUN = 366
-_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _ONE = "dagster/partition"
 _A_DAY = timedelta(days=1)
 
@@ -80,10 +81,17 @@ class Look:
 
     rules: Rules
     lake: Lake
-    open_sources: Callable[[], Sequence[Archive | Api]]
+    open_sources: Sources
     now: datetime
     instance: dg.DagsterInstance
     of_run: tuple[date, date] | None
+    _listed: dict[str, list[date]] = field(default_factory=dict)
+
+    def in_lake(self, table: Table) -> list[date]:
+        """Return all days that a table has, oldest first; the lake is asked once."""
+        if table.name not in self._listed:
+            self._listed[table.name] = self.lake.days(table)
+        return self._listed[table.name]
 
     def days(self, table: Table, last_days: int | None = None) -> list[date]:
         """Return the days of a table that are looked at, oldest first.
@@ -92,7 +100,7 @@ class Look:
             table: one with days.
             last_days: look at so many of its last days and at no others, also where the run is about them.
         """
-        in_lake = self.lake.days(table)
+        in_lake = self.in_lake(table)
         if last_days:
             return chosen(in_lake, last_days, None)
         return chosen(in_lake, self.rules.last_days, self.of_run)
@@ -125,7 +133,7 @@ class Look:
     @cached_property
     def standings(self) -> list[Standing]:
         """How these days stand, by scheduler."""
-        there = self.lake.days(EXTRACTION_COVERAGE)
+        there = self.in_lake(EXTRACTION_COVERAGE)
         days = self.execution_days
         wanted = sorted({*days, *there[-self.rules.last_days :]} & {*there})
         coverage = read_days(self.lake, EXTRACTION_COVERAGE, wanted, standing.COLUMNS)
@@ -152,7 +160,7 @@ def service_of(sources: Sequence[Archive | Api]) -> Service:
 
 def days_of_run(tags: Mapping[str, str]) -> tuple[date, date] | None:
     """Return the first and the last day that a run is about, from its tags; None: it is about no days."""
-    first, last = (tags.get(name, tags.get(_ONE)) for name in _RANGE)
+    first, last = (tags.get(name, tags.get(_ONE)) for name in RANGE)
     try:
         return (date.fromisoformat(first), date.fromisoformat(last)) if first and last else None
     except ValueError:

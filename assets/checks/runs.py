@@ -72,8 +72,18 @@ def failed_partitions(
 ) -> tuple[list[str], int]:
     """Return the keys of the partitions that stand as failed, and how many partitions there are."""
     keys = list(partitions.get_partition_keys(dynamic_partitions_store=instance))
-    statuses = instance.get_status_by_partition(asset, keys, partitions) or {}
-    return [key for key in keys if (found := statuses.get(key)) and found.value == "FAILED"], len(keys)
+    return failed_of(instance, asset, partitions, keys), len(keys)
+
+
+def failed_of(
+    instance: dg.DagsterInstance,
+    asset: dg.AssetKey,
+    partitions: dg.PartitionsDefinition,
+    keys: Sequence[str],
+) -> list[str]:
+    """Return those of some partitions of an asset that stand as failed."""
+    statuses = instance.get_status_by_partition(asset, keys, partitions) or {} if keys else {}
+    return [key for key in keys if (found := statuses.get(key)) and found.value == "FAILED"]
 
 
 def refusals(last_runs: Iterable[Ended]) -> list[Refusal]:

@@ -6,7 +6,7 @@ Does not belong here: rules (see the modules beside this one).
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -20,21 +20,20 @@ from assets.batched import (
     PartitionedRun,
     attempted_before,
     batches,
-    column_schema,
-    definition_metadata,
-    description_of,
+    described,
     file_metadata,
     final_when_stopped,
+    made_whole,
     materialized,
     told_to_people,
 )
-from assets.content import content_version
 from assets.executions import schedulers
 from assets.executions.extract import Extraction, Recorded
 from assets.executions.flatten import READER_VERSION
 from assets.executions.live import Refusals
 from assets.executions.scope import Earlier, Scope, out_of_calls
 from assets.executions.windows import Days
+from assets.given import Clock, Sources
 from assets.partitions import daily, days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
 from resources.errors import BudgetSpentError, LedgerError
@@ -52,9 +51,6 @@ POOL = "lookoutequipment_api"
 
 RETRIES, RETRY_DELAY_SECONDS = 2, 60
 """A service that is busy or down longer than botocore waits gets two more chances, minutes apart."""
-
-Clock = Callable[[], datetime]
-Sources = Callable[[], Sequence[Archive | Api]]
 
 
 class ExtractionConfig(dg.Config):
@@ -98,10 +94,7 @@ def build(
             jitter=dg.Jitter.PLUS_MINUS,
         ),  # for RetryLaterError alone: everything else is told to people, as a failure that allows no retry
         code_version=f"{INFERENCE_EXECUTIONS.version}.{READER_VERSION}",
-        group_name=GROUP,
-        kinds={"parquet"},
-        description=description_of(INFERENCE_EXECUTIONS),
-        metadata=definition_metadata(INFERENCE_EXECUTIONS),
+        **described(INFERENCE_EXECUTIONS, GROUP),
     )
     def inference_executions(
         context: dg.AssetExecutionContext,
@@ -112,8 +105,6 @@ def build(
     ) -> dg.Output[None]:
         recorded, began = attempted_before(context)
         earlier = Earlier(frozenset(days(sorted(recorded))), began)
-        if recorded:
-            context.log.info(f"resuming: {len(recorded)} days were recorded before")
         calls = Calls(max_calls if config.max_calls is None else config.max_calls)
         scope, refusals = Scope(tuple(config.schedulers), config.skip_settled, earlier), Refusals()
         with final_when_stopped(), told_to_people():
@@ -133,10 +124,7 @@ def build(
         EXTRACTION_COVERAGE.name,
         deps=[inference_executions],
         partitions_def=partitions,
-        group_name=GROUP,
-        kinds={"parquet"},
-        description=f"{description_of(EXTRACTION_COVERAGE)} Written by the runs of inference_executions.",
-        metadata=definition_metadata(EXTRACTION_COVERAGE),
+        **described(EXTRACTION_COVERAGE, GROUP, written_by=INFERENCE_EXECUTIONS.name),
     )
 
     @dg.asset(
@@ -144,10 +132,7 @@ def build(
         automation_condition=upstream_content_changed(needs_all=False),
         backfill_policy=dg.BackfillPolicy.single_run(),
         code_version=str(INFERENCE_SCHEDULERS.version),
-        group_name=GROUP,
-        kinds={"parquet"},
-        description=description_of(INFERENCE_SCHEDULERS),
-        metadata=definition_metadata(INFERENCE_SCHEDULERS),
+        **described(INFERENCE_SCHEDULERS, GROUP),
     )
     def inference_schedulers(
         lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
@@ -160,14 +145,8 @@ def build(
             written = lake.update(
                 INFERENCE_SCHEDULERS, None, lambda existing: schedulers.history(recorded, existing, clock())
             )
-        return dg.MaterializeResult(
-            data_version=dg.DataVersion(content_version(INFERENCE_SCHEDULERS, written.rows)),
-            metadata={
-                "dagster/row_count": written.rows.num_rows,
-                "dagster/column_schema": column_schema(INFERENCE_SCHEDULERS),
-                "schedulers": len(written.rows["scheduler_arn"].unique()),
-                **file_metadata(written),
-            },
+        return made_whole(
+            INFERENCE_SCHEDULERS, written, {"schedulers": len(written.rows["scheduler_arn"].unique())}
         )
 
     return [inference_executions, coverage, inference_schedulers]

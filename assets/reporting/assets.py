@@ -22,16 +22,16 @@ from assets.batched import (
     Materialized,
     PartitionedRun,
     batches,
-    column_schema,
-    definition_metadata,
-    description_of,
+    described,
     file_metadata,
+    made_whole,
     materialized,
     told_to_people,
 )
 from assets.checks.looked_at import service_of
-from assets.content import content_version, stamped
+from assets.content import stamped
 from assets.executions.windows import Days
+from assets.given import Clock, Sources
 from assets.partitions import daily, days
 from assets.reporting.equipment_health import NEEDS_DAYS_AFTER, NEEDS_DAYS_BEFORE
 from assets.reporting.equipment_health import equipment_health as equipment_health_of
@@ -62,15 +62,11 @@ from assets.tables import (
 from resources.aws import SERVICE_END
 from resources.lake import Lake
 from resources.registry import Registry
-from resources.sources.api import Api
-from resources.sources.archive import Archive
 
 GROUP = "reporting"
 RULE_VERSION = 2
 """Rises when the same points give other fragments or events."""
 
-Clock = Callable[[], datetime]
-Sources = Callable[[], Sequence[Archive | Api]]
 Registries = Callable[[], Registry]
 
 DAYS_A_BATCH = 31
@@ -86,10 +82,7 @@ def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.As
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         code_version=_version(ANOMALY_FRAGMENTS),
-        group_name=GROUP,
-        kinds={"parquet"},
-        description=description_of(ANOMALY_FRAGMENTS),
-        metadata=definition_metadata(ANOMALY_FRAGMENTS),
+        **described(ANOMALY_FRAGMENTS, GROUP),
     )
     def anomaly_fragments(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
@@ -104,10 +97,7 @@ def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.As
         deps=[anomaly_fragments],
         automation_condition=upstream_content_changed(needs_all=False),
         code_version=_version(ANOMALY_EVENTS),
-        group_name=GROUP,
-        kinds={"parquet"},
-        description=description_of(ANOMALY_EVENTS),
-        metadata=definition_metadata(ANOMALY_EVENTS),
+        **described(ANOMALY_EVENTS, GROUP),
     )
     def anomaly_events(
         lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
@@ -117,15 +107,8 @@ def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.As
             written = lake.update(
                 ANOMALY_EVENTS, None, lambda existing: events(pieces, rule, existing, clock())
             )
-        return dg.MaterializeResult(
-            data_version=dg.DataVersion(content_version(ANOMALY_EVENTS, written.rows)),
-            metadata={
-                "dagster/row_count": written.rows.num_rows,
-                "dagster/column_schema": column_schema(ANOMALY_EVENTS),
-                "fragments": pieces.num_rows,
-                **_numbers_of_events(written.rows),
-                **file_metadata(written),
-            },
+        return made_whole(
+            ANOMALY_EVENTS, written, {"fragments": pieces.num_rows, **_numbers_of_events(written.rows)}
         )
 
     @dg.asset(
@@ -139,10 +122,7 @@ def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.As
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         code_version=_version(EXECUTION_HEALTH),
-        group_name=GROUP,
-        kinds={"parquet"},
-        description=description_of(EXECUTION_HEALTH),
-        metadata=definition_metadata(EXECUTION_HEALTH),
+        **described(EXECUTION_HEALTH, GROUP),
     )
     def execution_health(
         context: dg.AssetExecutionContext,
@@ -176,10 +156,7 @@ def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.As
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         code_version=_version(EQUIPMENT_HEALTH),
-        group_name=GROUP,
-        kinds={"parquet"},
-        description=description_of(EQUIPMENT_HEALTH),
-        metadata=definition_metadata(EQUIPMENT_HEALTH),
+        **described(EQUIPMENT_HEALTH, GROUP),
     )
     def equipment_health(
         context: dg.AssetExecutionContext,

@@ -20,6 +20,7 @@ import dagster as dg
 from assets.automation import upstream_content_changed
 from assets.batched import Materialized, PartitionedRun, told_to_people
 from assets.executions.windows import Days
+from assets.given import Clock
 from assets.partitions import daily
 from assets.reporting.answers import Ask, Figure
 from assets.reporting.chosen import name_of, newest_day, usual_days
@@ -36,7 +37,6 @@ NAME = "anomaly_report"
 LATEST = "latest.html"
 
 Asking = Callable[[], AbstractContextManager[Ask]]
-Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,16 @@ class Location:
         return {day: status.value if status else "MISSING" for day, status in (found or {}).items()}
 
 
+def call_s3_at(url: str, environment: pytest.MonkeyPatch) -> None:
+    """Let boto3 find the sandbox's S3, and an account there, and nothing of this machine."""
+    for name in ("AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ENDPOINT_URL"):
+        environment.delenv(name, raising=False)
+    environment.setenv("AWS_ENDPOINT_URL_S3", url)
+    environment.setenv("AWS_ACCESS_KEY_ID", "123456789012")
+    environment.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
 @pytest.fixture(autouse=True)
 def _retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execution_assets, "RETRY_DELAY_SECONDS", 0)

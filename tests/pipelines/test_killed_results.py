@@ -29,7 +29,7 @@ from resources.settings import ApiSource, HistorySettings, LakeSettings, ResultS
 from sandbox.fleet import History, fleet
 from sandbox.service import Handle, serving
 from tests.conftest import ROOT
-from tests.pipelines.conftest import EXTRACTION, Location
+from tests.pipelines.conftest import EXTRACTION, Location, call_s3_at
 
 DAYS = [date(2026, 9, day) for day in range(25, 28)]
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
@@ -67,12 +67,7 @@ def service() -> Iterator[Handle]:
 
 @pytest.fixture(autouse=True)
 def _caller(service: Handle, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ENDPOINT_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", service.s3_url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "123456789012")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    call_s3_at(service.s3_url, monkeypatch)
 
 
 def killed_when(happened: Callable[[], bool], command: list[str]) -> None:

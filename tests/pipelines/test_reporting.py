@@ -34,7 +34,7 @@ from sandbox.fleet import Fleet
 from sandbox.service import Handle, serving
 from tests.assets.anomalies import reference
 from tests.assets.reporting.reference import health
-from tests.pipelines.conftest import DAYS, Location
+from tests.pipelines.conftest import DAYS, Location, call_s3_at
 
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
 FULL = DAYS[1:3]
@@ -73,12 +73,7 @@ def location(
     service: Handle, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> Location:
     """Two schedulers of one account and region; one of them watches a machine that the registry names."""
-    for name in ("AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ENDPOINT_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", service.s3_url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "123456789012")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    call_s3_at(service.s3_url, monkeypatch)
     (tmp_path / "equipment.toml").write_text(REGISTRY)
     settings = Settings(
         lake=LakeSettings(uri=str(tmp_path / "lake")),

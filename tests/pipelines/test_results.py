@@ -31,7 +31,7 @@ from sandbox.events import succeeded
 from sandbox.fleet import Fleet
 from sandbox.results import Line, lines
 from sandbox.service import Handle, serving
-from tests.pipelines.conftest import DAYS, EXTRACTION, Location
+from tests.pipelines.conftest import DAYS, EXTRACTION, Location, call_s3_at
 
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
 DAY = date(2026, 10, 7)
@@ -43,13 +43,8 @@ TABLES = (RESULT_OBJECTS, ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS, REJECTED_RE
 @pytest.fixture(scope="module")
 def service(small_fleet: Fleet) -> Iterator[Handle]:
     with serving(small_fleet, NOW) as handle, pytest.MonkeyPatch.context() as environment:
-        for name in ("AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ENDPOINT_URL"):
-            environment.delenv(name, raising=False)
-        environment.setenv("AWS_ENDPOINT_URL_S3", handle.s3_url)
-        environment.setenv("AWS_ACCESS_KEY_ID", "123456789012")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "x")
+        call_s3_at(handle.s3_url, environment)
         environment.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-        environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
         environment.setenv("AWS_MAX_ATTEMPTS", "1")
         yield handle
 
