@@ -18,7 +18,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	$(BIN)/python -m pipelines.home
+	$(BIN)/python -m pipelines.runs.instance
 	touch $@
 
 demo: $(READY) ## show the whole of it on made-up data
@@ -35,12 +35,12 @@ check: $(READY) ## lint, types, import floors, freshness of generated docs
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m assets.documentation --check
+	$(BIN)/python -m assets.tables.docs --check
 	$(BIN)/python -m assets.tables.history --check
 
 docs: $(READY) ## write the generated docs again
 	$(BIN)/python -m assets.tables.history
-	$(BIN)/python -m assets.documentation
+	$(BIN)/python -m assets.tables.docs
 
 clean: ## remove the demo, the local Dagster instance and .venv; keeps ledger.toml and your lake
 	rm -rf data/demo .dagster .env $(VENV)

@@ -1,8 +1,5 @@
 """Large days of results, from objects to the four tables of a lake: CPU, memory and size.
 
-Belongs here: the days, and what is measured of them.
-Does not belong here: fetching, which `results` measures; the objects come out of memory here.
-
 `python -m benchmarks.day` records days of five schedulers with 300 sensors each, a line a minute: 2.2 million
 contributions a day. Then it records the last again: with nothing new, and with one object that changed.
 `--schedulers N --sensors N --days N` say how much.
@@ -23,10 +20,10 @@ from typing import Any
 import pyarrow as pa
 
 from assets.anomalies.reading import record_day
-from assets.content import fitted
+from assets.framework.row_content import fitted
 from assets.tables import INFERENCE_EXECUTIONS, SENSOR_CONTRIBUTIONS
-from resources.lake import Lake
-from resources.results import Fetched, State, Wanted
+from resources.lake.lake import Lake
+from resources.results.fetcher import Fetched, State, Wanted
 
 LAST = date(2026, 10, 7)
 ARN = "arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler"

@@ -1,8 +1,5 @@
 """Executions to Parquet by day: a script by hand, and our extraction.
 
-Belongs here: the contenders, and what they are given.
-Does not belong here: the service (the sandbox plays it, in a process of its own), measuring (see `measure`).
-
 `python -m benchmarks.executions` compares them over a made-up fleet; `--days N --rounds N` say how much.
 """
 
@@ -71,10 +68,10 @@ def by_hand() -> Callable[[], Counted]:
 
 def ours() -> Callable[[], Counted]:
     """The extraction, as the asset has it: merged with what the lake holds, proven, written atomically."""
-    from assets.executions.extract import Extraction
-    from assets.executions.windows import Days
-    from resources.aws import Access
-    from resources.lake import Lake
+    from assets.executions.extraction import Extraction
+    from assets.framework.time_windows import Days
+    from resources.aws.session import Access
+    from resources.lake.lake import Lake
     from resources.sources.api import Api
 
     def work() -> Counted:

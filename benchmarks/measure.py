@@ -1,8 +1,5 @@
 """Measuring contenders: each in a process of its own, CPU without imports, time, and peak of memory.
 
-Belongs here: starting contenders in turn, and the table that compares them.
-Does not belong here: what they do (see `results` and `executions`).
-
 They run in rounds, all of them in each: what else the machine does falls on all alike, and a ratio is one of
 two that ran right after each other.
 """

@@ -1,8 +1,5 @@
 """How many bytes a query reads: one day out of a year, against all of it.
 
-Belongs here: a lake of a year, the queries, and the bytes that each reads from files.
-Does not belong here: how fast anything is.
-
 `python -m benchmarks.query [DAYS]` makes a lake of 15 schedulers that run every five minutes, and prints what
 each query reads. Bytes are counted by the kernel (`rchar` of the process), whatever the page cache holds;
 each query has a process of its own, in which everything but the query was done before. Linux only.
@@ -22,11 +19,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import lookout_ledger
-from assets.content import in_order
+from assets.framework.row_content import in_order
 from assets.tables import INFERENCE_EXECUTIONS
-from assets.views import duckdb_view
-from resources.contract import storage
-from resources.lake import Lake
+from assets.tables.duckdb_views import duckdb_view
+from resources.lake.lake import Lake
+from resources.lake.table_contract import storage
 
 FIRST = date(2025, 10, 1)
 SCHEDULERS = 15

@@ -1,8 +1,5 @@
 """Result objects to tables: a script by hand, boto3 in threads with our parser, and ours.
 
-Belongs here: the contenders, and what they are given.
-Does not belong here: the S3 (see `stub`), measuring (see `measure`).
-
 `python -m benchmarks.results` compares them; `--objects N --rounds N` say how many, `--latency-ms N` how long
 the S3 lets each answer wait: none is what work costs, and some twenty are what a caller sees. Nothing is
 written: each contender ends with two tables in memory, the lines and the contributions.
@@ -95,8 +92,8 @@ def boto3_in_threads() -> Callable[[], Counted]:
 def ours() -> Callable[[], Counted]:
     """Obstore in threads, and our parser, as the asset has it."""
     from assets.anomalies.parse import parse
-    from resources.aws import Access
-    from resources.results import Results, Wanted
+    from resources.aws.session import Access
+    from resources.results.fetcher import Results, Wanted
 
     def work() -> Counted:
         loads = Results(Access()).fetch([Wanted(BUCKET, key) for key in keys()])

@@ -1,8 +1,5 @@
 """A lean S3 for the benchmark: answers GET with bodies that are ready, and costs next to nothing itself.
 
-Belongs here: as much of HTTP as three clients need.
-Does not belong here: anything of S3 beyond a bucket that exists and objects that are there.
-
 `python -m benchmarks.stub [MILLISECONDS]` prints its address and serves until its stdin ends; each answer
 waits so long.
 """

@@ -1,8 +1,5 @@
 """Tables of the lake in one line of Python, as pandas or as Arrow.
 
-Belongs here: the functions that other programs call, what they take, and the words for what they take amiss.
-Does not belong here: which files hold which days (see `resources.lake`), and SQL (see `pipelines.query`).
-
 pandas is loaded when it is asked for: it costs a second or two.
 """
 
@@ -15,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.tables import PARTITION, TABLES, Table, tables_named
+from resources.config.settings import load_settings
+from resources.config.validation_errors import did_you_mean
 from resources.errors import ConfigurationError
-from resources.lake import Lake
-from resources.mistakes import did_you_mean
-from resources.settings import load_settings
+from resources.lake.lake import Lake
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +116,7 @@ def sql(
         DataError: DuckDB refuses the statement; the message is DuckDB's.
         ConfigurationError: no such lake.
     """
-    from pipelines.query import answer  # noqa: PLC0415 (loads DuckDB)
+    from pipelines.operations.query import answer  # noqa: PLC0415 (loads DuckDB)
 
     return _shaped(answer(_lake(lake), statement), as_)
 

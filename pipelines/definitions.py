@@ -1,8 +1,4 @@
-"""The code location: assets, checks and jobs, bound to the settings of this checkout.
-
-Belongs here: putting things together.
-Does not belong here: the things.
-"""
+"""The code location: assets, checks and jobs, bound to the settings of this checkout."""
 
 import warnings
 from collections.abc import Mapping
@@ -14,20 +10,20 @@ import dagster as dg
 
 from assets.anomalies import assets as anomalies
 from assets.anomalies.events import EventRule
-from assets.checks import declared as checks
-from assets.checks.looked_at import Rules
+from assets.checks import definitions as checks
+from assets.checks.context import Rules
 from assets.executions import assets as executions
-from assets.executions.windows import Days
-from assets.reporting import assets as reporting
-from assets.reporting import report_asset
-from pipelines import alerts, checking, event_alerts, jobs, schedules, sensors
-from pipelines.asking import asking
-from pipelines.shown import shown_by
-from resources.lake import Lake
-from resources.registry import load_registry
-from resources.results import Results
-from resources.settings import Settings, load_settings
-from resources.sources.configured import configured
+from assets.framework.time_windows import Days
+from assets.health import assets as reporting
+from assets.report import assets as report_asset
+from pipelines.automation import checking, event_alerts, failure_alerts, jobs, schedules, sensors
+from pipelines.operations.asking import asking
+from pipelines.operations.shown import shown_by
+from resources.config.equipment import load_registry
+from resources.config.settings import Settings, load_settings
+from resources.lake.lake import Lake
+from resources.results.fetcher import Results
+from resources.sources.factory import configured
 
 
 def build_defs(
@@ -66,7 +62,7 @@ def build_defs(
         asset_checks=checks.build(rules, assets),
         jobs=[jobs.refresh()],
         schedules=[schedules.refresh(settings), checking.build()],
-        sensors=[sensors.follow(), *alerts.build(settings.alerts), event_alerts.build(settings)],
+        sensors=[sensors.follow(), *failure_alerts.build(settings.alerts), event_alerts.build(settings)],
         executor=dg.in_process_executor,  # one light step a run: a process of its own costs seconds
         resources={
             "lake": lake,

@@ -1,8 +1,5 @@
 """Everything that can go wrong, as a tree by what the operator can do about it.
 
-Belongs here: the error classes and the shape of their message.
-Does not belong here: deciding when something is an error.
-
 Every message answers three questions, in this order: what failed, where, and what to do next.
 Only `RetryLaterError` is worth repeating without a change; no layer repeats the others.
 """

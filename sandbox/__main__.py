@@ -1,8 +1,4 @@
-"""The sandbox from the command line: `python -m sandbox --help`.
-
-Belongs here: the commands, messages, exit codes.
-Does not belong here: anything that a test would want to call; the service's own arguments (`serve`).
-"""
+"""The sandbox from the command line: `python -m sandbox --help`."""
 
 import argparse
 import os

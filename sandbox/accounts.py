@@ -1,8 +1,4 @@
-"""Whose account an access key opens.
-
-Belongs here: the rules by which a request finds its account.
-Does not belong here: reading a request (`protocol`).
-"""
+"""Whose account an access key opens."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,8 +1,4 @@
-"""What the sub-commands' arguments have in common.
-
-Belongs here: reading times, numbers and the fleet from the command line.
-Does not belong here: what a single command takes besides (`__main__`, `serve`).
-"""
+"""What the sub-commands' arguments have in common."""
 
 import argparse
 from datetime import UTC, datetime, timedelta

@@ -1,8 +1,4 @@
-"""The service without its sockets: a request comes in as headers and a body, a reply goes out.
-
-Belongs here: how scope, faults, clock and operations work together on one request; what a box is set to.
-Does not belong here: HTTP (`service`), and the way in for tests (`control`).
-"""
+"""The service without its sockets: a request comes in as headers and a body, a reply goes out."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +13,8 @@ from sandbox.faults import Fault, Injector, Mischief
 from sandbox.fleet import Fleet
 from sandbox.operations import Caller, Operations, Question
 from sandbox.protocol import ServiceError, check, operation, parameters, scope
+from sandbox.request_counter import Kind, Tally
 from sandbox.switches import Switches
-from sandbox.tally import Kind, Tally
 
 FURTHEST = timedelta(days=400)  # beyond the end of the history; each day of it is laid out
 

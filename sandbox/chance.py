@@ -1,8 +1,5 @@
 """Chance without state: every draw is a hash of what it is drawn for.
 
-Belongs here: turning names into numbers and ids.
-Does not belong here: what the numbers decide.
-
 A generator that is advanced from draw to draw would make an execution depend on which executions were asked
 for before it. A hash does not: the same slot has the same fate in any order of questions, at any clock.
 """

@@ -1,8 +1,4 @@
-"""The clock of the service: it stands, runs, or is set.
-
-Belongs here: what time it is in the sandbox.
-Does not belong here: what happens at that time.
-"""
+"""The clock of the service: it stands, runs, or is set."""
 
 import threading
 import time

@@ -1,8 +1,4 @@
-"""The way in for tests and people, beside the service: `/_sandbox/...`, JSON both ways.
-
-Belongs here: reading and setting clock and faults, and reading what was asked, over HTTP.
-Does not belong here: anything that the real service would answer.
-"""
+"""The way in for tests and people, beside the service: `/_sandbox/...`, JSON both ways."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -1,8 +1,4 @@
-"""What the service says of a scheduler itself.
-
-Belongs here: the members of a scheduler's summary and of its description.
-Does not belong here: its executions (`schedulers`), and which schedulers are asked for (`operations`).
-"""
+"""What the service says of a scheduler itself."""
 
 from datetime import datetime, timedelta
 from typing import Any

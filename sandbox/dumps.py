@@ -1,8 +1,5 @@
 """The fleet's history as people saved it: files of responses, in a folder, with all that goes wrong in it.
 
-Belongs here: pages and files, who dumped what and when, and the manifest that tells the truth about it.
-Does not belong here: how a page is written (`forms`), and what ran (`schedulers`).
-
 The dumps of one scheduler overlap, as those of a careful person do: an early one shows as IN_PROGRESS what
 the next one shows settled. Together they hold every execution of the fleet, those of deleted schedulers
 included. What is unreadable, incomplete or unusable comes on top, and takes nothing away.

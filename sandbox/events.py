@@ -1,8 +1,5 @@
 """Inference events and the latest result: what the service makes of the rows that it has seen.
 
-Belongs here: how rows join to an event, and how an event's summary reads.
-Does not belong here: what really happens (`planted`), and listing and paging (`operations`).
-
 How the service joins rows is not known. The rule here: an event is one planted anomaly, from its first to
 its last row in executions that succeeded by now, if more than five minutes lie between them. Rows that are
 missing in between do not split it.
@@ -15,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sandbox.planted import Anomaly, happening, truth
+from sandbox.planted_anomalies import Anomaly, happening, truth
 from sandbox.results import contributions, rows
 from sandbox.schedulers import Scheduler, Slot
 

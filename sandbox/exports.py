@@ -1,8 +1,4 @@
-"""How others find a running sandbox: exports for a shell.
-
-Belongs here: the variables of boto3 and the AWS CLI, and a file with them.
-Does not belong here: the service that they point at (`service`).
-"""
+"""How others find a running sandbox: exports for a shell."""
 
 import os
 from pathlib import Path

@@ -1,8 +1,4 @@
-"""Faults: what goes wrong on the way, and how often.
-
-Belongs here: the kinds of faults, how one is written down, and whether it strikes.
-Does not belong here: how an answer is spoilt on the wire (`service`) and in its pages (`paging`).
-"""
+"""Faults: what goes wrong on the way, and how often."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence

@@ -1,8 +1,5 @@
 """The fleet: which schedulers there are, and how each of them misbehaves.
 
-Belongs here: the roster, laid out over the history it is asked for.
-Does not belong here: how a scheduler behaves (`schedulers`) or how its history is saved (`dumps`).
-
 Everything odd about the fleet stands in `_roster`. The turning points are fractions of the history, so that a
 history of two days holds the same stories as one of a year.
 """
@@ -12,8 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from sandbox import chance
-from sandbox.ages import BARE, EMPTY, FIRST, LATEST, REASONED, SCORED, Age
 from sandbox.plants import Plant
+from sandbox.result_formats import BARE, EMPTY, FIRST, LATEST, REASONED, SCORED, Age
 from sandbox.schedulers import Era, Format, Output, Scheduler, Summary, Version
 
 _HOUR = timedelta(hours=1)

@@ -1,8 +1,5 @@
 """The forms in which people saved the service's responses: one page of summaries to text.
 
-Belongs here: how each tool and SDK spells members, numbers and times.
-Does not belong here: files, folders, and which pages are saved (`dumps`).
-
 Forms of a whole response hold the NextToken and, from boto3, the ResponseMetadata; the bare forms hold
 nothing but summaries, so an incomplete one cannot be told from a complete one.
 """

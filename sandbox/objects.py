@@ -1,8 +1,5 @@
 """The S3 beside the service: moto in this process, with the fleet's buckets and all result objects in them.
 
-Belongs here: which object is there at which time, and the server that gives it.
-Does not belong here: what is in an object (`results`).
-
 The objects of a whole history are too many to be written one by one. So a result object is put into moto's
 own store as a promise: it is made up when it is read or listed. Everything else in S3 is moto as it is;
 buckets and objects of your own are welcome. moto keeps one store a process, so there is one S3 a process.

@@ -1,8 +1,4 @@
-"""The operations of the service: what it answers to a checked request, at a given clock.
-
-Belongs here: filters, orders, and the members of each response.
-Does not belong here: HTTP, and whether the request is well-formed (`protocol`).
-"""
+"""The operations of the service: what it answers to a checked request, at a given clock."""
 
 import bisect
 import json

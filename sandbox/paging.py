@@ -1,8 +1,4 @@
-"""Pages and tokens: one way through a listing, however it is ordered.
-
-Belongs here: opaque tokens, where a page begins and ends, and the tricks that pages play.
-Does not belong here: what is listed (`operations`), and when a trick is played (`faults`).
-"""
+"""Pages and tokens: one way through a listing, however it is ordered."""
 
 import base64
 import bisect

@@ -1,8 +1,5 @@
 """The machine behind a scheduler: when its data does not arrive, and what the service then says.
 
-Belongs here: outages and dropped windows, where the input lies, the wording of FailedReason.
-Does not belong here: when executions run and how they settle (`schedulers`).
-
 The service's texts have quirks that readers meet in the wild and that are kept here: "sensor" names the
 component, and the s3:// address holds the prefix twice and the bucket never.
 """

@@ -1,8 +1,4 @@
-"""AWS JSON 1.0 as the service speaks it: who asks, for which operation, with which members; errors.
-
-Belongs here: what botocore's model of the service says of requests, and how errors read.
-Does not belong here: what the answers are (`operations`), and sockets (`service`).
-"""
+"""AWS JSON 1.0 as the service speaks it: who asks, for which operation, with which members; errors."""
 
 import functools
 import json

@@ -1,8 +1,5 @@
 """The result object of an execution: a line for each row, as the service wrote it at the scheduler's age.
 
-Belongs here: which rows there are, scores, contributions, and how a line reads.
-Does not belong here: what really happens to the machine (`planted`), and where objects lie (`objects`).
-
 An object is a function of the seed, the scheduler and the slot. Normal scores stay below 0.5 and anomalous
 ones above it; contributions of an anomaly lie with its sensors, the clearest first.
 """
@@ -14,9 +11,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sandbox import chance
-from sandbox.ages import Age, Diagnostics
-from sandbox.planted import Anomaly, Off, Truth, happening, sensors, truth
+from sandbox.planted_anomalies import Anomaly, Off, Truth, happening, sensors, truth
 from sandbox.plants import Plant
+from sandbox.result_formats import Age, Diagnostics
 from sandbox.schedulers import Scheduler, Slot
 
 __all__ = ["Truth", "content", "contributions", "lines", "rows", "truth"]

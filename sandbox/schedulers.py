@@ -1,9 +1,5 @@
 """A scheduler and the executions it runs: the grid of its slots and the life cycle of each.
 
-Belongs here: eras, slots, when an execution shows, settles and how its summary reads at a given clock.
-Does not belong here: which schedulers there are (`fleet`), why data is missing (`plants`), and how a summary
-is written down (`forms`).
-
 Everything is a function of the seed and of the clock that is handed in. A later clock adds executions and
 settles those in progress; it never changes one that is final.
 """
@@ -14,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from sandbox import chance
-from sandbox.ages import LATEST, Age
 from sandbox.plants import Plant, Window
+from sandbox.result_formats import LATEST, Age
 
 FREQUENCIES = {
     "PT5M": timedelta(minutes=5),

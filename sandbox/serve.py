@@ -1,8 +1,4 @@
-"""`python -m sandbox serve`: the service as a process.
-
-Belongs here: its arguments and help, and when it stops.
-Does not belong here: serving (`service`), and how others find it (`exports`).
-"""
+"""`python -m sandbox serve`: the service as a process."""
 
 import argparse
 import contextlib

@@ -1,8 +1,4 @@
-"""The service over HTTP, on loopback: the server, and a handle on it for tests.
-
-Belongs here: sockets and headers, starting and stopping.
-Does not belong here: what is answered (`box`), the command line (`serve`).
-"""
+"""The service over HTTP, on loopback: the server, and a handle on it for tests."""
 
 import contextlib
 import socket
@@ -23,8 +19,8 @@ from sandbox.clock import Clock
 from sandbox.faults import Fault, fault
 from sandbox.fleet import Fleet
 from sandbox.protocol import CONTENT_TYPE
+from sandbox.request_counter import Kind
 from sandbox.switches import Switches, SwitchSettings
-from sandbox.tally import Kind
 
 if TYPE_CHECKING:
     from sandbox.objects import S3

@@ -1,8 +1,4 @@
-"""The switches: whatever nobody knows about the service, and what the sandbox does instead of guessing.
-
-Belongs here: each unknown, its choices, and the one that is taken when nobody chooses.
-Does not belong here: faults, which are known to happen (`faults`).
-"""
+"""The switches: whatever nobody knows about the service, and what the sandbox does instead of guessing."""
 
 from dataclasses import dataclass, fields
 from typing import Literal, TypedDict, get_args

@@ -1,8 +1,4 @@
-"""A scheduler's executions, kept ready: which there are by now, how each stands, and its bytes on the wire.
-
-Belongs here: looking up many executions quickly.
-Does not belong here: what an execution is (`schedulers`), who may ask for it, and filters (`operations`).
-"""
+"""A scheduler's executions by time: which exist, their status, and their bytes on the wire."""
 
 import bisect
 import threading

@@ -9,8 +9,8 @@ import pytest
 
 from sandbox.dumps import Manifest, write_history
 from sandbox.fleet import Fleet, History, fleet
-from tests.receiver import Receiver, receiving
-from tests.spark import hive, spark
+from tests.support.receiver import Receiver, receiving
+from tests.support.spark import hive, spark
 
 __all__ = ["hive", "spark"]  # fixtures like those below
 

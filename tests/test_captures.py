@@ -15,9 +15,9 @@ import pytest
 
 from assets.tables import ARCHIVE_FILES, INFERENCE_EXECUTIONS
 from pipelines.definitions import build_defs
-from resources.lake import Lake
-from resources.settings import ArchiveSource, HistorySettings, LakeSettings, ReportSettings, Settings
-from tests.truth import row_of
+from resources.config.settings import ArchiveSource, HistorySettings, LakeSettings, ReportSettings, Settings
+from resources.lake.lake import Lake
+from tests.support.truth import row_of
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 FIRST, LAST = date(2021, 4, 1), date(2022, 5, 31)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import playground
+from pipelines.cli.demo import environment as playground
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [

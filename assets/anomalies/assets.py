@@ -1,8 +1,4 @@
-"""The tables of results as Dagster assets.
-
-Belongs here: declarations, and turning what became of a day into events.
-Does not belong here: rules (see the modules beside this one).
-"""
+"""The tables of results as Dagster assets."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -16,8 +12,9 @@ import pyarrow.compute as pc
 from assets.anomalies.objects import contents_version
 from assets.anomalies.parse import READER_VERSION
 from assets.anomalies.reading import Recorded, record_day
-from assets.automation import upstream_content_changed
-from assets.batched import (
+from assets.framework.automation import upstream_content_changed
+from assets.framework.given import Clock
+from assets.framework.partitioned_run import (
     Materialized,
     PartitionedRun,
     attempted_before,
@@ -27,9 +24,8 @@ from assets.batched import (
     materialized,
     told_to_people,
 )
-from assets.executions.windows import Days
-from assets.given import Clock
-from assets.partitions import daily
+from assets.framework.partitions import daily
+from assets.framework.time_windows import Days
 from assets.tables import (
     ANOMALY_PREDICTIONS,
     INFERENCE_EXECUTIONS,
@@ -37,8 +33,8 @@ from assets.tables import (
     RESULT_OBJECTS,
     SENSOR_CONTRIBUTIONS,
 )
-from resources.lake import Lake
-from resources.results import Results, State
+from resources.lake.lake import Lake
+from resources.results.fetcher import Results, State
 
 GROUP = "anomalies"
 _MEGABYTE = 1_000_000

@@ -1,8 +1,5 @@
 """Contributions of sensors that were just read, held small until they are written.
 
-Belongs here: holding them by execution, and making rows of the table out of them.
-Does not belong here: reading them from objects (see `parse`), and which of them are written (see `merge`).
-
 A day of a large fleet has millions. So 24 bytes each are held, in the order of the key; ARNs, components and
 sensors are spelled out for a few rows at a time.
 """
@@ -14,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from assets.anomalies.named import Named
+from assets.anomalies.execution_index import Named
 from assets.anomalies.parse import split_name
 from assets.tables import INSTANT, SENSOR_CONTRIBUTIONS
 

@@ -1,9 +1,5 @@
 """Events: stretches of anomalous points, joined from fragments of any number of days.
 
-Belongs here: the rule that makes `anomaly_events`.
-Does not belong here: what a point is (see `fragments`), how days are put together (see `timeline`), telling
-people (see `pipelines`).
-
 An event is a longest row of anomalous points of one scheduler that no normal point, no machine that is off
 and no gap interrupts. Law: the events of any fragments of the same points, made in any order and of any
 days at a time, are those of one pass over the whole history.
@@ -17,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from assets.anomalies.contributors import added, largest
 from assets.anomalies.fragments import ANOMALOUS, BILLION, Ints
 from assets.anomalies.timeline import Timeline, timeline
-from assets.content import stamped
+from assets.anomalies.top_sensors import added, largest
+from assets.framework.row_content import stamped
 from assets.tables import ANOMALY_EVENTS, INSTANT
 
 CLOSED, OPEN, CUT = range(3)

@@ -1,8 +1,5 @@
 """Points to fragments: the runs of like points of a day, from which events are joined.
 
-Belongs here: what a point is, which of two at one time counts, and how points become runs.
-Does not belong here: joining days (see `timeline`), what an event is (see `events`), reading results.
-
 A fragment keeps all that a later rule could ask: nothing of it depends on another day or on a setting. Within
 a run no two points are farther apart than the usual step of that day, so no gap rule ever has to cut one.
 Where points of another day may lie in between (`LONGEST_WINDOW`), and on days with too few points to know
@@ -18,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from assets.anomalies.contributors import summed
+from assets.anomalies.top_sensors import summed
 from assets.tables import ANOMALY_FRAGMENTS, INSTANT, PARTITION
 
 PREDICTION_COLUMNS = [

@@ -1,8 +1,5 @@
 """One line of a result object, of any age: what it says, or what is wrong with it.
 
-Belongs here: the members of a line, and the reasons for which one cannot be used.
-Does not belong here: whole objects and columns (see `parse`).
-
 A line is decoded strictly. One with members that nobody knows is used all the same, and they are kept; one
 that is no JSON, or has something of a wrong type, is not used, and says why.
 """

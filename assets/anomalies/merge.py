@@ -1,8 +1,5 @@
 """What was read now, merged with what the lake holds of a day's results.
 
-Belongs here: which rows stay and which are replaced, in each of the four tables.
-Does not belong here: what objects say (see `parse`), and the order of writing (see `reading`).
-
 An object that was read replaces the rows of its execution. All else stays as it is: rows of executions whose
 object is gone, or was not read again.
 """
@@ -16,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.anomalies.contributions import Contributions
-from assets.anomalies.named import KEY, Key, Named, runs
-from assets.content import stamped
+from assets.anomalies.execution_index import KEY, Key, Named, runs
+from assets.framework.row_content import stamped
 from assets.tables import ANOMALY_PREDICTIONS, REJECTED_RESULTS, Table
 
 ROWS_A_GROUP = 262_144

@@ -1,8 +1,5 @@
 """What is remembered of each result object: the rows of `result_objects`.
 
-Belongs here: which objects need not be sent again, and what a row says after an attempt to read one.
-Does not belong here: fetching (see `resources.results`), and the rows of results (see `merge`).
-
 A tag is remembered only with rows that stand in the lake. An object that is gone keeps what was known of it.
 """
 
@@ -14,11 +11,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from assets.anomalies.named import KEY, Key, Named, Place
+from assets.anomalies.execution_index import KEY, Key, Named, Place
 from assets.anomalies.parse import READER_VERSION
-from assets.content import stamped
+from assets.framework.row_content import stamped
 from assets.tables import RESULT_OBJECTS
-from resources.results import Fetched, State, Wanted
+from resources.results.fetcher import Fetched, State, Wanted
 
 _OF_CONTENT = ("etag", "size_bytes", "last_modified", "rows", "rejected", "reader_version")
 _NOTHING = dict[str, Any].fromkeys(_OF_CONTENT) | {"rows": 0, "rejected": 0, "reader_version": READER_VERSION}

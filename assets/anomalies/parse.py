@@ -1,8 +1,5 @@
 """Result objects to columns: bytes in, lines and contributions out, of any age of the format.
 
-Belongs here: how an object falls into lines, and lines into columns; which lines cannot be used.
-Does not belong here: one line (see `lines`), fetching (see `resources.results`), the lake (see `merge`).
-
 Columns are built for many objects together: an object of five lines costs next to nothing so. A line that
 cannot be used is put aside by itself, and costs the others nothing. Memory is that of the columns; a line's
 Python objects are gone before the next line.

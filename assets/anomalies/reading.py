@@ -1,8 +1,5 @@
 """One day of results: fetch what is new, merge it into the lake, say what became of each object.
 
-Belongs here: the order of things.
-Does not belong here: the rules themselves (see the modules beside this one), and Dagster (see `assets`).
-
 Order within a day: the rows of results first, what is remembered of the objects last. So a run that is killed
 at any point remembers nothing that is not there; the next one reads again and loses nothing.
 """
@@ -18,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.anomalies.contributions import Contributions
+from assets.anomalies.execution_index import COLUMNS, Named, Place
 from assets.anomalies.merge import differing, merge_contributions, merge_lines, merge_rejected
-from assets.anomalies.named import COLUMNS, Named, Place
 from assets.anomalies.objects import Outcome, known, remember, to_ask_for
 from assets.anomalies.parse import parse
 from assets.tables import (
@@ -30,8 +27,8 @@ from assets.tables import (
     SENSOR_CONTRIBUTIONS,
 )
 from resources.errors import RetryLaterError
-from resources.lake import Lake, Written
-from resources.results import Fetched, Results, State, Wanted
+from resources.lake.lake import Lake, Written
+from resources.results.fetcher import Fetched, Results, State, Wanted
 
 _ALL = (RESULT_OBJECTS, ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS, REJECTED_RESULTS)
 

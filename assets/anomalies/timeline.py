@@ -1,9 +1,5 @@
 """Fragments of many days as one timeline: doubles across midnight resolved, the usual step of each day known.
 
-Belongs here: what follows from putting days side by side.
-Does not belong here: what a fragment is (see `fragments`), events (see `events`), running times (see the
-reports).
-
 The last windows of a day may reach beyond midnight, and hold times that the first ones of the next day hold
 too: of doubles that of the later day counts. Only where runs of two days lie across each other are they taken
 apart into points; each fragment is made such that this loses nothing.

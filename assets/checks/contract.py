@@ -1,8 +1,5 @@
 """Whether what is stored is what is declared: unique keys, and files that fit their table.
 
-Belongs here: the two questions that everything downstream relies on.
-Does not belong here: keeping the contract (the lake refuses rows that break it; see `resources.contract`).
-
 The lake enforces the schema of whatever it writes, and the rules make keys unique. These checks see what
 came in beside them: a file restored from elsewhere, a copy that went wrong, a defect of a rule. Downstream
 each execution would count twice and each join would multiply, and the numbers would look right. So both
@@ -18,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from assets.checks.verdict import EXAMPLES, Verdict, in_words
-from assets.executions.windows import day_window
+from assets.checks.result import EXAMPLES, Verdict, in_words
+from assets.framework.time_windows import day_window
 from assets.tables import Table
-from resources.contract import Footer
+from resources.lake.table_contract import Footer
 
 _START = "data_start_time"
 Place = tuple[Table, date | None]

@@ -1,8 +1,5 @@
 """The checks of the executions: saved responses, days, settling, counts, freshness.
 
-Belongs here: which they are, and what of the lake each of them judges.
-Does not belong here: the rules (see the modules beside this one), and Dagster (see `declared`).
-
 All of them warn: what is recorded is right, and everything downstream may use it.
 """
 
@@ -10,11 +7,11 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.checks import days as of_days
-from assets.checks import freshness, looked_at, members, runs
-from assets.checks.looked_at import Look
-from assets.checks.verdict import Check, Verdict
-from assets.executions import archives
+from assets.checks import completeness, context, freshness, run_outcomes
+from assets.checks import day_coverage as of_days
+from assets.checks.context import Look
+from assets.checks.result import Check, Verdict
+from assets.executions import archive_index
 from assets.tables import (
     ARCHIVE_FILES,
     EXTRACTION_COVERAGE,
@@ -71,16 +68,16 @@ def checks(looks: str) -> list[Check]:
 
 def _saved_responses_whole(look: Look) -> Verdict:
     there = {file.uri for source in look.sources if isinstance(source, Archive) for file in source.files()}
-    known = archives.known(look.lake.read(ARCHIVE_FILES))
-    return members.saved_responses_whole([file for uri, file in known.items() if uri in there])
+    known = archive_index.known(look.lake.read(ARCHIVE_FILES))
+    return completeness.saved_responses_whole([file for uri, file in known.items() if uri in there])
 
 
 def _summaries_usable(look: Look) -> Verdict:
-    return members.summaries_usable(look.lake.read(REJECTED_EXECUTIONS, columns=["reason"]))
+    return completeness.summaries_usable(look.lake.read(REJECTED_EXECUTIONS, columns=["reason"]))
 
 
 def _sources_answered(look: Look) -> Verdict:
-    return runs.sources_answered(list(runs.ended_lately(look.instance, _ASSET)))
+    return run_outcomes.sources_answered(list(run_outcomes.ended_lately(look.instance, _ASSET)))
 
 
 def _no_day_missing(look: Look) -> Verdict:
@@ -88,7 +85,7 @@ def _no_day_missing(look: Look) -> Verdict:
 
 
 def _members_known(look: Look) -> Verdict:
-    return members.members_known(look.read(INFERENCE_EXECUTIONS, ["unrecognized"]))
+    return completeness.members_known(look.read(INFERENCE_EXECUTIONS, ["unrecognized"]))
 
 
 def _days_settled(look: Look) -> Verdict:
@@ -106,28 +103,28 @@ def _running(look: Look) -> pa.Table:
         for day in look.execution_days
         if pc.sum(look.lake.read(EXTRACTION_COVERAGE, day, ["in_progress"])["in_progress"]).as_py()
     ]
-    found = looked_at.read_days(look.lake, INFERENCE_EXECUTIONS, some, columns)
+    found = context.read_days(look.lake, INFERENCE_EXECUTIONS, some, columns)
     return found.filter(pc.equal(found["status"], "IN_PROGRESS"))
 
 
 def _counts_usual(look: Look) -> Verdict:
     days = look.execution_days
-    span = {past for day in days for past in looked_at.before(day, of_days.WEEKS_BEFORE_DAYS)}
+    span = {past for day in days for past in context.before(day, of_days.WEEKS_BEFORE_DAYS)}
     wanted = sorted({*days, *span} & {*look.in_lake(EXTRACTION_COVERAGE)})
     columns = ["scheduler_arn", "scheduler_name", "executions"]
-    coverage = looked_at.read_days(look.lake, EXTRACTION_COVERAGE, wanted, columns)
+    coverage = context.read_days(look.lake, EXTRACTION_COVERAGE, wanted, columns)
     grid = {arn: known.executions_a_day for arn, known in look.rhythms.items()}
     return of_days.counts_usual(coverage, days, grid, look.now, look.rules.settle_after)
 
 
 def _data_fresh(look: Look) -> Verdict:
     days = look.in_lake(EXTRACTION_COVERAGE)[-look.rules.last_days :]
-    coverage = looked_at.read_days(look.lake, EXTRACTION_COVERAGE, days, freshness.COVERAGE_COLUMNS)
-    rows = looked_at.read_days(look.lake, INFERENCE_EXECUTIONS, days, freshness.EXECUTION_COLUMNS)
+    coverage = context.read_days(look.lake, EXTRACTION_COVERAGE, days, freshness.COVERAGE_COLUMNS)
+    rows = context.read_days(look.lake, INFERENCE_EXECUTIONS, days, freshness.EXECUTION_COLUMNS)
     return freshness.data_fresh(
         freshness.newest(rows, freshness.listed(coverage), look.rhythms),
         pc.max(coverage["complete_through"]).as_py(),
-        looked_at.service_of(look.sources),
+        context.service_of(look.sources),
         history_end=look.rules.history.end,
         now=look.now,
         late_after=look.rules.late_after,

@@ -1,8 +1,5 @@
 """Whether data come: the newest of them against the clock.
 
-Belongs here: when data are late.
-Does not belong here: how far a past day is known (see `days`).
-
 Dagster's own freshness looks at the latest materialization of any partition, and a backfill of an old year
 makes it fresh. This one looks at the newest data themselves, which an old day cannot make any newer. An
 ended service, a history that ended and a scheduler that was stopped are not late.
@@ -15,9 +12,9 @@ from datetime import date, datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.checks.looked_at import Service
-from assets.checks.rhythm import Rhythm
-from assets.checks.verdict import Verdict, in_words, status
+from assets.checks.context import Service
+from assets.checks.result import Verdict, in_words, status
+from assets.checks.scheduler_settings import Rhythm
 from assets.tables import PARTITION
 
 LONGEST_FREQUENCY = timedelta(hours=1)

@@ -1,8 +1,4 @@
-"""The execution tables as Dagster assets.
-
-Belongs here: declarations, and turning what an extraction did into events.
-Does not belong here: rules (see the modules beside this one).
-"""
+"""The execution tables as Dagster assets."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,8 +10,14 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from assets.automation import upstream_content_changed
-from assets.batched import (
+from assets.executions import scheduler_history as schedulers
+from assets.executions.api_extraction import Refusals
+from assets.executions.extraction import Extraction, Recorded
+from assets.executions.flatten import READER_VERSION
+from assets.executions.selection import Earlier, Scope, out_of_calls
+from assets.framework.automation import upstream_content_changed
+from assets.framework.given import Clock, Sources
+from assets.framework.partitioned_run import (
     Materialized,
     PartitionedRun,
     attempted_before,
@@ -27,20 +29,14 @@ from assets.batched import (
     materialized,
     told_to_people,
 )
-from assets.executions import schedulers
-from assets.executions.extract import Extraction, Recorded
-from assets.executions.flatten import READER_VERSION
-from assets.executions.live import Refusals
-from assets.executions.scope import Earlier, Scope, out_of_calls
-from assets.executions.windows import Days
-from assets.given import Clock, Sources
-from assets.partitions import daily, days
+from assets.framework.partitions import daily, days
+from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
 from resources.errors import BudgetSpentError, LedgerError
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.sources.api import Api
 from resources.sources.archive import Archive
-from resources.sources.calls import Calls
+from resources.sources.call_budget import Calls
 
 GROUP = "executions"
 DAYS_A_BATCH = 31

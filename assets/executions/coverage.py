@@ -1,8 +1,5 @@
 """How far a day is known, and when nothing more is to come for it.
 
-Belongs here: settling, and the rule that makes `extraction_coverage`.
-Does not belong here: reading sources, and what is expected of a day (see the reports).
-
 A day settles some time after its end, when late executions have come and running ones have ended. Only an
 answer of the service for a scheduler that it confirmed proves anything, and proves it up to the moment of the
 answer; saved responses and buckets show what they hold and never that there was no more.
@@ -15,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.content import stamped
-from assets.executions.windows import day_window
+from assets.framework.row_content import stamped
+from assets.framework.time_windows import day_window
 from assets.tables import EXTRACTION_COVERAGE
 
 _NOTHING: dict[str, Any] = {

@@ -1,9 +1,5 @@
 """Pages of bytes to columns: the only place where an execution's members become values.
 
-Belongs here: decoding, flattening, members that are unknown, summaries that cannot be used.
-Does not belong here: where pages come from (see `resources.sources`) and what happens to equal keys
-(see `merge`).
-
 A page without surprises is decoded whole, by type. Only a page with a member that is unknown or of a wrong
 type is gone through summary by summary.
 """
@@ -17,11 +13,11 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.executions.instants import instants
-from assets.executions.summary import Summary
+from assets.executions.api_models import Summary
+from assets.executions.timestamps import instants
 from assets.tables import INFERENCE_EXECUTIONS, INSTANT, REJECTED_EXECUTIONS
 from resources.errors import DataError
-from resources.sources import Page
+from resources.sources.base import Page
 
 READER_VERSION = 1
 """Rises when the same bytes would give other rows; saved responses are then read again."""

@@ -1,8 +1,5 @@
 """What is true of an execution when several sources tell of it.
 
-Belongs here: the merge rule of `inference_executions`, as a function of rows.
-Does not belong here: reading and replacing days (see `resources.lake`).
-
 A row has three groups of columns: identity with configuration, times, outcome. Each group is taken whole from
 the candidate that ranks highest in a total order, so the merge is commutative, associative and idempotent:
 any order, grouping and repetition of answers, dumps and buckets gives the same table. Nothing that is
@@ -21,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from assets.content import distinct, in_order, stamped
+from assets.framework.row_content import distinct, in_order, stamped
 from assets.tables import INFERENCE_EXECUTIONS
 
 FINAL = ("SUCCESS", "FAILED")

@@ -1,8 +1,5 @@
 """Every table of the lake, declared once.
 
-Belongs here: the list of all tables, and finding them by name.
-Does not belong here: how rows are made (see the rules beside each asset) or stored (see `resources.lake`).
-
 The Parquet schema and its comments, Dagster's column schema, the DuckDB views, the contract that the lake
 enforces and `docs/tables.md` are all derived from these declarations.
 """
@@ -24,7 +21,7 @@ from assets.tables.executions import (
     INFERENCE_SCHEDULERS,
     REJECTED_EXECUTIONS,
 )
-from assets.tables.reporting import (
+from assets.tables.health import (
     ANOMALY_EVENTS,
     ANOMALY_FRAGMENTS,
     EQUIPMENT_HEALTH,

@@ -1,8 +1,5 @@
 """The tables of results: what the models said of each row of sensor data.
 
-Belongs here: their declarations.
-Does not belong here: how their rows are made (see `assets.anomalies`).
-
 Their `data_date` is that of the execution, whatever the times of the rows say: one execution and all its
 results stand in the same day.
 """

@@ -1,9 +1,5 @@
 """What a declaration of a table is: the words that the declarations are written in.
 
-Belongs here: columns, tables, and what can be derived from any of them.
-Does not belong here: the tables themselves (see the modules beside this one), how rows are made (see the
-rules beside each asset) and how they are stored (see `resources.lake`).
-
 In `Column.source`, a dotted path names the member of the service's answer that the column holds, or the table
 and column that it is taken from. For `inference_executions`, `flatten` follows these paths, so the
 declaration is also the code.

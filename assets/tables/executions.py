@@ -1,8 +1,4 @@
-"""The tables of executions: what ran, of whom, how far it is known, and where it was found.
-
-Belongs here: their declarations.
-Does not belong here: how their rows are made (see `assets.executions`).
-"""
+"""The tables of executions: what ran, of whom, how far it is known, and where it was found."""
 
 import pyarrow as pa
 

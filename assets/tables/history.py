@@ -1,8 +1,5 @@
 """What the tables promise to everyone who wrote queries or holds older files: `history.json`.
 
-Belongs here: which changes of a declaration keep the promise, and writing down new columns.
-Does not belong here: the declarations, and rewriting older files (see `ledger migrate`).
-
 A table grows by nullable columns, in a new version, and in no other way. `python -m assets.tables.history`
 writes down what was added; it refuses what would break a promise, and `docs/schema-change.md` says what to do
 instead. With `--check` it only looks.

@@ -1,8 +1,5 @@
 """The live service as a source, or whatever speaks its protocol.
 
-Belongs here: discovery, padded queries, following pages, and proof of what an answer covers.
-Does not belong here: columns, and which days still have to be asked (see `assets.executions`).
-
 A list of an unknown scheduler's executions is empty and no error, so a scheduler counts as asked only when
 the service has named it before, and still names it after an empty answer. Whether the bounds of a query are
 inclusive nobody knows, and both are compared with different ends of a window: queries ask two hours wider on
@@ -18,11 +15,20 @@ from typing import Any
 import botocore.exceptions as refusals
 import msgspec
 
-from resources.aws import RAW_BODY, SERVICE, SERVICE_END, Access, is_aws, is_aws_at, lookout_client, told
+from resources.aws.session import (
+    RAW_BODY,
+    SERVICE,
+    SERVICE_END,
+    Access,
+    is_aws,
+    is_aws_at,
+    lookout_client,
+    told,
+)
 from resources.errors import DataError
-from resources.patterns import fits, fits_any
-from resources.sources import Page
-from resources.sources.calls import Calls
+from resources.name_patterns import fits, fits_any
+from resources.sources.base import Page
+from resources.sources.call_budget import Calls
 
 KIND = "api"
 PAGE_SIZE = 500
@@ -133,7 +139,7 @@ class Api:
         """List the schedulers whose names match.
 
         Raises:
-            LedgerError: whatever keeps the service from answering; see `resources.aws.told`.
+            LedgerError: whatever keeps the service from answering; see `resources.aws.session.told`.
             BudgetSpentError: the run may make no more calls; so it is with all that asks.
         """
         listed = [
@@ -159,7 +165,7 @@ class Api:
         """Hand on all executions whose window may start between two moments, and some beside them.
 
         Raises:
-            LedgerError: whatever keeps the service from answering; see `resources.aws.told`.
+            LedgerError: whatever keeps the service from answering; see `resources.aws.session.told`.
             DataError: the pages could not be followed to their end.
         """
         answers = self._answers(

@@ -1,8 +1,5 @@
 """Saved responses as a source: whatever form they were saved in.
 
-Belongs here: finding the files, telling responses, lists and single summaries apart, leftover NextTokens.
-Does not belong here: columns, and which files a day needs (see `assets.executions.archives`).
-
 Forms: AWS CLI v1 and v2 output, bodies as they came over the wire, `json.dumps(response, default=str)`,
 printed responses of notebooks, JSON lines of responses or of summaries, bare lists, several pages in one
 file or one page a file; any of them gzipped.
@@ -16,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from resources.files import FileStore, StoredFile, open_store
-from resources.sources import Page
+from resources.sources.base import Page
 from resources.sources.documents import documents
+from resources.storage.files import FileStore, StoredFile, open_store
 
 KIND = "archive"
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt")

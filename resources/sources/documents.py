@@ -1,8 +1,5 @@
 """Saved text to JSON documents: gzip, byte order marks, JSON lines, several documents in one file.
 
-Belongs here: how programs write JSON into files.
-Does not belong here: what the documents say (see `archive`).
-
 Whatever can be read is read: what stands before and after a break is given, the breaks are told.
 """
 
@@ -18,7 +15,7 @@ from io import BytesIO
 
 import msgspec
 
-from resources.sources.notebook import from_repr
+from resources.sources.python_repr import from_repr
 
 _GZIP = b"\x1f\x8b"
 _UTF16 = (BOM_UTF16_LE, BOM_UTF16_BE)  # what PowerShell's > writes

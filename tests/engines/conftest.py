@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.engines.engines import ENGINES, Spark
-from tests.engines.questions import Open
+from tests.support.engine_questions import Open
+from tests.support.engines import ENGINES, Spark
 
 
 @pytest.fixture(

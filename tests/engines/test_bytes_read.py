@@ -11,8 +11,8 @@ import pytest
 
 from assets.tables import INFERENCE_EXECUTIONS
 from benchmarks.query import DAY, FIRST, rows_of
-from resources.contract import storage
-from resources.lake import Lake
+from resources.lake.lake import Lake
+from resources.lake.table_contract import storage
 
 ROOT = Path(__file__).resolve().parents[2]
 A_YEAR = 365

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pytest
 
 from assets.tables import INFERENCE_EXECUTIONS, TABLES, Column, Table
-from resources.lake import Lake
-from tests.engines.elsewhere import SPARKS
-from tests.engines.engines import ENGINES
-from tests.engines.questions import Engine, Open, Plain, asked
-from tests.engines.world import DAYS, World, build, made, write
+from resources.lake.lake import Lake
+from tests.support.engine_process import SPARKS
+from tests.support.engine_questions import Engine, Open, Plain, asked
+from tests.support.engine_world import DAYS, World, build, made, write
+from tests.support.engines import ENGINES
 
 ROOT = Path(__file__).resolve().parents[2]
 LATER = replace(
@@ -139,7 +139,7 @@ def test_spark_on_a_machine_in_another_zone_gets_the_same_answers(
 def _told(world: World, zone: str, engines: list[str]) -> dict[str, Any]:
     """Ask in a process of its own: engines look at the zone of the machine once, when they start."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.engines.elsewhere", world.uri, *engines],
+        [sys.executable, "-m", "tests.support.engine_process", world.uri, *engines],
         cwd=ROOT,
         env=os.environ | {"TZ": zone},
         capture_output=True,

@@ -11,11 +11,11 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from pipelines.query import views
-from resources.lake import Lake
-from resources.s3 import _session as session
-from tests.engines.questions import Plain
-from tests.engines.world import DAYS, World, build
+from pipelines.operations.query import views
+from resources.aws.s3_bucket import _session as session
+from resources.lake.lake import Lake
+from tests.support.engine_questions import Plain
+from tests.support.engine_world import DAYS, World, build
 
 pytestmark = pytest.mark.slow
 

@@ -16,11 +16,11 @@ import sqlglot
 from sqlglot import expressions as exp
 
 from assets.tables import TABLES
-from pipelines import playground
-from pipelines.query import asked, connect
-from resources.lake import Lake
-from tests.engines.engines import Spark
-from tests.engines.world import World, made, write
+from pipelines.cli.demo import environment
+from pipelines.operations.query import asked, connect
+from resources.lake.lake import Lake
+from tests.support.engine_world import World, made, write
+from tests.support.engines import Spark
 
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```sql\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -172,7 +172,7 @@ def _rounded(value: Any) -> Any:
 @pytest.mark.docs
 @pytest.mark.parametrize("statement", FOR_DUCKDB, ids=_name)
 def test_a_recipe_has_an_answer_on_the_lake_of_the_demo(statement: str) -> None:
-    if not playground.CONFIG.exists():
+    if not environment.CONFIG.exists():
         pytest.skip("run `make demo` first")
-    with connect(Lake(str(playground.FOLDER / "lake"))) as connection:
+    with connect(Lake(str(environment.FOLDER / "lake"))) as connection:
         assert asked(connection, statement).num_rows

@@ -15,14 +15,14 @@ import pytest
 
 from assets.tables import INFERENCE_EXECUTIONS, PARTITION, TABLES, Table
 from pipelines.definitions import build_defs
-from resources.lake import Lake
-from resources.settings import ApiSource, ArchiveSource, HistorySettings, LakeSettings, Settings
+from resources.config.settings import ApiSource, ArchiveSource, HistorySettings, LakeSettings, Settings
+from resources.lake.lake import Lake
 from sandbox.fleet import Fleet
 from sandbox.service import serving
-from tests.engines.engines import ENGINES, Spark
-from tests.engines.questions import Asked, Engine, Plain, asked
-from tests.engines.world import World
 from tests.pipelines.conftest import Location
+from tests.support.engine_questions import Asked, Engine, Plain, asked
+from tests.support.engine_world import World
+from tests.support.engines import ENGINES, Spark
 
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
 DAY = date(2026, 10, 7)

@@ -13,8 +13,8 @@ import pytest
 import lookout_ledger
 from assets.tables import INFERENCE_EXECUTIONS, TABLES
 from resources.errors import ConfigurationError, DataError, LakeContractError
-from resources.lake import Lake
-from tests.engines.world import DAYS, World, build
+from resources.lake.lake import Lake
+from tests.support.engine_world import DAYS, World, build
 
 TABLE = "inference_executions"
 

@@ -12,13 +12,13 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from assets.executions import assets as execution_assets
-from assets.reporting.report_asset import Shown
+from assets.report.assets import Shown
 from pipelines import definitions
 from pipelines.definitions import build_defs
-from pipelines.home import CHECKOUT
-from pipelines.shown import shown_by
-from resources.lake import Lake
-from resources.settings import ArchiveSource, HistorySettings, LakeSettings, Settings
+from pipelines.operations.shown import shown_by
+from pipelines.runs.instance import CHECKOUT
+from resources.config.settings import ArchiveSource, HistorySettings, LakeSettings, Settings
+from resources.lake.lake import Lake
 
 NOW = datetime(2026, 10, 9, 12, tzinfo=UTC)
 DAYS = [date(2026, 10, day) for day in range(5, 9)]

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandbox.ages import AGES, BARE, EMPTY, FIRST, LATEST, REASONED, SCORED
 from sandbox.events import events, succeeded
 from sandbox.fleet import History, fleet
-from sandbox.planted import sensors
+from sandbox.planted_anomalies import sensors
+from sandbox.result_formats import AGES, BARE, EMPTY, FIRST, LATEST, REASONED, SCORED
 from sandbox.results import content, contributions, lines, rows, truth
 from sandbox.schedulers import Scheduler, Slot
 

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.anomalies.contributors import CONTRIBUTION_COLUMNS
 from assets.anomalies.events import EventRule, event_id, events
 from assets.anomalies.fragments import PREDICTION_COLUMNS, fragments
-from assets.content import content_version
+from assets.anomalies.top_sensors import CONTRIBUTION_COLUMNS
+from assets.framework.row_content import content_version
 from assets.tables import ANOMALY_EVENTS, ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS
-from tests.assets.anomalies import reference
+from tests.support import event_reference
 
 MIDNIGHT = datetime(2026, 10, 6, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -315,9 +315,9 @@ def test_events_of_any_partition_and_order_are_those_of_one_pass_and_of_plain_py
     in_parts = joined(made, rule) if made else one_pass
 
     assert content_version(ANOMALY_EVENTS, in_parts) == content_version(ANOMALY_EVENTS, one_pass)
-    expected = reference.events(reference.points(rows, shares), gap_steps, least * MINUTE)
+    expected = event_reference.events(event_reference.points(rows, shares), gap_steps, least * MINUTE)
     told = sorted(
-        map(reference.comparable, one_pass.to_pylist()),
+        map(event_reference.comparable, one_pass.to_pylist()),
         key=lambda row: (row["scheduler_arn"], row["start_time"]),
     )
     for one, other in zip(told, expected, strict=True):
@@ -336,5 +336,5 @@ def test_events_never_touch_and_every_anomalous_point_is_in_one(seed: int) -> No
     for one, other in pairwise(told):
         if one["scheduler_arn"] == other["scheduler_arn"]:
             assert one["end_time"] <= other["start_time"]
-    every = [point for each in reference.points(rows).values() for point in each]
+    every = [point for each in event_reference.points(rows).values() for point in each]
     assert sum(one["points"] for one in told) == sum(point.state == "anomalous" for point in every)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from assets.anomalies import merge
 from assets.anomalies.contributions import Contributions
+from assets.anomalies.execution_index import COLUMNS, Key, Named, runs
 from assets.anomalies.merge import differing, merge_contributions, merge_lines
-from assets.anomalies.named import COLUMNS, Key, Named, runs
 from assets.anomalies.parse import CONTRIBUTIONS, LINES
-from assets.content import in_order
+from assets.framework.row_content import in_order
 from assets.tables import ANOMALY_PREDICTIONS, INFERENCE_EXECUTIONS, SENSOR_CONTRIBUTIONS
 
 START = datetime(2026, 10, 7, tzinfo=UTC)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.anomalies.parse import WHOLE_OBJECT, Parsed, parse, split_name
-from sandbox.ages import AGES
 from sandbox.fleet import History, fleet
+from sandbox.result_formats import AGES
 from sandbox.results import content, lines
 
 KEY = "out/2026-10-07T00:00:00Z/results.jsonl"

@@ -13,7 +13,7 @@ import pytest
 
 from assets.anomalies.assets import _oddities as oddities
 from assets.anomalies.reading import Recorded, record_day
-from assets.content import fitted
+from assets.framework.row_content import fitted
 from assets.tables import (
     ANOMALY_PREDICTIONS,
     INFERENCE_EXECUTIONS,
@@ -22,9 +22,9 @@ from assets.tables import (
     RESULT_OBJECTS,
     SENSOR_CONTRIBUTIONS,
 )
-from resources.aws import Access
-from resources.lake import Lake
-from resources.results import Limits, Results, State
+from resources.aws.session import Access
+from resources.lake.lake import Lake
+from resources.results.fetcher import Limits, Results, State
 from tests.resources.conftest import Bucket, Mischief, Server
 
 DAY, START = date(2026, 10, 7), datetime(2026, 10, 7, tzinfo=UTC)

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.checks import contract, freshness, looked_at, members, runs
-from assets.checks import days as of_days
-from assets.checks.looked_at import Service
-from assets.checks.rhythm import Rhythm, duration, rhythms
-from assets.executions.standing import Standing, State
+from assets.checks import completeness, context, contract, freshness, run_outcomes
+from assets.checks import day_coverage as of_days
+from assets.checks.context import Service
+from assets.checks.scheduler_settings import Rhythm, duration, rhythms
+from assets.executions.day_status import Standing, State
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS, PARTITION
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 DAY = date(2026, 3, 10)
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -118,7 +118,7 @@ def test_a_broken_file_is_told_and_a_missing_one_is_none(tmp_path: Path) -> None
 
 
 def test_a_file_of_an_older_version_is_a_fact_and_no_fault() -> None:
-    from resources.contract import Footer  # noqa: PLC0415
+    from resources.lake.table_contract import Footer  # noqa: PLC0415
 
     newer = replace(EXTRACTION_COVERAGE, version=2)
 
@@ -327,11 +327,11 @@ def test_a_rhythm_is_the_latest_that_was_told_of_each_value() -> None:
 def test_unknown_members_are_named_and_counted() -> None:
     told = pa.table({"unrecognized": pa.array(['{"New": 1}', None, '{"New": 1}', '{"Other": 2}'])})
 
-    verdict = members.members_known(told)
+    verdict = completeness.members_known(told)
 
     assert not verdict.passed
     assert verdict.examples == [{"member": "New", "rows": 2}, {"member": "Other", "rows": 1}]
-    assert members.members_known(told.slice(1, 1)).passed
+    assert completeness.members_known(told.slice(1, 1)).passed
 
 
 def test_lost_result_objects_are_counted_by_what_keeps_them() -> None:
@@ -344,42 +344,42 @@ def test_lost_result_objects_are_counted_by_what_keeps_them() -> None:
         }
     )
 
-    verdict = members.result_objects_read(objects)
+    verdict = completeness.result_objects_read(objects)
 
     assert not verdict.passed
     others = dict.fromkeys(("key_missing", "wrong_owner", "archived", "unreachable"), 0)
     assert verdict.numbers == {"objects": 3, "missing": 1, "forbidden": 1} | others
-    assert members.result_objects_read(objects.slice(0, 1)).passed
+    assert completeness.result_objects_read(objects.slice(0, 1)).passed
 
 
 def test_schedulers_that_the_last_run_could_not_ask_are_named_with_how_long() -> None:
     at = [datetime(2026, 3, 10, 12, 5, tzinfo=UTC) - timedelta(hours=n) for n in range(4)]
     refused = [{"pump-1": "denied"}, {"pump-1": "throttled"}, {}, {"pump-1": "denied"}]
-    last = [runs.Ended(*one) for one in zip(at, refused, strict=True)]
+    last = [run_outcomes.Ended(*one) for one in zip(at, refused, strict=True)]
 
-    verdict = runs.sources_answered(last)
+    verdict = run_outcomes.sources_answered(last)
 
     assert not verdict.passed
     assert verdict.examples == [
         {"failed": "pump-1", "runs_in_a_row": 2, "since": "2026-03-10 11:05 UTC", "reason": "denied"}
     ]
-    assert runs.sources_answered(last[2:]).passed
-    assert runs.sources_answered([]).passed
+    assert run_outcomes.sources_answered(last[2:]).passed
+    assert run_outcomes.sources_answered([]).passed
 
 
 def test_failed_partitions_are_told_with_the_commands_that_read_them_again() -> None:
-    verdict = runs.partitions_succeeded("inference_executions", ["2026-03-08", "2026-03-09"], 30)
+    verdict = run_outcomes.partitions_succeeded("inference_executions", ["2026-03-08", "2026-03-09"], 30)
 
     assert not verdict.passed
     assert verdict.commands == ["ledger backfill --from 2026-03-08 --to 2026-03-09"]
-    assert runs.partitions_succeeded("inference_executions", [], 30).passed
+    assert run_outcomes.partitions_succeeded("inference_executions", [], 30).passed
 
 
 def test_the_last_days_and_those_of_the_run_are_looked_at() -> None:
     in_lake = sorted(days_back(*range(400)))
 
-    assert looked_at.chosen(in_lake, 10, None) == in_lake[-10:]
+    assert context.chosen(in_lake, 10, None) == in_lake[-10:]
     of_run = (in_lake[0], in_lake[1])
-    assert looked_at.chosen(in_lake, 10, of_run) == [*in_lake[:2], *in_lake[-10:]]
-    assert looked_at.days_of_run({"dagster/partition": "2026-03-10"}) == (DAY, DAY)
-    assert looked_at.days_of_run({}) is None
+    assert context.chosen(in_lake, 10, of_run) == [*in_lake[:2], *in_lake[-10:]]
+    assert context.days_of_run({"dagster/partition": "2026-03-10"}) == (DAY, DAY)
+    assert context.days_of_run({}) is None

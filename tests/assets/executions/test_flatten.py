@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assets.executions.api_models import Summary
 from assets.executions.flatten import REJECTED, ROWS, Flattened, flatten
-from assets.executions.summary import Summary
 from assets.tables import INFERENCE_EXECUTIONS, INSTANT, Column
 from resources.errors import DataError
-from resources.sources import Page
 from resources.sources.archive import Archive
+from resources.sources.base import Page
 from sandbox.dumps import paged, write_dump
 from sandbox.fleet import History, fleet
 from sandbox.forms import Form

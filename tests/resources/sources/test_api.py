@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assets.executions.flatten import flatten
-from assets.executions.windows import Window, cut
-from resources import aws
-from resources.aws import Access, lookout_client
+from assets.framework.time_windows import Window, cut
+from resources.aws import session
+from resources.aws.session import Access, lookout_client
 from resources.errors import ConfigurationError, PermissionsError, RetryLaterError, ServiceEndedError
 from resources.sources.api import Api, Scheduler
 from sandbox.fleet import Fleet, History, fleet
@@ -150,14 +150,14 @@ def test_a_profile_that_is_not_there_is_told() -> None:
 
 
 def test_a_boto3_without_the_client_names_the_last_one_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aws, "SERVICE", "lookoutequipment-no-more")
+    monkeypatch.setattr(session, "SERVICE", "lookoutequipment-no-more")
 
     with pytest.raises(ConfigurationError, match=r"pip install boto3==\d+\.\d+\.\d+"):
         lookout_client(Access(region=REGION))
 
 
 def test_aws_itself_has_an_end_and_nothing_else_has(handle: Handle) -> None:
-    assert Api(Access(region=REGION)).service_end == aws.SERVICE_END
+    assert Api(Access(region=REGION)).service_end == session.SERVICE_END
     assert api(handle).service_end is None
 
 
@@ -165,7 +165,7 @@ def test_permission_network_and_end_are_told_apart(handle: Handle) -> None:
     import botocore.exceptions as refusals  # noqa: PLC0415
 
     def of(problem: Exception) -> type[Exception]:
-        return type(aws.told(problem, Access(), "asking"))
+        return type(session.told(problem, Access(), "asking"))
 
     def said(code: str, status: int = 400) -> refusals.ClientError:
         return refusals.ClientError(
@@ -182,7 +182,7 @@ def test_permission_network_and_end_are_told_apart(handle: Handle) -> None:
     assert of(refusals.NoCredentialsError()) is PermissionsError
     untrusted = refusals.SSLError(endpoint_url=handle.url, error="self-signed certificate")
     assert of(untrusted) is ConfigurationError, "no later try helps"
-    assert "AWS_CA_BUNDLE" in str(aws.told(untrusted, Access(), "asking"))
+    assert "AWS_CA_BUNDLE" in str(session.told(untrusted, Access(), "asking"))
 
 
 @pytest.mark.slow

@@ -15,9 +15,9 @@ from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from resources.errors import UnreadableArchiveError
-from resources.files import StoredFile
-from resources.sources import Page
 from resources.sources.archive import SUMMARIES_A_PAGE, Archive, Dump
+from resources.sources.base import Page
+from resources.storage.files import StoredFile
 from sandbox.dumps import write_dump
 from sandbox.fleet import History, fleet
 from sandbox.forms import FORMS, Form

@@ -1,0 +1,112 @@
+"""What the service said that no column holds, and what could not be used at all.
+
+These warn: nothing is lost, all of it is kept as it was found.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assets.checks.result import Verdict, in_words, status
+from assets.executions import archive_index
+from assets.executions.archive_index import Known
+from assets.tables import PARTITION
+from resources.results.fetcher import State
+
+_SQL_MEMBERS = "ledger sql 'SELECT unrecognized, count(*) FROM inference_executions GROUP BY 1'"
+_LOST = tuple(state.value for state in State if state.is_lost)
+
+
+def members_known(unrecognized: pa.Table) -> Verdict:
+    """Judge the column `unrecognized` (and the day): no answer has a member that no column holds."""
+    texts = pc.value_counts(unrecognized["unrecognized"].drop_null()).to_pylist()
+    members: Counter[str] = Counter()
+    for entry in texts:  # by far fewer than rows: the same members have mostly the same values
+        for name in _names(entry["values"]):
+            members[name] += entry["counts"]
+    said = "Every member that the service told of has its column."
+    if members:
+        said = (
+            f"{len(members)} members have no column: {in_words(members)}. Their values are kept in "
+            "`unrecognized`; a newer version of this software may know them."
+        )
+    return Verdict(
+        not members,
+        said,
+        {"rows": sum(entry["counts"] for entry in texts), "members": len(members)},
+        [{"member": name, "rows": count} for name, count in members.most_common()],
+        ["ledger sql 'SELECT unrecognized, count(*) FROM inference_executions GROUP BY 1'"]
+        if members
+        else [],
+        causes=list(members),
+    )
+
+
+def saved_responses_whole(files: Sequence[Known]) -> Verdict:
+    """Judge the saved responses that are still there: each is readable to its end and complete."""
+    broken = [file.uri for file in files if file.error]
+    incomplete = archive_index.open_ended(files)
+    return Verdict(
+        not broken and not incomplete,
+        "; ".join(archive_index.oddities(files)) or f"{len(files)} saved responses are whole.",
+        {"files": len(files), "unreadable": len(broken), "incomplete": len(incomplete)},
+        causes=sorted({*broken, *(file.uri for file in incomplete)}),
+    )
+
+
+def summaries_usable(rejected: pa.Table) -> Verdict:
+    """Judge `rejected_executions`: no summary had to be put aside."""
+    reasons = sorted(pc.value_counts(rejected["reason"]).to_pylist(), key=lambda entry: -entry["counts"])
+    return Verdict(
+        rejected.num_rows == 0,
+        f"{rejected.num_rows} summaries stand in rejected_executions.",
+        {"rejected": rejected.num_rows},
+        [{"reason": entry["values"], "summaries": entry["counts"]} for entry in reasons],
+        ["ledger sql 'SELECT source, position, reason, raw FROM rejected_executions'"] if reasons else [],
+        causes=[entry["values"] for entry in reasons],
+    )
+
+
+def result_objects_read(objects: pa.Table) -> Verdict:
+    """Judge `result_objects` (`scheduler_name`, `state`, `error`, and the day): each could be read."""
+    states = Counter(objects["state"].to_pylist())
+    lost = objects.filter(pc.is_in(objects["state"], pa.array(_LOST)))
+    by_state = ", ".join(f"{states[state]} {state}" for state in _LOST if states[state])
+    said = f"{objects.num_rows} result objects were read."
+    if lost.num_rows:
+        said = f"{lost.num_rows} of {objects.num_rows} result objects could not be read: {by_state}."
+    return Verdict(
+        not lost.num_rows,
+        said,
+        {"objects": objects.num_rows, **{state: states[state] for state in _LOST}},
+        lost.to_pylist(),
+        status(set(lost[PARTITION].to_pylist())),
+        causes=sorted({f"{row['scheduler_name']}: {row['state']}" for row in lost.to_pylist()}),
+    )
+
+
+def result_lines_usable(rejected: pa.Table) -> Verdict:
+    """Judge `rejected_results` (`result_s3_key`, `line_number`, `reason`, and the day): it is empty."""
+    reasons = sorted(set(rejected["reason"].to_pylist()))
+    said = "Every line of the result objects could be used."
+    if rejected.num_rows:
+        said = f"{rejected.num_rows} lines of result objects could not be used: {in_words(reasons)}."
+    return Verdict(
+        not rejected.num_rows,
+        said,
+        {"rejected": rejected.num_rows},
+        rejected.slice(0, 20).to_pylist(),
+        ["ledger sql 'SELECT * FROM rejected_results'"] if reasons else [],
+        causes=reasons,
+    )
+
+
+def _names(text: str) -> list[str]:
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return ["?"]
+    return list(said) if isinstance(said, dict) else ["?"]

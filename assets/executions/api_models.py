@@ -1,0 +1,61 @@
+"""The shape of an InferenceExecutionSummary on the wire, member by member.
+
+Source: botocore's service model `lookoutequipment/2020-12-15`; a test compares the two.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from assets.executions.timestamps import Saved
+
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+class _Wire(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """Every member is optional in the service's model; an absent one is None or an empty structure."""
+
+
+class S3Location(_Wire, frozen=True):  # noqa: D101
+    Bucket: str | None = None
+    Prefix: str | None = None
+
+
+class S3Object(_Wire, frozen=True):  # noqa: D101
+    Bucket: str | None = None
+    Key: str | None = None
+
+
+class InputNames(_Wire, frozen=True):  # noqa: D101
+    TimestampFormat: str | None = None
+    ComponentTimestampDelimiter: str | None = None
+
+
+class InputConfiguration(_Wire, frozen=True):  # noqa: D101
+    S3InputConfiguration: S3Location = S3Location()
+    InputTimeZoneOffset: str | None = None
+    InferenceInputNameConfiguration: InputNames = InputNames()
+
+
+class OutputConfiguration(_Wire, frozen=True):  # noqa: D101
+    S3OutputConfiguration: S3Location = S3Location()
+    KmsKeyId: str | None = None
+
+
+class Summary(_Wire, frozen=True):
+    """One inference execution, as the service tells of it."""
+
+    ModelName: str | None = None
+    ModelArn: str | None = None
+    InferenceSchedulerName: str | None = None
+    InferenceSchedulerArn: str | None = None
+    ScheduledStartTime: Saved = None
+    DataStartTime: Saved = None
+    DataEndTime: Saved = None
+    DataInputConfiguration: InputConfiguration = InputConfiguration()
+    DataOutputConfiguration: OutputConfiguration = OutputConfiguration()
+    CustomerResultObject: S3Object = S3Object()
+    Status: str | None = None
+    FailedReason: str | None = None
+    ModelVersion: Int64 | None = None
+    ModelVersionArn: str | None = None

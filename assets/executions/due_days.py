@@ -1,0 +1,70 @@
+"""What a scheduled run has to ask for: the days that are not settled, as far back as it reaches."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import pyarrow as pa
+
+from assets.executions.day_status import State, Terms, standing
+from assets.executions.selection import stretches
+from assets.framework.time_windows import Days
+
+UNSETTLED = frozenset({State.open, State.overdue, State.failed, State.missing, State.never_extracted})
+"""The states of a day that more questions can change."""
+
+_STRETCHES_TOLD = 3
+
+
+@dataclass(frozen=True)
+class Due:
+    """What there is to do.
+
+    Attributes:
+        days: The days to ask for, oldest first, today among them while it is expected.
+        behind: Older days that are unsettled or were never extracted: only a person's backfill gets them.
+    """
+
+    days: tuple[date, ...]
+    behind: tuple[date, ...]
+
+    @property
+    def behind_in_words(self) -> str:
+        """What lies behind, and the command for it; nothing where nothing does."""
+        if not self.behind:
+            return ""
+        found = stretches(self.behind)
+        told = ", ".join(f"{first}...{last}" for first, last in found[:_STRETCHES_TOLD])
+        more = f" and {len(found) - _STRETCHES_TOLD} more stretches" if len(found) > _STRETCHES_TOLD else ""
+        return (
+            f"{len(self.behind)} days lie further back than scheduled runs reach, and are not settled or were"
+            f" never extracted: {told}{more}. ledger backfill --from {self.behind[0]} --to {self.behind[-1]}"
+        )
+
+
+def due(history: Days, coverage: pa.Table, extracted: Collection[date], terms: Terms) -> Due:
+    """Find the days that are due.
+
+    Args:
+        history: the days that are partitions.
+        coverage: `standing.COLUMNS` and `data_date` of `extraction_coverage`, for the days within reach and
+            for as many before them as are to be looked at.
+        extracted: the days that `extraction_coverage` has a file of.
+        terms: see `standing`.
+    """
+    today, there = terms.now.date(), set(extracted)
+    last = today if terms.last_expected is None else min(today, terms.last_expected)
+    if history.end is not None:
+        last = min(last, history.end - timedelta(days=1))
+    expected = [history.first + timedelta(days=number) for number in range((last - history.first).days + 1)]
+    looked_at = sorted({*expected} & ({*coverage["data_date"].to_pylist()} | {today}))
+    # once the services have ended nothing is reached any more, but what they told of their last days may
+    # still have to settle: whether they answer then is theirs to say
+    live = Terms(terms.settle_after, terms.lookback_days, terms.now)
+    found = standing(coverage, looked_at, there, (), live)
+    unsettled = {day for one in found for day, state in one.states.items() if state in UNSETTLED}
+    unsettled |= {day for day in expected if day not in there or day == today}
+    return Due(
+        tuple(day for day in expected if day in unsettled and live.is_reached(day)),
+        tuple(day for day in expected if day in unsettled and not live.is_reached(day)),
+    )

@@ -1,0 +1,1 @@
+"""What all assets share: partitioned runs, row content, partitions, automation and time windows."""

@@ -1,0 +1,1 @@
+"""Health: how executions ran and how machines did, a row a day."""

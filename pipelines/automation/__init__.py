@@ -1,0 +1,1 @@
+"""When runs start and who is notified: schedules, sensors and alerts."""

@@ -1,0 +1,1 @@
+"""`ledger demo`: a walkthrough on generated data."""

@@ -1,0 +1,1 @@
+"""What the commands do, without a terminal: plans, status, import and queries."""

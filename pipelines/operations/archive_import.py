@@ -1,0 +1,118 @@
+"""Saved responses that someone has, looked into before they become part of an archive source."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from assets.executions.archive_index import Known, oddities
+from assets.executions.extraction import read_file
+from assets.executions.flatten import Flattened
+from resources.config.loader import CHECKOUT, CONFIG_FILE_NAME, CONFIG_VARIABLE, SOURCES_VARIABLE
+from resources.config.settings import ArchiveSource, Settings, load_settings
+from resources.errors import ConfigurationError
+from resources.sources.archive import Archive
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What some files hold: `files` as the archive source reads them, and the names of their schedulers."""
+
+    path: Path
+    files: Sequence[Known]
+    schedulers: Sequence[str]
+
+    @property
+    def usable(self) -> list[Path]:
+        """The files that give any execution."""
+        return [Path(file.uri) for file in self.files if file.executions]
+
+    @property
+    def span(self) -> tuple[date, date] | None:
+        """The days of the first and the last execution; None: there is none."""
+        firsts = [file.first_data_start_time for file in self.files if file.first_data_start_time]
+        lasts = [file.last_data_start_time for file in self.files if file.last_data_start_time]
+        return (min(firsts).date(), max(lasts).date()) if firsts and lasts else None
+
+    @property
+    def oddities(self) -> list[str]:
+        """What is wrong with them, in words."""
+        return oddities(self.files)
+
+
+def examined(path: Path, now: datetime) -> Examined:
+    """Read what a file or folder holds, as the archive source will.
+
+    Raises:
+        ConfigurationError: there is nothing, or it may not be looked into.
+    """
+    source = Archive(str(path))
+    names = set[str]()
+
+    def take(page: Flattened) -> None:
+        names.update(name for name in page.rows["scheduler_name"].unique().to_pylist() if name)
+
+    return Examined(path, [read_file(source, file, now, take) for file in source.files()], sorted(names))
+
+
+def archive_folder(settings: Settings) -> Path | None:
+    """Return the folder of the first archive source that is one on this machine; None: there is no such."""
+    for source in settings.sources:
+        if isinstance(source, ArchiveSource) and "://" not in source.uri and not Path(source.uri).is_file():
+            return Path(source.uri)
+    return None
+
+
+def source_toml(path: Path, config: Path) -> str:
+    """Return the lines of the settings that make a path an archive source."""
+    uri = path.relative_to(config.parent) if path.is_relative_to(config.parent) else path
+    text = uri.as_posix().replace("\\", "\\\\").replace('"', '\\"')
+    return f'[[sources]]\nkind = "archive"\nuri = "{text}{"/" if path.is_dir() else ""}"\n'
+
+
+def config_file() -> Path:
+    """Return the file that settings stand in, or would."""
+    return Path(os.environ.get(CONFIG_VARIABLE, CHECKOUT / CONFIG_FILE_NAME)).expanduser().absolute()
+
+
+def is_registered(path: Path, settings: Settings) -> bool:
+    """Tell whether an archive source holds a path already."""
+    return any(
+        isinstance(source, ArchiveSource) and "://" not in source.uri and path.is_relative_to(source.uri)
+        for source in settings.sources
+    )
+
+
+def register(paths: Sequence[Path], config: Path) -> None:
+    """Add archive sources at the end of the settings, whose text stays as it is.
+
+    Raises:
+        ConfigurationError: the settings would not be read so; they are left as they were.
+    """
+    text = config.read_text() if config.exists() else ""
+    addition = "\n".join(source_toml(path, config) for path in paths)
+    trial = config.with_name(f".{config.name}.{uuid4().hex}.tmp")
+    try:
+        trial.write_text(f"{text.rstrip()}\n\n{addition}" if text.strip() else addition)
+        read = load_settings(os.environ | {CONFIG_VARIABLE: str(trial)})
+        counts = all(is_registered(path, read) for path in paths)
+        if counts and config.exists():
+            trial.chmod(config.stat().st_mode & 0o777)
+        if counts:
+            trial.replace(config)
+    except (OSError, ConfigurationError) as problem:
+        raise ConfigurationError(
+            f"the source could not be added to the settings: {str(problem).replace(str(trial), str(config))}",
+            where=str(config),
+            next_step=f"nothing was changed; add it by hand:\n\n{addition}",
+        ) from None
+    finally:
+        trial.unlink(missing_ok=True)
+    if not counts:
+        raise ConfigurationError(
+            f"{SOURCES_VARIABLE} names the sources, so what the settings file says of them does not count",
+            where=str(config),
+            next_step=f"nothing was changed; add it there, or unset that and import again:\n\n{addition}",
+        )

@@ -1,0 +1,1 @@
+"""Settings and the files beside them: read, validated, refused by name."""

@@ -1,0 +1,1 @@
+"""The lake: tables as Hive-partitioned Parquet, read, merged and replaced atomically."""

@@ -1,0 +1,1 @@
+"""Result objects: fetched concurrently from S3 buckets."""

@@ -1,0 +1,1 @@
+"""Where files are kept: local folders and S3 behind one protocol."""

@@ -1,0 +1,56 @@
+"""Which failures are the same one, and when it is worth telling again."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from assets.alerts.deduplication import Matter, normalized, telling, told
+
+NOW = datetime(2026, 10, 6, 3, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("no answer after 31 s", "no answer after 7.5 s"),
+        ("day 2026-10-06 is broken", "day 2026-10-07 is broken"),
+        ("at 2026-10-06T03:00:00Z", "at 2026-10-06 04:00:00.123+00:00"),
+        ("run 6f1c2f0e-3a8f-4c1d-9d52-a3f60a5b8f11", "run 0a1b2c3d-3a8f-4c1d-9d52-a3f60a5b8f11"),
+        ("refused (Request ID: ABC123)", "refused (Request ID: XYZ789)"),
+        ("GET https://a.example.com/1?x=2 failed", "GET https://a.example.com/7 failed"),
+        ("object at 0x7f0336190790", "object at 0x7f0336190abc"),
+        ("two\n  lines", "two lines"),
+    ],
+)
+def test_times_ids_and_numbers_make_no_other_cause(one: str, other: str) -> None:
+    assert normalized(one) == normalized(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("pump-1 is denied", "pump-2 is denied"),
+        ("access denied", "no such file"),
+        ("arn:aws:x:eu-west-1:a/pump-1", "arn:aws:x:us-east-1:a/pump-1"),
+    ],
+)
+def test_names_and_words_do(one: str, other: str) -> None:
+    assert normalized(one) != normalized(other)
+
+
+def test_it_is_told_when_new_when_more_is_wrong_and_again_after_a_while() -> None:
+    first = told(None, "t", ["a"], NOW)
+
+    assert telling(None, ["a"], NOW, DAY) == "new"
+    assert telling(first, ["a"], NOW + DAY / 2, DAY) is None
+    assert telling(first, [], NOW + DAY / 2, DAY) is None
+    assert telling(first, ["a", "b"], NOW + DAY / 2, DAY) == "more"
+    assert telling(first, ["a"], NOW + DAY, DAY) == "again"
+
+
+def test_a_cursor_brings_a_matter_back_as_it_was() -> None:
+    first = told(told(None, "t", ["b", "a"], NOW), "t", ["a"], NOW + DAY)
+
+    assert Matter.of_json(first.as_json() | {"details": list(first.details)}) == first
+    assert (first.since, first.told_at, first.times) == (NOW, NOW + DAY, 2)

@@ -1,0 +1,639 @@
+"""An extraction: saved responses into a real lake, again and again, and nothing is lost or done twice."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from assets.executions import candidates
+from assets.executions.archive_index import Known, known
+from assets.executions.extraction import Extraction, Recorded
+from assets.framework.time_windows import Days
+from assets.tables import (
+    ARCHIVE_FILES,
+    EXTRACTION_COVERAGE,
+    INFERENCE_EXECUTIONS,
+    REJECTED_EXECUTIONS,
+    TABLES,
+)
+from resources.errors import ConfigurationError, UnreadableArchiveError
+from resources.lake.lake import Lake
+from resources.sources import archive
+from resources.sources.archive import Archive
+from resources.storage.files import LocalFiles, StoredFile
+from sandbox.dumps import Manifest, paged, write_dump, write_history
+from sandbox.fleet import History, fleet
+from sandbox.forms import Form
+from sandbox.schedulers import Scheduler, Summary, newest_first
+
+Row = dict[str, Any]
+
+END = datetime(2026, 10, 8, tzinfo=UTC)
+START = END - timedelta(days=3)
+DAYS = [START.date() + timedelta(days=number) for number in range(3)]
+NOW = datetime(2026, 10, 9, 12, tzinfo=UTC)
+LATER = END + timedelta(hours=2)  # by then everything has settled but what is stuck
+FLEET = fleet(2, History(START, END))
+COMPRESSOR, BLOWER = (  # every 10 minutes, and every 15
+    next(one for one in FLEET.schedulers if one.name == name) for name in ("compressor-1", "blower-1")
+)
+A_DAY = 144
+EARLY = START + timedelta(hours=12, minutes=5, seconds=30)  # one is just running then
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path / "lake"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "dumps"
+    place.mkdir()
+    return place
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
+    """The whole fleet as people saved it, mistakes included; to be read and not to be changed."""
+    place = tmp_path_factory.mktemp("history")
+    return place, write_history(FLEET, place, LATER)
+
+
+class Filled(NamedTuple):
+    """The whole history in a lake, after one run; to be read and not to be changed."""
+
+    lake: Lake
+    manifest: Manifest
+    notices: list[str]
+
+
+@pytest.fixture(scope="module")
+def filled(history: tuple[Path, Manifest], tmp_path_factory: pytest.TempPathFactory) -> Filled:
+    place, manifest = history
+    lake = Lake(str(tmp_path_factory.mktemp("filled")))
+    return Filled(lake, manifest, run(lake, place).notices)
+
+
+def executed(
+    scheduler: Scheduler = COMPRESSOR,
+    clock: datetime = LATER,
+    start: datetime = START,
+    end: datetime = END,
+) -> list[Summary]:
+    return newest_first(scheduler.executions(clock, start, end))
+
+
+def save(path: Path, summaries: Sequence[Summary], form: Form = Form.BOTO3_JSON) -> Path:
+    (written,) = write_dump(path, form, paged(summaries, len(summaries) or 1))
+    return written
+
+
+def begin(
+    lake: Lake,
+    *sources: Archive | Path,
+    days: Iterable[date] = DAYS,
+    now: datetime = NOW,
+    history: Days = Days(DAYS[0]),  # noqa: B008
+    progress: Callable[[str], None] = lambda _: None,
+) -> Extraction:
+    extraction = Extraction(lake, history, timedelta(hours=3), now, progress)
+    opened = [source if isinstance(source, Archive) else Archive(str(source)) for source in sources]
+    extraction.gather(opened, [*days])
+    return extraction
+
+
+def run(lake: Lake, *sources: Archive | Path, days: Sequence[date] = DAYS, **given: Any) -> Extraction:
+    """One whole run, as the asset makes it."""
+    extraction = begin(lake, *sources, days=days, **given)
+    for day in days:
+        extraction.record(day)
+    extraction.remember()
+    return extraction
+
+
+def read(extraction: Extraction) -> list[str]:
+    return sorted(Path(file.uri).name for file in extraction.read)
+
+
+def executions(lake: Lake, days: Iterable[date] = DAYS) -> dict[tuple[str, datetime], Row]:
+    return {
+        (row["scheduler_arn"], row["data_start_time"]): row
+        for day in days
+        for row in lake.read(INFERENCE_EXECUTIONS, day).to_pylist()
+    }
+
+
+def contents(lake: Lake) -> dict[str, list[Row]]:
+    """All that the lake says of executions, apart from when it was recorded."""
+    return {
+        f"{table.name} {day}": lake.read(table, day).drop_columns("recorded_at").to_pylist()
+        for table in (INFERENCE_EXECUTIONS, EXTRACTION_COVERAGE)
+        for day in lake.days(table)
+    } | {"rejected": lake.read(REJECTED_EXECUTIONS).drop_columns("recorded_at").to_pylist()}
+
+
+def stored(lake: Lake, days: Iterable[date] | None = None) -> dict[Path, tuple[int, bytes]]:
+    """Every data file, byte for byte, with its time of modification."""
+    wanted = None if days is None else {f"data_date={day}" for day in days}
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes())
+        for path in lake.root.rglob("part-0.parquet")
+        if wanted is None or path.parent.name in wanted
+    }
+
+
+def files(lake: Lake) -> dict[str, Known]:
+    return {Path(uri).name: file for uri, file in known(lake.read(ARCHIVE_FILES)).items()}
+
+
+class TestTheWholeHistoryOfAFleet:
+    def test_every_execution_that_was_saved_is_in_the_lake_once_on_its_day(self, filled: Filled) -> None:
+        lake, manifest, _ = filled
+        assert executions(lake).keys() == manifest.executions
+        for day in DAYS:
+            assert all(start.date() == day for _, start in executions(lake, [day]))
+
+    def test_executions_end_as_they_ended_however_early_some_dumps_were_taken(self, filled: Filled) -> None:
+        lake = filled.lake
+        truth = {
+            (one["InferenceSchedulerArn"], one["DataStartTime"]): one["Status"]
+            for scheduler in FLEET.schedulers
+            for one in scheduler.executions(LATER, end=END)
+        }
+        found = {key: row["status"] for key, row in executions(lake).items()}
+        assert found == truth
+        assert list(found.values()).count("IN_PROGRESS") == 1  # the one that is stuck
+
+    def test_coverage_counts_what_is_there_and_proves_nothing(self, filled: Filled) -> None:
+        lake = filled.lake
+        for day in DAYS:
+            rows = executions(lake, [day]).values()
+            covered = lake.read(EXTRACTION_COVERAGE, day).to_pylist()
+            assert {row["scheduler_arn"] for row in covered} == {row["scheduler_arn"] for row in rows}
+            for row in covered:
+                own = [one["status"] for one in rows if one["scheduler_arn"] == row["scheduler_arn"]]
+                assert row["complete_through"] is None
+                assert row["sources"] == "archive"
+                assert (row["executions"], row["in_progress"], row["failed"]) == (
+                    len(own),
+                    own.count("IN_PROGRESS"),
+                    own.count("FAILED"),
+                )
+
+    def test_people_are_told_which_files_are_odd(self, filled: Filled) -> None:
+        _, manifest, notices = filled
+        told = "\n".join(notices)
+        for path in (*manifest.unreadable, *manifest.incomplete, *manifest.unusable):
+            assert str(path) in told
+        assert sum(str(file.path) in told for file in manifest.files) == 3
+
+    def test_of_each_file_is_remembered_what_it_held(self, filled: Filled) -> None:
+        lake, manifest, _ = filled
+        found = known(lake.read(ARCHIVE_FILES))
+        assert found.keys() == {str(file.path) for file in manifest.files}
+        for file in manifest.files:
+            row = found[str(file.path)]
+            assert (row.executions, row.rejected) == (len(file.executions), file.unusable)
+            assert (row.error is not None) is file.is_unreadable
+            if not file.is_unreadable and file.form not in (Form.JSON_LINES, Form.BARE_LIST):
+                assert row.complete is not file.ends_with_token
+
+    def test_what_cannot_be_used_is_kept_with_its_file_and_place(self, filled: Filled) -> None:
+        lake, manifest, _ = filled
+        (row,) = lake.read(REJECTED_EXECUTIONS).to_pylist()
+        assert row["source"] == str(manifest.unusable[0])
+        assert (row["position"], row["reason"]) == (2, "no DataStartTime")
+        assert row["recorded_at"] == NOW
+
+    def test_a_second_run_reads_nothing_and_changes_nothing(
+        self, lake: Lake, history: tuple[Path, Manifest]
+    ) -> None:
+        run(lake, history[0])
+        before = stored(lake)
+        again = run(lake, history[0], now=NOW + timedelta(days=1))
+        assert read(again) == []
+        assert stored(lake) == before
+        assert again.numbers() == {
+            "files_read": 0,
+            "schedulers_answered": 0,
+            "days_recorded": 3,
+            "days_changed": 0,
+            "rows_changed": 0,
+        }
+
+    def test_any_order_of_days_and_runs_gives_the_same_lake(
+        self, filled: Filled, history: tuple[Path, Manifest], tmp_path: Path
+    ) -> None:
+        place, _ = history
+        by_days = Lake(str(tmp_path / "by-days"))
+        for day in (DAYS[1], DAYS[2], DAYS[0]):
+            run(by_days, place, days=[day])
+        by_folders = Lake(str(tmp_path / "by-folders"))
+        for part in sorted(place.iterdir(), reverse=True):
+            run(by_folders, part)
+        assert contents(by_days) == contents(by_folders) == contents(filled.lake)
+
+    def test_how_many_candidates_are_held_at_once_does_not_show(
+        self, filled: Filled, history: tuple[Path, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(candidates, "PENDING_ROWS", 10)
+        frugal = Lake(str(tmp_path / "frugal"))
+        run(frugal, history[0])
+        assert contents(frugal) == contents(filled.lake)
+
+
+class TestNewDumps:
+    def test_change_only_the_days_that_they_add_to(self, lake: Lake, folder: Path) -> None:
+        save(folder / "one.json", executed())
+        run(lake, folder)
+        others = stored(lake, [DAYS[0], DAYS[2]])
+        midday = START + timedelta(days=1, hours=12)
+        added = executed(BLOWER, start=midday, end=midday + timedelta(hours=1))
+        save(folder / "two.json", added)
+        again = run(lake, folder, now=NOW + timedelta(days=1))
+        assert read(again) == ["two.json"]
+        assert stored(lake, [DAYS[0], DAYS[2]]) == others
+        assert again.numbers() == {
+            "files_read": 1,
+            "schedulers_answered": 0,
+            "days_recorded": 3,
+            "days_changed": 1,
+            "rows_changed": 4,
+        }
+
+    def test_that_tell_nothing_new_change_nothing_but_what_is_remembered(
+        self, lake: Lake, folder: Path
+    ) -> None:
+        save(folder / "one.json", executed())
+        run(lake, folder)
+        before = stored(lake, DAYS)
+        save(folder / "copy.json", executed(), Form.WIRE)
+        again = run(lake, folder, now=NOW + timedelta(days=1))
+        assert read(again) == ["copy.json"]
+        assert stored(lake, DAYS) == before
+
+    def test_settle_what_was_in_progress_in_any_order(self, lake: Lake, folder: Path, tmp_path: Path) -> None:
+        early = save(folder / "early.json", executed(clock=EARLY))
+        late = save(folder / "late.json", executed())
+        run(lake, early)
+        running = [row for row in executions(lake).values() if row["status"] == "IN_PROGRESS"]
+        assert running
+        run(lake, late)
+        backwards = Lake(str(tmp_path / "backwards"))
+        run(backwards, late)
+        run(backwards, early)
+        assert contents(lake) == contents(backwards)
+        assert all(row["status"] in ("SUCCESS", "FAILED") for row in executions(lake).values())
+
+    def test_record_anew_only_the_rows_that_differ(self, lake: Lake, folder: Path) -> None:
+        save(folder / "early.json", executed(clock=EARLY))
+        run(lake, folder)
+        before = executions(lake)
+        save(folder / "late.json", executed())
+        later = NOW + timedelta(days=1)
+        recorded = run(lake, folder, now=later)
+        after = executions(lake)
+        differ = {
+            key
+            for key, row in after.items()
+            if before.get(key, {}) | {"recorded_at": None} != row | {"recorded_at": None}
+        }
+        assert {key for key, row in after.items() if row["recorded_at"] == later} == differ
+        assert recorded.numbers()["rows_changed"] == len(differ) < len(after)
+
+
+class TestNothingIsEverLost:
+    def test_when_the_folder_is_emptied(self, lake: Lake, folder: Path) -> None:
+        save(folder / "one.json", executed())
+        run(lake, folder)
+        before = stored(lake)
+        (folder / "one.json").unlink()
+        again = run(lake, folder, now=NOW + timedelta(days=1))
+        assert stored(lake) == before
+        assert any("holds no saved response" in notice for notice in again.notices)
+
+    def test_when_the_folder_is_gone(self, lake: Lake, folder: Path) -> None:
+        save(folder / "one.json", executed())
+        run(lake, folder)
+        before = stored(lake)
+        shutil.rmtree(folder)
+        with pytest.raises(ConfigurationError, match="dumps"):
+            run(lake, folder)
+        assert stored(lake) == before
+
+    def test_when_a_file_is_replaced_by_one_that_holds_less(self, lake: Lake, folder: Path) -> None:
+        save(folder / "one.json", executed())
+        run(lake, folder)
+        before = contents(lake)
+        save(folder / "one.json", executed()[:1])
+        again = run(lake, folder)
+        assert read(again) == ["one.json"]
+        assert contents(lake) == before
+
+    def test_when_an_older_dump_comes_last(self, lake: Lake, folder: Path) -> None:
+        save(folder / "late.json", executed())
+        run(lake, folder)
+        before = stored(lake, DAYS)
+        save(folder / "early.json", executed(clock=EARLY))
+        run(lake, folder, now=NOW + timedelta(days=1))
+        assert stored(lake, DAYS) == before
+
+
+class TestDays:
+    def test_that_nobody_wants_are_not_written(self, lake: Lake, folder: Path) -> None:
+        save(folder / "one.json", executed())
+        run(lake, folder, days=[DAYS[0], DAYS[2]])
+        assert lake.days(INFERENCE_EXECUTIONS) == [DAYS[0], DAYS[2]]
+        assert len(executions(lake)) == 2 * A_DAY
+
+    def test_that_are_wanted_later_are_filled_from_the_same_files(self, lake: Lake, folder: Path) -> None:
+        save(folder / "one.json", executed())
+        run(lake, folder, days=[DAYS[0]])
+        assert read(run(lake, folder, days=[DAYS[1]])) == ["one.json"]
+        assert read(run(lake, folder, days=DAYS[:2])) == []
+        assert len(executions(lake)) == 2 * A_DAY
+        assert files(lake)["one.json"].merged_dates == {*DAYS[:2]}
+
+    def test_read_only_the_files_that_reach_them(self, lake: Lake, folder: Path) -> None:
+        for number in range(3):
+            start = START + timedelta(days=number)
+            save(folder / f"{number}.json", executed(start=start, end=start + timedelta(days=1)))
+        run(lake, folder, days=DAYS[:1])
+        assert read(run(lake, folder, days=DAYS[1:2])) == ["1.json"]
+
+    def test_without_executions_are_files_without_rows(self, lake: Lake, folder: Path) -> None:
+        save(folder / "one.json", executed(end=START + timedelta(days=1)))
+        run(lake, folder)
+        for table in (INFERENCE_EXECUTIONS, EXTRACTION_COVERAGE):
+            assert lake.days(table) == DAYS
+            assert [lake.read(table, day).num_rows for day in DAYS[1:]] == [0, 0]
+
+    def test_that_were_removed_from_the_lake_are_filled_again(self, lake: Lake, folder: Path) -> None:
+        save(folder / "one.json", executed())
+        run(lake, folder)
+        before = contents(lake)
+        for table in (INFERENCE_EXECUTIONS, EXTRACTION_COVERAGE):
+            shutil.rmtree(lake.path(table, DAYS[1]).parent)
+        assert read(run(lake, folder, days=DAYS[:1])) == []
+        assert read(run(lake, folder)) == ["one.json"]
+        assert contents(lake) == before
+
+    def test_outside_the_history_are_told_with_the_dates_to_set(self, lake: Lake, folder: Path) -> None:
+        save(folder / "one.json", executed())
+        short = run(lake, folder, days=DAYS[1:2], history=Days(DAYS[1], DAYS[2]))
+        told = "\n".join(short.notices)
+        assert f'start_date = "{DAYS[0]}"' in told
+        assert f'end_date = "{END.date()}"' in told
+        again = run(lake, folder, days=DAYS[1:2], history=Days(DAYS[1], DAYS[2]))
+        assert (read(again), again.notices) == ([], short.notices)  # as long as it is so
+
+    def test_of_no_run_at_all_are_none(self, lake: Lake, folder: Path) -> None:
+        save(folder / "one.json", executed())
+        run(lake, folder, days=[])
+        assert lake.days(INFERENCE_EXECUTIONS) == []
+        assert read(run(lake, folder)) == ["one.json"]
+        assert len(executions(lake)) == 3 * A_DAY
+
+    def test_tell_what_changed_in_them(self, lake: Lake, folder: Path) -> None:
+        save(folder / "one.json", executed())
+        extraction = begin(lake, folder)
+        first = extraction.record(DAYS[0])
+        assert isinstance(first, Recorded)
+        assert (first.changed_rows, first.executions.changed, first.coverage.changed) == (A_DAY, True, True)
+        second = extraction.record(DAYS[0])
+        assert (second.changed_rows, second.executions.changed, second.coverage.changed) == (0, False, False)
+
+
+BROKEN: dict[str, Callable[[bytes], bytes]] = {
+    "cut short": lambda whole: whole[: len(whole) // 2],
+    "empty": lambda _: b"",
+    "a web page": lambda _: b"<html><body>Access denied</body></html>",
+    "binary": lambda _: bytes(range(256)),
+    "damaged gzip": lambda _: b"\x1f\x8b\x08\x00 and no more",
+    "some other response": lambda _: b'{"InferenceSchedulerSummaries": []}',
+}
+
+
+class TestUnreadableFiles:
+    @pytest.mark.parametrize("spoil", BROKEN.values(), ids=BROKEN)
+    def test_are_named_and_the_others_are_read(
+        self, spoil: Callable[[bytes], bytes], lake: Lake, folder: Path
+    ) -> None:
+        whole = save(folder / "whole.json", executed()).read_bytes()
+        (folder / "broken.json").write_bytes(spoil(whole))
+        extraction = run(lake, folder)
+        (notice,) = extraction.notices
+        assert "broken.json: " in notice
+        assert files(lake)["broken.json"].error
+        assert len(executions(lake)) == 3 * A_DAY
+
+    def test_are_not_read_again_until_they_change_and_told_of_every_time(
+        self, lake: Lake, folder: Path
+    ) -> None:
+        whole = save(folder / "one.json", executed()).read_bytes()
+        (folder / "one.json").write_bytes(whole[:-100])
+        first = run(lake, folder)
+        again = run(lake, folder)
+        assert (read(again), again.notices) == ([], first.notices)
+        (folder / "one.json").write_bytes(whole)
+        mended = run(lake, folder)
+        assert (read(mended), mended.notices) == (["one.json"], [])
+        assert files(lake)["one.json"].error is None
+        assert len(executions(lake)) == 3 * A_DAY
+
+    @pytest.mark.skipif(
+        not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is forbidden to this user"
+    )
+    def test_by_their_permissions_are_read_as_soon_as_they_may(self, lake: Lake, folder: Path) -> None:
+        path = save(folder / "one.json", executed())
+        path.chmod(0)
+        assert any("one.json" in notice for notice in run(lake, folder).notices)
+        path.chmod(0o600)  # which changes neither size nor time
+        assert read(run(lake, folder)) == ["one.json"]
+        assert len(executions(lake)) == 3 * A_DAY
+
+    def test_that_cannot_be_opened_are_tried_again_each_time(self, lake: Lake, folder: Path) -> None:
+        class Closed(LocalFiles):
+            def read(self, file: StoredFile) -> bytes:
+                raise UnreadableArchiveError("a file cannot be opened", where=file.uri, next_step="open it")
+
+        save(folder / "one.json", executed())
+        closed = Archive(str(folder), store=Closed())
+        for _ in range(2):
+            extraction = run(lake, closed)
+            assert read(extraction) == ["one.json"]
+            assert any("one.json: a file cannot be opened." in notice for notice in extraction.notices)
+        assert executions(lake) == {}
+        opened = run(lake, folder)
+        assert (read(opened), opened.notices) == (["one.json"], [])
+        assert len(executions(lake)) == 3 * A_DAY
+
+    def test_that_become_unreadable_lose_nothing(self, lake: Lake, folder: Path) -> None:
+        path = save(folder / "one.json", executed())
+        run(lake, folder)
+        before = contents(lake)
+        path.write_bytes(b"oops")
+        run(lake, folder)
+        assert contents(lake) == before
+
+
+class TestRejectedSummaries:
+    @staticmethod
+    def spoilt() -> list[Summary]:
+        return [
+            one | {"DataStartTime": None} if number % 100 == 0 else one
+            for number, one in enumerate(executed())
+        ]
+
+    def positions(self, lake: Lake) -> list[tuple[str, int]]:
+        return [
+            (Path(row["source"]).name, row["position"]) for row in lake.read(REJECTED_EXECUTIONS).to_pylist()
+        ]
+
+    def test_vanish_when_their_file_is_mended(self, lake: Lake, folder: Path) -> None:
+        save(folder / "a.json", self.spoilt()[:300])
+        save(folder / "b.json", self.spoilt()[300:])
+        run(lake, folder)
+        rejected = [("a.json", 0), ("a.json", 100), ("a.json", 200), ("b.json", 0), ("b.json", 100)]
+        assert self.positions(lake) == rejected
+        save(folder / "a.json", executed()[:300])
+        mended = run(lake, folder)
+        assert read(mended) == ["a.json"]
+        assert self.positions(lake) == [("b.json", 0), ("b.json", 100)]
+        save(folder / "b.json", executed()[300:])
+        run(lake, folder)
+        assert self.positions(lake) == []
+
+    def test_stay_when_their_file_is_gone_or_not_read(self, lake: Lake, folder: Path) -> None:
+        save(folder / "a.json", self.spoilt())
+        run(lake, folder)
+        before = stored(lake)
+        run(lake, folder, now=NOW + timedelta(days=1))
+        (folder / "a.json").unlink()
+        run(lake, folder, now=NOW + timedelta(days=2))
+        assert stored(lake) == before
+
+    def test_keep_their_time_when_their_file_is_read_again(self, lake: Lake, folder: Path) -> None:
+        path = save(folder / "a.json", self.spoilt())
+        run(lake, folder)
+        os.utime(path, ns=(1, 1))
+        again = run(lake, folder, now=NOW + timedelta(days=1))
+        assert read(again) == ["a.json"]
+        assert set(lake.read(REJECTED_EXECUTIONS)["recorded_at"].to_pylist()) == {NOW}
+
+    def test_are_counted_for_their_file_beside_its_executions(self, lake: Lake, folder: Path) -> None:
+        save(folder / "a.json", self.spoilt())
+        run(lake, folder)
+        assert (files(lake)["a.json"].executions, files(lake)["a.json"].rejected) == (3 * A_DAY - 5, 5)
+
+    def test_are_one_each_even_where_two_sources_name_the_same_file(self, lake: Lake, folder: Path) -> None:
+        path = save(folder / "a.json", self.spoilt()[:300])
+        run(lake, folder, path)
+        assert len(self.positions(lake)) == 3
+        assert len(executions(lake)) == 297
+
+    def test_make_no_table_where_there_are_none(self, lake: Lake, folder: Path) -> None:
+        save(folder / "a.json", executed())
+        run(lake, folder)
+        assert not lake.has(REJECTED_EXECUTIONS)
+
+
+class TestARunThatIsKilled:
+    @pytest.mark.parametrize("recorded", range(4), ids="after {} days".format)
+    def test_has_forgotten_what_it_read_and_the_next_one_ends_as_it_would_have(
+        self, recorded: int, lake: Lake, folder: Path, tmp_path: Path
+    ) -> None:
+        save(folder / "early.json", executed(clock=EARLY + timedelta(days=1)))
+        save(folder / "late.json", executed(BLOWER))
+        undisturbed = Lake(str(tmp_path / "undisturbed"))
+        run(undisturbed, folder)
+        killed = begin(lake, folder)
+        for day in DAYS[:recorded]:
+            killed.record(day)
+        next_run = run(lake, folder, now=NOW + timedelta(hours=1))
+        assert read(next_run) == ["early.json", "late.json"]
+        assert next_run.numbers()["days_changed"] == 3 - recorded
+        assert contents(lake) == contents(undisturbed)
+        assert {name: file.merged_dates for name, file in files(lake).items()} == {
+            name: file.merged_dates for name, file in files(undisturbed).items()
+        }
+
+    def test_remembers_only_the_days_that_it_recorded(self, lake: Lake, folder: Path) -> None:
+        save(folder / "one.json", executed())
+        extraction = begin(lake, folder)
+        extraction.record(DAYS[1])
+        extraction.remember()
+        assert files(lake)["one.json"].merged_dates == {DAYS[1]}
+        assert read(run(lake, folder)) == ["one.json"]
+
+
+class TestWhatIsRememberedOfAFile:
+    def test_is_what_it_held(self, lake: Lake, folder: Path) -> None:
+        path = save(folder / "one.json", executed())
+        run(lake, folder)
+        file = files(lake)["one.json"]
+        assert (file.uri, file.size_bytes) == (str(path), path.stat().st_size)
+        assert (file.executions, file.rejected, file.complete, file.error) == (3 * A_DAY, 0, True, None)
+        assert file.first_data_start_time == START
+        assert file.last_data_start_time == END - timedelta(minutes=10)
+        assert file.merged_dates == {*DAYS}
+        assert file.recorded_at == NOW
+
+    def test_does_not_depend_on_the_pages_it_is_handed_on_in(
+        self, lake: Lake, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(archive, "SUMMARIES_A_PAGE", 100)
+        self.test_is_what_it_held(lake, folder)
+
+    def test_includes_days_that_nobody_wanted(self, lake: Lake, folder: Path) -> None:
+        save(folder / "one.json", executed())
+        run(lake, folder, days=DAYS[1:2])
+        assert files(lake)["one.json"].executions == 3 * A_DAY
+
+    def test_is_that_pages_are_missing(self, lake: Lake, folder: Path) -> None:
+        write_dump(folder / "one.json", Form.CLI_V2, [executed()[:10]], leave_token=True)
+        extraction = run(lake, folder)
+        assert files(lake)["one.json"].complete is False
+        assert any("NextToken" in notice for notice in extraction.notices)
+
+    def test_a_set_of_pages_is_whole(self, lake: Lake, folder: Path) -> None:
+        write_dump(folder / "one.json", Form.CLI_V2, paged(executed(), 300), one_file_per_page=True)
+        extraction = run(lake, folder)
+        assert len(read(extraction)) == 2
+        assert extraction.notices == []
+
+    def test_a_file_that_was_touched_is_read_again_and_changes_no_day(self, lake: Lake, folder: Path) -> None:
+        path = save(folder / "one.json", executed())
+        run(lake, folder)
+        before = stored(lake, DAYS)
+        os.utime(path, ns=(1, 1))
+        assert read(run(lake, folder, days=DAYS[:1])) == ["one.json"]
+        assert stored(lake, DAYS) == before
+        assert read(run(lake, folder)) == []  # the same bytes are still merged into the other days
+
+
+def test_several_sources_are_read_as_one(lake: Lake, tmp_path: Path) -> None:
+    save(tmp_path / "a" / "one.json", executed())
+    save(tmp_path / "b" / "two.json", executed(BLOWER))
+    assert read(run(lake, tmp_path / "a", tmp_path / "b")) == ["one.json", "two.json"]
+    assert {arn for arn, _ in executions(lake)} == {COMPRESSOR.arn, BLOWER.arn}
+
+
+def test_progress_is_told_in_words(lake: Lake, folder: Path) -> None:
+    save(folder / "one.json", executed()[:1])
+    told: list[str] = []
+    run(lake, folder, progress=told.append)
+    assert told == [f"{folder}: 1 saved responses, 1 of them to read"]
+
+
+def test_nothing_is_left_in_the_lake_but_data_and_hidden_files(lake: Lake, folder: Path) -> None:
+    save(folder / "one.json", executed())
+    run(lake, folder)
+    visible = {path.name for path in lake.root.rglob("*") if path.is_file() and path.name[0] not in "._"}
+    assert visible == {"part-0.parquet"}
+    assert {path.name for path in lake.root.iterdir()} <= {table.name for table in TABLES}

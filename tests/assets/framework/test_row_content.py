@@ -1,0 +1,226 @@
+"""Content: what makes two sets of rows the same, and what does not."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from assets.framework.row_content import changed_rows, content_version, distinct, fitted, stamped
+from assets.tables import ARCHIVE_FILES, INSTANT, REJECTED_EXECUTIONS, Column, Table
+
+NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
+EARLIER = NOW - timedelta(days=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+THINGS = Table(
+    name="things",
+    meaning="A table with a column of each type.",
+    grain="one thing",
+    key=("name",),
+    columns=(
+        Column("name", pa.string(), "its name", required=True),
+        Column("text", pa.string(), "a text"),
+        Column("number", pa.int64(), "a number", "number"),
+        Column("flag", pa.bool_(), "a flag"),
+        Column("moment", INSTANT, "a moment", "UTC"),
+        Column("recorded_at", INSTANT, "when it was recorded", "UTC", required=True),
+    ),
+)
+
+values = st.fixed_dictionaries(
+    {
+        "text": st.none() | st.text(max_size=4),
+        "number": st.none() | st.integers(-(2**63), 2**63 - 1),
+        "flag": st.none() | st.booleans(),
+        "moment": st.none()
+        | st.integers(-(10**12), 10**13).map(lambda ms: EPOCH + timedelta(milliseconds=ms)),
+    }
+)
+things = st.dictionaries(st.text(max_size=3), values, max_size=6).map(
+    lambda named: [{"name": name, **rest, "recorded_at": NOW} for name, rest in named.items()]
+)
+
+
+def table(rows: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=THINGS.schema)
+
+
+def version(rows: list[dict[str, Any]]) -> str:
+    return content_version(THINGS, table(rows))
+
+
+class TestTheVersionOfAContent:
+    @given(things, st.randoms(use_true_random=False), st.data())
+    @settings(deadline=None, max_examples=60)
+    def test_is_the_same_for_the_same_values_however_they_lie_in_memory(
+        self,
+        rows: list[dict[str, Any]],
+        random: Any,
+        data: st.DataObject,
+    ) -> None:
+        expected = version(rows)
+        shuffled = random.sample(rows, len(rows))
+        cut = data.draw(st.integers(0, len(rows)))
+        chunked = pa.concat_tables([table(shuffled[:cut]), table(shuffled[cut:])])
+        sliced = table([*shuffled[:1], *shuffled, *shuffled[:1]]).slice(min(1, len(rows)), len(rows))
+        encoded = table(shuffled)
+        for name in ("name", "text"):
+            at = encoded.schema.get_field_index(name)
+            encoded = encoded.set_column(at, name, encoded[name].dictionary_encode())
+        assert content_version(THINGS, chunked) == expected
+        assert content_version(THINGS, sliced) == expected
+        assert content_version(THINGS, encoded) == expected
+
+    @given(things, st.data())
+    @settings(deadline=None, max_examples=100)
+    def test_differs_when_any_single_value_differs(
+        self, rows: list[dict[str, Any]], data: st.DataObject
+    ) -> None:
+        assume(rows)
+        at = data.draw(st.integers(0, len(rows) - 1))
+        column = data.draw(st.sampled_from(["text", "number", "flag", "moment"]))
+        other = data.draw(values)[column]
+        assume(other != rows[at][column])
+        changed = [row | {column: other} if number == at else row for number, row in enumerate(rows)]
+        assert version(changed) != version(rows)
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            pytest.param({"text": None}, {"text": ""}, id="null and an empty text"),
+            pytest.param({"number": None}, {"number": 0}, id="null and zero"),
+            pytest.param({"flag": None}, {"flag": False}, id="null and false"),
+            pytest.param({"moment": None}, {"moment": EPOCH}, id="null and the epoch"),
+            pytest.param({"text": "a "}, {"text": "a"}, id="a blank more"),
+            pytest.param(
+                {"moment": NOW}, {"moment": NOW + timedelta(milliseconds=1)}, id="a millisecond more"
+            ),
+        ],
+    )
+    def test_tells_values_apart_that_are_easily_confused(
+        self, one: dict[str, Any], other: dict[str, Any]
+    ) -> None:
+        base = {"name": "a", "recorded_at": NOW}
+        assert version([base | one]) != version([base | other])
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            pytest.param([("a", "bc"), ("b", "d")], [("a", "b"), ("b", "cd")], id="texts that join alike"),
+            pytest.param([("a", "x"), ("b", None)], [("a", None), ("b", "x")], id="a value in another row"),
+            pytest.param([("a", None)], [("a", None), ("b", None)], id="a row of nulls more"),
+            pytest.param([], [("a", None)], id="a row and none"),
+        ],
+    )
+    def test_tells_rows_apart(
+        self, one: list[tuple[str, str | None]], other: list[tuple[str, str | None]]
+    ) -> None:
+        first, second = (
+            version([{"name": name, "text": text, "recorded_at": NOW} for name, text in rows])
+            for rows in (one, other)
+        )
+        assert first != second
+
+    @given(things)
+    @settings(deadline=None, max_examples=20)
+    def test_does_not_depend_on_when_rows_were_recorded(self, rows: list[dict[str, Any]]) -> None:
+        assert version([row | {"recorded_at": EARLIER} for row in rows]) == version(rows)
+
+    def test_does_not_count_what_is_volatile(self) -> None:
+        row = {
+            "uri": "x",
+            "size_bytes": 1,
+            "executions": 0,
+            "rejected": 0,
+            "reader_version": 1,
+            "recorded_at": NOW,
+        }
+        versions = {
+            content_version(
+                ARCHIVE_FILES,
+                pa.Table.from_pylist([row | {"merged_dates": days}], schema=ARCHIVE_FILES.schema),
+            )
+            for days in (None, [], [NOW.date()])
+        }
+        assert len(versions) == 1
+
+    def test_a_column_that_came_later_gives_another_version_even_where_it_is_null(self) -> None:
+        """So what is made of a day is made once more; see docs/schema-change.md."""
+        grown = replace(THINGS, version=2, columns=(*THINGS.columns, Column("later", pa.string(), "new")))
+        rows = table([{"name": "a", "recorded_at": NOW}])
+        with_nulls = rows.append_column("later", pa.nulls(1, pa.string()))
+
+        before, after = content_version(THINGS, rows), content_version(grown, with_nulls)
+
+        assert before != after == content_version(grown, with_nulls)
+
+    def test_is_the_same_on_every_machine(self) -> None:
+        row = {"name": "é", "text": "", "number": -1, "flag": True, "moment": NOW, "recorded_at": NOW}
+        assert version([row, {"name": "a", "recorded_at": NOW}]) == "cca054e8da7743ca2a54a29a48c2a806"
+
+
+class TestStamping:
+    @given(things, things)
+    @settings(deadline=None, max_examples=40)
+    def test_keeps_the_time_of_what_was_there_and_gives_the_rest_this_one(
+        self, before: list[dict[str, Any]], after: list[dict[str, Any]]
+    ) -> None:
+        existing = fitted(THINGS, table([row | {"recorded_at": EARLIER} for row in before]))
+        rows = table(after).drop_columns("recorded_at")
+        result = stamped(THINGS, rows, existing, NOW)
+        expected = [row | {"recorded_at": EARLIER if row in before else NOW} for row in after]
+        assert result.schema.equals(THINGS.schema, check_metadata=True)
+        assert result.to_pylist() == sorted(expected, key=lambda row: row["name"].encode())
+
+    def test_leaves_a_table_as_it_was_when_nothing_changed(self) -> None:
+        existing = fitted(
+            THINGS, table([{"name": "b", "recorded_at": EARLIER}, {"name": "a", "recorded_at": NOW}])
+        )
+        later = NOW + timedelta(days=9)
+        assert stamped(THINGS, existing.drop_columns("recorded_at"), existing, later).equals(existing)
+
+
+def test_distinct_rows_are_one_a_content_without_a_time() -> None:
+    row = {"name": "a", "text": None, "recorded_at": EARLIER}
+    found = distinct(THINGS, table([row, row | {"recorded_at": NOW}, row | {"text": ""}]))
+    assert sorted(found.to_pylist(), key=str) == sorted(
+        [
+            {"name": "a", "text": text, "number": None, "flag": None, "moment": None, "recorded_at": None}
+            for text in (None, "")
+        ],
+        key=str,
+    )
+
+
+@given(things, things)
+@settings(deadline=None, max_examples=40)
+def test_rows_that_are_new_or_differ_are_counted(
+    before: list[dict[str, Any]], added: list[dict[str, Any]]
+) -> None:
+    after = [*{row["name"]: row for row in [*before, *added]}.values()]  # no name is ever lost
+    counted = changed_rows(THINGS, fitted(THINGS, table(before)), fitted(THINGS, table(after)))
+    assert counted == sum(row not in before for row in after)
+
+
+class TestFitting:
+    def test_sorts_by_the_key(self) -> None:
+        rows = pa.Table.from_pylist(
+            [
+                {"source": source, "position": position, "reason": "r", "recorded_at": NOW}
+                for source, position in [("b", 0), ("a", 10), ("a", 9)]
+            ],
+            schema=REJECTED_EXECUTIONS.schema,
+        )
+        found = fitted(REJECTED_EXECUTIONS, rows).select(["source", "position"]).to_pylist()
+        assert [tuple(row.values()) for row in found] == [("a", 9), ("a", 10), ("b", 0)]
+
+    @pytest.mark.parametrize("missing", ["name", "recorded_at"])
+    def test_refuses_rows_without_a_required_value(self, missing: str) -> None:
+        nullable = pa.schema([field.with_nullable(True) for field in THINGS.schema])
+        row = {"name": "a", "recorded_at": NOW} | {missing: None}
+        with pytest.raises(ValueError, match=missing):
+            fitted(THINGS, pa.Table.from_pylist([row], schema=nullable))

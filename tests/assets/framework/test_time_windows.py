@@ -1,0 +1,153 @@
+"""Windows: half-open, in UTC, and no execution is lost or doubled by any way of cutting a range."""
+
+import itertools
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assets.framework.time_windows import Days, Window, by_day, cut, day_window
+from assets.tables import INSTANT
+
+DAY = date(2026, 10, 6)
+MIDNIGHT = datetime(2026, 10, 6, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+HOUR = timedelta(hours=1)
+
+# at and around midnight more often than anywhere else
+offsets = st.integers(-3, 3).flatmap(
+    lambda day: st.sampled_from([-1, 0, 1]).map(lambda ms: day * 86_400_000 + ms)
+) | st.integers(-3 * 86_400_000, 3 * 86_400_000)
+starts = st.lists(offsets.map(lambda ms: MIDNIGHT + ms * MILLISECOND), max_size=20)
+
+
+def executions(moments: list[datetime]) -> pa.Table:
+    """One execution a moment, numbered so that they can be told apart."""
+    return pa.table(
+        {
+            "number": pa.array(range(len(moments)), pa.int64()),
+            "data_start_time": pa.array(moments, INSTANT),
+        }
+    )
+
+
+def numbers(rows: pa.Table) -> list[int]:
+    found: list[int] = rows["number"].to_pylist()
+    return found
+
+
+class TestADay:
+    def test_is_24_hours_in_utc_from_midnight_on(self) -> None:
+        assert day_window(DAY) == Window(MIDNIGHT, MIDNIGHT + 24 * HOUR)
+
+    def test_begins_where_the_one_before_it_ends(self) -> None:
+        assert day_window(DAY).end == day_window(DAY + timedelta(days=1)).start
+
+    @pytest.mark.parametrize(
+        ("moment", "inside"),
+        [
+            pytest.param(MIDNIGHT - MILLISECOND, False, id="a millisecond before it"),
+            pytest.param(MIDNIGHT, True, id="its first moment"),
+            pytest.param(MIDNIGHT + 24 * HOUR - MILLISECOND, True, id="its last millisecond"),
+            pytest.param(MIDNIGHT + 24 * HOUR, False, id="the first moment of the next"),
+        ],
+    )
+    def test_holds_its_start_and_not_its_end(self, moment: datetime, inside: bool) -> None:
+        rows = executions([moment])
+        assert cut(rows, day_window(DAY)).num_rows == inside
+        assert [day for day, _ in by_day(rows)] == [moment.date()]
+        assert (moment.date() == DAY) is inside
+
+
+class TestCutting:
+    @given(starts, st.lists(offsets, min_size=2, max_size=6, unique=True).map(sorted))
+    @settings(deadline=None, max_examples=80)
+    def test_any_split_of_a_range_into_windows_gives_each_execution_once(
+        self, moments: list[datetime], bounds: list[int]
+    ) -> None:
+        rows = executions(moments)
+        edges = [MIDNIGHT + bound * MILLISECOND for bound in bounds]
+        whole = numbers(cut(rows, Window(edges[0], edges[-1])))
+        parts = [numbers(cut(rows, Window(start, end))) for start, end in itertools.pairwise(edges)]
+        assert sorted(number for part in parts for number in part) == whole
+        assert whole == [number for number, moment in enumerate(moments) if edges[0] <= moment < edges[-1]]
+
+    @given(starts)
+    @settings(deadline=None, max_examples=40)
+    def test_a_cut_that_was_cut_wider_before_is_the_same(self, moments: list[datetime]) -> None:
+        rows = executions(moments)
+        day = day_window(DAY)
+        wider = cut(rows, Window(day.start - 2 * HOUR, day.end + 2 * HOUR))
+        assert cut(wider, day).equals(cut(rows, day))
+
+    def test_bounds_may_be_in_any_zone(self) -> None:
+        tokyo = timezone(timedelta(hours=9))
+        window = Window(MIDNIGHT.astimezone(tokyo), (MIDNIGHT + HOUR).astimezone(tokyo))
+        rows = executions([MIDNIGHT - MILLISECOND, MIDNIGHT, MIDNIGHT + HOUR])
+        assert numbers(cut(rows, window)) == [1]
+
+    def test_no_rows_stay_no_rows(self) -> None:
+        assert cut(executions([]), day_window(DAY)).equals(executions([]))
+
+
+class TestSplittingIntoDays:
+    @given(starts)
+    @settings(deadline=None, max_examples=80)
+    def test_gives_each_execution_once_on_its_day_oldest_day_first_in_their_order(
+        self, moments: list[datetime]
+    ) -> None:
+        expected: dict[date, list[int]] = {}
+        for number, moment in enumerate(moments):
+            expected.setdefault(moment.date(), []).append(number)
+        found = {day: numbers(rows) for day, rows in by_day(executions(moments))}
+        assert found == expected
+        assert [*found] == sorted(found)
+
+    @given(starts)
+    @settings(deadline=None, max_examples=40)
+    def test_is_the_same_as_cutting_each_day(self, moments: list[datetime]) -> None:
+        rows = executions(moments)
+        assert all(part.equals(cut(rows, day_window(day))) for day, part in by_day(rows))
+
+    @given(starts, st.randoms(use_true_random=False))
+    @settings(deadline=None, max_examples=40)
+    def test_does_not_depend_on_how_rows_are_chunked(
+        self,
+        moments: list[datetime],
+        random: Any,
+    ) -> None:
+        at = random.randint(0, len(moments))
+        rows = executions(moments)
+        chunked = pa.concat_tables([rows.slice(0, at), rows.slice(at)])
+        assert [(day, numbers(part)) for day, part in by_day(chunked)] == [
+            (day, numbers(part)) for day, part in by_day(rows)
+        ]
+
+    @pytest.mark.parametrize(
+        "moment",
+        [
+            pytest.param(datetime(1, 1, 1, tzinfo=UTC), id="the first day of the calendar"),
+            pytest.param(datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC), id="before the epoch"),
+            pytest.param(datetime(2024, 2, 29, tzinfo=UTC), id="a leap day"),
+            pytest.param(datetime(9999, 12, 31, 23, tzinfo=UTC), id="the last day of the calendar"),
+        ],
+    )
+    def test_works_on_every_day_of_the_calendar(self, moment: datetime) -> None:
+        assert [(day, rows.num_rows) for day, rows in by_day(executions([moment]))] == [(moment.date(), 1)]
+
+
+class TestDays:
+    @pytest.mark.parametrize(
+        ("days", "inside"),
+        [
+            (Days(DAY), [False, True, True, True]),
+            (Days(DAY, DAY + timedelta(days=2)), [False, True, True, False]),
+            (Days(DAY, DAY), [False, False, False, False]),
+        ],
+        ids=["without an end", "with an end, which is no part of them", "none"],
+    )
+    def test_hold_their_first_and_not_their_end(self, days: Days, inside: list[bool]) -> None:
+        assert [DAY + timedelta(days=number) in days for number in (-1, 0, 1, 2)] == inside

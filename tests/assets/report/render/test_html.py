@@ -1,0 +1,243 @@
+"""The HTML: right and safe whatever the lake holds, and every number is what its SQL gives."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from html.parser import HTMLParser
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from assets.report.formatting import written
+from assets.report.model.page import Page, page_of
+from assets.report.query.scope import Scope
+from assets.report.render.html import html, thumbnail
+from assets.tables import EXECUTION_HEALTH
+from pipelines.operations.asking import asking
+from pipelines.operations.query import answer
+from resources.config.equipment import Entry, Equipment, Registry, Sensor
+from resources.lake.lake import Lake
+from tests.assets.conftest import Paged
+from tests.support.health_worlds import FIRST, LAST, NOW, REASONS, Machine, put, write
+
+MOST_BYTES = 2_000_000
+VOID = {"meta", "br", "img", "input", "link", "hr"}
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "{{ 7 * 7 }}{% raw %}",
+    "🔥 Pumpe №1 & „Söhne“ </style></svg>",
+    "мотор \u202eאבג",
+    "nul\x00 and bell\x07",
+    "javascript:alert(1)//https://evil.example/",
+]
+
+
+@dataclass
+class Parsed(HTMLParser):
+    """What a browser would find: tags with their attributes, text, and whether all is closed."""
+
+    tags: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    open: list[str] = field(default_factory=list)
+    numbers: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
+    _number: dict[str, str | None] | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        self._number = dict(attrs) if tag == "a" and dict(attrs).get("class") == "n" else None
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open[-1] == tag, f"</{tag}> within {self.open}"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+        if self._number is not None:
+            self.numbers.append((data, self._number))
+            self._number = None
+
+    @property
+    def text(self) -> str:
+        return "".join(self.texts)
+
+
+def parsed(text: str) -> Parsed:
+    found = Parsed()
+    found.feed(text)
+    found.close()
+    assert found.open == []
+    return found
+
+
+def assert_safe(text: str) -> Parsed:
+    """No script, no handler, no address elsewhere, no style but the one that the policy names."""
+    page = parsed(text)
+    names = {tag for tag, _ in page.tags}
+    assert names & {"script", "iframe", "object", "embed", "form", "link", "base", "img"} == set()
+    for tag, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on") or name == "style"], (
+            tag,
+            attributes,
+        )
+        for name in ("href", "src", "fill", "xlink:href", "action"):
+            target = attributes.get(name) or "#"
+            assert target.startswith(("#", "url(#")), (tag, attributes)
+    policy = next(
+        a["content"] for t, a in page.tags if t == "meta" and a.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy is not None and policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+    assert len(text.encode()) < MOST_BYTES
+    identifiers = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+    targets = {a["href"] for t, a in page.tags if t == "a"}
+    assert {target for target in targets if target and target[1:] not in identifiers} == set()
+    return page
+
+
+def assert_numbers_are_those_of_the_sql(lake: Lake, page: Page, text: str) -> int:
+    """Ask every statement that the page prints, and look up every number in its answer."""
+    questions = {f"#sql-{question.name}": question for question in page.questions}
+    printed = dict(re.findall(r'id="(sql-\w+)">\n<h3>.*?</h3>\n<pre>(.*?)</pre>', text, re.DOTALL))
+    statements = {f"#{name}": parsed(f"<pre>{sql}</pre>").text for name, sql in printed.items()}
+    assert statements.keys() == questions.keys()
+    answers = {name: answer(lake, sql).to_pylist() for name, sql in statements.items()}
+    numbers = parsed(text).numbers
+    for shown, attributes in numbers:
+        name, cell = attributes["href"] or "", attributes["data-cell"] or ""
+        row, column = cell.split(" ")
+        value = answers[name][int(row) - 1][column] if int(row) else None
+        assert shown == written(value, questions[name].kinds[column], page.scope.zone), (name, cell)
+    return len(numbers)
+
+
+def busy() -> Iterator[Machine]:
+    yield Machine("pump-1", events=[(20, 23.5), (160, 168)], state="open")
+    yield Machine("pump-2", switch_at=100, events=[(50, 52)], off=[(0, 8), (80, 100)])
+    yield Machine("turbine-1", step_minutes=15, gaps=[(60, 75), (140, 152)], objects={"forbidden": 4})
+    yield Machine("fan-1", step_minutes=60)
+    yield Machine("blower-1", has_scores=False, events=[(148, 150.5)], sensors=())
+    yield Machine("mixer-1", fails=True)
+
+
+def hostile() -> Iterator[Machine]:
+    for number, name in enumerate(HOSTILE):
+        yield Machine(
+            name,
+            arn=f"arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler/{name}/{number}",
+            step_minutes=60,
+            events=[(30 + number, 40 + number)],
+            gaps=[(100, 120)],
+            sensors=[(name, 0.5), (f"{name}\\{name}", 0.2)],
+            cause=f"no input: {name}",
+        )
+
+
+WORLDS: dict[str, list[Machine]] = {
+    "a busy week": list(busy()),
+    "all machines off": [Machine("pump-1", off=[(0, 168)]), Machine("pump-2", off=[(0, 168)])],
+    "everything failed": [Machine("pump-1", fails=True), Machine("pump-2", fails=True)],
+    "one execution": [Machine("pump-1", step_minutes=60, gaps=[(1, 168)])],
+    "names that bite": list(hostile()),
+    "no lake at all": [],
+}
+
+
+def test_a_cause_is_new_only_where_the_days_before_are_known(lake: Lake, paged: Paged) -> None:
+    (unknown,) = paged(Machine("pump-1", gaps=[(20, 30)])).causes
+    day_before = {"data_date": FIRST - timedelta(days=1), "scheduler_arn": Machine("pump-1").arn}
+    counts = dict.fromkeys(REASONS, 0) | {"expected": 144, "succeeded": 144}
+    put(lake, EXECUTION_HEALTH, [day_before | counts | {"failures_by_cause": "[]"}])
+    page = paged()
+    (known,) = page.causes
+
+    assert (unknown.is_new, unknown.before.value) == (False, None)
+    assert (known.is_new, known.before.value) == (True, 0)
+    assert_numbers_are_those_of_the_sql(lake, page, html(page))
+
+
+@pytest.fixture(scope="module", params=WORLDS.keys())
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, Page]:
+    """Each world with its page, made once for all that is asked of it."""
+    lake = Lake(str(tmp_path_factory.mktemp("world") / "lake"))
+    if machines := WORLDS[request.param]:
+        write(lake, *machines)
+    with asking(lake) as ask:
+        return lake, page_of(Scope(FIRST, LAST, ZoneInfo("Europe/Berlin")), ask, Registry(), [], NOW)
+
+
+def test_every_number_is_a_cell_of_the_sql_that_it_links_to(world: tuple[Lake, Page]) -> None:
+    lake, page = world
+
+    count = assert_numbers_are_those_of_the_sql(lake, page, html(page))
+
+    assert count >= (30 if page.cards else 5)
+
+
+def test_a_page_is_safe_whatever_the_lake_holds(world: tuple[Lake, Page]) -> None:
+    assert_safe(html(world[1]))
+
+
+def test_names_are_read_as_they_are_and_never_as_markup(paged: Paged) -> None:
+    registry = Registry(
+        [Entry(Equipment(HOSTILE[0], HOSTILE[1], "high"), ("*1*",))], {HOSTILE[0]: Sensor(HOSTILE[4])}
+    )
+
+    text = html(paged(*hostile(), registry=registry))
+
+    page = assert_safe(text)
+    for name in (HOSTILE[0], HOSTILE[1], HOSTILE[2], HOSTILE[3], HOSTILE[4]):
+        assert name in page.text
+    assert "\u202e" not in text and "\x00" not in text and "\x07" not in text
+    assert "мотор \ufffdאבג" in page.text
+
+
+@pytest.mark.slow
+def test_two_hundred_schedulers_are_still_a_small_page(paged: Paged) -> None:
+    machines = [
+        Machine(
+            f"pump-{number}",
+            step_minutes=60,
+            events=[(hour, hour + 2) for hour in range(number % 40, 160, 40)],
+            gaps=[(number % 100, number % 100 + 5)],
+        )
+        for number in range(200)
+    ]
+
+    text = html(paged(*machines))
+
+    page = assert_safe(text)
+    assert sum(attributes.get("class") == "strip" for _, attributes in page.tags) == 200
+    assert "pump-199" in page.text
+
+
+def test_an_empty_lake_says_so_and_shows_nothing_as_healthy(paged: Paged) -> None:
+    page = assert_safe(html(paged()))
+
+    assert "There is nothing in the lake about these days" in page.text
+    assert "Nothing is known." in page.text
+    assert "100" not in {shown for shown, _ in page.numbers}
+
+
+def test_the_thumbnail_is_small_enough_for_the_event_log(world: tuple[Lake, Page]) -> None:
+    uri = thumbnail(world[1])
+
+    assert uri.startswith("data:image/svg+xml;base64,")
+    assert len(uri) < 50_000
+
+
+def test_the_page_says_the_same_again(paged: Paged) -> None:
+    first = html(paged(*busy()))
+
+    assert html(paged()) == first

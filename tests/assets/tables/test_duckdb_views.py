@@ -1,0 +1,100 @@
+"""DuckDB views: the same names and types whether there is a file yet or not."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from assets.tables import INFERENCE_EXECUTIONS, TABLES, Table
+from assets.tables.duckdb_views import duckdb_view
+
+MOMENT = datetime(2026, 10, 6, 12, 30, tzinfo=UTC)
+SAMPLES: dict[pa.DataType, Any] = {
+    pa.string(): "text",
+    pa.int64(): 7,
+    pa.float64(): 0.5,
+    pa.bool_(): True,
+    pa.timestamp("ms", tz="UTC"): MOMENT,
+    pa.list_(pa.date32()): [date(2026, 10, 6)],
+}
+
+every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+
+
+def write(table: Table, lake: Path) -> str:
+    """A lake with one row of the table; returns the pattern of its files."""
+    row = {column.name: SAMPLES[column.type] for column in table.columns}
+    folder = lake / table.name / ("data_date=2026-10-06" if table.partitioned else "")
+    folder.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist([row], schema=table.schema), folder / "part-0.parquet")
+    return str(lake / table.name / ("*/part-0.parquet" if table.partitioned else "part-0.parquet"))
+
+
+def described(statement: str, name: str) -> list[tuple[str, str]]:
+    with duckdb.connect() as connection:
+        connection.execute(statement)
+        return [(row[0], row[1]) for row in connection.execute(f"DESCRIBE {name}").fetchall()]
+
+
+@every_table
+def test_an_empty_view_has_the_names_and_types_of_one_over_files(table: Table, tmp_path: Path) -> None:
+    over_files = duckdb_view(table, write(table, tmp_path))
+    assert described(duckdb_view(table, None), table.name) == described(over_files, table.name)
+
+
+@every_table
+def test_a_view_has_every_column_and_the_partition_as_a_date(table: Table) -> None:
+    columns = described(duckdb_view(table, None), table.name)
+    partition = [("data_date", "DATE")] if table.partitioned else []
+    assert [name for name, _ in columns] == [*table.schema.names, *(name for name, _ in partition)]
+    assert columns[len(table.columns) :] == partition
+
+
+@every_table
+def test_a_view_without_files_has_no_rows(table: Table) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(duckdb_view(table, None))
+        assert connection.execute(f"SELECT count(*) FROM {table.name}").fetchall() == [(0,)]  # noqa: S608
+
+
+def test_a_view_shows_the_rows_and_filters_on_the_day(tmp_path: Path) -> None:
+    files = write(INFERENCE_EXECUTIONS, tmp_path)
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(duckdb_view(INFERENCE_EXECUTIONS, files))
+        query = (
+            "SELECT status, epoch_ms(data_start_time) FROM inference_executions WHERE data_date = DATE '{}'"
+        )
+        there = connection.execute(query.format("2026-10-06")).fetchall()
+        not_there = connection.execute(query.format("2026-10-07")).fetchall()
+    assert there == [("text", int(MOMENT.timestamp() * 1000))]
+    assert not_there == []
+
+
+def test_a_view_can_be_made_again(tmp_path: Path) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(duckdb_view(INFERENCE_EXECUTIONS, None))
+        connection.execute(duckdb_view(INFERENCE_EXECUTIONS, write(INFERENCE_EXECUTIONS, tmp_path)))
+        assert connection.execute("SELECT count(*) FROM inference_executions").fetchall() == [(1,)]
+
+
+def test_a_quote_in_the_path_is_no_end_of_the_path(tmp_path: Path) -> None:
+    files = write(INFERENCE_EXECUTIONS, tmp_path / "the plant's lake")
+    with duckdb.connect() as connection:
+        connection.execute(duckdb_view(INFERENCE_EXECUTIONS, files))
+        assert connection.execute("SELECT count(*) FROM inference_executions").fetchall() == [(1,)]
+
+
+def test_a_day_without_executions_is_a_file_without_rows(tmp_path: Path) -> None:
+    files = write(INFERENCE_EXECUTIONS, tmp_path)
+    other = tmp_path / INFERENCE_EXECUTIONS.name / "data_date=2026-10-07"
+    other.mkdir()
+    pq.write_table(INFERENCE_EXECUTIONS.schema.empty_table(), other / "part-0.parquet")
+    with duckdb.connect() as connection:
+        connection.execute(duckdb_view(INFERENCE_EXECUTIONS, files))
+        found = connection.execute("SELECT data_date FROM inference_executions").fetchall()
+    assert found == [(date(2026, 10, 6),)]

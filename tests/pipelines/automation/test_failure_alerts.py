@@ -1,0 +1,212 @@
+"""Who is told of failures: real runs on real Dagster instances, real posts to a real server."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
+from pipelines.definitions import build_defs
+from resources.config.sections import AlertSettings, HistorySettings, LakeSettings
+from resources.config.settings import ArchiveSource, Settings
+from resources.lake.lake import Lake
+from sandbox.dumps import Manifest
+from tests.pipelines.conftest import DAYS, NOW, Location
+from tests.support.receiver import Receiver
+
+DAGSTER = "https://dagster.example.com"
+Dumps = tuple[Path, Manifest]
+
+
+@dataclass
+class Watched(Location):
+    """A location whose alerts go to a server; its clock is moved by hand."""
+
+    now: datetime
+
+    def tick(self, sensor: str, cursor: str | None = None) -> str:
+        """Evaluate a sensor as the daemon does, and return its new cursor."""
+        repository = self.definitions.get_repository_def()
+        context = dg.build_sensor_context(
+            self.instance,
+            cursor=cursor,
+            repository_def=repository,
+            resources={"lake": self.lake, "clock": lambda: self.now},
+        )
+        repository.get_sensor_def(sensor).evaluate_tick(context)
+        return context.cursor or ""
+
+
+@pytest.fixture
+def watch(tmp_path: Path, instance: dg.DagsterInstance, receiver: Receiver) -> Callable[..., Watched]:
+    def make(folder: Path, **alerts: object) -> Watched:
+        settings = Settings(
+            lake=LakeSettings(uri=str(tmp_path / "lake")),
+            history=HistorySettings(start_date=DAYS[0], end_date=date(2026, 10, 9)),
+            sources=(ArchiveSource(uri=str(folder)),),
+            alerts=AlertSettings(
+                webhook_url=receiver.url, dagster_url="https://dagster.example.com", **alerts
+            ),
+        )
+        watched = Watched(None, instance, Lake(settings.lake.uri), NOW)  # type: ignore[arg-type]
+        watched.definitions = build_defs({"clock": lambda: watched.now}, settings=settings)
+        return watched
+
+    return make
+
+
+def test_a_failure_is_told_once_however_often_it_comes_and_its_recovery_too(
+    watch: Callable[..., Watched], dumps: Dumps, receiver: Receiver
+) -> None:
+    watched = watch(dumps[0])
+    blocked = Path(watched.lake.path(INFERENCE_EXECUTIONS, date(2026, 10, 6))).parent
+    blocked.parent.mkdir(parents=True)
+    blocked.write_text("a file where the day's folder should be")
+
+    assert not watched.run().success
+    cursor = watched.tick("tell_failed_runs")
+    assert not watched.run().success
+    cursor = watched.tick("tell_failed_runs", cursor)
+    assert receiver.kinds() == ["run_failed"]
+    posted = receiver.bodies[0]
+    assert posted["facts"]["partitions"] == ["2026-10-06"]
+    assert posted["severity"] == "critical"
+    assert posted["link"] == f"https://dagster.example.com/runs/{posted['facts']['run_id']}"
+    assert "next:" in posted["text"]
+
+    blocked.unlink()
+    assert watched.run(date(2026, 10, 7), date(2026, 10, 8)).success
+    cursor = watched.tick("tell_failed_runs", cursor)
+    assert receiver.kinds() == ["run_failed"], "other days prove nothing of the one that failed"
+
+    assert watched.run().success
+    cursor = watched.tick("tell_failed_runs", cursor)
+    cursor = watched.tick("tell_failed_runs", cursor)
+    assert receiver.kinds() == ["run_failed", "run_recovered"]
+    assert receiver.bodies[1]["cause"] == posted["cause"]
+    assert receiver.bodies[1]["facts"]["times"] == 2
+
+
+def test_a_failure_that_goes_on_is_told_again_after_a_while(
+    watch: Callable[..., Watched], tmp_path: Path, receiver: Receiver
+) -> None:
+    watched = watch(tmp_path / "nowhere", repeat_after_hours=2)
+
+    cursor = ""
+    for hours in (0, 1, 2):
+        watched.now = NOW + timedelta(hours=hours)
+        assert not watched.run().success
+        cursor = watched.tick("tell_failed_runs", cursor)
+
+    assert receiver.kinds() == ["run_failed", "run_failed"]
+    assert "(still)" in receiver.bodies[1]["title"]
+    assert receiver.bodies[0]["cause"] == receiver.bodies[1]["cause"]
+
+
+def test_a_failure_is_told_later_where_nobody_took_it(
+    watch: Callable[..., Watched], tmp_path: Path, receiver: Receiver
+) -> None:
+    watched = watch(tmp_path / "nowhere")
+    receiver.statuses = [503, 503, 503]
+    assert not watched.run().success
+
+    cursor = watched.tick("tell_failed_runs")
+    assert len(receiver.bodies) == 3
+    cursor = watched.tick("tell_failed_runs", cursor)
+    watched.tick("tell_failed_runs", cursor)
+
+    assert len(receiver.bodies) == 4
+
+
+def test_a_cursor_that_cannot_be_read_tells_twice_rather_than_not_at_all(
+    watch: Callable[..., Watched], tmp_path: Path, receiver: Receiver
+) -> None:
+    watched = watch(tmp_path / "nowhere")
+    assert not watched.run().success
+    watched.tick("tell_failed_runs")
+
+    watched.tick("tell_failed_runs", "{broken")
+
+    assert receiver.kinds() == ["run_failed", "run_failed"]
+
+
+def test_failing_checks_are_told_once_and_when_they_hold_again(
+    watch: Callable[..., Watched], dumps: Dumps, tmp_path: Path, receiver: Receiver
+) -> None:
+    watched = watch(dumps[0])
+    assert watched.run(checks=True).success
+
+    cursor = watched.tick("tell_failing_checks")
+    cursor = watched.tick("tell_failing_checks", cursor)
+
+    failing = {body["facts"]["check"]: body for body in receiver.bodies}
+    assert set(failing) == {"saved_responses_whole", "summaries_usable", "members_known"}
+    assert len(receiver.bodies) == 3
+    assert failing["summaries_usable"]["severity"] == "warning"
+    assert "ledger sql" in failing["summaries_usable"]["text"]
+
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    again = watch(whole)
+    again.instance = watched.instance
+    assert again.run(checks=True).success
+    again.tick("tell_failing_checks", cursor)
+    recovered = [body for body in receiver.bodies if body["kind"] == "check_recovered"]
+    assert [body["facts"]["check"] for body in recovered] == ["saved_responses_whole"]
+
+
+def test_a_broken_day_blocks_what_is_downstream_and_is_told_as_critical(
+    watch: Callable[..., Watched], dumps: Dumps, receiver: Receiver
+) -> None:
+    watched = watch(dumps[0])
+    assert watched.run().success
+    broken = Path(watched.lake.path(EXTRACTION_COVERAGE, date(2026, 10, 6)))
+    rows = watched.lake.read(EXTRACTION_COVERAGE, date(2026, 10, 6))
+    import pyarrow.parquet as pq  # noqa: PLC0415 (beside its one use)
+
+    pq.write_table(rows.drop_columns(["executions"]), broken)
+    job = watched.definitions.resolve_job_def("checks")
+
+    result = job.execute_in_process(instance=watched.instance, raise_on_error=False)
+
+    assert not result.success
+    watched.tick("tell_failing_checks")
+    told = {body["facts"]["check"]: body for body in receiver.bodies}
+    assert told["fits_declaration"]["severity"] == "critical"
+    assert told["fits_declaration"]["facts"]["blocking"]
+    assert "extraction_coverage of 2026-10-06" in str(told["fits_declaration"])
+
+
+def test_the_checks_run_by_themselves_every_hour(watch: Callable[..., Watched], dumps: Dumps) -> None:
+    watched = watch(dumps[0])
+    assert watched.run().success
+    schedule = watched.definitions.get_repository_def().get_schedule_def("hourly_checks")
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+
+    result = watched.definitions.resolve_job_def("checks").execute_in_process(instance=watched.instance)
+
+    assert result.success
+    evaluations = (event for event in result.all_events if event.event_type_value == "ASSET_CHECK_EVALUATION")
+    names = {event.asset_check_evaluation_data.check_name for event in evaluations}
+    assert {"data_fresh", "sources_answered", "keys_unique", "partitions_succeeded"} <= names
+    assert not any(event.is_step_materialization for event in result.all_events)
+
+
+def test_the_sensors_run_where_the_daemon_does(watch: Callable[..., Watched], dumps: Dumps) -> None:
+    repository = watch(dumps[0]).definitions.get_repository_def()
+
+    told = {sensor.name: sensor.default_status for sensor in repository.sensor_defs}
+
+    for name in ("tell_failed_runs", "tell_failing_checks", "tell_anomaly_events"):
+        assert told[name] == dg.DefaultSensorStatus.RUNNING
+
+
+def test_the_docs_say_what_each_check_means(watch: Callable[..., Watched], dumps: Dumps) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "alerts.md").read_text()
+
+    keys = watch(dumps[0]).definitions.get_repository_def().asset_graph.asset_check_keys
+
+    assert sorted({key.name for key in keys if f"| `{key.name}`" not in page}) == []

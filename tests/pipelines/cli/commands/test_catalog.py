@@ -1,0 +1,106 @@
+"""`ledger catalog sync`: what a user sees, and what scripts get."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from assets.tables import TABLES
+from pipelines.cli.app import app
+from resources.errors import ConfigurationError
+from tests.support.glue import Glue, glue, glue_client, glue_server
+
+__all__ = ["glue", "glue_client", "glue_server"]  # fixtures
+
+Ask = Callable[..., Result]
+
+
+@pytest.fixture
+def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """Run the command with settings of its own."""
+
+    def command(*words: str, uri: str = "s3://plant-a/lake") -> Result:
+        file = tmp_path / "ledger.toml"
+        file.write_text(f'[lake]\nuri = "{uri}"\n')
+        monkeypatch.setenv("LEDGER_CONFIG", str(file))
+        return CliRunner().invoke(app, ["catalog", "sync", *words])
+
+    return command
+
+
+def test_the_differences_are_shown_and_then_made(glue: Glue, ask: Ask) -> None:
+    first = ask("--database", "plant")
+    again = ask("--database", "plant")
+
+    assert (first.exit_code, again.exit_code) == (0, 0), first.output
+    assert "+ plant.inference_executions is created" in first.stdout
+    assert "    + column scheduler_arn: string" in first.stdout
+    assert f"{len(TABLES)} created." in first.stdout
+    assert "= plant.inference_executions is in step" in again.stdout
+    assert f"{len(TABLES)} in step." in again.stdout
+    assert glue.table("archive_files")["StorageDescriptor"]["Location"] == "s3://plant-a/lake/archive_files/"
+
+
+def test_a_dry_run_changes_nothing(glue: Glue, ask: Ask) -> None:
+    done = ask("--database", "plant", "--dry-run", "inference_executions")
+
+    assert done.exit_code == 0, done.output
+    assert "1 to create. Nothing was changed." in done.stdout
+    assert glue.client.get_tables(DatabaseName="plant")["TableList"] == []
+
+
+def test_a_database_is_created_only_when_told(glue: Glue, ask: Ask) -> None:
+    refused = ask("--database", "another")
+    planned = ask("--database", "another", "--create-database", "--dry-run")
+    names = {found["Name"] for found in glue.client.get_databases()["DatabaseList"]}
+    done = ask("--database", "another", "--create-database", "inference_executions")
+
+    assert isinstance(refused.exception, ConfigurationError)
+    assert "--create-database" in str(refused.exception)
+    assert planned.exit_code == 0
+    assert names == {"plant"}
+    assert done.exit_code == 0
+    assert glue.table("inference_executions", "another")["TableType"] == "EXTERNAL_TABLE"
+
+
+def test_a_table_that_is_not_ours_needs_a_person(glue: Glue, ask: Ask) -> None:
+    theirs = {"Name": "archive_files", "StorageDescriptor": {"Columns": [{"Name": "mine", "Type": "int"}]}}
+    glue.client.create_table(DatabaseName="plant", TableInput=theirs)
+
+    done = ask("--database", "plant", "archive_files", "extraction_coverage")
+
+    assert done.exit_code == 1
+    assert "! plant.archive_files is left alone" in done.stdout
+    assert "--adopt" in done.stdout
+    assert "= column mine: not declared, and stays" in done.stdout
+    assert "1 created, 1 left alone." in done.stdout
+
+    assert ask("--database", "plant", "archive_files", "--adopt").exit_code == 0
+    columns = glue.table("archive_files")["StorageDescriptor"]["Columns"]
+    assert (columns[0]["Name"], columns[-1]["Name"]) == ("uri", "mine")
+
+
+def test_programs_get_an_object_a_table(glue: Glue, ask: Ask) -> None:
+    planned = ask("--database", "plant", "--json", "--dry-run")
+    done = ask("--database", "plant", "--json")
+
+    assert planned.stdout == done.stdout
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["table"] for one in told] == [table.name for table in TABLES]
+    assert {one["action"] for one in told} == {"create"}
+    assert told[0]["changes"][0] == {
+        "what": "location",
+        "before": None,
+        "after": f"s3://plant-a/lake/{TABLES[0].name}/",
+    }
+    assert glue.table(TABLES[0].name)
+
+
+@pytest.mark.usefixtures("glue")
+def test_a_lake_of_this_machine_is_refused_before_anything_is_asked(ask: Ask) -> None:
+    done = ask("--database", "plant", uri="lake")
+
+    assert isinstance(done.exception, ConfigurationError)
+    assert "Athena reads from S3 alone" in str(done.exception)

@@ -1,0 +1,77 @@
+"""`ledger ddl`: what a user copies into Athena or hands to Spark."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from assets.tables import TABLES
+from pipelines.cli.app import app
+from resources.errors import ConfigurationError
+
+Ask = Callable[..., Result]
+
+
+@pytest.fixture
+def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """Run the command with settings of its own."""
+
+    def command(*words: str, uri: str = "s3://plant-a/lake", history: str = "") -> Result:
+        file = tmp_path / "ledger.toml"
+        file.write_text(f'[lake]\nuri = "{uri}"\n[history]\nstart_date = "2025-02-01"\n{history}\n')
+        monkeypatch.setenv("LEDGER_CONFIG", str(file))
+        return CliRunner().invoke(app, ["ddl", *words])
+
+    return command
+
+
+def test_all_tables_are_printed_where_none_is_named(ask: Ask) -> None:
+    done = ask()
+
+    assert done.exit_code == 0, done.output
+    created = re.findall(r"^CREATE EXTERNAL TABLE IF NOT EXISTS `(\w+)` \($", done.stdout, re.MULTILINE)
+    assert created == [table.name for table in TABLES]
+    assert "'projection.data_date.range' = '2025-02-01,NOW'" in done.stdout
+
+
+def test_the_end_of_the_history_ends_the_projection(ask: Ask) -> None:
+    done = ask("inference_executions", history='end_date = "2026-10-08"')
+
+    assert "'projection.data_date.range' = '2025-02-01,2026-10-07'" in done.stdout
+
+
+def test_another_place_and_a_database_can_be_named(ask: Ask) -> None:
+    done = ask("--database", "plant_a", "--location", "s3://copy/of/it/", "archive_files", uri="lake")
+
+    assert done.exit_code == 0, done.output
+    assert "`plant_a`.`archive_files`" in done.stdout
+    assert "LOCATION 's3://copy/of/it/archive_files/'" in done.stdout
+
+
+def test_spark_reads_a_lake_of_this_machine(ask: Ask, tmp_path: Path) -> None:
+    done = ask("--spark", "inference_executions", uri="a lake")
+
+    assert done.exit_code == 0, done.output
+    assert f"LOCATION '{(tmp_path / 'a lake').as_uri()}/inference_executions/'" in done.stdout
+    assert done.stdout.endswith("MSCK REPAIR TABLE `inference_executions`;\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "uri", "told"),
+    [
+        (["inference_execution"], "s3://plant-a/lake", ["did you mean inference_executions?"]),
+        (["nothing"], "s3://plant-a/lake", ["inference_schedulers, inference_executions"]),
+        ([], "lake", ["Athena reads from S3 alone", "lake.uri", "--location s3://"]),
+        (["--location", "/mnt/lake"], "s3://plant-a/lake", ["/mnt/lake", "--location"]),
+        (["--database", "Plant A"], "s3://plant-a/lake", ["'Plant A'", "lower-case"]),
+    ],
+    ids=["a slip", "no such table", "a lake of this machine", "a place that is not S3", "a bad database"],
+)
+def test_a_mistake_is_told_with_its_mend(ask: Ask, words: list[str], uri: str, told: list[str]) -> None:
+    done = ask(*words, uri=uri)
+
+    assert isinstance(done.exception, ConfigurationError)
+    assert done.stdout == ""
+    assert [part for part in told if part not in str(done.exception)] == []

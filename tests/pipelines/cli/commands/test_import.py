@@ -1,0 +1,165 @@
+"""`ledger import`: what people saved becomes part of an archive source, once, whole, and after a look."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resources.config.settings import load_settings
+from resources.sources.archive import Archive
+from tests.pipelines.cli.commands.conftest import Ledger
+
+FOLDER = 'kind = "archive"\nuri = "archive/"'
+
+
+@pytest.fixture
+def archive(tmp_path: Path, settings: Callable[..., Path]) -> Path:
+    settings(FOLDER)
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def whole(dumps: Any, tmp_path: Path) -> Path:
+    """One saved response that is whole."""
+    odd = {*dumps[1].incomplete, *dumps[1].unreadable, *dumps[1].unusable}
+    paths = sorted(file.path for file in dumps[1].files if file.path.suffix == ".json")
+    chosen = next(path for path in paths if path not in odd)
+    copy = tmp_path / "mine" / "page.json"
+    copy.parent.mkdir()
+    shutil.copy(chosen, copy)
+    return copy
+
+
+def test_files_are_looked_into_copied_and_the_next_command_has_their_days(
+    ledger: Ledger, archive: Path, dumps: Any
+) -> None:
+    done = ledger("import", str(dumps[0]), "--json")
+
+    answer = done.answer
+    assert done.code == 1, "some of these are broken on purpose"
+    assert answer["files"] == len(dumps[1].files)
+    assert (answer["from"], answer["to"]) == ("2026-10-06", "2026-10-07")
+    assert "pump-1" in answer["schedulers"]
+    assert any("Pages are missing" in odd for odd in answer["oddities"])
+    assert answer["next"] == ["ledger backfill --from 2026-10-06 --to 2026-10-07"]
+    copied = {file.uri for file in Archive(str(archive)).files()}
+    assert copied == set(answer["copied"])
+    assert len(copied) > 10
+
+
+def test_nothing_is_copied_twice_under_any_name(ledger: Ledger, archive: Path, whole: Path) -> None:
+    assert ledger("import", str(whole)).code == 0
+    renamed = whole.with_name("other.json")
+    whole.rename(renamed)
+
+    done = ledger("import", str(renamed))
+
+    assert done.code == 0
+    assert "1 already there" in done.out
+    assert len(list(archive.rglob("*.json"))) == 1
+
+
+def test_a_file_of_the_same_name_is_never_replaced_and_pages_stay_together(
+    ledger: Ledger, archive: Path, whole: Path
+) -> None:
+    (archive / "page.json").write_text("{}")
+    shutil.copy(whole, whole.with_name("page-2.json"))
+    whole.with_name("page-2.json").write_bytes(whole.read_bytes() + b"\n")
+
+    done = ledger("import", str(whole.parent), "--json")
+
+    assert done.code == 0, done.out
+    assert (archive / "page.json").read_text() == "{}"
+    assert sorted(Path(name).relative_to(archive) for name in done.answer["copied"]) == [
+        Path("mine-2/page-2.json"),
+        Path("mine-2/page.json"),
+    ]
+
+
+def test_a_dry_run_changes_nothing(ledger: Ledger, archive: Path, whole: Path) -> None:
+    done = ledger("import", str(whole), "--dry-run")
+
+    assert done.code == 0
+    assert "1 would be copied" in done.out
+    assert list(archive.iterdir()) == []
+
+
+def test_registering_appends_to_the_settings_and_leaves_the_rest_as_it_was(
+    ledger: Ledger, settings: Callable[..., Path], whole: Path
+) -> None:
+    file = settings(FOLDER, more="# a remark of mine\n")
+    before = file.read_text()
+
+    done = ledger("import", str(whole.parent), "--register")
+
+    assert done.code == 0, done.err
+    assert file.read_text().startswith(before.rstrip())
+    assert str(whole.parent) in [source.uri for source in load_settings().sources]
+    again = ledger("import", str(whole.parent), "--register", "--json")
+    assert again.answer["registered"] == []
+    assert list(file.parent.glob(".*.tmp")) == []
+
+
+def test_without_any_settings_the_first_import_writes_them(
+    ledger: Ledger, whole: Path, tmp_path: Path
+) -> None:
+    done = ledger("import", str(whole))
+
+    assert done.code == 0, done.err
+    assert load_settings().sources[0].uri == str(whole)
+    assert (tmp_path / "ledger.toml").read_text().startswith("[[sources]]")
+
+
+def test_settings_that_cannot_be_added_to_stay_as_they_are(
+    ledger: Ledger, tmp_path: Path, whole: Path
+) -> None:
+    file = tmp_path / "ledger.toml"
+    file.write_text('sources = [{ kind = "archive", uri = "elsewhere/x.json" }]\n')
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "x.json").write_text("{}")
+
+    done = ledger("import", str(whole))
+
+    assert done.code == 2
+    assert "nothing was changed; add it by hand" in done.err
+    assert file.read_text().startswith("sources = [")
+
+
+def test_days_outside_the_history_come_with_what_to_set(
+    ledger: Ledger, settings: Callable[..., Path], tmp_path: Path, whole: Path
+) -> None:
+    settings(FOLDER, start="2026-10-07", end="2026-10-08")
+    (tmp_path / "archive").mkdir()
+
+    answer = ledger("import", str(whole), "--dry-run", "--json").answer
+
+    assert answer["next"][0] == 'set [history] start_date = "2026-10-06" in ledger.toml; it is 2026-10-07 now'
+    assert answer["next"][-1] == f"ledger backfill --from {answer['from']} --to {answer['to']}"
+
+
+@pytest.mark.parametrize(
+    ("make", "told", "code"),
+    [
+        (None, "cannot be looked into", 2),
+        ("no json at all", "is cut short or no JSON", 1),
+        (json.dumps({"Datasets": []}), "has no InferenceExecutionSummaries", 1),
+    ],
+    ids=["not there", "broken", "something else"],
+)
+def test_what_is_no_saved_response_is_told_and_not_copied(
+    ledger: Ledger, archive: Path, tmp_path: Path, make: str | None, told: str, code: int
+) -> None:
+    file = tmp_path / "thing.json"
+    if make is not None:
+        file.write_text(make)
+
+    done = ledger("import", str(file))
+
+    assert done.code == code
+    assert told in done.out + done.err
+    assert list(archive.iterdir()) == []

@@ -1,0 +1,117 @@
+"""`ledger migrate`: days of an older version are told, and written again when asked."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import assets.tables
+from assets.tables import EXTRACTION_COVERAGE, INSTANT, TABLES, Column
+from resources.lake.lake import Lake
+from tests.pipelines.cli.commands.conftest import Ledger
+
+FIRST = date(2026, 10, 1)
+DAYS = [FIRST + timedelta(days=number) for number in range(4)]
+GROWN = replace(
+    EXTRACTION_COVERAGE,
+    version=2,
+    columns=(
+        *EXTRACTION_COVERAGE.columns,
+        Column("asked_at", INSTANT, "since version 2", "UTC", encoding="delta"),
+    ),
+)
+ROW = {
+    "scheduler_arn": "arn",
+    "executions": 1,
+    "in_progress": 0,
+    "failed": 0,
+    "recorded_at": datetime(2026, 10, 9, tzinfo=UTC),
+}
+
+
+@pytest.fixture(autouse=True)
+def _a_column_that_came_later(
+    settings: Callable[..., Path], lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four days, the last of them written by the version of today, which has a column more."""
+    settings()
+    for day in DAYS:
+        table: Any = GROWN if day == DAYS[-1] else EXTRACTION_COVERAGE
+        row = table.schema.empty_table().from_pylist([ROW], schema=table.schema)
+        lake.update(table, day, lambda _, row=row: row)
+    grown = tuple(GROWN if table.name == GROWN.name else table for table in TABLES)
+    monkeypatch.setattr(assets.tables, "TABLES", grown)
+
+
+def versions(lake: Lake) -> list[int | None]:
+    return [lake.version_of(GROWN, day) for day in DAYS]
+
+
+def test_a_dry_run_tells_which_days_are_old_and_writes_nothing(ledger: Ledger, lake: Lake) -> None:
+    done = ledger("migrate", "--dry-run")
+
+    assert done.code == 0, done.err
+    assert "extraction_coverage: 3 of version 1, present is 2, 2026-10-01 to 2026-10-03" in done.said
+    assert "3 to write, 1 of the present version. Nothing was changed." in done.said
+    assert versions(lake) == [1, 1, 1, 2]
+
+
+def test_old_days_are_written_again_with_the_same_rows(ledger: Ledger, lake: Lake) -> None:
+    before = [lake.read(GROWN, day) for day in DAYS]
+
+    done = ledger("migrate")
+
+    assert done.code == 0, done.err
+    assert "3 written, 1 were of the present version." in done.said
+    assert versions(lake) == [2, 2, 2, 2]
+    assert [lake.read(GROWN, day) for day in DAYS] == before
+    assert "0 written, 4 were of the present version." in ledger("migrate").said
+
+
+def test_only_the_days_that_are_named_are_written(ledger: Ledger, lake: Lake) -> None:
+    ledger("migrate", "extraction_coverage", "--from", "2026-10-02", "--to", "2026-10-02")
+
+    assert versions(lake) == [1, 2, 1, 2]
+
+
+def test_programs_get_the_old_days(ledger: Ledger, lake: Lake) -> None:
+    told = ledger("migrate", "--dry-run", "--json", "--to", "2026-10-01").answer
+
+    assert told == {
+        "files": 1,
+        "old": [{"table": "extraction_coverage", "day": "2026-10-01", "version": 1, "present": 2}],
+        "written": 0,
+        "unreadable": [],
+    }
+    assert ledger("migrate", "--json").answer["written"] == 3
+    assert versions(lake) == [2, 2, 2, 2]
+
+
+def test_an_unreadable_file_is_told_and_keeps_no_other_from_its_turn(ledger: Ledger, lake: Lake) -> None:
+    Path(lake.path(GROWN, DAYS[1])).write_bytes(b"torn")
+
+    done = ledger("migrate")
+
+    assert done.code == 1
+    assert "! a file of the lake cannot be read" in done.said
+    assert "data_date=2026-10-02" in done.said
+    assert "2 written" in done.said
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["extraction_coverag"], "did you mean extraction_coverage?"),
+        (["--from", "2026-13-01"], "is no day"),
+        (["--from", "2026-10-03", "--to", "2026-10-01"], "turn them round"),
+    ],
+    ids=["a slip", "no day", "the wrong order"],
+)
+def test_a_mistake_gives_a_message_and_exit_code_2(ledger: Ledger, words: list[str], told: str) -> None:
+    done = ledger("migrate", *words)
+
+    assert done.code == 2
+    assert told in done.err

@@ -1,0 +1,231 @@
+"""`ledger plan`: what it counts is what a run then asks for."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from pipelines.definitions import build_defs
+from sandbox.fleet import Fleet, History, fleet
+from sandbox.service import Handle, serving
+from tests.pipelines.cli.commands.conftest import NOW, Ledger, api
+
+RANGE = ("--from", "2026-10-05", "--to", "2026-10-08")
+VIRGINIA = {"account": "111122223333", "region": "us-east-1"}
+
+
+def run(first: str, last: str, **config: Any) -> None:
+    """Extract a range, by the job that every launcher runs."""
+    job = build_defs({"clock": lambda: NOW}).resolve_implicit_global_asset_job_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = job.execute_in_process(
+            instance=instance,
+            tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last},
+            run_config={"ops": {"inference_executions": {"config": config}}},
+            asset_selection=[dg.AssetKey("inference_executions")],
+        )
+    assert done.success
+
+
+def asked(handle: Handle, **of: str) -> int:
+    return handle.count(operation="ListInferenceExecutions", **of) + handle.count(
+        operation="DescribeInferenceScheduler", **of
+    )
+
+
+@pytest.fixture
+def month(accounts: None) -> Any:  # noqa: ARG001 (its keys open it)
+    """Forty days of the fleet: a run over them has two batches and many pages."""
+    history = History(datetime(2026, 8, 29, tzinfo=UTC), datetime(2026, 10, 8, tzinfo=UTC))
+    with serving(fleet(seed=4, history=history), NOW, s3=False) as handle:
+        yield handle
+
+
+def test_planning_spends_no_more_than_the_listing(
+    ledger: Ledger, settings: Callable[..., Path], service: Handle
+) -> None:
+    settings(api(service.url))
+
+    done = ledger("plan", *RANGE, "--json")
+
+    assert done.code == 0, done.err
+    assert service.count() == service.count(operation="ListInferenceSchedulers") == 1
+    assert done.answer["calls_spent_on_this_plan"] == 1
+    assert done.answer["command"] == "ledger backfill --from 2026-10-05 --to 2026-10-08"
+
+
+def test_what_ran_all_the_time_costs_what_was_expected_and_what_is_settled_exactly_that(
+    ledger: Ledger, settings: Callable[..., Path], month: Handle
+) -> None:
+    settings(api(month.url), start="2026-08-29", end="2026-10-08")
+    words = ("plan", "--from", "2026-08-29", "--to", "2026-10-07", "--json")
+
+    before = ledger(*words).answer
+    month.reset()
+    run("2026-08-29", "2026-10-07")
+    counted = month.count()
+    steady = {one["scheduler_name"]: one["calls"]["expected"] for one in before["schedulers"]}
+    assert before["batches"] == 2
+    assert before["calls_to_list_schedulers"] == month.count(operation="ListInferenceSchedulers") == 1
+    for name in ("pump-1", "pump-2"):
+        assert steady[name] == asked(month, scheduler=name) > 20
+    assert before["calls"]["at_least"] <= counted <= before["calls"]["at_most"]
+
+    after = ledger(*words).answer
+    month.reset()
+    run("2026-08-29", "2026-10-07")
+    assert after["settled_days"] == 40
+    for one in after["schedulers"]:
+        assert one["calls"]["at_least"] <= asked(month, scheduler=one["scheduler_name"])
+        assert one["calls"]["at_most"] >= asked(month, scheduler=one["scheduler_name"])
+    assert after["calls"]["expected"] == month.count()
+
+    inside = ledger("plan", "--from", "2026-09-03", "--to", "2026-10-05", "--json").answer
+    month.reset()
+    run("2026-09-03", "2026-10-05")
+    assert inside["calls"]["expected"] == month.count()
+    assert inside["calls"]["at_most"] - inside["calls"]["at_least"] <= len(inside["schedulers"]), (
+        "what lies exactly on a bound is all that can be doubted"
+    )
+
+
+@pytest.mark.usefixtures("accounts")
+@pytest.mark.parametrize("bounds", ["strict", "inclusive"])
+def test_whatever_the_fleet_did_the_calls_lie_within_the_bounds(
+    ledger: Ledger,
+    settings: Callable[..., Path],
+    small_fleet: Fleet,
+    bounds: Any,
+) -> None:
+    places = [
+        ("111122223333", "us-east-1"),
+        ("111122223333", "eu-west-1"),
+        ("123456789012", "ap-northeast-2"),
+    ]
+    with serving(small_fleet, NOW, s3=False, bounds=bounds) as handle:
+        settings(*(api(handle.url, *place) for place in places))
+        plan = ledger("plan", *RANGE, "--json").answer
+        handle.reset()
+        run("2026-10-05", "2026-10-08")
+
+        assert plan["calls"]["at_least"] <= handle.count() <= plan["calls"]["at_most"]
+        for one in plan["schedulers"]:
+            account, region = one["scheduler_arn"].split(":")[4], one["scheduler_arn"].split(":")[3]
+            counted = asked(handle, scheduler=one["scheduler_name"], account=account, region=region)
+            assert one["calls"]["at_least"] <= counted <= one["calls"]["at_most"]
+
+
+def test_settled_days_cost_nothing_where_they_are_skipped(
+    ledger: Ledger, settings: Callable[..., Path], month: Handle
+) -> None:
+    settings(api(month.url), start="2026-08-29", end="2026-10-08")
+    run("2026-09-10", "2026-09-20")
+    run("2026-09-24", "2026-09-24", schedulers=["pump-1"])
+    words = ("--from", "2026-09-05", "--to", "2026-09-26", "--skip-settled")
+
+    plan = ledger("plan", *words, "--json").answer
+    month.reset()
+    run("2026-09-05", "2026-09-26", skip_settled=True)
+
+    questions = {one["scheduler_name"]: one["questions"] for one in plan["schedulers"]}
+    assert questions["pump-1"] == 3
+    assert questions["pump-2"] == 2
+    pump = next(one for one in plan["schedulers"] if one["scheduler_name"] == "pump-1")
+    assert pump["calls"]["expected"] == asked(month, scheduler="pump-1")
+    assert plan["calls"]["at_least"] <= month.count() <= plan["calls"]["at_most"]
+    assert plan["command"].endswith("--skip-settled")
+
+
+def test_one_scheduler_alone_and_a_budget_that_is_too_small(
+    ledger: Ledger, settings: Callable[..., Path], service: Handle
+) -> None:
+    settings(api(service.url), more="[limits]\nmax_calls_per_run = 1\n")
+
+    done = ledger("plan", *RANGE, "--scheduler", "pump-2")
+
+    assert done.code == 0, done.err
+    assert "limits.max_calls_per_run = 1 may stop this run" in done.out
+    assert "pump-2" in done.out and "pump-1" not in done.out
+    assert "ledger backfill --from 2026-10-05 --to 2026-10-08 --scheduler pump-2" in done.out
+    assert all(len(line) <= 80 for line in done.out.splitlines())
+
+
+def test_saved_responses_are_counted_as_often_as_they_are_read(
+    ledger: Ledger, settings: Callable[..., Path], dumps: Any
+) -> None:
+    settings(f'kind = "archive"\nuri = "{dumps[0]}"')
+
+    first = ledger("plan", *RANGE, "--json").answer["files_to_read"]
+    run("2026-10-05", "2026-10-08")
+    again = ledger("plan", *RANGE, "--json").answer["files_to_read"]
+
+    assert first["at_least"] == first["at_most"] > 10
+    assert again["at_most"] < 3, "only what could not be opened is tried again"
+
+
+def test_a_source_that_refuses_is_told_and_the_others_are_planned(
+    ledger: Ledger, settings: Callable[..., Path], service: Handle
+) -> None:
+    settings(api(service.url), api(service.url, "123456789012", "eu-west-1"))
+    service.inject("deny:region=eu-west-1")
+
+    done = ledger("plan", *RANGE)
+
+    assert done.code == 1
+    assert "pump-2" in done.out
+    assert "lookoutequipment:ListInferenceSchedulers" in done.said
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["--from", "2026-10-07", "--to", "2026-10-05"],
+            ["is later than", "--from 2026-10-05 --to 2026-10-07"],
+        ),
+        (["--from", "2026-13-01", "--to", "2026-10-05"], ["--from", "is no day", "YYYY-MM-DD"]),
+        (["--from", "07.10.2026", "--to", "2026-10-05"], ["is no day", "YYYY-MM-DD"]),
+        (["--from", "2026-02-30", "--to", "2026-10-05"], ["is no day of the calendar"]),
+        (["--from", "2024-01-01", "--to", "2026-10-05"], ["before the history", 'start_date = "2024-01-01"']),
+        (["--from", "2026-10-05", "--to", "2026-10-20"], ["the history ends", 'end_date = "2026-10-21"']),
+        ([*RANGE, "--scheduler", "pmup-1"], ['did you mean "pump-1"', "pump-2"]),
+    ],
+    ids=["turned round", "no month", "another form", "no day", "too early", "too late", "a slip"],
+)
+def test_a_mistake_is_told_with_its_mend(
+    ledger: Ledger, settings: Callable[..., Path], service: Handle, words: list[str], told: list[str]
+) -> None:
+    settings(api(service.url))
+
+    done = ledger("plan", *words)
+
+    assert done.code == 2
+    assert done.out == ""
+    for part in told:
+        assert part in done.err
+
+
+@pytest.mark.parametrize("lacking", ["settings", "sources"])
+def test_without_settings_or_sources_the_message_says_what_to_write(
+    ledger: Ledger, settings: Callable[..., Path], lacking: str
+) -> None:
+    if lacking == "sources":
+        settings()
+
+    done = ledger("plan", *RANGE)
+
+    assert done.code == 2
+    assert "ledger.toml" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_day_can_be_named_by_a_word(ledger: Ledger, settings: Callable[..., Path], service: Handle) -> None:
+    settings(api(service.url), start="2026-10-05", end=None)
+
+    answer = ledger("plan", "--from", "yesterday", "--to", "today", "--json").answer
+
+    assert answer["days"] == 2
+    assert date.fromisoformat(answer["to"]) == datetime.now(UTC).date()

@@ -1,0 +1,109 @@
+"""`ledger report` and the asset: one page, made in the same way."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.report.assets import LATEST, NAME
+from pipelines.definitions import build_defs
+from resources.config.settings import HistorySettings, LakeSettings, ReportSettings, Settings
+from resources.lake.lake import Lake
+from tests.pipelines.cli.commands.conftest import Done, Ledger
+from tests.support.health_worlds import Machine, write
+
+WEEK = "report-2026-10-01--2026-10-07"
+PUMP, FAN = Machine("pump-1", events=[(150, 153)]), Machine("fan-1", step_minutes=60)
+
+
+@pytest.fixture
+def run(tmp_path: Path, settings: Callable[..., Path], ledger: Ledger) -> Callable[..., Done]:
+    write(Lake(str(tmp_path / "lake")), PUMP, FAN)
+    settings(more='[report]\nfolder = "pages"\n')
+    return lambda *words: ledger("report", *words)
+
+
+def test_without_dates_it_is_the_newest_week(run: Callable[..., Done], tmp_path: Path) -> None:
+    done = run()
+
+    assert done.code == 0, done.err
+    page = Path(done.out.strip())
+    assert page == tmp_path / "pages" / f"{WEEK}.html"
+    assert page.read_text().startswith("<!DOCTYPE html>")
+    assert "pump-1" in page.read_text() and "fan-1" in page.read_text()
+
+
+def test_markdown_of_one_machine_on_one_day_is_printed(run: Callable[..., Done]) -> None:
+    done = run("--date", "2026-10-07", "--equipment", "pump-*", "--format", "markdown", "--out", "-")
+
+    assert done.code == 0, done.err
+    assert done.out.startswith("# Wed 7 October 2026\n")
+    assert "**pump-1**: anomalous for 3" in done.out
+    assert "fan-1" not in done.out
+
+
+def test_a_week_is_written_where_it_is_told(run: Callable[..., Done], tmp_path: Path) -> None:
+    done = run("--week", "2026-W40", "--out", str(tmp_path / "deep" / "w40.html"))
+
+    assert done.code == 0, done.err
+    assert "Mon 28 September – Sun 4 October 2026" in (tmp_path / "deep" / "w40.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--equipment", "pumb-1"], ["pumb-1", 'did you mean "pump-1"']),
+        (["--week", "2026-W60"], ["is no week", "2026-W41"]),
+        (["--date", "2026-10-07", "--week", "2026-W41"], ["more than one range"]),
+        (["--from", "2026-10-07", "--to", "2026-10-01"], ["before it begins"]),
+        (["--from", "2025-01-01", "--to", "2026-10-01"], ["too many for a page"]),
+        (["--date", "soon"], ["--date", "YYYY-MM-DD"]),
+    ],
+    ids=["no such machine", "no such week", "two ranges", "backwards", "too long", "no date"],
+)
+def test_a_mistake_is_told_in_words(run: Callable[..., Done], words: list[str], told: list[str]) -> None:
+    done = run(*words)
+
+    assert done.code == 2
+    assert "Traceback" not in done.err
+    for part in told:
+        assert part in done.err
+
+
+def test_the_asset_makes_a_page_a_day_and_plots_its_numbers(tmp_path: Path) -> None:
+    write(Lake(str(tmp_path / "lake")), PUMP, FAN)
+    settings = Settings(
+        lake=LakeSettings(uri=str(tmp_path / "lake")),
+        history=HistorySettings(start_date=date(2026, 10, 1), end_date=date(2026, 10, 8)),
+        report=ReportSettings(folder=str(tmp_path / "pages")),
+    )
+    definitions = build_defs({"clock": lambda: datetime(2026, 10, 8, 6, tzinfo=UTC)}, settings=settings)
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = definitions.resolve_implicit_global_asset_job_def()
+        span = {
+            "dagster/asset_partition_range_start": "2026-10-06",
+            "dagster/asset_partition_range_end": "2026-10-07",
+        }
+        done = job.execute_in_process(instance=instance, tags=span, asset_selection=[dg.AssetKey(NAME)])
+        entries = instance.all_logs(done.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+    made = {
+        entry.dagster_event.partition: entry.dagster_event.step_materialization_data.materialization
+        for entry in entries
+        if entry.dagster_event
+    }
+
+    assert made.keys() == {"2026-10-06", "2026-10-07"}
+    numbers = made["2026-10-07"].metadata
+    assert numbers["machines"].value == 2
+    assert numbers["machines_that_need_attention"].value == 1
+    assert numbers["events"].value == 1
+    assert numbers["share_of_executions_with_result"].value == 1.0
+    assert str(numbers["strips"].value).startswith("![The strips of the page](data:image/svg+xml;base64,")
+    assert sorted(path.name for path in (tmp_path / "pages").iterdir()) == [
+        LATEST,
+        "report-2026-09-30--2026-10-06.html",
+        f"{WEEK}.html",
+    ]
+    assert (tmp_path / "pages" / LATEST).read_text() == (tmp_path / "pages" / f"{WEEK}.html").read_text()

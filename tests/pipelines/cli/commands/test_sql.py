@@ -1,0 +1,249 @@
+"""`ledger sql` and `ledger views`: a statement, a pipe, a terminal, files, and views."""
+
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from assets.tables import INFERENCE_EXECUTIONS, TABLES
+from resources.lake.lake import Lake
+from tests.pipelines.cli.commands.conftest import Done, Ledger
+from tests.support.engine_world import DAYS, made, write
+from tests.support.engine_world import World as Made
+
+LEDGER = str(Path(sys.executable).with_name("ledger"))
+COUNT = "SELECT data_date, count(*) AS n FROM inference_executions GROUP BY 1 ORDER BY 1"
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    world = Made(Lake(str(tmp_path / "lake")))
+    for day in DAYS:
+        write(world, INFERENCE_EXECUTIONS, day, made(INFERENCE_EXECUTIONS, day))
+    return world.lake
+
+
+@pytest.fixture
+def environment(tmp_path: Path, lake: Lake) -> dict[str, str]:
+    config = tmp_path / "ledger.toml"
+    config.write_text(f'[lake]\nuri = "{lake.uri}"\n[history]\nstart_date = "2026-03-01"\n')
+    return os.environ | {"LEDGER_CONFIG": str(config), "DAGSTER_HOME": str(tmp_path), "HOME": str(tmp_path)}
+
+
+@pytest.fixture
+def run(environment: dict[str, str], tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run `ledger` in this process, with what is piped into it."""
+    monkeypatch.setenv("LEDGER_CONFIG", environment["LEDGER_CONFIG"])
+    monkeypatch.chdir(tmp_path)
+
+    def command(*words: str, typed: str = "") -> Done:
+        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+        return ledger(*words)
+
+    return command
+
+
+def test_it_answers_as_a_process_that_is_piped_to(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [LEDGER, "sql", "--format", "csv"],
+        input=f"{COUNT};",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.splitlines()[1:] == [f"{day},18" for day in DAYS]
+
+
+def test_statements_from_a_pipe_are_answered_one_after_the_other(run: Run) -> None:
+    done = run("sql", "--format", "json", typed=f"-- two;\n{COUNT};\nSELECT ';' AS mark")
+
+    assert done.code == 0, done.err
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert rows == [{"data_date": str(day), "n": 18} for day in DAYS] + [{"mark": ";"}]
+
+
+def test_a_mistake_in_a_pipe_is_told_with_its_line_after_the_answers_before_it(run: Run) -> None:
+    done = run("sql", "--format", "csv", typed="SELECT 1 AS one;\n\nSELEKT 2;")
+
+    assert done.code == 2
+    assert "one" in done.out
+    assert "the statement on line 3" in done.err and "SELEKT" in done.err and "^" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_plan_is_printed_as_drawn_and_shows_that_a_filter_on_the_day_opens_that_day_alone(run: Run) -> None:
+    done = run(
+        "sql", "EXPLAIN ANALYZE SELECT count(*) FROM inference_executions WHERE data_date = '2026-03-29'"
+    )
+
+    assert done.code == 0, done.err
+    assert f"Scanning Files: 1/{len(DAYS)} " in done.out
+    assert "explain_key" not in done.out
+    assert {len(line) for line in done.out.splitlines() if line.startswith("│ Function")} == {
+        len(line) for line in done.out.splitlines() if line.startswith("│ Scanning Files")
+    }
+
+
+def test_answers_that_csv_and_json_have_no_types_for(run: Run) -> None:
+    statement = "SELECT sum(1) AS s, [1, 2] AS l, {'a': 1.5} AS r, INTERVAL 1 DAY AS i FROM range(3)"
+
+    assert json.loads(run("sql", "--format", "json", statement).out) == {
+        "s": 3,
+        "l": [1, 2],
+        "r": {"a": 1.5},
+        "i": [0, 1, 0],
+    }
+    assert run("sql", "--format", "csv", statement).out.splitlines()[1].startswith('3,"[1,2]",')
+
+
+def test_an_answer_goes_to_a_file(run: Run, tmp_path: Path) -> None:
+    assert run("sql", "--out", "a.parquet", "FROM inference_executions").code == 0
+    assert run("sql", "--out", "a.csv", COUNT).code == 0
+
+    assert pq.read_table(tmp_path / "a.parquet").num_rows == len(DAYS) * 18
+    assert (tmp_path / "a.csv").read_text().splitlines()[1] == f"{DAYS[0]},18"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--out", "a.xlsx", "SELECT 1"], ".parquet or .csv"),
+        (["--out", "nowhere/a.csv", "SELECT 1"], "cannot be written"),
+        (["--out", "a.csv"], "give one"),
+        (["--out", "a.csv", "SELEKT"], "syntax error"),
+        (["--out", "a.csv", "SET threads = 1"], ""),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_a_file_that_cannot_be_written_is_told_and_leaves_nothing(
+    run: Run, tmp_path: Path, words: list[str], told: str
+) -> None:
+    before = set(tmp_path.iterdir())
+
+    done = run("sql", *words)
+
+    assert "Traceback" not in done.err
+    if told:
+        assert done.code == 2 and told in done.err
+        assert {file.name for file in set(tmp_path.iterdir()) - before} <= {"storage", "logs", "dagster.yaml"}
+
+
+def test_on_a_terminal_it_is_a_shell(environment: dict[str, str], tmp_path: Path) -> None:
+    told = _typed(
+        environment,
+        "SELECT count(*) AS\nexecutions FROM inference_executions;\n",
+        "SELEKT 1;\n",
+        ".tables\n.schema inference_executionz\n.schema inference_executions\n.format json\n.nonsense\n",
+        "SELECT 'still' || ' here' AS words;\n",
+        "\x04",
+    )
+
+    assert "executions" in told and str(len(DAYS) * 18) in told
+    assert "syntax error" in told and "Traceback" not in told
+    assert "Every inference execution that any source ever told of." in told
+    assert 'did you mean "inference_executions"' in told
+    assert "the day, from the path" in told
+    assert ".nonsense is not known" in told
+    assert '{"words":"still here"}' in told
+    assert "SELEKT 1" in (tmp_path / ".ledger_sql_history").read_text()
+
+
+def _typed(environment: dict[str, str], *keys: str) -> str:
+    """What a shell on a terminal shows while someone types; it must have left at the end."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [LEDGER, "sql"], stdin=theirs, stdout=theirs, stderr=theirs, env=environment | {"TERM": "dumb"}
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        waiting = list(keys)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            try:
+                shown += os.read(ours, 65536)
+            except OSError:  # it has left
+                break
+            if waiting and shown.rstrip(b" \x1b[?2004h\r").endswith(b"ledger>"):
+                os.write(ours, waiting.pop(0).encode())
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        os.close(ours)
+    assert waiting == []
+    return shown.decode()
+
+
+def test_the_views_work_in_any_duckdb(run: Run, tmp_path: Path) -> None:
+    assert run("views", "--out", "views.sql", "--database", "ledger.duckdb").code == 0
+
+    with duckdb.connect() as connection:
+        connection.execute((tmp_path / "views.sql").read_text())
+        found = [row[1] for row in connection.execute(COUNT).fetchall()]
+        assert found == [18] * len(DAYS)
+        for table in TABLES:
+            assert connection.execute(f"DESCRIBE {table.name}").fetchall()
+    with duckdb.connect(str(tmp_path / "ledger.duckdb"), read_only=True) as connection:
+        assert [row[1] for row in connection.execute(COUNT).fetchall()] == found
+
+
+def test_the_views_can_be_written_again(run: Run) -> None:
+    for _ in range(2):
+        assert run("views", "--database", "ledger.duckdb").code == 0
+
+
+def test_relative_views_move_with_their_folder(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = run("views", "--relative").out
+    assert str(tmp_path) not in text
+
+    monkeypatch.chdir(tmp_path)
+    with duckdb.connect() as connection:
+        connection.execute(text)
+        assert connection.execute(COUNT).fetchall()
+
+
+def test_a_table_that_gets_its_first_file_later_is_seen_by_views_written_before(run: Run, lake: Lake) -> None:
+    coverage = next(table for table in TABLES if table.name == "extraction_coverage")
+    text = run("views").out
+
+    with duckdb.connect() as connection:
+        connection.execute(text)
+        assert connection.execute("FROM extraction_coverage").fetchall() == []
+        write(Made(lake), coverage, DAYS[0], made(coverage, DAYS[0]))
+        found = connection.execute("SELECT DISTINCT data_date FROM extraction_coverage").fetchall()
+
+    assert found == [(DAYS[0],)]
+
+
+def test_a_database_that_is_none_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no database" * 1000)
+
+    done = run("views", "--database", "notes.txt")
+
+    assert done.code == 2
+    assert "cannot be written" in done.err and "Traceback" not in done.err
+
+
+def test_a_filter_on_the_day_opens_the_files_of_that_day_alone(run: Run) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(run("views").out)
+        plan = connection.execute(
+            "EXPLAIN ANALYZE SELECT status FROM inference_executions WHERE data_date = '2026-10-25'"
+        ).fetchall()
+
+    assert f"Scanning Files: 1/{len(DAYS)}" in plan[0][1]

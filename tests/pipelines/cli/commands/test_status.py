@@ -1,0 +1,174 @@
+"""`ledger status`: what stands how, what needs a person, and the command that mends it."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.executions.day_status import State
+from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
+from pipelines.definitions import build_defs
+from resources.lake.lake import Lake
+from resources.sources.archive import Archive
+from sandbox.service import Handle
+from tests.pipelines.cli.commands.conftest import Ledger, api, record
+
+SOURCE = api("http://127.0.0.1:9")  # nothing answers there, and nobody asks
+DAYS = [date(2026, 9, 1) + timedelta(days=n) for n in range(30)]
+NAMES = ("fan-1", "pump-1", "pump-2")
+
+
+@pytest.fixture
+def september(lake: Lake, settings: Callable[..., Path]) -> Lake:
+    """A month, all of it settled, for three schedulers."""
+    settings(SOURCE, start="2026-09-01", end="2026-10-01")
+    for day in DAYS:
+        record(lake, day, NAMES)
+    return lake
+
+
+@pytest.mark.usefixtures("september")
+def test_a_settled_lake_needs_nobody(ledger: Ledger) -> None:
+    done = ledger("status")
+
+    assert done.code == 0, done.err
+    assert "=" * 30 in done.out
+    assert "Nothing needs a person." in done.out
+    assert all(len(line) <= 80 for line in done.out.splitlines()[1:])
+
+
+def test_days_that_need_a_person_come_with_the_command_that_mends_them(
+    ledger: Ledger, september: Lake
+) -> None:
+    for day in (DAYS[3], DAYS[4]):
+        Path(september.path(INFERENCE_EXECUTIONS, day)).unlink()
+        Path(september.path(EXTRACTION_COVERAGE, day)).unlink()
+    Path(september.path(EXTRACTION_COVERAGE, DAYS[10])).unlink()
+    record(september, DAYS[10], ["fan-1", "pump-2"])
+    Path(september.path(EXTRACTION_COVERAGE, DAYS[20])).unlink()
+    record(september, DAYS[20], NAMES, datetime(2026, 9, 21, 12, tzinfo=UTC))
+
+    done = ledger("status")
+
+    assert done.code == 1
+    assert "ledger backfill --from 2026-09-04 --to 2026-09-05\n" in done.out
+    assert "missing: 2026-09-11, pump-1\n  ledger backfill --from 2026-09-11 --to 2026-09-11" in done.out
+    assert "overdue: 2026-09-21, all schedulers" in done.out
+
+    answer = ledger("status", "--json").answer
+    assert answer["never_extracted"] == ["2026-09-04", "2026-09-05"]
+    assert answer["totals"] == {"settled": 80, "overdue": 3, "missing": 1, "never extracted": 6}
+    assert [one["state"] for one in answer["trouble"]] == ["missing", "never extracted", "overdue"]
+    assert answer["needs_a_person"] is True
+    assert {len(one["days"]) for one in answer["schedulers"]} == {30}
+
+
+@pytest.mark.usefixtures("september")
+def test_a_range_and_a_scheduler_narrow_the_question(ledger: Ledger) -> None:
+    answer = ledger(
+        "status", "--from", "2026-09-03", "--to", "2026-09-05", "--scheduler", "pump-*", "--json"
+    ).answer
+
+    assert [one["scheduler_name"] for one in answer["schedulers"]] == ["pump-1", "pump-2"]
+    assert list(answer["schedulers"][0]["days"]) == ["2026-09-03", "2026-09-04", "2026-09-05"]
+
+
+@pytest.mark.slow
+def test_a_day_that_the_last_run_failed_for_is_shown_as_failed(ledger: Ledger, september: Lake) -> None:
+    broken = Path(september.path(INFERENCE_EXECUTIONS, DAYS[7]))
+    whole = broken.read_bytes()
+    broken.write_bytes(b"no parquet")
+    dumps = broken.parents[3] / "dumps"
+    dumps.mkdir()
+    span = {
+        "dagster/asset_partition_range_start": DAYS[6].isoformat(),
+        "dagster/asset_partition_range_end": DAYS[8].isoformat(),
+    }
+    job = build_defs({"sources": lambda: [Archive(str(dumps))]}).resolve_implicit_global_asset_job_def()
+    with dg.DagsterInstance.get() as instance:
+        job.execute_in_process(instance=instance, tags=span, raise_on_error=False)
+
+        done = ledger("status")
+        assert done.code == 1
+        assert f"failed: {DAYS[7]}, all schedulers" in done.out
+
+        broken.write_bytes(whole)
+        job.execute_in_process(instance=instance, tags=span, raise_on_error=False)
+    assert ledger("status").code == 0
+
+
+def test_who_has_refused_for_days_is_shown_with_since_when_and_why(
+    ledger: Ledger, settings: Callable[..., Path], service: Handle
+) -> None:
+    settings(api(service.url))
+    job = build_defs().resolve_implicit_global_asset_job_def()
+    day = {"dagster/partition": "2026-10-06"}
+
+    def run(instance: dg.DagsterInstance, *schedulers: str) -> bool:
+        config = {"ops": {INFERENCE_EXECUTIONS.name: {"config": {"schedulers": list(schedulers)}}}}
+        selection = [dg.AssetKey(INFERENCE_EXECUTIONS.name)]
+        return job.execute_in_process(
+            config, instance=instance, tags=day, raise_on_error=False, asset_selection=selection
+        ).success
+
+    with dg.DagsterInstance.get() as instance:
+        service.inject("deny:ListInferenceExecutions:scheduler=pump-2")
+        assert not run(instance)
+        (once,) = ledger("status", "--json").answer["refused"]
+        assert once["runs_in_a_row"] == 1
+        assert not run(instance)
+        assert run(instance, "pump-1"), "which says nothing of pump-2"
+
+        (told,) = ledger("status", "--json").answer["refused"]
+        assert told["name"].endswith("pump-2")
+        assert told["runs_in_a_row"] == 2 and told["since"] == once["since"]
+        done = ledger("status")
+        assert done.code == 1
+        assert f"{told['name']}, in 2 runs since {told['since'][:10]}" in done.said
+        assert "ListInferenceExecutions to this caller" in done.said
+
+        service.heal()
+        assert run(instance)
+        assert ledger("status", "--json").answer["refused"] == []
+
+
+def test_an_empty_lake_says_how_to_begin(ledger: Ledger, settings: Callable[..., Path]) -> None:
+    settings(SOURCE, start="2026-09-01", end="2026-10-01")
+
+    done = ledger("status")
+
+    assert done.code == 1
+    assert "Nothing is recorded yet." in done.out
+    assert "ledger backfill --from 2026-09-01 --to 2026-09-30" in done.out
+
+
+def test_without_any_source_the_settings_are_what_is_missing(
+    ledger: Ledger, settings: Callable[..., Path]
+) -> None:
+    settings()
+
+    done = ledger("status")
+
+    assert done.code == 2
+    assert "[[sources]]" in done.err
+
+
+@pytest.mark.slow
+def test_a_year_of_a_large_fleet_is_answered_from_one_scan(
+    ledger: Ledger, settings: Callable[..., Path], lake: Lake
+) -> None:
+    settings(SOURCE, start="2025-10-01", end="2026-10-01")
+    names = [f"pump-{n}" for n in range(15)]
+    days = [date(2025, 10, 1) + timedelta(days=n) for n in range(365)]
+    for day in days:
+        record(lake, day, names)
+
+    done = ledger("status", "--from", "2025-10-01")
+    answer = ledger("status", "--json").answer
+
+    assert done.code == 0
+    assert done.out.count("2026-09") >= 1 and done.out.count("2025-10") >= 1
+    assert answer["totals"] == {State.settled: 365 * 15}
+    assert "those before 2026-08-01 are shown with --from 2025-10-01" in ledger("status").said

@@ -1,0 +1,144 @@
+"""The commands that people type: Dagster's and our own, as processes, over a lake of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sandbox.dumps import Manifest
+
+ROOT = Path(__file__).resolve().parents[3]
+BIN = Path(sys.executable).parent
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def config(tmp_path: Path, dumps: tuple[Path, Manifest]) -> Path:
+    file = tmp_path / "ledger.toml"
+    file.write_text(
+        f'[lake]\nuri = "lake"\n[history]\nstart_date = "2026-10-06"\nend_date = "2026-10-08"\n'
+        f'[[sources]]\nkind = "archive"\nuri = "{dumps[0]}"\n'
+    )
+    return file
+
+
+@pytest.fixture
+def run(tmp_path: Path, config: Path) -> Run:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+
+    def command(*words: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+        env = os.environ | {"DAGSTER_HOME": str(home), "LEDGER_CONFIG": str(config)} | environment
+        program = str(BIN / words[0])
+        return subprocess.run(
+            [program, *words[1:]], cwd=cwd, env=env, capture_output=True, text=True, check=False
+        )
+
+    return command
+
+
+@pytest.mark.slow
+def test_the_workspace_is_valid_from_any_folder(run: Run, tmp_path: Path) -> None:
+    done = run("dagster", "definitions", "validate", "-w", str(ROOT / "workspace.yaml"), cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "Validation successful for code location lookout_ledger" in done.stderr + done.stdout
+
+
+def test_dg_checks_the_definitions(run: Run) -> None:
+    done = run("dg", "check", "defs")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Warning" not in done.stdout + done.stderr
+
+
+def test_a_range_is_launched_in_one_line_and_then_queried(run: Run) -> None:
+    launched = run(
+        "dg", "launch", "--assets", "inference_executions", "--partition-range", "2026-10-06...2026-10-07"
+    )
+    assert launched.returncode == 0, launched.stderr[-2000:]
+
+    asked = run(
+        "ledger",
+        "sql",
+        "--format",
+        "json",
+        "SELECT data_date, count(*) AS n FROM inference_executions GROUP BY 1",
+    )
+    assert asked.returncode == 0, asked.stderr
+    counts = {row["data_date"]: row["n"] for row in map(json.loads, asked.stdout.splitlines())}
+    assert counts.keys() == {"2026-10-06", "2026-10-07"}
+    assert all(count > 1000 for count in counts.values())
+
+
+def test_a_mistake_in_the_settings_is_told_by_dagster_before_anything_else(run: Run, config: Path) -> None:
+    config.write_text('[lake]\nurl = "lake"\n')
+
+    done = run("dagster", "definitions", "validate", "-w", "workspace.yaml")
+
+    assert done.returncode != 0
+    told = done.stdout + done.stderr
+    assert "lake.url" in told and str(config) in told and 'did you mean "uri"' in told
+
+
+@pytest.mark.parametrize("shape", ["table", "csv", "json"])
+def test_an_empty_lake_answers_with_no_rows(run: Run, shape: str) -> None:
+    done = run("ledger", "sql", "--format", shape, "SELECT scheduler_name, status FROM inference_executions")
+
+    assert done.returncode == 0, done.stderr
+    assert "SUCCESS" not in done.stdout
+    assert ("scheduler_name" in done.stdout) == (shape != "json")
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "told"),
+    [
+        (["sql", "SELEKT 1"], {}, ["syntax error", "next:"]),
+        (["sql", "FROM executions"], {}, ["executions", "the tables are inference_schedulers"]),
+        (
+            ["sql", "SHOW TABLES"],
+            {"LEDGER_CONFIG": "/nowhere/ledger.toml"},
+            ["/nowhere/ledger.toml", "LEDGER_CONFIG"],
+        ),
+        (["sql", "SHOW TABLES"], {"LEDGER_LAKE__URI": "gs://lake"}, ["LEDGER_LAKE__URI"]),
+        (["sql", "SHOW TABLES"], {"LEDGER_SOURCES": "archive"}, ["LEDGER_SOURCES", "JSON"]),
+    ],
+    ids=[
+        "a slip in SQL",
+        "a table that is not there",
+        "no settings file",
+        "a lake nowhere",
+        "sources that are no JSON",
+    ],
+)
+def test_a_users_mistake_gives_a_message_and_exit_code_2(
+    run: Run, words: list[str], environment: dict[str, str], told: list[str]
+) -> None:
+    done = run("ledger", *words, **environment)
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    for part in told:
+        assert part in done.stderr
+
+
+def test_help_teaches_by_example(run: Run) -> None:
+    for words in ([], ["demo"], ["dev"], ["sql"]):
+        done = run("ledger", *words, "--help")
+        assert done.returncode == 0
+        assert "ledger" in done.stdout
+    assert "FROM inference_executions" in run("ledger", "sql", "--help").stdout
+
+
+def test_text_from_the_lake_is_not_taken_for_markup(run: Run) -> None:
+    done = run("ledger", "sql", "SELECT '[red]stop[/red] [/]' AS name")
+
+    assert done.returncode == 0, done.stderr
+    assert "[red]stop[/red] [/]" in done.stdout

@@ -1,0 +1,74 @@
+"""The calendar: every day has its letter in its place, whatever the width."""
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assets.executions.day_status import Standing, State
+from pipelines.cli.calendar import LETTERS, STYLES, calendar
+
+ARN = "arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler"
+
+
+def days_of(first: date, count: int) -> list[date]:
+    return [first + timedelta(days=n) for n in range(count)]
+
+
+def drawn(names: Mapping[str, str], days: list[date], state: State, width: int = 80) -> list[str]:
+    ones = [Standing(arn, name, dict.fromkeys(days, state)) for arn, name in names.items()]
+    return [line.plain for line in calendar(ones, days, width)]
+
+
+def test_two_months_stand_side_by_side_in_80_columns() -> None:
+    lines = drawn({f"{ARN}/pump-1/a": "pump-1"}, days_of(date(2026, 9, 1), 61), State.settled)
+
+    assert lines == [
+        "       2026-09                        2026-10                        ",
+        "       1      8      15     22     29 1      8      15     22     29 ",
+        f"pump-1 {'=' * 30} {'=' * 31}",
+    ]
+
+
+@given(
+    st.dates(date(2024, 1, 1), date(2026, 1, 1)),
+    st.integers(1, 200),
+    st.integers(40, 200),
+    st.sampled_from([state for state in State if LETTERS[state].strip()]),
+)
+def test_each_day_is_drawn_once_and_no_line_is_wider_than_the_terminal(
+    first: date, count: int, width: int, state: State
+) -> None:
+    lines = drawn({f"{ARN}/fan/a": "fan"}, days_of(first, count), state, width)
+
+    assert sum(line.count(LETTERS[state]) for line in lines if line.startswith("fan")) == count
+    assert all(len(line) <= width for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arns", "shown"),
+    [
+        (["eu-west-1:111122223333:x/p/a", "us-east-1:111122223333:x/p/b"], ["p eu-west-1", "p us-east-1"]),
+        (["eu-west-1:111122223333:x/p/a", "eu-west-1:123456789012:x/p/b"], ["p …3333", "p …9012"]),
+        (["eu-west-1:111122223333:x/p/31a2-7", "eu-west-1:111122223333:x/p/55cb-1"], ["p 31a2", "p 55cb"]),
+        (["eu-west-1:111122223333:x/p/a"], ["p"]),
+    ],
+    ids=["regions", "accounts", "generations", "one alone"],
+)
+def test_namesakes_are_told_apart_by_no_more_than_it_takes(arns: list[str], shown: list[str]) -> None:
+    lines = drawn({f"arn:aws:l:{arn}": "p" for arn in arns}, [date(2026, 9, 1)], State.open)
+
+    assert [line.rpartition(" ")[0].rstrip() for line in lines[2:]] == shown
+
+
+def test_without_colour_every_state_can_be_told_and_those_for_a_person_are_capitals() -> None:
+    assert len(set(LETTERS.values())) == len(State) == len(STYLES)
+    assert {state for state in State if LETTERS[state].isupper()} == {
+        State.failed,
+        State.missing,
+        State.never_extracted,
+        State.overdue,
+        State.stuck,
+    }

@@ -1,0 +1,82 @@
+"""The AWS CLI against the sandbox: what it saves is what the API source records."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from sandbox.fleet import Fleet
+from sandbox.service import serving
+from tests.pipelines.conftest import Location
+from tests.pipelines.end_to_end.test_live import NOW, Live, _accounts, live  # noqa: F401 (fixtures)
+from tests.pipelines.runs.test_runs import rows
+
+ACCOUNT, REGION = "123456789012", "eu-west-1"
+TOLD_BY = ("source", "outcome_source")
+
+
+@pytest.fixture
+def aws() -> str:
+    """The AWS CLI, where this machine has one."""
+    found = shutil.which("aws")
+    if found is None:
+        pytest.skip("no AWS CLI on this machine (pip install awscli, in an environment of its own)")
+    return found
+
+
+def save_pages(aws: str, url: str, scheduler: str, folder: Path) -> None:
+    """Save every page as a person would: one command a page, the token of the last in the next."""
+    command = [
+        aws,
+        "lookoutequipment",
+        "list-inference-executions",
+        "--endpoint-url",
+        url,
+        "--region",
+        REGION,
+    ]
+    env = os.environ | {"AWS_ACCESS_KEY_ID": ACCOUNT, "AWS_SECRET_ACCESS_KEY": "x", "TZ": "Asia/Kolkata"}
+    number, token = 1, None
+    while number == 1 or token:
+        page = folder / f"{scheduler}-page-{number}.json"
+        words = ["--inference-scheduler-name", scheduler, "--max-results", "200", "--output", "json"]
+        words += ["--next-token", token] if token else []
+        with page.open("wb") as saved:
+            subprocess.run([*command, *words], env=env, stdout=saved, check=True)
+        token = json.loads(page.read_text()).get("NextToken")
+        number += 1
+
+
+@pytest.mark.slow
+def test_what_the_cli_saves_is_what_the_api_source_records(
+    aws: str,
+    tmp_path: Path,
+    live: Live,  # noqa: F811
+    locate: Callable[..., Location],
+    small_fleet: Fleet,
+) -> None:
+    folder = tmp_path / "dumps"
+    folder.mkdir()
+    with serving(small_fleet, NOW, s3=False) as handle:
+        asked = live(handle.url, [(ACCOUNT, REGION)], lake=tmp_path / "asked")
+        assert asked.run().success
+        for scheduler in small_fleet.listed(NOW):
+            if scheduler.arn.split(":")[3:5] == [REGION, ACCOUNT]:
+                save_pages(aws, handle.url, scheduler.name, folder)
+
+    saved = locate(folder, clock=NOW, end_date=date(2026, 10, 9))
+    assert saved.run().success
+
+    def told(location: Location) -> list[dict[str, object]]:
+        return [
+            {name: value for name, value in row.items() if name not in TOLD_BY}
+            for row in rows(location.lake).values()
+        ]
+
+    assert len(list(folder.iterdir())) > 3
+    assert told(saved) == told(asked)

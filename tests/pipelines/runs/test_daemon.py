@@ -1,0 +1,253 @@
+"""The daemon itself: a process on an instance on disk, killed and started again while the service goes on."""
+
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from pipelines.automation import jobs
+from resources.lake.lake import Lake
+from sandbox.fleet import Fleet, History, fleet
+from sandbox.service import Handle, serving
+from tests.conftest import ROOT
+from tests.pipelines.end_to_end.test_live import PLACES, _accounts, visible  # noqa: F401 (a fixture)
+from tests.pipelines.runs.test_runs import rows
+from tests.support.site import Process, Site, until
+
+A_DAY, AN_HOUR = timedelta(days=1), timedelta(hours=1)
+ACCOUNT, REGION = PLACES[3]
+EXECUTIONS, SCHEDULERS, BELOW = (
+    dg.AssetKey(name) for name in ("inference_executions", "inference_schedulers", "below")
+)
+SETTINGS = """\
+[lake]
+uri = "lake"
+[history]
+start_date = "{start}"
+lookback_days = 3
+settle_after_minutes = 10000
+[schedule]
+cron = "* * * * *"
+[[sources]]
+kind = "api"
+profile = "{account}"
+region = "{region}"
+endpoint_url = "{url}"
+"""
+LOCATION = '''
+"""A part of the code location, and an asset that depends on it like its own, and does what the test wants."""
+import json
+import time
+from functools import partial
+from pathlib import Path
+import dagster as dg
+from assets.framework.automation import upstream_content_changed
+from assets.framework.partitioned_run import Materialized, PartitionedRun
+from pipelines import sensors
+from pipelines.definitions import build_defs
+sensors.follow = partial(sensors.follow, 5)  # nobody wants to wait for half minutes
+FOLDER = Path(__file__).parent
+KEPT = {dg.AssetKey(name) for name in ("inference_executions", "inference_schedulers")}
+
+def below(days: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.asset(
+        name="below",
+        deps=["inference_executions"],
+        partitions_def=days,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        automation_condition=upstream_content_changed(),
+    )
+    def asset(context: dg.AssetExecutionContext) -> dg.Output[None]:
+        with (FOLDER / "computed").open("a") as file:
+            print(json.dumps(list(context.partition_keys)), file=file)
+        while (FOLDER / "hold").exists():
+            time.sleep(0.1)
+        run = PartitionedRun(context)
+        run.work(context.partition_keys, work)
+        return run.end({})
+
+    def work(day: str) -> list[Materialized]:
+        if day == (FOLDER / "fails").read_text():
+            raise RuntimeError("no luck")
+        return [Materialized(dg.AssetKey("below"), str(time.time()), {})]
+
+    return asset
+
+def part(of: dg.Definitions) -> dg.Definitions:
+    assets = [one for one in of.assets if KEPT & set(one.keys if hasattr(one, "keys") else [one.key])]
+    return dg.Definitions(
+        assets=[*assets, below(of.resolve_assets_def("inference_executions").partitions_def)],
+        jobs=of.jobs,
+        schedules=[one for one in of.schedules if one.name == "refresh"],
+        sensors=[one for one in of.sensors if one.name == "follow"],
+        resources=of.resources,
+        executor=of.executor,
+    )
+
+defs = part(build_defs())
+'''
+
+
+@dataclass
+class World:
+    """The daemon's site, the service, and what Dagster remembers."""
+
+    site: Site
+    instance: dg.DagsterInstance
+    service: Handle
+    fleet: Fleet
+    now: datetime
+
+    @property
+    def begun(self) -> list[list[str]]:
+        """The days of each run of `below`, as they began."""
+        file = self.site.folder / "computed"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def runs(self, *statuses: dg.DagsterRunStatus, job: str | None = None) -> list[dg.DagsterRun]:
+        return list(self.instance.get_runs(dg.RunsFilter(statuses=list(statuses) or None, job_name=job)))
+
+    def refreshed(self, times: int) -> bool:
+        """Whether the schedule's runs went well so often."""
+        return len(self.runs(dg.DagsterRunStatus.SUCCESS, job=jobs.REFRESH)) >= times
+
+    def versions(self) -> dict[str, list[str]]:
+        """What each day held, one time after another."""
+        found: dict[str, list[str]] = {}
+        for day, tags in self._materializations(EXECUTIONS):
+            held = found.setdefault(day, [])
+            if held[-1:] != [tags["dagster/data_version"]]:
+                held.append(tags["dagster/data_version"])
+        return found
+
+    def made(self, asset: dg.AssetKey) -> Counter[str]:
+        return Counter(day for day, _ in self._materializations(asset))
+
+    def is_computed(self, but: str) -> bool:
+        """Whether what depends on the days was computed after the last change of each, but for one."""
+        changed = self._last_changes()
+        days = {str(record.partition_key): record.storage_id for record in self._records(BELOW)}
+        whole = max((record.storage_id for record in self._records(SCHEDULERS)), default=-1)
+        return whole > max(changed.values()) and all(
+            day == but or days.get(day, -1) > at for day, at in changed.items()
+        )
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing waits or is under way but what the schedule starts."""
+        statuses = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+        return all(run.job_name == jobs.REFRESH for run in self.runs(*statuses))
+
+    def ticks(self) -> int:
+        """How often `follow` has looked."""
+        return sum(
+            len(self.instance.get_ticks(state.instigator_origin_id, state.selector_id))
+            for state in self.instance.all_instigator_state()
+            if state.instigator_name == "follow"
+        )
+
+    def pass_(self, hours: int) -> None:
+        """Let time pass in the service: there is news of some days."""
+        self.now += hours * AN_HOUR
+        self.service.set_clock(self.now)
+
+    def _records(self, asset: dg.AssetKey) -> list[Any]:
+        of = dg.AssetRecordsFilter(asset)
+        found = self.instance.fetch_materializations(of, limit=1000, ascending=True)
+        assert not found.has_more
+        return list(found.records)
+
+    def _materializations(self, asset: dg.AssetKey) -> list[tuple[str, dict[str, str]]]:
+        return [
+            (str(record.partition_key), dict(record.asset_materialization.tags or {}))
+            for record in self._records(asset)
+        ]
+
+    def _last_changes(self) -> dict[str, int]:
+        """The place in the log where each day got the content that it has."""
+        found: dict[str, tuple[str, int]] = {}
+        for record in self._records(EXECUTIONS):
+            version = record.asset_materialization.tags["dagster/data_version"]
+            if found.get(record.partition_key, ("", 0))[0] != version:
+                found[record.partition_key] = version, record.storage_id
+        return {day: at for day, (_, at) in found.items()}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    whole = fleet(seed=6, history=History(today - 3 * A_DAY, today + 2 * A_DAY))
+    hourly = tuple(one for one in whole.schedulers if one.name in ("mill-1", "chiller-1"))
+    now = datetime.now(UTC) - 30 * AN_HOUR
+    mine = replace(whole, schedulers=hourly)
+    with serving(mine, now, s3=False) as service:
+        (tmp_path / "location.py").write_text(LOCATION)
+        start = f"{today - 2 * A_DAY:%Y-%m-%d}"
+        (tmp_path / "fails").write_text(start)
+        site = Site(tmp_path, ("-f", str(tmp_path / "location.py"), "-d", str(ROOT)))
+        text = SETTINGS.format(start=start, account=ACCOUNT, region=REGION, url=service.url)
+        with site.set_up(text) as instance:
+            yield World(site, instance, service, mine, now)
+
+
+def kill(process: Process) -> None:
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.long
+def test_a_daemon_that_is_killed_and_started_again_loses_nothing_and_repeats_nothing(world: World) -> None:
+    folder, service = world.site.folder, world.service
+    fails = (folder / "fails").read_text()
+    (folder / "hold").touch()
+    with world.site.daemon() as daemon:
+        until(lambda: world.refreshed(1), daemon)
+        (first,) = until(lambda: world.begun, daemon)
+        assert fails in first and len(first) > 2, "all days are new to it"
+
+        world.pass_(hours=12)
+        changes = sum(map(len, world.versions().values()))
+        until(lambda: sum(map(len, world.versions().values())) > changes, daemon)
+        assert world.begun == [first], "the change waits: its run is under way"
+        kill(daemon)
+        (folder / "hold").unlink()
+        until(lambda: not world.runs(dg.DagsterRunStatus.STARTED))
+        world.pass_(hours=12)
+        refreshed = len(world.runs(dg.DagsterRunStatus.SUCCESS, job=jobs.REFRESH))
+
+    with world.site.daemon() as daemon:
+        until(lambda: world.refreshed(refreshed + 1), daemon)
+        until(lambda: world.is_computed(but=fails), daemon)
+        until(lambda: sum(fails in days for days in world.begun) > 1, daemon)
+        until(lambda: world.is_at_rest, daemon)
+        looked = world.ticks()
+        until(lambda: world.ticks() >= looked + 3, daemon)
+
+        versions = world.versions()
+        assert sum(fails in days for days in world.begun) == 2, "once more, and not for ever"
+        assert set(world.made(BELOW)) == set(versions) - {fails}
+        made = world.made(BELOW)
+        assert all(made[day] <= len(versions[day]) for day in made), "for changes alone"
+        assert world.made(SCHEDULERS).total() <= sum(map(len, versions.values()))
+        recorded = {key: row["status"] for key, row in rows(Lake(str(folder / "lake"))).items()}
+        there = visible(world.fleet, world.now)
+        assert recorded == {key: status for key, status in there.items() if str(key[1])[:10] >= fails}
+
+        service.inject("deny:ListInferenceSchedulers")  # the first question of each run
+        until(lambda: world.runs(dg.DagsterRunStatus.FAILURE, job=jobs.REFRESH), daemon)
+        looked = world.ticks()
+        until(lambda: world.ticks() >= looked + 3, daemon)
+
+    failed = len(world.runs(dg.DagsterRunStatus.FAILURE, job=jobs.REFRESH))
+    cut_off = len(world.runs(dg.DagsterRunStatus.STARTED, job=jobs.REFRESH))
+    denied = service.count(operation="ListInferenceSchedulers", outcome="AccessDeniedException")
+    assert failed <= denied <= failed + cut_off, "the schedule asks once each time, and nobody repeats it"
+    assert not any("dagster/parent_run_id" in run.tags for run in world.runs())

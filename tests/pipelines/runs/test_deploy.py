@@ -1,0 +1,101 @@
+"""The instance of a shared deployment, as Dagster loads it, and on a real PostgreSQL where there is one."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.instance.config import dagster_instance_config
+
+from pipelines.runs import instance as home
+from sandbox.service import Handle
+from tests.conftest import ROOT
+from tests.pipelines.automation.test_schedules import Ticking, api, ticking  # noqa: F401 (a fixture)
+from tests.pipelines.end_to_end.test_live import _accounts, service  # noqa: F401 (fixtures)
+
+DEPLOY = ROOT / "deploy"
+RULES = ("run_retries", "run_monitoring")
+
+
+def programs() -> Path:
+    """The folder of PostgreSQL's programs."""
+    on_path = shutil.which("initdb")
+    found = [Path(on_path).parent] if on_path else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not found:
+        pytest.skip("no PostgreSQL on this machine (initdb)")
+    return found[-1]
+
+
+def as_server(*command: str | Path) -> None:
+    """Run a program of the server's, which refuses to be root."""
+    user = "postgres" if os.geteuid() == 0 else None
+    if user and user not in {entry.pw_name for entry in pwd.getpwall()}:
+        pytest.skip("PostgreSQL cannot run as root, and there is no user postgres")
+    subprocess.run(command, user=user, check=True, stdout=subprocess.DEVNULL, cwd="/")
+
+
+@pytest.fixture
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a PostgreSQL that lives as long as a test."""
+    pytest.importorskip("dagster_postgres", reason="pip install -e '.[deploy]'")
+    bin_ = programs()
+    folder = Path(tmp_path_factory.mktemp("postgres"))
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres")
+        for parent in list(folder.parents)[:2]:  # pytest's own folders are for their owner alone
+            parent.chmod(0o755)
+    data = folder / "data"
+    as_server(bin_ / "initdb", "--pgdata", data, "--username", "ledger", "--auth", "trust", "--no-sync")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+    as_server(bin_ / "pg_ctl", "--pgdata", data, "--wait", "--log", folder / "log", "-o", options, "start")
+    try:
+        yield port
+    finally:
+        as_server(bin_ / "pg_ctl", "--pgdata", data, "--mode", "immediate", "stop")
+
+
+def test_dagster_takes_the_file_and_its_rules_are_those_of_the_local_instance(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("USERNAME", "PASSWORD", "HOST", "DB"):
+        monkeypatch.setenv(f"DAGSTER_PG_{name}", "x")
+    deployed, _ = dagster_instance_config(str(DEPLOY))
+    (tmp_path / "dagster.yaml").write_text(home.INSTANCE)
+    local, _ = dagster_instance_config(str(tmp_path))
+
+    assert {rule: deployed[rule] for rule in RULES} == {rule: local[rule] for rule in RULES}
+    assert deployed["concurrency"]["pools"] == local["concurrency"]["pools"]
+    assert "postgres" in deployed["storage"]
+
+
+@pytest.fixture
+def instance(postgres: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    values = {"USERNAME": "ledger", "PASSWORD": "none", "HOST": "127.0.0.1", "DB": "postgres"}
+    for name, value in values.items():
+        monkeypatch.setenv(f"DAGSTER_PG_{name}", value)
+    folder = tmp_path / "home"
+    folder.mkdir()
+    file = (DEPLOY / "dagster.yaml").read_text()
+    (folder / "dagster.yaml").write_text(file.replace("port: 5432", f"port: {postgres}"))
+    with dg.DagsterInstance.from_config(str(folder)) as deployed:
+        yield deployed
+
+
+@pytest.mark.slow
+def test_the_schedule_and_its_runs_live_on_postgres(ticking: Ticking, service: Handle) -> None:  # noqa: F811
+    location = ticking(api(service.url))
+
+    result = location.go(location.tick())
+
+    assert result.success
+    assert "PostgresEventLogStorage" in type(location.instance.event_log_storage).__name__
+    assert set(location.status().values()) == {"MATERIALIZED"}
+    assert location.instance.get_run_by_id(result.run_id).status is dg.DagsterRunStatus.SUCCESS

@@ -1,0 +1,96 @@
+"""A run that is killed, and goes on: a real process, SIGKILL, and the requests that the service counted."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.executions import assets as execution_assets
+from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
+from pipelines.definitions import build_defs
+from resources.config.settings import ApiSource, HistorySettings, LakeSettings, Settings
+from resources.lake.lake import Lake
+from sandbox.fleet import History, fleet
+from sandbox.service import Handle, serving
+from tests.conftest import ROOT
+from tests.pipelines.conftest import Location
+from tests.pipelines.end_to_end.test_live import PLACES, _accounts, visible  # noqa: F401 (a fixture)
+from tests.pipelines.runs.test_options import ASKED, resumed
+from tests.pipelines.runs.test_runs import failure, rows
+
+NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
+DAYS = [date(2026, 9, day) for day in range(21, 31)]
+PLACE = PLACES[0]
+FLEET = fleet(seed=4, history=History(datetime(2026, 9, 21, tzinfo=UTC), datetime(2026, 10, 1, tzinfo=UTC)))
+CHILD = """
+import sys
+from pathlib import Path
+import dagster as dg
+from assets.executions import assets
+from tests.pipelines.runs.test_killed import DAYS, locate
+assets.DAYS_A_BATCH = 1
+url, lake, home = sys.argv[1:]
+locate(url, Path(lake), dg.DagsterInstance.local_temp(home)).run(DAYS[0], DAYS[-1])
+"""
+
+
+def locate(url: str, lake: Path, instance: dg.DagsterInstance) -> Location:
+    settings = Settings(
+        lake=LakeSettings(uri=str(lake)),
+        history=HistorySettings(start_date=DAYS[0], end_date=date(2026, 10, 9)),
+        sources=(ApiSource(profile=PLACE[0], region=PLACE[1], endpoint_url=url),),
+    )
+    clock = {"clock": lambda: datetime.now(UTC)}
+    return Location(build_defs(clock, settings=settings), instance, Lake(str(lake)))
+
+
+def kill_once_asked(process: subprocess.Popen[bytes], service: Handle, requests: int) -> None:
+    deadline = time.monotonic() + 300
+    while service.count(operation=ASKED) < requests:
+        assert process.poll() is None and time.monotonic() < deadline, "it ended before it could be killed"
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    counted = -1
+    while counted != (counted := service.count(operation=ASKED)):  # what was on its way is counted late
+        time.sleep(1)
+
+
+@pytest.mark.slow
+def test_a_killed_run_that_is_resumed_fetches_only_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, home = tmp_path / "lake", tmp_path / "home"
+    home.mkdir()
+    with serving(FLEET, NOW, s3=False, faults=["slow:ListInferenceExecutions:seconds=0.1"]) as service:
+        command = [sys.executable, "-c", CHILD, service.url, str(lake), str(home)]
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+            kill_once_asked(process, service, requests=4 * 4 + 2)
+        service.heal()
+        before, listings = service.count(operation=ASKED), service.count(operation="ListInferenceSchedulers")
+        with dg.DagsterInstance.local_temp(str(home)) as instance:
+            location = locate(service.url, lake, instance)
+            (killed,) = instance.get_runs()
+            missing = [day for day in DAYS if not location.lake.read(EXTRACTION_COVERAGE, day).num_rows]
+            assert 0 < len(missing) < len(DAYS)
+            monkeypatch.setattr(execution_assets, "DAYS_A_BATCH", 1)
+
+            result = location.run(DAYS[0], DAYS[-1], **resumed(killed.run_id))
+
+            assert result.success, failure(result)
+            schedulers = [one for one in FLEET.listed(NOW) if (one.account, one.region) == PLACE]
+            assert service.count(operation=ASKED) - before == len(schedulers) * len(missing)
+            assert service.count(operation="ListInferenceSchedulers") - listings == 1, "once a run"
+        recorded = {key: row["status"] for key, row in rows(location.lake).items()}
+        assert recorded == {
+            key: status
+            for key, status in visible(FLEET, NOW).items()
+            if key[0] in {one.arn for one in schedulers} and key[1].date() in DAYS
+        }
+        assert location.lake.days(INFERENCE_EXECUTIONS) == DAYS

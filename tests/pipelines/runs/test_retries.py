@@ -1,0 +1,166 @@
+"""Who repeats what: errors that pass are waited out, errors that need a person are repeated by no layer."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.secrets.env_file import get_env_var_dict
+
+from assets.executions.extraction import Extraction
+from pipelines.runs import instance as home
+from sandbox.service import Handle
+from tests.pipelines.automation.test_schedules import Ticking, api, ticking  # noqa: F401 (a fixture)
+from tests.pipelines.end_to_end.test_live import _accounts, service  # noqa: F401 (fixtures)
+from tests.pipelines.runs.test_options import ASKED, options
+
+LISTED = "ListInferenceSchedulers"
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """The local instance as `ledger` sets it up."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    (folder / "dagster.yaml").write_text(home.INSTANCE)
+    with dg.DagsterInstance.from_config(str(folder)) as local:
+        yield local
+
+
+def will_be_retried(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether the daemon would launch the run again."""
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.tags.get("dagster/will_retry") == "true"
+
+
+@pytest.mark.parametrize(
+    ("fault", "asked_once"),
+    [
+        ("deny", {LISTED: 1}),
+        ("deny:ListInferenceExecutions", {LISTED: 1, ASKED: 4}),
+        # the pages of pump-1 are two
+        ("deny:ListInferenceExecutions:scheduler=pump-2", {LISTED: 1, ASKED: 5}),
+    ],
+    ids=["all", "executions", "one scheduler"],
+)
+def test_what_needs_a_person_is_repeated_by_no_layer(
+    ticking: Ticking,  # noqa: F811
+    service: Handle,  # noqa: F811
+    fault: str,
+    asked_once: dict[str, int],
+) -> None:
+    service.inject(fault)
+    location = ticking(api(service.url))
+
+    result = location.go(location.tick())
+
+    assert not result.success
+    assert {name: service.count(operation=name) for name in asked_once} == asked_once, "botocore, RetryPolicy"
+    assert not any(event.is_step_up_for_retry for event in result.all_events)
+    assert not will_be_retried(location.instance, result.run_id), "run retries"
+    follow = dg.evaluate_automation_conditions(
+        location.definitions,
+        location.instance,
+        asset_selection=dg.AssetSelection.assets("inference_executions"),
+    )
+    assert follow.total_requested == 0, "automation"
+
+
+def test_what_passes_is_tried_again_by_botocore_and_then_by_the_step(
+    ticking: Ticking,  # noqa: F811
+    service: Handle,  # noqa: F811
+) -> None:
+    service.inject("unavailable:ListInferenceSchedulers:count=9")  # one more than botocore's patience
+    location = ticking(api(service.url))
+
+    result = location.go(location.tick())
+
+    assert result.success
+    assert sum(event.is_step_up_for_retry for event in result.all_events) == 1
+    assert service.count(operation=LISTED) == 9 + 1
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, dg.DagsterExecutionInterruptedError])
+def test_what_a_person_stops_is_not_started_again(
+    ticking: Ticking,  # noqa: F811
+    service: Handle,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    stop: type[BaseException],
+) -> None:
+    def stopped(*_: object) -> None:
+        raise stop
+
+    monkeypatch.setattr(Extraction, "gather", stopped)
+    location = ticking(api(service.url))
+
+    result = location.go(location.tick(), checks=False)
+
+    assert not result.success
+    assert not any(event.is_step_up_for_retry for event in result.all_events)
+    assert not will_be_retried(location.instance, result.run_id)
+
+
+def test_a_spent_budget_is_no_reason_to_try_again(
+    ticking: Ticking,  # noqa: F811
+    service: Handle,  # noqa: F811
+) -> None:
+    location = ticking(api(service.url))
+    job = location.definitions.resolve_job_def("refresh")
+
+    result = job.execute_in_process(
+        instance=location.instance,
+        tags=location.tick().tags,
+        raise_on_error=False,
+        **options(max_calls=3),
+    )
+
+    assert service.count() == 3
+    assert not any(event.is_step_up_for_retry for event in result.all_events)
+    assert not will_be_retried(location.instance, result.run_id)
+
+
+def test_a_run_whose_process_died_is_launched_again(ticking: Ticking, service: Handle) -> None:  # noqa: F811
+    location = ticking(api(service.url))
+    request = location.tick()
+    job = location.definitions.resolve_job_def("refresh")
+    run = location.instance.create_run_for_job(job, run_config=request.run_config, tags=request.tags)
+
+    location.instance.report_run_failed(run, "the process is gone")
+
+    assert will_be_retried(location.instance, run.run_id)
+
+
+def test_runs_that_ask_services_take_turns(ticking: Ticking, service: Handle) -> None:  # noqa: F811
+    location = ticking(api(service.url))
+
+    assert location.definitions.resolve_assets_def("inference_executions").op.pool == "lookoutequipment_api"
+    pools = location.instance.get_concurrency_config().pool_config
+    assert (pools.default_pool_limit, str(pools.pool_granularity)) == (1, "PoolGranularity.RUN")
+
+
+def test_an_instance_file_that_nobody_touched_is_brought_up_to_date_and_any_other_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home, "CHECKOUT", tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    file = tmp_path / "home" / "dagster.yaml"
+    for before, after in [(home.EARLIER[0], home.INSTANCE), ("# mine\n", "# mine\n")]:
+        file.write_text(before)
+        home.prepare()
+        assert file.read_text() == after
+
+
+def test_the_environment_counts_more_than_the_file_that_programs_of_dagster_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home, "CHECKOUT", tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    for before in [None, home.EARLIER_ENVIRONMENT.format(home=home.HOME)]:
+        if before is not None:
+            (tmp_path / ".env").write_text(before)
+        home.prepare()
+        assert get_env_var_dict(str(tmp_path)) == {"DAGSTER_HOME": str(tmp_path / "home")}
+    monkeypatch.delenv("DAGSTER_HOME")
+    assert get_env_var_dict(str(tmp_path)) == {"DAGSTER_HOME": str(home.HOME)}

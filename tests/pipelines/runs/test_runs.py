@@ -1,0 +1,374 @@
+"""Runs of the code location, as Dagster executes them."""
+
+import json
+import shutil
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import boto3
+import dagster as dg
+import pytest
+
+from assets.executions import assets as execution_assets
+from assets.tables import (
+    ARCHIVE_FILES,
+    EXTRACTION_COVERAGE,
+    INFERENCE_EXECUTIONS,
+    INFERENCE_SCHEDULERS,
+    REJECTED_EXECUTIONS,
+)
+from pipelines.definitions import build_defs
+from resources.config.settings import ArchiveSource, HistorySettings, LakeSettings, Settings
+from resources.lake.lake import Lake
+from sandbox.dumps import Manifest
+from sandbox.fleet import Fleet
+from tests.pipelines.conftest import DAYS, NOW, Location
+
+Locate = Callable[..., Location]
+Dumps = tuple[Path, Manifest]
+EMPTY, FULL = ("2026-10-05", "2026-10-08"), ("2026-10-06", "2026-10-07")
+
+
+def rows(lake: Lake) -> dict[tuple[str, object], dict[str, object]]:
+    found = [
+        row
+        for day in lake.days(INFERENCE_EXECUTIONS)
+        for row in lake.read(INFERENCE_EXECUTIONS, day).to_pylist()
+    ]
+    keyed = {(row["scheduler_arn"], row["data_start_time"]): row for row in found}
+    assert len(keyed) == len(found)
+    return keyed
+
+
+def numbers(result: dg.ExecuteInProcessResult) -> dict[str, object]:
+    output = next(
+        event
+        for event in result.all_events
+        if event.event_type_value == "STEP_OUTPUT" and event.step_key == "inference_executions"
+    )
+    return {name: value.value for name, value in output.step_output_data.metadata.items()}
+
+
+def failure(result: dg.ExecuteInProcessResult) -> str:
+    event = next(event for event in result.all_events if event.is_step_failure)
+    assert event.step_failure_data.user_failure_data is not None, event
+    return str(event.step_failure_data.user_failure_data.description)
+
+
+def test_a_ranged_run_records_exactly_the_executions_of_the_fleet(
+    locate: Locate, dumps: Dumps, small_fleet: Fleet
+) -> None:
+    location = locate(dumps[0])
+
+    assert location.run().success
+
+    recorded = rows(location.lake)
+    assert set(recorded) == dumps[1].executions
+    last = {
+        (summary["InferenceSchedulerArn"], summary["DataStartTime"]): summary
+        for summary in small_fleet.executions(small_fleet.history.end)
+    }
+    assert {key: row["status"] for key, row in recorded.items()} == {
+        key: summary["Status"] for key, summary in last.items()
+    }
+
+
+def test_each_day_gets_one_materialization_of_its_own(locate: Locate, dumps: Dumps) -> None:
+    location = locate(dumps[0])
+
+    result = location.run()
+
+    for asset in ("inference_executions", "extraction_coverage"):
+        events = [
+            event
+            for event in result.all_events
+            if event.is_step_materialization and event.asset_key == dg.AssetKey(asset)
+        ]
+        assert [event.partition for event in events] == [day.isoformat() for day in DAYS]
+        versions = [event.materialization.tags["dagster/data_version"] for event in events]
+        assert len(set(versions)) == 3, "the two empty days are the same, the two full ones differ"
+        assert set(location.status(asset).values()) == {"MATERIALIZED"}
+
+
+def test_a_day_tells_its_rows_its_statuses_and_whether_it_changed(locate: Locate, dumps: Dumps) -> None:
+    location = locate(dumps[0])
+
+    told = location.days_of(location.run())["2026-10-06"].metadata
+
+    day = location.lake.read(INFERENCE_EXECUTIONS, date(2026, 10, 6))
+    statuses = day["status"].to_pylist()
+    assert told["dagster/partition_row_count"].value == day.num_rows > 1000
+    for status in ("SUCCESS", "FAILED", "IN_PROGRESS"):
+        assert told[status.lower()].value == statuses.count(status)
+    assert told["changed"].value is True
+    assert told["rows_changed"].value == day.num_rows
+    assert told["seconds"].value >= 0
+    assert Path(told["path"].value) == location.lake.path(INFERENCE_EXECUTIONS, date(2026, 10, 6))
+    columns = told["dagster/column_schema"].value.columns
+    assert [column.name for column in columns] == day.schema.names
+    assert all(column.description for column in columns)
+
+
+def test_a_day_without_executions_is_a_file_without_rows(locate: Locate, dumps: Dumps) -> None:
+    location = locate(dumps[0])
+
+    location.run()
+
+    for day in EMPTY:
+        for table in (INFERENCE_EXECUTIONS, EXTRACTION_COVERAGE):
+            assert location.lake.has(table, date.fromisoformat(day))
+            assert location.lake.read(table, date.fromisoformat(day)).num_rows == 0
+
+
+def test_the_same_run_again_reads_nothing_and_changes_nothing(locate: Locate, dumps: Dumps) -> None:
+    location = locate(dumps[0])
+    first = location.run()
+    files = {path: path.stat().st_mtime_ns for path in location.lake.root.rglob("*.parquet")}
+
+    second = location.run()
+
+    assert second.success
+    assert numbers(first)["files_read"] == len(dumps[1].files)
+    assert numbers(second) | {"__source_asset_observation__": True} == {
+        "calls": 0,
+        "throttled": 0,
+        "files_read": 0,
+        "schedulers_answered": 0,
+        "days_recorded": len(DAYS),
+        "days_changed": 0,
+        "rows_changed": 0,
+        "__source_asset_observation__": True,
+    }
+    assert {path: path.stat().st_mtime_ns for path in location.lake.root.rglob("*.parquet")} == files
+    before, after = location.days_of(first), location.days_of(second)
+    for day in before:
+        assert after[day].tags["dagster/data_version"] == before[day].tags["dagster/data_version"]
+        assert after[day].metadata["changed"].value is False
+
+
+def test_what_depends_on_the_executions_runs_in_the_same_run(locate: Locate, dumps: Dumps) -> None:
+    location = locate(dumps[0])
+
+    result = location.run(checks=True)
+
+    schedulers = location.lake.read(INFERENCE_SCHEDULERS)
+    assert set(schedulers["scheduler_arn"].to_pylist()) == {arn for arn, _ in rows(location.lake)}
+    evaluated = {
+        evaluation.check_name: evaluation
+        for evaluation in (
+            event.asset_check_evaluation_data
+            for event in result.all_events
+            if event.event_type_value == "ASSET_CHECK_EVALUATION"
+        )
+    }
+    assert not evaluated["saved_responses_whole"].passed
+    assert evaluated["saved_responses_whole"].metadata["unreadable"].value == len(dumps[1].unreadable)
+    assert evaluated["saved_responses_whole"].metadata["incomplete"].value == len(dumps[1].incomplete)
+    assert not evaluated["summaries_usable"].passed
+    blocking = {name for name, found in evaluated.items() if found.severity == dg.AssetCheckSeverity.ERROR}
+    assert blocking == {"keys_unique", "fits_declaration"}
+    assert all(evaluated[name].passed for name in (*blocking, "no_day_missing", "partitions_succeeded"))
+
+
+def test_a_bad_day_fails_alone_and_is_done_alone_afterwards(locate: Locate, dumps: Dumps) -> None:
+    location = locate(dumps[0])
+    blocked = location.lake.path(INFERENCE_EXECUTIONS, date(2026, 10, 6)).parent
+    blocked.parent.mkdir(parents=True)
+    blocked.write_text("a file where the day's folder should be")
+
+    first = location.run()
+
+    assert not first.success
+    assert "1 partitions failed" in failure(first) and "2026-10-06" in failure(first)
+    assert location.status() == {
+        "2026-10-05": "MATERIALIZED",
+        "2026-10-06": "FAILED",
+        "2026-10-07": "MATERIALIZED",
+        "2026-10-08": "MATERIALIZED",
+    }
+
+    blocked.unlink()
+    resume = {
+        "dagster/is_resume_retry": "true",
+        "dagster/parent_run_id": first.run_id,
+        "dagster/root_run_id": first.run_id,
+    }
+    second = location.run(tags=resume)
+
+    assert second.success
+    assert list(location.days_of(second)) == ["2026-10-06"]
+    assert set(rows(location.lake)) == dumps[1].executions
+
+
+def test_a_broken_file_of_the_lake_is_left_alone_and_named(locate: Locate, dumps: Dumps) -> None:
+    location = locate(dumps[0])
+    location.run()
+    broken = location.lake.path(INFERENCE_EXECUTIONS, date(2026, 10, 7))
+    broken.write_bytes(broken.read_bytes()[:1000])
+    shutil.rmtree(location.lake.root / ARCHIVE_FILES.name)
+
+    result = location.run()
+
+    assert not result.success
+    assert list(location.days_of(result)) == ["2026-10-05", "2026-10-06", "2026-10-08"]
+    assert len(broken.read_bytes()) == 1000
+    assert str(broken) in str(
+        next(
+            event for event in result.all_events if event.is_step_failure
+        ).step_failure_data.user_failure_data.metadata
+    )
+
+
+def test_nothing_is_lost_when_the_source_shrinks_and_goes(
+    locate: Locate, dumps: Dumps, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(dumps[0], folder)
+    location = locate(folder)
+    location.run()
+    before = rows(location.lake)
+
+    for file in sorted(folder.rglob("*.*"))[::2]:
+        file.unlink()
+    assert location.run().success
+    assert rows(location.lake) == before
+
+    shutil.rmtree(folder)
+    folder.mkdir()
+    assert location.run().success
+    assert rows(location.lake) == before
+
+    folder.rmdir()
+    gone = location.run()
+    assert not gone.success
+    assert str(folder) in failure(gone) and "next:" in failure(gone)
+    assert rows(location.lake) == before
+
+
+def test_without_sources_the_definitions_load_and_a_run_says_what_to_write(locate: Locate) -> None:
+    location = locate()
+
+    result = location.run()
+
+    assert not result.success
+    assert "ledger.toml" in failure(result) and "[[sources]]" in failure(result)
+    assert location.days_of(result) == {}
+
+
+def test_a_failure_that_needs_a_person_is_not_retried(locate: Locate, tmp_path: Path) -> None:
+    location = locate(tmp_path / "nowhere")
+
+    result = location.run()
+
+    event = next(event for event in result.all_events if event.is_step_failure)
+    assert event.step_failure_data.user_failure_data is not None
+    assert not any(event.is_step_up_for_retry for event in result.all_events)
+
+
+def test_data_outside_the_history_is_told_with_the_dates_to_set(
+    locate: Locate, dumps: Dumps, capfd: pytest.CaptureFixture[str]
+) -> None:
+    location = locate(dumps[0], start_date=date(2026, 10, 7), end_date=date(2026, 10, 8))
+
+    assert location.run(date(2026, 10, 7), date(2026, 10, 7)).success
+
+    told = capfd.readouterr().err
+    assert 'set [history] start_date = "2026-10-06" in ledger.toml' in told
+    assert location.lake.days(INFERENCE_EXECUTIONS) == [date(2026, 10, 7)]
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_batches_make_no_difference(
+    locate: Locate,
+    dumps: Dumps,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(execution_assets, "DAYS_A_BATCH", size)
+    location = locate(dumps[0])
+
+    result = location.run()
+
+    assert list(location.days_of(result)) == [day.isoformat() for day in DAYS]
+    assert set(rows(location.lake)) == dumps[1].executions
+    told = capfd.readouterr().err
+    assert told.count("Not usable, and put aside") == 1, "whatever the number of batches"
+
+
+def test_one_partition_alone(locate: Locate, dumps: Dumps) -> None:
+    location = locate(dumps[0])
+    job = location.definitions.resolve_implicit_global_asset_job_def()
+
+    result = job.execute_in_process(
+        instance=location.instance,
+        partition_key="2026-10-07",
+        asset_selection=[dg.AssetKey("inference_executions")],
+    )
+
+    assert result.success
+    assert location.lake.days(INFERENCE_EXECUTIONS) == [date(2026, 10, 7)]
+    assert {start.date() for _, start in rows(location.lake)} == {date(2026, 10, 7)}
+
+
+def test_recorded_at_is_the_clock_of_the_run(locate: Locate, dumps: Dumps) -> None:
+    location = locate(dumps[0])
+
+    location.run()
+
+    assert {row["recorded_at"] for row in rows(location.lake).values()} == {NOW}
+
+
+def test_a_lake_that_cannot_be_written_to_is_one_failure_with_its_mend(locate: Locate, dumps: Dumps) -> None:
+    location = locate(dumps[0])
+    location.lake.root.write_text("a file where the lake should be")
+
+    result = location.run()
+
+    assert not result.success
+    assert failure(result).count("the lake cannot be") == 1
+    assert "lake.uri" in failure(result)
+    assert "set lake.uri to" in failure(result)
+    assert location.days_of(result) == {}
+
+
+def test_a_zone_that_is_set_later_takes_in_what_was_put_aside_for_the_want_of_it(
+    locate: Locate, tmp_path: Path
+) -> None:
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    summary = {
+        "InferenceSchedulerArn": "arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler/a/b",
+        "DataStartTime": "2026-10-06T08:00:00",
+    }
+    (folder / "a.jsonl").write_text(json.dumps(summary))
+    assert locate(folder).run().success
+
+    location = locate(folder, zone="Europe/Berlin")
+    assert location.run().success
+
+    assert [start for _, start in rows(location.lake)] == [datetime(2026, 10, 6, 6, tzinfo=UTC)]
+    assert location.lake.read(REJECTED_EXECUTIONS).num_rows == 0
+
+
+def test_a_lake_in_s3_is_written_with_the_key_that_is_set(
+    s3_lake_uri: str, dumps: Dumps, instance: dg.DagsterInstance
+) -> None:
+    key = "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-4000-8000-000000000000"
+    settings = Settings(
+        lake=LakeSettings(uri=s3_lake_uri, kms_key_id=key),
+        history=HistorySettings(start_date=DAYS[1]),
+        sources=(ArchiveSource(uri=str(dumps[0])),),
+    )
+    location = Location(build_defs({"clock": lambda: NOW}, settings=settings), instance, Lake(s3_lake_uri))
+
+    assert location.run(DAYS[1], DAYS[2]).success
+
+    assert set(rows(location.lake)) == dumps[1].executions
+    stored = (
+        boto3.Session()
+        .client("s3")
+        .head_object(Bucket="plant", Key="lake/inference_executions/data_date=2026-10-06/part-0.parquet")
+    )
+    assert (stored["ServerSideEncryption"], stored["SSEKMSKeyId"]) == ("aws:kms", key)

@@ -1,0 +1,87 @@
+"""Two months of a fleet, with everything going wrong that can."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from pipelines.definitions import build_defs
+from resources.config.settings import ApiSource, HistorySettings, LakeSettings, Settings
+from resources.lake.lake import Lake
+from sandbox.faults import KINDS
+from sandbox.fleet import Fleet, History, fleet
+from sandbox.service import serving
+from tests.pipelines.conftest import Location
+from tests.pipelines.end_to_end.test_live import PLACES, _accounts  # noqa: F401 (a fixture)
+from tests.pipelines.runs.test_runs import failure, rows
+from tests.support.truth import row_of
+
+START, END = datetime(2026, 8, 9, tzinfo=UTC), datetime(2026, 10, 8, tzinfo=UTC)
+FIRST, LAST = date(2026, 8, 9), date(2026, 10, 7)
+FAULTS = (
+    "throttle:share=0.03",
+    "internal:share=0.02",
+    "unavailable:share=0.02",
+    "reset:share=0.01",
+    "drop:share=0.01",
+    "hangup:share=0.01",
+    "slow:share=0.02:seconds=0.05",
+    "truncate:ListInferenceExecutions:share=0.01",
+    "repeat-token:ListInferenceExecutions:share=0.01",
+    "expire-token:ListInferenceExecutions:share=0.01",
+    "empty-page:ListInferenceExecutions:share=0.05",
+    "shift:ListInferenceExecutions:share=0.3",
+    "shuffle:ListInferenceExecutions:share=0.5",
+    "deny:ListInferenceExecutions:scheduler=turbine-2:count=1",
+)
+
+
+def truth(of: Fleet, clock: datetime) -> dict[tuple[str, object], dict[str, Any]]:
+    found = (
+        row_of(summary, "api")
+        for scheduler in of.listed(clock)
+        for summary in scheduler.executions(clock)
+        if START <= summary["DataStartTime"] < END
+    )
+    return {(row["scheduler_arn"], row["data_start_time"]): row for row in found}
+
+
+@pytest.fixture(params=["local", "s3"])
+def lake_uri(request: pytest.FixtureRequest, _accounts: None) -> str:  # noqa: F811 (before the lake's keys)
+    return str(request.getfixturevalue(f"{request.param}_lake_uri"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_accounts")
+def test_ends_with_exactly_the_executions_that_the_service_has(
+    lake_uri: str, instance: dg.DagsterInstance
+) -> None:
+    assert {fault.split(":")[0] for fault in FAULTS} == set(KINDS), "every fault there is"
+    of, clock = fleet(seed=3, history=History(START, END)), datetime(2026, 10, 8, 12, tzinfo=UTC)
+    with serving(of, clock, s3=False, faults=FAULTS, paging="offset") as handle:
+        sources = tuple(
+            ApiSource(profile=account, region=region, endpoint_url=handle.url) for account, region in PLACES
+        )
+        settings = Settings(
+            lake=LakeSettings(uri=lake_uri),
+            history=HistorySettings(start_date=FIRST, end_date=date(2026, 10, 8)),
+            sources=sources,
+        )
+        location = Location(build_defs(settings=settings), instance, Lake(lake_uri))
+        result = location.run(FIRST, LAST)
+        assert not result.success, "one scheduler may not be asked at first"
+        attempts, told = 1, [failure(result)]
+        while not result.success and attempts < 5:
+            resume = dict.fromkeys(("dagster/parent_run_id", "dagster/root_run_id"), result.run_id)
+            result = location.run(FIRST, LAST, tags={"dagster/is_resume_retry": "true"} | resume)
+            attempts += 1
+            told.append("success" if result.success else failure(result))
+        struck = {word for kind in handle.requests() for word in kind.faults.split("+") if word}
+
+    assert result.success, told
+    assert struck == set(KINDS)
+    recorded = rows(location.lake)
+    for row in recorded.values():
+        del row["recorded_at"], row["unrecognized"]
+    assert recorded == truth(of, clock)

@@ -1,0 +1,104 @@
+"""A table that is read and written a row group at a time, in a folder and in S3."""
+
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from assets.tables import Column, Table
+from resources.errors import LakeContractError
+from resources.lake.lake import Lake
+
+DAY = date(2026, 10, 7)
+TABLE = Table(
+    "numbers",
+    meaning="Numbers.",
+    grain="one number",
+    key=("number",),
+    columns=(
+        Column("number", pa.int64(), "a number", "number", required=True),
+        Column("word", pa.string(), "a word"),
+    ),
+    partitioned=True,
+)
+
+
+def rows(*numbers: int) -> pa.Table:
+    return pa.table([list(numbers), [f"w{number}" for number in numbers]], schema=TABLE.schema)
+
+
+def groups(*each: pa.Table) -> Callable[[Iterator[pa.Table]], Iterator[pa.Table]]:
+    def merge(existing: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        yield from existing
+        yield from each
+
+    return merge
+
+
+@pytest.fixture(params=["folder", "s3"])
+def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
+    return Lake(
+        str(tmp_path / "lake") if request.param == "folder" else request.getfixturevalue("bucket").uri
+    )
+
+
+def test_pieces_are_row_groups_and_stay_in_their_order(lake: Lake) -> None:
+    lake.update_pieces(TABLE, DAY, groups(rows(1, 2), rows(3)))
+    lake.update_pieces(TABLE, DAY, groups(rows(4, 5, 6)))
+
+    assert [piece.num_rows for piece in lake.pieces(TABLE, DAY)] == [2, 1, 3]
+    assert lake.read(TABLE, DAY).equals(rows(1, 2, 3, 4, 5, 6))
+    footer = lake.footer(TABLE, DAY)
+    assert footer is not None
+    assert (footer.rows, footer.version, footer.problem) == (6, TABLE.version, "")
+
+
+def test_nothing_written_yet_is_no_piece(lake: Lake) -> None:
+    assert list(lake.pieces(TABLE, DAY)) == []
+    assert not lake.has(TABLE, DAY)
+
+
+def test_no_piece_is_a_file_without_rows(lake: Lake) -> None:
+    lake.update_pieces(TABLE, DAY, groups())
+
+    assert lake.has(TABLE, DAY)
+    assert lake.read(TABLE, DAY).equals(rows())
+
+
+def test_what_fails_midway_leaves_what_was_there(lake: Lake) -> None:
+    lake.update_pieces(TABLE, DAY, groups(rows(1)))
+
+    def breaks(existing: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        yield from existing
+        raise RuntimeError("midway")
+
+    with pytest.raises(RuntimeError, match="midway"):
+        lake.update_pieces(TABLE, DAY, breaks)
+    with pytest.raises(LakeContractError, match="rows that do not fit numbers"):
+        lake.update_pieces(TABLE, DAY, groups(rows(2).drop_columns("word")))
+
+    assert lake.read(TABLE, DAY).equals(rows(1))
+
+
+def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    lake.update_pieces(TABLE, DAY, groups(rows(1)))
+    Path(lake.path(TABLE, DAY)).write_bytes(b"nothing of the kind")
+
+    with pytest.raises(LakeContractError, match="cannot be read"):
+        list(lake.pieces(TABLE, DAY))
+
+
+def test_a_file_of_an_older_version_lacks_columns_and_is_read_all_the_same(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    lake.update_pieces(TABLE, DAY, groups(rows(1)))
+    place: Any = lake.path(TABLE, DAY)
+    pq.write_table(rows(1, 2).drop_columns("word"), place)
+
+    (piece,) = lake.pieces(TABLE, DAY)
+
+    assert piece.to_pylist() == [{"number": 1, "word": None}, {"number": 2, "word": None}]

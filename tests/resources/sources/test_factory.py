@@ -1,0 +1,54 @@
+"""From settings to sources."""
+
+import json
+from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from resources.config.settings import Settings, load_settings
+from resources.errors import ConfigurationError
+from resources.sources.archive import Archive
+from resources.sources.factory import configured
+
+
+def settings(tmp_path: Path, *sources: dict[str, str]) -> Settings:
+    environ = {"LEDGER_SOURCES": json.dumps([{"kind": "archive", **source} for source in sources])}
+    return load_settings(environ, tmp_path, date(2026, 1, 1))
+
+
+def test_every_source_is_opened_in_order(tmp_path: Path) -> None:
+    opened = configured(settings(tmp_path, {"uri": "b"}, {"uri": "a"}))
+    assert all(isinstance(source, Archive) for source in opened)
+    assert [source.uri for source in opened] == [str(tmp_path / "b"), str(tmp_path / "a")]
+
+
+@pytest.mark.parametrize(
+    ("source", "zone"),
+    [
+        pytest.param({}, None, id="unset"),
+        pytest.param({"time_zone": "Europe/Berlin"}, ZoneInfo("Europe/Berlin"), id="name"),
+        pytest.param({"time_zone": "+05:30"}, timezone(timedelta(hours=5, minutes=30)), id="offset"),
+        pytest.param({"time_zone": "-03:00"}, timezone(timedelta(hours=-3)), id="offset to the west"),
+        pytest.param({"time_zone": "+00:00"}, UTC, id="offset of nothing"),
+    ],
+)
+def test_pages_carry_the_zone_that_is_set(
+    tmp_path: Path, source: dict[str, str], zone: ZoneInfo | timezone | None
+) -> None:
+    (tmp_path / "x.json").write_text('[{"DataStartTime": "2026-01-01 00:00:00"}]')
+    (archive,) = configured(settings(tmp_path, {"uri": "x.json", **source}))
+    (file,) = archive.files()
+    (page,) = archive.pages(archive.read(file), datetime(2026, 1, 2, tzinfo=UTC))
+    assert page.zone == zone
+
+
+def test_without_sources_it_is_said_what_to_write(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no sources are set"):
+        configured(settings(tmp_path))
+
+
+def test_a_source_in_s3_is_opened_without_asking_it_anything(tmp_path: Path) -> None:
+    (source,) = configured(settings(tmp_path, {"uri": "s3://bucket/dumps/"}))
+    assert source.uri == "s3://bucket/dumps/"

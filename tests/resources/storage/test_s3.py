@@ -1,0 +1,386 @@
+"""The lake in S3 by itself: conflicts, what is sent, and whatever S3 and the network refuse."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from moto.core.authorization import enable_iam_authentication
+
+from assets.tables import INSTANT, Column, Table
+from resources.config.settings import load_settings
+from resources.errors import ConfigurationError, LakeContractError, PermissionsError, RetryLaterError
+from resources.lake.lake import Lake
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+DAY = date(2026, 3, 1)
+KEY = "lake/readings/data_date=2026-03-01/part-0.parquet"
+
+READINGS = Table(
+    name="readings",
+    meaning="What the tests write.",
+    grain="one reading",
+    key=("name",),
+    partitioned=True,
+    columns=(Column("name", pa.string(), "who", required=True), Column("at", INSTANT, "when")),
+)
+
+
+@pytest.fixture
+def lake(bucket: Any) -> Lake:
+    return Lake(f"{bucket.uri}/lake", lock_timeout_seconds=20)
+
+
+def rows(*names: str) -> pa.Table:
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    return pa.Table.from_pylist([{"name": name, "at": at} for name in names], schema=READINGS.schema)
+
+
+def adding(name: str) -> Callable[[pa.Table], pa.Table]:
+    return lambda existing: pa.concat_tables([existing, rows(name)])
+
+
+def names(lake: Lake) -> list[str]:
+    found: list[str] = lake.read(READINGS, DAY)["name"].to_pylist()
+    return found
+
+
+# --- Where things are, and what is asked ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("below", "key"),
+    [
+        ("", "readings/data_date=2026-03-01/part-0.parquet"),
+        ("/", "readings/data_date=2026-03-01/part-0.parquet"),
+        ("/lake/", KEY),
+        ("/a b/c:d/100%25?x#y", "a b/c:d/100%25?x#y/readings/data_date=2026-03-01/part-0.parquet"),
+    ],
+)
+def test_a_prefix_is_a_folder_whatever_is_in_its_name(bucket: Any, below: str, key: str) -> None:
+    lake = Lake(bucket.uri + below)
+    path = lake.update(READINGS, DAY, adding("a")).path
+    assert path == f"{bucket.uri}/{key}"
+    assert bucket.get(key)[:4] == b"PAR1"
+    assert lake.days(READINGS) == [DAY]
+    assert lake.files(READINGS).startswith("s3://")
+
+
+def test_a_lake_in_s3_is_no_folder(lake: Lake) -> None:
+    assert not lake.is_local
+    with pytest.raises(AttributeError, match="is no folder"):
+        lake.root  # noqa: B018
+
+
+def test_the_days_of_many_pages_are_all_there(
+    lake: Lake, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "20")
+    for number in range(45):
+        day = date.fromordinal(DAY.toordinal() - number)
+        bucket.put(f"lake/readings/data_date={day}/part-0.parquet")
+    assert len(lake.days(READINGS)) == 45
+
+
+def test_a_read_is_one_request_and_an_update_two(lake: Lake, bucket: Any) -> None:
+    lake.update(READINGS, DAY, adding("a"))
+    assert [asked.method for asked in bucket.server.asked] == ["GET", "PUT"]
+    bucket.server.asked.clear()
+    lake.read(READINGS, DAY, ["name"])
+    assert [asked.method for asked in bucket.server.asked] == ["GET"]
+
+
+def test_nothing_is_ever_deleted_or_put_without_a_condition(lake: Lake, bucket: Any) -> None:
+    for name in ("a", "b"):
+        lake.update(READINGS, DAY, adding(name))
+    first, second = (asked.headers for asked in bucket.server.asked if asked.method == "PUT")
+    assert first["if-none-match"] == "*"
+    assert "if-match" not in first
+    assert second["if-match"].startswith('"')
+    assert "if-none-match" not in second
+    assert not bucket.server.count("DELETE")
+    assert not bucket.server.count("POST")
+
+
+def test_objects_are_encrypted_with_the_key_that_is_set(bucket: Any) -> None:
+    for key_id in (None, "alias/plant"):
+        Lake(bucket.uri, kms_key_id=key_id).update(READINGS, DAY, adding("a"))
+    plain, encrypted = (asked.headers for asked in bucket.server.asked if asked.method == "PUT")
+    assert "x-amz-server-side-encryption" not in plain
+    assert encrypted["x-amz-server-side-encryption"] == "aws:kms"
+    assert encrypted["x-amz-server-side-encryption-aws-kms-key-id"] == "alias/plant"
+
+
+# --- Several at once --------------------------------------------------------------------------------------
+
+WRITER = f"""
+import sys
+sys.path.insert(0, {str(CHECKOUT)!r})
+import pyarrow as pa
+from datetime import UTC, date, datetime
+from assets.tables import INSTANT, Column, Table
+from resources.lake.lake import Lake
+from resources.config.settings import load_settings
+
+READINGS = Table("readings", "", "", ("name",), (
+    Column("name", pa.string(), "who", required=True), Column("at", INSTANT, "when"),
+), partitioned=True)
+
+def row(name):
+    return pa.Table.from_pylist([{{"name": name, "at": datetime(2026, 3, 1, tzinfo=UTC)}}], READINGS.schema)
+
+lake = Lake(sys.argv[1])
+for n in range(25):
+    new = row(f"{{sys.argv[2]}}-{{n}}")
+    lake.update(READINGS, date(2026, 3, 1), lambda old: pa.concat_tables([old, new]))
+"""
+
+
+def test_processes_that_update_the_same_day_lose_nobodys_rows(lake: Lake, bucket: Any) -> None:
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, lake.uri, who]) for who in ("one", "two")]
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert sorted(names(lake)) == sorted(f"{who}-{n}" for who in ("one", "two") for n in range(25))
+    assert bucket.server.count("PUT") > 50, "they never met: the test tests nothing"
+
+
+def test_what_another_writer_put_in_between_is_merged(lake: Lake) -> None:
+    lake.update(READINGS, DAY, adding("old"))
+    rival = Lake(lake.uri)
+    seen: list[list[str]] = []
+
+    def merge(existing: pa.Table) -> pa.Table:
+        seen.append(existing["name"].to_pylist())
+        if len(seen) < 3:
+            rival.update(READINGS, DAY, adding(f"rival-{len(seen)}"))
+        return adding("ours")(existing)
+
+    written = lake.update(READINGS, DAY, merge)
+    assert seen == [["old"], ["old", "rival-1"], ["old", "rival-1", "rival-2"]]
+    assert names(lake) == ["old", "rival-1", "rival-2", "ours"]
+    assert written.before["name"].to_pylist() == ["old", "rival-1", "rival-2"]
+    assert written.changed
+
+
+def test_a_day_that_another_writer_makes_first_is_merged_too(lake: Lake) -> None:
+    def merge(existing: pa.Table) -> pa.Table:
+        if not existing.num_rows:
+            Lake(lake.uri).update(READINGS, DAY, adding("rival"))
+        return adding("ours")(existing)
+
+    lake.update(READINGS, DAY, merge)
+    assert names(lake) == ["rival", "ours"]
+
+
+def test_an_object_that_someone_takes_away_in_between_is_written_anew(lake: Lake, bucket: Any) -> None:
+    lake.update(READINGS, DAY, adding("old"))
+
+    def merge(existing: pa.Table) -> pa.Table:
+        if existing.num_rows:
+            bucket.client.delete_object(Bucket=bucket.name, Key=KEY)
+        return adding("ours")(existing)
+
+    lake.update(READINGS, DAY, merge)
+    assert names(lake) == ["ours"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ("409 Conflict", "ConditionalRequestConflict"),
+        ("409 Conflict", "OperationAborted"),
+        ("412 Precondition Failed", "PreconditionFailed"),
+        ("412 Precondition Failed", ""),
+    ],
+)
+def test_every_way_to_say_conflict_is_understood(lake: Lake, bucket: Any, status: str, code: str) -> None:
+    bucket.server.refuse("PUT", status, code)
+    assert lake.update(READINGS, DAY, adding("a")).changed
+    assert names(lake) == ["a"]
+    assert bucket.server.count("PUT") == 2
+
+
+def test_conflicts_without_end_are_given_up(bucket: Any) -> None:
+    lake = Lake(f"{bucket.uri}/lake", lock_timeout_seconds=0.1)
+    bucket.server.refuse("PUT", "409 Conflict", "ConditionalRequestConflict", times=-1)
+    with pytest.raises(RetryLaterError, match=r"other writers came in between \d+ times") as caught:
+        lake.update(READINGS, DAY, adding("a"))
+    assert caught.value.where == f"lake.uri: {bucket.uri}/{KEY}"
+
+
+def test_an_answer_that_got_lost_is_no_conflict_with_ourselves(
+    bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """botocore asks again, and S3 refuses: the object is no longer what it was, for we have written it."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    lake = Lake(f"{bucket.uri}/lake")
+    lake.update(READINGS, DAY, adding("old"))
+    bucket.server.refuse("PUT", "500 Internal Server Error", "InternalError", done_all_the_same=True)
+    written = lake.update(READINGS, DAY, adding("new"))
+    assert names(lake) == ["old", "new"]
+    assert written.changed
+    assert written.before["name"].to_pylist() == ["old"]
+
+
+# --- What is refused --------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_too_large_is_not_sent(
+    lake: Lake, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resources.storage.s3.MAX_OBJECT_BYTES", 100)
+    with pytest.raises(ConfigurationError, match="more than S3 takes in one request") as caught:
+        lake.update(READINGS, DAY, adding("a"))
+    assert KEY in caught.value.where
+    assert "local folder" in caught.value.next_step
+    assert not bucket.server.count("PUT")
+
+
+def attempts(lake: Lake) -> list[Callable[[], object]]:
+    return [
+        lambda: lake.read(READINGS, DAY),
+        lambda: lake.update(READINGS, DAY, adding("a")),
+        lambda: lake.days(READINGS),
+    ]
+
+
+def test_a_bucket_that_is_not_there_is_told(s3: Any) -> None:
+    for attempt in attempts(Lake("s3://no-such-bucket/lake")):
+        with pytest.raises(ConfigurationError, match="NoSuchBucket") as caught:
+            attempt()
+        assert "lake.uri: s3://no-such-bucket/lake/readings" in caught.value.where
+        assert s3.url in caught.value.where
+        assert "create the bucket, or correct lake.uri" in caught.value.next_step
+
+
+def test_a_name_that_no_bucket_can_have_is_told(s3: Any) -> None:
+    with pytest.raises(ConfigurationError, match="Invalid bucket name"):
+        Lake("s3://no bucket/lake").read(READINGS, DAY)
+    assert not s3.asked
+
+
+def test_a_caller_that_aws_does_not_know_is_told(lake: Lake) -> None:
+    with enable_iam_authentication():
+        for attempt in attempts(lake):
+            with pytest.raises(PermissionsError, match="no usable AWS credentials: InvalidAccessKeyId"):
+                attempt()
+        with pytest.raises(PermissionsError, match="403"):
+            lake.has(READINGS, DAY)
+
+
+def test_a_caller_without_rights_is_told_which_to_ask_for(bucket: Any) -> None:
+    lake = Lake(bucket.uri, kms_key_id="alias/plant")
+    for method, action in (("GET", "s3:GetObject"), ("PUT", "s3:PutObject")):
+        bucket.server.refuse(method, "403 Forbidden", "AccessDenied")
+        with pytest.raises(PermissionsError, match="S3 refuses: AccessDenied") as caught:
+            lake.update(READINGS, DAY, adding("a"))
+        assert action in caught.value.next_step
+        assert "kms:GenerateDataKey" in caught.value.next_step
+
+
+@pytest.mark.usefixtures("new_session")
+@pytest.mark.parametrize("kind", ["none at all", "a profile that is not there"])
+def test_without_credentials_it_is_said_how_to_get_some(
+    bucket: Any, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    if kind == "none at all":
+        with pytest.raises(PermissionsError, match="no usable AWS credentials") as caught:
+            Lake(bucket.uri).read(READINGS, DAY)
+        assert "AWS_PROFILE" in caught.value.next_step
+    else:
+        monkeypatch.setenv("AWS_PROFILE", "nobody")
+        with pytest.raises(ConfigurationError, match="nobody"):
+            Lake(bucket.uri).read(READINGS, DAY)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "said"),
+    [
+        ("503 Slow Down", "SlowDown", RetryLaterError, "busy or out of order: SlowDown"),
+        ("500 Internal Server Error", "InternalError", RetryLaterError, "InternalError"),
+        ("502 Bad Gateway", "", RetryLaterError, "502"),
+        ("400 Bad Request", "RequestTimeout", RetryLaterError, "RequestTimeout"),
+        ("429 Too Many Requests", "", RetryLaterError, "429"),
+        ("400 Bad Request", "ExpiredToken", PermissionsError, "no usable AWS credentials: ExpiredToken"),
+        ("400 Bad Request", "KMS.DisabledException", PermissionsError, "KMS.DisabledException"),
+        ("501 Not Implemented", "NotImplemented", ConfigurationError, "NotImplemented"),
+        ("400 Bad Request", "InvalidRequest", ConfigurationError, "S3 refuses: InvalidRequest"),
+    ],
+)
+def test_what_s3_answers_is_told_by_who_can_mend_it(
+    lake: Lake, bucket: Any, status: str, code: str, kind: type[Exception], said: str
+) -> None:
+    for method in ("GET", "PUT"):
+        bucket.server.refuse(method, status, code)
+        with pytest.raises(kind, match=said) as caught:
+            lake.update(READINGS, DAY, adding("a"))
+        assert KEY in str(caught.value)
+    assert not lake.has(READINGS, DAY)
+
+
+def test_another_region_is_named(lake: Lake, bucket: Any) -> None:
+    bucket.server.refuse("GET", "301 Moved Permanently", "PermanentRedirect", times=2)
+    with pytest.raises(ConfigurationError, match="in another region") as caught:
+        lake.read(READINGS, DAY)
+    assert "AWS_DEFAULT_REGION" in caught.value.next_step
+
+
+def test_an_endpoint_that_is_gone_is_named(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    del s3
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    for attempt in attempts(Lake("s3://plant/lake")):
+        with pytest.raises(RetryLaterError, match=r"cannot be reached at http://127\.0\.0\.1:9") as caught:
+            attempt()
+        assert "AWS_ENDPOINT_URL_S3" in caught.value.next_step
+
+
+def test_an_endpoint_that_is_none_is_told(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    del s3
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "not a url")
+    with pytest.raises(ConfigurationError, match="not a url"):
+        Lake("s3://plant/lake").read(READINGS, DAY)
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(lake: Lake, bucket: Any) -> None:
+    lake.update(READINGS, DAY, adding("a"))
+    cut = {"Content-Length": "1000", "ETag": '"x"'}
+    bucket.server.refuse("GET", "200 OK", headers=cut, times=2)
+    assert names(lake) == ["a"]
+    bucket.server.refuse("GET", "200 OK", headers=cut, times=3)
+    with pytest.raises(RetryLaterError, match="the connection to S3 broke"):
+        lake.read(READINGS, DAY)
+
+
+def test_what_the_lake_itself_has_to_complain_of_stays_its_own(lake: Lake, bucket: Any) -> None:
+    bucket.put(KEY, b"no Parquet")
+    with pytest.raises(LakeContractError, match="cannot be read"):
+        lake.read(replace(READINGS, version=2), DAY)
+
+
+# --- Settings ---------------------------------------------------------------------------------------------
+
+
+def test_the_key_to_encrypt_with_comes_from_the_settings(tmp_path: Path) -> None:
+    environ = {"LEDGER_LAKE__URI": "s3://plant/lake/", "LEDGER_LAKE__KMS_KEY_ID": "alias/plant"}
+    lake = load_settings(environ, tmp_path, DAY).lake
+    assert (lake.uri, lake.kms_key_id) == ("s3://plant/lake", "alias/plant")
+    assert load_settings({}, tmp_path, DAY).lake.kms_key_id is None
+
+
+def test_a_key_that_is_empty_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"lake\.kms_key_id: is empty") as caught:
+        load_settings({"LEDGER_LAKE__KMS_KEY_ID": " "}, tmp_path, DAY)
+    assert "alias/" in caught.value.next_step
+
+
+def test_a_lake_on_disk_needs_no_boto3() -> None:
+    """It takes a while to import, and those who keep everything here shall not wait for it."""
+    code = "import sys; from resources.lake.lake import Lake; Lake('x'); print('boto3' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, cwd=CHECKOUT, capture_output=True, check=True).stdout == b"False\n"
