@@ -20,10 +20,10 @@ from typing import Any
 import pyarrow as pa
 
 from assets.anomalies.reading import record_day
-from assets.framework.row_content import fitted
+from assets.framework.row_content import conform
 from assets.tables import INFERENCE_EXECUTIONS, SENSOR_CONTRIBUTIONS
 from resources.lake.lake import Lake
-from resources.results.fetcher import Fetched, State, Wanted
+from resources.results.fetcher import FetchedResult, ObjectState, ResultRequest
 
 LAST = date(2026, 10, 7)
 ARN = "arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler"
@@ -53,7 +53,7 @@ def executions(schedulers: int, day: date) -> pa.Table:
         for at in (start + timedelta(minutes=MINUTES * slot) for slot in range(1440 // MINUTES))
     ]
     nullable = pa.schema([field.with_nullable(True) for field in INFERENCE_EXECUTIONS.schema])
-    return fitted(INFERENCE_EXECUTIONS, pa.Table.from_pylist(rows, schema=nullable))
+    return conform(INFERENCE_EXECUTIONS, pa.Table.from_pylist(rows, schema=nullable))
 
 
 class Made:
@@ -63,15 +63,15 @@ class Made:
         self._sensors = sensors
         self.changed: set[str] = set()
 
-    def fetch(self, wanted: Sequence[Wanted]) -> Iterator[list[Fetched]]:
+    def fetch(self, wanted: Sequence[ResultRequest]) -> Iterator[list[FetchedResult]]:
         """Make up what is not known yet, in loads as the real ones have."""
-        load: list[Fetched] = []
+        load: list[FetchedResult] = []
         for one in wanted:
             tag = f"{one.key in self.changed}"
             if one.etag == tag:
-                load.append(Fetched(one, State.UNCHANGED))
+                load.append(FetchedResult(one, ObjectState.UNCHANGED))
             else:
-                load.append(Fetched(one, State.READ, self._body(one.key), tag))
+                load.append(FetchedResult(one, ObjectState.READ, self._body(one.key), tag))
             if sum(each.held_bytes for each in load) > LOAD_BYTES:
                 yield load
                 load = []

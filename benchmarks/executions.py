@@ -70,9 +70,9 @@ def ours() -> Callable[[], Counted]:
     """The extraction, as the asset has it: merged with what the lake holds, proven, written atomically."""
     from assets.executions.extraction import Extraction
     from assets.framework.time_windows import Days
-    from resources.aws.session import Access
+    from resources.aws.session import AwsAccess
     from resources.lake.lake import Lake
-    from resources.sources.api import Api
+    from resources.sources.api import ApiSource
 
     def work() -> Counted:
         now = datetime.combine(LAST + timedelta(days=1), datetime.min.time(), UTC) + timedelta(hours=6)
@@ -82,7 +82,7 @@ def ours() -> Callable[[], Counted]:
             extraction = Extraction(
                 Lake(folder), Days(first(), LAST + timedelta(days=1)), settle_after, now, lambda _: None
             )
-            sources = [Api(Access(region, profile=account)) for account, region in PLACES]
+            sources = [ApiSource(AwsAccess(region, profile=account)) for account, region in PLACES]
             recorded = [extraction.record(day) for day in extraction.gather(sources, days)]
         return {"executions": sum(one.executions.rows.num_rows for one in recorded)}
 

@@ -19,11 +19,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import lookout_ledger
-from assets.framework.row_content import in_order
+from assets.framework.row_content import sort_by_key
 from assets.tables import INFERENCE_EXECUTIONS
 from assets.tables.duckdb_views import duckdb_view
 from resources.lake.lake import Lake
-from resources.lake.table_contract import storage
+from resources.lake.table_contract import parquet_options
 
 FIRST = date(2025, 10, 1)
 SCHEDULERS = 15
@@ -78,7 +78,7 @@ def rows_of(day: date) -> pa.Table:
         columns[field.name].cast(field.type) if field.name in columns else pa.nulls(number, field.type)
         for field in _TABLE.schema
     ]
-    return in_order(_TABLE, pa.Table.from_arrays(made, schema=_TABLE.schema))
+    return sort_by_key(_TABLE, pa.Table.from_arrays(made, schema=_TABLE.schema))
 
 
 def write(folder: Path, days: int) -> Lake:
@@ -89,12 +89,14 @@ def write(folder: Path, days: int) -> Lake:
         rows = rows_of(day)
         place = Path(lake.path(_TABLE, day))
         place.parent.mkdir(parents=True)
-        pq.write_table(rows, place, **storage(_TABLE))  # as the lake does, without a flush for each day
+        pq.write_table(
+            rows, place, **parquet_options(_TABLE)
+        )  # as the lake does, without a flush for each day
         for one in range(SCHEDULERS if day == DAY else 0):  # all that a query of that day can open
             place = split / f"data_date={day}" / f"scheduler=pump-{one}"
             place.mkdir(parents=True)
             part = rows.slice(one * WINDOWS_A_DAY, WINDOWS_A_DAY)
-            pq.write_table(part, place / "part-0.parquet", **storage(_TABLE))
+            pq.write_table(part, place / "part-0.parquet", **parquet_options(_TABLE))
     return lake
 
 

@@ -92,11 +92,11 @@ def boto3_in_threads() -> Callable[[], Counted]:
 def ours() -> Callable[[], Counted]:
     """Obstore in threads, and our parser, as the asset has it."""
     from assets.anomalies.parse import parse
-    from resources.aws.session import Access
-    from resources.results.fetcher import Results, Wanted
+    from resources.aws.session import AwsAccess
+    from resources.results.fetcher import ResultFetcher, ResultRequest
 
     def work() -> Counted:
-        loads = Results(Access()).fetch([Wanted(BUCKET, key) for key in keys()])
+        loads = ResultFetcher(AwsAccess()).fetch([ResultRequest(BUCKET, key) for key in keys()])
         return _counted(
             [
                 parse((number, one.wanted.key, one.data or b"") for number, one in enumerate(load))

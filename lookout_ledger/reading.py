@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from assets.tables import PARTITION, TABLES, Table, tables_named
 from resources.config.settings import load_settings
-from resources.config.validation_errors import did_you_mean
+from resources.config.validation_errors import suggest
 from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
 
@@ -116,9 +116,9 @@ def sql(
         DataError: DuckDB refuses the statement; the message is DuckDB's.
         ConfigurationError: no such lake.
     """
-    from pipelines.operations.query import answer  # noqa: PLC0415 (loads DuckDB)
+    from pipelines.operations.query import query_once  # noqa: PLC0415 (loads DuckDB)
 
-    return _shaped(answer(_lake(lake), statement), as_)
+    return _shaped(query_once(_lake(lake), statement), as_)
 
 
 def tables() -> dict[str, str]:
@@ -152,7 +152,7 @@ def _columns(table: Table, names: list[str], asked: Sequence[str] | None) -> lis
     for name in asked or ():
         if name not in names:
             raise _mistake(
-                f"{table.name} has no column {name!r}{did_you_mean(name, names)}",
+                f"{table.name} has no column {name!r}{suggest(name, names)}",
                 "columns",
                 f"name some of {', '.join(names)}",
             )

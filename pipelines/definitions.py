@@ -11,19 +11,19 @@ import dagster as dg
 from assets.anomalies import assets as anomalies
 from assets.anomalies.events import EventRule
 from assets.checks import definitions as checks
-from assets.checks.context import Rules
+from assets.checks.context import CheckSettings
 from assets.executions import assets as executions
 from assets.framework.time_windows import Days
 from assets.health import assets as reporting
 from assets.report import assets as report_asset
 from pipelines.automation import checking, event_alerts, failure_alerts, jobs, schedules, sensors
-from pipelines.operations.asking import asking
-from pipelines.operations.shown import shown_by
-from resources.config.equipment import load_registry
+from pipelines.operations.asking import open_query
+from pipelines.operations.shown import report_settings
+from resources.config.equipment import load_equipment
 from resources.config.settings import Settings, load_settings
 from resources.lake.lake import Lake
-from resources.results.fetcher import Results
-from resources.sources.factory import configured
+from resources.results.fetcher import ResultFetcher
+from resources.sources.factory import open_sources
 
 
 def build_defs(
@@ -49,9 +49,9 @@ def build_defs(
         *executions.build(history, settle_after, settings.limits.max_calls_per_run),
         *anomalies.build(history),
         *reporting.build(history, settle_after, rule),
-        *report_asset.build(history, shown_by(settings)),
+        *report_asset.build(history, report_settings(settings)),
     ]
-    rules = Rules(
+    rules = CheckSettings(
         history,
         settle_after,
         settings.history.lookback_days,
@@ -62,14 +62,18 @@ def build_defs(
         asset_checks=checks.build(rules, assets),
         jobs=[jobs.refresh()],
         schedules=[schedules.refresh(settings), checking.build()],
-        sensors=[sensors.follow(), *failure_alerts.build(settings.alerts), event_alerts.build(settings)],
+        sensors=[
+            sensors.build_automation(),
+            *failure_alerts.build(settings.alerts),
+            event_alerts.build(settings),
+        ],
         executor=dg.in_process_executor,  # one light step a run: a process of its own costs seconds
         resources={
             "lake": lake,
-            "asking": partial(asking, lake),
-            "sources": lambda: configured(settings),
-            "results": lambda: Results.of(settings.results),
-            "registry": lambda: load_registry(settings.equipment.registry),
+            "asking": partial(open_query, lake),
+            "sources": lambda: open_sources(settings),
+            "results": lambda: ResultFetcher.of(settings.results),
+            "registry": lambda: load_equipment(settings.equipment.registry),
             "clock": lambda: datetime.now(UTC),
             **(overrides or {}),
         },

@@ -14,13 +14,13 @@ from uuid import uuid4
 
 import msgspec
 
-from resources.aws.s3_bucket import Bucket, split
-from resources.aws.session import SERVICE_END, Access, caller
+from resources.aws.s3_bucket import Bucket, split_uri
+from resources.aws.session import SERVICE_END, AwsAccess, get_caller_arn
 from resources.errors import LedgerError, PermissionsError, RetryLaterError, ServiceEndedError
-from resources.results.bucket import State, Wanted
-from resources.results.fetcher import Results
-from resources.sources.api import Api, Scheduler
-from resources.sources.archive import Archive
+from resources.results.bucket import ObjectState, ResultRequest
+from resources.results.fetcher import ResultFetcher
+from resources.sources.api import ApiSource, ListedScheduler
+from resources.sources.archive import ArchiveSource
 from resources.storage.base import LocalStorage
 
 _SKEW_SECONDS = 60
@@ -33,12 +33,12 @@ _PROBE = ".ledger-doctor"
 
 
 _RESULT_MENDS = {
-    State.MISSING: "nothing, if results were deleted on purpose; else look at lifecycle rules of the bucket",
-    State.FORBIDDEN: "grant s3:GetObject on it, or name who has that: results.profile, results.role_arn",
-    State.KEY_MISSING: "grant kms:Decrypt on the key that it is encrypted with",
-    State.WRONG_OWNER: "correct results.expected_bucket_owner, or find out who took the bucket's name",
-    State.ARCHIVED: "restore the objects from their archive, or leave the results of those days out",
-    State.UNREACHABLE: "check the network and AWS_ENDPOINT_URL_S3",
+    ObjectState.MISSING: "nothing if they were deleted on purpose; else check the bucket's lifecycle rules",
+    ObjectState.FORBIDDEN: "grant s3:GetObject on it, or set results.profile or results.role_arn",
+    ObjectState.KEY_MISSING: "grant kms:Decrypt on the key that it is encrypted with",
+    ObjectState.WRONG_OWNER: "correct results.expected_bucket_owner, or find out who took the bucket's name",
+    ObjectState.ARCHIVED: "restore the objects from their archive, or leave the results of those days out",
+    ObjectState.UNREACHABLE: "check the network and AWS_ENDPOINT_URL_S3",
 }
 
 
@@ -57,7 +57,7 @@ class Finding:
     level: Level
     subject: str
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 class _Result(msgspec.Struct, rename="pascal"):
@@ -73,16 +73,16 @@ class _Page(msgspec.Struct, rename="pascal"):
     inference_execution_summaries: list[_Summary] = []
 
 
-def of_error(subject: str, problem: LedgerError, level: Level = Level.fail) -> Finding:
+def error_finding(subject: str, problem: LedgerError, level: Level = Level.fail) -> Finding:
     """Make a finding of an error."""
     return Finding(level, subject, f"{problem.what} ({problem.where})", problem.next_step)
 
 
-def identity(access: Access, of: str) -> Finding:
+def check_identity(access: AwsAccess, of: str) -> Finding:
     """Say who the credentials of something are. Where there is no STS to ask, that stops nothing."""
     subject = f"credentials of {of}"
     try:
-        return Finding(Level.ok, subject, f"you are {caller(access)}")
+        return Finding(Level.ok, subject, f"you are {get_caller_arn(access)}")
     except (RetryLaterError, ServiceEndedError):
         return Finding(
             Level.warn,
@@ -91,10 +91,10 @@ def identity(access: Access, of: str) -> Finding:
             "check the network; a service that is not AWS's may have no STS, then this means nothing",
         )
     except LedgerError as problem:
-        return of_error(subject, problem)
+        return error_finding(subject, problem)
 
 
-def service(api: Api, now: datetime, results: dict[str, str]) -> Iterator[Finding]:
+def check_service(api: ApiSource, now: datetime, results: dict[str, str]) -> Iterator[Finding]:
     """Try what an extraction needs of a service: list, describe, list executions; and compare clocks.
 
     Args:
@@ -127,12 +127,12 @@ def service(api: Api, now: datetime, results: dict[str, str]) -> Iterator[Findin
         )
 
 
-def _refused(api: Api, problem: LedgerError, today: date) -> Finding:
+def _refused(api: ApiSource, problem: LedgerError, today: date) -> Finding:
     """Tell an ended service from a missing permission and a wrong region, as far as an answer can."""
     try:
         is_aws = api.is_aws
     except LedgerError:  # a region that never was, or a profile that is not there: the message says it
-        return of_error(api.uri, problem)
+        return error_finding(api.uri, problem)
     if isinstance(problem, PermissionsError) and is_aws and today > SERVICE_END:
         return Finding(
             Level.fail,
@@ -140,10 +140,12 @@ def _refused(api: Api, problem: LedgerError, today: date) -> Finding:
             f"AWS ended the service on {SERVICE_END}, and answers nobody any more: {problem.what}",
             "take this source out of ledger.toml; what is recorded stays, saved responses can be a source",
         )
-    return of_error(api.uri, problem)
+    return error_finding(api.uri, problem)
 
 
-def _rights(api: Api, scheduler: Scheduler, now: datetime, results: dict[str, str]) -> Iterator[Finding]:
+def _rights(
+    api: ApiSource, scheduler: ListedScheduler, now: datetime, results: dict[str, str]
+) -> Iterator[Finding]:
     tried: Mapping[str, Callable[[], object]] = {
         "DescribeInferenceScheduler": lambda: api.still_has(scheduler),
         "ListInferenceExecutions": lambda: _note_results(api, scheduler, now, results),
@@ -152,12 +154,12 @@ def _rights(api: Api, scheduler: Scheduler, now: datetime, results: dict[str, st
         try:
             attempt()
         except LedgerError as problem:
-            yield of_error(f"{api.uri}: lookoutequipment:{action}", problem)
+            yield error_finding(f"{api.uri}: lookoutequipment:{action}", problem)
         else:
             yield Finding(Level.ok, f"{api.uri}: lookoutequipment:{action}", f"allowed, for {scheduler.name}")
 
 
-def _note_results(api: Api, scheduler: Scheduler, now: datetime, results: dict[str, str]) -> None:
+def _note_results(api: ApiSource, scheduler: ListedScheduler, now: datetime, results: dict[str, str]) -> None:
     until = (
         datetime(*api.service_end.timetuple()[:3], tzinfo=UTC) + timedelta(days=1) if api.service_end else now
     )
@@ -168,7 +170,7 @@ def _note_results(api: Api, scheduler: Scheduler, now: datetime, results: dict[s
             results.setdefault(found.bucket, found.key)
 
 
-def _clock(api: Api, now: datetime) -> Iterator[Finding]:
+def _clock(api: ApiSource, now: datetime) -> Iterator[Finding]:
     if api.date_header is None:
         return
     off = abs((parsedate_to_datetime(api.date_header) - now).total_seconds())
@@ -186,7 +188,7 @@ def _clock(api: Api, now: datetime) -> Iterator[Finding]:
     )
 
 
-def results(opened: Results, named: Mapping[str, str]) -> Iterator[Finding]:
+def check_results(opened: ResultFetcher, named: Mapping[str, str]) -> Iterator[Finding]:
     """Try what reading results needs: get one object of each bucket that executions name.
 
     Args:
@@ -194,23 +196,23 @@ def results(opened: Results, named: Mapping[str, str]) -> Iterator[Finding]:
         named: an object for each bucket.
     """
     try:
-        wanted = [Wanted(bucket, key) for bucket, key in sorted(named.items())]
+        wanted = [ResultRequest(bucket, key) for bucket, key in sorted(named.items())]
         found = [one for load in opened.fetch(wanted) for one in load]
     except LedgerError as problem:
-        yield of_error("results", problem)
+        yield error_finding("results", problem)
         return
     for one in sorted(found, key=lambda one: one.wanted.bucket):
         subject = f"results in s3://{one.wanted.bucket}"
-        if one.state in (State.READ, State.UNCHANGED):
+        if one.state in (ObjectState.READ, ObjectState.UNCHANGED):
             yield Finding(Level.ok, subject, "can be read (its key of KMS too, where it has one)")
-        elif one.state is State.MISSING:
+        elif one.state is ObjectState.MISSING:
             said = f"{one.wanted.key} is not there, though an execution names it"
             yield Finding(Level.warn, subject, said, _RESULT_MENDS[one.state])
         else:
             yield Finding(Level.fail, subject, f"{one.wanted.key}: {one.error}", _RESULT_MENDS[one.state])
 
 
-def lake(uri: str, kms_key_id: str | None = None) -> Finding:
+def check_lake(uri: str, kms_key_id: str | None = None) -> Finding:
     """Write to the lake and see that it is as safe as it must be: whole files, one writer at a time."""
     try:
         if uri.startswith("s3://"):
@@ -218,9 +220,9 @@ def lake(uri: str, kms_key_id: str | None = None) -> Finding:
         storage = LocalStorage(Path(uri), timeout_seconds=10)
         name = f"{_PROBE}-{uuid4().hex}"
         storage.update(name, lambda _: (None, _write_probe))
-        storage.place(name).unlink(missing_ok=True)
+        storage.location(name).unlink(missing_ok=True)
     except LedgerError as problem:
-        return of_error("lake", problem)
+        return error_finding("lake", problem)
     return Finding(Level.ok, "lake", f"{uri} can be written to, with a lock")
 
 
@@ -229,7 +231,7 @@ def _write_probe(sink: BinaryIO) -> None:
 
 
 def _lake_in_s3(uri: str, kms_key_id: str | None) -> Finding:
-    name, prefix = split(uri)
+    name, prefix = split_uri(uri)
     bucket = Bucket(name, "lake.uri", more_actions=("kms:GenerateDataKey",) if kms_key_id else ())
     key = f"{prefix.rstrip('/')}/{_PROBE}".lstrip("/")
     options = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
@@ -246,7 +248,7 @@ def _lake_in_s3(uri: str, kms_key_id: str | None) -> Finding:
     return Finding(Level.ok, "lake", f"{uri} can be read and written to, and keeps writers apart")
 
 
-def archive(source: Archive) -> Finding:
+def check_archive(source: ArchiveSource) -> Finding:
     """Look for saved responses, and open one of them."""
     subject = f"archive {source.uri}"
     try:
@@ -254,7 +256,7 @@ def archive(source: Archive) -> Finding:
         if files:
             source.read(files[0])
     except LedgerError as problem:
-        return of_error(subject, problem)
+        return error_finding(subject, problem)
     if not files:
         return Finding(
             Level.warn,

@@ -11,15 +11,15 @@ from functools import lru_cache
 ARN = "arn:"
 
 
-def fits(pattern: str, name: str | None, arn: str) -> bool:
+def matches(pattern: str, name: str | None, arn: str) -> bool:
     """Tell whether a pattern means what has this name and ARN."""
     text = arn if pattern.startswith(ARN) else name
     return text is not None and _compiled(pattern).fullmatch(text) is not None
 
 
-def fits_any(patterns: Iterable[str], name: str | None, arn: str) -> bool:
+def matches_any(patterns: Iterable[str], name: str | None, arn: str) -> bool:
     """Tell whether one of the patterns does."""
-    return any(fits(pattern, name, arn) for pattern in patterns)
+    return any(matches(pattern, name, arn) for pattern in patterns)
 
 
 @lru_cache(maxsize=1024)

@@ -118,7 +118,7 @@ class Webhook:
         self._opener = urllib.request.build_opener(_NoRedirects)
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """What to call it in messages: its host, which is no secret."""
         return f"webhook at {urlsplit(self._url).hostname}"
 
@@ -154,27 +154,29 @@ class Webhook:
             reason = getattr(problem, "reason", problem)
             raise RetryLaterError(
                 f"not posted: {type(reason).__name__}: {reason}".replace(self._url, "the address"),
-                where=self.place,
+                where=self.location,
                 next_step="nothing; it is tried again. If this stays, see that the address is up",
             ) from None
 
     def _refusal(self, status: int) -> LedgerError:
         said = f"not posted: the answer was HTTP {status}"
         if status in {408, 425, 429} or status >= 500:  # noqa: PLR2004 (HTTP)
-            return RetryLaterError(said, where=self.place, next_step="nothing; it is tried again")
+            return RetryLaterError(said, where=self.location, next_step="nothing; it is tried again")
         if status in {401, 403, 404, 405, 407, 410} or status < 400:  # noqa: PLR2004 (HTTP)
             return ConfigurationError(
                 said,
-                where=self.place,
+                where=self.location,
                 next_step="set alerts.webhook_url to an address that takes JSON by POST",
             )
         return DataError(
-            said, where=self.place, next_step="see what the other side has against it; it is in the log here"
+            said,
+            where=self.location,
+            next_step="see what the other side has against it; it is in the log here",
         )
 
 
 @dataclass
-class Sinks:
+class Notifier:
     """All places at once. `log` takes one text a notice; a webhook may be there or not."""
 
     log: Callable[[str], None]

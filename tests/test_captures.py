@@ -15,7 +15,7 @@ import pytest
 
 from assets.tables import ARCHIVE_FILES, INFERENCE_EXECUTIONS
 from pipelines.definitions import build_defs
-from resources.config.settings import ArchiveSource, HistorySettings, LakeSettings, ReportSettings, Settings
+from resources.config.settings import ArchiveSettings, HistorySettings, LakeSettings, ReportSettings, Settings
 from resources.lake.lake import Lake
 from tests.support.truth import row_of
 
@@ -67,7 +67,7 @@ def taken_in(tmp_path: Path) -> Callable[[Path], tuple[Rows, Lake]]:
             lake=LakeSettings(uri=str(tmp_path / "lake")),
             history=HistorySettings(start_date=FIRST, end_date=LAST),
             report=ReportSettings(folder=str(tmp_path / "reports")),
-            sources=(ArchiveSource(uri=str(folder)),),
+            sources=(ArchiveSettings(uri=str(folder)),),
         )
         job = build_defs({"clock": lambda: NOW}, settings=settings).resolve_implicit_global_asset_job_def()
         only = [dg.AssetKey(INFERENCE_EXECUTIONS.name)]

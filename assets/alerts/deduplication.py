@@ -21,7 +21,7 @@ _LONGEST = 300
 
 
 @dataclass(frozen=True)
-class Matter:
+class OpenIncident:
     """Something that was told and is not over: since when, when it was told last, and what is wrong of it.
 
     `details` are the things that were told; one that joins them is told. `times` counts how often it came up.
@@ -29,28 +29,31 @@ class Matter:
 
     title: str
     since: datetime
-    told_at: datetime
+    first_notified_at: datetime
     details: tuple[str, ...] = ()
     times: int = 1
 
     def as_json(self) -> dict[str, Any]:
         """Return what a sensor's cursor keeps."""
         kept = asdict(self)
-        return kept | {"since": self.since.isoformat(), "told_at": self.told_at.isoformat()}
+        return kept | {
+            "since": self.since.isoformat(),
+            "first_notified_at": self.first_notified_at.isoformat(),
+        }
 
     @classmethod
-    def of_json(cls, kept: Mapping[str, Any]) -> "Matter":
+    def of_json(cls, kept: Mapping[str, Any]) -> "OpenIncident":
         """Read what a sensor's cursor kept."""
         return cls(
             kept["title"],
             datetime.fromisoformat(kept["since"]),
-            datetime.fromisoformat(kept["told_at"]),
+            datetime.fromisoformat(kept["first_notified_at"]),
             tuple(kept["details"]),
             kept["times"],
         )
 
 
-def normalized(message: str) -> str:
+def normalize(message: str) -> str:
     """Return a message without what differs each time: times, ids, addresses, numbers. Names stay."""
     text = message
     for pattern, stands_for in _VARIES:
@@ -58,8 +61,8 @@ def normalized(message: str) -> str:
     return text.strip()[:_LONGEST]
 
 
-def telling(
-    known: Matter | None, details: Collection[str], now: datetime, repeat_after: timedelta
+def is_due(
+    known: OpenIncident | None, details: Collection[str], now: datetime, repeat_after: timedelta
 ) -> Telling | None:
     """Tell whether something that is wrong now is worth telling.
 
@@ -69,14 +72,14 @@ def telling(
         return "new"
     if set(details) - set(known.details):
         return "more"
-    return "again" if now - known.told_at >= repeat_after else None
+    return "again" if now - known.first_notified_at >= repeat_after else None
 
 
-def told(
-    known: Matter | None, title: str, details: Collection[str], now: datetime, *, times: int = 1
-) -> Matter:
+def mark_notified(
+    known: OpenIncident | None, title: str, details: Collection[str], now: datetime, *, times: int = 1
+) -> OpenIncident:
     """Return a matter after it was told; a detail that is over is forgotten, so that it can come back."""
-    return Matter(
+    return OpenIncident(
         title,
         known.since if known else now,
         now,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from assets.alerts.silences import Subject, is_acknowledged, unsilenced
+from assets.alerts.silences import Subject, is_acknowledged, unsilenced_spans
 from resources.config.silences import Silence
 
 Kind = Literal["event_new", "event_over", "event_changed"]
@@ -37,8 +37,8 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What was told of one event; see the table `told_events` for what each member means."""
+class NotificationRecord:
+    """What was told of one event; see the table `event_notifications` for what each member means."""
 
     event_id: str
     current_event_id: str | None
@@ -47,10 +47,10 @@ class Told:
     start: datetime
     end: datetime
     state: str
-    told_at: datetime
-    last_told_at: datetime
+    first_notified_at: datetime
+    last_notified_at: datetime
     merged_into: str | None = None
-    told_over_at: datetime | None = None
+    end_notified_at: datetime | None = None
     changes: int = 0
 
     @property
@@ -72,23 +72,23 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
-class Telling:
+class Notification:
     """One thing to tell, and the rows that stand once it is told. `event` None: it is gone."""
 
     kind: Kind
     what: str
     event: Event | None
-    rows: tuple[Told, ...]
-    before: Told | None = None
+    rows: tuple[NotificationRecord, ...]
+    before: NotificationRecord | None = None
 
 
-def decide(
-    told: Sequence[Told],
+def plan_notifications(
+    told: Sequence[NotificationRecord],
     events: Iterable[Event],
     silences: Sequence[Silence],
     thresholds: Thresholds,
     now: datetime,
-) -> list[Telling]:
+) -> list[Notification]:
     """Decide what to tell.
 
     Each telling is about rows that no other one is about, so that any of them may be told and kept alone.
@@ -102,7 +102,7 @@ def decide(
     """
     current = sorted(events, key=lambda event: (event.scheduler_arn, event.start))
     owners = _owners(told, current)
-    found: list[Telling] = []
+    found: list[Notification] = []
     for event in current:
         mine = owners.get(event.event_id, [])
         telling = _changed(mine, event, now) if mine else _new(event, told, silences, thresholds, now)
@@ -118,7 +118,9 @@ def decide(
     return found
 
 
-def _owners(told: Sequence[Told], events: Sequence[Event]) -> dict[str, list[Told]]:
+def _owners(
+    told: Sequence[NotificationRecord], events: Sequence[Event]
+) -> dict[str, list[NotificationRecord]]:
     """Return by the id of each event the rows that it goes on with, the oldest first.
 
     A row goes to the event with its id, else to the first one that overlaps it: no row goes to two.
@@ -127,8 +129,8 @@ def _owners(told: Sequence[Told], events: Sequence[Event]) -> dict[str, list[Tol
     by_scheduler: dict[str, list[Event]] = {}
     for event in events:
         by_scheduler.setdefault(event.scheduler_arn, []).append(event)
-    owners: dict[str, list[Told]] = {}
-    for one in sorted(told, key=lambda row: (row.told_at, row.start, row.event_id)):
+    owners: dict[str, list[NotificationRecord]] = {}
+    for one in sorted(told, key=lambda row: (row.first_notified_at, row.start, row.event_id)):
         same = by_id.get(one.event_id) or (by_id.get(one.current_event_id) if one.current_event_id else None)
         others = (event for event in by_scheduler.get(one.scheduler_arn, []) if one.overlaps(event))
         goes_on = same or next(others, None)
@@ -138,14 +140,18 @@ def _owners(told: Sequence[Told], events: Sequence[Event]) -> dict[str, list[Tol
 
 
 def _new(
-    event: Event, told: Sequence[Told], silences: Sequence[Silence], thresholds: Thresholds, now: datetime
-) -> Telling | None:
+    event: Event,
+    told: Sequence[NotificationRecord],
+    silences: Sequence[Silence],
+    thresholds: Thresholds,
+    now: datetime,
+) -> Notification | None:
     subject = Subject(frozenset({event.event_id}), event.scheduler_arn, event.scheduler_name, event.equipment)
-    loud = unsilenced(silences, subject, event.start, event.end)
+    loud = unsilenced_spans(silences, subject, event.start, event.end)
     is_history = now - event.end > thresholds.max_age
     if is_history or not event.is_critical_enough or loud <= timedelta(0) or loud < thresholds.min_duration:
         return None
-    row = Told(
+    row = NotificationRecord(
         event.event_id,
         event.event_id,
         event.scheduler_arn,
@@ -153,24 +159,24 @@ def _new(
         event.start,
         event.end,
         event.state,
-        told_at=now,
-        last_told_at=now,
-        told_over_at=now if event.is_over else None,
+        first_notified_at=now,
+        last_notified_at=now,
+        end_notified_at=now if event.is_over else None,
     )
     split_off = [one for one in told if one.overlaps(event)]
     if split_off:
-        return Telling("event_changed", "split", event, (row,), split_off[0])
-    return Telling("event_new", "new", event, (row,))
+        return Notification("event_changed", "split", event, (row,), split_off[0])
+    return Notification("event_new", "new", event, (row,))
 
 
-def _changed(mine: Sequence[Told], event: Event, now: datetime) -> Telling | None:
+def _changed(mine: Sequence[NotificationRecord], event: Event, now: datetime) -> Notification | None:
     """Compare an event with the rows that it goes on with: the first of them leads, the others join it."""
     standing = [one for one in mine if one.state != MERGED]
     lead = (standing or list(mine))[0]
     joined = [one for one in standing if one is not lead]
-    over = next((one.told_over_at for one in mine if one.told_over_at), None)
+    over = next((one.end_notified_at for one in mine if one.end_notified_at), None)
     merged = tuple(
-        replace(one, state=MERGED, merged_into=lead.event_id, changes=one.changes + 1, last_told_at=now)
+        replace(one, state=MERGED, merged_into=lead.event_id, changes=one.changes + 1, last_notified_at=now)
         for one in joined
     )
     after = replace(
@@ -180,18 +186,20 @@ def _changed(mine: Sequence[Told], event: Event, now: datetime) -> Telling | Non
         end=event.end,
         state=event.state,
         merged_into=None,
-        last_told_at=now,
-        told_over_at=over or (now if event.is_over else None),
+        last_notified_at=now,
+        end_notified_at=over or (now if event.is_over else None),
     )
     what = _difference(lead, event, is_joined=bool(joined), was_over=over is not None)
     if what is None:
         return None
     if what == "over":
-        return Telling("event_over", what, event, (after,), lead)
-    return Telling("event_changed", what, event, (replace(after, changes=lead.changes + 1), *merged), lead)
+        return Notification("event_over", what, event, (after,), lead)
+    return Notification(
+        "event_changed", what, event, (replace(after, changes=lead.changes + 1), *merged), lead
+    )
 
 
-def _difference(lead: Told, event: Event, *, is_joined: bool, was_over: bool) -> str | None:
+def _difference(lead: NotificationRecord, event: Event, *, is_joined: bool, was_over: bool) -> str | None:
     if is_joined:
         return "joined"
     if lead.state == GONE:
@@ -206,6 +214,6 @@ def _difference(lead: Told, event: Event, *, is_joined: bool, was_over: bool) ->
     return "ended anew" if ended_anew else None
 
 
-def _gone(one: Told, now: datetime) -> Telling:
-    after = replace(one, current_event_id=None, state=GONE, changes=one.changes + 1, last_told_at=now)
-    return Telling("event_changed", "gone", None, (after,), one)
+def _gone(one: NotificationRecord, now: datetime) -> Notification:
+    after = replace(one, current_event_id=None, state=GONE, changes=one.changes + 1, last_notified_at=now)
+    return Notification("event_changed", "gone", None, (after,), one)

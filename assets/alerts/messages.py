@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from assets.alerts.event_notifications import Telling, Told
+from assets.alerts.event_notifications import Notification, NotificationRecord
 from resources.notifications import Notice, Severity, escaped
 
 TOP = 3
@@ -27,7 +27,7 @@ _WHAT = {
 
 
 @dataclass(frozen=True)
-class Words:
+class MessageContext:
     """How times, sensors and links are written.
 
     `sensor` gives the readable name of a sensor of a machine; `link` leads to where more is seen.
@@ -51,7 +51,7 @@ class Details:
     top_sensors: str | None = None
 
 
-def notice(telling: Telling, details: Details, words: Words) -> Notice:
+def event_message(telling: Notification, details: Details, words: MessageContext) -> Notice:
     """Write one telling."""
     row = telling.rows[0]
     name = details.equipment
@@ -66,7 +66,7 @@ def notice(telling: Telling, details: Details, words: Words) -> Notice:
     )
 
 
-def together(notices: Sequence[Notice], link: str | None) -> Notice:
+def summary_message(notices: Sequence[Notice], link: str | None) -> Notice:
     """Write many tellings as one notice, the most severe first."""
     order: dict[str, int] = {"critical": 0, "warning": 1, "info": 2}
     ordered = sorted(notices, key=lambda one: order[one.severity])
@@ -81,7 +81,7 @@ def together(notices: Sequence[Notice], link: str | None) -> Notice:
     )
 
 
-def lasting(span: timedelta) -> str:
+def format_lasting(span: timedelta) -> str:
     """Write a duration as people say it: 45 min, 2 h 05 min, 3 d 4 h."""
     minutes = round(span.total_seconds() / 60)
     hours, minutes = divmod(minutes, 60)
@@ -90,28 +90,30 @@ def lasting(span: timedelta) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
 
 
-def _severity(telling: Telling, details: Details) -> Severity:
+def _severity(telling: Notification, details: Details) -> Severity:
     if telling.kind == "event_over" or telling.what in ("gone", "ended anew"):
         return "info"
     return "critical" if details.criticality == "high" and telling.kind == "event_new" else "warning"
 
 
-def _title(telling: Telling, row: Told, name: str, words: Words) -> str:
+def _title(telling: Notification, row: NotificationRecord, name: str, words: MessageContext) -> str:
     if telling.kind == "event_changed":
         return f"{name}: anomaly of {_time(row.start, words)}: {_WHAT[telling.what]}"
-    length = lasting(row.end - row.start)
+    length = format_lasting(row.end - row.start)
     if telling.kind == "event_over":
         how = "over" if row.state == "closed" else "no more data"
         return f"{name}: anomaly {how} after {length}"
-    if row.told_over_at is not None:
+    if row.end_notified_at is not None:
         return f"{name}: anomaly of {length}, over since {_time(row.end, words)}"
     return f"{name}: anomaly since {_time(row.start, words)} ({length} so far)"
 
 
-def _lines(telling: Telling, row: Told, details: Details, words: Words) -> list[str]:
+def _lines(
+    telling: Notification, row: NotificationRecord, details: Details, words: MessageContext
+) -> list[str]:
     where = f" at {escaped(details.site)}" if details.site else ""
     rank = f", criticality {details.criticality}" if details.criticality else ""
-    span = f"{_time(row.start, words)} to {_time(row.end, words)}, {lasting(row.end - row.start)}"
+    span = f"{_time(row.start, words)} to {_time(row.end, words)}, {format_lasting(row.end - row.start)}"
     lines = [
         f"- Machine: {escaped(details.equipment)}{where}{rank} (scheduler {escaped(row.scheduler_name)})",
         f"- From {span}. {_IS_NOW.get(row.state, '')}".rstrip(),
@@ -129,7 +131,7 @@ def _lines(telling: Telling, row: Told, details: Details, words: Words) -> list[
     return lines
 
 
-def _facts(telling: Telling, row: Told, details: Details) -> dict[str, Any]:
+def _facts(telling: Notification, row: NotificationRecord, details: Details) -> dict[str, Any]:
     return {
         "what": telling.what,
         "event_id": row.event_id,
@@ -161,5 +163,5 @@ def _top(details: Details) -> list[tuple[str, float]]:
     return named[:TOP]
 
 
-def _time(moment: datetime, words: Words) -> str:
+def _time(moment: datetime, words: MessageContext) -> str:
     return f"{moment.astimezone(words.zone):%Y-%m-%d %H:%M %Z}"

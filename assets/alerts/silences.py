@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from resources.config.silences import Silence
-from resources.name_patterns import fits
+from resources.name_patterns import matches
 
 _EVER = datetime.min.replace(tzinfo=UTC)
 
@@ -31,7 +31,7 @@ def is_about(silence: Silence, subject: Subject) -> bool:
         return silence.event in subject.event_ids
     if silence.equipment is not None:
         return silence.equipment == subject.equipment
-    return fits(silence.scheduler or "", subject.scheduler_name, subject.scheduler_arn)
+    return matches(silence.scheduler or "", subject.scheduler_name, subject.scheduler_arn)
 
 
 def is_acknowledged(silences: Iterable[Silence], subject: Subject, now: datetime) -> bool:
@@ -42,7 +42,9 @@ def is_acknowledged(silences: Iterable[Silence], subject: Subject, now: datetime
     )
 
 
-def unsilenced(silences: Iterable[Silence], subject: Subject, start: datetime, end: datetime) -> timedelta:
+def unsilenced_spans(
+    silences: Iterable[Silence], subject: Subject, start: datetime, end: datetime
+) -> timedelta:
     """Return how much of a stretch of time no silence of its machine or scheduler covers."""
     spans = sorted(
         (max(start, silence.since or _EVER), min(end, silence.until))

@@ -11,20 +11,20 @@ import pyarrow.compute as pc
 
 from assets.anomalies.objects import contents_version
 from assets.anomalies.parse import READER_VERSION
-from assets.anomalies.reading import Recorded, record_day
+from assets.anomalies.reading import RecordedResults, record_day
 from assets.framework.automation import upstream_content_changed
 from assets.framework.given import Clock
 from assets.framework.partitioned_run import (
-    Materialized,
     PartitionedRun,
-    attempted_before,
+    PartitionResult,
+    asset_spec_kwargs,
     column_schema,
-    described,
+    fail_without_retry,
     file_metadata,
-    materialized,
-    told_to_people,
+    partition_result,
+    previous_attempt,
 )
-from assets.framework.partitions import daily
+from assets.framework.partitions import daily_partitions
 from assets.framework.time_windows import Days
 from assets.tables import (
     ANOMALY_PREDICTIONS,
@@ -34,7 +34,7 @@ from assets.tables import (
     SENSOR_CONTRIBUTIONS,
 )
 from resources.lake.lake import Lake
-from resources.results.fetcher import Results, State
+from resources.results.fetcher import ObjectState, ResultFetcher
 
 GROUP = "anomalies"
 _MEGABYTE = 1_000_000
@@ -42,7 +42,7 @@ _MEGABYTE = 1_000_000
 
 def build(history: Days) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Declare the assets for a history; their resources are `lake`, `results` and `clock`."""
-    partitions = daily(history)
+    partitions = daily_partitions(history)
 
     @dg.asset(
         deps=[INFERENCE_EXECUTIONS.name],
@@ -50,18 +50,18 @@ def build(history: Days) -> list[dg.AssetsDefinition | dg.AssetSpec]:
         backfill_policy=dg.BackfillPolicy.single_run(),  # `dg launch` takes ranges with no other policy
         automation_condition=upstream_content_changed(),
         code_version=f"{ANOMALY_PREDICTIONS.version}.{READER_VERSION}",
-        **described(ANOMALY_PREDICTIONS, GROUP),
+        **asset_spec_kwargs(ANOMALY_PREDICTIONS, GROUP),
     )
     def anomaly_predictions(
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
-        results: dg.ResourceParam[Callable[[], Results]],
+        results: dg.ResourceParam[Callable[[], ResultFetcher]],
         clock: dg.ResourceParam[Clock],
     ) -> dg.Output[None]:
-        recorded, _ = attempted_before(context)
+        recorded, _ = previous_attempt(context)
         left = [key for key in context.partition_keys if key not in recorded]
         run, numbers = PartitionedRun(context), Counter[str]()
-        with told_to_people():
+        with fail_without_retry():
             opened = results()  # once: it knows the buckets
         run.work(left, partial(_record, lake, opened, clock, numbers, context.log.warning))
         return run.end(numbers, {})
@@ -71,7 +71,7 @@ def build(history: Days) -> list[dg.AssetsDefinition | dg.AssetSpec]:
             table.name,
             deps=[anomaly_predictions],
             partitions_def=partitions,
-            **described(table, GROUP, written_by=ANOMALY_PREDICTIONS.name),
+            **asset_spec_kwargs(table, GROUP, written_by=ANOMALY_PREDICTIONS.name),
         )
         for table in (SENSOR_CONTRIBUTIONS, REJECTED_RESULTS, RESULT_OBJECTS)
     ]
@@ -80,12 +80,12 @@ def build(history: Days) -> list[dg.AssetsDefinition | dg.AssetSpec]:
 
 def _record(
     lake: Lake,
-    results: Results,
+    results: ResultFetcher,
     clock: Clock,
     numbers: Counter[str],
     warn: Callable[[str], None],
     key: str,
-) -> list[Materialized]:
+) -> list[PartitionResult]:
     started = perf_counter()
     recorded = record_day(lake, results, date.fromisoformat(key), clock())
     counted = _counted(recorded)
@@ -93,7 +93,7 @@ def _record(
     if oddities := _oddities(recorded):
         warn(f"{key}: {oddities}")
     return [
-        materialized(
+        partition_result(
             ANOMALY_PREDICTIONS,
             recorded.predictions.rows,
             {
@@ -104,15 +104,15 @@ def _record(
             },
         ),
         _of_contributions(recorded),
-        materialized(REJECTED_RESULTS, recorded.rejected.rows, file_metadata(recorded.rejected)),
-        materialized(
+        partition_result(REJECTED_RESULTS, recorded.rejected.rows, file_metadata(recorded.rejected)),
+        partition_result(
             RESULT_OBJECTS, recorded.objects.rows, {**_states(recorded), **file_metadata(recorded.objects)}
         ),
     ]
 
 
-def _of_contributions(recorded: Recorded) -> Materialized:
-    return Materialized(
+def _of_contributions(recorded: RecordedResults) -> PartitionResult:
+    return PartitionResult(
         dg.AssetKey(SENSOR_CONTRIBUTIONS.name),
         contents_version(recorded.objects.rows),
         {
@@ -124,7 +124,7 @@ def _of_contributions(recorded: Recorded) -> Materialized:
     )
 
 
-def _counted(recorded: Recorded) -> dict[str, int]:
+def _counted(recorded: RecordedResults) -> dict[str, int]:
     rows = recorded.predictions.rows
     return {
         **_states(recorded),
@@ -135,19 +135,19 @@ def _counted(recorded: Recorded) -> dict[str, int]:
     }
 
 
-def _states(recorded: Recorded) -> dict[str, int]:
+def _states(recorded: RecordedResults) -> dict[str, int]:
     """Count objects by what became of them this time; zeros too, so that they can be plotted."""
     return {"objects": recorded.states.total()} | {
-        f"objects_{state.value}": recorded.states[state] for state in State
+        f"objects_{state.value}": recorded.states[state] for state in ObjectState
     }
 
 
-def _oddities(recorded: Recorded) -> str:
+def _oddities(recorded: RecordedResults) -> str:
     """Say which objects could not be read, and why: one example of each state."""
     rows = recorded.objects.rows.select(["state", "error", "result_s3_bucket", "result_s3_key"]).to_pylist()
-    examples = {row["state"]: row for row in reversed(rows) if State(row["state"]).is_lost}
+    examples = {row["state"]: row for row in reversed(rows) if ObjectState(row["state"]).is_lost}
     return "; ".join(
-        f"{recorded.states[State(state)]} objects {state.replace('_', ' ')}, such as"
+        f"{recorded.states[ObjectState(state)]} objects {state.replace('_', ' ')}, such as"
         f" s3://{row['result_s3_bucket']}/{row['result_s3_key']}: {row['error']}"
         for state, row in sorted(examples.items())
     )

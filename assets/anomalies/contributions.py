@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from assets.anomalies.execution_index import Named
+from assets.anomalies.execution_index import ExecutionIndex
 from assets.anomalies.parse import split_name
 from assets.tables import INSTANT, SENSOR_CONTRIBUTIONS
 
@@ -64,7 +64,7 @@ class Contributions:
             return mine is None and not theirs.num_rows
         return bool(mine.cast(_VALUES).equals(theirs))
 
-    def rows(self, number: int, named: Named, now: datetime) -> pa.Table:
+    def rows(self, number: int, named: ExecutionIndex, now: datetime) -> pa.Table:
         """Return the rows of an execution as they are stored."""
         held = self._slices[number]
         names = held["diagnostic_name"].combine_chunks()

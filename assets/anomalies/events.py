@@ -14,9 +14,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from assets.anomalies.fragments import ANOMALOUS, BILLION, Ints
-from assets.anomalies.timeline import Timeline, timeline
-from assets.anomalies.top_sensors import added, largest
-from assets.framework.row_content import stamped
+from assets.anomalies.timeline import Timeline, build_timeline
+from assets.anomalies.top_sensors import add_sums, top_sensors
+from assets.framework.row_content import stamp_changes
 from assets.tables import ANOMALY_EVENTS, INSTANT
 
 CLOSED, OPEN, CUT = range(3)
@@ -48,7 +48,7 @@ class Spans:
     after_gap: NDArray[np.bool_]
 
 
-def events(fragments: pa.Table, rule: EventRule, existing: pa.Table, now: datetime) -> pa.Table:
+def join_events(fragments: pa.Table, rule: EventRule, existing: pa.Table, now: datetime) -> pa.Table:
     """Make the rows of `anomaly_events` out of all fragments.
 
     Args:
@@ -57,11 +57,11 @@ def events(fragments: pa.Table, rule: EventRule, existing: pa.Table, now: dateti
         existing: the rows as recorded.
         now: becomes `recorded_at` of rows whose content changes.
     """
-    runs = timeline(fragments)
-    return stamped(ANOMALY_EVENTS, _rows(runs, spans(runs, rule), fragments), existing, now)
+    runs = build_timeline(fragments)
+    return stamp_changes(ANOMALY_EVENTS, _rows(runs, event_spans(runs, rule), fragments), existing, now)
 
 
-def spans(runs: Timeline, rule: EventRule) -> Spans:
+def event_spans(runs: Timeline, rule: EventRule) -> Spans:
     """Find the events of a timeline."""
     gap, anomalous = runs.follows_gap(rule.gap_steps), runs.state == ANOMALOUS
     joined = np.zeros(len(gap), dtype=bool)  # with the run before
@@ -96,7 +96,7 @@ def _rows(runs: Timeline, found: Spans, fragments: pa.Table) -> pa.Table:
     peaks = np.maximum.reduceat(peaks, heads) if len(heads) else peaks
     diagnosed, told = _summed(rows["diagnosed_points"], heads), rows["contribution_sums"].to_pylist()
     sensors = [
-        added(told[start:end]) for start, end in zip(heads, np.append(heads, len(told))[1:], strict=True)
+        add_sums(told[start:end]) for start, end in zip(heads, np.append(heads, len(told))[1:], strict=True)
     ]
     head = rows.take(pa.array(heads))
     arns = head["scheduler_arn"].to_pylist()
@@ -113,7 +113,7 @@ def _rows(runs: Timeline, found: Spans, fragments: pa.Table) -> pa.Table:
         "mean_score": pa.array(sums / np.maximum(scored, 1) / BILLION, mask=scored == 0),
         "sensors": [len(each) for each in sensors],
         "top_sensors": [
-            largest(each, count) for each, count in zip(sensors, diagnosed.tolist(), strict=True)
+            top_sensors(each, count) for each, count in zip(sensors, diagnosed.tolist(), strict=True)
         ],
         "model_version": head["model_version"],
         "state": _STATES.take(pa.array(found.state)),

@@ -23,7 +23,7 @@ Place = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Run:
+class RowRun:
     """Rows that stand together and belong to one execution."""
 
     key: Key
@@ -32,13 +32,13 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Named:
+class ExecutionIndex:
     """Executions that name a result object, by their key; the number of one is its place in this order."""
 
     rows: pa.Table
 
     @classmethod
-    def of(cls, executions: pa.Table) -> "Named":
+    def of(cls, executions: pa.Table) -> "ExecutionIndex":
         """Choose from the executions of a day those that succeeded and say where their result is.
 
         One that is known by its result alone has no status, and succeeded.
@@ -97,7 +97,7 @@ class Named:
         return owned.set_column(at, "execution", pa.array(np.concatenate(executions)))
 
 
-def runs(rows: pa.Table) -> Iterator[Run]:
+def row_runs(rows: pa.Table) -> Iterator[RowRun]:
     """Find the runs of rows that are sorted by scheduler and start."""
     if not rows.num_rows:
         return
@@ -110,7 +110,7 @@ def runs(rows: pa.Table) -> Iterator[Run]:
     first = rows.select(KEY).take(pa.array(offsets))
     keys = zip(*(first[name].to_pylist() for name in KEY), strict=True)
     for key, offset, length in zip(keys, offsets.tolist(), lengths.tolist(), strict=True):
-        yield Run(key, offset, length)
+        yield RowRun(key, offset, length)
 
 
 def _differs(column: pa.ChunkedArray) -> Any:  # noqa: ANN401 (a numpy array of booleans)

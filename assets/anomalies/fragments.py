@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from assets.anomalies.top_sensors import summed
+from assets.anomalies.top_sensors import sum_contributions
 from assets.tables import ANOMALY_FRAGMENTS, INSTANT, PARTITION
 
 PREDICTION_COLUMNS = [
@@ -62,20 +62,20 @@ class Points:
     names: pa.Array  # the ARNs that `scheduler` numbers, sorted
 
 
-def fragments(predictions: pa.Table, contributions: pa.Table) -> pa.Table:
+def build_fragments(predictions: pa.Table, contributions: pa.Table) -> pa.Table:
     """Make the rows of `anomaly_fragments`, with their `data_date`; days do not touch each other.
 
     Args:
         predictions: rows of `anomaly_predictions` (`PREDICTION_COLUMNS`), whole days of them.
         contributions: rows of `sensor_contributions` of the same days.
     """
-    found = points(predictions)
+    found = select_points(predictions)
     step, count = usual_steps(found)
     heads = np.flatnonzero(_begins(found, step, count))
     return _rows(found, heads, step, count, predictions, contributions)
 
 
-def points(predictions: pa.Table) -> Points:
+def select_points(predictions: pa.Table) -> Points:
     """Take the points out of result lines: one a scheduler, day and time, that of the later execution.
 
     A line that says nothing, and one that lies outside of any window that its execution could have had, is
@@ -156,7 +156,7 @@ def _rows(
     exact = np.where(scored, np.rint(np.where(scored, value, 0) * BILLION), 0).astype(np.int64)
     sums, peaks = _reduced(np.add, exact, heads), _reduced(np.maximum, exact, heads)
     numbers = _reduced(np.add, scored.astype(np.int64), heads)
-    diagnosed, told = summed(
+    diagnosed, told = sum_contributions(
         contributions,
         pa.table(
             {

@@ -117,7 +117,7 @@ def read_csv(text: bytes) -> Line:
     return Line(moment, _ZEROS_AND_ONES[prediction])  # type: ignore[arg-type]
 
 
-def in_milliseconds(moment: datetime) -> datetime:
+def to_milliseconds(moment: datetime) -> datetime:
     """Return a line's time in UTC, without its zone, to the millisecond, halves rounded up.
 
     Raises:

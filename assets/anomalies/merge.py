@@ -13,15 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.anomalies.contributions import Contributions
-from assets.anomalies.execution_index import KEY, Key, Named, runs
-from assets.framework.row_content import stamped
+from assets.anomalies.execution_index import KEY, ExecutionIndex, Key, row_runs
+from assets.framework.row_content import stamp_changes
 from assets.tables import ANOMALY_PREDICTIONS, REJECTED_RESULTS, Table
 
 ROWS_A_GROUP = 262_144
 
 
 def merge_lines(
-    existing: pa.Table, named: Named, lines: Sequence[pa.Table], read: Collection[int], now: datetime
+    existing: pa.Table, named: ExecutionIndex, lines: Sequence[pa.Table], read: Collection[int], now: datetime
 ) -> pa.Table:
     """Make the rows of `anomaly_predictions` for a day.
 
@@ -38,7 +38,11 @@ def merge_lines(
 
 
 def merge_rejected(
-    existing: pa.Table, named: Named, rejected: Sequence[pa.Table], read: Collection[int], now: datetime
+    existing: pa.Table,
+    named: ExecutionIndex,
+    rejected: Sequence[pa.Table],
+    read: Collection[int],
+    now: datetime,
 ) -> pa.Table:
     """Make the rows of `rejected_results` for a day; the arguments are those of `merge_lines`."""
     new = _with_execution(rejected, named, ["result_s3_bucket", "result_s3_key"])
@@ -46,7 +50,11 @@ def merge_rejected(
 
 
 def merge_contributions(
-    existing: Iterable[pa.Table], named: Named, new: Contributions, read: Collection[int], now: datetime
+    existing: Iterable[pa.Table],
+    named: ExecutionIndex,
+    new: Contributions,
+    read: Collection[int],
+    now: datetime,
 ) -> Iterator[pa.Table]:
     """Make the rows of `sensor_contributions` for a day, piece by piece.
 
@@ -60,13 +68,13 @@ def merge_contributions(
     return _regrouped(_in_order(existing, named, new, read, now))
 
 
-def differing(
-    existing: Iterable[pa.Table], named: Named, new: Contributions, read: Collection[int]
+def changed_executions(
+    existing: Iterable[pa.Table], named: ExecutionIndex, new: Contributions, read: Collection[int]
 ) -> set[int]:
     """Return those of the executions that were read whose contributions are not what the lake holds."""
     stored: dict[int, list[pa.Table]] = {number: [] for number in read}
     for piece in existing:
-        for run in runs(piece):
+        for run in row_runs(piece):
             number = named.numbers.get(run.key, -1)
             if number in stored:
                 stored[number].append(piece.slice(run.offset, run.length).select(Contributions.VALUES))
@@ -74,12 +82,16 @@ def differing(
 
 
 def _in_order(
-    existing: Iterable[pa.Table], named: Named, new: Contributions, read: Collection[int], now: datetime
+    existing: Iterable[pa.Table],
+    named: ExecutionIndex,
+    new: Contributions,
+    read: Collection[int],
+    now: datetime,
 ) -> Iterator[pa.Table]:
     """Yield pieces in the order of the key: rows that stay, and new ones of executions among them."""
     coming = sorted(set(read) & new.numbers)
     for piece in existing:
-        stay = [run for run in runs(piece) if named.numbers.get(run.key, -1) not in read]
+        stay = [run for run in row_runs(piece) if named.numbers.get(run.key, -1) not in read]
         last = max((run.key for run in stay), default=None)
         due = [number for number in coming if last is not None and named.keys[number] < last]
         coming = coming[len(due) :]
@@ -112,18 +124,18 @@ def _regrouped(pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(waiting).combine_chunks()
 
 
-def _staying(existing: pa.Table, named: Named, read: Collection[int]) -> pa.Table:
+def _staying(existing: pa.Table, named: ExecutionIndex, read: Collection[int]) -> pa.Table:
     stays = np.ones(existing.num_rows, bool)
-    for run in runs(existing):
+    for run in row_runs(existing):
         if named.numbers.get(run.key, -1) in read:
             stays[run.offset : run.offset + run.length] = False
     return existing if stays.all() else existing.filter(pa.array(stays))
 
 
-def _as_executed(rows: pa.Table, named: Named) -> pa.Table:
+def _as_executed(rows: pa.Table, named: ExecutionIndex) -> pa.Table:
     """Let rows that stay follow what has become known of their execution since."""
     numbers = np.full(rows.num_rows, -1, np.int64)
-    for run in runs(rows):
+    for run in row_runs(rows):
         numbers[run.offset : run.offset + run.length] = named.numbers.get(run.key, -1)
     for name in ("scheduler_name", "model_version"):
         at = pa.array(numbers, mask=numbers < 0)
@@ -134,7 +146,9 @@ def _as_executed(rows: pa.Table, named: Named) -> pa.Table:
     return rows
 
 
-def _with_execution(tables: Sequence[pa.Table], named: Named, names: Sequence[str]) -> list[pa.Table]:
+def _with_execution(
+    tables: Sequence[pa.Table], named: ExecutionIndex, names: Sequence[str]
+) -> list[pa.Table]:
     def joined(rows: pa.Table) -> pa.Table:
         executions = named.rows.select([*KEY, *names]).take(rows["execution"])
         for name in executions.schema.names:
@@ -148,7 +162,7 @@ def _merged(table: Table, tables: Sequence[pa.Table], existing: pa.Table, now: d
     both: Any = pa.concat_tables(
         [table.schema.empty_table(), *map(_unstamped, tables)], promote_options="permissive"
     )
-    return stamped(table, both, existing, now)
+    return stamp_changes(table, both, existing, now)
 
 
 def _unstamped(rows: pa.Table) -> pa.Table:

@@ -11,21 +11,21 @@ from typing import Any
 
 import pyarrow as pa
 
-from assets.anomalies.execution_index import KEY, Key, Named, Place
+from assets.anomalies.execution_index import KEY, ExecutionIndex, Key, Place
 from assets.anomalies.parse import READER_VERSION
-from assets.framework.row_content import stamped
+from assets.framework.row_content import stamp_changes
 from assets.tables import RESULT_OBJECTS
-from resources.results.fetcher import Fetched, State, Wanted
+from resources.results.fetcher import FetchedResult, ObjectState, ResultRequest
 
 _OF_CONTENT = ("etag", "size_bytes", "last_modified", "rows", "rejected", "reader_version")
 _NOTHING = dict[str, Any].fromkeys(_OF_CONTENT) | {"rows": 0, "rejected": 0, "reader_version": READER_VERSION}
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ObjectOutcome:
     """What came of an object, without its bytes; `rows` and `rejected` count its lines."""
 
-    state: State
+    state: ObjectState
     error: str | None = None
     etag: str | None = None
     size_bytes: int | None = None
@@ -34,21 +34,21 @@ class Outcome:
     rejected: int = 0
 
     @classmethod
-    def of(cls, fetched: Fetched, rows: int = 0, rejected: int = 0) -> "Outcome":
+    def of(cls, fetched: FetchedResult, rows: int = 0, rejected: int = 0) -> "ObjectOutcome":
         """Keep the facts, let go of the bytes."""
         size = None if fetched.data is None else len(fetched.data)
         return cls(fetched.state, fetched.error, fetched.etag, size, fetched.last_modified, rows, rejected)
 
 
-Known = Mapping[Key, Mapping[str, Any]]
+ObjectRecord = Mapping[Key, Mapping[str, Any]]
 
 
-def known(existing: pa.Table) -> dict[Key, dict[str, Any]]:
+def load_records(existing: pa.Table) -> dict[Key, dict[str, Any]]:
     """Return the rows of `result_objects` by execution."""
     return {(row["scheduler_arn"], row["data_start_time"]): row for row in existing.to_pylist()}
 
 
-def to_ask_for(named: Named, before: Known, *, afresh: bool) -> list[Wanted]:
+def select_objects(named: ExecutionIndex, before: ObjectRecord, *, afresh: bool) -> list[ResultRequest]:
     """Return all objects of a day, with the tag of those whose rows the lake holds as they would be read now.
 
     Args:
@@ -57,7 +57,9 @@ def to_ask_for(named: Named, before: Known, *, afresh: bool) -> list[Wanted]:
         afresh: read all of them again, whatever is remembered.
     """
     return [
-        Wanted(*place, None if afresh else _tag(place, [before.get(named.keys[one]) for one in numbers]))
+        ResultRequest(
+            *place, None if afresh else _tag(place, [before.get(named.keys[one]) for one in numbers])
+        )
         for place, numbers in named.objects.items()
     ]
 
@@ -76,9 +78,11 @@ def _is_of(row: Mapping[str, Any], place: Place) -> bool:
     return (row["result_s3_bucket"], row["result_s3_key"]) == place
 
 
-def remember(existing: pa.Table, named: Named, outcomes: Mapping[Place, Outcome], now: datetime) -> pa.Table:
+def update_records(
+    existing: pa.Table, named: ExecutionIndex, outcomes: Mapping[Place, ObjectOutcome], now: datetime
+) -> pa.Table:
     """Merge what became of the objects into `result_objects`; rows of other executions stay."""
-    rows = known(existing)
+    rows = load_records(existing)
     for number, place in enumerate(named.places):
         key = named.keys[number]
         before = rows.get(key)
@@ -90,17 +94,17 @@ def remember(existing: pa.Table, named: Named, outcomes: Mapping[Place, Outcome]
             **_facts(outcomes[place], before if before and _is_of(before, place) else _NOTHING),
         }
     table = pa.Table.from_pylist([{**row, "recorded_at": None} for row in rows.values()], schema=_NULLABLE)
-    return stamped(RESULT_OBJECTS, table, existing, now)
+    return stamp_changes(RESULT_OBJECTS, table, existing, now)
 
 
 _NULLABLE = pa.schema([field.with_nullable(True) for field in RESULT_OBJECTS.schema])
 
 
-def _facts(outcome: Outcome, before: Mapping[str, Any]) -> dict[str, Any]:
-    if outcome.state is State.READ:
+def _facts(outcome: ObjectOutcome, before: Mapping[str, Any]) -> dict[str, Any]:
+    if outcome.state is ObjectState.READ:
         content = {name: getattr(outcome, name) for name in _OF_CONTENT if name != "reader_version"}
-        return {"state": State.READ.value, "error": None, "reader_version": READER_VERSION, **content}
-    told = State.READ if outcome.state is State.UNCHANGED else outcome.state
+        return {"state": ObjectState.READ.value, "error": None, "reader_version": READER_VERSION, **content}
+    told = ObjectState.READ if outcome.state is ObjectState.UNCHANGED else outcome.state
     return {"state": told.value, "error": outcome.error, **{name: before[name] for name in _OF_CONTENT}}
 
 

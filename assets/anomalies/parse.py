@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from assets.anomalies.lines import Line, UnusableLineError, in_milliseconds, read_csv, read_json
+from assets.anomalies.lines import Line, UnusableLineError, read_csv, read_json, to_milliseconds
 from assets.tables import INSTANT
 
 READER_VERSION = 1
@@ -56,7 +56,7 @@ REJECTED = pa.schema(
 
 
 @dataclass(frozen=True)
-class Parsed:
+class ParsedResult:
     """What some objects hold; `object` is the number that each was given."""
 
     lines: pa.Table
@@ -64,7 +64,7 @@ class Parsed:
     rejected: pa.Table
 
 
-def parse(objects: Iterable[tuple[int, str, bytes]]) -> Parsed:
+def parse(objects: Iterable[tuple[int, str, bytes]]) -> ParsedResult:
     """Turn objects into columns.
 
     Args:
@@ -117,7 +117,7 @@ class _Read:
                 continue
             try:
                 line, more = (read_csv(raw), None) if is_csv else read_json(raw)
-                moment = in_milliseconds(line.timestamp)
+                moment = to_milliseconds(line.timestamp)
                 if moment in seen:
                     raise UnusableLineError("a line before it has the same timestamp")  # noqa: TRY301
                 layout = self._layout(line)
@@ -154,7 +154,7 @@ class _Read:
     def _reject(self, number: int, line_number: int, reason: str, raw: bytes) -> None:
         self.rejected.append((number, line_number, reason, raw.decode(errors="backslashreplace")))
 
-    def columns(self) -> Parsed:
+    def columns(self) -> ParsedResult:
         """Build the columns."""
         lines = pa.table(
             [
@@ -168,7 +168,7 @@ class _Read:
             schema=LINES,
         )
         rejected = list(zip(*self.rejected, strict=True)) or [()] * len(REJECTED)
-        return Parsed(
+        return ParsedResult(
             lines,
             self._contributions(lines),
             pa.table(

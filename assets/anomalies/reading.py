@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.anomalies.contributions import Contributions
-from assets.anomalies.execution_index import COLUMNS, Named, Place
-from assets.anomalies.merge import differing, merge_contributions, merge_lines, merge_rejected
-from assets.anomalies.objects import Outcome, known, remember, to_ask_for
+from assets.anomalies.execution_index import COLUMNS, ExecutionIndex, Place
+from assets.anomalies.merge import changed_executions, merge_contributions, merge_lines, merge_rejected
+from assets.anomalies.objects import ObjectOutcome, load_records, select_objects, update_records
 from assets.anomalies.parse import parse
 from assets.tables import (
     ANOMALY_PREDICTIONS,
@@ -28,13 +28,13 @@ from assets.tables import (
 )
 from resources.errors import RetryLaterError
 from resources.lake.lake import Lake, Written
-from resources.results.fetcher import Fetched, Results, State, Wanted
+from resources.results.fetcher import FetchedResult, ObjectState, ResultFetcher, ResultRequest
 
 _ALL = (RESULT_OBJECTS, ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS, REJECTED_RESULTS)
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedResults:
     """One day after its update; `contributions` counts all that the lake holds of it now."""
 
     predictions: Written
@@ -43,7 +43,7 @@ class Recorded:
     contributions: int
     contributions_changed: bool
     contributions_path: Path | str
-    states: Counter[State]
+    states: Counter[ObjectState]
     bytes_read: int
 
 
@@ -51,41 +51,43 @@ class Recorded:
 class _Gathered:
     """What was read of a day, by execution."""
 
-    outcomes: dict[Place, Outcome] = field(default_factory=dict)
+    outcomes: dict[Place, ObjectOutcome] = field(default_factory=dict)
     lines: list[pa.Table] = field(default_factory=list)
     rejected: list[pa.Table] = field(default_factory=list)
     contributions: Contributions = field(default_factory=Contributions)
     bytes_read: int = 0
 
     @property
-    def states(self) -> Counter[State]:
+    def states(self) -> Counter[ObjectState]:
         """How many objects there are of each state."""
         return Counter(outcome.state for outcome in self.outcomes.values())
 
 
-def record_day(lake: Lake, results: Results, day: date, now: datetime) -> Recorded:
+def record_day(lake: Lake, results: ResultFetcher, day: date, now: datetime) -> RecordedResults:
     """Read the result objects that a day's executions name, and merge what they hold into the lake.
 
     Raises:
         RetryLaterError: there are objects, and not one could be reached.
         LedgerError: nobody may ask at all, or the lake cannot be written to.
     """
-    named = Named.of(lake.read(INFERENCE_EXECUTIONS, day, COLUMNS))
-    before = known(lake.read(RESULT_OBJECTS, day))
+    named = ExecutionIndex.of(lake.read(INFERENCE_EXECUTIONS, day, COLUMNS))
+    before = load_records(lake.read(RESULT_OBJECTS, day))
     lacking = not all(lake.has(table, day) for table in _ALL)
-    got = _gathered(results, named, to_ask_for(named, before, afresh=lacking))
-    if got.states and not got.states.keys() - {State.UNREACHABLE}:
+    got = _gathered(results, named, select_objects(named, before, afresh=lacking))
+    if got.states and not got.states.keys() - {ObjectState.UNREACHABLE}:
         raise _unreachable(got, day)
     read = {
         number
         for place, numbers in named.objects.items()
-        if got.outcomes[place].state is State.READ
+        if got.outcomes[place].state is ObjectState.READ
         for number in numbers
     }
     return _written(lake, day, named, got, read, now)
 
 
-def _written(lake: Lake, day: date, named: Named, got: _Gathered, read: set[int], now: datetime) -> Recorded:
+def _written(
+    lake: Lake, day: date, named: ExecutionIndex, got: _Gathered, read: set[int], now: datetime
+) -> RecordedResults:
     predictions = lake.update(
         ANOMALY_PREDICTIONS, day, lambda existing: merge_lines(existing, named, got.lines, read, now)
     )
@@ -93,9 +95,11 @@ def _written(lake: Lake, day: date, named: Named, got: _Gathered, read: set[int]
     rejected = lake.update(
         REJECTED_RESULTS, day, lambda existing: merge_rejected(existing, named, got.rejected, read, now)
     )
-    objects = lake.update(RESULT_OBJECTS, day, lambda existing: remember(existing, named, got.outcomes, now))
+    objects = lake.update(
+        RESULT_OBJECTS, day, lambda existing: update_records(existing, named, got.outcomes, now)
+    )
     footer = lake.footer(SENSOR_CONTRIBUTIONS, day)
-    return Recorded(
+    return RecordedResults(
         predictions,
         rejected,
         objects,
@@ -108,17 +112,17 @@ def _written(lake: Lake, day: date, named: Named, got: _Gathered, read: set[int]
 
 
 def _write_contributions(
-    lake: Lake, day: date, named: Named, new: Contributions, read: set[int], now: datetime
+    lake: Lake, day: date, named: ExecutionIndex, new: Contributions, read: set[int], now: datetime
 ) -> bool:
     """Write what differs; tell whether anything did."""
-    changed = differing(lake.pieces(SENSOR_CONTRIBUTIONS, day), named, new, read) if read else set()
+    changed = changed_executions(lake.pieces(SENSOR_CONTRIBUTIONS, day), named, new, read) if read else set()
     if changed or not lake.has(SENSOR_CONTRIBUTIONS, day):
         merge = partial(merge_contributions, named=named, new=new, read=changed, now=now)
         lake.update_pieces(SENSOR_CONTRIBUTIONS, day, merge)
     return bool(changed)
 
 
-def _gathered(results: Results, named: Named, wanted: list[Wanted]) -> _Gathered:
+def _gathered(results: ResultFetcher, named: ExecutionIndex, wanted: list[ResultRequest]) -> _Gathered:
     got = _Gathered()
     numbers = {place: number for number, place in enumerate(named.objects)}
     for load in results.fetch(wanted):
@@ -127,7 +131,7 @@ def _gathered(results: Results, named: Named, wanted: list[Wanted]) -> _Gathered
         rows, rejected = (_counted(table) for table in (parsed.lines, parsed.rejected))
         for number, fetched in here.items():
             place = fetched.wanted.bucket, fetched.wanted.key
-            got.outcomes[place] = Outcome.of(fetched, rows.get(number, 0), rejected.get(number, 0))
+            got.outcomes[place] = ObjectOutcome.of(fetched, rows.get(number, 0), rejected.get(number, 0))
             got.bytes_read += fetched.held_bytes
         if parsed.lines.num_rows or parsed.rejected.num_rows:
             got.lines.append(named.owned(parsed.lines))
@@ -136,7 +140,7 @@ def _gathered(results: Results, named: Named, wanted: list[Wanted]) -> _Gathered
     return got
 
 
-def _bytes_of(load: dict[int, Fetched]) -> Iterator[tuple[int, str, bytes]]:
+def _bytes_of(load: dict[int, FetchedResult]) -> Iterator[tuple[int, str, bytes]]:
     for number, fetched in sorted(load.items()):
         if fetched.data is not None:
             yield number, fetched.wanted.key, fetched.data

@@ -67,7 +67,7 @@ class Timeline:
         return self.begins_scheduler | too_long
 
 
-def timeline(fragments: pa.Table) -> Timeline:
+def build_timeline(fragments: pa.Table) -> Timeline:
     """Put the rows of `anomaly_fragments` of any days, with their `data_date`, side by side."""
     scheduler = _scheduler_numbers(fragments["scheduler_arn"])
     first, last = (_ints(fragments[name].cast(pa.int64())) for name in ("first_time", "last_time"))

@@ -23,7 +23,9 @@ _POINT = ["scheduler_arn", "data_start_time", "timestamp"]
 _SUMS = msgspec.json.Decoder(dict[str, int])
 
 
-def summed(contributions: pa.Table, points: pa.Table, runs: int) -> tuple[NDArray[np.int64], pa.Array]:
+def sum_contributions(
+    contributions: pa.Table, points: pa.Table, runs: int
+) -> tuple[NDArray[np.int64], pa.Array]:
     """Add up contributions by run and sensor.
 
     Args:
@@ -64,7 +66,7 @@ def summed(contributions: pa.Table, points: pa.Table, runs: int) -> tuple[NDArra
     return diagnosed, pa.array(told, pa.string())
 
 
-def added(sums: Iterable[str | None]) -> dict[str, int]:
+def add_sums(sums: Iterable[str | None]) -> dict[str, int]:
     """Add up sums of several runs."""
     total: dict[str, int] = {}
     for text in sums:
@@ -74,7 +76,7 @@ def added(sums: Iterable[str | None]) -> dict[str, int]:
     return total
 
 
-def largest(total: Mapping[str, int], points: int) -> str | None:
+def top_sensors(total: Mapping[str, int], points: int) -> str | None:
     """Tell the largest contributors as JSON; None where the format had none.
 
     Args:

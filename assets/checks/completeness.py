@@ -10,17 +10,17 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.checks.result import Verdict, in_words, status
+from assets.checks.result import CheckOutcome, status, summarize
 from assets.executions import archive_index
-from assets.executions.archive_index import Known
+from assets.executions.archive_index import ArchiveRecord
 from assets.tables import PARTITION
-from resources.results.fetcher import State
+from resources.results.fetcher import ObjectState
 
 _SQL_MEMBERS = "ledger sql 'SELECT unrecognized, count(*) FROM inference_executions GROUP BY 1'"
-_LOST = tuple(state.value for state in State if state.is_lost)
+_LOST = tuple(state.value for state in ObjectState if state.is_lost)
 
 
-def members_known(unrecognized: pa.Table) -> Verdict:
+def no_unrecognized_fields(unrecognized: pa.Table) -> CheckOutcome:
     """Judge the column `unrecognized` (and the day): no answer has a member that no column holds."""
     texts = pc.value_counts(unrecognized["unrecognized"].drop_null()).to_pylist()
     members: Counter[str] = Counter()
@@ -30,10 +30,10 @@ def members_known(unrecognized: pa.Table) -> Verdict:
     said = "Every member that the service told of has its column."
     if members:
         said = (
-            f"{len(members)} members have no column: {in_words(members)}. Their values are kept in "
+            f"{len(members)} members have no column: {summarize(members)}. Their values are kept in "
             "`unrecognized`; a newer version of this software may know them."
         )
-    return Verdict(
+    return CheckOutcome(
         not members,
         said,
         {"rows": sum(entry["counts"] for entry in texts), "members": len(members)},
@@ -45,22 +45,22 @@ def members_known(unrecognized: pa.Table) -> Verdict:
     )
 
 
-def saved_responses_whole(files: Sequence[Known]) -> Verdict:
+def archive_files_complete(files: Sequence[ArchiveRecord]) -> CheckOutcome:
     """Judge the saved responses that are still there: each is readable to its end and complete."""
     broken = [file.uri for file in files if file.error]
-    incomplete = archive_index.open_ended(files)
-    return Verdict(
+    incomplete = archive_index.unfinished_chains(files)
+    return CheckOutcome(
         not broken and not incomplete,
-        "; ".join(archive_index.oddities(files)) or f"{len(files)} saved responses are whole.",
+        "; ".join(archive_index.describe_problems(files)) or f"{len(files)} saved responses are whole.",
         {"files": len(files), "unreadable": len(broken), "incomplete": len(incomplete)},
         causes=sorted({*broken, *(file.uri for file in incomplete)}),
     )
 
 
-def summaries_usable(rejected: pa.Table) -> Verdict:
+def no_rejected_summaries(rejected: pa.Table) -> CheckOutcome:
     """Judge `rejected_executions`: no summary had to be put aside."""
     reasons = sorted(pc.value_counts(rejected["reason"]).to_pylist(), key=lambda entry: -entry["counts"])
-    return Verdict(
+    return CheckOutcome(
         rejected.num_rows == 0,
         f"{rejected.num_rows} summaries stand in rejected_executions.",
         {"rejected": rejected.num_rows},
@@ -70,7 +70,7 @@ def summaries_usable(rejected: pa.Table) -> Verdict:
     )
 
 
-def result_objects_read(objects: pa.Table) -> Verdict:
+def result_objects_read(objects: pa.Table) -> CheckOutcome:
     """Judge `result_objects` (`scheduler_name`, `state`, `error`, and the day): each could be read."""
     states = Counter(objects["state"].to_pylist())
     lost = objects.filter(pc.is_in(objects["state"], pa.array(_LOST)))
@@ -78,7 +78,7 @@ def result_objects_read(objects: pa.Table) -> Verdict:
     said = f"{objects.num_rows} result objects were read."
     if lost.num_rows:
         said = f"{lost.num_rows} of {objects.num_rows} result objects could not be read: {by_state}."
-    return Verdict(
+    return CheckOutcome(
         not lost.num_rows,
         said,
         {"objects": objects.num_rows, **{state: states[state] for state in _LOST}},
@@ -88,13 +88,13 @@ def result_objects_read(objects: pa.Table) -> Verdict:
     )
 
 
-def result_lines_usable(rejected: pa.Table) -> Verdict:
+def no_rejected_result_lines(rejected: pa.Table) -> CheckOutcome:
     """Judge `rejected_results` (`result_s3_key`, `line_number`, `reason`, and the day): it is empty."""
     reasons = sorted(set(rejected["reason"].to_pylist()))
     said = "Every line of the result objects could be used."
     if rejected.num_rows:
-        said = f"{rejected.num_rows} lines of result objects could not be used: {in_words(reasons)}."
-    return Verdict(
+        said = f"{rejected.num_rows} lines of result objects could not be used: {summarize(reasons)}."
+    return CheckOutcome(
         not rejected.num_rows,
         said,
         {"rejected": rejected.num_rows},

@@ -14,16 +14,16 @@ import dagster as dg
 import pyarrow as pa
 
 from assets.checks.scheduler_settings import COLUMNS as RHYTHM_COLUMNS
-from assets.checks.scheduler_settings import Rhythm, rhythms
+from assets.checks.scheduler_settings import SchedulerSettings, scheduler_settings
 from assets.executions import day_status
-from assets.executions.day_status import Standing, Terms
-from assets.framework.given import Sources
+from assets.executions.day_status import SchedulerStatus, SettlementPolicy
+from assets.framework.given import OpenSources
 from assets.framework.partitions import RANGE
 from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS, PARTITION, Table
 from resources.lake.lake import Lake
-from resources.sources.api import Api
-from resources.sources.archive import Archive
+from resources.sources.api import ApiSource
+from resources.sources.archive import ArchiveSource
 
 MARGIN_DAYS = 3
 """Days beyond `history.lookback_days` that are looked at."""
@@ -34,7 +34,7 @@ _A_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Rules:
+class CheckSettings:
     """What checks must know of the settings."""
 
     history: Days
@@ -49,7 +49,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Service:
+class ServiceState:
     """Whether a live service is among the sources, and its last day (None: no end is known)."""
 
     is_there: bool
@@ -64,7 +64,7 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Look:
+class CheckContext:
     """One look of the checks of an asset, in one run: what they share is read once.
 
     Attributes:
@@ -76,9 +76,9 @@ class Look:
         of_run: the first and the last day that the run is about; None: it is about no days.
     """
 
-    rules: Rules
+    rules: CheckSettings
     lake: Lake
-    open_sources: Sources
+    open_sources: OpenSources
     now: datetime
     instance: dg.DagsterInstance
     of_run: tuple[date, date] | None
@@ -99,8 +99,8 @@ class Look:
         """
         in_lake = self.in_lake(table)
         if last_days:
-            return chosen(in_lake, last_days, None)
-        return chosen(in_lake, self.rules.last_days, self.of_run)
+            return select_days(in_lake, last_days, None)
+        return select_days(in_lake, self.rules.last_days, self.of_run)
 
     def read(self, table: Table, columns: list[str]) -> pa.Table:
         """Read a few columns of the days of a table that are looked at, each row with its day."""
@@ -123,39 +123,39 @@ class Look:
         return self.days(INFERENCE_EXECUTIONS)
 
     @cached_property
-    def sources(self) -> Sequence[Archive | Api]:
+    def sources(self) -> Sequence[ArchiveSource | ApiSource]:
         """What the extraction asks, opened."""
         return self.open_sources()
 
     @cached_property
-    def standings(self) -> list[Standing]:
+    def scheduler_statuses(self) -> list[SchedulerStatus]:
         """How these days stand, by scheduler."""
         there = self.in_lake(EXTRACTION_COVERAGE)
         days = self.execution_days
         wanted = sorted({*days, *there[-self.rules.last_days :]} & {*there})
         coverage = read_days(self.lake, EXTRACTION_COVERAGE, wanted, day_status.COLUMNS)
-        last_expected = service_of(self.sources).last_expected(self.rules.history.end)
-        terms = Terms(self.rules.settle_after, self.rules.lookback_days, self.now, last_expected)
-        return day_status.standing(coverage, days, there, (), terms)
+        last_expected = service_state(self.sources).last_expected(self.rules.history.end)
+        terms = SettlementPolicy(self.rules.settle_after, self.rules.lookback_days, self.now, last_expected)
+        return day_status.scheduler_statuses(coverage, days, there, (), terms)
 
     @cached_property
-    def rhythms(self) -> dict[str, Rhythm]:
+    def scheduler_settings(self) -> dict[str, SchedulerSettings]:
         """How often each scheduler runs, by ARN."""
-        return rhythms(self.lake.read(INFERENCE_SCHEDULERS, columns=RHYTHM_COLUMNS))
+        return scheduler_settings(self.lake.read(INFERENCE_SCHEDULERS, columns=RHYTHM_COLUMNS))
 
 
-def service_of(sources: Sequence[Archive | Api]) -> Service:
+def service_state(sources: Sequence[ArchiveSource | ApiSource]) -> ServiceState:
     """Return what the sources say of a service; of several, the one that lasts longest counts.
 
     Raises:
         ConfigurationError: one cannot be opened.
     """
-    ends = [source.service_end for source in sources if isinstance(source, Api)]
+    ends = [source.service_end for source in sources if isinstance(source, ApiSource)]
     known = [end for end in ends if end is not None]
-    return Service(bool(ends), max(known) if ends and len(known) == len(ends) else None)
+    return ServiceState(bool(ends), max(known) if ends and len(known) == len(ends) else None)
 
 
-def days_of_run(tags: Mapping[str, str]) -> tuple[date, date] | None:
+def days_in_run(tags: Mapping[str, str]) -> tuple[date, date] | None:
     """Return the first and the last day that a run is about, from its tags; None: it is about no days."""
     first, last = (tags.get(name, tags.get(_ONE)) for name in RANGE)
     try:
@@ -164,7 +164,7 @@ def days_of_run(tags: Mapping[str, str]) -> tuple[date, date] | None:
         return None
 
 
-def chosen(in_lake: Sequence[date], last_days: int, of_run: tuple[date, date] | None) -> list[date]:
+def select_days(in_lake: Sequence[date], last_days: int, of_run: tuple[date, date] | None) -> list[date]:
     """Choose from the days of the lake (oldest first) those that are looked at."""
     run = [day for day in in_lake if of_run and of_run[0] <= day <= of_run[1]]
     return sorted({*in_lake[-last_days:], *run[-MOST_DAYS_OF_A_RUN:]})

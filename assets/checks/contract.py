@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from assets.checks.result import EXAMPLES, Verdict, in_words
+from assets.checks.result import EXAMPLES, CheckOutcome, summarize
 from assets.framework.time_windows import day_window
 from assets.tables import Table
 from resources.lake.table_contract import Footer
@@ -25,7 +25,7 @@ Place = tuple[Table, date | None]
 """A table and its day; None: it has no days."""
 
 
-def repeated(table: Table, rows: pa.Table) -> pa.Table:
+def repeated_keys(table: Table, rows: pa.Table) -> pa.Table:
     """Return the keys that stand more than once, with how often.
 
     Rows are stored sorted by their key, so one pass over neighbours tells; rows in no order are counted.
@@ -38,7 +38,7 @@ def repeated(table: Table, rows: pa.Table) -> pa.Table:
     return often.rename_columns([*keys, "rows"])
 
 
-def strangers(rows: pa.Table, day: date) -> int:
+def undeclared_files(rows: pa.Table, day: date) -> int:
     """Count the rows whose window starts on another day: their key may stand in its own day too."""
     if _START not in rows.schema.names:
         return 0
@@ -50,7 +50,7 @@ def strangers(rows: pa.Table, day: date) -> int:
     return int(pc.sum(outside).as_py() or 0)
 
 
-def keys_unique(read: Iterable[tuple[Place, pa.Table]]) -> Verdict:
+def keys_unique(read: Iterable[tuple[Place, pa.Table]]) -> CheckOutcome:
     """Judge the keys of some tables and days, each read by its key columns.
 
     Args:
@@ -60,7 +60,7 @@ def keys_unique(read: Iterable[tuple[Place, pa.Table]]) -> Verdict:
     twice = astray = 0
     for (table, day), rows in read:
         rows_seen += rows.num_rows
-        found, foreign = repeated(table, rows), 0 if day is None else strangers(rows, day)
+        found, foreign = repeated_keys(table, rows), 0 if day is None else undeclared_files(rows, day)
         twice, astray = twice + found.num_rows, astray + foreign
         if found.num_rows or foreign:
             wrong.append(_name((table, day)))
@@ -70,13 +70,13 @@ def keys_unique(read: Iterable[tuple[Place, pa.Table]]) -> Verdict:
     if wrong:
         said = (
             f"{twice} keys stand more than once, and {astray} rows stand in another day's file: "
-            f"{in_words(wrong)}. Move the file away and materialize its day again, or restore it."
+            f"{summarize(wrong)}. Move the file away and materialize its day again, or restore it."
         )
     numbers = {"rows": rows_seen, "repeated_keys": twice, "rows_of_other_days": astray}
-    return Verdict(not wrong, said, numbers, examples, causes=wrong)
+    return CheckOutcome(not wrong, said, numbers, examples, causes=wrong)
 
 
-def fits_declaration(footers: Iterable[tuple[Place, Footer]]) -> Verdict:
+def schema_matches_declaration(footers: Iterable[tuple[Place, Footer]]) -> CheckOutcome:
     """Judge files by their footers. A file of an older version is a fact and no fault."""
     files, older, wrong = 0, list[str](), list[tuple[str, str]]()
     for place, footer in footers:
@@ -88,14 +88,14 @@ def fits_declaration(footers: Iterable[tuple[Place, Footer]]) -> Verdict:
     said = f"{files} files hold what their tables declare."
     if older:
         said += f" {len(older)} of them were written by an older version, and are read as before: "
-        said += f"{in_words(older)}."
+        said += f"{summarize(older)}."
     if wrong:
-        names = in_words(name for name, _ in wrong)
+        names = summarize(name for name, _ in wrong)
         said = (
             f"{len(wrong)} of {files} files do not hold what their tables declare: {names}. "
             "Move them away and materialize their days again, or restore them from a backup."
         )
-    return Verdict(
+    return CheckOutcome(
         not wrong,
         said,
         {"files": files, "of_older_versions": len(older), "misfits": len(wrong)},

@@ -11,13 +11,13 @@ from typing import Any
 import pyarrow as pa
 
 from assets.checks.context import before
-from assets.checks.result import Verdict, backfills, in_words, status
+from assets.checks.result import CheckOutcome, backfills, status, summarize
 from assets.executions.coverage import settle_at
-from assets.executions.day_status import Standing, State
+from assets.executions.day_status import DayState, SchedulerStatus
 from assets.tables import PARTITION
 
 _A_DAY = timedelta(days=1)
-OPEN_ENDED = (State.overdue, State.missing)
+OPEN_ENDED = (DayState.overdue, DayState.missing)
 """States that should be settled by now; days that failed or were never extracted have checks of their own."""
 
 WEEKS_BEFORE_DAYS = 28
@@ -28,7 +28,7 @@ USUAL = (0.5, 1.5)
 """Shares of the usual count that are still usual: a restart or a changed frequency lies outside."""
 
 
-def no_day_missing(in_lake: Sequence[date]) -> Verdict:
+def no_missing_days(in_lake: Sequence[date]) -> CheckOutcome:
     """Judge the days of a table (oldest first): none is missing between the first and the last."""
     there = set(in_lake)
     span = (in_lake[-1] - in_lake[0]).days + 1 if in_lake else 0
@@ -42,8 +42,8 @@ def no_day_missing(in_lake: Sequence[date]) -> Verdict:
         said = f"All {span} days from {in_lake[0]} to {in_lake[-1]} are there."
     if gaps:
         said = f"{len(gaps)} of {span} days from {in_lake[0]} to {in_lake[-1]} are not there: "
-        said += f"{in_words(map(str, gaps))}."
-    return Verdict(
+        said += f"{summarize(map(str, gaps))}."
+    return CheckOutcome(
         not gaps,
         said,
         {"days": len(in_lake), "days_missing": len(gaps)},
@@ -53,7 +53,7 @@ def no_day_missing(in_lake: Sequence[date]) -> Verdict:
     )
 
 
-def days_settled(standings: Iterable[Standing], days: Sequence[date]) -> Verdict:
+def days_settled(standings: Iterable[SchedulerStatus], days: Sequence[date]) -> CheckOutcome:
     """Judge the coverage: each scheduler is proven complete on each day that could settle."""
     late = ((one, [day for day in days if one.states.get(day) in OPEN_ENDED]) for one in standings)
     behind = [(one, wrong) for one, wrong in late if wrong]
@@ -61,13 +61,13 @@ def days_settled(standings: Iterable[Standing], days: Sequence[date]) -> Verdict
     if behind:
         said = (
             f"{len(behind)} schedulers are not settled on days that should be: "
-            f"{in_words(one.scheduler_name for one, _ in behind)}."
+            f"{summarize(one.scheduler_name for one, _ in behind)}."
         )
     examples = [
         {"scheduler": one.scheduler_name, "days": len(wrong), "first": wrong[0], "is": one.states[wrong[0]]}
         for one, wrong in behind
     ]
-    return Verdict(
+    return CheckOutcome(
         not behind,
         said,
         {"schedulers_behind": len(behind), "days_behind": sum(len(wrong) for _, wrong in behind)},
@@ -77,7 +77,9 @@ def days_settled(standings: Iterable[Standing], days: Sequence[date]) -> Verdict
     )
 
 
-def executions_ended(standings: Iterable[Standing], days: Sequence[date], running: pa.Table) -> Verdict:
+def no_stuck_executions(
+    standings: Iterable[SchedulerStatus], days: Sequence[date], running: pa.Table
+) -> CheckOutcome:
     """Judge the executions: none is IN_PROGRESS on a day that is settled for its scheduler.
 
     Args:
@@ -86,14 +88,15 @@ def executions_ended(standings: Iterable[Standing], days: Sequence[date], runnin
         running: `scheduler_arn`, `scheduler_name`, `data_start_time` and the day of all that are IN_PROGRESS.
     """
     stuck_on = {
-        (one.scheduler_arn, day) for one in standings for day in days if one.states.get(day) is State.stuck
+        (one.scheduler_arn, day) for one in standings for day in days if one.states.get(day) is DayState.stuck
     }
     stuck = [row for row in running.to_pylist() if (row["scheduler_arn"], row[PARTITION]) in stuck_on]
     schedulers = sorted({row["scheduler_name"] or row["scheduler_arn"] for row in stuck})
     said = "No execution is IN_PROGRESS beyond its time."
     if stuck:
         said = (
-            f"{len(stuck)} executions are IN_PROGRESS although their day is settled: {in_words(schedulers)}. "
+            f"{len(stuck)} executions are IN_PROGRESS although their day is settled:"
+            f" {summarize(schedulers)}. "
             "Their results will not come by themselves; ask the service once more."
         )
     examples = [
@@ -101,7 +104,7 @@ def executions_ended(standings: Iterable[Standing], days: Sequence[date], runnin
         for row in stuck
     ]
     wrong = {day for _, day in stuck_on}
-    return Verdict(
+    return CheckOutcome(
         not stuck,
         said,
         {"stuck": len(stuck), "in_progress": running.num_rows},
@@ -111,13 +114,13 @@ def executions_ended(standings: Iterable[Standing], days: Sequence[date], runnin
     )
 
 
-def counts_usual(
+def execution_count_in_range(
     coverage: pa.Table,
     days: Sequence[date],
     grid: Mapping[str, int | None],
     now: datetime,
     settle_after: timedelta,
-) -> Verdict:
+) -> CheckOutcome:
     """Judge how many executions a scheduler has on a day against what is usual for it.
 
     Usual is the median of the four weeks before, with seven days of them at least; else the grid of its
@@ -153,9 +156,9 @@ def counts_usual(
     if odd:
         said = (
             f"{len(odd)} of {judged} days of schedulers have an unusual number of executions: "
-            f"{in_words(dict.fromkeys(row['scheduler'] for row in odd))}."
+            f"{summarize(dict.fromkeys(row['scheduler'] for row in odd))}."
         )
-    return Verdict(
+    return CheckOutcome(
         not odd,
         said,
         {"judged": judged, "unusual": len(odd)},

@@ -3,7 +3,7 @@
 A step costs Dagster more than these checks cost, and several of them judge the same rows. So all checks of an
 asset are one step, which reads once what they share, and any of them can be run without the others.
 
-Two block what is downstream, as it would be wrong: `keys_unique` and `fits_declaration`. All others warn.
+Two checks block downstream assets: `keys_unique` and `schema_matches_declaration`. The others warn.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,12 +13,12 @@ import dagster as dg
 
 from assets.checks import context as looked_at
 from assets.checks import contract, executions
-from assets.checks.completeness import result_lines_usable, result_objects_read
-from assets.checks.context import Look, Rules
-from assets.checks.result import Check, Verdict, as_result
+from assets.checks.completeness import no_rejected_result_lines, result_objects_read
+from assets.checks.context import CheckContext, CheckSettings
+from assets.checks.result import Check, CheckOutcome, as_result
 from assets.checks.run_outcomes import failed_partitions, partitions_succeeded
-from assets.framework.given import Clock, Sources
-from assets.framework.partitioned_run import told_to_people
+from assets.framework.given import Clock, OpenSources
+from assets.framework.partitioned_run import fail_without_retry
 from assets.tables import (
     ANOMALY_PREDICTIONS,
     INFERENCE_EXECUTIONS,
@@ -36,7 +36,7 @@ _WRITTEN_WITH = {
     "result_objects": "anomaly_predictions",
     "sensor_contributions": "anomaly_predictions",
     "rejected_results": "anomaly_predictions",
-    "told_events": "anomaly_events",
+    "event_notifications": "anomaly_events",
 }
 """Tables that no step of their own writes, and the asset whose run does: they are looked at after it."""
 
@@ -45,7 +45,7 @@ _LARGE = {"sensor_contributions": 2}
 
 
 def build(
-    rules: Rules, assets: Sequence[dg.AssetsDefinition | dg.AssetSpec]
+    rules: CheckSettings, assets: Sequence[dg.AssetsDefinition | dg.AssetSpec]
 ) -> list[dg.AssetChecksDefinition]:
     """Declare the checks of these assets; their resources are `lake`, `sources` and `clock`."""
     steps = [asset for asset in assets if isinstance(asset, dg.AssetsDefinition)]
@@ -54,7 +54,9 @@ def build(
     return [_step(key, checks, rules) for key, checks in declared.items() if checks]
 
 
-def _checks(key: dg.AssetKey, partitions: dg.PartitionsDefinition | None, rules: Rules) -> list[Check]:
+def _checks(
+    key: dg.AssetKey, partitions: dg.PartitionsDefinition | None, rules: CheckSettings
+) -> list[Check]:
     asset = key.path[-1]
     looks = f"Looks at the last {rules.last_days} days of the lake and at those of its run."
     found = executions.checks(looks) if asset == INFERENCE_EXECUTIONS.name else []
@@ -69,7 +71,7 @@ def _checks(key: dg.AssetKey, partitions: dg.PartitionsDefinition | None, rules:
     return found
 
 
-def _step(key: dg.AssetKey, checks: Sequence[Check], rules: Rules) -> dg.AssetChecksDefinition:
+def _step(key: dg.AssetKey, checks: Sequence[Check], rules: CheckSettings) -> dg.AssetChecksDefinition:
     specs = [
         dg.AssetCheckSpec(check.name, asset=key, description=check.description, blocking=check.is_blocking)
         for check in checks
@@ -84,23 +86,23 @@ def _step(key: dg.AssetKey, checks: Sequence[Check], rules: Rules) -> dg.AssetCh
     def look_at_all(
         context: dg.AssetCheckExecutionContext,
         lake: dg.ResourceParam[Lake],
-        sources: dg.ResourceParam[Sources],
+        sources: dg.ResourceParam[OpenSources],
         clock: dg.ResourceParam[Clock],
     ) -> Iterator[dg.AssetCheckResult]:
-        of_run = looked_at.days_of_run(context.run.tags)
-        look = Look(rules, lake, sources, clock(), context.instance, of_run)
+        of_run = looked_at.days_in_run(context.run.tags)
+        look = CheckContext(rules, lake, sources, clock(), context.instance, of_run)
         selected = {chosen.name for chosen in context.selected_asset_check_keys}
         yield from _results(key, [check for check in checks if check.name in selected], look)
 
     return look_at_all
 
 
-def _results(key: dg.AssetKey, checks: Sequence[Check], look: Look) -> Iterator[dg.AssetCheckResult]:
+def _results(key: dg.AssetKey, checks: Sequence[Check], look: CheckContext) -> Iterator[dg.AssetCheckResult]:
     """Give what each check finds; one that cannot look keeps no other from it, and fails the step last."""
     problems: dict[str, dg.Failure] = {}
     for check in checks:
         try:
-            with told_to_people():
+            with fail_without_retry():
                 result = as_result(check, check.judge(look), key)
         except dg.Failure as problem:
             problems[check.name] = problem
@@ -123,7 +125,7 @@ def _of_tables(tables: Sequence[Table], looks: str) -> list[Check]:
             is_blocking=True,
         ),
         Check(
-            "fits_declaration",
+            "schema_matches_declaration",
             f"Every file of {listed} holds what the table declares. {looks}",
             partial(_fits_declaration, tables),
             is_blocking=True,
@@ -139,35 +141,37 @@ def _of_results(looks: str) -> list[Check]:
             _result_objects_read,
         ),
         Check(
-            "result_lines_usable",
+            "no_rejected_result_lines",
             f"No line of a result object had to be put aside in rejected_results. {looks}",
             _result_lines_usable,
         ),
     ]
 
 
-def _keys_unique(tables: Sequence[Table], look: Look) -> Verdict:
+def _keys_unique(tables: Sequence[Table], look: CheckContext) -> CheckOutcome:
     return contract.keys_unique(
         ((table, day), look.lake.read(table, day, list(table.key)))
         for table, day in look.places(tables, _LARGE)
     )
 
 
-def _fits_declaration(tables: Sequence[Table], look: Look) -> Verdict:
+def _fits_declaration(tables: Sequence[Table], look: CheckContext) -> CheckOutcome:
     found = (((table, day), look.lake.footer(table, day)) for table, day in look.places(tables))
-    return contract.fits_declaration((place, footer) for place, footer in found if footer)
+    return contract.schema_matches_declaration((place, footer) for place, footer in found if footer)
 
 
-def _partitions_succeeded(key: dg.AssetKey, partitions: dg.PartitionsDefinition, look: Look) -> Verdict:
+def _partitions_succeeded(
+    key: dg.AssetKey, partitions: dg.PartitionsDefinition, look: CheckContext
+) -> CheckOutcome:
     failed, known = failed_partitions(look.instance, key, partitions)
     return partitions_succeeded(key.path[-1], failed, known)
 
 
-def _result_objects_read(look: Look) -> Verdict:
+def _result_objects_read(look: CheckContext) -> CheckOutcome:
     columns = ["scheduler_name", "result_s3_bucket", "result_s3_key", "state", "error"]
     return result_objects_read(look.read(RESULT_OBJECTS, columns))
 
 
-def _result_lines_usable(look: Look) -> Verdict:
+def _result_lines_usable(look: CheckContext) -> CheckOutcome:
     columns = ["result_s3_bucket", "result_s3_key", "line_number", "reason"]
-    return result_lines_usable(look.read(REJECTED_RESULTS, columns))
+    return no_rejected_result_lines(look.read(REJECTED_RESULTS, columns))

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 
 from assets.checks import completeness, context, freshness, run_outcomes
 from assets.checks import day_coverage as of_days
-from assets.checks.context import Look
-from assets.checks.result import Check, Verdict
+from assets.checks.context import CheckContext
+from assets.checks.result import Check, CheckOutcome
 from assets.executions import archive_index
 from assets.tables import (
     ARCHIVE_FILES,
@@ -18,7 +18,7 @@ from assets.tables import (
     INFERENCE_EXECUTIONS,
     REJECTED_EXECUTIONS,
 )
-from resources.sources.archive import Archive
+from resources.sources.archive import ArchiveSource
 
 _ASSET = dg.AssetKey(INFERENCE_EXECUTIONS.name)
 
@@ -31,28 +31,36 @@ def checks(looks: str) -> list[Check]:
     """
     return [
         Check(
-            "saved_responses_whole",
+            "archive_files_complete",
             "Every saved response is readable to its end and complete.",
             _saved_responses_whole,
         ),
         Check(
-            "summaries_usable", "No summary had to be put aside in rejected_executions.", _summaries_usable
+            "no_rejected_summaries",
+            "No summary had to be put aside in rejected_executions.",
+            _summaries_usable,
         ),
         Check("sources_answered", "The last run could ask every scheduler and source.", _sources_answered),
         Check(
-            "no_day_missing", "No day is missing between the first and the last of the lake.", _no_day_missing
+            "no_missing_days",
+            "No day is missing between the first and the last of the lake.",
+            _no_day_missing,
         ),
-        Check("members_known", f"Every member that the service tells has a column. {looks}", _members_known),
+        Check(
+            "no_unrecognized_fields",
+            f"Every member that the service tells has a column. {looks}",
+            _members_known,
+        ),
         Check(
             "days_settled",
             f"Each scheduler is settled on each day that could settle. {looks}",
             _days_settled,
         ),
         Check(
-            "executions_ended", f"No execution is IN_PROGRESS on a settled day. {looks}", _executions_ended
+            "no_stuck_executions", f"No execution is IN_PROGRESS on a settled day. {looks}", _executions_ended
         ),
         Check(
-            "counts_usual",
+            "execution_count_in_range",
             "Each scheduler has about as many executions a day as in the four weeks before, or as its"
             f" frequency makes. {looks}",
             _counts_usual,
@@ -66,37 +74,39 @@ def checks(looks: str) -> list[Check]:
     ]
 
 
-def _saved_responses_whole(look: Look) -> Verdict:
-    there = {file.uri for source in look.sources if isinstance(source, Archive) for file in source.files()}
-    known = archive_index.known(look.lake.read(ARCHIVE_FILES))
-    return completeness.saved_responses_whole([file for uri, file in known.items() if uri in there])
+def _saved_responses_whole(look: CheckContext) -> CheckOutcome:
+    there = {
+        file.uri for source in look.sources if isinstance(source, ArchiveSource) for file in source.files()
+    }
+    known = archive_index.load_records(look.lake.read(ARCHIVE_FILES))
+    return completeness.archive_files_complete([file for uri, file in known.items() if uri in there])
 
 
-def _summaries_usable(look: Look) -> Verdict:
-    return completeness.summaries_usable(look.lake.read(REJECTED_EXECUTIONS, columns=["reason"]))
+def _summaries_usable(look: CheckContext) -> CheckOutcome:
+    return completeness.no_rejected_summaries(look.lake.read(REJECTED_EXECUTIONS, columns=["reason"]))
 
 
-def _sources_answered(look: Look) -> Verdict:
-    return run_outcomes.sources_answered(list(run_outcomes.ended_lately(look.instance, _ASSET)))
+def _sources_answered(look: CheckContext) -> CheckOutcome:
+    return run_outcomes.sources_answered(list(run_outcomes.recent_runs(look.instance, _ASSET)))
 
 
-def _no_day_missing(look: Look) -> Verdict:
-    return of_days.no_day_missing(look.in_lake(INFERENCE_EXECUTIONS))
+def _no_day_missing(look: CheckContext) -> CheckOutcome:
+    return of_days.no_missing_days(look.in_lake(INFERENCE_EXECUTIONS))
 
 
-def _members_known(look: Look) -> Verdict:
-    return completeness.members_known(look.read(INFERENCE_EXECUTIONS, ["unrecognized"]))
+def _members_known(look: CheckContext) -> CheckOutcome:
+    return completeness.no_unrecognized_fields(look.read(INFERENCE_EXECUTIONS, ["unrecognized"]))
 
 
-def _days_settled(look: Look) -> Verdict:
-    return of_days.days_settled(look.standings, look.execution_days)
+def _days_settled(look: CheckContext) -> CheckOutcome:
+    return of_days.days_settled(look.scheduler_statuses, look.execution_days)
 
 
-def _executions_ended(look: Look) -> Verdict:
-    return of_days.executions_ended(look.standings, look.execution_days, _running(look))
+def _executions_ended(look: CheckContext) -> CheckOutcome:
+    return of_days.no_stuck_executions(look.scheduler_statuses, look.execution_days, _running(look))
 
 
-def _running(look: Look) -> pa.Table:
+def _running(look: CheckContext) -> pa.Table:
     columns = ["scheduler_arn", "scheduler_name", "data_start_time", "status"]
     some = [
         day
@@ -107,24 +117,24 @@ def _running(look: Look) -> pa.Table:
     return found.filter(pc.equal(found["status"], "IN_PROGRESS"))
 
 
-def _counts_usual(look: Look) -> Verdict:
+def _counts_usual(look: CheckContext) -> CheckOutcome:
     days = look.execution_days
     span = {past for day in days for past in context.before(day, of_days.WEEKS_BEFORE_DAYS)}
     wanted = sorted({*days, *span} & {*look.in_lake(EXTRACTION_COVERAGE)})
     columns = ["scheduler_arn", "scheduler_name", "executions"]
     coverage = context.read_days(look.lake, EXTRACTION_COVERAGE, wanted, columns)
-    grid = {arn: known.executions_a_day for arn, known in look.rhythms.items()}
-    return of_days.counts_usual(coverage, days, grid, look.now, look.rules.settle_after)
+    grid = {arn: known.executions_a_day for arn, known in look.scheduler_settings.items()}
+    return of_days.execution_count_in_range(coverage, days, grid, look.now, look.rules.settle_after)
 
 
-def _data_fresh(look: Look) -> Verdict:
+def _data_fresh(look: CheckContext) -> CheckOutcome:
     days = look.in_lake(EXTRACTION_COVERAGE)[-look.rules.last_days :]
     coverage = context.read_days(look.lake, EXTRACTION_COVERAGE, days, freshness.COVERAGE_COLUMNS)
     rows = context.read_days(look.lake, INFERENCE_EXECUTIONS, days, freshness.EXECUTION_COLUMNS)
     return freshness.data_fresh(
-        freshness.newest(rows, freshness.listed(coverage), look.rhythms),
+        freshness.newest(rows, freshness.listed(coverage), look.scheduler_settings),
         pc.max(coverage["complete_through"]).as_py(),
-        context.service_of(look.sources),
+        context.service_state(look.sources),
         history_end=look.rules.history.end,
         now=look.now,
         late_after=look.rules.late_after,

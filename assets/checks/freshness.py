@@ -12,9 +12,9 @@ from datetime import date, datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.checks.context import Service
-from assets.checks.result import Verdict, in_words, status
-from assets.checks.scheduler_settings import Rhythm
+from assets.checks.context import ServiceState
+from assets.checks.result import CheckOutcome, status, summarize
+from assets.checks.scheduler_settings import SchedulerSettings
 from assets.tables import PARTITION
 
 LONGEST_FREQUENCY = timedelta(hours=1)
@@ -41,7 +41,9 @@ def listed(coverage: pa.Table) -> set[str]:
     return set(newest_day["scheduler_arn"].to_pylist())
 
 
-def newest(executions: pa.Table, running: Collection[str], rhythms: Mapping[str, Rhythm]) -> list[Newest]:
+def newest(
+    executions: pa.Table, running: Collection[str], rhythms: Mapping[str, SchedulerSettings]
+) -> list[Newest]:
     """Return the newest window of each running scheduler, and when the one after it is due.
 
     It is due when its window has ended and the delay is over.
@@ -51,7 +53,7 @@ def newest(executions: pa.Table, running: Collection[str], rhythms: Mapping[str,
     )
     found = []
     for row in grouped.to_pylist():
-        arn, known = row["scheduler_arn"], rhythms.get(row["scheduler_arn"], Rhythm())
+        arn, known = row["scheduler_arn"], rhythms.get(row["scheduler_arn"], SchedulerSettings())
         if arn in running and not known.is_stopped:
             data_end = row["data_end_time_max"] or row["data_start_time_max"]
             due = data_end + (known.frequency or LONGEST_FREQUENCY) + known.delay
@@ -62,12 +64,12 @@ def newest(executions: pa.Table, running: Collection[str], rhythms: Mapping[str,
 def data_fresh(
     newest: Iterable[Newest],
     asked_until: datetime | None,
-    service: Service,
+    service: ServiceState,
     *,
     history_end: date | None,
     now: datetime,
     late_after: timedelta,
-) -> Verdict:
+) -> CheckOutcome:
     """Judge the newest data against the clock.
 
     Args:
@@ -79,13 +81,15 @@ def data_fresh(
         late_after: how long after they are due data are late.
     """
     if not service.is_there:
-        return Verdict(True, "No live service is among the sources: data come when somebody saves them.")
+        return CheckOutcome(True, "No live service is among the sources: data come when somebody saves them.")
     last_day = service.last_expected(history_end)
     if last_day is not None and now.date() > last_day:
-        return Verdict(True, f"No data are expected after {last_day}: the service or the history ended then.")
+        return CheckOutcome(
+            True, f"No data are expected after {last_day}: the service or the history ended then."
+        )
     if asked_until is None or now - asked_until > late_after:
         since = f"since {asked_until:%Y-%m-%d %H:%M} UTC" if asked_until else "yet"
-        return Verdict(
+        return CheckOutcome(
             False,
             f"Nobody has asked the service {since}: do the schedules run, and do their runs succeed?",
             {"minutes_since_asked": _minutes(now - asked_until) if asked_until else "never"},
@@ -95,7 +99,7 @@ def data_fresh(
     return _of_schedulers(list(newest), now, late_after)
 
 
-def _of_schedulers(newest: Sequence[Newest], now: datetime, late_after: timedelta) -> Verdict:
+def _of_schedulers(newest: Sequence[Newest], now: datetime, late_after: timedelta) -> CheckOutcome:
     late = sorted((one for one in newest if now - one.due > late_after), key=lambda one: one.due)
     numbers: dict[str, int | float | str] = {"schedulers": len(newest), "late": len(late)}
     if newest:
@@ -104,14 +108,14 @@ def _of_schedulers(newest: Sequence[Newest], now: datetime, late_after: timedelt
     if late:
         said = (
             f"The data of {len(late)} of {len(newest)} running schedulers are late: "
-            f"{in_words(one.scheduler for one in late)}. The service was asked and has nothing newer: "
+            f"{summarize(one.scheduler for one in late)}. The service was asked and has nothing newer: "
             "see that sensor data are uploaded, and that the schedulers run."
         )
     examples = [
         {"scheduler": one.scheduler, "newest_data_end": one.data_end.isoformat(), "due": one.due.isoformat()}
         for one in late
     ]
-    return Verdict(
+    return CheckOutcome(
         not late,
         said,
         numbers,

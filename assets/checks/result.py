@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.executions.selection import stretches
+from assets.executions.selection import contiguous_ranges
 
 EXAMPLES = 5
 CAUSES = "causes"
@@ -15,7 +15,7 @@ CAUSES = "causes"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CheckOutcome:
     """What a check found.
 
     `said` is one sentence for both cases, `numbers` are worth plotting, `examples` are a few rows of what is
@@ -40,11 +40,11 @@ class Check:
 
     name: str
     description: str
-    judge: Callable[..., Verdict]
+    judge: Callable[..., CheckOutcome]
     is_blocking: bool = False
 
 
-def as_result(check: Check, verdict: Verdict, asset: dg.AssetKey) -> dg.AssetCheckResult:
+def as_result(check: Check, verdict: CheckOutcome, asset: dg.AssetKey) -> dg.AssetCheckResult:
     """Return what Dagster shows; the severity counts only where it failed."""
     metadata: dict[str, Any] = dict(verdict.numbers)
     if verdict.examples:
@@ -69,7 +69,7 @@ def as_result(check: Check, verdict: Verdict, asset: dg.AssetKey) -> dg.AssetChe
 
 def backfills(days: Iterable[date], most: int = EXAMPLES) -> list[str]:
     """Return the commands that read these days again; of many stretches one command over all of them."""
-    spans = list(stretches(days))
+    spans = list(contiguous_ranges(days))
     if len(spans) > most:
         spans = [(spans[0][0], spans[-1][1])]
     return [f"ledger backfill --from {first} --to {last}" for first, last in spans]
@@ -81,7 +81,7 @@ def status(days: Iterable[date]) -> list[str]:
     return [f"ledger status --from {ordered[0]} --to {ordered[-1]}"] if ordered else []
 
 
-def in_words(names: Iterable[str], most: int = EXAMPLES) -> str:
+def summarize(names: Iterable[str], most: int = EXAMPLES) -> str:
     """List names: a few of them, and how many more there are."""
     all_names = list(names)
     rest = len(all_names) - most

@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.checks.result import EXAMPLES, Verdict, backfills, in_words
+from assets.checks.result import EXAMPLES, CheckOutcome, backfills, summarize
 from assets.framework.partitioned_run import failed_sources
 
 LAST_RUNS = 20
@@ -23,7 +23,7 @@ _AT_ONCE, _MOST = 100, 1000
 
 
 @dataclass(frozen=True)
-class Ended:
+class FinishedRun:
     """A run over all schedulers that has ended: when, and what it could not ask, with the reasons."""
 
     at: datetime
@@ -40,7 +40,7 @@ class Refusal:
     reason: str
 
 
-def partitions_succeeded(asset: str, failed: Sequence[str], known: int) -> Verdict:
+def partitions_succeeded(asset: str, failed: Sequence[str], known: int) -> CheckOutcome:
     """Judge the partitions of an asset: none stands as failed.
 
     Args:
@@ -51,10 +51,10 @@ def partitions_succeeded(asset: str, failed: Sequence[str], known: int) -> Verdi
     said = f"None of {known} days stands as failed."
     if failed:
         said = (
-            f"{len(failed)} of {known} days of {asset} stand as failed: {in_words(failed)}. "
+            f"{len(failed)} of {known} days of {asset} stand as failed: {summarize(failed)}. "
             "Re-execute the run from failure, or read them again; what is recorded of them stays."
         )
-    return Verdict(
+    return CheckOutcome(
         not failed,
         said,
         {"partitions": known, "failed": len(failed)},
@@ -83,7 +83,7 @@ def failed_of(
     return [key for key in keys if (found := statuses.get(key)) and found.value == "FAILED"]
 
 
-def refusals(last_runs: Iterable[Ended]) -> list[Refusal]:
+def refusals(last_runs: Iterable[FinishedRun]) -> list[Refusal]:
     """Find what the last run could not ask, and for how long that has been so.
 
     Args:
@@ -101,16 +101,16 @@ def refusals(last_runs: Iterable[Ended]) -> list[Refusal]:
     return [found[name] for name in sorted(found)]
 
 
-def sources_answered(last_runs: Sequence[Ended]) -> Verdict:
+def sources_answered(last_runs: Sequence[FinishedRun]) -> CheckOutcome:
     """Judge the last runs of the extraction, the newest first: what each of them could not ask, and why."""
     if not last_runs:
-        return Verdict(True, "No run of the extraction has ended lately.", {"runs": 0})
+        return CheckOutcome(True, "No run of the extraction has ended lately.", {"runs": 0})
     failed = refusals(last_runs)
     said = f"The last run could ask every scheduler; {len(last_runs)} runs were looked at."
     if failed:
         said = (
             f"The last run could not ask {len(failed)} schedulers or sources:"
-            f" {in_words([one.name for one in failed])}. "
+            f" {summarize([one.name for one in failed])}. "
             "What the others told is recorded; mend what the reasons say, then re-execute it from failure."
         )
     examples = [
@@ -122,7 +122,7 @@ def sources_answered(last_runs: Sequence[Ended]) -> Verdict:
         }
         for one in failed
     ]
-    return Verdict(
+    return CheckOutcome(
         not failed,
         said,
         {"runs": len(last_runs), "failed": len(failed)},
@@ -132,11 +132,11 @@ def sources_answered(last_runs: Sequence[Ended]) -> Verdict:
     )
 
 
-def ended_lately(instance: dg.DagsterInstance, asset: dg.AssetKey) -> Iterator[Ended]:
+def recent_runs(instance: dg.DagsterInstance, asset: dg.AssetKey) -> Iterator[FinishedRun]:
     """Look back at the last runs of an extraction that were about all schedulers, the newest first."""
     for record in islice(_of(asset, instance), LAST_RUNS):
         ended = record.end_time or record.update_timestamp.timestamp()
-        yield Ended(datetime.fromtimestamp(ended, UTC), failed_sources(instance, record.dagster_run))
+        yield FinishedRun(datetime.fromtimestamp(ended, UTC), failed_sources(instance, record.dagster_run))
 
 
 def _of(asset: dg.AssetKey, instance: dg.DagsterInstance) -> Iterator[dg.RunRecord]:

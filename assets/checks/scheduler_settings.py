@@ -15,7 +15,7 @@ COLUMNS = ["scheduler_arn", "valid_from", "status", "data_upload_frequency", "da
 
 
 @dataclass(frozen=True)
-class Rhythm:
+class SchedulerSettings:
     """How a scheduler is set now; `frequency` None: nobody knows."""
 
     frequency: timedelta | None = None
@@ -28,15 +28,15 @@ class Rhythm:
         return None if self.frequency is None else int(_A_DAY / self.frequency)
 
 
-def rhythms(schedulers: pa.Table) -> dict[str, Rhythm]:
+def scheduler_settings(schedulers: pa.Table) -> dict[str, SchedulerSettings]:
     """Return the rhythm of each scheduler by ARN; what its last row does not tell stands in earlier ones."""
     latest: dict[str, dict[str, object]] = {}
     for row in schedulers.sort_by("valid_from").to_pylist():
         known = latest.setdefault(row["scheduler_arn"], {})
         known |= {name: value for name, value in row.items() if value is not None}
     return {
-        arn: Rhythm(
-            duration(str(row.get("data_upload_frequency", ""))),
+        arn: SchedulerSettings(
+            parse_duration(str(row.get("data_upload_frequency", ""))),
             timedelta(minutes=int(str(row.get("data_delay_offset_minutes", 0)))),
             row.get("status") in _STOPPED,
         )
@@ -44,7 +44,7 @@ def rhythms(schedulers: pa.Table) -> dict[str, Rhythm]:
     }
 
 
-def duration(text: str) -> timedelta | None:
+def parse_duration(text: str) -> timedelta | None:
     """Read a frequency as the service spells it, such as PT5M; None: it is none."""
     found = _DURATION.fullmatch(text)
     hours, minutes = found.groups(default="0") if found else ("0", "0")

@@ -11,24 +11,24 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from threading import Lock
 
-from assets.executions.flatten import Flattened, flatten
-from assets.executions.selection import ALL, Scope, stretches
-from assets.framework.time_windows import Window, cut, day_window
+from assets.executions.flatten import FlattenedPages, flatten
+from assets.executions.selection import ALL, ExtractionSelection, contiguous_ranges
+from assets.framework.time_windows import Window, day_window, filter_window
 from resources.errors import BudgetSpentError, LedgerError, RetryLaterError
-from resources.sources.api import THREADS, Api, Scheduler
+from resources.sources.api import THREADS, ApiSource, ListedScheduler
 
 
 @dataclass(frozen=True)
-class Answer:
+class SchedulerResponse:
     """One scheduler that the service told all of, for some days, no earlier than `asked_at`."""
 
-    scheduler: Scheduler
+    scheduler: ListedScheduler
     days: frozenset[date]
     asked_at: datetime
 
 
 @dataclass
-class Round:
+class ApiPoll:
     """What one source told: `schedulers` if it listed them, whole `answers`, and what `failed` (by name).
 
     `spent` is set where the run may make no more calls: who has not answered by then was not asked in full.
@@ -37,8 +37,8 @@ class Round:
     listed_at: datetime
     days: frozenset[date]
     is_listed: bool = False
-    schedulers: list[Scheduler] = field(default_factory=list)
-    answers: list[Answer] = field(default_factory=list)
+    schedulers: list[ListedScheduler] = field(default_factory=list)
+    answers: list[SchedulerResponse] = field(default_factory=list)
     failed: dict[str, LedgerError] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
     spent: BudgetSpentError | None = None
@@ -52,22 +52,22 @@ class Round:
 
 
 @dataclass
-class Refusals:
+class RefusedSources:
     """Who refused for good during a run, which does not ask them again: by uri of a source, or by ARN."""
 
     sources: dict[str, LedgerError] = field(default_factory=dict)
     schedulers: dict[str, LedgerError] = field(default_factory=dict)
 
 
-def ask(  # noqa: PLR0913, PLR0917 (the last two have defaults)
-    api: Api,
+def poll_source(  # noqa: PLR0913, PLR0917 (the last two have defaults)
+    api: ApiSource,
     days: Collection[date],
     known: Mapping[str, Collection[date]],
-    take: Callable[[Flattened], None],
+    take: Callable[[FlattenedPages], None],
     now: datetime,
-    scope: Scope = ALL,
-    refusals: Refusals | None = None,
-) -> Round:
+    scope: ExtractionSelection = ALL,
+    refusals: RefusedSources | None = None,
+) -> ApiPoll:
     """Ask one source for some days of its schedulers.
 
     Args:
@@ -82,7 +82,7 @@ def ask(  # noqa: PLR0913, PLR0917 (the last two have defaults)
     Returns:
         What came of it; a scheduler whose pages broke off has given some and is among the `failed`.
     """
-    told, refusals = Round(now, frozenset(days)), refusals or Refusals()
+    told, refusals = ApiPoll(now, frozenset(days)), refusals or RefusedSources()
     try:
         if api.uri in refusals.sources:
             raise refusals.sources[api.uri]
@@ -94,11 +94,11 @@ def ask(  # noqa: PLR0913, PLR0917 (the last two have defaults)
         return told
     one_at_a_time = Lock()
 
-    def take_page(page: Flattened) -> None:
+    def take_page(page: FlattenedPages) -> None:
         with one_at_a_time:
             take(page)
 
-    def ask_one(scheduler: Scheduler) -> tuple[frozenset[date], LedgerError | None]:
+    def ask_one(scheduler: ListedScheduler) -> tuple[frozenset[date], LedgerError | None]:
         wanted = told.days - frozenset(known.get(scheduler.arn, ()))
         refused = refusals.schedulers.get(scheduler.arn)
         return (frozenset(), refused) if refused else _ask_one(api, scheduler, wanted, take_page, now)
@@ -107,7 +107,7 @@ def ask(  # noqa: PLR0913, PLR0917 (the last two have defaults)
     with ThreadPoolExecutor(THREADS if api.calls.limit is None else 1, thread_name_prefix="ask") as threads:
         for scheduler, (answered, broke) in zip(chosen, threads.map(ask_one, chosen), strict=True):
             if answered:
-                told.answers.append(Answer(scheduler, answered, now))
+                told.answers.append(SchedulerResponse(scheduler, answered, now))
             if broke:
                 told.note(scheduler.name, broke)
                 if _is_for_good(broke):
@@ -119,7 +119,7 @@ def _is_for_good(problem: LedgerError) -> bool:
     return not isinstance(problem, RetryLaterError | BudgetSpentError)
 
 
-def _list(api: Api, told: Round) -> None:
+def _list(api: ApiSource, told: ApiPoll) -> None:
     if api.service_end is not None:
         told.days = frozenset(day for day in told.days if day <= api.service_end)
     if not told.days:
@@ -131,16 +131,20 @@ def _list(api: Api, told: Round) -> None:
 
 
 def _ask_one(
-    api: Api, scheduler: Scheduler, days: frozenset[date], take: Callable[[Flattened], None], now: datetime
+    api: ApiSource,
+    scheduler: ListedScheduler,
+    days: frozenset[date],
+    take: Callable[[FlattenedPages], None],
+    now: datetime,
 ) -> tuple[frozenset[date], LedgerError | None]:
     """Ask for each unbroken stretch of days; return the days that were answered in full, and what broke."""
     answered, silent = set[date](), set[date]()
     try:
-        for first, last in stretches(days):
+        for first, last in contiguous_ranges(days):
             window = Window(day_window(first).start, day_window(last).end)
             summaries = 0
             for page in flatten(api.pages(scheduler, window.start, window.end, now)):
-                take(replace(page, rows=cut(page.rows, window)))
+                take(replace(page, rows=filter_window(page.rows, window)))
                 summaries += page.summaries
             (answered if summaries else silent).update(day for day in days if first <= day <= last)
         # nothing is what the service also says of a scheduler that was deleted a moment ago

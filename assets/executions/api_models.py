@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from assets.executions.timestamps import Saved
+from assets.executions.timestamps import SavedTimestamp
 
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
@@ -49,9 +49,9 @@ class Summary(_Wire, frozen=True):
     ModelArn: str | None = None
     InferenceSchedulerName: str | None = None
     InferenceSchedulerArn: str | None = None
-    ScheduledStartTime: Saved = None
-    DataStartTime: Saved = None
-    DataEndTime: Saved = None
+    ScheduledStartTime: SavedTimestamp = None
+    DataStartTime: SavedTimestamp = None
+    DataEndTime: SavedTimestamp = None
     DataInputConfiguration: InputConfiguration = InputConfiguration()
     DataOutputConfiguration: OutputConfiguration = OutputConfiguration()
     CustomerResultObject: S3Object = S3Object()

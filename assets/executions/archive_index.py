@@ -13,14 +13,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from assets.framework.row_content import fitted
+from assets.framework.row_content import conform
 from assets.framework.time_windows import Days
 from assets.tables import ARCHIVE_FILES
 from resources.storage.files import StoredFile
 
 
 @dataclass(frozen=True)
-class Known:
+class ArchiveRecord:
     """What is remembered of one file: a row of `archive_files`."""
 
     uri: str
@@ -45,7 +45,7 @@ class Known:
             reader_version,
         )
 
-    def holds_the_same_as(self, other: "Known") -> bool:
+    def holds_the_same_as(self, other: "ArchiveRecord") -> bool:
         """Tell whether both have the same bytes, read in the same way."""
         mine, theirs = ((known.content_hash, known.reader_version) for known in (self, other))
         return self.content_hash is not None and mine == theirs
@@ -58,17 +58,17 @@ class Known:
         return {day for day in days if first <= day <= last}
 
 
-def known(table: pa.Table) -> dict[str, Known]:
+def load_records(table: pa.Table) -> dict[str, ArchiveRecord]:
     """Return the rows of `archive_files` by uri."""
     return {
-        row["uri"]: Known(**{**row, "merged_dates": frozenset(row["merged_dates"] or ())})
+        row["uri"]: ArchiveRecord(**{**row, "merged_dates": frozenset(row["merged_dates"] or ())})
         for row in table.to_pylist()
     }
 
 
-def to_read(
+def select_files_to_read(
     files: Iterable[StoredFile],
-    remembered: dict[str, Known],
+    remembered: dict[str, ArchiveRecord],
     reader_version: int,
     wanted: Collection[date],
     in_lake: Collection[date],
@@ -86,7 +86,7 @@ def to_read(
     return chosen
 
 
-def remember(existing: pa.Table, news: Iterable[Known], merged: Collection[date]) -> pa.Table:
+def update_index(existing: pa.Table, news: Iterable[ArchiveRecord], merged: Collection[date]) -> pa.Table:
     """Merge what a run learned into `archive_files`.
 
     Args:
@@ -94,7 +94,7 @@ def remember(existing: pa.Table, news: Iterable[Known], merged: Collection[date]
         news: the files that this run read.
         merged: the days that this run merged them into.
     """
-    rows = known(existing)
+    rows = load_records(existing)
     for new in news:
         before = rows.get(new.uri)
         earlier = before.merged_dates if before is not None and before.holds_the_same_as(new) else frozenset()
@@ -102,7 +102,7 @@ def remember(existing: pa.Table, news: Iterable[Known], merged: Collection[date]
     return _table(rows.values())
 
 
-def outside(files: Sequence[Known], history: Days, today: date) -> list[str]:
+def count_outside_history(files: Sequence[ArchiveRecord], history: Days, today: date) -> list[str]:
     """Say in words which files hold executions of days that are no partitions, and what to set."""
     spans = [
         (file.first_data_start_time.date(), file.last_data_start_time.date(), file)
@@ -134,7 +134,7 @@ def outside(files: Sequence[Known], history: Days, today: date) -> list[str]:
     return said
 
 
-def oddities(files: Sequence[Known]) -> list[str]:
+def describe_problems(files: Sequence[ArchiveRecord]) -> list[str]:
     """Say in words what is wrong with files: broken, cut off by paging, or with summaries of no use."""
     said = [
         f"{file.uri}: {file.error}. "
@@ -142,7 +142,7 @@ def oddities(files: Sequence[Known]) -> list[str]:
         for file in files
         if file.error
     ]
-    cut_off = [file.uri for file in open_ended(files)]
+    cut_off = [file.uri for file in unfinished_chains(files)]
     if cut_off:
         said.append(
             f"Pages are missing after {_counted(len(cut_off), 'saved response')}, which end with a NextToken:"
@@ -158,7 +158,7 @@ def oddities(files: Sequence[Known]) -> list[str]:
     return said
 
 
-def open_ended(files: Iterable[Known]) -> list[Known]:
+def unfinished_chains(files: Iterable[ArchiveRecord]) -> list[ArchiveRecord]:
     """Return the files that end with a NextToken and have no next page beside them.
 
     A next page is named with the next number and holds what is older: pages come newest first. Dumps of
@@ -168,7 +168,7 @@ def open_ended(files: Iterable[Known]) -> list[Known]:
     return [file for file in by_uri.values() if file.complete is False and not _goes_on(file, by_uri)]
 
 
-def _goes_on(file: Known, by_uri: Mapping[str, Known]) -> bool:
+def _goes_on(file: ArchiveRecord, by_uri: Mapping[str, ArchiveRecord]) -> bool:
     page = by_uri.get(_with_next_number(file.uri))
     if page is None or page.last_data_start_time is None or file.first_data_start_time is None:
         return False
@@ -187,6 +187,6 @@ def _some(uris: list[str], most: int = 5) -> str:
     return ", ".join(uris[:most]) + (f" and {len(uris) - most} more" if len(uris) > most else "")
 
 
-def _table(rows: Iterable[Known]) -> pa.Table:
+def _table(rows: Iterable[ArchiveRecord]) -> pa.Table:
     fields: list[dict[str, Any]] = [vars(row) | {"merged_dates": sorted(row.merged_dates)} for row in rows]
-    return fitted(ARCHIVE_FILES, pa.Table.from_pylist(fields, schema=ARCHIVE_FILES.schema))
+    return conform(ARCHIVE_FILES, pa.Table.from_pylist(fields, schema=ARCHIVE_FILES.schema))

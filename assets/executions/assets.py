@@ -11,32 +11,32 @@ import dagster as dg
 from pydantic import Field
 
 from assets.executions import scheduler_history as schedulers
-from assets.executions.api_extraction import Refusals
-from assets.executions.extraction import Extraction, Recorded
+from assets.executions.api_extraction import RefusedSources
+from assets.executions.extraction import Extraction, RecordedDay
 from assets.executions.flatten import READER_VERSION
-from assets.executions.selection import Earlier, Scope, out_of_calls
+from assets.executions.selection import ExtractionSelection, PreviousAttempt, budget_error
 from assets.framework.automation import upstream_content_changed
-from assets.framework.given import Clock, Sources
+from assets.framework.given import Clock, OpenSources
 from assets.framework.partitioned_run import (
-    Materialized,
     PartitionedRun,
-    attempted_before,
+    PartitionResult,
+    asset_spec_kwargs,
     batches,
-    described,
+    fail_without_retry,
     file_metadata,
-    final_when_stopped,
-    made_whole,
-    materialized,
-    told_to_people,
+    no_retry_on_interrupt,
+    partition_result,
+    previous_attempt,
+    unpartitioned_result,
 )
-from assets.framework.partitions import daily, days
+from assets.framework.partitions import daily_partitions, parse_days
 from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
 from resources.errors import BudgetSpentError, LedgerError
 from resources.lake.lake import Lake
-from resources.sources.api import Api
-from resources.sources.archive import Archive
-from resources.sources.call_budget import Calls
+from resources.sources.api import ApiSource
+from resources.sources.archive import ArchiveSource
+from resources.sources.call_budget import CallBudget
 
 GROUP = "executions"
 DAYS_A_BATCH = 31
@@ -77,7 +77,7 @@ def build(
         settle_after: how long after its end a day may change.
         max_calls: calls to services that a run may make, where it is not told otherwise; None: any number.
     """
-    partitions = daily(history)
+    partitions = daily_partitions(history)
 
     @dg.asset(
         partitions_def=partitions,
@@ -90,23 +90,26 @@ def build(
             jitter=dg.Jitter.PLUS_MINUS,
         ),  # for RetryLaterError alone: everything else is told to people, as a failure that allows no retry
         code_version=f"{INFERENCE_EXECUTIONS.version}.{READER_VERSION}",
-        **described(INFERENCE_EXECUTIONS, GROUP),
+        **asset_spec_kwargs(INFERENCE_EXECUTIONS, GROUP),
     )
     def inference_executions(
         context: dg.AssetExecutionContext,
         config: ExtractionConfig,
         lake: dg.ResourceParam[Lake],
-        sources: dg.ResourceParam[Sources],
+        sources: dg.ResourceParam[OpenSources],
         clock: dg.ResourceParam[Clock],
     ) -> dg.Output[None]:
-        recorded, began = attempted_before(context)
-        earlier = Earlier(frozenset(days(sorted(recorded))), began)
-        calls = Calls(max_calls if config.max_calls is None else config.max_calls)
-        scope, refusals = Scope(tuple(config.schedulers), config.skip_settled, earlier), Refusals()
-        with final_when_stopped(), told_to_people():
+        recorded, began = previous_attempt(context)
+        earlier = PreviousAttempt(frozenset(parse_days(sorted(recorded))), began)
+        calls = CallBudget(max_calls if config.max_calls is None else config.max_calls)
+        scope, refusals = (
+            ExtractionSelection(tuple(config.schedulers), config.skip_settled, earlier),
+            RefusedSources(),
+        )
+        with no_retry_on_interrupt(), fail_without_retry():
             opened = sources()  # once: each live one has a session and a client of its own
             for source in opened:
-                if isinstance(source, Api):
+                if isinstance(source, ApiSource):
                     source.calls = calls
             return _extracted(
                 context,
@@ -120,7 +123,7 @@ def build(
         EXTRACTION_COVERAGE.name,
         deps=[inference_executions],
         partitions_def=partitions,
-        **described(EXTRACTION_COVERAGE, GROUP, written_by=INFERENCE_EXECUTIONS.name),
+        **asset_spec_kwargs(EXTRACTION_COVERAGE, GROUP, written_by=INFERENCE_EXECUTIONS.name),
     )
 
     @dg.asset(
@@ -128,20 +131,22 @@ def build(
         automation_condition=upstream_content_changed(needs_all=False),
         backfill_policy=dg.BackfillPolicy.single_run(),
         code_version=str(INFERENCE_SCHEDULERS.version),
-        **described(INFERENCE_SCHEDULERS, GROUP),
+        **asset_spec_kwargs(INFERENCE_SCHEDULERS, GROUP),
     )
     def inference_schedulers(
         lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
     ) -> dg.MaterializeResult[Any]:
-        with told_to_people():
+        with fail_without_retry():
             recorded = (
                 lake.read(INFERENCE_EXECUTIONS, day, schedulers.COLUMNS)
                 for day in lake.days(INFERENCE_EXECUTIONS)
             )
             written = lake.update(
-                INFERENCE_SCHEDULERS, None, lambda existing: schedulers.history(recorded, existing, clock())
+                INFERENCE_SCHEDULERS,
+                None,
+                lambda existing: schedulers.merge_history(recorded, existing, clock()),
             )
-        return made_whole(
+        return unpartitioned_result(
             INFERENCE_SCHEDULERS, written, {"schedulers": len(written.rows["scheduler_arn"].unique())}
         )
 
@@ -150,9 +155,9 @@ def build(
 
 def _extracted(
     context: dg.AssetExecutionContext,
-    sources: Sequence[Archive | Api],
-    scope: Scope,
-    calls: Calls,
+    sources: Sequence[ArchiveSource | ApiSource],
+    scope: ExtractionSelection,
+    calls: CallBudget,
     begin: Callable[[], Extraction],
 ) -> dg.Output[None]:
     """Work through the days of a run, a batch at a time: gather, record, forget."""
@@ -163,7 +168,7 @@ def _extracted(
     for batch in batches(context.partition_keys, DAYS_A_BATCH):
         extraction = begin()
         try:
-            left = extraction.gather(sources, days(batch), scope)
+            left = extraction.gather(sources, parse_days(batch), scope)
             run.work([day.isoformat() for day in left], partial(_record, extraction, calls))
             extraction.remember()
         except LedgerError as problem:
@@ -183,9 +188,9 @@ def _extracted(
         reached = date.fromisoformat(batch[-1])
         context.log.info(f"through {reached}: {calls.made:,} calls, {calls.throttled:,} of them throttled")
     if isinstance(stopped, BudgetSpentError):
-        stopped = out_of_calls(
+        stopped = budget_error(
             stopped,
-            days(context.partition_keys),
+            parse_days(context.partition_keys),
             reached,
             context.run.run_id,
             in_vain=not numbers["schedulers_answered"],
@@ -194,11 +199,11 @@ def _extracted(
     return run.end({**numbers, **calls.numbers}, failed, stopped, retries=calls.limit is None)
 
 
-def _record(extraction: Extraction, calls: Calls, key: str) -> list[Materialized]:
+def _record(extraction: Extraction, calls: CallBudget, key: str) -> list[PartitionResult]:
     started = perf_counter()
     recorded = extraction.record(date.fromisoformat(key))
     return [
-        materialized(
+        partition_result(
             INFERENCE_EXECUTIONS,
             recorded.executions.rows,
             {
@@ -209,7 +214,7 @@ def _record(extraction: Extraction, calls: Calls, key: str) -> list[Materialized
                 **{f"run_{name}": number for name, number in calls.numbers.items()},
             },
         ),
-        materialized(
+        partition_result(
             EXTRACTION_COVERAGE,
             recorded.coverage.rows,
             {"schedulers": recorded.coverage.rows.num_rows, **file_metadata(recorded.coverage)},
@@ -217,7 +222,7 @@ def _record(extraction: Extraction, calls: Calls, key: str) -> list[Materialized
     ]
 
 
-def _by_status(recorded: Recorded) -> dict[str, int]:
+def _by_status(recorded: RecordedDay) -> dict[str, int]:
     counted = Counter(recorded.executions.rows["status"].to_pylist())
     known = {name.lower(): counted.pop(name, 0) for name in ("SUCCESS", "FAILED", "IN_PROGRESS")}
     return known | ({"other_status": counted.total()} if counted else {})

@@ -4,16 +4,16 @@ from datetime import date
 
 import pyarrow as pa
 
-from assets.executions.flatten import Flattened
-from assets.executions.merge import best
-from assets.framework.time_windows import Window, by_day, cut, day_window
+from assets.executions.flatten import FlattenedPages
+from assets.executions.merge import best_rows
+from assets.framework.time_windows import Window, day_window, filter_window, split_by_day
 
 PENDING_ROWS = 250_000
 """Candidates are reduced to one a key whenever this many have come together: memory follows the range, not
 the number of overlapping responses."""
 
 
-class Pending:
+class CandidateBuffer:
     """Candidates of the wanted days, kept small, and what had to be rejected."""
 
     def __init__(self, days: frozenset[date]) -> None:
@@ -29,20 +29,24 @@ class Pending:
         """Tell whether anything has come for the wanted days."""
         return any(rows.num_rows for rows in self._tables)
 
-    def add(self, page: Flattened) -> None:
+    def add(self, page: FlattenedPages) -> None:
         """Take in a page; what does not start within the wanted days is left out."""
         if page.rejected.num_rows:
             self.rejected.append(page.rejected)
         if self._window is None:
             return
-        wanted = cut(page.rows, self._window)
+        wanted = filter_window(page.rows, self._window)
         self._tables.append(wanted)
         self._fresh_rows += wanted.num_rows
         if self._fresh_rows > PENDING_ROWS:
-            self._tables, self._fresh_rows = [best(pa.concat_tables(self._tables))], 0
+            self._tables, self._fresh_rows = [best_rows(pa.concat_tables(self._tables))], 0
 
     def in_days(self) -> dict[date, pa.Table]:
         """Return what has come, one row a key, by day."""
         if not self._tables:
             return {}
-        return {day: rows for day, rows in by_day(best(pa.concat_tables(self._tables))) if day in self._days}
+        return {
+            day: rows
+            for day, rows in split_by_day(best_rows(pa.concat_tables(self._tables)))
+            if day in self._days
+        }

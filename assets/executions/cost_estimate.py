@@ -16,9 +16,9 @@ from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 from operator import add
 
-from assets.executions.selection import stretches
+from assets.executions.selection import contiguous_ranges
 from assets.framework.time_windows import day_window
-from resources.sources.api import PADDING, PAGE_SIZE, Scheduler
+from resources.sources.api import PADDING, PAGE_SIZE, ListedScheduler
 
 _A_DAY = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,7 +27,7 @@ _SHORTEST = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
-class Amount:
+class Estimate:
     """A number that is `expected` if every scheduler ran all the time, and surely from `least` to `most`."""
 
     least: int = 0
@@ -35,7 +35,7 @@ class Amount:
     most: int = 0
 
     @classmethod
-    def exactly(cls, number: int) -> "Amount":
+    def exactly(cls, number: int) -> "Estimate":
         """Return a number that is known."""
         return cls(number, number, number)
 
@@ -44,18 +44,18 @@ class Amount:
         """Tell whether it cannot be any other."""
         return self.least == self.most
 
-    def __add__(self, other: "Amount") -> "Amount":
-        return Amount(self.least + other.least, self.expected + other.expected, self.most + other.most)
+    def __add__(self, other: "Estimate") -> "Estimate":
+        return Estimate(self.least + other.least, self.expected + other.expected, self.most + other.most)
 
-    def __mul__(self, times: int) -> "Amount":
-        return Amount(self.least * times, self.expected * times, self.most * times)
+    def __mul__(self, times: int) -> "Estimate":
+        return Estimate(self.least * times, self.expected * times, self.most * times)
 
 
-NOTHING = Amount()
+NOTHING = Estimate()
 
 
 @dataclass(frozen=True)
-class Known:
+class LakeCounts:
     """What the lake holds of one scheduler: executions by settled day, and their windows near midnight.
 
     `counts` has the days that are proven complete, and no others; `at_least` what is recorded of the rest.
@@ -67,39 +67,39 @@ class Known:
     near_midnight: Mapping[date, Sequence[tuple[datetime, datetime]]]
 
 
-UNKNOWN = Known({}, {}, {})
+UNKNOWN = LakeCounts({}, {}, {})
 
 
 @dataclass(frozen=True)
-class Asked:
+class SchedulerEstimate:
     """One scheduler in a plan: the days asked for, in so many questions, and what that takes.
 
     Of `settled_days` among them the lake knows how many executions there are.
     """
 
-    scheduler: Scheduler
+    scheduler: ListedScheduler
     source: str
     days: int
     settled_days: int
     questions: int
-    executions: Amount
-    pages: Amount
-    checks: Amount
+    executions: Estimate
+    pages: Estimate
+    checks: Estimate
     """Questions whether the service still has the scheduler, after an empty answer."""
 
     @property
-    def calls(self) -> Amount:
+    def calls(self) -> Estimate:
         """All calls for this scheduler."""
         return self.pages + self.checks
 
 
-def asked(
-    scheduler: Scheduler,
+def estimate_scheduler(
+    scheduler: ListedScheduler,
     source: str,
     batches: Iterable[Sequence[date]],
-    known: Known,
+    known: LakeCounts,
     now: datetime,
-) -> Asked:
+) -> SchedulerEstimate:
     """Count what it takes to ask for one scheduler.
 
     Args:
@@ -109,10 +109,10 @@ def asked(
         known: what the lake holds of it.
         now: the moment of the plan; later windows have not run yet.
     """
-    pieces = [list(stretches(batch)) for batch in batches]
+    pieces = [list(contiguous_ranges(batch)) for batch in batches]
     counted = [[_executions(scheduler, first, last, known, now) for first, last in piece] for piece in pieces]
     everything = [amount for piece in counted for amount in piece]
-    return Asked(
+    return SchedulerEstimate(
         scheduler,
         source,
         days=sum((last - first).days + 1 for piece in pieces for first, last in piece),
@@ -126,20 +126,20 @@ def asked(
     )
 
 
-def _sum(amounts: Iterable[Amount]) -> Amount:
+def _sum(amounts: Iterable[Estimate]) -> Estimate:
     return reduce(add, amounts, NOTHING)
 
 
-def _pages(executions: Amount) -> Amount:
+def _pages(executions: Estimate) -> Estimate:
     least, expected, most = (
         max(1, -(-number // PAGE_SIZE)) for number in (executions.least, executions.expected, executions.most)
     )
-    return Amount(least, expected, most)
+    return Estimate(least, expected, most)
 
 
-def _check(questions: Sequence[Amount]) -> Amount:
+def _check(questions: Sequence[Estimate]) -> Estimate:
     """One for all questions of a batch, where any of them is answered with nothing."""
-    return Amount(
+    return Estimate(
         least=int(any(amount.most == 0 for amount in questions)),
         expected=int(any(amount.expected == 0 for amount in questions)),
         # an empty answer that could have been several pages saves more than this costs
@@ -147,7 +147,9 @@ def _check(questions: Sequence[Amount]) -> Amount:
     )
 
 
-def _executions(scheduler: Scheduler, first: date, last: date, known: Known, now: datetime) -> Amount:
+def _executions(
+    scheduler: ListedScheduler, first: date, last: date, known: LakeCounts, now: datetime
+) -> Estimate:
     """Count what a question over some days is answered with, the padding included."""
     days = [first + n * _A_DAY for n in range((last - first).days + 1)]
     inner = _sum(_of_day(scheduler, day, known, now) for day in days)
@@ -156,49 +158,49 @@ def _executions(scheduler: Scheduler, first: date, last: date, known: Known, now
     )
 
 
-def _of_day(scheduler: Scheduler, day: date, known: Known, now: datetime) -> Amount:
+def _of_day(scheduler: ListedScheduler, day: date, known: LakeCounts, now: datetime) -> Estimate:
     if day in known.counts:
-        return Amount.exactly(known.counts[day])
+        return Estimate.exactly(known.counts[day])
     recorded = known.at_least.get(day, 0)
     whole = day_window(day)
     most = max(recorded, _slots(scheduler, whole.start, whole.end, now))
-    return Amount(recorded, most, most)
+    return Estimate(recorded, most, most)
 
 
-def _before(scheduler: Scheduler, day: date, known: Known, now: datetime) -> Amount:
+def _before(scheduler: ListedScheduler, day: date, known: LakeCounts, now: datetime) -> Estimate:
     """Count what of the day before the first one starts later than the bound of a question."""
     midnight = day_window(day).end
     bound = midnight - PADDING
     if day in known.counts:
         starts = [start for start, _ in known.near_midnight.get(day, ())]
         within = sum(start > bound for start in starts)
-        return Amount(within, within, sum(start >= bound for start in starts))
-    within = _slots(scheduler, bound + frequency(scheduler), midnight, now)
-    return Amount(0, within, _slots(scheduler, bound, midnight, now))
+        return Estimate(within, within, sum(start >= bound for start in starts))
+    within = _slots(scheduler, bound + parse_frequency(scheduler), midnight, now)
+    return Estimate(0, within, _slots(scheduler, bound, midnight, now))
 
 
-def _after(scheduler: Scheduler, day: date, known: Known, now: datetime) -> Amount:
+def _after(scheduler: ListedScheduler, day: date, known: LakeCounts, now: datetime) -> Estimate:
     """Count what of the day after the last one ends earlier than the bound of a question."""
     midnight = day_window(day).start
     bound = midnight + PADDING
     if day in known.counts:
         ends = [end for _, end in known.near_midnight.get(day, ())]
         within = sum(end < bound for end in ends)
-        return Amount(within, within, sum(end <= bound for end in ends))
-    within = _slots(scheduler, midnight, bound - frequency(scheduler), now)
-    return Amount(0, within, _slots(scheduler, midnight, bound, now))
+        return Estimate(within, within, sum(end <= bound for end in ends))
+    within = _slots(scheduler, midnight, bound - parse_frequency(scheduler), now)
+    return Estimate(0, within, _slots(scheduler, midnight, bound, now))
 
 
-def _slots(scheduler: Scheduler, start: datetime, end: datetime, now: datetime) -> int:
+def _slots(scheduler: ListedScheduler, start: datetime, end: datetime, now: datetime) -> int:
     """Count the windows that start from `start` on and before `end`, and whose run is due by now."""
-    step = frequency(scheduler)
+    step = parse_frequency(scheduler)
     due = now - timedelta(minutes=scheduler.delay_minutes or 0) - step
     upto = min(end, due + timedelta(microseconds=1))
     first, past_last = (-(-(moment - _EPOCH) // step) for moment in (start, upto))
     return max(0, past_last - first)
 
 
-def frequency(scheduler: Scheduler) -> timedelta:
+def parse_frequency(scheduler: ListedScheduler) -> timedelta:
     """Return how long a scheduler's windows are; where the service does not say, the shortest there are."""
     found = _DURATION.fullmatch(scheduler.frequency or "")
     hours, minutes = (int(text or 0) for text in found.groups()) if found else (0, 0)
@@ -206,7 +208,7 @@ def frequency(scheduler: Scheduler) -> timedelta:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BackfillPlan:
     """What one run over some days takes.
 
     Attributes:
@@ -226,8 +228,8 @@ class Plan:
     batches: int
     settled_days: int
     listing: int
-    asked: Sequence[Asked]
-    files_to_read: Amount
+    asked: Sequence[SchedulerEstimate]
+    files_to_read: Estimate
     files_to_write: int
     budget: int | None = None
 
@@ -237,9 +239,9 @@ class Plan:
         return (self.last - self.first).days + 1
 
     @property
-    def calls(self) -> Amount:
+    def calls(self) -> Estimate:
         """All calls of the run."""
-        return Amount.exactly(self.listing) + _sum(one.calls for one in self.asked)
+        return Estimate.exactly(self.listing) + _sum(one.calls for one in self.asked)
 
     @property
     def is_stopped(self) -> bool:

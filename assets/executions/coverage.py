@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.framework.row_content import stamped
+from assets.framework.row_content import stamp_changes
 from assets.framework.time_windows import day_window
 from assets.tables import EXTRACTION_COVERAGE
 
@@ -30,7 +30,7 @@ def settle_at(day: date, settle_after: timedelta) -> datetime:
     return day_window(day).end + settle_after
 
 
-def advanced(
+def advance_coverage(
     complete_through: datetime | None, answered_at: datetime | None, settles_at: datetime
 ) -> datetime | None:
     """Move `complete_through` on to an answer, at most to the settling of the day, and never back."""
@@ -44,7 +44,7 @@ def is_settled(complete_through: datetime | None, settles_at: datetime) -> bool:
     return complete_through is not None and complete_through >= settles_at
 
 
-def cover(
+def merge_coverage(
     executions: pa.Table,
     existing: pa.Table,
     *,
@@ -71,13 +71,13 @@ def cover(
         {
             "scheduler_arn": arn,
             **(counted.get(arn) or _kept(before.get(arn), names.get(arn))),
-            "complete_through": advanced(
+            "complete_through": advance_coverage(
                 before.get(arn, {}).get("complete_through"), answers.get(arn), settles_at
             ),
         }
         for arn in sorted({*counted, *before, *answers, *names})
     ]
-    return stamped(EXTRACTION_COVERAGE, _table(rows), existing, now)
+    return stamp_changes(EXTRACTION_COVERAGE, _table(rows), existing, now)
 
 
 def _counted(executions: pa.Table) -> dict[str, dict[str, Any]]:

@@ -18,7 +18,7 @@ COLUMNS = ["scheduler_arn", "scheduler_name", "complete_through", "executions", 
 """The columns of `extraction_coverage` that the rule reads, beside the day."""
 
 
-class State(StrEnum):
+class DayState(StrEnum):
     """What is known of one day of one scheduler; `meaning` says it in words."""
 
     settled = "settled"
@@ -38,20 +38,20 @@ class State(StrEnum):
 
 
 _MEANINGS = {
-    State.settled: "complete, as the service said after it had settled",
-    State.recorded: "what was saved; no service can say if that is all",
-    State.open: "can still change; the next scheduled run asks for it",
-    State.overdue: "not settled, and too old for a scheduled run to ask",
-    State.stuck: "settled, but executions are still IN_PROGRESS",
-    State.failed: "the last run over this day failed for it",
-    State.missing: "extracted, but not of this scheduler, which is listed",
-    State.never_extracted: "no run has recorded this day",
-    State.unseen: "the scheduler was not seen yet, or not any more",
+    DayState.settled: "complete, as the service said after it had settled",
+    DayState.recorded: "what was saved; no service can say if that is all",
+    DayState.open: "can still change; the next scheduled run asks for it",
+    DayState.overdue: "not settled, and too old for a scheduled run to ask",
+    DayState.stuck: "settled, but executions are still IN_PROGRESS",
+    DayState.failed: "the last run over this day failed for it",
+    DayState.missing: "extracted, but not of this scheduler, which is listed",
+    DayState.never_extracted: "no run has recorded this day",
+    DayState.unseen: "the scheduler was not seen yet, or not any more",
 }
 
 
 @dataclass(frozen=True)
-class Terms:
+class SettlementPolicy:
     """What the rule must know besides the coverage.
 
     `lookback_days` is how far back scheduled runs reach. `last_expected` is the last day that any source will
@@ -78,21 +78,21 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Standing:
+class SchedulerStatus:
     """One scheduler: its state on each of the days that were asked for."""
 
     scheduler_arn: str
     scheduler_name: str
-    states: Mapping[date, State]
+    states: Mapping[date, DayState]
 
 
-def standing(
+def scheduler_statuses(
     coverage: pa.Table,
     days: Sequence[date],
     extracted: Collection[date],
     failed: Collection[date],
-    terms: Terms,
-) -> list[Standing]:
+    terms: SettlementPolicy,
+) -> list[SchedulerStatus]:
     """Find the state of each scheduler on each day, by name.
 
     Args:
@@ -108,17 +108,17 @@ def standing(
     asked = (day for of_days in rows.values() for day, row in of_days.items() if row["complete_through"])
     newest = max(asked, default=None)
     found = [
-        Standing(arn, _name(arn, of_days), _states(of_days, days, there, broken, newest, terms))
+        SchedulerStatus(arn, _name(arn, of_days), _states(of_days, days, there, broken, newest, terms))
         for arn, of_days in rows.items()
     ]
     return sorted(found, key=lambda one: (one.scheduler_name, one.scheduler_arn))
 
 
-def needs_a_person(state: State, day: date, terms: Terms) -> bool:
+def needs_action(state: DayState, day: date, terms: SettlementPolicy) -> bool:
     """Tell whether nothing but a person will change this."""
-    if state is State.never_extracted:
+    if state is DayState.never_extracted:
         return terms.is_expected(day) and not terms.is_reached(day)
-    return state in (State.overdue, State.stuck, State.failed, State.missing)
+    return state in (DayState.overdue, DayState.stuck, DayState.failed, DayState.missing)
 
 
 def days_without_coverage(days: Iterable[date], extracted: Collection[date]) -> list[date]:
@@ -145,32 +145,32 @@ def _states(
     extracted: set[date],
     failed: set[date],
     newest: date | None,
-    terms: Terms,
-) -> dict[date, State]:
+    terms: SettlementPolicy,
+) -> dict[date, DayState]:
     # the service lists it: else saved responses alone tell of it, and a day without a row says nothing
     listed = [day for day, row in of_days.items() if row["complete_through"] or not row["executions"]]
     is_listed_now = bool(listed) and newest in of_days
     last_listed = newest if is_listed_now else max(listed, default=None)
 
-    def state(day: date) -> State:
+    def state(day: date) -> DayState:
         if day in failed:
-            return State.failed
+            return DayState.failed
         if day not in extracted:
-            return State.never_extracted
+            return DayState.never_extracted
         row = of_days.get(day)
         if row is not None:
             return _of_row(row, day, terms, can_be_asked=terms.is_live and is_listed_now)
         is_between = listed and last_listed and min(listed) < day < last_listed
-        return State.missing if is_between else State.unseen
+        return DayState.missing if is_between else DayState.unseen
 
     return {day: state(day) for day in days}
 
 
-def _of_row(row: Mapping[str, Any], day: date, terms: Terms, *, can_be_asked: bool) -> State:
+def _of_row(row: Mapping[str, Any], day: date, terms: SettlementPolicy, *, can_be_asked: bool) -> DayState:
     settles_at = settle_at(day, terms.settle_after)
     if is_settled(row["complete_through"], settles_at):
-        return State.stuck if row["in_progress"] else State.settled
+        return DayState.stuck if row["in_progress"] else DayState.settled
     is_past = terms.now >= settles_at
     if is_past and not can_be_asked:
-        return State.recorded
-    return State.overdue if is_past and not terms.is_reached(day) else State.open
+        return DayState.recorded
+    return DayState.overdue if is_past and not terms.is_reached(day) else DayState.open

@@ -6,18 +6,20 @@ from datetime import date, timedelta
 
 import pyarrow as pa
 
-from assets.executions.day_status import State, Terms, standing
-from assets.executions.selection import stretches
+from assets.executions.day_status import DayState, SettlementPolicy, scheduler_statuses
+from assets.executions.selection import contiguous_ranges
 from assets.framework.time_windows import Days
 
-UNSETTLED = frozenset({State.open, State.overdue, State.failed, State.missing, State.never_extracted})
+UNSETTLED = frozenset(
+    {DayState.open, DayState.overdue, DayState.failed, DayState.missing, DayState.never_extracted}
+)
 """The states of a day that more questions can change."""
 
 _STRETCHES_TOLD = 3
 
 
 @dataclass(frozen=True)
-class Due:
+class DueDays:
     """What there is to do.
 
     Attributes:
@@ -33,7 +35,7 @@ class Due:
         """What lies behind, and the command for it; nothing where nothing does."""
         if not self.behind:
             return ""
-        found = stretches(self.behind)
+        found = contiguous_ranges(self.behind)
         told = ", ".join(f"{first}...{last}" for first, last in found[:_STRETCHES_TOLD])
         more = f" and {len(found) - _STRETCHES_TOLD} more stretches" if len(found) > _STRETCHES_TOLD else ""
         return (
@@ -42,7 +44,9 @@ class Due:
         )
 
 
-def due(history: Days, coverage: pa.Table, extracted: Collection[date], terms: Terms) -> Due:
+def find_due_days(
+    history: Days, coverage: pa.Table, extracted: Collection[date], terms: SettlementPolicy
+) -> DueDays:
     """Find the days that are due.
 
     Args:
@@ -50,7 +54,7 @@ def due(history: Days, coverage: pa.Table, extracted: Collection[date], terms: T
         coverage: `standing.COLUMNS` and `data_date` of `extraction_coverage`, for the days within reach and
             for as many before them as are to be looked at.
         extracted: the days that `extraction_coverage` has a file of.
-        terms: see `standing`.
+        terms: see `scheduler_statuses`.
     """
     today, there = terms.now.date(), set(extracted)
     last = today if terms.last_expected is None else min(today, terms.last_expected)
@@ -60,11 +64,11 @@ def due(history: Days, coverage: pa.Table, extracted: Collection[date], terms: T
     looked_at = sorted({*expected} & ({*coverage["data_date"].to_pylist()} | {today}))
     # once the services have ended nothing is reached any more, but what they told of their last days may
     # still have to settle: whether they answer then is theirs to say
-    live = Terms(terms.settle_after, terms.lookback_days, terms.now)
-    found = standing(coverage, looked_at, there, (), live)
+    live = SettlementPolicy(terms.settle_after, terms.lookback_days, terms.now)
+    found = scheduler_statuses(coverage, looked_at, there, (), live)
     unsettled = {day for one in found for day, state in one.states.items() if state in UNSETTLED}
     unsettled |= {day for day in expected if day not in there or day == today}
-    return Due(
+    return DueDays(
         tuple(day for day in expected if day in unsettled and live.is_reached(day)),
         tuple(day for day in expected if day in unsettled and not live.is_reached(day)),
     )

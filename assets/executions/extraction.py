@@ -13,15 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.executions import archive_index
-from assets.executions.api_extraction import Refusals, Round, ask
-from assets.executions.archive_index import Known
-from assets.executions.candidates import Pending
-from assets.executions.coverage import cover, settle_at
-from assets.executions.flatten import READER_VERSION, REJECTED, Flattened, flatten
+from assets.executions.api_extraction import ApiPoll, RefusedSources, poll_source
+from assets.executions.archive_index import ArchiveRecord
+from assets.executions.candidates import CandidateBuffer
+from assets.executions.coverage import merge_coverage, settle_at
+from assets.executions.flatten import READER_VERSION, REJECTED, FlattenedPages, flatten
 from assets.executions.merge import merge
-from assets.executions.scheduler_history import listed, with_listed
-from assets.executions.selection import ALL, Scope, unknown_name
-from assets.framework.row_content import changed_rows, stamped
+from assets.executions.scheduler_history import listed_settings, merge_listed
+from assets.executions.selection import ALL, ExtractionSelection, unknown_name_message
+from assets.framework.row_content import changed_rows, stamp_changes
 from assets.framework.time_windows import Days
 from assets.tables import (
     ARCHIVE_FILES,
@@ -32,13 +32,13 @@ from assets.tables import (
 )
 from resources.errors import BudgetSpentError, LedgerError, UnreadableArchiveError
 from resources.lake.lake import Lake, Written
-from resources.sources.api import Api
-from resources.sources.archive import Archive
+from resources.sources.api import ApiSource
+from resources.sources.archive import ArchiveSource
 from resources.storage.files import StoredFile
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedDay:
     """One day after its update; `changed_rows` counts the executions that are new or differ now."""
 
     executions: Written
@@ -62,19 +62,22 @@ class Extraction:
     settle_after: timedelta
     now: datetime
     progress: Callable[[str], None]
-    refusals: Refusals = field(default_factory=Refusals)
-    read: list[Known] = field(default_factory=list)
+    refusals: RefusedSources = field(default_factory=RefusedSources)
+    read: list[ArchiveRecord] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     failed: dict[str, LedgerError] = field(default_factory=dict)
     spent: BudgetSpentError | None = None
-    _rounds: list[Round] = field(default_factory=list)
+    _rounds: list[ApiPoll] = field(default_factory=list)
     _candidates: dict[date, pa.Table] = field(default_factory=dict)
     _merged: set[date] = field(default_factory=set)
     _days_changed: int = 0
     _rows_changed: int = 0
 
     def gather(
-        self, sources: Sequence[Archive | Api], days: Collection[date], scope: Scope = ALL
+        self,
+        sources: Sequence[ArchiveSource | ApiSource],
+        days: Collection[date],
+        scope: ExtractionSelection = ALL,
     ) -> list[date]:
         """Read what the sources hold of some days, and is not in the lake yet or may have changed.
 
@@ -85,21 +88,21 @@ class Extraction:
         Raises:
             LedgerError: not one of the sources gave anything.
         """
-        pending = Pending(frozenset(days))
+        pending = CandidateBuffer(frozenset(days))
         in_lake = set(days) & set(self.lake.days(INFERENCE_EXECUTIONS))
         left = [day for day in days if day not in scope.earlier.done]
         if left:
-            archived = [source for source in sources if isinstance(source, Archive)]
+            archived = [source for source in sources if isinstance(source, ArchiveSource)]
             self._read_archives(archived, left, in_lake, pending)
         known = scope.known(self.lake, days, self.settle_after)
         for source in sources:
-            if isinstance(source, Api) and not self.spent:
+            if isinstance(source, ApiSource) and not self.spent:
                 self._ask(source, days, known, pending, scope)
         self._find_fault_with_names(scope)
         self._candidates = pending.in_days()
         touched = {day for told in self._rounds for answer in told.answers for day in answer.days}
         obtained = touched | (self._candidates.keys() & set(left))
-        lives_alone = not any(isinstance(source, Archive) for source in sources)
+        lives_alone = not any(isinstance(source, ArchiveSource) for source in sources)
         nobody_there = not known or not any(told.is_listed for told in self._rounds)
         if self.failed and lives_alone and not obtained and nobody_there:
             raise next(iter(self.failed.values()))
@@ -108,7 +111,7 @@ class Extraction:
         return sorted(obtained | self._nothing_new(set(left), in_lake, scope, lives_alone=lives_alone))
 
     def _nothing_new(
-        self, left: set[date], in_lake: set[date], scope: Scope, *, lives_alone: bool
+        self, left: set[date], in_lake: set[date], scope: ExtractionSelection, *, lives_alone: bool
     ) -> set[date]:
         """Return those of the days that are to be recorded even if nothing came for them."""
         if self.spent:
@@ -118,9 +121,13 @@ class Extraction:
         return left - in_lake if scope.skip_settled else left
 
     def _read_archives(
-        self, sources: Sequence[Archive], days: Collection[date], in_lake: set[date], pending: Pending
+        self,
+        sources: Sequence[ArchiveSource],
+        days: Collection[date],
+        in_lake: set[date],
+        pending: CandidateBuffer,
     ) -> None:
-        remembered = archive_index.known(self.lake.read(ARCHIVE_FILES))
+        remembered = archive_index.load_records(self.lake.read(ARCHIVE_FILES))
         listed: list[StoredFile] = []
         for source in sources:
             files = source.files()
@@ -128,26 +135,26 @@ class Extraction:
                 self.notices.append(
                     f"{source.uri} holds no saved response: nothing there is named *.json[l]."
                 )
-            chosen = archive_index.to_read(files, remembered, READER_VERSION, days, in_lake)
+            chosen = archive_index.select_files_to_read(files, remembered, READER_VERSION, days, in_lake)
             self.progress(f"{source.uri}: {len(files)} saved responses, {len(chosen)} of them to read")
             self.read += [read_file(source, file, self.now, pending.add) for file in chosen]
             listed += files
         remembered |= {file.uri: file for file in self.read}
         here = [remembered[file.uri] for file in listed]
         self.notices += [
-            *archive_index.oddities(here),
-            *archive_index.outside(here, self.history, self.now.date()),
+            *archive_index.describe_problems(here),
+            *archive_index.count_outside_history(here, self.history, self.now.date()),
         ]
 
     def _ask(
         self,
-        api: Api,
+        api: ApiSource,
         days: Collection[date],
         known: Mapping[str, Collection[date]],
-        pending: Pending,
-        scope: Scope,
+        pending: CandidateBuffer,
+        scope: ExtractionSelection,
     ) -> None:
-        told = ask(api, days, known, pending.add, self.now, scope, self.refusals)
+        told = poll_source(api, days, known, pending.add, self.now, scope, self.refusals)
         self.progress(
             f"{api.uri}: {len(told.schedulers)} schedulers, {len(told.answers)} answered in full,"
             f" {len(told.failed)} failed"
@@ -157,19 +164,21 @@ class Extraction:
         self.spent = told.spent
         self.notices += told.notices
         if told.schedulers:
-            seen = listed(told.schedulers, told.listed_at)
+            seen = listed_settings(told.schedulers, told.listed_at)
             self.lake.update(
-                INFERENCE_SCHEDULERS, None, lambda existing: with_listed(existing, seen, self.now)
+                INFERENCE_SCHEDULERS, None, lambda existing: merge_listed(existing, seen, self.now)
             )
 
-    def _find_fault_with_names(self, scope: Scope) -> None:
+    def _find_fault_with_names(self, scope: ExtractionSelection) -> None:
         """A name that no scheduler has is a slip, once all sources have told which schedulers they have."""
         asked = [told for told in self._rounds if told.days]
         if asked and all(told.is_listed for told in asked):
             everywhere = [scheduler for told in asked for scheduler in told.schedulers]
-            self.failed |= {name: unknown_name(name, everywhere) for name in scope.unknown(everywhere)}
+            self.failed |= {
+                name: unknown_name_message(name, everywhere) for name in scope.unknown(everywhere)
+            }
 
-    def record(self, day: date) -> Recorded:
+    def record(self, day: date) -> RecordedDay:
         """Merge one day into the lake: executions, then coverage."""
         candidates = self._candidates.get(day, INFERENCE_EXECUTIONS.schema.empty_table())
         settles_at = settle_at(day, self.settle_after)
@@ -179,7 +188,7 @@ class Extraction:
         coverage = self.lake.update(
             EXTRACTION_COVERAGE,
             day,
-            lambda existing: cover(
+            lambda existing: merge_coverage(
                 executions.rows,
                 existing,
                 settles_at=settles_at,
@@ -192,7 +201,7 @@ class Extraction:
         changed = changed_rows(INFERENCE_EXECUTIONS, executions.before, executions.rows)
         self._days_changed += executions.changed
         self._rows_changed += changed
-        return Recorded(executions, coverage, changed)
+        return RecordedDay(executions, coverage, changed)
 
     def _answers(self, day: date) -> dict[str, datetime]:
         return {
@@ -226,7 +235,7 @@ class Extraction:
             self.lake.update(
                 ARCHIVE_FILES,
                 None,
-                lambda existing: archive_index.remember(existing, self.read, self._merged),
+                lambda existing: archive_index.update_index(existing, self.read, self._merged),
             )
 
     def _quarantine(self, rejected: Sequence[pa.Table]) -> None:
@@ -239,14 +248,16 @@ class Extraction:
         def merge_rejected(existing: pa.Table) -> pa.Table:
             others = existing.filter(pc.invert(pc.is_in(existing["source"], again)))
             both = pa.concat_tables([others, found], promote_options="permissive")
-            return stamped(REJECTED_EXECUTIONS, both, existing, self.now)
+            return stamp_changes(REJECTED_EXECUTIONS, both, existing, self.now)
 
         self.lake.update(REJECTED_EXECUTIONS, None, merge_rejected)
 
 
-def read_file(source: Archive, file: StoredFile, now: datetime, take: Callable[[Flattened], None]) -> Known:
+def read_file(
+    source: ArchiveSource, file: StoredFile, now: datetime, take: Callable[[FlattenedPages], None]
+) -> ArchiveRecord:
     """Read one saved response, hand on its pages, and return what is to be remembered of it."""
-    row = Known(file.uri, file.size_bytes, file.etag, READER_VERSION, now)
+    row = ArchiveRecord(file.uri, file.size_bytes, file.etag, READER_VERSION, now)
     try:
         dump = source.read(file)
     except UnreadableArchiveError as problem:
@@ -258,7 +269,7 @@ def read_file(source: Archive, file: StoredFile, now: datetime, take: Callable[[
     return replace(row, content_hash=dump.content_hash, complete=dump.complete, error=error)
 
 
-def _with(row: Known, page: Flattened) -> Known:
+def _with(row: ArchiveRecord, page: FlattenedPages) -> ArchiveRecord:
     bounds = pc.min_max(page.rows["data_start_time"]).as_py().values()
     moments = [
         moment

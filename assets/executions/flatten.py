@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.executions.api_models import Summary
-from assets.executions.timestamps import instants
+from assets.executions.timestamps import parse_timestamps
 from assets.tables import INFERENCE_EXECUTIONS, INSTANT, REJECTED_EXECUTIONS
 from resources.errors import DataError
 from resources.sources.base import Page
@@ -57,7 +57,7 @@ _NOT_DECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 @dataclass(frozen=True)
-class Flattened:
+class FlattenedPages:
     """What some pages held: rows of `inference_executions` and of `rejected_executions`.
 
     `recorded_at` is null in both: it is not known before the rows are recorded.
@@ -72,7 +72,7 @@ class Flattened:
         return int(self.rows.num_rows + self.rejected.num_rows)
 
 
-def flatten(pages: Iterable[Page]) -> Iterator[Flattened]:
+def flatten(pages: Iterable[Page]) -> Iterator[FlattenedPages]:
     """Flatten the pages of one origin, page by page; positions count on from page to page.
 
     Raises:
@@ -85,14 +85,14 @@ def flatten(pages: Iterable[Page]) -> Iterator[Flattened]:
         yield flattened
 
 
-def _flatten_page(page: Page, first_position: int) -> Flattened:
+def _flatten_page(page: Page, first_position: int) -> FlattenedPages:
     usable, reasons = _decode(page)
     rows, more_reasons = _columns(usable, page)
     reasons |= more_reasons
     if not reasons:
-        return Flattened(rows, _NO_REJECTED)
+        return FlattenedPages(rows, _NO_REJECTED)
     kept = [index for index, (position, *_) in enumerate(usable) if position not in reasons]
-    return Flattened(rows.take(pa.array(kept, pa.int64())), _rejected(page, reasons, first_position))
+    return FlattenedPages(rows.take(pa.array(kept, pa.int64())), _rejected(page, reasons, first_position))
 
 
 _Usable = tuple[int, Summary, str | None]
@@ -173,7 +173,7 @@ def _columns(usable: list[_Usable], page: Page) -> tuple[pa.Table, dict[int, str
     for name, (kind, member) in _MEMBERS.items():
         values = [*map(member, summaries)]
         if kind == INSTANT:
-            columns[name], wrong = instants(values, page.zone)
+            columns[name], wrong = parse_timestamps(values, page.zone)
             reasons |= {usable[index][0]: f"{name}: {reason}" for index, reason in wrong.items()}
         else:
             columns[name] = pa.array(values, kind)

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from assets.framework.row_content import distinct, in_order, stamped
+from assets.framework.row_content import deduplicate, sort_by_key, stamp_changes
 from assets.tables import INFERENCE_EXECUTIONS
 
 FINAL = ("SUCCESS", "FAILED")
@@ -47,19 +47,19 @@ def merge(existing: pa.Table, candidates: pa.Table, now: datetime) -> pa.Table:
         One row a key, sorted by it: every key of either side.
     """
     pool = pa.concat_tables([existing, candidates], promote_options="permissive")
-    return stamped(INFERENCE_EXECUTIONS, best(pool), existing, now)
+    return stamp_changes(INFERENCE_EXECUTIONS, best_rows(pool), existing, now)
 
 
-def best(rows: pa.Table) -> pa.Table:
+def best_rows(rows: pa.Table) -> pa.Table:
     """Reduce any number of candidates a key to the one row that is true of it, sorted by key."""
-    pool = in_order(INFERENCE_EXECUTIONS, distinct(INFERENCE_EXECUTIONS, rows))
+    pool = sort_by_key(INFERENCE_EXECUTIONS, deduplicate(INFERENCE_EXECUTIONS, rows))
     contested = _contested(pool)
     if not contested.any():
         return pool
     disputed = pool.filter(pa.array(contested))
     settled = _settle(disputed)
     uncontested = pool.filter(pa.array(~contested))
-    return in_order(INFERENCE_EXECUTIONS, pa.concat_tables([uncontested, settled]))
+    return sort_by_key(INFERENCE_EXECUTIONS, pa.concat_tables([uncontested, settled]))
 
 
 def _contested(in_key_order: pa.Table) -> NDArray[np.bool_]:
@@ -87,7 +87,7 @@ def _settle(rows: pa.Table) -> pa.Table:
     winners = {
         _IDENTITY: _highest(rows, [authority], _IDENTITY),
         _TIMES: _highest(rows, [authority], _TIMES),
-        _OUTCOME: _highest(rows, [finality(rows["status"]), outcome_authority], _OUTCOME),
+        _OUTCOME: _highest(rows, [outcome_rank(rows["status"]), outcome_authority], _OUTCOME),
     }
     columns = {name: winners[_IDENTITY][name] for name in _KEY}
     columns |= {name: winner[name] for group, winner in winners.items() for name in group}
@@ -95,7 +95,7 @@ def _settle(rows: pa.Table) -> pa.Table:
     return pa.table([columns[name] for name in rows.schema.names], schema=rows.schema)
 
 
-def finality(status: pa.ChunkedArray) -> pa.ChunkedArray:
+def outcome_rank(status: pa.ChunkedArray) -> pa.ChunkedArray:
     """Rank a status: 0 none, 1 IN_PROGRESS, 2 one that is new to us, 3 final."""
     named = pc.fill_null(status, "")
     rank = pc.fill_null(pc.index_in(named, _STATUSES), 2)

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from assets.framework.row_content import stamped
+from assets.framework.row_content import stamp_changes
 from assets.tables import INFERENCE_SCHEDULERS
-from resources.sources.api import KIND, Scheduler
+from resources.sources.api import KIND, ListedScheduler
 
 _KEY = ["scheduler_arn", "valid_from"]
 _SETTINGS = [name for name in INFERENCE_SCHEDULERS.content if name not in (*_KEY, "source")]
@@ -48,7 +48,7 @@ _UNLISTED = [
 _MINUTE = 60_000
 
 
-def observed(executions: pa.Table) -> pa.Table:
+def observed_settings(executions: pa.Table) -> pa.Table:
     """Return the settings that each execution shows, with `valid_from` the start of its window."""
     frequency = _minutes(executions["data_start_time"], executions["data_end_time"])
     columns = {name: executions[name] for name in COLUMNS if name in _OBSERVED.names}
@@ -65,7 +65,7 @@ def observed(executions: pa.Table) -> pa.Table:
     )
 
 
-def spells(settings: Iterable[pa.Table]) -> pa.Table:
+def setting_periods(settings: Iterable[pa.Table]) -> pa.Table:
     """Reduce settings to the rows at which one began, by scheduler and time."""
     rows = pa.concat_tables([_OBSERVED.empty_table(), *settings]).sort_by(
         [(name, "ascending") for name in _KEY]
@@ -79,7 +79,7 @@ def spells(settings: Iterable[pa.Table]) -> pa.Table:
     return rows.filter(pa.array(begins))
 
 
-def history(days: Iterable[pa.Table], existing: pa.Table, now: datetime) -> pa.Table:
+def merge_history(days: Iterable[pa.Table], existing: pa.Table, now: datetime) -> pa.Table:
     """Make the rows of `inference_schedulers` out of all days of executions (`COLUMNS` suffice).
 
     What the service once listed is taken over from the existing rows.
@@ -88,11 +88,13 @@ def history(days: Iterable[pa.Table], existing: pa.Table, now: datetime) -> pa.T
     for name in _UNLISTED:
         empty = pa.nulls(by_service.num_rows, by_service.schema.field(name).type)
         by_service = by_service.set_column(by_service.schema.get_field_index(name), name, empty)
-    began = spells([*(spells([observed(day)]) for day in days), by_service.cast(_OBSERVED)])
-    return stamped(INFERENCE_SCHEDULERS, began, existing, now)
+    began = setting_periods(
+        [*(setting_periods([observed_settings(day)]) for day in days), by_service.cast(_OBSERVED)]
+    )
+    return stamp_changes(INFERENCE_SCHEDULERS, began, existing, now)
 
 
-def listed(schedulers: Sequence[Scheduler], at: datetime) -> pa.Table:
+def listed_settings(schedulers: Sequence[ListedScheduler], at: datetime) -> pa.Table:
     """Return the settings that a list of the service shows."""
     rows = [
         {
@@ -112,10 +114,10 @@ def listed(schedulers: Sequence[Scheduler], at: datetime) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=_OBSERVED)
 
 
-def with_listed(existing: pa.Table, news: pa.Table, now: datetime) -> pa.Table:
+def merge_listed(existing: pa.Table, news: pa.Table, now: datetime) -> pa.Table:
     """Add to the rows of `inference_schedulers` what a list shows that was not known before."""
-    began = spells([existing.select(_OBSERVED.names).cast(_OBSERVED), news])
-    return stamped(INFERENCE_SCHEDULERS, began, existing, now)
+    began = setting_periods([existing.select(_OBSERVED.names).cast(_OBSERVED), news])
+    return stamp_changes(INFERENCE_SCHEDULERS, began, existing, now)
 
 
 def _minutes(start: pa.ChunkedArray, end: pa.ChunkedArray) -> pa.ChunkedArray:

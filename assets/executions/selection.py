@@ -8,14 +8,14 @@ from assets.executions.coverage import settle_at
 from assets.tables import EXTRACTION_COVERAGE
 from resources.errors import BudgetSpentError, ConfigurationError
 from resources.lake.lake import Lake
-from resources.name_patterns import fits, fits_any
-from resources.sources.api import Scheduler
+from resources.name_patterns import matches, matches_any
+from resources.sources.api import ListedScheduler
 
 _NAMES_TOLD = 20
 
 
 @dataclass(frozen=True)
-class Earlier:
+class PreviousAttempt:
     """An earlier attempt that this run resumes: the days it recorded, and when it began (None: no such)."""
 
     done: frozenset[date] = frozenset()
@@ -23,7 +23,7 @@ class Earlier:
 
 
 @dataclass(frozen=True)
-class Scope:
+class ExtractionSelection:
     """What is asked of a run, beside its days.
 
     Attributes:
@@ -35,22 +35,22 @@ class Scope:
 
     schedulers: tuple[str, ...] = ()
     skip_settled: bool = False
-    earlier: Earlier = Earlier()
+    earlier: PreviousAttempt = PreviousAttempt()
 
-    def chosen(self, listed: Iterable[Scheduler]) -> list[Scheduler]:
+    def chosen(self, listed: Iterable[ListedScheduler]) -> list[ListedScheduler]:
         """Return the schedulers that are to be asked, of those that a source lists."""
         return [
             scheduler
             for scheduler in listed
-            if not self.schedulers or fits_any(self.schedulers, scheduler.name, scheduler.arn)
+            if not self.schedulers or matches_any(self.schedulers, scheduler.name, scheduler.arn)
         ]
 
-    def unknown(self, listed: Collection[Scheduler]) -> list[str]:
+    def unknown(self, listed: Collection[ListedScheduler]) -> list[str]:
         """Return the names that fit none of the schedulers that all sources list: a slip, or deleted."""
         return [
             pattern
             for pattern in self.schedulers
-            if not any(fits(pattern, scheduler.name, scheduler.arn) for scheduler in listed)
+            if not any(matches(pattern, scheduler.name, scheduler.arn) for scheduler in listed)
         ]
 
     def known(self, lake: Lake, days: Collection[date], settle_after: timedelta) -> dict[str, set[date]]:
@@ -71,10 +71,10 @@ class Scope:
         return min(self.earlier.began, settles_at) if self.earlier.began else settles_at
 
 
-ALL = Scope()
+ALL = ExtractionSelection()
 
 
-def stretches(days: Iterable[date]) -> list[tuple[date, date]]:
+def contiguous_ranges(days: Iterable[date]) -> list[tuple[date, date]]:
     """Return the first and last days of each unbroken stretch, oldest first."""
     found: list[tuple[date, date]] = []
     for day in sorted(days):
@@ -85,7 +85,7 @@ def stretches(days: Iterable[date]) -> list[tuple[date, date]]:
     return found
 
 
-def out_of_calls(
+def budget_error(
     spent: BudgetSpentError, asked: Sequence[date], reached: date | None, run_id: str, *, in_vain: bool
 ) -> BudgetSpentError:
     """Say how far a run got with its calls, and how to go on from there.
@@ -108,7 +108,7 @@ def out_of_calls(
     )
 
 
-def unknown_name(name: str, listed: Collection[Scheduler]) -> ConfigurationError:
+def unknown_name_message(name: str, listed: Collection[ListedScheduler]) -> ConfigurationError:
     """Say that no scheduler is called so, and which ones there are."""
     there = sorted({scheduler.name for scheduler in listed})
     some = ", ".join(there[:_NAMES_TOLD]) + (", ..." if len(there) > _NAMES_TOLD else "")

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from resources.sources.api import Api
-from resources.sources.archive import Archive
+from resources.sources.api import ApiSource
+from resources.sources.archive import ArchiveSource
 
 Clock = Callable[[], datetime]
 """Tells the time, in UTC."""
 
-Sources = Callable[[], Sequence[Archive | Api]]
+OpenSources = Callable[[], Sequence[ArchiveSource | ApiSource]]
 """Opens what the extraction asks."""

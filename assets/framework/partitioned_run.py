@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Materialized:
+class PartitionResult:
     """What one partition of one asset became."""
 
     asset: dg.AssetKey
@@ -55,7 +55,7 @@ class PartitionedRun:
         self._context = context
         self._failed: dict[str, Exception] = {}
 
-    def work(self, keys: Iterable[str], work: Callable[[str], Iterable[Materialized]]) -> None:
+    def work(self, keys: Iterable[str], work: Callable[[str], Iterable[PartitionResult]]) -> None:
         """Do the work of each partition; one that fails does not keep the others from theirs."""
         for key in keys:
             try:
@@ -119,7 +119,7 @@ class PartitionedRun:
         return policy is not None and self._context.retry_number < policy.max_retries
 
 
-def attempted_before(context: dg.AssetExecutionContext) -> tuple[set[str], datetime | None]:
+def previous_attempt(context: dg.AssetExecutionContext) -> tuple[set[str], datetime | None]:
     """Return the partitions that an earlier attempt recorded, and when that attempt began.
 
     An earlier attempt is a retry of this step, or the run that this one resumes. There is none for first
@@ -158,7 +158,7 @@ def failed_sources(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str
 
 
 @contextmanager
-def told_to_people() -> Iterator[None]:
+def fail_without_retry() -> Iterator[None]:
     """Turn our errors into failures that say what to do, and that nobody retries in vain.
 
     Raises:
@@ -176,7 +176,7 @@ def told_to_people() -> Iterator[None]:
 
 
 @contextmanager
-def final_when_stopped() -> Iterator[None]:
+def no_retry_on_interrupt() -> Iterator[None]:
     """End a step for good that a person stops: Dagster's retry policies would start it again a minute later.
 
     Raises:
@@ -207,7 +207,7 @@ def column_schema(table: Table) -> dg.TableSchema:
     )
 
 
-class Description(TypedDict):
+class AssetSpecKwargs(TypedDict):
     """What Dagster knows of a table before anything is made: the arguments of its declaration."""
 
     group_name: str
@@ -216,7 +216,7 @@ class Description(TypedDict):
     metadata: dict[str, Any]
 
 
-def described(table: Table, group: str, written_by: str | None = None) -> Description:
+def asset_spec_kwargs(table: Table, group: str, written_by: str | None = None) -> AssetSpecKwargs:
     """Return what the declaration of a table's asset says of it before anything is made.
 
     Args:
@@ -238,9 +238,9 @@ def file_metadata(written: Written) -> dict[str, Any]:
     return {"changed": written.changed, "path": dg.MetadataValue.path(str(written.path))}
 
 
-def materialized(table: Table, rows: pa.Table, numbers: Mapping[str, Any]) -> Materialized:
+def partition_result(table: Table, rows: pa.Table, numbers: Mapping[str, Any]) -> PartitionResult:
     """Describe one partition of a table: its content's version, its size, and numbers worth plotting."""
-    return Materialized(
+    return PartitionResult(
         dg.AssetKey(table.name),
         content_version(table, rows),
         {
@@ -251,8 +251,10 @@ def materialized(table: Table, rows: pa.Table, numbers: Mapping[str, Any]) -> Ma
     )
 
 
-def made_whole(table: Table, written: Written, numbers: Mapping[str, Any]) -> dg.MaterializeResult[Any]:
-    """Describe a table that has no partitions, as `materialized` does one partition."""
+def unpartitioned_result(
+    table: Table, written: Written, numbers: Mapping[str, Any]
+) -> dg.MaterializeResult[Any]:
+    """Describe a table that has no partitions, as `partition_result` does one partition."""
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_version(table, written.rows)),
         metadata={
@@ -264,7 +266,7 @@ def made_whole(table: Table, written: Written, numbers: Mapping[str, Any]) -> dg
     )
 
 
-def _materialization(made: Materialized, key: str) -> dg.AssetMaterialization:
+def _materialization(made: PartitionResult, key: str) -> dg.AssetMaterialization:
     return dg.AssetMaterialization(
         made.asset,
         partition=key,

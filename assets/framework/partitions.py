@@ -15,7 +15,7 @@ RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_e
 """Tags of a run over a range: its first and its last day."""
 
 
-def daily(history: Days) -> dg.DailyPartitionsDefinition:
+def daily_partitions(history: Days) -> dg.DailyPartitionsDefinition:
     """Return the daily partitions of a history, today included."""
     return dg.DailyPartitionsDefinition(
         start_date=history.first.isoformat(),
@@ -25,6 +25,6 @@ def daily(history: Days) -> dg.DailyPartitionsDefinition:
     )
 
 
-def days(partition_keys: Sequence[str]) -> list[date]:
+def parse_days(partition_keys: Sequence[str]) -> list[date]:
     """Return the dates of partition keys."""
     return [date.fromisoformat(key) for key in partition_keys]

@@ -16,13 +16,13 @@ from assets.tables import INSTANT, Table
 _STAMP = "recorded_at"
 
 
-def distinct(table: Table, rows: pa.Table) -> pa.Table:
+def deduplicate(table: Table, rows: pa.Table) -> pa.Table:
     """Return each content once, in any order, with `recorded_at` null."""
     once = rows.group_by(list(table.content), use_threads=False).aggregate([])
     return once.append_column(_STAMP, pa.nulls(once.num_rows, INSTANT)).select(rows.schema.names)
 
 
-def stamped(table: Table, rows: pa.Table, existing: pa.Table, now: datetime) -> pa.Table:
+def stamp_changes(table: Table, rows: pa.Table, existing: pa.Table, now: datetime) -> pa.Table:
     """Set `recorded_at`: as it was where `existing` holds the same content, else `now`.
 
     `rows` has at most one row a key; the result is sorted by the key and fits the table's schema.
@@ -38,7 +38,7 @@ def stamped(table: Table, rows: pa.Table, existing: pa.Table, now: datetime) -> 
     )
     kept = merged.filter(merged["new_max"])
     recorded = pc.fill_null(kept[f"{_STAMP}_min"], pa.scalar(now, INSTANT))
-    return fitted(table, kept.select(content).append_column(_STAMP, recorded))
+    return conform(table, kept.select(content).append_column(_STAMP, recorded))
 
 
 def changed_rows(table: Table, before: pa.Table, after: pa.Table) -> int:
@@ -46,19 +46,19 @@ def changed_rows(table: Table, before: pa.Table, after: pa.Table) -> int:
     if after.equals(before):
         return 0
     both = pa.concat_tables([before, after])
-    return int(distinct(table, both).num_rows - before.num_rows)
+    return int(deduplicate(table, both).num_rows - before.num_rows)
 
 
-def fitted(table: Table, rows: pa.Table) -> pa.Table:
+def conform(table: Table, rows: pa.Table) -> pa.Table:
     """Return the rows as they are stored: the table's columns and types, sorted by its key.
 
     Raises:
         ValueError: a required value is null, or a column is missing.
     """
-    return in_order(table, rows.select(table.schema.names).cast(table.schema))
+    return sort_by_key(table, rows.select(table.schema.names).cast(table.schema))
 
 
-def in_order(table: Table, rows: pa.Table) -> pa.Table:
+def sort_by_key(table: Table, rows: pa.Table) -> pa.Table:
     """Return the rows sorted by the table's key, as they are stored."""
     return rows.sort_by([(name, "ascending") for name in table.key])
 
@@ -69,7 +69,7 @@ def content_version(table: Table, rows: pa.Table) -> str:
     The order of rows does not count, nor does `recorded_at`; nulls count as such.
     """
     declared = pa.schema([table.schema.field(name) for name in table.content])
-    ordered = in_order(table, rows.select(declared.names).cast(declared))  # dictionaries become values
+    ordered = sort_by_key(table, rows.select(declared.names).cast(declared))  # dictionaries become values
     digest = blake2b(digest_size=16)
     for name in declared.names:
         column = ordered[name].combine_chunks()

@@ -42,7 +42,7 @@ def day_window(day: date) -> Window:
     return Window(start, start + _A_DAY)
 
 
-def cut(rows: pa.Table, window: Window) -> pa.Table:
+def filter_window(rows: pa.Table, window: Window) -> pa.Table:
     """Keep the executions that start within a window."""
     starts = rows["data_start_time"]
     inside = pc.and_(
@@ -52,7 +52,7 @@ def cut(rows: pa.Table, window: Window) -> pa.Table:
     return rows.filter(inside)
 
 
-def by_day(rows: pa.Table) -> Iterator[tuple[date, pa.Table]]:
+def split_by_day(rows: pa.Table) -> Iterator[tuple[date, pa.Table]]:
     """Split executions by their day, oldest day first; within a day they keep their order."""
     if not rows.num_rows:
         return

@@ -10,24 +10,24 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.anomalies.events import EventRule, events
-from assets.anomalies.fragments import PREDICTION_COLUMNS, STATES, fragments
+from assets.anomalies.events import EventRule, join_events
+from assets.anomalies.fragments import PREDICTION_COLUMNS, STATES, build_fragments
 from assets.anomalies.top_sensors import CONTRIBUTION_COLUMNS
-from assets.checks.context import service_of
+from assets.checks.context import service_state
 from assets.framework.automation import upstream_content_changed
-from assets.framework.given import Clock, Sources
+from assets.framework.given import Clock, OpenSources
 from assets.framework.partitioned_run import (
-    Materialized,
     PartitionedRun,
+    PartitionResult,
+    asset_spec_kwargs,
     batches,
-    described,
+    fail_without_retry,
     file_metadata,
-    made_whole,
-    materialized,
-    told_to_people,
+    partition_result,
+    unpartitioned_result,
 )
-from assets.framework.partitions import daily, days
-from assets.framework.row_content import stamped
+from assets.framework.partitions import daily_partitions, parse_days
+from assets.framework.row_content import stamp_changes
 from assets.framework.time_windows import Days
 from assets.health.equipment_health import NEEDS_DAYS_AFTER, NEEDS_DAYS_BEFORE
 from assets.health.equipment_health import equipment_health as equipment_health_of
@@ -36,8 +36,8 @@ from assets.health.execution_health import (
     EXECUTION_COLUMNS,
     RESULT_COLUMNS,
     SCHEDULER_COLUMNS,
-    Recorded,
-    Terms,
+    HealthPolicy,
+    RecordedDay,
 )
 from assets.health.execution_health import execution_health as execution_health_of
 from assets.health.slots import REASONS
@@ -56,21 +56,21 @@ from assets.tables import (
     Table,
 )
 from resources.aws.session import SERVICE_END
-from resources.config.equipment import Registry
+from resources.config.equipment import EquipmentRegistry
 from resources.lake.lake import Lake
 
 GROUP = "reporting"
 RULE_VERSION = 2
 """Rises when the same points give other fragments or events."""
 
-Registries = Callable[[], Registry]
+Registries = Callable[[], EquipmentRegistry]
 
 DAYS_A_BATCH = 31
 
 
 def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.AssetsDefinition]:
     """Declare the assets for a history; their resources are `lake`, `sources`, `registry` and `clock`."""
-    partitions = daily(history)
+    partitions = daily_partitions(history)
 
     @dg.asset(
         deps=[dg.AssetKey(ANOMALY_PREDICTIONS.name), dg.AssetKey(SENSOR_CONTRIBUTIONS.name)],
@@ -78,12 +78,12 @@ def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.As
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         code_version=_version(ANOMALY_FRAGMENTS),
-        **described(ANOMALY_FRAGMENTS, GROUP),
+        **asset_spec_kwargs(ANOMALY_FRAGMENTS, GROUP),
     )
     def anomaly_fragments(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
     ) -> dg.Output[None]:
-        with told_to_people():
+        with fail_without_retry():
             lake.read(ANOMALY_EVENTS, columns=["event_id"])  # one failure, not one a day, where it cannot be
         run = PartitionedRun(context)
         run.work(context.partition_keys, partial(_record_fragments, lake, clock))
@@ -93,17 +93,17 @@ def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.As
         deps=[anomaly_fragments],
         automation_condition=upstream_content_changed(needs_all=False),
         code_version=_version(ANOMALY_EVENTS),
-        **described(ANOMALY_EVENTS, GROUP),
+        **asset_spec_kwargs(ANOMALY_EVENTS, GROUP),
     )
     def anomaly_events(
         lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
     ) -> dg.MaterializeResult[Any]:
-        with told_to_people():
+        with fail_without_retry():
             pieces = lake.scan(ANOMALY_FRAGMENTS)
             written = lake.update(
-                ANOMALY_EVENTS, None, lambda existing: events(pieces, rule, existing, clock())
+                ANOMALY_EVENTS, None, lambda existing: join_events(pieces, rule, existing, clock())
             )
-        return made_whole(
+        return unpartitioned_result(
             ANOMALY_EVENTS, written, {"fragments": pieces.num_rows, **_numbers_of_events(written.rows)}
         )
 
@@ -118,20 +118,20 @@ def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.As
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         code_version=_version(EXECUTION_HEALTH),
-        **described(EXECUTION_HEALTH, GROUP),
+        **asset_spec_kwargs(EXECUTION_HEALTH, GROUP),
     )
     def execution_health(
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
-        sources: dg.ResourceParam[Sources],
+        sources: dg.ResourceParam[OpenSources],
         clock: dg.ResourceParam[Clock],
     ) -> dg.Output[None]:
-        with told_to_people():
-            service, now = service_of(sources()), clock()
+        with fail_without_retry():
+            service, now = service_state(sources()), clock()
             schedulers = lake.read(INFERENCE_SCHEDULERS, columns=SCHEDULER_COLUMNS)
         last_day = service.last_day if service.is_there else SERVICE_END
         is_live = service.is_there and (last_day is None or now.date() <= last_day)
-        terms = Terms(settle_after, now, last_day, is_live)
+        terms = HealthPolicy(settle_after, now, last_day, is_live)
         run = PartitionedRun(context)
         run.work(context.partition_keys, partial(_record_execution_health, lake, schedulers, terms))
         return run.end({}, {})
@@ -152,7 +152,7 @@ def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.As
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         code_version=_version(EQUIPMENT_HEALTH),
-        **described(EQUIPMENT_HEALTH, GROUP),
+        **asset_spec_kwargs(EQUIPMENT_HEALTH, GROUP),
     )
     def equipment_health(
         context: dg.AssetExecutionContext,
@@ -161,24 +161,24 @@ def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.As
         clock: dg.ResourceParam[Clock],
     ) -> dg.Output[None]:
         run = PartitionedRun(context)
-        with told_to_people():
+        with fail_without_retry():
             named = registry()
             for batch in batches(context.partition_keys, DAYS_A_BATCH):
-                made = _equipment_health(lake, days(batch), named, rule, clock())
+                made = _equipment_health(lake, parse_days(batch), named, rule, clock())
                 run.work(batch, partial(_record_equipment_health, lake, made, clock))
         return run.end({}, {})
 
     return [anomaly_fragments, anomaly_events, execution_health, equipment_health]
 
 
-def _record_fragments(lake: Lake, clock: Clock, key: str) -> list[Materialized]:
+def _record_fragments(lake: Lake, clock: Clock, key: str) -> list[PartitionResult]:
     started, day = perf_counter(), date.fromisoformat(key)
     predictions = lake.read(ANOMALY_PREDICTIONS, day, PREDICTION_COLUMNS)
-    made = fragments(predictions, lake.read(SENSOR_CONTRIBUTIONS, day, CONTRIBUTION_COLUMNS))
+    made = build_fragments(predictions, lake.read(SENSOR_CONTRIBUTIONS, day, CONTRIBUTION_COLUMNS))
     written = lake.update(
         ANOMALY_FRAGMENTS,
         day,
-        lambda existing: stamped(ANOMALY_FRAGMENTS, made.drop_columns([PARTITION]), existing, clock()),
+        lambda existing: stamp_changes(ANOMALY_FRAGMENTS, made.drop_columns([PARTITION]), existing, clock()),
     )
     points = {
         state: pc.sum(made.filter(pc.equal(made["state"], state))["points"]).as_py() for state in STATES
@@ -186,13 +186,17 @@ def _record_fragments(lake: Lake, clock: Clock, key: str) -> list[Materialized]:
     numbers = {f"points_{state}": count or 0 for state, count in points.items()}
     seconds = round(perf_counter() - started, 3)
     return [
-        materialized(ANOMALY_FRAGMENTS, written.rows, numbers | file_metadata(written) | {"seconds": seconds})
+        partition_result(
+            ANOMALY_FRAGMENTS, written.rows, numbers | file_metadata(written) | {"seconds": seconds}
+        )
     ]
 
 
-def _record_execution_health(lake: Lake, schedulers: pa.Table, terms: Terms, key: str) -> list[Materialized]:
+def _record_execution_health(
+    lake: Lake, schedulers: pa.Table, terms: HealthPolicy, key: str
+) -> list[PartitionResult]:
     day = date.fromisoformat(key)
-    recorded = Recorded(
+    recorded = RecordedDay(
         lake.read(INFERENCE_EXECUTIONS, day, EXECUTION_COLUMNS),
         lake.read(EXTRACTION_COVERAGE, day, COVERAGE_COLUMNS),
         schedulers,
@@ -202,11 +206,11 @@ def _record_execution_health(lake: Lake, schedulers: pa.Table, terms: Terms, key
         EXECUTION_HEALTH, day, lambda existing: execution_health_of(day, recorded, terms, existing)
     )
     counts = {name: pc.sum(written.rows[name]).as_py() or 0 for name in ("expected", *REASONS)}
-    return [materialized(EXECUTION_HEALTH, written.rows, counts | file_metadata(written))]
+    return [partition_result(EXECUTION_HEALTH, written.rows, counts | file_metadata(written))]
 
 
 def _equipment_health(
-    lake: Lake, wanted: Sequence[date], registry: Registry, rule: EventRule, now: datetime
+    lake: Lake, wanted: Sequence[date], registry: EquipmentRegistry, rule: EventRule, now: datetime
 ) -> pa.Table:
     """Make the rows of some days; those in between are made too, for one run has no holes."""
     first, last = min(wanted), max(wanted)
@@ -228,15 +232,15 @@ def _equipment_health(
     return equipment_health_of(span, pieces, watched, registry, rule, now)
 
 
-def _record_equipment_health(lake: Lake, made: pa.Table, clock: Clock, key: str) -> list[Materialized]:
+def _record_equipment_health(lake: Lake, made: pa.Table, clock: Clock, key: str) -> list[PartitionResult]:
     day = date.fromisoformat(key)
     rows = made.filter(pc.equal(made[PARTITION], day)).drop_columns([PARTITION])
     written = lake.update(
-        EQUIPMENT_HEALTH, day, lambda existing: stamped(EQUIPMENT_HEALTH, rows, existing, clock())
+        EQUIPMENT_HEALTH, day, lambda existing: stamp_changes(EQUIPMENT_HEALTH, rows, existing, clock())
     )
     names = ("running_minutes", "off_minutes", "unknown_minutes", "anomalous_minutes", "events")
     sums = {name: round(pc.sum(written.rows[name]).as_py() or 0, 1) for name in names}
-    return [materialized(EQUIPMENT_HEALTH, written.rows, sums | file_metadata(written))]
+    return [partition_result(EQUIPMENT_HEALTH, written.rows, sums | file_metadata(written))]
 
 
 def _numbers_of_events(rows: pa.Table) -> dict[str, int | float]:

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from assets.anomalies.events import EventRule, spans
+from assets.anomalies.events import EventRule, event_spans
 from assets.anomalies.fragments import ANOMALOUS, DAY_MS, Ints
-from assets.anomalies.timeline import CARRIED_DAYS, Timeline, timeline
-from assets.anomalies.top_sensors import added, largest
-from assets.health.running_time import Running, running
+from assets.anomalies.timeline import CARRIED_DAYS, Timeline, build_timeline
+from assets.anomalies.top_sensors import add_sums, top_sensors
+from assets.health.running_time import RunningTime, running_time
 from assets.tables import EQUIPMENT_HEALTH, PARTITION
-from resources.config.equipment import Equipment, Registry
+from resources.config.equipment import Equipment, EquipmentRegistry
 
 LOOK_BACK_DAYS = 28
 """What a day is compared with: the four weeks before it."""
@@ -42,7 +42,7 @@ def equipment_health(
     days: Sequence[date],
     fragments: pa.Table,
     watched: Watched,
-    registry: Registry,
+    registry: EquipmentRegistry,
     rule: EventRule,
     now: datetime,
 ) -> pa.Table:
@@ -61,11 +61,11 @@ def equipment_health(
         ConfigurationError: the registry says of a scheduler that it watches two machines.
     """
     fleet = _fleet(fragments, watched, registry)
-    runs = timeline(fragments)
+    runs = build_timeline(fragments)
     first, last = ((day - _EPOCH).days for day in (min(days), max(days)))
     span = range(first - LOOK_BACK_DAYS, last + 1)
     machine = fleet.machine_of_scheduler[runs.scheduler]
-    times = running(runs, machine, len(fleet.machines), span, int(now.timestamp() * 1000))
+    times = running_time(runs, machine, len(fleet.machines), span, int(now.timestamp() * 1000))
     facts = _Facts(fleet, span, times, _events(runs, machine, rule, fleet, span))
     models = _models(runs, fragments, machine)
     sensors = _sensors(runs, fragments, machine)
@@ -107,7 +107,7 @@ def _ran(runs: Timeline, fleet: _Fleet) -> dict[int, set[str]]:
     return found
 
 
-def _fleet(fragments: pa.Table, watched: Watched, registry: Registry) -> _Fleet:
+def _fleet(fragments: pa.Table, watched: Watched, registry: EquipmentRegistry) -> _Fleet:
     known = (
         fragments.group_by("scheduler_arn").aggregate([("scheduler_name", "max")]).sort_by("scheduler_arn")
     )
@@ -130,7 +130,7 @@ class _Events:
 
 
 def _events(runs: Timeline, machine: Ints, rule: EventRule, fleet: _Fleet, span: range) -> _Events:
-    found = spans(runs, rule)
+    found = event_spans(runs, rule)
     day = found.start // DAY_MS
     # as far as the day after shows
     minutes = (np.minimum(found.end, (day + 1 + NEEDS_DAYS_AFTER) * DAY_MS) - found.start) / 60_000
@@ -150,7 +150,7 @@ class _Facts:
 
     fleet: _Fleet
     span: range
-    times: Running
+    times: RunningTime
     events: _Events
 
 
@@ -231,7 +231,7 @@ def _sensors(runs: Timeline, fragments: pa.Table, machine: Ints) -> dict[tuple[i
     for key, text, count in zip(keys, told, diagnosed, strict=True):
         sums.setdefault(key, []).append(text)
         points[key] = points.get(key, 0) + count
-    return {key: largest(added(texts), points[key]) for key, texts in sums.items()}
+    return {key: top_sensors(add_sums(texts), points[key]) for key, texts in sums.items()}
 
 
 def _minutes_so_far(day: int, now: datetime) -> float:

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.executions.coverage import settle_at
-from assets.framework.row_content import stamped
+from assets.framework.row_content import stamp_changes
 from assets.framework.time_windows import day_window
-from assets.health.failure_causes import Failure, by_cause, cause_of
-from assets.health.slots import REASONS, Known, Ran, Setting, Slots, slots
+from assets.health.failure_causes import Failure, group_by_cause, parse_cause
+from assets.health.slots import REASONS, CoverageState, SchedulerSetting, SlotOutcome, Slots, build_slots
 from assets.tables import EXECUTION_HEALTH
 
 EXECUTION_COLUMNS = [
@@ -46,7 +46,7 @@ _FAILED = (REASONS.index("failed_other"), REASONS.index("failed_missing_input"))
 
 
 @dataclass(frozen=True)
-class Terms:
+class HealthPolicy:
     """What the rule must know beside the tables.
 
     Attributes:
@@ -63,7 +63,7 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedDay:
     """What the lake holds for a day: its tables, and all of `inference_schedulers`."""
 
     executions: pa.Table
@@ -72,7 +72,7 @@ class Recorded:
     results: pa.Table
 
 
-def execution_health(day: date, recorded: Recorded, terms: Terms, existing: pa.Table) -> pa.Table:
+def execution_health(day: date, recorded: RecordedDay, terms: HealthPolicy, existing: pa.Table) -> pa.Table:
     """Make the rows of `execution_health` for a day.
 
     Args:
@@ -83,7 +83,7 @@ def execution_health(day: date, recorded: Recorded, terms: Terms, existing: pa.T
     """
     rows = [_row(one) for one in _schedulers(day, recorded, terms)]
     fields = [EXECUTION_HEALTH.schema.field(name) for name in EXECUTION_HEALTH.content]
-    return stamped(EXECUTION_HEALTH, pa.Table.from_pylist(rows, pa.schema(fields)), existing, terms.now)
+    return stamp_changes(EXECUTION_HEALTH, pa.Table.from_pylist(rows, pa.schema(fields)), existing, terms.now)
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,12 @@ class _Scheduler:
     name: str | None
     day: date
     executions: Sequence[Mapping[str, Any]]
-    settings: Sequence[Setting]
-    known: Known
+    settings: Sequence[SchedulerSetting]
+    known: CoverageState
     modified: Mapping[datetime, datetime]
 
 
-def _schedulers(day: date, recorded: Recorded, terms: Terms) -> Iterator[_Scheduler]:
+def _schedulers(day: date, recorded: RecordedDay, terms: HealthPolicy) -> Iterator[_Scheduler]:
     executions = _by_scheduler(recorded.executions)
     settings = _by_scheduler(recorded.schedulers)
     coverage = {row["scheduler_arn"]: row for row in recorded.coverage.to_pylist()}
@@ -126,7 +126,7 @@ def _schedulers(day: date, recorded: Recorded, terms: Terms) -> Iterator[_Schedu
         told = coverage.get(arn, {})
         unanswered = bool(told) and not told["complete_through"] and not told["executions"]
         passed_over = answered.get(_place(arn), settles - timedelta(1)) >= settles and not unanswered
-        known = Known(
+        known = CoverageState(
             _ms(terms.now),
             _ms(told["complete_through"]) if told.get("complete_through") else None,
             _ms(settles),
@@ -140,7 +140,9 @@ def _schedulers(day: date, recorded: Recorded, terms: Terms) -> Iterator[_Schedu
 
 
 def _row(scheduler: _Scheduler) -> dict[str, Any]:
-    found = slots(_ms(day_window(scheduler.day).start), scheduler.settings, _ran(scheduler), scheduler.known)
+    found = build_slots(
+        _ms(day_window(scheduler.day).start), scheduler.settings, _ran(scheduler), scheduler.known
+    )
     counts = {reason: found.count(reason) for reason in REASONS}
     late = sorted(_lateness(scheduler))
     silence = found.longest_silence()
@@ -153,7 +155,7 @@ def _row(scheduler: _Scheduler) -> dict[str, Any]:
         "lateness_median_minutes": float(np.median(late)) if late else None,
         "lateness_max_minutes": late[-1] if late else None,
         "longest_silence_minutes": None if silence is None else silence / _MINUTE_MS,
-        "failures_by_cause": by_cause(
+        "failures_by_cause": group_by_cause(
             Failure(*_window(row, scheduler.settings), row["failed_reason"])
             for row in scheduler.executions
             if row["status"] == "FAILED"
@@ -167,23 +169,23 @@ def _coverage_ratio(found: Slots) -> float | None:
     return outcomes / asked if asked else None
 
 
-def _ran(scheduler: _Scheduler) -> Ran:
+def _ran(scheduler: _Scheduler) -> SlotOutcome:
     windows = [_window(row, scheduler.settings) for row in scheduler.executions]
     start, end = (np.array([window[n] for window in windows], dtype=np.int64) for n in (0, 1))
     reason = np.array([_reason(row) for row in scheduler.executions], dtype=np.int64)
     order = np.argsort(start, kind="stable")
-    return Ran(start[order], end[order], reason[order])
+    return SlotOutcome(start[order], end[order], reason[order])
 
 
 def _reason(row: Mapping[str, Any]) -> int:
     if row["status"] == "FAILED":
-        return _FAILED[cause_of(row["failed_reason"]).is_missing_input]
+        return _FAILED[parse_cause(row["failed_reason"]).is_missing_input]
     if row["status"] is None and row["result_s3_key"]:
         return _NUMBERS["SUCCESS"]
     return _NUMBERS.get(row["status"], _UNKNOWN)
 
 
-def _window(row: Mapping[str, Any], settings: Sequence[Setting]) -> tuple[int, int]:
+def _window(row: Mapping[str, Any], settings: Sequence[SchedulerSetting]) -> tuple[int, int]:
     start = _ms(row["data_start_time"])
     if row["data_end_time"]:
         return start, max(start, _ms(row["data_end_time"]))
@@ -198,14 +200,14 @@ def _lateness(scheduler: _Scheduler) -> Iterator[float]:
             yield (modified - row["data_end_time"]) / timedelta(minutes=1)
 
 
-def _has_begun(settings: Sequence[Setting], day: date) -> bool:
+def _has_begun(settings: Sequence[SchedulerSetting], day: date) -> bool:
     return bool(settings) and settings[0].since < _ms(day_window(day).end)
 
 
-def _setting(row: Mapping[str, Any]) -> Setting:
+def _setting(row: Mapping[str, Any]) -> SchedulerSetting:
     minutes = _FREQUENCIES.get(row["data_upload_frequency"] or "", 0)
     delay = row["data_delay_offset_minutes"] or 0
-    return Setting(_ms(row["valid_from"]), minutes * _MINUTE_MS, delay * _MINUTE_MS, row["status"])
+    return SchedulerSetting(_ms(row["valid_from"]), minutes * _MINUTE_MS, delay * _MINUTE_MS, row["status"])
 
 
 def _by_scheduler(rows: pa.Table) -> dict[str, list[dict[str, Any]]]:

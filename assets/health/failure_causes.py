@@ -50,7 +50,7 @@ class Failure:
     reason: str | None
 
 
-def cause_of(reason: str | None) -> Cause:
+def parse_cause(reason: str | None) -> Cause:
     """Return the cause that the service's words tell of."""
     text = " ".join((reason or "").split())
     if not text:
@@ -65,7 +65,7 @@ def cause_of(reason: str | None) -> Cause:
     return Cause(is_missing_input=False, component=None, text=text)
 
 
-def by_cause(failures: Iterable[Failure]) -> str | None:
+def group_by_cause(failures: Iterable[Failure]) -> str | None:
     """Tell the causes as JSON, the most frequent first; None: nothing failed.
 
     Each has its `cause`, `component`, `missing_input`, `count`, and `ranges` of time in which windows that
@@ -73,7 +73,7 @@ def by_cause(failures: Iterable[Failure]) -> str | None:
     """
     found: dict[Cause, list[Failure]] = {}
     for failure in sorted(failures, key=lambda one: one.start):
-        found.setdefault(cause_of(failure.reason), []).append(failure)
+        found.setdefault(parse_cause(failure.reason), []).append(failure)
     ranked = sorted(found.items(), key=lambda item: (-len(item[1]), item[0].text))
     told = [
         {

@@ -19,7 +19,7 @@ Minutes = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningTime:
     """Minutes and hours by machine (rows) and day (columns)."""
 
     running: Minutes
@@ -28,7 +28,7 @@ class Running:
     anomalous_hours: Ints
 
 
-def running(runs: Timeline, machine: Ints, machines: int, days: range, now_ms: int) -> Running:
+def running_time(runs: Timeline, machine: Ints, machines: int, days: range, now_ms: int) -> RunningTime:
     """Add up the times of machines.
 
     Args:
@@ -52,7 +52,7 @@ def running(runs: Timeline, machine: Ints, machines: int, days: range, now_ms: i
         np.bincount(place[kind], length[kind], size).reshape(shape).astype(np.float64) / 60_000
         for kind in kinds
     ]
-    return Running(sums[0], sums[1], sums[2], _hours(segment, kinds[2], days, machines))
+    return RunningTime(sums[0], sums[1], sums[2], _hours(segment, kinds[2], days, machines))
 
 
 @dataclass(frozen=True)

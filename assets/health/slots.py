@@ -45,7 +45,7 @@ Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Setting:
+class SchedulerSetting:
     """What a scheduler was set to from a moment on; times in ms, `frequency` 0: not known."""
 
     since: int
@@ -55,7 +55,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Ran:
+class SlotOutcome:
     """The recorded executions of a scheduler's day by start, in ms; `reason` is -1 while IN_PROGRESS."""
 
     start: Ints
@@ -64,7 +64,7 @@ class Ran:
 
 
 @dataclass(frozen=True)
-class Known:
+class CoverageState:
     """How far a scheduler's day is known, in ms.
 
     Attributes:
@@ -112,7 +112,9 @@ class Slots:
         return int((self.end[asked][last] - self.start[asked][first]).max(initial=0))
 
 
-def slots(day_ms: int, settings: Sequence[Setting], ran: Ran, known: Known) -> Slots:
+def build_slots(
+    day_ms: int, settings: Sequence[SchedulerSetting], ran: SlotOutcome, known: CoverageState
+) -> Slots:
     """Find the slots of a scheduler's day.
 
     Args:
@@ -136,7 +138,7 @@ def slots(day_ms: int, settings: Sequence[Setting], ran: Ran, known: Known) -> S
     return found
 
 
-def _grid(day_ms: int, settings: Sequence[Setting], ran: Ran) -> tuple[Ints, Ints, Ints]:
+def _grid(day_ms: int, settings: Sequence[SchedulerSetting], ran: SlotOutcome) -> tuple[Ints, Ints, Ints]:
     """Lay out the windows that start on the day: start, end, and when each was due."""
     kept = [one for one in settings if one.frequency > 0]
     kept = [
@@ -159,7 +161,7 @@ def _grid(day_ms: int, settings: Sequence[Setting], ran: Ran) -> tuple[Ints, Int
     return columns[0], columns[1], columns[2]
 
 
-def _anchor(setting: Setting, ran: Ran, begin: int, stop: int) -> int:
+def _anchor(setting: SchedulerSetting, ran: SlotOutcome, begin: int, stop: int) -> int:
     """Return where a window of this setting starts."""
     alike = (ran.start >= begin) & (ran.start < stop) & (ran.end - ran.start == setting.frequency)
     if alike.any():
@@ -168,7 +170,7 @@ def _anchor(setting: Setting, ran: Ran, begin: int, stop: int) -> int:
     return setting.since if setting.since % _FIVE_MINUTES == 0 else 0
 
 
-def _covered(start: Ints, end: Ints, ran: Ran) -> Flags:
+def _covered(start: Ints, end: Ints, ran: SlotOutcome) -> Flags:
     """Mark the windows that recorded executions cover, be it in part."""
     if not len(ran.start):
         return np.zeros(len(start), dtype=bool)
@@ -181,13 +183,15 @@ def _covered(start: Ints, end: Ints, ran: Ran) -> Flags:
     return np.asarray(before_reaches_in | next_begins_inside)
 
 
-def _in_progress(known: Known) -> int:
+def _in_progress(known: CoverageState) -> int:
     if known.is_settled:
         return _OF["stuck"]
     return _OF["in_progress" if known.now < known.settles_at or known.can_be_asked else "unknown"]
 
 
-def _absent(found: Slots, due: Ints, is_absent: Flags, settings: Sequence[Setting], known: Known) -> Ints:
+def _absent(
+    found: Slots, due: Ints, is_absent: Flags, settings: Sequence[SchedulerSetting], known: CoverageState
+) -> Ints:
     """Return a reason for each slot, as if there was no execution on it."""
     through = -1 if known.complete_through is None else known.complete_through
     proven = is_absent & (known.is_settled | (due + PROOF_MARGIN // _MS <= through))

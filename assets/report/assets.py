@@ -16,28 +16,28 @@ import dagster as dg
 
 from assets.framework.automation import upstream_content_changed
 from assets.framework.given import Clock
-from assets.framework.partitioned_run import Materialized, PartitionedRun, told_to_people
-from assets.framework.partitions import daily
+from assets.framework.partitioned_run import PartitionedRun, PartitionResult, fail_without_retry
+from assets.framework.partitions import daily_partitions
 from assets.framework.time_windows import Days
-from assets.report.model.page import Page, page_of
-from assets.report.query.answers import Ask, Figure
-from assets.report.query.scope import Scope
-from assets.report.render.html import html, thumbnail
-from assets.report.request import name_of, newest_day, usual_days
+from assets.report.model.page import Page, build_page
+from assets.report.query.answers import Figure, RunQuery
+from assets.report.query.scope import ReportScope
+from assets.report.render.html import render_html, render_thumbnail
+from assets.report.request import default_days, file_name, newest_day
 from assets.tables import EQUIPMENT_HEALTH, EXECUTION_HEALTH
-from resources.config.equipment import Registry, load_registry
+from resources.config.equipment import EquipmentRegistry, load_equipment
 from resources.config.silences import Silence, load_silences
 from resources.lake.lake import Lake
-from resources.storage.report_store import Reports
+from resources.storage.report_store import ReportStore
 
 NAME = "anomaly_report"
 LATEST = "latest.html"
 
-Asking = Callable[[], AbstractContextManager[Ask]]
+OpenQuery = Callable[[], AbstractContextManager[RunQuery]]
 
 
 @dataclass(frozen=True)
-class Shown:
+class ReportSettings:
     """What the settings say of pages."""
 
     folder: str
@@ -46,30 +46,30 @@ class Shown:
     silences: str
     gap_steps: float
 
-    def scope(self, first: date, last: date) -> Scope:
+    def scope(self, first: date, last: date) -> ReportScope:
         """Return the scope of a range of days."""
-        return Scope(first, last, ZoneInfo(self.time_zone), gap_steps=self.gap_steps)
+        return ReportScope(first, last, ZoneInfo(self.time_zone), gap_steps=self.gap_steps)
 
 
 @dataclass(frozen=True)
 class _Desk:
     """All that a page is made with."""
 
-    ask: Ask
-    registry: Registry
+    ask: RunQuery
+    registry: EquipmentRegistry
     silences: list[Silence]
-    shown: Shown
+    shown: ReportSettings
     now: datetime
     newest: date
 
 
-def build(history: Days, shown: Shown) -> list[dg.AssetsDefinition]:
+def build(history: Days, shown: ReportSettings) -> list[dg.AssetsDefinition]:
     """Declare the asset; its resources are `lake`, `asking` and `clock`."""
 
     @dg.asset(
         name=NAME,
         deps=[dg.AssetKey(EQUIPMENT_HEALTH.name), dg.AssetKey(EXECUTION_HEALTH.name)],
-        partitions_def=daily(history),
+        partitions_def=daily_partitions(history),
         backfill_policy=dg.BackfillPolicy.single_run(),
         automation_condition=upstream_content_changed(),
         group_name="reporting",
@@ -80,14 +80,14 @@ def build(history: Days, shown: Shown) -> list[dg.AssetsDefinition]:
     def anomaly_report(
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
-        asking: dg.ResourceParam[Asking],
+        asking: dg.ResourceParam[OpenQuery],
         clock: dg.ResourceParam[Clock],
     ) -> dg.Output[None]:
         run = PartitionedRun(context)
-        with told_to_people(), asking() as ask:
+        with fail_without_retry(), asking() as ask:
             desk = _Desk(
                 ask,
-                load_registry(shown.registry),
+                load_equipment(shown.registry),
                 load_silences(shown.silences),
                 shown,
                 clock(),
@@ -99,17 +99,17 @@ def build(history: Days, shown: Shown) -> list[dg.AssetsDefinition]:
     return [anomaly_report]
 
 
-def _page(desk: _Desk, key: str) -> list[Materialized]:
+def _page(desk: _Desk, key: str) -> list[PartitionResult]:
     last = date.fromisoformat(key)
-    page = page_of(desk.shown.scope(*usual_days(last)), desk.ask, desk.registry, desk.silences, desk.now)
-    text = html(page)
-    reports = Reports(desk.shown.folder)
-    path = reports.write(f"{name_of(page.scope)}.html", text)
+    page = build_page(desk.shown.scope(*default_days(last)), desk.ask, desk.registry, desk.silences, desk.now)
+    text = render_html(page)
+    reports = ReportStore(desk.shown.folder)
+    path = reports.write(f"{file_name(page.scope)}.html", text)
     if last == desk.newest:
         reports.write(LATEST, text)
     timeless = text.replace(page.made_at, "")  # when it was made is no content
     version = blake2b(timeless.encode(), digest_size=16).hexdigest()
-    return [Materialized(dg.AssetKey(NAME), version, _metadata(page, path, len(text.encode())))]
+    return [PartitionResult(dg.AssetKey(NAME), version, _metadata(page, path, len(text.encode())))]
 
 
 def _metadata(page: Page, path: str, size: int) -> dict[str, dg.MetadataValue | int | float]:
@@ -127,5 +127,5 @@ def _metadata(page: Page, path: str, size: int) -> dict[str, dg.MetadataValue | 
         "machines_that_need_attention": page.urgent,
         **{name: figure.value for name, figure in figures.items() if figure.value is not None},
         "bytes": size,
-        "strips": dg.MetadataValue.md(f"![The strips of the page]({thumbnail(page)})"),
+        "strips": dg.MetadataValue.md(f"![The strips of the page]({render_thumbnail(page)})"),
     }

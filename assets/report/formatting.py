@@ -22,7 +22,7 @@ _DIRECTIONS = {"Cf", "Cc", "Cs"}  # what would turn the text around, or is no ch
 _KEPT = "\n\u200c\u200d"  # the last two join letters and emoji
 
 
-def written(value: object, kind: Kind, zone: tzinfo = UTC) -> str:
+def format_value(value: object, kind: Kind, zone: tzinfo = UTC) -> str:
     """Write a value of a kind; None is a dash.
 
     Args:
@@ -33,25 +33,25 @@ def written(value: object, kind: Kind, zone: tzinfo = UTC) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NOTHING
     if isinstance(value, datetime):
-        return moment(value, zone)
+        return format_timestamp(value, zone)
     if isinstance(value, date):
-        return day(value)
+        return format_day(value)
     if isinstance(value, int | float):
         return _number(float(value), kind)
-    return plain(str(value))
+    return format_number(str(value))
 
 
-def moment(at: datetime, zone: tzinfo) -> str:
+def format_timestamp(at: datetime, zone: tzinfo) -> str:
     """Write an instant to the minute, as the clock on the reader's wall shows it."""
-    return f"{day(local := at.astimezone(zone))} {local:%H:%M}"
+    return f"{format_day(local := at.astimezone(zone))} {local:%H:%M}"
 
 
-def day(on: date) -> str:
+def format_day(on: date) -> str:
     """Write a day: Thu 1 Oct."""
     return f"{on:%a} {on.day} {on:%b}"
 
 
-def days(first: date, last: date) -> str:
+def format_days(first: date, last: date) -> str:
     """Write a range of days with its year: Thu 1 – Wed 7 October 2026."""
     until = f"{last:%a} {last.day} {last:%B} {last.year}"
     if first == last:
@@ -62,7 +62,7 @@ def days(first: date, last: date) -> str:
     return f"{first:%a} {first.day}{month} – {until}"
 
 
-def share(value: float) -> str:
+def format_share(value: float) -> str:
     """Write a share in percent, to one decimal; all and nothing are said only where they are exact."""
     percent = value * _PERCENT
     if percent in {0, _PERCENT}:
@@ -72,7 +72,7 @@ def share(value: float) -> str:
     return f"{math.floor(percent * 10 + 1e-9) / 10:.1f}{_THIN}%"
 
 
-def duration(minutes: float) -> str:
+def format_duration(minutes: float) -> str:
     """Write a duration in its two largest units: 2 d 4 h, 3 h 20 min, 45 min, 30 s."""
     if 0 < minutes < 1:
         return f"{minutes * 60:.0f}{_THIN}s"
@@ -88,12 +88,12 @@ def duration(minutes: float) -> str:
     return f"{larger}{_THIN}{units[0]}{rest}"
 
 
-def noun(count: object, word: str) -> str:
+def pluralize(count: object, word: str) -> str:
     """Return the word, for one or for many."""
     return word if count == 1 else f"{word}s"
 
 
-def plain(text: str) -> str:
+def format_number(text: str) -> str:
     """Return text without characters that are none, or that turn what surrounds them around."""
     if text.replace(_THIN, "").isprintable():
         return text
@@ -109,9 +109,9 @@ def _number(value: float, kind: Kind) -> str:
 
 
 _NUMBERS: Mapping[Kind, Callable[[float], str]] = {
-    "share": share,
-    "minutes": duration,
-    "seconds": lambda value: duration(value / 60),
+    "share": format_share,
+    "minutes": format_duration,
+    "seconds": lambda value: format_duration(value / 60),
     "score": lambda value: f"{value:.2f}",
     "version": lambda value: f"v{value:.0f}",
 }

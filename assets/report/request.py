@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
-from assets.report.query.answers import Ask
-from assets.report.query.scope import Scope
+from assets.report.query.answers import RunQuery
+from assets.report.query.scope import ReportScope
 from assets.tables import EQUIPMENT_HEALTH, EXECUTION_HEALTH, INFERENCE_EXECUTIONS
-from resources.config.equipment import Registry
-from resources.config.validation_errors import did_you_mean, shown
+from resources.config.equipment import EquipmentRegistry
+from resources.config.validation_errors import format_value, suggest
 from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
-from resources.name_patterns import fits
+from resources.name_patterns import matches
 
 USUAL_DAYS = 7
 LONGEST_DAYS = 92
@@ -22,7 +22,7 @@ _A_DAY = timedelta(days=1)
 _WEEK = re.compile(r"(\d{4})-?W(\d{1,2})")
 
 
-def usual_days(last: date) -> tuple[date, date]:
+def default_days(last: date) -> tuple[date, date]:
     """Return the days that a page shows of which nobody said more than its last day: a week."""
     return last - (USUAL_DAYS - 1) * _A_DAY, last
 
@@ -55,7 +55,7 @@ def week_of(text: str) -> tuple[date, date]:
             monday = day - day.weekday() * _A_DAY
     except ValueError:
         raise _mistake(
-            f"{shown(text)} is no week", "--week", "write 2026-W41, or any day of that week"
+            f"{format_value(text)} is no week", "--week", "write 2026-W41, or any day of that week"
         ) from None
     return monday, monday + 6 * _A_DAY
 
@@ -82,7 +82,7 @@ def range_of(
     if week:
         return week_of(week)
     if first is None:
-        return usual_days(last or newest)
+        return default_days(last or newest)
     last = last or max(newest, first)
     if last < first:
         raise _mistake(f"the range ends on {last}, before it begins on {first}", "--from, --to", "swap them")
@@ -95,7 +95,9 @@ def range_of(
     return first, last
 
 
-def narrowed(scope: Scope, names: Sequence[str], registry: Registry, ask: Ask) -> Scope:
+def narrow_scope(
+    scope: ReportScope, names: Sequence[str], registry: EquipmentRegistry, ask: RunQuery
+) -> ReportScope:
     """Return the scope with only the machines that are named.
 
     Args:
@@ -120,21 +122,22 @@ UNION SELECT scheduler_arn, scheduler_name FROM execution_health WHERE {scope.in
         machine = registry.equipment_of(row["scheduler_arn"], row["scheduler_name"])
         called = {machine.name, machine.label, row["scheduler_name"] or machine.label}
         all_names |= {machine.label, row["scheduler_name"] or machine.label}
-        hits = {name for name in names if any(fits(name, one, row["scheduler_arn"]) for one in called)}
+        hits = {name for name in names if any(matches(name, one, row["scheduler_arn"]) for one in called)}
         if hits:
             heard |= hits
             arns.append(row["scheduler_arn"])
             machines.add(machine.name)
     if unknown := [name for name in names if name not in heard]:
         raise _mistake(
-            f"no machine and no scheduler is called {shown(unknown[0])}{did_you_mean(unknown[0], all_names)}",
+            f"no machine and no scheduler is called {format_value(unknown[0])}"
+            f"{suggest(unknown[0], all_names)}",
             "--equipment",
             '`ledger sql "SELECT DISTINCT scheduler_name FROM inference_schedulers"` lists the schedulers',
         )
     return replace(scope, schedulers=tuple(sorted(arns)), equipment=tuple(sorted(machines)))
 
 
-def name_of(scope: Scope) -> str:
+def file_name(scope: ReportScope) -> str:
     """Return the name of a page's file, without its ending."""
     span = f"{scope.first}" if scope.first == scope.last else f"{scope.first}--{scope.last}"
     if scope.equipment is None:

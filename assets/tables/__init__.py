@@ -25,8 +25,8 @@ from assets.tables.health import (
     ANOMALY_EVENTS,
     ANOMALY_FRAGMENTS,
     EQUIPMENT_HEALTH,
+    EVENT_NOTIFICATIONS,
     EXECUTION_HEALTH,
-    TOLD_EVENTS,
 )
 from resources.errors import ConfigurationError
 
@@ -44,7 +44,7 @@ TABLES = (
     ANOMALY_EVENTS,
     EXECUTION_HEALTH,
     EQUIPMENT_HEALTH,
-    TOLD_EVENTS,
+    EVENT_NOTIFICATIONS,
 )
 
 
@@ -77,6 +77,7 @@ __all__ = [
     "ANOMALY_PREDICTIONS",
     "ARCHIVE_FILES",
     "EQUIPMENT_HEALTH",
+    "EVENT_NOTIFICATIONS",
     "EXECUTION_HEALTH",
     "EXTRACTION_COVERAGE",
     "INFERENCE_EXECUTIONS",
@@ -89,7 +90,6 @@ __all__ = [
     "RESULT_OBJECTS",
     "SENSOR_CONTRIBUTIONS",
     "TABLES",
-    "TOLD_EVENTS",
     "Column",
     "Encoding",
     "Table",

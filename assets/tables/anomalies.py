@@ -6,32 +6,42 @@ results stand in the same day.
 
 import pyarrow as pa
 
-from assets.tables.declared import RECORDED_AT, Column, Table, count, instant, number, text
+from assets.tables.declared import (
+    RECORDED_AT,
+    Column,
+    Table,
+    count_column,
+    number_column,
+    text_column,
+    timestamp_column,
+)
 
 _EXECUTION = (
-    text(
+    text_column(
         "scheduler_arn",
         "ARN of the inference scheduler",
         "inference_executions.scheduler_arn",
         required=True,
     ),
-    instant(
+    timestamp_column(
         "data_start_time",
         "start of the execution's window of sensor data",
         "inference_executions.data_start_time",
         required=True,
     ),
 )
-_NAME = text("scheduler_name", "name of the inference scheduler", "inference_executions.scheduler_name")
-_TIMESTAMP = instant("timestamp", "time of the row of sensor data", "timestamp", required=True)
+_NAME = text_column(
+    "scheduler_name", "name of the inference scheduler", "inference_executions.scheduler_name"
+)
+_TIMESTAMP = timestamp_column("timestamp", "time of the row of sensor data", "timestamp", required=True)
 _OBJECT = (
-    text(
+    text_column(
         "result_s3_bucket",
         "bucket of the result object",
         "inference_executions.result_s3_bucket",
         required=True,
     ),
-    text(
+    text_column(
         "result_s3_key",
         "key of the result object",
         "inference_executions.result_s3_key",
@@ -50,18 +60,20 @@ RESULT_OBJECTS = Table(
         *_EXECUTION,
         _NAME,
         *_OBJECT,
-        text(
+        text_column(
             "state",
             "read, missing, forbidden, key_missing (its KMS key cannot be used), wrong_owner (of the bucket),"
             " archived (in Glacier), or unreachable",
             required=True,
         ),
-        text("error", "the words of the refusal; null: it was read", encoding="plain"),
-        text("etag", "changes with the content; an object with the same one is not read again", "ETag"),
+        text_column("error", "the words of the refusal; null: it was read", encoding="plain"),
+        text_column(
+            "etag", "changes with the content; an object with the same one is not read again", "ETag"
+        ),
         Column("size_bytes", pa.int64(), "size of the object, packed as it lies there", "bytes", "Size"),
-        instant("last_modified", "when the object was last written", "LastModified"),
-        count("rows", "usable lines in it", "lines"),
-        count("rejected", "unusable lines in it", "lines"),
+        timestamp_column("last_modified", "when the object was last written", "LastModified"),
+        count_column("rows", "usable lines in it", "lines"),
+        count_column("rejected", "unusable lines in it", "lines"),
         Column("reader_version", pa.int64(), "version of the reader that read it", "number", required=True),
         RECORDED_AT,
     ),
@@ -78,12 +90,12 @@ ANOMALY_PREDICTIONS = Table(
         _TIMESTAMP,
         _NAME,
         Column("prediction", pa.int64(), "1: anomalous; 0: not", "0 or 1", "prediction"),
-        text(
+        text_column(
             "prediction_reason",
             "ANOMALY_DETECTED, NO_ANOMALY_DETECTED or MACHINE_OFF; null: the format had none",
             "prediction_reason",
         ),
-        number(
+        number_column(
             "anomaly_score",
             "how anomalous; null: the format had none, or the machine was off",
             "0 to 1",
@@ -97,7 +109,7 @@ ANOMALY_PREDICTIONS = Table(
             "inference_executions.model_version",
         ),
         RECORDED_AT,
-        text("unrecognized", "JSON of the members that this schema does not know"),
+        text_column("unrecognized", "JSON of the members that this schema does not know"),
     ),
 )
 
@@ -110,15 +122,15 @@ SENSOR_CONTRIBUTIONS = Table(
     columns=(
         *_EXECUTION,
         _TIMESTAMP,
-        text(
+        text_column(
             "diagnostic_name",
             "the sensor as the service names it: component, backslash, sensor",
             "diagnostics.name",
             required=True,
         ),
-        text("component", "what stands before the first backslash; null: there is none"),
-        text("sensor", "what stands after the first backslash, or the whole name", required=True),
-        number(
+        text_column("component", "what stands before the first backslash; null: there is none"),
+        text_column("sensor", "what stands after the first backslash, or the whole name", required=True),
+        number_column(
             "contribution",
             "share of this sensor in the result; those of a line add up to 1",
             "0 to 1",
@@ -137,12 +149,12 @@ REJECTED_RESULTS = Table(
     partitioned=True,
     columns=(
         *_EXECUTION,
-        count(
+        count_column(
             "line_number", "number of the line in the object, from 1; 0: of the object as a whole", "lines"
         ),
         *_OBJECT,
-        text("reason", "what is wrong with it", required=True),
-        text("raw", "the line as it was found", encoding="plain"),
+        text_column("reason", "what is wrong with it", required=True),
+        text_column("raw", "the line as it was found", encoding="plain"),
         RECORDED_AT,
     ),
 )

@@ -26,7 +26,7 @@ _PARTITION = ExternalColumn(PARTITION, "date", "UTC date of the execution's Data
 
 
 @dataclass(frozen=True)
-class Place:
+class LakeLocation:
     """Where a lake lies, and which days it can have: from `start` on, before `end` where there is one."""
 
     uri: str
@@ -38,7 +38,7 @@ class Place:
         return f"{self.uri.rstrip('/')}/{table.name}/"
 
 
-def external_table(table: Table, place: Place) -> ExternalTable:
+def external_table(table: Table, place: LakeLocation) -> ExternalTable:
     """Say of a table what a catalog must know."""
     folder = place.folder(table)
     return ExternalTable(
@@ -92,7 +92,7 @@ def spark_ddl(external: ExternalTable, database: str | None = None) -> str:
     return f"{create}\n\nMSCK REPAIR TABLE {_name(external, database)};" if keys else create
 
 
-def _projection(folder: str, place: Place) -> dict[str, str]:
+def _projection(folder: str, place: LakeLocation) -> dict[str, str]:
     last = "NOW" if place.end is None else (place.end - timedelta(days=1)).isoformat()
     return {
         "projection.enabled": "true",

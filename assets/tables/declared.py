@@ -80,7 +80,7 @@ class Table:
         return (column for column in self.columns if column.encoding == encoding)
 
 
-def text(
+def text_column(
     name: str,
     meaning: str,
     source: str | None = None,
@@ -92,21 +92,21 @@ def text(
     return Column(name, pa.string(), meaning, source=source, required=required, encoding=encoding)
 
 
-def instant(name: str, meaning: str, source: str | None = None, *, required: bool = False) -> Column:
+def timestamp_column(name: str, meaning: str, source: str | None = None, *, required: bool = False) -> Column:
     """Declare a column of instants."""
     return Column(name, INSTANT, meaning, "UTC", source, required=required, encoding="delta")
 
 
-def count(name: str, meaning: str, unit: str) -> Column:
+def count_column(name: str, meaning: str, unit: str) -> Column:
     """Declare a column that counts something, always known."""
     return Column(name, pa.int64(), meaning, unit=unit, required=True)
 
 
-def number(
+def number_column(
     name: str, meaning: str, unit: str, source: str | None = None, *, required: bool = False
 ) -> Column:
     """Declare a column of measurements; null where nothing was measured."""
     return Column(name, pa.float64(), meaning, unit, source, required=required)
 
 
-RECORDED_AT = instant("recorded_at", "when this row last changed its content", required=True)
+RECORDED_AT = timestamp_column("recorded_at", "when this row last changed its content", required=True)

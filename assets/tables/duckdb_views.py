@@ -40,7 +40,7 @@ def duckdb_view(table: Table, files: str | None) -> str:
     return _view(table, _nothing(table) if files is None else _over(table, files))
 
 
-def awaiting_view(table: Table, files: str) -> str:
+def empty_view(table: Table, files: str) -> str:
     """Return the statement that makes a view of a table that has no file yet.
 
     From DuckDB 2.0 on it shows the rows of files that come later (and reads all of them, until it is written
@@ -51,7 +51,7 @@ def awaiting_view(table: Table, files: str) -> str:
     return _view(table, f"FROM query({chosen})")
 
 
-def script(tables: Iterable[tuple[Table, str, bool]]) -> str:
+def views_script(tables: Iterable[tuple[Table, str, bool]]) -> str:
     """Return `views.sql`: the statements that make a view of every table.
 
     Args:
@@ -62,7 +62,7 @@ def script(tables: Iterable[tuple[Table, str, bool]]) -> str:
         + (
             duckdb_view(table, files)
             if has_files
-            else f"-- No file yet: write this again once there are some.\n{awaiting_view(table, files)}"
+            else f"-- No file yet: write this again once there are some.\n{empty_view(table, files)}"
         )
         + ";\n"
         for table, files, has_files in tables

@@ -2,61 +2,61 @@
 
 import pyarrow as pa
 
-from assets.tables.declared import RECORDED_AT, Column, Table, count, instant, text
+from assets.tables.declared import RECORDED_AT, Column, Table, count_column, text_column, timestamp_column
 
 _SCHEDULER = (
-    text(
+    text_column(
         "scheduler_arn",
         "ARN of the inference scheduler; unique even where a name was used again",
         "InferenceSchedulerArn",
         required=True,
     ),
-    text("scheduler_name", "name of the inference scheduler", "InferenceSchedulerName"),
-    text("account_id", "AWS account that owns the scheduler, from its ARN"),
-    text("region", "AWS region of the scheduler, from its ARN"),
-    text("model_arn", "ARN of the model that ran", "ModelArn"),
-    text("model_name", "name of the model that ran", "ModelName"),
+    text_column("scheduler_name", "name of the inference scheduler", "InferenceSchedulerName"),
+    text_column("account_id", "AWS account that owns the scheduler, from its ARN"),
+    text_column("region", "AWS region of the scheduler, from its ARN"),
+    text_column("model_arn", "ARN of the model that ran", "ModelArn"),
+    text_column("model_name", "name of the model that ran", "ModelName"),
     Column("model_version", pa.int64(), "version of the model that ran", "number", "ModelVersion"),
-    text("model_version_arn", "ARN of that model version", "ModelVersionArn"),
+    text_column("model_version_arn", "ARN of that model version", "ModelVersionArn"),
 )
 
 _CONFIGURATION = (
-    text(
+    text_column(
         "input_s3_bucket",
         "bucket that the scheduler reads sensor data from",
         "DataInputConfiguration.S3InputConfiguration.Bucket",
     ),
-    text(
+    text_column(
         "input_s3_prefix",
         "prefix that the scheduler reads sensor data from",
         "DataInputConfiguration.S3InputConfiguration.Prefix",
     ),
-    text(
+    text_column(
         "input_time_zone_offset",
         "zone of the times in input file names, such as +05:30",
         "DataInputConfiguration.InputTimeZoneOffset",
     ),
-    text(
+    text_column(
         "input_timestamp_format",
         "format of the times in input file names",
         "DataInputConfiguration.InferenceInputNameConfiguration.TimestampFormat",
     ),
-    text(
+    text_column(
         "input_component_timestamp_delimiter",
         "what stands between component and time in input file names",
         "DataInputConfiguration.InferenceInputNameConfiguration.ComponentTimestampDelimiter",
     ),
-    text(
+    text_column(
         "output_s3_bucket",
         "bucket that the scheduler writes results to",
         "DataOutputConfiguration.S3OutputConfiguration.Bucket",
     ),
-    text(
+    text_column(
         "output_s3_prefix",
         "prefix that the scheduler writes results to",
         "DataOutputConfiguration.S3OutputConfiguration.Prefix",
     ),
-    text(
+    text_column(
         "output_kms_key_id",
         "key that encrypts the results, where one was set",
         "DataOutputConfiguration.KmsKeyId",
@@ -71,26 +71,30 @@ INFERENCE_EXECUTIONS = Table(
     partitioned=True,
     columns=(
         *_SCHEDULER,
-        instant("scheduled_start_time", "when the service meant to run it", "ScheduledStartTime"),
-        instant("data_start_time", "start of the window of sensor data", "DataStartTime", required=True),
-        instant("data_end_time", "end of the window of sensor data", "DataEndTime"),
+        timestamp_column("scheduled_start_time", "when the service meant to run it", "ScheduledStartTime"),
+        timestamp_column(
+            "data_start_time", "start of the window of sensor data", "DataStartTime", required=True
+        ),
+        timestamp_column("data_end_time", "end of the window of sensor data", "DataEndTime"),
         *_CONFIGURATION,
-        text("result_s3_bucket", "bucket of the result object", "CustomerResultObject.Bucket"),
-        text("result_s3_key", "key of the result object", "CustomerResultObject.Key", encoding="delta"),
-        text("status", "IN_PROGRESS, SUCCESS or FAILED", "Status"),
-        text("failed_reason", "the service's words for why it failed", "FailedReason"),
-        text(
+        text_column("result_s3_bucket", "bucket of the result object", "CustomerResultObject.Bucket"),
+        text_column(
+            "result_s3_key", "key of the result object", "CustomerResultObject.Key", encoding="delta"
+        ),
+        text_column("status", "IN_PROGRESS, SUCCESS or FAILED", "Status"),
+        text_column("failed_reason", "the service's words for why it failed", "FailedReason"),
+        text_column(
             "source",
             "kind of source that identity, configuration and times come from: api, archive or bucket",
             required=True,
         ),
-        text(
+        text_column(
             "outcome_source",
             "kind of source that status, reason and result object come from: api, archive or bucket",
             required=True,
         ),
         RECORDED_AT,
-        text("unrecognized", "JSON of the members that this schema does not know"),
+        text_column("unrecognized", "JSON of the members that this schema does not know"),
     ),
 )
 
@@ -101,14 +105,16 @@ INFERENCE_SCHEDULERS = Table(
     key=("scheduler_arn", "valid_from"),
     columns=(
         *_SCHEDULER[:1],
-        instant("valid_from", "start of the first data window seen with these values", required=True),
+        timestamp_column(
+            "valid_from", "start of the first data window seen with these values", required=True
+        ),
         *_SCHEDULER[1:],
-        text(
+        text_column(
             "status",
             "RUNNING, STOPPED, PENDING or STOPPING; null where the source knows executions only",
             "Status",
         ),
-        text(
+        text_column(
             "data_upload_frequency",
             "length of a window of sensor data, such as PT5M (ISO 8601); of executions where no list told it",
             "DataUploadFrequency",
@@ -121,7 +127,7 @@ INFERENCE_SCHEDULERS = Table(
             "DataDelayOffsetInMinutes",
         ),
         *_CONFIGURATION,
-        text("source", "kind of source that this was seen in: api, archive or bucket", required=True),
+        text_column("source", "kind of source that this was seen in: api, archive or bucket", required=True),
         RECORDED_AT,
     ),
 )
@@ -134,11 +140,11 @@ EXTRACTION_COVERAGE = Table(
     partitioned=True,
     columns=(
         *_SCHEDULER[:2],
-        instant("complete_through", "the day is proven complete up to here; null: never proven"),
-        count("executions", "executions recorded", "executions"),
-        count("in_progress", "of those, IN_PROGRESS when last seen", "executions"),
-        count("failed", "of those, FAILED", "executions"),
-        text("sources", "kinds of sources that the rows come from, comma-separated"),
+        timestamp_column("complete_through", "the day is proven complete up to here; null: never proven"),
+        count_column("executions", "executions recorded", "executions"),
+        count_column("in_progress", "of those, IN_PROGRESS when last seen", "executions"),
+        count_column("failed", "of those, FAILED", "executions"),
+        text_column("sources", "kinds of sources that the rows come from, comma-separated"),
         RECORDED_AT,
     ),
 )
@@ -150,19 +156,19 @@ ARCHIVE_FILES = Table(
     key=("uri",),
     volatile=frozenset({"recorded_at", "merged_dates"}),
     columns=(
-        text("uri", "where the file is", required=True, encoding="plain"),
-        count("size_bytes", "size when it was read", "bytes"),
-        text(
+        text_column("uri", "where the file is", required=True, encoding="plain"),
+        count_column("size_bytes", "size when it was read", "bytes"),
+        text_column(
             "etag",
             "changes with the content: ETag, or modification time in ns, and the source's time_zone if set",
         ),
-        text("content_hash", "BLAKE2b of its bytes; null: not readable", encoding="plain"),
-        count("executions", "usable summaries in it", "summaries"),
-        count("rejected", "unusable summaries in it", "summaries"),
-        instant("first_data_start_time", "earliest DataStartTime in it; null: it holds none"),
-        instant("last_data_start_time", "latest DataStartTime in it; null: it holds none"),
+        text_column("content_hash", "BLAKE2b of its bytes; null: not readable", encoding="plain"),
+        count_column("executions", "usable summaries in it", "summaries"),
+        count_column("rejected", "unusable summaries in it", "summaries"),
+        timestamp_column("first_data_start_time", "earliest DataStartTime in it; null: it holds none"),
+        timestamp_column("last_data_start_time", "latest DataStartTime in it; null: it holds none"),
         Column("complete", pa.bool_(), "false: it ends with a NextToken, so pages may be missing"),
-        text("error", "why it could not be read; null: it could"),
+        text_column("error", "why it could not be read; null: it could"),
         Column("reader_version", pa.int64(), "version of the reader that read it", "number", required=True),
         Column("merged_dates", pa.list_(pa.date32()), "days of it that are in the lake", "UTC dates"),
         RECORDED_AT,
@@ -175,10 +181,12 @@ REJECTED_EXECUTIONS = Table(
     grain="one summary",
     key=("source", "position"),
     columns=(
-        text("source", "where it was found: the uri of a file, or the ARN of a scheduler", required=True),
-        count("position", "number of the summary within its source, from 0", "summaries"),
-        text("reason", "what is wrong with it", required=True),
-        text("raw", "the summary as it was found, JSON", encoding="plain"),
+        text_column(
+            "source", "where it was found: the uri of a file, or the ARN of a scheduler", required=True
+        ),
+        count_column("position", "number of the summary within its source, from 0", "summaries"),
+        text_column("reason", "what is wrong with it", required=True),
+        text_column("raw", "the summary as it was found, JSON", encoding="plain"),
         RECORDED_AT,
     ),
 )

@@ -19,13 +19,13 @@ Promises = Mapping[str, Mapping[str, Any]]
 """By table: version, key, partitioned, and by column: type, required, and the version that it came with."""
 
 
-def recorded() -> Promises:
+def load_promises() -> Promises:
     """Return what is written down."""
     found: Promises = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
     return found
 
 
-def broken(promises: Promises, tables: Sequence[Table]) -> list[str]:
+def broken_promises(promises: Promises, tables: Sequence[Table]) -> list[str]:
     """Say of each promise that the declarations break what it is, why it matters, and what to do instead."""
     declared = {table.name: table for table in tables}
     problems = [
@@ -40,7 +40,7 @@ def broken(promises: Promises, tables: Sequence[Table]) -> list[str]:
     return problems
 
 
-def unrecorded(promises: Promises, tables: Sequence[Table]) -> list[str]:
+def unrecorded_columns(promises: Promises, tables: Sequence[Table]) -> list[str]:
     """Name the tables, columns and versions that are not written down yet."""
     missing = []
     for table in tables:
@@ -53,13 +53,13 @@ def unrecorded(promises: Promises, tables: Sequence[Table]) -> list[str]:
     return missing
 
 
-def extended(promises: Promises, tables: Sequence[Table]) -> Promises:
+def extend_promises(promises: Promises, tables: Sequence[Table]) -> Promises:
     """Return the promises with everything that was added.
 
     Raises:
         ValueError: one would be broken; the message has them all.
     """
-    if problems := broken(promises, tables):
+    if problems := broken_promises(promises, tables):
         raise ValueError("\n".join(problems))
     return {table.name: _promise(table, promises.get(table.name, {})) for table in tables}
 
@@ -125,13 +125,13 @@ def _promise(table: Table, before: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _main() -> None:
-    promises = recorded()
-    if problems := broken(promises, TABLES):
+    promises = load_promises()
+    if problems := broken_promises(promises, TABLES):
         sys.exit("\n".join([*problems, "See docs/schema-change.md."]))
     if "--check" not in sys.argv:
-        text = json.dumps(extended(promises, TABLES), indent=1)
+        text = json.dumps(extend_promises(promises, TABLES), indent=1)
         FILE.write_text(text + "\n", encoding="utf-8")
-    elif missing := unrecorded(promises, TABLES):
+    elif missing := unrecorded_columns(promises, TABLES):
         sys.exit(f"not written down yet: {', '.join(missing)}; run: python -m assets.tables.history")
 
 

@@ -1,6 +1,6 @@
 """Telling of anomaly events: a sensor that looks at the table of events.
 
-What was told stands in the lake, in `told_events`, and is written after it got out (ADR 10).
+What was told stands in the lake, in `event_notifications`, and is written after it got out (ADR 10).
 """
 
 from collections.abc import Callable, Sequence
@@ -11,18 +11,24 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pyarrow as pa
 
-from assets.alerts.event_notifications import Event, Telling, Thresholds, Told, decide
-from assets.alerts.messages import SINGLY, Details, Words, notice, together
+from assets.alerts.event_notifications import (
+    Event,
+    Notification,
+    NotificationRecord,
+    Thresholds,
+    plan_notifications,
+)
+from assets.alerts.messages import SINGLY, Details, MessageContext, event_message, summary_message
 from assets.framework.given import Clock
-from assets.framework.row_content import stamped
-from assets.tables import ANOMALY_EVENTS, TOLD_EVENTS
-from pipelines.automation.failure_alerts import TICK_SECONDS, sinks_of
-from resources.config.equipment import Registry, load_registry
+from assets.framework.row_content import stamp_changes
+from assets.tables import ANOMALY_EVENTS, EVENT_NOTIFICATIONS
+from pipelines.automation.failure_alerts import TICK_SECONDS, open_notifier
+from resources.config.equipment import EquipmentRegistry, load_equipment
 from resources.config.settings import Settings
 from resources.config.silences import Silence, load_silences
 from resources.errors import ConfigurationError, LedgerError
 from resources.lake.lake import Lake
-from resources.notifications import Notice, Sinks
+from resources.notifications import Notice, Notifier
 
 _MEMBERS = {"start": "start_time", "end": "end_time"}
 
@@ -31,7 +37,7 @@ def build(settings: Settings) -> dg.SensorDefinition:
     """Return the sensor; it runs where Dagster's daemon does, without being switched on."""
 
     @dg.sensor(
-        name="tell_anomaly_events",
+        name="notify_anomaly_events",
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Tells of new and ended anomaly events, once each; late data are told as changes.",
@@ -39,10 +45,10 @@ def build(settings: Settings) -> dg.SensorDefinition:
     def anomaly_events(
         context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
     ) -> dg.SkipReason:
-        sinks = sinks_of(settings.alerts, context.log.info)
+        sinks = open_notifier(settings.alerts, context.log.info)
         told_mistakes = context.cursor or ""
         try:
-            count, mistakes = tell(lake, settings, sinks, clock())
+            count, mistakes = notify_events(lake, settings, sinks, clock())
         except LedgerError as problem:  # a lake that is away now; the next tick looks again
             return dg.SkipReason(f"nothing could be looked at: {problem}")
         if mistakes != told_mistakes and (not mistakes or sinks.tell([_mistaken(mistakes)], clock())):
@@ -52,7 +58,7 @@ def build(settings: Settings) -> dg.SensorDefinition:
     return anomaly_events
 
 
-def tell(lake: Lake, settings: Settings, sinks: Sinks, now: datetime) -> tuple[int, str]:
+def notify_events(lake: Lake, settings: Settings, sinks: Notifier, now: datetime) -> tuple[int, str]:
     """Tell what is to be told now; return how many tellings got out, and what is wrong with the files.
 
     A mistake in the file of silences or in the registry silences nobody: events are told without them.
@@ -63,7 +69,7 @@ def tell(lake: Lake, settings: Settings, sinks: Sinks, now: datetime) -> tuple[i
     now = now.replace(microsecond=0)  # as the lake keeps it
     mistakes: list[str] = []
     silences: list[Silence] = _or_else(lambda: load_silences(settings.alerts.silences), [], mistakes)
-    registry = _or_else(lambda: load_registry(settings.equipment.registry), Registry(), mistakes)
+    registry = _or_else(lambda: load_equipment(settings.equipment.registry), EquipmentRegistry(), mistakes)
     rows = lake.read(ANOMALY_EVENTS)
     if not lake.has(ANOMALY_EVENTS):  # nobody has looked for events yet: none is gone
         return 0, "\n".join(mistakes)
@@ -73,56 +79,60 @@ def tell(lake: Lake, settings: Settings, sinks: Sinks, now: datetime) -> tuple[i
     thresholds = Thresholds(
         timedelta(minutes=alerts.min_duration_minutes), timedelta(days=alerts.max_age_days)
     )
-    tellings = decide(_told(lake), events, silences, thresholds, now)
-    words = Words(
+    tellings = plan_notifications(_told(lake), events, silences, thresholds, now)
+    words = MessageContext(
         ZoneInfo(settings.report.time_zone),
         lambda name, equipment: registry.sensor(name, equipment).name,
         alerts.report_url
         or (alerts.dagster_url and f"{alerts.dagster_url.rstrip('/')}/assets/anomaly_events"),
     )
-    written = [(telling, notice(telling, _details(telling, known, registry), words)) for telling in tellings]
+    written = [
+        (telling, event_message(telling, _details(telling, known, registry), words)) for telling in tellings
+    ]
     arrived = _send(written, sinks, now, words.link)
     if arrived:
         fresh = [row for telling in arrived for row in telling.rows]
-        lake.update(TOLD_EVENTS, None, lambda existing: with_rows(existing, fresh, now))
+        lake.update(EVENT_NOTIFICATIONS, None, lambda existing: with_rows(existing, fresh, now))
     return len(arrived), "\n".join(dict.fromkeys(mistakes))
 
 
 def _send(
-    written: Sequence[tuple[Telling, Notice]], sinks: Sinks, now: datetime, link: str | None
-) -> list[Telling]:
+    written: Sequence[tuple[Notification, Notice]], sinks: Notifier, now: datetime, link: str | None
+) -> list[Notification]:
     if len(written) > SINGLY:
-        one = together([told for _, told in written], link)
+        one = summary_message([told for _, told in written], link)
         return [telling for telling, _ in written] if sinks.tell([one], now) else []
     return [telling for telling, told in written if sinks.tell([told], now)]
 
 
-def with_rows(existing: pa.Table, fresh: Sequence[Told], now: datetime) -> pa.Table:
-    """Return the rows of `told_events` after some were told; each replaces the one with its id."""
+def with_rows(existing: pa.Table, fresh: Sequence[NotificationRecord], now: datetime) -> pa.Table:
+    """Return the rows of `event_notifications` after some were told; each replaces the one with its id."""
     rows = {row["event_id"]: row for row in existing.to_pylist()}
     rows |= {one.event_id: _row(one) for one in fresh}
-    fields = [TOLD_EVENTS.schema.field(name) for name in TOLD_EVENTS.content]
+    fields = [EVENT_NOTIFICATIONS.schema.field(name) for name in EVENT_NOTIFICATIONS.content]
     table = pa.Table.from_pylist(
         [{field.name: row[field.name] for field in fields} for row in rows.values()], pa.schema(fields)
     )
-    return stamped(TOLD_EVENTS, table, existing, now)
+    return stamp_changes(EVENT_NOTIFICATIONS, table, existing, now)
 
 
-def _row(one: Told) -> dict[str, Any]:
+def _row(one: NotificationRecord) -> dict[str, Any]:
     return {_MEMBERS.get(name, name): value for name, value in vars(one).items()}
 
 
-def _told(lake: Lake) -> list[Told]:
-    columns = {name: _MEMBERS.get(name, name) for name in Told.__dataclass_fields__}
+def _told(lake: Lake) -> list[NotificationRecord]:
+    columns = {name: _MEMBERS.get(name, name) for name in NotificationRecord.__dataclass_fields__}
     return [
-        Told(**{name: row[column] for name, column in columns.items()})
-        for row in lake.read(TOLD_EVENTS).to_pylist()
+        NotificationRecord(**{name: row[column] for name, column in columns.items()})
+        for row in lake.read(EVENT_NOTIFICATIONS).to_pylist()
     ]
 
 
-def _event(row: dict[str, Any], registry: Registry, settings: Settings, mistakes: list[str]) -> Event:
+def _event(
+    row: dict[str, Any], registry: EquipmentRegistry, settings: Settings, mistakes: list[str]
+) -> Event:
     arn, name = row["scheduler_arn"], row["scheduler_name"] or row["scheduler_arn"]
-    fallback = Registry().equipment_of(arn, name)
+    fallback = EquipmentRegistry().equipment_of(arn, name)
     equipment = _or_else(lambda: registry.equipment_of(arn, name), fallback, mistakes)
     return Event(
         row["event_id"],
@@ -136,12 +146,12 @@ def _event(row: dict[str, Any], registry: Registry, settings: Settings, mistakes
     )
 
 
-def _details(telling: Telling, known: dict[str, dict[str, Any]], registry: Registry) -> Details:
+def _details(telling: Notification, known: dict[str, dict[str, Any]], registry: EquipmentRegistry) -> Details:
     lead = telling.rows[0]
     row = known.get(telling.event.event_id, {}) if telling.event else {}
     equipment = _or_else(
         lambda: registry.equipment_of(lead.scheduler_arn, lead.scheduler_name),
-        Registry().equipment_of(lead.scheduler_arn, lead.scheduler_name),
+        EquipmentRegistry().equipment_of(lead.scheduler_arn, lead.scheduler_name),
         [],
     )
     return Details(

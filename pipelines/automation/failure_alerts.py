@@ -13,12 +13,12 @@ from typing import Any
 
 import dagster as dg
 
-from assets.alerts.deduplication import Matter, telling, told
+from assets.alerts.deduplication import OpenIncident, is_due, mark_notified
 from assets.checks.result import CAUSES
 from assets.framework.given import Clock
-from pipelines.automation.run_failures import Failure, failures_of, is_of, steps_of, still_failed
+from pipelines.automation.run_failures import Failure, failed_steps, is_about, list_failures, still_failed
 from resources.config.sections import AlertSettings
-from resources.notifications import Notice, Severity, Sinks, Webhook, escaped
+from resources.notifications import Notice, Notifier, Severity, Webhook, escaped
 
 RUNS_A_TICK = 25
 SEEN_RUNS = 500
@@ -30,7 +30,7 @@ _AGAIN = {"new": "", "more": " (more of it)", "again": " (still)"}
 class Cursor:
     """What a sensor remembers: matters by their cause, with what is needed to see that one is over."""
 
-    matters: dict[str, Matter]
+    matters: dict[str, OpenIncident]
     more: dict[str, dict[str, Any]]
     seen: list[str]
 
@@ -39,7 +39,7 @@ class Cursor:
         """Read it; one that cannot be read counts as none: telling twice is better than not at all."""
         try:
             kept = json.loads(text or "{}")
-            matters = {cause: Matter.of_json(one) for cause, one in kept.get("matters", {}).items()}
+            matters = {cause: OpenIncident.of_json(one) for cause, one in kept.get("matters", {}).items()}
             return cls(matters, kept.get("more", {}), kept.get("seen", []))
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls({}, {}, [])
@@ -55,57 +55,57 @@ class Cursor:
         self.more.pop(cause, None)
 
 
-def sinks_of(alerts: AlertSettings, log: Callable[[str], None]) -> Sinks:
+def open_notifier(alerts: AlertSettings, log: Callable[[str], None]) -> Notifier:
     """Open the sinks that the settings name."""
-    return Sinks(log, Webhook(alerts.webhook_url) if alerts.webhook_url else None)
+    return Notifier(log, Webhook(alerts.webhook_url) if alerts.webhook_url else None)
 
 
 def build(alerts: AlertSettings) -> list[dg.SensorDefinition]:
     """Return the sensors; they run where Dagster's daemon does, without being switched on."""
 
     @dg.sensor(
-        name="tell_failed_runs",
+        name="notify_failed_runs",
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Tells of failed runs, each cause once, and of its recovery.",
     )
     def failed_runs(context: dg.SensorEvaluationContext, clock: dg.ResourceParam[Clock]) -> dg.SkipReason:
-        return _tell_runs(context, alerts, clock())
+        return _notify_runs(context, alerts, clock())
 
     @dg.sensor(
-        name="tell_failing_checks",
+        name="notify_failing_checks",
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Tells of checks that fail, each matter once, and of their recovery.",
     )
     def failing_checks(context: dg.SensorEvaluationContext, clock: dg.ResourceParam[Clock]) -> dg.SkipReason:
-        return _tell_checks(context, alerts, clock())
+        return _notify_checks(context, alerts, clock())
 
     return [failed_runs, failing_checks]
 
 
-def _tell_runs(context: dg.SensorEvaluationContext, alerts: AlertSettings, now: datetime) -> dg.SkipReason:
+def _notify_runs(context: dg.SensorEvaluationContext, alerts: AlertSettings, now: datetime) -> dg.SkipReason:
     cursor = Cursor.of(context.cursor)
-    sinks = sinks_of(alerts, context.log.info)
+    sinks = open_notifier(alerts, context.log.info)
     repeat_after = timedelta(hours=alerts.repeat_after_hours)
     count = 0
     records = context.instance.get_run_records(
         dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=RUNS_A_TICK
     )
     for run in (record.dagster_run for record in reversed(records)):
-        if run.run_id in cursor.seen or not is_of(context, run):
+        if run.run_id in cursor.seen or not is_about(context, run):
             continue
         arrived = True
-        for failure in failures_of(context.instance, run):
+        for failure in list_failures(context.instance, run):
             known = cursor.matters.get(failure.cause)
-            why = telling(known, [], now, repeat_after)
+            why = is_due(known, [], now, repeat_after)
             notice = _run_notice(failure, why or "again", alerts, known)
             if why and not sinks.tell([notice], now):
                 arrived = False
                 continue
             count += why is not None
-            moment = now if why or known is None else known.told_at
-            cursor.matters[failure.cause] = told(known, notice.title, [], moment)
+            moment = now if why or known is None else known.first_notified_at
+            cursor.matters[failure.cause] = mark_notified(known, notice.title, [], moment)
             cursor.more[failure.cause] = _to_recover(cursor.more.get(failure.cause), failure)
         if arrived:  # else the whole run is looked at again: what got out of it is known by its cause
             cursor.seen.append(run.run_id)
@@ -119,7 +119,7 @@ def _to_recover(before: Mapping[str, Any] | None, failure: Failure) -> dict[str,
     return {"step": failure.step, "job": failure.job, "run": failure.run_id, "partitions": days}
 
 
-def _run_notice(failure: Failure, why: str, alerts: AlertSettings, known: Matter | None) -> Notice:
+def _run_notice(failure: Failure, why: str, alerts: AlertSettings, known: OpenIncident | None) -> Notice:
     what = failure.step or failure.job
     lines = ["```text", failure.message.strip().replace("```", "'''"), "```"]
     if failure.partitions:
@@ -149,7 +149,7 @@ def _run_notice(failure: Failure, why: str, alerts: AlertSettings, known: Matter
 def _recovered_runs(
     context: dg.SensorEvaluationContext,
     cursor: Cursor,
-    sinks: Sinks,
+    sinks: Notifier,
     now: datetime,
     alerts: AlertSettings,
 ) -> int:
@@ -185,7 +185,7 @@ def _is_over(context: dg.SensorEvaluationContext, more: Mapping[str, Any]) -> bo
     )
     step = more["step"]
     did = any(
-        step in steps_of(instance, one.dagster_run) if step else one.dagster_run.job_name == more["job"]
+        step in failed_steps(instance, one.dagster_run) if step else one.dagster_run.job_name == more["job"]
         for one in later
     )
     if not did or not more["partitions"]:
@@ -194,9 +194,11 @@ def _is_over(context: dg.SensorEvaluationContext, more: Mapping[str, Any]) -> bo
     return not still_failed(instance, context.repository_def, step, more["partitions"])
 
 
-def _tell_checks(context: dg.SensorEvaluationContext, alerts: AlertSettings, now: datetime) -> dg.SkipReason:
+def _notify_checks(
+    context: dg.SensorEvaluationContext, alerts: AlertSettings, now: datetime
+) -> dg.SkipReason:
     cursor = Cursor.of(context.cursor)
-    sinks = sinks_of(alerts, context.log.info)
+    sinks = open_notifier(alerts, context.log.info)
     assert context.repository_def is not None  # noqa: S101 (a sensor of a location has one)
     keys = list(context.repository_def.asset_graph.asset_check_keys)
     latest = context.instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
@@ -213,19 +215,23 @@ def _tell_checks(context: dg.SensorEvaluationContext, alerts: AlertSettings, now
                 cursor.forget(cause)
                 count += 1
             continue
-        why = telling(known, details, now, timedelta(hours=alerts.repeat_after_hours))
+        why = is_due(known, details, now, timedelta(hours=alerts.repeat_after_hours))
         if why is None:
             continue
         notice = _check_notice(evaluation, why, cause, alerts, known)
         if sinks.tell([notice], now):
-            cursor.matters[cause] = told(known, notice.title, details, now)
+            cursor.matters[cause] = mark_notified(known, notice.title, details, now)
             count += 1
     context.update_cursor(cursor.text())
     return dg.SkipReason(f"{count} told; {len(cursor.matters)} checks are failing.")
 
 
 def _check_notice(
-    evaluation: dg.AssetCheckEvaluation, why: str, cause: str, alerts: AlertSettings, known: Matter | None
+    evaluation: dg.AssetCheckEvaluation,
+    why: str,
+    cause: str,
+    alerts: AlertSettings,
+    known: OpenIncident | None,
 ) -> Notice:
     asset, name = evaluation.asset_key.to_user_string(), evaluation.check_name
     is_over = why == "recovered"

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.alerts.deduplication import normalized
+from assets.alerts.deduplication import normalize
 from assets.checks.run_outcomes import failed_of
 
 _SAID = ("failed_partitions", "failed_sources")
@@ -28,7 +28,7 @@ class Failure:
     def cause(self) -> str:
         """The same for the same error of the same source, whatever times and ids its message has."""
         of = ",".join(self.sources)
-        return f"run:{self.step or self.job}:{self.kind}:{of}:{normalized(self.message)}"
+        return f"run:{self.step or self.job}:{self.kind}:{of}:{normalize(self.message)}"
 
     @property
     def first_line(self) -> str:
@@ -36,7 +36,7 @@ class Failure:
         return self.message.strip().partition("\n")[0][:200]
 
 
-def is_of(context: dg.SensorEvaluationContext, run: dg.DagsterRun) -> bool:
+def is_about(context: dg.SensorEvaluationContext, run: dg.DagsterRun) -> bool:
     """Tell whether a run is of the sensor's code location; one that says none (run in process) is."""
     of, here = run.remote_job_origin, context.code_location_origin
     if of is None or here is None:
@@ -44,7 +44,7 @@ def is_of(context: dg.SensorEvaluationContext, run: dg.DagsterRun) -> bool:
     return bool(of.repository_origin.code_location_origin.location_name == here.location_name)
 
 
-def failures_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Failure]:
+def list_failures(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Failure]:
     """Return the reasons of a failed run, each once; days that failed alike are one reason."""
     steps = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
     found = [failure for entry in steps for failure in _of_step(run, entry.dagster_event)]
@@ -62,7 +62,7 @@ def _of_step(run: dg.DagsterRun, event: Any) -> Iterator[Failure]:  # noqa: ANN4
     named = {name: metadata[name].value for name in _SAID if name in metadata}
     alike: dict[str, list[tuple[str, str]]] = {}
     for key, why in named.get("failed_partitions", {}).items():
-        alike.setdefault(normalized(str(why)), []).append((key, str(why)))
+        alike.setdefault(normalize(str(why)), []).append((key, str(why)))
     for days in alike.values():
         keys = tuple(key for key, _ in days)
         yield Failure(run.run_id, run.job_name, event.step_key, "day", days[0][1], partitions=keys)
@@ -81,7 +81,7 @@ def _class(error: Any) -> str:  # noqa: ANN401 (Dagster's own)
     return str(error.cls_name) if error is not None else "unknown"
 
 
-def steps_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Sequence[str]:
+def failed_steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Sequence[str]:
     """Return the steps that a run was to do."""
     if run.execution_plan_snapshot_id is None:
         return ()

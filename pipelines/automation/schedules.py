@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from assets.checks.context import service_of
-from assets.executions.day_status import Terms
-from assets.executions.due_days import Due, due
-from assets.framework.given import Clock, Sources
+from assets.checks.context import service_state
+from assets.executions.day_status import SettlementPolicy
+from assets.executions.due_days import DueDays, find_due_days
+from assets.framework.given import Clock, OpenSources
 from assets.framework.partitions import RANGE
 from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
@@ -20,7 +20,7 @@ from pipelines.automation import jobs
 from pipelines.operations.lake_status import coverage
 from resources.config.settings import Settings
 from resources.lake.lake import Lake
-from resources.sources.api import Api
+from resources.sources.api import ApiSource
 
 BEHIND = "ledger/behind"
 """Tag of scheduled runs: which days lie further back than they reach, and the command for those."""
@@ -54,7 +54,7 @@ def refresh(settings: Settings) -> dg.ScheduleDefinition:
     def schedule(
         context: dg.ScheduleEvaluationContext,
         lake: dg.ResourceParam[Lake],
-        sources: dg.ResourceParam[Sources],
+        sources: dg.ResourceParam[OpenSources],
         clock: dg.ResourceParam[Clock],
     ) -> dg.RunRequest | dg.SkipReason:
         return _tick(context, settings, lake, sources, clock)
@@ -63,11 +63,11 @@ def refresh(settings: Settings) -> dg.ScheduleDefinition:
 
 
 def _tick(
-    context: dg.ScheduleEvaluationContext, settings: Settings, lake: Lake, sources: Sources, clock: Clock
+    context: dg.ScheduleEvaluationContext, settings: Settings, lake: Lake, sources: OpenSources, clock: Clock
 ) -> dg.RunRequest | dg.SkipReason:
     if not settings.sources:
         return dg.SkipReason("No sources are set: ledger.toml is to say where executions come from.")
-    live = [source for source in sources() if isinstance(source, Api)]
+    live = [source for source in sources() if isinstance(source, ApiSource)]
     if not live:
         return dg.SkipReason(
             "No live source: nothing new comes by itself. After saved responses were added, take them in with"
@@ -90,16 +90,16 @@ def _tick(
     )
 
 
-def _due(settings: Settings, lake: Lake, live: Sequence[Api], now: datetime) -> tuple[Due, str]:
+def _due(settings: Settings, lake: Lake, live: Sequence[ApiSource], now: datetime) -> tuple[DueDays, str]:
     """Return what is due, and what to say where nothing is."""
     history = Days(settings.history.start_date, settings.history.end_date)
-    last = service_of(live).last_day
-    terms = Terms(
+    last = service_state(live).last_day
+    terms = SettlementPolicy(
         timedelta(minutes=settings.history.settle_after_minutes), settings.history.lookback_days, now, last
     )
     reaches = now.date() - timedelta(days=settings.history.lookback_days)
     extracted = lake.days(EXTRACTION_COVERAGE)
-    found = due(history, coverage(lake, reaches - LOOKED_AT_BEHIND, now.date()), extracted, terms)
+    found = find_due_days(history, coverage(lake, reaches - LOOKED_AT_BEHIND, now.date()), extracted, terms)
     reasons = []
     if last is not None and last < now.date():
         reasons.append(f"the service ended on {last}")

@@ -3,14 +3,14 @@
 import dagster as dg
 
 
-def follow(every_seconds: int | None = None) -> dg.AutomationConditionSensorDefinition:
+def build_automation(every_seconds: int | None = None) -> dg.AutomationConditionSensorDefinition:
     """Declare the sensor; like the schedule it is on from the start.
 
     Args:
         every_seconds: how often it looks at least; default: Dagster's, half a minute.
     """
     return dg.AutomationConditionSensorDefinition(
-        "follow",
+        "automation",
         target=dg.AssetSelection.all(),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=every_seconds,

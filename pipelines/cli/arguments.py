@@ -5,17 +5,17 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import date, timedelta
 
 from assets.framework.time_windows import Days
-from resources.config.validation_errors import did_you_mean, shown
+from resources.config.validation_errors import format_value, suggest
 from resources.errors import ConfigurationError
-from resources.name_patterns import fits, fits_any
-from resources.sources.api import Scheduler
+from resources.name_patterns import matches, matches_any
+from resources.sources.api import ListedScheduler
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _A_DAY = timedelta(days=1)
 _NAMES_TOLD = 20
 
 
-def typed_day(text: str, option: str, today: date) -> date:
+def parse_day(text: str, option: str, today: date) -> date:
     """Return the day of a text: YYYY-MM-DD, `today` or `yesterday`, all in UTC.
 
     Raises:
@@ -31,19 +31,19 @@ def typed_day(text: str, option: str, today: date) -> date:
     except ValueError as error:
         problem = f"is no day of the calendar ({error})"
     raise ConfigurationError(
-        f"{option} {shown(text)} {problem}",
+        f"{option} {format_value(text)} {problem}",
         where="the command line",
         next_step=f"write it as YYYY-MM-DD, such as {option} {today}, or today or yesterday (UTC)",
     )
 
 
-def typed_range(first: str, last: str, history: Days, today: date) -> list[date]:
+def parse_range(first: str, last: str, history: Days, today: date) -> list[date]:
     """Return the days from one text to another, both included.
 
     Raises:
         ConfigurationError: they are no days, in the wrong order, or not days of the history.
     """
-    begin, end = typed_day(first, "--from", today), typed_day(last, "--to", today)
+    begin, end = parse_day(first, "--from", today), parse_day(last, "--to", today)
     if begin > end:
         raise ConfigurationError(
             f"--from {begin} is later than --to {end}",
@@ -80,26 +80,26 @@ def last_day(history: Days, today: date) -> date:
     return min(today, history.end - _A_DAY) if history.end else today
 
 
-def chosen(patterns: Sequence[str], there: Collection[Scheduler]) -> set[str] | None:
+def select_schedulers(patterns: Sequence[str], there: Collection[ListedScheduler]) -> set[str] | None:
     """Return the ARNs of the schedulers that are meant; None: all, as no pattern was given.
 
     Raises:
         ConfigurationError: a pattern is the name of none; the message has what could be meant.
     """
     for pattern in patterns:
-        if not any(fits(pattern, one.name, one.arn) for one in there):
-            raise nobody(pattern, (one.name for one in there))
+        if not any(matches(pattern, one.name, one.arn) for one in there):
+            raise no_scheduler_error(pattern, (one.name for one in there))
     if not patterns:
         return None
-    return {one.arn for one in there if fits_any(patterns, one.name, one.arn)}
+    return {one.arn for one in there if matches_any(patterns, one.name, one.arn)}
 
 
-def nobody(pattern: str, names: Iterable[str]) -> ConfigurationError:
+def no_scheduler_error(pattern: str, names: Iterable[str]) -> ConfigurationError:
     """Say that no scheduler is called so, and what could be meant."""
     there = sorted(set(names))
     some = ", ".join(there[:_NAMES_TOLD]) + (", ..." if len(there) > _NAMES_TOLD else "")
     return ConfigurationError(
-        f"no scheduler is named {shown(pattern)}{did_you_mean(pattern, there)}",
+        f"no scheduler is named {format_value(pattern)}{suggest(pattern, there)}",
         where="--scheduler",
         next_step=f"use a name, a pattern with * and ?, or an ARN; there are {some or 'none'}",
     )

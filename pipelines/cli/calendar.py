@@ -8,29 +8,29 @@ from datetime import date
 
 from rich.text import Text
 
-from assets.executions.day_status import Standing, State
+from assets.executions.day_status import DayState, SchedulerStatus
 
-LETTERS: Mapping[State, str] = {
-    State.settled: "=",
-    State.recorded: "-",
-    State.open: "o",
-    State.overdue: "D",
-    State.stuck: "S",
-    State.failed: "F",
-    State.missing: "M",
-    State.never_extracted: "N",
-    State.unseen: " ",
+LETTERS: Mapping[DayState, str] = {
+    DayState.settled: "=",
+    DayState.recorded: "-",
+    DayState.open: "o",
+    DayState.overdue: "D",
+    DayState.stuck: "S",
+    DayState.failed: "F",
+    DayState.missing: "M",
+    DayState.never_extracted: "N",
+    DayState.unseen: " ",
 }
-STYLES: Mapping[State, str] = {
-    State.settled: "green",
-    State.recorded: "green",
-    State.open: "cyan",
-    State.overdue: "black on yellow",
-    State.stuck: "black on yellow",
-    State.failed: "white on red",
-    State.missing: "white on red",
-    State.never_extracted: "dim",
-    State.unseen: "",
+STYLES: Mapping[DayState, str] = {
+    DayState.settled: "green",
+    DayState.recorded: "green",
+    DayState.open: "cyan",
+    DayState.overdue: "black on yellow",
+    DayState.stuck: "black on yellow",
+    DayState.failed: "white on red",
+    DayState.missing: "white on red",
+    DayState.never_extracted: "dim",
+    DayState.unseen: "",
 }
 _MONTH = 31
 _LONGEST_NAME = 40
@@ -38,7 +38,7 @@ _PARTS = 4
 """Colons before the account has ended in an ARN."""
 
 
-def calendar(schedulers: Sequence[Standing], days: Sequence[date], width: int) -> Iterator[Text]:
+def calendar(schedulers: Sequence[SchedulerStatus], days: Sequence[date], width: int) -> Iterator[Text]:
     """Draw some days of some schedulers, line by line.
 
     Args:
@@ -60,7 +60,7 @@ def calendar(schedulers: Sequence[Standing], days: Sequence[date], width: int) -
             yield _row(name.ljust(margin), one, shown)
 
 
-def _row(name: str, one: Standing, months: Sequence[Sequence[date]]) -> Text:
+def _row(name: str, one: SchedulerStatus, months: Sequence[Sequence[date]]) -> Text:
     row = Text(name)
     for month in months:
         row.append(" ")
@@ -95,7 +95,7 @@ def _ruler(month: Sequence[date]) -> str:
     return "".join(marks)
 
 
-def _names(schedulers: Sequence[Standing]) -> list[str]:
+def _names(schedulers: Sequence[SchedulerStatus]) -> list[str]:
     """Return names that tell the schedulers apart, with no more than it takes."""
     names = [one.scheduler_name for one in schedulers]
     for more in (_region, _account, _generation):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from pipelines.cli.output import flat
+from pipelines.cli.output import flatten_cells
 from pipelines.operations.query import batches
 from resources.errors import ConfigurationError
 
@@ -45,11 +45,11 @@ def write(connection: duckdb.DuckDBPyConnection, statement: str, file: Path) -> 
     rows = 0
     try:
         found = batches(connection, statement)
-        schema = flat(found.schema.empty_table()).schema if is_text else found.schema
+        schema = flatten_cells(found.schema.empty_table()).schema if is_text else found.schema
         with make(str(temporary), schema) as writer:
             for batch in found:
                 part = pa.Table.from_batches([batch])
-                writer.write_table(flat(part) if is_text else part)
+                writer.write_table(flatten_cells(part) if is_text else part)
                 rows += batch.num_rows
         temporary.replace(file)
     except OSError as problem:

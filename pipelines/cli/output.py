@@ -34,7 +34,7 @@ def show(rows: pa.Table, shape: Shape = Shape.table) -> None:
         import pyarrow.csv  # noqa: PLC0415
 
         sys.stdout.flush()
-        pyarrow.csv.write_csv(flat(rows), sys.stdout.buffer)
+        pyarrow.csv.write_csv(flatten_cells(rows), sys.stdout.buffer)
     elif shape is Shape.json:
         for row in rows.to_pylist():
             sys.stdout.write(_json(row) + "\n")
@@ -44,14 +44,14 @@ def show(rows: pa.Table, shape: Shape = Shape.table) -> None:
         Console().print(grid(rows))
 
 
-def say_json(answer: object) -> None:
+def print_json(answer: object) -> None:
     """Print one JSON object on standard output, laid out for people who look at it all the same."""
     import msgspec  # noqa: PLC0415
 
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n")
 
 
-def flat(rows: pa.Table) -> pa.Table:
+def flatten_cells(rows: pa.Table) -> pa.Table:
     """Return the rows as CSV can have them: lists and the like as JSON text, bytes as base64."""
     return pa.table(
         [column if _fits_csv(column.type) else _as_text(column) for column in rows.columns],

@@ -13,11 +13,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from pipelines.runs.launcher import Report
+from pipelines.runs.launcher import RunReport
 
 
 @contextmanager
-def watching(console: Console, days: int) -> Iterator[Callable[[Report], None]]:
+def show_progress(console: Console, days: int) -> Iterator[Callable[[RunReport], None]]:
     """Show a line as long as this lasts; what it gives is to be handed a report whenever there is news."""
     columns = (
         TextColumn("{task.description}"),
@@ -30,7 +30,7 @@ def watching(console: Console, days: int) -> Iterator[Callable[[Report], None]]:
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("starting", total=days, told="")
 
-        def watch(report: Report) -> None:
+        def watch(report: RunReport) -> None:
             words = "recording" if report.days else "starting"
             if report.outcome is not None:
                 words = str(report.outcome)
@@ -39,7 +39,7 @@ def watching(console: Console, days: int) -> Iterator[Callable[[Report], None]]:
         yield watch
 
 
-def _told(report: Report) -> str:
+def _told(report: RunReport) -> str:
     if not report.days:
         return ""
     told = f", {sum(day.executions for day in report.days.values()):,} rows"

@@ -12,8 +12,8 @@ from rich.console import Console
 from assets.tables import PARTITION, TABLES
 from pipelines.cli.output import Shape, show
 from pipelines.cli.sql_splitter import is_blank, split
-from pipelines.operations.query import asked
-from resources.config.validation_errors import did_you_mean
+from pipelines.operations.query import execute
+from resources.config.validation_errors import suggest
 
 HISTORY = Path("~/.ledger_sql_history")
 _MOST_HISTORY = 10_000
@@ -77,7 +77,7 @@ class Shell:
 
     def _answer(self, statement: str) -> None:
         try:
-            rows = asked(self._connection, statement)
+            rows = execute(self._connection, statement)
         except duckdb.Error as problem:
             self._say(str(problem))
         except KeyboardInterrupt:
@@ -91,7 +91,7 @@ class Shell:
         if command in self._commands:
             self._commands[command](argument)
         else:
-            self._say(f"{command} is not known{did_you_mean(command, self._commands)}; .help lists what is")
+            self._say(f"{command} is not known{suggest(command, self._commands)}; .help lists what is")
 
     def _tables(self, _: str) -> None:
         width = max(len(table.name) for table in TABLES)
@@ -104,7 +104,7 @@ class Shell:
             self._say("name a table: .schema inference_executions")
             return
         if name not in known:
-            self._say(f"there is no table {name}{did_you_mean(name, known) or '; .tables lists them'}")
+            self._say(f"there is no table {name}{suggest(name, known) or '; .tables lists them'}")
             return
         table = known[name]
         key = ", ".join(table.key)

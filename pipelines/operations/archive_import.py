@@ -7,21 +7,21 @@ from datetime import date, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from assets.executions.archive_index import Known, oddities
+from assets.executions.archive_index import ArchiveRecord, describe_problems
 from assets.executions.extraction import read_file
-from assets.executions.flatten import Flattened
+from assets.executions.flatten import FlattenedPages
 from resources.config.loader import CHECKOUT, CONFIG_FILE_NAME, CONFIG_VARIABLE, SOURCES_VARIABLE
-from resources.config.settings import ArchiveSource, Settings, load_settings
+from resources.config.settings import ArchiveSettings, Settings, load_settings
 from resources.errors import ConfigurationError
-from resources.sources.archive import Archive
+from resources.sources.archive import ArchiveSource
 
 
 @dataclass(frozen=True)
-class Examined:
+class ImportPreview:
     """What some files hold: `files` as the archive source reads them, and the names of their schedulers."""
 
     path: Path
-    files: Sequence[Known]
+    files: Sequence[ArchiveRecord]
     schedulers: Sequence[str]
 
     @property
@@ -39,28 +39,28 @@ class Examined:
     @property
     def oddities(self) -> list[str]:
         """What is wrong with them, in words."""
-        return oddities(self.files)
+        return describe_problems(self.files)
 
 
-def examined(path: Path, now: datetime) -> Examined:
+def preview_files(path: Path, now: datetime) -> ImportPreview:
     """Read what a file or folder holds, as the archive source will.
 
     Raises:
         ConfigurationError: there is nothing, or it may not be looked into.
     """
-    source = Archive(str(path))
+    source = ArchiveSource(str(path))
     names = set[str]()
 
-    def take(page: Flattened) -> None:
+    def take(page: FlattenedPages) -> None:
         names.update(name for name in page.rows["scheduler_name"].unique().to_pylist() if name)
 
-    return Examined(path, [read_file(source, file, now, take) for file in source.files()], sorted(names))
+    return ImportPreview(path, [read_file(source, file, now, take) for file in source.files()], sorted(names))
 
 
 def archive_folder(settings: Settings) -> Path | None:
     """Return the folder of the first archive source that is one on this machine; None: there is no such."""
     for source in settings.sources:
-        if isinstance(source, ArchiveSource) and "://" not in source.uri and not Path(source.uri).is_file():
+        if isinstance(source, ArchiveSettings) and "://" not in source.uri and not Path(source.uri).is_file():
             return Path(source.uri)
     return None
 
@@ -80,7 +80,7 @@ def config_file() -> Path:
 def is_registered(path: Path, settings: Settings) -> bool:
     """Tell whether an archive source holds a path already."""
     return any(
-        isinstance(source, ArchiveSource) and "://" not in source.uri and path.is_relative_to(source.uri)
+        isinstance(source, ArchiveSettings) and "://" not in source.uri and path.is_relative_to(source.uri)
         for source in settings.sources
     )
 

@@ -12,7 +12,7 @@ from resources.lake.lake import Lake
 
 
 @contextmanager
-def asking(lake: Lake) -> Iterator[Callable[[str], pa.Table]]:
+def open_query(lake: Lake) -> Iterator[Callable[[str], pa.Table]]:
     """Open a connection; what it gives answers one statement after the other.
 
     Raises:

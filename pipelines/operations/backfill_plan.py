@@ -9,10 +9,18 @@ import pyarrow.compute as pc
 
 from assets.executions import archive_index
 from assets.executions.assets import DAYS_A_BATCH
-from assets.executions.cost_estimate import UNKNOWN, Amount, Asked, Known, Plan, asked, frequency
+from assets.executions.cost_estimate import (
+    UNKNOWN,
+    BackfillPlan,
+    Estimate,
+    LakeCounts,
+    SchedulerEstimate,
+    estimate_scheduler,
+    parse_frequency,
+)
 from assets.executions.coverage import is_settled, settle_at
 from assets.executions.flatten import READER_VERSION
-from assets.executions.selection import stretches
+from assets.executions.selection import contiguous_ranges
 from assets.framework.partitioned_run import batches
 from assets.tables import (
     ARCHIVE_FILES,
@@ -23,30 +31,30 @@ from assets.tables import (
 from pipelines.operations.lake_status import coverage
 from resources.errors import LedgerError
 from resources.lake.lake import Lake
-from resources.sources.api import PADDING, Api, Scheduler
-from resources.sources.archive import Archive
+from resources.sources.api import PADDING, ApiSource, ListedScheduler
+from resources.sources.archive import ArchiveSource
 from resources.storage.files import StoredFile
 
 _A_DAY = timedelta(days=1)
 
 
 @dataclass
-class Listed:
+class SourceListing:
     """What the sources listed: schedulers by source, calls that a list takes, and what could not be asked."""
 
-    schedulers: list[tuple[Api, Scheduler]] = field(default_factory=list)
+    schedulers: list[tuple[ApiSource, ListedScheduler]] = field(default_factory=list)
     calls: int = 0
     files: list[StoredFile] = field(default_factory=list)
     failed: dict[str, LedgerError] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
 
 
-def listed(sources: Iterable[Archive | Api], days: Sequence[date]) -> Listed:
+def list_sources(sources: Iterable[ArchiveSource | ApiSource], days: Sequence[date]) -> SourceListing:
     """Ask the sources what they have; a source whose service ended before these days is not asked."""
-    found = Listed()
+    found = SourceListing()
     for source in sources:
         try:
-            if isinstance(source, Archive):
+            if isinstance(source, ArchiveSource):
                 found.files += source.files()
             elif source.service_end is not None and source.service_end < days[0]:
                 found.notices.append(f"{source.uri} is not asked: the service ended on {source.service_end}.")
@@ -59,9 +67,9 @@ def listed(sources: Iterable[Archive | Api], days: Sequence[date]) -> Listed:
     return found
 
 
-def planned(  # noqa: PLR0913 (what a run is told, and the moment)
+def plan_backfill(  # noqa: PLR0913 (what a run is told, and the moment)
     lake: Lake,
-    found: Listed,
+    found: SourceListing,
     days: Sequence[date],
     settle_after: timedelta,
     now: datetime,
@@ -69,12 +77,12 @@ def planned(  # noqa: PLR0913 (what a run is told, and the moment)
     chosen: Collection[str] | None = None,
     skip_settled: bool = False,
     budget: int | None = None,
-) -> Plan:
+) -> BackfillPlan:
     """Count what a run over some days takes.
 
     Args:
         lake: what is recorded already.
-        found: see `listed`.
+        found: see `list_sources`.
         days: the days, one after the other.
         settle_after: when a day settles after its end.
         now: the moment of the plan.
@@ -85,20 +93,20 @@ def planned(  # noqa: PLR0913 (what a run is told, and the moment)
     known = _known(coverage(lake, days[0] - _A_DAY, days[-1] + _A_DAY), settle_after)
     shortest = _shortest(lake)
     rounds = list(batches(days, DAYS_A_BATCH))
-    wanted: list[tuple[Api, Scheduler, list[list[date]]]] = []
+    wanted: list[tuple[ApiSource, ListedScheduler, list[list[date]]]] = []
     for api, scheduler in found.schedulers:
         if chosen is None or scheduler.arn in chosen:
             settled = known.get(scheduler.arn, UNKNOWN).counts if skip_settled else ()
             of_it = [[day for day in batch if _is_asked(api, day) and day not in settled] for batch in rounds]
             wanted.append((api, scheduler, [batch for batch in of_it if batch]))
     near = _near_midnight(lake, _edges(batch for *_, of_it in wanted for batch in of_it))
-    plans: list[Asked] = []
+    plans: list[SchedulerEstimate] = []
     for api, scheduler, of_it in wanted:
-        quickest = min(shortest.get(scheduler.arn, scheduler), scheduler, key=frequency)
+        quickest = min(shortest.get(scheduler.arn, scheduler), scheduler, key=parse_frequency)
         in_lake = replace(known.get(scheduler.arn, UNKNOWN), near_midnight=near.get(scheduler.arn, {}))
-        plans.append(asked(quickest, api.uri, of_it, in_lake, now))
+        plans.append(estimate_scheduler(quickest, api.uri, of_it, in_lake, now))
     settled_days = [day for day in days if plans and all(_is_settled(known, one, day) for one in plans)]
-    return Plan(
+    return BackfillPlan(
         days[0],
         days[-1],
         batches=len(rounds),
@@ -111,22 +119,22 @@ def planned(  # noqa: PLR0913 (what a run is told, and the moment)
     )
 
 
-def _is_asked(api: Api, day: date) -> bool:
+def _is_asked(api: ApiSource, day: date) -> bool:
     return api.service_end is None or day <= api.service_end
 
 
-def _is_settled(known: Mapping[str, Known], one: Asked, day: date) -> bool:
+def _is_settled(known: Mapping[str, LakeCounts], one: SchedulerEstimate, day: date) -> bool:
     return day in known.get(one.scheduler.arn, UNKNOWN).counts
 
 
-def _known(rows: pa.Table, settle_after: timedelta) -> dict[str, Known]:
+def _known(rows: pa.Table, settle_after: timedelta) -> dict[str, LakeCounts]:
     counts: dict[str, dict[date, int]] = {}
     at_least: dict[str, dict[date, int]] = {}
     for row in rows.to_pylist():
         arn, day = row["scheduler_arn"], row[PARTITION]
         is_whole = is_settled(row["complete_through"], settle_at(day, settle_after))
         (counts if is_whole else at_least).setdefault(arn, {})[day] = row["executions"]
-    return {arn: Known(counts.get(arn, {}), at_least.get(arn, {}), {}) for arn in {*counts, *at_least}}
+    return {arn: LakeCounts(counts.get(arn, {}), at_least.get(arn, {}), {}) for arn in {*counts, *at_least}}
 
 
 def _edges(batched: Iterable[Sequence[date]]) -> set[date]:
@@ -134,7 +142,7 @@ def _edges(batched: Iterable[Sequence[date]]) -> set[date]:
     return {
         day
         for batch in batched
-        for first, last in stretches(batch)
+        for first, last in contiguous_ranges(batch)
         for day in (first - _A_DAY, last + _A_DAY)
     }
 
@@ -154,32 +162,34 @@ def _near_midnight(
     return found
 
 
-def _shortest(lake: Lake) -> dict[str, Scheduler]:
+def _shortest(lake: Lake) -> dict[str, ListedScheduler]:
     """Return by ARN each scheduler with the shortest windows it ever had: more there never were."""
     rows = lake.read(
         INFERENCE_SCHEDULERS,
         columns=["scheduler_arn", "scheduler_name", "data_upload_frequency", "data_delay_offset_minutes"],
     )
-    found: dict[str, Scheduler] = {}
+    found: dict[str, ListedScheduler] = {}
     for row in rows.to_pylist():
         if row["data_upload_frequency"]:
-            one = Scheduler(
+            one = ListedScheduler(
                 row["scheduler_arn"],
                 row["scheduler_name"],
                 frequency=row["data_upload_frequency"],
                 delay_minutes=row["data_delay_offset_minutes"],
             )
-            found[one.arn] = min(found.get(one.arn, one), one, key=frequency)
+            found[one.arn] = min(found.get(one.arn, one), one, key=parse_frequency)
     return found
 
 
-def _files_to_read(lake: Lake, files: Sequence[StoredFile], rounds: Sequence[Sequence[date]]) -> Amount:
+def _files_to_read(lake: Lake, files: Sequence[StoredFile], rounds: Sequence[Sequence[date]]) -> Estimate:
     """Count how often a file is read: known ones in each batch that they reach, new ones once at least."""
-    remembered = archive_index.known(lake.read(ARCHIVE_FILES)) if files else {}
+    remembered = archive_index.load_records(lake.read(ARCHIVE_FILES)) if files else {}
     in_lake = set(lake.days(INFERENCE_EXECUTIONS)) if files else set()
     seen, surely, perhaps = set[str](), 0, 0
     for batch in rounds:
-        for file in archive_index.to_read(files, remembered, READER_VERSION, batch, in_lake & {*batch}):
+        for file in archive_index.select_files_to_read(
+            files, remembered, READER_VERSION, batch, in_lake & {*batch}
+        ):
             before = remembered.get(file.uri)
             is_known = before is not None and before.is_of(file, READER_VERSION)
             if is_known or file.uri not in seen:
@@ -187,4 +197,4 @@ def _files_to_read(lake: Lake, files: Sequence[StoredFile], rounds: Sequence[Seq
             else:
                 perhaps += 1
             seen.add(file.uri)
-    return Amount(surely, surely, surely + perhaps)
+    return Estimate(surely, surely, surely + perhaps)

@@ -13,39 +13,39 @@ import pyarrow.dataset as ds
 
 from assets.executions.day_status import (
     COLUMNS,
-    Standing,
-    State,
-    Terms,
+    DayState,
+    SchedulerStatus,
+    SettlementPolicy,
     days_without_coverage,
-    needs_a_person,
-    standing,
+    needs_action,
+    scheduler_statuses,
 )
-from assets.executions.selection import stretches
+from assets.executions.selection import contiguous_ranges
 from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, PARTITION
-from pipelines.cli.arguments import nobody
+from pipelines.cli.arguments import no_scheduler_error
 from resources.config.settings import Settings
 from resources.errors import LedgerError
 from resources.lake.lake import Lake
-from resources.name_patterns import fits, fits_any
-from resources.sources.api import Api
-from resources.sources.factory import configured
+from resources.name_patterns import matches, matches_any
+from resources.sources.api import ApiSource
+from resources.sources.factory import open_sources
 
 if TYPE_CHECKING:
     from assets.checks.run_outcomes import Refusal
 
-_FIRST_WORDS = (State.failed, State.missing, State.never_extracted, State.overdue, State.stuck)
+_FIRST_WORDS = (DayState.failed, DayState.missing, DayState.never_extracted, DayState.overdue, DayState.stuck)
 """In this order a person looks at them: what may be lost first, what merely hangs last."""
 
 
 @dataclass(frozen=True)
-class Trouble:
+class ActionItem:
     """A stretch of days that a person has to see to, and the command that mends it.
 
     `schedulers` are names; none: it is so for all of them.
     """
 
-    state: State
+    state: DayState
     first: date
     last: date
     schedulers: tuple[str, ...]
@@ -53,33 +53,33 @@ class Trouble:
 
 
 @dataclass(frozen=True)
-class Inspection:
+class LakeStatus:
     """How each scheduler stands on some days.
 
     `never` are the days that no run has recorded, `refused` what the last runs could not ask.
     """
 
     days: Sequence[date]
-    schedulers: Sequence[Standing]
+    schedulers: Sequence[SchedulerStatus]
     never: Sequence[date]
-    trouble: Sequence[Trouble]
+    trouble: Sequence[ActionItem]
     refused: Sequence["Refusal"] = ()
 
     @property
-    def needs_a_person(self) -> bool:
+    def needs_action(self) -> bool:
         """Whether nothing but a person will mend it; what one run could not ask the next may."""
         return bool(self.trouble) or any(one.runs_in_a_row > 1 for one in self.refused)
 
     @property
-    def totals(self) -> dict[State, int]:
+    def totals(self) -> dict[DayState, int]:
         """How many days of schedulers are in each state."""
         counted = Counter(state for one in self.schedulers for state in one.states.values())
-        return {state: counted[state] for state in State if counted[state]}
+        return {state: counted[state] for state in DayState if counted[state]}
 
 
-def inspect(
+def inspect_lake(
     lake: Lake, settings: Settings, days: Sequence[date], now: datetime, patterns: Sequence[str] = ()
-) -> Inspection:
+) -> LakeStatus:
     """Find out how the lake stands on some days.
 
     Args:
@@ -96,16 +96,16 @@ def inspect(
     extracted = lake.days(EXTRACTION_COVERAGE)
     if not extracted:
         settings.require_sources()
-    terms = terms_of(settings, now, extracted)
+    terms = settlement_policy(settings, now, extracted)
     failed, refused = _remembered(settings, days)
-    found = standing(coverage(lake), days, extracted, failed, terms)
+    found = scheduler_statuses(coverage(lake), days, extracted, failed, terms)
     for pattern in patterns:
-        if not any(fits(pattern, one.scheduler_name, one.scheduler_arn) for one in found):
-            raise nobody(pattern, (one.scheduler_name for one in found))
+        if not any(matches(pattern, one.scheduler_name, one.scheduler_arn) for one in found):
+            raise no_scheduler_error(pattern, (one.scheduler_name for one in found))
     if patterns:
-        found = [one for one in found if fits_any(patterns, one.scheduler_name, one.scheduler_arn)]
+        found = [one for one in found if matches_any(patterns, one.scheduler_name, one.scheduler_arn)]
     never = days_without_coverage(days, extracted)
-    return Inspection(days, found, never, list(_trouble(found, never, terms)), refused)
+    return LakeStatus(days, found, never, list(_trouble(found, never, terms)), refused)
 
 
 def coverage(lake: Lake, first: date | None = None, last: date | None = None) -> pa.Table:
@@ -120,9 +120,9 @@ def coverage(lake: Lake, first: date | None = None, last: date | None = None) ->
     return lake.dataset(EXTRACTION_COVERAGE).to_table(columns=columns, filter=wanted)
 
 
-def terms_of(settings: Settings, now: datetime, extracted: Sequence[date]) -> Terms:
+def settlement_policy(settings: Settings, now: datetime, extracted: Sequence[date]) -> SettlementPolicy:
     """Return what settling depends on; nothing is expected after the end of all services."""
-    return Terms(
+    return SettlementPolicy(
         timedelta(minutes=settings.history.settle_after_minutes),
         settings.history.lookback_days,
         now,
@@ -132,8 +132,8 @@ def terms_of(settings: Settings, now: datetime, extracted: Sequence[date]) -> Te
 
 def _last_expected(settings: Settings, extracted: Sequence[date], today: date) -> date | None:
     ends = [max(extracted, default=today)]
-    for source in configured(settings) if settings.sources else ():
-        if isinstance(source, Api):
+    for source in open_sources(settings) if settings.sources else ():
+        if isinstance(source, ApiSource):
             try:
                 end = source.service_end
             except LedgerError:
@@ -154,34 +154,36 @@ def _remembered(settings: Settings, days: Sequence[date]) -> tuple[list[date], l
         return [], []
     import dagster as dg  # noqa: PLC0415 (which takes seconds)
 
-    from assets.checks.run_outcomes import ended_lately, failed_of, refusals  # noqa: PLC0415
-    from assets.framework.partitions import daily  # noqa: PLC0415
-    from assets.framework.partitions import days as days_of  # noqa: PLC0415
+    from assets.checks.run_outcomes import failed_of, recent_runs, refusals  # noqa: PLC0415
+    from assets.framework.partitions import daily_partitions  # noqa: PLC0415
+    from assets.framework.partitions import parse_days as days_of  # noqa: PLC0415
 
     executions = dg.AssetKey(INFERENCE_EXECUTIONS.name)
     history = Days(settings.history.start_date, settings.history.end_date)
     with dg.DagsterInstance.get() as instance:
-        failed = failed_of(instance, executions, daily(history), [day.isoformat() for day in days])
-        refused = refusals(ended_lately(instance, executions))
+        failed = failed_of(instance, executions, daily_partitions(history), [day.isoformat() for day in days])
+        refused = refusals(recent_runs(instance, executions))
     return days_of(failed), refused
 
 
-def _trouble(found: Sequence[Standing], never: Sequence[date], terms: Terms) -> Iterator[Trouble]:
+def _trouble(
+    found: Sequence[SchedulerStatus], never: Sequence[date], terms: SettlementPolicy
+) -> Iterator[ActionItem]:
     for state in _FIRST_WORDS:
-        if state is State.never_extracted:
-            days = [day for day in never if needs_a_person(state, day, terms)]
-            for first, last in stretches(days):
-                yield Trouble(state, first, last, (), _command(first, last, ()))
+        if state is DayState.never_extracted:
+            days = [day for day in never if needs_action(state, day, terms)]
+            for first, last in contiguous_ranges(days):
+                yield ActionItem(state, first, last, (), _command(first, last, ()))
             continue
-        places: dict[tuple[date, date], list[Standing]] = {}
+        places: dict[tuple[date, date], list[SchedulerStatus]] = {}
         for one in found:
             hit = [day for day, its in one.states.items() if its is state]
-            for stretch in stretches(hit):
+            for stretch in contiguous_ranges(hit):
                 places.setdefault(stretch, []).append(one)
         for (first, last), ones in sorted(places.items(), key=lambda place: place[0]):
             all_of_them = len(ones) == len(found)
             names = () if all_of_them else tuple(sorted({one.scheduler_name for one in ones}))
-            yield Trouble(state, first, last, names, _command(first, last, names))
+            yield ActionItem(state, first, last, names, _command(first, last, names))
 
 
 def _command(first: date, last: date, names: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from assets.tables import TABLES, Table
-from assets.tables.duckdb_views import duckdb_view, script
+from assets.tables.duckdb_views import duckdb_view, views_script
 from resources.errors import ConfigurationError, DataError
 from resources.lake.lake import Lake
 
@@ -29,7 +29,7 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def answer(lake: Lake, statement: str) -> pa.Table:
+def query_once(lake: Lake, statement: str) -> pa.Table:
     """Answer one statement.
 
     Raises:
@@ -37,10 +37,10 @@ def answer(lake: Lake, statement: str) -> pa.Table:
         LedgerError: the lake cannot be looked into.
     """
     with refusals(lake), connect(lake) as connection:
-        return asked(connection, statement)
+        return execute(connection, statement)
 
 
-def asked(connection: duckdb.DuckDBPyConnection, statement: str) -> pa.Table:
+def execute(connection: duckdb.DuckDBPyConnection, statement: str) -> pa.Table:
     """Answer one statement over an open connection; one that answers nothing gives no columns.
 
     Raises:
@@ -96,7 +96,7 @@ def views(lake: Lake, relative_to: Path | None = None) -> str:
                 next_step="leave --relative away",
             )
         named = Lake(os.path.relpath(lake.root, relative_to))
-    return script((table, named.files(table), _is_there(lake, table)) for table in TABLES)
+    return views_script((table, named.files(table), _is_there(lake, table)) for table in TABLES)
 
 
 def write_database(file: Path, text: str) -> None:

@@ -1,12 +1,12 @@
 """What the settings say of pages, for all who make them."""
 
-from assets.report.assets import Shown
+from assets.report.assets import ReportSettings
 from resources.config.settings import Settings
 
 
-def shown_by(settings: Settings) -> Shown:
+def report_settings(settings: Settings) -> ReportSettings:
     """Return what the settings say of pages."""
-    return Shown(
+    return ReportSettings(
         folder=settings.report.folder,
         time_zone=settings.report.time_zone,
         registry=settings.equipment.registry,

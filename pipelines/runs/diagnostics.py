@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resources import diagnostics
-from resources.aws.session import Access
+from resources.aws.session import AwsAccess
 from resources.config.settings import Settings, load_settings
 from resources.diagnostics import Finding, Level
 from resources.errors import ConfigurationError, LedgerError
-from resources.results.fetcher import Results
-from resources.sources.api import Api
-from resources.sources.archive import Archive
-from resources.sources.factory import configured
+from resources.results.fetcher import ResultFetcher
+from resources.sources.api import ApiSource
+from resources.sources.archive import ArchiveSource
+from resources.sources.factory import open_sources
 
 if TYPE_CHECKING:
     import dagster as dg
 
 
-def checkup() -> Iterator[Finding]:
+def run_diagnostics() -> Iterator[Finding]:
     """Look at everything, and tell each finding as soon as it is there."""
     settings: Settings | None = None
     try:
@@ -29,16 +29,16 @@ def checkup() -> Iterator[Finding]:
         yield Finding(Level.fail, "settings", problem.what, problem.next_step)
     if settings is not None:
         yield _settings(settings)
-        yield diagnostics.lake(settings.lake.uri, settings.lake.kms_key_id)
+        yield diagnostics.check_lake(settings.lake.uri, settings.lake.kms_key_id)
         yield from _sources(settings)
-    yield from instance(is_configured=settings is not None)
+    yield from diagnose_instance(is_configured=settings is not None)
 
 
 def _settings(settings: Settings) -> Finding:
     try:
         sources = settings.require_sources()
     except ConfigurationError as problem:
-        return diagnostics.of_error("settings", problem)
+        return diagnostics.error_finding("settings", problem)
     return Finding(
         Level.ok, "settings", f"{settings.config_file or 'the environment'}, {len(sources)} sources"
     )
@@ -47,23 +47,23 @@ def _settings(settings: Settings) -> Finding:
 def _sources(settings: Settings) -> Iterator[Finding]:
     results: dict[str, str] = {}
     try:
-        opened = configured(settings) if settings.sources else []
+        opened = open_sources(settings) if settings.sources else []
     except LedgerError as problem:
-        yield diagnostics.of_error("sources", problem)
+        yield diagnostics.error_finding("sources", problem)
         return
     for source in opened:
-        if isinstance(source, Archive):
-            yield diagnostics.archive(source)
-        if isinstance(source, Api):
-            yield diagnostics.identity(source.access, source.uri)
-            yield from diagnostics.service(source, datetime.now(UTC), results)
-    reader = Access(profile=settings.results.profile, role_arn=settings.results.role_arn)
-    if reader != Access():
-        yield diagnostics.identity(reader, "results")
-    yield from diagnostics.results(Results.of(settings.results), results)
+        if isinstance(source, ArchiveSource):
+            yield diagnostics.check_archive(source)
+        if isinstance(source, ApiSource):
+            yield diagnostics.check_identity(source.access, source.uri)
+            yield from diagnostics.check_service(source, datetime.now(UTC), results)
+    reader = AwsAccess(profile=settings.results.profile, role_arn=settings.results.role_arn)
+    if reader != AwsAccess():
+        yield diagnostics.check_identity(reader, "results")
+    yield from diagnostics.check_results(ResultFetcher.of(settings.results), results)
 
 
-def instance(*, is_configured: bool) -> Iterator[Finding]:
+def diagnose_instance(*, is_configured: bool) -> Iterator[Finding]:
     """Look at Dagster's instance: its storage, its daemons and, with good settings, its schedules."""
     from dagster import DagsterInstance  # noqa: PLC0415 (which takes seconds)
 

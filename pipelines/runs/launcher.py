@@ -25,7 +25,7 @@ import msgspec
 from assets.framework.partitions import RANGE
 from assets.tables import INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
 from pipelines.runs.instance import CHECKOUT
-from pipelines.runs.worker import Task
+from pipelines.runs.worker import WorkerTask
 from resources.errors import ConfigurationError
 
 _PARENT, _ROOT, _RESUME = "dagster/parent_run_id", "dagster/root_run_id", "dagster/is_resume_retry"
@@ -35,7 +35,7 @@ _WARNING = 30
 _ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
-class Outcome(StrEnum):
+class RunOutcome(StrEnum):
     """How a run ended."""
 
     recorded = "recorded"
@@ -44,7 +44,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Order:
+class BackfillRequest:
     """What is to be made; no assets: all. `resume` names a run to continue, `watched` whose days count."""
 
     first: date
@@ -58,7 +58,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Day:
+class DayCounts:
     """What became of one day: rows that are there, and rows that are new or differ."""
 
     executions: int
@@ -66,7 +66,7 @@ class Day:
 
 
 @dataclass
-class Report:
+class RunReport:
     """What a run did, so far or at its end.
 
     `failed` are reasons by day, `refused` reasons by scheduler or source. `numbers` are of the whole run;
@@ -74,10 +74,10 @@ class Report:
     """
 
     run_id: str
-    order: Order
+    order: BackfillRequest
     log: Path
-    outcome: Outcome | None = None
-    days: dict[date, Day] = field(default_factory=dict)
+    outcome: RunOutcome | None = None
+    days: dict[date, DayCounts] = field(default_factory=dict)
     failed: dict[date, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
@@ -90,7 +90,9 @@ class Report:
         return f"ledger backfill --from {self.order.first} --to {self.order.last} --resume {self.run_id}"
 
 
-def order_of(instance: dg.DagsterInstance, run_id: str, max_calls: int | None = None) -> Order:
+def resume_request(
+    instance: dg.DagsterInstance, run_id: str, max_calls: int | None = None
+) -> BackfillRequest:
     """Return the order of an earlier run, to be resumed.
 
     Raises:
@@ -108,7 +110,7 @@ def order_of(instance: dg.DagsterInstance, run_id: str, max_calls: int | None = 
     told: Any = run.run_config
     config: dict[str, Any] = told.get("ops", {}).get(INFERENCE_EXECUTIONS.name, {}).get("config", {})
     first, last = (date.fromisoformat(run.tags[tag]) for tag in RANGE)
-    return Order(
+    return BackfillRequest(
         first,
         last,
         tuple(config.get("schedulers", ())),
@@ -119,11 +121,11 @@ def order_of(instance: dg.DagsterInstance, run_id: str, max_calls: int | None = 
 
 
 def launch(
-    order: Order,
+    order: BackfillRequest,
     instance: dg.DagsterInstance,
-    watch: Callable[[Report], None],
+    watch: Callable[[RunReport], None],
     environment: Mapping[str, str] | None = None,
-) -> Report:
+) -> RunReport:
     """Run an extraction to its end, and tell how it goes.
 
     Ctrl-C stops it: days that are recorded stay so, and the report says that it was stopped. A second one
@@ -135,8 +137,8 @@ def launch(
         watch: is handed the report a few times a second.
         environment: of the process; default: this one's.
     """
-    report = Report(str(uuid4()), order, _log_file())
-    task = Task(report.run_id, list(order.assets), _tags(order, instance), _config(order))
+    report = RunReport(str(uuid4()), order, _log_file())
+    task = WorkerTask(report.run_id, list(order.assets), _tags(order, instance), _config(order))
     command = [sys.executable, "-m", "pipelines.runs.worker", msgspec.json.encode(task).decode()]
     with report.log.open("w") as log:
         process = subprocess.Popen(  # noqa: S603
@@ -154,7 +156,7 @@ def launch(
 
 
 def _watched(
-    process: subprocess.Popen[bytes], follower: "_Follower", watch: Callable[[Report], None]
+    process: subprocess.Popen[bytes], follower: "_Follower", watch: Callable[[RunReport], None]
 ) -> bool:
     """Follow a process to its end; return whether it was stopped."""
     is_stopped = False
@@ -176,7 +178,7 @@ def _watched(
 class _Follower:
     """Reads the events of a run as they come, each once."""
 
-    def __init__(self, instance: dg.DagsterInstance, report: Report) -> None:
+    def __init__(self, instance: dg.DagsterInstance, report: RunReport) -> None:
         self.report = report
         self._instance = instance
         self._watched = dg.AssetKey(report.order.watched)
@@ -206,13 +208,13 @@ class _Follower:
         if event is None or event.asset_key != self._watched or not event.partition:
             return
         numbers = _numbers(event.step_materialization_data.materialization.metadata)
-        self.report.days[date.fromisoformat(event.partition)] = Day(
+        self.report.days[date.fromisoformat(event.partition)] = DayCounts(
             numbers.get("dagster/partition_row_count", 0), numbers.get("rows_changed", 0)
         )
         self.report.numbers |= {name: numbers.get(f"run_{name}", 0) for name in ("calls", "throttled")}
 
 
-def _end(instance: dg.DagsterInstance, report: Report, *, is_stopped: bool) -> None:
+def _end(instance: dg.DagsterInstance, report: RunReport, *, is_stopped: bool) -> None:
     """Complete a report by what the run says at its end."""
     run = instance.get_run_by_id(report.run_id)
     if run is not None and run.status not in _ENDED:  # its process was killed, and could not say so itself
@@ -230,12 +232,14 @@ def _end(instance: dg.DagsterInstance, report: Report, *, is_stopped: bool) -> N
         elif event.event_type is dg.DagsterEventType.STEP_FAILURE and (is_extraction or not report.message):
             _take_failure(report, event)
     is_good = run is not None and run.status is dg.DagsterRunStatus.SUCCESS
-    report.outcome = Outcome.recorded if is_good else Outcome.stopped if is_stopped else Outcome.failed
+    report.outcome = (
+        RunOutcome.recorded if is_good else RunOutcome.stopped if is_stopped else RunOutcome.failed
+    )
     if not is_good and not report.message:
         report.message = _last_lines(report.log)
 
 
-def _take_failure(report: Report, event: dg.DagsterEvent) -> None:
+def _take_failure(report: RunReport, event: dg.DagsterEvent) -> None:
     failure = event.step_failure_data
     told = failure.user_failure_data
     if told is None:
@@ -249,7 +253,7 @@ def _take_failure(report: Report, event: dg.DagsterEvent) -> None:
     report.refused |= _texts(told.metadata, "failed_sources")
 
 
-def _tags(order: Order, instance: dg.DagsterInstance) -> dict[str, str]:
+def _tags(order: BackfillRequest, instance: dg.DagsterInstance) -> dict[str, str]:
     tags = dict(zip(RANGE, (order.first.isoformat(), order.last.isoformat()), strict=True))
     if order.resume is None:
         return tags
@@ -258,7 +262,7 @@ def _tags(order: Order, instance: dg.DagsterInstance) -> dict[str, str]:
     return tags | {_RESUME: "true", _PARENT: order.resume, _ROOT: root}
 
 
-def _config(order: Order) -> dict[str, Any]:
+def _config(order: BackfillRequest) -> dict[str, Any]:
     config: dict[str, Any] = {"schedulers": list(order.schedulers), "skip_settled": order.skip_settled}
     config |= {} if order.max_calls is None else {"max_calls": order.max_calls}
     return {INFERENCE_EXECUTIONS.name: {"config": config}}

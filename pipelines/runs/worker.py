@@ -12,7 +12,7 @@ import dagster as dg
 import msgspec
 
 
-class Task(msgspec.Struct):
+class WorkerTask(msgspec.Struct):
     """What to run: the id of the run, its assets (none: all), its tags, and the config of its ops."""
 
     run_id: str
@@ -27,7 +27,7 @@ def main(order: str) -> int:
 
     # a shell starts background jobs with Ctrl-C ignored, and so would this be
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    task = msgspec.json.decode(order, type=Task)
+    task = msgspec.json.decode(order, type=WorkerTask)
     with dg.DagsterInstance.get() as instance:
         done = defs.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=instance,

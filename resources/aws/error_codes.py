@@ -13,7 +13,7 @@ _NOT_IMPLEMENTED = 501
 _KEY = re.compile(r"arn:aws[\w-]*:kms:[\w-]*:\d*:(?:key|alias)/[\w/-]+")
 
 
-class Kind(Enum):
+class ErrorKind(Enum):
     """What became of a request."""
 
     CREDENTIALS = auto()
@@ -43,7 +43,7 @@ class Kind(Enum):
 
 
 _OF_CODE = {
-    Kind.CREDENTIALS: {
+    ErrorKind.CREDENTIALS: {
         "AuthFailure",
         "ExpiredToken",
         "ExpiredTokenException",
@@ -55,7 +55,7 @@ _OF_CODE = {
         "TokenRefreshRequired",
         "UnrecognizedClientException",
     },
-    Kind.FORBIDDEN: {
+    ErrorKind.FORBIDDEN: {
         "403",
         "AccessDenied",
         "AccessDeniedException",
@@ -63,10 +63,10 @@ _OF_CODE = {
         "Forbidden",
         "ForbiddenException",
     },
-    Kind.MISSING: {"404", "NoSuchKey", "NotFound"},
-    Kind.NO_BUCKET: {"NoSuchBucket", "InvalidBucketName"},
-    Kind.ARCHIVED: {"InvalidObjectState"},
-    Kind.ELSEWHERE: {
+    ErrorKind.MISSING: {"404", "NoSuchKey", "NotFound"},
+    ErrorKind.NO_BUCKET: {"NoSuchBucket", "InvalidBucketName"},
+    ErrorKind.ARCHIVED: {"InvalidObjectState"},
+    ErrorKind.ELSEWHERE: {
         "301",
         "307",
         "AuthorizationHeaderMalformed",
@@ -74,7 +74,7 @@ _OF_CODE = {
         "PermanentRedirect",
         "TemporaryRedirect",
     },
-    Kind.LATER: {
+    ErrorKind.LATER: {
         "InternalServerException",
         "OperationAborted",
         "RequestLimitExceeded",
@@ -89,7 +89,7 @@ _OF_CODE = {
 }
 _KINDS = {code: kind for kind, codes in _OF_CODE.items() for code in codes}
 
-_WITHOUT_ANSWER: tuple[tuple[tuple[type[Exception], ...], Kind], ...] = (
+_WITHOUT_ANSWER: tuple[tuple[tuple[type[Exception], ...], ErrorKind], ...] = (
     (
         (
             refusals.NoCredentialsError,
@@ -98,16 +98,16 @@ _WITHOUT_ANSWER: tuple[tuple[tuple[type[Exception], ...], Kind], ...] = (
             refusals.TokenRetrievalError,
             refusals.SSOError,
         ),
-        Kind.CREDENTIALS,
+        ErrorKind.CREDENTIALS,
     ),
-    ((refusals.SSLError,), Kind.UNTRUSTED),
+    ((refusals.SSLError,), ErrorKind.UNTRUSTED),
     (
         (
             refusals.EndpointConnectionError,
             refusals.ConnectTimeoutError,
             refusals.ProxyConnectionError,
         ),
-        Kind.UNREACHABLE,
+        ErrorKind.UNREACHABLE,
     ),
     (
         (
@@ -116,16 +116,16 @@ _WITHOUT_ANSWER: tuple[tuple[tuple[type[Exception], ...], Kind], ...] = (
             refusals.IncompleteReadError,
             refusals.FlexibleChecksumError,
         ),
-        Kind.BROKEN,
+        ErrorKind.BROKEN,
     ),
 )
 
 
 @dataclass(frozen=True)
-class Answer:
+class AwsError:
     """What came back: its kind, the words of whoever said it, and the code and HTTP status it came with."""
 
-    kind: Kind
+    kind: ErrorKind
     said: str
     code: str = ""
     status: int = 0
@@ -137,41 +137,41 @@ class Answer:
         return found[0] if found else None
 
 
-def answered(code: str, status: int, message: str) -> Answer:
+def classify_response(code: str, status: int, message: str) -> AwsError:
     """Sort an answer of AWS's by its code, its HTTP status and its message; any of them may lack."""
     said = f"{code}: {message}" if message and message != code else code or f"HTTP {status}"
-    return Answer(_kind(code, status, message), said, code, status)
+    return AwsError(_kind(code, status, message), said, code, status)
 
 
-def _kind(code: str, status: int, message: str) -> Kind:
+def _kind(code: str, status: int, message: str) -> ErrorKind:
     known = _KINDS.get(code)
-    if code.startswith("KMS.") or (known is Kind.FORBIDDEN and "kms:" in message):
-        return Kind.KMS
-    if known is Kind.LATER or status == _TOO_MANY:
-        return Kind.LATER
+    if code.startswith("KMS.") or (known is ErrorKind.FORBIDDEN and "kms:" in message):
+        return ErrorKind.KMS
+    if known is ErrorKind.LATER or status == _TOO_MANY:
+        return ErrorKind.LATER
     if status >= _SERVER_ERROR and status != _NOT_IMPLEMENTED:
-        return Kind.LATER
-    return known or Kind.OTHER
+        return ErrorKind.LATER
+    return known or ErrorKind.OTHER
 
 
-def sorted_out(problem: BaseException) -> Answer:
+def classify_error(problem: BaseException) -> AwsError:
     """Sort what botocore raised."""
     if isinstance(problem, refusals.ClientError):
         error = problem.response.get("Error", {})
-        return answered(code_of(problem), status_of(problem), str(error.get("Message", "")))
+        return classify_response(error_code(problem), http_status(problem), str(error.get("Message", "")))
     for raised, kind in _WITHOUT_ANSWER:
         if isinstance(problem, raised):
-            return Answer(kind, str(problem))
-    return Answer(Kind.OTHER, str(problem))
+            return AwsError(kind, str(problem))
+    return AwsError(ErrorKind.OTHER, str(problem))
 
 
-def code_of(problem: BaseException | None) -> str:
+def error_code(problem: BaseException | None) -> str:
     """The code that AWS gave with an answer; nothing where there was no answer of AWS's."""
     if not isinstance(problem, refusals.ClientError):
         return ""
     return str(problem.response.get("Error", {}).get("Code", ""))
 
 
-def status_of(problem: Any) -> int:  # noqa: ANN401 (botocore has no types)
+def http_status(problem: Any) -> int:  # noqa: ANN401 (botocore has no types)
     """The HTTP status of an answer."""
     return int(problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

@@ -18,7 +18,14 @@ import botocore.exceptions as refusals
 from botocore.config import Config
 
 from resources.aws.external_table import ExternalTable
-from resources.aws.glue_table import Change, GlueTable, differences, obstacle, table_input, undeclared
+from resources.aws.glue_table import (
+    Change,
+    GlueTable,
+    differences,
+    table_input,
+    undeclared_columns,
+    update_obstacle,
+)
 from resources.errors import ConfigurationError, LedgerError, PermissionsError, RetryLaterError
 
 ATTEMPTS = 8
@@ -51,7 +58,7 @@ Action = Literal["create", "update", "none", "refuse"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TableOutcome:
     """What is to be done, or was done, to one table.
 
     `kept` are columns that Glue has and the declaration has not: they stay. `reason` says why a table is
@@ -107,7 +114,7 @@ class Catalog:
                 if _code(problem) != "AlreadyExistsException":
                     raise
 
-    def compare(self, wanted: Sequence[ExternalTable]) -> list[Outcome]:
+    def compare(self, wanted: Sequence[ExternalTable]) -> list[TableOutcome]:
         """Tell what `sync` would do to each table; nothing is changed.
 
         Raises:
@@ -115,7 +122,7 @@ class Catalog:
         """
         return [self._planned(table, self._there(table.name)) for table in wanted]
 
-    def sync(self, wanted: Sequence[ExternalTable]) -> Iterator[Outcome]:
+    def sync(self, wanted: Sequence[ExternalTable]) -> Iterator[TableOutcome]:
         """Create or update one table after the other; hands on what became of each as soon as it did.
 
         Raises:
@@ -124,7 +131,7 @@ class Catalog:
         """
         return map(self._brought_in_step, wanted)
 
-    def _brought_in_step(self, wanted: ExternalTable) -> Outcome:
+    def _brought_in_step(self, wanted: ExternalTable) -> TableOutcome:
         for attempt in range(ATTEMPTS):
             there = self._there(wanted.name)
             planned = self._planned(wanted, there)
@@ -138,16 +145,16 @@ class Catalog:
             next_step="see who else writes to this database, and run this again; nothing was lost",
         )
 
-    def _planned(self, wanted: ExternalTable, there: GlueTable | None) -> Outcome:
+    def _planned(self, wanted: ExternalTable, there: GlueTable | None) -> TableOutcome:
         if there is None:
             columns = (*wanted.columns, *wanted.partition_keys)
             changes = [Change(f"column {column.name}", None, column.type) for column in columns]
-            return Outcome(wanted.name, "create", (Change("location", None, wanted.location), *changes))
-        kept = tuple(undeclared(there, wanted))
-        if reason := obstacle(there, wanted, adopt=self._adopt):
-            return Outcome(wanted.name, "refuse", kept=kept, reason=reason)
+            return TableOutcome(wanted.name, "create", (Change("location", None, wanted.location), *changes))
+        kept = tuple(undeclared_columns(there, wanted))
+        if reason := update_obstacle(there, wanted, adopt=self._adopt):
+            return TableOutcome(wanted.name, "refuse", kept=kept, reason=reason)
         changes = differences(there, wanted)
-        return Outcome(wanted.name, "update" if changes else "none", tuple(changes), kept)
+        return TableOutcome(wanted.name, "update" if changes else "none", tuple(changes), kept)
 
     def _there(self, name: str) -> GlueTable | None:
         with self._asking("glue:GetTable", table=name):

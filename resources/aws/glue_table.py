@@ -56,13 +56,13 @@ def differences(there: GlueTable, wanted: ExternalTable) -> list[Change]:
     return changes
 
 
-def undeclared(there: GlueTable, wanted: ExternalTable) -> list[str]:
+def undeclared_columns(there: GlueTable, wanted: ExternalTable) -> list[str]:
     """Return the names of the columns that are there and not declared; they stay."""
     declared = {column.name for column in wanted.columns}
     return [one["Name"] for one in _columns_of(there) if one["Name"] not in declared]
 
 
-def obstacle(there: GlueTable, wanted: ExternalTable, *, adopt: bool) -> str:
+def update_obstacle(there: GlueTable, wanted: ExternalTable, *, adopt: bool) -> str:
     """Say in words why a table that is there must not be changed; nothing where it may be.
 
     Args:
@@ -101,7 +101,7 @@ def table_input(wanted: ExternalTable, there: GlueTable | None, allowed: Sequenc
     kept = {name: value for name, value in (there or {}).items() if name in allowed}
     storage = kept.get("StorageDescriptor", {})
     serde = storage.get("SerdeInfo", {"Parameters": {"serialization.format": "1"}})
-    foreign = set(undeclared(there, wanted)) if there else set()
+    foreign = set(undeclared_columns(there, wanted)) if there else set()
     return kept | {
         "Name": wanted.name,
         "Description": wanted.comment,

@@ -12,8 +12,8 @@ from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.exceptions import BaseError, UnauthenticatedError
 from obstore.store import S3Store
 
-from resources.aws.error_codes import Answer, Kind, answered
-from resources.aws.s3_bucket import authorities
+from resources.aws.error_codes import AwsError, ErrorKind, classify_response
+from resources.aws.s3_bucket import ca_bundle
 
 if TYPE_CHECKING:
     from obstore import GetOptions
@@ -27,7 +27,7 @@ _STATUS = re.compile(r"non-2xx status code: (\d+)")
 _CODE, _MESSAGE = (re.compile(f"<{name}>(.*?)</{name}>", re.DOTALL) for name in ("Code", "Message"))
 
 
-def opened(bucket: str, session: boto3.Session, endpoint: str, region: str) -> S3Store:
+def open_store(bucket: str, session: boto3.Session, endpoint: str, region: str) -> S3Store:
     """Open a bucket at the endpoint that boto3 found, with the credentials of a session.
 
     The authorities that boto3 was told to trust are trusted here beside those that everybody knows.
@@ -37,7 +37,7 @@ def opened(bucket: str, session: boto3.Session, endpoint: str, region: str) -> S
         "connect_timeout": timedelta(seconds=10),
         "timeout": timedelta(minutes=10),
     }
-    bundle = authorities(session)
+    bundle = ca_bundle(session)
     if bundle and endpoint.startswith("https://"):
         client_options["root_certificate"] = Path(bundle).read_bytes()
     return S3Store(
@@ -51,13 +51,15 @@ def opened(bucket: str, session: boto3.Session, endpoint: str, region: str) -> S
     )
 
 
-def content(store: S3Store, key: str, unless: str | None, take: Take) -> tuple[bytes, str | None, datetime]:
+def read_object(
+    store: S3Store, key: str, unless: str | None, take: Take
+) -> tuple[bytes, str | None, datetime]:
     """Fetch an object, unless it still has a tag: its content, its tag, and when it was written.
 
     `take` is told how many bytes are about to be held, and may wait until there is room for them.
 
     Raises:
-        REFUSALS: `answer_in` reads them.
+        REFUSALS: `parse_error` reads them.
     """
     condition: GetOptions = {"if_none_match": f'"{unless}"'} if unless else {}
     answer = obstore.get(store, key, options=condition)
@@ -68,17 +70,17 @@ def content(store: S3Store, key: str, unless: str | None, take: Take) -> tuple[b
     return data, tag, facts["last_modified"]
 
 
-def answer_in(problem: Exception) -> Answer:
+def parse_error(problem: Exception) -> AwsError:
     """Read the answer of S3 out of what obstore makes of it."""
     if isinstance(problem, UnauthenticatedError):
-        return Answer(Kind.CREDENTIALS, _first_line(problem))
+        return AwsError(ErrorKind.CREDENTIALS, _first_line(problem))
     text = str(problem).partition("\n\nDebug source:")[0]
     status, code, message = (
         found[1] if (found := seek.search(text)) else "" for seek in (_STATUS, _CODE, _MESSAGE)
     )
     if not status:
-        return Answer(Kind.BROKEN, _first_line(problem))
-    return answered(code or status, int(status), message)
+        return AwsError(ErrorKind.BROKEN, _first_line(problem))
+    return classify_response(code or status, int(status), message)
 
 
 def _first_line(problem: Exception) -> str:

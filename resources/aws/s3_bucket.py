@@ -20,8 +20,8 @@ import botocore.exceptions as refusals
 from botocore.config import Config
 from pyarrow.fs import FileSystem, S3FileSystem
 
-from resources.aws.error_codes import code_of, status_of
-from resources.aws.s3_errors import Asked, told
+from resources.aws.error_codes import error_code, http_status
+from resources.aws.s3_errors import S3Request, translate_error
 
 CONNECTIONS = 16
 _BODY_ATTEMPTS = 3
@@ -38,7 +38,7 @@ _making_clients = Lock()
 
 
 @dataclass(frozen=True)
-class Content:
+class ObjectContent:
     """What an object holds, and the tag of exactly that content."""
 
     data: bytes
@@ -46,7 +46,7 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedObject:
     """An object as a listing has it."""
 
     key: str
@@ -54,13 +54,13 @@ class Listed:
     etag: str
 
 
-def split(uri: str) -> tuple[str, str]:
+def split_uri(uri: str) -> tuple[str, str]:
     """Split a uri into bucket and key; a key is anything, and never decoded."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return bucket, key
 
 
-def authorities(session: boto3.Session) -> str | None:
+def ca_bundle(session: boto3.Session) -> str | None:
     """Return the file of the authorities that boto3 trusts instead of those that everybody knows.
 
     It stands in `AWS_CA_BUNDLE`, in `ca_bundle` of the profile, or in `REQUESTS_CA_BUNDLE`.
@@ -88,7 +88,7 @@ class Bucket:
         """Name an object, or a prefix."""
         return f"s3://{self.name}/{key}"
 
-    def get(self, key: str, *, last_bytes: int | None = None) -> Content | None:
+    def get(self, key: str, *, last_bytes: int | None = None) -> ObjectContent | None:
         """Return what an object holds, or its end; None where there is none.
 
         Args:
@@ -103,19 +103,19 @@ class Bucket:
             for attempt in range(1, _BODY_ATTEMPTS + 1):
                 try:
                     answer = self._client.get_object(Bucket=self.name, Key=key, **part)
-                    return Content(answer["Body"].read(), answer["ETag"])
+                    return ObjectContent(answer["Body"].read(), answer["ETag"])
                 except _BROKEN_BODY:  # which comes after botocore's own repetitions
                     if attempt == _BODY_ATTEMPTS:
                         raise
                 except refusals.ClientError as problem:
-                    if code_of(problem) in _MISSING:
+                    if error_code(problem) in _MISSING:
                         return None
-                    if code_of(problem) == "InvalidRange":  # an empty object has no end
-                        return Content(b"", "")
+                    if error_code(problem) == "InvalidRange":  # an empty object has no end
+                        return ObjectContent(b"", "")
                     raise
         return None
 
-    def holds(self, key: str) -> bool:
+    def exists(self, key: str) -> bool:
         """Tell whether there is an object.
 
         Raises:
@@ -125,7 +125,7 @@ class Bucket:
             try:
                 self._client.head_object(Bucket=self.name, Key=key)
             except refusals.ClientError as problem:
-                if code_of(problem) in _MISSING:
+                if error_code(problem) in _MISSING:
                     return False
                 raise
         return True
@@ -150,14 +150,14 @@ class Bucket:
             try:
                 self._client.put_object(Bucket=self.name, Key=key, Body=data, **condition, **options)
             except refusals.ClientError as problem:
-                code = code_of(problem)
+                code = error_code(problem)
                 gone = replacing is not None and code in _MISSING
-                if gone or code in _CONFLICT or status_of(problem) == _PRECONDITION_FAILED:
+                if gone or code in _CONFLICT or http_status(problem) == _PRECONDITION_FAILED:
                     return False
                 raise
         return True
 
-    def listed(self, prefix: str, most: int | None = None) -> Iterator[Listed]:
+    def list_objects(self, prefix: str, most: int | None = None) -> Iterator[ListedObject]:
         """List the objects whose names begin with a prefix, or the first few of them.
 
         Raises:
@@ -169,7 +169,7 @@ class Bucket:
             )
             for page in pages:
                 for entry in page.get("Contents", ()):
-                    yield Listed(entry["Key"], entry["Size"], entry["ETag"].strip('"'))
+                    yield ListedObject(entry["Key"], entry["Size"], entry["ETag"].strip('"'))
 
     def filesystem(self) -> FileSystem:
         """Return pyarrow's own way to this bucket, with the credentials and the endpoint of this moment.
@@ -192,7 +192,7 @@ class Bucket:
                 session_token=credentials.token,
                 region=region,
                 endpoint_override=client.meta.endpoint_url,
-                tls_ca_file_path=authorities(_session()),
+                tls_ca_file_path=ca_bundle(_session()),
             )
 
     @cached_property
@@ -206,8 +206,8 @@ class Bucket:
             endpoint = self._client.meta.endpoint_url
             yield
         except (refusals.BotoCoreError, refusals.ClientError, ValueError) as problem:
-            asked = Asked(self._setting, self.uri(key), endpoint, (*actions, *self._more_actions))
-            raise told(problem, asked) from problem
+            asked = S3Request(self._setting, self.uri(key), endpoint, (*actions, *self._more_actions))
+            raise translate_error(problem, asked) from problem
 
 
 @cache

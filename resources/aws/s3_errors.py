@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import botocore.exceptions as refusals
 
-from resources.aws.error_codes import Answer, Kind, sorted_out
+from resources.aws.error_codes import AwsError, ErrorKind, classify_error
 from resources.errors import ConfigurationError, LedgerError, PermissionsError, RetryLaterError
 
 
 @dataclass(frozen=True)
-class Asked:
+class S3Request:
     """What was asked of S3: for whom, of what, where, and what the caller must be allowed for it.
 
     `setting` is the key of the settings that leads there, such as `lake.uri`.
@@ -27,13 +27,13 @@ class Asked:
         return f"{self.setting}: {self.uri}" + (f" at {self.endpoint}" if self.endpoint else "")
 
 
-def told(problem: Exception, asked: Asked) -> LedgerError:  # noqa: PLR0911 (one a kind)
+def translate_error(problem: Exception, asked: S3Request) -> LedgerError:  # noqa: PLR0911 (one a kind)
     """Say in our words what S3, the network or boto3 answered, by who can mend it."""
-    answer = sorted_out(problem)
+    answer = classify_error(problem)
     match answer.kind:
-        case Kind.CREDENTIALS:
+        case ErrorKind.CREDENTIALS:
             return _no_credentials(answer.said, asked)
-        case Kind.FORBIDDEN | Kind.KMS:
+        case ErrorKind.FORBIDDEN | ErrorKind.KMS:
             return PermissionsError(
                 f"S3 refuses: {answer.said}",
                 where=asked.where,
@@ -41,24 +41,24 @@ def told(problem: Exception, asked: Asked) -> LedgerError:  # noqa: PLR0911 (one
                 " `aws sts get-caller-identity` names (without s3:ListBucket S3 refuses objects that are"
                 " merely missing, too)",
             )
-        case Kind.LATER:
+        case ErrorKind.LATER:
             said = f"S3 is busy or out of order: {answer.said}"
             return RetryLaterError(
                 said, where=asked.where, next_step="run again later; what was recorded stays"
             )
-        case Kind.UNREACHABLE:
+        case ErrorKind.UNREACHABLE:
             return RetryLaterError(
                 f"S3 cannot be reached at {asked.endpoint}",
                 where=asked.where,
                 next_step="check the network and AWS_ENDPOINT_URL_S3 (or AWS_ENDPOINT_URL), where one is set,"
                 " and run again",
             )
-        case Kind.BROKEN:
+        case ErrorKind.BROKEN:
             said = f"the connection to S3 broke: {answer.said}"
             return RetryLaterError(
                 said, where=asked.where, next_step="run again later; what was recorded stays"
             )
-        case Kind.UNTRUSTED:
+        case ErrorKind.UNTRUSTED:
             return ConfigurationError(
                 f"the endpoint is not trusted: {answer.said}",
                 where=asked.where,
@@ -76,7 +76,7 @@ def told(problem: Exception, asked: Asked) -> LedgerError:  # noqa: PLR0911 (one
     )
 
 
-def _no_credentials(said: str, asked: Asked) -> LedgerError:
+def _no_credentials(said: str, asked: S3Request) -> LedgerError:
     return PermissionsError(
         f"no usable AWS credentials: {said}",
         where=asked.where,
@@ -85,18 +85,18 @@ def _no_credentials(said: str, asked: Asked) -> LedgerError:
     )
 
 
-def _misconfigured(problem: refusals.ClientError, answer: Answer) -> str:
-    if answer.kind is not Kind.ELSEWHERE:
+def _misconfigured(problem: refusals.ClientError, answer: AwsError) -> str:
+    if answer.kind is not ErrorKind.ELSEWHERE:
         return f"S3 refuses: {answer.said}"
     error, metadata = problem.response.get("Error", {}), problem.response.get("ResponseMetadata", {})
     region = error.get("Region") or metadata.get("HTTPHeaders", {}).get("x-amz-bucket-region")
     return f"the bucket is in another region{f', {region}' if region else ''}: {answer.said}"
 
 
-def _mend(answer: Answer, asked: Asked) -> str:
-    if answer.kind is Kind.NO_BUCKET:
+def _mend(answer: AwsError, asked: S3Request) -> str:
+    if answer.kind is ErrorKind.NO_BUCKET:
         return f"create the bucket, or correct {asked.setting}; buckets differ from endpoint to endpoint"
-    if answer.kind is Kind.ELSEWHERE:
+    if answer.kind is ErrorKind.ELSEWHERE:
         return "set AWS_DEFAULT_REGION to the region of the bucket"
     if answer.code == "NotImplemented":
         return "keep this in another store: this one lacks what S3 can do (a lake needs conditional writes)"

@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.credentials import RefreshableCredentials, create_assume_role_refresher
 from botocore.loaders import create_loader
 
-from resources.aws.error_codes import Kind, sorted_out
+from resources.aws.error_codes import ErrorKind, classify_error
 from resources.errors import (
     ConfigurationError,
     LedgerError,
@@ -42,7 +42,7 @@ _RAW_SHAPES = frozenset({"ListInferenceExecutionsResponse"})
 
 
 @dataclass(frozen=True)
-class Access:
+class AwsAccess:
     """How to reach a service; None stands for what boto3 finds by itself."""
 
     region: str | None = None
@@ -79,7 +79,7 @@ class _RawPage:
         return parsed | {RAW_BODY: response["body"]}
 
 
-def lookout_client(access: Access, *, connections: int = 4) -> Any:  # noqa: ANN401
+def open_lookout_client(access: AwsAccess, *, connections: int = 4) -> Any:  # noqa: ANN401
     """Open a client of the service.
 
     Raises:
@@ -104,12 +104,12 @@ def lookout_client(access: Access, *, connections: int = 4) -> Any:  # noqa: ANN
             next_step=f"install the last one known to have it: pip install boto3=={LAST_BOTO3_WITH_CLIENT}",
         ) from None
     except (refusals.BotoCoreError, refusals.ClientError) as problem:
-        raise told(problem, access, f"opening a client ({access})") from None
+        raise translate_error(problem, access, f"opening a client ({access})") from None
     _check_region(session, client, access)
     return client
 
 
-def opened_session(access: Access, setting: str) -> boto3.Session:
+def open_session(access: AwsAccess, setting: str) -> boto3.Session:
     """Open a session for one section of the settings, with the role taken on where there is one.
 
     Raises:
@@ -118,13 +118,13 @@ def opened_session(access: Access, setting: str) -> boto3.Session:
     try:
         return _session(access)
     except (refusals.BotoCoreError, refusals.ClientError) as problem:
-        answer = sorted_out(problem)
+        answer = classify_error(problem)
     where = f"[{setting}] in ledger.toml: {access}"
-    if answer.kind in {Kind.LATER, Kind.UNREACHABLE, Kind.BROKEN}:
+    if answer.kind in {ErrorKind.LATER, ErrorKind.UNREACHABLE, ErrorKind.BROKEN}:
         raise RetryLaterError(
             f"STS cannot be asked for the role: {answer.said}", where=where, next_step="run it again later"
         )
-    if answer.kind in {Kind.CREDENTIALS, Kind.FORBIDDEN}:
+    if answer.kind in {ErrorKind.CREDENTIALS, ErrorKind.FORBIDDEN}:
         raise PermissionsError(
             f"the role cannot be taken on: {answer.said}",
             where=where,
@@ -132,11 +132,11 @@ def opened_session(access: Access, setting: str) -> boto3.Session:
             " in the policy of the caller and in the trust policy of the role",
         )
     correct = f"correct profile and role_arn under [{setting}] in ledger.toml"
-    next_step = _NAME_AUTHORITIES if answer.kind is Kind.UNTRUSTED else correct
+    next_step = _NAME_AUTHORITIES if answer.kind is ErrorKind.UNTRUSTED else correct
     raise ConfigurationError(answer.said, where=where, next_step=next_step)
 
 
-def _session(access: Access) -> boto3.Session:
+def _session(access: AwsAccess) -> boto3.Session:
     core = _core(access.profile)
     session = boto3.Session(botocore_session=core, region_name=access.region)
     if access.role_arn is None:
@@ -165,7 +165,7 @@ def _models(data_path: str | None) -> Any:  # noqa: ANN401
     return create_loader(data_path)
 
 
-def caller(access: Access) -> str:
+def get_caller_arn(access: AwsAccess) -> str:
     """Ask STS, once, who the credentials are; return the ARN.
 
     Raises:
@@ -176,22 +176,22 @@ def caller(access: Access) -> str:
         client = _session(access).client("sts", region_name=access.region, config=once)
         return str(client.get_caller_identity()["Arn"])
     except (refusals.BotoCoreError, refusals.ClientError) as problem:
-        raise told(problem, access, "asking STS who the caller is") from None
+        raise translate_error(problem, access, "asking STS who the caller is") from None
 
 
-def is_aws(client: Any) -> bool:  # noqa: ANN401
+def is_aws_client(client: Any) -> bool:  # noqa: ANN401
     """Tell whether a client speaks to AWS itself, and not to something of its kind."""
-    return is_aws_at(str(client.meta.endpoint_url))
+    return is_aws_endpoint(str(client.meta.endpoint_url))
 
 
-def is_aws_at(endpoint: str) -> bool:
+def is_aws_endpoint(endpoint: str) -> bool:
     """Tell whether an endpoint is one of AWS itself."""
     return endpoint.rstrip("/").endswith(_AWS)
 
 
-def _check_region(session: boto3.Session, client: Any, access: Access) -> None:  # noqa: ANN401
+def _check_region(session: boto3.Session, client: Any, access: AwsAccess) -> None:  # noqa: ANN401
     regions = session.get_available_regions(SERVICE)
-    if is_aws(client) and client.meta.region_name not in regions:
+    if is_aws_client(client) and client.meta.region_name not in regions:
         raise ConfigurationError(
             f"Lookout for Equipment was never offered in {client.meta.region_name}",
             where=f"sources.region ({access})",
@@ -199,47 +199,47 @@ def _check_region(session: boto3.Session, client: Any, access: Access) -> None: 
         )
 
 
-def told(problem: Exception, access: Access, doing: str) -> LedgerError:  # noqa: PLR0911 (one a kind)
+def translate_error(problem: Exception, access: AwsAccess, doing: str) -> LedgerError:  # noqa: PLR0911 (one a kind)
     """Say in our words what AWS or the network answered, by who can mend it."""
     where = f"{doing}; {access}"
-    answer = sorted_out(problem)
+    answer = classify_error(problem)
     match answer.kind:
-        case Kind.CREDENTIALS if not answer.code:  # nobody was asked
+        case ErrorKind.CREDENTIALS if not answer.code:  # nobody was asked
             return PermissionsError(
                 f"no usable AWS credentials: {answer.said}",
                 where=where,
                 next_step="log in (aws sso login), or set AWS_PROFILE or profile in ledger.toml;"
                 " `aws sts get-caller-identity` shows who you are",
             )
-        case Kind.CREDENTIALS | Kind.FORBIDDEN | Kind.KMS:
+        case ErrorKind.CREDENTIALS | ErrorKind.FORBIDDEN | ErrorKind.KMS:
             return PermissionsError(
                 answer.said,
                 where=where,
                 next_step="grant lookoutequipment:ListInferenceSchedulers, DescribeInferenceScheduler and"
                 f" ListInferenceExecutions to this caller; after {SERVICE_END} AWS may refuse everybody",
             )
-        case Kind.LATER:
+        case ErrorKind.LATER:
             return RetryLaterError(
                 answer.said, where=where, next_step="run it again later; what was fetched is recorded"
             )
-        case Kind.UNREACHABLE if _AWS in answer.said:
+        case ErrorKind.UNREACHABLE if _AWS in answer.said:
             return ServiceEndedError(
                 f"the endpoint cannot be reached: {answer.said}",
                 where=where,
                 next_step=f"check network and region; AWS ended the service on {SERVICE_END}:"
                 " saved responses can still be a source",
             )
-        case Kind.UNREACHABLE:
+        case ErrorKind.UNREACHABLE:
             return RetryLaterError(
                 f"the endpoint cannot be reached: {answer.said}",
                 where=where,
                 next_step="start it, then run again",
             )
-        case Kind.UNTRUSTED:
+        case ErrorKind.UNTRUSTED:
             return ConfigurationError(
                 f"the endpoint is not trusted: {answer.said}", where=where, next_step=_NAME_AUTHORITIES
             )
-        case Kind.BROKEN:
+        case ErrorKind.BROKEN:
             return RetryLaterError(
                 f"the connection broke: {answer.said}", where=where, next_step="run it again later"
             )

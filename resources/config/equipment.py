@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from resources.config.toml_file import read_toml
-from resources.config.validation_errors import Mistake, as_error, did_you_mean, shown
+from resources.config.validation_errors import SettingError, configuration_error, format_value, suggest
 from resources.errors import ConfigurationError
-from resources.name_patterns import ARN, fits_any
+from resources.name_patterns import ARN, matches_any
 
 CRITICALITIES = ("low", "medium", "high")
 SETTING = "equipment.registry"
@@ -52,7 +52,7 @@ class Sensor:
 
 
 @dataclass(frozen=True)
-class Entry:
+class EquipmentEntry:
     """What the registry says of one machine: its schedulers (names or ARNs, with * and ?), its sensors."""
 
     equipment: Equipment
@@ -61,15 +61,15 @@ class Entry:
 
     def watched_by(self, arn: str, name: str) -> bool:
         """Tell whether one of its schedulers is this one."""
-        return fits_any(self.schedulers, name, arn)
+        return matches_any(self.schedulers, name, arn)
 
 
-class Registry:
+class EquipmentRegistry:
     """All machines that are named, and all that are not."""
 
     def __init__(
         self,
-        entries: Sequence[Entry] = (),
+        entries: Sequence[EquipmentEntry] = (),
         sensors: Mapping[str, Sensor] | None = None,
         file: str = "equipment.toml",
     ) -> None:
@@ -89,7 +89,7 @@ class Registry:
         if len(found) > 1:
             raise ConfigurationError(
                 f"the scheduler {name} is said to watch two machines: "
-                + " and ".join(shown(equipment.name) for equipment in found),
+                + " and ".join(format_value(equipment.name) for equipment in found),
                 where=f"{self._file}, for {scheduler_arn}",
                 next_step="narrow the names or patterns in `schedulers` of one of them",
             )
@@ -107,7 +107,7 @@ class Registry:
         return Sensor(diagnostic_name)
 
 
-def load_registry(uri: str) -> Registry:
+def load_equipment(uri: str) -> EquipmentRegistry:
     """Read the registry; where there is no such file, nothing is named.
 
     Args:
@@ -119,74 +119,80 @@ def load_registry(uri: str) -> Registry:
     """
     said = read_toml(uri, SETTING)
     if said is None:
-        return Registry(file=uri)
-    mistakes: list[Mistake] = []
+        return EquipmentRegistry(file=uri)
+    mistakes: list[SettingError] = []
     _known(said, ("equipment", "sensors"), "", uri, mistakes)
     sensors = _sensors(said.get("sensors", {}), "sensors", uri, mistakes)
     given = said.get("equipment", [])
     if not isinstance(given, list):
         mend = "write [[equipment]], in double brackets, for each machine"
-        mistakes.append(Mistake("equipment", uri, f"must be a list of tables, not {shown(given)}", mend))
+        mistakes.append(
+            SettingError("equipment", uri, f"must be a list of tables, not {format_value(given)}", mend)
+        )
         given = []
     entries = [_entry(number, one, uri, mistakes) for number, one in enumerate(given)]
     mistakes += _claimed_twice(entries, uri)
     if mistakes:
-        raise as_error(mistakes, "the equipment registry has")
-    return Registry(entries, sensors, uri)
+        raise configuration_error(mistakes, "the equipment registry has")
+    return EquipmentRegistry(entries, sensors, uri)
 
 
-def _entry(number: int, said: object, file: str, mistakes: list[Mistake]) -> Entry:
+def _entry(number: int, said: object, file: str, mistakes: list[SettingError]) -> EquipmentEntry:
     place = f"equipment[{number}]"
     if not isinstance(said, dict):
-        mistakes.append(Mistake(place, file, f"must be a table, not {shown(said)}", f"write {_EXAMPLE}"))
+        mistakes.append(
+            SettingError(place, file, f"must be a table, not {format_value(said)}", f"write {_EXAMPLE}")
+        )
         said = {"name": place, "schedulers": ["?"]}
     name = _text(said, "name", _EXAMPLE, place, file, mistakes)
-    place = f"equipment {shown(name)}" if name else place
+    place = f"equipment {format_value(name)}" if name else place
     _known(said, _KEYS, f"{place}.", file, mistakes)
     criticality = said.get("criticality")
     if criticality is not None and criticality not in CRITICALITIES:
-        problem = f"must be {', '.join(CRITICALITIES[:-1])} or {CRITICALITIES[-1]}, not {shown(criticality)}"
-        problem += did_you_mean(str(criticality), CRITICALITIES)
-        mistakes.append(Mistake(f"{place}.criticality", file, problem, 'write criticality = "high"'))
+        problem = (
+            f"must be {', '.join(CRITICALITIES[:-1])} or {CRITICALITIES[-1]}, not {format_value(criticality)}"
+        )
+        problem += suggest(str(criticality), CRITICALITIES)
+        mistakes.append(SettingError(f"{place}.criticality", file, problem, 'write criticality = "high"'))
         criticality = None
     site = _text(said, "site", 'site = "Leeds"', place, file, mistakes) if "site" in said else None
-    return Entry(
+    return EquipmentEntry(
         Equipment(name or place, site, criticality),
         _schedulers(said.get("schedulers"), place, file, mistakes),
         _sensors(said.get("sensors", {}), f"{place}.sensors", file, mistakes),
     )
 
 
-def _schedulers(said: object, place: str, file: str, mistakes: list[Mistake]) -> tuple[str, ...]:
+def _schedulers(said: object, place: str, file: str, mistakes: list[SettingError]) -> tuple[str, ...]:
     mend = 'write schedulers = ["pump-1"], with the names or ARNs of its schedulers'
     key = f"{place}.schedulers"
     if not isinstance(said, list) or not said:
-        problem = "is missing" if said is None else f"must be a list of names, not {shown(said)}"
-        mistakes.append(Mistake(key, file, problem if said != [] else "is empty", mend))
+        problem = "is missing" if said is None else f"must be a list of names, not {format_value(said)}"
+        mistakes.append(SettingError(key, file, problem if said != [] else "is empty", mend))
         return ()
     bad = [
         one for one in said if not isinstance(one, str) or not (one.startswith(ARN) or _NAME.fullmatch(one))
     ]
     for one in bad:
-        problem = (
-            f"{shown(one)} is no name of a scheduler (letters, digits, - and _; * and ? stand for others)"
-        )
-        mistakes.append(Mistake(key, file, problem, mend))
+        problem = f"{format_value(one)} is not a scheduler name (letters, digits, - and _, with * and ?)"
+        mistakes.append(SettingError(key, file, problem, mend))
     return tuple(dict.fromkeys(one for one in said if one not in bad))
 
 
-def _sensors(said: object, place: str, file: str, mistakes: list[Mistake]) -> dict[str, Sensor]:
+def _sensors(said: object, place: str, file: str, mistakes: list[SettingError]) -> dict[str, Sensor]:
     example = r"'pump-sensors\Sensor0' = { name = "
     mend = f'write {example}"Bearing temperature", unit = "°C" }}, the key in single quotes'
     if not isinstance(said, dict):
-        mistakes.append(Mistake(place, file, f"must be a table, not {shown(said)}", mend))
+        mistakes.append(SettingError(place, file, f"must be a table, not {format_value(said)}", mend))
         return {}
     found = {}
     for raw, value in said.items():
-        key = f"{place}.{shown(raw)}"
+        key = f"{place}.{format_value(raw)}"
         told = {"name": value} if isinstance(value, str) else value
         if not isinstance(told, dict):
-            mistakes.append(Mistake(key, file, f"must be a table or a name, not {shown(value)}", mend))
+            mistakes.append(
+                SettingError(key, file, f"must be a table or a name, not {format_value(value)}", mend)
+            )
             continue
         _known(told, ("name", "unit"), f"{key}.", file, mistakes)
         unit = _text(told, "unit", 'unit = "°C"', key, file, mistakes) if "unit" in told else None
@@ -200,45 +206,48 @@ def _sensors(said: object, place: str, file: str, mistakes: list[Mistake]) -> di
 
 
 def _text(
-    said: Mapping[str, Any], key: str, example: str, place: str, file: str, mistakes: list[Mistake]
+    said: Mapping[str, Any], key: str, example: str, place: str, file: str, mistakes: list[SettingError]
 ) -> str:
     value = said.get(key)
     if isinstance(value, str) and value.strip():
         return value.strip()
-    problem = f"must be text, not {shown(value)}" if value is not None else "is missing"
+    problem = f"must be text, not {format_value(value)}" if value is not None else "is missing"
     problem = "is empty" if isinstance(value, str) else problem
-    mistakes.append(Mistake(f"{place}.{key}", file, problem, f"write {example}"))
+    mistakes.append(SettingError(f"{place}.{key}", file, problem, f"write {example}"))
     return ""
 
 
 def _known(
-    said: Mapping[str, Any], keys: Sequence[str], place: str, file: str, mistakes: list[Mistake]
+    said: Mapping[str, Any], keys: Sequence[str], place: str, file: str, mistakes: list[SettingError]
 ) -> None:
     for key in said:
         if key not in keys:
-            problem = f"is not a known key{did_you_mean(key, keys)}"
+            problem = f"is not a known key{suggest(key, keys)}"
             mend = f"remove it, or write what is known here: {', '.join(keys)}"
-            mistakes.append(Mistake(f"{place}{key}", file, problem, mend))
+            mistakes.append(SettingError(f"{place}{key}", file, problem, mend))
 
 
-def _claimed_twice(entries: Sequence[Entry], file: str) -> Iterator[Mistake]:
+def _claimed_twice(entries: Sequence[EquipmentEntry], file: str) -> Iterator[SettingError]:
     names: set[str] = set()
     for number, entry in enumerate(entries):
         name = entry.equipment.name
         if name in names:
             mend = "write one [[equipment]] with all schedulers of that machine"
-            yield Mistake(f"equipment {shown(name)}", file, "is there twice", mend)
+            yield SettingError(f"equipment {format_value(name)}", file, "is there twice", mend)
         names.add(name)
         for other in entries[:number]:
             both = [one for one in entry.schedulers if _claims(other, one)]
             both += [one for one in other.schedulers if _claims(entry, one) and one not in both]
             for scheduler in both:
-                problem = f"the scheduler {shown(scheduler)} is one of {shown(other.equipment.name)} too"
+                problem = (
+                    f"the scheduler {format_value(scheduler)}"
+                    f" is one of {format_value(other.equipment.name)} too"
+                )
                 mend = "name it in one of them, or narrow the pattern of the other"
-                yield Mistake(f"equipment {shown(name)}.schedulers", file, problem, mend)
+                yield SettingError(f"equipment {format_value(name)}.schedulers", file, problem, mend)
 
 
-def _claims(entry: Entry, scheduler: str) -> bool:
+def _claims(entry: EquipmentEntry, scheduler: str) -> bool:
     # what two patterns have in common is seen when a scheduler fits both
     if scheduler in entry.schedulers:
         return True

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationInfo
 
-from resources.config.validation_errors import EXAMPLE_SOURCES, Loc, Mistake, did_you_mean
+from resources.config.validation_errors import EXAMPLE_SOURCES, Loc, SettingError, suggest
 
 CONFIG_FILE_NAME = "ledger.toml"
 CONFIG_VARIABLE = "LEDGER_CONFIG"
@@ -19,7 +19,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
-class Origin:
+class SettingsOrigin:
     """Where the values came from; the validators get it as their context."""
 
     root: Path = CHECKOUT
@@ -45,7 +45,7 @@ class Origin:
         return self.file.parent if self.file and is_there else self.root
 
     @classmethod
-    def of(cls, info: ValidationInfo) -> "Origin":
+    def of(cls, info: ValidationInfo) -> "SettingsOrigin":
         """Return what `load_settings` handed to the validators; without it nothing was written anywhere."""
         return info.context if isinstance(info.context, cls) else cls()
 
@@ -56,7 +56,7 @@ def variable_name(loc: Loc) -> str:
 
 
 def read_environment(
-    environ: Mapping[str, str], variables: Mapping[str, tuple[str, ...]], mistakes: list[Mistake]
+    environ: Mapping[str, str], variables: Mapping[str, tuple[str, ...]], mistakes: list[SettingError]
 ) -> dict[tuple[str, ...], Any]:
     """The overrides by the place they override; a name without "__" may be someone else's."""
     overrides: dict[tuple[str, ...], Any] = {}
@@ -68,17 +68,17 @@ def read_environment(
                 overrides["sources",] = json.loads(environ[name])
             except (ValueError, RecursionError) as error:
                 mend = f"set {name}='{EXAMPLE_SOURCES}'"
-                mistakes.append(Mistake(name, "environment", f"is not JSON: {error}", mend))
+                mistakes.append(SettingError(name, "environment", f"is not JSON: {error}", mend))
         elif name in variables:
             overrides[variables[name]] = environ[name]
         elif "__" in name or name in slips:
-            problem = "is not a known setting" + did_you_mean(name, variables, cutoff=0.75)
-            mistakes.append(Mistake(name, "environment", problem, f"known are {', '.join(variables)}"))
+            problem = "is not a known setting" + suggest(name, variables, cutoff=0.75)
+            mistakes.append(SettingError(name, "environment", problem, f"known are {', '.join(variables)}"))
     return overrides
 
 
 def read_file(
-    given: str | None, root: Path, mistakes: list[Mistake]
+    given: str | None, root: Path, mistakes: list[SettingError]
 ) -> tuple[Path | None, dict[str, Any] | None]:
     """The file and what it says: (None, {}) where there is none, None for contents that cannot be read."""
     file, key, data = root / CONFIG_FILE_NAME, CONFIG_FILE_NAME, b""
@@ -102,5 +102,5 @@ def read_file(
     except ValueError as error:
         problem = f"is not TOML: {error}"
         mend = "mend that line: text stands in quotes, a Windows path in single ones (uri = 'D:\\dumps')"
-    mistakes.append(Mistake(key, str(file), problem, mend))
+    mistakes.append(SettingError(key, str(file), problem, mend))
     return file, None

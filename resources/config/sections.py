@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from resources.config.loader import Origin
-from resources.config.types import Count, Cron, Day, TimeZone, located
+from resources.config.loader import SettingsOrigin
+from resources.config.types import Count, Cron, Day, TimeZone, resolve_location
 
 
 class Section(BaseModel):
@@ -19,7 +19,9 @@ class Section(BaseModel):
 class LakeSettings(Section):
     """Where the tables are kept."""
 
-    uri: Annotated[str, located("lake", "uri"), AfterValidator(lambda uri: uri.rstrip("/") or uri)] = Field(
+    uri: Annotated[
+        str, resolve_location("lake", "uri"), AfterValidator(lambda uri: uri.rstrip("/") or uri)
+    ] = Field(
         default="data/lake",
         validate_default=True,
         description="Folder or s3:// prefix of the lake. Absolute once loaded, without a slash at the end.",
@@ -68,7 +70,7 @@ class HistorySettings(Section):
     @field_validator("start_date")
     @classmethod
     def _has_begun(cls, start: date, info: ValidationInfo) -> date:
-        today = Origin.of(info).today
+        today = SettingsOrigin.of(info).today
         if today and start > today:
             raise ValueError(f"{start} lies in the future (today is {today} in UTC)")
         return start
@@ -91,7 +93,7 @@ class ReportSettings(Section):
         description="IANA name of the time zone that reports show times in; the tables stay in UTC.",
         examples=["Europe/Berlin"],
     )
-    folder: Annotated[str, located("report", "folder")] = Field(
+    folder: Annotated[str, resolve_location("report", "folder")] = Field(
         default="data/reports",
         validate_default=True,
         description="Folder that pages are written to. Absolute once loaded.",
@@ -163,7 +165,7 @@ class EventSettings(Section):
 class EquipmentSettings(Section):
     """Which machines there are."""
 
-    registry: Annotated[str, located("equipment", "registry", beside_the_file=True)] = Field(
+    registry: Annotated[str, resolve_location("equipment", "registry", beside_the_file=True)] = Field(
         default="equipment.toml",
         validate_default=True,
         description="File that names the equipment behind the schedulers. Absolute once loaded.",
@@ -218,7 +220,7 @@ class AlertSettings(Section):
         description="Where people open the pages of report.folder; unset: alerts name the folder.",
         examples=["https://reports.example.com"],
     )
-    silences: Annotated[str, located("alerts", "silences", beside_the_file=True)] = Field(
+    silences: Annotated[str, resolve_location("alerts", "silences", beside_the_file=True)] = Field(
         default="silences.toml",
         validate_default=True,
         description="File of planned maintenance and acknowledgements. Absolute once loaded.",

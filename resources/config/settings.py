@@ -20,7 +20,7 @@ from resources.config.loader import (
     CHECKOUT,
     CONFIG_FILE_NAME,
     CONFIG_VARIABLE,
-    Origin,
+    SettingsOrigin,
     read_environment,
     read_file,
     variable_name,
@@ -37,8 +37,15 @@ from resources.config.sections import (
     ScheduleSettings,
     Section,
 )
-from resources.config.types import Day, TimeZoneOrOffset, located
-from resources.config.validation_errors import EXAMPLE_SOURCES, Known, Loc, Mistake, as_error, explained
+from resources.config.types import Day, TimeZoneOrOffset, resolve_location
+from resources.config.validation_errors import (
+    EXAMPLE_SOURCES,
+    KnownKeys,
+    Loc,
+    SettingError,
+    configuration_error,
+    explain_errors,
+)
 from resources.errors import ConfigurationError
 
 EXAMPLE_TOML = """\
@@ -49,11 +56,11 @@ uri = "dumps/"  # saved responses: a folder, a file or an s3:// prefix; relative
 """The least that `ledger.toml` must say; it stands alone, or at the end of a file that has no source yet."""
 
 
-class ArchiveSource(Section):
+class ArchiveSettings(Section):
     """Saved responses of the API, read from files."""
 
     kind: Literal["archive"] = Field(default="archive", description="Its kind.", examples=["archive"])
-    uri: Annotated[str, located("sources")] = Field(
+    uri: Annotated[str, resolve_location("sources")] = Field(
         description="Folder, file or s3:// prefix of the saved responses. Absolute once loaded.",
         examples=["dumps/"],
     )
@@ -64,7 +71,7 @@ class ArchiveSource(Section):
     )
 
 
-class ApiSource(Section):
+class ApiSettings(Section):
     """The live service, or whatever speaks its protocol; credentials are boto3's to find."""
 
     kind: Literal["api"] = Field(default="api", description="Its kind.", examples=["api"])
@@ -94,8 +101,8 @@ class ApiSource(Section):
     )
 
 
-_AnySource = ArchiveSource | ApiSource  # a new kind is one class that joins here
-Source = Annotated[_AnySource, Field(discriminator="kind")]
+_AnySource = ArchiveSettings | ApiSettings  # a new kind is one class that joins here
+SourceSettings = Annotated[_AnySource, Field(discriminator="kind")]
 _KINDS: dict[str, type[Section]] = {
     source.model_fields["kind"].default: source for source in get_args(_AnySource) or (_AnySource,)
 }
@@ -113,13 +120,15 @@ class Settings(Section):
     events: EventSettings = Field(default_factory=EventSettings)
     equipment: EquipmentSettings = Field(default_factory=EquipmentSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
-    sources: tuple[Source, ...] = Field(default=(), description="Where executions come from, all at once.")
+    sources: tuple[SourceSettings, ...] = Field(
+        default=(), description="Where executions come from, all at once."
+    )
 
-    _origin: Origin = PrivateAttr(default_factory=Origin)
+    _origin: SettingsOrigin = PrivateAttr(default_factory=SettingsOrigin)
 
     def model_post_init(self, context: object, /) -> None:
         """Keep where the values came from, for `config_file` and `require_sources`."""
-        if isinstance(context, Origin):
+        if isinstance(context, SettingsOrigin):
             self._origin = context
 
     @property
@@ -127,7 +136,7 @@ class Settings(Section):
         """The file that was read; None when there is none."""
         return self._origin.file
 
-    def require_sources(self) -> tuple[Source, ...]:
+    def require_sources(self) -> tuple[SourceSettings, ...]:
         """The sources, of which there is at least one.
 
         Raises:
@@ -174,11 +183,11 @@ def load_settings(
     """
     environ = os.environ if environ is None else environ
     root = (root or CHECKOUT).absolute()
-    mistakes: list[Mistake] = []
+    mistakes: list[SettingError] = []
     overrides = read_environment(environ, _VARIABLES, mistakes)
     file, values = read_file(environ.get(CONFIG_VARIABLE), root, mistakes)
     if values is None:  # what the file would have said is unknown: any further complaint would be a guess
-        raise as_error(mistakes)
+        raise configuration_error(mistakes)
     written: set[Loc] = {(name,) for name in values}
     written |= {(name, key) for name, table in values.items() if isinstance(table, dict) for key in table}
     for name in _WITH_PATHS:
@@ -187,16 +196,18 @@ def load_settings(
         table = values.setdefault(section, {}) if key else values
         if isinstance(table, dict):
             table[key[0] if key else section] = value
-    origin = Origin(root, file, frozenset(written), frozenset(overrides), today or datetime.now(UTC).date())
+    origin = SettingsOrigin(
+        root, file, frozenset(written), frozenset(overrides), today or datetime.now(UTC).date()
+    )
     try:
         settings = Settings.model_validate(values, context=origin)
     except ValidationError as error:
-        known = Known(Settings, _SECTIONS, _KINDS)
+        known = KnownKeys(Settings, _SECTIONS, _KINDS)
         mistakes += [
-            explained(details, known, origin.file, origin.variable(details["loc"]))
+            explain_errors(details, known, origin.file, origin.variable(details["loc"]))
             for details in error.errors(include_url=False)
         ]
     else:
         if not mistakes:
             return settings
-    raise as_error(mistakes)
+    raise configuration_error(mistakes)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from resources.config.toml_file import read_toml
-from resources.config.validation_errors import did_you_mean, shown
+from resources.config.validation_errors import format_value, suggest
 from resources.errors import ConfigurationError
 
 SETTING = "alerts.silences"
@@ -85,7 +85,7 @@ def load_silences(path: Path | str) -> list[Silence]:
 
 def _entries(said: Mapping[str, Any], mistakes: list[str]) -> list[tuple[str, Mapping[str, Any]]]:
     mistakes += [
-        f"{key}: is not known here{did_you_mean(key, ['silences'])}; each entry begins with [[silences]]"
+        f"{key}: is not known here{suggest(key, ['silences'])}; each entry begins with [[silences]]"
         for key in said
         if key != "silences"
     ]
@@ -98,13 +98,13 @@ def _entries(said: Mapping[str, Any], mistakes: list[str]) -> list[tuple[str, Ma
 
 def _silence(entry: Mapping[str, Any], name: str, mistakes: list[str]) -> Silence | None:
     found = [
-        f"{name}.{key}: is not a known key{did_you_mean(key, _KEYS)}; known are {', '.join(_KEYS)}"
+        f"{name}.{key}: is not a known key{suggest(key, _KEYS)}; known are {', '.join(_KEYS)}"
         for key in entry
         if key not in _KEYS
     ]
     found += [f"{name}.{key}: is missing" for key in _NEEDED if key not in entry]
     found += [
-        f"{name}.{key}: must be text that is not empty, not {shown(entry[key])}"
+        f"{name}.{key}: must be text that is not empty, not {format_value(entry[key])}"
         for key in ("who", "why", *TARGETS)
         if key in entry and not (isinstance(entry[key], str) and entry[key].strip())
     ]
@@ -142,5 +142,7 @@ def _moment(value: object, name: str, *, is_end: bool, mistakes: list[str]) -> d
     if isinstance(value, date):
         midnight = datetime.combine(value, time(), UTC)
         return midnight + timedelta(days=1) if is_end else midnight
-    mistakes.append(f"{name}: must be a day or a moment, such as 2026-10-05T14:00:00Z, not {shown(value)}")
+    mistakes.append(
+        f"{name}: must be a day or a moment, such as 2026-10-05T14:00:00Z, not {format_value(value)}"
+    )
     return None

@@ -36,9 +36,9 @@ def read_toml(uri: str, setting: str) -> dict[str, Any] | None:
 
 def _bytes(uri: str, setting: str) -> bytes | None:
     if uri.startswith(_S3):
-        from resources.aws.s3_bucket import Bucket, split  # noqa: PLC0415 (imports boto3)
+        from resources.aws.s3_bucket import Bucket, split_uri  # noqa: PLC0415 (imports boto3)
 
-        bucket, key = split(uri)
+        bucket, key = split_uri(uri)
         content = Bucket(bucket, setting).get(key)
         return None if content is None else content.data
     try:

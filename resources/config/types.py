@@ -8,8 +8,8 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
-from resources.config.loader import Origin
-from resources.config.validation_errors import did_you_mean, shown
+from resources.config.loader import SettingsOrigin
+from resources.config.validation_errors import format_value, suggest
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # two letters at least: C:/ is a drive
 _S3 = re.compile(r"[sS]3://[A-Za-z0-9._-]+(/.*)?")
@@ -36,19 +36,19 @@ def _day(value: object) -> date:
             return day
     except ValueError:
         pass
-    raise ValueError(f"must be a day written as YYYY-MM-DD, not {shown(value)}")
+    raise ValueError(f"must be a day written as YYYY-MM-DD, not {format_value(value)}")
 
 
 def _no_truth_value(value: object) -> object:
     if isinstance(value, bool):  # which Python counts as 0 and 1
-        raise ValueError(f"must be a whole number, not {shown(value)}")  # noqa: TRY004 (pydantic wants it so)
+        raise ValueError(f"must be a whole number, not {format_value(value)}")  # noqa: TRY004 (pydantic wants it so)
     return value
 
 
 def _zone(name: str) -> str:
     zones = available_timezones() - {"localtime"}  # a link that some systems keep among the zones
     if name not in zones:
-        raise ValueError(f"{shown(name)} is no IANA time zone{did_you_mean(name, zones)}")
+        raise ValueError(f"{format_value(name)} is no IANA time zone{suggest(name, zones)}")
     return name
 
 
@@ -60,19 +60,20 @@ def _cron(text: str) -> str:
     fields = text.split()
     if len(fields) != len(_CRON_FIELDS):
         names = ", ".join(_CRON_FIELDS)
-        raise ValueError(f"{shown(text)} has {len(fields)} fields, not the five of cron: {names}")
+        raise ValueError(f"{format_value(text)} has {len(fields)} fields, not the five of cron: {names}")
     for field, (name, (lowest, highest)) in zip(fields, _CRON_FIELDS.items(), strict=True):
         for part in field.split(","):
             found = _CRON_PART.fullmatch(part)
             numbers = [int(number) for number in found.groups() if number] if found else []
             if not found or any(not lowest <= number <= highest for number in numbers):
                 raise ValueError(
-                    f"{shown(text)} is no cron: {shown(part)} is no {name} from {lowest} to {highest}"
+                    f"{format_value(text)} is no cron: "
+                    f"{format_value(part)} is no {name} from {lowest} to {highest}"
                 )
             if found["last"] and numbers[0] > numbers[1]:
-                raise ValueError(f"{shown(text)} is no cron: {shown(part)} runs backwards")
+                raise ValueError(f"{format_value(text)} is no cron: {format_value(part)} runs backwards")
     if not _comes(*fields[2:]):
-        raise ValueError(f"{shown(text)} would never come: no month of these has such a day")
+        raise ValueError(f"{format_value(text)} would never come: no month of these has such a day")
     return " ".join(fields)
 
 
@@ -93,7 +94,7 @@ def _numbers(field: str, lowest: int, highest: int) -> set[int]:
     return found
 
 
-def located(*loc: str, beside_the_file: bool = False) -> AfterValidator:
+def resolve_location(*loc: str, beside_the_file: bool = False) -> AfterValidator:
     """Make a local path absolute from where it was written; let s3:// pass, and no other scheme.
 
     Args:
@@ -109,11 +110,12 @@ def located(*loc: str, beside_the_file: bool = False) -> AfterValidator:
             try:
                 return str(
                     (
-                        Origin.of(info).base(loc, beside_the_file=beside_the_file) / Path(text).expanduser()
+                        SettingsOrigin.of(info).base(loc, beside_the_file=beside_the_file)
+                        / Path(text).expanduser()
                     ).resolve()
                 )
             except RuntimeError as error:  # ~nobody, or links in a circle
-                raise ValueError(f"{shown(text)} is no usable path: {error}") from error
+                raise ValueError(f"{format_value(text)} is no usable path: {error}") from error
         if scheme[1].lower() != "s3":
             raise ValueError(f"{scheme[1]}:// is not supported; local paths (without file://) and s3:// are")
         if not _S3.fullmatch(text):

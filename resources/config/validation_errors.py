@@ -19,7 +19,7 @@ EXAMPLE_SOURCES = '[{"kind": "archive", "uri": "dumps/"}]'
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownKeys:
     """What can be set: the whole, its sections, and the kinds of sources."""
 
     whole: type[BaseModel]
@@ -28,16 +28,18 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Mistake:
+class SettingError:
     """One of them: of which setting, where it was written, what is wrong, and how to mend it."""
 
     key: str
-    place: str
+    location: str
     problem: str
-    mend: str
+    fix: str
 
 
-def explained(error: ErrorDetails, known: Known, file: Path | None, variable: str | None) -> Mistake:
+def explain_errors(
+    error: ErrorDetails, known: KnownKeys, file: Path | None, variable: str | None
+) -> SettingError:
     """Put a complaint of pydantic's into this project's words.
 
     Args:
@@ -62,28 +64,28 @@ def explained(error: ErrorDetails, known: Known, file: Path | None, variable: st
             problem = "is missing"
         case "union_tag_invalid":
             tag = str(context["tag"])
-            problem = f"{shown(tag)} is not a known kind{did_you_mean(tag, known.kinds)}; known are "
+            problem = f"{format_value(tag)} is not a known kind{suggest(tag, known.kinds)}; known are "
             problem += ", ".join(known.kinds)
         case "extra_forbidden":
-            hint = did_you_mean(name, owner.model_fields) or did_you_mean(_dotted(loc), _keys(known))
+            hint = suggest(name, owner.model_fields) or suggest(_dotted(loc), _keys(known))
             problem = f"is not a known {'section' if len(loc) == 1 else 'key'}{hint}"
         case "value_error":
             problem, example = (*context["error"].args, example)[:2]
         case "greater_than_equal":
-            problem = f"must be at least {context['ge']}, not {shown(given)}"
+            problem = f"must be at least {context['ge']}, not {format_value(given)}"
         case "less_than_equal":
-            problem = f"must be at most {context['le']}, not {shown(given)}"
+            problem = f"must be at most {context['le']}, not {format_value(given)}"
         case other:
             expected = _TYPES.get(other.split("_")[0])
-            problem = f"must be {expected}, not {shown(given)}" if expected else error["msg"]
+            problem = f"must be {expected}, not {format_value(given)}" if expected else error["msg"]
     place = f"environment variable {variable}" if variable else str(file)
     mend = _mend(loc, example, variable)
     if error["type"] == "extra_forbidden":
         mend = f"remove it, or write what is known here: {', '.join(owner.model_fields)}"
-    return Mistake(_dotted(loc), place, problem, mend)
+    return SettingError(_dotted(loc), place, problem, mend)
 
 
-def _keys(known: Known) -> list[str]:
+def _keys(known: KnownKeys) -> list[str]:
     return [f"{name}.{key}" for name, section in known.sections.items() for key in section.model_fields]
 
 
@@ -105,14 +107,14 @@ def _mend(loc: Loc, example: object, variable: str | None) -> str:
     if example is None:
         title = "[[sources]]" if loc[0] == "sources" else f"[{loc[0]}]"
         return f"write {title} on a line of its own, and the keys below it"
-    return f"write {loc[-1]} = {shown(example)}"
+    return f"write {loc[-1]} = {format_value(example)}"
 
 
 def _dotted(loc: Loc) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
 
 
-def shown(value: object) -> str:
+def format_value(value: object) -> str:
     """A value as the file would have it, cut short; of a table or list no content, which may be a secret."""
     if isinstance(value, dict | list):
         return "a table" if isinstance(value, dict) else "a list"
@@ -120,21 +122,21 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:59] + "…"  # noqa: PLR2004 (as much as fits a line)
 
 
-def did_you_mean(word: str, options: Iterable[str], cutoff: float = 0.6) -> str:
+def suggest(word: str, options: Iterable[str], cutoff: float = 0.6) -> str:
     """Ask for the option that a word is a slip of; say nothing where there is none."""
     folded = {option.casefold(): option for option in options}
     close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=cutoff)
-    return f" (did you mean {shown(folded[close[0]])}?)" if close else ""
+    return f" (did you mean {format_value(folded[close[0]])}?)" if close else ""
 
 
-def as_error(mistakes: list[Mistake], has: str = "the settings have") -> ConfigurationError:
+def configuration_error(mistakes: list[SettingError], has: str = "the settings have") -> ConfigurationError:
     """Tell all mistakes at once; `has` says what has them."""
     if len(mistakes) == 1:
         (one,) = mistakes
-        return ConfigurationError(f"{one.key}: {one.problem}", where=one.place, next_step=one.mend)
-    lines = [f"\n  - {one.key} ({one.place}): {one.problem}; {one.mend}" for one in mistakes]
+        return ConfigurationError(f"{one.key}: {one.problem}", where=one.location, next_step=one.fix)
+    lines = [f"\n  - {one.key} ({one.location}): {one.problem}; {one.fix}" for one in mistakes]
     return ConfigurationError(
         f"{has} {len(mistakes)} mistakes:{''.join(lines)}",
-        where=", ".join(dict.fromkeys(one.place for one in mistakes)),
+        where=", ".join(dict.fromkeys(one.location for one in mistakes)),
         next_step="mend each of these lines as it says, then run again",
     )

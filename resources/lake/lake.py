@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from resources.lake.row_groups import MergePieces, changing, stored_pieces
+from resources.lake.row_groups import MergeRowGroups, merge_row_groups, read_row_groups
 from resources.lake.table_contract import (
     Footer,
     StoredTable,
-    check,
-    conformed,
-    day_of,
-    described,
-    footer_bytes,
-    reading,
-    storage,
-    unreadable,
+    check_rows,
+    footer_length,
+    inspect_footer,
+    parquet_options,
+    parse_partition,
+    read_conformed,
+    translate_read_errors,
+    unreadable_file_error,
     version_of,
 )
-from resources.storage.base import LocalStorage, Opened, Write, open_storage
+from resources.storage.base import LocalStorage, OpenFile, WriteFile, open_storage
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -88,7 +88,7 @@ class Lake:
 
     def path(self, table: StoredTable, day: date | None = None) -> Path | str:
         """Where the rows of a table, and a day where it is partitioned, are stored: a path, or a uri."""
-        return self._storage.place(_name(table, day))
+        return self._storage.location(_name(table, day))
 
     def files(self, table: StoredTable) -> str:
         """Pattern of the files of a table, as query engines take it."""
@@ -101,12 +101,12 @@ class Lake:
             LakeContractError: a folder among them is of no day.
         """
         folder = f"{table.name}/{_DAY}="
-        found = self._storage.listed(folder, f"/{PART}")
-        return sorted(day_of(text, self._storage.place(folder + text)) for text in found)
+        found = self._storage.list_values(folder, f"/{PART}")
+        return sorted(parse_partition(text, self._storage.location(folder + text)) for text in found)
 
     def has(self, table: StoredTable, day: date | None = None) -> bool:
         """Tell whether the day (or the unpartitioned table) was ever written, be it with no rows."""
-        return self._storage.holds(_name(table, day))
+        return self._storage.exists(_name(table, day))
 
     def read(self, table: StoredTable, day: date | None = None, columns: list[str] | None = None) -> pa.Table:
         """Read one day, or an unpartitioned table: no rows where nothing was written yet.
@@ -132,7 +132,7 @@ class Lake:
         """
         try:
             with self._storage.open(_name(table, day)) as file, pq.ParquetFile(file) as stored:
-                return described(stored, table)
+                return inspect_footer(stored, table)
         except FileNotFoundError:
             return None
         except (pa.ArrowException, OSError, ValueError) as problem:
@@ -152,17 +152,17 @@ class Lake:
         """
         name = _name(table, day)
 
-        def change(opened: Opened) -> tuple[Written, Write | None]:
+        def change(opened: OpenFile) -> tuple[Written, WriteFile | None]:
             stored = self._stored(opened, name, table, table.schema)
             existing = table.schema.empty_table() if stored is None else stored
             merged = merge(existing)
-            place = self._storage.place(name)
-            check(merged, table, place)
+            place = self._storage.location(name)
+            check_rows(merged, table, place)
             if stored is not None and merged.equals(existing):
                 return Written(existing, existing, changed=False, path=place), None
             rows = pa.Table.from_arrays(merged.columns, schema=table.schema)  # with its version and comments
             return Written(rows, existing, changed=True, path=place), partial(
-                pq.write_table, rows, **storage(table)
+                pq.write_table, rows, **parquet_options(table)
             )
 
         return self._storage.update(name, change)
@@ -170,16 +170,16 @@ class Lake:
     def pieces(self, table: StoredTable, day: date | None = None) -> Iterator[pa.Table]:
         """Read and raise as `read` does, a row group at a time: memory does not grow with the file."""
         name = _name(table, day)
-        return stored_pieces(partial(self._storage.open, name), table, self._storage.place(name))
+        return read_row_groups(partial(self._storage.open, name), table, self._storage.location(name))
 
-    def update_pieces(self, table: StoredTable, day: date | None, merge: MergePieces) -> None:
+    def update_pieces(self, table: StoredTable, day: date | None, merge: MergeRowGroups) -> None:
         """Replace rows and raise as `update` does, a piece at a time, where they are too many to be held.
 
         `merge` gets the stored rows in pieces and returns those of all rows that shall be there; each becomes
         a row group. It is for those who know that something changed: the file is always written.
         """
         name = _name(table, day)
-        self._storage.update(name, changing(table, self._storage.place(name), merge))
+        self._storage.update(name, merge_row_groups(table, self._storage.location(name), merge))
 
     def version_of(self, table: StoredTable, day: date | None) -> int | None:
         """Tell which version of the table wrote a day (or the unpartitioned table), from the footer alone.
@@ -201,12 +201,12 @@ class Lake:
         """
         name = _name(table, day)
 
-        def change(opened: Opened) -> tuple[bool, Write | None]:
+        def change(opened: OpenFile) -> tuple[bool, WriteFile | None]:
             version = self._read(opened, name, version_of)
             if version is None or version >= table.version:
                 return False, None
             rows = self._stored(opened, name, table, table.schema)
-            return True, partial(pq.write_table, rows, **storage(table))
+            return True, partial(pq.write_table, rows, **parquet_options(table))
 
         return self._storage.update(name, change)
 
@@ -242,7 +242,7 @@ class Lake:
 
     def _open_footer(self, name: str) -> pa.NativeFile:
         end = self._storage.open_end(name, _FOOTER_BYTES)
-        length = footer_bytes(end)
+        length = footer_length(end)
         return end if length <= end.size() else self._storage.open_end(name, length)
 
     def scan(
@@ -269,15 +269,20 @@ class Lake:
         try:
             return self.dataset(table, first, stop).to_table(columns, rows).replace_schema_metadata()
         except (pa.ArrowException, OSError) as problem:
-            raise unreadable(problem, f"{table.name} in the lake at {self.uri}") from problem
+            raise unreadable_file_error(problem, f"{table.name} in the lake at {self.uri}") from problem
 
-    def _stored(self, opened: Opened, name: str, table: StoredTable, schema: pa.Schema) -> pa.Table | None:
-        place = self._storage.place(name)
-        return self._read(opened, name, lambda stored: conformed(stored, schema, table.version, place))
+    def _stored(self, opened: OpenFile, name: str, table: StoredTable, schema: pa.Schema) -> pa.Table | None:
+        place = self._storage.location(name)
+        return self._read(opened, name, lambda stored: read_conformed(stored, schema, table.version, place))
 
-    def _read(self, opened: Opened, name: str, read: Callable[[pq.ParquetFile], T]) -> T | None:
-        place = self._storage.place(name)
-        with reading(place), suppress(FileNotFoundError), opened() as file, pq.ParquetFile(file) as stored:
+    def _read(self, opened: OpenFile, name: str, read: Callable[[pq.ParquetFile], T]) -> T | None:
+        place = self._storage.location(name)
+        with (
+            translate_read_errors(place),
+            suppress(FileNotFoundError),
+            opened() as file,
+            pq.ParquetFile(file) as stored,
+        ):
             return read(stored)
         return None
 

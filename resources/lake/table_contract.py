@@ -49,7 +49,7 @@ class Footer:
     problem: str
 
 
-def described(stored: pq.ParquetFile, table: StoredTable) -> Footer:
+def inspect_footer(stored: pq.ParquetFile, table: StoredTable) -> Footer:
     """Hold the footer of a file against the declaration of its table; no row is read.
 
     A file of an older version may lack columns that came later. The footer shows a required column by its
@@ -69,7 +69,7 @@ def described(stored: pq.ParquetFile, table: StoredTable) -> Footer:
     return Footer(written_by, stored.metadata.num_rows, problem)
 
 
-def storage(table: StoredTable) -> dict[str, Any]:
+def parquet_options(table: StoredTable) -> dict[str, Any]:
     """Return how the columns of a table are written, as options of pyarrow's writer."""
     return {
         "compression": "zstd",
@@ -91,7 +91,7 @@ def version_of(stored: pq.ParquetFile) -> int:
     return int((stored.schema_arrow.metadata or {}).get(_VERSION, b"1"))
 
 
-def footer_bytes(file: pa.NativeFile) -> int:
+def footer_length(file: pa.NativeFile) -> int:
     """Say how long the footer of a Parquet file is; its last bytes tell. 0 where it is no such file."""
     size = file.size()
     if size < _FOOTER_END_BYTES:
@@ -102,7 +102,7 @@ def footer_bytes(file: pa.NativeFile) -> int:
     return length + _FOOTER_END_BYTES
 
 
-def conformed(stored: pq.ParquetFile, schema: pa.Schema, version: int, path: Path | str) -> pa.Table:
+def read_conformed(stored: pq.ParquetFile, schema: pa.Schema, version: int, path: Path | str) -> pa.Table:
     """Read a file as declared; columns that came after the version that wrote it are null.
 
     Raises:
@@ -113,10 +113,10 @@ def conformed(stored: pq.ParquetFile, schema: pa.Schema, version: int, path: Pat
     return _as_declared(stored.read(columns=_shared(stored, schema)), schema)
 
 
-def conformed_pieces(
+def read_conformed_row_groups(
     stored: pq.ParquetFile, schema: pa.Schema, version: int, path: Path | str
 ) -> Iterator[pa.Table]:
-    """Read a file as `conformed` does, a row group at a time.
+    """Read a file as `read_conformed` does, a row group at a time.
 
     Raises:
         LakeContractError: a newer version wrote it.
@@ -128,7 +128,7 @@ def conformed_pieces(
 
 
 @contextmanager
-def reading(place: Path | str) -> Iterator[None]:
+def translate_read_errors(place: Path | str) -> Iterator[None]:
     """Tell of a file that cannot be read in our words.
 
     Raises:
@@ -137,7 +137,7 @@ def reading(place: Path | str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as problem:
-        raise unreadable(problem, str(place)) from problem
+        raise unreadable_file_error(problem, str(place)) from problem
 
 
 def _check_version(stored: pq.ParquetFile, version: int, path: Path | str) -> None:
@@ -164,19 +164,19 @@ def _as_declared(stored_rows: pa.Table, schema: pa.Schema) -> pa.Table:
         for field in schema
     ]
     rows = pa.table(columns, schema=schema)
-    problem = misfit(rows, schema)
+    problem = schema_mismatch(rows, schema)
     if problem:
         raise ValueError(problem)
     return rows
 
 
-def check(rows: pa.Table, table: StoredTable, place: Path | str) -> None:
+def check_rows(rows: pa.Table, table: StoredTable, place: Path | str) -> None:
     """Refuse rows that are not what the table declares.
 
     Raises:
         LakeContractError: says what is wrong with them.
     """
-    if problem := misfit(rows, table.schema):
+    if problem := schema_mismatch(rows, table.schema):
         raise LakeContractError(
             f"rows that do not fit {table.name}: {problem}",
             where=str(place),
@@ -184,7 +184,7 @@ def check(rows: pa.Table, table: StoredTable, place: Path | str) -> None:
         )
 
 
-def misfit(rows: pa.Table, declared: pa.Schema) -> str:
+def schema_mismatch(rows: pa.Table, declared: pa.Schema) -> str:
     """Say in words what keeps rows from being what is declared; nothing where they are."""
     names = rows.schema.names
     if names != declared.names and sorted(names) == sorted(declared.names):
@@ -208,7 +208,7 @@ def _kind(field: pa.Field) -> str:
     return f"{field.type}{'' if field.nullable else ', required'}"
 
 
-def unreadable(problem: Exception, where: str) -> LakeContractError:
+def unreadable_file_error(problem: Exception, where: str) -> LakeContractError:
     """Say of a file of the lake that it cannot be read."""
     return LakeContractError(
         f"a file of the lake cannot be read: {problem}",
@@ -217,7 +217,7 @@ def unreadable(problem: Exception, where: str) -> LakeContractError:
     )
 
 
-def day_of(text: str, folder: Path | str) -> date:
+def parse_partition(text: str, folder: Path | str) -> date:
     """Read the day of a folder of the lake.
 
     Raises:

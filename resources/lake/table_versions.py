@@ -16,7 +16,7 @@ _AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredVersion:
     """One file: a day of a table, or (`day` is None) an unpartitioned table, and what version wrote it."""
 
     table: StoredTable
@@ -34,21 +34,21 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Survey:
+class VersionSurvey:
     """All files of some tables; those that cannot be read come with the reason."""
 
-    files: list[Stored] = field(default_factory=list)
+    files: list[StoredVersion] = field(default_factory=list)
     unreadable: list[DataError] = field(default_factory=list)
 
     @property
-    def old(self) -> list[Stored]:
+    def old(self) -> list[StoredVersion]:
         """Those of an older version."""
         return [file for file in self.files if file.is_old]
 
 
-def survey(
+def survey_versions(
     lake: Lake, tables: Sequence[StoredTable], first: date | None = None, last: date | None = None
-) -> Survey:
+) -> VersionSurvey:
     """Look at the footers of all files of some tables.
 
     Args:
@@ -61,10 +61,10 @@ def survey(
         LedgerError: the lake cannot be looked into.
     """
     places = [(table, day) for table in tables for day in _days(lake, table, first, last)]
-    found = Survey()
+    found = VersionSurvey()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for looked in pool.map(lambda place: _look(lake, *place), places):
-            if isinstance(looked, Stored):
+            if isinstance(looked, StoredVersion):
                 found.files.append(looked)
             elif looked is not None:
                 found.unreadable.append(looked)
@@ -80,9 +80,9 @@ def _days(lake: Lake, table: StoredTable, first: date | None, last: date | None)
             yield day
 
 
-def _look(lake: Lake, table: StoredTable, day: date | None) -> Stored | DataError | None:
+def _look(lake: Lake, table: StoredTable, day: date | None) -> StoredVersion | DataError | None:
     try:
         version = lake.version_of(table, day)
     except DataError as problem:
         return problem
-    return None if version is None else Stored(table, day, version)
+    return None if version is None else StoredVersion(table, day, version)

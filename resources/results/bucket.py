@@ -19,9 +19,9 @@ import boto3
 import botocore.exceptions as refusals
 from botocore.config import Config
 
-from resources.aws.error_codes import Answer, Kind, sorted_out
-from resources.aws.obstore_client import REFUSALS, Take, answer_in, content, opened
-from resources.aws.s3_bucket import Listed
+from resources.aws.error_codes import AwsError, ErrorKind, classify_error
+from resources.aws.obstore_client import REFUSALS, Take, open_store, parse_error, read_object
+from resources.aws.s3_bucket import ListedObject
 from resources.errors import PermissionsError
 
 CONNECTIONS = 16
@@ -37,7 +37,7 @@ _making_clients = Lock()
 _SPELLABLE = re.compile(r"(?!\.{1,2}(/|$))[^/\x00-\x1f\x7f]+(/(?!\.{1,2}(/|$))[^/\x00-\x1f\x7f]+)*")
 
 
-class State(StrEnum):
+class ObjectState(StrEnum):
     """What became of reading an object."""
 
     READ = "read"
@@ -52,11 +52,11 @@ class State(StrEnum):
     @property
     def is_lost(self) -> bool:
         """Whether what the object holds is not to be had."""
-        return self not in {State.READ, State.UNCHANGED}
+        return self not in {ObjectState.READ, ObjectState.UNCHANGED}
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ResultRequest:
     """An object to be read, and the tag that it had when it was read before."""
 
     bucket: str
@@ -65,11 +65,11 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Fetched:
+class FetchedResult:
     """What came of an object: its bytes where it was read, else the words of whoever refused them."""
 
-    wanted: Wanted
-    state: State
+    wanted: ResultRequest
+    state: ObjectState
     data: bytes | None = None
     etag: str | None = None
     last_modified: datetime | None = None
@@ -82,14 +82,14 @@ class Fetched:
 
 
 _STATES = {
-    Kind.MISSING: State.MISSING,
-    Kind.NO_BUCKET: State.MISSING,
-    Kind.KMS: State.KEY_MISSING,
-    Kind.ARCHIVED: State.ARCHIVED,
-    Kind.LATER: State.UNREACHABLE,
-    Kind.UNREACHABLE: State.UNREACHABLE,
-    Kind.BROKEN: State.UNREACHABLE,
-    Kind.UNTRUSTED: State.UNREACHABLE,
+    ErrorKind.MISSING: ObjectState.MISSING,
+    ErrorKind.NO_BUCKET: ObjectState.MISSING,
+    ErrorKind.KMS: ObjectState.KEY_MISSING,
+    ErrorKind.ARCHIVED: ObjectState.ARCHIVED,
+    ErrorKind.LATER: ObjectState.UNREACHABLE,
+    ErrorKind.UNREACHABLE: ObjectState.UNREACHABLE,
+    ErrorKind.BROKEN: ObjectState.UNREACHABLE,
+    ErrorKind.UNTRUSTED: ObjectState.UNREACHABLE,
 }
 """What each kind of answer makes of an object; the others make it forbidden."""
 
@@ -100,7 +100,7 @@ class _View:
 
     client: Any = None
     store: Any = None
-    state: State | None = None
+    state: ObjectState | None = None
     error: str | None = None
 
 
@@ -122,7 +122,7 @@ class ResultBucket:
         self._view: _View | None = None
         self._look_again_at = inf
 
-    def get(self, wanted: Wanted, unless: str | None, take: Take) -> Fetched:
+    def get(self, wanted: ResultRequest, unless: str | None, take: Take) -> FetchedResult:
         """Read an object.
 
         Args:
@@ -135,17 +135,19 @@ class ResultBucket:
         """
         view = self._looked_at(wanted.key)
         if view.state:
-            return Fetched(wanted, view.state, error=view.error)
+            return FetchedResult(wanted, view.state, error=view.error)
         try:
             if _SPELLABLE.fullmatch(wanted.key):
-                return Fetched(wanted, State.READ, *content(view.store, wanted.key, unless, take))
+                return FetchedResult(
+                    wanted, ObjectState.READ, *read_object(view.store, wanted.key, unless, take)
+                )
             return self._by_boto3(view.client, wanted, unless, take)
         except (refusals.BotoCoreError, refusals.ClientError) as problem:
-            return self._told(wanted, sorted_out(problem))
+            return self._told(wanted, classify_error(problem))
         except REFUSALS as problem:
-            return self._told(wanted, answer_in(problem))
+            return self._told(wanted, parse_error(problem))
 
-    def listed(self, keys: Sequence[str]) -> dict[str, Listed | None]:
+    def list_objects(self, keys: Sequence[str]) -> dict[str, ListedObject | None]:
         """Look objects up in a listing: None for one that is not there; nothing where listing is forbidden.
 
         Raises:
@@ -155,7 +157,7 @@ class ResultBucket:
         if view.state:
             return {}
         prefix, last = _beginning(keys), max(keys)
-        found: dict[str, Listed | None] = dict.fromkeys(keys)
+        found: dict[str, ListedObject | None] = dict.fromkeys(keys)
         seen = 0
         try:
             for page in view.client.get_paginator("list_objects_v2").paginate(
@@ -165,24 +167,24 @@ class ResultBucket:
                 for entry in entries:
                     if entry["Key"] in found:
                         tag = entry["ETag"].strip('"')
-                        found[entry["Key"]] = Listed(entry["Key"], entry["Size"], tag)
+                        found[entry["Key"]] = ListedObject(entry["Key"], entry["Size"], tag)
                 seen += len(entries)
                 if not entries or entries[-1]["Key"] >= last:
                     break
                 if seen > _LISTED_AT_MOST * len(keys) + _PAGE:
                     return {}
         except (refusals.BotoCoreError, refusals.ClientError) as problem:
-            if sorted_out(problem).kind is Kind.CREDENTIALS:
-                raise self._unknown(sorted_out(problem).said) from problem
+            if classify_error(problem).kind is ErrorKind.CREDENTIALS:
+                raise self._unknown(classify_error(problem).said) from problem
             return {}
         return found
 
-    def _by_boto3(self, client: Any, wanted: Wanted, unless: str | None, take: Take) -> Fetched:  # noqa: ANN401
+    def _by_boto3(self, client: Any, wanted: ResultRequest, unless: str | None, take: Take) -> FetchedResult:  # noqa: ANN401
         condition = {"IfNoneMatch": f'"{unless}"'} if unless else {}
         answer = client.get_object(Bucket=self.name, Key=wanted.key, **condition, **self._owned_by)
         take(answer["ContentLength"])
         tag = answer["ETag"].strip('"')
-        return Fetched(wanted, State.READ, answer["Body"].read(), tag, answer["LastModified"])
+        return FetchedResult(wanted, ObjectState.READ, answer["Body"].read(), tag, answer["LastModified"])
 
     def _looked_at(self, key: str) -> _View:
         """Find region and owner of the bucket, unless they are known."""
@@ -191,16 +193,16 @@ class ResultBucket:
                 try:
                     self._view, self._look_again_at = self._look(key), inf
                 except (refusals.BotoCoreError, refusals.ClientError, ValueError) as problem:
-                    self._view = self._refusing(sorted_out(problem))
-                    later = self._view.state is State.UNREACHABLE
+                    self._view = self._refusing(classify_error(problem))
+                    later = self._view.state is ObjectState.UNREACHABLE
                     self._look_again_at = time.monotonic() + _LOOK_AGAIN_SECONDS if later else inf
             return self._view
 
-    def _refusing(self, answer: Answer) -> _View:
-        if answer.kind is Kind.CREDENTIALS:
+    def _refusing(self, answer: AwsError) -> _View:
+        if answer.kind is ErrorKind.CREDENTIALS:
             raise self._unknown(answer.said)
-        state = _STATES.get(answer.kind, State.FORBIDDEN)
-        missing = state is State.MISSING
+        state = _STATES.get(answer.kind, ObjectState.FORBIDDEN)
+        missing = state is ObjectState.MISSING
         return _View(state=state, error=f"there is no bucket {self.name}" if missing else self._words(answer))
 
     def _look(self, key: str) -> _View:
@@ -209,18 +211,18 @@ class ResultBucket:
         try:
             answer = client.head_bucket(Bucket=self.name, **self._owned_by)
         except refusals.ClientError as problem:
-            if sorted_out(problem).kind is not Kind.FORBIDDEN:
+            if classify_error(problem).kind is not ErrorKind.FORBIDDEN:
                 raise
             # the region is told all the same; and who may not list may still read
             answer = problem.response
             refused = self._refusal_of_owner(client, key)
         if refused:
-            return _View(state=State.WRONG_OWNER, error=refused)
+            return _View(state=ObjectState.WRONG_OWNER, error=refused)
         headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         region = headers.get("x-amz-bucket-region", client.meta.region_name)
         if region != client.meta.region_name:
             client = self._open_client(region)
-        return _View(client, opened(self.name, self._session, client.meta.endpoint_url, region))
+        return _View(client, open_store(self.name, self._session, client.meta.endpoint_url, region))
 
     def _refusal_of_owner(self, client: Any, key: str) -> str | None:  # noqa: ANN401
         """Find out by an object whether the owner is as expected, where the bucket may not be seen."""
@@ -229,7 +231,7 @@ class ResultBucket:
         try:
             client.head_object(Bucket=self.name, Key=key, **self._owned_by)
         except refusals.ClientError as problem:
-            if sorted_out(problem).kind is not Kind.FORBIDDEN:
+            if classify_error(problem).kind is not ErrorKind.FORBIDDEN:
                 return None
         else:
             return None
@@ -244,17 +246,19 @@ class ResultBucket:
         with _making_clients:  # which several threads must not do with one session; using them they may
             return self._session.client("s3", region_name=region, config=config)
 
-    def _told(self, wanted: Wanted, answer: Answer) -> Fetched:
+    def _told(self, wanted: ResultRequest, answer: AwsError) -> FetchedResult:
         if answer.status == _NOT_MODIFIED:
-            return Fetched(wanted, State.UNCHANGED)
-        if answer.kind is Kind.CREDENTIALS:
+            return FetchedResult(wanted, ObjectState.UNCHANGED)
+        if answer.kind is ErrorKind.CREDENTIALS:
             raise self._unknown(answer.said)
-        return Fetched(wanted, _STATES.get(answer.kind, State.FORBIDDEN), error=self._words(answer))
+        return FetchedResult(
+            wanted, _STATES.get(answer.kind, ObjectState.FORBIDDEN), error=self._words(answer)
+        )
 
-    def _words(self, answer: Answer) -> str:
-        if answer.kind is Kind.KMS and answer.kms_key:
+    def _words(self, answer: AwsError) -> str:
+        if answer.kind is ErrorKind.KMS and answer.kms_key:
             return f"its KMS key {answer.kms_key} cannot be used: {answer.said}"
-        if answer.kind is Kind.UNTRUSTED:
+        if answer.kind is ErrorKind.UNTRUSTED:
             return f"its certificate is not trusted (AWS_CA_BUNDLE names what is): {answer.said}"
         return answer.said
 

@@ -16,25 +16,25 @@ from threading import Condition, Lock, Thread
 
 import boto3
 
-from resources.aws.s3_bucket import Listed
-from resources.aws.session import Access, opened_session
+from resources.aws.s3_bucket import ListedObject
+from resources.aws.session import AwsAccess, open_session
 from resources.config.sections import ResultSettings
-from resources.results.bucket import Fetched, ResultBucket, State, Wanted
+from resources.results.bucket import FetchedResult, ObjectState, ResultBucket, ResultRequest
 
-__all__ = ["Fetched", "Limits", "Results", "State", "Wanted"]
+__all__ = ["FetchLimits", "FetchedResult", "ObjectState", "ResultFetcher", "ResultRequest"]
 
 _LISTINGS_AT_ONCE = 8
 
 _Place = tuple[str, str]
-_Asked = tuple[Wanted, str | None]
+_Asked = tuple[ResultRequest, str | None]
 """An object, and the tag that it must not have to be worth sending."""
 
-_Arrival = Fetched | BaseException | None
+_Arrival = FetchedResult | BaseException | None
 """None: somebody waits for bytes to be given back."""
 
 
 @dataclass(frozen=True)
-class Limits:
+class FetchLimits:
     """How much is fetched at a time.
 
     `load_bytes` make a load, `bytes_in_flight` may wait in memory in all; an object that is larger than that
@@ -46,11 +46,15 @@ class Limits:
     bytes_in_flight: int = 96_000_000
 
 
-class Results:
+class ResultFetcher:
     """The result objects that one caller can reach. Nothing is asked before the first fetch."""
 
     def __init__(
-        self, access: Access, *, expected_bucket_owner: str | None = None, limits: Limits | None = None
+        self,
+        access: AwsAccess,
+        *,
+        expected_bucket_owner: str | None = None,
+        limits: FetchLimits | None = None,
     ) -> None:
         """Say who asks.
 
@@ -61,20 +65,20 @@ class Results:
         """
         self._access = access
         self._owner = expected_bucket_owner
-        self._limits = limits or Limits()
+        self._limits = limits or FetchLimits()
         self._buckets: dict[str, ResultBucket] = {}
         self._opening = Lock()
 
     @classmethod
-    def of(cls, settings: ResultSettings) -> "Results":
+    def of(cls, settings: ResultSettings) -> "ResultFetcher":
         """Open them as the settings say."""
         return cls(
-            Access(profile=settings.profile, role_arn=settings.role_arn),
+            AwsAccess(profile=settings.profile, role_arn=settings.role_arn),
             expected_bucket_owner=settings.expected_bucket_owner,
-            limits=Limits(concurrency=settings.concurrency),
+            limits=FetchLimits(concurrency=settings.concurrency),
         )
 
-    def fetch(self, wanted: Sequence[Wanted]) -> Iterator[list[Fetched]]:
+    def fetch(self, wanted: Sequence[ResultRequest]) -> Iterator[list[FetchedResult]]:
         """Fetch what is new or has changed.
 
         Args:
@@ -107,9 +111,9 @@ class Results:
 
     @cached_property
     def _session(self) -> boto3.Session:
-        return opened_session(self._access, "results")
+        return open_session(self._access, "results")
 
-    def _listed(self, wanted: Sequence[Wanted]) -> dict[_Place, Listed | None]:
+    def _listed(self, wanted: Sequence[ResultRequest]) -> dict[_Place, ListedObject | None]:
         """Return what listings tell of objects that were read before: None for what is not there."""
         folders: dict[_Place, list[str]] = defaultdict(list)
         for one in wanted:
@@ -119,17 +123,17 @@ class Results:
         if not worth_it:
             return {}
         with ThreadPoolExecutor(min(len(worth_it), _LISTINGS_AT_ONCE)) as pool:
-            answers = list(pool.map(lambda asked: self._bucket(asked[0]).listed(asked[1]), worth_it))
+            answers = list(pool.map(lambda asked: self._bucket(asked[0]).list_objects(asked[1]), worth_it))
         return {
             (bucket, key): told
             for (bucket, _), found in zip(worth_it, answers, strict=True)
             for key, told in found.items()
         }
 
-    def _loads(self, asked: Sequence[_Asked]) -> Iterator[list[Fetched]]:
+    def _loads(self, asked: Sequence[_Asked]) -> Iterator[list[FetchedResult]]:
         arrivals: SimpleQueue[_Arrival] = SimpleQueue()
         budget = _Budget(self._limits.bytes_in_flight, when_full=lambda: arrivals.put(None))
-        load: list[Fetched] = []
+        load: list[FetchedResult] = []
         held, due = 0, len(asked)
         with self._working(asked, budget, arrivals):
             while due or load:
@@ -211,11 +215,11 @@ class _Budget:
             self._changed.notify_all()
 
 
-def _at_rest(one: Wanted, listed: Mapping[_Place, Listed | None]) -> Fetched | None:
+def _at_rest(one: ResultRequest, listed: Mapping[_Place, ListedObject | None]) -> FetchedResult | None:
     """Say what a listing settles without fetching the object; None: it must be fetched."""
     if (one.bucket, one.key) not in listed:
         return None
     found = listed[one.bucket, one.key]
     if found is None:
-        return Fetched(one, State.MISSING, error="there is no such object")
-    return Fetched(one, State.UNCHANGED) if found.etag == one.etag else None
+        return FetchedResult(one, ObjectState.MISSING, error="there is no such object")
+    return FetchedResult(one, ObjectState.UNCHANGED) if found.etag == one.etag else None

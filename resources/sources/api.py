@@ -19,16 +19,16 @@ from resources.aws.session import (
     RAW_BODY,
     SERVICE,
     SERVICE_END,
-    Access,
-    is_aws,
-    is_aws_at,
-    lookout_client,
-    told,
+    AwsAccess,
+    is_aws_client,
+    is_aws_endpoint,
+    open_lookout_client,
+    translate_error,
 )
 from resources.errors import DataError
-from resources.name_patterns import fits, fits_any
+from resources.name_patterns import matches, matches_any
 from resources.sources.base import Page
-from resources.sources.call_budget import Calls
+from resources.sources.call_budget import CallBudget
 
 KIND = "api"
 PAGE_SIZE = 500
@@ -40,7 +40,7 @@ THREADS = 4
 
 
 @dataclass(frozen=True)
-class Scheduler:
+class ListedScheduler:
     """A scheduler as the service lists it; `frequency` is spelled as the service does, such as PT5M."""
 
     arn: str
@@ -68,14 +68,14 @@ class _Head(msgspec.Struct, rename="pascal"):
     next_token: str | None = None
 
 
-class Api:
+class ApiSource:
     """The schedulers of one account and region."""
 
     kind = KIND
 
     def __init__(
         self,
-        access: Access,
+        access: AwsAccess,
         patterns: Sequence[str] = ("*",),
         *,
         service_end: date | None = None,
@@ -94,7 +94,7 @@ class Api:
         """
         self.access = access
         self.patterns = tuple(patterns)
-        self.calls = Calls()
+        self.calls = CallBudget()
         self.date_header: str | None = None
         self._service_end = service_end
         self._given = client
@@ -106,7 +106,7 @@ class Api:
 
     @cached_property
     def _client(self) -> Any:  # noqa: ANN401
-        client = self._given or lookout_client(self.access, connections=THREADS)
+        client = self._given or open_lookout_client(self.access, connections=THREADS)
         # botocore tells of every request that it sends, those that it repeats by itself included, and what
         # is raised before one is sent comes out here
         client.meta.events.register(f"before-send.{SERVICE}", lambda **_: self.calls.begin())
@@ -123,7 +123,7 @@ class Api:
         """Whether this is AWS itself, and not something of its kind."""
         named = self.access.endpoint_url
         # to open a client takes a while, and schedules ask this all the time
-        return is_aws(self._client) if named is None or self._given else is_aws_at(named)
+        return is_aws_client(self._client) if named is None or self._given else is_aws_endpoint(named)
 
     @property
     def service_end(self) -> date | None:
@@ -131,11 +131,11 @@ class Api:
         return self._service_end or (SERVICE_END if self.is_aws else None)
 
     @cached_property
-    def roster(self) -> list[Scheduler]:
+    def roster(self) -> list[ListedScheduler]:
         """The schedulers as they were when this was first asked for: one list serves a whole run."""
         return self.schedulers()
 
-    def schedulers(self) -> list[Scheduler]:
+    def schedulers(self) -> list[ListedScheduler]:
         """List the schedulers whose names match.
 
         Raises:
@@ -149,18 +149,18 @@ class Api:
             )
             for scheduler in map(_scheduler, answer.get("InferenceSchedulerSummaries", []))
         ]
-        return [found for found in listed if fits_any(self.patterns, found.name, found.arn)]
+        return [found for found in listed if matches_any(self.patterns, found.name, found.arn)]
 
-    def unknown(self, found: Sequence[Scheduler]) -> list[str]:
+    def unknown(self, found: Sequence[ListedScheduler]) -> list[str]:
         """Return the patterns that match none of the schedulers that were found: a slip, or deleted."""
         return [
             pattern
             for pattern in self.patterns
-            if pattern != "*" and not any(fits(pattern, one.name, one.arn) for one in found)
+            if pattern != "*" and not any(matches(pattern, one.name, one.arn) for one in found)
         ]
 
     def pages(
-        self, scheduler: Scheduler, start: datetime, end: datetime, read_at: datetime
+        self, scheduler: ListedScheduler, start: datetime, end: datetime, read_at: datetime
     ) -> Iterator[Page]:
         """Hand on all executions whose window may start between two moments, and some beside them.
 
@@ -178,16 +178,16 @@ class Api:
         )
         return (Page(_body(answer), KIND, scheduler.arn, read_at) for answer in answers)
 
-    def still_has(self, scheduler: Scheduler) -> bool:
+    def still_has(self, scheduler: ListedScheduler) -> bool:
         """Tell whether the service still knows this very scheduler, not one re-created under its name."""
         try:
             described = self._ask("describe_inference_scheduler", InferenceSchedulerName=scheduler.name)
         except refusals.ClientError as problem:
             if problem.response["Error"]["Code"] == "ResourceNotFoundException":
                 return False
-            raise told(problem, self.access, f"describing {scheduler.name}") from None
+            raise translate_error(problem, self.access, f"describing {scheduler.name}") from None
         except refusals.BotoCoreError as problem:
-            raise told(problem, self.access, f"describing {scheduler.name}") from None
+            raise translate_error(problem, self.access, f"describing {scheduler.name}") from None
         return bool(described.get("InferenceSchedulerArn", scheduler.arn) == scheduler.arn)
 
     def _answers(
@@ -204,7 +204,7 @@ class Api:
             except _BrokenChainError as problem:
                 broken = str(problem)
             except (refusals.ClientError, refusals.BotoCoreError) as problem:
-                raise told(problem, self.access, doing) from None
+                raise translate_error(problem, self.access, doing) from None
             else:
                 return
         raise DataError(
@@ -266,8 +266,8 @@ def _body(answer: dict[str, Any]) -> bytes:
     return msgspec.json.encode({name: value for name, value in answer.items() if name != "ResponseMetadata"})
 
 
-def _scheduler(summary: dict[str, Any]) -> Scheduler:
-    return Scheduler(
+def _scheduler(summary: dict[str, Any]) -> ListedScheduler:
+    return ListedScheduler(
         arn=summary["InferenceSchedulerArn"],
         name=summary["InferenceSchedulerName"],
         status=summary.get("Status"),

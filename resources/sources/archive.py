@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from resources.sources.base import Page
-from resources.sources.documents import documents
+from resources.sources.documents import read_documents
 from resources.storage.files import FileStore, StoredFile, open_store
 
 KIND = "archive"
@@ -70,7 +70,7 @@ _SPELLINGS = (msgspec.json.Decoder(_Item), msgspec.json.Decoder(_CamelCaseItem))
 
 
 @dataclass(frozen=True)
-class Dump:
+class SavedResponses:
     """One saved file, read.
 
     `summaries` are JSON, and views of the file's bytes, which they keep in memory. `complete` is False where
@@ -85,7 +85,7 @@ class Dump:
     problems: tuple[str, ...]
 
 
-class Archive:
+class ArchiveSource:
     """A file, or a folder of files, that hold saved responses of ListInferenceExecutions."""
 
     kind = KIND
@@ -113,14 +113,14 @@ class Archive:
             return found
         return [file for file in found if file.uri.lower().removesuffix(".gz").endswith(SUFFIXES)]
 
-    def read(self, file: StoredFile) -> Dump:
+    def read(self, file: StoredFile) -> SavedResponses:
         """Read one file; what in it is no response of any form stands in the dump's `problems`.
 
         Raises:
             UnreadableArchiveError: it cannot be opened.
         """
         data = self._store.read(file)
-        read = documents(data, self._zone)
+        read = read_documents(data, self._zone)
         summaries: list[msgspec.Raw] = []
         problems = list(read.problems)
         complete = True
@@ -137,13 +137,13 @@ class Archive:
             else:
                 summaries.append(raw)
         digest = blake2b(data, digest_size=16, key=str(self._zone or "").encode())
-        return Dump(file, digest.hexdigest(), tuple(summaries), complete, _told(problems))
+        return SavedResponses(file, digest.hexdigest(), tuple(summaries), complete, _told(problems))
 
     def _tagged(self, file: StoredFile) -> StoredFile:
         # the same bytes mean something else in another zone, and are then read again
         return replace(file, etag=f"{file.etag} {self._zone}") if self._zone else file
 
-    def pages(self, dump: Dump, read_at: datetime) -> Iterator[Page]:
+    def pages(self, dump: SavedResponses, read_at: datetime) -> Iterator[Page]:
         """Hand on what a file held, as lists of summaries."""
         for start in range(0, len(dump.summaries), SUMMARIES_A_PAGE):
             body = b"[" + b",".join(dump.summaries[start : start + SUMMARIES_A_PAGE]) + b"]"

@@ -21,7 +21,7 @@ _THROTTLED = frozenset(
 )
 
 
-class Calls:
+class CallBudget:
     """The calls of one run, over all its sources and threads.
 
     Attributes:

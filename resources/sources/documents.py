@@ -15,7 +15,7 @@ from io import BytesIO
 
 import msgspec
 
-from resources.sources.python_repr import from_repr
+from resources.sources.python_repr import parse_repr
 
 _GZIP = b"\x1f\x8b"
 _UTF16 = (BOM_UTF16_LE, BOM_UTF16_BE)  # what PowerShell's > writes
@@ -41,7 +41,7 @@ class Documents:
     problems: tuple[str, ...] = ()
 
 
-def documents(data: bytes, local: tzinfo | None = None) -> Documents:
+def read_documents(data: bytes, local: tzinfo | None = None) -> Documents:
     """Take a file apart; a file that is no JSON at all gives no document and a problem.
 
     Args:
@@ -121,7 +121,7 @@ def _rescued(piece: bytes, line: int, local: tzinfo | None) -> tuple[list[msgspe
     except UnicodeDecodeError as problem:
         line += piece.count(b"\n", 0, problem.start)
         return [], [f"line {line} is no UTF-8 text: {problem.reason}"]
-    printed = from_repr(text, local)
+    printed = parse_repr(text, local)
     if printed:
         return [msgspec.Raw(document) for document in printed], []
     return _before_the_break(text, line)

@@ -3,13 +3,13 @@
 from datetime import datetime, tzinfo
 from zoneinfo import ZoneInfo
 
-from resources.aws.session import Access
-from resources.config.settings import ApiSource, ArchiveSource, Settings
-from resources.sources.api import Api
-from resources.sources.archive import Archive
+from resources.aws.session import AwsAccess
+from resources.config.settings import ApiSettings, ArchiveSettings, Settings
+from resources.sources.api import ApiSource
+from resources.sources.archive import ArchiveSource
 
 
-def configured(settings: Settings) -> list[Archive | Api]:
+def open_sources(settings: Settings) -> list[ArchiveSource | ApiSource]:
     """Open every source that the settings name.
 
     Raises:
@@ -19,11 +19,11 @@ def configured(settings: Settings) -> list[Archive | Api]:
     return [_opened(source) for source in settings.sources]
 
 
-def _opened(source: ArchiveSource | ApiSource) -> Archive | Api:
-    if isinstance(source, ArchiveSource):
-        return Archive(source.uri, zone=_zone(source.time_zone))
-    access = Access(source.region, source.profile, source.role_arn, source.endpoint_url)
-    return Api(access, source.schedulers, service_end=source.service_end)
+def _opened(source: ArchiveSettings | ApiSettings) -> ArchiveSource | ApiSource:
+    if isinstance(source, ArchiveSettings):
+        return ArchiveSource(source.uri, zone=_zone(source.time_zone))
+    access = AwsAccess(source.region, source.profile, source.role_arn, source.endpoint_url)
+    return ApiSource(access, source.schedulers, service_end=source.service_end)
 
 
 def _zone(name: str | None) -> tzinfo | None:

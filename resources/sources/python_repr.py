@@ -14,7 +14,7 @@ import msgspec
 _PRINTED = re.compile(r"\s*\[?\s*\{'")  # where JSON has other quotes
 
 
-def from_repr(text: str, local: tzinfo | None = None) -> list[bytes] | None:
+def parse_repr(text: str, local: tzinfo | None = None) -> list[bytes] | None:
     """Turn printed responses, one after the other, into JSON; None where the text is nothing of the kind.
 
     Args:

@@ -23,10 +23,10 @@ from pyarrow.fs import FileSystem, LocalFileSystem
 
 from resources.errors import ConfigurationError, RetryLaterError
 
-Opened = Callable[[], pa.NativeFile]
+OpenFile = Callable[[], pa.NativeFile]
 """Opens what is there to be read; raises FileNotFoundError where nothing is."""
 
-Write = Callable[[BinaryIO], None]
+WriteFile = Callable[[BinaryIO], None]
 """Writes a whole file."""
 
 T = TypeVar("T")
@@ -39,16 +39,16 @@ _NO_ROOM = {EDQUOT, EFBIG, ENOSPC}
 class Storage(Protocol):
     """Where files are kept. Names are of the lake's making, with slashes, and say where below its root."""
 
-    def place(self, name: str) -> Path | str:
+    def location(self, name: str) -> Path | str:
         """Say where a file is: a path on this machine, a uri elsewhere."""
 
     def pattern(self, name: str) -> str:
         """Return a name with wildcards as query engines take it."""
 
-    def listed(self, before: str, after: str) -> list[str]:
+    def list_values(self, before: str, after: str) -> list[str]:
         """Return what stands between both in the names of the files that are there, if it has no slash."""
 
-    def holds(self, name: str) -> bool:
+    def exists(self, name: str) -> bool:
         """Tell whether there is such a file."""
 
     def open(self, name: str) -> pa.NativeFile:
@@ -57,7 +57,7 @@ class Storage(Protocol):
     def open_end(self, name: str, size_bytes: int) -> pa.NativeFile:
         """Open at least the last bytes of a file; FileNotFoundError where there is none."""
 
-    def update(self, name: str, change: Callable[[Opened], tuple[T, Write | None]]) -> T:
+    def update(self, name: str, change: Callable[[OpenFile], tuple[T, WriteFile | None]]) -> T:
         """Replace a file by what `change` makes of it, such that no other writer's work is lost.
 
         `change` may open what is there, and returns an answer and what writes the new file (None: it stays as
@@ -95,7 +95,7 @@ class LocalStorage:
         self.root = root
         self._timeout_seconds = timeout_seconds
 
-    def place(self, name: str) -> Path:
+    def location(self, name: str) -> Path:
         """Say where a file is."""
         return self.root / name
 
@@ -103,14 +103,14 @@ class LocalStorage:
         """Return a name with wildcards as query engines take it."""
         return str(Path(escape(str(self.root)), name))
 
-    def listed(self, before: str, after: str) -> list[str]:
+    def list_values(self, before: str, after: str) -> list[str]:
         """Return what stands between both in the names of the files that are there."""
         names = [path.relative_to(self.root).as_posix() for path in self.root.glob(f"{before}*{after}")]
         return [name.removeprefix(before).removesuffix(after) for name in names]
 
-    def holds(self, name: str) -> bool:
+    def exists(self, name: str) -> bool:
         """Tell whether there is such a file."""
-        return self.place(name).is_file()
+        return self.location(name).is_file()
 
     def open(self, name: str) -> pa.NativeFile:
         """Open a file to be read.
@@ -119,7 +119,7 @@ class LocalStorage:
             FileNotFoundError: there is none.
             ConfigurationError: the lake cannot be looked into.
         """
-        path = self.place(name)
+        path = self.location(name)
         try:
             return pa.OSFile(str(path))
         except (PermissionError, NotADirectoryError) as problem:
@@ -137,14 +137,14 @@ class LocalStorage:
         """Return what pyarrow reads these files with, and what stands before their names there."""
         return LocalFileSystem(), f"{self.root.as_posix()}/"
 
-    def update(self, name: str, change: Callable[[Opened], tuple[T, Write | None]]) -> T:
+    def update(self, name: str, change: Callable[[OpenFile], tuple[T, WriteFile | None]]) -> T:
         """Replace a file by what `change` makes of it, while no other writer is at it.
 
         Raises:
             RetryLaterError: another writer held the lock for too long.
             ConfigurationError: the lake cannot be written to.
         """
-        path = self.place(name)
+        path = self.location(name)
         with self._locked(path):
             answer, write = change(partial(self.open, name))
             if write is not None:
@@ -196,7 +196,7 @@ class LocalStorage:
             ) from None
 
 
-def _replace(path: Path, write: Write) -> None:
+def _replace(path: Path, write: WriteFile) -> None:
     temporary = path.with_name(f".part-0.{uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as sink:

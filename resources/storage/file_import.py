@@ -22,7 +22,7 @@ class Copy:
     same: Path | None = None
 
 
-def placed(origins: Sequence[Path], top: Path, folder: Path) -> list[Copy]:
+def plan_copies(origins: Sequence[Path], top: Path, folder: Path) -> list[Copy]:
     """Choose where files go that belong together, such as the pages of one dump.
 
     They keep their names and stay together: where one of them has the name of another file that is there
@@ -48,7 +48,7 @@ def placed(origins: Sequence[Path], top: Path, folder: Path) -> list[Copy]:
     raise AssertionError  # count has no end
 
 
-def carry_out(copies: Iterable[Copy]) -> list[Copy]:
+def copy_files(copies: Iterable[Copy]) -> list[Copy]:
     """Copy the files, each whole or not at all; return those that were copied.
 
     Raises:

@@ -5,8 +5,8 @@ the object `dumps` too, where there is one. Whatever else begins with `dumps` is
 as they are: colons, question marks and percent signs mean nothing in them.
 """
 
-from resources.aws.error_codes import code_of
-from resources.aws.s3_bucket import Bucket, split
+from resources.aws.error_codes import error_code
+from resources.aws.s3_bucket import Bucket, split_uri
 from resources.errors import ConfigurationError, PermissionsError, UnreadableArchiveError
 from resources.storage.files import StoredFile
 
@@ -18,7 +18,7 @@ class S3Files:
 
     def __init__(self, uri: str) -> None:
         """Name the bucket by any uri in it."""
-        self._bucket = Bucket(split(uri)[0], "sources.uri")
+        self._bucket = Bucket(split_uri(uri)[0], "sources.uri")
 
     def find(self, uri: str) -> list[StoredFile]:
         """List what lies below a prefix, or one object.
@@ -27,12 +27,12 @@ class S3Files:
             ConfigurationError: there is nothing, or no such bucket.
             LedgerError: S3 refuses, or cannot be reached.
         """
-        _, key = split(uri)
+        _, key = split_uri(uri)
         folder = f"{key.removesuffix('/')}/" if key else ""
-        below = list(self._bucket.listed(folder))
+        below = list(self._bucket.list_objects(folder))
         found = [file for file in below if not _hidden(file.key.removeprefix(folder))]
         if key != folder:
-            here = [file for file in self._bucket.listed(key, most=1) if file.key == key]
+            here = [file for file in self._bucket.list_objects(key, most=1) if file.key == key]
             below, found = here + below, here + found
         if key and not below:
             raise ConfigurationError(
@@ -51,9 +51,9 @@ class S3Files:
             LedgerError: nothing in this bucket can be read now.
         """
         try:
-            content = self._bucket.get(split(file.uri)[1])
+            content = self._bucket.get(split_uri(file.uri)[1])
         except (ConfigurationError, PermissionsError) as problem:
-            if not code_of(problem.__cause__).startswith(_OF_ONE_OBJECT):
+            if not error_code(problem.__cause__).startswith(_OF_ONE_OBJECT):
                 raise
             raise UnreadableArchiveError(
                 f"a file cannot be opened: {problem.what}", where=file.uri, next_step=problem.next_step

@@ -9,7 +9,7 @@ _ATTEMPTS = 5
 _TYPES = {".html": "text/html; charset=utf-8", ".md": "text/markdown; charset=utf-8"}
 
 
-class Reports:
+class ReportStore:
     """Pages below one folder or prefix."""
 
     def __init__(self, folder: str) -> None:
@@ -28,9 +28,9 @@ class Reports:
         return str(write_page(Path(self.folder) / name, text))
 
     def _put(self, name: str, text: str) -> str:
-        from resources.aws.s3_bucket import Bucket, split  # noqa: PLC0415 (which loads boto3)
+        from resources.aws.s3_bucket import Bucket, split_uri  # noqa: PLC0415 (which loads boto3)
 
-        bucket_name, prefix = split(self.folder)
+        bucket_name, prefix = split_uri(self.folder)
         bucket = Bucket(bucket_name, "report.folder")
         key = f"{prefix.rstrip('/')}/{name}".lstrip("/")
         options = {"ContentType": _TYPES.get(Path(name).suffix, "application/octet-stream")}

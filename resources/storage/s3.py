@@ -20,9 +20,9 @@ from typing import TypeVar
 import pyarrow as pa
 from pyarrow.fs import FileSystem
 
-from resources.aws.s3_bucket import Bucket, Content, split
+from resources.aws.s3_bucket import Bucket, ObjectContent, split_uri
 from resources.errors import ConfigurationError, RetryLaterError
-from resources.storage.base import Opened, Write
+from resources.storage.base import OpenFile, WriteFile
 
 MAX_OBJECT_BYTES = 5 * 1024**3
 """What S3 takes in one request; more would need parts."""
@@ -43,7 +43,7 @@ class S3Storage:
             timeout_seconds: how long to try again while others write the same file.
             kms_key_id: the KMS key to encrypt with; None: as the bucket has it.
         """
-        name, key = split(uri)
+        name, key = split_uri(uri)
         self._prefix = f"{key.removesuffix('/')}/" if key else ""
         kms = ("kms:GenerateDataKey", "kms:Decrypt") if kms_key_id else ()
         self._bucket = Bucket(name, "lake.uri", more_actions=kms)
@@ -52,7 +52,7 @@ class S3Storage:
         if kms_key_id:
             self._options |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id}
 
-    def place(self, name: str) -> str:
+    def location(self, name: str) -> str:
         """Say where a file is."""
         return self._bucket.uri(self._prefix + name)
 
@@ -60,19 +60,19 @@ class S3Storage:
         """Return a name with wildcards as query engines take it."""
         return self._bucket.uri(escape(self._prefix) + name)
 
-    def listed(self, before: str, after: str) -> list[str]:
+    def list_values(self, before: str, after: str) -> list[str]:
         """Return what stands between both in the names of the files that are there."""
         start = self._prefix + before
         found = (
             file.key.removeprefix(start).removesuffix(after)
-            for file in self._bucket.listed(start)
+            for file in self._bucket.list_objects(start)
             if file.key.endswith(after)
         )
         return [name for name in found if "/" not in name]
 
-    def holds(self, name: str) -> bool:
+    def exists(self, name: str) -> bool:
         """Tell whether there is such a file."""
-        return self._bucket.holds(self._prefix + name)
+        return self._bucket.exists(self._prefix + name)
 
     def open(self, name: str) -> pa.NativeFile:
         """Open a file to be read, with one request.
@@ -91,7 +91,7 @@ class S3Storage:
         """Return what pyarrow reads these files with, and what stands before their names there."""
         return self._bucket.filesystem(), f"{self._bucket.name}/{self._prefix}"
 
-    def update(self, name: str, change: Callable[[Opened], tuple[T, Write | None]]) -> T:
+    def update(self, name: str, change: Callable[[OpenFile], tuple[T, WriteFile | None]]) -> T:
         """Replace a file by what `change` makes of it; again, where another writer came in between.
 
         Raises:
@@ -135,13 +135,13 @@ class S3Storage:
             )
 
 
-def _opened(stored: Content | None) -> pa.NativeFile:
+def _opened(stored: ObjectContent | None) -> pa.NativeFile:
     if stored is None:
         raise FileNotFoundError
     return pa.BufferReader(stored.data)
 
 
-def _bytes_of(write: Write) -> bytes:
+def _bytes_of(write: WriteFile) -> bytes:
     sink = BytesIO()
     write(sink)
     return sink.getvalue()

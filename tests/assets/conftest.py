@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from assets.report.model.page import Page, page_of
-from assets.report.query.scope import Scope
-from pipelines.operations.asking import asking
-from resources.config.equipment import Registry
+from assets.report.model.page import Page, build_page
+from assets.report.query.scope import ReportScope
+from pipelines.operations.asking import open_query
+from resources.config.equipment import EquipmentRegistry
 from resources.config.silences import Silence
 from resources.lake.lake import Lake
 from tests.support.health_worlds import FIRST, LAST, NOW, Machine, write
@@ -28,14 +28,14 @@ def paged(lake: Lake) -> Paged:
 
     def make(
         *machines: Machine,
-        registry: Registry | None = None,
+        registry: EquipmentRegistry | None = None,
         silences: Sequence[Silence] = (),
         **scope: Any,
     ) -> Page:
         if machines:
             write(lake, *machines)
-        shown = Scope(**({"first": FIRST, "last": LAST} | scope))
-        with asking(lake) as ask:
-            return page_of(shown, ask, registry or Registry(), silences, NOW)
+        shown = ReportScope(**({"first": FIRST, "last": LAST} | scope))
+        with open_query(lake) as ask:
+            return build_page(shown, ask, registry or EquipmentRegistry(), silences, NOW)
 
     return make

@@ -12,7 +12,7 @@ import pytest
 from assets.tables import INFERENCE_EXECUTIONS
 from benchmarks.query import DAY, FIRST, rows_of
 from resources.lake.lake import Lake
-from resources.lake.table_contract import storage
+from resources.lake.table_contract import parquet_options
 
 ROOT = Path(__file__).resolve().parents[2]
 A_YEAR = 365
@@ -44,7 +44,7 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("year")
     lake = Lake(str(folder / "lake"))
     written = folder / "day.parquet"
-    pq.write_table(rows_of(DAY), written, **storage(INFERENCE_EXECUTIONS))
+    pq.write_table(rows_of(DAY), written, **parquet_options(INFERENCE_EXECUTIONS))
     for number in range(A_YEAR):
         place = Path(lake.path(INFERENCE_EXECUTIONS, FIRST + timedelta(days=number)))
         place.parent.mkdir(parents=True)

@@ -17,7 +17,7 @@ from sqlglot import expressions as exp
 
 from assets.tables import TABLES
 from pipelines.cli.demo import environment
-from pipelines.operations.query import asked, connect
+from pipelines.operations.query import connect, execute
 from resources.lake.lake import Lake
 from tests.support.engine_world import World, made, write
 from tests.support.engines import Spark
@@ -87,7 +87,7 @@ def connection(world: World) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _answers(connection: duckdb.DuckDBPyConnection, statement: str) -> list[tuple[Any, ...]]:
-    return [tuple(row.values()) for row in asked(connection, statement).to_pylist()]
+    return [tuple(row.values()) for row in execute(connection, statement).to_pylist()]
 
 
 @pytest.mark.parametrize("statement", FOR_DUCKDB, ids=_name)
@@ -175,4 +175,4 @@ def test_a_recipe_has_an_answer_on_the_lake_of_the_demo(statement: str) -> None:
     if not environment.CONFIG.exists():
         pytest.skip("run `make demo` first")
     with connect(Lake(str(environment.FOLDER / "lake"))) as connection:
-        assert asked(connection, statement).num_rows
+        assert execute(connection, statement).num_rows

@@ -15,7 +15,7 @@ import pytest
 
 from assets.tables import INFERENCE_EXECUTIONS, PARTITION, TABLES, Table
 from pipelines.definitions import build_defs
-from resources.config.settings import ApiSource, ArchiveSource, HistorySettings, LakeSettings, Settings
+from resources.config.settings import ApiSettings, ArchiveSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
 from sandbox.fleet import Fleet
 from sandbox.service import serving
@@ -63,8 +63,8 @@ def world(small_fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> World
             lake=LakeSettings(uri=str(folder / "lake")),
             history=HistorySettings(start_date=DAY, end_date=date(2026, 10, 8)),
             sources=(
-                ArchiveSource(uri=str(folder / "saved")),
-                ApiSource(region="eu-west-1", endpoint_url=service.url, schedulers=("compressor-2",)),
+                ArchiveSettings(uri=str(folder / "saved")),
+                ApiSettings(region="eu-west-1", endpoint_url=service.url, schedulers=("compressor-2",)),
             ),
         )
         lake = Lake(settings.lake.uri)
@@ -100,7 +100,7 @@ def truth(world: World) -> dict[str, Any]:
 
 
 def test_the_lake_has_rows_of_every_table_that_a_run_makes(world: World, truth: dict[str, Any]) -> None:
-    assert [name for name, rows in world.truth.items() if not rows] == ["told_events"]
+    assert [name for name, rows in world.truth.items() if not rows] == ["event_notifications"]
     assert truth["anomaly_predictions: the day"] and truth["anomaly_predictions.timestamp: a night"]
     assert truth["a join of three tables"]
 

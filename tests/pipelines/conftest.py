@@ -12,12 +12,12 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from assets.executions import assets as execution_assets
-from assets.report.assets import Shown
+from assets.report.assets import ReportSettings
 from pipelines import definitions
 from pipelines.definitions import build_defs
-from pipelines.operations.shown import shown_by
+from pipelines.operations.shown import report_settings
 from pipelines.runs.instance import CHECKOUT
-from resources.config.settings import ArchiveSource, HistorySettings, LakeSettings, Settings
+from resources.config.settings import ArchiveSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
 
 NOW = datetime(2026, 10, 9, 12, tzinfo=UTC)
@@ -102,12 +102,12 @@ def _retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_pages_in_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def shown(settings: Settings) -> Shown:
-        found = shown_by(settings)
+    def shown(settings: Settings) -> ReportSettings:
+        found = report_settings(settings)
         is_default = Path(found.folder) == CHECKOUT / "data" / "reports"
         return replace(found, folder=str(tmp_path / "reports")) if is_default else found
 
-    monkeypatch.setattr(definitions, "shown_by", shown)
+    monkeypatch.setattr(definitions, "report_settings", shown)
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def locate(tmp_path: Path, instance: dg.DagsterInstance) -> Callable[..., Locati
         settings = Settings(
             lake=LakeSettings(uri=str(tmp_path / "lake")),
             history=HistorySettings(**bounds),
-            sources=tuple(ArchiveSource(uri=str(folder), time_zone=zone) for folder in folders),
+            sources=tuple(ArchiveSettings(uri=str(folder), time_zone=zone) for folder in folders),
         )
         made = build_defs({"clock": lambda: clock}, settings=settings)
         return Location(made, instance, Lake(settings.lake.uri))

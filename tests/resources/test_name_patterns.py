@@ -2,7 +2,7 @@
 
 import pytest
 
-from resources.name_patterns import fits, fits_any
+from resources.name_patterns import matches, matches_any
 
 ARN = "arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler/pump-1/0f3a"
 
@@ -26,14 +26,14 @@ ARN = "arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler/pump-
     ],
 )
 def test_a_pattern_is_about_the_name_or_begins_with_arn(pattern: str, is_meant: bool) -> None:
-    assert fits(pattern, "pump-1", ARN) is is_meant
+    assert matches(pattern, "pump-1", ARN) is is_meant
 
 
 def test_what_has_no_name_is_meant_by_its_arn_alone() -> None:
-    assert not fits("*", None, ARN)
-    assert fits("arn:*", None, ARN)
+    assert not matches("*", None, ARN)
+    assert matches("arn:*", None, ARN)
 
 
 def test_one_pattern_of_several_is_enough_and_none_means_nothing() -> None:
-    assert fits_any(["fan-*", "pump-*"], "pump-1", ARN)
-    assert not fits_any([], "pump-1", ARN)
+    assert matches_any(["fan-*", "pump-*"], "pump-1", ARN)
+    assert not matches_any([], "pump-1", ARN)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from resources.errors import ConfigurationError, DataError, RetryLaterError
-from resources.notifications import Notice, Sinks, Webhook, as_json, as_markdown, escaped
+from resources.notifications import Notice, Notifier, Webhook, as_json, as_markdown, escaped
 from tests.support.receiver import Receiver
 
 AT = datetime(2026, 10, 6, 3, 0, tzinfo=UTC)
@@ -143,7 +143,7 @@ def test_credentials_are_struck_out_wherever_they_stand(receiver: Receiver, hook
     logged: list[str] = []
     notice = Notice("run_failed", "warning", secret, secret, secret, {"a": [{"b": secret}]}, secret)
 
-    assert Sinks(logged.append, hook(receiver.url)).tell([notice], AT) == [notice]
+    assert Notifier(logged.append, hook(receiver.url)).tell([notice], AT) == [notice]
 
     for told in (json.dumps(receiver.bodies), *logged):
         assert "hunter2" not in told.lower()
@@ -153,7 +153,7 @@ def test_credentials_are_struck_out_wherever_they_stand(receiver: Receiver, hook
 def test_without_a_webhook_the_log_is_enough() -> None:
     logged: list[str] = []
 
-    assert Sinks(logged.append).tell([NOTICE], AT) == [NOTICE]
+    assert Notifier(logged.append).tell([NOTICE], AT) == [NOTICE]
 
     assert logged == [f"[critical] event_new\n{as_markdown(NOTICE)}"]
 
@@ -161,7 +161,7 @@ def test_without_a_webhook_the_log_is_enough() -> None:
 def test_an_unreachable_webhook_fails_nothing_and_is_said(nobody: str, hook: Hook) -> None:
     logged: list[str] = []
 
-    assert Sinks(logged.append, hook(nobody)).tell([NOTICE, NOTICE], AT) == []
+    assert Notifier(logged.append, hook(nobody)).tell([NOTICE, NOTICE], AT) == []
 
     assert [("Not posted yet" in text, NOTICE.title in text) for text in logged] == [(True, True)] * 2
     assert "s3cr3t" not in "".join(logged)
@@ -172,7 +172,7 @@ def test_where_the_webhook_is_away_the_notices_that_follow_do_not_wait_for_it(
 ) -> None:
     receiver.statuses = [200, 503, 503, 503]
 
-    assert Sinks(lambda _: None, hook(receiver.url)).tell([NOTICE] * 4, AT) == [NOTICE]
+    assert Notifier(lambda _: None, hook(receiver.url)).tell([NOTICE] * 4, AT) == [NOTICE]
 
     assert len(receiver.bodies) == 4, "one that came through, and three tries of the second"
 
@@ -181,7 +181,7 @@ def test_a_refused_notice_does_not_keep_back_the_others(receiver: Receiver, hook
     logged: list[str] = []
     receiver.statuses = [413]
 
-    assert Sinks(logged.append, hook(receiver.url)).tell([NOTICE, NOTICE], AT) == [NOTICE, NOTICE]
+    assert Notifier(logged.append, hook(receiver.url)).tell([NOTICE, NOTICE], AT) == [NOTICE, NOTICE]
 
     assert len(receiver.bodies) == 2
     assert "HTTP 413" in logged[0]

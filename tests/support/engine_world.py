@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from assets.framework.row_content import in_order
+from assets.framework.row_content import sort_by_key
 from assets.tables import PARTITION, TABLES, Table
 from resources.lake.lake import Lake
 
@@ -58,7 +58,7 @@ def build(folder: Path) -> World:
 
 def write(world: World, table: Table, day: date | None, rows: list[Row]) -> None:
     """Write one day through the lake, and note it as the truth."""
-    ordered = in_order(table, pa.Table.from_pylist(rows, schema=table.schema))
+    ordered = sort_by_key(table, pa.Table.from_pylist(rows, schema=table.schema))
     world.lake.update(table, day, lambda _: ordered)
     days = {} if day is None else {PARTITION: day}
     world.truth.setdefault(table.name, []).extend(row | days for row in rows)

@@ -7,7 +7,7 @@ from typing import Any
 
 from assets.anomalies.events import EventRule
 from assets.tables import PARTITION
-from resources.config.equipment import Registry
+from resources.config.equipment import EquipmentRegistry
 from tests.support.event_reference import Point, Row, events, points, top
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -17,7 +17,7 @@ FOUR_WEEKS = 28 * DAY
 def health(
     predictions: Sequence[Row],
     contributions: Sequence[Row],
-    registry: Registry,
+    registry: EquipmentRegistry,
     days: Sequence[date],
     rule: EventRule,
 ) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from assets.framework.row_content import fitted
+from assets.framework.row_content import conform
 from assets.tables import (
     ANOMALY_EVENTS,
     ANOMALY_PREDICTIONS,
@@ -125,7 +125,7 @@ def put(lake: Lake, table: Table, rows: list[dict[str, Any]]) -> None:
 def _filled(table: Table, rows: list[dict[str, Any]]) -> pa.Table:
     names = table.schema.names
     full = [{name: row.get(name) for name in names} | {"recorded_at": NOW} for row in rows]
-    return fitted(
+    return conform(
         table,
         pa.Table.from_pylist(full, schema=pa.schema([field.with_nullable(True) for field in table.schema])),
     )

@@ -18,7 +18,7 @@ from assets.tables import (
     SENSOR_CONTRIBUTIONS,
     Table,
 )
-from resources.config.equipment import Entry, Equipment, Registry
+from resources.config.equipment import Equipment, EquipmentEntry, EquipmentRegistry
 from sandbox.events import succeeded
 from sandbox.fleet import Fleet, History, fleet
 from sandbox.results import lines
@@ -30,10 +30,10 @@ DAYS = [FIRST + timedelta(days=number) for number in range((LAST - FIRST).days +
 START, END = datetime(2026, 10, 4, tzinfo=UTC), datetime(2026, 10, 8, tzinfo=UTC)
 NOW = END + timedelta(hours=12)
 
-REGISTRY = Registry(
+REGISTRY = EquipmentRegistry(
     [
-        Entry(Equipment("Extractor", "Seoul", "high"), ("fan-?",)),
-        Entry(Equipment("Pumps", "both"), ("pump-1",)),
+        EquipmentEntry(Equipment("Extractor", "Seoul", "high"), ("fan-?",)),
+        EquipmentEntry(Equipment("Pumps", "both"), ("pump-1",)),
     ]
 )
 """A machine that was watched by several schedulers, one after the other; another that two watch at once."""
@@ -104,7 +104,9 @@ def executions_table(rows: Sequence[Row]) -> pa.Table:
 
 def schedulers_table(rows: Sequence[Row]) -> pa.Table:
     """What the executions show of their schedulers."""
-    return scheduler_history.history([executions_table(rows)], INFERENCE_SCHEDULERS.schema.empty_table(), NOW)
+    return scheduler_history.merge_history(
+        [executions_table(rows)], INFERENCE_SCHEDULERS.schema.empty_table(), NOW
+    )
 
 
 def _table(table: Table, columns: Sequence[str], rows: Sequence[Row]) -> pa.Table:

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from assets.report.formatting import noun
-from assets.report.model.fleet import Machine, Roster
-from assets.report.model.silencing import Quiet, Quieting
-from assets.report.query.answers import Answers, Figure, Row, Said
-from assets.report.query.scope import Scope
+from assets.report.formatting import pluralize
+from assets.report.model.fleet import Fleet, Machine
+from assets.report.model.silencing import SilencedTarget, SilenceMatcher
+from assets.report.query.answers import Answers, Figure, Row, StatementValue
+from assets.report.query.scope import ReportScope
 
 BLIND_MINUTES = 60.0
 """From so long without a result on, at the end of what is recorded, a machine is blind."""
@@ -43,8 +43,8 @@ class Reason:
 
     severity: Severity
     weight: float
-    said: Said
-    silence: Quiet | None = None
+    said: StatementValue
+    silence: SilencedTarget | None = None
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,18 @@ class Attention:
 
     machine: Machine
     severity: Severity
-    said: Said
-    also: tuple[Said, ...] = ()
-    silence: Quiet | None = None
+    said: StatementValue
+    also: tuple[StatementValue, ...] = ()
+    silence: SilencedTarget | None = None
 
 
-def ranked(scope: Scope, answers: Answers, roster: Roster, quieting: Quieting) -> list[Attention]:
+def rank_machines(
+    scope: ReportScope, answers: Answers, roster: Fleet, quieting: SilenceMatcher
+) -> list[Attention]:
     """Return the lines of what needs attention, the most needed first; those that are silenced too."""
     lines = []
     for machine in roster.machines:
-        by_silence: dict[Quiet | None, list[Reason]] = defaultdict(list)
+        by_silence: dict[SilencedTarget | None, list[Reason]] = defaultdict(list)
         for reason in _reasons(scope, answers, roster, machine, quieting):
             by_silence[reason.silence].append(reason)
         for silence, reasons in by_silence.items():
@@ -81,10 +83,10 @@ def ranked(scope: Scope, answers: Answers, roster: Roster, quieting: Quieting) -
 
 
 def _reasons(
-    scope: Scope, answers: Answers, roster: Roster, machine: Machine, quieting: Quieting
+    scope: ReportScope, answers: Answers, roster: Fleet, machine: Machine, quieting: SilenceMatcher
 ) -> Iterator[Reason]:
     arns = {scheduler.arn for scheduler in machine.schedulers}
-    events: dict[Quiet | None, list[Row]] = defaultdict(list)
+    events: dict[SilencedTarget | None, list[Row]] = defaultdict(list)
     for row in answers.rows("events").values():
         if row["scheduler_arn"] in arns:
             events[quieting.of_event(row, machine)].append(row)
@@ -99,7 +101,13 @@ def _reasons(
 
 
 def _anomalous(
-    scope: Scope, answers: Answers, roster: Roster, machine: Machine, events: Sequence[Row], *, is_all: bool
+    scope: ReportScope,
+    answers: Answers,
+    roster: Fleet,
+    machine: Machine,
+    events: Sequence[Row],
+    *,
+    is_all: bool,
 ) -> Iterator[Reason]:
     """Tell of an event that is not over, else of those of the last day, and of all if there are more.
 
@@ -109,7 +117,14 @@ def _anomalous(
     if lasting:
         event = max(lasting, key=_size)
         since, lasted = answers.figures("events", event["event_id"], "start_time", "duration_seconds")
-        said: Said = ("anomalous since ", since, ", for ", lasted, " so far", *_peak(answers, event))
+        said: StatementValue = (
+            "anomalous since ",
+            since,
+            ", for ",
+            lasted,
+            " so far",
+            *_peak(answers, event),
+        )
         yield Reason(Severity.ACT, 1e9 + _size(event), said + _leader(answers, roster, machine, event))
         return
     recent = [row for row in events if row["end_time"] > scope.last_day]
@@ -127,7 +142,7 @@ def _anomalous(
             yield Reason(Severity.KNOW, 0, ("in these days ", *many, *more))
 
 
-def _sums(answers: Answers, machine: Machine, question: str, events: Sequence[Row]) -> Said:
+def _sums(answers: Answers, machine: Machine, question: str, events: Sequence[Row]) -> StatementValue:
     """Tell of several events at once, where the lake counts them as they are counted here."""
     count, anomalous, share = answers.figures(
         question, machine.key, "events", "anomalous_minutes", "anomalous_share"
@@ -138,7 +153,7 @@ def _sums(answers: Answers, machine: Machine, question: str, events: Sequence[Ro
     return (count, f" events{when}, ", anomalous, " anomalous, ", share, " of its running time")
 
 
-def _longest(answers: Answers, event: Row, *, has_more: bool) -> Said:
+def _longest(answers: Answers, event: Row, *, has_more: bool) -> StatementValue:
     lasted, began = answers.figures("events", event["event_id"], "duration_seconds", "start_time")
     return (
         "; the longest " if has_more else "anomalous for ",
@@ -153,12 +168,12 @@ def _size(event: Row) -> float:
     return float(event["duration_seconds"] or 0)
 
 
-def _peak(answers: Answers, event: Row) -> Said:
+def _peak(answers: Answers, event: Row) -> StatementValue:
     peak = answers["events", event["event_id"], "peak_score"]
     return (", peak ", peak) if peak else ()
 
 
-def _leader(answers: Answers, roster: Roster, machine: Machine, event: Row) -> Said:
+def _leader(answers: Answers, roster: Fleet, machine: Machine, event: Row) -> StatementValue:
     row = answers.rows("sensors").get(f"{event['event_id']} 1")
     if not row:
         return ()
@@ -192,7 +207,7 @@ def _badly_watched(answers: Answers, arn: str) -> Iterator[Reason]:
     )
     if row["succeeded"] and row["watched"] is not None and row["watched"] < WELL_WATCHED:
         severity = Severity.ACT if row["watched"] < HARDLY_WATCHED else Severity.LOOK
-        why: Said = ("; ", without_input, " executions got no data") if without_input else ()
+        why: StatementValue = ("; ", without_input, " executions got no data") if without_input else ()
         yield Reason(
             severity,
             (1 - row["watched"]) * 1e4,
@@ -223,15 +238,21 @@ def _unreadable(answers: Answers, arn: str) -> Iterator[Reason]:
             yield Reason(severity, float(figure.value), _counted(figure, "result object", words))
 
 
-def _counted(figure: Figure, what: str, words: str) -> Said:
+def _counted(figure: Figure, what: str, words: str) -> StatementValue:
     one, many = ("is", "was", "has"), ("are", "were", "have")
     forms = dict(zip(many, one if figure.value == 1 else many, strict=True))
-    return (figure, f" {noun(figure.value, what)} {words.format_map(forms)}")
+    return (figure, f" {pluralize(figure.value, what)} {words.format_map(forms)}")
 
 
 def _new_model(answers: Answers, arn: str) -> Iterator[Reason]:
     rows = [row for row in answers.rows("models").values() if row["scheduler_arn"] == arn]
     for row in rows[1:]:
         version, since = answers.figures("models", row["row"], "model_version", "since")
-        said: Said = ("model ", version, " since ", since, ": scores before and after do not compare")
+        said: StatementValue = (
+            "model ",
+            version,
+            " since ",
+            since,
+            ": scores before and after do not compare",
+        )
         yield Reason(Severity.KNOW, 0, said)

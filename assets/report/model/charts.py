@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from assets.report.query.scope import Scope
+from assets.report.query.scope import ReportScope
 
 HEIGHT = 100
 THRESHOLD = 50
@@ -79,7 +79,7 @@ class _Steps:
         return np.split(np.arange(len(self.bins)), self.cuts)
 
 
-def strip(scope: Scope, rows: pa.Table, events: Sequence[tuple[datetime, datetime]]) -> Strip:
+def strip(scope: ReportScope, rows: pa.Table, events: Sequence[tuple[datetime, datetime]]) -> Strip:
     """Draw the strip of one scheduler.
 
     Args:
@@ -129,12 +129,12 @@ def usual_step(first: Floats, last: Floats, points: Whole) -> float:
     return float(np.median(first[1:] - last[:-1])) if len(first) > 1 else 0.0
 
 
-def position(scope: Scope, at: datetime) -> float:
+def position(scope: ReportScope, at: datetime) -> float:
     """Return where an instant lies in the range, from 0 to 1."""
     return (at - scope.start) / scope.length
 
 
-def _steps(scope: Scope, rows: pa.Table, points: Whole) -> _Steps:
+def _steps(scope: ReportScope, rows: pa.Table, points: Whole) -> _Steps:
     bins = rows["bin"].to_numpy()
     first, last = (_times(scope, rows[name]) for name in ("first_time", "last_time"))
     usual = usual_step(first, last, points)
@@ -145,11 +145,11 @@ def _steps(scope: Scope, rows: pa.Table, points: Whole) -> _Steps:
     return _Steps(bins, first, last, until, cuts, usual)
 
 
-def _at(scope: Scope, at: datetime) -> float:
+def _at(scope: ReportScope, at: datetime) -> float:
     return (at - scope.start).total_seconds() / scope.bin_seconds
 
 
-def _times(scope: Scope, times: pa.ChunkedArray) -> Floats:
+def _times(scope: ReportScope, times: pa.ChunkedArray) -> Floats:
     seconds = times.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy() / 1e6
     return np.asarray((seconds - scope.start.timestamp()) / scope.bin_seconds)
 
@@ -168,7 +168,7 @@ def _stretches(steps: _Steps, chosen: Flags) -> Iterator[Span]:
             yield float(steps.first[run[start]]), float(until)
 
 
-def _within(scope: Scope, spans: Iterable[Span]) -> Iterator[Span]:
+def _within(scope: ReportScope, spans: Iterable[Span]) -> Iterator[Span]:
     cut = ((max(start, 0.0), min(end, float(scope.bins))) for start, end in spans)
     return ((start, end) for start, end in cut if end > start)
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assets.report.formatting import noun
+from assets.report.formatting import pluralize
 from assets.report.model.attention import HARDLY_WATCHED, WELL_WATCHED
-from assets.report.model.fleet import Machine, Roster
-from assets.report.query.answers import Answers, Figure, Said
+from assets.report.model.fleet import Fleet, Machine
+from assets.report.query.answers import Answers, Figure, StatementValue
 
 REASONS = {
     "succeeded": ("gave a result", "good"),
@@ -37,7 +37,7 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Watching:
+class SchedulerQuality:
     """How well one machine is watched by one scheduler."""
 
     machine: Machine
@@ -49,16 +49,16 @@ class Watching:
 
 
 @dataclass(frozen=True)
-class Trust:
+class DataQuality:
     """The section."""
 
     verdict: str
-    said: Said
+    said: StatementValue
     slices: tuple[Slice, ...]
     day_columns: tuple[str, ...]
     days: tuple[tuple[Figure, ...], ...]
-    facts: tuple[tuple[str, Said], ...]
-    worst: tuple[Watching, ...]
+    facts: tuple[tuple[str, StatementValue], ...]
+    worst: tuple[SchedulerQuality, ...]
     perfect: int
     left_out: int
 
@@ -76,7 +76,7 @@ DAY_COLUMNS = {
 }
 
 
-def trust_of(answers: Answers, roster: Roster) -> Trust:
+def assess_data_quality(answers: Answers, roster: Fleet) -> DataQuality:
     """Judge the data."""
     verdict, said = _judged(answers)
     watching = [_watching(answers, roster, arn) for arn in answers.rows("schedulers")]
@@ -85,7 +85,7 @@ def trust_of(answers: Answers, roster: Roster) -> Trust:
         key=lambda one: (one.watched.value if one.watched.value is not None else 1.0, one.machine.label)
     )
     columns = _columns(answers)
-    return Trust(
+    return DataQuality(
         verdict=verdict,
         said=said,
         slices=tuple(_slices(answers)),
@@ -109,12 +109,12 @@ def _columns(answers: Answers) -> list[str]:
     ]
 
 
-def _judged(answers: Answers) -> tuple[str, Said]:
+def _judged(answers: Answers) -> tuple[str, StatementValue]:
     watched, expected = answers.figures("slots", "all", "watched", "expected")
     if not expected:
         return "Nothing is known", ("No execution was expected, or none is recorded, of these days",)
     never = answers["slots", "all", "not_extracted"]
-    said: Said = (watched, " of the executions that were due gave a result")
+    said: StatementValue = (watched, " of the executions that were due gave a result")
     if never:
         return "Not yet", (*said, "; ", never, " were never asked for")
     if watched.value is None:
@@ -137,9 +137,9 @@ def _slices(answers: Answers) -> list[Slice]:
     return slices
 
 
-def _facts(answers: Answers) -> list[tuple[str, Said]]:
+def _facts(answers: Answers) -> list[tuple[str, StatementValue]]:
     rows = answers.rows("recorded")
-    facts: list[tuple[str, Said]] = []
+    facts: list[tuple[str, StatementValue]] = []
     newest = max(
         (arn for arn in rows if rows[arn]["newest_result"]),
         key=lambda arn: rows[arn]["newest_result"],
@@ -155,7 +155,7 @@ def _facts(answers: Answers) -> list[tuple[str, Said]]:
     if objects:
         facts.append(("Result objects", tuple(_objects(answers))))
     lines, summaries = answers.figures("put_aside", "all", "lines", "summaries")
-    said = (lines, f" result {noun(lines.value, 'line')}, ", summaries)
+    said = (lines, f" result {pluralize(lines.value, 'line')}, ", summaries)
     summary = "summary" if summaries.value == 1 else "summaries"
     facts.append(("Put aside as unusable", (*said, f" {summary} of executions")))
     return facts
@@ -167,7 +167,7 @@ def _sources(answers: Answers) -> Sequence[str]:
     return [words.get(kind, kind) for kind in sorted(kinds) if kind]
 
 
-def _objects(answers: Answers) -> Said:
+def _objects(answers: Answers) -> StatementValue:
     parts: list[str | Figure] = []
     for state, words in (
         ("read", "read"),
@@ -184,10 +184,10 @@ def _objects(answers: Answers) -> Said:
     return tuple(parts)
 
 
-def _watching(answers: Answers, roster: Roster, arn: str) -> Watching:
+def _watching(answers: Answers, roster: Fleet, arn: str) -> SchedulerQuality:
     row = answers.rows("schedulers")[arn]
     machine = roster.of(arn)
-    return Watching(
+    return SchedulerQuality(
         machine=machine,
         scheduler=next(one.name for one in machine.schedulers if one.arn == arn),
         watched=answers["schedulers", arn, "watched"],

@@ -4,9 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from assets.report.formatting import plain
+from assets.report.formatting import format_number
 from assets.report.query.answers import Answers
-from resources.config.equipment import Equipment, Registry, Sensor
+from resources.config.equipment import Equipment, EquipmentRegistry, Sensor
 
 _PARTS_OF_ARN = 6
 
@@ -35,17 +35,17 @@ class Machine:
 
     key: str
     label: str
-    place: str
+    location: str
     criticality: str | None
     schedulers: tuple[Scheduler, ...]
     anchor: str
     hint: str = ""
 
 
-class Roster:
+class Fleet:
     """All machines of a page."""
 
-    def __init__(self, names: Mapping[str, str | None], registry: Registry) -> None:
+    def __init__(self, names: Mapping[str, str | None], registry: EquipmentRegistry) -> None:
         """Take the schedulers, by ARN with their names, and what the registry says of them."""
         self._registry = registry
         found: dict[str, Equipment] = {}
@@ -53,21 +53,21 @@ class Roster:
         for arn, name in sorted(names.items()):
             equipment = registry.equipment_of(arn, name)
             found[equipment.name] = equipment
-            schedulers[equipment.name].append(Scheduler(arn, plain(name or equipment.label)))
+            schedulers[equipment.name].append(Scheduler(arn, format_number(name or equipment.label)))
         labels = Counter(equipment.label for equipment in found.values())
         places = {key: equipment.site or _place(schedulers[key][0].arn) for key, equipment in found.items()}
         ordered = sorted(found.values(), key=lambda one: (one.label.casefold(), places[one.name], one.name))
         self.machines = [
             Machine(
                 key=one.name,
-                label=plain(one.label),
-                place=plain(places[one.name]),
+                label=format_number(one.label),
+                location=format_number(places[one.name]),
                 criticality=one.criticality,
                 schedulers=tuple(
                     sorted(schedulers[one.name], key=lambda scheduler: (scheduler.name, scheduler.arn))
                 ),
                 anchor=f"machine-{number}",
-                hint=plain(places[one.name]) if labels[one.label] > 1 else "",
+                hint=format_number(places[one.name]) if labels[one.label] > 1 else "",
             )
             for number, one in enumerate(ordered, start=1)
         ]
@@ -82,10 +82,10 @@ class Roster:
     def sensor(self, component: str | None, sensor: str, machine: Machine) -> Sensor:
         """Return a sensor as people call it; one that nobody named keeps its own name."""
         named = self._registry.sensor(f"{component}\\{sensor}" if component else sensor, machine.key)
-        return Sensor(plain(named.name), plain(named.unit) if named.unit else None)
+        return Sensor(format_number(named.name), format_number(named.unit) if named.unit else None)
 
 
-def roster_of(answers: Answers, registry: Registry) -> Roster:
+def build_fleet(answers: Answers, registry: EquipmentRegistry) -> Fleet:
     """Return the machines that any of the answers tells of."""
     names: dict[str, str | None] = {}
     for question in ("recorded", "schedulers", "events", "objects"):
@@ -99,7 +99,7 @@ def roster_of(answers: Answers, registry: Registry) -> Roster:
     ]
     for arn in (*told_of, *answers.tables["strips"]["scheduler_arn"].unique().to_pylist()):
         names.setdefault(arn, None)
-    return Roster(names, registry)
+    return Fleet(names, registry)
 
 
 def _place(arn: str) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from assets.report.model.fleet import Machine, Roster
-from assets.report.model.silencing import Quiet, Quieting
-from assets.report.query.answers import Answers, Figure, Row, Said
+from assets.report.model.fleet import Fleet, Machine
+from assets.report.model.silencing import SilencedTarget, SilenceMatcher
+from assets.report.query.answers import Answers, Figure, Row, StatementValue
 
 SHOWN_EVENTS = 60
 SHOWN_CAUSES = 20
@@ -55,7 +55,7 @@ class Event:
     model: Figure
     even_share: Figure
     sensors: tuple[Contributor, ...]
-    silence: Quiet | None
+    silence: SilencedTarget | None
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,10 @@ class Changes:
 
     fleet: Change | None
     machines: tuple[Change, ...]
-    news: tuple[tuple[Machine, Said], ...]
+    news: tuple[tuple[Machine, StatementValue], ...]
 
 
-def events_of(answers: Answers, roster: Roster, quieting: Quieting) -> tuple[list[Event], int]:
+def list_events(answers: Answers, roster: Fleet, quieting: SilenceMatcher) -> tuple[list[Event], int]:
     """Return the events to show, those that last first, then the newest; and how many are left out."""
     rows = list(answers.rows("events").values())
     rows.sort(key=lambda row: row["state"] != "open")  # stable: the newest first among each
@@ -107,7 +107,7 @@ def events_of(answers: Answers, roster: Roster, quieting: Quieting) -> tuple[lis
     return made, len(rows) - len(shown)
 
 
-def causes_of(answers: Answers) -> tuple[list[Cause], int]:
+def list_causes(answers: Answers) -> tuple[list[Cause], int]:
     """Return the causes to show, the most frequent first, and how many are left out."""
     rows = [row for row in answers.rows("causes").values() if row["executions"]]
     made = [
@@ -130,7 +130,7 @@ def causes_of(answers: Answers) -> tuple[list[Cause], int]:
     return made, len(rows) - len(made)
 
 
-def changes_of(answers: Answers, roster: Roster) -> Changes:
+def list_changes(answers: Answers, roster: Fleet) -> Changes:
     """Return what is different from before, the largest difference first."""
     machines = {machine.key: machine for machine in roster.machines}
     rows = answers.rows("changes")
@@ -153,7 +153,7 @@ def changes_of(answers: Answers, roster: Roster) -> Changes:
 
 
 def _event(
-    answers: Answers, roster: Roster, quieting: Quieting, row: Row, sensors: Sequence[Row], widest: float
+    answers: Answers, roster: Fleet, quieting: SilenceMatcher, row: Row, sensors: Sequence[Row], widest: float
 ) -> Event:
     machine, key = roster.of(row["scheduler_arn"]), row["event_id"]
     even = row["even_share"]
@@ -174,7 +174,7 @@ def _event(
 
 
 def _contributor(
-    answers: Answers, roster: Roster, machine: Machine, row: Row, widest: float, even: float | None
+    answers: Answers, roster: Fleet, machine: Machine, row: Row, widest: float, even: float | None
 ) -> Contributor:
     sensor = roster.sensor(row["component"], row["sensor"], machine)
     raw = f"{row['component']}\\{row['sensor']}" if row["component"] else row["sensor"]
@@ -199,8 +199,8 @@ def _change(answers: Answers, machine: Machine, row: Mapping[str, object]) -> Ch
     )
 
 
-def _news(answers: Answers, roster: Roster) -> list[tuple[Machine, Said]]:
-    news: list[tuple[Machine, Said]] = []
+def _news(answers: Answers, roster: Fleet) -> list[tuple[Machine, StatementValue]]:
+    news: list[tuple[Machine, StatementValue]] = []
     for row in answers.rows("settings").values():
         if row["scheduler_arn"] not in {
             scheduler.arn for machine in roster.machines for scheduler in machine.schedulers

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.report.formatting import noun
+from assets.report.formatting import pluralize
 from assets.report.model.attention import Attention
 from assets.report.model.charts import Strip, position, strip
-from assets.report.model.fleet import Machine, Roster
-from assets.report.query.answers import Answers, Figure, Said
-from assets.report.query.scope import Scope
+from assets.report.model.fleet import Fleet, Machine
+from assets.report.query.answers import Answers, Figure, StatementValue
+from assets.report.query.scope import ReportScope
 
 MOST_TICKS = 8
 """More days than that are not all named under a strip."""
@@ -47,7 +47,7 @@ class Watched:
     strip: Strip
     switches: tuple[Switch, ...]
     words: str
-    remarks: tuple[Said, ...] = ()
+    remarks: tuple[StatementValue, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,14 @@ class Card:
     views: tuple[Watched, ...]
 
 
-def bins_for(schedulers: int) -> int:
+def choose_bins(schedulers: int) -> int:
     """Return how many steps a strip has, so that the strips of a large fleet are no large page."""
     return _LEAN if schedulers > _MANY else _FULL
 
 
-def cards(scope: Scope, answers: Answers, roster: Roster, attention: Sequence[Attention]) -> list[Card]:
+def build_cards(
+    scope: ReportScope, answers: Answers, roster: Fleet, attention: Sequence[Attention]
+) -> list[Card]:
     """Return a card for each machine, in the order of its first line of attention; the calm ones last."""
     severities: dict[str, str] = {}
     for line in attention:
@@ -88,7 +90,7 @@ def cards(scope: Scope, answers: Answers, roster: Roster, attention: Sequence[At
     ]
 
 
-def ticks(scope: Scope) -> list[Tick]:
+def ticks(scope: ReportScope) -> list[Tick]:
     """Return the midnights within the range, on the reader's clock."""
     every = -(-len(scope.days) // MOST_TICKS)
     first = scope.start.astimezone(scope.zone).date()
@@ -109,7 +111,7 @@ def _figures(answers: Answers, machine: Machine) -> list[tuple[str, Figure]]:
     anomalous, running, events = answers.figures(
         "equipment", key, "anomalous_share", "running_minutes", "events"
     )
-    figures = [("anomalous", anomalous), (noun(events.value, "event"), events), ("running", running)]
+    figures = [("anomalous", anomalous), (pluralize(events.value, "event"), events), ("running", running)]
     off = answers["equipment", key, "off_minutes"]
     if off:
         figures.append(("off", off))
@@ -131,7 +133,7 @@ def _event_spans(answers: Answers) -> Mapping[str, list[tuple[datetime, datetime
 
 
 def _watched(
-    scope: Scope,
+    scope: ReportScope,
     answers: Answers,
     arn: str,
     name: str,
@@ -145,13 +147,13 @@ def _watched(
         words = f"{name}: score over time, {len(spans.get(arn, []))} events"
     else:
         words = f"{name}: no results in these days"
-    remarks: list[Said] = [("model ", one.version, " since ", one.since) for one in switches]
+    remarks: list[StatementValue] = [("model ", one.version, " since ", one.since) for one in switches]
     if drawn.known and not drawn.has_scores:
         remarks.append(("this format has no scores",))
     return Watched(name, drawn, switches, words, tuple(remarks))
 
 
-def _switches(scope: Scope, answers: Answers, arn: str) -> list[Switch]:
+def _switches(scope: ReportScope, answers: Answers, arn: str) -> list[Switch]:
     rows = [row for row in answers.rows("models").values() if row["scheduler_arn"] == arn]
     return [
         Switch(

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from assets.report.formatting import days, moment
-from assets.report.model.attention import Attention, Severity, ranked
-from assets.report.model.data_quality import Trust, trust_of
-from assets.report.model.fleet import roster_of
-from assets.report.model.incidents import Cause, Changes, Event, causes_of, changes_of, events_of
-from assets.report.model.machine_cards import Card, Tick, bins_for, cards, ticks
-from assets.report.model.silencing import Quiet, Quieting
+from assets.report.formatting import format_days, format_timestamp
+from assets.report.model.attention import Attention, Severity, rank_machines
+from assets.report.model.data_quality import DataQuality, assess_data_quality
+from assets.report.model.fleet import build_fleet
+from assets.report.model.incidents import Cause, Changes, Event, list_causes, list_changes, list_events
+from assets.report.model.machine_cards import Card, Tick, build_cards, choose_bins, ticks
+from assets.report.model.silencing import SilencedTarget, SilenceMatcher
 from assets.report.query import Question
-from assets.report.query.answers import Answers, Ask, Figure, asked_of
-from assets.report.query.scope import Scope
-from resources.config.equipment import Registry
+from assets.report.query.answers import Answers, Figure, RunQuery, run_questions
+from assets.report.query.scope import ReportScope
+from resources.config.equipment import EquipmentRegistry
 from resources.config.silences import Silence
 
 
@@ -22,20 +22,20 @@ from resources.config.silences import Silence
 class Page:
     """All that a page says."""
 
-    scope: Scope
+    scope: ReportScope
     title: str
     zone: str
     made_at: str
     as_of: str
     attention: tuple[Attention, ...]
     silenced: tuple[Attention, ...]
-    other_silences: tuple[Quiet, ...]
+    other_silences: tuple[SilencedTarget, ...]
     calm: int
     urgent: int
     fleet_share: Figure
     watched: Figure
     event_figures: tuple[Figure, Figure, Figure]
-    trust: Trust
+    trust: DataQuality
     cards: tuple[Card, ...]
     ticks: tuple[Tick, ...]
     events: tuple[Event, ...]
@@ -46,7 +46,9 @@ class Page:
     questions: tuple[Question, ...]
 
 
-def page_of(scope: Scope, ask: Ask, registry: Registry, silences: Sequence[Silence], now: datetime) -> Page:
+def build_page(
+    scope: ReportScope, ask: RunQuery, registry: EquipmentRegistry, silences: Sequence[Silence], now: datetime
+) -> Page:
     """Ask the lake, and put a page together.
 
     Args:
@@ -59,27 +61,31 @@ def page_of(scope: Scope, ask: Ask, registry: Registry, silences: Sequence[Silen
     schedulers = ask(
         f"SELECT count(DISTINCT scheduler_arn) AS n FROM anomaly_predictions WHERE {scope.in_days}"
     )
-    scope = replace(scope, bins=bins_for(schedulers["n"][0].as_py()))
-    return _page(scope, asked_of(scope, ask), registry, silences, now)
+    scope = replace(scope, bins=choose_bins(schedulers["n"][0].as_py()))
+    return _page(scope, run_questions(scope, ask), registry, silences, now)
 
 
 def _page(
-    scope: Scope, answers: Answers, registry: Registry, silences: Sequence[Silence], now: datetime
+    scope: ReportScope,
+    answers: Answers,
+    registry: EquipmentRegistry,
+    silences: Sequence[Silence],
+    now: datetime,
 ) -> Page:
-    roster = roster_of(answers, registry)
+    roster = build_fleet(answers, registry)
     as_of = min(now, scope.end)
-    quieting = Quieting(silences, scope, as_of)
-    attention = ranked(scope, answers, roster, quieting)
+    quieting = SilenceMatcher(silences, scope, as_of)
+    attention = rank_machines(scope, answers, roster, quieting)
     loud = tuple(line for line in attention if line.silence is None)
     silenced = tuple(line for line in attention if line.silence is not None)
-    events, events_left_out = events_of(answers, roster, quieting)
-    causes, causes_left_out = causes_of(answers)
+    events, events_left_out = list_events(answers, roster, quieting)
+    causes, causes_left_out = list_causes(answers)
     return Page(
         scope=scope,
-        title=days(scope.first, scope.last),
+        title=format_days(scope.first, scope.last),
         zone=str(scope.zone),
-        made_at=moment(now, scope.zone),
-        as_of=moment(as_of, scope.zone),
+        made_at=format_timestamp(now, scope.zone),
+        as_of=format_timestamp(as_of, scope.zone),
         attention=loud,
         silenced=silenced,
         other_silences=tuple(quieting.others({line.silence for line in silenced if line.silence})),
@@ -92,13 +98,13 @@ def _page(
             answers["event_counts", "all", "open"],
             answers["event_counts", "all", "schedulers"],
         ),
-        trust=trust_of(answers, roster),
-        cards=tuple(cards(scope, answers, roster, (*loud, *silenced))),
+        trust=assess_data_quality(answers, roster),
+        cards=tuple(build_cards(scope, answers, roster, (*loud, *silenced))),
         ticks=tuple(ticks(scope)),
         events=tuple(events),
         events_left_out=events_left_out,
         causes=tuple(causes),
         causes_left_out=causes_left_out,
-        changes=changes_of(answers, roster),
+        changes=list_changes(answers, roster),
         questions=tuple(answers.asked.values()),
     )

@@ -8,16 +8,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from assets.alerts.silences import Subject, is_about, is_acknowledged, unsilenced
-from assets.report.formatting import moment
+from assets.alerts.silences import Subject, is_about, is_acknowledged, unsilenced_spans
+from assets.report.formatting import format_timestamp
 from assets.report.model.fleet import Machine, Scheduler
 from assets.report.query.answers import Row
-from assets.report.query.scope import Scope
+from assets.report.query.scope import ReportScope
 from resources.config.silences import Silence
 
 
 @dataclass(frozen=True)
-class Quiet:
+class SilencedTarget:
     """A silence in words: whom it is about, by whom, how long, and why."""
 
     target: str
@@ -26,16 +26,16 @@ class Quiet:
     why: str
 
 
-class Quieting:
+class SilenceMatcher:
     """The silences of a page."""
 
-    def __init__(self, silences: Sequence[Silence], scope: Scope, as_of: datetime) -> None:
+    def __init__(self, silences: Sequence[Silence], scope: ReportScope, as_of: datetime) -> None:
         """Take all silences; those that last at `as_of` silence what is so then."""
         self._silences = silences
         self._scope = scope
         self._as_of = as_of
 
-    def of_event(self, event: Row, machine: Machine) -> Quiet | None:
+    def of_event(self, event: Row, machine: Machine) -> SilencedTarget | None:
         """Return the silence of an event; None: people would be told of it."""
         ids = frozenset({event["event_id"], *filter(None, (event["told_as"] or "").split(","))})
         subject = Subject(ids, event["scheduler_arn"], event["scheduler_name"] or "", machine.key)
@@ -43,26 +43,28 @@ class Quieting:
         if is_acknowledged(about, subject, self._as_of):
             return self._told(next(one for one in about if one.event is not None and one.lasts(self._as_of)))
         start, end = event["start_time"], event["end_time"]
-        if unsilenced(about, subject, start, end) > timedelta(0):
+        if unsilenced_spans(about, subject, start, end) > timedelta(0):
             return None
         covering = (one for one in about if one.event is None and _reaches(one, start, end))
         return next(map(self._told, covering), None)
 
-    def of_scheduler(self, scheduler: Scheduler, machine: Machine) -> Quiet | None:
+    def of_scheduler(self, scheduler: Scheduler, machine: Machine) -> SilencedTarget | None:
         """Return the silence under which a scheduler stands now."""
         subject = Subject(frozenset(), scheduler.arn, scheduler.name, machine.key)
         lasting = (one for one in self._silences if one.event is None and one.lasts(self._as_of))
         return next((self._told(one) for one in lasting if is_about(one, subject)), None)
 
-    def others(self, told: Collection[Quiet]) -> list[Quiet]:
+    def others(self, told: Collection[SilencedTarget]) -> list[SilencedTarget]:
         """Return those that reach into the days of the page and silence nothing that it would tell."""
         reaching = (one for one in self._silences if _reaches(one, self._scope.start, self._scope.end))
         return [quiet for quiet in dict.fromkeys(map(self._told, reaching)) if quiet not in told]
 
-    def _told(self, silence: Silence) -> Quiet:
+    def _told(self, silence: Silence) -> SilencedTarget:
         zone = self._scope.zone
-        since = f"from {moment(silence.since, zone)} " if silence.since else ""
-        return Quiet(silence.target, silence.who, f"{since}until {moment(silence.until, zone)}", silence.why)
+        since = f"from {format_timestamp(silence.since, zone)} " if silence.since else ""
+        return SilencedTarget(
+            silence.target, silence.who, f"{since}until {format_timestamp(silence.until, zone)}", silence.why
+        )
 
 
 def _reaches(silence: Silence, start: datetime, end: datetime) -> bool:

@@ -6,12 +6,12 @@ there is one: only the days that are shown are read.
 
 from assets.report.query import executions, machines
 from assets.report.query.question import Question
-from assets.report.query.scope import Scope
+from assets.report.query.scope import ReportScope
 
 __all__ = ["Question", "questions"]
 
 
-def questions(scope: Scope) -> dict[str, Question]:
+def questions(scope: ReportScope) -> dict[str, Question]:
     """Return all questions about a scope, by name."""
     made = (
         executions.slots(scope),

@@ -7,11 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from assets.report.formatting import written
+from assets.report.formatting import format_value
 from assets.report.query import Question, questions
-from assets.report.query.scope import Scope
+from assets.report.query.scope import ReportScope
 
-Ask = Callable[[str], pa.Table]
+RunQuery = Callable[[str], pa.Table]
 """Answers a statement in SQL over the lake's tables."""
 
 Row = Mapping[str, Any]
@@ -40,7 +40,7 @@ class Figure:
         return bool(self.value)
 
 
-Said = tuple[str | Figure, ...]
+StatementValue = tuple[str | Figure, ...]
 """A sentence: words and figures."""
 
 
@@ -70,7 +70,7 @@ class Answers:
         """Return the figure at (question, row, column); a dash where there is no such row."""
         name, row, column = place
         value = self._rows[name].get(row, {}).get(column)
-        text = written(value, self.asked[name].kinds[column], self._zone)
+        text = format_value(value, self.asked[name].kinds[column], self._zone)
         return Figure(text, name, self._numbers[name].get(row, 0), column, value)
 
     def figures(self, name: str, row: str, *columns: str) -> Iterator[Figure]:
@@ -78,7 +78,7 @@ class Answers:
         return (self[name, row, column] for column in columns)
 
 
-def asked_of(scope: Scope, ask: Ask) -> Answers:
+def run_questions(scope: ReportScope, ask: RunQuery) -> Answers:
     """Ask everything about a scope."""
     asked = questions(scope)
     return Answers(asked, {name: ask(question.sql) for name, question in asked.items()}, scope.zone)

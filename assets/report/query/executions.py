@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from assets.health.slots import REASONS
 from assets.report.formatting import Kind
 from assets.report.query.question import Question
-from assets.report.query.scope import Scope, instant
+from assets.report.query.scope import ReportScope, sql_timestamp
 
 _SUMS = ",\n       ".join(f"sum({name})::BIGINT AS {name}" for name in ("expected", *REASONS))
 _DUE = "nullif(sum(expected - not_running - after_service_end), 0)"
@@ -24,7 +24,7 @@ _SLOT_KINDS: Mapping[str, Kind] = {
 }
 
 
-def slots(scope: Scope) -> Question:
+def slots(scope: ReportScope) -> Question:
     """Ask what became of every slot, over all."""
     return Question(
         "slots",
@@ -39,7 +39,7 @@ WHERE {scope.in_days} AND {scope.of_schedulers}""",
     )
 
 
-def by_day(scope: Scope) -> Question:
+def by_day(scope: ReportScope) -> Question:
     """Ask the same for each day."""
     return Question(
         "days",
@@ -56,7 +56,7 @@ ORDER BY data_date""",
     )
 
 
-def by_scheduler(scope: Scope) -> Question:
+def by_scheduler(scope: ReportScope) -> Question:
     """Ask the same for each scheduler."""
     return Question(
         "schedulers",
@@ -74,7 +74,7 @@ ORDER BY scheduler_arn""",
     )
 
 
-def recorded(scope: Scope) -> Question:
+def recorded(scope: ReportScope) -> Question:
     """Ask how new the executions of each scheduler are."""
     return Question(
         "recorded",
@@ -104,7 +104,7 @@ ORDER BY scheduler_arn""",
     )
 
 
-def objects(scope: Scope) -> Question:
+def objects(scope: ReportScope) -> Question:
     """Ask what became of reading the result objects."""
     return Question(
         "objects",
@@ -122,7 +122,7 @@ ORDER BY scheduler_arn, state""",
     )
 
 
-def object_states(scope: Scope) -> Question:
+def object_states(scope: ReportScope) -> Question:
     """Ask the same over all schedulers."""
     return Question(
         "object_states",
@@ -138,7 +138,7 @@ ORDER BY state""",
     )
 
 
-def causes(scope: Scope) -> Question:
+def causes(scope: ReportScope) -> Question:
     """Ask why executions failed, and whether they did so before."""
     shape = '[{"cause": "VARCHAR", "count": "BIGINT"}]'
     late = f"data_date >= DATE '{scope.first}'"
@@ -172,7 +172,7 @@ ORDER BY executions DESC, executions_before DESC, cause""",
     )
 
 
-def put_aside(scope: Scope) -> Question:
+def put_aside(scope: ReportScope) -> Question:
     """Ask how much could not be used."""
     return Question(
         "put_aside",
@@ -186,9 +186,9 @@ SELECT 'all' AS put_aside,
     )
 
 
-def settings(scope: Scope) -> Question:
+def settings(scope: ReportScope) -> Question:
     """Ask which settings of schedulers changed."""
-    shown = f"valid_from >= {instant(scope.start)} AND valid_from < {instant(scope.end)}"
+    shown = f"valid_from >= {sql_timestamp(scope.start)} AND valid_from < {sql_timestamp(scope.end)}"
     return Question(
         "settings",
         "Settings of schedulers that changed",

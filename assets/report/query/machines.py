@@ -1,10 +1,10 @@
 """What a page asks about machines: scores, events, sensors, health."""
 
 from assets.report.query.question import Question
-from assets.report.query.scope import Scope, instant
+from assets.report.query.scope import ReportScope, sql_timestamp
 
 
-def by_equipment(scope: Scope) -> Question:
+def by_equipment(scope: ReportScope) -> Question:
     """Ask how each machine did."""
     return Question(
         "equipment",
@@ -43,7 +43,7 @@ ORDER BY equipment""",
     )
 
 
-def last_day(scope: Scope) -> Question:
+def last_day(scope: ReportScope) -> Question:
     """Ask the same for the last day alone."""
     return Question(
         "last_day",
@@ -63,7 +63,7 @@ ORDER BY equipment""",
     )
 
 
-def events(scope: Scope) -> Question:
+def events(scope: ReportScope) -> Question:
     """Ask for the events that reach into the days."""
     return Question(
         "events",
@@ -82,7 +82,7 @@ def events(scope: Scope) -> Question:
         f"""\
 SELECT event_id, scheduler_arn, scheduler_name, start_time, end_time, duration_seconds, points,
        peak_score, mean_score, 1 / nullif(sensors, 0) AS even_share, model_version, state,
-       (SELECT string_agg(told.event_id, ',') FROM told_events told
+       (SELECT string_agg(told.event_id, ',') FROM event_notifications told
         WHERE told.current_event_id = anomaly_events.event_id) AS told_as
 FROM anomaly_events
 WHERE {_overlapping(scope)}
@@ -90,7 +90,7 @@ ORDER BY start_time DESC, event_id""",
     )
 
 
-def event_counts(scope: Scope) -> Question:
+def event_counts(scope: ReportScope) -> Question:
     """Ask how many these are."""
     return Question(
         "event_counts",
@@ -106,7 +106,7 @@ def event_counts(scope: Scope) -> Question:
         },
         f"""\
 SELECT 'all' AS event_counts, count(*) AS events,
-       count(*) FILTER (start_time >= {instant(scope.start)}) AS began,
+       count(*) FILTER (start_time >= {sql_timestamp(scope.start)}) AS began,
        count(*) FILTER (state = 'open') AS open, count(*) FILTER (state = 'cut') AS cut,
        count(DISTINCT scheduler_arn) AS schedulers, sum(duration_seconds) AS anomalous_seconds
 FROM anomaly_events
@@ -114,7 +114,7 @@ WHERE {_overlapping(scope)}""",
     )
 
 
-def sensors(scope: Scope) -> Question:
+def sensors(scope: ReportScope) -> Question:
     """Ask for the sensors of each event."""
     shape = '[{"component": "VARCHAR", "sensor": "VARCHAR", "contribution": "DOUBLE"}]'
     return Question(
@@ -137,9 +137,9 @@ ORDER BY event_id, rank""",
     )
 
 
-def strips(scope: Scope) -> Question:
+def strips(scope: ReportScope) -> Question:
     """Ask for the strips: no peak gets lost, for each step has its highest score."""
-    start, width = instant(scope.start), scope.bin_seconds
+    start, width = sql_timestamp(scope.start), scope.bin_seconds
     return Question(
         "strips",
         "The strips: the highest score in each step of time",
@@ -157,7 +157,7 @@ ORDER BY scheduler_arn, bin""",
     )
 
 
-def models(scope: Scope) -> Question:
+def models(scope: ReportScope) -> Question:
     """Ask which model versions ran since when."""
     return Question(
         "models",
@@ -174,7 +174,7 @@ ORDER BY scheduler_arn, since""",
     )
 
 
-def changes(scope: Scope) -> Question:
+def changes(scope: ReportScope) -> Question:
     """Ask for these days and as many before."""
     late = f"data_date >= DATE '{scope.first}'"
     return Question(
@@ -206,7 +206,8 @@ ORDER BY 1""",
     )
 
 
-def _overlapping(scope: Scope) -> str:
+def _overlapping(scope: ReportScope) -> str:
     return (
-        f"start_time < {instant(scope.end)} AND end_time > {instant(scope.start)} AND {scope.of_schedulers}"
+        f"start_time < {sql_timestamp(scope.end)} AND end_time > {sql_timestamp(scope.start)}"
+        f" AND {scope.of_schedulers}"
     )

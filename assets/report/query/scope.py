@@ -7,7 +7,7 @@ _A_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Scope:
+class ReportScope:
     """Whole UTC days, `last` included.
 
     Attributes:
@@ -79,12 +79,12 @@ class Scope:
         return _among("equipment", self.equipment)
 
 
-def instant(at: datetime) -> str:
+def sql_timestamp(at: datetime) -> str:
     """Write an instant in SQL."""
     return f"TIMESTAMPTZ '{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}+00'"
 
 
-def quoted(text: str) -> str:
+def sql_string(text: str) -> str:
     """Write text in SQL."""
     return "'" + text.replace("'", "''") + "'"
 
@@ -92,4 +92,4 @@ def quoted(text: str) -> str:
 def _among(column: str, names: tuple[str, ...] | None) -> str:
     if names is None:
         return "true"
-    return f"{column} IN ({', '.join(map(quoted, names))})" if names else "false"
+    return f"{column} IN ({', '.join(map(sql_string, names))})" if names else "false"

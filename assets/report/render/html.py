@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from assets.report.formatting import duration, plain, share
+from assets.report.formatting import format_duration, format_number, format_share
 from assets.report.model.attention import BLIND_MINUTES, HARDLY_WATCHED, WELL_WATCHED
 from assets.report.model.fleet import Machine
 from assets.report.model.page import Page
@@ -33,7 +33,7 @@ _COLOURS = (
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
-def html(page: Page) -> str:
+def render_html(page: Page) -> str:
     """Return the page as HTML."""
     style = _style()
     text = (
@@ -43,9 +43,9 @@ def html(page: Page) -> str:
             page=page,
             gap_steps=f"{page.scope.gap_steps:g}",
             blind=int(BLIND_MINUTES),
-            well=share(WELL_WATCHED),
-            hardly=share(HARDLY_WATCHED),
-            step=duration(page.scope.bin_seconds / 60),
+            well=format_share(WELL_WATCHED),
+            hardly=format_share(HARDLY_WATCHED),
+            step=format_duration(page.scope.bin_seconds / 60),
             in_full=EVENTS_IN_FULL,
             style=style,
             style_hash="sha256-" + b64encode(sha256(style.encode()).digest()).decode(),
@@ -54,7 +54,7 @@ def html(page: Page) -> str:
     return text.strip() + "\n"
 
 
-def thumbnail(page: Page) -> str:
+def render_thumbnail(page: Page) -> str:
     """Return a small picture of the strips that need attention most, as a data URI of less than 50 kB."""
     rows = [(_short(card.machine), view.strip) for card in page.cards for view in card.views]
     template = _environment().get_template("thumbnail.svg.j2")
@@ -78,7 +78,7 @@ def _environment() -> Environment:
     return Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,  # whatever a template is called
-        finalize=lambda value: plain(value) if type(value) is str else value,
+        finalize=lambda value: format_number(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -2,12 +2,12 @@
 
 import re
 
-from assets.report.formatting import plain
+from assets.report.formatting import format_number
 from assets.report.model.attention import Attention, Severity
 from assets.report.model.fleet import Machine
 from assets.report.model.incidents import Event
 from assets.report.model.page import Page
-from assets.report.query.answers import Figure, Said
+from assets.report.query.answers import Figure, StatementValue
 
 SHOWN_LINES = 20
 SHOWN_EVENTS = 10
@@ -19,14 +19,14 @@ _MARKS = {Severity.ACT: "🔴", Severity.LOOK: "🟠", Severity.KNOW: "⚪"}
 _MARKUP = re.compile(r"([\\`*_\[\]|~]|:(?=//))")  # what counts within a line; no text of ours begins one
 
 
-def markdown(page: Page) -> str:
+def render_markdown(page: Page) -> str:
     """Return the page as Markdown."""
     parts = [
-        f"# {escaped(page.title)}",
+        f"# {escape_markdown(page.title)}",
         _heads(page),
         *_attention(page),
         "## Can the data be trusted?",
-        f"**{escaped(page.trust.verdict)}.** {_said(page.trust.said)}.",
+        f"**{escape_markdown(page.trust.verdict)}.** {_said(page.trust.said)}.",
         *_events(page),
         *_causes(page),
     ]
@@ -41,9 +41,11 @@ def _heads(page: Page) -> str:
     )
 
 
-def escaped(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Return text that reads the same when it is taken for Markdown, and is no HTML."""
-    return _MARKUP.sub(r"\\\1", re.sub(r"\s+", " ", plain(text)).replace("&", "&amp;").replace("<", "&lt;"))
+    return _MARKUP.sub(
+        r"\\\1", re.sub(r"\s+", " ", format_number(text)).replace("&", "&amp;").replace("<", "&lt;")
+    )
 
 
 def _attention(page: Page) -> list[str]:
@@ -59,7 +61,9 @@ def _line(one: Attention) -> str:
     rest = "".join(f"; {_said(said)}" for said in one.also[:SHOWN_REASONS])
     if one.silence:
         silence = one.silence
-        rest += f" (silenced by {escaped(silence.who)} {silence.span}: {escaped(silence.why)})"
+        rest += (
+            f" (silenced by {escape_markdown(silence.who)} {silence.span}: {escape_markdown(silence.why)})"
+        )
     return f"- {mark} **{_name(one.machine)}**: {_said(one.said)}{rest}"
 
 
@@ -73,7 +77,7 @@ def _events(page: Page) -> list[str]:
 
 
 def _event(event: Event) -> str:
-    sensors = ", ".join(f"{escaped(one.name)} {one.share.text}" for one in event.sensors[:3])
+    sensors = ", ".join(f"{escape_markdown(one.name)} {one.share.text}" for one in event.sensors[:3])
     lasted = event.duration.text + (" so far" if event.state == "open" else "")
     return f"| {event.start.text} | {_name(event.machine)} | {lasted} | {event.peak.text} | {sensors} |"
 
@@ -82,15 +86,15 @@ def _causes(page: Page) -> list[str]:
     if not page.causes:
         return []
     lines = [
-        f"- {cause.executions.text} × {escaped(cause.words)}{' (new)' if cause.is_new else ''}"
+        f"- {cause.executions.text} × {escape_markdown(cause.words)}{' (new)' if cause.is_new else ''}"
         for cause in page.causes[:SHOWN_CAUSES]
     ]
     return ["## Failed executions by cause", "\n".join(lines)]
 
 
 def _name(machine: Machine) -> str:
-    return escaped(f"{machine.label} ({machine.hint})" if machine.hint else machine.label)
+    return escape_markdown(f"{machine.label} ({machine.hint})" if machine.hint else machine.label)
 
 
-def _said(said: Said) -> str:
-    return "".join(part.text if isinstance(part, Figure) else escaped(part) for part in said)
+def _said(said: StatementValue) -> str:
+    return "".join(part.text if isinstance(part, Figure) else escape_markdown(part) for part in said)

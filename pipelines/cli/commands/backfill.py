@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
     from rich.console import Console
 
-    from pipelines.runs.launcher import Order, Report
+    from pipelines.runs.launcher import BackfillRequest, RunReport
     from resources.config.settings import Settings
 
 EXAMPLES = (
@@ -55,9 +55,9 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option that people type)
     import dagster as dg  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
-    from pipelines.cli.output import say_json  # noqa: PLC0415
-    from pipelines.cli.progress import watching  # noqa: PLC0415
-    from pipelines.runs.launcher import Outcome, launch  # noqa: PLC0415
+    from pipelines.cli.output import print_json  # noqa: PLC0415
+    from pipelines.cli.progress import show_progress  # noqa: PLC0415
+    from pipelines.runs.launcher import RunOutcome, launch  # noqa: PLC0415
     from resources.config.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()
@@ -74,14 +74,14 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option that people type)
                 _ask(console, settings, order)
         else:
             order = _resumed(instance, resume, first, last, max_calls)
-        with watching(console, (order.last - order.first).days + 1) as watch:
+        with show_progress(console, (order.last - order.first).days + 1) as watch:
             report = launch(order, instance, watch)
     if as_json:
-        say_json(_as_json(report))
+        print_json(_as_json(report))
     else:
         _print(console, report)
-    if report.outcome is not Outcome.recorded:
-        raise typer.Exit(_INTERRUPTED if report.outcome is Outcome.stopped else 1)
+    if report.outcome is not RunOutcome.recorded:
+        raise typer.Exit(_INTERRUPTED if report.outcome is RunOutcome.stopped else 1)
 
 
 def _order(
@@ -89,13 +89,13 @@ def _order(
     first: str | None,
     last: str | None,
     schedulers: tuple[str, ...],
-) -> "Order":
+) -> "BackfillRequest":
     from assets.framework.time_windows import Days  # noqa: PLC0415
-    from pipelines.cli.arguments import chosen, typed_range  # noqa: PLC0415
-    from pipelines.operations.backfill_plan import listed  # noqa: PLC0415
-    from pipelines.runs.launcher import Order  # noqa: PLC0415
+    from pipelines.cli.arguments import parse_range, select_schedulers  # noqa: PLC0415
+    from pipelines.operations.backfill_plan import list_sources  # noqa: PLC0415
+    from pipelines.runs.launcher import BackfillRequest  # noqa: PLC0415
     from resources.errors import ConfigurationError  # noqa: PLC0415
-    from resources.sources.factory import configured  # noqa: PLC0415
+    from resources.sources.factory import open_sources  # noqa: PLC0415
 
     if first is None or last is None:
         raise ConfigurationError(
@@ -104,21 +104,21 @@ def _order(
             next_step="say --from DAY --to DAY, or --resume RUN_ID to go on with an earlier run",
         )
     history = Days(settings.history.start_date, settings.history.end_date)
-    days = typed_range(first, last, history, datetime.now(UTC).date())
+    days = parse_range(first, last, history, datetime.now(UTC).date())
     if schedulers:  # a slip is told before anything runs; where a source is silent nobody can tell a slip
-        found = listed(configured(settings), days)
+        found = list_sources(open_sources(settings), days)
         if not found.failed:
-            chosen(schedulers, [scheduler for _, scheduler in found.schedulers])
-    return Order(days[0], days[-1], schedulers)
+            select_schedulers(schedulers, [scheduler for _, scheduler in found.schedulers])
+    return BackfillRequest(days[0], days[-1], schedulers)
 
 
 def _resumed(
     instance: "DagsterInstance", run_id: str, first: str | None, last: str | None, max_calls: int | None
-) -> "Order":
-    from pipelines.runs.launcher import order_of  # noqa: PLC0415
+) -> "BackfillRequest":
+    from pipelines.runs.launcher import resume_request  # noqa: PLC0415
     from resources.errors import ConfigurationError  # noqa: PLC0415
 
-    order = order_of(instance, run_id, max_calls)
+    order = resume_request(instance, run_id, max_calls)
     meant = (first or str(order.first), last or str(order.last))
     if meant != (str(order.first), str(order.last)):
         raise ConfigurationError(
@@ -129,7 +129,7 @@ def _resumed(
     return order
 
 
-def _ask(console: "Console", settings: "Settings", order: "Order") -> None:
+def _ask(console: "Console", settings: "Settings", order: "BackfillRequest") -> None:
     """Ask whether to go on; where nobody can answer, --yes must say so."""
     from resources.errors import ConfigurationError  # noqa: PLC0415
 
@@ -145,10 +145,10 @@ def _ask(console: "Console", settings: "Settings", order: "Order") -> None:
     typer.confirm("Go on?", default=True, abort=True)
 
 
-def _print(console: "Console", report: "Report") -> None:
+def _print(console: "Console", report: "RunReport") -> None:
     from rich.text import Text  # noqa: PLC0415
 
-    from pipelines.runs.launcher import Outcome  # noqa: PLC0415
+    from pipelines.runs.launcher import RunOutcome  # noqa: PLC0415
 
     if report.days or report.failed:
         console.print()
@@ -163,18 +163,20 @@ def _print(console: "Console", report: "Report") -> None:
         console.print(Text(f"! {warning}", "yellow"), soft_wrap=True)
     for name, why in [*report.failed.items(), *report.refused.items()][:_REASONS_TOLD]:
         console.print(Text(f"{name}: {why}", "red"), soft_wrap=True)
-    if report.outcome is Outcome.recorded:
+    if report.outcome is RunOutcome.recorded:
         console.print(f"Run {report.run_id} recorded all of it.")
         return
-    if not report.failed and not report.refused and report.outcome is Outcome.failed:
+    if not report.failed and not report.refused and report.outcome is RunOutcome.failed:
         console.print(Text(report.message), soft_wrap=True)
-    what = "was stopped; what is above is recorded" if report.outcome is Outcome.stopped else "failed in part"
+    what = (
+        "was stopped; what is above is recorded" if report.outcome is RunOutcome.stopped else "failed in part"
+    )
     console.print(f"Run {report.run_id} {what}. The rest, and nothing else, with:")
     console.print(Text(f"  {report.resume_command}", "bold"), soft_wrap=True)
     console.print(f"Its log: {report.log}", soft_wrap=True)
 
 
-def _table(report: "Report") -> Any:  # noqa: ANN401 (rich is loaded late)
+def _table(report: "RunReport") -> Any:  # noqa: ANN401 (rich is loaded late)
     from rich.table import Table  # noqa: PLC0415
 
     drawn = Table(header_style="bold", box=None, pad_edge=False)
@@ -201,7 +203,7 @@ def _groups(days: Sequence[date], *, by_month: bool) -> list[tuple[str, list[dat
     return list(groups.items())
 
 
-def _as_json(report: "Report") -> dict[str, Any]:
+def _as_json(report: "RunReport") -> dict[str, Any]:
     span = (report.order.last - report.order.first).days + 1
     wanted = [report.order.first + n * timedelta(days=1) for n in range(span)]
     return {

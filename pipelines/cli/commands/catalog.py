@@ -10,7 +10,7 @@ from pipelines.cli.commands.ddl import lake_place
 
 if TYPE_CHECKING:
     from resources.aws.external_table import ExternalTable
-    from resources.aws.glue_catalog import Catalog, Outcome
+    from resources.aws.glue_catalog import Catalog, TableOutcome
 
 app = typer.Typer(name="catalog", no_args_is_help=True, help="The tables in Glue, where Athena finds them.")
 
@@ -77,7 +77,9 @@ def sync(  # noqa: PLR0913 (each is an option)
         raise typer.Exit(1)
 
 
-def _compared(catalog: "Catalog", wanted: "list[ExternalTable]", *, create_database: bool) -> "list[Outcome]":
+def _compared(
+    catalog: "Catalog", wanted: "list[ExternalTable]", *, create_database: bool
+) -> "list[TableOutcome]":
     from resources.errors import ConfigurationError  # noqa: PLC0415
 
     if not create_database and not catalog.exists():
@@ -90,7 +92,7 @@ def _compared(catalog: "Catalog", wanted: "list[ExternalTable]", *, create_datab
     return catalog.compare(wanted)
 
 
-def _show(planned: "list[Outcome]", catalog: "Catalog") -> None:
+def _show(planned: "list[TableOutcome]", catalog: "Catalog") -> None:
     console = Console(highlight=False)
     for outcome in planned:
         name = f"{catalog.database}.{outcome.table}"
@@ -103,7 +105,7 @@ def _show(planned: "list[Outcome]", catalog: "Catalog") -> None:
             console.print(f"    {outcome.reason}", markup=False, soft_wrap=True)
 
 
-def _sum_up(outcomes: "list[Outcome]", *, dry_run: bool) -> None:
+def _sum_up(outcomes: "list[TableOutcome]", *, dry_run: bool) -> None:
     said = {"create": "created", "update": "updated", "none": "in step", "refuse": "left alone"}
     if dry_run:
         said |= {"create": "to create", "update": "to update"}
@@ -112,7 +114,7 @@ def _sum_up(outcomes: "list[Outcome]", *, dry_run: bool) -> None:
     Console(highlight=False).print(f"{told}." + (" Nothing was changed." if dry_run else ""))
 
 
-def _print_json(outcomes: "list[Outcome]") -> None:
+def _print_json(outcomes: "list[TableOutcome]") -> None:
     import msgspec  # noqa: PLC0415
 
     for outcome in outcomes:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from assets.tables.ddl import Place
+    from assets.tables.ddl import LakeLocation
     from resources.config.settings import Settings
 
 EXAMPLES = (
@@ -50,7 +50,7 @@ def ddl(
     sys.stdout.write("\n\n".join(statements) + "\n")
 
 
-def lake_place(settings: "Settings", location: str | None, *, in_s3: bool) -> "Place":
+def lake_place(settings: "Settings", location: str | None, *, in_s3: bool) -> "LakeLocation":
     """Say where the lake lies and which days it can have.
 
     Args:
@@ -63,7 +63,7 @@ def lake_place(settings: "Settings", location: str | None, *, in_s3: bool) -> "P
     """
     from pathlib import Path  # noqa: PLC0415
 
-    from assets.tables.ddl import Place  # noqa: PLC0415
+    from assets.tables.ddl import LakeLocation  # noqa: PLC0415
     from resources.errors import ConfigurationError  # noqa: PLC0415
 
     uri = location or settings.lake.uri
@@ -75,4 +75,4 @@ def lake_place(settings: "Settings", location: str | None, *, in_s3: bool) -> "P
         )
     if "://" not in uri:
         uri = Path(uri).absolute().as_uri()
-    return Place(uri, settings.history.start_date, settings.history.end_date)
+    return LakeLocation(uri, settings.history.start_date, settings.history.end_date)

@@ -21,28 +21,28 @@ def doctor(as_json: Annotated[bool, Json] = False) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from pipelines.cli.output import say_json  # noqa: PLC0415
-    from pipelines.runs.diagnostics import checkup  # noqa: PLC0415
+    from pipelines.cli.output import print_json  # noqa: PLC0415
+    from pipelines.runs.diagnostics import run_diagnostics  # noqa: PLC0415
     from resources.diagnostics import Level  # noqa: PLC0415
 
     styles = {Level.ok: "green", Level.warn: "yellow", Level.fail: "bold red"}
     console = Console(highlight=False)
     findings = []
-    for one in checkup():
+    for one in run_diagnostics():
         findings.append(one)
         if not as_json:
             line = Text(f"{one.level:<5}", styles[one.level])
             console.print(line.append(f"{one.subject}: {one.found}", "default"), soft_wrap=True)
-            if one.mend:
-                console.print(Text(f"     {one.mend}"), soft_wrap=True)
+            if one.fix:
+                console.print(Text(f"     {one.fix}"), soft_wrap=True)
     counted = {level: sum(one.level is level for one in findings) for level in Level}
     if as_json:
-        say_json(
+        print_json(
             {
                 "healthy": not counted[Level.fail],
                 "counts": {str(level): count for level, count in counted.items()},
                 "findings": [
-                    {"level": str(one.level), "subject": one.subject, "found": one.found, "mend": one.mend}
+                    {"level": str(one.level), "subject": one.subject, "found": one.found, "mend": one.fix}
                     for one in findings
                 ],
             }

@@ -10,7 +10,7 @@ import typer
 from pipelines.cli.options import Json
 
 if TYPE_CHECKING:
-    from pipelines.operations.archive_import import Examined
+    from pipelines.operations.archive_import import ImportPreview
     from resources.config.settings import Settings
     from resources.storage.file_import import Copy
 
@@ -38,7 +38,7 @@ def import_(
     replaced; what gives no execution is left out. Nothing is extracted yet: the last line says how. Exit code
     1: some files are broken or incomplete.
     """
-    from pipelines.operations.archive_import import archive_folder, config_file, examined  # noqa: PLC0415
+    from pipelines.operations.archive_import import archive_folder, config_file, preview_files  # noqa: PLC0415
     from resources.config.settings import load_settings  # noqa: PLC0415
     from resources.errors import ConfigurationError  # noqa: PLC0415
 
@@ -57,7 +57,7 @@ def import_(
             where=str(config),
             next_step='use --register, or add one: kind = "archive", uri = "dumps/" under [[sources]]',
         )
-    found = [examined(path.expanduser().absolute(), datetime.now(UTC)) for path in paths]
+    found = [preview_files(path.expanduser().absolute(), datetime.now(UTC)) for path in paths]
     copies: list[Copy] = []
     added: list[Path] = []
     if folder is not None:
@@ -70,20 +70,20 @@ def import_(
         raise typer.Exit(1)
 
 
-def _copy(found: Sequence["Examined"], folder: Path, *, dry_run: bool) -> list["Copy"]:
-    from resources.storage.file_import import carry_out, placed  # noqa: PLC0415
+def _copy(found: Sequence["ImportPreview"], folder: Path, *, dry_run: bool) -> list["Copy"]:
+    from resources.storage.file_import import copy_files, plan_copies  # noqa: PLC0415
 
     copies = []
     for one in found:
-        chosen = placed(one.usable, one.path, folder)
+        chosen = plan_copies(one.usable, one.path, folder)
         copies += chosen
         if not dry_run:
-            carry_out(chosen)
+            copy_files(chosen)
     return copies
 
 
 def _register(
-    found: Sequence["Examined"], settings: "Settings", config: Path, *, dry_run: bool
+    found: Sequence["ImportPreview"], settings: "Settings", config: Path, *, dry_run: bool
 ) -> list[Path]:
     from pipelines.operations.archive_import import is_registered, register  # noqa: PLC0415
 
@@ -94,7 +94,7 @@ def _register(
 
 
 def _answer(
-    found: Sequence["Examined"],
+    found: Sequence["ImportPreview"],
     copies: Sequence["Copy"],
     added: Sequence[Path],
     settings: "Settings",
@@ -137,10 +137,10 @@ def _show(answer: dict[str, Any], *, as_json: bool) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from pipelines.cli.output import say_json  # noqa: PLC0415
+    from pipelines.cli.output import print_json  # noqa: PLC0415
 
     if as_json:
-        say_json(answer)
+        print_json(answer)
         return
     console = Console(highlight=False)
 

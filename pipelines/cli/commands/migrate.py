@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from resources.lake.lake import Lake
-    from resources.lake.table_versions import Stored, Survey
+    from resources.lake.table_versions import StoredVersion, VersionSurvey
 
 EXAMPLES = (
     "Examples: **ledger migrate --dry-run** · **ledger migrate inference_executions** ·"
@@ -23,7 +23,7 @@ EXAMPLES = (
 
 @dataclass
 class _Outcome:
-    written: "list[Stored]" = field(default_factory=list)
+    written: "list[StoredVersion]" = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
 
@@ -47,20 +47,20 @@ def migrate(
     from rich.console import Console  # noqa: PLC0415
 
     from assets.tables import tables_named  # noqa: PLC0415
-    from pipelines.cli.arguments import typed_day  # noqa: PLC0415
-    from pipelines.cli.output import say_json  # noqa: PLC0415
+    from pipelines.cli.arguments import parse_day  # noqa: PLC0415
+    from pipelines.cli.output import print_json  # noqa: PLC0415
     from resources.config.settings import load_settings  # noqa: PLC0415
     from resources.lake.lake import Lake  # noqa: PLC0415
-    from resources.lake.table_versions import survey  # noqa: PLC0415
+    from resources.lake.table_versions import survey_versions  # noqa: PLC0415
 
     settings, today = load_settings(), datetime.now(UTC).date()
     chosen = tables_named(tables or [])
-    begin, end = _range(first, last, lambda text, option: typed_day(text, option, today))
+    begin, end = _range(first, last, lambda text, option: parse_day(text, option, today))
     lake = Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
-    found = survey(lake, chosen, begin, end)
+    found = survey_versions(lake, chosen, begin, end)
     outcome = _Outcome() if dry_run else _rewritten(lake, found, quiet=as_json)
     if as_json:
-        say_json(_as_json(found, outcome))
+        print_json(_as_json(found, outcome))
     else:
         _print(Console(highlight=False), found, outcome, dry_run=dry_run)
     if found.unreadable or outcome.failed:
@@ -81,7 +81,7 @@ def _range(first: str | None, last: str | None, day: Any) -> tuple[date | None, 
     return begin, end
 
 
-def _rewritten(lake: "Lake", found: "Survey", *, quiet: bool) -> _Outcome:
+def _rewritten(lake: "Lake", found: "VersionSurvey", *, quiet: bool) -> _Outcome:
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import track  # noqa: PLC0415
 
@@ -98,7 +98,7 @@ def _rewritten(lake: "Lake", found: "Survey", *, quiet: bool) -> _Outcome:
     return outcome
 
 
-def _print(console: "Console", found: "Survey", outcome: _Outcome, *, dry_run: bool) -> None:
+def _print(console: "Console", found: "VersionSurvey", outcome: _Outcome, *, dry_run: bool) -> None:
     groups = Counter((file.table.name, file.version, file.table.version) for file in found.old)
     for (name, version, present), count in groups.items():
         days = [file.day for file in found.old if (file.table.name, file.version) == (name, version)]
@@ -113,7 +113,7 @@ def _print(console: "Console", found: "Survey", outcome: _Outcome, *, dry_run: b
         console.print(f"{len(outcome.written)} written, {present} were of the present version.")
 
 
-def _as_json(found: "Survey", outcome: _Outcome) -> dict[str, Any]:
+def _as_json(found: "VersionSurvey", outcome: _Outcome) -> dict[str, Any]:
     return {
         "files": len(found.files),
         "old": [

@@ -8,8 +8,8 @@ import typer
 from pipelines.cli.options import From, Json, SchedulerPatterns, To
 
 if TYPE_CHECKING:
-    from assets.executions.cost_estimate import Amount, Asked, Plan
-    from pipelines.operations.backfill_plan import Listed
+    from assets.executions.cost_estimate import BackfillPlan, Estimate, SchedulerEstimate
+    from pipelines.operations.backfill_plan import SourceListing
 
 EXAMPLES = (
     "Examples: **ledger plan --from 2026-09-01 --to 2026-10-07** ·"
@@ -36,19 +36,19 @@ def plan(
     could not be asked.
     """
     from assets.framework.time_windows import Days  # noqa: PLC0415
-    from pipelines.cli.arguments import chosen, typed_range  # noqa: PLC0415
-    from pipelines.cli.output import say_json  # noqa: PLC0415
-    from pipelines.operations.backfill_plan import listed, planned  # noqa: PLC0415
+    from pipelines.cli.arguments import parse_range, select_schedulers  # noqa: PLC0415
+    from pipelines.cli.output import print_json  # noqa: PLC0415
+    from pipelines.operations.backfill_plan import list_sources, plan_backfill  # noqa: PLC0415
     from resources.config.settings import load_settings  # noqa: PLC0415
     from resources.lake.lake import Lake  # noqa: PLC0415
-    from resources.sources.factory import configured  # noqa: PLC0415
+    from resources.sources.factory import open_sources  # noqa: PLC0415
 
     settings, now = load_settings(), datetime.now(UTC)
     history = Days(settings.history.start_date, settings.history.end_date)
-    days = typed_range(first, last, history, now.date())
-    found = listed(configured(settings), days)
-    arns = chosen(schedulers or (), [scheduler for _, scheduler in found.schedulers])
-    made = planned(
+    days = parse_range(first, last, history, now.date())
+    found = list_sources(open_sources(settings), days)
+    arns = select_schedulers(schedulers or (), [scheduler for _, scheduler in found.schedulers])
+    made = plan_backfill(
         Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id),
         found,
         days,
@@ -60,14 +60,14 @@ def plan(
     )
     command = _command(made, schedulers or [], skip_settled=skip_settled)
     if as_json:
-        say_json(_as_json(made, found, command, calls_per_second))
+        print_json(_as_json(made, found, command, calls_per_second))
     else:
         _print(made, found, command, calls_per_second)
     if found.failed:
         raise typer.Exit(1)
 
 
-def _print(made: "Plan", found: "Listed", command: str, calls_per_second: float) -> None:
+def _print(made: "BackfillPlan", found: "SourceListing", command: str, calls_per_second: float) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -116,7 +116,7 @@ def _print(made: "Plan", found: "Listed", command: str, calls_per_second: float)
     console.print(Text(command, "bold"), soft_wrap=True)
 
 
-def _known_from(one: "Asked") -> str:
+def _known_from(one: "SchedulerEstimate") -> str:
     if one.settled_days == one.days:
         return "the lake"
     return "lake and frequency" if one.settled_days else "its frequency"
@@ -126,11 +126,11 @@ def _count(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def _shown(amount: "Amount") -> str:
+def _shown(amount: "Estimate") -> str:
     return f"{amount.most:,}" if amount.is_exact else f"at most {amount.most:,}"
 
 
-def _command(made: "Plan", patterns: list[str], *, skip_settled: bool) -> str:
+def _command(made: "BackfillPlan", patterns: list[str], *, skip_settled: bool) -> str:
     from shlex import quote  # noqa: PLC0415
 
     words = ["ledger backfill", f"--from {made.first}", f"--to {made.last}"]
@@ -138,8 +138,10 @@ def _command(made: "Plan", patterns: list[str], *, skip_settled: bool) -> str:
     return " ".join([*words, *(["--skip-settled"] if skip_settled else [])])
 
 
-def _as_json(made: "Plan", found: "Listed", command: str, calls_per_second: float) -> dict[str, Any]:
-    def amount(number: "Amount") -> dict[str, Any]:
+def _as_json(
+    made: "BackfillPlan", found: "SourceListing", command: str, calls_per_second: float
+) -> dict[str, Any]:
+    def amount(number: "Estimate") -> dict[str, Any]:
         return {
             "at_least": number.least,
             "expected": number.expected,

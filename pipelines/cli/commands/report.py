@@ -53,38 +53,38 @@ def report(  # noqa: PLR0913 (an option each)
     Without dates it shows the seven days up to the newest recorded one. One file, which needs no network;
     report.folder of the settings says where it goes. As Markdown it is short enough for chat or mail.
     """
-    from assets.report.model.page import page_of  # noqa: PLC0415
-    from assets.report.render.html import html  # noqa: PLC0415
-    from assets.report.render.markdown import markdown  # noqa: PLC0415
-    from assets.report.request import name_of, narrowed, newest_day, range_of  # noqa: PLC0415
-    from pipelines.cli.arguments import typed_day  # noqa: PLC0415
-    from pipelines.operations.asking import asking  # noqa: PLC0415
-    from pipelines.operations.shown import shown_by  # noqa: PLC0415
-    from resources.config.equipment import load_registry  # noqa: PLC0415
+    from assets.report.model.page import build_page  # noqa: PLC0415
+    from assets.report.render.html import render_html  # noqa: PLC0415
+    from assets.report.render.markdown import render_markdown  # noqa: PLC0415
+    from assets.report.request import file_name, narrow_scope, newest_day, range_of  # noqa: PLC0415
+    from pipelines.cli.arguments import parse_day  # noqa: PLC0415
+    from pipelines.operations.asking import open_query  # noqa: PLC0415
+    from pipelines.operations.shown import report_settings  # noqa: PLC0415
+    from resources.config.equipment import load_equipment  # noqa: PLC0415
     from resources.config.settings import load_settings  # noqa: PLC0415
     from resources.config.silences import load_silences  # noqa: PLC0415
     from resources.lake.lake import Lake  # noqa: PLC0415
-    from resources.storage.report_store import Reports, write_page  # noqa: PLC0415
+    from resources.storage.report_store import ReportStore, write_page  # noqa: PLC0415
 
     settings = load_settings()
-    lake, shown, now = Lake(settings.lake.uri), shown_by(settings), datetime.now(UTC)
+    lake, shown, now = Lake(settings.lake.uri), report_settings(settings), datetime.now(UTC)
     one, begin, end = (
-        typed_day(text, option, now.date()) if text else None
+        parse_day(text, option, now.date()) if text else None
         for text, option in ((day, "--date"), (first, "--from"), (last, "--to"))
     )
     span = range_of(one, week, begin, end, newest_day(lake, now.date()))
-    registry, silences = load_registry(shown.registry), load_silences(shown.silences)
-    with asking(lake) as ask:
-        scope = narrowed(shown.scope(*span), equipment or [], registry, ask)
-        page = page_of(scope, ask, registry, silences, now)
-    text, ending = (html(page), "html") if shape is Format.html else (markdown(page), "md")
+    registry, silences = load_equipment(shown.registry), load_silences(shown.silences)
+    with open_query(lake) as ask:
+        scope = narrow_scope(shown.scope(*span), equipment or [], registry, ask)
+        page = build_page(scope, ask, registry, silences, now)
+    text, ending = (render_html(page), "html") if shape is Format.html else (render_markdown(page), "md")
     if out == "-":
         sys.stdout.write(text)
         return
     place = (
         str(write_page(Path(out), text))
         if out
-        else Reports(shown.folder).write(f"{name_of(scope)}.{ending}", text)
+        else ReportStore(shown.folder).write(f"{file_name(scope)}.{ending}", text)
     )
     sys.stdout.write(f"{place}\n")
     if show:

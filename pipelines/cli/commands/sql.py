@@ -52,12 +52,12 @@ def sql(
 
 def _answer_all(lake: "Lake", statements: list[tuple[str, str]], shape: Shape) -> None:
     from pipelines.cli.output import show  # noqa: PLC0415
-    from pipelines.operations.query import asked, connect, refusals  # noqa: PLC0415
+    from pipelines.operations.query import connect, execute, refusals  # noqa: PLC0415
 
     with connect(lake) as connection:
         for statement, where in statements:
             with refusals(lake, where):
-                rows = asked(connection, statement)
+                rows = execute(connection, statement)
             if rows.num_columns:
                 show(rows, shape)
 

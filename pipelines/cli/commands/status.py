@@ -10,7 +10,7 @@ from pipelines.cli.options import From, Json, SchedulerPatterns, To
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipelines.operations.lake_status import Inspection
+    from pipelines.operations.lake_status import LakeStatus
 
 EXAMPLES = (
     "Examples: **ledger status** · **ledger status --from 2026-09-01 --to 2026-10-07** ·"
@@ -36,27 +36,27 @@ def status(
     from rich.console import Console  # noqa: PLC0415
 
     from assets.framework.time_windows import Days  # noqa: PLC0415
-    from pipelines.cli.arguments import last_day, typed_range  # noqa: PLC0415
-    from pipelines.cli.output import say_json  # noqa: PLC0415
-    from pipelines.operations.lake_status import inspect  # noqa: PLC0415
+    from pipelines.cli.arguments import last_day, parse_range  # noqa: PLC0415
+    from pipelines.cli.output import print_json  # noqa: PLC0415
+    from pipelines.operations.lake_status import inspect_lake  # noqa: PLC0415
     from resources.config.settings import load_settings  # noqa: PLC0415
     from resources.lake.lake import Lake  # noqa: PLC0415
 
     settings, now = load_settings(), datetime.now(UTC)
     history = Days(settings.history.start_date, settings.history.end_date)
     end = last_day(history, now.date())
-    days = typed_range(first or str(history.first), last or str(max(end, history.first)), history, now.date())
+    days = parse_range(first or str(history.first), last or str(max(end, history.first)), history, now.date())
     lake = Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
-    found = inspect(lake, settings, days, now, schedulers or ())
+    found = inspect_lake(lake, settings, days, now, schedulers or ())
     if as_json:
-        say_json(_as_json(found, lake.uri, now))
+        print_json(_as_json(found, lake.uri, now))
     else:
         _print(Console(highlight=False), found, lake.uri, now, is_whole=first is None)
-    if found.needs_a_person:
+    if found.needs_action:
         raise typer.Exit(1)
 
 
-def _print(console: "Console", found: "Inspection", uri: str, now: datetime, *, is_whole: bool) -> None:
+def _print(console: "Console", found: "LakeStatus", uri: str, now: datetime, *, is_whole: bool) -> None:
     from pipelines.cli.calendar import calendar  # noqa: PLC0415
 
     console.print(f"{uri}, as of {now:%Y-%m-%d %H:%M} UTC", soft_wrap=True)
@@ -79,7 +79,7 @@ def _print(console: "Console", found: "Inspection", uri: str, now: datetime, *, 
     _print_trouble(console, found)
 
 
-def _print_legend(console: "Console", found: "Inspection") -> None:
+def _print_legend(console: "Console", found: "LakeStatus") -> None:
     from rich.text import Text  # noqa: PLC0415
 
     from pipelines.cli.calendar import LETTERS, STYLES  # noqa: PLC0415
@@ -90,11 +90,11 @@ def _print_legend(console: "Console", found: "Inspection") -> None:
             console.print(legend.append(f" {count:>7,}  {state.meaning}", "default on default"))
 
 
-def _print_trouble(console: "Console", found: "Inspection") -> None:
+def _print_trouble(console: "Console", found: "LakeStatus") -> None:
     from rich.text import Text  # noqa: PLC0415
 
     _print_refused(console, found)
-    if not found.needs_a_person:
+    if not found.needs_action:
         console.print("Nothing needs a person.")
     if not found.trouble:
         return
@@ -111,7 +111,7 @@ def _print_trouble(console: "Console", found: "Inspection") -> None:
         console.print(f"and {len(found.trouble) - _MOST_TROUBLES} more; --json has them all")
 
 
-def _print_refused(console: "Console", found: "Inspection") -> None:
+def _print_refused(console: "Console", found: "LakeStatus") -> None:
     from rich.text import Text  # noqa: PLC0415
 
     if not found.refused:
@@ -126,7 +126,7 @@ def _print_refused(console: "Console", found: "Inspection") -> None:
     console.print(Text("  ledger doctor", "bold"))
 
 
-def _as_json(found: "Inspection", uri: str, now: datetime) -> dict[str, Any]:
+def _as_json(found: "LakeStatus", uri: str, now: datetime) -> dict[str, Any]:
     def days_of(states: dict[date, Any]) -> dict[str, str]:
         return {day.isoformat(): str(state) for day, state in states.items()}
 
@@ -135,7 +135,7 @@ def _as_json(found: "Inspection", uri: str, now: datetime) -> dict[str, Any]:
         "as_of": now.isoformat(timespec="seconds"),
         "from": found.days[0].isoformat(),
         "to": found.days[-1].isoformat(),
-        "needs_a_person": found.needs_a_person,
+        "needs_a_person": found.needs_action,
         "totals": {str(state): count for state, count in found.totals.items()},
         "never_extracted": [day.isoformat() for day in found.never],
         "trouble": [

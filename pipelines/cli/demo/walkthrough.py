@@ -6,14 +6,14 @@ import dagster as dg
 from rich.console import Console
 
 from assets.report.assets import LATEST
-from assets.report.request import usual_days
+from assets.report.request import default_days
 from assets.tables import ANOMALY_PREDICTIONS, TABLES, Table
 from pipelines.cli.demo.environment import CONFIG, FIRST, FOLDER, LAST, prepare, service
 from pipelines.cli.output import grid
-from pipelines.cli.progress import watching
-from pipelines.operations.query import answer
+from pipelines.cli.progress import show_progress
+from pipelines.operations.query import query_once
 from pipelines.runs.instance import CHECKOUT
-from pipelines.runs.launcher import Order, Outcome, Report, launch
+from pipelines.runs.launcher import BackfillRequest, RunOutcome, RunReport, launch
 from resources.errors import DataError
 from resources.lake.lake import PART, Lake
 
@@ -53,8 +53,8 @@ def run(console: Console) -> None:
     """
     console.rule("[bold]A fleet", align="left")
     console.print(prepare(), highlight=False)
-    everything = Order(FIRST, LAST)
-    week = Order(*usual_days(LAST), assets=(), watched=ANOMALY_PREDICTIONS.name)
+    everything = BackfillRequest(FIRST, LAST)
+    week = BackfillRequest(*default_days(LAST), assets=(), watched=ANOMALY_PREDICTIONS.name)
     with service() as environment:
         console.rule(f"[bold]Its {_days(everything)} days, taken into the lake by Dagster", align="left")
         console.print(
@@ -65,7 +65,7 @@ def run(console: Console) -> None:
             console.print(f"[yellow]![/] {_short(warning)}", highlight=False)
         lake = Lake(str(FOLDER / "lake"))
         console.rule("[bold]When did nobody watch a machine, and why?", align="left")
-        console.print(grid(answer(lake, BLIND)))
+        console.print(grid(query_once(lake, BLIND)))
         console.rule(
             f"[bold]The last {_days(week)} days once more, and all that is made of them", align="left"
         )
@@ -75,16 +75,16 @@ def run(console: Console) -> None:
         again = _launch(console, week, environment)
     console.print(_compared(first, again))
     console.rule("[bold]What the machines did", align="left")
-    console.print(grid(answer(lake, EVENTS)))
+    console.print(grid(query_once(lake, EVENTS)))
     console.rule("[bold]What is there now", align="left")
-    console.print(grid(answer(lake, _inventory(lake))))
+    console.print(grid(query_once(lake, _inventory(lake))))
     console.rule("[bold]The page", align="left")
     console.print(_page(), highlight=False, soft_wrap=True)
     console.rule("[bold]Go on", align="left")
     console.print(_next_steps(), highlight=False, soft_wrap=True)
 
 
-def _compared(first: Report, again: Report) -> str:
+def _compared(first: RunReport, again: RunReport) -> str:
     return (
         f"{_count(again, 'schedulers_answered')} schedulers asked, {_count(again, 'files_read')} files read:"
         f" {_count(again, 'days_changed')} of {_days(again.order)} days and {_count(again, 'rows_changed')}"
@@ -94,15 +94,15 @@ def _compared(first: Report, again: Report) -> str:
     )
 
 
-def _days(order: Order) -> int:
+def _days(order: BackfillRequest) -> int:
     return (order.last - order.first).days + 1
 
 
-def _launch(console: Console, order: Order, environment: Mapping[str, str]) -> Report:
+def _launch(console: Console, order: BackfillRequest, environment: Mapping[str, str]) -> RunReport:
     """Materialize an order in one run, as `ledger backfill` does."""
-    with dg.DagsterInstance.get() as instance, watching(console, _days(order)) as watch:
+    with dg.DagsterInstance.get() as instance, show_progress(console, _days(order)) as watch:
         report = launch(order, instance, watch, environment)
-    if report.outcome is not Outcome.recorded:
+    if report.outcome is not RunOutcome.recorded:
         raise DataError(
             f"the run failed: {report.message}",
             where=str(report.log),
@@ -111,7 +111,7 @@ def _launch(console: Console, order: Order, environment: Mapping[str, str]) -> R
     return report
 
 
-def _count(report: Report, name: str) -> str:
+def _count(report: RunReport, name: str) -> str:
     return f"{report.numbers.get(name, 0):,}"
 
 
@@ -123,7 +123,7 @@ def _inventory(lake: Lake) -> str:
     counted = [
         f"SELECT '{table.name}' AS \"table\", count(*) AS rows, {_files(lake, table)} FROM {table.name}"
         for table in TABLES
-        if table.name != "told_events"  # which the sensor writes, where Dagster's daemon runs
+        if table.name != "event_notifications"  # which the sensor writes, where Dagster's daemon runs
     ]
     return " UNION ALL ".join(counted)
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from assets.alerts.deduplication import Matter, normalized, telling, told
+from assets.alerts.deduplication import OpenIncident, is_due, mark_notified, normalize
 
 NOW = datetime(2026, 10, 6, 3, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -24,7 +24,7 @@ DAY = timedelta(days=1)
     ],
 )
 def test_times_ids_and_numbers_make_no_other_cause(one: str, other: str) -> None:
-    assert normalized(one) == normalized(other)
+    assert normalize(one) == normalize(other)
 
 
 @pytest.mark.parametrize(
@@ -36,21 +36,21 @@ def test_times_ids_and_numbers_make_no_other_cause(one: str, other: str) -> None
     ],
 )
 def test_names_and_words_do(one: str, other: str) -> None:
-    assert normalized(one) != normalized(other)
+    assert normalize(one) != normalize(other)
 
 
 def test_it_is_told_when_new_when_more_is_wrong_and_again_after_a_while() -> None:
-    first = told(None, "t", ["a"], NOW)
+    first = mark_notified(None, "t", ["a"], NOW)
 
-    assert telling(None, ["a"], NOW, DAY) == "new"
-    assert telling(first, ["a"], NOW + DAY / 2, DAY) is None
-    assert telling(first, [], NOW + DAY / 2, DAY) is None
-    assert telling(first, ["a", "b"], NOW + DAY / 2, DAY) == "more"
-    assert telling(first, ["a"], NOW + DAY, DAY) == "again"
+    assert is_due(None, ["a"], NOW, DAY) == "new"
+    assert is_due(first, ["a"], NOW + DAY / 2, DAY) is None
+    assert is_due(first, [], NOW + DAY / 2, DAY) is None
+    assert is_due(first, ["a", "b"], NOW + DAY / 2, DAY) == "more"
+    assert is_due(first, ["a"], NOW + DAY, DAY) == "again"
 
 
 def test_a_cursor_brings_a_matter_back_as_it_was() -> None:
-    first = told(told(None, "t", ["b", "a"], NOW), "t", ["a"], NOW + DAY)
+    first = mark_notified(mark_notified(None, "t", ["b", "a"], NOW), "t", ["a"], NOW + DAY)
 
-    assert Matter.of_json(first.as_json() | {"details": list(first.details)}) == first
-    assert (first.since, first.told_at, first.times) == (NOW, NOW + DAY, 2)
+    assert OpenIncident.of_json(first.as_json() | {"details": list(first.details)}) == first
+    assert (first.since, first.first_notified_at, first.times) == (NOW, NOW + DAY, 2)

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.alerts.event_notifications import Event, Telling, Thresholds, Told, decide
+from assets.alerts.event_notifications import (
+    Event,
+    Notification,
+    NotificationRecord,
+    Thresholds,
+    plan_notifications,
+)
 from resources.config.silences import Silence
 
 T0 = datetime(2026, 10, 6, 3, tzinfo=UTC)
@@ -30,15 +36,17 @@ def event(start: int, end: int, state: str = "closed", scheduler: str = "pump-1"
     )
 
 
-def kept(told: Sequence[Told], tellings: Sequence[Telling]) -> list[Told]:
+def kept(told: Sequence[NotificationRecord], tellings: Sequence[Notification]) -> list[NotificationRecord]:
     rows = {one.event_id: one for one in told}
     for telling in tellings:
         rows |= {row.event_id: row for row in telling.rows}
     return list(rows.values())
 
 
-def said(told: Sequence[Told], *events: Event, **more: Any) -> tuple[list[str], list[Told]]:
-    tellings = decide(
+def said(
+    told: Sequence[NotificationRecord], *events: Event, **more: Any
+) -> tuple[list[str], list[NotificationRecord]]:
+    tellings = plan_notifications(
         told, events, more.get("silences", []), more.get("thresholds", ALL), more.get("now", NOW)
     )
     return [telling.what for telling in tellings], kept(told, tellings)
@@ -57,7 +65,7 @@ def test_an_event_that_is_over_when_it_becomes_known_is_told_once() -> None:
     first, told = said([], event(0, 10))
 
     assert first == ["new"]
-    assert told[0].told_over_at == NOW
+    assert told[0].end_notified_at == NOW
     assert said(told, event(0, 10))[0] == []
 
 
@@ -77,7 +85,7 @@ def test_what_late_data_do_to_a_told_event_is_a_change(later: list[Event], what:
     _, told = said([], event(0, 10))
 
     assert said(told, *later)[0] == what
-    assert {t.kind for t in decide(told, later, [], ALL, NOW)} == {"event_changed"}
+    assert {t.kind for t in plan_notifications(told, later, [], ALL, NOW)} == {"event_changed"}
 
 
 def test_events_that_late_data_join_are_told_as_one_change() -> None:
@@ -182,10 +190,10 @@ def events_of(world: list[tuple[int, int, str]]) -> list[Event]:
 @given(worlds, st.randoms(use_true_random=False))
 def test_every_event_is_told_at_most_once_as_new_and_once_as_over(worlds: Any, dice: Any) -> None:
     """The worlds are what late data make of the events; some tellings are lost to a dead webhook."""
-    told: list[Told] = []
+    told: list[NotificationRecord] = []
     times: Counter[tuple[str, str]] = Counter()
     for number, world in enumerate(worlds):
-        tellings = decide(told, events_of(world), [], ALL, NOW + number * MINUTE)
+        tellings = plan_notifications(told, events_of(world), [], ALL, NOW + number * MINUTE)
         arrived = [telling for telling in tellings if dice.random() < 0.8]
         for telling in arrived:
             if telling.event and telling.kind != "event_changed":
@@ -198,15 +206,15 @@ def test_every_event_is_told_at_most_once_as_new_and_once_as_over(worlds: Any, d
 @settings(deadline=None, max_examples=300)
 @given(worlds)
 def test_once_all_is_told_there_is_nothing_to_tell_and_every_event_has_its_row(worlds: Any) -> None:
-    told: list[Told] = []
+    told: list[NotificationRecord] = []
     for number, world in enumerate(worlds):
         now = NOW + number * MINUTE
         before = {one.event_id for one in told}
-        tellings = decide(told, events_of(world), [], ALL, now)
+        tellings = plan_notifications(told, events_of(world), [], ALL, now)
         touched = [row.event_id for telling in tellings for row in telling.rows]
         assert len(touched) == len(set(touched)), "no two tellings are about one row"
         told = kept(told, tellings)
-        assert decide(told, events_of(world), [], ALL, now) == []
+        assert plan_notifications(told, events_of(world), [], ALL, now) == []
         assert before <= {one.event_id for one in told}, "what was told stays"
         standing = {one.current_event_id for one in told if one.state not in ("merged", "gone")}
         assert {found.event_id for found in events_of(world)} == standing

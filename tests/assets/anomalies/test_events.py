@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.anomalies.events import EventRule, event_id, events
-from assets.anomalies.fragments import PREDICTION_COLUMNS, fragments
+from assets.anomalies.events import EventRule, event_id, join_events
+from assets.anomalies.fragments import PREDICTION_COLUMNS, build_fragments
 from assets.anomalies.top_sensors import CONTRIBUTION_COLUMNS
 from assets.framework.row_content import content_version
 from assets.tables import ANOMALY_EVENTS, ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS
@@ -66,12 +66,12 @@ def contributions(rows: Sequence[Mapping[str, Any]] = ()) -> pa.Table:
 
 
 def joined(made: Sequence[pa.Table], rule: EventRule = EventRule()) -> pa.Table:  # noqa: B008 (frozen)
-    return events(pa.concat_tables(made), rule, ANOMALY_EVENTS.schema.empty_table(), NOW)
+    return join_events(pa.concat_tables(made), rule, ANOMALY_EVENTS.schema.empty_table(), NOW)
 
 
 def found(rows: Sequence[Mapping[str, Any]], rule: EventRule = EventRule()) -> list[dict[str, Any]]:  # noqa: B008
     return sorted(
-        joined([fragments(predictions(rows), contributions())], rule).to_pylist(),
+        joined([build_fragments(predictions(rows), contributions())], rule).to_pylist(),
         key=lambda row: (row["scheduler_arn"], row["start_time"]),
     )
 
@@ -188,7 +188,7 @@ def test_scores_and_contributors_are_those_of_the_points_of_the_event() -> None:
         for name, value in (("pump\\a", 0.75), ("pump\\b", 0.25), ("c", 0.0))
     ]
 
-    (told,) = joined([fragments(predictions(rows), contributions(shares))]).to_pylist()
+    (told,) = joined([build_fragments(predictions(rows), contributions(shares))]).to_pylist()
 
     assert (told["peak_score"], told["mean_score"], told["sensors"]) == (0.9, 0.75, 3)
     assert json.loads(told["top_sensors"])[0] == {
@@ -204,7 +204,7 @@ def test_scores_and_contributors_are_those_of_the_points_of_the_event() -> None:
 def test_no_run_of_points_crosses_a_midnight_though_a_window_does() -> None:
     rows = drawn("." * 6, MIDNIGHT - 3 * MINUTE, execution=MIDNIGHT - 5 * MINUTE)
 
-    made = fragments(predictions(rows), contributions()).to_pylist()
+    made = build_fragments(predictions(rows), contributions()).to_pylist()
 
     assert [(one["first_time"].date(), one["last_time"].date(), one["points"]) for one in made] == [
         (MIDNIGHT.date() - timedelta(days=1),) * 2 + (3,),
@@ -309,9 +309,9 @@ def test_events_of_any_partition_and_order_are_those_of_one_pass_and_of_plain_py
     made = []
     for group in luck.sample(list(groups.values()), len(groups)):
         shuffled = luck.sample(of_day(rows, group), len(of_day(rows, group)))
-        made.append(fragments(predictions(shuffled), contributions(of_day(shares, group))))
+        made.append(build_fragments(predictions(shuffled), contributions(of_day(shares, group))))
 
-    one_pass = joined([fragments(predictions(rows), contributions(shares))], rule)
+    one_pass = joined([build_fragments(predictions(rows), contributions(shares))], rule)
     in_parts = joined(made, rule) if made else one_pass
 
     assert content_version(ANOMALY_EVENTS, in_parts) == content_version(ANOMALY_EVENTS, one_pass)

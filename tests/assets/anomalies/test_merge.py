@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from assets.anomalies import merge
 from assets.anomalies.contributions import Contributions
-from assets.anomalies.execution_index import COLUMNS, Key, Named, runs
-from assets.anomalies.merge import differing, merge_contributions, merge_lines
+from assets.anomalies.execution_index import COLUMNS, ExecutionIndex, Key, row_runs
+from assets.anomalies.merge import changed_executions, merge_contributions, merge_lines
 from assets.anomalies.parse import CONTRIBUTIONS, LINES
-from assets.framework.row_content import in_order
+from assets.framework.row_content import sort_by_key
 from assets.tables import ANOMALY_PREDICTIONS, INFERENCE_EXECUTIONS, SENSOR_CONTRIBUTIONS
 
 START = datetime(2026, 10, 7, tzinfo=UTC)
@@ -25,7 +25,7 @@ Content = dict[tuple[int, str], float]
 """Of one execution: contributions by minute and name."""
 
 
-def named(version: int | None = 1, count: int = EXECUTIONS, place: str = "") -> Named:
+def named(version: int | None = 1, count: int = EXECUTIONS, place: str = "") -> ExecutionIndex:
     """So many executions of two schedulers, handed over in no order."""
     rows = [
         {
@@ -40,7 +40,7 @@ def named(version: int | None = 1, count: int = EXECUTIONS, place: str = "") -> 
         for number in reversed(range(count))
     ]
     schema = pa.schema([INFERENCE_EXECUTIONS.schema.field(name) for name in COLUMNS])
-    return Named.of(pa.Table.from_pylist(rows, schema=schema))
+    return ExecutionIndex.of(pa.Table.from_pylist(rows, schema=schema))
 
 
 def parsed(contents: dict[int, Content], columns: pa.Schema = CONTRIBUTIONS) -> pa.Table:
@@ -69,12 +69,14 @@ def cut(rows: pa.Table, size: int) -> list[pa.Table]:
     return [rows.slice(start, size) for start in range(0, rows.num_rows, size)]
 
 
-def written(of: Named, existing: pa.Table, new: dict[int, Content], size: int, now: datetime) -> pa.Table:
+def written(
+    of: ExecutionIndex, existing: pa.Table, new: dict[int, Content], size: int, now: datetime
+) -> pa.Table:
     pieces = merge_contributions(cut(existing, size), of, added(new), new.keys(), now)
     return pa.concat_tables([SENSOR_CONTRIBUTIONS.schema.empty_table(), *pieces])
 
 
-def contents_of(rows: pa.Table, of: Named) -> dict[int, Content]:
+def contents_of(rows: pa.Table, of: ExecutionIndex) -> dict[int, Content]:
     found: dict[int, Content] = {}
     for row in rows.to_pylist():
         number = of.numbers[row["scheduler_arn"], row["data_start_time"]]
@@ -102,7 +104,7 @@ def test_each_read_replaces_its_executions_and_no_others(steps: list[dict[int, C
         expected = {number: some for number, some in (expected | new).items() if some}
 
         assert contents_of(lake, of) == expected
-        assert lake.equals(in_order(SENSOR_CONTRIBUTIONS, lake)), "stored in the order of the key"
+        assert lake.equals(sort_by_key(SENSOR_CONTRIBUTIONS, lake)), "stored in the order of the key"
         assert lake.num_rows == sum(map(len, expected.values()))
 
 
@@ -114,7 +116,7 @@ def test_only_what_differs_is_written_again(
     of = named()
     lake = written(of, SENSOR_CONTRIBUTIONS.schema.empty_table(), before, size, NOW)
 
-    found = differing(cut(lake, size), of, added(new), new.keys())
+    found = changed_executions(cut(lake, size), of, added(new), new.keys())
 
     assert found == {number for number, some in new.items() if some != before.get(number, {})}
 
@@ -203,13 +205,13 @@ def test_objects_are_those_of_executions_that_succeeded_or_are_known_by_their_re
     ]
     schema = pa.schema([INFERENCE_EXECUTIONS.schema.field(name) for name in COLUMNS])
 
-    of = Named.of(pa.Table.from_pylist(rows, schema=schema))
+    of = ExecutionIndex.of(pa.Table.from_pylist(rows, schema=schema))
 
     assert list(of.objects) == [("plant", "a"), ("plant", "d")]
 
 
 def test_an_object_that_two_executions_name_gives_rows_to_both() -> None:
-    of = named(count=3, place="shared")
+    of = named(count=3, location="shared")
     assert of.objects == {("b", "shared"): [0, 1, 2]}
 
     owned = of.owned(pa.Table.from_pylist([{"object": 0, "timestamp": START, "prediction": 1}], schema=LINES))
@@ -229,7 +231,7 @@ def test_runs_cover_the_rows_once(keys: list[tuple[str, int]]) -> None:
         }
     )
 
-    found = list(runs(rows))
+    found = list(row_runs(rows))
 
     assert [run.offset for run in found] == [keys.index(key) for key in sorted(set(keys))]
     assert sum(run.length for run in found) == len(keys)

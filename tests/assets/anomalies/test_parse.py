@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.anomalies.parse import WHOLE_OBJECT, Parsed, parse, split_name
+from assets.anomalies.parse import WHOLE_OBJECT, ParsedResult, parse, split_name
 from sandbox.fleet import History, fleet
 from sandbox.result_formats import AGES
 from sandbox.results import content, lines
@@ -20,11 +20,11 @@ GOOD = b'{"timestamp": "2026-10-07T00:01:00.000000", "prediction": 0}'
 LATER = b'{"timestamp": "2026-10-07T00:02:00.000000", "prediction": 1}'
 
 
-def read(data: bytes, key: str = KEY) -> Parsed:
+def read(data: bytes, key: str = KEY) -> ParsedResult:
     return parse([(0, key, data)])
 
 
-def spelled(parsed: Parsed) -> list[dict[str, Any]]:
+def spelled(parsed: ParsedResult) -> list[dict[str, Any]]:
     """Rows put together as lines again."""
     each: dict[datetime, list[dict[str, Any]]] = {}
     for row in parsed.contributions.to_pylist():
@@ -245,7 +245,7 @@ def test_whatever_is_written_is_read(each: list[list[dict[str, Any]]]) -> None:
 
     assert not parsed.rejected.num_rows
     for number, some in enumerate(each):
-        mine = Parsed(
+        mine = ParsedResult(
             *(
                 table.filter(_is(table, number))
                 for table in (parsed.lines, parsed.contributions, parsed.rejected)

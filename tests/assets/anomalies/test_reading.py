@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import pytest
 
 from assets.anomalies.assets import _oddities as oddities
-from assets.anomalies.reading import Recorded, record_day
-from assets.framework.row_content import fitted
+from assets.anomalies.reading import RecordedResults, record_day
+from assets.framework.row_content import conform
 from assets.tables import (
     ANOMALY_PREDICTIONS,
     INFERENCE_EXECUTIONS,
@@ -22,9 +22,9 @@ from assets.tables import (
     RESULT_OBJECTS,
     SENSOR_CONTRIBUTIONS,
 )
-from resources.aws.session import Access
+from resources.aws.session import AwsAccess
 from resources.lake.lake import Lake
-from resources.results.fetcher import Limits, Results, State
+from resources.results.fetcher import FetchLimits, ObjectState, ResultFetcher
 from tests.resources.conftest import Bucket, Mischief, Server
 
 DAY, START = date(2026, 10, 7), datetime(2026, 10, 7, tzinfo=UTC)
@@ -76,12 +76,12 @@ def named(lake: Lake, bucket: str, hours: int) -> None:
         for hour in range(hours)
     ]
     nullable = pa.schema([field.with_nullable(True) for field in INFERENCE_EXECUTIONS.schema])
-    of = fitted(INFERENCE_EXECUTIONS, pa.Table.from_pylist(rows, schema=nullable))
+    of = conform(INFERENCE_EXECUTIONS, pa.Table.from_pylist(rows, schema=nullable))
     lake.update(INFERENCE_EXECUTIONS, DAY, lambda _: of)
 
 
-def read(lake: Lake, now: datetime = NOW, **more: Any) -> Recorded:
-    return record_day(lake, Results(Access(), limits=Limits(concurrency=4), **more), DAY, now)
+def read(lake: Lake, now: datetime = NOW, **more: Any) -> RecordedResults:
+    return record_day(lake, ResultFetcher(AwsAccess(), limits=FetchLimits(concurrency=4), **more), DAY, now)
 
 
 def remembered(lake: Lake) -> dict[int, tuple[str, str | None]]:
@@ -97,10 +97,10 @@ def refusing(hour: int, status: str, code: str, message: str, times: int = 1) ->
 
 
 REFUSALS = {
-    State.FORBIDDEN: ("403 FORBIDDEN", "AccessDenied", "Access Denied"),
-    State.ARCHIVED: ("403 FORBIDDEN", "InvalidObjectState", "it lies in Glacier"),
-    State.KEY_MISSING: ("400 BAD REQUEST", "KMS.DisabledException", f"{KMS} is disabled."),
-    State.UNREACHABLE: ("500 INTERNAL SERVER ERROR", "InternalError", "out of order", 1000),
+    ObjectState.FORBIDDEN: ("403 FORBIDDEN", "AccessDenied", "Access Denied"),
+    ObjectState.ARCHIVED: ("403 FORBIDDEN", "InvalidObjectState", "it lies in Glacier"),
+    ObjectState.KEY_MISSING: ("400 BAD REQUEST", "KMS.DisabledException", f"{KMS} is disabled."),
+    ObjectState.UNREACHABLE: ("500 INTERNAL SERVER ERROR", "InternalError", "out of order", 1000),
 }
 """What each of the hours from 2 on meets; that of 0 is read, and that of 1 was never there."""
 
@@ -115,7 +115,7 @@ def test_each_way_of_not_being_read_is_counted_and_named_and_mended_by_the_next_
 
     recorded = read(lake)
 
-    states = [State.READ, State.MISSING, *REFUSALS]
+    states = [ObjectState.READ, ObjectState.MISSING, *REFUSALS]
     assert recorded.states == Counter(states)
     told = remembered(lake)
     assert [told[hour][0] for hour in range(6)] == [state.value for state in states]
@@ -132,7 +132,7 @@ def test_each_way_of_not_being_read_is_counted_and_named_and_mended_by_the_next_
     bucket.put(key_of(1), body(a_line(START + timedelta(hours=1, minutes=5))))
     again = read(lake, LATER)
 
-    assert again.states == {State.UNCHANGED: 1, State.READ: 5}
+    assert again.states == {ObjectState.UNCHANGED: 1, ObjectState.READ: 5}
     assert {state for state, _ in remembered(lake).values()} == {"read"}
     assert lake.read(ANOMALY_PREDICTIONS, DAY).num_rows == 6
     assert oddities(again) == ""
@@ -150,7 +150,7 @@ def test_what_was_read_before_it_went_out_of_reach_stays(lake: Lake, bucket: Buc
 
     recorded = read(lake, LATER)
 
-    assert recorded.states == Counter([State.READ, *REFUSALS])
+    assert recorded.states == Counter([ObjectState.READ, *REFUSALS])
     for table, rows in zip((ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS), before, strict=True):
         kept = lake.read(table, DAY)
         others, of_others = (one.filter(pc.greater(one["data_start_time"], START)) for one in (kept, rows))
@@ -166,7 +166,7 @@ def test_nothing_is_read_from_a_bucket_of_somebody_else(lake: Lake, bucket: Buck
 
     recorded = read(lake, expected_bucket_owner=OWNER)
 
-    assert recorded.states == {State.WRONG_OWNER: 2}
+    assert recorded.states == {ObjectState.WRONG_OWNER: 2}
     assert all(
         f"does not belong to account {OWNER}" in (error or "") for _, error in remembered(lake).values()
     )
@@ -184,7 +184,7 @@ def test_captured_objects_are_recorded_as_they_were_captured(
 
     recorded = read(lake)
 
-    assert recorded.states == {State.READ: len(files)}
+    assert recorded.states == {ObjectState.READ: len(files)}
     assert not recorded.rejected.rows.num_rows
     rows, shares = lake.read(ANOMALY_PREDICTIONS, DAY), lake.read(SENSOR_CONTRIBUTIONS, DAY)
     for hour, file in enumerate(files):

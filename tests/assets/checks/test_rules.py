@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from assets.checks import completeness, context, contract, freshness, run_outcomes
 from assets.checks import day_coverage as of_days
-from assets.checks.context import Service
-from assets.checks.scheduler_settings import Rhythm, duration, rhythms
-from assets.executions.day_status import Standing, State
+from assets.checks.context import ServiceState
+from assets.checks.scheduler_settings import SchedulerSettings, parse_duration, scheduler_settings
+from assets.executions.day_status import DayState, SchedulerStatus
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS, PARTITION
 from resources.lake.lake import Lake
 
@@ -40,7 +40,7 @@ def keys(pairs: list[tuple[str, int]]) -> pa.Table:
 def test_repeated_keys_are_found_in_any_order(pairs: list[tuple[str, int]], in_order: bool) -> None:
     rows = keys(sorted(pairs) if in_order else pairs)
 
-    found = contract.repeated(INFERENCE_EXECUTIONS, rows)
+    found = contract.repeated_keys(INFERENCE_EXECUTIONS, rows)
 
     often = {key: times for key, times in Counter(pairs).items() if times > 1}
     assert sorted(found["rows"].to_pylist()) == sorted(often.values())
@@ -99,7 +99,7 @@ def test_a_file_that_breaks_the_contract_is_told_by_its_footer(
     footer = lake.footer(EXTRACTION_COVERAGE, DAY)
 
     assert footer is not None
-    verdict = contract.fits_declaration([((EXTRACTION_COVERAGE, DAY), footer)])
+    verdict = contract.schema_matches_declaration([((EXTRACTION_COVERAGE, DAY), footer)])
     assert not verdict.passed
     assert said in str(verdict.examples)
 
@@ -122,7 +122,7 @@ def test_a_file_of_an_older_version_is_a_fact_and_no_fault() -> None:
 
     newer = replace(EXTRACTION_COVERAGE, version=2)
 
-    verdict = contract.fits_declaration([((newer, DAY), Footer(1, 3, ""))])
+    verdict = contract.schema_matches_declaration([((newer, DAY), Footer(1, 3, ""))])
 
     assert verdict.passed
     assert verdict.numbers["of_older_versions"] == 1
@@ -134,7 +134,7 @@ def test_a_file_of_an_older_version_is_a_fact_and_no_fault() -> None:
 def test_a_gap_is_every_day_between_the_first_and_the_last_that_is_not_there(numbers: set[int]) -> None:
     in_lake = sorted(days_back(*numbers))
 
-    verdict = of_days.no_day_missing(in_lake)
+    verdict = of_days.no_missing_days(in_lake)
 
     missing = max(numbers, default=0) - min(numbers, default=0) + 1 - len(numbers) if numbers else 0
     assert verdict.numbers["days_missing"] == missing
@@ -142,16 +142,16 @@ def test_a_gap_is_every_day_between_the_first_and_the_last_that_is_not_there(num
 
 
 def test_a_gap_is_told_with_the_command_that_fills_it() -> None:
-    verdict = of_days.no_day_missing(sorted(days_back(0, 3, 4)))
+    verdict = of_days.no_missing_days(sorted(days_back(0, 3, 4)))
 
     assert verdict.commands == ["ledger backfill --from 2026-03-08 --to 2026-03-09"]
 
 
 def test_schedulers_that_are_not_settled_though_they_should_be_are_named() -> None:
     days = days_back(2, 1, 0)
-    fine = Standing("arn:a", "pump-1", dict.fromkeys(days, State.settled))
-    behind = Standing(
-        "arn:b", "pump-2", {days[0]: State.overdue, days[1]: State.missing, days[2]: State.open}
+    fine = SchedulerStatus("arn:a", "pump-1", dict.fromkeys(days, DayState.settled))
+    behind = SchedulerStatus(
+        "arn:b", "pump-2", {days[0]: DayState.overdue, days[1]: DayState.missing, days[2]: DayState.open}
     )
 
     verdict = of_days.days_settled([fine, behind], days)
@@ -175,8 +175,8 @@ def test_only_executions_of_settled_days_are_stuck() -> None:
         }
     )
 
-    verdict = of_days.executions_ended(
-        [Standing("a", "pump-1", {days[0]: State.stuck, days[1]: State.open})], days, running
+    verdict = of_days.no_stuck_executions(
+        [SchedulerStatus("a", "pump-1", {days[0]: DayState.stuck, days[1]: DayState.open})], days, running
     )
 
     assert not verdict.passed
@@ -203,20 +203,22 @@ def test_a_count_is_usual_between_half_and_one_and_a_half_of_the_median(
 ) -> None:
     known = counts(dict.fromkeys(range(3, 20), 288) | {2: executions, 1: 288})
 
-    assert of_days.counts_usual(known, days_back(2), {}, NOW, SETTLE).passed is passed
+    assert of_days.execution_count_in_range(known, days_back(2), {}, NOW, SETTLE).passed is passed
 
 
 def test_with_few_days_before_it_a_day_is_held_against_the_grid() -> None:
     known = counts({5: 10, 4: 10, 3: 10, 2: 10})
 
-    assert not of_days.counts_usual(known, days_back(3), {"a": 288}, NOW, SETTLE).passed
-    assert of_days.counts_usual(known, days_back(3), {"a": None}, NOW, SETTLE).numbers["judged"] == 0
+    assert not of_days.execution_count_in_range(known, days_back(3), {"a": 288}, NOW, SETTLE).passed
+    assert (
+        of_days.execution_count_in_range(known, days_back(3), {"a": None}, NOW, SETTLE).numbers["judged"] == 0
+    )
 
 
 def test_a_day_that_can_still_grow_and_the_ends_of_a_scheduler_are_not_judged() -> None:
     known = counts({2: 1, 1: 288, 0: 1})
 
-    assert of_days.counts_usual(known, days_back(2, 1, 0), {"a": 288}, NOW, SETTLE).numbers == {
+    assert of_days.execution_count_in_range(known, days_back(2, 1, 0), {"a": 288}, NOW, SETTLE).numbers == {
         "judged": 1,
         "unusual": 0,
     }
@@ -225,7 +227,7 @@ def test_a_day_that_can_still_grow_and_the_ends_of_a_scheduler_are_not_judged() 
 def fresh(due_hours_ago: float, asked_minutes_ago: int | None = 10, **more: Any) -> Any:
     due = NOW - due_hours_ago * HOUR
     asked = None if asked_minutes_ago is None else NOW - timedelta(minutes=asked_minutes_ago)
-    service = more.pop("service", Service(True))
+    service = more.pop("service", ServiceState(True))
     found = [freshness.Newest("pump-1", due - HOUR, due)]
     return freshness.data_fresh(
         found, asked, service, **{"history_end": None, "now": NOW, "late_after": SETTLE} | more
@@ -250,8 +252,8 @@ def test_a_service_that_nobody_asks_is_told_before_its_schedulers() -> None:
 @pytest.mark.parametrize(
     "ended",
     [
-        {"service": Service(False)},
-        {"service": Service(True, DAY - timedelta(days=1))},
+        {"service": ServiceState(False)},
+        {"service": ServiceState(True, DAY - timedelta(days=1))},
         {"history_end": DAY},
     ],
     ids=["saved responses alone", "service ended", "history ended"],
@@ -261,7 +263,7 @@ def test_what_ended_is_not_late(ended: dict[str, Any]) -> None:
 
 
 def test_on_its_last_day_a_service_is_still_expected() -> None:
-    assert not fresh(500, service=Service(True, DAY)).passed
+    assert not fresh(500, service=ServiceState(True, DAY)).passed
 
 
 def test_a_deleted_and_a_stopped_scheduler_are_not_late() -> None:
@@ -280,7 +282,10 @@ def test_a_deleted_and_a_stopped_scheduler_are_not_late() -> None:
             "data_end_time": pa.array([NOW + HOUR, NOW + HOUR, None], pa.timestamp("ms", "UTC")),
         }
     )
-    known = {"here": Rhythm(timedelta(minutes=5), timedelta(minutes=2)), "still": Rhythm(is_stopped=True)}
+    known = {
+        "here": SchedulerSettings(timedelta(minutes=5), timedelta(minutes=2)),
+        "still": SchedulerSettings(is_stopped=True),
+    }
 
     assert freshness.listed(coverage) == {"here", "still"}
     assert freshness.newest(rows, freshness.listed(coverage), known) == [
@@ -292,7 +297,7 @@ def test_a_deleted_and_a_stopped_scheduler_are_not_late() -> None:
     ("text", "minutes"), [("PT5M", 5), ("PT1H", 60), ("PT1H30M", 90), ("", None), ("PT", None)]
 )
 def test_frequencies_are_read_as_the_service_spells_them(text: str, minutes: int | None) -> None:
-    assert duration(text) == (None if minutes is None else timedelta(minutes=minutes))
+    assert parse_duration(text) == (None if minutes is None else timedelta(minutes=minutes))
 
 
 def test_a_rhythm_is_the_latest_that_was_told_of_each_value() -> None:
@@ -320,18 +325,20 @@ def test_a_rhythm_is_the_latest_that_was_told_of_each_value() -> None:
         ),
     )
 
-    assert rhythms(rows) == {"a": Rhythm(timedelta(minutes=5), timedelta(minutes=3), True)}
-    assert rhythms(rows)["a"].executions_a_day == 288
+    assert scheduler_settings(rows) == {
+        "a": SchedulerSettings(timedelta(minutes=5), timedelta(minutes=3), True)
+    }
+    assert scheduler_settings(rows)["a"].executions_a_day == 288
 
 
 def test_unknown_members_are_named_and_counted() -> None:
     told = pa.table({"unrecognized": pa.array(['{"New": 1}', None, '{"New": 1}', '{"Other": 2}'])})
 
-    verdict = completeness.members_known(told)
+    verdict = completeness.no_unrecognized_fields(told)
 
     assert not verdict.passed
     assert verdict.examples == [{"member": "New", "rows": 2}, {"member": "Other", "rows": 1}]
-    assert completeness.members_known(told.slice(1, 1)).passed
+    assert completeness.no_unrecognized_fields(told.slice(1, 1)).passed
 
 
 def test_lost_result_objects_are_counted_by_what_keeps_them() -> None:
@@ -355,7 +362,7 @@ def test_lost_result_objects_are_counted_by_what_keeps_them() -> None:
 def test_schedulers_that_the_last_run_could_not_ask_are_named_with_how_long() -> None:
     at = [datetime(2026, 3, 10, 12, 5, tzinfo=UTC) - timedelta(hours=n) for n in range(4)]
     refused = [{"pump-1": "denied"}, {"pump-1": "throttled"}, {}, {"pump-1": "denied"}]
-    last = [run_outcomes.Ended(*one) for one in zip(at, refused, strict=True)]
+    last = [run_outcomes.FinishedRun(*one) for one in zip(at, refused, strict=True)]
 
     verdict = run_outcomes.sources_answered(last)
 
@@ -378,8 +385,8 @@ def test_failed_partitions_are_told_with_the_commands_that_read_them_again() -> 
 def test_the_last_days_and_those_of_the_run_are_looked_at() -> None:
     in_lake = sorted(days_back(*range(400)))
 
-    assert context.chosen(in_lake, 10, None) == in_lake[-10:]
+    assert context.select_days(in_lake, 10, None) == in_lake[-10:]
     of_run = (in_lake[0], in_lake[1])
-    assert context.chosen(in_lake, 10, of_run) == [*in_lake[:2], *in_lake[-10:]]
-    assert context.days_of_run({"dagster/partition": "2026-03-10"}) == (DAY, DAY)
-    assert context.days_of_run({}) is None
+    assert context.select_days(in_lake, 10, of_run) == [*in_lake[:2], *in_lake[-10:]]
+    assert context.days_in_run({"dagster/partition": "2026-03-10"}) == (DAY, DAY)
+    assert context.days_in_run({}) is None

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.executions.archive_index import Known, known, oddities, open_ended, outside, remember, to_read
+from assets.executions.archive_index import (
+    ArchiveRecord,
+    count_outside_history,
+    describe_problems,
+    load_records,
+    select_files_to_read,
+    unfinished_chains,
+    update_index,
+)
 from assets.framework.time_windows import Days
 from assets.tables import ARCHIVE_FILES
 from resources.storage.files import StoredFile
@@ -23,10 +31,12 @@ def noon(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
 
 
-def remembered(file: StoredFile = FILE, days: tuple[int, int] | None = (2, 4), **values: Any) -> Known:
+def remembered(
+    file: StoredFile = FILE, days: tuple[int, int] | None = (2, 4), **values: Any
+) -> ArchiveRecord:
     """What is known of a file whose executions lie on the days from one to the other."""
     first, last = (None, None) if days is None else (noon(DAYS[days[0]]), noon(DAYS[days[1]]))
-    row = Known(
+    row = ArchiveRecord(
         uri=file.uri,
         size_bytes=file.size_bytes,
         etag=file.etag,
@@ -42,7 +52,7 @@ def remembered(file: StoredFile = FILE, days: tuple[int, int] | None = (2, 4), *
 
 
 def is_read(
-    before: Known | None,
+    before: ArchiveRecord | None,
     wanted: list[date],
     *,
     file: StoredFile = FILE,
@@ -50,7 +60,7 @@ def is_read(
     version: int = 1,
 ) -> bool:
     files = {} if before is None else {before.uri: before}
-    chosen = to_read([file], files, version, wanted, in_lake)
+    chosen = select_files_to_read([file], files, version, wanted, in_lake)
     assert chosen in ([], [file])
     return bool(chosen)
 
@@ -112,18 +122,18 @@ class TestAFileIsNotRead:
 
     def test_when_others_are(self) -> None:
         others = [replace(FILE, uri=uri) for uri in ("dumps/b.json", "dumps/c.json")]
-        chosen = to_read([others[1], FILE, others[0]], {FILE.uri: self.MERGED}, 1, DAYS, DAYS)
+        chosen = select_files_to_read([others[1], FILE, others[0]], {FILE.uri: self.MERGED}, 1, DAYS, DAYS)
         assert chosen == [others[1], others[0]]
 
 
 class TestWhatIsRemembered:
     def test_a_file_that_was_read_has_the_days_it_reaches_among_those_merged(self) -> None:
-        rows = known(remember(NOTHING, [remembered()], DAYS[:4]))
+        rows = load_records(update_index(NOTHING, [remembered()], DAYS[:4]))
         assert rows[FILE.uri].merged_dates == set(DAYS[2:4])
 
     def test_days_of_the_same_bytes_add_up(self) -> None:
-        table = remember(NOTHING, [remembered()], DAYS[:3])
-        rows = known(remember(table, [remembered(replace(FILE, etag="touched"))], DAYS[4:]))
+        table = update_index(NOTHING, [remembered()], DAYS[:3])
+        rows = load_records(update_index(table, [remembered(replace(FILE, etag="touched"))], DAYS[4:]))
         assert rows[FILE.uri].merged_dates == {DAYS[2], DAYS[4]}
         assert rows[FILE.uri].etag == "touched"
 
@@ -135,9 +145,9 @@ class TestWhatIsRemembered:
             pytest.param(remembered(days=None, content_hash=None, error="a reason"), id="not to be opened"),
         ],
     )
-    def test_of_what_changed_only_the_days_of_this_run_count(self, changed: Known) -> None:
-        table = remember(NOTHING, [remembered()], DAYS)
-        rows = known(remember(table, [changed], DAYS[4:5]))
+    def test_of_what_changed_only_the_days_of_this_run_count(self, changed: ArchiveRecord) -> None:
+        table = update_index(NOTHING, [remembered()], DAYS)
+        rows = load_records(update_index(table, [changed], DAYS[4:5]))
         assert rows[FILE.uri].merged_dates == (set() if changed.error else {DAYS[4]})
 
     def test_two_files_that_could_not_be_opened_are_not_the_same_bytes(self) -> None:
@@ -145,16 +155,16 @@ class TestWhatIsRemembered:
         assert not closed.holds_the_same_as(closed)
 
     def test_files_that_were_not_read_stay_be_they_gone_or_not(self) -> None:
-        table = remember(NOTHING, [remembered()], DAYS)
+        table = update_index(NOTHING, [remembered()], DAYS)
         other = replace(FILE, uri="dumps/b.json")
-        after = known(remember(table, [remembered(other)], DAYS))
-        assert after[FILE.uri] == known(table)[FILE.uri]
+        after = load_records(update_index(table, [remembered(other)], DAYS))
+        assert after[FILE.uri] == load_records(table)[FILE.uri]
         assert set(after) == {FILE.uri, other.uri}
 
     def test_nothing_read_changes_nothing(self) -> None:
-        table = remember(NOTHING, [remembered()], DAYS)
-        assert remember(table, [], DAYS).equals(table)
-        assert remember(NOTHING, [], DAYS).equals(NOTHING)
+        table = update_index(NOTHING, [remembered()], DAYS)
+        assert update_index(table, [], DAYS).equals(table)
+        assert update_index(NOTHING, [], DAYS).equals(NOTHING)
 
     @given(
         st.lists(
@@ -171,10 +181,10 @@ class TestWhatIsRemembered:
         )
     )
     @settings(deadline=None, max_examples=40)
-    def test_it_comes_back_from_the_table_as_it_was(self, files: list[Known]) -> None:
+    def test_it_comes_back_from_the_table_as_it_was(self, files: list[ArchiveRecord]) -> None:
         last = {file.uri: file for file in files}
-        table = remember(NOTHING, last.values(), DAYS)
-        assert known(table) == {
+        table = update_index(NOTHING, last.values(), DAYS)
+        assert load_records(table) == {
             uri: replace(file, merged_dates=frozenset(file.reach(DAYS))) for uri, file in last.items()
         }
         assert table.schema.equals(ARCHIVE_FILES.schema, check_metadata=True)
@@ -186,63 +196,65 @@ class TestExecutionsOutsideTheHistory:
 
     def test_are_none_where_all_days_are_partitions(self) -> None:
         files = [remembered(), remembered(days=None)]
-        assert outside(files, Days(DAYS[2]), self.TODAY) == []
-        assert outside(files, Days(DAYS[2], DAYS[5]), self.TODAY) == []
-        assert outside([], Days(DAYS[0]), self.TODAY) == []
+        assert count_outside_history(files, Days(DAYS[2]), self.TODAY) == []
+        assert count_outside_history(files, Days(DAYS[2], DAYS[5]), self.TODAY) == []
+        assert count_outside_history([], Days(DAYS[0]), self.TODAY) == []
 
     def test_before_it_name_the_date_to_set_and_the_file_that_needs_it(self) -> None:
         files = [remembered(), remembered(replace(FILE, uri="dumps/old.json"), (0, 1))]
-        (said,) = outside(files, Days(DAYS[3]), self.TODAY)
+        (said,) = count_outside_history(files, Days(DAYS[3]), self.TODAY)
         assert 'start_date = "2026-10-01"' in said
         assert "dumps/old.json" in said
         assert "2 saved responses" in said
 
     def test_after_it_name_the_date_to_set_which_is_no_part_of_it(self) -> None:
-        (said,) = outside([remembered()], Days(DAYS[0], DAYS[3]), self.TODAY)
+        (said,) = count_outside_history([remembered()], Days(DAYS[0], DAYS[3]), self.TODAY)
         assert 'end_date = "2026-10-06"' in said  # the last is of the 5th
         assert "dumps/a.json" in said
         assert "1 saved response," in said
 
     def test_on_both_sides_are_told_of_both(self) -> None:
-        assert len(outside([remembered(days=(0, 6))], Days(DAYS[1], DAYS[2]), self.TODAY)) == 2
+        assert len(count_outside_history([remembered(days=(0, 6))], Days(DAYS[1], DAYS[2]), self.TODAY)) == 2
 
     @pytest.mark.parametrize(("today", "told"), [(DAYS[4], 0), (DAYS[3], 1)], ids=["today", "tomorrow"])
     def test_in_the_future_are_a_matter_of_clocks_and_of_no_setting(self, today: date, told: int) -> None:
-        said = outside([remembered()], Days(DAYS[0]), today)
+        said = count_outside_history([remembered()], Days(DAYS[0]), today)
         assert len(said) == told
         assert all("clocks" in one and "end_date" not in one for one in said)
 
     def test_would_be_none_with_the_dates_that_are_told(self) -> None:
         files = [remembered(days=(0, 6))]
-        said = " ".join(outside(files, Days(DAYS[2], DAYS[3]), self.TODAY))
+        said = " ".join(count_outside_history(files, Days(DAYS[2], DAYS[3]), self.TODAY))
         first, end = (
             date.fromisoformat(said.split(f'{name} = "')[1][:10]) for name in ("start_date", "end_date")
         )
-        assert outside(files, Days(first, end), self.TODAY) == []
+        assert count_outside_history(files, Days(first, end), self.TODAY) == []
 
 
 class TestOddities:
     def test_of_whole_files_there_are_none(self) -> None:
-        assert oddities([remembered(), remembered(days=None)]) == []
+        assert describe_problems([remembered(), remembered(days=None)]) == []
 
     def test_a_file_that_gave_nothing_is_named_with_the_reason(self) -> None:
-        (said,) = oddities([remembered(days=None, error="is cut short")])
+        (said,) = describe_problems([remembered(days=None, error="is cut short")])
         assert said == "dumps/a.json: is cut short. It gave nothing; the others were read."
 
     def test_a_file_that_gave_something_is_said_to(self) -> None:
-        (said,) = oddities([remembered(error="line 3: no JSON")])
+        (said,) = describe_problems([remembered(error="line 3: no JSON")])
         assert said == "dumps/a.json: line 3: no JSON. What else it holds was read."
 
     def test_summaries_of_no_use_are_counted_and_their_files_named(self) -> None:
         files = [remembered(replace(FILE, uri=f"dumps/{number}.json"), rejected=2) for number in range(7)]
-        (said,) = oddities(files)
+        (said,) = describe_problems(files)
         assert "14 summaries" in said
         assert "rejected_executions" in said
         assert "dumps/4.json and 2 more" in said
-        assert "1 summary " in oddities([remembered(rejected=1)])[0]
+        assert "1 summary " in describe_problems([remembered(rejected=1)])[0]
 
     def test_files_cut_off_by_paging_are_named(self) -> None:
-        (said,) = oddities([remembered(complete=False), remembered(replace(FILE, uri="dumps/z.json"))])
+        (said,) = describe_problems(
+            [remembered(complete=False), remembered(replace(FILE, uri="dumps/z.json"))]
+        )
         assert "1 saved response," in said
         assert "NextToken" in said
         assert "dumps/a.json" in said
@@ -250,11 +262,11 @@ class TestOddities:
 
 class TestAFileThatEndsWithANextToken:
     @staticmethod
-    def files(*named: tuple[str, tuple[int, int] | None, bool]) -> list[Known]:
+    def files(*named: tuple[str, tuple[int, int] | None, bool]) -> list[ArchiveRecord]:
         return [remembered(replace(FILE, uri=uri), days, complete=complete) for uri, days, complete in named]
 
     def told(self, *named: tuple[str, tuple[int, int] | None, bool]) -> list[str]:
-        return [file.uri for file in open_ended(self.files(*named))]
+        return [file.uri for file in unfinished_chains(self.files(*named))]
 
     @pytest.mark.parametrize(
         ("first", "second"),
@@ -290,7 +302,11 @@ class TestAFileThatEndsWithANextToken:
         assert self.told(("x.json", (0, 3), False), ("x.json", (0, 3), False)) == ["x.json"]
 
     def test_is_not_asked_for_where_nobody_knows(self) -> None:
-        assert open_ended([remembered(complete=None)]) == open_ended([remembered(complete=True)]) == []
+        assert (
+            unfinished_chains([remembered(complete=None)])
+            == unfinished_chains([remembered(complete=True)])
+            == []
+        )
 
 
 @given(st.integers(0, 6), st.integers(0, 6), st.sets(st.sampled_from(DAYS)))
@@ -305,5 +321,5 @@ def test_a_file_reaches_the_days_from_its_first_to_its_last_execution(
 def test_days_are_days_in_utc() -> None:
     late = datetime(2026, 10, 6, 23, 59, 59, tzinfo=UTC)
     file = replace(remembered(), first_data_start_time=late, last_data_start_time=late + timedelta(seconds=1))
-    table = remember(NOTHING, [file], [])
-    assert known(table)[FILE.uri].reach([*DAYS]) == {date(2026, 10, 6), date(2026, 10, 7)}
+    table = update_index(NOTHING, [file], [])
+    assert load_records(table)[FILE.uri].reach([*DAYS]) == {date(2026, 10, 6), date(2026, 10, 7)}

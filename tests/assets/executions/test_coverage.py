@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.executions.coverage import advanced, cover, is_settled, settle_at
+from assets.executions.coverage import advance_coverage, is_settled, merge_coverage, settle_at
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 
 DAY = date(2026, 10, 6)
@@ -46,7 +46,7 @@ def covered(
     answers: dict[str, datetime] | None = None,
     **times: datetime,
 ) -> pa.Table:
-    return cover(
+    return merge_coverage(
         executions(rows), existing, **({"settles_at": SETTLES_AT, "now": NOW} | times), answers=answers
     )
 
@@ -82,7 +82,7 @@ class TestSettling:
     def test_complete_through_never_goes_back_and_no_answer_moves_it_beyond(
         self, before: datetime | None, answer: datetime | None
     ) -> None:
-        after = advanced(before, answer, SETTLES_AT)
+        after = advance_coverage(before, answer, SETTLES_AT)
         if before is not None:
             assert after is not None
             assert after >= before
@@ -102,7 +102,7 @@ class TestSettling:
         def after(given_answers: list[datetime]) -> datetime | None:
             reached = None
             for answer in given_answers:
-                reached = advanced(reached, answer, SETTLES_AT)
+                reached = advance_coverage(reached, answer, SETTLES_AT)
             return reached
 
         assert after(random.sample([*answers, *answers], 2 * len(answers))) == after(answers)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.executions.day_status import COLUMNS, Terms
-from assets.executions.due_days import Due, due
+from assets.executions.day_status import COLUMNS, SettlementPolicy
+from assets.executions.due_days import DueDays, find_due_days
 from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, PARTITION
 
@@ -52,9 +52,11 @@ def settled(*of: date, name: str = "pump-1") -> Covered:
     return {(name, day): settles(day) for day in of}
 
 
-def ask(covered: Covered, now: datetime = NOON, history: Days = Days(FIRST), **terms: date) -> Due:  # noqa: B008
+def ask(covered: Covered, now: datetime = NOON, history: Days = Days(FIRST), **terms: date) -> DueDays:  # noqa: B008
     extracted = {day for _, day in covered}
-    return due(history, table(covered), extracted, Terms(SETTLE_AFTER, REACH, now, **terms))
+    return find_due_days(
+        history, table(covered), extracted, SettlementPolicy(SETTLE_AFTER, REACH, now, **terms)
+    )
 
 
 def test_of_an_empty_lake_all_days_within_reach_are_due_and_the_rest_is_behind() -> None:
@@ -65,7 +67,7 @@ def test_of_an_empty_lake_all_days_within_reach_are_due_and_the_rest_is_behind()
 
 
 def test_of_a_settled_lake_today_alone_is_due() -> None:
-    assert ask(settled(*days(FIRST, TODAY - A_DAY))) == Due((TODAY,), ())
+    assert ask(settled(*days(FIRST, TODAY - A_DAY))) == DueDays((TODAY,), ())
 
 
 def test_yesterday_is_due_until_an_answer_came_after_it_had_settled() -> None:
@@ -104,11 +106,11 @@ def test_after_the_end_its_last_days_are_due_until_they_have_settled(by: str) ->
     covered = settled(*days(FIRST, last - A_DAY))
 
     assert ask(covered, history=history, **terms).days == (last,)
-    assert ask(covered | settled(last), history=history, **terms) == Due((), ())
+    assert ask(covered | settled(last), history=history, **terms) == DueDays((), ())
 
 
 def test_before_the_history_begins_nothing_is_due() -> None:
-    assert ask({}, history=Days(TODAY + A_DAY)) == Due((), ())
+    assert ask({}, history=Days(TODAY + A_DAY)) == DueDays((), ())
 
 
 def test_what_is_behind_is_said_in_stretches_with_one_command() -> None:

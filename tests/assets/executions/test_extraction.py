@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from assets.executions import candidates
-from assets.executions.archive_index import Known, known
-from assets.executions.extraction import Extraction, Recorded
+from assets.executions.archive_index import ArchiveRecord, load_records
+from assets.executions.extraction import Extraction, RecordedDay
 from assets.framework.time_windows import Days
 from assets.tables import (
     ARCHIVE_FILES,
@@ -23,7 +23,7 @@ from assets.tables import (
 from resources.errors import ConfigurationError, UnreadableArchiveError
 from resources.lake.lake import Lake
 from resources.sources import archive
-from resources.sources.archive import Archive
+from resources.sources.archive import ArchiveSource
 from resources.storage.files import LocalFiles, StoredFile
 from sandbox.dumps import Manifest, paged, write_dump, write_history
 from sandbox.fleet import History, fleet
@@ -95,19 +95,21 @@ def save(path: Path, summaries: Sequence[Summary], form: Form = Form.BOTO3_JSON)
 
 def begin(
     lake: Lake,
-    *sources: Archive | Path,
+    *sources: ArchiveSource | Path,
     days: Iterable[date] = DAYS,
     now: datetime = NOW,
     history: Days = Days(DAYS[0]),  # noqa: B008
     progress: Callable[[str], None] = lambda _: None,
 ) -> Extraction:
     extraction = Extraction(lake, history, timedelta(hours=3), now, progress)
-    opened = [source if isinstance(source, Archive) else Archive(str(source)) for source in sources]
+    opened = [
+        source if isinstance(source, ArchiveSource) else ArchiveSource(str(source)) for source in sources
+    ]
     extraction.gather(opened, [*days])
     return extraction
 
 
-def run(lake: Lake, *sources: Archive | Path, days: Sequence[date] = DAYS, **given: Any) -> Extraction:
+def run(lake: Lake, *sources: ArchiveSource | Path, days: Sequence[date] = DAYS, **given: Any) -> Extraction:
     """One whole run, as the asset makes it."""
     extraction = begin(lake, *sources, days=days, **given)
     for day in days:
@@ -147,8 +149,8 @@ def stored(lake: Lake, days: Iterable[date] | None = None) -> dict[Path, tuple[i
     }
 
 
-def files(lake: Lake) -> dict[str, Known]:
-    return {Path(uri).name: file for uri, file in known(lake.read(ARCHIVE_FILES)).items()}
+def files(lake: Lake) -> dict[str, ArchiveRecord]:
+    return {Path(uri).name: file for uri, file in load_records(lake.read(ARCHIVE_FILES)).items()}
 
 
 class TestTheWholeHistoryOfAFleet:
@@ -194,7 +196,7 @@ class TestTheWholeHistoryOfAFleet:
 
     def test_of_each_file_is_remembered_what_it_held(self, filled: Filled) -> None:
         lake, manifest, _ = filled
-        found = known(lake.read(ARCHIVE_FILES))
+        found = load_records(lake.read(ARCHIVE_FILES))
         assert found.keys() == {str(file.path) for file in manifest.files}
         for file in manifest.files:
             row = found[str(file.path)]
@@ -403,7 +405,7 @@ class TestDays:
         save(folder / "one.json", executed())
         extraction = begin(lake, folder)
         first = extraction.record(DAYS[0])
-        assert isinstance(first, Recorded)
+        assert isinstance(first, RecordedDay)
         assert (first.changed_rows, first.executions.changed, first.coverage.changed) == (A_DAY, True, True)
         second = extraction.record(DAYS[0])
         assert (second.changed_rows, second.executions.changed, second.coverage.changed) == (0, False, False)
@@ -463,7 +465,7 @@ class TestUnreadableFiles:
                 raise UnreadableArchiveError("a file cannot be opened", where=file.uri, next_step="open it")
 
         save(folder / "one.json", executed())
-        closed = Archive(str(folder), store=Closed())
+        closed = ArchiveSource(str(folder), store=Closed())
         for _ in range(2):
             extraction = run(lake, closed)
             assert read(extraction) == ["one.json"]

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.executions.api_models import Summary
-from assets.executions.flatten import REJECTED, ROWS, Flattened, flatten
+from assets.executions.flatten import REJECTED, ROWS, FlattenedPages, flatten
 from assets.tables import INFERENCE_EXECUTIONS, INSTANT, Column
 from resources.errors import DataError
-from resources.sources.archive import Archive
+from resources.sources.archive import ArchiveSource
 from resources.sources.base import Page
 from sandbox.dumps import paged, write_dump
 from sandbox.fleet import History, fleet
@@ -100,7 +100,7 @@ def page(*summaries: Any, **given_page: Any) -> Page:
     return Page(**(told | given_page))
 
 
-def flattened(*summaries: Any, **given_page: Any) -> Flattened:
+def flattened(*summaries: Any, **given_page: Any) -> FlattenedPages:
     (found,) = flatten([page(*summaries, **given_page)])
     return found
 
@@ -525,7 +525,7 @@ class TestSavedResponses:
         (path,) = write_dump(
             tmp_path / "dump.json.gz", form, paged(truth, size), zone=zone, taken_at=self.END
         )
-        archive = Archive(str(path))
+        archive = ArchiveSource(str(path))
         (file,) = archive.files()
         parts = [*flatten(archive.pages(archive.read(file), NOW))]
         assert sum(part.rejected.num_rows for part in parts) == 0

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.executions.flatten import ROWS
-from assets.executions.merge import best, finality, merge
+from assets.executions.merge import best_rows, merge, outcome_rank
 from assets.tables import INFERENCE_EXECUTIONS
 
 Row = dict[str, Any]
@@ -129,8 +129,8 @@ class TestTheLaws:
     @settings(deadline=None, max_examples=30)
     def test_it_is_associative(self, one: list[Row], two: list[Row], three: list[Row]) -> None:
         first, second, third = map(table, (one, two, three))
-        left = best(pa.concat_tables([best(pa.concat_tables([first, second])), third]))
-        right = best(pa.concat_tables([first, best(pa.concat_tables([second, third]))]))
+        left = best_rows(pa.concat_tables([best_rows(pa.concat_tables([first, second])), third]))
+        right = best_rows(pa.concat_tables([first, best_rows(pa.concat_tables([second, third]))]))
         assert left.equals(right)
         assert content(left) == content(merged(one + two + three)) == content(merged(one, two, three))
 
@@ -244,7 +244,7 @@ class TestTheOutcome:
 
     def test_finality_ranks_what_it_does_not_know_between_running_and_final(self) -> None:
         statuses = [None, "", "IN_PROGRESS", "SKIPPED", "success", "SUCCESS", "FAILED"]
-        assert finality(pa.chunked_array([statuses])).to_pylist() == [0, 0, 1, 2, 2, 3, 3]
+        assert outcome_rank(pa.chunked_array([statuses])).to_pylist() == [0, 0, 1, 2, 2, 3, 3]
 
 
 class TestIdentityAndTimes:

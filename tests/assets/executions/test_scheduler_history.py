@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.executions.scheduler_history import COLUMNS, history, observed, spells
+from assets.executions.scheduler_history import COLUMNS, merge_history, observed_settings, setting_periods
 from assets.tables import INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
 from sandbox.schedulers import FREQUENCIES
 
@@ -59,7 +59,7 @@ def drawn(found: dict[tuple[str, int], Row]) -> list[Row]:
 
 
 def began(*rows: Row) -> list[Row]:
-    found: list[Row] = history([executions([*rows])], NOTHING, NOW).to_pylist()
+    found: list[Row] = merge_history([executions([*rows])], NOTHING, NOW).to_pylist()
     return found
 
 
@@ -168,8 +168,8 @@ class TestTheLaws:
     @given(histories)
     @settings(deadline=None, max_examples=60)
     def test_spells_are_the_rule(self, found: dict[tuple[str, int], Row]) -> None:
-        settings_seen = observed(executions(drawn(found)))
-        assert spells([settings_seen]).to_pylist() == reference(settings_seen.to_pylist())
+        settings_seen = observed_settings(executions(drawn(found)))
+        assert setting_periods([settings_seen]).to_pylist() == reference(settings_seen.to_pylist())
 
     @given(histories, st.lists(st.integers(0, 12), max_size=3).map(sorted))
     @settings(deadline=None, max_examples=50)
@@ -184,36 +184,40 @@ class TestTheLaws:
             )
             for start, end in itertools.pairwise(edges)
         ]
-        one_pass = spells([observed(executions(rows))])
-        assert spells(spells([observed(day)]) for day in days).equals(one_pass)
-        assert spells(spells([observed(day)]) for day in reversed(days)).equals(one_pass)
-        by_days, at_once = (history(parts, NOTHING, NOW) for parts in (days, [executions(rows)]))
+        one_pass = setting_periods([observed_settings(executions(rows))])
+        assert setting_periods(setting_periods([observed_settings(day)]) for day in days).equals(one_pass)
+        assert setting_periods(setting_periods([observed_settings(day)]) for day in reversed(days)).equals(
+            one_pass
+        )
+        by_days, at_once = (merge_history(parts, NOTHING, NOW) for parts in (days, [executions(rows)]))
         assert by_days.equals(at_once)
 
     @given(histories)
     @settings(deadline=None, max_examples=40)
     def test_the_order_of_executions_does_not_count(self, found: dict[tuple[str, int], Row]) -> None:
         rows = drawn(found)
-        assert spells([observed(executions(rows[::-1]))]).equals(spells([observed(executions(rows))]))
+        assert setting_periods([observed_settings(executions(rows[::-1]))]).equals(
+            setting_periods([observed_settings(executions(rows))])
+        )
 
 
 class TestTheTable:
     def test_no_executions_make_no_rows_of_the_right_columns(self) -> None:
-        assert history([], NOTHING, NOW).equals(NOTHING)
-        assert history([executions([])], NOTHING, NOW).equals(NOTHING)
+        assert merge_history([], NOTHING, NOW).equals(NOTHING)
+        assert merge_history([executions([])], NOTHING, NOW).equals(NOTHING)
 
     def test_a_second_time_changes_nothing(self) -> None:
         rows = executions([execution(0, model_version=1), execution(1, model_version=2)])
-        once = history([rows], NOTHING, NOW)
-        assert history([rows], once, NOW + HOUR).equals(once)
+        once = merge_history([rows], NOTHING, NOW)
+        assert merge_history([rows], once, NOW + HOUR).equals(once)
 
     def test_only_rows_that_are_new_are_recorded_anew(self) -> None:
         first = executions([execution(0, model_version=1)])
         both = executions([execution(0, model_version=1), execution(1, model_version=2)])
-        rows = history([both], history([first], NOTHING, NOW), NOW + HOUR)
+        rows = merge_history([both], merge_history([first], NOTHING, NOW), NOW + HOUR)
         assert rows["recorded_at"].to_pylist() == [NOW, NOW + HOUR]
         assert rows.schema.equals(INFERENCE_SCHEDULERS.schema, check_metadata=True)
 
     def test_it_is_made_from_no_other_columns_than_it_says(self) -> None:
         rows = executions([execution(0, model_version=1, status="FAILED", failed_reason="no data")])
-        assert history([rows.select(COLUMNS)], NOTHING, NOW).equals(history([rows], NOTHING, NOW))
+        assert merge_history([rows.select(COLUMNS)], NOTHING, NOW).equals(merge_history([rows], NOTHING, NOW))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.executions.timestamps import Saved, instants
+from assets.executions.timestamps import SavedTimestamp, parse_timestamps
 from assets.tables import INSTANT
 from sandbox.forms import java_double
 
@@ -20,15 +20,15 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
 
-def read(*saved: Saved, zone: Any = None) -> list[datetime | None]:
-    found, reasons = instants(saved, zone)
+def read(*saved: SavedTimestamp, zone: Any = None) -> list[datetime | None]:
+    found, reasons = parse_timestamps(saved, zone)
     assert reasons == {}
     moments: list[datetime | None] = found.to_pylist()
     return moments
 
 
-def reason(*saved: Saved, zone: Any = None) -> dict[int, str]:
-    found, reasons = instants(saved, zone)
+def reason(*saved: SavedTimestamp, zone: Any = None) -> dict[int, str]:
+    found, reasons = parse_timestamps(saved, zone)
     assert len(found) == len(saved)
     assert found.type == INSTANT
     assert all(found[position].as_py() is None for position in reasons)
@@ -39,7 +39,7 @@ def iso(separator: str, timespec: str) -> Callable[[datetime, timezone], str]:
     return lambda at, zone: at.astimezone(zone).isoformat(separator, timespec)
 
 
-FORMS: dict[str, Callable[[datetime, timezone], Saved]] = {
+FORMS: dict[str, Callable[[datetime, timezone], SavedTimestamp]] = {
     "epoch seconds": lambda at, _: at.timestamp(),
     "Java double": lambda at, _: float(java_double(at.timestamp())),
     "CLI v2": iso("T", "auto"),
@@ -63,14 +63,14 @@ moments = st.datetimes(datetime(1970, 1, 2), datetime(2199, 12, 31), timezones=s
 class TestAMomentInEveryForm:
     @every_form
     @pytest.mark.parametrize("hours", [0, -4, 9, 5.5, -9.75], ids="{:+}".format)
-    def test_is_the_same_instant(self, form: Callable[..., Saved], hours: float) -> None:
+    def test_is_the_same_instant(self, form: Callable[..., SavedTimestamp], hours: float) -> None:
         assert read(form(MOMENT, timezone(timedelta(hours=hours)))) == [MOMENT]
 
     @every_form
     @given(moments, zones)
     @settings(deadline=None, max_examples=30)
     def test_keeps_its_milliseconds(
-        self, form: Callable[..., Saved], moment: datetime, zone: timezone
+        self, form: Callable[..., SavedTimestamp], moment: datetime, zone: timezone
     ) -> None:
         moment -= timedelta(microseconds=moment.microsecond % 1000)
         assert read(form(moment, zone)) == [moment]
@@ -79,7 +79,7 @@ class TestAMomentInEveryForm:
     @given(moments, st.none() | st.integers(0, 999), zones)
     @settings(deadline=None, max_examples=40)
     def test_is_rounded_to_the_nearest_millisecond_halves_up(
-        self, form: Callable[..., Saved], moment: datetime, milliseconds: int | None, zone: timezone
+        self, form: Callable[..., SavedTimestamp], moment: datetime, milliseconds: int | None, zone: timezone
     ) -> None:
         if milliseconds is not None:  # halves are rare otherwise
             moment = moment.replace(microsecond=1000 * milliseconds + 500)
@@ -116,8 +116,8 @@ class TestAMomentInEveryForm:
             pytest.param("9999-12-31T23:59:59.999Z", 253_402_300_799_999, id="the last moment"),
         ],
     )
-    def test_examples(self, saved: Saved, milliseconds: int) -> None:
-        found, reasons = instants([saved])
+    def test_examples(self, saved: SavedTimestamp, milliseconds: int) -> None:
+        found, reasons = parse_timestamps([saved])
         assert found.cast(pa.int64()).to_pylist() == [milliseconds]
         assert reasons == {}
 
@@ -201,17 +201,17 @@ class TestWhatIsNoTime:
             pytest.param(10**400, id="an int beyond all doubles"),
         ],
     )
-    def test_has_a_reason_and_spoils_nothing_beside_it(self, saved: Saved) -> None:
+    def test_has_a_reason_and_spoils_nothing_beside_it(self, saved: SavedTimestamp) -> None:
         for neighbour in (MOMENT.timestamp(), MOMENT.isoformat()):
-            found, reasons = instants([neighbour, saved, None, neighbour])
+            found, reasons = parse_timestamps([neighbour, saved, None, neighbour])
             assert found.to_pylist() == [MOMENT, None, None, MOMENT]
             assert [*reasons] == [1]
             assert reasons[1]
 
     @given(st.lists(st.none() | st.floats() | st.integers() | st.text(max_size=30), max_size=8))
     @settings(deadline=None, max_examples=200)
-    def test_never_raises_and_everything_is_an_instant_or_a_reason(self, saved: list[Saved]) -> None:
-        found, reasons = instants(saved, UTC)
+    def test_never_raises_and_everything_is_an_instant_or_a_reason(self, saved: list[SavedTimestamp]) -> None:
+        found, reasons = parse_timestamps(saved, UTC)
         missing = {position for position, value in enumerate(saved) if value is None}
         read_as_null = {position for position, moment in enumerate(found.to_pylist()) if moment is None}
         assert read_as_null == missing | set(reasons)
@@ -226,7 +226,7 @@ class TestWhatIsNoTime:
     )
     @settings(deadline=None, max_examples=300)
     def test_whatever_looks_like_a_time_is_judged_alike_alone_and_in_company(self, text: str) -> None:
-        alone, why = instants([text])
-        among, why_among = instants([1.5, text])
+        alone, why = parse_timestamps([text])
+        among, why_among = parse_timestamps([1.5, text])
         assert alone[0].as_py() == among[1].as_py()
         assert why.get(0) == why_among.get(1)

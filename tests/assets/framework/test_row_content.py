@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from assets.framework.row_content import changed_rows, content_version, distinct, fitted, stamped
+from assets.framework.row_content import changed_rows, conform, content_version, deduplicate, stamp_changes
 from assets.tables import ARCHIVE_FILES, INSTANT, REJECTED_EXECUTIONS, Column, Table
 
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
@@ -169,24 +169,24 @@ class TestStamping:
     def test_keeps_the_time_of_what_was_there_and_gives_the_rest_this_one(
         self, before: list[dict[str, Any]], after: list[dict[str, Any]]
     ) -> None:
-        existing = fitted(THINGS, table([row | {"recorded_at": EARLIER} for row in before]))
+        existing = conform(THINGS, table([row | {"recorded_at": EARLIER} for row in before]))
         rows = table(after).drop_columns("recorded_at")
-        result = stamped(THINGS, rows, existing, NOW)
+        result = stamp_changes(THINGS, rows, existing, NOW)
         expected = [row | {"recorded_at": EARLIER if row in before else NOW} for row in after]
         assert result.schema.equals(THINGS.schema, check_metadata=True)
         assert result.to_pylist() == sorted(expected, key=lambda row: row["name"].encode())
 
     def test_leaves_a_table_as_it_was_when_nothing_changed(self) -> None:
-        existing = fitted(
+        existing = conform(
             THINGS, table([{"name": "b", "recorded_at": EARLIER}, {"name": "a", "recorded_at": NOW}])
         )
         later = NOW + timedelta(days=9)
-        assert stamped(THINGS, existing.drop_columns("recorded_at"), existing, later).equals(existing)
+        assert stamp_changes(THINGS, existing.drop_columns("recorded_at"), existing, later).equals(existing)
 
 
 def test_distinct_rows_are_one_a_content_without_a_time() -> None:
     row = {"name": "a", "text": None, "recorded_at": EARLIER}
-    found = distinct(THINGS, table([row, row | {"recorded_at": NOW}, row | {"text": ""}]))
+    found = deduplicate(THINGS, table([row, row | {"recorded_at": NOW}, row | {"text": ""}]))
     assert sorted(found.to_pylist(), key=str) == sorted(
         [
             {"name": "a", "text": text, "number": None, "flag": None, "moment": None, "recorded_at": None}
@@ -202,7 +202,7 @@ def test_rows_that_are_new_or_differ_are_counted(
     before: list[dict[str, Any]], added: list[dict[str, Any]]
 ) -> None:
     after = [*{row["name"]: row for row in [*before, *added]}.values()]  # no name is ever lost
-    counted = changed_rows(THINGS, fitted(THINGS, table(before)), fitted(THINGS, table(after)))
+    counted = changed_rows(THINGS, conform(THINGS, table(before)), conform(THINGS, table(after)))
     assert counted == sum(row not in before for row in after)
 
 
@@ -215,7 +215,7 @@ class TestFitting:
             ],
             schema=REJECTED_EXECUTIONS.schema,
         )
-        found = fitted(REJECTED_EXECUTIONS, rows).select(["source", "position"]).to_pylist()
+        found = conform(REJECTED_EXECUTIONS, rows).select(["source", "position"]).to_pylist()
         assert [tuple(row.values()) for row in found] == [("a", 9), ("a", 10), ("b", 0)]
 
     @pytest.mark.parametrize("missing", ["name", "recorded_at"])
@@ -223,4 +223,4 @@ class TestFitting:
         nullable = pa.schema([field.with_nullable(True) for field in THINGS.schema])
         row = {"name": "a", "recorded_at": NOW} | {missing: None}
         with pytest.raises(ValueError, match=missing):
-            fitted(THINGS, pa.Table.from_pylist([row], schema=nullable))
+            conform(THINGS, pa.Table.from_pylist([row], schema=nullable))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.framework.time_windows import Days, Window, by_day, cut, day_window
+from assets.framework.time_windows import Days, Window, day_window, filter_window, split_by_day
 from assets.tables import INSTANT
 
 DAY = date(2026, 10, 6)
@@ -57,8 +57,8 @@ class TestADay:
     )
     def test_holds_its_start_and_not_its_end(self, moment: datetime, inside: bool) -> None:
         rows = executions([moment])
-        assert cut(rows, day_window(DAY)).num_rows == inside
-        assert [day for day, _ in by_day(rows)] == [moment.date()]
+        assert filter_window(rows, day_window(DAY)).num_rows == inside
+        assert [day for day, _ in split_by_day(rows)] == [moment.date()]
         assert (moment.date() == DAY) is inside
 
 
@@ -70,8 +70,8 @@ class TestCutting:
     ) -> None:
         rows = executions(moments)
         edges = [MIDNIGHT + bound * MILLISECOND for bound in bounds]
-        whole = numbers(cut(rows, Window(edges[0], edges[-1])))
-        parts = [numbers(cut(rows, Window(start, end))) for start, end in itertools.pairwise(edges)]
+        whole = numbers(filter_window(rows, Window(edges[0], edges[-1])))
+        parts = [numbers(filter_window(rows, Window(start, end))) for start, end in itertools.pairwise(edges)]
         assert sorted(number for part in parts for number in part) == whole
         assert whole == [number for number, moment in enumerate(moments) if edges[0] <= moment < edges[-1]]
 
@@ -80,17 +80,17 @@ class TestCutting:
     def test_a_cut_that_was_cut_wider_before_is_the_same(self, moments: list[datetime]) -> None:
         rows = executions(moments)
         day = day_window(DAY)
-        wider = cut(rows, Window(day.start - 2 * HOUR, day.end + 2 * HOUR))
-        assert cut(wider, day).equals(cut(rows, day))
+        wider = filter_window(rows, Window(day.start - 2 * HOUR, day.end + 2 * HOUR))
+        assert filter_window(wider, day).equals(filter_window(rows, day))
 
     def test_bounds_may_be_in_any_zone(self) -> None:
         tokyo = timezone(timedelta(hours=9))
         window = Window(MIDNIGHT.astimezone(tokyo), (MIDNIGHT + HOUR).astimezone(tokyo))
         rows = executions([MIDNIGHT - MILLISECOND, MIDNIGHT, MIDNIGHT + HOUR])
-        assert numbers(cut(rows, window)) == [1]
+        assert numbers(filter_window(rows, window)) == [1]
 
     def test_no_rows_stay_no_rows(self) -> None:
-        assert cut(executions([]), day_window(DAY)).equals(executions([]))
+        assert filter_window(executions([]), day_window(DAY)).equals(executions([]))
 
 
 class TestSplittingIntoDays:
@@ -102,7 +102,7 @@ class TestSplittingIntoDays:
         expected: dict[date, list[int]] = {}
         for number, moment in enumerate(moments):
             expected.setdefault(moment.date(), []).append(number)
-        found = {day: numbers(rows) for day, rows in by_day(executions(moments))}
+        found = {day: numbers(rows) for day, rows in split_by_day(executions(moments))}
         assert found == expected
         assert [*found] == sorted(found)
 
@@ -110,7 +110,7 @@ class TestSplittingIntoDays:
     @settings(deadline=None, max_examples=40)
     def test_is_the_same_as_cutting_each_day(self, moments: list[datetime]) -> None:
         rows = executions(moments)
-        assert all(part.equals(cut(rows, day_window(day))) for day, part in by_day(rows))
+        assert all(part.equals(filter_window(rows, day_window(day))) for day, part in split_by_day(rows))
 
     @given(starts, st.randoms(use_true_random=False))
     @settings(deadline=None, max_examples=40)
@@ -122,8 +122,8 @@ class TestSplittingIntoDays:
         at = random.randint(0, len(moments))
         rows = executions(moments)
         chunked = pa.concat_tables([rows.slice(0, at), rows.slice(at)])
-        assert [(day, numbers(part)) for day, part in by_day(chunked)] == [
-            (day, numbers(part)) for day, part in by_day(rows)
+        assert [(day, numbers(part)) for day, part in split_by_day(chunked)] == [
+            (day, numbers(part)) for day, part in split_by_day(rows)
         ]
 
     @pytest.mark.parametrize(
@@ -136,7 +136,9 @@ class TestSplittingIntoDays:
         ],
     )
     def test_works_on_every_day_of_the_calendar(self, moment: datetime) -> None:
-        assert [(day, rows.num_rows) for day, rows in by_day(executions([moment]))] == [(moment.date(), 1)]
+        assert [(day, rows.num_rows) for day, rows in split_by_day(executions([moment]))] == [
+            (moment.date(), 1)
+        ]
 
 
 class TestDays:

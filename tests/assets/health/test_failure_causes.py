@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.health.failure_causes import Cause, Failure, by_cause, cause_of
+from assets.health.failure_causes import Cause, Failure, group_by_cause, parse_cause
 
 NO_FILE = (
     "Could not find data file for sensor centrifugal-pump within expected range of (2022-05-13T12:10:00Z,"
@@ -28,7 +28,7 @@ NO_ROWS = (
     [(NO_FILE, "centrifugal-pump"), (NO_ROWS, "pump 2"), ("could not find data", None)],
 )
 def test_what_the_plant_did_not_send_is_told_by_component(reason: str, component: str | None) -> None:
-    cause = cause_of(reason)
+    cause = parse_cause(reason)
 
     assert cause.is_missing_input
     assert cause.component == component
@@ -58,19 +58,19 @@ def test_what_the_plant_did_not_send_is_told_by_component(reason: str, component
     ],
 )
 def test_what_is_of_one_occasion_is_taken_out(one: str, other: str, text: str) -> None:
-    assert cause_of(one) == cause_of(other) == Cause(is_missing_input=False, component=None, text=text)
+    assert parse_cause(one) == parse_cause(other) == Cause(is_missing_input=False, component=None, text=text)
 
 
 @pytest.mark.parametrize("reason", [None, "", " \n"])
 def test_no_words_are_a_cause_too(reason: str | None) -> None:
-    assert cause_of(reason).text == "no reason given"
+    assert parse_cause(reason).text == "no reason given"
 
 
 @given(reason=st.text())
 def test_any_text_has_a_cause_that_stays_the_same(reason: str) -> None:
-    cause = cause_of(reason)
+    cause = parse_cause(reason)
     assert cause.text
-    assert cause == cause_of(reason)
+    assert cause == parse_cause(reason)
 
 
 def minutes(at: int) -> int:
@@ -78,7 +78,7 @@ def minutes(at: int) -> int:
 
 
 def test_failures_are_told_by_cause_with_ranges_the_most_frequent_first() -> None:
-    told = by_cause(
+    told = group_by_cause(
         Failure(minutes(at), minutes(at + 5), reason)
         for at, reason in [(30, None), (5, NO_FILE), (0, NO_FILE), (20, NO_FILE)]
     )
@@ -97,13 +97,13 @@ def test_failures_are_told_by_cause_with_ranges_the_most_frequent_first() -> Non
 
 
 def test_nothing_that_failed_has_no_causes() -> None:
-    assert by_cause([]) is None
+    assert group_by_cause([]) is None
 
 
 def test_every_captured_reason_is_missing_input_of_a_component(captures: Path) -> None:
     reasons = (captures.parent / "failed_reasons.txt").read_text().splitlines()
 
     assert reasons
-    assert {(cause_of(one).is_missing_input, cause_of(one).component) for one in reasons} == {
+    assert {(parse_cause(one).is_missing_input, parse_cause(one).component) for one in reasons} == {
         (True, "centrifugal-pump")
     }

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.health.slots import REASONS, Known, Ran, Setting, Slots, slots
+from assets.health.slots import REASONS, CoverageState, SchedulerSetting, SlotOutcome, Slots, build_slots
 from assets.report.model import data_quality
 from assets.tables import EXECUTION_HEALTH
 
@@ -15,17 +15,17 @@ MINUTE, DAY = 60_000, 86_400_000
 TODAY = 20_000 * DAY
 LATER = TODAY + 3 * DAY
 SETTLES = TODAY + DAY + 180 * MINUTE
-HOURLY = Setting(TODAY - DAY, 60 * MINUTE, 0)
+HOURLY = SchedulerSetting(TODAY - DAY, 60 * MINUTE, 0)
 SUCCESS = REASONS.index("succeeded")
 
 
-def ran(*starts: int, length: int = 60, reason: int = SUCCESS) -> Ran:
+def ran(*starts: int, length: int = 60, reason: int = SUCCESS) -> SlotOutcome:
     start = np.array(sorted(TODAY + at * MINUTE for at in starts), dtype=np.int64)
-    return Ran(start, start + length * MINUTE, np.full(len(start), reason))
+    return SlotOutcome(start, start + length * MINUTE, np.full(len(start), reason))
 
 
-def known(through: int | None = SETTLES, now: int = LATER, **more: int | bool | None) -> Known:
-    return Known(now, through, SETTLES, **more)  # type: ignore[arg-type]
+def known(through: int | None = SETTLES, now: int = LATER, **more: int | bool | None) -> CoverageState:
+    return CoverageState(now, through, SETTLES, **more)  # type: ignore[arg-type]
 
 
 def counts(found: Slots) -> dict[str, int]:
@@ -36,7 +36,7 @@ HOURS = [60 * hour for hour in range(24)]
 
 
 def test_a_whole_day() -> None:
-    found = slots(TODAY, [HOURLY], ran(*HOURS), known())
+    found = build_slots(TODAY, [HOURLY], ran(*HOURS), known())
 
     assert counts(found) == {"succeeded": 24}
     assert found.longest_silence() == 0
@@ -55,42 +55,44 @@ def test_a_whole_day() -> None:
 def test_what_is_proven_not_to_be_there_is_missing_or_the_scheduler_stood_still(
     absent: list[int], expected: dict[str, int]
 ) -> None:
-    found = slots(TODAY, [HOURLY], ran(*(set(HOURS) - set(absent))), known())
+    found = build_slots(TODAY, [HOURLY], ran(*(set(HOURS) - set(absent))), known())
 
     assert counts(found) == expected
 
 
 def test_where_the_service_said_that_it_is_stopped_a_single_slot_is_so_too() -> None:
-    stopped = [HOURLY, Setting(TODAY + 590 * MINUTE, 60 * MINUTE, 0, "STOPPED")]
+    stopped = [HOURLY, SchedulerSetting(TODAY + 590 * MINUTE, 60 * MINUTE, 0, "STOPPED")]
 
-    found = slots(TODAY, stopped, ran(*(set(HOURS) - {600})), known())
+    found = build_slots(TODAY, stopped, ran(*(set(HOURS) - {600})), known())
 
     assert counts(found) == {"succeeded": 23, "not_running": 1}
 
 
 @pytest.mark.parametrize(("can_be_asked", "reason"), [(True, "not_extracted"), (False, "unknown")])
 def test_without_proof_nobody_asked_yet_or_nobody_can_tell(can_be_asked: bool, reason: str) -> None:
-    found = slots(TODAY, [HOURLY], ran(0, 60), known(None, can_be_asked=can_be_asked))
+    found = build_slots(TODAY, [HOURLY], ran(0, 60), known(None, can_be_asked=can_be_asked))
 
     assert counts(found) == {"succeeded": 2, reason: 22}
 
 
 def test_an_answer_proves_what_was_due_some_minutes_before_it() -> None:
-    found = slots(TODAY, [HOURLY], ran(0), known(TODAY + 183 * MINUTE, can_be_asked=True))
+    found = build_slots(TODAY, [HOURLY], ran(0), known(TODAY + 183 * MINUTE, can_be_asked=True))
 
     assert counts(found) == {"succeeded": 1, "missing": 1, "not_extracted": 22}
 
 
 def test_what_is_not_due_yet_is_not_expected() -> None:
-    delayed = Setting(TODAY - DAY, 60 * MINUTE, 30 * MINUTE)
+    delayed = SchedulerSetting(TODAY - DAY, 60 * MINUTE, 30 * MINUTE)
 
-    found = slots(TODAY, [delayed], ran(0), known(None, TODAY + 149 * MINUTE, can_be_asked=True))
+    found = build_slots(TODAY, [delayed], ran(0), known(None, TODAY + 149 * MINUTE, can_be_asked=True))
 
     assert counts(found) == {"succeeded": 1}
 
 
 def test_nothing_is_expected_before_a_scheduler_was_first_seen() -> None:
-    found = slots(TODAY, [Setting(TODAY + 720 * MINUTE, 60 * MINUTE, 0)], ran(*HOURS[12:]), known())
+    found = build_slots(
+        TODAY, [SchedulerSetting(TODAY + 720 * MINUTE, 60 * MINUTE, 0)], ran(*HOURS[12:]), known()
+    )
 
     assert counts(found) == {"succeeded": 12}
 
@@ -105,13 +107,13 @@ def test_nothing_is_expected_before_a_scheduler_was_first_seen() -> None:
     ],
 )
 def test_what_is_in_progress(through: int | None, now: int, can_be_asked: bool, reason: str) -> None:
-    found = slots(TODAY, [], ran(600, reason=-1), known(through, now, can_be_asked=can_be_asked))
+    found = build_slots(TODAY, [], ran(600, reason=-1), known(through, now, can_be_asked=can_be_asked))
 
     assert counts(found) == {reason: 1}
 
 
 def test_after_the_service_ended_nothing_is_missing() -> None:
-    found = slots(TODAY, [HOURLY], ran(*HOURS[:12]), known(service_end=TODAY + DAY // 2))
+    found = build_slots(TODAY, [HOURLY], ran(*HOURS[:12]), known(service_end=TODAY + DAY // 2))
 
     assert counts(found) == {"succeeded": 12, "after_service_end": 12}
     assert found.longest_silence() == 0
@@ -120,27 +122,30 @@ def test_after_the_service_ended_nothing_is_missing() -> None:
 def test_the_grid_lies_where_the_executions_do() -> None:
     starts = [at + 30 for at in HOURS]
 
-    assert counts(slots(TODAY, [HOURLY], ran(*starts), known())) == {"succeeded": 24}
-    assert counts(slots(TODAY, [HOURLY], ran(*starts[1:]), known())) == {"succeeded": 23, "missing": 1}
+    assert counts(build_slots(TODAY, [HOURLY], ran(*starts), known())) == {"succeeded": 24}
+    assert counts(build_slots(TODAY, [HOURLY], ran(*starts[1:]), known())) == {"succeeded": 23, "missing": 1}
 
 
 def test_a_change_of_frequency_begins_the_grid_anew() -> None:
-    changed = [Setting(TODAY - DAY, 15 * MINUTE, 0), Setting(TODAY + 725 * MINUTE, 5 * MINUTE, 0)]
+    changed = [
+        SchedulerSetting(TODAY - DAY, 15 * MINUTE, 0),
+        SchedulerSetting(TODAY + 725 * MINUTE, 5 * MINUTE, 0),
+    ]
     before, after = ran(*range(0, 720, 15), length=15), ran(*range(725, 1440, 5), length=5)
-    both = Ran(
+    both = SlotOutcome(
         *(
             np.concatenate((getattr(before, name), getattr(after, name)))
             for name in ("start", "end", "reason")
         )
     )
 
-    assert counts(slots(TODAY, changed, both, known())) == {"succeeded": 48 + 143}
+    assert counts(build_slots(TODAY, changed, both, known())) == {"succeeded": 48 + 143}
 
 
 def test_a_silence_lasts_from_the_first_slot_without_a_result_to_the_end_of_the_last() -> None:
     failed = ran(120, 180, reason=REASONS.index("failed_other"))
     good = ran(*(set(HOURS) - {120, 180, 240}))
-    both = Ran(
+    both = SlotOutcome(
         *(
             np.concatenate((getattr(failed, name), getattr(good, name)))[
                 np.argsort(np.concatenate((failed.start, good.start)))
@@ -149,11 +154,11 @@ def test_a_silence_lasts_from_the_first_slot_without_a_result_to_the_end_of_the_
         )
     )
 
-    assert slots(TODAY, [HOURLY], both, known()).longest_silence() == 180 * MINUTE
+    assert build_slots(TODAY, [HOURLY], both, known()).longest_silence() == 180 * MINUTE
 
 
 def test_of_nothing_there_is_no_silence() -> None:
-    found = slots(TODAY, [], ran(), known())
+    found = build_slots(TODAY, [], ran(), known())
 
     assert len(found.start) == 0
     assert found.longest_silence() is None
@@ -164,7 +169,7 @@ days = st.fixed_dictionaries(
     {
         "of": st.lists(
             st.builds(
-                Setting,
+                SchedulerSetting,
                 moments,
                 st.sampled_from([0, 5, 10, 15, 30, 60]).map(lambda minutes: minutes * MINUTE),
                 st.integers(0, 60).map(lambda minutes: minutes * MINUTE),
@@ -178,7 +183,9 @@ days = st.fixed_dictionaries(
             st.sampled_from([0, 5, 60]),
             st.sampled_from([-1, *range(len(REASONS))]),
         ),
-        "how": st.builds(Known, moments, st.none() | moments, moments, st.none() | moments, st.booleans()),
+        "how": st.builds(
+            CoverageState, moments, st.none() | moments, moments, st.none() | moments, st.booleans()
+        ),
     }
 )
 
@@ -188,7 +195,7 @@ days = st.fixed_dictionaries(
 def test_every_slot_has_one_reason_and_every_execution_is_one(day: dict[str, Any]) -> None:
     there = day["there"]
 
-    found = slots(TODAY, day["of"], there, day["how"])
+    found = build_slots(TODAY, day["of"], there, day["how"])
 
     assert sum(counts(found).values()) == len(found.start) == len(set(found.start.tolist()))
     assert set(there.start.tolist()) <= set(found.start.tolist())
@@ -200,7 +207,7 @@ def test_every_slot_has_one_reason_and_every_execution_is_one(day: dict[str, Any
 def test_each_reason_is_given_where_its_definition_holds_and_nowhere_else(day: dict[str, Any]) -> None:
     of, there, how = day["of"], day["there"], day["how"]
 
-    found = slots(TODAY, of, there, how)
+    found = build_slots(TODAY, of, there, how)
 
     recorded = dict(zip(there.start.tolist(), there.reason.tolist(), strict=True))
     told = list(zip(found.start.tolist(), found.end.tolist(), found.reason.tolist(), strict=True))
@@ -220,24 +227,24 @@ def test_each_reason_is_given_where_its_definition_holds_and_nowhere_else(day: d
         assert REASONS[reason] == expected
 
 
-def then(of: list[Setting], at: int) -> Setting:
+def then(of: list[SchedulerSetting], at: int) -> SchedulerSetting:
     """The setting that was valid at a moment."""
-    return [Setting(0, 0, 0), *(one for one in of if one.since <= at)][-1]
+    return [SchedulerSetting(0, 0, 0), *(one for one in of if one.since <= at)][-1]
 
 
-def due(of: list[Setting], start: int, end: int) -> int:
+def due(of: list[SchedulerSetting], start: int, end: int) -> int:
     """When a window of the grid should have come: its grid is that of the last setting that had one."""
     return end + then([one for one in of if one.frequency], start).delay
 
 
-def is_proven(of: list[Setting], start: int, end: int, how: Known) -> bool:
+def is_proven(of: list[SchedulerSetting], start: int, end: int, how: CoverageState) -> bool:
     through = how.complete_through
     if through is None:
         return False
     return through >= how.settles_at or due(of, start, end) + 5 * MINUTE <= through
 
 
-def of_recorded(reason: int, how: Known) -> str:
+def of_recorded(reason: int, how: CoverageState) -> str:
     if reason >= 0:
         return REASONS[reason]
     if how.complete_through is not None and how.complete_through >= how.settles_at:

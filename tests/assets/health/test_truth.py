@@ -11,12 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from assets.anomalies.events import EventRule, events
-from assets.anomalies.fragments import fragments
+from assets.anomalies.events import EventRule, join_events
+from assets.anomalies.fragments import build_fragments
 from assets.executions.coverage import settle_at
 from assets.framework.row_content import content_version
 from assets.health.equipment_health import equipment_health
-from assets.health.execution_health import Recorded, Terms, execution_health
+from assets.health.execution_health import HealthPolicy, RecordedDay, execution_health
 from assets.health.slots import REASONS
 from assets.tables import (
     ANOMALY_EVENTS,
@@ -57,13 +57,13 @@ every_seed = pytest.mark.parametrize(
 def made_of(of: World, days: Sequence[date], less: frozenset[int] = frozenset()) -> pa.Table:
     """Fragments of some days; `less` are lines that have not come yet, by number."""
     there = [row for number, row in enumerate(of.predictions) if number not in less]
-    return fragments(
+    return build_fragments(
         predictions_table(of_days(there, days)), contributions_table(of_days(of.contributions, days))
     )
 
 
-def told_events(made: pa.Table) -> list[dict[str, Any]]:
-    rows = events(made, RULE, ANOMALY_EVENTS.schema.empty_table(), NOW).to_pylist()
+def event_notifications(made: pa.Table) -> list[dict[str, Any]]:
+    rows = join_events(made, RULE, ANOMALY_EVENTS.schema.empty_table(), NOW).to_pylist()
     return sorted(map(comparable, rows), key=lambda row: (row["scheduler_arn"], row["start_time"]))
 
 
@@ -78,7 +78,7 @@ def approximately(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def test_events_are_those_of_plain_python_and_of_the_planted_anomalies(seed: int) -> None:
     of = world(seed)
 
-    told = told_events(made_of(of, DAYS))
+    told = event_notifications(made_of(of, DAYS))
 
     expected = events_in_plain_python(
         points_in_plain_python(of.predictions, of.contributions), least=RULE.min_duration
@@ -95,13 +95,13 @@ def test_days_in_any_order_and_late_rows_change_no_event(seed: int) -> None:
     lake: dict[date, pa.Table] = {}
     for day in luck.sample(DAYS, len(DAYS)):
         lake[day] = made_of(of, [day], late)
-    before = events(pa.concat_tables(lake.values()), RULE, ANOMALY_EVENTS.schema.empty_table(), NOW)
+    before = join_events(pa.concat_tables(lake.values()), RULE, ANOMALY_EVENTS.schema.empty_table(), NOW)
     for day in luck.sample(DAYS, len(DAYS)):
         lake[day] = made_of(of, [day])
 
-    after = events(pa.concat_tables(lake.values()), RULE, before, NOW)
+    after = join_events(pa.concat_tables(lake.values()), RULE, before, NOW)
 
-    once = events(made_of(of, DAYS), RULE, ANOMALY_EVENTS.schema.empty_table(), NOW)
+    once = join_events(made_of(of, DAYS), RULE, ANOMALY_EVENTS.schema.empty_table(), NOW)
     assert content_version(ANOMALY_EVENTS, after) == content_version(ANOMALY_EVENTS, once)
     assert content_version(ANOMALY_EVENTS, before) != content_version(ANOMALY_EVENTS, once)
 
@@ -153,7 +153,7 @@ def test_of_today_only_what_has_passed_is_unknown() -> None:
     of = world(1)
     now = START + timedelta(hours=36)
     there = [row for row in of.predictions if row["timestamp"] < now]
-    made = fragments(predictions_table(there), contributions_table([]))
+    made = build_fragments(predictions_table(there), contributions_table([]))
 
     rows = equipment_health([DAYS[1]], made, {}, REGISTRY, RULE, now).to_pylist()
 
@@ -185,7 +185,7 @@ def covered(of: World, day: date, through: datetime | None) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=EXTRACTION_COVERAGE.schema)
 
 
-def recorded(of: World, day: date, through: datetime | None, coverage: pa.Table | None = None) -> Recorded:
+def recorded(of: World, day: date, through: datetime | None, coverage: pa.Table | None = None) -> RecordedDay:
     results = [
         {
             "scheduler_arn": row["scheduler_arn"],
@@ -196,7 +196,7 @@ def recorded(of: World, day: date, through: datetime | None, coverage: pa.Table 
         if row["status"] == "SUCCESS"
     ]
     columns = ["scheduler_arn", "data_start_time", "last_modified"]
-    return Recorded(
+    return RecordedDay(
         executions_table(of_days(of.executions, [day])),
         covered(of, day, through) if coverage is None else coverage,
         schedulers_table(of.executions),
@@ -252,7 +252,7 @@ def expected_reasons(of: World, arn: str, day: date) -> Counter[str]:
 @every_seed
 def test_the_health_of_executions_is_that_of_plain_python(seed: int) -> None:
     of = world(seed)
-    terms = Terms(SETTLE_AFTER, NOW, None, is_live=True)
+    terms = HealthPolicy(SETTLE_AFTER, NOW, None, is_live=True)
     seen_reasons: Counter[str] = Counter()
     for day in DAYS:
         rows = execution_health(
@@ -289,7 +289,7 @@ def test_saved_responses_alone_prove_nothing(is_live: bool, reason: str) -> None
         rows = execution_health(
             day,
             recorded(of, day, None, coverage),
-            Terms(SETTLE_AFTER, NOW, None, is_live),
+            HealthPolicy(SETTLE_AFTER, NOW, None, is_live),
             EXECUTION_HEALTH.schema.empty_table(),
         ).to_pylist()
         assert not any(row["missing"] or row["not_running"] or row["stuck"] for row in rows)
@@ -306,7 +306,7 @@ def test_a_day_that_was_not_asked_for_is_not_extracted_where_the_service_can_be_
     for row in listed:
         row["status"] = "RUNNING"
     there = recorded(of, day, None, EXTRACTION_COVERAGE.schema.empty_table())
-    there = Recorded(
+    there = RecordedDay(
         there.executions,
         there.coverage,
         pa.Table.from_pylist(listed, schema=schedulers_table([]).schema),
@@ -314,7 +314,7 @@ def test_a_day_that_was_not_asked_for_is_not_extracted_where_the_service_can_be_
     )
 
     rows = execution_health(
-        day, there, Terms(SETTLE_AFTER, NOW, None, is_live=True), EXECUTION_HEALTH.schema.empty_table()
+        day, there, HealthPolicy(SETTLE_AFTER, NOW, None, is_live=True), EXECUTION_HEALTH.schema.empty_table()
     ).to_pylist()
 
     (one,) = [row for row in rows if row["scheduler_arn"] == pump.arn]
@@ -332,7 +332,7 @@ def test_a_scheduler_that_its_service_no_longer_lists_is_expected_nowhere() -> N
     rows = execution_health(
         day,
         recorded(of, day, settle_at(day, SETTLE_AFTER)),
-        Terms(SETTLE_AFTER, NOW, None, is_live=True),
+        HealthPolicy(SETTLE_AFTER, NOW, None, is_live=True),
         EXECUTION_HEALTH.schema.empty_table(),
     )
 
@@ -341,11 +341,11 @@ def test_a_scheduler_that_its_service_no_longer_lists_is_expected_nowhere() -> N
 
 def test_the_same_again_keeps_its_times_of_recording() -> None:
     of = world(1)
-    terms = Terms(SETTLE_AFTER, NOW, None, is_live=True)
+    terms = HealthPolicy(SETTLE_AFTER, NOW, None, is_live=True)
     there = recorded(of, DAYS[0], settle_at(DAYS[0], SETTLE_AFTER))
     first = execution_health(DAYS[0], there, terms, EXECUTION_HEALTH.schema.empty_table())
 
-    again = execution_health(DAYS[0], there, Terms(SETTLE_AFTER, NOW + DAY, None, is_live=True), first)
+    again = execution_health(DAYS[0], there, HealthPolicy(SETTLE_AFTER, NOW + DAY, None, is_live=True), first)
 
     assert again.equals(first)
     assert EQUIPMENT_HEALTH.key == ("equipment",)

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.anomalies.events import EventRule, events
-from assets.anomalies.fragments import fragments
+from assets.anomalies.events import EventRule, join_events
+from assets.anomalies.fragments import build_fragments
 from assets.anomalies.top_sensors import CONTRIBUTION_COLUMNS
 from assets.framework.row_content import content_version
 from assets.health.equipment_health import (
@@ -23,7 +23,7 @@ from assets.health.equipment_health import (
     equipment_health,
 )
 from assets.tables import ANOMALY_EVENTS, PARTITION
-from resources.config.equipment import Entry, Equipment, Registry
+from resources.config.equipment import Equipment, EquipmentEntry, EquipmentRegistry
 from tests.support import health_reference
 from tests.support.report_world import contributions_table, of_days, predictions_table
 
@@ -33,7 +33,7 @@ DAYS = [FIRST + number * DAY for number in range(48)]
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 ARN = "arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler"
 SCHEDULERS = ("fan-1", "fan-2", "mill-1")
-REGISTRY = Registry([Entry(Equipment("Extractor", "Seoul", "high"), ("fan-?",))])
+REGISTRY = EquipmentRegistry([EquipmentEntry(Equipment("Extractor", "Seoul", "high"), ("fan-?",))])
 REASONS = {"normal": "NO_ANOMALY_DETECTED", "anomalous": "ANOMALY_DETECTED", "off": "MACHINE_OFF"}
 
 Rows = list[dict[str, Any]]
@@ -95,7 +95,7 @@ class Lake:
 
     def take_in(self, predictions: Rows, contributions: Rows, days: Sequence[date]) -> None:
         """Make the fragments of some days again, together."""
-        made = fragments(
+        made = build_fragments(
             predictions_table(of_days(predictions, days)), contributions_table(of_days(contributions, days))
         )
         for day in days:
@@ -114,7 +114,7 @@ class Lake:
 
     def events(self, existing: pa.Table | None = None) -> pa.Table:
         nothing = ANOMALY_EVENTS.schema.empty_table()
-        return events(pa.concat_tables(self._fragments.values()), self._rule, existing or nothing, NOW)
+        return join_events(pa.concat_tables(self._fragments.values()), self._rule, existing or nothing, NOW)
 
     def health(self) -> list[dict[str, Any]]:
         rows = [row for day in DAYS for row in self._health[day]]

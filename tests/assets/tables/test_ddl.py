@@ -9,9 +9,9 @@ import sqlglot
 from sqlglot import exp
 
 from assets.tables import ANOMALY_PREDICTIONS, ARCHIVE_FILES, INFERENCE_EXECUTIONS, TABLES, Column, Table
-from assets.tables.ddl import Place, athena_ddl, external_table, spark_ddl
+from assets.tables.ddl import LakeLocation, athena_ddl, external_table, spark_ddl
 
-PLACE = Place("s3://plant-a/lake", date(2025, 1, 1))
+PLACE = LakeLocation("s3://plant-a/lake", date(2025, 1, 1))
 ATHENA = {
     pa.string(): "STRING",
     pa.int64(): "BIGINT",
@@ -24,7 +24,7 @@ ATHENA = {
 every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 
 
-def parsed(table: Table, place: Place = PLACE, database: str | None = None) -> exp.Create:
+def parsed(table: Table, place: LakeLocation = PLACE, database: str | None = None) -> exp.Create:
     statement = athena_ddl(external_table(table, place), database)
     (create,) = sqlglot.parse(statement, dialect="athena")
     assert isinstance(create, exp.Create)
@@ -87,7 +87,7 @@ def test_athena_works_out_the_days_by_itself(table: Table) -> None:
 
 
 def test_a_history_that_has_ended_is_not_looked_for_after_its_last_day() -> None:
-    place = Place("s3://plant-a/lake", date(2025, 3, 1), date(2026, 10, 8))
+    place = LakeLocation("s3://plant-a/lake", date(2025, 3, 1), date(2026, 10, 8))
 
     found = properties(parsed(INFERENCE_EXECUTIONS, place))
 
@@ -95,7 +95,7 @@ def test_a_history_that_has_ended_is_not_looked_for_after_its_last_day() -> None
 
 
 def test_a_slash_at_the_end_of_the_lake_changes_nothing() -> None:
-    slashed = Place("s3://plant-a/lake/", date(2025, 1, 1))
+    slashed = LakeLocation("s3://plant-a/lake/", date(2025, 1, 1))
 
     assert external_table(INFERENCE_EXECUTIONS, slashed) == external_table(INFERENCE_EXECUTIONS, PLACE)
 

@@ -38,7 +38,7 @@ def test_these_are_the_tables() -> None:
         "anomaly_events",
         "execution_health",
         "equipment_health",
-        "told_events",
+        "event_notifications",
     ]
 
 
@@ -90,7 +90,7 @@ def test_inference_executions_has_these_columns_in_this_order() -> None:
         ("anomaly_events", ("event_id",), False),
         ("execution_health", ("scheduler_arn",), True),
         ("equipment_health", ("equipment",), True),
-        ("told_events", ("event_id",), False),
+        ("event_notifications", ("event_id",), False),
     ],
 )
 def test_each_table_has_its_key_and_its_place(name: str, key: tuple[str, ...], partitioned: bool) -> None:

@@ -6,43 +6,48 @@ import pyarrow as pa
 import pytest
 
 from assets.tables import EXTRACTION_COVERAGE, TABLES, Column, Table
-from assets.tables.history import broken, extended, recorded, unrecorded
+from assets.tables.history import broken_promises, extend_promises, load_promises, unrecorded_columns
 
 OLD = EXTRACTION_COVERAGE
 NOTE = Column("note", pa.string(), "since version 2")
 GROWN = replace(OLD, version=2, columns=(*OLD.columns, NOTE))
-PROMISES = extended({}, [OLD])
+PROMISES = extend_promises({}, [OLD])
 
 
 def test_the_declarations_keep_what_was_promised() -> None:
-    assert broken(recorded(), TABLES) == [], "see docs/schema-change.md"
+    assert broken_promises(load_promises(), TABLES) == [], "see docs/schema-change.md"
 
 
 def test_what_was_added_is_written_down() -> None:
-    assert unrecorded(recorded(), TABLES) == [], "write it down with: python -m assets.tables.history"
+    assert unrecorded_columns(load_promises(), TABLES) == [], (
+        "write it down with: python -m assets.tables.history"
+    )
 
 
 def test_a_nullable_column_in_a_new_version_keeps_the_promise_and_is_written_down_with_it() -> None:
-    assert broken(PROMISES, [GROWN]) == []
-    assert unrecorded(PROMISES, [GROWN]) == ["extraction_coverage.note", "extraction_coverage version 2"]
+    assert broken_promises(PROMISES, [GROWN]) == []
+    assert unrecorded_columns(PROMISES, [GROWN]) == [
+        "extraction_coverage.note",
+        "extraction_coverage version 2",
+    ]
 
-    grown = extended(PROMISES, [GROWN])
+    grown = extend_promises(PROMISES, [GROWN])
 
-    assert unrecorded(grown, [GROWN]) == []
+    assert unrecorded_columns(grown, [GROWN]) == []
     columns = grown["extraction_coverage"]["columns"]
     assert columns["note"] == {"type": "string", "required": False, "since": 2}
     assert columns["executions"]["since"] == 1
 
 
 def test_a_new_table_breaks_nothing() -> None:
-    assert broken(PROMISES, [OLD, replace(OLD, name="another")]) == []
-    assert unrecorded(PROMISES, [OLD, replace(OLD, name="another")]) == ["another"]
+    assert broken_promises(PROMISES, [OLD, replace(OLD, name="another")]) == []
+    assert unrecorded_columns(PROMISES, [OLD, replace(OLD, name="another")]) == ["another"]
 
 
 def test_comments_and_encodings_are_no_promise() -> None:
     reworded = tuple(replace(column, meaning="else", encoding="plain") for column in OLD.columns)
 
-    assert broken(PROMISES, [replace(OLD, columns=reworded, meaning="else")]) == []
+    assert broken_promises(PROMISES, [replace(OLD, columns=reworded, meaning="else")]) == []
 
 
 def changed(which: str, /, **more: object) -> Table:
@@ -84,6 +89,6 @@ def changed(which: str, /, **more: object) -> Table:
     ],
 )
 def test_what_breaks_older_files_or_queries_is_refused_with_the_reason(table: Table, told: str) -> None:
-    assert any(told in problem for problem in broken(PROMISES, [table]))
+    assert any(told in problem for problem in broken_promises(PROMISES, [table]))
     with pytest.raises(ValueError, match=told):
-        extended(PROMISES, [table])
+        extend_promises(PROMISES, [table])

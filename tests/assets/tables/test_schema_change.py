@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from assets.tables import EXTRACTION_COVERAGE, INSTANT, Column
-from assets.tables.ddl import Place, athena_ddl, external_table, spark_ddl
+from assets.tables.ddl import LakeLocation, athena_ddl, external_table, spark_ddl
 from assets.tables.duckdb_views import duckdb_view
 from resources.lake.lake import Lake
 
@@ -86,7 +86,7 @@ def test_the_lake_reads_each_day_as_declared(lake: Lake) -> None:
 def test_spark_reads_both(hive: Any, lake: Lake, dialect: str) -> None:
     database = f"grown_{dialect}_{abs(hash(lake.uri)) % 10**6}"
     hive.sql(f"CREATE DATABASE {database}")
-    external = external_table(NEW, Place(lake.root.as_uri(), date(2026, 10, 1)))
+    external = external_table(NEW, LakeLocation(lake.root.as_uri(), date(2026, 10, 1)))
     statement = (athena_ddl if dialect == "athena" else spark_ddl)(external, database)
     hive.sql(statement.removesuffix(";").split(";\n\n")[0])
     hive.sql(f"MSCK REPAIR TABLE {database}.{NEW.name}")

@@ -10,7 +10,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from assets.tables import ANOMALY_EVENTS, TOLD_EVENTS
+from assets.tables import ANOMALY_EVENTS, EVENT_NOTIFICATIONS
 from pipelines.definitions import build_defs
 from resources.config.sections import AlertSettings, EquipmentSettings, LakeSettings
 from resources.config.settings import Settings
@@ -61,7 +61,9 @@ class Plant:
             definitions=definitions,
             resources={"lake": self.lake, "clock": lambda: self.now},
         )
-        result = definitions.get_repository_def().get_sensor_def("tell_anomaly_events").evaluate_tick(context)
+        result = (
+            definitions.get_repository_def().get_sensor_def("notify_anomaly_events").evaluate_tick(context)
+        )
         self.cursor = context.cursor
         return result.skip_message or ""
 
@@ -132,8 +134,8 @@ def test_an_event_is_told_as_new_and_as_over_and_never_again_over_restarts(
     assert receiver.kinds() == ["event_new", "event_over"]
     assert receiver.bodies[1]["title"] == "Feed *pump* 7: anomaly over after 1 h 30 min"
     assert receiver.bodies[1]["cause"] == new["cause"]
-    told = there.lake.read(TOLD_EVENTS).to_pylist()
-    assert [(row["event_id"], row["state"], row["told_over_at"]) for row in told] == [
+    told = there.lake.read(EVENT_NOTIFICATIONS).to_pylist()
+    assert [(row["event_id"], row["state"], row["end_notified_at"]) for row in told] == [
         ("0f3a", "closed", there.now)
     ]
 
@@ -175,7 +177,7 @@ def test_late_data_that_move_an_event_are_told_as_a_change(
     assert receiver.kinds() == ["event_new", "event_changed"]
     assert "its start is another one now" in receiver.bodies[1]["title"]
     assert "Told before: 2026-10-06 02:40 UTC" in receiver.bodies[1]["text"]
-    (row,) = there.lake.read(TOLD_EVENTS).to_pylist()
+    (row,) = there.lake.read(EVENT_NOTIFICATIONS).to_pylist()
     assert (row["event_id"], row["current_event_id"], row["changes"]) == ("0f3a", "77aa", 1)
 
 
@@ -185,12 +187,12 @@ def test_what_nobody_took_is_told_with_a_later_tick(plant: Callable[..., Plant],
     receiver.statuses = [503] * 3
 
     there.tick()
-    assert there.lake.read(TOLD_EVENTS).num_rows == 0
+    assert there.lake.read(EVENT_NOTIFICATIONS).num_rows == 0
     there.tick()
     there.tick()
 
     assert len(receiver.bodies) == 4
-    assert there.lake.read(TOLD_EVENTS).num_rows == 1
+    assert there.lake.read(EVENT_NOTIFICATIONS).num_rows == 1
 
 
 def test_many_at_once_are_one_notice(plant: Callable[..., Plant], receiver: Receiver) -> None:
@@ -210,7 +212,7 @@ def test_many_at_once_are_one_notice(plant: Callable[..., Plant], receiver: Rece
 
     assert receiver.kinds() == ["events"]
     assert len(receiver.bodies[0]["facts"]["events"]) == 8
-    assert there.lake.read(TOLD_EVENTS).num_rows == 8
+    assert there.lake.read(EVENT_NOTIFICATIONS).num_rows == 8
 
 
 def test_a_silenced_machine_is_not_told_until_its_silence_is_over(

@@ -11,7 +11,7 @@ import pytest
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 from pipelines.definitions import build_defs
 from resources.config.sections import AlertSettings, HistorySettings, LakeSettings
-from resources.config.settings import ArchiveSource, Settings
+from resources.config.settings import ArchiveSettings, Settings
 from resources.lake.lake import Lake
 from sandbox.dumps import Manifest
 from tests.pipelines.conftest import DAYS, NOW, Location
@@ -46,7 +46,7 @@ def watch(tmp_path: Path, instance: dg.DagsterInstance, receiver: Receiver) -> C
         settings = Settings(
             lake=LakeSettings(uri=str(tmp_path / "lake")),
             history=HistorySettings(start_date=DAYS[0], end_date=date(2026, 10, 9)),
-            sources=(ArchiveSource(uri=str(folder)),),
+            sources=(ArchiveSettings(uri=str(folder)),),
             alerts=AlertSettings(
                 webhook_url=receiver.url, dagster_url="https://dagster.example.com", **alerts
             ),
@@ -67,9 +67,9 @@ def test_a_failure_is_told_once_however_often_it_comes_and_its_recovery_too(
     blocked.write_text("a file where the day's folder should be")
 
     assert not watched.run().success
-    cursor = watched.tick("tell_failed_runs")
+    cursor = watched.tick("notify_failed_runs")
     assert not watched.run().success
-    cursor = watched.tick("tell_failed_runs", cursor)
+    cursor = watched.tick("notify_failed_runs", cursor)
     assert receiver.kinds() == ["run_failed"]
     posted = receiver.bodies[0]
     assert posted["facts"]["partitions"] == ["2026-10-06"]
@@ -79,12 +79,12 @@ def test_a_failure_is_told_once_however_often_it_comes_and_its_recovery_too(
 
     blocked.unlink()
     assert watched.run(date(2026, 10, 7), date(2026, 10, 8)).success
-    cursor = watched.tick("tell_failed_runs", cursor)
+    cursor = watched.tick("notify_failed_runs", cursor)
     assert receiver.kinds() == ["run_failed"], "other days prove nothing of the one that failed"
 
     assert watched.run().success
-    cursor = watched.tick("tell_failed_runs", cursor)
-    cursor = watched.tick("tell_failed_runs", cursor)
+    cursor = watched.tick("notify_failed_runs", cursor)
+    cursor = watched.tick("notify_failed_runs", cursor)
     assert receiver.kinds() == ["run_failed", "run_recovered"]
     assert receiver.bodies[1]["cause"] == posted["cause"]
     assert receiver.bodies[1]["facts"]["times"] == 2
@@ -99,7 +99,7 @@ def test_a_failure_that_goes_on_is_told_again_after_a_while(
     for hours in (0, 1, 2):
         watched.now = NOW + timedelta(hours=hours)
         assert not watched.run().success
-        cursor = watched.tick("tell_failed_runs", cursor)
+        cursor = watched.tick("notify_failed_runs", cursor)
 
     assert receiver.kinds() == ["run_failed", "run_failed"]
     assert "(still)" in receiver.bodies[1]["title"]
@@ -113,10 +113,10 @@ def test_a_failure_is_told_later_where_nobody_took_it(
     receiver.statuses = [503, 503, 503]
     assert not watched.run().success
 
-    cursor = watched.tick("tell_failed_runs")
+    cursor = watched.tick("notify_failed_runs")
     assert len(receiver.bodies) == 3
-    cursor = watched.tick("tell_failed_runs", cursor)
-    watched.tick("tell_failed_runs", cursor)
+    cursor = watched.tick("notify_failed_runs", cursor)
+    watched.tick("notify_failed_runs", cursor)
 
     assert len(receiver.bodies) == 4
 
@@ -126,9 +126,9 @@ def test_a_cursor_that_cannot_be_read_tells_twice_rather_than_not_at_all(
 ) -> None:
     watched = watch(tmp_path / "nowhere")
     assert not watched.run().success
-    watched.tick("tell_failed_runs")
+    watched.tick("notify_failed_runs")
 
-    watched.tick("tell_failed_runs", "{broken")
+    watched.tick("notify_failed_runs", "{broken")
 
     assert receiver.kinds() == ["run_failed", "run_failed"]
 
@@ -139,23 +139,23 @@ def test_failing_checks_are_told_once_and_when_they_hold_again(
     watched = watch(dumps[0])
     assert watched.run(checks=True).success
 
-    cursor = watched.tick("tell_failing_checks")
-    cursor = watched.tick("tell_failing_checks", cursor)
+    cursor = watched.tick("notify_failing_checks")
+    cursor = watched.tick("notify_failing_checks", cursor)
 
     failing = {body["facts"]["check"]: body for body in receiver.bodies}
-    assert set(failing) == {"saved_responses_whole", "summaries_usable", "members_known"}
+    assert set(failing) == {"archive_files_complete", "no_rejected_summaries", "no_unrecognized_fields"}
     assert len(receiver.bodies) == 3
-    assert failing["summaries_usable"]["severity"] == "warning"
-    assert "ledger sql" in failing["summaries_usable"]["text"]
+    assert failing["no_rejected_summaries"]["severity"] == "warning"
+    assert "ledger sql" in failing["no_rejected_summaries"]["text"]
 
     whole = tmp_path / "whole"
     whole.mkdir()
     again = watch(whole)
     again.instance = watched.instance
     assert again.run(checks=True).success
-    again.tick("tell_failing_checks", cursor)
+    again.tick("notify_failing_checks", cursor)
     recovered = [body for body in receiver.bodies if body["kind"] == "check_recovered"]
-    assert [body["facts"]["check"] for body in recovered] == ["saved_responses_whole"]
+    assert [body["facts"]["check"] for body in recovered] == ["archive_files_complete"]
 
 
 def test_a_broken_day_blocks_what_is_downstream_and_is_told_as_critical(
@@ -173,11 +173,11 @@ def test_a_broken_day_blocks_what_is_downstream_and_is_told_as_critical(
     result = job.execute_in_process(instance=watched.instance, raise_on_error=False)
 
     assert not result.success
-    watched.tick("tell_failing_checks")
+    watched.tick("notify_failing_checks")
     told = {body["facts"]["check"]: body for body in receiver.bodies}
-    assert told["fits_declaration"]["severity"] == "critical"
-    assert told["fits_declaration"]["facts"]["blocking"]
-    assert "extraction_coverage of 2026-10-06" in str(told["fits_declaration"])
+    assert told["schema_matches_declaration"]["severity"] == "critical"
+    assert told["schema_matches_declaration"]["facts"]["blocking"]
+    assert "extraction_coverage of 2026-10-06" in str(told["schema_matches_declaration"])
 
 
 def test_the_checks_run_by_themselves_every_hour(watch: Callable[..., Watched], dumps: Dumps) -> None:
@@ -200,7 +200,7 @@ def test_the_sensors_run_where_the_daemon_does(watch: Callable[..., Watched], du
 
     told = {sensor.name: sensor.default_status for sensor in repository.sensor_defs}
 
-    for name in ("tell_failed_runs", "tell_failing_checks", "tell_anomaly_events"):
+    for name in ("notify_failed_runs", "notify_failing_checks", "notify_anomaly_events"):
         assert told[name] == dg.DefaultSensorStatus.RUNNING
 
 

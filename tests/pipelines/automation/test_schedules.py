@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.automation.schedules import BEHIND
 from pipelines.definitions import build_defs
-from resources.config.settings import ApiSource, ArchiveSource, HistorySettings, LakeSettings, Settings
+from resources.config.settings import ApiSettings, ArchiveSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
 from sandbox.service import Handle
 from tests.pipelines.conftest import END, START, Location
@@ -78,8 +78,8 @@ def ticking(tmp_path: Path, instance: dg.DagsterInstance) -> Ticking:
     return make
 
 
-def api(url: str, **more: Any) -> ApiSource:
-    return ApiSource(profile=PLACES[0][0], region=PLACES[0][1], endpoint_url=url, **more)
+def api(url: str, **more: Any) -> ApiSettings:
+    return ApiSettings(profile=PLACES[0][0], region=PLACES[0][1], endpoint_url=url, **more)
 
 
 def span(request: dg.RunRequest | dg.SkipReason) -> tuple[str, str]:
@@ -190,7 +190,7 @@ def test_a_service_that_refused_to_the_end_is_left_alone_in_the_end(
 
 def test_without_a_live_source_there_is_nothing_to_ask(ticking: Ticking, tmp_path: Path) -> None:
     assert "No sources are set" in reason(ticking().tick())
-    assert "No live source" in reason(ticking(ArchiveSource(uri=str(tmp_path))).tick())
+    assert "No live source" in reason(ticking(ArchiveSettings(uri=str(tmp_path))).tick())
 
 
 def test_the_schedule_and_the_sensor_are_on_from_the_start_and_the_cron_is_that_of_the_settings(
@@ -205,4 +205,4 @@ def test_the_schedule_and_the_sensor_are_on_from_the_start_and_the_cron_is_that_
     assert schedule.cron_schedule == "*/20 6-18 * * 1-5"
     assert schedule.execution_timezone == "UTC"
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
-    assert repository.get_sensor_def("follow").default_status is dg.DefaultSensorStatus.RUNNING
+    assert repository.get_sensor_def("automation").default_status is dg.DefaultSensorStatus.RUNNING

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.executions.day_status import Standing, State
+from assets.executions.day_status import DayState, SchedulerStatus
 from pipelines.cli.calendar import LETTERS, STYLES, calendar
 
 ARN = "arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler"
@@ -17,13 +17,13 @@ def days_of(first: date, count: int) -> list[date]:
     return [first + timedelta(days=n) for n in range(count)]
 
 
-def drawn(names: Mapping[str, str], days: list[date], state: State, width: int = 80) -> list[str]:
-    ones = [Standing(arn, name, dict.fromkeys(days, state)) for arn, name in names.items()]
+def drawn(names: Mapping[str, str], days: list[date], state: DayState, width: int = 80) -> list[str]:
+    ones = [SchedulerStatus(arn, name, dict.fromkeys(days, state)) for arn, name in names.items()]
     return [line.plain for line in calendar(ones, days, width)]
 
 
 def test_two_months_stand_side_by_side_in_80_columns() -> None:
-    lines = drawn({f"{ARN}/pump-1/a": "pump-1"}, days_of(date(2026, 9, 1), 61), State.settled)
+    lines = drawn({f"{ARN}/pump-1/a": "pump-1"}, days_of(date(2026, 9, 1), 61), DayState.settled)
 
     assert lines == [
         "       2026-09                        2026-10                        ",
@@ -36,10 +36,10 @@ def test_two_months_stand_side_by_side_in_80_columns() -> None:
     st.dates(date(2024, 1, 1), date(2026, 1, 1)),
     st.integers(1, 200),
     st.integers(40, 200),
-    st.sampled_from([state for state in State if LETTERS[state].strip()]),
+    st.sampled_from([state for state in DayState if LETTERS[state].strip()]),
 )
 def test_each_day_is_drawn_once_and_no_line_is_wider_than_the_terminal(
-    first: date, count: int, width: int, state: State
+    first: date, count: int, width: int, state: DayState
 ) -> None:
     lines = drawn({f"{ARN}/fan/a": "fan"}, days_of(first, count), state, width)
 
@@ -58,17 +58,17 @@ def test_each_day_is_drawn_once_and_no_line_is_wider_than_the_terminal(
     ids=["regions", "accounts", "generations", "one alone"],
 )
 def test_namesakes_are_told_apart_by_no_more_than_it_takes(arns: list[str], shown: list[str]) -> None:
-    lines = drawn({f"arn:aws:l:{arn}": "p" for arn in arns}, [date(2026, 9, 1)], State.open)
+    lines = drawn({f"arn:aws:l:{arn}": "p" for arn in arns}, [date(2026, 9, 1)], DayState.open)
 
     assert [line.rpartition(" ")[0].rstrip() for line in lines[2:]] == shown
 
 
 def test_without_colour_every_state_can_be_told_and_those_for_a_person_are_capitals() -> None:
-    assert len(set(LETTERS.values())) == len(State) == len(STYLES)
-    assert {state for state in State if LETTERS[state].isupper()} == {
-        State.failed,
-        State.missing,
-        State.never_extracted,
-        State.overdue,
-        State.stuck,
+    assert len(set(LETTERS.values())) == len(DayState) == len(STYLES)
+    assert {state for state in DayState if LETTERS[state].isupper()} == {
+        DayState.failed,
+        DayState.missing,
+        DayState.never_extracted,
+        DayState.overdue,
+        DayState.stuck,
     }

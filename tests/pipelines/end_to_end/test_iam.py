@@ -18,16 +18,16 @@ import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 
 from assets.tables import INFERENCE_EXECUTIONS, TABLES
-from assets.tables.ddl import Place, external_table
+from assets.tables.ddl import LakeLocation, external_table
 from pipelines.definitions import build_defs
-from pipelines.operations.query import answer
+from pipelines.operations.query import query_once
 from resources.aws.glue_catalog import Catalog
-from resources.aws.session import Access
-from resources.config.settings import ApiSource, ArchiveSource, HistorySettings, LakeSettings, Settings
+from resources.aws.session import AwsAccess
+from resources.config.settings import ApiSettings, ArchiveSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
-from resources.results.fetcher import Results, State, Wanted
-from resources.sources.api import Api
-from resources.sources.factory import configured
+from resources.results.fetcher import ObjectState, ResultFetcher, ResultRequest
+from resources.sources.api import ApiSource
+from resources.sources.factory import open_sources
 from sandbox.dumps import Manifest
 from sandbox.fleet import Fleet
 from sandbox.service import serving
@@ -203,16 +203,16 @@ def test_the_extractor_may_do_what_a_run_does_and_nothing_else(  # noqa: PLR0913
             lake=LakeSettings(uri=lake.uri),
             history=HistorySettings(start_date=DAYS[0], end_date=date(2026, 10, 9)),
             sources=(
-                ApiSource(profile="plant", region=REGION, endpoint_url=service.url),
-                ArchiveSource(uri="s3://example-archive/dumps/"),
+                ApiSettings(profile="plant", region=REGION, endpoint_url=service.url),
+                ArchiveSettings(uri="s3://example-archive/dumps/"),
             ),
         )
         recorded.requests.clear()
         location = Location(build_defs({"clock": lambda: NOW}, settings=settings), instance, lake)
         assert location.run().success
-        (api,) = (source for source in configured(settings) if isinstance(source, Api))
+        (api,) = (source for source in open_sources(settings) if isinstance(source, ApiSource))
         assert api.still_has(api.schedulers()[0])
-    answer(lake, "SELECT count(*) FROM inference_executions")
+    query_once(lake, "SELECT count(*) FROM inference_executions")
     assert lake.version_of(INFERENCE_EXECUTIONS, DAYS[1]) == INFERENCE_EXECUTIONS.version
 
     extractor = policy("extractor")
@@ -249,16 +249,18 @@ def test_the_extractor_may_read_results_and_needs_nothing_more_for_it(arrived: R
         s3.put_object(Bucket="example-results", Key=key, Body=b"{}")
     s3.close()
     arrived.requests.clear()
-    mine = Results(Access(), expected_bucket_owner=ACCOUNT)
+    mine = ResultFetcher(AwsAccess(), expected_bucket_owner=ACCOUNT)
 
     found = [
-        one for load in mine.fetch([Wanted("example-results", key) for key in (*keys, odd)]) for one in load
+        one
+        for load in mine.fetch([ResultRequest("example-results", key) for key in (*keys, odd)])
+        for one in load
     ]
-    known = [Wanted("example-results", one.wanted.key, one.etag) for one in found if one.etag]
+    known = [ResultRequest("example-results", one.wanted.key, one.etag) for one in found if one.etag]
     again = [one for load in mine.fetch(known) for one in load]
 
-    assert Counter(one.state for one in found) == {State.READ: 4, State.MISSING: 1}
-    assert {one.state for one in again} == {State.UNCHANGED}
+    assert Counter(one.state for one in found) == {ObjectState.READ: 4, ObjectState.MISSING: 1}
+    assert {one.state for one in again} == {ObjectState.UNCHANGED}
     extractor = policy("extractor")
     assert {request for request in arrived.requests if not extractor.allows(*request)} == set()
     assert arrived.actions == {"s3:GetObject", "s3:ListBucket"}
@@ -270,7 +272,9 @@ def test_the_extractor_may_read_results_and_needs_nothing_more_for_it(arrived: R
 def test_whoever_syncs_the_catalog_may_do_what_it_does_and_nothing_else(
     glue: Glue, recorded: Recorded
 ) -> None:
-    wanted = [external_table(table, Place("s3://example-lake/lake", date(2025, 1, 1))) for table in TABLES]
+    wanted = [
+        external_table(table, LakeLocation("s3://example-lake/lake", date(2025, 1, 1))) for table in TABLES
+    ]
     glue.client.delete_database(Name="plant")
     recorded.requests.clear()
     catalog = Catalog("plant")

@@ -20,13 +20,13 @@ import botocore.session
 import dagster as dg
 import pytest
 
-from assets.executions.day_status import State
+from assets.executions.day_status import DayState
 from assets.framework.automation import upstream_content_changed
-from assets.framework.partitions import daily
+from assets.framework.partitions import daily_partitions
 from assets.framework.time_windows import Days
 from assets.tables import INFERENCE_SCHEDULERS
-from pipelines.operations.lake_status import inspect
-from resources.config.settings import ApiSource, HistorySettings, LakeSettings, Settings
+from pipelines.operations.lake_status import inspect_lake
+from resources.config.settings import ApiSettings, HistorySettings, LakeSettings, Settings
 from sandbox.fleet import Fleet, History, fleet
 from sandbox.operations import Question
 from sandbox.schedulers import Scheduler
@@ -188,7 +188,7 @@ class Life(Ticks):
     def _check_how_it_stands(self, now: datetime, refused: frozenset[str], failed: set[date]) -> None:
         """Ask as `ledger status` does."""
         days = [BEGIN.date() + n * A_DAY for n in range((now.date() - BEGIN.date()).days + 1)]
-        found = inspect(self.lake, self.settings, days, now)
+        found = inspect_lake(self.lake, self.settings, days, now)
         states = {one.scheduler_arn: one.states for one in found.schedulers}
         hanging = {
             (arn, at.date()) for (arn, at), status in self.books.seen.items() if status == "IN_PROGRESS"
@@ -196,13 +196,13 @@ class Life(Ticks):
         for arn in self.books.known:
             for day in days:
                 if (arn, day) in self.books.proven:
-                    settled = State.stuck if (arn, day) in hanging else State.settled
-                    expected = settled if self.books.is_settled(arn, day) else State.open
-                    expected = State.failed if day in failed else expected
+                    settled = DayState.stuck if (arn, day) in hanging else DayState.settled
+                    expected = settled if self.books.is_settled(arn, day) else DayState.open
+                    expected = DayState.failed if day in failed else expected
                     assert states[arn][day] is expected, (now, arn, day)
         told = {one.name for one in found.refused}
         assert told == refused if not failed else len(told) == 1, (now, told)
-        assert found.needs_a_person is bool(found.trouble)
+        assert found.needs_action is bool(found.trouble)
 
     def _follow(self, result: dg.ExecuteInProcessResult) -> None:
         """What depends on the executions is computed for exactly the days whose content changed."""
@@ -251,7 +251,7 @@ def _below() -> dg.AssetsDefinition:
     @dg.asset(
         name="below",
         deps=["inference_executions"],
-        partitions_def=daily(Days(BEGIN.date())),
+        partitions_def=daily_partitions(Days(BEGIN.date())),
         automation_condition=upstream_content_changed(),
     )
     def below() -> None:
@@ -310,7 +310,7 @@ def live_through(tmp_path: Path, instance: dg.DagsterInstance, days: int, down_h
         settings = Settings(
             lake=LakeSettings(uri=str(tmp_path / "lake")),
             history=HistorySettings(start_date=BEGIN.date(), lookback_days=LOOKBACK_DAYS),
-            sources=(ApiSource(profile=PLACE[0], region=PLACE[1], endpoint_url=service.url),),
+            sources=(ApiSettings(profile=PLACE[0], region=PLACE[1], endpoint_url=service.url),),
         )
         life = Life(settings, instance, of, service)
         for number in range(1, days * 24 + 6):

@@ -11,7 +11,7 @@ import pytest
 
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
 from pipelines.definitions import build_defs
-from resources.config.settings import ApiSource, ArchiveSource, HistorySettings, LakeSettings, Settings
+from resources.config.settings import ApiSettings, ArchiveSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
 from sandbox.fleet import Fleet, History, fleet
 from sandbox.service import Handle, serving
@@ -63,7 +63,8 @@ def live(tmp_path: Path, instance: dg.DagsterInstance) -> Live:
         **more: Any,
     ) -> Location:
         sources = tuple(
-            ApiSource(profile=account, region=region, endpoint_url=url, **more) for account, region in places
+            ApiSettings(profile=account, region=region, endpoint_url=url, **more)
+            for account, region in places
         )
         settings = Settings(
             lake=LakeSettings(uri=str(lake)),
@@ -269,7 +270,7 @@ def test_without_credentials_the_run_says_how_to_get_some(
     settings = Settings(
         lake=LakeSettings(uri=str(tmp_path / "lake")),
         history=HistorySettings(start_date=DAYS[0]),
-        sources=(ApiSource(region="us-east-1", endpoint_url=service.url),),
+        sources=(ApiSettings(region="us-east-1", endpoint_url=service.url),),
     )
     location = Location(
         build_defs({"clock": lambda: NOW}, settings=settings), instance, Lake(settings.lake.uri)
@@ -333,8 +334,8 @@ def test_saved_responses_count_though_the_service_is_gone(
         lake=LakeSettings(uri=str(tmp_path / "lake")),
         history=HistorySettings(start_date=DAYS[0], end_date=date(2026, 10, 9)),
         sources=(
-            ArchiveSource(uri=str(dumps[0])),
-            ApiSource(profile=PLACES[0][0], region=PLACES[0][1], endpoint_url=service.url),
+            ArchiveSettings(uri=str(dumps[0])),
+            ApiSettings(profile=PLACES[0][0], region=PLACES[0][1], endpoint_url=service.url),
         ),
     )
     location = Location(

@@ -27,8 +27,8 @@ from assets.tables import (
     Table,
 )
 from pipelines.definitions import build_defs
-from resources.config.equipment import Entry, Equipment, Registry
-from resources.config.settings import ApiSource, EquipmentSettings, HistorySettings, LakeSettings, Settings
+from resources.config.equipment import Equipment, EquipmentEntry, EquipmentRegistry
+from resources.config.settings import ApiSettings, EquipmentSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
 from sandbox.fleet import Fleet
 from sandbox.service import Handle, serving
@@ -59,7 +59,7 @@ schedulers = ["pump-1"]
 """
 
 
-FEED_PUMP = Registry([Entry(Equipment("Feed pump", "Leeds", "high"), ("pump-1",))])
+FEED_PUMP = EquipmentRegistry([EquipmentEntry(Equipment("Feed pump", "Leeds", "high"), ("pump-1",))])
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def location(
         history=HistorySettings(start_date=DAYS[0], end_date=date(2026, 10, 9)),
         equipment=EquipmentSettings(registry=str(tmp_path / "equipment.toml")),
         sources=(
-            ApiSource(region="eu-west-1", endpoint_url=service.url, schedulers=("pump-1", "turbine-2")),
+            ApiSettings(region="eu-west-1", endpoint_url=service.url, schedulers=("pump-1", "turbine-2")),
         ),
     )
     return Location(build_defs({"clock": lambda: NOW}, settings=settings), instance, Lake(settings.lake.uri))

@@ -25,7 +25,7 @@ from assets.tables import (
     SENSOR_CONTRIBUTIONS,
 )
 from pipelines.definitions import build_defs
-from resources.config.settings import ApiSource, HistorySettings, LakeSettings, ResultSettings, Settings
+from resources.config.settings import ApiSettings, HistorySettings, LakeSettings, ResultSettings, Settings
 from resources.lake.lake import Lake
 from sandbox.events import succeeded
 from sandbox.fleet import Fleet
@@ -56,7 +56,7 @@ def locate(service: Handle, lake: Path, instance: dg.DagsterInstance) -> Locatio
         history=HistorySettings(start_date=DAYS[0], end_date=date(2026, 10, 9)),
         results=ResultSettings(concurrency=8),
         sources=(
-            ApiSource(region="eu-west-1", endpoint_url=service.url, schedulers=("boiler-1", "turbine-2")),
+            ApiSettings(region="eu-west-1", endpoint_url=service.url, schedulers=("boiler-1", "turbine-2")),
         ),
     )
     return Location(build_defs({"clock": lambda: NOW}, settings=settings), instance, Lake(settings.lake.uri))

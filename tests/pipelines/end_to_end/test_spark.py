@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from assets.tables import ANOMALY_EVENTS, INFERENCE_EXECUTIONS, TABLES, Table
-from assets.tables.ddl import Place, athena_ddl, external_table, spark_ddl
+from assets.tables.ddl import LakeLocation, athena_ddl, external_table, spark_ddl
 from pipelines.definitions import build_defs
-from resources.config.settings import ArchiveSource, HistorySettings, LakeSettings, Settings
+from resources.config.settings import ArchiveSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
 from sandbox.dumps import Manifest
 from tests.pipelines.conftest import DAYS as EXTRACTED
@@ -38,7 +38,7 @@ def lake(dumps: tuple[Path, Manifest], tmp_path_factory: pytest.TempPathFactory)
     settings = Settings(
         lake=LakeSettings(uri=lake.uri),
         history=HistorySettings(start_date=EXTRACTED[0], end_date=date(2026, 10, 9)),
-        sources=(ArchiveSource(uri=str(dumps[0])),),
+        sources=(ArchiveSettings(uri=str(dumps[0])),),
     )
     with dg.DagsterInstance.ephemeral() as instance:
         location = Location(build_defs({"clock": lambda: NOW}, settings=settings), instance, lake)
@@ -75,7 +75,7 @@ def answers(rows: pa.Table, table: Table) -> list[dict[str, Any]]:
 def test_every_table_reads_the_same_in_spark_as_in_pyarrow(
     hive: Any, lake: Lake, database: str, dialect: str
 ) -> None:
-    place = Place(lake.root.as_uri(), date(2025, 1, 1))
+    place = LakeLocation(lake.root.as_uri(), date(2025, 1, 1))
     for table in TABLES:
         statement = (athena_ddl if dialect == "athena" else spark_ddl)(external_table(table, place), database)
         for part in statement.removesuffix(";").split(";\n\n"):
@@ -101,7 +101,7 @@ def test_every_table_reads_the_same_in_spark_as_in_pyarrow(
 
 @pytest.mark.parametrize("dialect", ["athena", "spark"])
 def test_tables_without_any_file_are_empty(hive: Any, database: str, dialect: str, tmp_path: Path) -> None:
-    place = Place((tmp_path / "lake").as_uri(), date(2025, 1, 1))
+    place = LakeLocation((tmp_path / "lake").as_uri(), date(2025, 1, 1))
     for table in (INFERENCE_EXECUTIONS, ANOMALY_EVENTS):
         statement = (athena_ddl if dialect == "athena" else spark_ddl)(external_table(table, place), database)
         for part in statement.removesuffix(";").split(";\n\n"):
@@ -115,7 +115,7 @@ def test_a_filter_on_data_date_reads_the_files_of_those_days_alone(
     hive: Any, lake: Lake, database: str, dialect: str
 ) -> None:
     table = next(table for table in TABLES if table.name == "inference_executions")
-    place = Place(lake.root.as_uri(), date(2025, 1, 1))
+    place = LakeLocation(lake.root.as_uri(), date(2025, 1, 1))
     statement = (athena_ddl if dialect == "athena" else spark_ddl)(external_table(table, place), database)
     hive.sql(statement.removesuffix(";").split(";\n\n")[0])
     hive.sql(f"MSCK REPAIR TABLE {database}.{table.name}")

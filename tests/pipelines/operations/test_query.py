@@ -9,7 +9,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 
 import lookout_ledger
 from assets.tables import INFERENCE_EXECUTIONS
-from pipelines.operations.query import answer
+from pipelines.operations.query import query_once
 from resources.lake.lake import Lake
 from tests.support.engine_world import DAYS, World, made, write
 
@@ -47,7 +47,7 @@ def fetched(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> set[str]:  # noqa: A
 
 
 def test_a_question_about_one_day_fetches_the_file_of_that_day_alone(lake: Lake, fetched: set[str]) -> None:
-    found = answer(lake, STATEMENT.format(where=f"WHERE data_date = '{DAYS[2]}'"))
+    found = query_once(lake, STATEMENT.format(where=f"WHERE data_date = '{DAYS[2]}'"))
 
     assert sum(found["n"].to_pylist()) == 18
     assert fetched == {str(DAYS[2])}
@@ -61,7 +61,7 @@ def test_reading_some_days_in_python_fetches_their_files_alone(lake: Lake, fetch
 
 
 def test_a_question_without_a_day_fetches_them_all(lake: Lake, fetched: set[str]) -> None:
-    found = answer(lake, STATEMENT.format(where=""))
+    found = query_once(lake, STATEMENT.format(where=""))
 
     assert sum(found["n"].to_pylist()) == 18 * len(DAYS)
     assert fetched == {str(day) for day in DAYS}

@@ -87,7 +87,7 @@ def part(of: dg.Definitions) -> dg.Definitions:
         assets=[*assets, below(of.resolve_assets_def("inference_executions").partitions_def)],
         jobs=of.jobs,
         schedules=[one for one in of.schedules if one.name == "refresh"],
-        sensors=[one for one in of.sensors if one.name == "follow"],
+        sensors=[one for one in of.sensors if one.name == "automation"],
         resources=of.resources,
         executor=of.executor,
     )
@@ -147,11 +147,11 @@ class World:
         return all(run.job_name == jobs.REFRESH for run in self.runs(*statuses))
 
     def ticks(self) -> int:
-        """How often `follow` has looked."""
+        """How often `automation` has looked."""
         return sum(
             len(self.instance.get_ticks(state.instigator_origin_id, state.selector_id))
             for state in self.instance.all_instigator_state()
-            if state.instigator_name == "follow"
+            if state.instigator_name == "automation"
         )
 
     def pass_(self, hours: int) -> None:

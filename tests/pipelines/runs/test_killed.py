@@ -14,7 +14,7 @@ import pytest
 from assets.executions import assets as execution_assets
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 from pipelines.definitions import build_defs
-from resources.config.settings import ApiSource, HistorySettings, LakeSettings, Settings
+from resources.config.settings import ApiSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
 from sandbox.fleet import History, fleet
 from sandbox.service import Handle, serving
@@ -44,7 +44,7 @@ def locate(url: str, lake: Path, instance: dg.DagsterInstance) -> Location:
     settings = Settings(
         lake=LakeSettings(uri=str(lake)),
         history=HistorySettings(start_date=DAYS[0], end_date=date(2026, 10, 9)),
-        sources=(ApiSource(profile=PLACE[0], region=PLACE[1], endpoint_url=url),),
+        sources=(ApiSettings(profile=PLACE[0], region=PLACE[1], endpoint_url=url),),
     )
     clock = {"clock": lambda: datetime.now(UTC)}
     return Location(build_defs(clock, settings=settings), instance, Lake(str(lake)))

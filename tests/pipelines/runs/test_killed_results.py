@@ -24,7 +24,7 @@ from assets.tables import (
     Table,
 )
 from pipelines.definitions import build_defs
-from resources.config.settings import ApiSource, HistorySettings, LakeSettings, ResultSettings, Settings
+from resources.config.settings import ApiSettings, HistorySettings, LakeSettings, ResultSettings, Settings
 from resources.lake.lake import Lake
 from sandbox.fleet import History, fleet
 from sandbox.service import Handle, serving
@@ -53,7 +53,7 @@ def locate(url: str, lake: Path, instance: dg.DagsterInstance) -> Location:
         lake=LakeSettings(uri=str(lake)),
         history=HistorySettings(start_date=DAYS[0], end_date=date(2026, 10, 9)),
         results=ResultSettings(concurrency=4),
-        sources=(ApiSource(endpoint_url=url, **PLACE),),
+        sources=(ApiSettings(endpoint_url=url, **PLACE),),
     )
     return Location(build_defs({"clock": lambda: NOW}, settings=settings), instance, Lake(str(lake)))
 

@@ -19,7 +19,7 @@ from assets.tables import (
     REJECTED_EXECUTIONS,
 )
 from pipelines.definitions import build_defs
-from resources.config.settings import ArchiveSource, HistorySettings, LakeSettings, Settings
+from resources.config.settings import ArchiveSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
 from sandbox.dumps import Manifest
 from sandbox.fleet import Fleet
@@ -162,13 +162,13 @@ def test_what_depends_on_the_executions_runs_in_the_same_run(locate: Locate, dum
             if event.event_type_value == "ASSET_CHECK_EVALUATION"
         )
     }
-    assert not evaluated["saved_responses_whole"].passed
-    assert evaluated["saved_responses_whole"].metadata["unreadable"].value == len(dumps[1].unreadable)
-    assert evaluated["saved_responses_whole"].metadata["incomplete"].value == len(dumps[1].incomplete)
-    assert not evaluated["summaries_usable"].passed
+    assert not evaluated["archive_files_complete"].passed
+    assert evaluated["archive_files_complete"].metadata["unreadable"].value == len(dumps[1].unreadable)
+    assert evaluated["archive_files_complete"].metadata["incomplete"].value == len(dumps[1].incomplete)
+    assert not evaluated["no_rejected_summaries"].passed
     blocking = {name for name, found in evaluated.items() if found.severity == dg.AssetCheckSeverity.ERROR}
-    assert blocking == {"keys_unique", "fits_declaration"}
-    assert all(evaluated[name].passed for name in (*blocking, "no_day_missing", "partitions_succeeded"))
+    assert blocking == {"keys_unique", "schema_matches_declaration"}
+    assert all(evaluated[name].passed for name in (*blocking, "no_missing_days", "partitions_succeeded"))
 
 
 def test_a_bad_day_fails_alone_and_is_done_alone_afterwards(locate: Locate, dumps: Dumps) -> None:
@@ -359,7 +359,7 @@ def test_a_lake_in_s3_is_written_with_the_key_that_is_set(
     settings = Settings(
         lake=LakeSettings(uri=s3_lake_uri, kms_key_id=key),
         history=HistorySettings(start_date=DAYS[1]),
-        sources=(ArchiveSource(uri=str(dumps[0])),),
+        sources=(ArchiveSettings(uri=str(dumps[0])),),
     )
     location = Location(build_defs({"clock": lambda: NOW}, settings=settings), instance, Lake(s3_lake_uri))
 

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from pipelines.definitions import build_defs
-from resources.config.settings import ApiSource, HistorySettings, LakeSettings, Settings
+from resources.config.settings import ApiSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
 from sandbox.faults import KINDS
 from sandbox.fleet import Fleet, History, fleet
@@ -61,7 +61,7 @@ def test_ends_with_exactly_the_executions_that_the_service_has(
     of, clock = fleet(seed=3, history=History(START, END)), datetime(2026, 10, 8, 12, tzinfo=UTC)
     with serving(of, clock, s3=False, faults=FAULTS, paging="offset") as handle:
         sources = tuple(
-            ApiSource(profile=account, region=region, endpoint_url=handle.url) for account, region in PLACES
+            ApiSettings(profile=account, region=region, endpoint_url=handle.url) for account, region in PLACES
         )
         settings = Settings(
             lake=LakeSettings(uri=lake_uri),

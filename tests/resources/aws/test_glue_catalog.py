@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from assets.tables import INFERENCE_EXECUTIONS, TABLES
-from assets.tables.ddl import Place, external_table
+from assets.tables.ddl import LakeLocation, external_table
 from resources.aws.external_table import ExternalColumn, ExternalTable
 from resources.aws.glue_catalog import ATTEMPTS, Catalog
 from resources.aws.glue_catalog import _session as session
@@ -22,7 +22,7 @@ from tests.support.glue import Before, Glue, Refusal, glue, glue_client, glue_se
 __all__ = ["glue", "glue_client", "glue_server"]  # fixtures
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-PLACE = Place("s3://plant-a/lake", date(2025, 1, 1))
+PLACE = LakeLocation("s3://plant-a/lake", date(2025, 1, 1))
 ALL = [external_table(table, PLACE) for table in TABLES]
 EXECUTIONS = external_table(INFERENCE_EXECUTIONS, PLACE)
 NOTE = ExternalColumn("note", "string", "since version 2")

@@ -7,21 +7,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from resources.config.equipment import CRITICALITIES, Equipment, Registry, Sensor, load_registry
+from resources.config.equipment import CRITICALITIES, Equipment, EquipmentRegistry, Sensor, load_equipment
 from resources.errors import ConfigurationError
 
 ARN = "arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler/pump-1/5feceb66"
 NAMESAKE = "arn:aws:lookoutequipment:us-east-1:111122223333:inference-scheduler/pump-1/6b86b273"
 REBORN = "arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler/pump-1/d4735e3a"
 
-Load = Callable[[str], Registry]
+Load = Callable[[str], EquipmentRegistry]
 
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    def load(text: str) -> Registry:
+    def load(text: str) -> EquipmentRegistry:
         (tmp_path / "equipment.toml").write_text(text)
-        return load_registry(str(tmp_path / "equipment.toml"))
+        return load_equipment(str(tmp_path / "equipment.toml"))
 
     return load
 
@@ -38,7 +38,7 @@ def refusal(load: Load) -> Callable[[str], str]:
 
 
 def test_without_a_file_every_scheduler_is_its_own_equipment(tmp_path: Path) -> None:
-    registry = load_registry(str(tmp_path / "equipment.toml"))
+    registry = load_equipment(str(tmp_path / "equipment.toml"))
 
     assert registry.equipment_of(ARN, "pump-1") == Equipment(ARN, None, None)
     assert registry.equipment_of(ARN, "pump-1").label == "pump-1"
@@ -207,14 +207,14 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "equipment.toml").mkdir()
 
     with pytest.raises(ConfigurationError, match="cannot be read"):
-        load_registry(str(tmp_path / "equipment.toml"))
+        load_equipment(str(tmp_path / "equipment.toml"))
 
 
 def test_other_bytes_than_utf8_are_refused(tmp_path: Path) -> None:
     (tmp_path / "equipment.toml").write_bytes(b"\n# \xb0C")
 
     with pytest.raises(ConfigurationError, match="line 2 holds other bytes"):
-        load_registry(str(tmp_path / "equipment.toml"))
+        load_equipment(str(tmp_path / "equipment.toml"))
 
 
 _JSON_LIKE = st.recursive(
@@ -238,6 +238,6 @@ def test_whatever_it_says_it_is_read_or_refused_in_words(said: dict[str, object]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("resources.config.equipment.read_toml", lambda *_: said)
         try:
-            load_registry("equipment.toml")
+            load_equipment("equipment.toml")
         except ConfigurationError as refused:
             str(refused).encode()

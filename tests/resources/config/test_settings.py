@@ -12,7 +12,7 @@ from hypothesis import settings as how
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from resources.config.settings import EXAMPLE_TOML, ArchiveSource, HistorySettings, Settings, load_settings
+from resources.config.settings import EXAMPLE_TOML, ArchiveSettings, HistorySettings, Settings, load_settings
 from resources.errors import ConfigurationError
 
 TODAY = date(2026, 1, 15)
@@ -115,7 +115,7 @@ def test_an_empty_list_in_the_environment_is_named_as_the_reason(load: Load) -> 
 )
 def test_the_example_is_ready_to_use(load: Load, root: Path, before: str) -> None:
     settings = load(before + EXAMPLE_TOML)
-    assert settings.require_sources()[-1] == ArchiveSource(kind="archive", uri=str(root / "dumps"))
+    assert settings.require_sources()[-1] == ArchiveSettings(kind="archive", uri=str(root / "dumps"))
 
 
 # --- The file ---------------------------------------------------------------------------------------------
@@ -148,8 +148,8 @@ def test_everything_can_stand_in_the_file(load: Load, root: Path) -> None:
     )
     assert settings.report.time_zone == "Europe/Berlin"
     assert settings.require_sources() == (
-        ArchiveSource(uri="s3://plant/dumps/", time_zone="Asia/Kolkata"),
-        ArchiveSource(uri=str(root / "one.json"), time_zone="+05:30"),
+        ArchiveSettings(uri="s3://plant/dumps/", time_zone="Asia/Kolkata"),
+        ArchiveSettings(uri=str(root / "one.json"), time_zone="+05:30"),
     )
 
 
@@ -772,7 +772,7 @@ def test_every_setting_says_what_it_means() -> None:
     """The descriptions and the examples are the documentation, and the mends in the messages."""
     sections = [type(part) for _, part in Settings() if isinstance(part, BaseModel)]
     assert len(sections) > 5
-    for section in (*sections, ArchiveSource):
+    for section in (*sections, ArchiveSettings):
         for name, field in section.model_fields.items():
             assert field.description, name
             assert field.examples, name

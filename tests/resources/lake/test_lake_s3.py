@@ -26,10 +26,10 @@ from assets.tables import (
     Column,
     Table,
 )
-from pipelines.operations.query import answer, connect
+from pipelines.operations.query import connect, query_once
 from resources.errors import DataError, LakeContractError, PermissionsError
 from resources.lake.lake import Lake
-from resources.sources.archive import Archive
+from resources.sources.archive import ArchiveSource
 from sandbox.dumps import write_history
 from sandbox.fleet import History, fleet
 from tests.support.readings import READINGS, SETTINGS
@@ -54,7 +54,7 @@ class Kept(ABC):
         """Whatever would tell that a file was written again."""
 
     @abstractmethod
-    def place(self, name: str) -> str: ...
+    def location(self, name: str) -> str: ...
 
 
 @dataclass
@@ -78,7 +78,7 @@ class OnDisk(Kept):
             for path in files
         }
 
-    def place(self, name: str) -> str:
+    def location(self, name: str) -> str:
         return str(self.folder / name)
 
 
@@ -104,7 +104,7 @@ class InS3(Kept):
             for one in found
         }
 
-    def place(self, name: str) -> str:
+    def location(self, name: str) -> str:
         return f"{self.bucket.uri}/a lake/of ours/{name}"
 
 
@@ -158,7 +158,7 @@ def test_rows_come_back_as_they_were_written(kept: Kept, lake: Lake) -> None:
         schema=READINGS.schema,
     )
     written = lake.update(READINGS, DAY, lambda _: table)
-    assert str(written.path) == str(lake.path(READINGS, DAY)) == kept.place(NAME)
+    assert str(written.path) == str(lake.path(READINGS, DAY)) == kept.location(NAME)
     assert lake.read(READINGS, DAY).equals(table, check_metadata=True)
     assert lake.read(READINGS, DAY, ["number", "name"]).equals(table.select(["number", "name"]))
     assert set(kept.stamps()) == {NAME}
@@ -204,7 +204,7 @@ def test_a_folder_of_no_day_is_told(kept: Kept, lake: Lake) -> None:
     kept.write("readings/data_date=20260301/part-0.parquet", b"")
     with pytest.raises(LakeContractError, match="is of no day: 20260301") as caught:
         lake.days(READINGS)
-    assert caught.value.where == kept.place("readings/data_date=20260301")
+    assert caught.value.where == kept.location("readings/data_date=20260301")
 
 
 def test_an_update_merges_with_what_is_there(lake: Lake) -> None:
@@ -247,7 +247,7 @@ def test_a_file_of_a_newer_version_is_neither_read_nor_replaced(kept: Kept, lake
     ):
         with pytest.raises(LakeContractError, match="newer version of the table") as caught:
             attempt()
-        assert caught.value.where == kept.place(NAME)
+        assert caught.value.where == kept.location(NAME)
     assert kept.stamps() == before
 
 
@@ -264,7 +264,7 @@ def test_a_file_that_is_not_the_table_is_told_with_its_place_and_left_alone(
     ):
         with pytest.raises(LakeContractError, match="cannot be read") as caught:
             attempt()
-        assert caught.value.where == kept.place(NAME)
+        assert caught.value.where == kept.location(NAME)
     assert kept.read(NAME) == broken
 
 
@@ -273,7 +273,7 @@ def test_rows_that_do_not_fit_are_refused_and_the_old_ones_stay(kept: Kept, lake
     before = kept.stamps()
     with pytest.raises(LakeContractError, match="rows that do not fit readings") as caught:
         lake.update(READINGS, DAY, lambda _: rows("a").drop_columns("number"))
-    assert caught.value.where == kept.place(NAME)
+    assert caught.value.where == kept.location(NAME)
     assert kept.stamps() == before
 
 
@@ -299,7 +299,7 @@ NOW = START + timedelta(days=3)
 RECORDED = (INFERENCE_EXECUTIONS, EXTRACTION_COVERAGE, REJECTED_EXECUTIONS, ARCHIVE_FILES)
 
 
-def extracted(lake: Lake, archive: Archive) -> Extraction:
+def extracted(lake: Lake, archive: ArchiveSource) -> Extraction:
     extraction = Extraction(lake, Days(TODAY), timedelta(hours=3), NOW, lambda _: None)
     extraction.gather([archive], [TODAY])
     extraction.record(TODAY)
@@ -337,15 +337,15 @@ def test_an_extraction_from_s3_to_s3_is_that_of_one_from_disk_to_disk(tmp_path: 
         if path.is_file():
             bucket.put(f"dumps/{path.relative_to(folder).as_posix()}", path.read_bytes())
     on_disk, in_s3 = Lake(str(tmp_path / "lake")), Lake(f"{bucket.uri}/lake")
-    first = extracted(on_disk, Archive(str(folder)))
-    second = extracted(in_s3, Archive(f"{bucket.uri}/dumps"))
+    first = extracted(on_disk, ArchiveSource(str(folder)))
+    second = extracted(in_s3, ArchiveSource(f"{bucket.uri}/dumps"))
     assert contents(in_s3) == contents(on_disk)
     assert first.numbers() == second.numbers()
     assert len(contents(in_s3)["inference_executions"]) > 1000
     assert len(contents(in_s3)["archive_files"]) == len(list(filter(Path.is_file, folder.rglob("*"))))
 
     bucket.server.asked.clear()
-    again = extracted(in_s3, Archive(f"{bucket.uri}/dumps"))
+    again = extracted(in_s3, ArchiveSource(f"{bucket.uri}/dumps"))
     numbers = again.numbers()
     assert (numbers["files_read"], numbers["days_changed"], numbers["rows_changed"]) == (0, 0, 0)
     assert bucket.server.count("PUT") == 0
@@ -398,7 +398,7 @@ def _execution(day: date, number: int) -> dict[str, Any]:
     ids=["days", "one day", "time", "nothing yet", "nothing yet, unpartitioned"],
 )
 def test_sql_answers_the_same(filled: Kept, statement: str, answered: list[dict[str, Any]]) -> None:
-    assert answer(filled.lake, statement).to_pylist() == answered
+    assert query_once(filled.lake, statement).to_pylist() == answered
 
 
 def test_the_tables_look_the_same_to_sql(tmp_path: Path, bucket: Any) -> None:
@@ -435,7 +435,7 @@ def test_only_the_days_that_are_asked_for_are_read(bucket: Any, where: str, read
     for day in (1, 2, 3):
         kept.lake.update(INFERENCE_EXECUTIONS, date(2026, 3, day), lambda existing: existing)
     bucket.server.asked.clear()
-    answer(kept.lake, f"SELECT count(status) FROM inference_executions WHERE {where}")  # noqa: S608
+    query_once(kept.lake, f"SELECT count(status) FROM inference_executions WHERE {where}")  # noqa: S608
     assert objects_read(bucket.server) == read
 
 
@@ -457,11 +457,11 @@ def test_an_older_day_has_null_where_a_column_came_later(bucket: Any) -> None:
 def test_what_s3_refuses_to_sql_is_told_in_our_words(bucket: Any, method: str) -> None:
     bucket.server.refuse(method, "403 Forbidden", "AccessDenied" if method == "GET" else "")
     with pytest.raises(PermissionsError, match=r"S3 refuses: (AccessDenied|403)") as caught:
-        answer(InS3(bucket).lake, "SELECT count(status) FROM inference_executions")
+        query_once(InS3(bucket).lake, "SELECT count(status) FROM inference_executions")
     assert bucket.uri in caught.value.where
 
 
 def test_a_file_that_sql_cannot_read_is_told_with_its_name(filled: Kept) -> None:
     filled.write("inference_executions/data_date=2026-03-02/part-0.parquet", b"no Parquet")
     with pytest.raises(DataError, match=r"data_date=2026-03-02/part-0\.parquet"):
-        answer(filled.lake, "SELECT count(status) FROM inference_executions")
+        query_once(filled.lake, "SELECT count(status) FROM inference_executions")

@@ -16,7 +16,7 @@ import pytest
 from assets.tables import Column, Table
 from resources.errors import LakeContractError
 from resources.lake.lake import Lake
-from resources.lake.table_versions import survey
+from resources.lake.table_versions import survey_versions
 from tests.support.readings import READINGS, SETTINGS
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -158,7 +158,7 @@ def test_a_survey_tells_the_version_of_every_file(lake: Lake) -> None:
         put(lake, day, LATER if number % 2 else READINGS)
     put(lake, None, SETTINGS)
 
-    found = survey(lake, [LATER, LATER_SETTINGS])
+    found = survey_versions(lake, [LATER, LATER_SETTINGS])
 
     assert [(file.table.name, file.day, file.version) for file in found.files] == [
         *[("readings", day, 1 + number % 2) for number, day in enumerate(days)],
@@ -178,7 +178,7 @@ def test_a_survey_of_some_days_leaves_out_the_others(lake: Lake) -> None:
     for day in days:
         put(lake, day)
 
-    found = survey(lake, [LATER], days[1], days[3])
+    found = survey_versions(lake, [LATER], days[1], days[3])
 
     assert [file.day for file in found.old] == days[1:4]
 
@@ -189,7 +189,7 @@ def test_an_unreadable_file_does_not_hide_the_others(tmp_path: Path) -> None:
         put(lake, DAY + timedelta(days=number))
     Path(lake.path(READINGS, DAY + timedelta(days=1))).write_bytes(b"torn")
 
-    found = survey(lake, [LATER])
+    found = survey_versions(lake, [LATER])
 
     assert [file.day for file in found.old] == [DAY, DAY + timedelta(days=2)]
     (problem,) = found.unreadable
@@ -197,7 +197,7 @@ def test_an_unreadable_file_does_not_hide_the_others(tmp_path: Path) -> None:
 
 
 def test_a_table_without_any_file_has_nothing_to_survey(lake: Lake) -> None:
-    found = survey(lake, [LATER, LATER_SETTINGS])
+    found = survey_versions(lake, [LATER, LATER_SETTINGS])
 
     assert (found.files, found.unreadable) == ([], [])
 
@@ -228,7 +228,7 @@ def test_a_killed_rewriting_leaves_each_day_old_or_new_and_is_simply_run_again(t
         return subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)
 
     def new_days() -> int:
-        return sum(not file.is_old for file in survey(lake, [LATER]).files)
+        return sum(not file.is_old for file in survey_versions(lake, [LATER]).files)
 
     with process() as killed:
         assert killed.stdout is not None

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from resources.aws.session import Access
+from resources.aws.session import AwsAccess
 from resources.errors import PermissionsError
-from resources.results.fetcher import Fetched, Limits, Results, State, Wanted
+from resources.results.fetcher import FetchedResult, FetchLimits, ObjectState, ResultFetcher, ResultRequest
 from tests.resources.conftest import Bucket, Mischief, Server
 
 KEYS = [f"out/2026-10-07T{hour:02}:00:00Z/results.jsonl" for hour in range(12)]
@@ -27,19 +27,19 @@ def filled(bucket: Bucket) -> Bucket:
     return bucket
 
 
-def fetched(bucket: Bucket, tags: dict[str, str] | None = None, **more: Any) -> dict[str, Fetched]:
-    results = Results(Access(), limits=Limits(concurrency=4), **more)
-    wanted = [Wanted(bucket.name, key, (tags or {}).get(key)) for key in KEYS]
+def fetched(bucket: Bucket, tags: dict[str, str] | None = None, **more: Any) -> dict[str, FetchedResult]:
+    results = ResultFetcher(AwsAccess(), limits=FetchLimits(concurrency=4), **more)
+    wanted = [ResultRequest(bucket.name, key, (tags or {}).get(key)) for key in KEYS]
     found = [one for load in results.fetch(wanted) for one in load]
     assert sorted(one.wanted.key for one in found) == KEYS, "each once"
     return {one.wanted.key: one for one in found}
 
 
-def states(found: dict[str, Fetched]) -> Counter[State]:
+def states(found: dict[str, FetchedResult]) -> Counter[ObjectState]:
     return Counter(one.state for one in found.values())
 
 
-def tags_of(found: dict[str, Fetched]) -> dict[str, str]:
+def tags_of(found: dict[str, FetchedResult]) -> dict[str, str]:
     return {key: one.etag or "" for key, one in found.items()}
 
 
@@ -52,7 +52,7 @@ class TestReading:
     def test_every_object_comes_once_with_its_content_and_tag(self, filled: Bucket) -> None:
         found = fetched(filled)
 
-        assert states(found) == {State.READ: len(KEYS)}
+        assert states(found) == {ObjectState.READ: len(KEYS)}
         for key, one in found.items():
             assert one.data == key.encode()
             head = filled.client.head_object(Bucket=filled.name, Key=key)
@@ -64,7 +64,7 @@ class TestReading:
 
         found = fetched(filled, tags)
 
-        assert states(found) == {State.UNCHANGED: len(KEYS)}
+        assert states(found) == {ObjectState.UNCHANGED: len(KEYS)}
         assert gets(s3, filled) == 0
         assert s3.count("GET") == 1
 
@@ -76,9 +76,13 @@ class TestReading:
 
         found = fetched(filled, tags)
 
-        assert states(found) == {State.UNCHANGED: len(KEYS) - 2, State.READ: 1, State.MISSING: 1}
+        assert states(found) == {
+            ObjectState.UNCHANGED: len(KEYS) - 2,
+            ObjectState.READ: 1,
+            ObjectState.MISSING: 1,
+        }
         assert found[KEYS[3]].data == b"other"
-        assert found[KEYS[5]].state is State.MISSING
+        assert found[KEYS[5]].state is ObjectState.MISSING
         assert gets(s3, filled) == 1
 
     def test_where_listing_is_forbidden_each_is_asked_whether_it_changed(
@@ -91,7 +95,7 @@ class TestReading:
 
         found = fetched(filled, tags)
 
-        assert states(found) == {State.UNCHANGED: len(KEYS) - 1, State.READ: 1}
+        assert states(found) == {ObjectState.UNCHANGED: len(KEYS) - 1, ObjectState.READ: 1}
         assert gets(s3, filled) == len(KEYS)
 
     @pytest.mark.parametrize(
@@ -100,12 +104,12 @@ class TestReading:
     def test_keys_are_anything(self, bucket: Bucket, key: str) -> None:
         bucket.put(key, b"found")
 
-        ((one,),) = Results(Access()).fetch([Wanted(bucket.name, key)])
+        ((one,),) = ResultFetcher(AwsAccess()).fetch([ResultRequest(bucket.name, key)])
 
-        assert (one.state, one.data) == (State.READ, b"found")
+        assert (one.state, one.data) == (ObjectState.READ, b"found")
 
-        ((again,),) = Results(Access()).fetch([Wanted(bucket.name, key, one.etag)])
-        assert again.state is State.UNCHANGED
+        ((again,),) = ResultFetcher(AwsAccess()).fetch([ResultRequest(bucket.name, key, one.etag)])
+        assert again.state is ObjectState.UNCHANGED
 
     @pytest.mark.parametrize("told", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "ca_bundle"])
     def test_an_s3_of_a_plants_own_authority_is_read_where_that_is_named(
@@ -118,18 +122,18 @@ class TestReading:
 
         found = fetched(filled)
 
-        assert states(found) == {State.READ: len(KEYS)}, found[KEYS[0]].error
+        assert states(found) == {ObjectState.READ: len(KEYS)}, found[KEYS[0]].error
         assert server.count("GET") == len(KEYS), "by the same way"
 
     def test_a_role_is_taken_on_first(
         self, filled: Bucket, s3: Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", s3.url)
-        role = Access(role_arn="arn:aws:iam::111122223333:role/results-reader")
+        role = AwsAccess(role_arn="arn:aws:iam::111122223333:role/results-reader")
 
-        ((one,),) = Results(role).fetch([Wanted(filled.name, KEYS[0])])
+        ((one,),) = ResultFetcher(role).fetch([ResultRequest(filled.name, KEYS[0])])
 
-        assert one.state is State.READ
+        assert one.state is ObjectState.READ
         last = s3.asked[-1].headers["authorization"]
         assert "Credential=testing/" not in last
         assert "Credential=" in last
@@ -139,37 +143,39 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("status", "code", "message", "state"),
         [
-            ("403 FORBIDDEN", "AccessDenied", "Access Denied", State.FORBIDDEN),
-            ("403 FORBIDDEN", "InvalidObjectState", "it lies in Glacier", State.ARCHIVED),
+            ("403 FORBIDDEN", "AccessDenied", "Access Denied", ObjectState.FORBIDDEN),
+            ("403 FORBIDDEN", "InvalidObjectState", "it lies in Glacier", ObjectState.ARCHIVED),
             (
                 "403 FORBIDDEN",
                 "AccessDenied",
                 f"User: x is not authorized to perform: kms:Decrypt on resource: {KMS}",
-                State.KEY_MISSING,
+                ObjectState.KEY_MISSING,
             ),
-            ("400 BAD REQUEST", "KMS.DisabledException", f"{KMS} is disabled.", State.KEY_MISSING),
-            ("404 NOT FOUND", "NoSuchKey", "no such key", State.MISSING),
+            ("400 BAD REQUEST", "KMS.DisabledException", f"{KMS} is disabled.", ObjectState.KEY_MISSING),
+            ("404 NOT FOUND", "NoSuchKey", "no such key", ObjectState.MISSING),
         ],
         ids=["forbidden", "archived", "kms denied", "kms disabled", "missing"],
     )
     def test_an_object_that_cannot_be_read_is_a_fact_and_the_others_are_read(
-        self, filled: Bucket, s3: Server, status: str, code: str, message: str, state: State
+        self, filled: Bucket, s3: Server, status: str, code: str, message: str, state: ObjectState
     ) -> None:
         body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
         s3.mischief.append(Mischief("GET", status, body))
 
         found = fetched(filled)
 
-        assert states(found) == {State.READ: len(KEYS) - 1, state: 1}
+        assert states(found) == {ObjectState.READ: len(KEYS) - 1, state: 1}
         (one,) = [one for one in found.values() if one.state is state]
         assert one.error is not None
         assert f"{code}: {message}" in one.error
-        assert state is not State.KEY_MISSING or one.error.startswith(f"its KMS key {KMS} cannot be used")
+        assert state is not ObjectState.KEY_MISSING or one.error.startswith(
+            f"its KMS key {KMS} cannot be used"
+        )
 
     def test_an_s3_that_is_busy_for_a_moment_is_asked_again(self, filled: Bucket, s3: Server) -> None:
         s3.refuse("GET", "503 SLOW DOWN", "SlowDown", times=3)
 
-        assert states(fetched(filled)) == {State.READ: len(KEYS)}
+        assert states(fetched(filled)) == {ObjectState.READ: len(KEYS)}
 
     def test_an_s3_that_stays_out_of_order_is_unreachable_in_the_same_words_each_time(
         self, filled: Bucket, s3: Server
@@ -178,13 +184,13 @@ class TestRefusals:
 
         found = fetched(filled)
 
-        assert states(found) == {State.UNREACHABLE: len(KEYS)}
+        assert states(found) == {ObjectState.UNREACHABLE: len(KEYS)}
         assert {one.error for one in found.values()} == {"InternalError: said InternalError"}
 
     def test_a_bucket_that_is_not_there_is_asked_for_once(self, filled: Bucket, s3: Server) -> None:
         found = fetched(Bucket("no-such-bucket", s3, filled.client))
 
-        assert states(found) == {State.MISSING: len(KEYS)}
+        assert states(found) == {ObjectState.MISSING: len(KEYS)}
         assert found[KEYS[0]].error == "there is no bucket no-such-bucket"
         assert len(s3.asked) == 1
 
@@ -193,14 +199,14 @@ class TestRefusals:
     ) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
 
-        assert states(fetched(filled)) == {State.UNREACHABLE: len(KEYS)}
+        assert states(fetched(filled)) == {ObjectState.UNREACHABLE: len(KEYS)}
 
     def test_an_s3_of_a_plants_own_authority_is_not_trusted_by_itself(
         self, filled: Bucket, of_a_plant: OfAPlant
     ) -> None:
         found = fetched(filled)
 
-        assert states(found) == {State.UNREACHABLE: len(KEYS)}
+        assert states(found) == {ObjectState.UNREACHABLE: len(KEYS)}
         assert all("AWS_CA_BUNDLE" in (one.error or "") for one in found.values())
         assert not of_a_plant[0].asked
 
@@ -223,7 +229,7 @@ class TestRefusals:
 
 class TestOwner:
     def test_a_bucket_of_the_expected_owner_is_read(self, filled: Bucket, s3: Server) -> None:
-        assert states(fetched(filled, expected_bucket_owner=OWNER)) == {State.READ: len(KEYS)}
+        assert states(fetched(filled, expected_bucket_owner=OWNER)) == {ObjectState.READ: len(KEYS)}
 
         (looked,) = [one for one in s3.asked if one.method == "HEAD"]
         assert looked.headers["x-amz-expected-bucket-owner"] == OWNER
@@ -233,7 +239,7 @@ class TestOwner:
 
         found = fetched(filled, expected_bucket_owner=OWNER)
 
-        assert states(found) == {State.WRONG_OWNER: len(KEYS)}
+        assert states(found) == {ObjectState.WRONG_OWNER: len(KEYS)}
         assert f"does not belong to account {OWNER}" in (found[KEYS[0]].error or "")
         assert s3.count("GET") == 0
 
@@ -242,7 +248,7 @@ class TestOwner:
     ) -> None:
         s3.refuse("HEAD", "403 FORBIDDEN")
 
-        assert states(fetched(filled, expected_bucket_owner=OWNER)) == {State.READ: len(KEYS)}
+        assert states(fetched(filled, expected_bucket_owner=OWNER)) == {ObjectState.READ: len(KEYS)}
 
 
 class TestMemory:
@@ -254,29 +260,31 @@ class TestMemory:
         wanted = []
         for number, size in enumerate(sizes):
             bucket.put(f"{number}", b"x" * size)
-            wanted.append(Wanted(bucket.name, f"{number}"))
-        limits = Limits(concurrency, load_bytes=60, bytes_in_flight=100)
+            wanted.append(ResultRequest(bucket.name, f"{number}"))
+        limits = FetchLimits(concurrency, load_bytes=60, bytes_in_flight=100)
 
-        loads = list(Results(Access(), limits=limits).fetch(wanted))
+        loads = list(ResultFetcher(AwsAccess(), limits=limits).fetch(wanted))
 
         assert sorted(one.held_bytes for one in itertools.chain(*loads)) == sorted(sizes)
         for load in loads:
             assert sum(one.held_bytes for one in load) <= 100 or len([one for one in load if one.data]) == 1
 
     def test_so_many_are_asked_for_at_once_and_no_more(self, bucket: Bucket, s3: Server) -> None:
-        wanted = [Wanted(bucket.name, f"{number}") for number in range(60)]
+        wanted = [ResultRequest(bucket.name, f"{number}") for number in range(60)]
         for one in wanted:
             bucket.put(one.key)
         s3.most_at_once = 0
 
-        loads = list(Results(Access(), limits=Limits(concurrency=3)).fetch(wanted))
+        loads = list(ResultFetcher(AwsAccess(), limits=FetchLimits(concurrency=3)).fetch(wanted))
 
         assert sum(map(len, loads)) == 60
         assert 1 < s3.most_at_once <= 3
 
     def test_who_turns_away_leaves_nobody_working(self, filled: Bucket) -> None:
-        limits = Limits(concurrency=4, load_bytes=1, bytes_in_flight=50)
-        loads = Results(Access(), limits=limits).fetch([Wanted(filled.name, key) for key in KEYS])
+        limits = FetchLimits(concurrency=4, load_bytes=1, bytes_in_flight=50)
+        loads = ResultFetcher(AwsAccess(), limits=limits).fetch(
+            [ResultRequest(filled.name, key) for key in KEYS]
+        )
         next(loads)
 
         assert "results" in {thread.name for thread in threading.enumerate()}

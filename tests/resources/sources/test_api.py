@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assets.executions.flatten import flatten
-from assets.framework.time_windows import Window, cut
+from assets.framework.time_windows import Window, filter_window
 from resources.aws import session
-from resources.aws.session import Access, lookout_client
+from resources.aws.session import AwsAccess, open_lookout_client
 from resources.errors import ConfigurationError, PermissionsError, RetryLaterError, ServiceEndedError
-from resources.sources.api import Api, Scheduler
+from resources.sources.api import ApiSource, ListedScheduler
 from sandbox.fleet import Fleet, History, fleet
 from sandbox.service import Handle, serving
 
@@ -45,15 +45,19 @@ def handle(plants: Fleet) -> Iterator[Handle]:
         yield running
 
 
-def api(handle: Handle, **more: Any) -> Api:
-    return Api(Access(region=REGION, endpoint_url=handle.url), **more)
+def api(handle: Handle, **more: Any) -> ApiSource:
+    return ApiSource(AwsAccess(region=REGION, endpoint_url=handle.url), **more)
 
 
-def starts(source: Api, scheduler: Scheduler, start: datetime, end: datetime) -> list[datetime]:
+def starts(source: ApiSource, scheduler: ListedScheduler, start: datetime, end: datetime) -> list[datetime]:
     """The executions of one window, cut as an extraction cuts them; one that comes twice counts once."""
     pages = flatten(source.pages(scheduler, start, end, NOW))
     return sorted(
-        {at for page in pages for at in cut(page.rows, Window(start, end))["data_start_time"].to_pylist()}
+        {
+            at
+            for page in pages
+            for at in filter_window(page.rows, Window(start, end))["data_start_time"].to_pylist()
+        }
     )
 
 
@@ -71,7 +75,7 @@ def test_the_union_of_any_split_of_a_range_is_the_range(plants: Fleet, bounds: A
             st.sampled_from(schedulers),
             st.lists(st.integers(0, 2 * 24 * 60 - 1), max_size=5, unique=True).map(sorted),
         )
-        def holds(scheduler: Scheduler, minutes: list[int]) -> None:
+        def holds(scheduler: ListedScheduler, minutes: list[int]) -> None:
             edges = [START, *(START + timedelta(minutes=minute) for minute in minutes), END]
             pieces = [at for start, end in pairwise(edges) for at in starts(source, scheduler, start, end)]
             assert pieces == whole[scheduler.arn]
@@ -106,7 +110,7 @@ def test_a_role_in_another_account_is_taken_on(plants: Fleet, monkeypatch: pytes
     with serving(plants, NOW) as handle:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", handle.s3_url)
         role = f"arn:aws:iam::{OTHER}:role/lookout-reader"
-        source = Api(Access(region="eu-west-1", role_arn=role, endpoint_url=handle.url))
+        source = ApiSource(AwsAccess(region="eu-west-1", role_arn=role, endpoint_url=handle.url))
 
         found = {scheduler.arn.split(":")[4] for scheduler in source.schedulers()}
 
@@ -116,24 +120,24 @@ def test_a_role_in_another_account_is_taken_on(plants: Fleet, monkeypatch: pytes
 def test_the_endpoint_may_come_from_the_environment(handle: Handle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_LOOKOUTEQUIPMENT", handle.url)
 
-    assert Api(Access(region=REGION)).schedulers()
+    assert ApiSource(AwsAccess(region=REGION)).schedulers()
 
 
 def test_an_empty_answer_for_a_scheduler_that_is_gone_proves_nothing(handle: Handle) -> None:
-    gone = Scheduler(arn="arn:aws:lookoutequipment:us-east-1:1:inference-scheduler/gone/1", name="gone")
+    gone = ListedScheduler(arn="arn:aws:lookoutequipment:us-east-1:1:inference-scheduler/gone/1", name="gone")
 
     assert next(flatten(api(handle).pages(gone, START, END, NOW))).summaries == 0
     assert not api(handle).still_has(gone)
     here = api(handle).schedulers()[0]
     assert api(handle).still_has(here)
-    assert not api(handle).still_has(Scheduler(arn=here.arn + "0", name=here.name)), (
+    assert not api(handle).still_has(ListedScheduler(arn=here.arn + "0", name=here.name)), (
         "re-created under its name"
     )
 
 
 def test_a_region_that_never_had_the_service_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"never offered in eu-central-1[\s\S]*eu-west-1"):
-        lookout_client(Access(region="eu-central-1"))
+        open_lookout_client(AwsAccess(region="eu-central-1"))
 
 
 def test_no_region_at_all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,23 +145,23 @@ def test_no_region_at_all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
     with pytest.raises(ConfigurationError, match="region"):
-        lookout_client(Access())
+        open_lookout_client(AwsAccess())
 
 
 def test_a_profile_that_is_not_there_is_told() -> None:
     with pytest.raises(ConfigurationError, match="plant-z"):
-        lookout_client(Access(profile="plant-z", region=REGION))
+        open_lookout_client(AwsAccess(profile="plant-z", region=REGION))
 
 
 def test_a_boto3_without_the_client_names_the_last_one_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "SERVICE", "lookoutequipment-no-more")
 
     with pytest.raises(ConfigurationError, match=r"pip install boto3==\d+\.\d+\.\d+"):
-        lookout_client(Access(region=REGION))
+        open_lookout_client(AwsAccess(region=REGION))
 
 
 def test_aws_itself_has_an_end_and_nothing_else_has(handle: Handle) -> None:
-    assert Api(Access(region=REGION)).service_end == session.SERVICE_END
+    assert ApiSource(AwsAccess(region=REGION)).service_end == session.SERVICE_END
     assert api(handle).service_end is None
 
 
@@ -165,7 +169,7 @@ def test_permission_network_and_end_are_told_apart(handle: Handle) -> None:
     import botocore.exceptions as refusals  # noqa: PLC0415
 
     def of(problem: Exception) -> type[Exception]:
-        return type(session.told(problem, Access(), "asking"))
+        return type(session.translate_error(problem, AwsAccess(), "asking"))
 
     def said(code: str, status: int = 400) -> refusals.ClientError:
         return refusals.ClientError(
@@ -182,7 +186,7 @@ def test_permission_network_and_end_are_told_apart(handle: Handle) -> None:
     assert of(refusals.NoCredentialsError()) is PermissionsError
     untrusted = refusals.SSLError(endpoint_url=handle.url, error="self-signed certificate")
     assert of(untrusted) is ConfigurationError, "no later try helps"
-    assert "AWS_CA_BUNDLE" in str(session.told(untrusted, Access(), "asking"))
+    assert "AWS_CA_BUNDLE" in str(session.translate_error(untrusted, AwsAccess(), "asking"))
 
 
 @pytest.mark.slow

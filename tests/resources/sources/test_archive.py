@@ -15,7 +15,7 @@ from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from resources.errors import UnreadableArchiveError
-from resources.sources.archive import SUMMARIES_A_PAGE, Archive, Dump
+from resources.sources.archive import SUMMARIES_A_PAGE, ArchiveSource, SavedResponses
 from resources.sources.base import Page
 from resources.storage.files import StoredFile
 from sandbox.dumps import write_dump
@@ -37,8 +37,8 @@ TIMES = {"ScheduledStartTime", "DataStartTime", "DataEndTime"}
 NOW = datetime(2026, 10, 9, tzinfo=UTC)
 
 
-def read(path: Path | bytes, archive: Archive | None = None) -> Dump:
-    archive = archive or Archive(
+def read(path: Path | bytes, archive: ArchiveSource | None = None) -> SavedResponses:
+    archive = archive or ArchiveSource(
         "unused", store=Bytes(path if isinstance(path, bytes) else path.read_bytes())
     )
     return archive.read(StoredFile("saved.json", 0, ""))
@@ -58,11 +58,11 @@ class Bytes:
         return self.data
 
 
-def plain(dump: Dump) -> list[Any]:
+def plain(dump: SavedResponses) -> list[Any]:
     return [json.loads(bytes(summary)) for summary in dump.summaries]
 
 
-def summaries(dump: Dump) -> list[Summary]:
+def summaries(dump: SavedResponses) -> list[Summary]:
     """What a file held, as the fleet has it."""
     return [_with_instants(_pascal(summary)) for summary in plain(dump)]
 
@@ -157,7 +157,7 @@ def test_forms_may_be_mixed_in_one_file() -> None:
 @pytest.mark.parametrize("zone", [None, ZoneInfo("Europe/Berlin")], ids=["unknown", "of the source"])
 def test_local_times_of_a_notebook_are_in_the_zone_of_the_source(zone: ZoneInfo | None) -> None:
     printed = "{'DataStartTime': datetime.datetime(2021, 10, 31, 2, 30, fold=1, tzinfo=tzlocal())}"
-    dump = read(Path(), Archive("x", zone=zone, store=Bytes(printed.encode())))
+    dump = read(Path(), ArchiveSource("x", zone=zone, store=Bytes(printed.encode())))
     assert plain(dump) == [{"DataStartTime": "2021-10-31T02:30:00" + ("+01:00" if zone else "")}]
 
 
@@ -222,7 +222,7 @@ def test_no_file_is_an_error_and_none_is_passed_over_in_silence(data: bytes) -> 
     if data in held_nothing:
         assert not dump.summaries
         assert not dump.problems
-    for page in Archive("x", store=Bytes(data)).pages(dump, NOW):
+    for page in ArchiveSource("x", store=Bytes(data)).pages(dump, NOW):
         assert isinstance(json.loads(page.body), list)
 
 
@@ -335,7 +335,7 @@ def test_pages_tell_where_they_come_from_and_when(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text('{"DataStartTime": 1}\n{"DataStartTime": 2}\n')
     zone = ZoneInfo("Asia/Seoul")
-    archive = Archive(str(tmp_path), zone=zone)
+    archive = ArchiveSource(str(tmp_path), zone=zone)
     (file,) = archive.files()
     assert list(archive.pages(archive.read(file), NOW)) == [
         Page(b'[{"DataStartTime": 1},{"DataStartTime": 2}]', "archive", str(path), NOW, zone)
@@ -354,7 +354,7 @@ def test_summaries_are_handed_on_in_pages_of_one_size_whatever_held_them(shape: 
         ],
         "list": [every],
     }
-    archive = Archive("x", store=Bytes("\n".join(map(json.dumps, texts[shape])).encode()))
+    archive = ArchiveSource("x", store=Bytes("\n".join(map(json.dumps, texts[shape])).encode()))
     pages = [json.loads(page.body) for page in archive.pages(read(b"", archive), NOW)]
     assert [summary for page in pages for summary in page] == every
     assert [len(page) for page in pages[:-1]] == [SUMMARIES_A_PAGE] * (len(pages) - 1)
@@ -379,7 +379,7 @@ def test_memory_stays_near_the_size_of_the_file(shape: str) -> None:
         "pages in one line": lambda: FORMS[Form.WIRE](Response(list(every[:400]))) * 6,
     }
     data = texts[shape]().encode()
-    archive = Archive("x", store=Bytes(data))
+    archive = ArchiveSource("x", store=Bytes(data))
     read(b"", archive)  # whatever is loaded only once
     tracemalloc.start()
     try:
@@ -401,7 +401,7 @@ def test_a_folder_gives_what_looks_like_saved_responses(tmp_path: Path) -> None:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("[]")
-    found = [file.uri for file in Archive(str(tmp_path)).files()]
+    found = [file.uri for file in ArchiveSource(str(tmp_path)).files()]
     assert found == sorted(str(tmp_path / name) for name in taken)
 
 
@@ -413,7 +413,7 @@ def test_a_file_that_is_named_itself_may_have_any_name(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sub").mkdir()
     (tmp_path / name).write_text('{"DataStartTime": 1}')
-    archive = Archive(spelling.format(name))
+    archive = ArchiveSource(spelling.format(name))
     (file,) = archive.files()
     assert plain(archive.read(file)) == [{"DataStartTime": 1}]
 
@@ -421,7 +421,7 @@ def test_a_file_that_is_named_itself_may_have_any_name(
 def test_a_file_that_vanishes_before_it_is_read_is_told(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_text("[]")
-    archive = Archive(str(tmp_path))
+    archive = ArchiveSource(str(tmp_path))
     (file,) = archive.files()
     path.unlink()
     with pytest.raises(UnreadableArchiveError, match="cannot be opened: No such file") as caught:

@@ -9,17 +9,17 @@ from hypothesis import given
 from hypothesis import settings as how
 from hypothesis import strategies as st
 
-from resources.sources.documents import documents
+from resources.sources.documents import read_documents
 
 A, B, C = {"a": 1}, {"b": [2, {"c": None}]}, [3, "ü\n"]
 
 
 def found(data: bytes) -> list[object]:
-    return [json.loads(bytes(document)) for document in documents(data).found]
+    return [json.loads(bytes(document)) for document in read_documents(data).found]
 
 
 def problems(data: bytes) -> str:
-    return "; ".join(documents(data).problems)
+    return "; ".join(read_documents(data).problems)
 
 
 # --- Whole files ------------------------------------------------------------------------------------------
@@ -109,10 +109,10 @@ def test_files_with_byte_order_marks_may_be_appended_to_each_other(between: str)
 def test_numbers_may_be_as_long_as_they_like(digits: int) -> None:
     """Python reads no more than 4300 digits; what a number means is for others to say."""
     for text in (f'{{"a":{"9" * digits}}}', f'{{"a":{"9" * digits}}}{{"b":1}}', f'{{"a":1e{"9" * digits}}}'):
-        read = documents(text.encode())
+        read = read_documents(text.encode())
         assert b"".join(map(bytes, read.found)) == text.encode()
         assert not read.problems
-    assert len(documents(f'{{"a":{"9" * digits}}}{{"b"'.encode()).found) == 1
+    assert len(read_documents(f'{{"a":{"9" * digits}}}{{"b"'.encode()).found) == 1
 
 
 # --- Broken files -----------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ def test_what_stands_around_a_break_is_used_and_the_line_is_told(
 
 
 def test_every_broken_line_is_told() -> None:
-    read = documents(b'{"a":1}\n{"x":\n{"a":2}\n{"y"\n')
+    read = read_documents(b'{"a":1}\n{"x":\n{"a":2}\n{"y"\n')
     assert [problem.split(" is ")[0] for problem in read.problems] == ["line 2", "line 4"]
 
 
@@ -203,7 +203,7 @@ LINES = b"".join(b'{"a":%d,"b":"%032x"}\n' % (number, number * 7**30) for number
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
 def test_what_comes_before_the_cut_of_a_gzip_is_used(share: float) -> None:
     packed = gzip.compress(LINES)
-    read = documents(packed[: int(len(packed) * share)])
+    read = read_documents(packed[: int(len(packed) * share)])
     numbers = [json.loads(bytes(document))["a"] for document in read.found]
     assert numbers == list(range(len(numbers)))
     assert len(numbers) > 1_900 * share
@@ -213,7 +213,7 @@ def test_what_comes_before_the_cut_of_a_gzip_is_used(share: float) -> None:
 def test_a_gzip_with_a_wrong_checksum_is_used_and_told() -> None:
     packed = bytearray(gzip.compress(LINES))
     packed[-5] ^= 1
-    read = documents(bytes(packed))
+    read = read_documents(bytes(packed))
     assert len(read.found) == 2_000
     assert "is cut short or damaged: CRC" in read.problems[0]
 
@@ -234,7 +234,7 @@ def test_what_comes_before_the_cut_of_utf16_is_used() -> None:
 )
 def test_no_bytes_are_an_error_and_none_are_passed_over_in_silence(data: bytes) -> None:
     for saved in (data, gzip.compress(data)):
-        read = documents(saved)
+        read = read_documents(saved)
         assert read.found or read.problems
         for document in read.found:
             bytes(document).decode()

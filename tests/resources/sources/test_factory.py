@@ -9,8 +9,8 @@ import pytest
 
 from resources.config.settings import Settings, load_settings
 from resources.errors import ConfigurationError
-from resources.sources.archive import Archive
-from resources.sources.factory import configured
+from resources.sources.archive import ArchiveSource
+from resources.sources.factory import open_sources
 
 
 def settings(tmp_path: Path, *sources: dict[str, str]) -> Settings:
@@ -19,8 +19,8 @@ def settings(tmp_path: Path, *sources: dict[str, str]) -> Settings:
 
 
 def test_every_source_is_opened_in_order(tmp_path: Path) -> None:
-    opened = configured(settings(tmp_path, {"uri": "b"}, {"uri": "a"}))
-    assert all(isinstance(source, Archive) for source in opened)
+    opened = open_sources(settings(tmp_path, {"uri": "b"}, {"uri": "a"}))
+    assert all(isinstance(source, ArchiveSource) for source in opened)
     assert [source.uri for source in opened] == [str(tmp_path / "b"), str(tmp_path / "a")]
 
 
@@ -38,7 +38,7 @@ def test_pages_carry_the_zone_that_is_set(
     tmp_path: Path, source: dict[str, str], zone: ZoneInfo | timezone | None
 ) -> None:
     (tmp_path / "x.json").write_text('[{"DataStartTime": "2026-01-01 00:00:00"}]')
-    (archive,) = configured(settings(tmp_path, {"uri": "x.json", **source}))
+    (archive,) = open_sources(settings(tmp_path, {"uri": "x.json", **source}))
     (file,) = archive.files()
     (page,) = archive.pages(archive.read(file), datetime(2026, 1, 2, tzinfo=UTC))
     assert page.zone == zone
@@ -46,9 +46,9 @@ def test_pages_carry_the_zone_that_is_set(
 
 def test_without_sources_it_is_said_what_to_write(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no sources are set"):
-        configured(settings(tmp_path))
+        open_sources(settings(tmp_path))
 
 
 def test_a_source_in_s3_is_opened_without_asking_it_anything(tmp_path: Path) -> None:
-    (source,) = configured(settings(tmp_path, {"uri": "s3://bucket/dumps/"}))
+    (source,) = open_sources(settings(tmp_path, {"uri": "s3://bucket/dumps/"}))
     assert source.uri == "s3://bucket/dumps/"

@@ -13,19 +13,19 @@ from hypothesis import given
 from hypothesis import settings as how
 from hypothesis import strategies as st
 
-from resources.sources.python_repr import from_repr
+from resources.sources.python_repr import parse_repr
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
 def read(text: str, local: dt.tzinfo | None = None) -> list[object] | None:
-    printed = from_repr(text, local)
+    printed = parse_repr(text, local)
     return None if printed is None else [json.loads(document) for document in printed]
 
 
 def time_of(text: str, local: dt.tzinfo | None = None) -> str | None:
     """The time that `{'at': <text>}` is read as."""
-    printed = from_repr(f"{{'at': {text}}}", local)
+    printed = parse_repr(f"{{'at': {text}}}", local)
     return None if printed is None else json.loads(printed[0])["at"]
 
 
@@ -129,7 +129,7 @@ def test_nothing_in_a_text_is_ever_run(tmp_path: Path) -> None:
         f"{{'a': 1}}\n{act}",
         f"{{'a': 1}}; {act}",
     ):
-        assert from_repr(text, UTC) is None, text
+        assert parse_repr(text, UTC) is None, text
     assert not trap.exists()
 
 
@@ -171,7 +171,7 @@ def test_nothing_in_a_text_is_ever_run(tmp_path: Path) -> None:
     ids=lambda text: text if len(text) < 60 else text[:12] + "...",
 )
 def test_what_is_no_printed_data_is_none(text: str) -> None:
-    assert from_repr(text, UTC) is None
+    assert parse_repr(text, UTC) is None
 
 
 @how(deadline=None)
@@ -179,5 +179,5 @@ def test_what_is_no_printed_data_is_none(text: str) -> None:
     st.text(alphabet="{}[]()'\"\\:, \n-+1.eEjxnNone=datetimezoulcaftTF", max_size=40).map("{'a': ".__add__)
 )
 def test_no_text_is_an_error(text: str) -> None:
-    printed = from_repr(text, UTC)
+    printed = parse_repr(text, UTC)
     assert printed is None or all(json.loads(document) is not None for document in printed)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from resources.errors import ConfigurationError, PermissionsError, RetryLaterError, UnreadableArchiveError
-from resources.sources.archive import Archive
+from resources.sources.archive import ArchiveSource
 from resources.storage.files import StoredFile, open_store
 from resources.storage.files_s3 import S3Files
 
@@ -135,7 +135,7 @@ def test_what_concerns_all_objects_is_no_matter_of_one(
 def test_an_archive_in_s3_gives_pages(bucket: Any) -> None:
     bucket.put("dumps/a.json", b'[{"DataStartTime": 1}]')
     bucket.put("dumps/notes.md", b"none")
-    archive = Archive(f"{bucket.uri}/dumps")
+    archive = ArchiveSource(f"{bucket.uri}/dumps")
     (file,) = archive.files()
     (page,) = archive.pages(archive.read(file), datetime(2026, 1, 1, tzinfo=UTC))
     assert (page.origin, page.body) == (f"{bucket.uri}/dumps/a.json", b'[{"DataStartTime": 1}]')

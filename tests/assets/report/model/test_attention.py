@@ -6,19 +6,19 @@ import pytest
 
 from assets.report.model.attention import Severity
 from assets.report.model.page import Page
-from assets.report.model.silencing import Quiet
-from assets.report.query.answers import Figure, Said
-from assets.report.render.html import html
-from assets.report.render.markdown import markdown
-from assets.tables import TOLD_EVENTS
-from resources.config.equipment import Entry, Equipment, Registry
+from assets.report.model.silencing import SilencedTarget
+from assets.report.query.answers import Figure, StatementValue
+from assets.report.render.html import render_html
+from assets.report.render.markdown import render_markdown
+from assets.tables import EVENT_NOTIFICATIONS
+from resources.config.equipment import Equipment, EquipmentEntry, EquipmentRegistry
 from resources.config.silences import Silence
 from resources.lake.lake import Lake
 from tests.assets.conftest import Paged
 from tests.support.health_worlds import NOW, START, Machine, put
 
 
-def words(said: Said) -> str:
+def words(said: StatementValue) -> str:
     return "".join(part.text if isinstance(part, Figure) else part for part in said).replace("\u202f", " ")
 
 
@@ -116,11 +116,11 @@ def test_a_machine_without_a_reason_is_not_named(paged: Paged) -> None:
 
 
 def test_severity_goes_before_criticality_and_that_before_length(paged: Paged) -> None:
-    registry = Registry(
+    registry = EquipmentRegistry(
         [
-            Entry(Equipment("Spare", criticality="low"), ("spare",)),
-            Entry(Equipment("Main", criticality="high"), ("main",)),
-            Entry(Equipment("Calm", criticality="high"), ("calm",)),
+            EquipmentEntry(Equipment("Spare", criticality="low"), ("spare",)),
+            EquipmentEntry(Equipment("Main", criticality="high"), ("main",)),
+            EquipmentEntry(Equipment("Calm", criticality="high"), ("calm",)),
         ]
     )
     page = paged(
@@ -161,14 +161,14 @@ def test_what_is_silenced_is_shown_apart_with_who_how_long_and_why(paged: Paged)
     assert [line.machine.label for line in page.attention] == ["pump-2"]
     (line,) = page.silenced
     assert line.machine.label == "pump-1"
-    assert line.silence == Quiet(
+    assert line.silence == SilencedTarget(
         "scheduler pump-1", "shift lead", "until Thu 8 Oct 06:00", "bearing is replaced"
     )
     assert page.urgent == 1
     assert page.calm == 0
-    text = html(page)
+    text = render_html(page)
     assert "silenced by <bdi>shift lead</bdi> until Thu 8 Oct 06:00: <bdi>bearing is replaced</bdi>" in text
-    assert "silenced by shift lead until Thu 8 Oct 06:00: bearing is replaced" in markdown(page)
+    assert "silenced by shift lead until Thu 8 Oct 06:00: bearing is replaced" in render_markdown(page)
 
 
 def test_a_maintenance_that_is_over_still_silences_the_events_within_it_and_no_others(paged: Paged) -> None:
@@ -208,11 +208,11 @@ def test_an_acknowledged_event_is_silenced_by_any_id_that_people_were_told(
             "start_time": hour(160),
             "end_time": hour(168),
             "state": "open",
-            "told_at": NOW,
-            "last_told_at": NOW,
+            "first_notified_at": NOW,
+            "last_notified_at": NOW,
             "changes": 1,
         }
-        put(lake, TOLD_EVENTS, [row])
+        put(lake, EVENT_NOTIFICATIONS, [row])
     acknowledged = event_id if told_as == "as it is" else "told-first"
 
     page = paged(silences=[silence(NOW, event=acknowledged)])
@@ -235,7 +235,7 @@ def test_what_is_planned_is_shown_where_it_silences_nothing(paged: Paged) -> Non
     )
 
     assert [quiet.target for quiet in page.other_silences] == ["equipment Pump 7"]
-    assert "equipment Pump 7" in html(page)
+    assert "equipment Pump 7" in render_html(page)
 
 
 def test_two_machines_of_one_name_are_told_apart(paged: Paged) -> None:

@@ -9,14 +9,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from assets.report.formatting import written
-from assets.report.model.page import Page, page_of
-from assets.report.query.scope import Scope
-from assets.report.render.html import html, thumbnail
+from assets.report.formatting import format_value
+from assets.report.model.page import Page, build_page
+from assets.report.query.scope import ReportScope
+from assets.report.render.html import render_html, render_thumbnail
 from assets.tables import EXECUTION_HEALTH
-from pipelines.operations.asking import asking
-from pipelines.operations.query import answer
-from resources.config.equipment import Entry, Equipment, Registry, Sensor
+from pipelines.operations.asking import open_query
+from pipelines.operations.query import query_once
+from resources.config.equipment import Equipment, EquipmentEntry, EquipmentRegistry, Sensor
 from resources.lake.lake import Lake
 from tests.assets.conftest import Paged
 from tests.support.health_worlds import FIRST, LAST, NOW, REASONS, Machine, put, write
@@ -112,13 +112,13 @@ def assert_numbers_are_those_of_the_sql(lake: Lake, page: Page, text: str) -> in
     printed = dict(re.findall(r'id="(sql-\w+)">\n<h3>.*?</h3>\n<pre>(.*?)</pre>', text, re.DOTALL))
     statements = {f"#{name}": parsed(f"<pre>{sql}</pre>").text for name, sql in printed.items()}
     assert statements.keys() == questions.keys()
-    answers = {name: answer(lake, sql).to_pylist() for name, sql in statements.items()}
+    answers = {name: query_once(lake, sql).to_pylist() for name, sql in statements.items()}
     numbers = parsed(text).numbers
     for shown, attributes in numbers:
         name, cell = attributes["href"] or "", attributes["data-cell"] or ""
         row, column = cell.split(" ")
         value = answers[name][int(row) - 1][column] if int(row) else None
-        assert shown == written(value, questions[name].kinds[column], page.scope.zone), (name, cell)
+        assert shown == format_value(value, questions[name].kinds[column], page.scope.zone), (name, cell)
     return len(numbers)
 
 
@@ -164,7 +164,7 @@ def test_a_cause_is_new_only_where_the_days_before_are_known(lake: Lake, paged: 
 
     assert (unknown.is_new, unknown.before.value) == (False, None)
     assert (known.is_new, known.before.value) == (True, 0)
-    assert_numbers_are_those_of_the_sql(lake, page, html(page))
+    assert_numbers_are_those_of_the_sql(lake, page, render_html(page))
 
 
 @pytest.fixture(scope="module", params=WORLDS.keys())
@@ -173,28 +173,31 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     lake = Lake(str(tmp_path_factory.mktemp("world") / "lake"))
     if machines := WORLDS[request.param]:
         write(lake, *machines)
-    with asking(lake) as ask:
-        return lake, page_of(Scope(FIRST, LAST, ZoneInfo("Europe/Berlin")), ask, Registry(), [], NOW)
+    with open_query(lake) as ask:
+        return lake, build_page(
+            ReportScope(FIRST, LAST, ZoneInfo("Europe/Berlin")), ask, EquipmentRegistry(), [], NOW
+        )
 
 
 def test_every_number_is_a_cell_of_the_sql_that_it_links_to(world: tuple[Lake, Page]) -> None:
     lake, page = world
 
-    count = assert_numbers_are_those_of_the_sql(lake, page, html(page))
+    count = assert_numbers_are_those_of_the_sql(lake, page, render_html(page))
 
     assert count >= (30 if page.cards else 5)
 
 
 def test_a_page_is_safe_whatever_the_lake_holds(world: tuple[Lake, Page]) -> None:
-    assert_safe(html(world[1]))
+    assert_safe(render_html(world[1]))
 
 
 def test_names_are_read_as_they_are_and_never_as_markup(paged: Paged) -> None:
-    registry = Registry(
-        [Entry(Equipment(HOSTILE[0], HOSTILE[1], "high"), ("*1*",))], {HOSTILE[0]: Sensor(HOSTILE[4])}
+    registry = EquipmentRegistry(
+        [EquipmentEntry(Equipment(HOSTILE[0], HOSTILE[1], "high"), ("*1*",))],
+        {HOSTILE[0]: Sensor(HOSTILE[4])},
     )
 
-    text = html(paged(*hostile(), registry=registry))
+    text = render_html(paged(*hostile(), registry=registry))
 
     page = assert_safe(text)
     for name in (HOSTILE[0], HOSTILE[1], HOSTILE[2], HOSTILE[3], HOSTILE[4]):
@@ -215,7 +218,7 @@ def test_two_hundred_schedulers_are_still_a_small_page(paged: Paged) -> None:
         for number in range(200)
     ]
 
-    text = html(paged(*machines))
+    text = render_html(paged(*machines))
 
     page = assert_safe(text)
     assert sum(attributes.get("class") == "strip" for _, attributes in page.tags) == 200
@@ -223,7 +226,7 @@ def test_two_hundred_schedulers_are_still_a_small_page(paged: Paged) -> None:
 
 
 def test_an_empty_lake_says_so_and_shows_nothing_as_healthy(paged: Paged) -> None:
-    page = assert_safe(html(paged()))
+    page = assert_safe(render_html(paged()))
 
     assert "There is nothing in the lake about these days" in page.text
     assert "Nothing is known." in page.text
@@ -231,13 +234,13 @@ def test_an_empty_lake_says_so_and_shows_nothing_as_healthy(paged: Paged) -> Non
 
 
 def test_the_thumbnail_is_small_enough_for_the_event_log(world: tuple[Lake, Page]) -> None:
-    uri = thumbnail(world[1])
+    uri = render_thumbnail(world[1])
 
     assert uri.startswith("data:image/svg+xml;base64,")
     assert len(uri) < 50_000
 
 
 def test_the_page_says_the_same_again(paged: Paged) -> None:
-    first = html(paged(*busy()))
+    first = render_html(paged(*busy()))
 
-    assert html(paged()) == first
+    assert render_html(paged()) == first

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from assets.executions.coverage import cover, settle_at
+from assets.executions.coverage import merge_coverage, settle_at
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 from pipelines.cli import app
 from resources.lake.lake import Lake
@@ -125,7 +125,7 @@ def record(lake: Lake, day: date, names: Sequence[str], through: datetime | None
     }
 
     def covered(existing: pa.Table) -> pa.Table:
-        return cover(
+        return merge_coverage(
             INFERENCE_EXECUTIONS.schema.empty_table(),
             existing,
             settles_at=settle_at(day, SETTLE_AFTER),

@@ -121,11 +121,11 @@ def test_an_ended_service_is_not_taken_for_a_missing_permission() -> None:
             raise PermissionsError("AccessDeniedException: no", where="x", next_step="grant it")
 
     def told(now: datetime) -> diagnostics.Finding:
-        (one,) = diagnostics.service(Ended(), now, {})  # type: ignore[arg-type]
+        (one,) = diagnostics.check_service(Ended(), now, {})  # type: ignore[arg-type]
         return one
 
     assert "AWS ended the service on 2026-10-07" in told(datetime(2026, 11, 1, tzinfo=UTC)).found
-    assert told(datetime(2026, 9, 1, tzinfo=UTC)).mend == "grant it"
+    assert told(datetime(2026, 9, 1, tzinfo=UTC)).fix == "grant it"
 
 
 def test_an_archive_that_is_not_there_or_empty_is_told(
@@ -158,9 +158,9 @@ def test_a_lake_in_s3_is_tried_with_its_conditions_and_needs_no_right_to_delete(
     boto3.Session().client("s3").create_bucket(Bucket="my-lake")
 
     for _ in range(2):
-        found = diagnostics.lake("s3://my-lake/tables")
+        found = diagnostics.check_lake("s3://my-lake/tables")
         assert found.level is Level.ok, found
-    assert diagnostics.lake("s3://nobodys-lake/x").level is Level.fail
+    assert diagnostics.check_lake("s3://nobodys-lake/x").level is Level.fail
 
 
 def test_results_are_read_as_a_run_reads_them_and_by_whom_it_does(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from resources.config.settings import load_settings
-from resources.sources.archive import Archive
+from resources.sources.archive import ArchiveSource
 from tests.pipelines.cli.commands.conftest import Ledger
 
 FOLDER = 'kind = "archive"\nuri = "archive/"'
@@ -47,7 +47,7 @@ def test_files_are_looked_into_copied_and_the_next_command_has_their_days(
     assert "pump-1" in answer["schedulers"]
     assert any("Pages are missing" in odd for odd in answer["oddities"])
     assert answer["next"] == ["ledger backfill --from 2026-10-06 --to 2026-10-07"]
-    copied = {file.uri for file in Archive(str(archive)).files()}
+    copied = {file.uri for file in ArchiveSource(str(archive)).files()}
     assert copied == set(answer["copied"])
     assert len(copied) > 10
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.executions.day_status import State
+from assets.executions.day_status import DayState
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 from pipelines.definitions import build_defs
 from resources.lake.lake import Lake
-from resources.sources.archive import Archive
+from resources.sources.archive import ArchiveSource
 from sandbox.service import Handle
 from tests.pipelines.cli.commands.conftest import Ledger, api, record
 
@@ -86,7 +86,7 @@ def test_a_day_that_the_last_run_failed_for_is_shown_as_failed(ledger: Ledger, s
         "dagster/asset_partition_range_start": DAYS[6].isoformat(),
         "dagster/asset_partition_range_end": DAYS[8].isoformat(),
     }
-    job = build_defs({"sources": lambda: [Archive(str(dumps))]}).resolve_implicit_global_asset_job_def()
+    job = build_defs({"sources": lambda: [ArchiveSource(str(dumps))]}).resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.get() as instance:
         job.execute_in_process(instance=instance, tags=span, raise_on_error=False)
 
@@ -170,5 +170,5 @@ def test_a_year_of_a_large_fleet_is_answered_from_one_scan(
 
     assert done.code == 0
     assert done.out.count("2026-09") >= 1 and done.out.count("2025-10") >= 1
-    assert answer["totals"] == {State.settled: 365 * 15}
+    assert answer["totals"] == {DayState.settled: 365 * 15}
     assert "those before 2026-08-01 are shown with --from 2025-10-01" in ledger("status").said
