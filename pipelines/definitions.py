@@ -14,7 +14,7 @@ from assets.checks import definitions as checks
 from assets.checks.context import CheckSettings
 from assets.executions import assets as executions
 from assets.framework.time_windows import Days
-from assets.health import assets as reporting
+from assets.health import assets as health
 from assets.report import assets as report_asset
 from pipelines.automation import checking, event_alerts, failure_alerts, jobs, schedules, sensors
 from pipelines.operations.asking import open_query
@@ -47,8 +47,8 @@ def build_defs(
     rule = EventRule(settings.events.gap_steps, timedelta(minutes=settings.events.min_duration_minutes))
     assets = [
         *executions.build(history, settle_after, settings.limits.max_calls_per_run),
-        *anomalies.build(history),
-        *reporting.build(history, settle_after, rule),
+        *anomalies.build(history, rule),
+        *health.build(history, settle_after, rule),
         *report_asset.build(history, report_settings(settings)),
     ]
     rules = CheckSettings(

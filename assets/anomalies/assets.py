@@ -1,17 +1,22 @@
-"""The tables of results as Dagster assets."""
+"""Prediction, fragment and event tables as Dagster assets."""
 
 from collections import Counter
 from collections.abc import Callable
 from datetime import date
 from functools import partial
 from time import perf_counter
+from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from assets.anomalies.events import EventRule, join_events
+from assets.anomalies.fragments import PREDICTION_COLUMNS, STATES, build_fragments
 from assets.anomalies.objects import contents_version
 from assets.anomalies.parse import READER_VERSION
 from assets.anomalies.reading import RecordedResults, record_day
+from assets.anomalies.top_sensors import CONTRIBUTION_COLUMNS
 from assets.framework.automation import upstream_content_changed
 from assets.framework.given import Clock
 from assets.framework.partitioned_run import (
@@ -23,27 +28,45 @@ from assets.framework.partitioned_run import (
     file_metadata,
     partition_result,
     previous_attempt,
+    unpartitioned_result,
 )
 from assets.framework.partitions import daily_partitions
+from assets.framework.row_content import stamp_changes
 from assets.framework.time_windows import Days
 from assets.tables import (
+    ANOMALY_EVENTS,
+    ANOMALY_FRAGMENTS,
     ANOMALY_PREDICTIONS,
     INFERENCE_EXECUTIONS,
+    PARTITION,
     REJECTED_RESULTS,
     RESULT_OBJECTS,
     SENSOR_CONTRIBUTIONS,
+    Table,
 )
 from resources.lake.lake import Lake
 from resources.results.fetcher import ObjectState, ResultFetcher
 
 GROUP = "anomalies"
+RULE_VERSION = 2
+"""Increase it when the same predictions give different fragments or events."""
+
 _MEGABYTE = 1_000_000
 
 
-def build(history: Days) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+def build(history: Days, rule: EventRule) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Declare the assets for a history; their resources are `lake`, `results` and `clock`."""
     partitions = daily_partitions(history)
+    return [
+        *_build_prediction_assets(partitions),
+        _build_fragments_asset(partitions),
+        _build_events_asset(rule),
+    ]
 
+
+def _build_prediction_assets(
+    partitions: dg.DailyPartitionsDefinition,
+) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     @dg.asset(
         deps=[INFERENCE_EXECUTIONS.name],
         partitions_def=partitions,
@@ -76,6 +99,49 @@ def build(history: Days) -> list[dg.AssetsDefinition | dg.AssetSpec]:
         for table in (SENSOR_CONTRIBUTIONS, REJECTED_RESULTS, RESULT_OBJECTS)
     ]
     return [anomaly_predictions, *written_along]
+
+
+def _build_fragments_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.asset(
+        deps=[dg.AssetKey(ANOMALY_PREDICTIONS.name), dg.AssetKey(SENSOR_CONTRIBUTIONS.name)],
+        automation_condition=upstream_content_changed(),
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        code_version=_version(ANOMALY_FRAGMENTS),
+        **asset_spec_kwargs(ANOMALY_FRAGMENTS, GROUP),
+    )
+    def anomaly_fragments(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
+    ) -> dg.Output[None]:
+        with fail_without_retry():
+            lake.read(ANOMALY_EVENTS, columns=["event_id"])  # one failure, not one a day, where it cannot be
+        run = PartitionedRun(context)
+        run.work(context.partition_keys, partial(_record_fragments, lake, clock))
+        return run.end({}, {})
+
+    return anomaly_fragments
+
+
+def _build_events_asset(rule: EventRule) -> dg.AssetsDefinition:
+    @dg.asset(
+        deps=[dg.AssetKey(ANOMALY_FRAGMENTS.name)],
+        automation_condition=upstream_content_changed(needs_all=False),
+        code_version=_version(ANOMALY_EVENTS),
+        **asset_spec_kwargs(ANOMALY_EVENTS, GROUP),
+    )
+    def anomaly_events(
+        lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
+    ) -> dg.MaterializeResult[Any]:
+        with fail_without_retry():
+            pieces = lake.scan(ANOMALY_FRAGMENTS)
+            written = lake.update(
+                ANOMALY_EVENTS, None, lambda existing: join_events(pieces, rule, existing, clock())
+            )
+        return unpartitioned_result(
+            ANOMALY_EVENTS, written, {"fragments": pieces.num_rows, **_numbers_of_events(written.rows)}
+        )
+
+    return anomaly_events
 
 
 def _record(
@@ -151,3 +217,36 @@ def _oddities(recorded: RecordedResults) -> str:
         f" s3://{row['result_s3_bucket']}/{row['result_s3_key']}: {row['error']}"
         for state, row in sorted(examples.items())
     )
+
+
+def _record_fragments(lake: Lake, clock: Clock, key: str) -> list[PartitionResult]:
+    started, day = perf_counter(), date.fromisoformat(key)
+    predictions = lake.read(ANOMALY_PREDICTIONS, day, PREDICTION_COLUMNS)
+    made = build_fragments(predictions, lake.read(SENSOR_CONTRIBUTIONS, day, CONTRIBUTION_COLUMNS))
+    written = lake.update(
+        ANOMALY_FRAGMENTS,
+        day,
+        lambda existing: stamp_changes(ANOMALY_FRAGMENTS, made.drop_columns([PARTITION]), existing, clock()),
+    )
+    points = {
+        state: pc.sum(made.filter(pc.equal(made["state"], state))["points"]).as_py() for state in STATES
+    }
+    numbers = {f"points_{state}": count or 0 for state, count in points.items()}
+    seconds = round(perf_counter() - started, 3)
+    return [
+        partition_result(
+            ANOMALY_FRAGMENTS, written.rows, numbers | file_metadata(written) | {"seconds": seconds}
+        )
+    ]
+
+
+def _numbers_of_events(rows: pa.Table) -> dict[str, int | float]:
+    states = {
+        state: pc.sum(pc.equal(rows["state"], state)).as_py() or 0 for state in ("closed", "open", "cut")
+    }
+    minutes = (pc.sum(rows["duration_seconds"]).as_py() or 0) / 60
+    return states | {"anomalous_minutes": round(minutes, 1)}
+
+
+def _version(table: Table) -> str:
+    return f"{table.version}.{RULE_VERSION}"

@@ -1,18 +1,14 @@
-"""Fragments, events and health as Dagster assets."""
+"""Health tables as Dagster assets."""
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from functools import partial
-from time import perf_counter
-from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.anomalies.events import EventRule, join_events
-from assets.anomalies.fragments import PREDICTION_COLUMNS, STATES, build_fragments
-from assets.anomalies.top_sensors import CONTRIBUTION_COLUMNS
+from assets.anomalies.events import EventRule
 from assets.checks.context import service_state
 from assets.framework.automation import upstream_content_changed
 from assets.framework.given import Clock, OpenSources
@@ -24,7 +20,6 @@ from assets.framework.partitioned_run import (
     fail_without_retry,
     file_metadata,
     partition_result,
-    unpartitioned_result,
 )
 from assets.framework.partitions import daily_partitions, parse_days
 from assets.framework.row_content import stamp_changes
@@ -42,9 +37,7 @@ from assets.health.execution_health import (
 from assets.health.execution_health import execution_health as execution_health_of
 from assets.health.slots import REASONS
 from assets.tables import (
-    ANOMALY_EVENTS,
     ANOMALY_FRAGMENTS,
-    ANOMALY_PREDICTIONS,
     EQUIPMENT_HEALTH,
     EXECUTION_HEALTH,
     EXTRACTION_COVERAGE,
@@ -52,16 +45,15 @@ from assets.tables import (
     INFERENCE_SCHEDULERS,
     PARTITION,
     RESULT_OBJECTS,
-    SENSOR_CONTRIBUTIONS,
     Table,
 )
 from resources.aws.session import SERVICE_END
 from resources.config.equipment import EquipmentRegistry
 from resources.lake.lake import Lake
 
-GROUP = "reporting"
+GROUP = "health"
 RULE_VERSION = 2
-"""Rises when the same points give other fragments or events."""
+"""Increase it when the same input gives different health rows."""
 
 Registries = Callable[[], EquipmentRegistry]
 
@@ -71,42 +63,15 @@ DAYS_A_BATCH = 31
 def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.AssetsDefinition]:
     """Declare the assets for a history; their resources are `lake`, `sources`, `registry` and `clock`."""
     partitions = daily_partitions(history)
+    return [
+        _build_execution_health_asset(partitions, settle_after),
+        _build_equipment_health_asset(partitions, rule),
+    ]
 
-    @dg.asset(
-        deps=[dg.AssetKey(ANOMALY_PREDICTIONS.name), dg.AssetKey(SENSOR_CONTRIBUTIONS.name)],
-        automation_condition=upstream_content_changed(),
-        partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        code_version=_version(ANOMALY_FRAGMENTS),
-        **asset_spec_kwargs(ANOMALY_FRAGMENTS, GROUP),
-    )
-    def anomaly_fragments(
-        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
-    ) -> dg.Output[None]:
-        with fail_without_retry():
-            lake.read(ANOMALY_EVENTS, columns=["event_id"])  # one failure, not one a day, where it cannot be
-        run = PartitionedRun(context)
-        run.work(context.partition_keys, partial(_record_fragments, lake, clock))
-        return run.end({}, {})
 
-    @dg.asset(
-        deps=[anomaly_fragments],
-        automation_condition=upstream_content_changed(needs_all=False),
-        code_version=_version(ANOMALY_EVENTS),
-        **asset_spec_kwargs(ANOMALY_EVENTS, GROUP),
-    )
-    def anomaly_events(
-        lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
-    ) -> dg.MaterializeResult[Any]:
-        with fail_without_retry():
-            pieces = lake.scan(ANOMALY_FRAGMENTS)
-            written = lake.update(
-                ANOMALY_EVENTS, None, lambda existing: join_events(pieces, rule, existing, clock())
-            )
-        return unpartitioned_result(
-            ANOMALY_EVENTS, written, {"fragments": pieces.num_rows, **_numbers_of_events(written.rows)}
-        )
-
+def _build_execution_health_asset(
+    partitions: dg.DailyPartitionsDefinition, settle_after: timedelta
+) -> dg.AssetsDefinition:
     @dg.asset(
         deps=[
             dg.AssetKey(INFERENCE_EXECUTIONS.name),
@@ -136,17 +101,23 @@ def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.As
         run.work(context.partition_keys, partial(_record_execution_health, lake, schedulers, terms))
         return run.end({}, {})
 
+    return execution_health
+
+
+def _build_equipment_health_asset(
+    partitions: dg.DailyPartitionsDefinition, rule: EventRule
+) -> dg.AssetsDefinition:
     @dg.asset(
         deps=[
             # a day that changes late is asked for with all that are made of it: days that are there, in one
             # run; what changes every hour is today, and no day comes after that
             dg.AssetDep(
-                anomaly_fragments,
+                dg.AssetKey(ANOMALY_FRAGMENTS.name),
                 partition_mapping=dg.TimeWindowPartitionMapping(
                     start_offset=-NEEDS_DAYS_BEFORE, end_offset=NEEDS_DAYS_AFTER
                 ),
             ),
-            execution_health,
+            dg.AssetKey(EXECUTION_HEALTH.name),
         ],
         automation_condition=upstream_content_changed(needs_all=False),
         partitions_def=partitions,
@@ -168,28 +139,7 @@ def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.As
                 run.work(batch, partial(_record_equipment_health, lake, made, clock))
         return run.end({}, {})
 
-    return [anomaly_fragments, anomaly_events, execution_health, equipment_health]
-
-
-def _record_fragments(lake: Lake, clock: Clock, key: str) -> list[PartitionResult]:
-    started, day = perf_counter(), date.fromisoformat(key)
-    predictions = lake.read(ANOMALY_PREDICTIONS, day, PREDICTION_COLUMNS)
-    made = build_fragments(predictions, lake.read(SENSOR_CONTRIBUTIONS, day, CONTRIBUTION_COLUMNS))
-    written = lake.update(
-        ANOMALY_FRAGMENTS,
-        day,
-        lambda existing: stamp_changes(ANOMALY_FRAGMENTS, made.drop_columns([PARTITION]), existing, clock()),
-    )
-    points = {
-        state: pc.sum(made.filter(pc.equal(made["state"], state))["points"]).as_py() for state in STATES
-    }
-    numbers = {f"points_{state}": count or 0 for state, count in points.items()}
-    seconds = round(perf_counter() - started, 3)
-    return [
-        partition_result(
-            ANOMALY_FRAGMENTS, written.rows, numbers | file_metadata(written) | {"seconds": seconds}
-        )
-    ]
+    return equipment_health
 
 
 def _record_execution_health(
@@ -241,14 +191,6 @@ def _record_equipment_health(lake: Lake, made: pa.Table, clock: Clock, key: str)
     names = ("running_minutes", "off_minutes", "unknown_minutes", "anomalous_minutes", "events")
     sums = {name: round(pc.sum(written.rows[name]).as_py() or 0, 1) for name in names}
     return [partition_result(EQUIPMENT_HEALTH, written.rows, sums | file_metadata(written))]
-
-
-def _numbers_of_events(rows: pa.Table) -> dict[str, int | float]:
-    states = {
-        state: pc.sum(pc.equal(rows["state"], state)).as_py() or 0 for state in ("closed", "open", "cut")
-    }
-    minutes = (pc.sum(rows["duration_seconds"]).as_py() or 0) / 60
-    return states | {"anomalous_minutes": round(minutes, 1)}
 
 
 def _version(table: Table) -> str:
