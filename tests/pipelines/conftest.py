@@ -1,5 +1,6 @@
 """The code location over a small fleet: real files, a real lake, real Dagster instances."""
 
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -144,6 +145,8 @@ def s3_lake_uri(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    # servers of one process share their state: start with an empty one
+    urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", data=b"").close()
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{host}:{port}")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "lake")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "lake")

@@ -211,7 +211,7 @@ def test_objects_are_those_of_executions_that_succeeded_or_are_known_by_their_re
 
 
 def test_an_object_that_two_executions_name_gives_rows_to_both() -> None:
-    of = named(count=3, location="shared")
+    of = named(count=3, place="shared")
     assert of.objects == {("b", "shared"): [0, 1, 2]}
 
     owned = of.owned(pa.Table.from_pylist([{"object": 0, "timestamp": START, "prediction": 1}], schema=LINES))

@@ -132,8 +132,8 @@ def test_criticality_is_ranked(criticality: str, enough_for: list[str | None]) -
         ("[[equipment]]\nname = 'P'", 'equipment "P".schedulers: is missing'),
         ("[[equipment]]\nname = 'P'\nschedulers = []", 'equipment "P".schedulers: is empty'),
         ("[[equipment]]\nname = 'P'\nschedulers = 'a'", 'must be a list of names, not "a"'),
-        ("[[equipment]]\nname = 'P'\nschedulers = ['a b']", '"a b" is no name of a scheduler'),
-        ("[[equipment]]\nname = 'P'\nschedulers = [1]", "1 is no name of a scheduler"),
+        ("[[equipment]]\nname = 'P'\nschedulers = ['a b']", '"a b" is not a scheduler name'),
+        ("[[equipment]]\nname = 'P'\nschedulers = [1]", "1 is not a scheduler name"),
         (
             "[[equipment]]\nname = 'P'\nschedulers = ['a']\ncriticality = 'hihg'",
             'equipment "P".criticality: must be low, medium or high, not "hihg" (did you mean "high"?)',

@@ -16,7 +16,7 @@ import pytest
 from assets.tables import Column, Table
 from resources.errors import LakeContractError
 from resources.lake.lake import Lake
-from resources.lake.table_versions import survey_versions
+from resources.lake.table_versions import survey_versions_versions
 from tests.support.readings import READINGS, SETTINGS
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -207,12 +207,12 @@ def test_a_table_without_any_file_has_nothing_to_survey(lake: Lake) -> None:
 _REWRITE_ALL = """\
 import sys
 from resources.lake.lake import Lake
-from resources.lake.table_versions import survey
+from resources.lake.table_versions import survey_versions
 from tests.resources.lake.test_table_versions import LATER
 
 lake = Lake(sys.argv[1])
 print("go", flush=True)
-for file in survey(lake, [LATER]).old:
+for file in survey_versions(lake, [LATER]).old:
     lake.rewrite(file.table, file.day)
 """
 
