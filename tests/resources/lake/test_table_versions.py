@@ -16,7 +16,7 @@ import pytest
 from assets.tables import Column, Table
 from resources.errors import LakeContractError
 from resources.lake.lake import Lake
-from resources.lake.table_versions import survey_versions_versions
+from resources.lake.table_versions import survey_versions
 from tests.support.readings import READINGS, SETTINGS
 
 CHECKOUT = Path(__file__).resolve().parents[3]
