@@ -19,7 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from assets.anomalies.reading import record_day
+from assets.anomalies.reading import record_results
 from assets.framework.row_content import conform
 from assets.tables import INFERENCE_EXECUTIONS, SENSOR_CONTRIBUTIONS
 from resources.lake.lake import Lake
@@ -127,7 +127,7 @@ def main() -> None:
 
 def _record(what: str, lake: Lake, made: Any, day: date) -> None:  # noqa: ANN401 (it only looks like Results)
     started = time.process_time()
-    recorded = record_day(lake, made, day, NOW)
+    recorded = record_results(lake, made, day, NOW)
     seconds = time.process_time() - started
     print(f"| {what} | {recorded.contributions:,} | {seconds:.1f} | {_peak_megabytes():.0f} |", flush=True)
 

@@ -69,7 +69,7 @@ def boto3_in_threads() -> Callable[[], Counted]:
     import boto3
     from botocore.config import Config
 
-    from assets.anomalies.parse import parse
+    from assets.anomalies.parse import parse_objects
 
     def work() -> Counted:
         client = boto3.client("s3", config=Config(max_pool_connections=THREADS))
@@ -79,7 +79,7 @@ def boto3_in_threads() -> Callable[[], Counted]:
                 some = keys()[start : start + LOAD]
                 bodies = pool.map(lambda key: client.get_object(Bucket=BUCKET, Key=key)["Body"].read(), some)
                 tables.append(
-                    parse(
+                    parse_objects(
                         (number, key, data)
                         for number, (key, data) in enumerate(zip(some, bodies, strict=True))
                     )
@@ -91,7 +91,7 @@ def boto3_in_threads() -> Callable[[], Counted]:
 
 def ours() -> Callable[[], Counted]:
     """Obstore in threads, and our parser, as the asset has it."""
-    from assets.anomalies.parse import parse
+    from assets.anomalies.parse import parse_objects
     from resources.aws.session import AwsAccess
     from resources.results.fetcher import ResultFetcher, ResultRequest
 
@@ -99,7 +99,7 @@ def ours() -> Callable[[], Counted]:
         loads = ResultFetcher(AwsAccess()).fetch([ResultRequest(BUCKET, key) for key in keys()])
         return _counted(
             [
-                parse((number, one.wanted.key, one.data or b"") for number, one in enumerate(load))
+                parse_objects((number, one.wanted.key, one.data or b"") for number, one in enumerate(load))
                 for load in loads
             ]
         )

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 
 from assets.anomalies.events import EventRule, join_events
 from assets.anomalies.fragments import PREDICTION_COLUMNS, STATES, build_fragments
-from assets.anomalies.objects import contents_version
+from assets.anomalies.objects import compute_contents_version
 from assets.anomalies.parse import READER_VERSION
-from assets.anomalies.reading import RecordedResults, record_day
+from assets.anomalies.reading import RecordedResults, record_results
 from assets.anomalies.top_sensors import CONTRIBUTION_COLUMNS
 from assets.framework.automation import upstream_content_changed
 from assets.framework.given import Clock
@@ -153,7 +153,7 @@ def _record(
     key: str,
 ) -> list[PartitionResult]:
     started = perf_counter()
-    recorded = record_day(lake, results, date.fromisoformat(key), clock())
+    recorded = record_results(lake, results, date.fromisoformat(key), clock())
     counted = _counted(recorded)
     numbers.update(counted)
     if oddities := _oddities(recorded):
@@ -180,7 +180,7 @@ def _record(
 def _of_contributions(recorded: RecordedResults) -> PartitionResult:
     return PartitionResult(
         dg.AssetKey(SENSOR_CONTRIBUTIONS.name),
-        contents_version(recorded.objects.rows),
+        compute_contents_version(recorded.objects.rows),
         {
             "dagster/partition_row_count": recorded.contributions,
             "dagster/column_schema": column_schema(SENSOR_CONTRIBUTIONS),

@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 
 from assets.anomalies.execution_index import ExecutionIndex
-from assets.anomalies.parse import split_name
+from assets.anomalies.parse import split_diagnostic_names
 from assets.tables import INSTANT, SENSOR_CONTRIBUTIONS
 
 _SCHEMA = SENSOR_CONTRIBUTIONS.schema
 _VALUES = pa.schema([_SCHEMA.field(name) for name in ("timestamp", "diagnostic_name", "contribution")])
 
 
-class Contributions:
+class ContributionBuffer:
     """What was read, by the number of its execution."""
 
     VALUES: ClassVar = _VALUES.names
@@ -51,7 +51,7 @@ class Contributions:
         moments = rows["timestamp"].chunk(0).cast(pa.int64()).to_numpy()
         order = np.lexsort((ranks[names.indices.to_numpy()], moments, executions))
         ordered = rows.select(self.VALUES).take(pa.array(order)).combine_chunks()
-        parts = split_name(names.dictionary)
+        parts = split_diagnostic_names(names.dictionary)
         found, offsets, lengths = np.unique(executions[order], return_index=True, return_counts=True)
         for number, offset, length in zip(found.tolist(), offsets.tolist(), lengths.tolist(), strict=True):
             self._slices[number], self._parts[number] = ordered.slice(offset, length), parts

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from assets.anomalies.fragments import ANOMALOUS, BILLION, Ints
 from assets.anomalies.timeline import Timeline, build_timeline
-from assets.anomalies.top_sensors import add_sums, top_sensors
+from assets.anomalies.top_sensors import add_contribution_sums, rank_top_sensors
 from assets.framework.row_content import stamp_changes
 from assets.tables import ANOMALY_EVENTS, INSTANT
 
@@ -37,7 +37,7 @@ class EventRule:
 
 
 @dataclass(frozen=True)
-class Spans:
+class EventSpans:
     """Events as runs `first` to `last` of a timeline; times in ms, `state` as its number."""
 
     first: Ints
@@ -58,10 +58,10 @@ def join_events(fragments: pa.Table, rule: EventRule, existing: pa.Table, now: d
         now: becomes `recorded_at` of rows whose content changes.
     """
     runs = build_timeline(fragments)
-    return stamp_changes(ANOMALY_EVENTS, _rows(runs, event_spans(runs, rule), fragments), existing, now)
+    return stamp_changes(ANOMALY_EVENTS, _rows(runs, find_event_spans(runs, rule), fragments), existing, now)
 
 
-def event_spans(runs: Timeline, rule: EventRule) -> Spans:
+def find_event_spans(runs: Timeline, rule: EventRule) -> EventSpans:
     """Find the events of a timeline."""
     gap, anomalous = runs.follows_gap(rule.gap_steps), runs.state == ANOMALOUS
     joined = np.zeros(len(gap), dtype=bool)  # with the run before
@@ -71,21 +71,21 @@ def event_spans(runs: Timeline, rule: EventRule) -> Spans:
     goes_on[:-1] = joined[1:]
     last = np.flatnonzero(anomalous & ~goes_on)
     state = np.full(len(gap), OPEN)
-    state[:-1] = np.where(runs.begins_scheduler[1:], OPEN, np.where(gap[1:], CUT, CLOSED))
-    start, end = runs.first[first], runs.stands_until[last]
+    state[:-1] = np.where(runs.is_first_of_scheduler[1:], OPEN, np.where(gap[1:], CUT, CLOSED))
+    start, end = runs.first[first], runs.valid_until[last]
     enough = end - start >= rule.min_duration // timedelta(milliseconds=1)
     first, last, start, end = first[enough], last[enough], start[enough], end[enough]
-    return Spans(first, last, start, end, state[last], gap[first])
+    return EventSpans(first, last, start, end, state[last], gap[first])
 
 
-def event_id(scheduler_arn: str, start: datetime) -> str:
+def compute_event_id(scheduler_arn: str, start: datetime) -> str:
     """Name an event by its scheduler and start: it stays the same while the event grows."""
     return blake2b(
         f"{scheduler_arn}\n{start.astimezone(UTC).isoformat()}".encode(), digest_size=10
     ).hexdigest()
 
 
-def _rows(runs: Timeline, found: Spans, fragments: pa.Table) -> pa.Table:
+def _rows(runs: Timeline, found: EventSpans, fragments: pa.Table) -> pa.Table:
     number = np.repeat(np.arange(len(found.first)), found.last - found.first + 1)
     heads = np.cumsum(found.last - found.first + 1) - (found.last - found.first + 1)
     inside = np.arange(len(number)) - heads[number] + found.first[number]  # the runs of all events
@@ -96,13 +96,16 @@ def _rows(runs: Timeline, found: Spans, fragments: pa.Table) -> pa.Table:
     peaks = np.maximum.reduceat(peaks, heads) if len(heads) else peaks
     diagnosed, told = _summed(rows["diagnosed_points"], heads), rows["contribution_sums"].to_pylist()
     sensors = [
-        add_sums(told[start:end]) for start, end in zip(heads, np.append(heads, len(told))[1:], strict=True)
+        add_contribution_sums(told[start:end])
+        for start, end in zip(heads, np.append(heads, len(told))[1:], strict=True)
     ]
     head = rows.take(pa.array(heads))
     arns = head["scheduler_arn"].to_pylist()
     starts = pa.array(found.start).cast(INSTANT)
     columns = {
-        "event_id": [event_id(arn, start) for arn, start in zip(arns, starts.to_pylist(), strict=True)],
+        "event_id": [
+            compute_event_id(arn, start) for arn, start in zip(arns, starts.to_pylist(), strict=True)
+        ],
         "scheduler_arn": arns,
         "scheduler_name": head["scheduler_name"],
         "start_time": starts,
@@ -113,7 +116,7 @@ def _rows(runs: Timeline, found: Spans, fragments: pa.Table) -> pa.Table:
         "mean_score": pa.array(sums / np.maximum(scored, 1) / BILLION, mask=scored == 0),
         "sensors": [len(each) for each in sensors],
         "top_sensors": [
-            top_sensors(each, count) for each, count in zip(sensors, diagnosed.tolist(), strict=True)
+            rank_top_sensors(each, count) for each, count in zip(sensors, diagnosed.tolist(), strict=True)
         ],
         "model_version": head["model_version"],
         "state": _STATES.take(pa.array(found.state)),

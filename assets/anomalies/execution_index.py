@@ -17,16 +17,16 @@ import pyarrow.compute as pc
 KEY = ("scheduler_arn", "data_start_time")
 COLUMNS = [*KEY, "scheduler_name", "model_version", "status", "result_s3_bucket", "result_s3_key"]
 
-Key = tuple[str, datetime]
-Place = tuple[str, str]
+ExecutionKey = tuple[str, datetime]
+ObjectLocation = tuple[str, str]
 """Bucket and key."""
 
 
 @dataclass(frozen=True)
-class RowRun:
+class ExecutionRows:
     """Rows that stand together and belong to one execution."""
 
-    key: Key
+    key: ExecutionKey
     offset: int
     length: int
 
@@ -54,26 +54,26 @@ class ExecutionIndex:
         return int(self.rows.num_rows)
 
     @cached_property
-    def keys(self) -> list[Key]:
+    def keys(self) -> list[ExecutionKey]:
         """The keys, in order."""
         return list(zip(*(self.rows[name].to_pylist() for name in KEY), strict=True))
 
     @cached_property
-    def numbers(self) -> dict[Key, int]:
+    def numbers(self) -> dict[ExecutionKey, int]:
         """The number of each execution."""
         return {key: number for number, key in enumerate(self.keys)}
 
     @cached_property
-    def places(self) -> list[Place]:
+    def places(self) -> list[ObjectLocation]:
         """Where the result of each execution lies."""
         return list(
             zip(*(self.rows[name].to_pylist() for name in ("result_s3_bucket", "result_s3_key")), strict=True)
         )
 
     @cached_property
-    def objects(self) -> dict[Place, list[int]]:
+    def objects(self) -> dict[ObjectLocation, list[int]]:
         """The objects, each with the executions that name it: one, unless schedulers share a prefix."""
-        found: dict[Place, list[int]] = defaultdict(list)
+        found: dict[ObjectLocation, list[int]] = defaultdict(list)
         for number, place in enumerate(self.places):
             found[place].append(number)
         return dict(found)
@@ -97,7 +97,7 @@ class ExecutionIndex:
         return owned.set_column(at, "execution", pa.array(np.concatenate(executions)))
 
 
-def row_runs(rows: pa.Table) -> Iterator[RowRun]:
+def find_execution_rows(rows: pa.Table) -> Iterator[ExecutionRows]:
     """Find the runs of rows that are sorted by scheduler and start."""
     if not rows.num_rows:
         return
@@ -110,7 +110,7 @@ def row_runs(rows: pa.Table) -> Iterator[RowRun]:
     first = rows.select(KEY).take(pa.array(offsets))
     keys = zip(*(first[name].to_pylist() for name in KEY), strict=True)
     for key, offset, length in zip(keys, offsets.tolist(), lengths.tolist(), strict=True):
-        yield RowRun(key, offset, length)
+        yield ExecutionRows(key, offset, length)
 
 
 def _differs(column: pa.ChunkedArray) -> Any:  # noqa: ANN401 (a numpy array of booleans)

@@ -70,7 +70,7 @@ def build_fragments(predictions: pa.Table, contributions: pa.Table) -> pa.Table:
         contributions: rows of `sensor_contributions` of the same days.
     """
     found = select_points(predictions)
-    step, count = usual_steps(found)
+    step, count = find_usual_steps(found)
     heads = np.flatnonzero(_begins(found, step, count))
     return _rows(found, heads, step, count, predictions, contributions)
 
@@ -99,7 +99,7 @@ def select_points(predictions: pa.Table) -> Points:
     return Points(scheduler[row], day[row], start[row], time[row], state[row], version[row], row, names)
 
 
-def usual_steps(found: Points) -> tuple[Ints, Ints]:
+def find_usual_steps(found: Points) -> tuple[Ints, Ints]:
     """Return for each point the most frequent step of its scheduler and day, in ms, and how often it is.
 
     A step is the distance of two neighbours; of two that are as frequent the shorter one counts. 0: there is

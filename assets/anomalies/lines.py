@@ -20,7 +20,7 @@ class _Contribution(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     value: float
 
 
-class Line(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class ResultLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """A line as the service wrote it; the younger members may lack, or be null.
 
     A `timestamp` without a zone is in UTC: a scheduler with an offset wrote UTC too. `diagnostics` are the
@@ -38,22 +38,22 @@ class _ContributionAndMore(_Contribution, forbid_unknown_fields=False, gc=False)
     pass
 
 
-class _LineAndMore(Line, forbid_unknown_fields=False, gc=False):
+class _LineAndMore(ResultLine, forbid_unknown_fields=False, gc=False):
     diagnostics: list[_ContributionAndMore] | None = None  # type: ignore[assignment]
 
 
-_strictly = msgspec.json.Decoder(Line)
+_strictly = msgspec.json.Decoder(ResultLine)
 _leniently = msgspec.json.Decoder(_LineAndMore)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_KNOWN = frozenset(Line.__struct_fields__)
+_KNOWN = frozenset(ResultLine.__struct_fields__)
 _KNOWN_OF_CONTRIBUTION = frozenset(_Contribution.__struct_fields__)
 
 
-class UnusableLineError(Exception):
+class InvalidLineError(Exception):
     """A line cannot be used; the message says why."""
 
 
-def read_json(text: bytes) -> tuple[Line, str | None]:
+def parse_json_line(text: bytes) -> tuple[ResultLine, str | None]:
     """Read a line of JSON.
 
     Returns:
@@ -65,18 +65,18 @@ def read_json(text: bytes) -> tuple[Line, str | None]:
     try:
         return _strictly.decode(text), None
     except UnicodeDecodeError as problem:
-        raise UnusableLineError(f"not UTF-8: {problem.reason}") from None
+        raise InvalidLineError(f"not UTF-8: {problem.reason}") from None
     except msgspec.ValidationError:
         return _with_more(text)
     except msgspec.DecodeError as problem:
-        raise UnusableLineError(f"not JSON: {problem}") from None
+        raise InvalidLineError(f"not JSON: {problem}") from None
 
 
-def _with_more(text: bytes) -> tuple[Line, str | None]:
+def _with_more(text: bytes) -> tuple[ResultLine, str | None]:
     try:
         line = _leniently.decode(text)
     except msgspec.ValidationError as problem:
-        raise UnusableLineError(f"not a result line: {problem}") from None
+        raise InvalidLineError(f"not a result line: {problem}") from None
     members = _members.decode(text)
     more: dict[str, Any] = {name: members[name] for name in sorted(members.keys() - _KNOWN)}
     if contributions := _more_of_contributions(members):
@@ -93,7 +93,7 @@ def _more_of_contributions(members: Mapping[str, msgspec.Raw]) -> list[dict[str,
     ]
 
 
-def read_csv(text: bytes) -> Line:
+def parse_csv_line(text: bytes) -> ResultLine:
     """Read a line of the preview's CSV, `Timestamp,Predictions`.
 
     Raises:
@@ -102,22 +102,22 @@ def read_csv(text: bytes) -> Line:
     try:
         fields = next(csv.reader([text.decode()], strict=True), [])
     except UnicodeDecodeError as problem:
-        raise UnusableLineError(f"not UTF-8: {problem.reason}") from None
+        raise InvalidLineError(f"not UTF-8: {problem.reason}") from None
     except csv.Error as problem:
-        raise UnusableLineError(f"not CSV: {problem}") from None
+        raise InvalidLineError(f"not CSV: {problem}") from None
     if len(fields) != _CSV_COLUMNS:
-        raise UnusableLineError(f"not CSV of two columns, but of {len(fields)}")
+        raise InvalidLineError(f"not CSV of two columns, but of {len(fields)}")
     timestamp, prediction = (field.strip() for field in fields)
     if prediction not in _ZEROS_AND_ONES:
-        raise UnusableLineError(f"the prediction is neither 0 nor 1: {prediction!r}")
+        raise InvalidLineError(f"the prediction is neither 0 nor 1: {prediction!r}")
     try:
         moment = datetime.fromisoformat(timestamp)
     except ValueError:
-        raise UnusableLineError(f"the timestamp is no time in ISO 8601: {timestamp!r}") from None
-    return Line(moment, _ZEROS_AND_ONES[prediction])  # type: ignore[arg-type]
+        raise InvalidLineError(f"the timestamp is no time in ISO 8601: {timestamp!r}") from None
+    return ResultLine(moment, _ZEROS_AND_ONES[prediction])  # type: ignore[arg-type]
 
 
-def to_milliseconds(moment: datetime) -> datetime:
+def round_to_milliseconds(moment: datetime) -> datetime:
     """Return a line's time in UTC, without its zone, to the millisecond, halves rounded up.
 
     Raises:
@@ -130,5 +130,5 @@ def to_milliseconds(moment: datetime) -> datetime:
         if beyond:
             moment += timedelta(microseconds=1000 - beyond if beyond >= 500 else -beyond)  # noqa: PLR2004
     except OverflowError:
-        raise UnusableLineError(f"the timestamp lies beyond the calendar: {moment}") from None
+        raise InvalidLineError(f"the timestamp lies beyond the calendar: {moment}") from None
     return moment

@@ -12,15 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.anomalies.contributions import Contributions
-from assets.anomalies.execution_index import KEY, ExecutionIndex, Key, row_runs
+from assets.anomalies.contributions import ContributionBuffer
+from assets.anomalies.execution_index import KEY, ExecutionIndex, ExecutionKey, find_execution_rows
 from assets.framework.row_content import stamp_changes
 from assets.tables import ANOMALY_PREDICTIONS, REJECTED_RESULTS, Table
 
-ROWS_A_GROUP = 262_144
+MIN_ROW_GROUP_ROWS = 262_144
 
 
-def merge_lines(
+def merge_predictions(
     existing: pa.Table, named: ExecutionIndex, lines: Sequence[pa.Table], read: Collection[int], now: datetime
 ) -> pa.Table:
     """Make the rows of `anomaly_predictions` for a day.
@@ -37,22 +37,22 @@ def merge_lines(
     return _merged(ANOMALY_PREDICTIONS, [_as_executed(stays, named), *new], existing, now)
 
 
-def merge_rejected(
+def merge_rejected_results(
     existing: pa.Table,
     named: ExecutionIndex,
     rejected: Sequence[pa.Table],
     read: Collection[int],
     now: datetime,
 ) -> pa.Table:
-    """Make the rows of `rejected_results` for a day; the arguments are those of `merge_lines`."""
+    """Make the rows of `rejected_results` for a day; the arguments are those of `merge_predictions`."""
     new = _with_execution(rejected, named, ["result_s3_bucket", "result_s3_key"])
     return _merged(REJECTED_RESULTS, [_staying(existing, named, read), *new], existing, now)
 
 
-def merge_contributions(
+def merge_sensor_contributions(
     existing: Iterable[pa.Table],
     named: ExecutionIndex,
-    new: Contributions,
+    new: ContributionBuffer,
     read: Collection[int],
     now: datetime,
 ) -> Iterator[pa.Table]:
@@ -68,30 +68,30 @@ def merge_contributions(
     return _regrouped(_in_order(existing, named, new, read, now))
 
 
-def changed_executions(
-    existing: Iterable[pa.Table], named: ExecutionIndex, new: Contributions, read: Collection[int]
+def find_changed_executions(
+    existing: Iterable[pa.Table], named: ExecutionIndex, new: ContributionBuffer, read: Collection[int]
 ) -> set[int]:
     """Return those of the executions that were read whose contributions are not what the lake holds."""
     stored: dict[int, list[pa.Table]] = {number: [] for number in read}
     for piece in existing:
-        for run in row_runs(piece):
+        for run in find_execution_rows(piece):
             number = named.numbers.get(run.key, -1)
             if number in stored:
-                stored[number].append(piece.slice(run.offset, run.length).select(Contributions.VALUES))
+                stored[number].append(piece.slice(run.offset, run.length).select(ContributionBuffer.VALUES))
     return {number for number, before in stored.items() if not new.holds(number, before)}
 
 
 def _in_order(
     existing: Iterable[pa.Table],
     named: ExecutionIndex,
-    new: Contributions,
+    new: ContributionBuffer,
     read: Collection[int],
     now: datetime,
 ) -> Iterator[pa.Table]:
     """Yield pieces in the order of the key: rows that stay, and new ones of executions among them."""
     coming = sorted(set(read) & new.numbers)
     for piece in existing:
-        stay = [run for run in row_runs(piece) if named.numbers.get(run.key, -1) not in read]
+        stay = [run for run in find_execution_rows(piece) if named.numbers.get(run.key, -1) not in read]
         last = max((run.key for run in stay), default=None)
         due = [number for number in coming if last is not None and named.keys[number] < last]
         coming = coming[len(due) :]
@@ -104,7 +104,7 @@ def _in_order(
 
 
 def _interleaved(
-    staying: Sequence[tuple[Key, pa.Table]], coming: Sequence[tuple[Key, pa.Table]]
+    staying: Sequence[tuple[ExecutionKey, pa.Table]], coming: Sequence[tuple[ExecutionKey, pa.Table]]
 ) -> Iterator[pa.Table]:
     for _, rows in sorted([*staying, *coming], key=lambda one: one[0]):
         yield rows
@@ -117,7 +117,7 @@ def _regrouped(pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
     for piece in pieces:
         waiting.append(piece)
         rows += piece.num_rows
-        if rows >= ROWS_A_GROUP:
+        if rows >= MIN_ROW_GROUP_ROWS:
             yield pa.concat_tables(waiting).combine_chunks()
             waiting, rows = [], 0
     if waiting:
@@ -126,7 +126,7 @@ def _regrouped(pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 def _staying(existing: pa.Table, named: ExecutionIndex, read: Collection[int]) -> pa.Table:
     stays = np.ones(existing.num_rows, bool)
-    for run in row_runs(existing):
+    for run in find_execution_rows(existing):
         if named.numbers.get(run.key, -1) in read:
             stays[run.offset : run.offset + run.length] = False
     return existing if stays.all() else existing.filter(pa.array(stays))
@@ -135,7 +135,7 @@ def _staying(existing: pa.Table, named: ExecutionIndex, read: Collection[int]) -
 def _as_executed(rows: pa.Table, named: ExecutionIndex) -> pa.Table:
     """Let rows that stay follow what has become known of their execution since."""
     numbers = np.full(rows.num_rows, -1, np.int64)
-    for run in row_runs(rows):
+    for run in find_execution_rows(rows):
         numbers[run.offset : run.offset + run.length] = named.numbers.get(run.key, -1)
     for name in ("scheduler_name", "model_version"):
         at = pa.array(numbers, mask=numbers < 0)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from assets.anomalies.execution_index import KEY, ExecutionIndex, Key, Place
+from assets.anomalies.execution_index import KEY, ExecutionIndex, ExecutionKey, ObjectLocation
 from assets.anomalies.parse import READER_VERSION
 from assets.framework.row_content import stamp_changes
 from assets.tables import RESULT_OBJECTS
@@ -40,15 +40,15 @@ class ObjectOutcome:
         return cls(fetched.state, fetched.error, fetched.etag, size, fetched.last_modified, rows, rejected)
 
 
-ObjectRecord = Mapping[Key, Mapping[str, Any]]
+ObjectRecords = Mapping[ExecutionKey, Mapping[str, Any]]
 
 
-def load_records(existing: pa.Table) -> dict[Key, dict[str, Any]]:
+def index_object_records(existing: pa.Table) -> dict[ExecutionKey, dict[str, Any]]:
     """Return the rows of `result_objects` by execution."""
     return {(row["scheduler_arn"], row["data_start_time"]): row for row in existing.to_pylist()}
 
 
-def select_objects(named: ExecutionIndex, before: ObjectRecord, *, afresh: bool) -> list[ResultRequest]:
+def build_requests(named: ExecutionIndex, before: ObjectRecords, *, afresh: bool) -> list[ResultRequest]:
     """Return all objects of a day, with the tag of those whose rows the lake holds as they would be read now.
 
     Args:
@@ -64,7 +64,7 @@ def select_objects(named: ExecutionIndex, before: ObjectRecord, *, afresh: bool)
     ]
 
 
-def _tag(place: Place, rows: Collection[Mapping[str, Any] | None]) -> str | None:
+def _tag(place: ObjectLocation, rows: Collection[Mapping[str, Any] | None]) -> str | None:
     tags = {
         row["etag"]
         if row is not None and _is_of(row, place) and row["reader_version"] == READER_VERSION
@@ -74,15 +74,15 @@ def _tag(place: Place, rows: Collection[Mapping[str, Any] | None]) -> str | None
     return tags.pop() if len(tags) == 1 else None
 
 
-def _is_of(row: Mapping[str, Any], place: Place) -> bool:
+def _is_of(row: Mapping[str, Any], place: ObjectLocation) -> bool:
     return (row["result_s3_bucket"], row["result_s3_key"]) == place
 
 
-def update_records(
-    existing: pa.Table, named: ExecutionIndex, outcomes: Mapping[Place, ObjectOutcome], now: datetime
+def merge_object_records(
+    existing: pa.Table, named: ExecutionIndex, outcomes: Mapping[ObjectLocation, ObjectOutcome], now: datetime
 ) -> pa.Table:
     """Merge what became of the objects into `result_objects`; rows of other executions stay."""
-    rows = load_records(existing)
+    rows = index_object_records(existing)
     for number, place in enumerate(named.places):
         key = named.keys[number]
         before = rows.get(key)
@@ -108,7 +108,7 @@ def _facts(outcome: ObjectOutcome, before: Mapping[str, Any]) -> dict[str, Any]:
     return {"state": told.value, "error": outcome.error, **{name: before[name] for name in _OF_CONTENT}}
 
 
-def contents_version(objects: pa.Table) -> str:
+def compute_contents_version(objects: pa.Table) -> str:
     """Fingerprint of what all objects of a day hold, by their tags: it looks at no row."""
     digest = blake2b(digest_size=16)
     columns = [objects[name].to_pylist() for name in (*KEY, "etag", "reader_version", "rows")]

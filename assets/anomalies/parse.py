@@ -15,13 +15,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from assets.anomalies.lines import Line, UnusableLineError, read_csv, read_json, to_milliseconds
+from assets.anomalies.lines import (
+    InvalidLineError,
+    ResultLine,
+    parse_csv_line,
+    parse_json_line,
+    round_to_milliseconds,
+)
 from assets.tables import INSTANT
 
 READER_VERSION = 1
 """Rises when the same bytes give other rows; what an older one read is read again."""
 
-LARGEST_OBJECT_BYTES = 2_000_000_000
+MAX_OBJECT_BYTES = 2_000_000_000
 """Unpacked; 300 sensors and an hour of seconds are 50 million."""
 
 WHOLE_OBJECT = 0
@@ -32,7 +38,7 @@ _BOM = b"\xef\xbb\xbf"
 _CSV_HEADER = b"timestamp,predictions"
 _BACKSLASH = "\\"
 
-LINES = pa.schema(
+LINE_SCHEMA = pa.schema(
     {
         "object": pa.int32(),
         "timestamp": INSTANT,
@@ -42,7 +48,7 @@ LINES = pa.schema(
         "unrecognized": pa.string(),
     }
 )
-CONTRIBUTIONS = pa.schema(
+CONTRIBUTION_SCHEMA = pa.schema(
     {
         "object": pa.int32(),
         "timestamp": INSTANT,
@@ -50,7 +56,7 @@ CONTRIBUTIONS = pa.schema(
         "contribution": pa.float64(),
     }
 )
-REJECTED = pa.schema(
+REJECTED_SCHEMA = pa.schema(
     {"object": pa.int32(), "line_number": pa.int64(), "reason": pa.string(), "raw": pa.string()}
 )
 
@@ -64,7 +70,7 @@ class ParsedResult:
     rejected: pa.Table
 
 
-def parse(objects: Iterable[tuple[int, str, bytes]]) -> ParsedResult:
+def parse_objects(objects: Iterable[tuple[int, str, bytes]]) -> ParsedResult:
     """Turn objects into columns.
 
     Args:
@@ -80,7 +86,7 @@ def parse(objects: Iterable[tuple[int, str, bytes]]) -> ParsedResult:
     return read.columns()
 
 
-def split_name(names: pa.Array) -> tuple[pa.Array, pa.Array]:
+def split_diagnostic_names(names: pa.Array) -> tuple[pa.Array, pa.Array]:
     """Split names of diagnostics at their first backslash: component (null without one) and sensor."""
     parts = [name.partition(_BACKSLASH) for name in names.to_pylist()]
     components = [component if backslash else None for component, backslash, _ in parts]
@@ -116,12 +122,12 @@ class _Read:
             if is_csv and line_number == 1 and raw.lower() == _CSV_HEADER:
                 continue
             try:
-                line, more = (read_csv(raw), None) if is_csv else read_json(raw)
-                moment = to_milliseconds(line.timestamp)
+                line, more = (parse_csv_line(raw), None) if is_csv else parse_json_line(raw)
+                moment = round_to_milliseconds(line.timestamp)
                 if moment in seen:
-                    raise UnusableLineError("a line before it has the same timestamp")  # noqa: TRY301
+                    raise InvalidLineError("a line before it has the same timestamp")  # noqa: TRY301
                 layout = self._layout(line)
-            except UnusableLineError as unusable:
+            except InvalidLineError as unusable:
                 self._reject(number, line_number, str(unusable), raw)
                 continue
             seen.add(moment)
@@ -135,7 +141,7 @@ class _Read:
             if layout:
                 self.values.extend([one.value for one in line.diagnostics or ()])
 
-    def _layout(self, line: Line) -> int:
+    def _layout(self, line: ResultLine) -> int:
         """Return the number of the line's sensors in their order; there are few such orders."""
         if not line.diagnostics:
             return 0
@@ -144,7 +150,7 @@ class _Read:
         if found is None:
             if len(set(names)) != len(names):
                 twice = next(name for name in names if names.count(name) > 1)
-                raise UnusableLineError(f"a sensor stands in it twice: {twice}")
+                raise InvalidLineError(f"a sensor stands in it twice: {twice}")
             for name in names:
                 self.codes.setdefault(name, len(self.codes))
             found = self.known_layouts[names] = len(self.codes_of_layouts)
@@ -165,15 +171,18 @@ class _Read:
                 pa.array(self.scores, pa.float64()),
                 pa.array(self.unrecognized, pa.string()),
             ],
-            schema=LINES,
+            schema=LINE_SCHEMA,
         )
-        rejected = list(zip(*self.rejected, strict=True)) or [()] * len(REJECTED)
+        rejected = list(zip(*self.rejected, strict=True)) or [()] * len(REJECTED_SCHEMA)
         return ParsedResult(
             lines,
             self._contributions(lines),
             pa.table(
-                [pa.array(column, kind) for column, kind in zip(rejected, REJECTED.types, strict=True)],
-                schema=REJECTED,
+                [
+                    pa.array(column, kind)
+                    for column, kind in zip(rejected, REJECTED_SCHEMA.types, strict=True)
+                ],
+                schema=REJECTED_SCHEMA,
             ),
         )
 
@@ -185,7 +194,7 @@ class _Read:
         values = np.array(self.values, np.float64)
         return pa.table(
             [lines["object"].take(rows), lines["timestamp"].take(rows), names, pa.array(values)],
-            schema=CONTRIBUTIONS,
+            schema=CONTRIBUTION_SCHEMA,
         )
 
 
@@ -194,7 +203,7 @@ def _unpacked(data: bytes) -> tuple[bytes, str]:
     if not data.startswith(_GZIP):
         return data, ""
     parts: list[bytes] = []
-    left = LARGEST_OBJECT_BYTES
+    left = MAX_OBJECT_BYTES
     while data:
         unpacking = zlib.decompressobj(wbits=31)
         try:

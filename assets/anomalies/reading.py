@@ -14,11 +14,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.anomalies.contributions import Contributions
-from assets.anomalies.execution_index import COLUMNS, ExecutionIndex, Place
-from assets.anomalies.merge import changed_executions, merge_contributions, merge_lines, merge_rejected
-from assets.anomalies.objects import ObjectOutcome, load_records, select_objects, update_records
-from assets.anomalies.parse import parse
+from assets.anomalies.contributions import ContributionBuffer
+from assets.anomalies.execution_index import COLUMNS, ExecutionIndex, ObjectLocation
+from assets.anomalies.merge import (
+    find_changed_executions,
+    merge_predictions,
+    merge_rejected_results,
+    merge_sensor_contributions,
+)
+from assets.anomalies.objects import ObjectOutcome, build_requests, index_object_records, merge_object_records
+from assets.anomalies.parse import parse_objects
 from assets.tables import (
     ANOMALY_PREDICTIONS,
     INFERENCE_EXECUTIONS,
@@ -51,10 +56,10 @@ class RecordedResults:
 class _Gathered:
     """What was read of a day, by execution."""
 
-    outcomes: dict[Place, ObjectOutcome] = field(default_factory=dict)
+    outcomes: dict[ObjectLocation, ObjectOutcome] = field(default_factory=dict)
     lines: list[pa.Table] = field(default_factory=list)
     rejected: list[pa.Table] = field(default_factory=list)
-    contributions: Contributions = field(default_factory=Contributions)
+    contributions: ContributionBuffer = field(default_factory=ContributionBuffer)
     bytes_read: int = 0
 
     @property
@@ -63,7 +68,7 @@ class _Gathered:
         return Counter(outcome.state for outcome in self.outcomes.values())
 
 
-def record_day(lake: Lake, results: ResultFetcher, day: date, now: datetime) -> RecordedResults:
+def record_results(lake: Lake, results: ResultFetcher, day: date, now: datetime) -> RecordedResults:
     """Read the result objects that a day's executions name, and merge what they hold into the lake.
 
     Raises:
@@ -71,9 +76,9 @@ def record_day(lake: Lake, results: ResultFetcher, day: date, now: datetime) -> 
         LedgerError: nobody may ask at all, or the lake cannot be written to.
     """
     named = ExecutionIndex.of(lake.read(INFERENCE_EXECUTIONS, day, COLUMNS))
-    before = load_records(lake.read(RESULT_OBJECTS, day))
+    before = index_object_records(lake.read(RESULT_OBJECTS, day))
     lacking = not all(lake.has(table, day) for table in _ALL)
-    got = _gathered(results, named, select_objects(named, before, afresh=lacking))
+    got = _gathered(results, named, build_requests(named, before, afresh=lacking))
     if got.states and not got.states.keys() - {ObjectState.UNREACHABLE}:
         raise _unreachable(got, day)
     read = {
@@ -89,14 +94,16 @@ def _written(
     lake: Lake, day: date, named: ExecutionIndex, got: _Gathered, read: set[int], now: datetime
 ) -> RecordedResults:
     predictions = lake.update(
-        ANOMALY_PREDICTIONS, day, lambda existing: merge_lines(existing, named, got.lines, read, now)
+        ANOMALY_PREDICTIONS, day, lambda existing: merge_predictions(existing, named, got.lines, read, now)
     )
     changed = _write_contributions(lake, day, named, got.contributions, read, now)
     rejected = lake.update(
-        REJECTED_RESULTS, day, lambda existing: merge_rejected(existing, named, got.rejected, read, now)
+        REJECTED_RESULTS,
+        day,
+        lambda existing: merge_rejected_results(existing, named, got.rejected, read, now),
     )
     objects = lake.update(
-        RESULT_OBJECTS, day, lambda existing: update_records(existing, named, got.outcomes, now)
+        RESULT_OBJECTS, day, lambda existing: merge_object_records(existing, named, got.outcomes, now)
     )
     footer = lake.footer(SENSOR_CONTRIBUTIONS, day)
     return RecordedResults(
@@ -112,12 +119,14 @@ def _written(
 
 
 def _write_contributions(
-    lake: Lake, day: date, named: ExecutionIndex, new: Contributions, read: set[int], now: datetime
+    lake: Lake, day: date, named: ExecutionIndex, new: ContributionBuffer, read: set[int], now: datetime
 ) -> bool:
     """Write what differs; tell whether anything did."""
-    changed = changed_executions(lake.pieces(SENSOR_CONTRIBUTIONS, day), named, new, read) if read else set()
+    changed = (
+        find_changed_executions(lake.pieces(SENSOR_CONTRIBUTIONS, day), named, new, read) if read else set()
+    )
     if changed or not lake.has(SENSOR_CONTRIBUTIONS, day):
-        merge = partial(merge_contributions, named=named, new=new, read=changed, now=now)
+        merge = partial(merge_sensor_contributions, named=named, new=new, read=changed, now=now)
         lake.update_pieces(SENSOR_CONTRIBUTIONS, day, merge)
     return bool(changed)
 
@@ -127,7 +136,7 @@ def _gathered(results: ResultFetcher, named: ExecutionIndex, wanted: list[Result
     numbers = {place: number for number, place in enumerate(named.objects)}
     for load in results.fetch(wanted):
         here = {numbers[fetched.wanted.bucket, fetched.wanted.key]: fetched for fetched in load}
-        parsed = parse(_bytes_of(here))
+        parsed = parse_objects(_bytes_of(here))
         rows, rejected = (_counted(table) for table in (parsed.lines, parsed.rejected))
         for number, fetched in here.items():
             place = fetched.wanted.bucket, fetched.wanted.key

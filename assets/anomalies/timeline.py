@@ -27,7 +27,7 @@ class Timeline:
     """Runs by scheduler and time, which do not overlap; times and steps in ms.
 
     `row` is the fragment that a run is made of. `step` is the usual one of its day, 0 where nobody can know
-    it. `stands_until` is where its last point ends: a step later, or with the next point.
+    it. `valid_until` is where its last point ends: a step later, or with the next point.
     """
 
     scheduler: Ints
@@ -40,31 +40,31 @@ class Timeline:
     row: Ints
 
     @property
-    def begins_scheduler(self) -> Flags:
+    def is_first_of_scheduler(self) -> Flags:
         """The first run of each scheduler."""
         begins = np.ones(len(self.scheduler), dtype=bool)
         begins[1:] = self.scheduler[1:] != self.scheduler[:-1]
         return begins
 
     @property
-    def silence_before(self) -> Ints:
+    def time_since_previous(self) -> Ints:
         """From the last point before a run to its first one, in ms; meaningless for a scheduler's first."""
         silence = np.zeros_like(self.first)
         silence[1:] = self.first[1:] - self.last[:-1]
         return silence
 
     @property
-    def stands_until(self) -> Ints:
+    def valid_until(self) -> Ints:
         """Where each run is over."""
         until = self.last + self.step
-        within = ~self.begins_scheduler[1:]
+        within = ~self.is_first_of_scheduler[1:]
         until[:-1][within] = np.minimum(until[:-1], self.first[1:])[within]
         return until
 
     def follows_gap(self, gap_steps: float) -> Flags:
         """Mark the runs before which data is missing; the first of each scheduler is one of them."""
-        too_long = (self.step > 0) & (self.silence_before > gap_steps * self.step)
-        return self.begins_scheduler | too_long
+        too_long = (self.step > 0) & (self.time_since_previous > gap_steps * self.step)
+        return self.is_first_of_scheduler | too_long
 
 
 def build_timeline(fragments: pa.Table) -> Timeline:

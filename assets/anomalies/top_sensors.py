@@ -66,7 +66,7 @@ def sum_contributions(
     return diagnosed, pa.array(told, pa.string())
 
 
-def add_sums(sums: Iterable[str | None]) -> dict[str, int]:
+def add_contribution_sums(sums: Iterable[str | None]) -> dict[str, int]:
     """Add up sums of several runs."""
     total: dict[str, int] = {}
     for text in sums:
@@ -76,7 +76,7 @@ def add_sums(sums: Iterable[str | None]) -> dict[str, int]:
     return total
 
 
-def top_sensors(total: Mapping[str, int], points: int) -> str | None:
+def rank_top_sensors(total: Mapping[str, int], points: int) -> str | None:
     """Tell the largest contributors as JSON; None where the format had none.
 
     Args:

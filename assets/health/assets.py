@@ -25,16 +25,16 @@ from assets.framework.partitions import daily_partitions, parse_days
 from assets.framework.row_content import stamp_changes
 from assets.framework.time_windows import Days
 from assets.health.equipment_health import NEEDS_DAYS_AFTER, NEEDS_DAYS_BEFORE
-from assets.health.equipment_health import equipment_health as equipment_health_of
+from assets.health.equipment_health import build_equipment_health as equipment_health_of
 from assets.health.execution_health import (
     COVERAGE_COLUMNS,
     EXECUTION_COLUMNS,
     RESULT_COLUMNS,
     SCHEDULER_COLUMNS,
+    DayTables,
     HealthPolicy,
-    RecordedDay,
 )
-from assets.health.execution_health import execution_health as execution_health_of
+from assets.health.execution_health import build_execution_health as execution_health_of
 from assets.health.slots import REASONS
 from assets.tables import (
     ANOMALY_FRAGMENTS,
@@ -146,7 +146,7 @@ def _record_execution_health(
     lake: Lake, schedulers: pa.Table, terms: HealthPolicy, key: str
 ) -> list[PartitionResult]:
     day = date.fromisoformat(key)
-    recorded = RecordedDay(
+    recorded = DayTables(
         lake.read(INFERENCE_EXECUTIONS, day, EXECUTION_COLUMNS),
         lake.read(EXTRACTION_COVERAGE, day, COVERAGE_COLUMNS),
         schedulers,

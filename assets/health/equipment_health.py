@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from assets.anomalies.events import EventRule, event_spans
+from assets.anomalies.events import EventRule, find_event_spans
 from assets.anomalies.fragments import ANOMALOUS, DAY_MS, Ints
 from assets.anomalies.timeline import CARRIED_DAYS, Timeline, build_timeline
-from assets.anomalies.top_sensors import add_sums, top_sensors
-from assets.health.running_time import RunningTime, running_time
+from assets.anomalies.top_sensors import add_contribution_sums, rank_top_sensors
+from assets.health.running_time import RunningTime, compute_running_time
 from assets.tables import EQUIPMENT_HEALTH, PARTITION
 from resources.config.equipment import Equipment, EquipmentRegistry
 
@@ -38,7 +38,7 @@ Watched = Mapping[date, Mapping[str, str | None]]
 _EPOCH = date(1970, 1, 1)
 
 
-def equipment_health(
+def build_equipment_health(
     days: Sequence[date],
     fragments: pa.Table,
     watched: Watched,
@@ -46,7 +46,7 @@ def equipment_health(
     rule: EventRule,
     now: datetime,
 ) -> pa.Table:
-    """Make the rows of `equipment_health` for some days, with their `data_date`, without `recorded_at`.
+    """Make the rows of `build_equipment_health` for some days, with their `data_date`, without `recorded_at`.
 
     Args:
         days: the days, a range without holes.
@@ -65,7 +65,7 @@ def equipment_health(
     first, last = ((day - _EPOCH).days for day in (min(days), max(days)))
     span = range(first - LOOK_BACK_DAYS, last + 1)
     machine = fleet.machine_of_scheduler[runs.scheduler]
-    times = running_time(runs, machine, len(fleet.machines), span, int(now.timestamp() * 1000))
+    times = compute_running_time(runs, machine, len(fleet.machines), span, int(now.timestamp() * 1000))
     facts = _Facts(fleet, span, times, _events(runs, machine, rule, fleet, span))
     models = _models(runs, fragments, machine)
     sensors = _sensors(runs, fragments, machine)
@@ -130,7 +130,7 @@ class _Events:
 
 
 def _events(runs: Timeline, machine: Ints, rule: EventRule, fleet: _Fleet, span: range) -> _Events:
-    found = event_spans(runs, rule)
+    found = find_event_spans(runs, rule)
     day = found.start // DAY_MS
     # as far as the day after shows
     minutes = (np.minimum(found.end, (day + 1 + NEEDS_DAYS_AFTER) * DAY_MS) - found.start) / 60_000
@@ -231,7 +231,7 @@ def _sensors(runs: Timeline, fragments: pa.Table, machine: Ints) -> dict[tuple[i
     for key, text, count in zip(keys, told, diagnosed, strict=True):
         sums.setdefault(key, []).append(text)
         points[key] = points.get(key, 0) + count
-    return {key: top_sensors(add_sums(texts), points[key]) for key, texts in sums.items()}
+    return {key: rank_top_sensors(add_contribution_sums(texts), points[key]) for key, texts in sums.items()}
 
 
 def _minutes_so_far(day: int, now: datetime) -> float:

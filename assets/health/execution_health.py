@@ -13,7 +13,14 @@ from assets.executions.coverage import settle_at
 from assets.framework.row_content import stamp_changes
 from assets.framework.time_windows import day_window
 from assets.health.failure_causes import Failure, group_by_cause, parse_cause
-from assets.health.slots import REASONS, CoverageState, SchedulerSetting, SlotOutcome, Slots, build_slots
+from assets.health.slots import (
+    REASONS,
+    CoverageState,
+    RecordedExecutions,
+    SchedulerSetting,
+    Slots,
+    build_slots,
+)
 from assets.tables import EXECUTION_HEALTH
 
 EXECUTION_COLUMNS = [
@@ -63,7 +70,7 @@ class HealthPolicy:
 
 
 @dataclass(frozen=True)
-class RecordedDay:
+class DayTables:
     """What the lake holds for a day: its tables, and all of `inference_schedulers`."""
 
     executions: pa.Table
@@ -72,8 +79,10 @@ class RecordedDay:
     results: pa.Table
 
 
-def execution_health(day: date, recorded: RecordedDay, terms: HealthPolicy, existing: pa.Table) -> pa.Table:
-    """Make the rows of `execution_health` for a day.
+def build_execution_health(
+    day: date, recorded: DayTables, terms: HealthPolicy, existing: pa.Table
+) -> pa.Table:
+    """Make the rows of `build_execution_health` for a day.
 
     Args:
         day: the day.
@@ -99,7 +108,7 @@ class _Scheduler:
     modified: Mapping[datetime, datetime]
 
 
-def _schedulers(day: date, recorded: RecordedDay, terms: HealthPolicy) -> Iterator[_Scheduler]:
+def _schedulers(day: date, recorded: DayTables, terms: HealthPolicy) -> Iterator[_Scheduler]:
     executions = _by_scheduler(recorded.executions)
     settings = _by_scheduler(recorded.schedulers)
     coverage = {row["scheduler_arn"]: row for row in recorded.coverage.to_pylist()}
@@ -169,12 +178,12 @@ def _coverage_ratio(found: Slots) -> float | None:
     return outcomes / asked if asked else None
 
 
-def _ran(scheduler: _Scheduler) -> SlotOutcome:
+def _ran(scheduler: _Scheduler) -> RecordedExecutions:
     windows = [_window(row, scheduler.settings) for row in scheduler.executions]
     start, end = (np.array([window[n] for window in windows], dtype=np.int64) for n in (0, 1))
     reason = np.array([_reason(row) for row in scheduler.executions], dtype=np.int64)
     order = np.argsort(start, kind="stable")
-    return SlotOutcome(start[order], end[order], reason[order])
+    return RecordedExecutions(start[order], end[order], reason[order])
 
 
 def _reason(row: Mapping[str, Any]) -> int:

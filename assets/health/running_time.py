@@ -28,7 +28,9 @@ class RunningTime:
     anomalous_hours: Ints
 
 
-def running_time(runs: Timeline, machine: Ints, machines: int, days: range, now_ms: int) -> RunningTime:
+def compute_running_time(
+    runs: Timeline, machine: Ints, machines: int, days: range, now_ms: int
+) -> RunningTime:
     """Add up the times of machines.
 
     Args:
@@ -40,7 +42,7 @@ def running_time(runs: Timeline, machine: Ints, machines: int, days: range, now_
     """
     first, last = days.start * DAY_MS, days.stop * DAY_MS
     begin = np.clip(runs.first, first, last)
-    end = np.clip(np.minimum(runs.stands_until, now_ms), first, last)
+    end = np.clip(np.minimum(runs.valid_until, now_ms), first, last)
     there = np.flatnonzero(end > begin)
     segment = _segments(begin[there], end[there], runs.state[there], machine[there], machines, days)
     shape, place = (machines, len(days)), segment.machine * len(days) + segment.begin // DAY_MS - days.start

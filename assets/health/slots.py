@@ -55,7 +55,7 @@ class SchedulerSetting:
 
 
 @dataclass(frozen=True)
-class SlotOutcome:
+class RecordedExecutions:
     """The recorded executions of a scheduler's day by start, in ms; `reason` is -1 while IN_PROGRESS."""
 
     start: Ints
@@ -113,7 +113,7 @@ class Slots:
 
 
 def build_slots(
-    day_ms: int, settings: Sequence[SchedulerSetting], ran: SlotOutcome, known: CoverageState
+    day_ms: int, settings: Sequence[SchedulerSetting], ran: RecordedExecutions, known: CoverageState
 ) -> Slots:
     """Find the slots of a scheduler's day.
 
@@ -138,7 +138,9 @@ def build_slots(
     return found
 
 
-def _grid(day_ms: int, settings: Sequence[SchedulerSetting], ran: SlotOutcome) -> tuple[Ints, Ints, Ints]:
+def _grid(
+    day_ms: int, settings: Sequence[SchedulerSetting], ran: RecordedExecutions
+) -> tuple[Ints, Ints, Ints]:
     """Lay out the windows that start on the day: start, end, and when each was due."""
     kept = [one for one in settings if one.frequency > 0]
     kept = [
@@ -161,7 +163,7 @@ def _grid(day_ms: int, settings: Sequence[SchedulerSetting], ran: SlotOutcome) -
     return columns[0], columns[1], columns[2]
 
 
-def _anchor(setting: SchedulerSetting, ran: SlotOutcome, begin: int, stop: int) -> int:
+def _anchor(setting: SchedulerSetting, ran: RecordedExecutions, begin: int, stop: int) -> int:
     """Return where a window of this setting starts."""
     alike = (ran.start >= begin) & (ran.start < stop) & (ran.end - ran.start == setting.frequency)
     if alike.any():
@@ -170,7 +172,7 @@ def _anchor(setting: SchedulerSetting, ran: SlotOutcome, begin: int, stop: int) 
     return setting.since if setting.since % _FIVE_MINUTES == 0 else 0
 
 
-def _covered(start: Ints, end: Ints, ran: SlotOutcome) -> Flags:
+def _covered(start: Ints, end: Ints, ran: RecordedExecutions) -> Flags:
     """Mark the windows that recorded executions cover, be it in part."""
     if not len(ran.start):
         return np.zeros(len(start), dtype=bool)

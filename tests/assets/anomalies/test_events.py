@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.anomalies.events import EventRule, event_id, join_events
+from assets.anomalies.events import EventRule, compute_event_id, join_events
 from assets.anomalies.fragments import PREDICTION_COLUMNS, build_fragments
 from assets.anomalies.top_sensors import CONTRIBUTION_COLUMNS
 from assets.framework.row_content import content_version
@@ -170,8 +170,8 @@ def test_an_id_is_of_scheduler_and_start_and_stays_while_the_event_grows() -> No
     (young,) = found(drawn(f"{QUIET}AA"))
     (old,) = found(drawn(f"{QUIET}AAAA."))
 
-    assert young["event_id"] == old["event_id"] == event_id(ARN, young["start_time"])
-    assert event_id(REBORN, young["start_time"]) != old["event_id"]
+    assert young["event_id"] == old["event_id"] == compute_event_id(ARN, young["start_time"])
+    assert compute_event_id(REBORN, young["start_time"]) != old["event_id"]
 
 
 def test_scores_and_contributors_are_those_of_the_points_of_the_event() -> None:

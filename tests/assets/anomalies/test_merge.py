@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.anomalies import merge
-from assets.anomalies.contributions import Contributions
-from assets.anomalies.execution_index import COLUMNS, ExecutionIndex, Key, row_runs
-from assets.anomalies.merge import changed_executions, merge_contributions, merge_lines
-from assets.anomalies.parse import CONTRIBUTIONS, LINES
+from assets.anomalies.contributions import ContributionBuffer
+from assets.anomalies.execution_index import COLUMNS, ExecutionIndex, ExecutionKey, find_execution_rows
+from assets.anomalies.merge import find_changed_executions, merge_predictions, merge_sensor_contributions
+from assets.anomalies.parse import CONTRIBUTION_SCHEMA, LINE_SCHEMA
 from assets.framework.row_content import sort_by_key
 from assets.tables import ANOMALY_PREDICTIONS, INFERENCE_EXECUTIONS, SENSOR_CONTRIBUTIONS
 
@@ -43,7 +43,7 @@ def named(version: int | None = 1, count: int = EXECUTIONS, place: str = "") -> 
     return ExecutionIndex.of(pa.Table.from_pylist(rows, schema=schema))
 
 
-def parsed(contents: dict[int, Content], columns: pa.Schema = CONTRIBUTIONS) -> pa.Table:
+def parsed(contents: dict[int, Content], columns: pa.Schema = CONTRIBUTION_SCHEMA) -> pa.Table:
     """Contributions as `parse` has them, given to their executions."""
     rows = [
         {
@@ -59,8 +59,8 @@ def parsed(contents: dict[int, Content], columns: pa.Schema = CONTRIBUTIONS) -> 
     return table.rename_columns({"object": "execution"})
 
 
-def added(contents: dict[int, Content]) -> Contributions:
-    new = Contributions()
+def added(contents: dict[int, Content]) -> ContributionBuffer:
+    new = ContributionBuffer()
     new.add(parsed(contents))
     return new
 
@@ -72,7 +72,7 @@ def cut(rows: pa.Table, size: int) -> list[pa.Table]:
 def written(
     of: ExecutionIndex, existing: pa.Table, new: dict[int, Content], size: int, now: datetime
 ) -> pa.Table:
-    pieces = merge_contributions(cut(existing, size), of, added(new), new.keys(), now)
+    pieces = merge_sensor_contributions(cut(existing, size), of, added(new), new.keys(), now)
     return pa.concat_tables([SENSOR_CONTRIBUTIONS.schema.empty_table(), *pieces])
 
 
@@ -116,7 +116,7 @@ def test_only_what_differs_is_written_again(
     of = named()
     lake = written(of, SENSOR_CONTRIBUTIONS.schema.empty_table(), before, size, NOW)
 
-    found = changed_executions(cut(lake, size), of, added(new), new.keys())
+    found = find_changed_executions(cut(lake, size), of, added(new), new.keys())
 
     assert found == {number for number, some in new.items() if some != before.get(number, {})}
 
@@ -156,10 +156,10 @@ def lines(contents: dict[int, dict[int, int]]) -> list[pa.Table]:
         for number, some in contents.items()
         for minute, prediction in some.items()
     ]
-    return [pa.Table.from_pylist(rows, schema=LINES).rename_columns({"object": "execution"})]
+    return [pa.Table.from_pylist(rows, schema=LINE_SCHEMA).rename_columns({"object": "execution"})]
 
 
-def told(rows: pa.Table) -> dict[tuple[Key, int], Any]:
+def told(rows: pa.Table) -> dict[tuple[ExecutionKey, int], Any]:
     return {
         ((row["scheduler_arn"], row["data_start_time"]), row["timestamp"].minute): row["prediction"]
         for row in rows.to_pylist()
@@ -171,9 +171,9 @@ def test_lines_of_an_object_that_was_read_replace_those_before_and_keep_the_time
 ):
     of = named()
     nothing = ANOMALY_PREDICTIONS.schema.empty_table()
-    first = merge_lines(nothing, of, lines({0: {1: 0, 2: 1}, 1: {6: 0}}), {0, 1}, NOW)
+    first = merge_predictions(nothing, of, lines({0: {1: 0, 2: 1}, 1: {6: 0}}), {0, 1}, NOW)
 
-    second = merge_lines(first, of, lines({0: {1: 0, 3: 1}}), {0}, LATER)
+    second = merge_predictions(first, of, lines({0: {1: 0, 3: 1}}), {0}, LATER)
 
     assert told(second) == {(of.keys[0], 1): 0, (of.keys[0], 3): 1, (of.keys[1], 6): 0}
     stamps = {row["timestamp"].minute: row["recorded_at"] for row in second.to_pylist()}
@@ -183,10 +183,10 @@ def test_lines_of_an_object_that_was_read_replace_those_before_and_keep_the_time
 
 def test_what_becomes_known_of_an_execution_reaches_its_lines_though_the_object_is_not_read_again() -> None:
     nothing = ANOMALY_PREDICTIONS.schema.empty_table()
-    first = merge_lines(nothing, named(version=None), lines({0: {1: 0}}), {0}, NOW)
+    first = merge_predictions(nothing, named(version=None), lines({0: {1: 0}}), {0}, NOW)
     assert first["model_version"].to_pylist() == [None]
 
-    second = merge_lines(first, named(version=3), lines({}), set(), LATER)
+    second = merge_predictions(first, named(version=3), lines({}), set(), LATER)
 
     assert second["model_version"].to_pylist() == [3]
 
@@ -214,9 +214,11 @@ def test_an_object_that_two_executions_name_gives_rows_to_both() -> None:
     of = named(count=3, place="shared")
     assert of.objects == {("b", "shared"): [0, 1, 2]}
 
-    owned = of.owned(pa.Table.from_pylist([{"object": 0, "timestamp": START, "prediction": 1}], schema=LINES))
+    owned = of.owned(
+        pa.Table.from_pylist([{"object": 0, "timestamp": START, "prediction": 1}], schema=LINE_SCHEMA)
+    )
 
-    rows = merge_lines(ANOMALY_PREDICTIONS.schema.empty_table(), of, [owned], {0, 1, 2}, NOW)
+    rows = merge_predictions(ANOMALY_PREDICTIONS.schema.empty_table(), of, [owned], {0, 1, 2}, NOW)
     assert told(rows) == dict.fromkeys([(key, 0) for key in of.keys], 1)
 
 
@@ -231,7 +233,7 @@ def test_runs_cover_the_rows_once(keys: list[tuple[str, int]]) -> None:
         }
     )
 
-    found = list(row_runs(rows))
+    found = list(find_execution_rows(rows))
 
     assert [run.offset for run in found] == [keys.index(key) for key in sorted(set(keys))]
     assert sum(run.length for run in found) == len(keys)

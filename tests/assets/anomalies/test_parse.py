@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.anomalies.parse import WHOLE_OBJECT, ParsedResult, parse, split_name
+from assets.anomalies.parse import WHOLE_OBJECT, ParsedResult, parse_objects, split_diagnostic_names
 from sandbox.fleet import History, fleet
 from sandbox.result_formats import AGES
 from sandbox.results import content, lines
@@ -21,7 +21,7 @@ LATER = b'{"timestamp": "2026-10-07T00:02:00.000000", "prediction": 1}'
 
 
 def read(data: bytes, key: str = KEY) -> ParsedResult:
-    return parse([(0, key, data)])
+    return parse_objects([(0, key, data)])
 
 
 def spelled(parsed: ParsedResult) -> list[dict[str, Any]]:
@@ -53,7 +53,7 @@ class TestAges:
         ]
         slots = [slot for slot in one.slots(one.created_at, end) if one.age(slot.window.start) == age][:400]
 
-        parsed = parse([(number, KEY, content(one, slot)) for number, slot in enumerate(slots)])
+        parsed = parse_objects([(number, KEY, content(one, slot)) for number, slot in enumerate(slots)])
 
         assert not parsed.rejected.num_rows
         assert spelled(parsed) == [without_empty_lists(line) for slot in slots for line in lines(one, slot)]
@@ -191,7 +191,7 @@ class TestWrongLines:
 
 class TestManyObjects:
     def test_rows_know_the_object_that_they_came_from(self) -> None:
-        parsed = parse([(7, KEY, GOOD), (3, KEY, b"nope\n" + GOOD), (5, KEY, b"")])
+        parsed = parse_objects([(7, KEY, GOOD), (3, KEY, b"nope\n" + GOOD), (5, KEY, b"")])
 
         assert parsed.lines["object"].to_pylist() == [7, 3], "the same time in two objects is no double"
         assert parsed.rejected["object"].to_pylist() == [3]
@@ -241,7 +241,7 @@ def body_of(some: list[dict[str, Any]]) -> bytes:
 @given(st.lists(objects, max_size=4))
 @settings(deadline=None)
 def test_whatever_is_written_is_read(each: list[list[dict[str, Any]]]) -> None:
-    parsed = parse([(number, KEY, body_of(some)) for number, some in enumerate(each)])
+    parsed = parse_objects([(number, KEY, body_of(some)) for number, some in enumerate(each)])
 
     assert not parsed.rejected.num_rows
     for number, some in enumerate(each):
@@ -279,7 +279,7 @@ def test_no_bytes_within_cost_the_other_lines_anything(
 def test_a_name_is_split_once_and_nothing_of_it_is_lost(name: str) -> None:
     import pyarrow as pa  # noqa: PLC0415
 
-    components, sensors = split_name(pa.array([name]))
+    components, sensors = split_diagnostic_names(pa.array([name]))
 
     (component,), (sensor,) = components.to_pylist(), sensors.to_pylist()
     assert name == (sensor if component is None else f"{component}\\{sensor}")

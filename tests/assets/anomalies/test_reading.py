@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pytest
 
 from assets.anomalies.assets import _oddities as oddities
-from assets.anomalies.reading import RecordedResults, record_day
+from assets.anomalies.reading import RecordedResults, record_results
 from assets.framework.row_content import conform
 from assets.tables import (
     ANOMALY_PREDICTIONS,
@@ -81,7 +81,9 @@ def named(lake: Lake, bucket: str, hours: int) -> None:
 
 
 def read(lake: Lake, now: datetime = NOW, **more: Any) -> RecordedResults:
-    return record_day(lake, ResultFetcher(AwsAccess(), limits=FetchLimits(concurrency=4), **more), DAY, now)
+    return record_results(
+        lake, ResultFetcher(AwsAccess(), limits=FetchLimits(concurrency=4), **more), DAY, now
+    )
 
 
 def remembered(lake: Lake) -> dict[int, tuple[str, str | None]]:

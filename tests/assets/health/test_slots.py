@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.health.slots import REASONS, CoverageState, SchedulerSetting, SlotOutcome, Slots, build_slots
+from assets.health.slots import (
+    REASONS,
+    CoverageState,
+    RecordedExecutions,
+    SchedulerSetting,
+    Slots,
+    build_slots,
+)
 from assets.report.model import data_quality
 from assets.tables import EXECUTION_HEALTH
 
@@ -19,9 +26,9 @@ HOURLY = SchedulerSetting(TODAY - DAY, 60 * MINUTE, 0)
 SUCCESS = REASONS.index("succeeded")
 
 
-def ran(*starts: int, length: int = 60, reason: int = SUCCESS) -> SlotOutcome:
+def ran(*starts: int, length: int = 60, reason: int = SUCCESS) -> RecordedExecutions:
     start = np.array(sorted(TODAY + at * MINUTE for at in starts), dtype=np.int64)
-    return SlotOutcome(start, start + length * MINUTE, np.full(len(start), reason))
+    return RecordedExecutions(start, start + length * MINUTE, np.full(len(start), reason))
 
 
 def known(through: int | None = SETTLES, now: int = LATER, **more: int | bool | None) -> CoverageState:
@@ -132,7 +139,7 @@ def test_a_change_of_frequency_begins_the_grid_anew() -> None:
         SchedulerSetting(TODAY + 725 * MINUTE, 5 * MINUTE, 0),
     ]
     before, after = ran(*range(0, 720, 15), length=15), ran(*range(725, 1440, 5), length=5)
-    both = SlotOutcome(
+    both = RecordedExecutions(
         *(
             np.concatenate((getattr(before, name), getattr(after, name)))
             for name in ("start", "end", "reason")
@@ -145,7 +152,7 @@ def test_a_change_of_frequency_begins_the_grid_anew() -> None:
 def test_a_silence_lasts_from_the_first_slot_without_a_result_to_the_end_of_the_last() -> None:
     failed = ran(120, 180, reason=REASONS.index("failed_other"))
     good = ran(*(set(HOURS) - {120, 180, 240}))
-    both = SlotOutcome(
+    both = RecordedExecutions(
         *(
             np.concatenate((getattr(failed, name), getattr(good, name)))[
                 np.argsort(np.concatenate((failed.start, good.start)))

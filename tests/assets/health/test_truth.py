@@ -15,8 +15,8 @@ from assets.anomalies.events import EventRule, join_events
 from assets.anomalies.fragments import build_fragments
 from assets.executions.coverage import settle_at
 from assets.framework.row_content import content_version
-from assets.health.equipment_health import equipment_health
-from assets.health.execution_health import HealthPolicy, RecordedDay, execution_health
+from assets.health.equipment_health import build_equipment_health
+from assets.health.execution_health import DayTables, HealthPolicy, build_execution_health
 from assets.health.slots import REASONS
 from assets.tables import (
     ANOMALY_EVENTS,
@@ -110,7 +110,7 @@ def test_days_in_any_order_and_late_rows_change_no_event(seed: int) -> None:
 
 
 def told_health(made: pa.Table, days: Sequence[date] = DAYS) -> list[dict[str, Any]]:
-    rows = equipment_health(days, made, {}, REGISTRY, RULE, NOW).to_pylist()
+    rows = build_equipment_health(days, made, {}, REGISTRY, RULE, NOW).to_pylist()
     for row in rows:
         row["top_sensors"] = json.loads(row["top_sensors"]) if row["top_sensors"] else None
         equipment = REGISTRY.equipment_of(row["scheduler_arns"].split(",")[0])
@@ -143,7 +143,9 @@ def test_missing_data_is_neither_running_nor_healthy() -> None:
     arn = next(one.arn for one in world(1).fleet.schedulers if one.name == "pump-2")
     nothing = made_of(world(1), [])
 
-    (row,) = equipment_health([DAYS[0]], nothing, {DAYS[0]: {arn: "pump-2"}}, REGISTRY, RULE, NOW).to_pylist()
+    (row,) = build_equipment_health(
+        [DAYS[0]], nothing, {DAYS[0]: {arn: "pump-2"}}, REGISTRY, RULE, NOW
+    ).to_pylist()
 
     assert (row["equipment"], row["unknown_minutes"], row["running_minutes"]) == (arn, 1440, 0)
     assert row["anomalous_share"] is row["anomalous_share_28d"] is row["events_per_day_28d"] is None
@@ -155,7 +157,7 @@ def test_of_today_only_what_has_passed_is_unknown() -> None:
     there = [row for row in of.predictions if row["timestamp"] < now]
     made = build_fragments(predictions_table(there), contributions_table([]))
 
-    rows = equipment_health([DAYS[1]], made, {}, REGISTRY, RULE, now).to_pylist()
+    rows = build_equipment_health([DAYS[1]], made, {}, REGISTRY, RULE, now).to_pylist()
 
     assert rows
     for row in rows:
@@ -185,7 +187,7 @@ def covered(of: World, day: date, through: datetime | None) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=EXTRACTION_COVERAGE.schema)
 
 
-def recorded(of: World, day: date, through: datetime | None, coverage: pa.Table | None = None) -> RecordedDay:
+def recorded(of: World, day: date, through: datetime | None, coverage: pa.Table | None = None) -> DayTables:
     results = [
         {
             "scheduler_arn": row["scheduler_arn"],
@@ -196,7 +198,7 @@ def recorded(of: World, day: date, through: datetime | None, coverage: pa.Table 
         if row["status"] == "SUCCESS"
     ]
     columns = ["scheduler_arn", "data_start_time", "last_modified"]
-    return RecordedDay(
+    return DayTables(
         executions_table(of_days(of.executions, [day])),
         covered(of, day, through) if coverage is None else coverage,
         schedulers_table(of.executions),
@@ -255,7 +257,7 @@ def test_the_health_of_executions_is_that_of_plain_python(seed: int) -> None:
     terms = HealthPolicy(SETTLE_AFTER, NOW, None, is_live=True)
     seen_reasons: Counter[str] = Counter()
     for day in DAYS:
-        rows = execution_health(
+        rows = build_execution_health(
             day,
             recorded(of, day, settle_at(day, SETTLE_AFTER)),
             terms,
@@ -286,7 +288,7 @@ def test_saved_responses_alone_prove_nothing(is_live: bool, reason: str) -> None
     turbine = next(one.arn for one in of.fleet.schedulers if one.name == "turbine-1")
     for day in DAYS:
         coverage = EXTRACTION_COVERAGE.schema.empty_table()
-        rows = execution_health(
+        rows = build_execution_health(
             day,
             recorded(of, day, None, coverage),
             HealthPolicy(SETTLE_AFTER, NOW, None, is_live),
@@ -306,14 +308,14 @@ def test_a_day_that_was_not_asked_for_is_not_extracted_where_the_service_can_be_
     for row in listed:
         row["status"] = "RUNNING"
     there = recorded(of, day, None, EXTRACTION_COVERAGE.schema.empty_table())
-    there = RecordedDay(
+    there = DayTables(
         there.executions,
         there.coverage,
         pa.Table.from_pylist(listed, schema=schedulers_table([]).schema),
         there.results,
     )
 
-    rows = execution_health(
+    rows = build_execution_health(
         day, there, HealthPolicy(SETTLE_AFTER, NOW, None, is_live=True), EXECUTION_HEALTH.schema.empty_table()
     ).to_pylist()
 
@@ -329,7 +331,7 @@ def test_a_scheduler_that_its_service_no_longer_lists_is_expected_nowhere() -> N
     assert gone.deleted_at is not None
     day = gone.deleted_at.date() + DAY if gone.deleted_at.date() < DAYS[-1] else DAYS[-1]
 
-    rows = execution_health(
+    rows = build_execution_health(
         day,
         recorded(of, day, settle_at(day, SETTLE_AFTER)),
         HealthPolicy(SETTLE_AFTER, NOW, None, is_live=True),
@@ -343,9 +345,11 @@ def test_the_same_again_keeps_its_times_of_recording() -> None:
     of = world(1)
     terms = HealthPolicy(SETTLE_AFTER, NOW, None, is_live=True)
     there = recorded(of, DAYS[0], settle_at(DAYS[0], SETTLE_AFTER))
-    first = execution_health(DAYS[0], there, terms, EXECUTION_HEALTH.schema.empty_table())
+    first = build_execution_health(DAYS[0], there, terms, EXECUTION_HEALTH.schema.empty_table())
 
-    again = execution_health(DAYS[0], there, HealthPolicy(SETTLE_AFTER, NOW + DAY, None, is_live=True), first)
+    again = build_execution_health(
+        DAYS[0], there, HealthPolicy(SETTLE_AFTER, NOW + DAY, None, is_live=True), first
+    )
 
     assert again.equals(first)
     assert EQUIPMENT_HEALTH.key == ("equipment",)

@@ -20,7 +20,7 @@ from assets.health.equipment_health import (
     LOOK_BACK_DAYS,
     NEEDS_DAYS_AFTER,
     NEEDS_DAYS_BEFORE,
-    equipment_health,
+    build_equipment_health,
 )
 from assets.tables import ANOMALY_EVENTS, PARTITION
 from resources.config.equipment import Equipment, EquipmentEntry, EquipmentRegistry
@@ -106,7 +106,7 @@ class Lake:
         needed = range(-NEEDS_DAYS_BEFORE, len(days) + NEEDS_DAYS_AFTER)
         pieces = [self._fragments.get(days[0] + number * DAY) for number in needed]
         empty = next(iter(self._fragments.values())).slice(0, 0)
-        made = equipment_health(
+        made = build_equipment_health(
             days, pa.concat_tables([empty, *filter(None, pieces)]), {}, REGISTRY, self._rule, NOW
         ).to_pylist()
         for day in days:
