@@ -19,8 +19,7 @@ from resources.aws.session import SERVICE_END, AwsAccess, get_caller_arn
 from resources.errors import LedgerError, PermissionsError, RetryLaterError, ServiceEndedError
 from resources.results.bucket import ObjectState, ResultRequest
 from resources.results.fetcher import ResultFetcher
-from resources.sources.api import ApiSource, ListedScheduler
-from resources.sources.archive import ArchiveSource
+from resources.sources.base import FileListing, ListedScheduler, LiveService
 from resources.storage.base import LocalStorage
 
 _SKEW_SECONDS = 60
@@ -94,7 +93,7 @@ def check_identity(access: AwsAccess, of: str) -> Finding:
         return error_finding(subject, problem)
 
 
-def check_service(api: ApiSource, now: datetime, results: dict[str, str]) -> Iterator[Finding]:
+def check_service(api: LiveService, now: datetime, results: dict[str, str]) -> Iterator[Finding]:
     """Try what an extraction needs of a service: list, describe, list executions; and compare clocks.
 
     Args:
@@ -127,7 +126,7 @@ def check_service(api: ApiSource, now: datetime, results: dict[str, str]) -> Ite
         )
 
 
-def _refused(api: ApiSource, problem: LedgerError, today: date) -> Finding:
+def _refused(api: LiveService, problem: LedgerError, today: date) -> Finding:
     """Tell an ended service from a missing permission and a wrong region, as far as an answer can."""
     try:
         is_aws = api.is_aws
@@ -144,7 +143,7 @@ def _refused(api: ApiSource, problem: LedgerError, today: date) -> Finding:
 
 
 def _rights(
-    api: ApiSource, scheduler: ListedScheduler, now: datetime, results: dict[str, str]
+    api: LiveService, scheduler: ListedScheduler, now: datetime, results: dict[str, str]
 ) -> Iterator[Finding]:
     tried: Mapping[str, Callable[[], object]] = {
         "DescribeInferenceScheduler": lambda: api.still_has(scheduler),
@@ -159,7 +158,9 @@ def _rights(
             yield Finding(Level.ok, f"{api.uri}: lookoutequipment:{action}", f"allowed, for {scheduler.name}")
 
 
-def _note_results(api: ApiSource, scheduler: ListedScheduler, now: datetime, results: dict[str, str]) -> None:
+def _note_results(
+    api: LiveService, scheduler: ListedScheduler, now: datetime, results: dict[str, str]
+) -> None:
     until = (
         datetime(*api.service_end.timetuple()[:3], tzinfo=UTC) + timedelta(days=1) if api.service_end else now
     )
@@ -170,7 +171,7 @@ def _note_results(api: ApiSource, scheduler: ListedScheduler, now: datetime, res
             results.setdefault(found.bucket, found.key)
 
 
-def _clock(api: ApiSource, now: datetime) -> Iterator[Finding]:
+def _clock(api: LiveService, now: datetime) -> Iterator[Finding]:
     if api.date_header is None:
         return
     off = abs((parsedate_to_datetime(api.date_header) - now).total_seconds())
@@ -248,11 +249,11 @@ def _lake_in_s3(uri: str, kms_key_id: str | None) -> Finding:
     return Finding(Level.ok, "lake", f"{uri} can be read and written to, and keeps writers apart")
 
 
-def check_archive(source: ArchiveSource) -> Finding:
+def check_archive(source: FileListing) -> Finding:
     """Look for saved responses, and open one of them."""
     subject = f"archive {source.uri}"
     try:
-        files = source.files()
+        files = source.list_files()
         if files:
             source.read(files[0])
     except LedgerError as problem:

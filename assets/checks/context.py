@@ -22,8 +22,7 @@ from assets.framework.partitions import RANGE
 from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS, PARTITION, Table
 from resources.lake.lake import Lake
-from resources.sources.api import ApiSource
-from resources.sources.archive import ArchiveSource
+from resources.sources.base import Source
 
 MARGIN_DAYS = 3
 """Days beyond `history.lookback_days` that are looked at."""
@@ -123,7 +122,7 @@ class CheckContext:
         return self.days(INFERENCE_EXECUTIONS)
 
     @cached_property
-    def sources(self) -> Sequence[ArchiveSource | ApiSource]:
+    def sources(self) -> Sequence[Source]:
         """What the extraction asks, opened."""
         return self.open_sources()
 
@@ -144,13 +143,13 @@ class CheckContext:
         return scheduler_settings(self.lake.read(INFERENCE_SCHEDULERS, columns=RHYTHM_COLUMNS))
 
 
-def service_state(sources: Sequence[ArchiveSource | ApiSource]) -> ServiceState:
+def service_state(sources: Sequence[Source]) -> ServiceState:
     """Return what the sources say of a service; of several, the one that lasts longest counts.
 
     Raises:
         ConfigurationError: one cannot be opened.
     """
-    ends = [source.service_end for source in sources if isinstance(source, ApiSource)]
+    ends = [source.service.service_end for source in sources if source.service]
     known = [end for end in ends if end is not None]
     return ServiceState(bool(ends), max(known) if ends and len(known) == len(ends) else None)
 

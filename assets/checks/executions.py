@@ -18,7 +18,6 @@ from assets.tables import (
     INFERENCE_EXECUTIONS,
     REJECTED_EXECUTIONS,
 )
-from resources.sources.archive import ArchiveSource
 
 _ASSET = dg.AssetKey(INFERENCE_EXECUTIONS.name)
 
@@ -75,9 +74,7 @@ def checks(looks: str) -> list[Check]:
 
 
 def _saved_responses_whole(look: CheckContext) -> CheckOutcome:
-    there = {
-        file.uri for source in look.sources if isinstance(source, ArchiveSource) for file in source.files()
-    }
+    there = {file.uri for source in look.sources if source.files for file in source.files.list_files()}
     known = archive_index.load_records(look.lake.read(ARCHIVE_FILES))
     return completeness.archive_files_complete([file for uri, file in known.items() if uri in there])
 

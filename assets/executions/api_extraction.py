@@ -15,16 +15,7 @@ from assets.executions.flatten import FlattenedPages, flatten
 from assets.executions.selection import ALL, ExtractionSelection, contiguous_ranges
 from assets.framework.time_windows import Window, day_window, filter_window
 from resources.errors import BudgetSpentError, LedgerError, RetryLaterError
-from resources.sources.api import THREADS, ApiSource, ListedScheduler
-
-
-@dataclass(frozen=True)
-class SchedulerResponse:
-    """One scheduler that the service told all of, for some days, no earlier than `asked_at`."""
-
-    scheduler: ListedScheduler
-    days: frozenset[date]
-    asked_at: datetime
+from resources.sources.base import ListedScheduler, LiveService, SchedulerResponse
 
 
 @dataclass
@@ -60,7 +51,7 @@ class RefusedSources:
 
 
 def poll_source(  # noqa: PLR0913, PLR0917 (the last two have defaults)
-    api: ApiSource,
+    api: LiveService,
     days: Collection[date],
     known: Mapping[str, Collection[date]],
     take: Callable[[FlattenedPages], None],
@@ -104,7 +95,9 @@ def poll_source(  # noqa: PLR0913, PLR0917 (the last two have defaults)
         return (frozenset(), refused) if refused else _ask_one(api, scheduler, wanted, take_page, now)
 
     chosen = scope.chosen(told.schedulers)
-    with ThreadPoolExecutor(THREADS if api.calls.limit is None else 1, thread_name_prefix="ask") as threads:
+    with ThreadPoolExecutor(
+        api.concurrency if api.calls.limit is None else 1, thread_name_prefix="ask"
+    ) as threads:
         for scheduler, (answered, broke) in zip(chosen, threads.map(ask_one, chosen), strict=True):
             if answered:
                 told.answers.append(SchedulerResponse(scheduler, answered, now))
@@ -119,7 +112,7 @@ def _is_for_good(problem: LedgerError) -> bool:
     return not isinstance(problem, RetryLaterError | BudgetSpentError)
 
 
-def _list(api: ApiSource, told: ApiPoll) -> None:
+def _list(api: LiveService, told: ApiPoll) -> None:
     if api.service_end is not None:
         told.days = frozenset(day for day in told.days if day <= api.service_end)
     if not told.days:
@@ -131,7 +124,7 @@ def _list(api: ApiSource, told: ApiPoll) -> None:
 
 
 def _ask_one(
-    api: ApiSource,
+    api: LiveService,
     scheduler: ListedScheduler,
     days: frozenset[date],
     take: Callable[[FlattenedPages], None],

@@ -34,8 +34,7 @@ from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
 from resources.errors import BudgetSpentError, LedgerError
 from resources.lake.lake import Lake
-from resources.sources.api import ApiSource
-from resources.sources.archive import ArchiveSource
+from resources.sources.base import Source
 from resources.sources.call_budget import CallBudget
 
 GROUP = "executions"
@@ -109,8 +108,8 @@ def build(
         with no_retry_on_interrupt(), fail_without_retry():
             opened = sources()  # once: each live one has a session and a client of its own
             for source in opened:
-                if isinstance(source, ApiSource):
-                    source.calls = calls
+                if source.service:
+                    source.service.calls = calls
             return _extracted(
                 context,
                 opened,
@@ -155,7 +154,7 @@ def build(
 
 def _extracted(
     context: dg.AssetExecutionContext,
-    sources: Sequence[ArchiveSource | ApiSource],
+    sources: Sequence[Source],
     scope: ExtractionSelection,
     calls: CallBudget,
     begin: Callable[[], Extraction],

@@ -18,7 +18,8 @@ from operator import add
 
 from assets.executions.selection import contiguous_ranges
 from assets.framework.time_windows import day_window
-from resources.sources.api import PADDING, PAGE_SIZE, ListedScheduler
+from resources.sources.api import PADDING, PAGE_SIZE
+from resources.sources.base import ListedScheduler
 
 _A_DAY = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -32,8 +32,7 @@ from assets.tables import (
 )
 from resources.errors import BudgetSpentError, LedgerError, UnreadableArchiveError
 from resources.lake.lake import Lake, Written
-from resources.sources.api import ApiSource
-from resources.sources.archive import ArchiveSource
+from resources.sources.base import FileListing, LiveService, SchedulerResponse, Source
 from resources.storage.files import StoredFile
 
 
@@ -68,6 +67,7 @@ class Extraction:
     failed: dict[str, LedgerError] = field(default_factory=dict)
     spent: BudgetSpentError | None = None
     _rounds: list[ApiPoll] = field(default_factory=list)
+    _recorded_responses: list[SchedulerResponse] = field(default_factory=list)
     _candidates: dict[date, pa.Table] = field(default_factory=dict)
     _merged: set[date] = field(default_factory=set)
     _days_changed: int = 0
@@ -75,7 +75,7 @@ class Extraction:
 
     def gather(
         self,
-        sources: Sequence[ArchiveSource | ApiSource],
+        sources: Sequence[Source],
         days: Collection[date],
         scope: ExtractionSelection = ALL,
     ) -> list[date]:
@@ -92,17 +92,18 @@ class Extraction:
         in_lake = set(days) & set(self.lake.days(INFERENCE_EXECUTIONS))
         left = [day for day in days if day not in scope.earlier.done]
         if left:
-            archived = [source for source in sources if isinstance(source, ArchiveSource)]
-            self._read_archives(archived, left, in_lake, pending)
+            archives = [source.files for source in sources if source.files]
+            self._read_archives(archives, left, in_lake, pending)
+            self._read_days(sources, left, pending)
         known = scope.known(self.lake, days, self.settle_after)
         for source in sources:
-            if isinstance(source, ApiSource) and not self.spent:
-                self._ask(source, days, known, pending, scope)
+            if source.service and not self.spent:
+                self._ask(source.service, days, known, pending, scope)
         self._find_fault_with_names(scope)
         self._candidates = pending.in_days()
-        touched = {day for told in self._rounds for answer in told.answers for day in answer.days}
+        touched = {day for response in self._responses() for day in response.days} & set(days)
         obtained = touched | (self._candidates.keys() & set(left))
-        lives_alone = not any(isinstance(source, ArchiveSource) for source in sources)
+        lives_alone = all(source.service for source in sources)
         nobody_there = not known or not any(told.is_listed for told in self._rounds)
         if self.failed and lives_alone and not obtained and nobody_there:
             raise next(iter(self.failed.values()))
@@ -122,7 +123,7 @@ class Extraction:
 
     def _read_archives(
         self,
-        sources: Sequence[ArchiveSource],
+        sources: Sequence[FileListing],
         days: Collection[date],
         in_lake: set[date],
         pending: CandidateBuffer,
@@ -130,14 +131,17 @@ class Extraction:
         remembered = archive_index.load_records(self.lake.read(ARCHIVE_FILES))
         listed: list[StoredFile] = []
         for source in sources:
-            files = source.files()
+            files = source.list_files()
             if not files:
                 self.notices.append(
                     f"{source.uri} holds no saved response: nothing there is named *.json[l]."
                 )
             chosen = archive_index.select_files_to_read(files, remembered, READER_VERSION, days, in_lake)
             self.progress(f"{source.uri}: {len(files)} saved responses, {len(chosen)} of them to read")
-            self.read += [read_file(source, file, self.now, pending.add) for file in chosen]
+            self.read += [
+                read_file(source, file, self.now, pending.add, self._recorded_responses.extend)
+                for file in chosen
+            ]
             listed += files
         remembered |= {file.uri: file for file in self.read}
         here = [remembered[file.uri] for file in listed]
@@ -146,9 +150,17 @@ class Extraction:
             *archive_index.count_outside_history(here, self.history, self.now.date()),
         ]
 
+    def _read_days(self, sources: Sequence[Source], days: Collection[date], pending: CandidateBuffer) -> None:
+        for source in sources:
+            if source.days:
+                listed = source.days.list_days(days)
+                self.progress(f"{source.uri}: has executions on {len(listed)} of {len(days)} days")
+                for page in flatten(source.days.pages(listed, self.now)):
+                    pending.add(page)
+
     def _ask(
         self,
-        api: ApiSource,
+        api: LiveService,
         days: Collection[date],
         known: Mapping[str, Collection[date]],
         pending: CandidateBuffer,
@@ -203,21 +215,26 @@ class Extraction:
         self._rows_changed += changed
         return RecordedDay(executions, coverage, changed)
 
+    def _responses(self) -> list[SchedulerResponse]:
+        """Return the complete answers of the service, live and recorded."""
+        return [*self._recorded_responses, *(answer for poll in self._rounds for answer in poll.answers)]
+
     def _answers(self, day: date) -> dict[str, datetime]:
-        return {
-            answer.scheduler.arn: answer.asked_at
-            for told in self._rounds
-            for answer in told.answers
-            if day in answer.days
-        }
+        """Return by ARN when the service last answered in full for a day."""
+        latest: dict[str, datetime] = {}
+        for response in self._responses():
+            if day in response.days:
+                arn = response.scheduler.arn
+                latest[arn] = max(latest.get(arn, response.asked_at), response.asked_at)
+        return latest
 
     def _names(self, day: date) -> dict[str, str]:
-        return {
-            scheduler.arn: scheduler.name
-            for told in self._rounds
-            if day in told.days
-            for scheduler in told.schedulers
-        }
+        """Return the names of the schedulers that the service listed or answered for, by ARN."""
+        schedulers = [response.scheduler for response in self._recorded_responses if day in response.days]
+        for poll in self._rounds:
+            if day in poll.days:
+                schedulers += poll.schedulers
+        return {scheduler.arn: scheduler.name for scheduler in schedulers}
 
     def numbers(self) -> dict[str, int]:
         """What was done so far, in numbers that can be added up."""
@@ -254,9 +271,17 @@ class Extraction:
 
 
 def read_file(
-    source: ArchiveSource, file: StoredFile, now: datetime, take: Callable[[FlattenedPages], None]
+    source: FileListing,
+    file: StoredFile,
+    now: datetime,
+    take: Callable[[FlattenedPages], None],
+    take_responses: Callable[[Sequence[SchedulerResponse]], None] | None = None,
 ) -> ArchiveRecord:
-    """Read one saved response, hand on its pages, and return what is to be remembered of it."""
+    """Read one file, pass its pages and what it proves complete to `take` and `take_responses`.
+
+    Returns:
+        The row of `archive_files`.
+    """
     row = ArchiveRecord(file.uri, file.size_bytes, file.etag, READER_VERSION, now)
     try:
         dump = source.read(file)
@@ -265,6 +290,8 @@ def read_file(
     for page in flatten(source.pages(dump, now)):
         take(page)
         row = _with(row, page)
+    if take_responses is not None:
+        take_responses(dump.responses)
     error = "; ".join(dump.problems) or None
     return replace(row, content_hash=dump.content_hash, complete=dump.complete, error=error)
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from assets.framework.row_content import stamp_changes
 from assets.tables import INFERENCE_SCHEDULERS
-from resources.sources.api import KIND, ListedScheduler
+from resources.sources.api import KIND
+from resources.sources.base import ListedScheduler
 
 _KEY = ["scheduler_arn", "valid_from"]
 _SETTINGS = [name for name in INFERENCE_SCHEDULERS.content if name not in (*_KEY, "source")]

@@ -9,7 +9,7 @@ from assets.tables import EXTRACTION_COVERAGE
 from resources.errors import BudgetSpentError, ConfigurationError
 from resources.lake.lake import Lake
 from resources.name_patterns import matches, matches_any
-from resources.sources.api import ListedScheduler
+from resources.sources.base import ListedScheduler
 
 _NAMES_TOLD = 20
 

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from resources.sources.api import ApiSource
-from resources.sources.archive import ArchiveSource
+from resources.sources.base import Source
 
 Clock = Callable[[], datetime]
 """Tells the time, in UTC."""
 
-OpenSources = Callable[[], Sequence[ArchiveSource | ApiSource]]
+OpenSources = Callable[[], Sequence[Source]]
 """Opens what the extraction asks."""

@@ -20,7 +20,7 @@ from pipelines.automation import jobs
 from pipelines.operations.lake_status import coverage
 from resources.config.settings import Settings
 from resources.lake.lake import Lake
-from resources.sources.api import ApiSource
+from resources.sources.base import Source
 
 BEHIND = "ledger/behind"
 """Tag of scheduled runs: which days lie further back than they reach, and the command for those."""
@@ -67,7 +67,7 @@ def _tick(
 ) -> dg.RunRequest | dg.SkipReason:
     if not settings.sources:
         return dg.SkipReason("No sources are set: ledger.toml is to say where executions come from.")
-    live = [source for source in sources() if isinstance(source, ApiSource)]
+    live = [source for source in sources() if source.service]
     if not live:
         return dg.SkipReason(
             "No live source: nothing new comes by itself. After saved responses were added, take them in with"
@@ -90,7 +90,7 @@ def _tick(
     )
 
 
-def _due(settings: Settings, lake: Lake, live: Sequence[ApiSource], now: datetime) -> tuple[DueDays, str]:
+def _due(settings: Settings, lake: Lake, live: Sequence[Source], now: datetime) -> tuple[DueDays, str]:
     """Return what is due, and what to say where nothing is."""
     history = Days(settings.history.start_date, settings.history.end_date)
     last = service_state(live).last_day

@@ -8,7 +8,7 @@ from assets.framework.time_windows import Days
 from resources.config.validation_errors import format_value, suggest
 from resources.errors import ConfigurationError
 from resources.name_patterns import matches, matches_any
-from resources.sources.api import ListedScheduler
+from resources.sources.base import ListedScheduler
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _A_DAY = timedelta(days=1)

@@ -1,7 +1,7 @@
 """Saved responses that someone has, looked into before they become part of an archive source."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from assets.executions.archive_index import ArchiveRecord, describe_problems
 from assets.executions.extraction import read_file
 from assets.executions.flatten import FlattenedPages
 from resources.config.loader import CHECKOUT, CONFIG_FILE_NAME, CONFIG_VARIABLE, SOURCES_VARIABLE
-from resources.config.settings import ArchiveSettings, Settings, load_settings
+from resources.config.settings import Settings, load_settings
 from resources.errors import ConfigurationError
 from resources.sources.archive import ArchiveSource
 
@@ -54,15 +54,19 @@ def preview_files(path: Path, now: datetime) -> ImportPreview:
     def take(page: FlattenedPages) -> None:
         names.update(name for name in page.rows["scheduler_name"].unique().to_pylist() if name)
 
-    return ImportPreview(path, [read_file(source, file, now, take) for file in source.files()], sorted(names))
+    files = [read_file(source, file, now, take) for file in source.list_files()]
+    return ImportPreview(path, files, sorted(names))
 
 
 def archive_folder(settings: Settings) -> Path | None:
     """Return the folder of the first archive source that is one on this machine; None: there is no such."""
+    return next((path for path in _local_archives(settings) if not path.is_file()), None)
+
+
+def _local_archives(settings: Settings) -> Iterator[Path]:
     for source in settings.sources:
-        if isinstance(source, ArchiveSettings) and "://" not in source.uri and not Path(source.uri).is_file():
-            return Path(source.uri)
-    return None
+        if source.kind == "archive" and "://" not in source.uri:
+            yield Path(source.uri)
 
 
 def source_toml(path: Path, config: Path) -> str:
@@ -79,10 +83,7 @@ def config_file() -> Path:
 
 def is_registered(path: Path, settings: Settings) -> bool:
     """Tell whether an archive source holds a path already."""
-    return any(
-        isinstance(source, ArchiveSettings) and "://" not in source.uri and path.is_relative_to(source.uri)
-        for source in settings.sources
-    )
+    return any(path.is_relative_to(archive) for archive in _local_archives(settings))
 
 
 def register(paths: Sequence[Path], config: Path) -> None:

@@ -31,8 +31,8 @@ from assets.tables import (
 from pipelines.operations.lake_status import coverage
 from resources.errors import LedgerError
 from resources.lake.lake import Lake
-from resources.sources.api import PADDING, ApiSource, ListedScheduler
-from resources.sources.archive import ArchiveSource
+from resources.sources.api import PADDING
+from resources.sources.base import ListedScheduler, LiveService, Source
 from resources.storage.files import StoredFile
 
 _A_DAY = timedelta(days=1)
@@ -42,29 +42,34 @@ _A_DAY = timedelta(days=1)
 class SourceListing:
     """What the sources listed: schedulers by source, calls that a list takes, and what could not be asked."""
 
-    schedulers: list[tuple[ApiSource, ListedScheduler]] = field(default_factory=list)
+    schedulers: list[tuple[LiveService, ListedScheduler]] = field(default_factory=list)
     calls: int = 0
     files: list[StoredFile] = field(default_factory=list)
     failed: dict[str, LedgerError] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
 
 
-def list_sources(sources: Iterable[ArchiveSource | ApiSource], days: Sequence[date]) -> SourceListing:
+def list_sources(sources: Iterable[Source], days: Sequence[date]) -> SourceListing:
     """Ask the sources what they have; a source whose service ended before these days is not asked."""
     found = SourceListing()
     for source in sources:
         try:
-            if isinstance(source, ArchiveSource):
-                found.files += source.files()
-            elif source.service_end is not None and source.service_end < days[0]:
-                found.notices.append(f"{source.uri} is not asked: the service ended on {source.service_end}.")
-            else:
-                before = source.calls.made
-                found.schedulers += [(source, scheduler) for scheduler in source.schedulers()]
-                found.calls += source.calls.made - before
+            if source.files:
+                found.files += source.files.list_files()
+            if source.service:
+                _list_schedulers(source.service, days, found)
         except LedgerError as problem:
             found.failed[source.uri] = problem
     return found
+
+
+def _list_schedulers(service: LiveService, days: Sequence[date], found: SourceListing) -> None:
+    if service.service_end is not None and service.service_end < days[0]:
+        found.notices.append(f"{service.uri} is not asked: the service ended on {service.service_end}.")
+        return
+    before = service.calls.made
+    found.schedulers += [(service, scheduler) for scheduler in service.schedulers()]
+    found.calls += service.calls.made - before
 
 
 def plan_backfill(  # noqa: PLR0913 (what a run is told, and the moment)
@@ -93,7 +98,7 @@ def plan_backfill(  # noqa: PLR0913 (what a run is told, and the moment)
     known = _known(coverage(lake, days[0] - _A_DAY, days[-1] + _A_DAY), settle_after)
     shortest = _shortest(lake)
     rounds = list(batches(days, DAYS_A_BATCH))
-    wanted: list[tuple[ApiSource, ListedScheduler, list[list[date]]]] = []
+    wanted: list[tuple[LiveService, ListedScheduler, list[list[date]]]] = []
     for api, scheduler in found.schedulers:
         if chosen is None or scheduler.arn in chosen:
             settled = known.get(scheduler.arn, UNKNOWN).counts if skip_settled else ()
@@ -119,7 +124,7 @@ def plan_backfill(  # noqa: PLR0913 (what a run is told, and the moment)
     )
 
 
-def _is_asked(api: ApiSource, day: date) -> bool:
+def _is_asked(api: LiveService, day: date) -> bool:
     return api.service_end is None or day <= api.service_end
 
 

@@ -28,7 +28,6 @@ from resources.config.settings import Settings
 from resources.errors import LedgerError
 from resources.lake.lake import Lake
 from resources.name_patterns import matches, matches_any
-from resources.sources.api import ApiSource
 from resources.sources.factory import open_sources
 
 if TYPE_CHECKING:
@@ -133,9 +132,9 @@ def settlement_policy(settings: Settings, now: datetime, extracted: Sequence[dat
 def _last_expected(settings: Settings, extracted: Sequence[date], today: date) -> date | None:
     ends = [max(extracted, default=today)]
     for source in open_sources(settings) if settings.sources else ():
-        if isinstance(source, ApiSource):
+        if source.service:
             try:
-                end = source.service_end
+                end = source.service.service_end
             except LedgerError:
                 end = None  # what keeps it from being asked is for `ledger doctor` to say
             if end is None:

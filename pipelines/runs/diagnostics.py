@@ -12,8 +12,6 @@ from resources.config.settings import Settings, load_settings
 from resources.diagnostics import Finding, Level
 from resources.errors import ConfigurationError, LedgerError
 from resources.results.fetcher import ResultFetcher
-from resources.sources.api import ApiSource
-from resources.sources.archive import ArchiveSource
 from resources.sources.factory import open_sources
 
 if TYPE_CHECKING:
@@ -52,11 +50,11 @@ def _sources(settings: Settings) -> Iterator[Finding]:
         yield diagnostics.error_finding("sources", problem)
         return
     for source in opened:
-        if isinstance(source, ArchiveSource):
-            yield diagnostics.check_archive(source)
-        if isinstance(source, ApiSource):
-            yield diagnostics.check_identity(source.access, source.uri)
-            yield from diagnostics.check_service(source, datetime.now(UTC), results)
+        if source.files:
+            yield diagnostics.check_archive(source.files)
+        if source.service:
+            yield diagnostics.check_identity(source.service.access, source.uri)
+            yield from diagnostics.check_service(source.service, datetime.now(UTC), results)
     reader = AwsAccess(profile=settings.results.profile, role_arn=settings.results.role_arn)
     if reader != AwsAccess():
         yield diagnostics.check_identity(reader, "results")

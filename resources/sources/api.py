@@ -7,7 +7,6 @@ each side, and the cut is made afterwards. Pages may shift while they are read, 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -27,7 +26,7 @@ from resources.aws.session import (
 )
 from resources.errors import DataError
 from resources.name_patterns import matches, matches_any
-from resources.sources.base import Page
+from resources.sources.base import ListedScheduler, Page
 from resources.sources.call_budget import CallBudget
 
 KIND = "api"
@@ -37,19 +36,6 @@ PADDING = timedelta(hours=2)
 
 THREADS = 4
 """Schedulers asked at once: the service's own limits bound the speed, more threads only wait for them."""
-
-
-@dataclass(frozen=True)
-class ListedScheduler:
-    """A scheduler as the service lists it; `frequency` is spelled as the service does, such as PT5M."""
-
-    arn: str
-    name: str
-    status: str | None = None
-    model_arn: str | None = None
-    model_name: str | None = None
-    frequency: str | None = None
-    delay_minutes: int | None = None
 
 
 TRIES = 3
@@ -72,6 +58,9 @@ class ApiSource:
     """The schedulers of one account and region."""
 
     kind = KIND
+    files = None
+    days = None
+    concurrency = THREADS
 
     def __init__(
         self,
@@ -103,6 +92,11 @@ class ApiSource:
     def uri(self) -> str:
         """What to call this source in messages."""
         return f"api ({self.access})"
+
+    @property
+    def service(self) -> "ApiSource":
+        """Query it scheduler by scheduler."""
+        return self
 
     @cached_property
     def _client(self) -> Any:  # noqa: ANN401

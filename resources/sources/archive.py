@@ -6,14 +6,14 @@ file or one page a file; any of them gzipped.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
-from resources.sources.base import Page
+from resources.sources.base import Page, SavedResponses
 from resources.sources.documents import read_documents
 from resources.storage.files import FileStore, StoredFile, open_store
 
@@ -69,26 +69,12 @@ class _CamelCaseItem(_Item, rename="camel"):
 _SPELLINGS = (msgspec.json.Decoder(_Item), msgspec.json.Decoder(_CamelCaseItem))
 
 
-@dataclass(frozen=True)
-class SavedResponses:
-    """One saved file, read.
-
-    `summaries` are JSON, and views of the file's bytes, which they keep in memory. `complete` is False where
-    the last response ends with a NextToken: there were more pages. `problems` says what in the file could not
-    be read; the rest was.
-    """
-
-    file: StoredFile
-    content_hash: str
-    summaries: tuple[msgspec.Raw, ...]
-    complete: bool
-    problems: tuple[str, ...]
-
-
 class ArchiveSource:
     """A file, or a folder of files, that hold saved responses of ListInferenceExecutions."""
 
     kind = KIND
+    days = None
+    service = None
 
     def __init__(self, uri: str, *, zone: tzinfo | None = None, store: FileStore | None = None) -> None:
         """Name the place; nothing is opened yet.
@@ -102,7 +88,12 @@ class ArchiveSource:
         self._zone = zone
         self._store = store or open_store(uri)
 
-    def files(self) -> list[StoredFile]:
+    @property
+    def files(self) -> "ArchiveSource":
+        """Read it file by file."""
+        return self
+
+    def list_files(self) -> list[StoredFile]:
         """List the files that look like saved responses.
 
         Raises:
@@ -143,11 +134,11 @@ class ArchiveSource:
         # the same bytes mean something else in another zone, and are then read again
         return replace(file, etag=f"{file.etag} {self._zone}") if self._zone else file
 
-    def pages(self, dump: SavedResponses, read_at: datetime) -> Iterator[Page]:
+    def pages(self, saved: SavedResponses, read_at: datetime) -> Iterator[Page]:
         """Hand on what a file held, as lists of summaries."""
-        for start in range(0, len(dump.summaries), SUMMARIES_A_PAGE):
-            body = b"[" + b",".join(dump.summaries[start : start + SUMMARIES_A_PAGE]) + b"]"
-            yield Page(body, KIND, dump.file.uri, read_at, self._zone)
+        for start in range(0, len(saved.summaries), SUMMARIES_A_PAGE):
+            body = b"[" + b",".join(saved.summaries[start : start + SUMMARIES_A_PAGE]) + b"]"
+            yield Page(body, KIND, saved.file.uri, read_at, self._zone)
 
 
 def _items(document: msgspec.Raw) -> list[msgspec.Raw]:

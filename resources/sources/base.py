@@ -1,17 +1,33 @@
-"""Where executions come from: one protocol, one module a kind of source."""
+"""The protocol of a source: up to three ways to read executions, and what passes through them.
 
+A source returns raw pages and knows no columns. A new kind of source is a class that implements `Source`, its
+settings, and one entry in `resources.sources.factory`.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import date, datetime, tzinfo
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from resources.sources.call_budget import CallBudget
+from resources.storage.files import StoredFile
+
+if TYPE_CHECKING:
+    from resources.aws.session import AwsAccess  # which imports boto3
 
 
 @dataclass(frozen=True)
 class Page:
     """Some summaries of executions, as bytes.
 
-    `body` is JSON: a response of ListInferenceExecutions, or a list of summaries.
-    `kind` is the kind of source (`api`, `archive` or `bucket`); `origin` says where exactly: a file's uri or
-    a scheduler's ARN. `read_at` is when the source gave it.
-    `zone` is the zone of times written without one, or None where such times mean nothing.
+    Attributes:
+        body: JSON, either a response of ListInferenceExecutions or a list of summaries.
+        kind: the kind of the source: `api`, `archive` or `bucket`.
+        origin: the URI of a file or the ARN of a scheduler.
+        read_at: when the source returned the page.
+        zone: the time zone of times without an offset; None: such times are rejected.
     """
 
     body: bytes
@@ -19,3 +35,150 @@ class Page:
     origin: str
     read_at: datetime
     zone: tzinfo | None = None
+
+
+@dataclass(frozen=True)
+class ListedScheduler:
+    """A scheduler as the service lists it; `frequency` is in the service's spelling, such as PT5M."""
+
+    arn: str
+    name: str
+    status: str | None = None
+    model_arn: str | None = None
+    model_name: str | None = None
+    frequency: str | None = None
+    delay_minutes: int | None = None
+
+
+@dataclass(frozen=True)
+class SchedulerResponse:
+    """A complete answer of the service: all executions of one scheduler on some days.
+
+    It proves these days complete up to `asked_at`. It comes from the live service or from a recording.
+    """
+
+    scheduler: ListedScheduler
+    days: frozenset[date]
+    asked_at: datetime
+
+
+@dataclass(frozen=True)
+class SavedResponses:
+    """The content of one saved file.
+
+    Attributes:
+        file: the file.
+        content_hash: depends on the bytes and on the time zone of the source.
+        summaries: JSON; views of the file's bytes, which they keep in memory.
+        complete: False if the last response ends with a NextToken, so pages are missing.
+        problems: the parts of the file that could not be read; the rest was read.
+        responses: what the file proves complete; only a recording of queries proves anything.
+    """
+
+    file: StoredFile
+    content_hash: str
+    summaries: tuple[msgspec.Raw, ...]
+    complete: bool
+    problems: tuple[str, ...]
+    responses: tuple[SchedulerResponse, ...] = ()
+
+
+class FileListing(Protocol):
+    """Saved responses in files. A file that has not changed need not be read again."""
+
+    @property
+    def uri(self) -> str:
+        """The file or folder."""
+
+    def list_files(self) -> list[StoredFile]:
+        """List the files that look like saved responses."""
+
+    def read(self, file: StoredFile) -> SavedResponses:
+        """Read one file."""
+
+    def pages(self, saved: SavedResponses, read_at: datetime) -> Iterator[Page]:
+        """Return the summaries of a file, in pages."""
+
+
+class DayListing(Protocol):
+    """Executions that are found by day, such as from the keys of a bucket. It proves no day complete."""
+
+    def list_days(self, days: Collection[date]) -> set[date]:
+        """Return the days, among these, that have executions."""
+
+    def pages(self, days: Collection[date], read_at: datetime) -> Iterator[Page]:
+        """Return the executions of some days, and perhaps some of the days around them."""
+
+
+class LiveService(Protocol):
+    """A service that answers queries. An answer proves a scheduler's days complete at the time of the query.
+
+    A kind whose queries cost nothing does not count them in `calls`.
+    """
+
+    calls: CallBudget
+    """Counts the calls. A run replaces it by one budget for all its sources."""
+
+    concurrency: int
+    """How many schedulers may be queried at once."""
+
+    date_header: str | None
+    """The clock of the service, as of its last answer."""
+
+    @property
+    def uri(self) -> str:
+        """The name of the service in messages."""
+
+    @property
+    def access(self) -> "AwsAccess":
+        """The credentials, region and endpoint that it is called with."""
+
+    @property
+    def is_aws(self) -> bool:
+        """Whether this is AWS, not another endpoint that speaks its protocol."""
+
+    @property
+    def service_end(self) -> date | None:
+        """The last day that can be queried; None: there is no end."""
+
+    @property
+    def roster(self) -> list[ListedScheduler]:
+        """The schedulers, listed once and then remembered."""
+
+    def schedulers(self) -> list[ListedScheduler]:
+        """List the selected schedulers."""
+
+    def unknown(self, listed: Sequence[ListedScheduler]) -> list[str]:
+        """Return the name patterns of this source that match none of these schedulers."""
+
+    def pages(
+        self, scheduler: ListedScheduler, start: datetime, end: datetime, read_at: datetime
+    ) -> Iterator[Page]:
+        """Query one scheduler: all executions whose data starts in [start, end), and some around them."""
+
+    def still_has(self, scheduler: ListedScheduler) -> bool:
+        """Return whether the service still has this scheduler, by ARN."""
+
+
+class Source(Protocol):
+    """Where executions come from. A way to read that a kind does not offer is None."""
+
+    @property
+    def kind(self) -> str:
+        """The kind, as in the settings."""
+
+    @property
+    def uri(self) -> str:
+        """The name of the source in messages."""
+
+    @property
+    def files(self) -> FileListing | None:
+        """Read it file by file."""
+
+    @property
+    def days(self) -> DayListing | None:
+        """Read it day by day."""
+
+    @property
+    def service(self) -> LiveService | None:
+        """Query it scheduler by scheduler; only such a source gets new executions by itself."""

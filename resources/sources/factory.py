@@ -1,32 +1,45 @@
-"""From settings to sources."""
+"""Opens the sources that the settings name."""
 
+from collections.abc import Callable, Mapping
 from datetime import datetime, tzinfo
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from resources.aws.session import AwsAccess
 from resources.config.settings import ApiSettings, ArchiveSettings, Settings
+from resources.sources import api, archive
 from resources.sources.api import ApiSource
 from resources.sources.archive import ArchiveSource
+from resources.sources.base import Source
 
 
-def open_sources(settings: Settings) -> list[ArchiveSource | ApiSource]:
-    """Open every source that the settings name.
+def open_sources(settings: Settings) -> list[Source]:
+    """Open every source of the settings; no connection is made yet.
 
     Raises:
-        ConfigurationError: they name none, or one whose place is not supported.
+        ConfigurationError: the settings have no source, or one whose location is not supported.
     """
     settings.require_sources()
-    return [_opened(source) for source in settings.sources]
+    return [_OPEN_BY_KIND[source.kind](source) for source in settings.sources]
 
 
-def _opened(source: ArchiveSettings | ApiSettings) -> ArchiveSource | ApiSource:
-    if isinstance(source, ArchiveSettings):
-        return ArchiveSource(source.uri, zone=_zone(source.time_zone))
-    access = AwsAccess(source.region, source.profile, source.role_arn, source.endpoint_url)
-    return ApiSource(access, source.schedulers, service_end=source.service_end)
+def _open_archive(settings: ArchiveSettings) -> Source:
+    return ArchiveSource(settings.uri, zone=_parse_zone(settings.time_zone))
 
 
-def _zone(name: str | None) -> tzinfo | None:
+def _open_api(settings: ApiSettings) -> Source:
+    access = AwsAccess(settings.region, settings.profile, settings.role_arn, settings.endpoint_url)
+    return ApiSource(access, settings.schedulers, service_end=settings.service_end)
+
+
+_OPEN_BY_KIND: Mapping[str, Callable[[Any], Source]] = {
+    archive.KIND: _open_archive,
+    api.KIND: _open_api,
+}
+"""One entry for each kind of source in the settings."""
+
+
+def _parse_zone(name: str | None) -> tzinfo | None:
     if name is None:
         return None
     return datetime.strptime(name, "%z").tzinfo if name[0] in "+-" else ZoneInfo(name)

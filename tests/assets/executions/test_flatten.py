@@ -526,7 +526,7 @@ class TestSavedResponses:
             tmp_path / "dump.json.gz", form, paged(truth, size), zone=zone, taken_at=self.END
         )
         archive = ArchiveSource(str(path))
-        (file,) = archive.files()
+        (file,) = archive.list_files()
         parts = [*flatten(archive.pages(archive.read(file), NOW))]
         assert sum(part.rejected.num_rows for part in parts) == 0
         found = pa.concat_tables(part.rows for part in parts).to_pylist()

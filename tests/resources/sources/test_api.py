@@ -16,7 +16,8 @@ from assets.framework.time_windows import Window, filter_window
 from resources.aws import session
 from resources.aws.session import AwsAccess, open_lookout_client
 from resources.errors import ConfigurationError, PermissionsError, RetryLaterError, ServiceEndedError
-from resources.sources.api import ApiSource, ListedScheduler
+from resources.sources.api import ApiSource
+from resources.sources.base import ListedScheduler
 from sandbox.fleet import Fleet, History, fleet
 from sandbox.service import Handle, serving
 

@@ -15,8 +15,8 @@ from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from resources.errors import UnreadableArchiveError
-from resources.sources.archive import SUMMARIES_A_PAGE, ArchiveSource, SavedResponses
-from resources.sources.base import Page
+from resources.sources.archive import SUMMARIES_A_PAGE, ArchiveSource
+from resources.sources.base import Page, SavedResponses
 from resources.storage.files import StoredFile
 from sandbox.dumps import write_dump
 from sandbox.fleet import History, fleet
@@ -336,7 +336,7 @@ def test_pages_tell_where_they_come_from_and_when(tmp_path: Path) -> None:
     path.write_text('{"DataStartTime": 1}\n{"DataStartTime": 2}\n')
     zone = ZoneInfo("Asia/Seoul")
     archive = ArchiveSource(str(tmp_path), zone=zone)
-    (file,) = archive.files()
+    (file,) = archive.list_files()
     assert list(archive.pages(archive.read(file), NOW)) == [
         Page(b'[{"DataStartTime": 1},{"DataStartTime": 2}]', "archive", str(path), NOW, zone)
     ]
@@ -401,7 +401,7 @@ def test_a_folder_gives_what_looks_like_saved_responses(tmp_path: Path) -> None:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("[]")
-    found = [file.uri for file in ArchiveSource(str(tmp_path)).files()]
+    found = [file.uri for file in ArchiveSource(str(tmp_path)).list_files()]
     assert found == sorted(str(tmp_path / name) for name in taken)
 
 
@@ -414,7 +414,7 @@ def test_a_file_that_is_named_itself_may_have_any_name(
     (tmp_path / "sub").mkdir()
     (tmp_path / name).write_text('{"DataStartTime": 1}')
     archive = ArchiveSource(spelling.format(name))
-    (file,) = archive.files()
+    (file,) = archive.list_files()
     assert plain(archive.read(file)) == [{"DataStartTime": 1}]
 
 
@@ -422,7 +422,7 @@ def test_a_file_that_vanishes_before_it_is_read_is_told(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_text("[]")
     archive = ArchiveSource(str(tmp_path))
-    (file,) = archive.files()
+    (file,) = archive.list_files()
     path.unlink()
     with pytest.raises(UnreadableArchiveError, match="cannot be opened: No such file") as caught:
         archive.read(file)

@@ -47,7 +47,7 @@ def test_files_are_looked_into_copied_and_the_next_command_has_their_days(
     assert "pump-1" in answer["schedulers"]
     assert any("Pages are missing" in odd for odd in answer["oddities"])
     assert answer["next"] == ["ledger backfill --from 2026-10-06 --to 2026-10-07"]
-    copied = {file.uri for file in ArchiveSource(str(archive)).files()}
+    copied = {file.uri for file in ArchiveSource(str(archive)).list_files()}
     assert copied == set(answer["copied"])
     assert len(copied) > 10
 
