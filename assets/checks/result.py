@@ -8,9 +8,10 @@ from typing import Any
 import dagster as dg
 
 from assets.executions.selection import contiguous_ranges
+from assets.framework.metadata import build_metadata
 
 EXAMPLES = 5
-CAUSES = "causes"
+CAUSES, NEXT_COMMANDS = "causes", "next"
 """Metadata under this name tells what is wrong, one by one; alerts tell a new one anew."""
 
 
@@ -54,7 +55,7 @@ def as_result(check: Check, verdict: CheckOutcome, asset: dg.AssetKey) -> dg.Ass
         ]
         metadata["examples"] = dg.MetadataValue.table(records)
     if verdict.commands:
-        metadata["next"] = dg.MetadataValue.md("\n".join(["```sh", *verdict.commands, "```"]))
+        metadata[NEXT_COMMANDS] = dg.MetadataValue.md("\n".join(["```sh", *verdict.commands, "```"]))
     if not verdict.passed and verdict.causes is not None:
         metadata[CAUSES] = dg.MetadataValue.json(sorted(verdict.causes))
     return dg.AssetCheckResult(
@@ -63,7 +64,7 @@ def as_result(check: Check, verdict: CheckOutcome, asset: dg.AssetKey) -> dg.Ass
         passed=verdict.passed,
         severity=dg.AssetCheckSeverity.ERROR if check.is_blocking else dg.AssetCheckSeverity.WARN,
         description=verdict.said,
-        metadata=metadata,
+        metadata=build_metadata(metadata),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, TypedDict, TypeVar
 import dagster as dg
 import pyarrow as pa
 
+from assets.framework.metadata import FAILED_PARTITIONS, FAILED_SOURCES, build_metadata, read_reasons
 from assets.framework.row_content import content_version
 from assets.tables import Table
 from resources.errors import LedgerError, RetryLaterError
@@ -24,7 +25,6 @@ from resources.lake.lake import Written
 _DATA_VERSION = "dagster/data_version"
 _USER_PROVIDED = "dagster/data_version_is_user_provided"
 _IS_RESUME = "dagster/is_resume_retry"
-_FAILED_SOURCES = "failed_sources"
 _EARLIER_RUNS = ("dagster/parent_run_id", "dagster/root_run_id")
 # an output that carries this logs no events of its own: ours, one a partition, stand already, and without an
 # output Dagster would skip every step that depends on this one
@@ -90,7 +90,7 @@ class PartitionedRun:
         """
         sources = sources or {}
         if not self._failed and not sources and not stopped:
-            return dg.Output(None, metadata={**numbers, **_LOGS_NOTHING})
+            return dg.Output(None, metadata={**build_metadata(numbers), **_LOGS_NOTHING})
         said = [str(stopped)] if stopped else []
         if self._failed:
             said.append(f"{len(self._failed)} partitions failed: {', '.join(self._failed)}.")
@@ -102,11 +102,13 @@ class PartitionedRun:
         problems = [*self._failed.values(), *sources.values(), *([stopped] if stopped else [])]
         raise dg.Failure(
             "\n".join(said),
-            metadata={
-                "failed_partitions": {key: str(problem) for key, problem in self._failed.items()},
-                _FAILED_SOURCES: {name: str(problem) for name, problem in sources.items()},
-                **numbers,
-            },
+            metadata=build_metadata(
+                {
+                    FAILED_PARTITIONS: {key: str(problem) for key, problem in self._failed.items()},
+                    FAILED_SOURCES: {name: str(problem) for name, problem in sources.items()},
+                    **numbers,
+                }
+            ),
             # a failure that may be retried and has no retry left would lose its words and its metadata
             allow_retries=retries
             and self._has_retries_left
@@ -151,9 +153,8 @@ def failed_sources(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str
     """Return what a run could not ask, by name, with the whole message of each error."""
     found: dict[str, str] = {}
     for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
-        told = entry.dagster_event and entry.dagster_event.step_failure_data.user_failure_data
-        value = told.metadata[_FAILED_SOURCES].value if told and _FAILED_SOURCES in told.metadata else {}
-        found |= {str(name): str(why) for name, why in value.items()} if isinstance(value, dict) else {}
+        failure = entry.dagster_event and entry.dagster_event.step_failure_data.user_failure_data
+        found |= read_reasons(failure.metadata, FAILED_SOURCES) if failure else {}
     return found
 
 
@@ -257,12 +258,14 @@ def unpartitioned_result(
     """Describe a table that has no partitions, as `partition_result` does one partition."""
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_version(table, written.rows)),
-        metadata={
-            "dagster/row_count": written.rows.num_rows,
-            "dagster/column_schema": column_schema(table),
-            **numbers,
-            **file_metadata(written),
-        },
+        metadata=build_metadata(
+            {
+                "dagster/row_count": written.rows.num_rows,
+                "dagster/column_schema": column_schema(table),
+                **numbers,
+                **file_metadata(written),
+            }
+        ),
     )
 
 
@@ -270,6 +273,6 @@ def _materialization(made: PartitionResult, key: str) -> dg.AssetMaterialization
     return dg.AssetMaterialization(
         made.asset,
         partition=key,
-        metadata=made.metadata,
+        metadata=build_metadata(made.metadata),
         tags={_DATA_VERSION: made.data_version, _USER_PROVIDED: "true"},
     )

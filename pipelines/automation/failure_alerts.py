@@ -14,8 +14,9 @@ from typing import Any
 import dagster as dg
 
 from assets.alerts.deduplication import OpenIncident, is_due, mark_notified
-from assets.checks.result import CAUSES
+from assets.checks.result import CAUSES, NEXT_COMMANDS
 from assets.framework.given import Clock
+from assets.framework.metadata import read_metadata
 from pipelines.automation.run_failures import Failure, failed_steps, is_about, list_failures, still_failed
 from resources.config.sections import AlertSettings
 from resources.notifications import Notice, Notifier, Severity, Webhook, escaped
@@ -236,8 +237,9 @@ def _check_notice(
     asset, name = evaluation.asset_key.to_user_string(), evaluation.check_name
     is_over = why == "recovered"
     lines = [escaped(evaluation.description or "")]
-    if not is_over and "next" in evaluation.metadata:
-        lines.append(str(evaluation.metadata["next"].value))
+    values = read_metadata(evaluation.metadata)
+    if not is_over and NEXT_COMMANDS in values:
+        lines.append(str(values[NEXT_COMMANDS]))
     if known:
         lines.append(f"- Since {known.since:%Y-%m-%d %H:%M} UTC")
     failing: Severity = "critical" if evaluation.severity == dg.AssetCheckSeverity.ERROR else "warning"
@@ -252,18 +254,13 @@ def _check_notice(
             "check": name,
             "blocking": evaluation.blocking,
             "description": evaluation.description,
-            "numbers": _numbers(evaluation.metadata),
+            "numbers": {
+                name: value for name, value in values.items() if isinstance(value, int | float | str)
+            },
         },
         link=f"{alerts.dagster_url.rstrip('/')}/assets/{asset}?view=checks" if alerts.dagster_url else None,
     )
 
 
 def _details(evaluation: dg.AssetCheckEvaluation) -> list[str]:
-    named: Any = evaluation.metadata[CAUSES].value if CAUSES in evaluation.metadata else []
-    return [str(detail) for detail in named]
-
-
-def _numbers(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value.value for name, value in metadata.items() if isinstance(value.value, int | float | str)
-    }
+    return [str(cause) for cause in read_metadata(evaluation.metadata).get(CAUSES) or []]

@@ -8,8 +8,7 @@ import dagster as dg
 
 from assets.alerts.deduplication import normalize
 from assets.checks.run_outcomes import failed_of
-
-_SAID = ("failed_partitions", "failed_sources")
+from assets.framework.metadata import FAILED_PARTITIONS, FAILED_SOURCES, read_reasons
 
 
 @dataclass(frozen=True)
@@ -59,16 +58,17 @@ def _of_step(run: dg.DagsterRun, event: Any) -> Iterator[Failure]:  # noqa: ANN4
     data = event.step_failure_data
     told = data.user_failure_data
     metadata = told.metadata if told else {}
-    named = {name: metadata[name].value for name in _SAID if name in metadata}
+    partitions = read_reasons(metadata, FAILED_PARTITIONS)
+    sources = read_reasons(metadata, FAILED_SOURCES)
     alike: dict[str, list[tuple[str, str]]] = {}
-    for key, why in named.get("failed_partitions", {}).items():
-        alike.setdefault(normalize(str(why)), []).append((key, str(why)))
+    for key, why in partitions.items():
+        alike.setdefault(normalize(why), []).append((key, why))
     for days in alike.values():
         keys = tuple(key for key, _ in days)
         yield Failure(run.run_id, run.job_name, event.step_key, "day", days[0][1], partitions=keys)
-    for name, why in named.get("failed_sources", {}).items():
-        yield Failure(run.run_id, run.job_name, event.step_key, "source", str(why), sources=(name,))
-    if not any(named.values()):
+    for name, why in sources.items():
+        yield Failure(run.run_id, run.job_name, event.step_key, "source", why, sources=(name,))
+    if not partitions and not sources:
         error = data.error
         kind = "failure" if told else _class(error)
         message = (told.description if told else None) or (error.message if error else "no reason was given")

@@ -22,6 +22,7 @@ from uuid import uuid4
 import dagster as dg
 import msgspec
 
+from assets.framework.metadata import FAILED_PARTITIONS, FAILED_SOURCES, PREFIX, read_reasons
 from assets.framework.partitions import RANGE
 from assets.tables import INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
 from pipelines.runs.instance import CHECKOUT
@@ -248,9 +249,9 @@ def _take_failure(report: RunReport, event: dg.DagsterEvent) -> None:
     report.message = told.description or ""
     report.numbers |= _numbers(told.metadata)
     report.failed |= {
-        date.fromisoformat(day): str(why) for day, why in _texts(told.metadata, "failed_partitions").items()
+        date.fromisoformat(day): why for day, why in read_reasons(told.metadata, FAILED_PARTITIONS).items()
     }
-    report.refused |= _texts(told.metadata, "failed_sources")
+    report.refused |= read_reasons(told.metadata, FAILED_SOURCES)
 
 
 def _tags(order: BackfillRequest, instance: dg.DagsterInstance) -> dict[str, str]:
@@ -270,13 +271,10 @@ def _config(order: BackfillRequest) -> dict[str, Any]:
 
 def _numbers(metadata: Mapping[str, dg.MetadataValue[Any]]) -> dict[str, int]:
     return {
-        name: value.value or 0 for name, value in metadata.items() if isinstance(value, dg.IntMetadataValue)
+        name.removeprefix(PREFIX): value.value or 0
+        for name, value in metadata.items()
+        if isinstance(value, dg.IntMetadataValue)
     }
-
-
-def _texts(metadata: Mapping[str, dg.MetadataValue[Any]], name: str) -> dict[str, str]:
-    value = metadata.get(name)
-    return dict(value.value) if value is not None and isinstance(value.value, Mapping) else {}
 
 
 def _log_file() -> Path:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from assets.framework.metadata import FAILED_PARTITIONS, read_metadata, read_reasons
 from assets.tables import (
     ANOMALY_PREDICTIONS,
     INFERENCE_EXECUTIONS,
@@ -169,7 +170,7 @@ def states(location: Location) -> Counter[str]:
 
 def numbers(location: Location, result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     metadata = location.days_of(result, "anomaly_predictions")[DAY.isoformat()].metadata
-    return {name: value.value for name, value in metadata.items()}
+    return read_metadata(metadata)
 
 
 def files(location: Location) -> dict[str, bytes]:
@@ -318,7 +319,7 @@ def test_an_s3_that_is_gone_fails_the_day_and_says_what_to_do(
     (failed,) = (event for event in result.all_events if event.is_step_failure)
     told = failed.step_failure_data.user_failure_data
     assert told is not None
-    (why,) = told.metadata["failed_partitions"].value.values()
+    (why,) = read_reasons(told.metadata, FAILED_PARTITIONS).values()
     assert "could be reached" in why
     assert "AWS_ENDPOINT_URL_S3" in why
     assert files(location) == before

@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from assets.executions import assets as execution_assets
+from assets.framework.metadata import read_metadata
 from assets.tables import EXTRACTION_COVERAGE
 from sandbox.fleet import Fleet
 from sandbox.service import Handle
@@ -49,7 +50,7 @@ def told(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     """The numbers of a run that failed."""
     event = next(event for event in result.all_events if event.is_step_failure)
     metadata = event.step_failure_data.user_failure_data.metadata
-    return {name: value.value for name, value in metadata.items()}
+    return read_metadata(metadata)
 
 
 @pytest.mark.parametrize("by", ["name", "arn", "pattern"])

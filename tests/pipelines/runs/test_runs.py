@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from assets.executions import assets as execution_assets
+from assets.framework.metadata import read_metadata
 from assets.tables import (
     ARCHIVE_FILES,
     EXTRACTION_COVERAGE,
@@ -47,7 +48,7 @@ def numbers(result: dg.ExecuteInProcessResult) -> dict[str, object]:
         for event in result.all_events
         if event.event_type_value == "STEP_OUTPUT" and event.step_key == "inference_executions"
     )
-    return {name: value.value for name, value in output.step_output_data.metadata.items()}
+    return read_metadata(output.step_output_data.metadata)
 
 
 def failure(result: dg.ExecuteInProcessResult) -> str:
@@ -100,11 +101,11 @@ def test_a_day_tells_its_rows_its_statuses_and_whether_it_changed(locate: Locate
     statuses = day["status"].to_pylist()
     assert told["dagster/partition_row_count"].value == day.num_rows > 1000
     for status in ("SUCCESS", "FAILED", "IN_PROGRESS"):
-        assert told[status.lower()].value == statuses.count(status)
-    assert told["changed"].value is True
-    assert told["rows_changed"].value == day.num_rows
-    assert told["seconds"].value >= 0
-    assert Path(told["path"].value) == location.lake.path(INFERENCE_EXECUTIONS, date(2026, 10, 6))
+        assert told[f"ledger/{status.lower()}"].value == statuses.count(status)
+    assert told["ledger/changed"].value is True
+    assert told["ledger/rows_changed"].value == day.num_rows
+    assert told["ledger/seconds"].value >= 0
+    assert Path(told["ledger/path"].value) == location.lake.path(INFERENCE_EXECUTIONS, date(2026, 10, 6))
     columns = told["dagster/column_schema"].value.columns
     assert [column.name for column in columns] == day.schema.names
     assert all(column.description for column in columns)
@@ -130,7 +131,7 @@ def test_the_same_run_again_reads_nothing_and_changes_nothing(locate: Locate, du
 
     assert second.success
     assert numbers(first)["files_read"] == len(dumps[1].files)
-    assert numbers(second) | {"__source_asset_observation__": True} == {
+    assert numbers(second) == {
         "calls": 0,
         "throttled": 0,
         "files_read": 0,
@@ -138,13 +139,12 @@ def test_the_same_run_again_reads_nothing_and_changes_nothing(locate: Locate, du
         "days_recorded": len(DAYS),
         "days_changed": 0,
         "rows_changed": 0,
-        "__source_asset_observation__": True,
     }
     assert {path: path.stat().st_mtime_ns for path in location.lake.root.rglob("*.parquet")} == files
     before, after = location.days_of(first), location.days_of(second)
     for day in before:
         assert after[day].tags["dagster/data_version"] == before[day].tags["dagster/data_version"]
-        assert after[day].metadata["changed"].value is False
+        assert after[day].metadata["ledger/changed"].value is False
 
 
 def test_what_depends_on_the_executions_runs_in_the_same_run(locate: Locate, dumps: Dumps) -> None:
@@ -163,8 +163,8 @@ def test_what_depends_on_the_executions_runs_in_the_same_run(locate: Locate, dum
         )
     }
     assert not evaluated["archive_files_complete"].passed
-    assert evaluated["archive_files_complete"].metadata["unreadable"].value == len(dumps[1].unreadable)
-    assert evaluated["archive_files_complete"].metadata["incomplete"].value == len(dumps[1].incomplete)
+    assert evaluated["archive_files_complete"].metadata["ledger/unreadable"].value == len(dumps[1].unreadable)
+    assert evaluated["archive_files_complete"].metadata["ledger/incomplete"].value == len(dumps[1].incomplete)
     assert not evaluated["no_rejected_summaries"].passed
     blocking = {name for name, found in evaluated.items() if found.severity == dg.AssetCheckSeverity.ERROR}
     assert blocking == {"keys_unique", "schema_matches_declaration"}
