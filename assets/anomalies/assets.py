@@ -48,7 +48,7 @@ from resources.lake.lake import Lake
 from resources.results.fetcher import ObjectState, ResultFetcher
 
 GROUP = "anomalies"
-RULE_VERSION = 2
+RULE_VERSION = 3
 """Increase it when the same predictions give different fragments or events."""
 
 _MEGABYTE = 1_000_000

@@ -108,15 +108,17 @@ def _usual_steps(scheduler: Ints, day: Ints, fragments: pa.Table) -> Ints:
 
 
 def _resolved(runs: Timeline) -> Timeline:
-    """Take apart what lies across runs of another day, and keep the later day's of each time."""
+    """Split overlapping and sparse runs into points; where two days have one time, keep the later day's."""
     offset = runs.scheduler * _A_SCHEDULER
     latest = np.maximum.accumulate(runs.last + offset)
     overlaps = np.zeros(len(latest), dtype=bool)
     overlaps[1:] = runs.first[1:] + offset[1:] <= latest[:-1]
-    if not overlaps.any():
+    # a day with few points may take a shorter step from an earlier day: its runs then have gaps inside
+    sparse = (runs.step > 0) & (runs.last - runs.first > runs.step * (runs.points - 1))
+    if not overlaps.any() and not sparse.any():
         return runs
     knot = np.cumsum(~overlaps)
-    tied = np.bincount(knot)[knot] > 1
+    tied = (np.bincount(knot)[knot] > 1) | sparse
     pieces = _points(_taken(runs, np.flatnonzero(tied)))
     order = np.lexsort((pieces.day, pieces.first, pieces.scheduler))
     newest = np.ones(len(order), dtype=bool)

@@ -52,7 +52,7 @@ from resources.config.equipment import EquipmentRegistry
 from resources.lake.lake import Lake
 
 GROUP = "health"
-RULE_VERSION = 2
+RULE_VERSION = 3
 """Increase it when the same input gives different health rows."""
 
 Registries = Callable[[], EquipmentRegistry]
