@@ -16,7 +16,7 @@ from assets.executions import assets as executions
 from assets.framework.time_windows import Days
 from assets.health import assets as health
 from assets.report import assets as report_asset
-from pipelines.automation import checking, event_alerts, failure_alerts, jobs, schedules, sensors
+from pipelines.automation import event_alerts, failure_alerts, schedules, sensors
 from pipelines.operations.asking import open_query
 from pipelines.operations.shown import report_settings
 from resources.config.equipment import load_equipment
@@ -60,8 +60,8 @@ def build_defs(
     return dg.Definitions(
         assets=assets,
         asset_checks=checks.build(rules, assets),
-        jobs=[jobs.refresh()],
-        schedules=[schedules.refresh(settings), checking.build()],
+        jobs=[schedules.build_refresh_job()],
+        schedules=[schedules.build_refresh_schedule(settings), schedules.build_check_schedule()],
         sensors=[
             sensors.build_automation(),
             *failure_alerts.build(settings.alerts),

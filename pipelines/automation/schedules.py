@@ -1,11 +1,12 @@
-"""When extraction runs by itself.
+"""Jobs and their schedules: the hourly extraction of unsettled days, and the hourly checks.
 
-Dagster asks for every tick that it missed while it was down. The first of them starts a run over all that is
-due, and the others find it under way: so an outage is caught up in one run.
+After an outage Dagster evaluates each missed tick. The first tick starts one run over all due days; the other
+ticks find that run in progress and are skipped.
 """
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -16,40 +17,57 @@ from assets.framework.given import Clock, OpenSources
 from assets.framework.partitions import RANGE
 from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
-from pipelines.automation import jobs
 from pipelines.operations.lake_status import coverage
 from resources.config.settings import Settings
 from resources.lake.lake import Lake
 from resources.sources.base import Source
 
-BEHIND = "ledger/behind"
-"""Tag of scheduled runs: which days lie further back than they reach, and the command for those."""
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-LOOKED_AT_BEHIND = timedelta(days=31)
-"""How far before its reach the schedule looks for days that were left open, as an outage leaves them."""
+REFRESH = "refresh_unsettled_days"
+CHECKS = "hourly_checks"
+CHECKS_CRON = "35 * * * *"
+"""Half an hour after the default extraction, so that its runs have ended."""
 
-_UNDER_WAY = [
+BEHIND_TAG = "ledger/behind"
+"""Tag of scheduled runs: the unsettled days before the lookback window, and the command to extract them."""
+
+BEHIND_LOOKBACK = timedelta(days=31)
+"""How far before the lookback window the schedule looks for unsettled days, such as after an outage."""
+
+_MAX_RUNTIME_TAG, _MAX_RUNTIME_SECONDS = "dagster/max_runtime", 2 * 3600
+"""Dagster marks a run as failed after this time. A run whose process died blocks the schedule until then."""
+
+_UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
 ]
-_TAG_LENGTH = 255
+_MAX_TAG_LENGTH = 255
 
 
-def refresh(settings: Settings) -> dg.ScheduleDefinition:
-    """Declare the schedule; it is on from the start, as days that nobody asks for are lost in the end.
+def build_refresh_job() -> "UnresolvedAssetJobDefinition":
+    """Declare the extraction job. Downstream assets follow through their automation conditions."""
+    return dg.define_asset_job(
+        REFRESH,
+        selection=dg.AssetSelection.assets(INFERENCE_EXECUTIONS.name),
+        tags={_MAX_RUNTIME_TAG: str(_MAX_RUNTIME_SECONDS)},
+        description="Extract the days that are not settled yet from the live sources.",
+    )
 
-    Its resources are `lake`, `sources` and `clock`.
-    """
+
+def build_refresh_schedule(settings: Settings) -> dg.ScheduleDefinition:
+    """Declare the schedule of the refresh job, on by default; it uses `lake`, `sources` and `clock`."""
 
     @dg.schedule(
-        name=jobs.REFRESH,
-        job_name=jobs.REFRESH,
+        name=REFRESH,
+        job_name=REFRESH,
         cron_schedule=settings.schedule.cron,
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Asks the services for the days that are not settled, today included, in one run.",
+        description="Extract all days that are not settled yet, including today, in one run.",
     )
     def schedule(
         context: dg.ScheduleEvaluationContext,
@@ -57,67 +75,94 @@ def refresh(settings: Settings) -> dg.ScheduleDefinition:
         sources: dg.ResourceParam[OpenSources],
         clock: dg.ResourceParam[Clock],
     ) -> dg.RunRequest | dg.SkipReason:
-        return _tick(context, settings, lake, sources, clock)
+        return _evaluate_refresh(context, settings, lake, sources, clock)
 
     return schedule
 
 
-def _tick(
+def build_check_schedule() -> dg.ScheduleDefinition:
+    """Declare the schedule of all asset checks, on by default.
+
+    Checks also run with their assets. Only the schedule detects that no run starts, and the state after a
+    failed run, whose checks are skipped.
+    """
+    job = dg.define_asset_job(
+        CHECKS,
+        selection=dg.AssetSelection.all_asset_checks(),
+        description="Run all asset checks without materializing any asset.",
+    )
+    return dg.ScheduleDefinition(
+        name=CHECKS,
+        job=job,
+        cron_schedule=CHECKS_CRON,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Run all asset checks, so that problems show even when no asset is materialized.",
+    )
+
+
+def _evaluate_refresh(
     context: dg.ScheduleEvaluationContext, settings: Settings, lake: Lake, sources: OpenSources, clock: Clock
 ) -> dg.RunRequest | dg.SkipReason:
     if not settings.sources:
-        return dg.SkipReason("No sources are set: ledger.toml is to say where executions come from.")
+        return dg.SkipReason("No source is configured. Add a [[sources]] entry to ledger.toml.")
     live = [source for source in sources() if source.service]
     if not live:
         return dg.SkipReason(
-            "No live source: nothing new comes by itself. After saved responses were added, take them in with"
+            "No live source is configured, so no new data is expected. To extract added saved responses, run:"
             f" ledger backfill --from {settings.history.start_date} --to {clock().date()}"
         )
-    if reason := _under_way(context.instance):
+    if reason := _describe_unfinished_run(context.instance):
         return dg.SkipReason(reason)
-    found, reason = _due(settings, lake, live, clock())
-    if found.behind:
-        context.log.warning(found.behind_in_words)
-    if not found.days:
-        return dg.SkipReason(f"{reason} {found.behind_in_words}".strip())
+    due, reason = _find_due_days(settings, lake, live, clock())
+    if due.behind:
+        context.log.warning(due.behind_in_words)
+    if not due.days:
+        return dg.SkipReason(f"{reason} {due.behind_in_words}".strip())
     return dg.RunRequest(
         run_key=context.scheduled_execution_time.astimezone(UTC).isoformat(),
         run_config={"ops": {INFERENCE_EXECUTIONS.name: {"config": {"skip_settled": True}}}},
         tags={
-            **dict(zip(RANGE, (found.days[0].isoformat(), found.days[-1].isoformat()), strict=True)),
-            **({BEHIND: found.behind_in_words[:_TAG_LENGTH]} if found.behind else {}),
+            **dict(zip(RANGE, (due.days[0].isoformat(), due.days[-1].isoformat()), strict=True)),
+            **({BEHIND_TAG: due.behind_in_words[:_MAX_TAG_LENGTH]} if due.behind else {}),
         },
     )
 
 
-def _due(settings: Settings, lake: Lake, live: Sequence[Source], now: datetime) -> tuple[DueDays, str]:
-    """Return what is due, and what to say where nothing is."""
+def _find_due_days(
+    settings: Settings, lake: Lake, live: Sequence[Source], now: datetime
+) -> tuple[DueDays, str]:
+    """Return the due days, and the skip reason for the case that there are none."""
     history = Days(settings.history.start_date, settings.history.end_date)
-    last = service_state(live).last_day
-    terms = SettlementPolicy(
-        timedelta(minutes=settings.history.settle_after_minutes), settings.history.lookback_days, now, last
+    service_end = service_state(live).last_day
+    policy = SettlementPolicy(
+        timedelta(minutes=settings.history.settle_after_minutes),
+        settings.history.lookback_days,
+        now,
+        service_end,
     )
-    reaches = now.date() - timedelta(days=settings.history.lookback_days)
+    lookback_start = now.date() - timedelta(days=settings.history.lookback_days)
     extracted = lake.days(EXTRACTION_COVERAGE)
-    found = find_due_days(history, coverage(lake, reaches - LOOKED_AT_BEHIND, now.date()), extracted, terms)
+    recent_coverage = coverage(lake, lookback_start - BEHIND_LOOKBACK, now.date())
+    due = find_due_days(history, recent_coverage, extracted, policy)
     reasons = []
-    if last is not None and last < now.date():
-        reasons.append(f"the service ended on {last}")
+    if service_end is not None and service_end < now.date():
+        reasons.append(f"the service ended on {service_end}")
     if history.end is not None and history.end <= now.date():
         reasons.append(f"history.end_date is {history.end}")
-    why = " and ".join(reasons) or f"the history begins on {history.first}"
-    return found, f"Nothing is expected any more: {why}, and all days since {reaches} are settled."
+    reason = " and ".join(reasons) or f"the history begins on {history.first}"
+    return due, f"No new data is expected: {reason}. All days since {lookback_start} are settled."
 
 
-def _under_way(instance: dg.DagsterInstance) -> str | None:
-    """Say which run of the job is not finished yet; None where there is none."""
-    found = instance.get_run_records(
-        dg.RunsFilter(job_name=jobs.REFRESH, statuses=_UNDER_WAY), limit=1, ascending=True
+def _describe_unfinished_run(instance: dg.DagsterInstance) -> str | None:
+    """Return None if no run of the refresh job is in progress."""
+    records = instance.get_run_records(
+        dg.RunsFilter(job_name=REFRESH, statuses=_UNFINISHED), limit=1, ascending=True
     )
-    if not found:
+    if not records:
         return None
-    run = found[0]
+    run = records[0].dagster_run
     return (
-        f"Run {run.dagster_run.run_id} of this schedule is {run.dagster_run.status.value.lower()} since"
-        f" {run.create_timestamp:%Y-%m-%d %H:%M} UTC: it asks for all that is due. If it hangs, terminate it."
+        f"Run {run.run_id} already covers all due days. Its status has been {run.status.value} since"
+        f" {records[0].create_timestamp:%Y-%m-%d %H:%M} UTC. If it hangs, terminate it in the Dagster UI."
     )

@@ -168,7 +168,7 @@ def test_a_broken_day_blocks_what_is_downstream_and_is_told_as_critical(
     import pyarrow.parquet as pq  # noqa: PLC0415 (beside its one use)
 
     pq.write_table(rows.drop_columns(["executions"]), broken)
-    job = watched.definitions.resolve_job_def("checks")
+    job = watched.definitions.resolve_job_def("hourly_checks")
 
     result = job.execute_in_process(instance=watched.instance, raise_on_error=False)
 
@@ -186,7 +186,9 @@ def test_the_checks_run_by_themselves_every_hour(watch: Callable[..., Watched], 
     schedule = watched.definitions.get_repository_def().get_schedule_def("hourly_checks")
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
 
-    result = watched.definitions.resolve_job_def("checks").execute_in_process(instance=watched.instance)
+    result = watched.definitions.resolve_job_def("hourly_checks").execute_in_process(
+        instance=watched.instance
+    )
 
     assert result.success
     evaluations = (event for event in result.all_events if event.event_type_value == "ASSET_CHECK_EVALUATION")

@@ -1,4 +1,4 @@
-"""The schedule: one run over what is not settled, or a reason for none; on a real service and instance."""
+"""The schedules: one run over the unsettled days or a skip reason, against a real service and instance."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from pipelines.automation.schedules import BEHIND
+from pipelines.automation.schedules import BEHIND_TAG, REFRESH
 from pipelines.definitions import build_defs
 from resources.config.settings import ApiSettings, ArchiveSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
@@ -23,19 +23,21 @@ Ticking = Callable[..., "Ticks"]
 
 
 class Ticks(Location):
-    """A code location whose schedule is asked at a moment."""
+    """A code location whose schedule is evaluated at `now`."""
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
         self.now = NOON
         clock = {"clock": lambda: self.now}
         super().__init__(build_defs(clock, settings=settings), instance, Lake(settings.lake.uri))
-        whole = self.definitions
         self.without_checks = dg.Definitions(
-            assets=whole.assets, jobs=whole.jobs, resources=whole.resources, executor=whole.executor
+            assets=self.definitions.assets,
+            jobs=self.definitions.jobs,
+            resources=self.definitions.resources,
+            executor=self.definitions.executor,
         )
 
     def tick(self) -> dg.RunRequest | dg.SkipReason:
-        """What the schedule wants now."""
+        """Evaluate the schedule."""
         repository = self.definitions.get_repository_def()
         context = dg.build_schedule_context(
             self.instance,
@@ -43,16 +45,16 @@ class Ticks(Location):
             repository_def=repository,
             resources=dict(self.definitions.resources or {}),
         )
-        context._instance = self.instance  # else it opens the same one a second time
-        told = repository.get_schedule_def("refresh").evaluate_tick(context)
-        if told.run_requests:
-            (request,) = told.run_requests
+        context._instance = self.instance  # otherwise the context opens the same instance again
+        tick = repository.get_schedule_def(REFRESH).evaluate_tick(context)
+        if tick.run_requests:
+            (request,) = tick.run_requests
             return request
-        return dg.SkipReason(told.skip_message)
+        return dg.SkipReason(tick.skip_message)
 
     def go(self, request: dg.RunRequest, *, checks: bool = True) -> dg.ExecuteInProcessResult:
-        """Do what it wants, as the daemon would, with the checks or without."""
-        job = (self.definitions if checks else self.without_checks).resolve_job_def("refresh")
+        """Execute a requested run as the daemon does, with or without the checks."""
+        job = (self.definitions if checks else self.without_checks).resolve_job_def(REFRESH)
         return job.execute_in_process(
             instance=self.instance, run_config=request.run_config, tags=request.tags, raise_on_error=False
         )
@@ -60,7 +62,7 @@ class Ticks(Location):
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """One on disk: schedules open it a second time, as they run in another process."""
+    """An instance on disk: schedules open it a second time, as they run in another process."""
     with dg.DagsterInstance.local_temp(str(tmp_path)) as local:
         yield local
 
@@ -92,7 +94,7 @@ def reason(request: dg.RunRequest | dg.SkipReason) -> str:
     return str(request.skip_message)
 
 
-def test_the_days_within_reach_are_one_run_and_then_those_alone_that_are_not_settled(
+def test_first_tick_requests_the_lookback_window_and_later_ticks_only_unsettled_days(
     ticking: Ticking,
     service: Handle,  # noqa: F811
 ) -> None:
@@ -101,14 +103,14 @@ def test_the_days_within_reach_are_one_run_and_then_those_alone_that_are_not_set
     first = location.tick()
     assert span(first) == ("2026-10-01", "2026-10-08")
     assert location.go(first).success
-    assert span(location.tick()) == ("2026-10-08", "2026-10-08"), "noon: yesterday settled at three"
+    assert span(location.tick()) == ("2026-10-08", "2026-10-08"), "yesterday settled at 03:00"
 
     location.now = datetime(2026, 10, 9, 2, tzinfo=UTC)
     service.set_clock(location.now)
     assert span(location.tick()) == ("2026-10-08", "2026-10-09")
 
 
-def test_days_that_were_missed_while_nothing_ran_are_caught_up(
+def test_days_missed_during_an_outage_are_caught_up_in_one_run(
     ticking: Ticking,
     service: Handle,  # noqa: F811
 ) -> None:
@@ -119,30 +121,32 @@ def test_days_that_were_missed_while_nothing_ran_are_caught_up(
 
     request = location.tick()
 
-    assert span(request) == ("2026-10-08", "2026-10-11"), "with the day that was open when it stopped"
+    assert span(request) == ("2026-10-08", "2026-10-11"), "includes the day that was open at the outage"
     result = location.go(request)
     assert list(location.days_of(result)) == ["2026-10-08", "2026-10-09", "2026-10-10", "2026-10-11"]
 
 
-def test_what_lies_further_back_is_said_with_its_command(
+def test_unsettled_days_before_the_lookback_window_are_tagged_with_their_backfill_command(
     ticking: Ticking,
     service: Handle,  # noqa: F811
 ) -> None:
     location = ticking(api(service.url), lookback_days=2)
 
-    behind = location.tick().tags[BEHIND]
+    behind = location.tick().tags[BEHIND_TAG]
     assert "35 days lie further back" in behind and "2026-09-01...2026-10-05" in behind
     assert "ledger backfill --from 2026-09-01 --to 2026-10-05" in behind
 
     location.go(location.tick())
     location.now = NOON + timedelta(days=9)
-    assert "2026-10-08...2026-10-14" in location.tick().tags[BEHIND], "the last of them was open, and no more"
+    assert "2026-10-08...2026-10-14" in location.tick().tags[BEHIND_TAG], (
+        "only the last of these days was open"
+    )
 
 
-def test_no_second_run_while_one_is_under_way(ticking: Ticking, service: Handle) -> None:  # noqa: F811
+def test_tick_is_skipped_while_a_run_is_in_progress(ticking: Ticking, service: Handle) -> None:  # noqa: F811
     location = ticking(api(service.url))
     request = location.tick()
-    job = location.definitions.resolve_job_def("refresh")
+    job = location.definitions.resolve_job_def(REFRESH)
     run = location.instance.create_run_for_job(job, run_config=request.run_config, tags=request.tags)
 
     assert run.run_id in reason(location.tick())
@@ -152,7 +156,7 @@ def test_no_second_run_while_one_is_under_way(ticking: Ticking, service: Handle)
 
 
 @pytest.mark.parametrize("by", ["end_date", "service_end"])
-def test_a_finished_service_is_asked_until_its_days_are_settled_and_not_for_ever(
+def test_ended_service_is_polled_until_its_days_are_settled(
     ticking: Ticking,
     service: Handle,  # noqa: F811
     by: str,
@@ -169,15 +173,15 @@ def test_a_finished_service_is_asked_until_its_days_are_settled_and_not_for_ever
     service.set_clock(NOON)
     location.go(location.tick())
 
-    told = reason(location.tick())
-    assert "Nothing is expected any more" in told
+    message = reason(location.tick())
+    assert "No new data is expected" in message
     assert (
         "history.end_date is 2026-10-08" if by == "end_date" else "the service ended on 2026-10-07"
-    ) in told
-    assert "ledger backfill --from 2026-09-01 --to 2026-09-30" in told, "nor is the past forgotten"
+    ) in message
+    assert "ledger backfill --from 2026-09-01 --to 2026-09-30" in message, "names unsettled past days"
 
 
-def test_a_service_that_refused_to_the_end_is_left_alone_in_the_end(
+def test_ended_service_without_data_is_not_polled_after_the_lookback_window(
     ticking: Ticking,
     service: Handle,  # noqa: F811
 ) -> None:
@@ -185,15 +189,15 @@ def test_a_service_that_refused_to_the_end_is_left_alone_in_the_end(
     location.now = datetime(2026, 10, 15, 12, tzinfo=UTC)
 
     assert "ledger backfill --from 2026-09-01 --to 2026-10-07" in reason(location.tick())
-    assert service.count() == 0, "the schedule itself asks the lake alone"
+    assert service.count() == 0, "the schedule itself reads only the lake"
 
 
-def test_without_a_live_source_there_is_nothing_to_ask(ticking: Ticking, tmp_path: Path) -> None:
-    assert "No sources are set" in reason(ticking().tick())
+def test_tick_is_skipped_without_a_live_source(ticking: Ticking, tmp_path: Path) -> None:
+    assert "No source is configured" in reason(ticking().tick())
     assert "No live source" in reason(ticking(ArchiveSettings(uri=str(tmp_path))).tick())
 
 
-def test_the_schedule_and_the_sensor_are_on_from_the_start_and_the_cron_is_that_of_the_settings(
+def test_schedule_and_sensor_run_by_default_with_the_configured_cron(
     tmp_path: Path,
 ) -> None:
     settings = Settings.model_validate(
@@ -201,7 +205,7 @@ def test_the_schedule_and_the_sensor_are_on_from_the_start_and_the_cron_is_that_
     )
     repository = build_defs(settings=settings).get_repository_def()
 
-    schedule = repository.get_schedule_def("refresh")
+    schedule = repository.get_schedule_def("refresh_unsettled_days")
     assert schedule.cron_schedule == "*/20 6-18 * * 1-5"
     assert schedule.execution_timezone == "UTC"
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING

@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from pipelines.automation import jobs
+from pipelines.automation import schedules
 from resources.lake.lake import Lake
 from sandbox.fleet import Fleet, History, fleet
 from sandbox.service import Handle, serving
@@ -86,7 +86,7 @@ def part(of: dg.Definitions) -> dg.Definitions:
     return dg.Definitions(
         assets=[*assets, below(of.resolve_assets_def("inference_executions").partitions_def)],
         jobs=of.jobs,
-        schedules=[one for one in of.schedules if one.name == "refresh"],
+        schedules=[one for one in of.schedules if one.name == "refresh_unsettled_days"],
         sensors=[one for one in of.sensors if one.name == "automation"],
         resources=of.resources,
         executor=of.executor,
@@ -117,7 +117,7 @@ class World:
 
     def refreshed(self, times: int) -> bool:
         """Whether the schedule's runs went well so often."""
-        return len(self.runs(dg.DagsterRunStatus.SUCCESS, job=jobs.REFRESH)) >= times
+        return len(self.runs(dg.DagsterRunStatus.SUCCESS, job=schedules.REFRESH)) >= times
 
     def versions(self) -> dict[str, list[str]]:
         """What each day held, one time after another."""
@@ -144,7 +144,7 @@ class World:
     def is_at_rest(self) -> bool:
         """Whether nothing waits or is under way but what the schedule starts."""
         statuses = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
-        return all(run.job_name == jobs.REFRESH for run in self.runs(*statuses))
+        return all(run.job_name == schedules.REFRESH for run in self.runs(*statuses))
 
     def ticks(self) -> int:
         """How often `automation` has looked."""
@@ -221,7 +221,7 @@ def test_a_daemon_that_is_killed_and_started_again_loses_nothing_and_repeats_not
         (folder / "hold").unlink()
         until(lambda: not world.runs(dg.DagsterRunStatus.STARTED))
         world.pass_(hours=12)
-        refreshed = len(world.runs(dg.DagsterRunStatus.SUCCESS, job=jobs.REFRESH))
+        refreshed = len(world.runs(dg.DagsterRunStatus.SUCCESS, job=schedules.REFRESH))
 
     with world.site.daemon() as daemon:
         until(lambda: world.refreshed(refreshed + 1), daemon)
@@ -242,12 +242,12 @@ def test_a_daemon_that_is_killed_and_started_again_loses_nothing_and_repeats_not
         assert recorded == {key: status for key, status in there.items() if str(key[1])[:10] >= fails}
 
         service.inject("deny:ListInferenceSchedulers")  # the first question of each run
-        until(lambda: world.runs(dg.DagsterRunStatus.FAILURE, job=jobs.REFRESH), daemon)
+        until(lambda: world.runs(dg.DagsterRunStatus.FAILURE, job=schedules.REFRESH), daemon)
         looked = world.ticks()
         until(lambda: world.ticks() >= looked + 3, daemon)
 
-    failed = len(world.runs(dg.DagsterRunStatus.FAILURE, job=jobs.REFRESH))
-    cut_off = len(world.runs(dg.DagsterRunStatus.STARTED, job=jobs.REFRESH))
+    failed = len(world.runs(dg.DagsterRunStatus.FAILURE, job=schedules.REFRESH))
+    cut_off = len(world.runs(dg.DagsterRunStatus.STARTED, job=schedules.REFRESH))
     denied = service.count(operation="ListInferenceSchedulers", outcome="AccessDeniedException")
     assert failed <= denied <= failed + cut_off, "the schedule asks once each time, and nobody repeats it"
     assert not any("dagster/parent_run_id" in run.tags for run in world.runs())

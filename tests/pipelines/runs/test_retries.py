@@ -8,6 +8,7 @@ import pytest
 from dagster._core.secrets.env_file import get_env_var_dict
 
 from assets.executions.extraction import Extraction
+from pipelines.automation.schedules import REFRESH
 from pipelines.runs import instance as home
 from sandbox.service import Handle
 from tests.pipelines.automation.test_schedules import Ticking, api, ticking  # noqa: F401 (a fixture)
@@ -106,7 +107,7 @@ def test_a_spent_budget_is_no_reason_to_try_again(
     service: Handle,  # noqa: F811
 ) -> None:
     location = ticking(api(service.url))
-    job = location.definitions.resolve_job_def("refresh")
+    job = location.definitions.resolve_job_def(REFRESH)
 
     result = job.execute_in_process(
         instance=location.instance,
@@ -123,7 +124,7 @@ def test_a_spent_budget_is_no_reason_to_try_again(
 def test_a_run_whose_process_died_is_launched_again(ticking: Ticking, service: Handle) -> None:  # noqa: F811
     location = ticking(api(service.url))
     request = location.tick()
-    job = location.definitions.resolve_job_def("refresh")
+    job = location.definitions.resolve_job_def(REFRESH)
     run = location.instance.create_run_for_job(job, run_config=request.run_config, tags=request.tags)
 
     location.instance.report_run_failed(run, "the process is gone")
