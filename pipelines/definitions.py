@@ -59,13 +59,13 @@ def build_defs(
     )
     return dg.Definitions(
         assets=assets,
-        asset_checks=checks.build(rules, assets),
+        asset_checks=checks.build_checks(rules, assets),
         jobs=[schedules.build_refresh_job()],
         schedules=[schedules.build_refresh_schedule(settings), schedules.build_check_schedule()],
         sensors=[
-            sensors.build_automation(),
-            *failure_alerts.build(settings.alerts),
-            event_alerts.build(settings),
+            sensors.build_automation_sensor(),
+            *failure_alerts.build_failure_sensors(settings.alerts),
+            event_alerts.build_event_sensor(settings),
         ],
         executor=dg.in_process_executor,  # one light step a run: a process of its own costs seconds
         resources={

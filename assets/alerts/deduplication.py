@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-Telling = Literal["new", "more", "again"]
+NotificationReason = Literal["new", "more", "again"]
 
 _VARIES = [
     (re.compile(r"https?://\S+"), "<address>"),
@@ -53,7 +53,7 @@ class OpenIncident:
         )
 
 
-def normalize(message: str) -> str:
+def normalize_message(message: str) -> str:
     """Return a message without what differs each time: times, ids, addresses, numbers. Names stay."""
     text = message
     for pattern, stands_for in _VARIES:
@@ -61,9 +61,9 @@ def normalize(message: str) -> str:
     return text.strip()[:_LONGEST]
 
 
-def is_due(
+def find_notification_reason(
     known: OpenIncident | None, details: Collection[str], now: datetime, repeat_after: timedelta
-) -> Telling | None:
+) -> NotificationReason | None:
     """Tell whether something that is wrong now is worth telling.
 
     It is where it is new, where more is wrong of it than was told, and where it was told long ago.

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from assets.alerts.silences import Subject, is_acknowledged, unsilenced_spans
+from assets.alerts.silences import SilenceSubject, get_unsilenced_duration, is_acknowledged
 from resources.config.silences import Silence
 
-Kind = Literal["event_new", "event_over", "event_changed"]
+NotificationKind = Literal["event_new", "event_over", "event_changed"]
 OPEN, CLOSED, CUT, MERGED, GONE = "open", "closed", "cut", "merged", "gone"
 
 
@@ -75,7 +75,7 @@ class Thresholds:
 class Notification:
     """One thing to tell, and the rows that stand once it is told. `event` None: it is gone."""
 
-    kind: Kind
+    kind: NotificationKind
     what: str
     event: Event | None
     rows: tuple[NotificationRecord, ...]
@@ -109,7 +109,7 @@ def plan_notifications(
         ids = frozenset(
             {event.event_id, *(i for one in mine for i in (one.event_id, one.current_event_id) if i)}
         )
-        subject = Subject(ids, event.scheduler_arn, event.scheduler_name, event.equipment)
+        subject = SilenceSubject(ids, event.scheduler_arn, event.scheduler_name, event.equipment)
         if telling and not is_acknowledged(silences, subject, now):
             found.append(telling)
     owned = {one.event_id for rows in owners.values() for one in rows}
@@ -146,8 +146,10 @@ def _new(
     thresholds: Thresholds,
     now: datetime,
 ) -> Notification | None:
-    subject = Subject(frozenset({event.event_id}), event.scheduler_arn, event.scheduler_name, event.equipment)
-    loud = unsilenced_spans(silences, subject, event.start, event.end)
+    subject = SilenceSubject(
+        frozenset({event.event_id}), event.scheduler_arn, event.scheduler_name, event.equipment
+    )
+    loud = get_unsilenced_duration(silences, subject, event.start, event.end)
     is_history = now - event.end > thresholds.max_age
     if is_history or not event.is_critical_enough or loud <= timedelta(0) or loud < thresholds.min_duration:
         return None

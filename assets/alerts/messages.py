@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 from assets.alerts.event_notifications import Notification, NotificationRecord
 from resources.notifications import Notice, Severity, escaped
 
-TOP = 3
-SINGLY = 5
+MAX_TOP_SENSORS = 3
+MAX_SINGLE_NOTICES = 5
 """More tellings of one tick than this are told in one notice."""
 
 _IS_NOW = {"open": "It goes on.", "closed": "It is over.", "cut": "Data are missing after it."}
@@ -39,7 +39,7 @@ class MessageContext:
 
 
 @dataclass(frozen=True)
-class Details:
+class EventDetails:
     """What is known of an event beside its times; a score is None where the format had none."""
 
     equipment: str
@@ -51,7 +51,7 @@ class Details:
     top_sensors: str | None = None
 
 
-def event_message(telling: Notification, details: Details, words: MessageContext) -> Notice:
+def build_event_notice(telling: Notification, details: EventDetails, words: MessageContext) -> Notice:
     """Write one telling."""
     row = telling.rows[0]
     name = details.equipment
@@ -66,7 +66,7 @@ def event_message(telling: Notification, details: Details, words: MessageContext
     )
 
 
-def summary_message(notices: Sequence[Notice], link: str | None) -> Notice:
+def build_summary_notice(notices: Sequence[Notice], link: str | None) -> Notice:
     """Write many tellings as one notice, the most severe first."""
     order: dict[str, int] = {"critical": 0, "warning": 1, "info": 2}
     ordered = sorted(notices, key=lambda one: order[one.severity])
@@ -81,7 +81,7 @@ def summary_message(notices: Sequence[Notice], link: str | None) -> Notice:
     )
 
 
-def format_lasting(span: timedelta) -> str:
+def format_duration(span: timedelta) -> str:
     """Write a duration as people say it: 45 min, 2 h 05 min, 3 d 4 h."""
     minutes = round(span.total_seconds() / 60)
     hours, minutes = divmod(minutes, 60)
@@ -90,7 +90,7 @@ def format_lasting(span: timedelta) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
 
 
-def _severity(telling: Notification, details: Details) -> Severity:
+def _severity(telling: Notification, details: EventDetails) -> Severity:
     if telling.kind == "event_over" or telling.what in ("gone", "ended anew"):
         return "info"
     return "critical" if details.criticality == "high" and telling.kind == "event_new" else "warning"
@@ -99,7 +99,7 @@ def _severity(telling: Notification, details: Details) -> Severity:
 def _title(telling: Notification, row: NotificationRecord, name: str, words: MessageContext) -> str:
     if telling.kind == "event_changed":
         return f"{name}: anomaly of {_time(row.start, words)}: {_WHAT[telling.what]}"
-    length = format_lasting(row.end - row.start)
+    length = format_duration(row.end - row.start)
     if telling.kind == "event_over":
         how = "over" if row.state == "closed" else "no more data"
         return f"{name}: anomaly {how} after {length}"
@@ -109,11 +109,11 @@ def _title(telling: Notification, row: NotificationRecord, name: str, words: Mes
 
 
 def _lines(
-    telling: Notification, row: NotificationRecord, details: Details, words: MessageContext
+    telling: Notification, row: NotificationRecord, details: EventDetails, words: MessageContext
 ) -> list[str]:
     where = f" at {escaped(details.site)}" if details.site else ""
     rank = f", criticality {details.criticality}" if details.criticality else ""
-    span = f"{_time(row.start, words)} to {_time(row.end, words)}, {format_lasting(row.end - row.start)}"
+    span = f"{_time(row.start, words)} to {_time(row.end, words)}, {format_duration(row.end - row.start)}"
     lines = [
         f"- Machine: {escaped(details.equipment)}{where}{rank} (scheduler {escaped(row.scheduler_name)})",
         f"- From {span}. {_IS_NOW.get(row.state, '')}".rstrip(),
@@ -131,7 +131,7 @@ def _lines(
     return lines
 
 
-def _facts(telling: Notification, row: NotificationRecord, details: Details) -> dict[str, Any]:
+def _facts(telling: Notification, row: NotificationRecord, details: EventDetails) -> dict[str, Any]:
     return {
         "what": telling.what,
         "event_id": row.event_id,
@@ -153,14 +153,14 @@ def _facts(telling: Notification, row: NotificationRecord, details: Details) -> 
     }
 
 
-def _top(details: Details) -> list[tuple[str, float]]:
+def _top(details: EventDetails) -> list[tuple[str, float]]:
     """Return the sensors that contributed most, as the service names them, with their shares."""
     entries: Sequence[Mapping[str, Any]] = json.loads(details.top_sensors or "[]")
     named = [
         ("\\".join(filter(None, (entry.get("component"), entry["sensor"]))), float(entry["contribution"]))
         for entry in entries
     ]
-    return named[:TOP]
+    return named[:MAX_TOP_SENSORS]
 
 
 def _time(moment: datetime, words: MessageContext) -> str:

@@ -16,7 +16,7 @@ _EVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Subject:
+class SilenceSubject:
     """Whom an event is about; `event_ids` are all ids that it ever had."""
 
     event_ids: frozenset[str]
@@ -25,7 +25,7 @@ class Subject:
     equipment: str
 
 
-def is_about(silence: Silence, subject: Subject) -> bool:
+def matches_subject(silence: Silence, subject: SilenceSubject) -> bool:
     """Tell whether a silence names this event, its scheduler or its machine."""
     if silence.event is not None:
         return silence.event in subject.event_ids
@@ -34,22 +34,22 @@ def is_about(silence: Silence, subject: Subject) -> bool:
     return matches(silence.scheduler or "", subject.scheduler_name, subject.scheduler_arn)
 
 
-def is_acknowledged(silences: Iterable[Silence], subject: Subject, now: datetime) -> bool:
+def is_acknowledged(silences: Iterable[Silence], subject: SilenceSubject, now: datetime) -> bool:
     """Tell whether someone has taken this very event on, and still has it."""
     return any(
-        silence.event is not None and is_about(silence, subject) and silence.lasts(now)
+        silence.event is not None and matches_subject(silence, subject) and silence.lasts(now)
         for silence in silences
     )
 
 
-def unsilenced_spans(
-    silences: Iterable[Silence], subject: Subject, start: datetime, end: datetime
+def get_unsilenced_duration(
+    silences: Iterable[Silence], subject: SilenceSubject, start: datetime, end: datetime
 ) -> timedelta:
     """Return how much of a stretch of time no silence of its machine or scheduler covers."""
     spans = sorted(
         (max(start, silence.since or _EVER), min(end, silence.until))
         for silence in silences
-        if silence.event is None and is_about(silence, subject)
+        if silence.event is None and matches_subject(silence, subject)
     )
     left, reached = end - start, start
     for since, until in spans:

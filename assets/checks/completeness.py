@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.checks.result import CheckOutcome, status, summarize
+from assets.checks.result import CheckOutcome, build_status_commands, summarize
 from assets.executions import archive_index
 from assets.executions.archive_index import ArchiveRecord
 from assets.tables import PARTITION
@@ -83,7 +83,7 @@ def result_objects_read(objects: pa.Table) -> CheckOutcome:
         said,
         {"objects": objects.num_rows, **{state: states[state] for state in _LOST}},
         lost.to_pylist(),
-        status(set(lost[PARTITION].to_pylist())),
+        build_status_commands(set(lost[PARTITION].to_pylist())),
         causes=sorted({f"{row['scheduler_name']}: {row['state']}" for row in lost.to_pylist()}),
     )
 

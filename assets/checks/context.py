@@ -14,7 +14,7 @@ import dagster as dg
 import pyarrow as pa
 
 from assets.checks.scheduler_settings import COLUMNS as RHYTHM_COLUMNS
-from assets.checks.scheduler_settings import SchedulerSettings, scheduler_settings
+from assets.checks.scheduler_settings import SchedulerSettings, parse_scheduler_settings
 from assets.executions import day_status
 from assets.executions.day_status import SchedulerStatus, SettlementPolicy
 from assets.framework.given import OpenSources
@@ -51,12 +51,12 @@ class CheckSettings:
 class ServiceState:
     """Whether a live service is among the sources, and its last day (None: no end is known)."""
 
-    is_there: bool
+    exists: bool
     last_day: date | None = None
 
     def last_expected(self, history_end: date | None) -> date | None:
         """Return the last day that anything is expected of; None: there is no end to it."""
-        if not self.is_there:
+        if not self.exists:
             return date.min
         ends = [self.last_day, history_end and history_end - _A_DAY]
         return min((end for end in ends if end is not None), default=None)
@@ -133,17 +133,17 @@ class CheckContext:
         days = self.execution_days
         wanted = sorted({*days, *there[-self.rules.last_days :]} & {*there})
         coverage = read_days(self.lake, EXTRACTION_COVERAGE, wanted, day_status.COLUMNS)
-        last_expected = service_state(self.sources).last_expected(self.rules.history.end)
+        last_expected = get_service_state(self.sources).last_expected(self.rules.history.end)
         terms = SettlementPolicy(self.rules.settle_after, self.rules.lookback_days, self.now, last_expected)
         return day_status.scheduler_statuses(coverage, days, there, (), terms)
 
     @cached_property
     def scheduler_settings(self) -> dict[str, SchedulerSettings]:
         """How often each scheduler runs, by ARN."""
-        return scheduler_settings(self.lake.read(INFERENCE_SCHEDULERS, columns=RHYTHM_COLUMNS))
+        return parse_scheduler_settings(self.lake.read(INFERENCE_SCHEDULERS, columns=RHYTHM_COLUMNS))
 
 
-def service_state(sources: Sequence[Source]) -> ServiceState:
+def get_service_state(sources: Sequence[Source]) -> ServiceState:
     """Return what the sources say of a service; of several, the one that lasts longest counts.
 
     Raises:
@@ -154,7 +154,7 @@ def service_state(sources: Sequence[Source]) -> ServiceState:
     return ServiceState(bool(ends), max(known) if ends and len(known) == len(ends) else None)
 
 
-def days_in_run(tags: Mapping[str, str]) -> tuple[date, date] | None:
+def parse_run_days(tags: Mapping[str, str]) -> tuple[date, date] | None:
     """Return the first and the last day that a run is about, from its tags; None: it is about no days."""
     first, last = (tags.get(name, tags.get(_ONE)) for name in RANGE)
     try:
@@ -181,6 +181,6 @@ def read_days(lake: Lake, table: Table, days: Iterable[date], columns: list[str]
     return pa.concat_tables(parts)
 
 
-def before(day: date, days: int) -> list[date]:
+def list_days_before(day: date, days: int) -> list[date]:
     """Return the days before a day, oldest first."""
     return [day - back * _A_DAY for back in range(days, 0, -1)]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from assets.checks.context import before
-from assets.checks.result import CheckOutcome, backfills, status, summarize
+from assets.checks.context import list_days_before
+from assets.checks.result import CheckOutcome, build_backfill_commands, build_status_commands, summarize
 from assets.executions.coverage import settle_at
 from assets.executions.day_status import DayState, SchedulerStatus
 from assets.tables import PARTITION
@@ -48,7 +48,7 @@ def no_missing_days(in_lake: Sequence[date]) -> CheckOutcome:
         said,
         {"days": len(in_lake), "days_missing": len(gaps)},
         [{"day": gap} for gap in gaps],
-        backfills(gaps),
+        build_backfill_commands(gaps),
         causes=[str(gap) for gap in gaps],
     )
 
@@ -72,7 +72,12 @@ def days_settled(standings: Iterable[SchedulerStatus], days: Sequence[date]) -> 
         said,
         {"schedulers_behind": len(behind), "days_behind": sum(len(wrong) for _, wrong in behind)},
         examples,
-        [*status(days), *backfills({day for _, wrong in behind for day in wrong})] if behind else [],
+        [
+            *build_status_commands(days),
+            *build_backfill_commands({day for _, wrong in behind for day in wrong}),
+        ]
+        if behind
+        else [],
         causes=[one.scheduler_arn for one, _ in behind],
     )
 
@@ -109,7 +114,7 @@ def no_stuck_executions(
         said,
         {"stuck": len(stuck), "in_progress": running.num_rows},
         examples,
-        [*status(wrong), *backfills(wrong)],
+        [*build_status_commands(wrong), *build_backfill_commands(wrong)],
         causes=sorted({row["scheduler_arn"] for row in stuck}),
     )
 
@@ -163,11 +168,11 @@ def execution_count_in_range(
         said,
         {"judged": judged, "unusual": len(odd)},
         sorted(odd, key=lambda row: row["day"], reverse=True),
-        status({row["day"] for row in odd}),
+        build_status_commands({row["day"] for row in odd}),
         causes=[f"{row['scheduler']} {row['day']}" for row in odd],
     )
 
 
 def _usual(of_days: Mapping[date, int], day: date, grid: int | None) -> float | None:
-    earlier = [of_days[past] for past in before(day, WEEKS_BEFORE_DAYS) if past in of_days]
+    earlier = [of_days[past] for past in list_days_before(day, WEEKS_BEFORE_DAYS) if past in of_days]
     return median(earlier) if len(earlier) >= ENOUGH_DAYS else grid

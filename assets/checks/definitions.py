@@ -15,8 +15,8 @@ from assets.checks import context as looked_at
 from assets.checks import contract, executions
 from assets.checks.completeness import no_rejected_result_lines, result_objects_read
 from assets.checks.context import CheckContext, CheckSettings
-from assets.checks.result import Check, CheckOutcome, as_result
-from assets.checks.run_outcomes import failed_partitions, partitions_succeeded
+from assets.checks.result import Check, CheckOutcome, build_check_result
+from assets.checks.run_outcomes import list_failed_partitions, partitions_succeeded
 from assets.framework.given import Clock, OpenSources
 from assets.framework.partitioned_run import fail_without_retry
 from assets.tables import (
@@ -44,7 +44,7 @@ _LARGE = {"sensor_contributions": 2}
 """Of these tables only so many of the last days are looked at by rows: a day may have millions."""
 
 
-def build(
+def build_checks(
     rules: CheckSettings, assets: Sequence[dg.AssetsDefinition | dg.AssetSpec]
 ) -> list[dg.AssetChecksDefinition]:
     """Declare the checks of these assets; their resources are `lake`, `sources` and `clock`."""
@@ -59,7 +59,7 @@ def _checks(
 ) -> list[Check]:
     asset = key.path[-1]
     looks = f"Looks at the last {rules.last_days} days of the lake and at those of its run."
-    found = executions.checks(looks) if asset == INFERENCE_EXECUTIONS.name else []
+    found = executions.build_execution_checks(looks) if asset == INFERENCE_EXECUTIONS.name else []
     if asset == ANOMALY_PREDICTIONS.name:
         found += _of_results(looks)
     if asset in {table.name for table in TABLES}:
@@ -89,7 +89,7 @@ def _step(key: dg.AssetKey, checks: Sequence[Check], rules: CheckSettings) -> dg
         sources: dg.ResourceParam[OpenSources],
         clock: dg.ResourceParam[Clock],
     ) -> Iterator[dg.AssetCheckResult]:
-        of_run = looked_at.days_in_run(context.run.tags)
+        of_run = looked_at.parse_run_days(context.run.tags)
         look = CheckContext(rules, lake, sources, clock(), context.instance, of_run)
         selected = {chosen.name for chosen in context.selected_asset_check_keys}
         yield from _results(key, [check for check in checks if check.name in selected], look)
@@ -103,7 +103,7 @@ def _results(key: dg.AssetKey, checks: Sequence[Check], look: CheckContext) -> I
     for check in checks:
         try:
             with fail_without_retry():
-                result = as_result(check, check.judge(look), key)
+                result = build_check_result(check, check.judge(look), key)
         except dg.Failure as problem:
             problems[check.name] = problem
         else:
@@ -163,7 +163,7 @@ def _fits_declaration(tables: Sequence[Table], look: CheckContext) -> CheckOutco
 def _partitions_succeeded(
     key: dg.AssetKey, partitions: dg.PartitionsDefinition, look: CheckContext
 ) -> CheckOutcome:
-    failed, known = failed_partitions(look.instance, key, partitions)
+    failed, known = list_failed_partitions(look.instance, key, partitions)
     return partitions_succeeded(key.path[-1], failed, known)
 
 

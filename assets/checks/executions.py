@@ -22,7 +22,7 @@ from assets.tables import (
 _ASSET = dg.AssetKey(INFERENCE_EXECUTIONS.name)
 
 
-def checks(looks: str) -> list[Check]:
+def build_execution_checks(looks: str) -> list[Check]:
     """Return the checks of `inference_executions`.
 
     Args:
@@ -84,7 +84,7 @@ def _summaries_usable(look: CheckContext) -> CheckOutcome:
 
 
 def _sources_answered(look: CheckContext) -> CheckOutcome:
-    return run_outcomes.sources_answered(list(run_outcomes.recent_runs(look.instance, _ASSET)))
+    return run_outcomes.sources_answered(list(run_outcomes.load_recent_runs(look.instance, _ASSET)))
 
 
 def _no_day_missing(look: CheckContext) -> CheckOutcome:
@@ -116,7 +116,7 @@ def _running(look: CheckContext) -> pa.Table:
 
 def _counts_usual(look: CheckContext) -> CheckOutcome:
     days = look.execution_days
-    span = {past for day in days for past in context.before(day, of_days.WEEKS_BEFORE_DAYS)}
+    span = {past for day in days for past in context.list_days_before(day, of_days.WEEKS_BEFORE_DAYS)}
     wanted = sorted({*days, *span} & {*look.in_lake(EXTRACTION_COVERAGE)})
     columns = ["scheduler_arn", "scheduler_name", "executions"]
     coverage = context.read_days(look.lake, EXTRACTION_COVERAGE, wanted, columns)
@@ -129,9 +129,9 @@ def _data_fresh(look: CheckContext) -> CheckOutcome:
     coverage = context.read_days(look.lake, EXTRACTION_COVERAGE, days, freshness.COVERAGE_COLUMNS)
     rows = context.read_days(look.lake, INFERENCE_EXECUTIONS, days, freshness.EXECUTION_COLUMNS)
     return freshness.data_fresh(
-        freshness.newest(rows, freshness.listed(coverage), look.scheduler_settings),
+        freshness.find_newest_data(rows, freshness.list_active_schedulers(coverage), look.scheduler_settings),
         pc.max(coverage["complete_through"]).as_py(),
-        context.service_state(look.sources),
+        context.get_service_state(look.sources),
         history_end=look.rules.history.end,
         now=look.now,
         late_after=look.rules.late_after,

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.checks.context import ServiceState
-from assets.checks.result import CheckOutcome, status, summarize
+from assets.checks.result import CheckOutcome, build_status_commands, summarize
 from assets.checks.scheduler_settings import SchedulerSettings
 from assets.tables import PARTITION
 
@@ -26,7 +26,7 @@ EXECUTION_COLUMNS = ["scheduler_arn", "scheduler_name", "data_start_time", "data
 
 
 @dataclass(frozen=True)
-class Newest:
+class NewestData:
     """A scheduler that runs: `data_end` ends its newest window, `due` is when the next one should come."""
 
     scheduler: str
@@ -34,16 +34,16 @@ class Newest:
     due: datetime
 
 
-def listed(coverage: pa.Table) -> set[str]:
+def list_active_schedulers(coverage: pa.Table) -> set[str]:
     """Return the schedulers that the service listed when it was asked last: a deleted one is not late."""
     asked = coverage.filter(pc.is_valid(coverage["complete_through"]))
     newest_day = coverage.filter(pc.equal(coverage[PARTITION], pc.max(asked[PARTITION])))
     return set(newest_day["scheduler_arn"].to_pylist())
 
 
-def newest(
+def find_newest_data(
     executions: pa.Table, running: Collection[str], rhythms: Mapping[str, SchedulerSettings]
-) -> list[Newest]:
+) -> list[NewestData]:
     """Return the newest window of each running scheduler, and when the one after it is due.
 
     It is due when its window has ended and the delay is over.
@@ -57,12 +57,12 @@ def newest(
         if arn in running and not known.is_stopped:
             data_end = row["data_end_time_max"] or row["data_start_time_max"]
             due = data_end + (known.frequency or LONGEST_FREQUENCY) + known.delay
-            found.append(Newest(row["scheduler_name_max"] or arn, data_end, due))
+            found.append(NewestData(row["scheduler_name_max"] or arn, data_end, due))
     return found
 
 
 def data_fresh(
-    newest: Iterable[Newest],
+    newest: Iterable[NewestData],
     asked_until: datetime | None,
     service: ServiceState,
     *,
@@ -80,7 +80,7 @@ def data_fresh(
         now: the time of the check.
         late_after: how long after they are due data are late.
     """
-    if not service.is_there:
+    if not service.exists:
         return CheckOutcome(True, "No live service is among the sources: data come when somebody saves them.")
     last_day = service.last_expected(history_end)
     if last_day is not None and now.date() > last_day:
@@ -93,13 +93,13 @@ def data_fresh(
             False,
             f"Nobody has asked the service {since}: do the schedules run, and do their runs succeed?",
             {"minutes_since_asked": _minutes(now - asked_until) if asked_until else "never"},
-            commands=["ledger doctor", *status([now.date()])],
+            commands=["ledger doctor", *build_status_commands([now.date()])],
             causes=["not asked"],
         )
     return _of_schedulers(list(newest), now, late_after)
 
 
-def _of_schedulers(newest: Sequence[Newest], now: datetime, late_after: timedelta) -> CheckOutcome:
+def _of_schedulers(newest: Sequence[NewestData], now: datetime, late_after: timedelta) -> CheckOutcome:
     late = sorted((one for one in newest if now - one.due > late_after), key=lambda one: one.due)
     numbers: dict[str, int | float | str] = {"schedulers": len(newest), "late": len(late)}
     if newest:
@@ -120,7 +120,7 @@ def _of_schedulers(newest: Sequence[Newest], now: datetime, late_after: timedelt
         said,
         numbers,
         examples,
-        status([late[0].data_end.date(), now.date()]) if late else [],
+        build_status_commands([late[0].data_end.date(), now.date()]) if late else [],
         causes=[one.scheduler for one in late],
     )
 

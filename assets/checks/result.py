@@ -45,7 +45,7 @@ class Check:
     is_blocking: bool = False
 
 
-def as_result(check: Check, verdict: CheckOutcome, asset: dg.AssetKey) -> dg.AssetCheckResult:
+def build_check_result(check: Check, verdict: CheckOutcome, asset: dg.AssetKey) -> dg.AssetCheckResult:
     """Return what Dagster shows; the severity counts only where it failed."""
     metadata: dict[str, Any] = dict(verdict.numbers)
     if verdict.examples:
@@ -68,7 +68,7 @@ def as_result(check: Check, verdict: CheckOutcome, asset: dg.AssetKey) -> dg.Ass
     )
 
 
-def backfills(days: Iterable[date], most: int = EXAMPLES) -> list[str]:
+def build_backfill_commands(days: Iterable[date], most: int = EXAMPLES) -> list[str]:
     """Return the commands that read these days again; of many stretches one command over all of them."""
     spans = list(contiguous_ranges(days))
     if len(spans) > most:
@@ -76,7 +76,7 @@ def backfills(days: Iterable[date], most: int = EXAMPLES) -> list[str]:
     return [f"ledger backfill --from {first} --to {last}" for first, last in spans]
 
 
-def status(days: Iterable[date]) -> list[str]:
+def build_status_commands(days: Iterable[date]) -> list[str]:
     """Return the command that shows how these days stand."""
     ordered = sorted(days)
     return [f"ledger status --from {ordered[0]} --to {ordered[-1]}"] if ordered else []

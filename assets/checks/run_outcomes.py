@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.checks.result import EXAMPLES, CheckOutcome, backfills, summarize
+from assets.checks.result import EXAMPLES, CheckOutcome, build_backfill_commands, summarize
 from assets.framework.partitioned_run import failed_sources
 
 LAST_RUNS = 20
@@ -31,7 +31,7 @@ class FinishedRun:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class UnansweredSource:
     """Who could not be asked by the last run, nor by those right before it, and the last reason."""
 
     name: str
@@ -59,20 +59,20 @@ def partitions_succeeded(asset: str, failed: Sequence[str], known: int) -> Check
         said,
         {"partitions": known, "failed": len(failed)},
         [{"day": key} for key in failed[:EXAMPLES]],
-        backfills(map(date.fromisoformat, failed)),
+        build_backfill_commands(map(date.fromisoformat, failed)),
         causes=failed,
     )
 
 
-def failed_partitions(
+def list_failed_partitions(
     instance: dg.DagsterInstance, asset: dg.AssetKey, partitions: dg.PartitionsDefinition
 ) -> tuple[list[str], int]:
     """Return the keys of the partitions that stand as failed, and how many partitions there are."""
     keys = list(partitions.get_partition_keys(dynamic_partitions_store=instance))
-    return failed_of(instance, asset, partitions, keys), len(keys)
+    return filter_failed_partitions(instance, asset, partitions, keys), len(keys)
 
 
-def failed_of(
+def filter_failed_partitions(
     instance: dg.DagsterInstance,
     asset: dg.AssetKey,
     partitions: dg.PartitionsDefinition,
@@ -83,20 +83,20 @@ def failed_of(
     return [key for key in keys if (found := statuses.get(key)) and found.value == "FAILED"]
 
 
-def refusals(last_runs: Iterable[FinishedRun]) -> list[Refusal]:
+def find_unanswered_sources(last_runs: Iterable[FinishedRun]) -> list[UnansweredSource]:
     """Find what the last run could not ask, and for how long that has been so.
 
     Args:
         last_runs: the newest first; no more of them are taken than are needed.
     """
-    found: dict[str, Refusal] = {}
+    found: dict[str, UnansweredSource] = {}
     still: set[str] | None = None
     for run in last_runs:
         still = set(run.refused) if still is None else still & set(run.refused)
         if not still:
             break
         for name in still:
-            before = found.get(name, Refusal(name, run.at, 0, run.refused[name]))
+            before = found.get(name, UnansweredSource(name, run.at, 0, run.refused[name]))
             found[name] = replace(before, since=run.at, runs_in_a_row=before.runs_in_a_row + 1)
     return [found[name] for name in sorted(found)]
 
@@ -105,7 +105,7 @@ def sources_answered(last_runs: Sequence[FinishedRun]) -> CheckOutcome:
     """Judge the last runs of the extraction, the newest first: what each of them could not ask, and why."""
     if not last_runs:
         return CheckOutcome(True, "No run of the extraction has ended lately.", {"runs": 0})
-    failed = refusals(last_runs)
+    failed = find_unanswered_sources(last_runs)
     said = f"The last run could ask every scheduler; {len(last_runs)} runs were looked at."
     if failed:
         said = (
@@ -132,7 +132,7 @@ def sources_answered(last_runs: Sequence[FinishedRun]) -> CheckOutcome:
     )
 
 
-def recent_runs(instance: dg.DagsterInstance, asset: dg.AssetKey) -> Iterator[FinishedRun]:
+def load_recent_runs(instance: dg.DagsterInstance, asset: dg.AssetKey) -> Iterator[FinishedRun]:
     """Look back at the last runs of an extraction that were about all schedulers, the newest first."""
     for record in islice(_of(asset, instance), LAST_RUNS):
         ended = record.end_time or record.update_timestamp.timestamp()

@@ -28,7 +28,7 @@ class SchedulerSettings:
         return None if self.frequency is None else int(_A_DAY / self.frequency)
 
 
-def scheduler_settings(schedulers: pa.Table) -> dict[str, SchedulerSettings]:
+def parse_scheduler_settings(schedulers: pa.Table) -> dict[str, SchedulerSettings]:
     """Return the rhythm of each scheduler by ARN; what its last row does not tell stands in earlier ones."""
     latest: dict[str, dict[str, object]] = {}
     for row in schedulers.sort_by("valid_from").to_pylist():

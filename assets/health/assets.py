@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.anomalies.events import EventRule
-from assets.checks.context import service_state
+from assets.checks.context import get_service_state
 from assets.framework.automation import upstream_content_changed
 from assets.framework.given import Clock, OpenSources
 from assets.framework.partitioned_run import (
@@ -92,10 +92,10 @@ def _build_execution_health_asset(
         clock: dg.ResourceParam[Clock],
     ) -> dg.Output[None]:
         with fail_without_retry():
-            service, now = service_state(sources()), clock()
+            service, now = get_service_state(sources()), clock()
             schedulers = lake.read(INFERENCE_SCHEDULERS, columns=SCHEDULER_COLUMNS)
-        last_day = service.last_day if service.is_there else SERVICE_END
-        is_live = service.is_there and (last_day is None or now.date() <= last_day)
+        last_day = service.last_day if service.exists else SERVICE_END
+        is_live = service.exists and (last_day is None or now.date() <= last_day)
         terms = HealthPolicy(settle_after, now, last_day, is_live)
         run = PartitionedRun(context)
         run.work(context.partition_keys, partial(_record_execution_health, lake, schedulers, terms))

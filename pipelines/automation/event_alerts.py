@@ -18,7 +18,13 @@ from assets.alerts.event_notifications import (
     Thresholds,
     plan_notifications,
 )
-from assets.alerts.messages import SINGLY, Details, MessageContext, event_message, summary_message
+from assets.alerts.messages import (
+    MAX_SINGLE_NOTICES,
+    EventDetails,
+    MessageContext,
+    build_event_notice,
+    build_summary_notice,
+)
 from assets.framework.given import Clock
 from assets.framework.row_content import stamp_changes
 from assets.tables import ANOMALY_EVENTS, EVENT_NOTIFICATIONS
@@ -33,7 +39,7 @@ from resources.notifications import Notice, Notifier
 _MEMBERS = {"start": "start_time", "end": "end_time"}
 
 
-def build(settings: Settings) -> dg.SensorDefinition:
+def build_event_sensor(settings: Settings) -> dg.SensorDefinition:
     """Return the sensor; it runs where Dagster's daemon does, without being switched on."""
 
     @dg.sensor(
@@ -87,25 +93,26 @@ def notify_events(lake: Lake, settings: Settings, sinks: Notifier, now: datetime
         or (alerts.dagster_url and f"{alerts.dagster_url.rstrip('/')}/assets/anomaly_events"),
     )
     written = [
-        (telling, event_message(telling, _details(telling, known, registry), words)) for telling in tellings
+        (telling, build_event_notice(telling, _details(telling, known, registry), words))
+        for telling in tellings
     ]
     arrived = _send(written, sinks, now, words.link)
     if arrived:
         fresh = [row for telling in arrived for row in telling.rows]
-        lake.update(EVENT_NOTIFICATIONS, None, lambda existing: with_rows(existing, fresh, now))
+        lake.update(EVENT_NOTIFICATIONS, None, lambda existing: upsert_records(existing, fresh, now))
     return len(arrived), "\n".join(dict.fromkeys(mistakes))
 
 
 def _send(
     written: Sequence[tuple[Notification, Notice]], sinks: Notifier, now: datetime, link: str | None
 ) -> list[Notification]:
-    if len(written) > SINGLY:
-        one = summary_message([told for _, told in written], link)
+    if len(written) > MAX_SINGLE_NOTICES:
+        one = build_summary_notice([told for _, told in written], link)
         return [telling for telling, _ in written] if sinks.tell([one], now) else []
     return [telling for telling, told in written if sinks.tell([told], now)]
 
 
-def with_rows(existing: pa.Table, fresh: Sequence[NotificationRecord], now: datetime) -> pa.Table:
+def upsert_records(existing: pa.Table, fresh: Sequence[NotificationRecord], now: datetime) -> pa.Table:
     """Return the rows of `event_notifications` after some were told; each replaces the one with its id."""
     rows = {row["event_id"]: row for row in existing.to_pylist()}
     rows |= {one.event_id: _row(one) for one in fresh}
@@ -146,7 +153,9 @@ def _event(
     )
 
 
-def _details(telling: Notification, known: dict[str, dict[str, Any]], registry: EquipmentRegistry) -> Details:
+def _details(
+    telling: Notification, known: dict[str, dict[str, Any]], registry: EquipmentRegistry
+) -> EventDetails:
     lead = telling.rows[0]
     row = known.get(telling.event.event_id, {}) if telling.event else {}
     equipment = _or_else(
@@ -154,7 +163,7 @@ def _details(telling: Notification, known: dict[str, dict[str, Any]], registry: 
         EquipmentRegistry().equipment_of(lead.scheduler_arn, lead.scheduler_name),
         [],
     )
-    return Details(
+    return EventDetails(
         equipment.label,
         equipment.site,
         equipment.criticality,

@@ -13,11 +13,17 @@ from typing import Any
 
 import dagster as dg
 
-from assets.alerts.deduplication import OpenIncident, is_due, mark_notified
+from assets.alerts.deduplication import OpenIncident, find_notification_reason, mark_notified
 from assets.checks.result import CAUSES, NEXT_COMMANDS
 from assets.framework.given import Clock
 from assets.framework.metadata import read_metadata
-from pipelines.automation.run_failures import Failure, failed_steps, is_about, list_failures, still_failed
+from pipelines.automation.run_failures import (
+    Failure,
+    belongs_to_location,
+    list_failures,
+    list_planned_steps,
+    list_still_failed,
+)
 from resources.config.sections import AlertSettings
 from resources.notifications import Notice, Notifier, Severity, Webhook, escaped
 
@@ -28,7 +34,7 @@ _AGAIN = {"new": "", "more": " (more of it)", "again": " (still)"}
 
 
 @dataclass
-class Cursor:
+class SensorCursor:
     """What a sensor remembers: matters by their cause, with what is needed to see that one is over."""
 
     matters: dict[str, OpenIncident]
@@ -36,7 +42,7 @@ class Cursor:
     seen: list[str]
 
     @classmethod
-    def of(cls, text: str | None) -> "Cursor":
+    def of(cls, text: str | None) -> "SensorCursor":
         """Read it; one that cannot be read counts as none: telling twice is better than not at all."""
         try:
             kept = json.loads(text or "{}")
@@ -61,7 +67,7 @@ def open_notifier(alerts: AlertSettings, log: Callable[[str], None]) -> Notifier
     return Notifier(log, Webhook(alerts.webhook_url) if alerts.webhook_url else None)
 
 
-def build(alerts: AlertSettings) -> list[dg.SensorDefinition]:
+def build_failure_sensors(alerts: AlertSettings) -> list[dg.SensorDefinition]:
     """Return the sensors; they run where Dagster's daemon does, without being switched on."""
 
     @dg.sensor(
@@ -86,7 +92,7 @@ def build(alerts: AlertSettings) -> list[dg.SensorDefinition]:
 
 
 def _notify_runs(context: dg.SensorEvaluationContext, alerts: AlertSettings, now: datetime) -> dg.SkipReason:
-    cursor = Cursor.of(context.cursor)
+    cursor = SensorCursor.of(context.cursor)
     sinks = open_notifier(alerts, context.log.info)
     repeat_after = timedelta(hours=alerts.repeat_after_hours)
     count = 0
@@ -94,12 +100,12 @@ def _notify_runs(context: dg.SensorEvaluationContext, alerts: AlertSettings, now
         dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=RUNS_A_TICK
     )
     for run in (record.dagster_run for record in reversed(records)):
-        if run.run_id in cursor.seen or not is_about(context, run):
+        if run.run_id in cursor.seen or not belongs_to_location(context, run):
             continue
         arrived = True
         for failure in list_failures(context.instance, run):
             known = cursor.matters.get(failure.cause)
-            why = is_due(known, [], now, repeat_after)
+            why = find_notification_reason(known, [], now, repeat_after)
             notice = _run_notice(failure, why or "again", alerts, known)
             if why and not sinks.tell([notice], now):
                 arrived = False
@@ -149,7 +155,7 @@ def _run_notice(failure: Failure, why: str, alerts: AlertSettings, known: OpenIn
 
 def _recovered_runs(
     context: dg.SensorEvaluationContext,
-    cursor: Cursor,
+    cursor: SensorCursor,
     sinks: Notifier,
     now: datetime,
     alerts: AlertSettings,
@@ -186,19 +192,21 @@ def _is_over(context: dg.SensorEvaluationContext, more: Mapping[str, Any]) -> bo
     )
     step = more["step"]
     did = any(
-        step in failed_steps(instance, one.dagster_run) if step else one.dagster_run.job_name == more["job"]
+        step in list_planned_steps(instance, one.dagster_run)
+        if step
+        else one.dagster_run.job_name == more["job"]
         for one in later
     )
     if not did or not more["partitions"]:
         return did
     assert context.repository_def is not None  # noqa: S101 (a sensor of a location has one)
-    return not still_failed(instance, context.repository_def, step, more["partitions"])
+    return not list_still_failed(instance, context.repository_def, step, more["partitions"])
 
 
 def _notify_checks(
     context: dg.SensorEvaluationContext, alerts: AlertSettings, now: datetime
 ) -> dg.SkipReason:
-    cursor = Cursor.of(context.cursor)
+    cursor = SensorCursor.of(context.cursor)
     sinks = open_notifier(alerts, context.log.info)
     assert context.repository_def is not None  # noqa: S101 (a sensor of a location has one)
     keys = list(context.repository_def.asset_graph.asset_check_keys)
@@ -216,7 +224,7 @@ def _notify_checks(
                 cursor.forget(cause)
                 count += 1
             continue
-        why = is_due(known, details, now, timedelta(hours=alerts.repeat_after_hours))
+        why = find_notification_reason(known, details, now, timedelta(hours=alerts.repeat_after_hours))
         if why is None:
             continue
         notice = _check_notice(evaluation, why, cause, alerts, known)

@@ -6,8 +6,8 @@ from typing import Any
 
 import dagster as dg
 
-from assets.alerts.deduplication import normalize
-from assets.checks.run_outcomes import failed_of
+from assets.alerts.deduplication import normalize_message
+from assets.checks.run_outcomes import filter_failed_partitions
 from assets.framework.metadata import FAILED_PARTITIONS, FAILED_SOURCES, read_reasons
 
 
@@ -27,7 +27,7 @@ class Failure:
     def cause(self) -> str:
         """The same for the same error of the same source, whatever times and ids its message has."""
         of = ",".join(self.sources)
-        return f"run:{self.step or self.job}:{self.kind}:{of}:{normalize(self.message)}"
+        return f"run:{self.step or self.job}:{self.kind}:{of}:{normalize_message(self.message)}"
 
     @property
     def first_line(self) -> str:
@@ -35,7 +35,7 @@ class Failure:
         return self.message.strip().partition("\n")[0][:200]
 
 
-def is_about(context: dg.SensorEvaluationContext, run: dg.DagsterRun) -> bool:
+def belongs_to_location(context: dg.SensorEvaluationContext, run: dg.DagsterRun) -> bool:
     """Tell whether a run is of the sensor's code location; one that says none (run in process) is."""
     of, here = run.remote_job_origin, context.code_location_origin
     if of is None or here is None:
@@ -62,7 +62,7 @@ def _of_step(run: dg.DagsterRun, event: Any) -> Iterator[Failure]:  # noqa: ANN4
     sources = read_reasons(metadata, FAILED_SOURCES)
     alike: dict[str, list[tuple[str, str]]] = {}
     for key, why in partitions.items():
-        alike.setdefault(normalize(why), []).append((key, why))
+        alike.setdefault(normalize_message(why), []).append((key, why))
     for days in alike.values():
         keys = tuple(key for key, _ in days)
         yield Failure(run.run_id, run.job_name, event.step_key, "day", days[0][1], partitions=keys)
@@ -81,14 +81,14 @@ def _class(error: Any) -> str:  # noqa: ANN401 (Dagster's own)
     return str(error.cls_name) if error is not None else "unknown"
 
 
-def failed_steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Sequence[str]:
+def list_planned_steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Sequence[str]:
     """Return the steps that a run was to do."""
     if run.execution_plan_snapshot_id is None:
         return ()
     return instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id).step_keys_to_execute
 
 
-def still_failed(
+def list_still_failed(
     instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, step: str, partitions: Sequence[str]
 ) -> list[str]:
     """Return those of some partitions of a step's asset that stand as failed."""
@@ -98,4 +98,4 @@ def still_failed(
     if defined is None:
         return []
     known = [day for day in partitions if defined.has_partition_key(day)]
-    return failed_of(instance, key, defined, known)
+    return filter_failed_partitions(instance, key, defined, known)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from assets.checks.context import service_state
+from assets.checks.context import get_service_state
 from assets.executions.day_status import SettlementPolicy
 from assets.executions.due_days import DueDays, find_due_days
 from assets.framework.given import Clock, OpenSources
@@ -134,7 +134,7 @@ def _find_due_days(
 ) -> tuple[DueDays, str]:
     """Return the due days, and the skip reason for the case that there are none."""
     history = Days(settings.history.start_date, settings.history.end_date)
-    service_end = service_state(live).last_day
+    service_end = get_service_state(live).last_day
     policy = SettlementPolicy(
         timedelta(minutes=settings.history.settle_after_minutes),
         settings.history.lookback_days,

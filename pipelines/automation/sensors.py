@@ -3,7 +3,7 @@
 import dagster as dg
 
 
-def build_automation(every_seconds: int | None = None) -> dg.AutomationConditionSensorDefinition:
+def build_automation_sensor(every_seconds: int | None = None) -> dg.AutomationConditionSensorDefinition:
     """Declare the sensor; like the schedule it is on from the start.
 
     Args:

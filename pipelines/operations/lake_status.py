@@ -31,7 +31,7 @@ from resources.name_patterns import matches, matches_any
 from resources.sources.factory import open_sources
 
 if TYPE_CHECKING:
-    from assets.checks.run_outcomes import Refusal
+    from assets.checks.run_outcomes import UnansweredSource
 
 _FIRST_WORDS = (DayState.failed, DayState.missing, DayState.never_extracted, DayState.overdue, DayState.stuck)
 """In this order a person looks at them: what may be lost first, what merely hangs last."""
@@ -62,7 +62,7 @@ class LakeStatus:
     schedulers: Sequence[SchedulerStatus]
     never: Sequence[date]
     trouble: Sequence[ActionItem]
-    refused: Sequence["Refusal"] = ()
+    refused: Sequence["UnansweredSource"] = ()
 
     @property
     def needs_action(self) -> bool:
@@ -143,7 +143,7 @@ def _last_expected(settings: Settings, extracted: Sequence[date], today: date) -
     return max(ends)
 
 
-def _remembered(settings: Settings, days: Sequence[date]) -> tuple[list[date], list["Refusal"]]:
+def _remembered(settings: Settings, days: Sequence[date]) -> tuple[list[date], list["UnansweredSource"]]:
     """Return what Dagster remembers: days that the last run over them failed for, and who could not be asked.
 
     Nothing where it has no instance here.
@@ -153,15 +153,17 @@ def _remembered(settings: Settings, days: Sequence[date]) -> tuple[list[date], l
         return [], []
     import dagster as dg  # noqa: PLC0415 (which takes seconds)
 
-    from assets.checks.run_outcomes import failed_of, recent_runs, refusals  # noqa: PLC0415
+    from assets.checks.run_outcomes import filter_failed_partitions, find_unanswered_sources, load_recent_runs  # noqa: PLC0415
     from assets.framework.partitions import daily_partitions  # noqa: PLC0415
     from assets.framework.partitions import parse_days as days_of  # noqa: PLC0415
 
     executions = dg.AssetKey(INFERENCE_EXECUTIONS.name)
     history = Days(settings.history.start_date, settings.history.end_date)
     with dg.DagsterInstance.get() as instance:
-        failed = failed_of(instance, executions, daily_partitions(history), [day.isoformat() for day in days])
-        refused = refusals(recent_runs(instance, executions))
+        failed = filter_failed_partitions(
+            instance, executions, daily_partitions(history), [day.isoformat() for day in days]
+        )
+        refused = find_unanswered_sources(load_recent_runs(instance, executions))
     return days_of(failed), refused
 
 

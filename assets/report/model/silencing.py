@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from assets.alerts.silences import Subject, is_about, is_acknowledged, unsilenced_spans
+from assets.alerts.silences import SilenceSubject, get_unsilenced_duration, is_acknowledged, matches_subject
 from assets.report.formatting import format_timestamp
 from assets.report.model.fleet import Machine, Scheduler
 from assets.report.query.answers import Row
@@ -38,21 +38,21 @@ class SilenceMatcher:
     def of_event(self, event: Row, machine: Machine) -> SilencedTarget | None:
         """Return the silence of an event; None: people would be told of it."""
         ids = frozenset({event["event_id"], *filter(None, (event["told_as"] or "").split(","))})
-        subject = Subject(ids, event["scheduler_arn"], event["scheduler_name"] or "", machine.key)
-        about = [one for one in self._silences if is_about(one, subject)]
+        subject = SilenceSubject(ids, event["scheduler_arn"], event["scheduler_name"] or "", machine.key)
+        about = [one for one in self._silences if matches_subject(one, subject)]
         if is_acknowledged(about, subject, self._as_of):
             return self._told(next(one for one in about if one.event is not None and one.lasts(self._as_of)))
         start, end = event["start_time"], event["end_time"]
-        if unsilenced_spans(about, subject, start, end) > timedelta(0):
+        if get_unsilenced_duration(about, subject, start, end) > timedelta(0):
             return None
         covering = (one for one in about if one.event is None and _reaches(one, start, end))
         return next(map(self._told, covering), None)
 
     def of_scheduler(self, scheduler: Scheduler, machine: Machine) -> SilencedTarget | None:
         """Return the silence under which a scheduler stands now."""
-        subject = Subject(frozenset(), scheduler.arn, scheduler.name, machine.key)
+        subject = SilenceSubject(frozenset(), scheduler.arn, scheduler.name, machine.key)
         lasting = (one for one in self._silences if one.event is None and one.lasts(self._as_of))
-        return next((self._told(one) for one in lasting if is_about(one, subject)), None)
+        return next((self._told(one) for one in lasting if matches_subject(one, subject)), None)
 
     def others(self, told: Collection[SilencedTarget]) -> list[SilencedTarget]:
         """Return those that reach into the days of the page and silence nothing that it would tell."""

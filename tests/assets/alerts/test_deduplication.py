@@ -4,7 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from assets.alerts.deduplication import OpenIncident, is_due, mark_notified, normalize
+from assets.alerts.deduplication import (
+    OpenIncident,
+    find_notification_reason,
+    mark_notified,
+    normalize_message,
+)
 
 NOW = datetime(2026, 10, 6, 3, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -24,7 +29,7 @@ DAY = timedelta(days=1)
     ],
 )
 def test_times_ids_and_numbers_make_no_other_cause(one: str, other: str) -> None:
-    assert normalize(one) == normalize(other)
+    assert normalize_message(one) == normalize_message(other)
 
 
 @pytest.mark.parametrize(
@@ -36,17 +41,17 @@ def test_times_ids_and_numbers_make_no_other_cause(one: str, other: str) -> None
     ],
 )
 def test_names_and_words_do(one: str, other: str) -> None:
-    assert normalize(one) != normalize(other)
+    assert normalize_message(one) != normalize_message(other)
 
 
 def test_it_is_told_when_new_when_more_is_wrong_and_again_after_a_while() -> None:
     first = mark_notified(None, "t", ["a"], NOW)
 
-    assert is_due(None, ["a"], NOW, DAY) == "new"
-    assert is_due(first, ["a"], NOW + DAY / 2, DAY) is None
-    assert is_due(first, [], NOW + DAY / 2, DAY) is None
-    assert is_due(first, ["a", "b"], NOW + DAY / 2, DAY) == "more"
-    assert is_due(first, ["a"], NOW + DAY, DAY) == "again"
+    assert find_notification_reason(None, ["a"], NOW, DAY) == "new"
+    assert find_notification_reason(first, ["a"], NOW + DAY / 2, DAY) is None
+    assert find_notification_reason(first, [], NOW + DAY / 2, DAY) is None
+    assert find_notification_reason(first, ["a", "b"], NOW + DAY / 2, DAY) == "more"
+    assert find_notification_reason(first, ["a"], NOW + DAY, DAY) == "again"
 
 
 def test_a_cursor_brings_a_matter_back_as_it_was() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from assets.checks import completeness, context, contract, freshness, run_outcomes
 from assets.checks import day_coverage as of_days
 from assets.checks.context import ServiceState
-from assets.checks.scheduler_settings import SchedulerSettings, parse_duration, scheduler_settings
+from assets.checks.scheduler_settings import SchedulerSettings, parse_duration, parse_scheduler_settings
 from assets.executions.day_status import DayState, SchedulerStatus
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS, PARTITION
 from resources.lake.lake import Lake
@@ -228,7 +228,7 @@ def fresh(due_hours_ago: float, asked_minutes_ago: int | None = 10, **more: Any)
     due = NOW - due_hours_ago * HOUR
     asked = None if asked_minutes_ago is None else NOW - timedelta(minutes=asked_minutes_ago)
     service = more.pop("service", ServiceState(True))
-    found = [freshness.Newest("pump-1", due - HOUR, due)]
+    found = [freshness.NewestData("pump-1", due - HOUR, due)]
     return freshness.data_fresh(
         found, asked, service, **{"history_end": None, "now": NOW, "late_after": SETTLE} | more
     )
@@ -287,9 +287,9 @@ def test_a_deleted_and_a_stopped_scheduler_are_not_late() -> None:
         "still": SchedulerSettings(is_stopped=True),
     }
 
-    assert freshness.listed(coverage) == {"here", "still"}
-    assert freshness.newest(rows, freshness.listed(coverage), known) == [
-        freshness.Newest("here", NOW + HOUR, NOW + HOUR + timedelta(minutes=7))
+    assert freshness.list_active_schedulers(coverage) == {"here", "still"}
+    assert freshness.find_newest_data(rows, freshness.list_active_schedulers(coverage), known) == [
+        freshness.NewestData("here", NOW + HOUR, NOW + HOUR + timedelta(minutes=7))
     ]
 
 
@@ -325,10 +325,10 @@ def test_a_rhythm_is_the_latest_that_was_told_of_each_value() -> None:
         ),
     )
 
-    assert scheduler_settings(rows) == {
+    assert parse_scheduler_settings(rows) == {
         "a": SchedulerSettings(timedelta(minutes=5), timedelta(minutes=3), True)
     }
-    assert scheduler_settings(rows)["a"].executions_a_day == 288
+    assert parse_scheduler_settings(rows)["a"].executions_a_day == 288
 
 
 def test_unknown_members_are_named_and_counted() -> None:
@@ -388,5 +388,5 @@ def test_the_last_days_and_those_of_the_run_are_looked_at() -> None:
     assert context.select_days(in_lake, 10, None) == in_lake[-10:]
     of_run = (in_lake[0], in_lake[1])
     assert context.select_days(in_lake, 10, of_run) == [*in_lake[:2], *in_lake[-10:]]
-    assert context.days_in_run({"dagster/partition": "2026-03-10"}) == (DAY, DAY)
-    assert context.days_in_run({}) is None
+    assert context.parse_run_days({"dagster/partition": "2026-03-10"}) == (DAY, DAY)
+    assert context.parse_run_days({}) is None
