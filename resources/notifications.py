@@ -51,18 +51,20 @@ class Notice:
     link: str | None = None
 
 
-def escaped(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Return text that Markdown shows as it is, whatever it contains."""
     return _ESCAPED.sub(r"\\\1", text)
 
 
-def as_markdown(notice: Notice) -> str:
+def format_markdown(notice: Notice) -> str:
     """Write a notice for a chat or a mail: title, text, link."""
     link = f"<{notice.link}>" if notice.link else ""
-    return "\n\n".join(part for part in (f"**{escaped(notice.title)}**", notice.text.strip(), link) if part)
+    return "\n\n".join(
+        part for part in (f"**{escape_markdown(notice.title)}**", notice.text.strip(), link) if part
+    )
 
 
-def as_json(notice: Notice, at: datetime) -> dict[str, Any]:
+def build_payload(notice: Notice, at: datetime) -> dict[str, Any]:
     """Return the members that are posted; `at` is when it is told."""
     said = {
         "version": VERSION,
@@ -70,7 +72,7 @@ def as_json(notice: Notice, at: datetime) -> dict[str, Any]:
         "kind": notice.kind,
         "severity": notice.severity,
         "title": notice.title,
-        "text": as_markdown(notice),
+        "text": format_markdown(notice),
         "cause": notice.cause,
         "at": at.isoformat(),
         "link": notice.link,
@@ -130,7 +132,7 @@ class Webhook:
             ConfigurationError: the address takes no notices.
             DataError: it takes others, and not this one.
         """
-        body = json.dumps(as_json(notice, at), default=str, allow_nan=False).encode()
+        body = json.dumps(build_payload(notice, at), default=str, allow_nan=False).encode()
         for attempt in range(1, self._tries + 1):
             try:
                 self._send(body)
@@ -184,7 +186,7 @@ class Notifier:
     away: str = ""
     """Why the webhook took nothing; from then on it is not tried, as long as this object lives: a tick."""
 
-    def tell(self, notices: Sequence[Notice], at: datetime) -> list[Notice]:
+    def send(self, notices: Sequence[Notice], at: datetime) -> list[Notice]:
         """Tell everyone, and return what was told; the rest is worth another try later.
 
         Nothing that goes wrong with the webhook is raised; it is said in the log. Where it is away, the
@@ -208,4 +210,4 @@ class Notifier:
 
 def _line(notice: Notice, trouble: str) -> str:
     later = f"\n\nNot posted yet, and tried again later: {trouble}" if trouble else ""
-    return str(_cleared(f"[{notice.severity}] {notice.kind}\n{as_markdown(notice)}{later}"))
+    return str(_cleared(f"[{notice.severity}] {notice.kind}\n{format_markdown(notice)}{later}"))

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from assets.alerts.event_notifications import Notification, NotificationRecord
-from resources.notifications import Notice, Severity, escaped
+from resources.notifications import Notice, Severity, escape_markdown
 
 MAX_TOP_SENSORS = 3
 MAX_SINGLE_NOTICES = 5
@@ -74,7 +74,7 @@ def build_summary_notice(notices: Sequence[Notice], link: str | None) -> Notice:
         kind="events",
         severity=ordered[0].severity,
         title=f"{len(ordered)} anomaly events: {ordered[0].title}, and more",
-        text="\n".join(f"- {escaped(one.title)}" for one in ordered),
+        text="\n".join(f"- {escape_markdown(one.title)}" for one in ordered),
         cause="events:" + ",".join(sorted(one.cause.removeprefix("event:") for one in ordered)),
         facts={"events": [{"kind": one.kind, **one.facts} for one in ordered]},
         link=link,
@@ -111,11 +111,12 @@ def _title(telling: Notification, row: NotificationRecord, name: str, words: Mes
 def _lines(
     telling: Notification, row: NotificationRecord, details: EventDetails, words: MessageContext
 ) -> list[str]:
-    where = f" at {escaped(details.site)}" if details.site else ""
+    where = f" at {escape_markdown(details.site)}" if details.site else ""
     rank = f", criticality {details.criticality}" if details.criticality else ""
     span = f"{_time(row.start, words)} to {_time(row.end, words)}, {format_duration(row.end - row.start)}"
+    scheduler = escape_markdown(row.scheduler_name)
     lines = [
-        f"- Machine: {escaped(details.equipment)}{where}{rank} (scheduler {escaped(row.scheduler_name)})",
+        f"- Machine: {escape_markdown(details.equipment)}{where}{rank} (scheduler {scheduler})",
         f"- From {span}. {_IS_NOW.get(row.state, '')}".rstrip(),
     ]
     before = telling.before
@@ -123,7 +124,10 @@ def _lines(
         lines.append(f"- Told before: {_time(before.start, words)} to {_time(before.end, words)}")
     if details.peak_score is not None:
         lines.append(f"- Peak score {details.peak_score:.2f} of 1")
-    tops = [f"{escaped(words.sensor(name, details.equipment))} {share:.0%}" for name, share in _top(details)]
+    tops = [
+        f"{escape_markdown(words.sensor(name, details.equipment))} {share:.0%}"
+        for name, share in _top(details)
+    ]
     if tops:
         lines.append(f"- Top sensors: {', '.join(tops)}")
     if telling.what != "gone":

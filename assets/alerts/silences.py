@@ -37,7 +37,7 @@ def matches_subject(silence: Silence, subject: SilenceSubject) -> bool:
 def is_acknowledged(silences: Iterable[Silence], subject: SilenceSubject, now: datetime) -> bool:
     """Tell whether someone has taken this very event on, and still has it."""
     return any(
-        silence.event is not None and matches_subject(silence, subject) and silence.lasts(now)
+        silence.event is not None and matches_subject(silence, subject) and silence.is_active(now)
         for silence in silences
     )
 

@@ -32,7 +32,7 @@ from assets.tables import (
     SENSOR_CONTRIBUTIONS,
 )
 from resources.errors import RetryLaterError
-from resources.lake.lake import Lake, Written
+from resources.lake.lake import Lake, WriteResult
 from resources.results.fetcher import FetchedResult, ObjectState, ResultFetcher, ResultRequest
 
 _ALL = (RESULT_OBJECTS, ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS, REJECTED_RESULTS)
@@ -42,9 +42,9 @@ _ALL = (RESULT_OBJECTS, ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS, REJECTED_RESU
 class RecordedResults:
     """One day after its update; `contributions` counts all that the lake holds of it now."""
 
-    predictions: Written
-    rejected: Written
-    objects: Written
+    predictions: WriteResult
+    rejected: WriteResult
+    objects: WriteResult
     contributions: int
     contributions_changed: bool
     contributions_path: Path | str
@@ -123,11 +123,13 @@ def _write_contributions(
 ) -> bool:
     """Write what differs; tell whether anything did."""
     changed = (
-        find_changed_executions(lake.pieces(SENSOR_CONTRIBUTIONS, day), named, new, read) if read else set()
+        find_changed_executions(lake.read_row_groups(SENSOR_CONTRIBUTIONS, day), named, new, read)
+        if read
+        else set()
     )
     if changed or not lake.has(SENSOR_CONTRIBUTIONS, day):
         merge = partial(merge_sensor_contributions, named=named, new=new, read=changed, now=now)
-        lake.update_pieces(SENSOR_CONTRIBUTIONS, day, merge)
+        lake.update_row_groups(SENSOR_CONTRIBUTIONS, day, merge)
     return bool(changed)
 
 

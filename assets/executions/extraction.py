@@ -31,7 +31,7 @@ from assets.tables import (
     REJECTED_EXECUTIONS,
 )
 from resources.errors import BudgetSpentError, LedgerError, UnreadableArchiveError
-from resources.lake.lake import Lake, Written
+from resources.lake.lake import Lake, WriteResult
 from resources.sources.base import FileListing, LiveService, SchedulerResponse, Source
 from resources.storage.files import StoredFile
 
@@ -40,8 +40,8 @@ from resources.storage.files import StoredFile
 class RecordedDay:
     """One day after its update; `changed_rows` counts the executions that are new or differ now."""
 
-    executions: Written
-    coverage: Written
+    executions: WriteResult
+    coverage: WriteResult
     changed_rows: int
 
 

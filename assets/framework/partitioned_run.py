@@ -19,7 +19,7 @@ from assets.framework.metadata import FAILED_PARTITIONS, FAILED_SOURCES, build_m
 from assets.framework.row_content import content_version
 from assets.tables import Table
 from resources.errors import LedgerError, RetryLaterError
-from resources.lake.lake import Written
+from resources.lake.lake import WriteResult
 
 # the daemon and the staleness rules read these tags; their constants are private in Dagster 1.13
 _DATA_VERSION = "dagster/data_version"
@@ -234,7 +234,7 @@ def asset_spec_kwargs(table: Table, group: str, written_by: str | None = None) -
     }
 
 
-def file_metadata(written: Written) -> dict[str, Any]:
+def file_metadata(written: WriteResult) -> dict[str, Any]:
     """Return where an update left its rows, and whether it had to write."""
     return {"changed": written.changed, "path": dg.MetadataValue.path(str(written.path))}
 
@@ -253,7 +253,7 @@ def partition_result(table: Table, rows: pa.Table, numbers: Mapping[str, Any]) -
 
 
 def unpartitioned_result(
-    table: Table, written: Written, numbers: Mapping[str, Any]
+    table: Table, written: WriteResult, numbers: Mapping[str, Any]
 ) -> dg.MaterializeResult[Any]:
     """Describe a table that has no partitions, as `partition_result` does one partition."""
     return dg.MaterializeResult(

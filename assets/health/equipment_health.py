@@ -114,7 +114,7 @@ def _fleet(fragments: pa.Table, watched: Watched, registry: EquipmentRegistry) -
     arns = known["scheduler_arn"].to_pylist()
     names = {arn: name for of_day in watched.values() for arn, name in of_day.items()}
     names |= dict(zip(arns, known["scheduler_name_max"].to_pylist(), strict=True))
-    equipment = {arn: registry.equipment_of(arn, name) for arn, name in names.items()}
+    equipment = {arn: registry.find_equipment(arn, name) for arn, name in names.items()}
     machines = sorted({one.name: one for one in equipment.values()}.values(), key=lambda one: one.name)
     place = {one.name: number for number, one in enumerate(machines)}
     number = {arn: place[one.name] for arn, one in equipment.items()}

@@ -119,7 +119,7 @@ UNION SELECT scheduler_arn, scheduler_name FROM execution_health WHERE {scope.in
     ).to_pylist()
     arns, machines, heard, all_names = [], set(), set(), set()
     for row in known:
-        machine = registry.equipment_of(row["scheduler_arn"], row["scheduler_name"])
+        machine = registry.find_equipment(row["scheduler_arn"], row["scheduler_name"])
         called = {machine.name, machine.label, row["scheduler_name"] or machine.label}
         all_names |= {machine.label, row["scheduler_name"] or machine.label}
         hits = {name for name in names if any(matches(name, one, row["scheduler_arn"]) for one in called)}

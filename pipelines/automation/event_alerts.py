@@ -57,7 +57,7 @@ def build_event_sensor(settings: Settings) -> dg.SensorDefinition:
             count, mistakes = notify_events(lake, settings, sinks, clock())
         except LedgerError as problem:  # a lake that is away now; the next tick looks again
             return dg.SkipReason(f"nothing could be looked at: {problem}")
-        if mistakes != told_mistakes and (not mistakes or sinks.tell([_mistaken(mistakes)], clock())):
+        if mistakes != told_mistakes and (not mistakes or sinks.send([_mistaken(mistakes)], clock())):
             context.update_cursor(mistakes)
         return dg.SkipReason(f"{count} told.")
 
@@ -88,7 +88,7 @@ def notify_events(lake: Lake, settings: Settings, sinks: Notifier, now: datetime
     tellings = plan_notifications(_told(lake), events, silences, thresholds, now)
     words = MessageContext(
         ZoneInfo(settings.report.time_zone),
-        lambda name, equipment: registry.sensor(name, equipment).name,
+        lambda name, equipment: registry.find_sensor(name, equipment).name,
         alerts.report_url
         or (alerts.dagster_url and f"{alerts.dagster_url.rstrip('/')}/assets/anomaly_events"),
     )
@@ -108,8 +108,8 @@ def _send(
 ) -> list[Notification]:
     if len(written) > MAX_SINGLE_NOTICES:
         one = build_summary_notice([told for _, told in written], link)
-        return [telling for telling, _ in written] if sinks.tell([one], now) else []
-    return [telling for telling, told in written if sinks.tell([told], now)]
+        return [telling for telling, _ in written] if sinks.send([one], now) else []
+    return [telling for telling, told in written if sinks.send([told], now)]
 
 
 def upsert_records(existing: pa.Table, fresh: Sequence[NotificationRecord], now: datetime) -> pa.Table:
@@ -139,8 +139,8 @@ def _event(
     row: dict[str, Any], registry: EquipmentRegistry, settings: Settings, mistakes: list[str]
 ) -> Event:
     arn, name = row["scheduler_arn"], row["scheduler_name"] or row["scheduler_arn"]
-    fallback = EquipmentRegistry().equipment_of(arn, name)
-    equipment = _or_else(lambda: registry.equipment_of(arn, name), fallback, mistakes)
+    fallback = EquipmentRegistry().find_equipment(arn, name)
+    equipment = _or_else(lambda: registry.find_equipment(arn, name), fallback, mistakes)
     return Event(
         row["event_id"],
         arn,
@@ -159,8 +159,8 @@ def _details(
     lead = telling.rows[0]
     row = known.get(telling.event.event_id, {}) if telling.event else {}
     equipment = _or_else(
-        lambda: registry.equipment_of(lead.scheduler_arn, lead.scheduler_name),
-        EquipmentRegistry().equipment_of(lead.scheduler_arn, lead.scheduler_name),
+        lambda: registry.find_equipment(lead.scheduler_arn, lead.scheduler_name),
+        EquipmentRegistry().find_equipment(lead.scheduler_arn, lead.scheduler_name),
         [],
     )
     return EventDetails(

@@ -25,7 +25,7 @@ from pipelines.automation.run_failures import (
     list_still_failed,
 )
 from resources.config.sections import AlertSettings
-from resources.notifications import Notice, Notifier, Severity, Webhook, escaped
+from resources.notifications import Notice, Notifier, Severity, Webhook, escape_markdown
 
 RUNS_A_TICK = 25
 SEEN_RUNS = 500
@@ -107,7 +107,7 @@ def _notify_runs(context: dg.SensorEvaluationContext, alerts: AlertSettings, now
             known = cursor.matters.get(failure.cause)
             why = find_notification_reason(known, [], now, repeat_after)
             notice = _run_notice(failure, why or "again", alerts, known)
-            if why and not sinks.tell([notice], now):
+            if why and not sinks.send([notice], now):
                 arrived = False
                 continue
             count += why is not None
@@ -132,7 +132,7 @@ def _run_notice(failure: Failure, why: str, alerts: AlertSettings, known: OpenIn
     if failure.partitions:
         lines.append(f"- {len(failure.partitions)} days failed: {', '.join(failure.partitions[:10])}")
     if failure.sources:
-        lines.append(f"- Could not be asked: {', '.join(map(escaped, failure.sources))}")
+        lines.append(f"- Could not be asked: {', '.join(map(escape_markdown, failure.sources))}")
     if known:
         lines.append(f"- Since {known.since:%Y-%m-%d %H:%M} UTC, {known.times + 1} times")
     return Notice(
@@ -169,13 +169,13 @@ def _recovered_runs(
             kind="run_recovered",
             severity="info",
             title=f"{step} works again",
-            text=f"What is over: {escaped(matter.title)}\n\nIt failed {matter.times} times since"
+            text=f"What is over: {escape_markdown(matter.title)}\n\nIt failed {matter.times} times since"
             f" {matter.since:%Y-%m-%d %H:%M} UTC.",
             cause=cause,
             facts={"since": matter.since.isoformat(), "times": matter.times},
             link=alerts.dagster_url,
         )
-        if sinks.tell([notice], now):
+        if sinks.send([notice], now):
             cursor.forget(cause)
             count += 1
     return count
@@ -220,7 +220,7 @@ def _notify_checks(
         known = cursor.matters.get(cause)
         details = _details(evaluation)
         if evaluation.passed:
-            if known and sinks.tell([_check_notice(evaluation, "recovered", cause, alerts, known)], now):
+            if known and sinks.send([_check_notice(evaluation, "recovered", cause, alerts, known)], now):
                 cursor.forget(cause)
                 count += 1
             continue
@@ -228,7 +228,7 @@ def _notify_checks(
         if why is None:
             continue
         notice = _check_notice(evaluation, why, cause, alerts, known)
-        if sinks.tell([notice], now):
+        if sinks.send([notice], now):
             cursor.matters[cause] = mark_notified(known, notice.title, details, now)
             count += 1
     context.update_cursor(cursor.text())
@@ -244,7 +244,7 @@ def _check_notice(
 ) -> Notice:
     asset, name = evaluation.asset_key.to_user_string(), evaluation.check_name
     is_over = why == "recovered"
-    lines = [escaped(evaluation.description or "")]
+    lines = [escape_markdown(evaluation.description or "")]
     values = read_metadata(evaluation.metadata)
     if not is_over and NEXT_COMMANDS in values:
         lines.append(str(values[NEXT_COMMANDS]))

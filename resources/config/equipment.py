@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from resources.config.toml_file import read_toml
-from resources.config.validation_errors import SettingError, configuration_error, format_value, suggest
+from resources.config.validation_errors import SettingError, build_configuration_error, format_value, suggest
 from resources.errors import ConfigurationError
 from resources.name_patterns import ARN, matches_any
 
@@ -59,7 +59,7 @@ class EquipmentEntry:
     schedulers: tuple[str, ...]
     sensors: Mapping[str, Sensor] = field(default_factory=dict)
 
-    def watched_by(self, arn: str, name: str) -> bool:
+    def watches(self, arn: str, name: str) -> bool:
         """Tell whether one of its schedulers is this one."""
         return matches_any(self.schedulers, name, arn)
 
@@ -78,14 +78,14 @@ class EquipmentRegistry:
         self._sensors = dict(sensors or {})
         self._file = file
 
-    def equipment_of(self, scheduler_arn: str, scheduler_name: str | None = None) -> Equipment:
+    def find_equipment(self, scheduler_arn: str, scheduler_name: str | None = None) -> Equipment:
         """Return the machine that a scheduler watches; unnamed ones have the scheduler's ARN as their name.
 
         Raises:
             ConfigurationError: it is said to watch two.
         """
         name = scheduler_name or _name_in(scheduler_arn)
-        found = [entry.equipment for entry in self.entries if entry.watched_by(scheduler_arn, name)]
+        found = [entry.equipment for entry in self.entries if entry.watches(scheduler_arn, name)]
         if len(found) > 1:
             raise ConfigurationError(
                 f"the scheduler {name} is said to watch two machines: "
@@ -95,7 +95,7 @@ class EquipmentRegistry:
             )
         return found[0] if found else Equipment(scheduler_arn)
 
-    def sensor(self, diagnostic_name: str, equipment: str | None = None) -> Sensor:
+    def find_sensor(self, diagnostic_name: str, equipment: str | None = None) -> Sensor:
         """Return a sensor by the name that the service gives it (`component`, backslash, `sensor`).
 
         What is said of this equipment's own sensors goes before what is said of all.
@@ -133,7 +133,7 @@ def load_equipment(uri: str) -> EquipmentRegistry:
     entries = [_entry(number, one, uri, mistakes) for number, one in enumerate(given)]
     mistakes += _claimed_twice(entries, uri)
     if mistakes:
-        raise configuration_error(mistakes, "the equipment registry has")
+        raise build_configuration_error(mistakes, "the equipment registry has")
     return EquipmentRegistry(entries, sensors, uri)
 
 
@@ -253,7 +253,7 @@ def _claims(entry: EquipmentEntry, scheduler: str) -> bool:
         return True
     if re.search(r"[*?]", scheduler):
         return False
-    return entry.watched_by(scheduler, _name_in(scheduler))
+    return entry.watches(scheduler, _name_in(scheduler))
 
 
 def _name_in(arn: str) -> str:

@@ -43,8 +43,8 @@ from resources.config.validation_errors import (
     KnownKeys,
     Loc,
     SettingError,
-    configuration_error,
-    explain_errors,
+    build_configuration_error,
+    explain_error,
 )
 from resources.errors import ConfigurationError
 
@@ -187,7 +187,7 @@ def load_settings(
     overrides = read_environment(environ, _VARIABLES, mistakes)
     file, values = read_file(environ.get(CONFIG_VARIABLE), root, mistakes)
     if values is None:  # what the file would have said is unknown: any further complaint would be a guess
-        raise configuration_error(mistakes)
+        raise build_configuration_error(mistakes)
     written: set[Loc] = {(name,) for name in values}
     written |= {(name, key) for name, table in values.items() if isinstance(table, dict) for key in table}
     for name in _WITH_PATHS:
@@ -204,10 +204,10 @@ def load_settings(
     except ValidationError as error:
         known = KnownKeys(Settings, _SECTIONS, _KINDS)
         mistakes += [
-            explain_errors(details, known, origin.file, origin.variable(details["loc"]))
+            explain_error(details, known, origin.file, origin.variable(details["loc"]))
             for details in error.errors(include_url=False)
         ]
     else:
         if not mistakes:
             return settings
-    raise configuration_error(mistakes)
+    raise build_configuration_error(mistakes)

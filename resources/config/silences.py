@@ -53,7 +53,7 @@ class Silence:
         kind = next(kind for kind in TARGETS if getattr(self, kind) is not None)
         return f"{kind} {getattr(self, kind)}"
 
-    def lasts(self, now: datetime) -> bool:
+    def is_active(self, now: datetime) -> bool:
         """Tell whether it has begun and is not over."""
         return (self.since is None or self.since <= now) and now < self.until
 

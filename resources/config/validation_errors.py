@@ -37,7 +37,7 @@ class SettingError:
     fix: str
 
 
-def explain_errors(
+def explain_error(
     error: ErrorDetails, known: KnownKeys, file: Path | None, variable: str | None
 ) -> SettingError:
     """Put a complaint of pydantic's into this project's words.
@@ -129,7 +129,9 @@ def suggest(word: str, options: Iterable[str], cutoff: float = 0.6) -> str:
     return f" (did you mean {format_value(folded[close[0]])}?)" if close else ""
 
 
-def configuration_error(mistakes: list[SettingError], has: str = "the settings have") -> ConfigurationError:
+def build_configuration_error(
+    mistakes: list[SettingError], has: str = "the settings have"
+) -> ConfigurationError:
     """Tell all mistakes at once; `has` says what has them."""
     if len(mistakes) == 1:
         (one,) = mistakes

@@ -20,15 +20,15 @@ from resources.lake.row_groups import MergeRowGroups, merge_row_groups, read_row
 from resources.lake.table_contract import (
     Footer,
     StoredTable,
+    build_unreadable_file_error,
     check_rows,
-    footer_length,
     inspect_footer,
     parquet_options,
     parse_partition,
     read_conformed,
+    read_footer_length,
+    read_table_version,
     translate_read_errors,
-    unreadable_file_error,
-    version_of,
 )
 from resources.storage.base import LocalStorage, OpenFile, WriteFile, open_storage
 
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Written:
+class WriteResult:
     """What an update left: the rows that are there now and were before, and whether it had to write.
 
     `path` says where: a path on this machine, or a uri.
@@ -138,7 +138,9 @@ class Lake:
         except (pa.ArrowException, OSError, ValueError) as problem:
             return Footer(table.version, 0, f"it cannot be read: {problem}")
 
-    def update(self, table: StoredTable, day: date | None, merge: Callable[[pa.Table], pa.Table]) -> Written:
+    def update(
+        self, table: StoredTable, day: date | None, merge: Callable[[pa.Table], pa.Table]
+    ) -> WriteResult:
         """Replace the rows of a day (None: of an unpartitioned table) by what `merge` makes of them.
 
         `merge` gets the stored rows and returns all rows that shall be there. Where these are the stored
@@ -152,27 +154,27 @@ class Lake:
         """
         name = _name(table, day)
 
-        def change(opened: OpenFile) -> tuple[Written, WriteFile | None]:
+        def change(opened: OpenFile) -> tuple[WriteResult, WriteFile | None]:
             stored = self._stored(opened, name, table, table.schema)
             existing = table.schema.empty_table() if stored is None else stored
             merged = merge(existing)
             place = self._storage.location(name)
             check_rows(merged, table, place)
             if stored is not None and merged.equals(existing):
-                return Written(existing, existing, changed=False, path=place), None
+                return WriteResult(existing, existing, changed=False, path=place), None
             rows = pa.Table.from_arrays(merged.columns, schema=table.schema)  # with its version and comments
-            return Written(rows, existing, changed=True, path=place), partial(
+            return WriteResult(rows, existing, changed=True, path=place), partial(
                 pq.write_table, rows, **parquet_options(table)
             )
 
         return self._storage.update(name, change)
 
-    def pieces(self, table: StoredTable, day: date | None = None) -> Iterator[pa.Table]:
+    def read_row_groups(self, table: StoredTable, day: date | None = None) -> Iterator[pa.Table]:
         """Read and raise as `read` does, a row group at a time: memory does not grow with the file."""
         name = _name(table, day)
         return read_row_groups(partial(self._storage.open, name), table, self._storage.location(name))
 
-    def update_pieces(self, table: StoredTable, day: date | None, merge: MergeRowGroups) -> None:
+    def update_row_groups(self, table: StoredTable, day: date | None, merge: MergeRowGroups) -> None:
         """Replace rows and raise as `update` does, a piece at a time, where they are too many to be held.
 
         `merge` gets the stored rows in pieces and returns those of all rows that shall be there; each becomes
@@ -181,7 +183,7 @@ class Lake:
         name = _name(table, day)
         self._storage.update(name, merge_row_groups(table, self._storage.location(name), merge))
 
-    def version_of(self, table: StoredTable, day: date | None) -> int | None:
+    def read_version(self, table: StoredTable, day: date | None) -> int | None:
         """Tell which version of the table wrote a day (or the unpartitioned table), from the footer alone.
 
         None where nothing was written yet.
@@ -191,7 +193,7 @@ class Lake:
             LedgerError: the lake cannot be looked into.
         """
         name = _name(table, day)
-        return self._read(partial(self._open_footer, name), name, version_of)
+        return self._read(partial(self._open_footer, name), name, read_table_version)
 
     def rewrite(self, table: StoredTable, day: date | None) -> bool:
         """Write the same rows again in the table's present version; tell whether an older one had.
@@ -202,7 +204,7 @@ class Lake:
         name = _name(table, day)
 
         def change(opened: OpenFile) -> tuple[bool, WriteFile | None]:
-            version = self._read(opened, name, version_of)
+            version = self._read(opened, name, read_table_version)
             if version is None or version >= table.version:
                 return False, None
             rows = self._stored(opened, name, table, table.schema)
@@ -242,7 +244,7 @@ class Lake:
 
     def _open_footer(self, name: str) -> pa.NativeFile:
         end = self._storage.open_end(name, _FOOTER_BYTES)
-        length = footer_length(end)
+        length = read_footer_length(end)
         return end if length <= end.size() else self._storage.open_end(name, length)
 
     def scan(
@@ -269,7 +271,7 @@ class Lake:
         try:
             return self.dataset(table, first, stop).to_table(columns, rows).replace_schema_metadata()
         except (pa.ArrowException, OSError) as problem:
-            raise unreadable_file_error(problem, f"{table.name} in the lake at {self.uri}") from problem
+            raise build_unreadable_file_error(problem, f"{table.name} in the lake at {self.uri}") from problem
 
     def _stored(self, opened: OpenFile, name: str, table: StoredTable, schema: pa.Schema) -> pa.Table | None:
         place = self._storage.location(name)

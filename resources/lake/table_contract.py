@@ -55,7 +55,7 @@ def inspect_footer(stored: pq.ParquetFile, table: StoredTable) -> Footer:
     A file of an older version may lack columns that came later. The footer shows a required column by its
     type, so nulls in it need no look at the rows.
     """
-    written_by = version_of(stored)
+    written_by = read_table_version(stored)
     found, declared = stored.schema_arrow, table.schema
     if written_by > table.version:
         return Footer(written_by, stored.metadata.num_rows, "a newer version of the software wrote it")
@@ -82,7 +82,7 @@ def parquet_options(table: StoredTable) -> dict[str, Any]:
     }
 
 
-def version_of(stored: pq.ParquetFile) -> int:
+def read_table_version(stored: pq.ParquetFile) -> int:
     """Return the version of the table that wrote a file; it stands in the footer.
 
     Raises:
@@ -91,7 +91,7 @@ def version_of(stored: pq.ParquetFile) -> int:
     return int((stored.schema_arrow.metadata or {}).get(_VERSION, b"1"))
 
 
-def footer_length(file: pa.NativeFile) -> int:
+def read_footer_length(file: pa.NativeFile) -> int:
     """Say how long the footer of a Parquet file is; its last bytes tell. 0 where it is no such file."""
     size = file.size()
     if size < _FOOTER_END_BYTES:
@@ -137,11 +137,11 @@ def translate_read_errors(place: Path | str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as problem:
-        raise unreadable_file_error(problem, str(place)) from problem
+        raise build_unreadable_file_error(problem, str(place)) from problem
 
 
 def _check_version(stored: pq.ParquetFile, version: int, path: Path | str) -> None:
-    written_by = version_of(stored)
+    written_by = read_table_version(stored)
     if written_by > version:
         raise LakeContractError(
             f"written by a newer version of the table ({written_by}; this software knows {version})",
@@ -208,7 +208,7 @@ def _kind(field: pa.Field) -> str:
     return f"{field.type}{'' if field.nullable else ', required'}"
 
 
-def unreadable_file_error(problem: Exception, where: str) -> LakeContractError:
+def build_unreadable_file_error(problem: Exception, where: str) -> LakeContractError:
     """Say of a file of the lake that it cannot be read."""
     return LakeContractError(
         f"a file of the lake cannot be read: {problem}",

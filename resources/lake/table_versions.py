@@ -82,7 +82,7 @@ def _days(lake: Lake, table: StoredTable, first: date | None, last: date | None)
 
 def _look(lake: Lake, table: StoredTable, day: date | None) -> StoredVersion | DataError | None:
     try:
-        version = lake.version_of(table, day)
+        version = lake.read_version(table, day)
     except DataError as problem:
         return problem
     return None if version is None else StoredVersion(table, day, version)

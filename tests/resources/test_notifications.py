@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from resources.errors import ConfigurationError, DataError, RetryLaterError
-from resources.notifications import Notice, Notifier, Webhook, as_json, as_markdown, escaped
+from resources.notifications import Notice, Notifier, Webhook, build_payload, escape_markdown, format_markdown
 from tests.support.receiver import Receiver
 
 AT = datetime(2026, 10, 6, 3, 0, tzinfo=UTC)
@@ -40,7 +40,7 @@ def hook() -> Hook:
 
 
 def test_the_json_is_this_and_stays_this() -> None:
-    assert as_json(NOTICE, AT) == {
+    assert build_payload(NOTICE, AT) == {
         "version": 1,
         "source": "lookout-ledger",
         "kind": "event_new",
@@ -58,7 +58,7 @@ def test_the_json_is_this_and_stays_this() -> None:
 def test_a_notice_is_posted_as_json(receiver: Receiver, hook: Hook) -> None:
     hook(receiver.url).post(NOTICE, AT)
 
-    assert receiver.bodies == [as_json(NOTICE, AT)]
+    assert receiver.bodies == [build_payload(NOTICE, AT)]
     assert receiver.methods == ["POST"]
     assert receiver.headers[0]["Content-Type"] == "application/json"
 
@@ -143,7 +143,7 @@ def test_credentials_are_struck_out_wherever_they_stand(receiver: Receiver, hook
     logged: list[str] = []
     notice = Notice("run_failed", "warning", secret, secret, secret, {"a": [{"b": secret}]}, secret)
 
-    assert Notifier(logged.append, hook(receiver.url)).tell([notice], AT) == [notice]
+    assert Notifier(logged.append, hook(receiver.url)).send([notice], AT) == [notice]
 
     for told in (json.dumps(receiver.bodies), *logged):
         assert "hunter2" not in told.lower()
@@ -153,15 +153,15 @@ def test_credentials_are_struck_out_wherever_they_stand(receiver: Receiver, hook
 def test_without_a_webhook_the_log_is_enough() -> None:
     logged: list[str] = []
 
-    assert Notifier(logged.append).tell([NOTICE], AT) == [NOTICE]
+    assert Notifier(logged.append).send([NOTICE], AT) == [NOTICE]
 
-    assert logged == [f"[critical] event_new\n{as_markdown(NOTICE)}"]
+    assert logged == [f"[critical] event_new\n{format_markdown(NOTICE)}"]
 
 
 def test_an_unreachable_webhook_fails_nothing_and_is_said(nobody: str, hook: Hook) -> None:
     logged: list[str] = []
 
-    assert Notifier(logged.append, hook(nobody)).tell([NOTICE, NOTICE], AT) == []
+    assert Notifier(logged.append, hook(nobody)).send([NOTICE, NOTICE], AT) == []
 
     assert [("Not posted yet" in text, NOTICE.title in text) for text in logged] == [(True, True)] * 2
     assert "s3cr3t" not in "".join(logged)
@@ -172,7 +172,7 @@ def test_where_the_webhook_is_away_the_notices_that_follow_do_not_wait_for_it(
 ) -> None:
     receiver.statuses = [200, 503, 503, 503]
 
-    assert Notifier(lambda _: None, hook(receiver.url)).tell([NOTICE] * 4, AT) == [NOTICE]
+    assert Notifier(lambda _: None, hook(receiver.url)).send([NOTICE] * 4, AT) == [NOTICE]
 
     assert len(receiver.bodies) == 4, "one that came through, and three tries of the second"
 
@@ -181,7 +181,7 @@ def test_a_refused_notice_does_not_keep_back_the_others(receiver: Receiver, hook
     logged: list[str] = []
     receiver.statuses = [413]
 
-    assert Notifier(logged.append, hook(receiver.url)).tell([NOTICE, NOTICE], AT) == [NOTICE, NOTICE]
+    assert Notifier(logged.append, hook(receiver.url)).send([NOTICE, NOTICE], AT) == [NOTICE, NOTICE]
 
     assert len(receiver.bodies) == 2
     assert "HTTP 413" in logged[0]
@@ -190,10 +190,10 @@ def test_a_refused_notice_does_not_keep_back_the_others(receiver: Receiver, hook
 def test_a_number_that_json_has_no_word_for_is_null() -> None:
     odd = Notice("event_new", "info", "t", "", "c", {"peak_score": float("nan")})
 
-    assert as_json(odd, AT)["facts"] == {"peak_score": None}
+    assert build_payload(odd, AT)["facts"] == {"peak_score": None}
 
 
 def test_names_are_shown_as_they_are_and_never_as_markup() -> None:
-    assert escaped("*pump*_[7](x) <!channel> `a` | b\\") == (
+    assert escape_markdown("*pump*_[7](x) <!channel> `a` | b\\") == (
         r"\*pump\*\_\[7\](x) \<!channel\> \`a\` \| b" + "\\\\"
     )

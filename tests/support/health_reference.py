@@ -24,7 +24,7 @@ def health(
     """The rows of some days, out of the whole history at once; `top_sensors` as what it says."""
     found = points(predictions, contributions)
     all_events = events(found, rule.gap_steps, rule.min_duration)
-    machine_of = {arn: registry.equipment_of(arn, each[0].name).name for arn, each in found.items()}
+    machine_of = {arn: registry.find_equipment(arn, each[0].name).name for arn, each in found.items()}
     minutes = _seen(found, machine_of)
     for day in days:
         for machine in sorted(minutes):

@@ -51,7 +51,7 @@ class Fleet:
         found: dict[str, Equipment] = {}
         schedulers: dict[str, list[Scheduler]] = defaultdict(list)
         for arn, name in sorted(names.items()):
-            equipment = registry.equipment_of(arn, name)
+            equipment = registry.find_equipment(arn, name)
             found[equipment.name] = equipment
             schedulers[equipment.name].append(Scheduler(arn, format_number(name or equipment.label)))
         labels = Counter(equipment.label for equipment in found.values())
@@ -81,7 +81,7 @@ class Fleet:
 
     def sensor(self, component: str | None, sensor: str, machine: Machine) -> Sensor:
         """Return a sensor as people call it; one that nobody named keeps its own name."""
-        named = self._registry.sensor(f"{component}\\{sensor}" if component else sensor, machine.key)
+        named = self._registry.find_sensor(f"{component}\\{sensor}" if component else sensor, machine.key)
         return Sensor(format_number(named.name), format_number(named.unit) if named.unit else None)
 
 

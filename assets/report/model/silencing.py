@@ -41,7 +41,9 @@ class SilenceMatcher:
         subject = SilenceSubject(ids, event["scheduler_arn"], event["scheduler_name"] or "", machine.key)
         about = [one for one in self._silences if matches_subject(one, subject)]
         if is_acknowledged(about, subject, self._as_of):
-            return self._told(next(one for one in about if one.event is not None and one.lasts(self._as_of)))
+            return self._told(
+                next(one for one in about if one.event is not None and one.is_active(self._as_of))
+            )
         start, end = event["start_time"], event["end_time"]
         if get_unsilenced_duration(about, subject, start, end) > timedelta(0):
             return None
@@ -51,7 +53,7 @@ class SilenceMatcher:
     def of_scheduler(self, scheduler: Scheduler, machine: Machine) -> SilencedTarget | None:
         """Return the silence under which a scheduler stands now."""
         subject = SilenceSubject(frozenset(), scheduler.arn, scheduler.name, machine.key)
-        lasting = (one for one in self._silences if one.event is None and one.lasts(self._as_of))
+        lasting = (one for one in self._silences if one.event is None and one.is_active(self._as_of))
         return next((self._told(one) for one in lasting if matches_subject(one, subject)), None)
 
     def others(self, told: Collection[SilencedTarget]) -> list[SilencedTarget]:

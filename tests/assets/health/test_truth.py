@@ -113,7 +113,7 @@ def told_health(made: pa.Table, days: Sequence[date] = DAYS) -> list[dict[str, A
     rows = build_equipment_health(days, made, {}, REGISTRY, RULE, NOW).to_pylist()
     for row in rows:
         row["top_sensors"] = json.loads(row["top_sensors"]) if row["top_sensors"] else None
-        equipment = REGISTRY.equipment_of(row["scheduler_arns"].split(",")[0])
+        equipment = REGISTRY.find_equipment(row["scheduler_arns"].split(",")[0])
         assert (row.pop("site"), row.pop("criticality")) == (equipment.site, equipment.criticality)
     return rows
 

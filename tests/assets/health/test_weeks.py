@@ -120,7 +120,7 @@ class Lake:
         rows = [row for day in DAYS for row in self._health[day]]
         for row in rows:
             row["top_sensors"] = json.loads(row["top_sensors"]) if row["top_sensors"] else None
-            of = REGISTRY.equipment_of(row["scheduler_arns"].split(",")[0])
+            of = REGISTRY.find_equipment(row["scheduler_arns"].split(",")[0])
             assert (row.pop("site"), row.pop("criticality")) == (of.site, of.criticality)
         return rows
 

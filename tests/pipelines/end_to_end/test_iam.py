@@ -213,7 +213,7 @@ def test_the_extractor_may_do_what_a_run_does_and_nothing_else(  # noqa: PLR0913
         (api,) = (source for source in open_sources(settings) if isinstance(source, ApiSource))
         assert api.still_has(api.schedulers()[0])
     query_once(lake, "SELECT count(*) FROM inference_executions")
-    assert lake.version_of(INFERENCE_EXECUTIONS, DAYS[1]) == INFERENCE_EXECUTIONS.version
+    assert lake.read_version(INFERENCE_EXECUTIONS, DAYS[1]) == INFERENCE_EXECUTIONS.version
 
     extractor = policy("extractor")
     assert len(recorded.requests) > len(DAYS)

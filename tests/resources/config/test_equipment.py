@@ -40,9 +40,9 @@ def refusal(load: Load) -> Callable[[str], str]:
 def test_without_a_file_every_scheduler_is_its_own_equipment(tmp_path: Path) -> None:
     registry = load_equipment(str(tmp_path / "equipment.toml"))
 
-    assert registry.equipment_of(ARN, "pump-1") == Equipment(ARN, None, None)
-    assert registry.equipment_of(ARN, "pump-1").label == "pump-1"
-    assert registry.sensor(r"pump-sensors\Sensor0") == Sensor(r"pump-sensors\Sensor0", None)
+    assert registry.find_equipment(ARN, "pump-1") == Equipment(ARN, None, None)
+    assert registry.find_equipment(ARN, "pump-1").label == "pump-1"
+    assert registry.find_sensor(r"pump-sensors\Sensor0") == Sensor(r"pump-sensors\Sensor0", None)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_scheduler_is_known_by_name_by_arn_or_by_a_pattern_of_either(
     registry = load(f'[[equipment]]\nname = "Feed pump"\nschedulers = ["{scheduler}"]')
 
     found = [
-        arn for arn in (ARN, NAMESAKE, REBORN) if registry.equipment_of(arn, "pump-1").name == "Feed pump"
+        arn for arn in (ARN, NAMESAKE, REBORN) if registry.find_equipment(arn, "pump-1").name == "Feed pump"
     ]
 
     assert found == watches
@@ -78,7 +78,7 @@ def test_a_name_outlives_the_scheduler_and_is_found_in_the_arn_where_nothing_els
     )
 
     expected = Equipment("Feed pump", "Leeds", "high")
-    assert registry.equipment_of(ARN, "pump-1") == registry.equipment_of(REBORN, None) == expected
+    assert registry.find_equipment(ARN, "pump-1") == registry.find_equipment(REBORN, None) == expected
     assert expected.label == "Feed pump"
 
 
@@ -98,10 +98,12 @@ def test_a_sensor_has_its_name_and_unit_and_equipment_may_have_its_own(load: Loa
         """
     )
 
-    assert registry.sensor(r"pump-sensors\Sensor0") == Sensor("Bearing temperature", "°C")
-    assert registry.sensor(r"pump-sensors\Sensor0", "Another pump") == Sensor("Bearing temperature", "°C")
-    assert registry.sensor(r"pump-sensors\Sensor0", "Feed pump") == Sensor(r"pump-sensors\Sensor0", "°F")
-    assert registry.sensor(r"pump-sensors\Sensor1", "Feed pump") == Sensor("Pressure", None)
+    assert registry.find_sensor(r"pump-sensors\Sensor0") == Sensor("Bearing temperature", "°C")
+    assert registry.find_sensor(r"pump-sensors\Sensor0", "Another pump") == Sensor(
+        "Bearing temperature", "°C"
+    )
+    assert registry.find_sensor(r"pump-sensors\Sensor0", "Feed pump") == Sensor(r"pump-sensors\Sensor0", "°F")
+    assert registry.find_sensor(r"pump-sensors\Sensor1", "Feed pump") == Sensor("Pressure", None)
 
 
 @pytest.mark.parametrize("critical", [None, *CRITICALITIES])
@@ -184,11 +186,11 @@ def test_two_patterns_that_one_scheduler_fits_are_a_mistake_when_it_comes(load: 
         "[[equipment]]\nname = 'A'\nschedulers = ['pump-*']\n[[equipment]]\nname = 'B'\nschedulers = ['*-1']"
     )
 
-    assert registry.equipment_of("arn:x/fan-1/1").name == "B"
+    assert registry.find_equipment("arn:x/fan-1/1").name == "B"
     with pytest.raises(
         ConfigurationError, match=r'the scheduler pump-1 is said to watch two machines: "A" and "B"'
     ):
-        registry.equipment_of(ARN, "pump-1")
+        registry.find_equipment(ARN, "pump-1")
 
 
 def test_a_machine_that_is_there_twice_is_a_mistake(refusal: Callable[[str], str]) -> None:

@@ -86,8 +86,13 @@ def test_from_a_day_means_its_first_minute(file: Path) -> None:
 def test_it_lasts_from_its_beginning_up_to_but_without_its_end() -> None:
     silence = Silence("a", "b", until=moment(2026, 10, 5, 14), since=moment(2026, 10, 5, 6), equipment="p")
 
-    assert [silence.lasts(moment(2026, 10, 5, hour)) for hour in (5, 6, 13, 14)] == [False, True, True, False]
-    assert Silence("a", "b", until=moment(2026, 10, 5), equipment="p").lasts(moment(1970, 1, 1))
+    assert [silence.is_active(moment(2026, 10, 5, hour)) for hour in (5, 6, 13, 14)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert Silence("a", "b", until=moment(2026, 10, 5), equipment="p").is_active(moment(1970, 1, 1))
 
 
 @pytest.mark.parametrize(

@@ -47,10 +47,10 @@ def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
 
 
 def test_pieces_are_row_groups_and_stay_in_their_order(lake: Lake) -> None:
-    lake.update_pieces(TABLE, DAY, groups(rows(1, 2), rows(3)))
-    lake.update_pieces(TABLE, DAY, groups(rows(4, 5, 6)))
+    lake.update_row_groups(TABLE, DAY, groups(rows(1, 2), rows(3)))
+    lake.update_row_groups(TABLE, DAY, groups(rows(4, 5, 6)))
 
-    assert [piece.num_rows for piece in lake.pieces(TABLE, DAY)] == [2, 1, 3]
+    assert [piece.num_rows for piece in lake.read_row_groups(TABLE, DAY)] == [2, 1, 3]
     assert lake.read(TABLE, DAY).equals(rows(1, 2, 3, 4, 5, 6))
     footer = lake.footer(TABLE, DAY)
     assert footer is not None
@@ -58,47 +58,47 @@ def test_pieces_are_row_groups_and_stay_in_their_order(lake: Lake) -> None:
 
 
 def test_nothing_written_yet_is_no_piece(lake: Lake) -> None:
-    assert list(lake.pieces(TABLE, DAY)) == []
+    assert list(lake.read_row_groups(TABLE, DAY)) == []
     assert not lake.has(TABLE, DAY)
 
 
 def test_no_piece_is_a_file_without_rows(lake: Lake) -> None:
-    lake.update_pieces(TABLE, DAY, groups())
+    lake.update_row_groups(TABLE, DAY, groups())
 
     assert lake.has(TABLE, DAY)
     assert lake.read(TABLE, DAY).equals(rows())
 
 
 def test_what_fails_midway_leaves_what_was_there(lake: Lake) -> None:
-    lake.update_pieces(TABLE, DAY, groups(rows(1)))
+    lake.update_row_groups(TABLE, DAY, groups(rows(1)))
 
     def breaks(existing: Iterator[pa.Table]) -> Iterator[pa.Table]:
         yield from existing
         raise RuntimeError("midway")
 
     with pytest.raises(RuntimeError, match="midway"):
-        lake.update_pieces(TABLE, DAY, breaks)
+        lake.update_row_groups(TABLE, DAY, breaks)
     with pytest.raises(LakeContractError, match="rows that do not fit numbers"):
-        lake.update_pieces(TABLE, DAY, groups(rows(2).drop_columns("word")))
+        lake.update_row_groups(TABLE, DAY, groups(rows(2).drop_columns("word")))
 
     assert lake.read(TABLE, DAY).equals(rows(1))
 
 
 def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path))
-    lake.update_pieces(TABLE, DAY, groups(rows(1)))
+    lake.update_row_groups(TABLE, DAY, groups(rows(1)))
     Path(lake.path(TABLE, DAY)).write_bytes(b"nothing of the kind")
 
     with pytest.raises(LakeContractError, match="cannot be read"):
-        list(lake.pieces(TABLE, DAY))
+        list(lake.read_row_groups(TABLE, DAY))
 
 
 def test_a_file_of_an_older_version_lacks_columns_and_is_read_all_the_same(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path))
-    lake.update_pieces(TABLE, DAY, groups(rows(1)))
+    lake.update_row_groups(TABLE, DAY, groups(rows(1)))
     place: Any = lake.path(TABLE, DAY)
     pq.write_table(rows(1, 2).drop_columns("word"), place)
 
-    (piece,) = lake.pieces(TABLE, DAY)
+    (piece,) = lake.read_row_groups(TABLE, DAY)
 
     assert piece.to_pylist() == [{"number": 1, "word": None}, {"number": 2, "word": None}]

@@ -46,15 +46,15 @@ def put(lake: Lake, day: date | None, table: Table = READINGS) -> None:
 
 
 def test_a_day_that_was_never_written_has_no_version(lake: Lake) -> None:
-    assert lake.version_of(READINGS, DAY) is None
-    assert lake.version_of(SETTINGS, None) is None
+    assert lake.read_version(READINGS, DAY) is None
+    assert lake.read_version(SETTINGS, None) is None
 
 
 @pytest.mark.parametrize("table", [READINGS, replace(READINGS, version=7)], ids=["1", "7"])
 def test_a_file_tells_which_version_wrote_it(lake: Lake, table: Table) -> None:
     put(lake, DAY, table)
 
-    assert lake.version_of(READINGS, DAY) == table.version  # be it newer than this software
+    assert lake.read_version(READINGS, DAY) == table.version  # be it newer than this software
 
 
 def test_only_the_end_of_an_object_is_read(bucket: Any) -> None:
@@ -63,7 +63,7 @@ def test_only_the_end_of_an_object_is_read(bucket: Any) -> None:
     lake.update(READINGS, DAY, lambda _: rows(*names))
     bucket.server.asked.clear()
 
-    assert lake.version_of(READINGS, DAY) == 1
+    assert lake.read_version(READINGS, DAY) == 1
 
     (asked,) = bucket.server.asked
     assert asked.headers["range"] == "bytes=-65536"
@@ -73,7 +73,7 @@ def test_a_footer_longer_than_most_is_read_to_its_beginning(lake: Lake, monkeypa
     monkeypatch.setattr("resources.lake.lake._FOOTER_BYTES", 100)
     put(lake, DAY)
 
-    assert lake.version_of(READINGS, DAY) == 1
+    assert lake.read_version(READINGS, DAY) == 1
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"no Parquet at all" * 10], ids=["empty", "cut", "other"])
@@ -88,7 +88,7 @@ def test_a_file_that_is_no_parquet_is_told(lake: Lake, data: bytes, bucket: Any)
         )
 
     with pytest.raises(LakeContractError, match="cannot be read"):
-        lake.version_of(READINGS, DAY)
+        lake.read_version(READINGS, DAY)
 
 
 # --- Writing one again -------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ def test_an_older_day_is_written_again_with_the_same_rows(lake: Lake) -> None:
 
     assert lake.rewrite(LATER, DAY)
 
-    assert lake.version_of(LATER, DAY) == 2
+    assert lake.read_version(LATER, DAY) == 2
     assert lake.read(LATER, DAY).equals(before)
     assert lake.read(LATER, DAY)["note"].null_count == 2
     stored = lake.dataset(LATER).files
@@ -124,7 +124,7 @@ def test_a_day_of_a_newer_version_stays_as_it_is(lake: Lake) -> None:
     put(lake, DAY, replace(READINGS, version=3))
 
     assert not lake.rewrite(LATER, DAY)
-    assert lake.version_of(LATER, DAY) == 3
+    assert lake.read_version(LATER, DAY) == 3
 
 
 def test_rewriting_and_updating_at_once_lose_nothing(lake: Lake) -> None:
@@ -146,7 +146,7 @@ def test_rewriting_and_updating_at_once_lose_nothing(lake: Lake) -> None:
     assert [one.exception() for one in doing] == [None] * 12
 
     assert set(lake.read(LATER, DAY)["name"].to_pylist()) == {"a", "b", *(f"more {n}" for n in range(6))}
-    assert lake.version_of(LATER, DAY) == 2
+    assert lake.read_version(LATER, DAY) == 2
 
 
 # --- All of them -------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def _a_column_that_came_later(
 
 
 def versions(lake: Lake) -> list[int | None]:
-    return [lake.version_of(GROWN, day) for day in DAYS]
+    return [lake.read_version(GROWN, day) for day in DAYS]
 
 
 def test_a_dry_run_tells_which_days_are_old_and_writes_nothing(ledger: Ledger, lake: Lake) -> None:
