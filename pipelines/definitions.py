@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from assets.report import assets as report_asset
 from pipelines.automation import event_alerts, failure_alerts, schedules, sensors
 from pipelines.operations.asking import open_query
 from pipelines.operations.shown import report_settings
+from resources.clock import utc_now
 from resources.config.equipment import load_equipment
 from resources.config.settings import Settings, load_settings
 from resources.lake.lake import Lake
@@ -74,7 +75,7 @@ def build_defs(
             "sources": lambda: open_sources(settings),
             "results": lambda: ResultFetcher.of(settings.results),
             "registry": lambda: load_equipment(settings.equipment.registry),
-            "clock": lambda: datetime.now(UTC),
+            "clock": utc_now,
             **(overrides or {}),
         },
     )

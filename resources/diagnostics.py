@@ -10,12 +10,12 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
-from uuid import uuid4
 
 import msgspec
 
 from resources.aws.s3_bucket import Bucket, split_uri
 from resources.aws.session import SERVICE_END, AwsAccess, get_caller_arn
+from resources.clock import unique_id
 from resources.errors import LedgerError, PermissionsError, RetryLaterError, ServiceEndedError
 from resources.results.bucket import ObjectState, ResultRequest
 from resources.results.fetcher import ResultFetcher
@@ -219,7 +219,7 @@ def check_lake(uri: str, kms_key_id: str | None = None) -> Finding:
         if uri.startswith("s3://"):
             return _lake_in_s3(uri, kms_key_id)
         storage = LocalStorage(Path(uri), timeout_seconds=10)
-        name = f"{_PROBE}-{uuid4().hex}"
+        name = f"{_PROBE}-{unique_id()}"
         storage.update(name, lambda _: (None, _write_probe))
         storage.location(name).unlink(missing_ok=True)
     except LedgerError as problem:
@@ -237,9 +237,9 @@ def _lake_in_s3(uri: str, kms_key_id: str | None) -> Finding:
     key = f"{prefix.rstrip('/')}/{_PROBE}".lstrip("/")
     options = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
     before = bucket.get(key)
-    bucket.put(key, uuid4().bytes, replacing=before.etag if before else None, **options)
+    bucket.put(key, unique_id().encode(), replacing=before.etag if before else None, **options)
     stale = before.etag if before else None
-    if bucket.put(key, uuid4().bytes, replacing=stale, **options):
+    if bucket.put(key, unique_id().encode(), replacing=stale, **options):
         return Finding(
             Level.fail,
             "lake",

@@ -8,7 +8,6 @@ host; what looks like a credential is struck out of every notice.
 import json
 import math
 import re
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from http.client import HTTPException
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from resources.clock import sleep
 from resources.errors import ConfigurationError, DataError, LedgerError, RetryLaterError
 
 VERSION = 1
@@ -139,7 +139,7 @@ class Webhook:
             except RetryLaterError:
                 if attempt == self._tries:
                     raise
-                time.sleep(self._pause * 2 ** (attempt - 1))
+                sleep(self._pause * 2 ** (attempt - 1))
             else:
                 return
 

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import date
 from functools import partial
-from time import perf_counter
 from typing import Any
 
 import dagster as dg
@@ -44,6 +43,7 @@ from assets.tables import (
     SENSOR_CONTRIBUTIONS,
     Table,
 )
+from resources.clock import monotonic
 from resources.lake.lake import Lake
 from resources.results.fetcher import ObjectState, ResultFetcher
 
@@ -152,7 +152,7 @@ def _record(
     warn: Callable[[str], None],
     key: str,
 ) -> list[PartitionResult]:
-    started = perf_counter()
+    started = monotonic()
     recorded = record_results(lake, results, date.fromisoformat(key), clock())
     counted = _counted(recorded)
     numbers.update(counted)
@@ -165,7 +165,7 @@ def _record(
             {
                 **counted,
                 "megabytes": round(recorded.bytes_read / _MEGABYTE, 3),
-                "seconds": round(perf_counter() - started, 3),
+                "seconds": round(monotonic() - started, 3),
                 **file_metadata(recorded.predictions),
             },
         ),
@@ -220,7 +220,7 @@ def _oddities(recorded: RecordedResults) -> str:
 
 
 def _record_fragments(lake: Lake, clock: Clock, key: str) -> list[PartitionResult]:
-    started, day = perf_counter(), date.fromisoformat(key)
+    started, day = monotonic(), date.fromisoformat(key)
     predictions = lake.read(ANOMALY_PREDICTIONS, day, PREDICTION_COLUMNS)
     made = build_fragments(predictions, lake.read(SENSOR_CONTRIBUTIONS, day, CONTRIBUTION_COLUMNS))
     written = lake.update(
@@ -232,7 +232,7 @@ def _record_fragments(lake: Lake, clock: Clock, key: str) -> list[PartitionResul
         state: pc.sum(made.filter(pc.equal(made["state"], state))["points"]).as_py() for state in STATES
     }
     numbers = {f"points_{state}": count or 0 for state, count in points.items()}
-    seconds = round(perf_counter() - started, 3)
+    seconds = round(monotonic() - started, 3)
     return [
         partition_result(
             ANOMALY_FRAGMENTS, written.rows, numbers | file_metadata(written) | {"seconds": seconds}

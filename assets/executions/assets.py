@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from functools import partial
-from time import perf_counter
 from typing import Any
 
 import dagster as dg
@@ -32,6 +31,7 @@ from assets.framework.partitioned_run import (
 from assets.framework.partitions import daily_partitions, parse_days
 from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
+from resources.clock import monotonic
 from resources.errors import BudgetSpentError, LedgerError
 from resources.lake.lake import Lake
 from resources.sources.base import Source
@@ -199,7 +199,7 @@ def _extracted(
 
 
 def _record(extraction: Extraction, calls: CallBudget, key: str) -> list[PartitionResult]:
-    started = perf_counter()
+    started = monotonic()
     recorded = extraction.record(date.fromisoformat(key))
     return [
         partition_result(
@@ -209,7 +209,7 @@ def _record(extraction: Extraction, calls: CallBudget, key: str) -> list[Partiti
                 **_by_status(recorded),
                 "rows_changed": recorded.changed_rows,
                 **file_metadata(recorded.executions),
-                "seconds": round(perf_counter() - started, 3),
+                "seconds": round(monotonic() - started, 3),
                 **{f"run_{name}": number for name, number in calls.numbers.items()},
             },
         ),

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import duckdb
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 
 from pipelines.cli.output import flatten_cells
 from pipelines.operations.query import batches
+from resources.clock import unique_id
 from resources.errors import ConfigurationError
 
 _WRITERS: dict[str, Callable[[str, pa.Schema], AbstractContextManager[Any]]] = {
@@ -41,7 +41,7 @@ def write(connection: duckdb.DuckDBPyConnection, statement: str, file: Path) -> 
             next_step=f"let it end with {' or '.join(_WRITERS)}",
         )
     is_text = make is _WRITERS[".csv"]
-    temporary = file.with_name(f".{file.name}.{uuid4().hex}.tmp")
+    temporary = file.with_name(f".{file.name}.{unique_id()}.tmp")
     rows = 0
     try:
         found = batches(connection, statement)

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from uuid import uuid4
 
 from assets.executions.archive_index import ArchiveRecord, describe_problems
 from assets.executions.extraction import read_file
 from assets.executions.flatten import FlattenedPages
+from resources.clock import unique_id
 from resources.config.loader import CHECKOUT, CONFIG_FILE_NAME, CONFIG_VARIABLE, SOURCES_VARIABLE
 from resources.config.settings import Settings, load_settings
 from resources.errors import ConfigurationError
@@ -94,7 +94,7 @@ def register(paths: Sequence[Path], config: Path) -> None:
     """
     text = config.read_text() if config.exists() else ""
     addition = "\n".join(source_toml(path, config) for path in paths)
-    trial = config.with_name(f".{config.name}.{uuid4().hex}.tmp")
+    trial = config.with_name(f".{config.name}.{unique_id()}.tmp")
     try:
         trial.write_text(f"{text.rstrip()}\n\n{addition}" if text.strip() else addition)
         read = load_settings(os.environ | {CONFIG_VARIABLE: str(trial)})

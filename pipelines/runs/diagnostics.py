@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resources import diagnostics
 from resources.aws.session import AwsAccess
+from resources.clock import utc_now
 from resources.config.settings import Settings, load_settings
 from resources.diagnostics import Finding, Level
 from resources.errors import ConfigurationError, LedgerError
@@ -54,7 +54,7 @@ def _sources(settings: Settings) -> Iterator[Finding]:
             yield diagnostics.check_archive(source.files)
         if source.service:
             yield diagnostics.check_identity(source.service.access, source.uri)
-            yield from diagnostics.check_service(source.service, datetime.now(UTC), results)
+            yield from diagnostics.check_service(source.service, utc_now(), results)
     reader = AwsAccess(profile=settings.results.profile, role_arn=settings.results.role_arn)
     if reader != AwsAccess():
         yield diagnostics.check_identity(reader, "results")

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
-from uuid import uuid4
+from uuid import UUID
 
 import dagster as dg
 import msgspec
@@ -27,6 +26,7 @@ from assets.framework.partitions import RANGE
 from assets.tables import INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
 from pipelines.runs.instance import CHECKOUT
 from pipelines.runs.worker import WorkerTask
+from resources.clock import sleep, unique_id, utc_now
 from resources.errors import ConfigurationError
 
 _PARENT, _ROOT, _RESUME = "dagster/parent_run_id", "dagster/root_run_id", "dagster/is_resume_retry"
@@ -138,7 +138,7 @@ def launch(
         watch: is handed the report a few times a second.
         environment: of the process; default: this one's.
     """
-    report = RunReport(str(uuid4()), order, _log_file())
+    report = RunReport(str(UUID(unique_id())), order, _log_file())
     task = WorkerTask(report.run_id, list(order.assets), _tags(order, instance), _config(order))
     command = [sys.executable, "-m", "pipelines.runs.worker", msgspec.json.encode(task).decode()]
     with report.log.open("w") as log:
@@ -167,7 +167,7 @@ def _watched(
                 while process.poll() is None:
                     follower.look()
                     watch(follower.report)
-                    time.sleep(_LOOK_EVERY_SECONDS)
+                    sleep(_LOOK_EVERY_SECONDS)
                 follower.look()
             except KeyboardInterrupt:
                 process.send_signal(signal.SIGKILL if is_stopped else signal.SIGINT)
@@ -280,7 +280,7 @@ def _numbers(metadata: Mapping[str, dg.MetadataValue[Any]]) -> dict[str, int]:
 def _log_file() -> Path:
     folder = Path(os.environ["DAGSTER_HOME"]) / "backfills"
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    return folder / f"{utc_now():%Y%m%d-%H%M%S}-{os.getpid()}.log"
 
 
 def _last_lines(log: Path, count: int = 5) -> str:

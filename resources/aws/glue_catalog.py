@@ -5,8 +5,6 @@ Glue refuses, and all is done again with what is there then. Tables that are not
 Credentials, region and endpoint (`AWS_ENDPOINT_URL_GLUE`) are boto3's to find.
 """
 
-import random
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from resources.aws.glue_table import (
     undeclared_columns,
     update_obstacle,
 )
+from resources.clock import sleep_up_to
 from resources.errors import ConfigurationError, LedgerError, PermissionsError, RetryLaterError
 
 ATTEMPTS = 8
@@ -138,7 +137,7 @@ class Catalog:
             if planned.action in ("none", "refuse") or self._done(wanted, there):
                 return planned
             longest = min(_LONGEST_PAUSE_SECONDS, 0.02 * 2**attempt)
-            time.sleep(random.uniform(0, longest))  # noqa: S311 (so that two do not meet again and again)
+            sleep_up_to(longest)
         raise RetryLaterError(
             f"others changed the table {ATTEMPTS} times while it was being updated",
             where=self._where(wanted.name),

@@ -6,7 +6,7 @@ came from: relative paths start there, and mistakes are reported there. All mist
 
 import os
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -16,6 +16,7 @@ from pydantic import (
     ValidationError,
 )
 
+from resources.clock import utc_now
 from resources.config.loader import (
     CHECKOUT,
     CONFIG_FILE_NAME,
@@ -196,9 +197,7 @@ def load_settings(
         table = values.setdefault(section, {}) if key else values
         if isinstance(table, dict):
             table[key[0] if key else section] = value
-    origin = SettingsOrigin(
-        root, file, frozenset(written), frozenset(overrides), today or datetime.now(UTC).date()
-    )
+    origin = SettingsOrigin(root, file, frozenset(written), frozenset(overrides), today or utc_now().date())
     try:
         settings = Settings.model_validate(values, context=origin)
     except ValidationError as error:

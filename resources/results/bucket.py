@@ -6,7 +6,6 @@ fetches the few keys that obstore cannot spell, as with empty segments.
 """
 
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +21,7 @@ from botocore.config import Config
 from resources.aws.error_codes import AwsError, ErrorKind, classify_error
 from resources.aws.obstore_client import REFUSALS, Take, open_store, parse_error, read_object
 from resources.aws.s3_bucket import ListedObject
+from resources.clock import monotonic
 from resources.errors import PermissionsError
 
 CONNECTIONS = 16
@@ -189,13 +189,13 @@ class ResultBucket:
     def _looked_at(self, key: str) -> _View:
         """Find region and owner of the bucket, unless they are known."""
         with self._looking:
-            if self._view is None or time.monotonic() > self._look_again_at:
+            if self._view is None or monotonic() > self._look_again_at:
                 try:
                     self._view, self._look_again_at = self._look(key), inf
                 except (refusals.BotoCoreError, refusals.ClientError, ValueError) as problem:
                     self._view = self._refusing(classify_error(problem))
                     later = self._view.state is ObjectState.UNREACHABLE
-                    self._look_again_at = time.monotonic() + _LOOK_AGAIN_SECONDS if later else inf
+                    self._look_again_at = monotonic() + _LOOK_AGAIN_SECONDS if later else inf
             return self._view
 
     def _refusing(self, answer: AwsError) -> _View:

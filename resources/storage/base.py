@@ -15,12 +15,12 @@ from functools import partial
 from glob import escape
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
-from uuid import uuid4
 
 import filelock
 import pyarrow as pa
 from pyarrow.fs import FileSystem, LocalFileSystem
 
+from resources.clock import unique_id
 from resources.errors import ConfigurationError, RetryLaterError
 
 OpenFile = Callable[[], pa.NativeFile]
@@ -197,7 +197,7 @@ class LocalStorage:
 
 
 def _replace(path: Path, write: WriteFile) -> None:
-    temporary = path.with_name(f".part-0.{uuid4().hex}.tmp")
+    temporary = path.with_name(f".part-0.{unique_id()}.tmp")
     try:
         with temporary.open("xb") as sink:
             write(sink)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain, count
 from pathlib import Path
-from uuid import uuid4
 
+from resources.clock import unique_id
 from resources.errors import ConfigurationError
 from resources.storage.files import open_store
 
@@ -85,7 +85,7 @@ def _digest(file: Path) -> bytes:
 def _copied(origin: Path, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{uuid4().hex}.tmp")  # sources pass over hidden names
+        temporary = target.with_name(f".{unique_id()}.tmp")  # sources pass over hidden names
         try:
             shutil.copy2(origin, temporary)
             os.link(temporary, target)  # unlike a rename this replaces nothing, whoever came in between

@@ -1,8 +1,8 @@
 """The folder that pages are written to: on this machine, or a prefix in S3."""
 
 from pathlib import Path
-from uuid import uuid4
 
+from resources.clock import unique_id
 from resources.errors import ConfigurationError, RetryLaterError
 
 _ATTEMPTS = 5
@@ -50,7 +50,7 @@ def write_page(file: Path, text: str) -> Path:
     Raises:
         ConfigurationError: it cannot be written.
     """
-    temporary = file.with_name(f".{file.name}.{uuid4().hex}.tmp")
+    temporary = file.with_name(f".{file.name}.{unique_id()}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -9,8 +9,6 @@ done for all buckets since 2024 (MinIO, Cloudflare R2 and Ceph do in current ver
 cannot is refused; one that ignores these headers cannot be told apart, and loses rows.
 """
 
-import random
-import time
 from collections.abc import Callable
 from functools import partial
 from glob import escape
@@ -21,6 +19,7 @@ import pyarrow as pa
 from pyarrow.fs import FileSystem
 
 from resources.aws.s3_bucket import Bucket, ObjectContent, split_uri
+from resources.clock import monotonic, sleep_up_to
 from resources.errors import ConfigurationError, RetryLaterError
 from resources.storage.base import OpenFile, WriteFile
 
@@ -99,7 +98,7 @@ class S3Storage:
             LedgerError: S3 refuses, or the file is too large.
         """
         key = self._prefix + name
-        give_up_at = time.monotonic() + self._timeout_seconds
+        give_up_at = monotonic() + self._timeout_seconds
         attempts = 0
         last: tuple[T, bytes] | None = None
         while True:
@@ -115,14 +114,14 @@ class S3Storage:
                 return answer
             last = answer, data
             attempts += 1
-            if time.monotonic() > give_up_at:
+            if monotonic() > give_up_at:
                 raise RetryLaterError(
                     f"other writers came in between {attempts} times in {self._timeout_seconds:.0f} s",
                     where=f"lake.uri: {self._bucket.uri(key)}",
                     next_step="wait for the other runs to end, and run again; nobody's rows were lost",
                 )
             longest = min(_LONGEST_PAUSE_SECONDS, 0.01 * 2 ** min(attempts, 10))
-            time.sleep(random.uniform(0, longest))  # noqa: S311 (so that two do not meet again and again)
+            sleep_up_to(longest)
 
     def _check_size(self, key: str, size_bytes: int) -> None:
         if size_bytes > MAX_OBJECT_BYTES:

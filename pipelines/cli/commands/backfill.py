@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipelines.cli.options import From, Json, SchedulerPatterns, To
+from resources.clock import utc_now
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -104,7 +105,7 @@ def _order(
             next_step="say --from DAY --to DAY, or --resume RUN_ID to go on with an earlier run",
         )
     history = Days(settings.history.start_date, settings.history.end_date)
-    days = parse_range(first, last, history, datetime.now(UTC).date())
+    days = parse_range(first, last, history, utc_now().date())
     if schedulers:  # a slip is told before anything runs; where a source is silent nobody can tell a slip
         found = list_sources(open_sources(settings), days)
         if not found.failed:

@@ -1,13 +1,14 @@
 """`ledger import`: saved responses become part of an archive source, after a look at what they hold."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipelines.cli.options import Json
+from resources.clock import utc_now
 
 if TYPE_CHECKING:
     from pipelines.operations.archive_import import ImportPreview
@@ -57,7 +58,7 @@ def import_(
             where=str(config),
             next_step='use --register, or add one: kind = "archive", uri = "dumps/" under [[sources]]',
         )
-    found = [preview_files(path.expanduser().absolute(), datetime.now(UTC)) for path in paths]
+    found = [preview_files(path.expanduser().absolute(), utc_now()) for path in paths]
     copies: list[Copy] = []
     added: list[Path] = []
     if folder is not None:

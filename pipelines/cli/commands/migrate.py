@@ -2,12 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipelines.cli.options import From, Json, To
+from resources.clock import utc_now
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,7 +54,7 @@ def migrate(
     from resources.lake.lake import Lake  # noqa: PLC0415
     from resources.lake.table_versions import survey_versions  # noqa: PLC0415
 
-    settings, today = load_settings(), datetime.now(UTC).date()
+    settings, today = load_settings(), utc_now().date()
     chosen = tables_named(tables or [])
     begin, end = _range(first, last, lambda text, option: parse_day(text, option, today))
     lake = Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)

@@ -1,11 +1,12 @@
 """`ledger plan`: what a backfill will cost, before anything is spent."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipelines.cli.options import From, Json, SchedulerPatterns, To
+from resources.clock import utc_now
 
 if TYPE_CHECKING:
     from assets.executions.cost_estimate import BackfillPlan, Estimate, SchedulerEstimate
@@ -43,7 +44,7 @@ def plan(
     from resources.lake.lake import Lake  # noqa: PLC0415
     from resources.sources.factory import open_sources  # noqa: PLC0415
 
-    settings, now = load_settings(), datetime.now(UTC)
+    settings, now = load_settings(), utc_now()
     history = Days(settings.history.start_date, settings.history.end_date)
     days = parse_range(first, last, history, now.date())
     found = list_sources(open_sources(settings), days)

@@ -1,7 +1,6 @@
 """`ledger report`: the page that people read."""
 
 import sys
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.options import From, To
+from resources.clock import utc_now
 
 EXAMPLES = (
     "Examples: **ledger report** · **ledger report --date 2026-10-06 --open** ·"
@@ -67,7 +67,7 @@ def report(  # noqa: PLR0913 (an option each)
     from resources.storage.report_store import ReportStore, write_page  # noqa: PLC0415
 
     settings = load_settings()
-    lake, shown, now = Lake(settings.lake.uri), report_settings(settings), datetime.now(UTC)
+    lake, shown, now = Lake(settings.lake.uri), report_settings(settings), utc_now()
     one, begin, end = (
         parse_day(text, option, now.date()) if text else None
         for text, option in ((day, "--date"), (first, "--from"), (last, "--to"))

@@ -1,11 +1,12 @@
 """`ledger status`: how each day of each scheduler stands."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipelines.cli.options import From, Json, SchedulerPatterns, To
+from resources.clock import utc_now
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +43,7 @@ def status(
     from resources.config.settings import load_settings  # noqa: PLC0415
     from resources.lake.lake import Lake  # noqa: PLC0415
 
-    settings, now = load_settings(), datetime.now(UTC)
+    settings, now = load_settings(), utc_now()
     history = Days(settings.history.start_date, settings.history.end_date)
     end = last_day(history, now.date())
     days = parse_range(first or str(history.first), last or str(max(end, history.first)), history, now.date())

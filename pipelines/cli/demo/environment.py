@@ -4,12 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 
 from pipelines.runs.instance import CHECKOUT
+from resources.clock import monotonic, sleep
 from resources.errors import DataError
 
 FIRST, LAST = date(2026, 9, 10), date(2026, 10, 7)
@@ -141,12 +141,12 @@ def _sandbox(command: str, *words: str) -> list[str]:
 
 
 def _wait(process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + _START_SECONDS
+    deadline = monotonic() + _START_SECONDS
     while not EXPORTS.exists():
-        if process.poll() is not None or time.monotonic() > deadline:
+        if process.poll() is not None or monotonic() > deadline:
             process.terminate()
             raise _failed("did not start", process.stderr.read() if process.stderr else "")
-        time.sleep(0.1)
+        sleep(0.1)
 
 
 def _exports() -> dict[str, str]:
