@@ -1,6 +1,6 @@
 """The clock and chance: the only module that reads the time, waits or draws random values.
 
-Rules take the time as an argument. Code at the edges calls these functions; a lint rule refuses every other way.
+Rules take the time as an argument. Code at the edges calls these functions; lint refuses all other ways.
 """
 
 import random
