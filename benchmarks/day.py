@@ -72,7 +72,7 @@ class Made:
                 load.append(FetchedResult(one, ObjectState.UNCHANGED))
             else:
                 load.append(FetchedResult(one, ObjectState.READ, self._body(one.key), tag))
-            if sum(each.held_bytes for each in load) > LOAD_BYTES:
+            if sum(each.size_in_memory for each in load) > LOAD_BYTES:
                 yield load
                 load = []
         yield load

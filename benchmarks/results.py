@@ -99,7 +99,7 @@ def ours() -> Callable[[], Counted]:
         loads = ResultFetcher(AwsAccess()).fetch([ResultRequest(BUCKET, key) for key in keys()])
         return _counted(
             [
-                parse_objects((number, one.wanted.key, one.data or b"") for number, one in enumerate(load))
+                parse_objects((number, one.request.key, one.data or b"") for number, one in enumerate(load))
                 for load in loads
             ]
         )

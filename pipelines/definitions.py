@@ -73,7 +73,7 @@ def build_defs(
             "lake": lake,
             "asking": partial(open_query, lake),
             "sources": lambda: open_sources(settings),
-            "results": lambda: ResultFetcher.of(settings.results),
+            "results": lambda: ResultFetcher.from_settings(settings.results),
             "registry": lambda: load_equipment(settings.equipment.registry),
             "clock": utc_now,
             **(overrides or {}),

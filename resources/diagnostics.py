@@ -55,7 +55,7 @@ class Finding:
 
     level: Level
     subject: str
-    found: str
+    message: str
     fix: str = ""
 
 
@@ -102,12 +102,12 @@ def check_service(api: LiveService, now: datetime, results: dict[str, str]) -> I
         results: takes up a result object for each bucket that an execution names, by bucket.
     """
     try:
-        schedulers = api.schedulers()
+        schedulers = api.list_schedulers()
     except LedgerError as problem:
         yield _refused(api, problem, now.date())
         return
     yield Finding(Level.ok, api.uri, f"answers, and lists {len(schedulers)} schedulers")
-    for pattern in api.unknown(schedulers):
+    for pattern in api.find_unmatched_patterns(schedulers):
         yield Finding(
             Level.warn,
             f"{api.uri}: schedulers",
@@ -117,7 +117,7 @@ def check_service(api: LiveService, now: datetime, results: dict[str, str]) -> I
     yield from _clock(api, now)
     if schedulers:
         yield from _rights(api, schedulers[0], now, results)
-    elif not api.unknown(schedulers):
+    elif not api.find_unmatched_patterns(schedulers):
         yield Finding(
             Level.warn,
             f"{api.uri}: schedulers",
@@ -146,7 +146,7 @@ def _rights(
     api: LiveService, scheduler: ListedScheduler, now: datetime, results: dict[str, str]
 ) -> Iterator[Finding]:
     tried: Mapping[str, Callable[[], object]] = {
-        "DescribeInferenceScheduler": lambda: api.still_has(scheduler),
+        "DescribeInferenceScheduler": lambda: api.scheduler_exists(scheduler),
         "ListInferenceExecutions": lambda: _note_results(api, scheduler, now, results),
     }
     for action, attempt in tried.items():
@@ -164,7 +164,7 @@ def _note_results(
     until = (
         datetime(*api.service_end.timetuple()[:3], tzinfo=UTC) + timedelta(days=1) if api.service_end else now
     )
-    page = next(api.pages(scheduler, min(until, now) - _LOOK_BACK, min(until, now), now), None)
+    page = next(api.read_pages(scheduler, min(until, now) - _LOOK_BACK, min(until, now), now), None)
     for summary in msgspec.json.decode(page.body, type=_Page).inference_execution_summaries if page else ():
         found = summary.customer_result_object
         if found and found.bucket and found.key:
@@ -202,15 +202,15 @@ def check_results(opened: ResultFetcher, named: Mapping[str, str]) -> Iterator[F
     except LedgerError as problem:
         yield error_finding("results", problem)
         return
-    for one in sorted(found, key=lambda one: one.wanted.bucket):
-        subject = f"results in s3://{one.wanted.bucket}"
+    for one in sorted(found, key=lambda one: one.request.bucket):
+        subject = f"results in s3://{one.request.bucket}"
         if one.state in (ObjectState.READ, ObjectState.UNCHANGED):
             yield Finding(Level.ok, subject, "can be read (its key of KMS too, where it has one)")
         elif one.state is ObjectState.MISSING:
-            said = f"{one.wanted.key} is not there, though an execution names it"
+            said = f"{one.request.key} is not there, though an execution names it"
             yield Finding(Level.warn, subject, said, _RESULT_MENDS[one.state])
         else:
-            yield Finding(Level.fail, subject, f"{one.wanted.key}: {one.error}", _RESULT_MENDS[one.state])
+            yield Finding(Level.fail, subject, f"{one.request.key}: {one.error}", _RESULT_MENDS[one.state])
 
 
 def check_lake(uri: str, kms_key_id: str | None = None) -> Finding:

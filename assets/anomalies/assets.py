@@ -211,7 +211,7 @@ def _states(recorded: RecordedResults) -> dict[str, int]:
 def _oddities(recorded: RecordedResults) -> str:
     """Say which objects could not be read, and why: one example of each state."""
     rows = recorded.objects.rows.select(["state", "error", "result_s3_bucket", "result_s3_key"]).to_pylist()
-    examples = {row["state"]: row for row in reversed(rows) if ObjectState(row["state"]).is_lost}
+    examples = {row["state"]: row for row in reversed(rows) if ObjectState(row["state"]).is_unavailable}
     return "; ".join(
         f"{recorded.states[ObjectState(state)]} objects {state.replace('_', ' ')}, such as"
         f" s3://{row['result_s3_bucket']}/{row['result_s3_key']}: {row['error']}"

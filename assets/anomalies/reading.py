@@ -137,13 +137,13 @@ def _gathered(results: ResultFetcher, named: ExecutionIndex, wanted: list[Result
     got = _Gathered()
     numbers = {place: number for number, place in enumerate(named.objects)}
     for load in results.fetch(wanted):
-        here = {numbers[fetched.wanted.bucket, fetched.wanted.key]: fetched for fetched in load}
+        here = {numbers[fetched.request.bucket, fetched.request.key]: fetched for fetched in load}
         parsed = parse_objects(_bytes_of(here))
         rows, rejected = (_counted(table) for table in (parsed.lines, parsed.rejected))
         for number, fetched in here.items():
-            place = fetched.wanted.bucket, fetched.wanted.key
+            place = fetched.request.bucket, fetched.request.key
             got.outcomes[place] = ObjectOutcome.of(fetched, rows.get(number, 0), rejected.get(number, 0))
-            got.bytes_read += fetched.held_bytes
+            got.bytes_read += fetched.size_in_memory
         if parsed.lines.num_rows or parsed.rejected.num_rows:
             got.lines.append(named.owned(parsed.lines))
             got.rejected.append(named.owned(parsed.rejected))
@@ -154,7 +154,7 @@ def _gathered(results: ResultFetcher, named: ExecutionIndex, wanted: list[Result
 def _bytes_of(load: dict[int, FetchedResult]) -> Iterator[tuple[int, str, bytes]]:
     for number, fetched in sorted(load.items()):
         if fetched.data is not None:
-            yield number, fetched.wanted.key, fetched.data
+            yield number, fetched.request.key, fetched.data
 
 
 def _counted(rows: pa.Table) -> dict[int, int]:

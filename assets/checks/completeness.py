@@ -17,7 +17,7 @@ from assets.tables import PARTITION
 from resources.results.fetcher import ObjectState
 
 _SQL_MEMBERS = "ledger sql 'SELECT unrecognized, count(*) FROM inference_executions GROUP BY 1'"
-_LOST = tuple(state.value for state in ObjectState if state.is_lost)
+_LOST = tuple(state.value for state in ObjectState if state.is_unavailable)
 
 
 def no_unrecognized_fields(unrecognized: pa.Table) -> CheckOutcome:

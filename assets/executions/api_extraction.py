@@ -118,9 +118,11 @@ def _list(api: LiveService, told: ApiPoll) -> None:
     if not told.days:
         told.notices.append(f"{api.uri} was not asked: the service ended there on {api.service_end}.")
         return
-    told.schedulers = api.roster
+    told.schedulers = api.listed_schedulers
     told.is_listed = True
-    told.notices += [f"{api.uri} knows no scheduler named {name}." for name in api.unknown(told.schedulers)]
+    told.notices += [
+        f"{api.uri} knows no scheduler named {name}." for name in api.find_unmatched_patterns(told.schedulers)
+    ]
 
 
 def _ask_one(
@@ -136,12 +138,12 @@ def _ask_one(
         for first, last in contiguous_ranges(days):
             window = Window(day_window(first).start, day_window(last).end)
             summaries = 0
-            for page in flatten(api.pages(scheduler, window.start, window.end, now)):
+            for page in flatten(api.read_pages(scheduler, window.start, window.end, now)):
                 take(replace(page, rows=filter_window(page.rows, window)))
                 summaries += page.summaries
             (answered if summaries else silent).update(day for day in days if first <= day <= last)
         # nothing is what the service also says of a scheduler that was deleted a moment ago
-        if silent and api.still_has(scheduler):
+        if silent and api.scheduler_exists(scheduler):
             answered |= silent
     except LedgerError as problem:
         return frozenset(answered), problem

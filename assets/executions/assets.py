@@ -185,7 +185,7 @@ def _extracted(
         if stopped:
             break
         reached = date.fromisoformat(batch[-1])
-        context.log.info(f"through {reached}: {calls.made:,} calls, {calls.throttled:,} of them throttled")
+        context.log.info(f"through {reached}: {calls.count:,} calls, {calls.throttled:,} of them throttled")
     if isinstance(stopped, BudgetSpentError):
         stopped = budget_error(
             stopped,

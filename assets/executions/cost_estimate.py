@@ -18,7 +18,7 @@ from operator import add
 
 from assets.executions.selection import contiguous_ranges
 from assets.framework.time_windows import day_window
-from resources.sources.api import PADDING, PAGE_SIZE
+from resources.sources.api import PAGE_SIZE, QUERY_PADDING
 from resources.sources.base import ListedScheduler
 
 _A_DAY = timedelta(days=1)
@@ -171,7 +171,7 @@ def _of_day(scheduler: ListedScheduler, day: date, known: LakeCounts, now: datet
 def _before(scheduler: ListedScheduler, day: date, known: LakeCounts, now: datetime) -> Estimate:
     """Count what of the day before the first one starts later than the bound of a question."""
     midnight = day_window(day).end
-    bound = midnight - PADDING
+    bound = midnight - QUERY_PADDING
     if day in known.counts:
         starts = [start for start, _ in known.near_midnight.get(day, ())]
         within = sum(start > bound for start in starts)
@@ -183,7 +183,7 @@ def _before(scheduler: ListedScheduler, day: date, known: LakeCounts, now: datet
 def _after(scheduler: ListedScheduler, day: date, known: LakeCounts, now: datetime) -> Estimate:
     """Count what of the day after the last one ends earlier than the bound of a question."""
     midnight = day_window(day).start
-    bound = midnight + PADDING
+    bound = midnight + QUERY_PADDING
     if day in known.counts:
         ends = [end for _, end in known.near_midnight.get(day, ())]
         within = sum(end < bound for end in ends)

@@ -155,7 +155,7 @@ class Extraction:
             if source.days:
                 listed = source.days.list_days(days)
                 self.progress(f"{source.uri}: has executions on {len(listed)} of {len(days)} days")
-                for page in flatten(source.days.pages(listed, self.now)):
+                for page in flatten(source.days.read_pages(listed, self.now)):
                     pending.add(page)
 
     def _ask(
@@ -225,7 +225,7 @@ class Extraction:
         for response in self._responses():
             if day in response.days:
                 arn = response.scheduler.arn
-                latest[arn] = max(latest.get(arn, response.asked_at), response.asked_at)
+                latest[arn] = max(latest.get(arn, response.queried_at), response.queried_at)
         return latest
 
     def _names(self, day: date) -> dict[str, str]:
@@ -287,7 +287,7 @@ def read_file(
         dump = source.read(file)
     except UnreadableArchiveError as problem:
         return replace(row, etag=None, error=problem.what)  # without a tag it is tried again next time
-    for page in flatten(source.pages(dump, now)):
+    for page in flatten(source.read_pages(dump, now)):
         take(page)
         row = _with(row, page)
     if take_responses is not None:

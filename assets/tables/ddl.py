@@ -11,7 +11,7 @@ from datetime import date, timedelta
 import pyarrow as pa
 
 from assets.tables import INSTANT, PARTITION, Table
-from resources.aws.external_table import MARK, VERSION, ExternalColumn, ExternalTable
+from resources.aws.external_table import TABLE_PROPERTY, VERSION_PROPERTY, ExternalColumn, ExternalTable
 
 _TYPES = {
     pa.string(): "string",
@@ -51,8 +51,8 @@ def external_table(table: Table, place: LakeLocation) -> ExternalTable:
         location=folder,
         properties={
             "classification": "parquet",
-            MARK: table.name,
-            VERSION: str(table.version),
+            TABLE_PROPERTY: table.name,
+            VERSION_PROPERTY: str(table.version),
             **(_projection(folder, place) if table.partitioned else {}),
         },
     )
@@ -79,7 +79,7 @@ def spark_ddl(external: ExternalTable, database: str | None = None) -> str:
     """
     columns = (*external.columns, *external.partition_keys)
     keys = ", ".join(_quoted(key.name) for key in external.partition_keys)
-    ours = {key: external.properties[key] for key in (MARK, VERSION)}
+    ours = {key: external.properties[key] for key in (TABLE_PROPERTY, VERSION_PROPERTY)}
     partitioned = f"PARTITIONED BY ({keys})\n" if keys else ""
     create = (
         f"CREATE TABLE IF NOT EXISTS {_name(external, database)} (\n{_columns(columns)}\n)\n"

@@ -31,7 +31,7 @@ from assets.tables import (
 from pipelines.operations.lake_status import coverage
 from resources.errors import LedgerError
 from resources.lake.lake import Lake
-from resources.sources.api import PADDING
+from resources.sources.api import QUERY_PADDING
 from resources.sources.base import ListedScheduler, LiveService, Source
 from resources.storage.files import StoredFile
 
@@ -67,9 +67,9 @@ def _list_schedulers(service: LiveService, days: Sequence[date], found: SourceLi
     if service.service_end is not None and service.service_end < days[0]:
         found.notices.append(f"{service.uri} is not asked: the service ended on {service.service_end}.")
         return
-    before = service.calls.made
-    found.schedulers += [(service, scheduler) for scheduler in service.schedulers()]
-    found.calls += service.calls.made - before
+    before = service.calls.count
+    found.schedulers += [(service, scheduler) for scheduler in service.list_schedulers()]
+    found.calls += service.calls.count - before
 
 
 def plan_backfill(  # noqa: PLR0913 (what a run is told, and the moment)
@@ -160,7 +160,7 @@ def _near_midnight(
     for day in days:
         rows = lake.read(INFERENCE_EXECUTIONS, day, ["scheduler_arn", "data_start_time", "data_end_time"])
         hours = pc.hour(rows["data_start_time"])
-        padding = PADDING // timedelta(hours=1)
+        padding = QUERY_PADDING // timedelta(hours=1)
         rows = rows.filter(pc.or_(pc.less(hours, padding), pc.greater_equal(hours, 24 - padding)))
         for arn, start, end in zip(*(column.to_pylist() for column in rows.columns), strict=True):
             found.setdefault(arn, {}).setdefault(day, []).append((start, end or start))

@@ -58,7 +58,7 @@ def _sources(settings: Settings) -> Iterator[Finding]:
     reader = AwsAccess(profile=settings.results.profile, role_arn=settings.results.role_arn)
     if reader != AwsAccess():
         yield diagnostics.check_identity(reader, "results")
-    yield from diagnostics.check_results(ResultFetcher.of(settings.results), results)
+    yield from diagnostics.check_results(ResultFetcher.from_settings(settings.results), results)
 
 
 def diagnose_instance(*, is_configured: bool) -> Iterator[Finding]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from resources.errors import ConfigurationError
 
-MARK = "lookout_ledger.table"
+TABLE_PROPERTY = "lookout_ledger.table"
 """The property that tells our tables from others; its value is the table's name."""
 
-VERSION = "lookout_ledger.version"
+VERSION_PROPERTY = "lookout_ledger.version"
 """The property that tells the version of the declaration."""
 
 

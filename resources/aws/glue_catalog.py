@@ -19,10 +19,10 @@ from resources.aws.external_table import ExternalTable
 from resources.aws.glue_table import (
     Change,
     GlueTable,
-    differences,
-    table_input,
-    undeclared_columns,
-    update_obstacle,
+    build_table_input,
+    find_differences,
+    find_update_obstacle,
+    list_undeclared_columns,
 )
 from resources.clock import sleep_up_to
 from resources.errors import ConfigurationError, LedgerError, PermissionsError, RetryLaterError
@@ -67,7 +67,7 @@ class TableOutcome:
     table: str
     action: Action
     changes: tuple[Change, ...] = ()
-    kept: tuple[str, ...] = ()
+    undeclared_columns: tuple[str, ...] = ()
     reason: str = ""
 
 
@@ -149,10 +149,10 @@ class Catalog:
             columns = (*wanted.columns, *wanted.partition_keys)
             changes = [Change(f"column {column.name}", None, column.type) for column in columns]
             return TableOutcome(wanted.name, "create", (Change("location", None, wanted.location), *changes))
-        kept = tuple(undeclared_columns(there, wanted))
-        if reason := update_obstacle(there, wanted, adopt=self._adopt):
-            return TableOutcome(wanted.name, "refuse", kept=kept, reason=reason)
-        changes = differences(there, wanted)
+        kept = tuple(list_undeclared_columns(there, wanted))
+        if reason := find_update_obstacle(there, wanted, adopt=self._adopt):
+            return TableOutcome(wanted.name, "refuse", undeclared_columns=kept, reason=reason)
+        changes = find_differences(there, wanted)
         return TableOutcome(wanted.name, "update" if changes else "none", tuple(changes), kept)
 
     def _there(self, name: str) -> GlueTable | None:
@@ -167,7 +167,7 @@ class Catalog:
 
     def _done(self, wanted: ExternalTable, there: GlueTable | None) -> bool:
         """Create or update a table; False: somebody else came in between."""
-        given = table_input(wanted, there, self._members)
+        given = build_table_input(wanted, there, self._members)
         if there is None:
             return self._unless_others_did(
                 "glue:CreateTable",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from resources.aws.external_table import MARK, VERSION, ExternalColumn, ExternalTable
+from resources.aws.external_table import TABLE_PROPERTY, VERSION_PROPERTY, ExternalColumn, ExternalTable
 
 GlueTable = Mapping[str, Any]
 """A table as `GetTable` answers it."""
@@ -36,7 +36,7 @@ class Change:
         return f"~ {self.what}: {self.before} -> {self.after}"
 
 
-def differences(there: GlueTable, wanted: ExternalTable) -> list[Change]:
+def find_differences(there: GlueTable, wanted: ExternalTable) -> list[Change]:
     """Return what would have to change for a table to be as declared."""
     storage = there.get("StorageDescriptor", {})
     pairs = [
@@ -56,13 +56,13 @@ def differences(there: GlueTable, wanted: ExternalTable) -> list[Change]:
     return changes
 
 
-def undeclared_columns(there: GlueTable, wanted: ExternalTable) -> list[str]:
+def list_undeclared_columns(there: GlueTable, wanted: ExternalTable) -> list[str]:
     """Return the names of the columns that are there and not declared; they stay."""
     declared = {column.name for column in wanted.columns}
     return [one["Name"] for one in _columns_of(there) if one["Name"] not in declared]
 
 
-def update_obstacle(there: GlueTable, wanted: ExternalTable, *, adopt: bool) -> str:
+def find_update_obstacle(there: GlueTable, wanted: ExternalTable, *, adopt: bool) -> str:
     """Say in words why a table that is there must not be changed; nothing where it may be.
 
     Args:
@@ -74,8 +74,8 @@ def update_obstacle(there: GlueTable, wanted: ExternalTable, *, adopt: bool) -> 
     kind, lake = there.get("TableType", _TYPE), properties.get("table_type", "").upper()
     if kind != _TYPE or lake:
         return f"it is another kind of table ({lake or kind}); rename or drop it, or choose another database"
-    if properties.get(MARK) != wanted.name and not adopt:
-        return f"somebody else made it (it has no property {MARK}); take it over with --adopt"
+    if properties.get(TABLE_PROPERTY) != wanted.name and not adopt:
+        return f"somebody else made it (it has no property {TABLE_PROPERTY}); take it over with --adopt"
     keys, meant = (
         [(key["Name"], key.get("Type")) for key in there.get("PartitionKeys", [])],
         [(key.name, key.type) for key in wanted.partition_keys],
@@ -85,12 +85,16 @@ def update_obstacle(there: GlueTable, wanted: ExternalTable, *, adopt: bool) -> 
             f"it is partitioned by {_told(keys)} and not by {_told(meant)}, which cannot be changed;"
             " drop it in Glue (the files stay) and run this again"
         )
-    if (version := properties.get(VERSION, "")).isdigit() and int(version) > int(wanted.properties[VERSION]):
+    if (version := properties.get(VERSION_PROPERTY, "")).isdigit() and int(version) > int(
+        wanted.properties[VERSION_PROPERTY]
+    ):
         return f"a newer version of this software wrote it ({version}); run that one, or a newer one"
     return ""
 
 
-def table_input(wanted: ExternalTable, there: GlueTable | None, allowed: Sequence[str]) -> dict[str, Any]:
+def build_table_input(
+    wanted: ExternalTable, there: GlueTable | None, allowed: Sequence[str]
+) -> dict[str, Any]:
     """Return what to give Glue for a table to be as declared.
 
     Args:
@@ -101,7 +105,7 @@ def table_input(wanted: ExternalTable, there: GlueTable | None, allowed: Sequenc
     kept = {name: value for name, value in (there or {}).items() if name in allowed}
     storage = kept.get("StorageDescriptor", {})
     serde = storage.get("SerdeInfo", {"Parameters": {"serialization.format": "1"}})
-    foreign = set(undeclared_columns(there, wanted)) if there else set()
+    foreign = set(list_undeclared_columns(there, wanted)) if there else set()
     return kept | {
         "Name": wanted.name,
         "Description": wanted.comment,

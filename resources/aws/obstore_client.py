@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from obstore import GetOptions
     from obstore.store import ClientConfig
 
-REFUSALS = (BaseError, FileNotFoundError)
-Take = Callable[[int], None]
+OBSTORE_ERRORS = (BaseError, FileNotFoundError)
+ReserveBytes = Callable[[int], None]
 
 _TIMES = re.compile(r" in [\d.]+(?:ns|µs|ms|s)\b")  # with them the same refusal is another one each time
 _STATUS = re.compile(r"non-2xx status code: (\d+)")
@@ -52,7 +52,7 @@ def open_store(bucket: str, session: boto3.Session, endpoint: str, region: str) 
 
 
 def read_object(
-    store: S3Store, key: str, unless: str | None, take: Take
+    store: S3Store, key: str, unless: str | None, take: ReserveBytes
 ) -> tuple[bytes, str | None, datetime]:
     """Fetch an object, unless it still has a tag: its content, its tag, and when it was written.
 

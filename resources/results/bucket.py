@@ -19,7 +19,7 @@ import botocore.exceptions as refusals
 from botocore.config import Config
 
 from resources.aws.error_codes import AwsError, ErrorKind, classify_error
-from resources.aws.obstore_client import REFUSALS, Take, open_store, parse_error, read_object
+from resources.aws.obstore_client import OBSTORE_ERRORS, ReserveBytes, open_store, parse_error, read_object
 from resources.aws.s3_bucket import ListedObject
 from resources.clock import monotonic
 from resources.errors import PermissionsError
@@ -50,7 +50,7 @@ class ObjectState(StrEnum):
     UNREACHABLE = "unreachable"
 
     @property
-    def is_lost(self) -> bool:
+    def is_unavailable(self) -> bool:
         """Whether what the object holds is not to be had."""
         return self not in {ObjectState.READ, ObjectState.UNCHANGED}
 
@@ -68,7 +68,7 @@ class ResultRequest:
 class FetchedResult:
     """What came of an object: its bytes where it was read, else the words of whoever refused them."""
 
-    wanted: ResultRequest
+    request: ResultRequest
     state: ObjectState
     data: bytes | None = None
     etag: str | None = None
@@ -76,7 +76,7 @@ class FetchedResult:
     error: str | None = None
 
     @property
-    def held_bytes(self) -> int:
+    def size_in_memory(self) -> int:
         """How much it holds in memory."""
         return len(self.data or b"")
 
@@ -122,7 +122,7 @@ class ResultBucket:
         self._view: _View | None = None
         self._look_again_at = inf
 
-    def get(self, wanted: ResultRequest, unless: str | None, take: Take) -> FetchedResult:
+    def get(self, wanted: ResultRequest, unless: str | None, take: ReserveBytes) -> FetchedResult:
         """Read an object.
 
         Args:
@@ -144,7 +144,7 @@ class ResultBucket:
             return self._by_boto3(view.client, wanted, unless, take)
         except (refusals.BotoCoreError, refusals.ClientError) as problem:
             return self._told(wanted, classify_error(problem))
-        except REFUSALS as problem:
+        except OBSTORE_ERRORS as problem:
             return self._told(wanted, parse_error(problem))
 
     def list_objects(self, keys: Sequence[str]) -> dict[str, ListedObject | None]:
@@ -179,7 +179,13 @@ class ResultBucket:
             return {}
         return found
 
-    def _by_boto3(self, client: Any, wanted: ResultRequest, unless: str | None, take: Take) -> FetchedResult:  # noqa: ANN401
+    def _by_boto3(
+        self,
+        client: Any,  # noqa: ANN401
+        wanted: ResultRequest,
+        unless: str | None,
+        take: ReserveBytes,
+    ) -> FetchedResult:
         condition = {"IfNoneMatch": f'"{unless}"'} if unless else {}
         answer = client.get_object(Bucket=self.name, Key=wanted.key, **condition, **self._owned_by)
         take(answer["ContentLength"])

@@ -70,7 +70,7 @@ class ResultFetcher:
         self._opening = Lock()
 
     @classmethod
-    def of(cls, settings: ResultSettings) -> "ResultFetcher":
+    def from_settings(cls, settings: ResultSettings) -> "ResultFetcher":
         """Open them as the settings say."""
         return cls(
             AwsAccess(profile=settings.profile, role_arn=settings.role_arn),
@@ -142,7 +142,7 @@ class ResultFetcher:
                     raise arrival
                 if arrival is not None:
                     load.append(arrival)
-                    held += arrival.held_bytes
+                    held += arrival.size_in_memory
                     due -= 1
                 if load and (arrival is None or budget.is_short or held >= self._limits.load_bytes):
                     yield load

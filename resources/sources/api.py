@@ -31,7 +31,7 @@ from resources.sources.call_budget import CallBudget
 
 KIND = "api"
 PAGE_SIZE = 500
-PADDING = timedelta(hours=2)
+QUERY_PADDING = timedelta(hours=2)
 """A window is an hour long at most; twice that is safe under every reading of the bounds."""
 
 THREADS = 4
@@ -125,11 +125,11 @@ class ApiSource:
         return self._service_end or (SERVICE_END if self.is_aws else None)
 
     @cached_property
-    def roster(self) -> list[ListedScheduler]:
+    def listed_schedulers(self) -> list[ListedScheduler]:
         """The schedulers as they were when this was first asked for: one list serves a whole run."""
-        return self.schedulers()
+        return self.list_schedulers()
 
-    def schedulers(self) -> list[ListedScheduler]:
+    def list_schedulers(self) -> list[ListedScheduler]:
         """List the schedulers whose names match.
 
         Raises:
@@ -145,7 +145,7 @@ class ApiSource:
         ]
         return [found for found in listed if matches_any(self.patterns, found.name, found.arn)]
 
-    def unknown(self, found: Sequence[ListedScheduler]) -> list[str]:
+    def find_unmatched_patterns(self, found: Sequence[ListedScheduler]) -> list[str]:
         """Return the patterns that match none of the schedulers that were found: a slip, or deleted."""
         return [
             pattern
@@ -153,7 +153,7 @@ class ApiSource:
             if pattern != "*" and not any(matches(pattern, one.name, one.arn) for one in found)
         ]
 
-    def pages(
+    def read_pages(
         self, scheduler: ListedScheduler, start: datetime, end: datetime, read_at: datetime
     ) -> Iterator[Page]:
         """Hand on all executions whose window may start between two moments, and some beside them.
@@ -166,13 +166,13 @@ class ApiSource:
             "list_inference_executions",
             f"listing the executions of {scheduler.name}",
             InferenceSchedulerName=scheduler.name,
-            DataStartTimeAfter=start - PADDING,
-            DataEndTimeBefore=end + PADDING,
+            DataStartTimeAfter=start - QUERY_PADDING,
+            DataEndTimeBefore=end + QUERY_PADDING,
             MaxResults=PAGE_SIZE,
         )
         return (Page(_body(answer), KIND, scheduler.arn, read_at) for answer in answers)
 
-    def still_has(self, scheduler: ListedScheduler) -> bool:
+    def scheduler_exists(self, scheduler: ListedScheduler) -> bool:
         """Tell whether the service still knows this very scheduler, not one re-created under its name."""
         try:
             described = self._ask("describe_inference_scheduler", InferenceSchedulerName=scheduler.name)

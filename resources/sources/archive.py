@@ -115,7 +115,7 @@ class ArchiveSource:
         summaries: list[msgspec.Raw] = []
         problems = list(read.problems)
         complete = True
-        items = [item for document in read.found for item in _items(document)]
+        items = [item for document in read.documents for item in _items(document)]
         for number, raw in enumerate(items, 1):
             try:
                 item = _recognized(raw)
@@ -134,7 +134,7 @@ class ArchiveSource:
         # the same bytes mean something else in another zone, and are then read again
         return replace(file, etag=f"{file.etag} {self._zone}") if self._zone else file
 
-    def pages(self, saved: SavedResponses, read_at: datetime) -> Iterator[Page]:
+    def read_pages(self, saved: SavedResponses, read_at: datetime) -> Iterator[Page]:
         """Hand on what a file held, as lists of summaries."""
         for start in range(0, len(saved.summaries), SUMMARIES_A_PAGE):
             body = b"[" + b",".join(saved.summaries[start : start + SUMMARIES_A_PAGE]) + b"]"

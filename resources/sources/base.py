@@ -54,12 +54,12 @@ class ListedScheduler:
 class SchedulerResponse:
     """A complete answer of the service: all executions of one scheduler on some days.
 
-    It proves these days complete up to `asked_at`. It comes from the live service or from a recording.
+    It proves these days complete up to `queried_at`. It comes from the live service or from a recording.
     """
 
     scheduler: ListedScheduler
     days: frozenset[date]
-    asked_at: datetime
+    queried_at: datetime
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class FileListing(Protocol):
     def read(self, file: StoredFile) -> SavedResponses:
         """Read one file."""
 
-    def pages(self, saved: SavedResponses, read_at: datetime) -> Iterator[Page]:
+    def read_pages(self, saved: SavedResponses, read_at: datetime) -> Iterator[Page]:
         """Return the summaries of a file, in pages."""
 
 
@@ -106,7 +106,7 @@ class DayListing(Protocol):
     def list_days(self, days: Collection[date]) -> set[date]:
         """Return the days, among these, that have executions."""
 
-    def pages(self, days: Collection[date], read_at: datetime) -> Iterator[Page]:
+    def read_pages(self, days: Collection[date], read_at: datetime) -> Iterator[Page]:
         """Return the executions of some days, and perhaps some of the days around them."""
 
 
@@ -142,21 +142,21 @@ class LiveService(Protocol):
         """The last day that can be queried; None: there is no end."""
 
     @property
-    def roster(self) -> list[ListedScheduler]:
+    def listed_schedulers(self) -> list[ListedScheduler]:
         """The schedulers, listed once and then remembered."""
 
-    def schedulers(self) -> list[ListedScheduler]:
+    def list_schedulers(self) -> list[ListedScheduler]:
         """List the selected schedulers."""
 
-    def unknown(self, listed: Sequence[ListedScheduler]) -> list[str]:
+    def find_unmatched_patterns(self, listed: Sequence[ListedScheduler]) -> list[str]:
         """Return the name patterns of this source that match none of these schedulers."""
 
-    def pages(
+    def read_pages(
         self, scheduler: ListedScheduler, start: datetime, end: datetime, read_at: datetime
     ) -> Iterator[Page]:
         """Query one scheduler: all executions whose data starts in [start, end), and some around them."""
 
-    def still_has(self, scheduler: ListedScheduler) -> bool:
+    def scheduler_exists(self, scheduler: ListedScheduler) -> bool:
         """Return whether the service still has this scheduler, by ARN."""
 
 

@@ -32,14 +32,14 @@ class CallBudget:
 
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
-        self.made = 0
+        self.count = 0
         self.throttled = 0
         self._lock = Lock()
 
     @property
     def numbers(self) -> dict[str, int]:
         """Both counts, as they go into metadata."""
-        return {"calls": self.made, "throttled": self.throttled}
+        return {"calls": self.count, "throttled": self.throttled}
 
     def begin(self) -> None:
         """Count a request that is about to be sent.
@@ -48,13 +48,13 @@ class CallBudget:
             BudgetSpentError: there may be no more; it must not be sent.
         """
         with self._lock:
-            if self.limit is not None and self.made >= self.limit:
+            if self.limit is not None and self.count >= self.limit:
                 raise BudgetSpentError(
                     f"the budget of {self.limit:,} calls is spent",
                     where="limits.max_calls_per_run in ledger.toml, or max_calls of this run",
                     next_step="resume this run later, or allow it more calls",
                 )
-            self.made += 1
+            self.count += 1
 
     def note(self, answer: Mapping[str, Any] | None) -> None:
         """Look at what came of a request, as botocore has parsed it; None: the connection broke."""

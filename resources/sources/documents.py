@@ -37,7 +37,7 @@ _BEGINNING = re.compile(rb"(?:^|\xef\xbb\xbf)(?=[\[{])", re.MULTILINE)
 class Documents:
     """JSON documents in their order, views of one text, and what could not be read, in words."""
 
-    found: tuple[msgspec.Raw, ...]
+    documents: tuple[msgspec.Raw, ...]
     problems: tuple[str, ...] = ()
 
 

@@ -32,7 +32,7 @@ def doctor(as_json: Annotated[bool, Json] = False) -> None:
         findings.append(one)
         if not as_json:
             line = Text(f"{one.level:<5}", styles[one.level])
-            console.print(line.append(f"{one.subject}: {one.found}", "default"), soft_wrap=True)
+            console.print(line.append(f"{one.subject}: {one.message}", "default"), soft_wrap=True)
             if one.fix:
                 console.print(Text(f"     {one.fix}"), soft_wrap=True)
     counted = {level: sum(one.level is level for one in findings) for level in Level}
@@ -42,7 +42,7 @@ def doctor(as_json: Annotated[bool, Json] = False) -> None:
                 "healthy": not counted[Level.fail],
                 "counts": {str(level): count for level, count in counted.items()},
                 "findings": [
-                    {"level": str(one.level), "subject": one.subject, "found": one.found, "mend": one.fix}
+                    {"level": str(one.level), "subject": one.subject, "found": one.message, "mend": one.fix}
                     for one in findings
                 ],
             }

@@ -527,7 +527,7 @@ class TestSavedResponses:
         )
         archive = ArchiveSource(str(path))
         (file,) = archive.list_files()
-        parts = [*flatten(archive.pages(archive.read(file), NOW))]
+        parts = [*flatten(archive.read_pages(archive.read(file), NOW))]
         assert sum(part.rejected.num_rows for part in parts) == 0
         found = pa.concat_tables(part.rows for part in parts).to_pylist()
         assert found == [self.expected(summary, form) for summary in truth]

@@ -44,7 +44,7 @@ class KeysOfABucket:
     def list_days(self, days: Collection[date]) -> set[date]:
         return {DAY} & {*days}
 
-    def pages(self, days: Collection[date], read_at: datetime) -> Iterator[Page]:
+    def read_pages(self, days: Collection[date], read_at: datetime) -> Iterator[Page]:
         for day in days:
             yield Page(json.dumps([SUMMARY]).encode(), self.kind, f"{self.uri}{day}", read_at)
 

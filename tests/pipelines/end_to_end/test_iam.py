@@ -211,7 +211,7 @@ def test_the_extractor_may_do_what_a_run_does_and_nothing_else(  # noqa: PLR0913
         location = Location(build_defs({"clock": lambda: NOW}, settings=settings), instance, lake)
         assert location.run().success
         (api,) = (source for source in open_sources(settings) if isinstance(source, ApiSource))
-        assert api.still_has(api.schedulers()[0])
+        assert api.scheduler_exists(api.list_schedulers()[0])
     query_once(lake, "SELECT count(*) FROM inference_executions")
     assert lake.read_version(INFERENCE_EXECUTIONS, DAYS[1]) == INFERENCE_EXECUTIONS.version
 
@@ -256,7 +256,7 @@ def test_the_extractor_may_read_results_and_needs_nothing_more_for_it(arrived: R
         for load in mine.fetch([ResultRequest("example-results", key) for key in (*keys, odd)])
         for one in load
     ]
-    known = [ResultRequest("example-results", one.wanted.key, one.etag) for one in found if one.etag]
+    known = [ResultRequest("example-results", one.request.key, one.etag) for one in found if one.etag]
     again = [one for load in mine.fetch(known) for one in load]
 
     assert Counter(one.state for one in found) == {ObjectState.READ: 4, ObjectState.MISSING: 1}

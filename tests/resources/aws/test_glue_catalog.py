@@ -124,8 +124,8 @@ def test_a_column_that_is_not_declared_stays_and_is_named(glue: Glue) -> None:
     (untouched,) = sync(EXECUTIONS)
     (outcome,) = sync(LATER)
 
-    assert (untouched.action, untouched.kept) == ("none", ("mine",))
-    assert (outcome.action, outcome.kept) == ("update", ("mine",))
+    assert (untouched.action, untouched.undeclared_columns) == ("none", ("mine",))
+    assert (outcome.action, outcome.undeclared_columns) == ("update", ("mine",))
     columns = glue.table(EXECUTIONS.name)["StorageDescriptor"]["Columns"]
     assert columns[-1] == mine
     assert [column["Name"] for column in columns[:-1]] == [column.name for column in LATER.columns]
@@ -252,7 +252,7 @@ def test_it_is_taken_over_when_told_and_keeps_its_columns(glue: Glue) -> None:
 
     (outcome,) = sync(EXECUTIONS, adopt=True)
 
-    assert (outcome.action, outcome.kept) == ("update", ("theirs",))
+    assert (outcome.action, outcome.undeclared_columns) == ("update", ("theirs",))
     assert column_names(glue.table(EXECUTIONS.name)) == [*(c.name for c in EXECUTIONS.columns), "theirs"]
     assert actions(sync(EXECUTIONS)) == ["none"]  # from now on it is ours
 
@@ -316,7 +316,7 @@ def test_a_change_between_looking_and_writing_is_not_lost(glue: Glue) -> None:
     glue.server.before.append(Before("UpdateTable", meanwhile))
     (outcome,) = sync(LATER)
 
-    assert (outcome.action, outcome.kept) == ("update", ("mine",))
+    assert (outcome.action, outcome.undeclared_columns) == ("update", ("mine",))
     assert column_names(glue.table(EXECUTIONS.name)) == [*(c.name for c in LATER.columns), "mine"]
 
 

@@ -31,8 +31,8 @@ def fetched(bucket: Bucket, tags: dict[str, str] | None = None, **more: Any) -> 
     results = ResultFetcher(AwsAccess(), limits=FetchLimits(concurrency=4), **more)
     wanted = [ResultRequest(bucket.name, key, (tags or {}).get(key)) for key in KEYS]
     found = [one for load in results.fetch(wanted) for one in load]
-    assert sorted(one.wanted.key for one in found) == KEYS, "each once"
-    return {one.wanted.key: one for one in found}
+    assert sorted(one.request.key for one in found) == KEYS, "each once"
+    return {one.request.key: one for one in found}
 
 
 def states(found: dict[str, FetchedResult]) -> Counter[ObjectState]:
@@ -265,9 +265,11 @@ class TestMemory:
 
         loads = list(ResultFetcher(AwsAccess(), limits=limits).fetch(wanted))
 
-        assert sorted(one.held_bytes for one in itertools.chain(*loads)) == sorted(sizes)
+        assert sorted(one.size_in_memory for one in itertools.chain(*loads)) == sorted(sizes)
         for load in loads:
-            assert sum(one.held_bytes for one in load) <= 100 or len([one for one in load if one.data]) == 1
+            assert (
+                sum(one.size_in_memory for one in load) <= 100 or len([one for one in load if one.data]) == 1
+            )
 
     def test_so_many_are_asked_for_at_once_and_no_more(self, bucket: Bucket, s3: Server) -> None:
         wanted = [ResultRequest(bucket.name, f"{number}") for number in range(60)]

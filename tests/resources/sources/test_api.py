@@ -52,7 +52,7 @@ def api(handle: Handle, **more: Any) -> ApiSource:
 
 def starts(source: ApiSource, scheduler: ListedScheduler, start: datetime, end: datetime) -> list[datetime]:
     """The executions of one window, cut as an extraction cuts them; one that comes twice counts once."""
-    pages = flatten(source.pages(scheduler, start, end, NOW))
+    pages = flatten(source.read_pages(scheduler, start, end, NOW))
     return sorted(
         {
             at
@@ -68,7 +68,7 @@ def test_the_union_of_any_split_of_a_range_is_the_range(plants: Fleet, bounds: A
     faults = ("shift:ListInferenceExecutions:share=0.5", "shuffle:ListInferenceExecutions:share=0.5")
     with serving(plants, NOW, s3=False, bounds=bounds, order=order, faults=faults) as handle:
         source = api(handle)
-        schedulers = source.schedulers()
+        schedulers = source.list_schedulers()
         whole = {scheduler.arn: starts(source, scheduler, START, END) for scheduler in schedulers}
 
         @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -99,9 +99,9 @@ def test_a_client_that_is_handed_in_gives_the_same_rows(handle: Handle) -> None:
     stock = boto3.client("lookoutequipment", region_name=REGION, endpoint_url=handle.url)
     mine, theirs = api(handle), api(handle, client=stock)
 
-    for scheduler in mine.schedulers():
+    for scheduler in mine.list_schedulers():
         ours, parsed = (
-            [page.rows for page in flatten(source.pages(scheduler, START, END, NOW))]
+            [page.rows for page in flatten(source.read_pages(scheduler, START, END, NOW))]
             for source in (mine, theirs)
         )
         assert [rows.to_pylist() for rows in ours] == [rows.to_pylist() for rows in parsed]
@@ -113,7 +113,7 @@ def test_a_role_in_another_account_is_taken_on(plants: Fleet, monkeypatch: pytes
         role = f"arn:aws:iam::{OTHER}:role/lookout-reader"
         source = ApiSource(AwsAccess(region="eu-west-1", role_arn=role, endpoint_url=handle.url))
 
-        found = {scheduler.arn.split(":")[4] for scheduler in source.schedulers()}
+        found = {scheduler.arn.split(":")[4] for scheduler in source.list_schedulers()}
 
     assert found == {OTHER}
 
@@ -121,17 +121,17 @@ def test_a_role_in_another_account_is_taken_on(plants: Fleet, monkeypatch: pytes
 def test_the_endpoint_may_come_from_the_environment(handle: Handle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_LOOKOUTEQUIPMENT", handle.url)
 
-    assert ApiSource(AwsAccess(region=REGION)).schedulers()
+    assert ApiSource(AwsAccess(region=REGION)).list_schedulers()
 
 
 def test_an_empty_answer_for_a_scheduler_that_is_gone_proves_nothing(handle: Handle) -> None:
     gone = ListedScheduler(arn="arn:aws:lookoutequipment:us-east-1:1:inference-scheduler/gone/1", name="gone")
 
-    assert next(flatten(api(handle).pages(gone, START, END, NOW))).summaries == 0
-    assert not api(handle).still_has(gone)
-    here = api(handle).schedulers()[0]
-    assert api(handle).still_has(here)
-    assert not api(handle).still_has(ListedScheduler(arn=here.arn + "0", name=here.name)), (
+    assert next(flatten(api(handle).read_pages(gone, START, END, NOW))).summaries == 0
+    assert not api(handle).scheduler_exists(gone)
+    here = api(handle).list_schedulers()[0]
+    assert api(handle).scheduler_exists(here)
+    assert not api(handle).scheduler_exists(ListedScheduler(arn=here.arn + "0", name=here.name)), (
         "re-created under its name"
     )
 
@@ -195,4 +195,4 @@ def test_throttled_for_long_is_worth_another_try_later(handle: Handle) -> None:
     handle.inject("throttle")
 
     with pytest.raises(RetryLaterError, match="ThrottlingException"):
-        api(handle).schedulers()
+        api(handle).list_schedulers()

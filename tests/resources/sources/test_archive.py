@@ -222,7 +222,7 @@ def test_no_file_is_an_error_and_none_is_passed_over_in_silence(data: bytes) -> 
     if data in held_nothing:
         assert not dump.summaries
         assert not dump.problems
-    for page in ArchiveSource("x", store=Bytes(data)).pages(dump, NOW):
+    for page in ArchiveSource("x", store=Bytes(data)).read_pages(dump, NOW):
         assert isinstance(json.loads(page.body), list)
 
 
@@ -337,7 +337,7 @@ def test_pages_tell_where_they_come_from_and_when(tmp_path: Path) -> None:
     zone = ZoneInfo("Asia/Seoul")
     archive = ArchiveSource(str(tmp_path), zone=zone)
     (file,) = archive.list_files()
-    assert list(archive.pages(archive.read(file), NOW)) == [
+    assert list(archive.read_pages(archive.read(file), NOW)) == [
         Page(b'[{"DataStartTime": 1},{"DataStartTime": 2}]', "archive", str(path), NOW, zone)
     ]
 
@@ -355,7 +355,7 @@ def test_summaries_are_handed_on_in_pages_of_one_size_whatever_held_them(shape: 
         "list": [every],
     }
     archive = ArchiveSource("x", store=Bytes("\n".join(map(json.dumps, texts[shape])).encode()))
-    pages = [json.loads(page.body) for page in archive.pages(read(b"", archive), NOW)]
+    pages = [json.loads(page.body) for page in archive.read_pages(read(b"", archive), NOW)]
     assert [summary for page in pages for summary in page] == every
     assert [len(page) for page in pages[:-1]] == [SUMMARIES_A_PAGE] * (len(pages) - 1)
     assert 1 <= len(pages[-1]) <= SUMMARIES_A_PAGE

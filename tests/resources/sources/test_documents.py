@@ -15,7 +15,7 @@ A, B, C = {"a": 1}, {"b": [2, {"c": None}]}, [3, "ü\n"]
 
 
 def found(data: bytes) -> list[object]:
-    return [json.loads(bytes(document)) for document in read_documents(data).found]
+    return [json.loads(bytes(document)) for document in read_documents(data).documents]
 
 
 def problems(data: bytes) -> str:
@@ -110,9 +110,9 @@ def test_numbers_may_be_as_long_as_they_like(digits: int) -> None:
     """Python reads no more than 4300 digits; what a number means is for others to say."""
     for text in (f'{{"a":{"9" * digits}}}', f'{{"a":{"9" * digits}}}{{"b":1}}', f'{{"a":1e{"9" * digits}}}'):
         read = read_documents(text.encode())
-        assert b"".join(map(bytes, read.found)) == text.encode()
+        assert b"".join(map(bytes, read.documents)) == text.encode()
         assert not read.problems
-    assert len(read_documents(f'{{"a":{"9" * digits}}}{{"b"'.encode()).found) == 1
+    assert len(read_documents(f'{{"a":{"9" * digits}}}{{"b"'.encode()).documents) == 1
 
 
 # --- Broken files -----------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ LINES = b"".join(b'{"a":%d,"b":"%032x"}\n' % (number, number * 7**30) for number
 def test_what_comes_before_the_cut_of_a_gzip_is_used(share: float) -> None:
     packed = gzip.compress(LINES)
     read = read_documents(packed[: int(len(packed) * share)])
-    numbers = [json.loads(bytes(document))["a"] for document in read.found]
+    numbers = [json.loads(bytes(document))["a"] for document in read.documents]
     assert numbers == list(range(len(numbers)))
     assert len(numbers) > 1_900 * share
     assert "is cut short or damaged" in read.problems[0]
@@ -214,7 +214,7 @@ def test_a_gzip_with_a_wrong_checksum_is_used_and_told() -> None:
     packed = bytearray(gzip.compress(LINES))
     packed[-5] ^= 1
     read = read_documents(bytes(packed))
-    assert len(read.found) == 2_000
+    assert len(read.documents) == 2_000
     assert "is cut short or damaged: CRC" in read.problems[0]
 
 
@@ -235,8 +235,8 @@ def test_what_comes_before_the_cut_of_utf16_is_used() -> None:
 def test_no_bytes_are_an_error_and_none_are_passed_over_in_silence(data: bytes) -> None:
     for saved in (data, gzip.compress(data)):
         read = read_documents(saved)
-        assert read.found or read.problems
-        for document in read.found:
+        assert read.documents or read.problems
+        for document in read.documents:
             bytes(document).decode()
 
 

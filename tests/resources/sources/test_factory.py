@@ -40,7 +40,7 @@ def test_pages_carry_the_zone_that_is_set(
     (tmp_path / "x.json").write_text('[{"DataStartTime": "2026-01-01 00:00:00"}]')
     (archive,) = open_sources(settings(tmp_path, {"uri": "x.json", **source}))
     (file,) = archive.list_files()
-    (page,) = archive.pages(archive.read(file), datetime(2026, 1, 2, tzinfo=UTC))
+    (page,) = archive.read_pages(archive.read(file), datetime(2026, 1, 2, tzinfo=UTC))
     assert page.zone == zone
 
 

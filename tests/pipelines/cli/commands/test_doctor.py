@@ -117,14 +117,14 @@ def test_an_ended_service_is_not_taken_for_a_missing_permission() -> None:
     class Ended:
         uri, is_aws = "api (region eu-west-1)", True
 
-        def schedulers(self) -> list[Any]:
+        def list_schedulers(self) -> list[Any]:
             raise PermissionsError("AccessDeniedException: no", where="x", next_step="grant it")
 
     def told(now: datetime) -> diagnostics.Finding:
         (one,) = diagnostics.check_service(Ended(), now, {})  # type: ignore[arg-type]
         return one
 
-    assert "AWS ended the service on 2026-10-07" in told(datetime(2026, 11, 1, tzinfo=UTC)).found
+    assert "AWS ended the service on 2026-10-07" in told(datetime(2026, 11, 1, tzinfo=UTC)).message
     assert told(datetime(2026, 9, 1, tzinfo=UTC)).fix == "grant it"
 
 
