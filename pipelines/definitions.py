@@ -16,9 +16,9 @@ from assets.executions import assets as executions
 from assets.framework.time_windows import Days
 from assets.health import assets as health
 from assets.report import assets as report_asset
+from assets.report.assets import ReportOptions
 from pipelines.automation import event_alerts, failure_alerts, schedules, sensors
 from pipelines.operations.asking import open_query
-from pipelines.operations.shown import report_settings
 from resources.clock import utc_now
 from resources.config.equipment import load_equipment
 from resources.config.settings import Settings, load_settings
@@ -50,7 +50,7 @@ def build_defs(
         *executions.build(history, settle_after, settings.limits.max_calls_per_run),
         *anomalies.build(history, rule),
         *health.build(history, settle_after, rule),
-        *report_asset.build(history, report_settings(settings)),
+        *report_asset.build(history, ReportOptions.from_settings(settings)),
     ]
     rules = CheckSettings(
         history,

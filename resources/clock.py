@@ -5,8 +5,12 @@ Rules take the time as an argument. Code at the edges calls these functions; lin
 
 import random
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import uuid4
+
+Clock = Callable[[], datetime]
+"""Returns the current time in UTC; the Dagster resource `clock` has this type."""
 
 
 def utc_now() -> datetime:

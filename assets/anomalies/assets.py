@@ -17,16 +17,15 @@ from assets.anomalies.parse import READER_VERSION
 from assets.anomalies.reading import RecordedResults, record_results
 from assets.anomalies.top_sensors import CONTRIBUTION_COLUMNS
 from assets.framework.automation import upstream_content_changed
-from assets.framework.given import Clock
 from assets.framework.partitioned_run import (
     PartitionedRun,
     PartitionResult,
     asset_spec_kwargs,
     column_schema,
-    fail_without_retry,
     file_metadata,
     partition_result,
     previous_attempt,
+    translate_to_failure,
     unpartitioned_result,
 )
 from assets.framework.partitions import daily_partitions
@@ -43,7 +42,7 @@ from assets.tables import (
     SENSOR_CONTRIBUTIONS,
     Table,
 )
-from resources.clock import monotonic
+from resources.clock import Clock, monotonic
 from resources.lake.lake import Lake
 from resources.results.fetcher import ObjectState, ResultFetcher
 
@@ -84,10 +83,10 @@ def _build_prediction_assets(
         recorded, _ = previous_attempt(context)
         left = [key for key in context.partition_keys if key not in recorded]
         run, numbers = PartitionedRun(context), Counter[str]()
-        with fail_without_retry():
+        with translate_to_failure():
             opened = results()  # once: it knows the buckets
-        run.work(left, partial(_record, lake, opened, clock, numbers, context.log.warning))
-        return run.end(numbers, {})
+        run.process(left, partial(_record, lake, opened, clock, numbers, context.log.warning))
+        return run.finish(numbers, {})
 
     written_along = [
         dg.AssetSpec(
@@ -113,11 +112,11 @@ def _build_fragments_asset(partitions: dg.DailyPartitionsDefinition) -> dg.Asset
     def anomaly_fragments(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
     ) -> dg.Output[None]:
-        with fail_without_retry():
+        with translate_to_failure():
             lake.read(ANOMALY_EVENTS, columns=["event_id"])  # one failure, not one a day, where it cannot be
         run = PartitionedRun(context)
-        run.work(context.partition_keys, partial(_record_fragments, lake, clock))
-        return run.end({}, {})
+        run.process(context.partition_keys, partial(_record_fragments, lake, clock))
+        return run.finish({}, {})
 
     return anomaly_fragments
 
@@ -132,7 +131,7 @@ def _build_events_asset(rule: EventRule) -> dg.AssetsDefinition:
     def anomaly_events(
         lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
     ) -> dg.MaterializeResult[Any]:
-        with fail_without_retry():
+        with translate_to_failure():
             pieces = lake.scan(ANOMALY_FRAGMENTS)
             written = lake.update(
                 ANOMALY_EVENTS, None, lambda existing: join_events(pieces, rule, existing, clock())

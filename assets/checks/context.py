@@ -17,12 +17,11 @@ from assets.checks.scheduler_settings import COLUMNS as RHYTHM_COLUMNS
 from assets.checks.scheduler_settings import SchedulerSettings, parse_scheduler_settings
 from assets.executions import day_status
 from assets.executions.day_status import SchedulerStatus, SettlementPolicy
-from assets.framework.given import OpenSources
 from assets.framework.partitions import RANGE
 from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS, PARTITION, Table
 from resources.lake.lake import Lake
-from resources.sources.base import Source
+from resources.sources.base import OpenSources, Source
 
 MARGIN_DAYS = 3
 """Days beyond `history.lookback_days` that are looked at."""

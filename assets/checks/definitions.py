@@ -17,8 +17,7 @@ from assets.checks.completeness import no_rejected_result_lines, result_objects_
 from assets.checks.context import CheckContext, CheckSettings
 from assets.checks.result import Check, CheckOutcome, build_check_result
 from assets.checks.run_outcomes import list_failed_partitions, partitions_succeeded
-from assets.framework.given import Clock, OpenSources
-from assets.framework.partitioned_run import fail_without_retry
+from assets.framework.partitioned_run import translate_to_failure
 from assets.tables import (
     ANOMALY_PREDICTIONS,
     INFERENCE_EXECUTIONS,
@@ -27,7 +26,9 @@ from assets.tables import (
     TABLES,
     Table,
 )
+from resources.clock import Clock
 from resources.lake.lake import Lake
+from resources.sources.base import OpenSources
 
 _WRITTEN_WITH = {
     "extraction_coverage": "inference_executions",
@@ -102,7 +103,7 @@ def _results(key: dg.AssetKey, checks: Sequence[Check], look: CheckContext) -> I
     problems: dict[str, dg.Failure] = {}
     for check in checks:
         try:
-            with fail_without_retry():
+            with translate_to_failure():
                 result = build_check_result(check, check.judge(look), key)
         except dg.Failure as problem:
             problems[check.name] = problem

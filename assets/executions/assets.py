@@ -15,26 +15,25 @@ from assets.executions.extraction import Extraction, RecordedDay
 from assets.executions.flatten import READER_VERSION
 from assets.executions.selection import ExtractionSelection, PreviousAttempt, budget_error
 from assets.framework.automation import upstream_content_changed
-from assets.framework.given import Clock, OpenSources
 from assets.framework.partitioned_run import (
     PartitionedRun,
     PartitionResult,
     asset_spec_kwargs,
     batches,
-    fail_without_retry,
     file_metadata,
     no_retry_on_interrupt,
     partition_result,
     previous_attempt,
+    translate_to_failure,
     unpartitioned_result,
 )
 from assets.framework.partitions import daily_partitions, parse_days
 from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
-from resources.clock import monotonic
+from resources.clock import Clock, monotonic
 from resources.errors import BudgetSpentError, LedgerError
 from resources.lake.lake import Lake
-from resources.sources.base import Source
+from resources.sources.base import OpenSources, Source
 from resources.sources.call_budget import CallBudget
 
 GROUP = "executions"
@@ -105,7 +104,7 @@ def build(
             ExtractionSelection(tuple(config.schedulers), config.skip_settled, earlier),
             RefusedSources(),
         )
-        with no_retry_on_interrupt(), fail_without_retry():
+        with no_retry_on_interrupt(), translate_to_failure():
             opened = sources()  # once: each live one has a session and a client of its own
             for source in opened:
                 if source.service:
@@ -135,7 +134,7 @@ def build(
     def inference_schedulers(
         lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
     ) -> dg.MaterializeResult[Any]:
-        with fail_without_retry():
+        with translate_to_failure():
             recorded = (
                 lake.read(INFERENCE_EXECUTIONS, day, schedulers.COLUMNS)
                 for day in lake.days(INFERENCE_EXECUTIONS)
@@ -168,7 +167,7 @@ def _extracted(
         extraction = begin()
         try:
             left = extraction.gather(sources, parse_days(batch), scope)
-            run.work([day.isoformat() for day in left], partial(_record, extraction, calls))
+            run.process([day.isoformat() for day in left], partial(_record, extraction, calls))
             extraction.remember()
         except LedgerError as problem:
             stopped = problem
@@ -195,7 +194,7 @@ def _extracted(
             in_vain=not numbers["schedulers_answered"],
         )
     # a retry would begin with a budget of its own
-    return run.end({**numbers, **calls.numbers}, failed, stopped, retries=calls.limit is None)
+    return run.finish({**numbers, **calls.numbers}, failed, stopped, retries=calls.limit is None)
 
 
 def _record(extraction: Extraction, calls: CallBudget, key: str) -> list[PartitionResult]:

@@ -55,7 +55,7 @@ class PartitionedRun:
         self._context = context
         self._failed: dict[str, Exception] = {}
 
-    def work(self, keys: Iterable[str], work: Callable[[str], Iterable[PartitionResult]]) -> None:
+    def process(self, keys: Iterable[str], work: Callable[[str], Iterable[PartitionResult]]) -> None:
         """Do the work of each partition; one that fails does not keep the others from theirs."""
         for key in keys:
             try:
@@ -68,7 +68,7 @@ class PartitionedRun:
                 self._context.log.exception(f"{key} failed")
                 self._failed[key] = problem
 
-    def end(
+    def finish(
         self,
         numbers: Mapping[str, Any],
         sources: Mapping[str, LedgerError] | None = None,
@@ -159,7 +159,7 @@ def failed_sources(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str
 
 
 @contextmanager
-def fail_without_retry() -> Iterator[None]:
+def translate_to_failure() -> Iterator[None]:
     """Turn our errors into failures that say what to do, and that nobody retries in vain.
 
     Raises:

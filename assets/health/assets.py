@@ -11,15 +11,14 @@ import pyarrow.compute as pc
 from assets.anomalies.events import EventRule
 from assets.checks.context import get_service_state
 from assets.framework.automation import upstream_content_changed
-from assets.framework.given import Clock, OpenSources
 from assets.framework.partitioned_run import (
     PartitionedRun,
     PartitionResult,
     asset_spec_kwargs,
     batches,
-    fail_without_retry,
     file_metadata,
     partition_result,
+    translate_to_failure,
 )
 from assets.framework.partitions import daily_partitions, parse_days
 from assets.framework.row_content import stamp_changes
@@ -48,8 +47,10 @@ from assets.tables import (
     Table,
 )
 from resources.aws.session import SERVICE_END
+from resources.clock import Clock
 from resources.config.equipment import EquipmentRegistry
 from resources.lake.lake import Lake
+from resources.sources.base import OpenSources
 
 GROUP = "health"
 RULE_VERSION = 3
@@ -91,15 +92,15 @@ def _build_execution_health_asset(
         sources: dg.ResourceParam[OpenSources],
         clock: dg.ResourceParam[Clock],
     ) -> dg.Output[None]:
-        with fail_without_retry():
+        with translate_to_failure():
             service, now = get_service_state(sources()), clock()
             schedulers = lake.read(INFERENCE_SCHEDULERS, columns=SCHEDULER_COLUMNS)
         last_day = service.last_day if service.exists else SERVICE_END
         is_live = service.exists and (last_day is None or now.date() <= last_day)
         terms = HealthPolicy(settle_after, now, last_day, is_live)
         run = PartitionedRun(context)
-        run.work(context.partition_keys, partial(_record_execution_health, lake, schedulers, terms))
-        return run.end({}, {})
+        run.process(context.partition_keys, partial(_record_execution_health, lake, schedulers, terms))
+        return run.finish({}, {})
 
     return execution_health
 
@@ -132,12 +133,12 @@ def _build_equipment_health_asset(
         clock: dg.ResourceParam[Clock],
     ) -> dg.Output[None]:
         run = PartitionedRun(context)
-        with fail_without_retry():
+        with translate_to_failure():
             named = registry()
             for batch in batches(context.partition_keys, DAYS_A_BATCH):
                 made = _equipment_health(lake, parse_days(batch), named, rule, clock())
-                run.work(batch, partial(_record_equipment_health, lake, made, clock))
-        return run.end({}, {})
+                run.process(batch, partial(_record_equipment_health, lake, made, clock))
+        return run.finish({}, {})
 
     return equipment_health
 

@@ -15,8 +15,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from assets.framework.automation import upstream_content_changed
-from assets.framework.given import Clock
-from assets.framework.partitioned_run import PartitionedRun, PartitionResult, fail_without_retry
+from assets.framework.partitioned_run import PartitionedRun, PartitionResult, translate_to_failure
 from assets.framework.partitions import daily_partitions
 from assets.framework.time_windows import Days
 from assets.report.model.page import Page, build_page
@@ -25,7 +24,9 @@ from assets.report.query.scope import ReportScope
 from assets.report.render.html import render_html, render_thumbnail
 from assets.report.request import default_days, file_name, newest_day
 from assets.tables import EQUIPMENT_HEALTH, EXECUTION_HEALTH
+from resources.clock import Clock
 from resources.config.equipment import EquipmentRegistry, load_equipment
+from resources.config.settings import Settings
 from resources.config.silences import Silence, load_silences
 from resources.lake.lake import Lake
 from resources.storage.report_store import ReportStore
@@ -37,14 +38,25 @@ OpenQuery = Callable[[], AbstractContextManager[RunQuery]]
 
 
 @dataclass(frozen=True)
-class ReportSettings:
-    """What the settings say of pages."""
+class ReportOptions:
+    """The settings that reports depend on; `folder` is a path or an S3 URI."""
 
     folder: str
     time_zone: str
     registry: str
     silences: str
     gap_steps: float
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "ReportOptions":
+        """Take what reports need from the settings."""
+        return cls(
+            folder=settings.report.folder,
+            time_zone=settings.report.time_zone,
+            registry=settings.equipment.registry,
+            silences=settings.alerts.silences,
+            gap_steps=settings.events.gap_steps,
+        )
 
     def scope(self, first: date, last: date) -> ReportScope:
         """Return the scope of a range of days."""
@@ -58,12 +70,12 @@ class _Desk:
     ask: RunQuery
     registry: EquipmentRegistry
     silences: list[Silence]
-    shown: ReportSettings
+    shown: ReportOptions
     now: datetime
     newest: date
 
 
-def build(history: Days, shown: ReportSettings) -> list[dg.AssetsDefinition]:
+def build(history: Days, shown: ReportOptions) -> list[dg.AssetsDefinition]:
     """Declare the asset; its resources are `lake`, `asking` and `clock`."""
 
     @dg.asset(
@@ -84,7 +96,7 @@ def build(history: Days, shown: ReportSettings) -> list[dg.AssetsDefinition]:
         clock: dg.ResourceParam[Clock],
     ) -> dg.Output[None]:
         run = PartitionedRun(context)
-        with fail_without_retry(), asking() as ask:
+        with translate_to_failure(), asking() as ask:
             desk = _Desk(
                 ask,
                 load_equipment(shown.registry),
@@ -93,8 +105,8 @@ def build(history: Days, shown: ReportSettings) -> list[dg.AssetsDefinition]:
                 clock(),
                 newest_day(lake, clock().date()),
             )
-            run.work(context.partition_keys, partial(_page, desk))
-        return run.end({"pages": len(context.partition_keys)}, {})
+            run.process(context.partition_keys, partial(_page, desk))
+        return run.finish({"pages": len(context.partition_keys)}, {})
 
     return [anomaly_report]
 

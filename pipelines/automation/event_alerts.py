@@ -25,10 +25,10 @@ from assets.alerts.messages import (
     build_event_notice,
     build_summary_notice,
 )
-from assets.framework.given import Clock
 from assets.framework.row_content import stamp_changes
 from assets.tables import ANOMALY_EVENTS, EVENT_NOTIFICATIONS
 from pipelines.automation.failure_alerts import TICK_SECONDS, open_notifier
+from resources.clock import Clock
 from resources.config.equipment import EquipmentRegistry, load_equipment
 from resources.config.settings import Settings
 from resources.config.silences import Silence, load_silences

@@ -15,7 +15,6 @@ import dagster as dg
 
 from assets.alerts.deduplication import OpenIncident, find_notification_reason, mark_notified
 from assets.checks.result import CAUSES, NEXT_COMMANDS
-from assets.framework.given import Clock
 from assets.framework.metadata import read_metadata
 from pipelines.automation.run_failures import (
     Failure,
@@ -24,6 +23,7 @@ from pipelines.automation.run_failures import (
     list_planned_steps,
     list_still_failed,
 )
+from resources.clock import Clock
 from resources.config.sections import AlertSettings
 from resources.notifications import Notice, Notifier, Severity, Webhook, escape_markdown
 

@@ -13,14 +13,14 @@ import dagster as dg
 from assets.checks.context import get_service_state
 from assets.executions.day_status import SettlementPolicy
 from assets.executions.due_days import DueDays, find_due_days
-from assets.framework.given import Clock, OpenSources
 from assets.framework.partitions import RANGE
 from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 from pipelines.operations.lake_status import coverage
+from resources.clock import Clock
 from resources.config.settings import Settings
 from resources.lake.lake import Lake
-from resources.sources.base import Source
+from resources.sources.base import OpenSources, Source
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition

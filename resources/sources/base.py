@@ -4,7 +4,7 @@ A source returns raw pages and knows no columns. A new kind of source is a class
 settings, and one entry in `resources.sources.factory`.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from typing import TYPE_CHECKING, Protocol
@@ -182,3 +182,7 @@ class Source(Protocol):
     @property
     def service(self) -> LiveService | None:
         """Query it scheduler by scheduler; only such a source gets new executions by itself."""
+
+
+OpenSources = Callable[[], Sequence[Source]]
+"""Opens the configured sources; the Dagster resource `sources` has this type."""

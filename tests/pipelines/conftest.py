@@ -13,10 +13,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from assets.executions import assets as execution_assets
-from assets.report.assets import ReportSettings
-from pipelines import definitions
+from assets.report.assets import ReportOptions
 from pipelines.definitions import build_defs
-from pipelines.operations.shown import report_settings
 from pipelines.runs.instance import CHECKOUT
 from resources.config.settings import ArchiveSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
@@ -103,12 +101,14 @@ def _retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_pages_in_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def shown(settings: Settings) -> ReportSettings:
-        found = report_settings(settings)
-        is_default = Path(found.folder) == CHECKOUT / "data" / "reports"
-        return replace(found, folder=str(tmp_path / "reports")) if is_default else found
+    read_options = ReportOptions.from_settings
 
-    monkeypatch.setattr(definitions, "report_settings", shown)
+    def read_with_other_folder(settings: Settings) -> ReportOptions:
+        options = read_options(settings)
+        is_default = Path(options.folder) == CHECKOUT / "data" / "reports"
+        return replace(options, folder=str(tmp_path / "reports")) if is_default else options
+
+    monkeypatch.setattr(ReportOptions, "from_settings", read_with_other_folder)
 
 
 @pytest.fixture

@@ -53,13 +53,13 @@ def report(  # noqa: PLR0913 (an option each)
     Without dates it shows the seven days up to the newest recorded one. One file, which needs no network;
     report.folder of the settings says where it goes. As Markdown it is short enough for chat or mail.
     """
+    from assets.report.assets import ReportOptions  # noqa: PLC0415
     from assets.report.model.page import build_page  # noqa: PLC0415
     from assets.report.render.html import render_html  # noqa: PLC0415
     from assets.report.render.markdown import render_markdown  # noqa: PLC0415
     from assets.report.request import file_name, narrow_scope, newest_day, range_of  # noqa: PLC0415
     from pipelines.cli.arguments import parse_day  # noqa: PLC0415
     from pipelines.operations.asking import open_query  # noqa: PLC0415
-    from pipelines.operations.shown import report_settings  # noqa: PLC0415
     from resources.config.equipment import load_equipment  # noqa: PLC0415
     from resources.config.settings import load_settings  # noqa: PLC0415
     from resources.config.silences import load_silences  # noqa: PLC0415
@@ -67,7 +67,7 @@ def report(  # noqa: PLR0913 (an option each)
     from resources.storage.report_store import ReportStore, write_page  # noqa: PLC0415
 
     settings = load_settings()
-    lake, shown, now = Lake(settings.lake.uri), report_settings(settings), utc_now()
+    lake, shown, now = Lake(settings.lake.uri), ReportOptions.from_settings(settings), utc_now()
     one, begin, end = (
         parse_day(text, option, now.date()) if text else None
         for text, option in ((day, "--date"), (first, "--from"), (last, "--to"))

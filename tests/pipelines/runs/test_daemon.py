@@ -50,10 +50,10 @@ from functools import partial
 from pathlib import Path
 import dagster as dg
 from assets.framework.automation import upstream_content_changed
-from assets.framework.partitioned_run import Materialized, PartitionedRun
-from pipelines import sensors
+from assets.framework.partitioned_run import PartitionedRun, PartitionResult
+from pipelines.automation import sensors
 from pipelines.definitions import build_defs
-sensors.follow = partial(sensors.follow, 5)  # nobody wants to wait for half minutes
+sensors.build_automation_sensor = partial(sensors.build_automation_sensor, 5)  # seconds; the default is 30
 FOLDER = Path(__file__).parent
 KEPT = {dg.AssetKey(name) for name in ("inference_executions", "inference_schedulers")}
 
@@ -71,13 +71,13 @@ def below(days: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         while (FOLDER / "hold").exists():
             time.sleep(0.1)
         run = PartitionedRun(context)
-        run.work(context.partition_keys, work)
-        return run.end({})
+        run.process(context.partition_keys, work)
+        return run.finish({})
 
-    def work(day: str) -> list[Materialized]:
+    def work(day: str) -> list[PartitionResult]:
         if day == (FOLDER / "fails").read_text():
             raise RuntimeError("no luck")
-        return [Materialized(dg.AssetKey("below"), str(time.time()), {})]
+        return [PartitionResult(dg.AssetKey("below"), str(time.time()), {})]
 
     return asset
 
