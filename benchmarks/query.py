@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import lookout_ledger
 from assets.framework.row_content import sort_by_key
 from assets.tables import INFERENCE_EXECUTIONS
-from assets.tables.duckdb_views import duckdb_view
+from assets.tables.duckdb_views import render_view
 from resources.lake.lake import Lake
 from resources.lake.table_contract import parquet_options
 
@@ -123,7 +123,7 @@ def ask(case: str, folder: Path) -> None:
                     f"read_parquet('{files}', hive_partitioning = true, hive_types = {{'data_date': DATE}})"
                 )
             else:
-                connection.execute(duckdb_view(_TABLE, lake.files(_TABLE)))
+                connection.execute(render_view(_TABLE, lake.files(_TABLE)))
             before = _read_bytes()
             connection.sql(_COUNT.format(source=source, where=where)).fetchall()
     print(_read_bytes() - before)

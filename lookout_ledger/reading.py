@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, overload
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.tables import PARTITION, TABLES, Table, tables_named
+from assets.tables import PARTITION, TABLES, Table, select_tables
 from resources.config.settings import load_settings
 from resources.config.validation_errors import suggest
 from resources.errors import ConfigurationError
@@ -79,7 +79,7 @@ def read(  # noqa: PLR0913 (each may be left away)
         ConfigurationError: no such table, column, day or lake.
         LakeContractError: a file of the lake cannot be read.
     """
-    [declared] = tables_named([table], where="the argument table")
+    [declared] = select_tables([table], where="the argument table")
     first, stop = _day(start, "start"), _day(end, "end")
     if (first or stop) and not declared.partitioned:
         raise _mistake(f"{table} has no days", "start, end", "leave both away: it is one small table")

@@ -122,7 +122,7 @@ def _rows(runs: Timeline, found: EventSpans, fragments: pa.Table) -> pa.Table:
         "state": _STATES.take(pa.array(found.state)),
         "began_after_gap": found.after_gap,
     }
-    schema = pa.schema([ANOMALY_EVENTS.schema.field(name) for name in ANOMALY_EVENTS.content])
+    schema = ANOMALY_EVENTS.content_schema
     return pa.table(columns).cast(schema)
 
 

@@ -186,7 +186,7 @@ def _rows(
         "contribution_sums": told,
         PARTITION: pa.array(found.day[heads].astype(np.int32), pa.date32()),
     }
-    schema = pa.schema([ANOMALY_FRAGMENTS.schema.field(name) for name in ANOMALY_FRAGMENTS.content])
+    schema = ANOMALY_FRAGMENTS.content_schema
     return pa.table(columns).cast(schema.append(pa.field(PARTITION, pa.date32())))
 
 

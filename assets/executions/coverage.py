@@ -120,6 +120,6 @@ def _kept(row: dict[str, Any] | None, name: str | None) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]]) -> pa.Table:
-    content = EXTRACTION_COVERAGE.content
+    content = EXTRACTION_COVERAGE.content_columns
     fields = [EXTRACTION_COVERAGE.schema.field(name) for name in content]
     return pa.Table.from_pylist(rows, schema=pa.schema(fields))

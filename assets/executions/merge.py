@@ -28,7 +28,7 @@ _KEY = list(INFERENCE_EXECUTIONS.key)
 _TIMES = ("scheduled_start_time", "data_end_time", "source")
 _OUTCOME = ("status", "failed_reason", "result_s3_bucket", "result_s3_key", "outcome_source")
 _IDENTITY = tuple(
-    name for name in INFERENCE_EXECUTIONS.content if name not in (*_KEY, *_TIMES, *_OUTCOME)
+    name for name in INFERENCE_EXECUTIONS.content_columns if name not in (*_KEY, *_TIMES, *_OUTCOME)
 )  # with `unrecognized`: members that nobody knows belong to no group in particular
 
 _SOURCES = pa.array(["bucket", "archive", "api"])

@@ -22,8 +22,10 @@ from resources.sources.api import KIND
 from resources.sources.base import ListedScheduler
 
 _KEY = ["scheduler_arn", "valid_from"]
-_SETTINGS = [name for name in INFERENCE_SCHEDULERS.content if name not in (*_KEY, "source")]
-_OBSERVED = pa.schema([INFERENCE_SCHEDULERS.schema.field(name) for name in INFERENCE_SCHEDULERS.content])
+_SETTINGS = [name for name in INFERENCE_SCHEDULERS.content_columns if name not in (*_KEY, "source")]
+_OBSERVED = pa.schema(
+    [INFERENCE_SCHEDULERS.schema.field(name) for name in INFERENCE_SCHEDULERS.content_columns]
+)
 
 COLUMNS = [
     "scheduled_start_time",

@@ -229,7 +229,7 @@ def asset_spec_kwargs(table: Table, group: str, written_by: str | None = None) -
     return {
         "group_name": group,
         "kinds": {"parquet"},
-        "description": f"{table.meaning} One row: {table.grain}.{along}",
+        "description": f"{table.description}{along}",
         "metadata": {"dagster/table_name": table.name, "dagster/column_schema": column_schema(table)},
     }
 

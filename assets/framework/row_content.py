@@ -18,7 +18,7 @@ _STAMP = "recorded_at"
 
 def deduplicate(table: Table, rows: pa.Table) -> pa.Table:
     """Return each content once, in any order, with `recorded_at` null."""
-    once = rows.group_by(list(table.content), use_threads=False).aggregate([])
+    once = rows.group_by(list(table.content_columns), use_threads=False).aggregate([])
     return once.append_column(_STAMP, pa.nulls(once.num_rows, INSTANT)).select(rows.schema.names)
 
 
@@ -27,7 +27,7 @@ def stamp_changes(table: Table, rows: pa.Table, existing: pa.Table, now: datetim
 
     `rows` has at most one row a key; the result is sorted by the key and fits the table's schema.
     """
-    content = list(table.content)
+    content = list(table.content_columns)
     new = rows.select(content).append_column(_STAMP, pa.nulls(rows.num_rows, INSTANT))
     pool = pa.concat_tables([existing.select(new.schema.names), new], promote_options="permissive")
     is_new = pa.array(np.arange(pool.num_rows) >= existing.num_rows)
@@ -68,7 +68,7 @@ def content_version(table: Table, rows: pa.Table) -> str:
 
     The order of rows does not count, nor does `recorded_at`; nulls count as such.
     """
-    declared = pa.schema([table.schema.field(name) for name in table.content])
+    declared = table.content_schema
     ordered = sort_by_key(table, rows.select(declared.names).cast(declared))  # dictionaries become values
     digest = blake2b(digest_size=16)
     for name in declared.names:

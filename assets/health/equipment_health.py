@@ -80,7 +80,7 @@ def build_equipment_health(
                 row |= _named(equipment, schedulers)
                 row |= models.get((index, number), {"model_version": None, "model_switched": False})
                 rows.append(row | {"top_sensors": sensors.get((index, number)), PARTITION: day})
-    fields = [EQUIPMENT_HEALTH.schema.field(name) for name in EQUIPMENT_HEALTH.content]
+    fields = [EQUIPMENT_HEALTH.schema.field(name) for name in EQUIPMENT_HEALTH.content_columns]
     return pa.Table.from_pylist(rows, pa.schema([*fields, pa.field(PARTITION, pa.date32())]))
 
 

@@ -91,7 +91,7 @@ def build_execution_health(
         existing: the rows as recorded.
     """
     rows = [_row(one) for one in _schedulers(day, recorded, terms)]
-    fields = [EXECUTION_HEALTH.schema.field(name) for name in EXECUTION_HEALTH.content]
+    fields = [EXECUTION_HEALTH.schema.field(name) for name in EXECUTION_HEALTH.content_columns]
     return stamp_changes(EXECUTION_HEALTH, pa.Table.from_pylist(rows, pa.schema(fields)), existing, terms.now)
 
 

@@ -1,19 +1,22 @@
-"""Every table of the lake, declared once.
+"""Declarations of all tables of the lake.
 
-The Parquet schema and its comments, Dagster's column schema, the DuckDB views, the contract that the lake
-enforces and `docs/tables.md` are all derived from these declarations.
+The Parquet schema, Dagster's column schema and lineage, the DDL, the DuckDB views, the contract of the lake
+and `docs/tables.md` are derived from them.
 """
 
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+from assets.tables.alerts import EVENT_NOTIFICATIONS
 from assets.tables.anomalies import (
+    ANOMALY_EVENTS,
+    ANOMALY_FRAGMENTS,
     ANOMALY_PREDICTIONS,
     REJECTED_RESULTS,
     RESULT_OBJECTS,
     SENSOR_CONTRIBUTIONS,
 )
-from assets.tables.declared import INSTANT, PARTITION, RECORDED_AT, Column, Encoding, Table
+from assets.tables.declared import INSTANT, PARTITION, RECORDED_AT, Column, Encoding, Lineage, Table
 from assets.tables.executions import (
     ARCHIVE_FILES,
     EXTRACTION_COVERAGE,
@@ -21,13 +24,7 @@ from assets.tables.executions import (
     INFERENCE_SCHEDULERS,
     REJECTED_EXECUTIONS,
 )
-from assets.tables.health import (
-    ANOMALY_EVENTS,
-    ANOMALY_FRAGMENTS,
-    EQUIPMENT_HEALTH,
-    EVENT_NOTIFICATIONS,
-    EXECUTION_HEALTH,
-)
+from assets.tables.health import EQUIPMENT_HEALTH, EXECUTION_HEALTH
 from resources.errors import ConfigurationError
 
 TABLES = (
@@ -48,25 +45,25 @@ TABLES = (
 )
 
 
-def tables_named(
-    names: Sequence[str], where: str = "the names of tables on the command line"
+def select_tables(
+    names: Sequence[str], where: str = "the table names on the command line"
 ) -> tuple[Table, ...]:
-    """Return the tables of these names, in the order of `TABLES`; all of them where none is named.
+    """Return tables by name in the order of `TABLES`, or all tables if `names` is empty.
 
-    `where` is where the names were written, for the message about one that is wrong.
+    `where` says in an error message where the names come from.
 
     Raises:
-        ConfigurationError: there is no table of a name.
+        ConfigurationError: no table has one of the names.
     """
-    known = {table.name: table for table in TABLES}
+    tables = {table.name: table for table in TABLES}
     for name in names:
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
+        if name not in tables:
+            similar = get_close_matches(name, tables, n=1)
+            suggestion = f"did you mean {similar[0]}? " if similar else ""
             raise ConfigurationError(
                 f"there is no table {name}",
                 where=where,
-                next_step=(f"did you mean {near[0]}? " if near else "")
-                + f"The tables are {', '.join(known)}",
+                next_step=f"{suggestion}The tables are {', '.join(tables)}",
             )
     return tuple(table for table in TABLES if not names or table.name in names)
 
@@ -92,6 +89,7 @@ __all__ = [
     "TABLES",
     "Column",
     "Encoding",
+    "Lineage",
     "Table",
-    "tables_named",
+    "select_tables",
 ]

@@ -38,12 +38,12 @@ class LakeLocation:
         return f"{self.uri.rstrip('/')}/{table.name}/"
 
 
-def external_table(table: Table, place: LakeLocation) -> ExternalTable:
+def build_external_table(table: Table, place: LakeLocation) -> ExternalTable:
     """Say of a table what a catalog must know."""
     folder = place.folder(table)
     return ExternalTable(
         name=table.name,
-        comment=f"{table.meaning} One row: {table.grain}.",
+        comment=table.description,
         columns=tuple(
             ExternalColumn(column.name, _TYPES[column.type], column.comment) for column in table.columns
         ),
@@ -58,7 +58,7 @@ def external_table(table: Table, place: LakeLocation) -> ExternalTable:
     )
 
 
-def athena_ddl(external: ExternalTable, database: str | None = None) -> str:
+def render_athena_ddl(external: ExternalTable, database: str | None = None) -> str:
     """Return the statement that creates a table in Athena; Hive and Spark with Hive understand it too."""
     keys = f"PARTITIONED BY (\n{_columns(external.partition_keys)}\n)\n" if external.partition_keys else ""
     name, columns = _name(external, database), _columns(external.columns)
@@ -72,7 +72,7 @@ def athena_ddl(external: ExternalTable, database: str | None = None) -> str:
     )
 
 
-def spark_ddl(external: ExternalTable, database: str | None = None) -> str:
+def render_spark_ddl(external: ExternalTable, database: str | None = None) -> str:
     """Return the statements that create a table in Spark, and let it look which days there are.
 
     The second one is there for partitioned tables, and is to be run again when days were added.

@@ -1,9 +1,4 @@
-"""What a declaration of a table is: the words that the declarations are written in.
-
-In `Column.source`, a dotted path names the member of the service's answer that the column holds, or the table
-and column that it is taken from. For `inference_executions`, `flatten` follows these paths, so the
-declaration is also the code.
-"""
+"""The classes that declare tables, and short constructors for columns."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,17 +8,32 @@ from typing import Literal
 import pyarrow as pa
 
 INSTANT = pa.timestamp("ms", tz="UTC")
-"""The one timestamp type of the lake: Athena and Spark read milliseconds as they are."""
+"""The only timestamp type of the lake. Athena and Spark read milliseconds without conversion."""
 
 PARTITION = "data_date"
-"""The Hive key: the UTC date of the execution's DataStartTime. It stands in the path, not in the file."""
+"""Hive partition key: the UTC date of the execution's DataStartTime, in the path and not in the file."""
 
 Encoding = Literal["dictionary", "delta", "plain"]
+
+Lineage = tuple[tuple[str, str], ...]
+"""Upstream columns as pairs of table name and column name."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: `unit` is None for text and flags; `source` is a member path, or None if made here."""
+    """One column of a table.
+
+    Attributes:
+        name: Name in every engine.
+        type: Arrow type.
+        meaning: One sentence without a final period. Catalogs and documentation show it.
+        unit: Unit of the values; None for text and flags.
+        source: Member outside the lake that the value is copied from, as a dotted path; None if the value is
+            computed or copied from another table. `flatten` reads the paths of `inference_executions`.
+        required: Whether the column is never null.
+        encoding: Parquet encoding.
+        lineage: Columns of other tables that the value is copied or computed from.
+    """
 
     name: str
     type: pa.DataType
@@ -32,27 +42,39 @@ class Column:
     source: str | None = None
     required: bool = False
     encoding: Encoding = "dictionary"
+    lineage: Lineage = ()
 
     @property
     def comment(self) -> str:
-        """Meaning and unit in one line, for catalogs that know nothing else."""
+        """Meaning and unit in one line, for catalogs that have no field for the unit."""
         return f"{self.meaning} [{self.unit}]" if self.unit else self.meaning
 
     @property
     def field(self) -> pa.Field:
-        """The Arrow field, with meaning, unit and source member as its metadata."""
-        notes = {"comment": self.meaning, "unit": self.unit, "source": self.source}
+        """The Arrow field, with meaning, unit and source as its metadata."""
+        metadata = {"comment": self.meaning, "unit": self.unit, "source": self.source}
         return pa.field(
             self.name,
             self.type,
             nullable=not self.required,
-            metadata={key: value for key, value in notes.items() if value},
+            metadata={key: value for key, value in metadata.items() if value},
         )
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table: rows are unique by `key` and stored sorted by it; `version` rises with each change."""
+    """One table. Rows are unique by `key` and stored in its order.
+
+    Attributes:
+        name: Name of the table and of its folder in the lake.
+        meaning: One sentence that says what the table holds.
+        grain: What one row is, as a noun that follows "one row per".
+        key: Primary key.
+        columns: All columns, in the order of the files.
+        partitioned: Whether the table has one file per day.
+        version: Schema version; it rises with every change of the columns.
+        volatile: Columns that describe the recording and are not part of a row's content.
+    """
 
     name: str
     meaning: str
@@ -62,22 +84,36 @@ class Table:
     partitioned: bool = False
     version: int = 1
     volatile: frozenset[str] = frozenset({"recorded_at"})
-    """Columns that tell about the recording and are no part of a row's content."""
+
+    @property
+    def description(self) -> str:
+        """Meaning and grain as two sentences."""
+        return f"{self.meaning} One row per {self.grain}."
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """What a file of this table holds; name and version travel in the Parquet footer."""
+        """The schema of every file of this table, with name and version as metadata of the footer."""
         identity = {"lookout_ledger.table": self.name, "lookout_ledger.version": str(self.version)}
         return pa.schema([column.field for column in self.columns], metadata=identity)
 
     @cached_property
-    def content(self) -> tuple[str, ...]:
-        """Names of the columns that make two rows the same."""
+    def content_columns(self) -> tuple[str, ...]:
+        """Names of the columns that decide whether two rows are equal."""
         return tuple(column.name for column in self.columns if column.name not in self.volatile)
 
-    def encoded(self, encoding: str) -> Iterable[Column]:
-        """Columns stored with one encoding."""
+    @cached_property
+    def content_schema(self) -> pa.Schema:
+        """The schema without the volatile columns."""
+        return pa.schema([self.schema.field(name) for name in self.content_columns])
+
+    def columns_with_encoding(self, encoding: str) -> Iterable[Column]:
+        """Return the columns that are stored with an encoding."""
         return (column for column in self.columns if column.encoding == encoding)
+
+
+def build_lineage(table: str, *columns: str) -> Lineage:
+    """Return the lineage of a column that depends on columns of one upstream table."""
+    return tuple((table, column) for column in columns)
 
 
 def text_column(
@@ -87,26 +123,39 @@ def text_column(
     *,
     required: bool = False,
     encoding: Encoding = "dictionary",
+    lineage: Lineage = (),
 ) -> Column:
-    """Declare a column of text."""
-    return Column(name, pa.string(), meaning, source=source, required=required, encoding=encoding)
+    """Declare a text column."""
+    return Column(
+        name, pa.string(), meaning, source=source, required=required, encoding=encoding, lineage=lineage
+    )
 
 
-def timestamp_column(name: str, meaning: str, source: str | None = None, *, required: bool = False) -> Column:
-    """Declare a column of instants."""
-    return Column(name, INSTANT, meaning, "UTC", source, required=required, encoding="delta")
+def timestamp_column(
+    name: str, meaning: str, source: str | None = None, *, required: bool = False, lineage: Lineage = ()
+) -> Column:
+    """Declare a timestamp column."""
+    return Column(name, INSTANT, meaning, "UTC", source, required=required, encoding="delta", lineage=lineage)
 
 
-def count_column(name: str, meaning: str, unit: str) -> Column:
-    """Declare a column that counts something, always known."""
-    return Column(name, pa.int64(), meaning, unit=unit, required=True)
+def count_column(name: str, meaning: str, unit: str, *, lineage: Lineage = ()) -> Column:
+    """Declare a required integer column that counts something."""
+    return Column(name, pa.int64(), meaning, unit, required=True, lineage=lineage)
 
 
 def number_column(
-    name: str, meaning: str, unit: str, source: str | None = None, *, required: bool = False
+    name: str,
+    meaning: str,
+    unit: str,
+    source: str | None = None,
+    *,
+    required: bool = False,
+    lineage: Lineage = (),
 ) -> Column:
-    """Declare a column of measurements; null where nothing was measured."""
-    return Column(name, pa.float64(), meaning, unit, source, required=required)
+    """Declare a floating-point column."""
+    return Column(name, pa.float64(), meaning, unit, source, required=required, lineage=lineage)
 
 
-RECORDED_AT = timestamp_column("recorded_at", "when this row last changed its content", required=True)
+RECORDED_AT = timestamp_column(
+    "recorded_at", "Time at which the content of this row last changed", required=True
+)

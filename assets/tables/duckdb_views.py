@@ -30,7 +30,7 @@ SET TimeZone = 'UTC';
 """
 
 
-def duckdb_view(table: Table, files: str | None) -> str:
+def render_view(table: Table, files: str | None) -> str:
     """Return the statement that makes a view of a table.
 
     Args:
@@ -40,29 +40,29 @@ def duckdb_view(table: Table, files: str | None) -> str:
     return _view(table, _nothing(table) if files is None else _over(table, files))
 
 
-def empty_view(table: Table, files: str) -> str:
+def render_empty_view(table: Table, files: str) -> str:
     """Return the statement that makes a view of a table that has no file yet.
 
     From DuckDB 2.0 on it shows the rows of files that come later (and reads all of them, until it is written
-    again as `duckdb_view`); before, it stays empty.
+    again as `render_view`); before, it stays empty.
     """
     select = f"{_nothing(table, 'filename')} UNION ALL BY NAME FROM {_read(table, files, awaiting=True)}"
     chosen = f"if(version() < 'v2', {_quoted(_nothing(table))}, {_quoted(_columns(table, f'({select})'))})"
     return _view(table, f"FROM query({chosen})")
 
 
-def views_script(tables: Iterable[tuple[Table, str, bool]]) -> str:
+def render_views_script(tables: Iterable[tuple[Table, str, bool]]) -> str:
     """Return `views.sql`: the statements that make a view of every table.
 
     Args:
         tables: each with the pattern of its files, and whether there are any.
     """
     views = [
-        f"\n-- {table.meaning} One row: {table.grain}.\n"
+        f"\n-- {table.description}\n"
         + (
-            duckdb_view(table, files)
+            render_view(table, files)
             if has_files
-            else f"-- No file yet: write this again once there are some.\n{empty_view(table, files)}"
+            else f"-- No file yet: write this again once there are some.\n{render_empty_view(table, files)}"
         )
         + ";\n"
         for table, files, has_files in tables

@@ -1,192 +1,262 @@
-"""The tables of executions: what ran, of whom, how far it is known, and where it was found."""
+"""Declarations of the tables that extraction fills: executions, schedulers, coverage, files and rejects."""
+
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pyarrow as pa
 
-from assets.tables.declared import RECORDED_AT, Column, Table, count_column, text_column, timestamp_column
+from assets.tables.declared import (
+    RECORDED_AT,
+    Column,
+    Table,
+    build_lineage,
+    count_column,
+    text_column,
+    timestamp_column,
+)
 
 _SCHEDULER = (
     text_column(
         "scheduler_arn",
-        "ARN of the inference scheduler; unique even where a name was used again",
+        "ARN of the inference scheduler; it stays unique when a name is reused",
         "InferenceSchedulerArn",
         required=True,
     ),
-    text_column("scheduler_name", "name of the inference scheduler", "InferenceSchedulerName"),
-    text_column("account_id", "AWS account that owns the scheduler, from its ARN"),
-    text_column("region", "AWS region of the scheduler, from its ARN"),
-    text_column("model_arn", "ARN of the model that ran", "ModelArn"),
-    text_column("model_name", "name of the model that ran", "ModelName"),
-    Column("model_version", pa.int64(), "version of the model that ran", "number", "ModelVersion"),
-    text_column("model_version_arn", "ARN of that model version", "ModelVersionArn"),
+    text_column("scheduler_name", "Name of the inference scheduler", "InferenceSchedulerName"),
+    text_column("account_id", "AWS account ID from the scheduler ARN"),
+    text_column("region", "AWS Region from the scheduler ARN"),
+    text_column("model_arn", "ARN of the model that the scheduler runs", "ModelArn"),
+    text_column("model_name", "Name of the model that the scheduler runs", "ModelName"),
+    Column("model_version", pa.int64(), "Version of the model", "number", "ModelVersion"),
+    text_column("model_version_arn", "ARN of the model version", "ModelVersionArn"),
 )
 
 _CONFIGURATION = (
     text_column(
         "input_s3_bucket",
-        "bucket that the scheduler reads sensor data from",
+        "S3 bucket from which the scheduler reads sensor data",
         "DataInputConfiguration.S3InputConfiguration.Bucket",
     ),
     text_column(
         "input_s3_prefix",
-        "prefix that the scheduler reads sensor data from",
+        "S3 prefix from which the scheduler reads sensor data",
         "DataInputConfiguration.S3InputConfiguration.Prefix",
     ),
     text_column(
         "input_time_zone_offset",
-        "zone of the times in input file names, such as +05:30",
+        "UTC offset of the timestamps in input file names, such as +05:30",
         "DataInputConfiguration.InputTimeZoneOffset",
     ),
     text_column(
         "input_timestamp_format",
-        "format of the times in input file names",
+        "Format of the timestamps in input file names",
         "DataInputConfiguration.InferenceInputNameConfiguration.TimestampFormat",
     ),
     text_column(
         "input_component_timestamp_delimiter",
-        "what stands between component and time in input file names",
+        "Delimiter between component and timestamp in input file names",
         "DataInputConfiguration.InferenceInputNameConfiguration.ComponentTimestampDelimiter",
     ),
     text_column(
         "output_s3_bucket",
-        "bucket that the scheduler writes results to",
+        "S3 bucket to which the scheduler writes results",
         "DataOutputConfiguration.S3OutputConfiguration.Bucket",
     ),
     text_column(
         "output_s3_prefix",
-        "prefix that the scheduler writes results to",
+        "S3 prefix to which the scheduler writes results",
         "DataOutputConfiguration.S3OutputConfiguration.Prefix",
     ),
     text_column(
         "output_kms_key_id",
-        "key that encrypts the results, where one was set",
+        "KMS key that encrypts the results; null if none is configured",
         "DataOutputConfiguration.KmsKeyId",
     ),
 )
 
+
+def _from_executions(*columns: Column) -> Iterator[Column]:
+    for column in columns:
+        yield replace(column, lineage=build_lineage("inference_executions", column.name))
+
+
 INFERENCE_EXECUTIONS = Table(
     name="inference_executions",
-    meaning="Every inference execution that any source ever told of.",
-    grain="one inference execution",
+    meaning="All inference executions that any source has returned, with flattened configuration.",
+    grain="inference execution",
     key=("scheduler_arn", "data_start_time"),
     partitioned=True,
     columns=(
         *_SCHEDULER,
-        timestamp_column("scheduled_start_time", "when the service meant to run it", "ScheduledStartTime"),
         timestamp_column(
-            "data_start_time", "start of the window of sensor data", "DataStartTime", required=True
+            "scheduled_start_time", "Time at which the service scheduled the execution", "ScheduledStartTime"
         ),
-        timestamp_column("data_end_time", "end of the window of sensor data", "DataEndTime"),
+        timestamp_column(
+            "data_start_time", "Start of the execution's data window", "DataStartTime", required=True
+        ),
+        timestamp_column("data_end_time", "End of the execution's data window", "DataEndTime"),
         *_CONFIGURATION,
-        text_column("result_s3_bucket", "bucket of the result object", "CustomerResultObject.Bucket"),
+        text_column("result_s3_bucket", "S3 bucket of the result object", "CustomerResultObject.Bucket"),
         text_column(
-            "result_s3_key", "key of the result object", "CustomerResultObject.Key", encoding="delta"
+            "result_s3_key", "S3 key of the result object", "CustomerResultObject.Key", encoding="delta"
         ),
-        text_column("status", "IN_PROGRESS, SUCCESS or FAILED", "Status"),
-        text_column("failed_reason", "the service's words for why it failed", "FailedReason"),
+        text_column("status", "Status of the execution: IN_PROGRESS, SUCCESS or FAILED", "Status"),
+        text_column("failed_reason", "Failure reason as the service reports it", "FailedReason"),
         text_column(
             "source",
-            "kind of source that identity, configuration and times come from: api, archive or bucket",
+            "Kind of source that provided identity, configuration and times: api, archive or bucket",
             required=True,
         ),
         text_column(
             "outcome_source",
-            "kind of source that status, reason and result object come from: api, archive or bucket",
+            "Kind of source that provided status, failure reason and result object: api, archive or bucket",
             required=True,
         ),
         RECORDED_AT,
-        text_column("unrecognized", "JSON of the members that this schema does not know"),
+        text_column("unrecognized", "JSON object of the members that this schema does not declare"),
     ),
 )
 
 INFERENCE_SCHEDULERS = Table(
     name="inference_schedulers",
-    meaning="What each scheduler was set to, and from when on; deleted schedulers stay.",
-    grain="one setting of one scheduler, until the next row of that scheduler",
+    meaning="Settings of each scheduler over time; deleted schedulers stay in the table.",
+    grain="scheduler and period with unchanged settings",
     key=("scheduler_arn", "valid_from"),
     columns=(
-        *_SCHEDULER[:1],
+        *_from_executions(_SCHEDULER[0]),
         timestamp_column(
-            "valid_from", "start of the first data window seen with these values", required=True
+            "valid_from",
+            "Start of the first data window with these settings, or the time at which they were listed",
+            required=True,
+            lineage=build_lineage("inference_executions", "data_start_time"),
         ),
-        *_SCHEDULER[1:],
+        *_from_executions(*_SCHEDULER[1:]),
         text_column(
             "status",
-            "RUNNING, STOPPED, PENDING or STOPPING; null where the source knows executions only",
+            "RUNNING, STOPPED, PENDING or STOPPING; null if only executions are known",
             "Status",
         ),
         text_column(
             "data_upload_frequency",
-            "length of a window of sensor data, such as PT5M (ISO 8601); of executions where no list told it",
+            "Length of a data window as an ISO 8601 duration such as PT5M;"
+            " computed from executions if the service did not list it",
             "DataUploadFrequency",
+            lineage=build_lineage("inference_executions", "data_start_time", "data_end_time"),
         ),
         Column(
             "data_delay_offset_minutes",
             pa.int64(),
-            "wait between the end of a window and its run; of executions where no list told it",
+            "Delay between the end of a data window and its execution;"
+            " computed from executions if the service did not list it",
             "minutes",
             "DataDelayOffsetInMinutes",
+            lineage=build_lineage("inference_executions", "data_end_time", "scheduled_start_time"),
         ),
-        *_CONFIGURATION,
-        text_column("source", "kind of source that this was seen in: api, archive or bucket", required=True),
+        *_from_executions(
+            *_CONFIGURATION,
+            text_column(
+                "source", "Kind of source that showed the settings: api, archive or bucket", required=True
+            ),
+        ),
         RECORDED_AT,
     ),
 )
 
 EXTRACTION_COVERAGE = Table(
     name="extraction_coverage",
-    meaning="How far each day of each scheduler is known.",
-    grain="one scheduler on one day",
+    meaning="How complete each day of each scheduler is in the lake.",
+    grain="scheduler and day",
     key=("scheduler_arn",),
     partitioned=True,
     columns=(
-        *_SCHEDULER[:2],
-        timestamp_column("complete_through", "the day is proven complete up to here; null: never proven"),
-        count_column("executions", "executions recorded", "executions"),
-        count_column("in_progress", "of those, IN_PROGRESS when last seen", "executions"),
-        count_column("failed", "of those, FAILED", "executions"),
-        text_column("sources", "kinds of sources that the rows come from, comma-separated"),
+        *_from_executions(*_SCHEDULER[:2]),
+        timestamp_column(
+            "complete_through",
+            "Time through which the day is proven complete; null if no API response has proven anything",
+        ),
+        count_column(
+            "executions",
+            "Number of recorded executions",
+            "executions",
+            lineage=build_lineage("inference_executions", "data_start_time"),
+        ),
+        count_column(
+            "in_progress",
+            "Number of recorded executions with the status IN_PROGRESS",
+            "executions",
+            lineage=build_lineage("inference_executions", "status"),
+        ),
+        count_column(
+            "failed",
+            "Number of recorded executions with the status FAILED",
+            "executions",
+            lineage=build_lineage("inference_executions", "status"),
+        ),
+        text_column(
+            "sources",
+            "Kinds of sources that provided the executions, comma-separated",
+            lineage=build_lineage("inference_executions", "source", "outcome_source"),
+        ),
         RECORDED_AT,
     ),
 )
 
 ARCHIVE_FILES = Table(
     name="archive_files",
-    meaning="Every saved response that was ever found, and what it held.",
-    grain="one file",
+    meaning="Index of all saved API responses that archive sources have found.",
+    grain="file",
     key=("uri",),
     volatile=frozenset({"recorded_at", "merged_dates"}),
     columns=(
-        text_column("uri", "where the file is", required=True, encoding="plain"),
-        count_column("size_bytes", "size when it was read", "bytes"),
+        text_column("uri", "URI of the file", required=True, encoding="plain"),
+        count_column("size_bytes", "Size of the file when it was read", "bytes"),
         text_column(
             "etag",
-            "changes with the content: ETag, or modification time in ns, and the source's time_zone if set",
+            "Change marker: ETag or modification time in ns, followed by the time_zone setting of the source"
+            " if one is set",
         ),
-        text_column("content_hash", "BLAKE2b of its bytes; null: not readable", encoding="plain"),
-        count_column("executions", "usable summaries in it", "summaries"),
-        count_column("rejected", "unusable summaries in it", "summaries"),
-        timestamp_column("first_data_start_time", "earliest DataStartTime in it; null: it holds none"),
-        timestamp_column("last_data_start_time", "latest DataStartTime in it; null: it holds none"),
-        Column("complete", pa.bool_(), "false: it ends with a NextToken, so pages may be missing"),
-        text_column("error", "why it could not be read; null: it could"),
-        Column("reader_version", pa.int64(), "version of the reader that read it", "number", required=True),
-        Column("merged_dates", pa.list_(pa.date32()), "days of it that are in the lake", "UTC dates"),
+        text_column(
+            "content_hash", "BLAKE2b hash of the content; null if the file is unreadable", encoding="plain"
+        ),
+        count_column("executions", "Number of valid summaries in the file", "summaries"),
+        count_column("rejected", "Number of rejected summaries in the file", "summaries"),
+        timestamp_column(
+            "first_data_start_time", "Earliest DataStartTime in the file; null if it has no valid summary"
+        ),
+        timestamp_column(
+            "last_data_start_time", "Latest DataStartTime in the file; null if it has no valid summary"
+        ),
+        Column(
+            "complete", pa.bool_(), "False if the file ends with a NextToken, so that pages may be missing"
+        ),
+        text_column("error", "Reason why the file could not be read completely; null if it could"),
+        Column(
+            "reader_version", pa.int64(), "Version of the reader that read the file", "number", required=True
+        ),
+        Column(
+            "merged_dates",
+            pa.list_(pa.date32()),
+            "Days of the file that are merged into the lake",
+            "UTC dates",
+        ),
         RECORDED_AT,
     ),
 )
 
 REJECTED_EXECUTIONS = Table(
     name="rejected_executions",
-    meaning="Summaries that could not be used, kept as they were found.",
-    grain="one summary",
+    meaning="Quarantined execution summaries that could not be used, with their raw text.",
+    grain="rejected summary",
     key=("source", "position"),
     columns=(
         text_column(
-            "source", "where it was found: the uri of a file, or the ARN of a scheduler", required=True
+            "source",
+            "Origin of the summary: the URI of a file or the ARN of a scheduler",
+            required=True,
         ),
-        count_column("position", "number of the summary within its source, from 0", "summaries"),
-        text_column("reason", "what is wrong with it", required=True),
-        text_column("raw", "the summary as it was found, JSON", encoding="plain"),
+        count_column("position", "Zero-based position of the summary in its source", "summaries"),
+        text_column("reason", "Reason for the rejection", required=True),
+        text_column("raw", "Raw JSON text of the summary", encoding="plain"),
         RECORDED_AT,
     ),
 )

@@ -25,7 +25,7 @@ def load_promises() -> Promises:
     return found
 
 
-def broken_promises(promises: Promises, tables: Sequence[Table]) -> list[str]:
+def find_broken_promises(promises: Promises, tables: Sequence[Table]) -> list[str]:
     """Say of each promise that the declarations break what it is, why it matters, and what to do instead."""
     declared = {table.name: table for table in tables}
     problems = [
@@ -40,7 +40,7 @@ def broken_promises(promises: Promises, tables: Sequence[Table]) -> list[str]:
     return problems
 
 
-def unrecorded_columns(promises: Promises, tables: Sequence[Table]) -> list[str]:
+def find_unrecorded_changes(promises: Promises, tables: Sequence[Table]) -> list[str]:
     """Name the tables, columns and versions that are not written down yet."""
     missing = []
     for table in tables:
@@ -59,7 +59,7 @@ def extend_promises(promises: Promises, tables: Sequence[Table]) -> Promises:
     Raises:
         ValueError: one would be broken; the message has them all.
     """
-    if problems := broken_promises(promises, tables):
+    if problems := find_broken_promises(promises, tables):
         raise ValueError("\n".join(problems))
     return {table.name: _promise(table, promises.get(table.name, {})) for table in tables}
 
@@ -126,12 +126,12 @@ def _promise(table: Table, before: Mapping[str, Any]) -> dict[str, Any]:
 
 def _main() -> None:
     promises = load_promises()
-    if problems := broken_promises(promises, TABLES):
+    if problems := find_broken_promises(promises, TABLES):
         sys.exit("\n".join([*problems, "See docs/schema-change.md."]))
     if "--check" not in sys.argv:
         text = json.dumps(extend_promises(promises, TABLES), indent=1)
         FILE.write_text(text + "\n", encoding="utf-8")
-    elif missing := unrecorded_columns(promises, TABLES):
+    elif missing := find_unrecorded_changes(promises, TABLES):
         sys.exit(f"not written down yet: {', '.join(missing)}; run: python -m assets.tables.history")
 
 

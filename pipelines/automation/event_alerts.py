@@ -116,7 +116,7 @@ def upsert_records(existing: pa.Table, fresh: Sequence[NotificationRecord], now:
     """Return the rows of `event_notifications` after some were told; each replaces the one with its id."""
     rows = {row["event_id"]: row for row in existing.to_pylist()}
     rows |= {one.event_id: _row(one) for one in fresh}
-    fields = [EVENT_NOTIFICATIONS.schema.field(name) for name in EVENT_NOTIFICATIONS.content]
+    fields = [EVENT_NOTIFICATIONS.schema.field(name) for name in EVENT_NOTIFICATIONS.content_columns]
     table = pa.Table.from_pylist(
         [{field.name: row[field.name] for field in fields} for row in rows.values()], pa.schema(fields)
     )

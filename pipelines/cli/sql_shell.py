@@ -108,7 +108,7 @@ class Shell:
             return
         table = known[name]
         key = ", ".join(table.key)
-        self._say(f"{table.meaning} One row: {table.grain}. Key: {key}.")
+        self._say(f"{table.description} Key: {key}.")
         rows = [(one.name, str(one.type), one.unit or "", one.meaning) for one in table.columns]
         if table.partitioned:
             rows.append((PARTITION, "date32[day]", "UTC", "the day, from the path: filter on it"))

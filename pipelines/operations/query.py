@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from assets.tables import TABLES, Table
-from assets.tables.duckdb_views import duckdb_view, views_script
+from assets.tables.duckdb_views import render_view, render_views_script
 from resources.errors import ConfigurationError, DataError
 from resources.lake.lake import Lake
 
@@ -23,7 +23,7 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
     for table in TABLES:
         if lake.is_local:
             files = lake.files(table) if _is_there(lake, table) else None
-            connection.execute(duckdb_view(table, files))
+            connection.execute(render_view(table, files))
         else:  # DuckDB would have to download an extension first, and to find credentials a second time
             connection.register(table.name, lake.dataset(table))
     return connection
@@ -96,7 +96,7 @@ def views(lake: Lake, relative_to: Path | None = None) -> str:
                 next_step="leave --relative away",
             )
         named = Lake(os.path.relpath(lake.root, relative_to))
-    return views_script((table, named.files(table), _is_there(lake, table)) for table in TABLES)
+    return render_views_script((table, named.files(table), _is_there(lake, table)) for table in TABLES)
 
 
 def write_database(file: Path, text: str) -> None:

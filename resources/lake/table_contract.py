@@ -37,7 +37,7 @@ class StoredTable(Protocol):
     def partitioned(self) -> bool: ...  # noqa: D102
     @property
     def version(self) -> int: ...  # noqa: D102
-    def encoded(self, encoding: str) -> Iterable[StoredColumn]: ...  # noqa: D102
+    def columns_with_encoding(self, encoding: str) -> Iterable[StoredColumn]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ def parquet_options(table: StoredTable) -> dict[str, Any]:
     return {
         "compression": "zstd",
         "compression_level": 3,
-        "use_dictionary": [column.name for column in table.encoded("dictionary")],
+        "use_dictionary": [column.name for column in table.columns_with_encoding("dictionary")],
         "column_encoding": {
             column.name: "DELTA_BYTE_ARRAY" if pa.types.is_string(column.type) else "DELTA_BINARY_PACKED"
-            for column in table.encoded("delta")
+            for column in table.columns_with_encoding("delta")
         },
     }
 

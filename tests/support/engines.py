@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 import lookout_ledger
 from assets.tables import PARTITION, Table
-from assets.tables.ddl import LakeLocation, external_table, spark_ddl
-from assets.tables.duckdb_views import views_script
+from assets.tables.ddl import LakeLocation, build_external_table, render_spark_ddl
+from assets.tables.duckdb_views import render_views_script
 from resources.lake.lake import Lake
 from tests.support.engine_questions import KINDS, Answer, Days, Span
 
@@ -60,7 +60,7 @@ class DuckDB:
             for table in tables
         ]
         self._connection = duckdb.connect()
-        self._connection.execute(views_script(there))
+        self._connection.execute(render_views_script(there))
 
     def _ask(self, statement: str) -> pa.Table:
         return self._connection.sql(statement).to_arrow_table()
@@ -284,7 +284,11 @@ class Spark:
         session.sql(f"CREATE DATABASE IF NOT EXISTS {database}")
         place = LakeLocation(lake.root.as_uri(), date(2025, 1, 1))
         for table in tables:
-            create, *look = spark_ddl(external_table(table, place), database).removesuffix(";").split(";\n\n")
+            create, *look = (
+                render_spark_ddl(build_external_table(table, place), database)
+                .removesuffix(";")
+                .split(";\n\n")
+            )
             session.sql(create)
             if look and lake.days(
                 table

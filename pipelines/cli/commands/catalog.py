@@ -52,14 +52,14 @@ def sync(  # noqa: PLR0913 (each is an option)
     No column is ever dropped, and no table touched that is not ours; run it as often as you like, also from
     several places at once. Region and credentials are those of the AWS CLI.
     """
-    from assets.tables import tables_named  # noqa: PLC0415
-    from assets.tables.ddl import external_table  # noqa: PLC0415
+    from assets.tables import select_tables  # noqa: PLC0415
+    from assets.tables.ddl import build_external_table  # noqa: PLC0415
     from resources.aws.external_table import check_database  # noqa: PLC0415
     from resources.aws.glue_catalog import Catalog  # noqa: PLC0415
     from resources.config.settings import load_settings  # noqa: PLC0415
 
     place = lake_place(load_settings(), location, in_s3=True)
-    wanted = [external_table(table, place) for table in tables_named(tables or [])]
+    wanted = [build_external_table(table, place) for table in select_tables(tables or [])]
     catalog = Catalog(check_database(database), adopt=adopt)
     planned = _compared(catalog, wanted, create_database=create_database)
     if not as_json:

@@ -37,16 +37,16 @@ def ddl(
     For Athena with partition projection: new days are found without a crawler and without MSCK REPAIR.
     Nothing is run and nobody is asked; **ledger catalog sync** creates the tables in Glue itself.
     """
-    from assets.tables import tables_named  # noqa: PLC0415
-    from assets.tables.ddl import athena_ddl, external_table, spark_ddl  # noqa: PLC0415
+    from assets.tables import select_tables  # noqa: PLC0415
+    from assets.tables.ddl import build_external_table, render_athena_ddl, render_spark_ddl  # noqa: PLC0415
     from resources.aws.external_table import check_database  # noqa: PLC0415
     from resources.config.settings import load_settings  # noqa: PLC0415
 
-    chosen = tables_named(tables or [])
+    chosen = select_tables(tables or [])
     named = check_database(database) if database is not None else None
     place = lake_place(load_settings(), location, in_s3=not spark)
-    write = spark_ddl if spark else athena_ddl
-    statements = [write(external_table(table, place), named) for table in chosen]
+    write = render_spark_ddl if spark else render_athena_ddl
+    statements = [write(build_external_table(table, place), named) for table in chosen]
     sys.stdout.write("\n\n".join(statements) + "\n")
 
 

@@ -47,7 +47,7 @@ def migrate(
     """
     from rich.console import Console  # noqa: PLC0415
 
-    from assets.tables import tables_named  # noqa: PLC0415
+    from assets.tables import select_tables  # noqa: PLC0415
     from pipelines.cli.arguments import parse_day  # noqa: PLC0415
     from pipelines.cli.output import print_json  # noqa: PLC0415
     from resources.config.settings import load_settings  # noqa: PLC0415
@@ -55,7 +55,7 @@ def migrate(
     from resources.lake.table_versions import survey_versions  # noqa: PLC0415
 
     settings, today = load_settings(), utc_now().date()
-    chosen = tables_named(tables or [])
+    chosen = select_tables(tables or [])
     begin, end = _range(first, last, lambda text, option: parse_day(text, option, today))
     lake = Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
     found = survey_versions(lake, chosen, begin, end)

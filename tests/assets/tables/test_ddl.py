@@ -9,7 +9,7 @@ import sqlglot
 from sqlglot import exp
 
 from assets.tables import ANOMALY_PREDICTIONS, ARCHIVE_FILES, INFERENCE_EXECUTIONS, TABLES, Column, Table
-from assets.tables.ddl import LakeLocation, athena_ddl, external_table, spark_ddl
+from assets.tables.ddl import LakeLocation, build_external_table, render_athena_ddl, render_spark_ddl
 
 PLACE = LakeLocation("s3://plant-a/lake", date(2025, 1, 1))
 ATHENA = {
@@ -25,7 +25,7 @@ every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.n
 
 
 def parsed(table: Table, place: LakeLocation = PLACE, database: str | None = None) -> exp.Create:
-    statement = athena_ddl(external_table(table, place), database)
+    statement = render_athena_ddl(build_external_table(table, place), database)
     (create,) = sqlglot.parse(statement, dialect="athena")
     assert isinstance(create, exp.Create)
     return create
@@ -97,14 +97,16 @@ def test_a_history_that_has_ended_is_not_looked_for_after_its_last_day() -> None
 def test_a_slash_at_the_end_of_the_lake_changes_nothing() -> None:
     slashed = LakeLocation("s3://plant-a/lake/", date(2025, 1, 1))
 
-    assert external_table(INFERENCE_EXECUTIONS, slashed) == external_table(INFERENCE_EXECUTIONS, PLACE)
+    assert build_external_table(INFERENCE_EXECUTIONS, slashed) == build_external_table(
+        INFERENCE_EXECUTIONS, PLACE
+    )
 
 
 @every_table
 def test_every_name_is_quoted_for_some_are_reserved(table: Table) -> None:
-    external = external_table(table, PLACE)
+    external = build_external_table(table, PLACE)
 
-    for statement in (athena_ddl(external, "plant"), spark_ddl(external, "plant")):
+    for statement in (render_athena_ddl(external, "plant"), render_spark_ddl(external, "plant")):
         assert f"`plant`.`{table.name}`" in statement
         for column in (*external.columns, *external.partition_keys):
             assert f"  `{column.name}` {column.type} COMMENT" in statement
@@ -143,7 +145,7 @@ def test_any_text_survives_as_a_comment(text: str) -> None:
 
 @every_table
 def test_glue_takes_the_comments(table: Table) -> None:
-    external = external_table(table, PLACE)
+    external = build_external_table(table, PLACE)
 
     assert len(external.comment) <= 2048
     assert {column.name for column in external.columns if len(column.comment) > 255} == set()
@@ -153,7 +155,9 @@ def test_glue_takes_the_comments(table: Table) -> None:
 @every_table
 def test_spark_is_told_to_look_which_days_there_are(table: Table) -> None:
     statements = [
-        found for found in sqlglot.parse(spark_ddl(external_table(table, PLACE)), dialect="spark") if found
+        found
+        for found in sqlglot.parse(render_spark_ddl(build_external_table(table, PLACE)), dialect="spark")
+        if found
     ]
 
     expected = {column.name: (ATHENA[column.type], column.comment) for column in table.columns}

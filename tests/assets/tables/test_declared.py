@@ -1,4 +1,4 @@
-"""The declarations: what they promise to everyone who reads the lake."""
+"""The table declarations: names, keys, types and metadata that readers of the lake rely on."""
 
 import json
 import re
@@ -23,7 +23,7 @@ every_column = pytest.mark.parametrize(
 )
 
 
-def test_these_are_the_tables() -> None:
+def test_tables_are_declared_in_this_order() -> None:
     assert [table.name for table in TABLES] == [
         "inference_schedulers",
         "inference_executions",
@@ -93,43 +93,43 @@ def test_inference_executions_has_these_columns_in_this_order() -> None:
         ("event_notifications", ("event_id",), False),
     ],
 )
-def test_each_table_has_its_key_and_its_place(name: str, key: tuple[str, ...], partitioned: bool) -> None:
+def test_table_has_this_key_and_partitioning(name: str, key: tuple[str, ...], partitioned: bool) -> None:
     (table,) = (table for table in TABLES if table.name == name)
     assert table.key == key
     assert table.partitioned is partitioned
 
 
 @every_table
-def test_a_key_is_made_of_columns_that_are_always_known(table: Table) -> None:
+def test_key_columns_are_required(table: Table) -> None:
     columns = {column.name: column for column in table.columns}
     assert table.key
     assert all(columns[name].required for name in table.key)
 
 
 @every_table
-def test_column_names_are_unique_and_need_no_quotes_in_any_engine(table: Table) -> None:
+def test_column_names_are_unique_and_need_no_quotes(table: Table) -> None:
     names = table.schema.names
     assert len(names) == len(set(names))
     assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in names)
-    assert PARTITION not in names  # it stands in the path: two of them would contradict each other
+    assert PARTITION not in names  # it is in the path; a copy in the file could contradict it
 
 
 @every_table
-def test_every_row_tells_when_it_was_recorded_and_that_is_no_part_of_its_content(table: Table) -> None:
+def test_recorded_at_is_required_and_not_part_of_the_content(table: Table) -> None:
     recorded_at = table.schema.field("recorded_at")
     assert recorded_at.type == INSTANT
     assert not recorded_at.nullable
-    assert "recorded_at" not in table.content
+    assert "recorded_at" not in table.content_columns
 
 
 @every_table
-def test_what_is_volatile_is_neither_unknown_nor_a_key(table: Table) -> None:
+def test_volatile_columns_exist_and_are_not_in_the_key(table: Table) -> None:
     assert table.volatile <= set(table.schema.names)
     assert table.volatile.isdisjoint(table.key)
 
 
 @every_table
-def test_a_file_carries_name_version_and_comments_of_its_table(table: Table, tmp_path: Path) -> None:
+def test_file_footer_contains_table_name_version_and_comments(table: Table, tmp_path: Path) -> None:
     path = tmp_path / "part-0.parquet"
     pq.write_table(table.schema.empty_table(), path)
     stored = pq.read_schema(path)
@@ -140,50 +140,57 @@ def test_a_file_carries_name_version_and_comments_of_its_table(table: Table, tmp
 
 
 @every_column
-def test_a_column_says_what_it_means_in_which_unit(table: Table, column: Column) -> None:
+def test_column_has_a_meaning_and_a_unit(table: Table, column: Column) -> None:
     assert column.meaning
     assert column.meaning == column.meaning.strip()
-    assert "|" not in column.meaning  # it stands in Markdown tables
+    assert "|" not in column.meaning  # it would end a cell of a Markdown table
     text_or_flag = column.type in (pa.string(), pa.bool_())
     assert (column.unit is None) is text_or_flag
     metadata = {
         key.decode(): value.decode() for key, value in table.schema.field(column.name).metadata.items()
     }
-    told = {"comment": column.meaning, "unit": column.unit, "source": column.source}
-    assert metadata == {key: value for key, value in told.items() if value is not None}
+    declared = {"comment": column.meaning, "unit": column.unit, "source": column.source}
+    assert metadata == {key: value for key, value in declared.items() if value is not None}
 
 
 @every_column
-def test_a_column_is_nullable_unless_it_is_required(table: Table, column: Column) -> None:
+def test_lineage_names_columns_of_other_tables(table: Table, column: Column) -> None:
+    columns = {(other.name, name) for other in TABLES if other != table for name in other.schema.names}
+    assert set(column.lineage) <= columns
+    assert len(set(column.lineage)) == len(column.lineage)
+
+
+@every_column
+def test_column_is_nullable_unless_required(table: Table, column: Column) -> None:
     assert table.schema.field(column.name).nullable is not column.required
 
 
 @every_column
-def test_a_column_has_a_type_that_every_engine_reads(table: Table, column: Column) -> None:
-    known = (pa.string(), pa.int64(), pa.float64(), pa.bool_(), INSTANT, pa.list_(pa.date32()))
-    assert column.type in known, table.name
+def test_column_type_is_supported_by_every_engine(table: Table, column: Column) -> None:
+    supported = (pa.string(), pa.int64(), pa.float64(), pa.bool_(), INSTANT, pa.list_(pa.date32()))
+    assert column.type in supported, table.name
 
 
 @every_column
-def test_the_encoding_fits_the_type(table: Table, column: Column) -> None:
-    assert column in table.encoded(column.encoding)
+def test_encoding_fits_the_type(table: Table, column: Column) -> None:
+    assert column in table.columns_with_encoding(column.encoding)
     if column.encoding == "delta":
         assert column.type in (pa.string(), pa.int64(), INSTANT)
     if column.type == INSTANT:
-        assert column.encoding == "delta"  # a dictionary of instants that never repeat costs twice
+        assert column.encoding == "delta"  # timestamps rarely repeat, so a dictionary only adds bytes
 
 
-def test_only_identity_and_what_makes_a_day_is_required_of_an_execution() -> None:
+def test_execution_requires_only_key_sources_and_recording_time() -> None:
     required = [column.name for column in INFERENCE_EXECUTIONS.columns if column.required]
     assert required == ["scheduler_arn", "data_start_time", "source", "outcome_source", "recorded_at"]
 
 
-def test_two_columns_never_hold_the_same_member() -> None:
+def test_no_member_is_stored_in_two_columns_of_executions() -> None:
     sources = [column.source for column in INFERENCE_EXECUTIONS.columns if column.source]
     assert len(sources) == len(set(sources))
 
 
-def test_declarations_need_neither_dagster_nor_pandas() -> None:
-    heavy = "import sys, json, assets.tables; print(json.dumps([*sys.modules]))"
-    loaded = json.loads(subprocess.check_output([sys.executable, "-c", heavy], text=True))
+def test_importing_declarations_does_not_import_heavy_libraries() -> None:
+    script = "import sys, json, assets.tables; print(json.dumps([*sys.modules]))"
+    loaded = json.loads(subprocess.check_output([sys.executable, "-c", script], text=True))
     assert {"dagster", "pandas", "boto3", "duckdb"}.isdisjoint(loaded)

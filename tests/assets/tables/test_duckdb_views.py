@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.tables import INFERENCE_EXECUTIONS, TABLES, Table
-from assets.tables.duckdb_views import duckdb_view
+from assets.tables.duckdb_views import render_view
 
 MOMENT = datetime(2026, 10, 6, 12, 30, tzinfo=UTC)
 SAMPLES: dict[pa.DataType, Any] = {
@@ -42,13 +42,13 @@ def described(statement: str, name: str) -> list[tuple[str, str]]:
 
 @every_table
 def test_an_empty_view_has_the_names_and_types_of_one_over_files(table: Table, tmp_path: Path) -> None:
-    over_files = duckdb_view(table, write(table, tmp_path))
-    assert described(duckdb_view(table, None), table.name) == described(over_files, table.name)
+    over_files = render_view(table, write(table, tmp_path))
+    assert described(render_view(table, None), table.name) == described(over_files, table.name)
 
 
 @every_table
 def test_a_view_has_every_column_and_the_partition_as_a_date(table: Table) -> None:
-    columns = described(duckdb_view(table, None), table.name)
+    columns = described(render_view(table, None), table.name)
     partition = [("data_date", "DATE")] if table.partitioned else []
     assert [name for name, _ in columns] == [*table.schema.names, *(name for name, _ in partition)]
     assert columns[len(table.columns) :] == partition
@@ -57,7 +57,7 @@ def test_a_view_has_every_column_and_the_partition_as_a_date(table: Table) -> No
 @every_table
 def test_a_view_without_files_has_no_rows(table: Table) -> None:
     with duckdb.connect() as connection:
-        connection.execute(duckdb_view(table, None))
+        connection.execute(render_view(table, None))
         assert connection.execute(f"SELECT count(*) FROM {table.name}").fetchall() == [(0,)]  # noqa: S608
 
 
@@ -65,7 +65,7 @@ def test_a_view_shows_the_rows_and_filters_on_the_day(tmp_path: Path) -> None:
     files = write(INFERENCE_EXECUTIONS, tmp_path)
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(duckdb_view(INFERENCE_EXECUTIONS, files))
+        connection.execute(render_view(INFERENCE_EXECUTIONS, files))
         query = (
             "SELECT status, epoch_ms(data_start_time) FROM inference_executions WHERE data_date = DATE '{}'"
         )
@@ -77,15 +77,15 @@ def test_a_view_shows_the_rows_and_filters_on_the_day(tmp_path: Path) -> None:
 
 def test_a_view_can_be_made_again(tmp_path: Path) -> None:
     with duckdb.connect() as connection:
-        connection.execute(duckdb_view(INFERENCE_EXECUTIONS, None))
-        connection.execute(duckdb_view(INFERENCE_EXECUTIONS, write(INFERENCE_EXECUTIONS, tmp_path)))
+        connection.execute(render_view(INFERENCE_EXECUTIONS, None))
+        connection.execute(render_view(INFERENCE_EXECUTIONS, write(INFERENCE_EXECUTIONS, tmp_path)))
         assert connection.execute("SELECT count(*) FROM inference_executions").fetchall() == [(1,)]
 
 
 def test_a_quote_in_the_path_is_no_end_of_the_path(tmp_path: Path) -> None:
     files = write(INFERENCE_EXECUTIONS, tmp_path / "the plant's lake")
     with duckdb.connect() as connection:
-        connection.execute(duckdb_view(INFERENCE_EXECUTIONS, files))
+        connection.execute(render_view(INFERENCE_EXECUTIONS, files))
         assert connection.execute("SELECT count(*) FROM inference_executions").fetchall() == [(1,)]
 
 
@@ -95,6 +95,6 @@ def test_a_day_without_executions_is_a_file_without_rows(tmp_path: Path) -> None
     other.mkdir()
     pq.write_table(INFERENCE_EXECUTIONS.schema.empty_table(), other / "part-0.parquet")
     with duckdb.connect() as connection:
-        connection.execute(duckdb_view(INFERENCE_EXECUTIONS, files))
+        connection.execute(render_view(INFERENCE_EXECUTIONS, files))
         found = connection.execute("SELECT data_date FROM inference_executions").fetchall()
     assert found == [(date(2026, 10, 6),)]

@@ -6,7 +6,12 @@ import pyarrow as pa
 import pytest
 
 from assets.tables import EXTRACTION_COVERAGE, TABLES, Column, Table
-from assets.tables.history import broken_promises, extend_promises, load_promises, unrecorded_columns
+from assets.tables.history import (
+    extend_promises,
+    find_broken_promises,
+    find_unrecorded_changes,
+    load_promises,
+)
 
 OLD = EXTRACTION_COVERAGE
 NOTE = Column("note", pa.string(), "since version 2")
@@ -15,39 +20,39 @@ PROMISES = extend_promises({}, [OLD])
 
 
 def test_the_declarations_keep_what_was_promised() -> None:
-    assert broken_promises(load_promises(), TABLES) == [], "see docs/schema-change.md"
+    assert find_broken_promises(load_promises(), TABLES) == [], "see docs/schema-change.md"
 
 
 def test_what_was_added_is_written_down() -> None:
-    assert unrecorded_columns(load_promises(), TABLES) == [], (
+    assert find_unrecorded_changes(load_promises(), TABLES) == [], (
         "write it down with: python -m assets.tables.history"
     )
 
 
 def test_a_nullable_column_in_a_new_version_keeps_the_promise_and_is_written_down_with_it() -> None:
-    assert broken_promises(PROMISES, [GROWN]) == []
-    assert unrecorded_columns(PROMISES, [GROWN]) == [
+    assert find_broken_promises(PROMISES, [GROWN]) == []
+    assert find_unrecorded_changes(PROMISES, [GROWN]) == [
         "extraction_coverage.note",
         "extraction_coverage version 2",
     ]
 
     grown = extend_promises(PROMISES, [GROWN])
 
-    assert unrecorded_columns(grown, [GROWN]) == []
+    assert find_unrecorded_changes(grown, [GROWN]) == []
     columns = grown["extraction_coverage"]["columns"]
     assert columns["note"] == {"type": "string", "required": False, "since": 2}
     assert columns["executions"]["since"] == 1
 
 
 def test_a_new_table_breaks_nothing() -> None:
-    assert broken_promises(PROMISES, [OLD, replace(OLD, name="another")]) == []
-    assert unrecorded_columns(PROMISES, [OLD, replace(OLD, name="another")]) == ["another"]
+    assert find_broken_promises(PROMISES, [OLD, replace(OLD, name="another")]) == []
+    assert find_unrecorded_changes(PROMISES, [OLD, replace(OLD, name="another")]) == ["another"]
 
 
 def test_comments_and_encodings_are_no_promise() -> None:
     reworded = tuple(replace(column, meaning="else", encoding="plain") for column in OLD.columns)
 
-    assert broken_promises(PROMISES, [replace(OLD, columns=reworded, meaning="else")]) == []
+    assert find_broken_promises(PROMISES, [replace(OLD, columns=reworded, meaning="else")]) == []
 
 
 def changed(which: str, /, **more: object) -> Table:
@@ -89,6 +94,6 @@ def changed(which: str, /, **more: object) -> Table:
     ],
 )
 def test_what_breaks_older_files_or_queries_is_refused_with_the_reason(table: Table, told: str) -> None:
-    assert any(told in problem for problem in broken_promises(PROMISES, [table]))
+    assert any(told in problem for problem in find_broken_promises(PROMISES, [table]))
     with pytest.raises(ValueError, match=told):
         extend_promises(PROMISES, [table])

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from assets.tables import EXTRACTION_COVERAGE, INSTANT, Column
-from assets.tables.ddl import LakeLocation, athena_ddl, external_table, spark_ddl
-from assets.tables.duckdb_views import duckdb_view
+from assets.tables.ddl import LakeLocation, build_external_table, render_athena_ddl, render_spark_ddl
+from assets.tables.duckdb_views import render_view
 from resources.lake.lake import Lake
 
 OLD = EXTRACTION_COVERAGE
@@ -55,7 +55,7 @@ def picked(rows: pa.Table) -> list[tuple[Any, ...]]:
 def test_duckdb_reads_both(lake: Lake) -> None:
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(duckdb_view(NEW, lake.files(NEW)))
+        connection.execute(render_view(NEW, lake.files(NEW)))
         assert picked(connection.sql(f"FROM {NEW.name}").to_arrow_table()) == EXPECTED
 
 
@@ -86,8 +86,8 @@ def test_the_lake_reads_each_day_as_declared(lake: Lake) -> None:
 def test_spark_reads_both(hive: Any, lake: Lake, dialect: str) -> None:
     database = f"grown_{dialect}_{abs(hash(lake.uri)) % 10**6}"
     hive.sql(f"CREATE DATABASE {database}")
-    external = external_table(NEW, LakeLocation(lake.root.as_uri(), date(2026, 10, 1)))
-    statement = (athena_ddl if dialect == "athena" else spark_ddl)(external, database)
+    external = build_external_table(NEW, LakeLocation(lake.root.as_uri(), date(2026, 10, 1)))
+    statement = (render_athena_ddl if dialect == "athena" else render_spark_ddl)(external, database)
     hive.sql(statement.removesuffix(";").split(";\n\n")[0])
     hive.sql(f"MSCK REPAIR TABLE {database}.{NEW.name}")
 

@@ -18,7 +18,7 @@ import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 
 from assets.tables import INFERENCE_EXECUTIONS, TABLES
-from assets.tables.ddl import LakeLocation, external_table
+from assets.tables.ddl import LakeLocation, build_external_table
 from pipelines.definitions import build_defs
 from pipelines.operations.query import query_once
 from resources.aws.glue_catalog import Catalog
@@ -273,7 +273,8 @@ def test_whoever_syncs_the_catalog_may_do_what_it_does_and_nothing_else(
     glue: Glue, recorded: Recorded
 ) -> None:
     wanted = [
-        external_table(table, LakeLocation("s3://example-lake/lake", date(2025, 1, 1))) for table in TABLES
+        build_external_table(table, LakeLocation("s3://example-lake/lake", date(2025, 1, 1)))
+        for table in TABLES
     ]
     glue.client.delete_database(Name="plant")
     recorded.requests.clear()

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from assets.tables import ANOMALY_EVENTS, INFERENCE_EXECUTIONS, TABLES, Table
-from assets.tables.ddl import LakeLocation, athena_ddl, external_table, spark_ddl
+from assets.tables.ddl import LakeLocation, build_external_table, render_athena_ddl, render_spark_ddl
 from pipelines.definitions import build_defs
 from resources.config.settings import ArchiveSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
@@ -77,7 +77,9 @@ def test_every_table_reads_the_same_in_spark_as_in_pyarrow(
 ) -> None:
     place = LakeLocation(lake.root.as_uri(), date(2025, 1, 1))
     for table in TABLES:
-        statement = (athena_ddl if dialect == "athena" else spark_ddl)(external_table(table, place), database)
+        statement = (render_athena_ddl if dialect == "athena" else render_spark_ddl)(
+            build_external_table(table, place), database
+        )
         for part in statement.removesuffix(";").split(";\n\n"):
             hive.sql(part)
         if dialect == "athena" and table.partitioned:
@@ -103,7 +105,9 @@ def test_every_table_reads_the_same_in_spark_as_in_pyarrow(
 def test_tables_without_any_file_are_empty(hive: Any, database: str, dialect: str, tmp_path: Path) -> None:
     place = LakeLocation((tmp_path / "lake").as_uri(), date(2025, 1, 1))
     for table in (INFERENCE_EXECUTIONS, ANOMALY_EVENTS):
-        statement = (athena_ddl if dialect == "athena" else spark_ddl)(external_table(table, place), database)
+        statement = (render_athena_ddl if dialect == "athena" else render_spark_ddl)(
+            build_external_table(table, place), database
+        )
         for part in statement.removesuffix(";").split(";\n\n"):
             hive.sql(part)
 
@@ -116,7 +120,9 @@ def test_a_filter_on_data_date_reads_the_files_of_those_days_alone(
 ) -> None:
     table = next(table for table in TABLES if table.name == "inference_executions")
     place = LakeLocation(lake.root.as_uri(), date(2025, 1, 1))
-    statement = (athena_ddl if dialect == "athena" else spark_ddl)(external_table(table, place), database)
+    statement = (render_athena_ddl if dialect == "athena" else render_spark_ddl)(
+        build_external_table(table, place), database
+    )
     hive.sql(statement.removesuffix(";").split(";\n\n")[0])
     hive.sql(f"MSCK REPAIR TABLE {database}.{table.name}")
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from assets.tables import INFERENCE_EXECUTIONS, TABLES
-from assets.tables.ddl import LakeLocation, external_table
+from assets.tables.ddl import LakeLocation, build_external_table
 from resources.aws.external_table import ExternalColumn, ExternalTable
 from resources.aws.glue_catalog import ATTEMPTS, Catalog
 from resources.aws.glue_catalog import _session as session
@@ -23,8 +23,8 @@ __all__ = ["glue", "glue_client", "glue_server"]  # fixtures
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 PLACE = LakeLocation("s3://plant-a/lake", date(2025, 1, 1))
-ALL = [external_table(table, PLACE) for table in TABLES]
-EXECUTIONS = external_table(INFERENCE_EXECUTIONS, PLACE)
+ALL = [build_external_table(table, PLACE) for table in TABLES]
+EXECUTIONS = build_external_table(INFERENCE_EXECUTIONS, PLACE)
 NOTE = ExternalColumn("note", "string", "since version 2")
 LATER = replace(
     EXECUTIONS,
@@ -398,7 +398,7 @@ def test_a_missing_permission_is_named(glue: Glue, operation: str, action: str) 
     glue.server.refusals.append(Refusal(operation, "AccessDeniedException"))
 
     with pytest.raises(PermissionsError) as caught:
-        sync(LATER, external_table(TABLES[0], PLACE))
+        sync(LATER, build_external_table(TABLES[0], PLACE))
     assert f"grant {action} on" in caught.value.next_step
     assert "database plant, table" in caught.value.where
 
