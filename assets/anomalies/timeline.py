@@ -6,13 +6,14 @@ apart into points; each fragment is made such that this loses nothing.
 """
 
 from dataclasses import dataclass, fields
+from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from assets.anomalies.fragments import STATES, TRUSTED_STEPS, Flags, Ints
+from assets.anomalies.fragments import LONGEST_WINDOW, STATES, TRUSTED_STEPS, Flags, Ints
 from assets.tables import PARTITION
 
 CARRIED_DAYS = 7
@@ -53,6 +54,11 @@ class Timeline:
         silence[1:] = self.first[1:] - self.last[:-1]
         return silence
 
+    def last_run_before(self, run: NDArray[np.intp], limit: Ints) -> NDArray[np.intp]:
+        """Return the last run of the same scheduler that begins before a time, for each of some runs."""
+        position = self.first + self.scheduler * _A_SCHEDULER
+        return np.searchsorted(position, limit + self.scheduler[run] * _A_SCHEDULER) - 1
+
     @property
     def valid_until(self) -> Ints:
         """Where each run is over."""
@@ -62,8 +68,12 @@ class Timeline:
         return until
 
     def follows_gap(self, gap_steps: float) -> Flags:
-        """Mark the runs before which data is missing; the first of each scheduler is one of them."""
-        too_long = (self.step > 0) & (self.time_since_previous > gap_steps * self.step)
+        """Mark the runs before which data is missing; the first of each scheduler is one of them.
+
+        Where the usual step is unknown, the longest possible one counts: a longer silence proves nothing.
+        """
+        step = np.where(self.step > 0, self.step, LONGEST_WINDOW // timedelta(milliseconds=1))
+        too_long = self.time_since_previous > gap_steps * step
         return self.is_first_of_scheduler | too_long
 
 

@@ -132,8 +132,10 @@ class _Events:
 def _events(runs: Timeline, machine: Ints, rule: EventRule, fleet: _Fleet, span: range) -> _Events:
     found = find_event_spans(runs, rule)
     day = found.start // DAY_MS
-    # as far as the day after shows
-    minutes = (np.minimum(found.end, (day + 1 + NEEDS_DAYS_AFTER) * DAY_MS) - found.start) / 60_000
+    # as far as the day after shows: later data must not change the row of a day
+    limit = (day + 1 + NEEDS_DAYS_AFTER) * DAY_MS
+    last = np.minimum(found.last, runs.last_run_before(found.first, limit))
+    minutes = (np.minimum(runs.valid_until[last], limit) - found.start) / 60_000
     wanted = (day >= span.start) & (day < span.stop)
     place = machine[found.first[wanted]] * len(span) + day[wanted] - span.start
     shape = (len(fleet.machines), len(span))

@@ -109,7 +109,7 @@ def events(
 
 
 def _gap(before: Point, point: Point, gap_steps: float) -> bool:
-    return point.step > NOTHING and (point.at - before.at) > gap_steps * point.step
+    return (point.at - before.at) > gap_steps * (point.step or HOUR)
 
 
 def _told(of: list[Point], state: str, began_after_gap: bool) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from assets.anomalies.events import EventRule
@@ -24,6 +24,8 @@ def health(
     """The rows of some days, out of the whole history at once; `top_sensors` as what it says."""
     found = points(predictions, contributions)
     all_events = events(found, rule.gap_steps, rule.min_duration)
+    for event in all_events:
+        event["end_shown"] = _end_shown(event, found[event["scheduler_arn"]], rule)
     machine_of = {arn: registry.find_equipment(arn, each[0].name).name for arn, each in found.items()}
     minutes = _seen(found, machine_of)
     for day in days:
@@ -46,6 +48,15 @@ def health(
                 **_versions(day, [found[arn] for arn in arns]),
                 PARTITION: day,
             }
+
+
+def _end_shown(event: Row, of: Sequence[Point], rule: EventRule) -> datetime:
+    """The end of an event as far as the day after its beginning shows it."""
+    limit = datetime.combine(event["start_time"].date() + 2 * DAY, time(), UTC)
+    if event["end_time"] <= limit:
+        return event["end_time"]
+    shown = events({"": [point for point in of if point.at < limit]}, rule.gap_steps)
+    return next(one["end_time"] for one in shown if one["start_time"] == event["start_time"])
 
 
 class Minutes:
@@ -96,7 +107,7 @@ def _of_day(
     for event in its_events:
         of = event["start_time"].date()
         shown = datetime(of.year, of.month, of.day, tzinfo=UTC) + 2 * DAY
-        began[of].append((min(event["end_time"], shown) - event["start_time"]) / MINUTE)
+        began[of].append((min(event["end_shown"], shown) - event["start_time"]) / MINUTE)
     ran, anomalous, off = minutes.ran(day), minutes.of(day, "anomalous"), minutes.of(day, "off")
     before = [day - number * DAY for number in range(1, 29)]
     ran_before = sum(map(minutes.ran, before))
