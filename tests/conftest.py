@@ -33,12 +33,11 @@ def dumps(small_fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 @pytest.fixture(scope="session")
 def captures() -> Path:
-    """A folder with captured real responses, a folder for each form, where this machine has one."""
-    named = os.environ.get("LEDGER_CAPTURES")
-    found = Path(named) if named else next(ROOT.parent.glob("*/real/executions"), None)
-    if found is None or not found.is_dir():
-        pytest.skip("no captured responses on this machine (LEDGER_CAPTURES names their folder)")
-    return found
+    """The folder of captured real responses that LEDGER_CAPTURES names, one subfolder per form."""
+    folder = os.environ.get("LEDGER_CAPTURES")
+    if not folder:
+        pytest.skip("LEDGER_CAPTURES names no folder of captured responses")
+    return Path(folder)
 
 
 @pytest.fixture
