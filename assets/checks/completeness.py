@@ -48,7 +48,7 @@ def no_unrecognized_fields(unrecognized: pa.Table) -> CheckOutcome:
 def archive_files_complete(files: Sequence[ArchiveRecord]) -> CheckOutcome:
     """Judge the saved responses that are still there: each is readable to its end and complete."""
     broken = [file.uri for file in files if file.error]
-    incomplete = archive_index.unfinished_chains(files)
+    incomplete = archive_index.find_files_with_missing_pages(files)
     return CheckOutcome(
         not broken and not incomplete,
         "; ".join(archive_index.describe_problems(files)) or f"{len(files)} saved responses are whole.",

@@ -134,7 +134,7 @@ class CheckContext:
         coverage = read_days(self.lake, EXTRACTION_COVERAGE, wanted, day_status.COLUMNS)
         last_expected = get_service_state(self.sources).last_expected(self.rules.history.end)
         terms = SettlementPolicy(self.rules.settle_after, self.rules.lookback_days, self.now, last_expected)
-        return day_status.scheduler_statuses(coverage, days, there, (), terms)
+        return day_status.find_scheduler_statuses(coverage, days, there, (), terms)
 
     @cached_property
     def scheduler_settings(self) -> dict[str, SchedulerSettings]:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from assets.checks.result import EXAMPLES, CheckOutcome, summarize
-from assets.framework.time_windows import day_window
+from assets.framework.time_windows import get_day_window
 from assets.tables import Table
 from resources.lake.table_contract import Footer
 
@@ -42,7 +42,7 @@ def undeclared_files(rows: pa.Table, day: date) -> int:
     """Count the rows whose window starts on another day: their key may stand in its own day too."""
     if _START not in rows.schema.names:
         return 0
-    window, starts = day_window(day), rows[_START]
+    window, starts = get_day_window(day), rows[_START]
     outside = pc.or_(
         pc.less(starts, pa.scalar(window.start, starts.type)),
         pc.greater_equal(starts, pa.scalar(window.end, starts.type)),

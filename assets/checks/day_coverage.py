@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from assets.checks.context import list_days_before
 from assets.checks.result import CheckOutcome, build_backfill_commands, build_status_commands, summarize
-from assets.executions.coverage import settle_at
+from assets.executions.coverage import compute_settle_time
 from assets.executions.day_status import DayState, SchedulerStatus
 from assets.tables import PARTITION
 
@@ -145,7 +145,7 @@ def execution_count_in_range(
     for row in coverage.to_pylist():
         counts.setdefault(row["scheduler_arn"], {})[row[PARTITION]] = row["executions"]
         names[row["scheduler_arn"]] = row["scheduler_name"] or row["scheduler_arn"]
-    past = [day for day in days if now >= settle_at(day, settle_after)]
+    past = [day for day in days if now >= compute_settle_time(day, settle_after)]
     judged, odd = 0, list[dict[str, Any]]()
     for arn, of_days in counts.items():
         for day in past:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from threading import Lock
 
-from assets.executions.flatten import FlattenedPages, flatten
-from assets.executions.selection import ALL, ExtractionSelection, contiguous_ranges
-from assets.framework.time_windows import Window, day_window, filter_window
+from assets.executions.flatten import FlattenedPages, flatten_pages
+from assets.executions.selection import SELECT_ALL, ExtractionSelection, contiguous_ranges
+from assets.framework.time_windows import Window, filter_window, get_day_window
 from resources.errors import BudgetSpentError, LedgerError, RetryLaterError
 from resources.sources.base import ListedScheduler, LiveService, SchedulerResponse
 
@@ -56,7 +56,7 @@ def poll_source(  # noqa: PLR0913, PLR0917 (the last two have defaults)
     known: Mapping[str, Collection[date]],
     take: Callable[[FlattenedPages], None],
     now: datetime,
-    scope: ExtractionSelection = ALL,
+    scope: ExtractionSelection = SELECT_ALL,
     refusals: RefusedSources | None = None,
 ) -> ApiPoll:
     """Ask one source for some days of its schedulers.
@@ -136,9 +136,9 @@ def _ask_one(
     answered, silent = set[date](), set[date]()
     try:
         for first, last in contiguous_ranges(days):
-            window = Window(day_window(first).start, day_window(last).end)
+            window = Window(get_day_window(first).start, get_day_window(last).end)
             summaries = 0
-            for page in flatten(api.read_pages(scheduler, window.start, window.end, now)):
+            for page in flatten_pages(api.read_pages(scheduler, window.start, window.end, now)):
                 take(replace(page, rows=filter_window(page.rows, window)))
                 summaries += page.summaries
             (answered if summaries else silent).update(day for day in days if first <= day <= last)

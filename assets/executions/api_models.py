@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from assets.executions.timestamps import SavedTimestamp
+from assets.executions.timestamps import RawTimestamp
 
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
@@ -49,9 +49,9 @@ class Summary(_Wire, frozen=True):
     ModelArn: str | None = None
     InferenceSchedulerName: str | None = None
     InferenceSchedulerArn: str | None = None
-    ScheduledStartTime: SavedTimestamp = None
-    DataStartTime: SavedTimestamp = None
-    DataEndTime: SavedTimestamp = None
+    ScheduledStartTime: RawTimestamp = None
+    DataStartTime: RawTimestamp = None
+    DataEndTime: RawTimestamp = None
     DataInputConfiguration: InputConfiguration = InputConfiguration()
     DataOutputConfiguration: OutputConfiguration = OutputConfiguration()
     CustomerResultObject: S3Object = S3Object()

@@ -37,7 +37,7 @@ class ArchiveRecord:
     error: str | None = None
     merged_dates: frozenset[date] = field(default_factory=frozenset)
 
-    def is_of(self, file: StoredFile, reader_version: int) -> bool:
+    def matches_file(self, file: StoredFile, reader_version: int) -> bool:
         """Tell whether the file is still as it was read, and would be read the same today."""
         return (self.size_bytes, self.etag, self.reader_version) == (
             file.size_bytes,
@@ -45,7 +45,7 @@ class ArchiveRecord:
             reader_version,
         )
 
-    def holds_the_same_as(self, other: "ArchiveRecord") -> bool:
+    def has_same_content(self, other: "ArchiveRecord") -> bool:
         """Tell whether both have the same bytes, read in the same way."""
         mine, theirs = ((known.content_hash, known.reader_version) for known in (self, other))
         return self.content_hash is not None and mine == theirs
@@ -80,7 +80,7 @@ def select_files_to_read(
     chosen = []
     for file in files:
         before = remembered.get(file.uri)
-        current = before is not None and before.is_of(file, reader_version)
+        current = before is not None and before.matches_file(file, reader_version)
         if before is None or not current or before.reach(wanted) - (before.merged_dates & set(in_lake)):
             chosen.append(file)
     return chosen
@@ -97,12 +97,12 @@ def update_index(existing: pa.Table, news: Iterable[ArchiveRecord], merged: Coll
     rows = load_records(existing)
     for new in news:
         before = rows.get(new.uri)
-        earlier = before.merged_dates if before is not None and before.holds_the_same_as(new) else frozenset()
+        earlier = before.merged_dates if before is not None and before.has_same_content(new) else frozenset()
         rows[new.uri] = replace(new, merged_dates=earlier | new.reach(merged))
     return _table(rows.values())
 
 
-def count_outside_history(files: Sequence[ArchiveRecord], history: Days, today: date) -> list[str]:
+def describe_files_outside_history(files: Sequence[ArchiveRecord], history: Days, today: date) -> list[str]:
     """Say in words which files hold executions of days that are no partitions, and what to set."""
     spans = [
         (file.first_data_start_time.date(), file.last_data_start_time.date(), file)
@@ -142,7 +142,7 @@ def describe_problems(files: Sequence[ArchiveRecord]) -> list[str]:
         for file in files
         if file.error
     ]
-    cut_off = [file.uri for file in unfinished_chains(files)]
+    cut_off = [file.uri for file in find_files_with_missing_pages(files)]
     if cut_off:
         said.append(
             f"Pages are missing after {_counted(len(cut_off), 'saved response')}, which end with a NextToken:"
@@ -158,7 +158,7 @@ def describe_problems(files: Sequence[ArchiveRecord]) -> list[str]:
     return said
 
 
-def unfinished_chains(files: Iterable[ArchiveRecord]) -> list[ArchiveRecord]:
+def find_files_with_missing_pages(files: Iterable[ArchiveRecord]) -> list[ArchiveRecord]:
     """Return the files that end with a NextToken and have no next page beside them.
 
     A next page is named with the next number and holds what is older: pages come newest first. Dumps of

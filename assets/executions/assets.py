@@ -13,7 +13,7 @@ from assets.executions import scheduler_history as schedulers
 from assets.executions.api_extraction import RefusedSources
 from assets.executions.extraction import Extraction, RecordedDay
 from assets.executions.flatten import READER_VERSION
-from assets.executions.selection import ExtractionSelection, PreviousAttempt, budget_error
+from assets.executions.selection import ExtractionSelection, PreviousAttempt, build_budget_error
 from assets.framework.automation import upstream_content_changed
 from assets.framework.partitioned_run import (
     PartitionedRun,
@@ -136,13 +136,13 @@ def build(
     ) -> dg.MaterializeResult[Any]:
         with translate_to_failure():
             recorded = (
-                lake.read(INFERENCE_EXECUTIONS, day, schedulers.COLUMNS)
+                lake.read(INFERENCE_EXECUTIONS, day, schedulers.EXECUTION_COLUMNS)
                 for day in lake.days(INFERENCE_EXECUTIONS)
             )
             written = lake.update(
                 INFERENCE_SCHEDULERS,
                 None,
-                lambda existing: schedulers.merge_history(recorded, existing, clock()),
+                lambda existing: schedulers.merge_observed_settings(recorded, existing, clock()),
             )
         return unpartitioned_result(
             INFERENCE_SCHEDULERS, written, {"schedulers": len(written.rows["scheduler_arn"].unique())}
@@ -186,7 +186,7 @@ def _extracted(
         reached = date.fromisoformat(batch[-1])
         context.log.info(f"through {reached}: {calls.count:,} calls, {calls.throttled:,} of them throttled")
     if isinstance(stopped, BudgetSpentError):
-        stopped = budget_error(
+        stopped = build_budget_error(
             stopped,
             parse_days(context.partition_keys),
             reached,

@@ -5,8 +5,8 @@ from datetime import date
 import pyarrow as pa
 
 from assets.executions.flatten import FlattenedPages
-from assets.executions.merge import best_rows
-from assets.framework.time_windows import Window, day_window, filter_window, split_by_day
+from assets.executions.merge import reduce_candidates
+from assets.framework.time_windows import Window, filter_window, get_day_window, split_by_day
 
 PENDING_ROWS = 250_000
 """Candidates are reduced to one a key whenever this many have come together: memory follows the range, not
@@ -20,7 +20,9 @@ class CandidateBuffer:
         """Begin with nothing, for some days."""
         self.rejected: list[pa.Table] = []
         self._days = days
-        self._window = Window(day_window(min(days)).start, day_window(max(days)).end) if days else None
+        self._window = (
+            Window(get_day_window(min(days)).start, get_day_window(max(days)).end) if days else None
+        )
         self._tables: list[pa.Table] = []
         self._fresh_rows = 0
 
@@ -39,7 +41,7 @@ class CandidateBuffer:
         self._tables.append(wanted)
         self._fresh_rows += wanted.num_rows
         if self._fresh_rows > PENDING_ROWS:
-            self._tables, self._fresh_rows = [best_rows(pa.concat_tables(self._tables))], 0
+            self._tables, self._fresh_rows = [reduce_candidates(pa.concat_tables(self._tables))], 0
 
     def in_days(self) -> dict[date, pa.Table]:
         """Return what has come, one row a key, by day."""
@@ -47,6 +49,6 @@ class CandidateBuffer:
             return {}
         return {
             day: rows
-            for day, rows in split_by_day(best_rows(pa.concat_tables(self._tables)))
+            for day, rows in split_by_day(reduce_candidates(pa.concat_tables(self._tables)))
             if day in self._days
         }

@@ -17,7 +17,7 @@ from functools import reduce
 from operator import add
 
 from assets.executions.selection import contiguous_ranges
-from assets.framework.time_windows import day_window
+from assets.framework.time_windows import get_day_window
 from resources.sources.api import PAGE_SIZE, QUERY_PADDING
 from resources.sources.base import ListedScheduler
 
@@ -36,7 +36,7 @@ class Estimate:
     most: int = 0
 
     @classmethod
-    def exactly(cls, number: int) -> "Estimate":
+    def from_number(cls, number: int) -> "Estimate":
         """Return a number that is known."""
         return cls(number, number, number)
 
@@ -52,23 +52,25 @@ class Estimate:
         return Estimate(self.least * times, self.expected * times, self.most * times)
 
 
-NOTHING = Estimate()
+ZERO = Estimate()
 
 
 @dataclass(frozen=True)
 class LakeCounts:
-    """What the lake holds of one scheduler: executions by settled day, and their windows near midnight.
+    """Recorded executions of one scheduler.
 
-    `counts` has the days that are proven complete, and no others; `at_least` what is recorded of the rest.
-    `near_midnight` are the windows (start, end) of settled days that start or end within the padding.
+    Attributes:
+        counts: Executions of the days that are proven complete, and of no others.
+        recorded_counts: Executions recorded so far on the other days.
+        near_midnight: Data windows (start, end) on complete days that start or end within the query padding.
     """
 
     counts: Mapping[date, int]
-    at_least: Mapping[date, int]
+    recorded_counts: Mapping[date, int]
     near_midnight: Mapping[date, Sequence[tuple[datetime, datetime]]]
 
 
-UNKNOWN = LakeCounts({}, {}, {})
+NO_COUNTS = LakeCounts({}, {}, {})
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def estimate_scheduler(
 
 
 def _sum(amounts: Iterable[Estimate]) -> Estimate:
-    return reduce(add, amounts, NOTHING)
+    return reduce(add, amounts, ZERO)
 
 
 def _pages(executions: Estimate) -> Estimate:
@@ -161,16 +163,16 @@ def _executions(
 
 def _of_day(scheduler: ListedScheduler, day: date, known: LakeCounts, now: datetime) -> Estimate:
     if day in known.counts:
-        return Estimate.exactly(known.counts[day])
-    recorded = known.at_least.get(day, 0)
-    whole = day_window(day)
+        return Estimate.from_number(known.counts[day])
+    recorded = known.recorded_counts.get(day, 0)
+    whole = get_day_window(day)
     most = max(recorded, _slots(scheduler, whole.start, whole.end, now))
     return Estimate(recorded, most, most)
 
 
 def _before(scheduler: ListedScheduler, day: date, known: LakeCounts, now: datetime) -> Estimate:
     """Count what of the day before the first one starts later than the bound of a question."""
-    midnight = day_window(day).end
+    midnight = get_day_window(day).end
     bound = midnight - QUERY_PADDING
     if day in known.counts:
         starts = [start for start, _ in known.near_midnight.get(day, ())]
@@ -182,7 +184,7 @@ def _before(scheduler: ListedScheduler, day: date, known: LakeCounts, now: datet
 
 def _after(scheduler: ListedScheduler, day: date, known: LakeCounts, now: datetime) -> Estimate:
     """Count what of the day after the last one ends earlier than the bound of a question."""
-    midnight = day_window(day).start
+    midnight = get_day_window(day).start
     bound = midnight + QUERY_PADDING
     if day in known.counts:
         ends = [end for _, end in known.near_midnight.get(day, ())]
@@ -242,7 +244,7 @@ class BackfillPlan:
     @property
     def calls(self) -> Estimate:
         """All calls of the run."""
-        return Estimate.exactly(self.listing) + _sum(one.calls for one in self.asked)
+        return Estimate.from_number(self.listing) + _sum(one.calls for one in self.asked)
 
     @property
     def is_stopped(self) -> bool:

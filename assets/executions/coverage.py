@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.framework.row_content import stamp_changes
-from assets.framework.time_windows import day_window
+from assets.framework.time_windows import get_day_window
 from assets.tables import EXTRACTION_COVERAGE
 
 _NOTHING: dict[str, Any] = {
@@ -25,9 +25,9 @@ _NOTHING: dict[str, Any] = {
 }
 
 
-def settle_at(day: date, settle_after: timedelta) -> datetime:
+def compute_settle_time(day: date, settle_after: timedelta) -> datetime:
     """Return the moment from which on an answer settles a day."""
-    return day_window(day).end + settle_after
+    return get_day_window(day).end + settle_after
 
 
 def advance_coverage(
@@ -58,7 +58,7 @@ def merge_coverage(
     Args:
         executions: all executions of the day that the lake holds.
         existing: the day's coverage as recorded; its schedulers stay.
-        settles_at: see `settle_at`.
+        settles_at: see `compute_settle_time`.
         now: becomes `recorded_at` of rows whose content changes.
         answers: when the service answered for a scheduler (by ARN) that it confirmed; a scheduler without
             any execution is among them too.

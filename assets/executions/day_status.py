@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from assets.executions.coverage import is_settled, settle_at
+from assets.executions.coverage import compute_settle_time, is_settled
 
 COLUMNS = ["scheduler_arn", "scheduler_name", "complete_through", "executions", "in_progress"]
 """The columns of `extraction_coverage` that the rule reads, beside the day."""
@@ -72,7 +72,7 @@ class SettlementPolicy:
         """Tell whether any source will tell of a day, or should have."""
         return self.last_expected is None or day <= self.last_expected
 
-    def is_reached(self, day: date) -> bool:
+    def is_refreshed(self, day: date) -> bool:
         """Tell whether a scheduled run asks for a day by itself, as long as it is not settled."""
         return self.is_live and day >= self.now.date() - timedelta(days=self.lookback_days)
 
@@ -86,7 +86,7 @@ class SchedulerStatus:
     states: Mapping[date, DayState]
 
 
-def scheduler_statuses(
+def find_scheduler_statuses(
     coverage: pa.Table,
     days: Sequence[date],
     extracted: Collection[date],
@@ -117,11 +117,11 @@ def scheduler_statuses(
 def needs_action(state: DayState, day: date, terms: SettlementPolicy) -> bool:
     """Tell whether nothing but a person will change this."""
     if state is DayState.never_extracted:
-        return terms.is_expected(day) and not terms.is_reached(day)
+        return terms.is_expected(day) and not terms.is_refreshed(day)
     return state in (DayState.overdue, DayState.stuck, DayState.failed, DayState.missing)
 
 
-def days_without_coverage(days: Iterable[date], extracted: Collection[date]) -> list[date]:
+def find_days_without_coverage(days: Iterable[date], extracted: Collection[date]) -> list[date]:
     """Return the days that no run has recorded."""
     there = set(extracted)
     return [day for day in days if day not in there]
@@ -167,10 +167,10 @@ def _states(
 
 
 def _of_row(row: Mapping[str, Any], day: date, terms: SettlementPolicy, *, can_be_asked: bool) -> DayState:
-    settles_at = settle_at(day, terms.settle_after)
+    settles_at = compute_settle_time(day, terms.settle_after)
     if is_settled(row["complete_through"], settles_at):
         return DayState.stuck if row["in_progress"] else DayState.settled
     is_past = terms.now >= settles_at
     if is_past and not can_be_asked:
         return DayState.recorded
-    return DayState.overdue if is_past and not terms.is_reached(day) else DayState.open
+    return DayState.overdue if is_past and not terms.is_refreshed(day) else DayState.open

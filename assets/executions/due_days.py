@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import pyarrow as pa
 
-from assets.executions.day_status import DayState, SettlementPolicy, scheduler_statuses
+from assets.executions.day_status import DayState, SettlementPolicy, find_scheduler_statuses
 from assets.executions.selection import contiguous_ranges
 from assets.framework.time_windows import Days
 
@@ -15,7 +15,7 @@ UNSETTLED = frozenset(
 )
 """The states of a day that more questions can change."""
 
-_STRETCHES_TOLD = 3
+_RANGES_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,19 @@ class DueDays:
     """
 
     days: tuple[date, ...]
-    behind: tuple[date, ...]
+    backlog: tuple[date, ...]
 
     @property
-    def behind_in_words(self) -> str:
+    def backlog_message(self) -> str:
         """What lies behind, and the command for it; nothing where nothing does."""
-        if not self.behind:
+        if not self.backlog:
             return ""
-        found = contiguous_ranges(self.behind)
-        told = ", ".join(f"{first}...{last}" for first, last in found[:_STRETCHES_TOLD])
-        more = f" and {len(found) - _STRETCHES_TOLD} more stretches" if len(found) > _STRETCHES_TOLD else ""
+        ranges = contiguous_ranges(self.backlog)
+        shown = ", ".join(f"{first}...{last}" for first, last in ranges[:_RANGES_SHOWN])
+        more = f" and {len(ranges) - _RANGES_SHOWN} more ranges" if len(ranges) > _RANGES_SHOWN else ""
         return (
-            f"{len(self.behind)} days lie further back than scheduled runs reach, and are not settled or were"
-            f" never extracted: {told}{more}. ledger backfill --from {self.behind[0]} --to {self.behind[-1]}"
+            f"{len(self.backlog)} days before the lookback period are not settled or were never extracted:"
+            f" {shown}{more}. Run: ledger backfill --from {self.backlog[0]} --to {self.backlog[-1]}"
         )
 
 
@@ -54,7 +54,7 @@ def find_due_days(
         coverage: `standing.COLUMNS` and `data_date` of `extraction_coverage`, for the days within reach and
             for as many before them as are to be looked at.
         extracted: the days that `extraction_coverage` has a file of.
-        terms: see `scheduler_statuses`.
+        terms: see `find_scheduler_statuses`.
     """
     today, there = terms.now.date(), set(extracted)
     last = today if terms.last_expected is None else min(today, terms.last_expected)
@@ -65,10 +65,10 @@ def find_due_days(
     # once the services have ended nothing is reached any more, but what they told of their last days may
     # still have to settle: whether they answer then is theirs to say
     live = SettlementPolicy(terms.settle_after, terms.lookback_days, terms.now)
-    found = scheduler_statuses(coverage, looked_at, there, (), live)
+    found = find_scheduler_statuses(coverage, looked_at, there, (), live)
     unsettled = {day for one in found for day, state in one.states.items() if state in UNSETTLED}
     unsettled |= {day for day in expected if day not in there or day == today}
     return DueDays(
-        tuple(day for day in expected if day in unsettled and live.is_reached(day)),
-        tuple(day for day in expected if day in unsettled and not live.is_reached(day)),
+        tuple(day for day in expected if day in unsettled and live.is_refreshed(day)),
+        tuple(day for day in expected if day in unsettled and not live.is_refreshed(day)),
     )

@@ -16,12 +16,12 @@ from assets.executions import archive_index
 from assets.executions.api_extraction import ApiPoll, RefusedSources, poll_source
 from assets.executions.archive_index import ArchiveRecord
 from assets.executions.candidates import CandidateBuffer
-from assets.executions.coverage import merge_coverage, settle_at
-from assets.executions.flatten import READER_VERSION, REJECTED, FlattenedPages, flatten
-from assets.executions.merge import merge
-from assets.executions.scheduler_history import listed_settings, merge_listed
-from assets.executions.selection import ALL, ExtractionSelection, unknown_name_message
-from assets.framework.row_content import changed_rows, stamp_changes
+from assets.executions.coverage import compute_settle_time, merge_coverage
+from assets.executions.flatten import READER_VERSION, REJECTED, FlattenedPages, flatten_pages
+from assets.executions.merge import merge_executions
+from assets.executions.scheduler_history import build_listed_settings, merge_listed_settings
+from assets.executions.selection import SELECT_ALL, ExtractionSelection, build_unknown_scheduler_error
+from assets.framework.row_content import count_changed_rows, stamp_changes
 from assets.framework.time_windows import Days
 from assets.tables import (
     ARCHIVE_FILES,
@@ -38,7 +38,7 @@ from resources.storage.files import StoredFile
 
 @dataclass(frozen=True)
 class RecordedDay:
-    """One day after its update; `changed_rows` counts the executions that are new or differ now."""
+    """One day after its update; `count_changed_rows` counts the executions that are new or differ now."""
 
     executions: WriteResult
     coverage: WriteResult
@@ -77,7 +77,7 @@ class Extraction:
         self,
         sources: Sequence[Source],
         days: Collection[date],
-        scope: ExtractionSelection = ALL,
+        scope: ExtractionSelection = SELECT_ALL,
     ) -> list[date]:
         """Read what the sources hold of some days, and is not in the lake yet or may have changed.
 
@@ -147,7 +147,7 @@ class Extraction:
         here = [remembered[file.uri] for file in listed]
         self.notices += [
             *archive_index.describe_problems(here),
-            *archive_index.count_outside_history(here, self.history, self.now.date()),
+            *archive_index.describe_files_outside_history(here, self.history, self.now.date()),
         ]
 
     def _read_days(self, sources: Sequence[Source], days: Collection[date], pending: CandidateBuffer) -> None:
@@ -155,7 +155,7 @@ class Extraction:
             if source.days:
                 listed = source.days.list_days(days)
                 self.progress(f"{source.uri}: has executions on {len(listed)} of {len(days)} days")
-                for page in flatten(source.days.read_pages(listed, self.now)):
+                for page in flatten_pages(source.days.read_pages(listed, self.now)):
                     pending.add(page)
 
     def _ask(
@@ -176,9 +176,9 @@ class Extraction:
         self.spent = told.spent
         self.notices += told.notices
         if told.schedulers:
-            seen = listed_settings(told.schedulers, told.listed_at)
+            seen = build_listed_settings(told.schedulers, told.listed_at)
             self.lake.update(
-                INFERENCE_SCHEDULERS, None, lambda existing: merge_listed(existing, seen, self.now)
+                INFERENCE_SCHEDULERS, None, lambda existing: merge_listed_settings(existing, seen, self.now)
             )
 
     def _find_fault_with_names(self, scope: ExtractionSelection) -> None:
@@ -187,15 +187,15 @@ class Extraction:
         if asked and all(told.is_listed for told in asked):
             everywhere = [scheduler for told in asked for scheduler in told.schedulers]
             self.failed |= {
-                name: unknown_name_message(name, everywhere) for name in scope.unknown(everywhere)
+                name: build_unknown_scheduler_error(name, everywhere) for name in scope.unknown(everywhere)
             }
 
     def record(self, day: date) -> RecordedDay:
         """Merge one day into the lake: executions, then coverage."""
         candidates = self._candidates.get(day, INFERENCE_EXECUTIONS.schema.empty_table())
-        settles_at = settle_at(day, self.settle_after)
+        settles_at = compute_settle_time(day, self.settle_after)
         executions = self.lake.update(
-            INFERENCE_EXECUTIONS, day, lambda existing: merge(existing, candidates, self.now)
+            INFERENCE_EXECUTIONS, day, lambda existing: merge_executions(existing, candidates, self.now)
         )
         coverage = self.lake.update(
             EXTRACTION_COVERAGE,
@@ -210,7 +210,7 @@ class Extraction:
             ),
         )
         self._merged.add(day)
-        changed = changed_rows(INFERENCE_EXECUTIONS, executions.before, executions.rows)
+        changed = count_changed_rows(INFERENCE_EXECUTIONS, executions.before, executions.rows)
         self._days_changed += executions.changed
         self._rows_changed += changed
         return RecordedDay(executions, coverage, changed)
@@ -287,7 +287,7 @@ def read_file(
         dump = source.read(file)
     except UnreadableArchiveError as problem:
         return replace(row, etag=None, error=problem.what)  # without a tag it is tried again next time
-    for page in flatten(source.read_pages(dump, now)):
+    for page in flatten_pages(source.read_pages(dump, now)):
         take(page)
         row = _with(row, page)
     if take_responses is not None:

@@ -72,7 +72,7 @@ class FlattenedPages:
         return int(self.rows.num_rows + self.rejected.num_rows)
 
 
-def flatten(pages: Iterable[Page]) -> Iterator[FlattenedPages]:
+def flatten_pages(pages: Iterable[Page]) -> Iterator[FlattenedPages]:
     """Flatten the pages of one origin, page by page; positions count on from page to page.
 
     Raises:

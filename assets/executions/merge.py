@@ -35,7 +35,7 @@ _SOURCES = pa.array(["bucket", "archive", "api"])
 _STATUSES = pa.array(["", "IN_PROGRESS", "something new", *FINAL])
 
 
-def merge(existing: pa.Table, candidates: pa.Table, now: datetime) -> pa.Table:
+def merge_executions(existing: pa.Table, candidates: pa.Table, now: datetime) -> pa.Table:
     """Merge candidate rows into the rows that are there.
 
     Args:
@@ -47,10 +47,10 @@ def merge(existing: pa.Table, candidates: pa.Table, now: datetime) -> pa.Table:
         One row a key, sorted by it: every key of either side.
     """
     pool = pa.concat_tables([existing, candidates], promote_options="permissive")
-    return stamp_changes(INFERENCE_EXECUTIONS, best_rows(pool), existing, now)
+    return stamp_changes(INFERENCE_EXECUTIONS, reduce_candidates(pool), existing, now)
 
 
-def best_rows(rows: pa.Table) -> pa.Table:
+def reduce_candidates(rows: pa.Table) -> pa.Table:
     """Reduce any number of candidates a key to the one row that is true of it, sorted by key."""
     pool = sort_by_key(INFERENCE_EXECUTIONS, deduplicate(INFERENCE_EXECUTIONS, rows))
     contested = _contested(pool)

@@ -27,7 +27,7 @@ _OBSERVED = pa.schema(
     [INFERENCE_SCHEDULERS.schema.field(name) for name in INFERENCE_SCHEDULERS.content_columns]
 )
 
-COLUMNS = [
+EXECUTION_COLUMNS = [
     "scheduled_start_time",
     "data_start_time",
     "data_end_time",
@@ -51,10 +51,10 @@ _UNLISTED = [
 _MINUTE = 60_000
 
 
-def observed_settings(executions: pa.Table) -> pa.Table:
+def extract_observed_settings(executions: pa.Table) -> pa.Table:
     """Return the settings that each execution shows, with `valid_from` the start of its window."""
     frequency = _minutes(executions["data_start_time"], executions["data_end_time"])
-    columns = {name: executions[name] for name in COLUMNS if name in _OBSERVED.names}
+    columns = {name: executions[name] for name in EXECUTION_COLUMNS if name in _OBSERVED.names}
     columns |= {
         "valid_from": executions["data_start_time"],
         "status": pa.nulls(executions.num_rows, pa.string()),
@@ -68,7 +68,7 @@ def observed_settings(executions: pa.Table) -> pa.Table:
     )
 
 
-def setting_periods(settings: Iterable[pa.Table]) -> pa.Table:
+def find_setting_changes(settings: Iterable[pa.Table]) -> pa.Table:
     """Reduce settings to the rows at which one began, by scheduler and time."""
     rows = pa.concat_tables([_OBSERVED.empty_table(), *settings]).sort_by(
         [(name, "ascending") for name in _KEY]
@@ -82,8 +82,8 @@ def setting_periods(settings: Iterable[pa.Table]) -> pa.Table:
     return rows.filter(pa.array(begins))
 
 
-def merge_history(days: Iterable[pa.Table], existing: pa.Table, now: datetime) -> pa.Table:
-    """Make the rows of `inference_schedulers` out of all days of executions (`COLUMNS` suffice).
+def merge_observed_settings(days: Iterable[pa.Table], existing: pa.Table, now: datetime) -> pa.Table:
+    """Make the rows of `inference_schedulers` out of all days of executions (`EXECUTION_COLUMNS` suffice).
 
     What the service once listed is taken over from the existing rows.
     """
@@ -91,13 +91,16 @@ def merge_history(days: Iterable[pa.Table], existing: pa.Table, now: datetime) -
     for name in _UNLISTED:
         empty = pa.nulls(by_service.num_rows, by_service.schema.field(name).type)
         by_service = by_service.set_column(by_service.schema.get_field_index(name), name, empty)
-    began = setting_periods(
-        [*(setting_periods([observed_settings(day)]) for day in days), by_service.cast(_OBSERVED)]
+    began = find_setting_changes(
+        [
+            *(find_setting_changes([extract_observed_settings(day)]) for day in days),
+            by_service.cast(_OBSERVED),
+        ]
     )
     return stamp_changes(INFERENCE_SCHEDULERS, began, existing, now)
 
 
-def listed_settings(schedulers: Sequence[ListedScheduler], at: datetime) -> pa.Table:
+def build_listed_settings(schedulers: Sequence[ListedScheduler], at: datetime) -> pa.Table:
     """Return the settings that a list of the service shows."""
     rows = [
         {
@@ -117,9 +120,9 @@ def listed_settings(schedulers: Sequence[ListedScheduler], at: datetime) -> pa.T
     return pa.Table.from_pylist(rows, schema=_OBSERVED)
 
 
-def merge_listed(existing: pa.Table, news: pa.Table, now: datetime) -> pa.Table:
+def merge_listed_settings(existing: pa.Table, news: pa.Table, now: datetime) -> pa.Table:
     """Add to the rows of `inference_schedulers` what a list shows that was not known before."""
-    began = setting_periods([existing.select(_OBSERVED.names).cast(_OBSERVED), news])
+    began = find_setting_changes([existing.select(_OBSERVED.names).cast(_OBSERVED), news])
     return stamp_changes(INFERENCE_SCHEDULERS, began, existing, now)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from assets.executions.coverage import settle_at
+from assets.executions.coverage import compute_settle_time
 from assets.tables import EXTRACTION_COVERAGE
 from resources.errors import BudgetSpentError, ConfigurationError
 from resources.lake.lake import Lake
@@ -59,7 +59,7 @@ class ExtractionSelection:
         if self.earlier.began is None and not self.skip_settled:
             return known
         for day in days:
-            enough = self._enough(settle_at(day, settle_after))
+            enough = self._enough(compute_settle_time(day, settle_after))
             rows = lake.read(EXTRACTION_COVERAGE, day, ["scheduler_arn", "complete_through"])
             for row in rows.to_pylist():
                 if row["complete_through"] is not None and row["complete_through"] >= enough:
@@ -71,7 +71,7 @@ class ExtractionSelection:
         return min(self.earlier.began, settles_at) if self.earlier.began else settles_at
 
 
-ALL = ExtractionSelection()
+SELECT_ALL = ExtractionSelection()
 
 
 def contiguous_ranges(days: Iterable[date]) -> list[tuple[date, date]]:
@@ -85,7 +85,7 @@ def contiguous_ranges(days: Iterable[date]) -> list[tuple[date, date]]:
     return found
 
 
-def budget_error(
+def build_budget_error(
     spent: BudgetSpentError, asked: Sequence[date], reached: date | None, run_id: str, *, in_vain: bool
 ) -> BudgetSpentError:
     """Say how far a run got with its calls, and how to go on from there.
@@ -108,7 +108,7 @@ def budget_error(
     )
 
 
-def unknown_name_message(name: str, listed: Collection[ListedScheduler]) -> ConfigurationError:
+def build_unknown_scheduler_error(name: str, listed: Collection[ListedScheduler]) -> ConfigurationError:
     """Say that no scheduler is called so, and which ones there are."""
     there = sorted({scheduler.name for scheduler in listed})
     some = ", ".join(there[:_NAMES_TOLD]) + (", ..." if len(there) > _NAMES_TOLD else "")

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from assets.tables import INSTANT
 
-SavedTimestamp = float | str | None
+RawTimestamp = float | str | None
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST, _LAST = -62_135_596_800_000, 253_402_300_799_999
@@ -24,7 +24,7 @@ _HALF_A_MILLISECOND = pa.scalar(timedelta(microseconds=500), pa.duration("us"))
 
 
 def parse_timestamps(
-    saved: Sequence[SavedTimestamp], zone: tzinfo | None = None
+    saved: Sequence[RawTimestamp], zone: tzinfo | None = None
 ) -> tuple[pa.Array, dict[int, str]]:
     """Turn saved times into `timestamp[ms, UTC]`, halves rounded up.
 
@@ -44,7 +44,7 @@ def parse_timestamps(
     return _one_by_one(saved, zone)
 
 
-def _from_numbers(saved: Sequence[SavedTimestamp]) -> pa.Array:
+def _from_numbers(saved: Sequence[RawTimestamp]) -> pa.Array:
     known = pa.array(saved, pa.float64())
     absent = known.is_null().to_numpy(zero_copy_only=False)
     seconds = np.where(absent, 0, known.to_numpy(zero_copy_only=False))
@@ -58,7 +58,7 @@ def _rounded(seconds: Any) -> Any:  # noqa: ANN401 (a number or an array of numb
     return np.floor(np.rint(seconds * 1e6) / 1000 + 0.5)
 
 
-def _from_texts(saved: Sequence[SavedTimestamp]) -> pa.Array:
+def _from_texts(saved: Sequence[RawTimestamp]) -> pa.Array:
     # Arrow refuses a text without a zone where the type has one: exactly what is wanted here
     exact = pa.array(saved, pa.string()).cast(_MICROSECONDS)
     found = pc.floor_temporal(pc.add(exact, _HALF_A_MILLISECOND), unit="millisecond").cast(INSTANT)
@@ -68,7 +68,7 @@ def _from_texts(saved: Sequence[SavedTimestamp]) -> pa.Array:
     return found
 
 
-def _one_by_one(saved: Sequence[SavedTimestamp], zone: tzinfo | None) -> tuple[pa.Array, dict[int, str]]:
+def _one_by_one(saved: Sequence[RawTimestamp], zone: tzinfo | None) -> tuple[pa.Array, dict[int, str]]:
     found: list[int | None] = []
     reasons: dict[int, str] = {}
     for position, value in enumerate(saved):

@@ -16,7 +16,7 @@ import dagster as dg
 import pyarrow as pa
 
 from assets.framework.metadata import FAILED_PARTITIONS, FAILED_SOURCES, build_metadata, read_reasons
-from assets.framework.row_content import content_version
+from assets.framework.row_content import compute_content_version
 from assets.tables import Table
 from resources.errors import LedgerError, RetryLaterError
 from resources.lake.lake import WriteResult
@@ -243,7 +243,7 @@ def partition_result(table: Table, rows: pa.Table, numbers: Mapping[str, Any]) -
     """Describe one partition of a table: its content's version, its size, and numbers worth plotting."""
     return PartitionResult(
         dg.AssetKey(table.name),
-        content_version(table, rows),
+        compute_content_version(table, rows),
         {
             "dagster/partition_row_count": rows.num_rows,
             "dagster/column_schema": column_schema(table),
@@ -257,7 +257,7 @@ def unpartitioned_result(
 ) -> dg.MaterializeResult[Any]:
     """Describe a table that has no partitions, as `partition_result` does one partition."""
     return dg.MaterializeResult(
-        data_version=dg.DataVersion(content_version(table, written.rows)),
+        data_version=dg.DataVersion(compute_content_version(table, written.rows)),
         metadata=build_metadata(
             {
                 "dagster/row_count": written.rows.num_rows,

@@ -41,7 +41,7 @@ def stamp_changes(table: Table, rows: pa.Table, existing: pa.Table, now: datetim
     return conform(table, kept.select(content).append_column(_STAMP, recorded))
 
 
-def changed_rows(table: Table, before: pa.Table, after: pa.Table) -> int:
+def count_changed_rows(table: Table, before: pa.Table, after: pa.Table) -> int:
     """Count the rows of `after` whose content is not among those of `before`."""
     if after.equals(before):
         return 0
@@ -63,7 +63,7 @@ def sort_by_key(table: Table, rows: pa.Table) -> pa.Table:
     return rows.sort_by([(name, "ascending") for name in table.key])
 
 
-def content_version(table: Table, rows: pa.Table) -> str:
+def compute_content_version(table: Table, rows: pa.Table) -> str:
     """Fingerprint of the rows' content; the same values give the same text on any machine and library.
 
     The order of rows does not count, nor does `recorded_at`; nulls count as such.

@@ -36,7 +36,7 @@ class Days:
         return self.first <= day and (self.end is None or day < self.end)
 
 
-def day_window(day: date) -> Window:
+def get_day_window(day: date) -> Window:
     """Return the window of one day."""
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     return Window(start, start + _A_DAY)

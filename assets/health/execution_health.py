@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.executions.coverage import settle_at
+from assets.executions.coverage import compute_settle_time
 from assets.framework.row_content import stamp_changes
-from assets.framework.time_windows import day_window
+from assets.framework.time_windows import get_day_window
 from assets.health.failure_causes import Failure, group_by_cause, parse_cause
 from assets.health.slots import (
     REASONS,
@@ -131,7 +131,7 @@ def _schedulers(day: date, recorded: DayTables, terms: HealthPolicy) -> Iterator
         has_ended = terms.last_day is not None and day > terms.last_day
         if not of_day and (not _has_begun(seen, day) or _place(arn) in answered or has_ended):
             continue
-        settles = settle_at(day, terms.settle_after)
+        settles = compute_settle_time(day, terms.settle_after)
         told = coverage.get(arn, {})
         unanswered = bool(told) and not told["complete_through"] and not told["executions"]
         passed_over = answered.get(_place(arn), settles - timedelta(1)) >= settles and not unanswered
@@ -139,7 +139,7 @@ def _schedulers(day: date, recorded: DayTables, terms: HealthPolicy) -> Iterator
             _ms(terms.now),
             _ms(told["complete_through"]) if told.get("complete_through") else None,
             _ms(settles),
-            _ms(day_window(terms.last_day).end) if terms.last_day else None,
+            _ms(get_day_window(terms.last_day).end) if terms.last_day else None,
             can_be_asked=terms.is_live and _place(arn) in asked and not passed_over,
         )
         rows = executions.get(arn, [])
@@ -150,7 +150,7 @@ def _schedulers(day: date, recorded: DayTables, terms: HealthPolicy) -> Iterator
 
 def _row(scheduler: _Scheduler) -> dict[str, Any]:
     found = build_slots(
-        _ms(day_window(scheduler.day).start), scheduler.settings, _ran(scheduler), scheduler.known
+        _ms(get_day_window(scheduler.day).start), scheduler.settings, _ran(scheduler), scheduler.known
     )
     counts = {reason: found.count(reason) for reason in REASONS}
     late = sorted(_lateness(scheduler))
@@ -210,7 +210,7 @@ def _lateness(scheduler: _Scheduler) -> Iterator[float]:
 
 
 def _has_begun(settings: Sequence[SchedulerSetting], day: date) -> bool:
-    return bool(settings) and settings[0].since < _ms(day_window(day).end)
+    return bool(settings) and settings[0].since < _ms(get_day_window(day).end)
 
 
 def _setting(row: Mapping[str, Any]) -> SchedulerSetting:

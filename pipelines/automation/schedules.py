@@ -115,16 +115,16 @@ def _evaluate_refresh(
     if reason := _describe_unfinished_run(context.instance):
         return dg.SkipReason(reason)
     due, reason = _find_due_days(settings, lake, live, clock())
-    if due.behind:
-        context.log.warning(due.behind_in_words)
+    if due.backlog:
+        context.log.warning(due.backlog_message)
     if not due.days:
-        return dg.SkipReason(f"{reason} {due.behind_in_words}".strip())
+        return dg.SkipReason(f"{reason} {due.backlog_message}".strip())
     return dg.RunRequest(
         run_key=context.scheduled_execution_time.astimezone(UTC).isoformat(),
         run_config={"ops": {INFERENCE_EXECUTIONS.name: {"config": {"skip_settled": True}}}},
         tags={
             **dict(zip(RANGE, (due.days[0].isoformat(), due.days[-1].isoformat()), strict=True)),
-            **({BEHIND_TAG: due.behind_in_words[:_MAX_TAG_LENGTH]} if due.behind else {}),
+            **({BEHIND_TAG: due.backlog_message[:_MAX_TAG_LENGTH]} if due.backlog else {}),
         },
     )
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from assets.executions import archive_index
 from assets.executions.assets import DAYS_A_BATCH
 from assets.executions.cost_estimate import (
-    UNKNOWN,
+    NO_COUNTS,
     BackfillPlan,
     Estimate,
     LakeCounts,
@@ -18,7 +18,7 @@ from assets.executions.cost_estimate import (
     estimate_scheduler,
     parse_frequency,
 )
-from assets.executions.coverage import is_settled, settle_at
+from assets.executions.coverage import compute_settle_time, is_settled
 from assets.executions.flatten import READER_VERSION
 from assets.executions.selection import contiguous_ranges
 from assets.framework.partitioned_run import batches
@@ -101,14 +101,14 @@ def plan_backfill(  # noqa: PLR0913 (what a run is told, and the moment)
     wanted: list[tuple[LiveService, ListedScheduler, list[list[date]]]] = []
     for api, scheduler in found.schedulers:
         if chosen is None or scheduler.arn in chosen:
-            settled = known.get(scheduler.arn, UNKNOWN).counts if skip_settled else ()
+            settled = known.get(scheduler.arn, NO_COUNTS).counts if skip_settled else ()
             of_it = [[day for day in batch if _is_asked(api, day) and day not in settled] for batch in rounds]
             wanted.append((api, scheduler, [batch for batch in of_it if batch]))
     near = _near_midnight(lake, _edges(batch for *_, of_it in wanted for batch in of_it))
     plans: list[SchedulerEstimate] = []
     for api, scheduler, of_it in wanted:
         quickest = min(shortest.get(scheduler.arn, scheduler), scheduler, key=parse_frequency)
-        in_lake = replace(known.get(scheduler.arn, UNKNOWN), near_midnight=near.get(scheduler.arn, {}))
+        in_lake = replace(known.get(scheduler.arn, NO_COUNTS), near_midnight=near.get(scheduler.arn, {}))
         plans.append(estimate_scheduler(quickest, api.uri, of_it, in_lake, now))
     settled_days = [day for day in days if plans and all(_is_settled(known, one, day) for one in plans)]
     return BackfillPlan(
@@ -129,7 +129,7 @@ def _is_asked(api: LiveService, day: date) -> bool:
 
 
 def _is_settled(known: Mapping[str, LakeCounts], one: SchedulerEstimate, day: date) -> bool:
-    return day in known.get(one.scheduler.arn, UNKNOWN).counts
+    return day in known.get(one.scheduler.arn, NO_COUNTS).counts
 
 
 def _known(rows: pa.Table, settle_after: timedelta) -> dict[str, LakeCounts]:
@@ -137,7 +137,7 @@ def _known(rows: pa.Table, settle_after: timedelta) -> dict[str, LakeCounts]:
     at_least: dict[str, dict[date, int]] = {}
     for row in rows.to_pylist():
         arn, day = row["scheduler_arn"], row[PARTITION]
-        is_whole = is_settled(row["complete_through"], settle_at(day, settle_after))
+        is_whole = is_settled(row["complete_through"], compute_settle_time(day, settle_after))
         (counts if is_whole else at_least).setdefault(arn, {})[day] = row["executions"]
     return {arn: LakeCounts(counts.get(arn, {}), at_least.get(arn, {}), {}) for arn in {*counts, *at_least}}
 
@@ -196,7 +196,7 @@ def _files_to_read(lake: Lake, files: Sequence[StoredFile], rounds: Sequence[Seq
             files, remembered, READER_VERSION, batch, in_lake & {*batch}
         ):
             before = remembered.get(file.uri)
-            is_known = before is not None and before.is_of(file, READER_VERSION)
+            is_known = before is not None and before.matches_file(file, READER_VERSION)
             if is_known or file.uri not in seen:
                 surely += 1
             else:

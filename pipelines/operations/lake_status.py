@@ -16,9 +16,9 @@ from assets.executions.day_status import (
     DayState,
     SchedulerStatus,
     SettlementPolicy,
-    days_without_coverage,
+    find_days_without_coverage,
+    find_scheduler_statuses,
     needs_action,
-    scheduler_statuses,
 )
 from assets.executions.selection import contiguous_ranges
 from assets.framework.time_windows import Days
@@ -97,13 +97,13 @@ def inspect_lake(
         settings.require_sources()
     terms = settlement_policy(settings, now, extracted)
     failed, refused = _remembered(settings, days)
-    found = scheduler_statuses(coverage(lake), days, extracted, failed, terms)
+    found = find_scheduler_statuses(coverage(lake), days, extracted, failed, terms)
     for pattern in patterns:
         if not any(matches(pattern, one.scheduler_name, one.scheduler_arn) for one in found):
             raise no_scheduler_error(pattern, (one.scheduler_name for one in found))
     if patterns:
         found = [one for one in found if matches_any(patterns, one.scheduler_name, one.scheduler_arn)]
-    never = days_without_coverage(days, extracted)
+    never = find_days_without_coverage(days, extracted)
     return LakeStatus(days, found, never, list(_trouble(found, never, terms)), refused)
 
 

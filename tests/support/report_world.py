@@ -104,7 +104,7 @@ def executions_table(rows: Sequence[Row]) -> pa.Table:
 
 def schedulers_table(rows: Sequence[Row]) -> pa.Table:
     """What the executions show of their schedulers."""
-    return scheduler_history.merge_history(
+    return scheduler_history.merge_observed_settings(
         [executions_table(rows)], INFERENCE_SCHEDULERS.schema.empty_table(), NOW
     )
 

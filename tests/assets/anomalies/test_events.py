@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from assets.anomalies.events import EventRule, compute_event_id, join_events
 from assets.anomalies.fragments import PREDICTION_COLUMNS, build_fragments
 from assets.anomalies.top_sensors import CONTRIBUTION_COLUMNS
-from assets.framework.row_content import content_version
+from assets.framework.row_content import compute_content_version
 from assets.tables import ANOMALY_EVENTS, ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS
 from tests.support import event_reference
 
@@ -314,7 +314,9 @@ def test_events_of_any_partition_and_order_are_those_of_one_pass_and_of_plain_py
     one_pass = joined([build_fragments(predictions(rows), contributions(shares))], rule)
     in_parts = joined(made, rule) if made else one_pass
 
-    assert content_version(ANOMALY_EVENTS, in_parts) == content_version(ANOMALY_EVENTS, one_pass)
+    assert compute_content_version(ANOMALY_EVENTS, in_parts) == compute_content_version(
+        ANOMALY_EVENTS, one_pass
+    )
     expected = event_reference.events(event_reference.points(rows, shares), gap_steps, least * MINUTE)
     told = sorted(
         map(event_reference.comparable, one_pass.to_pylist()),

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from assets.executions.archive_index import (
     ArchiveRecord,
-    count_outside_history,
+    describe_files_outside_history,
     describe_problems,
+    find_files_with_missing_pages,
     load_records,
     select_files_to_read,
-    unfinished_chains,
     update_index,
 )
 from assets.framework.time_windows import Days
@@ -152,7 +152,7 @@ class TestWhatIsRemembered:
 
     def test_two_files_that_could_not_be_opened_are_not_the_same_bytes(self) -> None:
         closed = remembered(content_hash=None)
-        assert not closed.holds_the_same_as(closed)
+        assert not closed.has_same_content(closed)
 
     def test_files_that_were_not_read_stay_be_they_gone_or_not(self) -> None:
         table = update_index(NOTHING, [remembered()], DAYS)
@@ -196,39 +196,42 @@ class TestExecutionsOutsideTheHistory:
 
     def test_are_none_where_all_days_are_partitions(self) -> None:
         files = [remembered(), remembered(days=None)]
-        assert count_outside_history(files, Days(DAYS[2]), self.TODAY) == []
-        assert count_outside_history(files, Days(DAYS[2], DAYS[5]), self.TODAY) == []
-        assert count_outside_history([], Days(DAYS[0]), self.TODAY) == []
+        assert describe_files_outside_history(files, Days(DAYS[2]), self.TODAY) == []
+        assert describe_files_outside_history(files, Days(DAYS[2], DAYS[5]), self.TODAY) == []
+        assert describe_files_outside_history([], Days(DAYS[0]), self.TODAY) == []
 
     def test_before_it_name_the_date_to_set_and_the_file_that_needs_it(self) -> None:
         files = [remembered(), remembered(replace(FILE, uri="dumps/old.json"), (0, 1))]
-        (said,) = count_outside_history(files, Days(DAYS[3]), self.TODAY)
+        (said,) = describe_files_outside_history(files, Days(DAYS[3]), self.TODAY)
         assert 'start_date = "2026-10-01"' in said
         assert "dumps/old.json" in said
         assert "2 saved responses" in said
 
     def test_after_it_name_the_date_to_set_which_is_no_part_of_it(self) -> None:
-        (said,) = count_outside_history([remembered()], Days(DAYS[0], DAYS[3]), self.TODAY)
+        (said,) = describe_files_outside_history([remembered()], Days(DAYS[0], DAYS[3]), self.TODAY)
         assert 'end_date = "2026-10-06"' in said  # the last is of the 5th
         assert "dumps/a.json" in said
         assert "1 saved response," in said
 
     def test_on_both_sides_are_told_of_both(self) -> None:
-        assert len(count_outside_history([remembered(days=(0, 6))], Days(DAYS[1], DAYS[2]), self.TODAY)) == 2
+        assert (
+            len(describe_files_outside_history([remembered(days=(0, 6))], Days(DAYS[1], DAYS[2]), self.TODAY))
+            == 2
+        )
 
     @pytest.mark.parametrize(("today", "told"), [(DAYS[4], 0), (DAYS[3], 1)], ids=["today", "tomorrow"])
     def test_in_the_future_are_a_matter_of_clocks_and_of_no_setting(self, today: date, told: int) -> None:
-        said = count_outside_history([remembered()], Days(DAYS[0]), today)
+        said = describe_files_outside_history([remembered()], Days(DAYS[0]), today)
         assert len(said) == told
         assert all("clocks" in one and "end_date" not in one for one in said)
 
     def test_would_be_none_with_the_dates_that_are_told(self) -> None:
         files = [remembered(days=(0, 6))]
-        said = " ".join(count_outside_history(files, Days(DAYS[2], DAYS[3]), self.TODAY))
+        said = " ".join(describe_files_outside_history(files, Days(DAYS[2], DAYS[3]), self.TODAY))
         first, end = (
             date.fromisoformat(said.split(f'{name} = "')[1][:10]) for name in ("start_date", "end_date")
         )
-        assert count_outside_history(files, Days(first, end), self.TODAY) == []
+        assert describe_files_outside_history(files, Days(first, end), self.TODAY) == []
 
 
 class TestOddities:
@@ -266,7 +269,7 @@ class TestAFileThatEndsWithANextToken:
         return [remembered(replace(FILE, uri=uri), days, complete=complete) for uri, days, complete in named]
 
     def told(self, *named: tuple[str, tuple[int, int] | None, bool]) -> list[str]:
-        return [file.uri for file in unfinished_chains(self.files(*named))]
+        return [file.uri for file in find_files_with_missing_pages(self.files(*named))]
 
     @pytest.mark.parametrize(
         ("first", "second"),
@@ -303,8 +306,8 @@ class TestAFileThatEndsWithANextToken:
 
     def test_is_not_asked_for_where_nobody_knows(self) -> None:
         assert (
-            unfinished_chains([remembered(complete=None)])
-            == unfinished_chains([remembered(complete=True)])
+            find_files_with_missing_pages([remembered(complete=None)])
+            == find_files_with_missing_pages([remembered(complete=True)])
             == []
         )
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.executions.coverage import advance_coverage, is_settled, merge_coverage, settle_at
+from assets.executions.coverage import advance_coverage, compute_settle_time, is_settled, merge_coverage
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 
 DAY = date(2026, 10, 6)
@@ -61,8 +61,8 @@ def through(table: pa.Table) -> dict[str, datetime | None]:
 
 class TestSettling:
     def test_a_day_settles_some_time_after_its_end(self) -> None:
-        assert settle_at(DAY, timedelta(hours=3)) == SETTLES_AT
-        assert settle_at(DAY, timedelta(0)) == datetime(2026, 10, 7, tzinfo=UTC)
+        assert compute_settle_time(DAY, timedelta(hours=3)) == SETTLES_AT
+        assert compute_settle_time(DAY, timedelta(0)) == datetime(2026, 10, 7, tzinfo=UTC)
 
     @pytest.mark.parametrize(
         ("complete_through", "settled"),

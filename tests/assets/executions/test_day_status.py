@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.executions.coverage import settle_at
+from assets.executions.coverage import compute_settle_time
 from assets.executions.day_status import (
     COLUMNS,
     DayState,
     SettlementPolicy,
-    days_without_coverage,
+    find_days_without_coverage,
+    find_scheduler_statuses,
     needs_action,
-    scheduler_statuses,
 )
 from assets.executions.selection import contiguous_ranges
-from assets.framework.time_windows import day_window
+from assets.framework.time_windows import get_day_window
 from assets.tables import EXTRACTION_COVERAGE, PARTITION
 
 SETTLE_AFTER = timedelta(hours=3)
@@ -34,7 +34,7 @@ SCHEMA = pa.schema(
 
 
 def row(day: date, arn: str = "arn:pump", **more: Any) -> dict[str, Any]:
-    proven = {"complete_through": settle_at(day, SETTLE_AFTER), "executions": 288, "in_progress": 0}
+    proven = {"complete_through": compute_settle_time(day, SETTLE_AFTER), "executions": 288, "in_progress": 0}
     return {"scheduler_arn": arn, "scheduler_name": arn[4:], PARTITION: day} | proven | more
 
 
@@ -49,7 +49,7 @@ def states(
     coverage = pa.Table.from_pylist(rows, schema=SCHEMA)
     there = {one[PARTITION] for one in rows}
     found = {
-        one.scheduler_arn: one.states for one in scheduler_statuses(coverage, days, there, failed, terms)
+        one.scheduler_arn: one.states for one in find_scheduler_statuses(coverage, days, there, failed, terms)
     }
     return [found[arn][day] for day in days]
 
@@ -76,13 +76,13 @@ def test_an_execution_in_progress_on_a_settled_day_is_stuck() -> None:
 def test_a_day_that_did_not_settle_is_open_as_long_as_a_scheduled_run_asks_for_it(
     day: date, expected: DayState
 ) -> None:
-    through = min(day_window(day).end, NOW - timedelta(hours=1))
+    through = min(get_day_window(day).end, NOW - timedelta(hours=1))
 
     newest = [row(TODAY)] if day != TODAY else []
     assert states([row(day, complete_through=through), *newest], [day]) == [expected]
 
 
-@pytest.mark.parametrize("through", [None, day_window(OLD).end], ids=["never asked", "asked too early"])
+@pytest.mark.parametrize("through", [None, get_day_window(OLD).end], ids=["never asked", "asked too early"])
 def test_without_a_service_what_is_recorded_is_all_that_can_be_known(through: datetime | None) -> None:
     assert states([row(OLD, complete_through=through)], [OLD], terms=ENDED) == [DayState.recorded]
 
@@ -114,7 +114,7 @@ def test_before_it_was_seen_and_after_it_was_deleted_nothing_is_expected_of_a_sc
 
 
 def test_what_did_not_settle_before_a_scheduler_was_deleted_stays_as_recorded() -> None:
-    early = row(OLD, complete_through=day_window(OLD).end)
+    early = row(OLD, complete_through=get_day_window(OLD).end)
 
     assert states([early, row(TODAY, "arn:fan")], [OLD]) == [DayState.recorded]
 
@@ -131,11 +131,11 @@ def test_a_day_that_the_last_run_failed_for_is_failed_whatever_is_recorded() -> 
 
 
 def test_a_day_without_a_file_was_never_extracted_and_an_empty_file_is_one() -> None:
-    nobody = scheduler_statuses(SCHEMA.empty_table(), [OLD], [OLD], [], TERMS)
+    nobody = find_scheduler_statuses(SCHEMA.empty_table(), [OLD], [OLD], [], TERMS)
 
     assert states([row(OLD)], [OLD, TODAY]) == [DayState.settled, DayState.never_extracted]
     assert nobody == []
-    assert days_without_coverage([OLD, TODAY], [OLD]) == [TODAY]
+    assert find_days_without_coverage([OLD, TODAY], [OLD]) == [TODAY]
 
 
 def test_a_person_is_needed_where_no_scheduled_run_will_mend_it() -> None:
@@ -188,17 +188,20 @@ def test_each_day_has_one_state_that_no_order_changes_and_settled_means_proven(
     for arn, number, after_start, running in drawn:
         through = None
         if after_start is not None:
-            through = min(day_window(days[number]).start + after_start, settle_at(days[number], SETTLE_AFTER))
+            through = min(
+                get_day_window(days[number]).start + after_start,
+                compute_settle_time(days[number], SETTLE_AFTER),
+            )
         rows.append(row(days[number], arn, complete_through=through, in_progress=running))
     there = {one[PARTITION] for one in rows}
-    found = scheduler_statuses(pa.Table.from_pylist(rows, schema=SCHEMA), days, there, [], terms)
+    found = find_scheduler_statuses(pa.Table.from_pylist(rows, schema=SCHEMA), days, there, [], terms)
     chance.shuffle(rows)
 
-    assert scheduler_statuses(pa.Table.from_pylist(rows, schema=SCHEMA), days, there, [], terms) == found
+    assert find_scheduler_statuses(pa.Table.from_pylist(rows, schema=SCHEMA), days, there, [], terms) == found
     proven = {
         (one["scheduler_arn"], one[PARTITION])
         for one in rows
-        if one["complete_through"] == settle_at(one[PARTITION], SETTLE_AFTER)
+        if one["complete_through"] == compute_settle_time(one[PARTITION], SETTLE_AFTER)
     }
     for one in found:
         assert set(one.states) == set(days)

@@ -63,7 +63,7 @@ def test_of_an_empty_lake_all_days_within_reach_are_due_and_the_rest_is_behind()
     found = ask({})
 
     assert found.days == days(date(2026, 9, 13), TODAY)
-    assert found.behind == days(FIRST, date(2026, 9, 12))
+    assert found.backlog == days(FIRST, date(2026, 9, 12))
 
 
 def test_of_a_settled_lake_today_alone_is_due() -> None:
@@ -116,19 +116,19 @@ def test_before_the_history_begins_nothing_is_due() -> None:
 def test_what_is_behind_is_said_in_stretches_with_one_command() -> None:
     there = settled(*days(date(2026, 9, 3), date(2026, 9, 4)), *days(date(2026, 9, 8), TODAY - A_DAY))
 
-    said = ask(there).behind_in_words
+    said = ask(there).backlog_message
 
     assert said.startswith("5 days lie further back than scheduled runs reach")
     assert "2026-09-01...2026-09-02, 2026-09-05...2026-09-07" in said
     assert said.endswith("ledger backfill --from 2026-09-01 --to 2026-09-07")
-    assert ask(settled(*days(FIRST, TODAY - A_DAY))).behind_in_words == ""
+    assert ask(settled(*days(FIRST, TODAY - A_DAY))).backlog_message == ""
 
 
 def test_of_many_stretches_three_are_named() -> None:
     holes = {date(2026, 9, day) for day in (1, 3, 5, 7, 9)}
     there = settled(*(day for day in days(FIRST, TODAY - A_DAY) if day not in holes))
 
-    said = ask(there).behind_in_words
+    said = ask(there).backlog_message
 
     assert "2026-09-05...2026-09-05 and 2 more stretches" in said
     assert "--from 2026-09-01 --to 2026-09-09" in said
@@ -155,10 +155,10 @@ def test_every_expected_day_that_is_not_proven_is_due_or_behind_and_no_other(
 
     expected = days(FIRST, TODAY if end is None else min(TODAY, end - A_DAY))
     reach = TODAY - REACH * A_DAY
-    assert list(found.days) == sorted(set(found.days)) and list(found.behind) == sorted(set(found.behind))
+    assert list(found.days) == sorted(set(found.days)) and list(found.backlog) == sorted(set(found.backlog))
     assert set(found.days) <= {day for day in expected if day >= reach}
-    assert set(found.behind) <= {day for day in expected if day < reach}
-    told = {*found.days, *found.behind}
+    assert set(found.backlog) <= {day for day in expected if day < reach}
+    told = {*found.days, *found.backlog}
     proven = {day: [through for (_, of), through in covered.items() if of == day] for day in expected}
     for day, throughs in proven.items():
         if not throughs or day == TODAY:

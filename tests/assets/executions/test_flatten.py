@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.executions.api_models import Summary
-from assets.executions.flatten import REJECTED, ROWS, FlattenedPages, flatten
+from assets.executions.flatten import REJECTED, ROWS, FlattenedPages, flatten_pages
 from assets.tables import INFERENCE_EXECUTIONS, INSTANT, Column
 from resources.errors import DataError
 from resources.sources.archive import ArchiveSource
@@ -101,7 +101,7 @@ def page(*summaries: Any, **given_page: Any) -> Page:
 
 
 def flattened(*summaries: Any, **given_page: Any) -> FlattenedPages:
-    (found,) = flatten([page(*summaries, **given_page)])
+    (found,) = flatten_pages([page(*summaries, **given_page)])
     return found
 
 
@@ -346,12 +346,12 @@ class TestASummaryThatCannotBeUsed:
 class TestPages:
     def test_positions_count_on_from_page_to_page(self) -> None:
         pages = [page(FULL, {}), page(), page({}, FULL, {}), page({})]
-        found = [*flatten(pages)]
+        found = [*flatten_pages(pages)]
         assert [part.rejected["position"].to_pylist() for part in found] == [[1], [], [2, 4], [5]]
         assert [part.summaries for part in found] == [2, 0, 3, 1]
 
     def test_positions_begin_anew_with_each_origin(self) -> None:
-        one, other = (next(iter(flatten([page({}, origin=origin)]))) for origin in ("a.json", "b.json"))
+        one, other = (next(iter(flatten_pages([page({}, origin=origin)]))) for origin in ("a.json", "b.json"))
         assert [part.rejected.to_pylist()[0]["position"] for part in (one, other)] == [0, 0]
         assert other.rejected.to_pylist()[0]["source"] == "b.json"
 
@@ -527,7 +527,7 @@ class TestSavedResponses:
         )
         archive = ArchiveSource(str(path))
         (file,) = archive.list_files()
-        parts = [*flatten(archive.read_pages(archive.read(file), NOW))]
+        parts = [*flatten_pages(archive.read_pages(archive.read(file), NOW))]
         assert sum(part.rejected.num_rows for part in parts) == 0
         found = pa.concat_tables(part.rows for part in parts).to_pylist()
         assert found == [self.expected(summary, form) for summary in truth]

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.executions.flatten import ROWS
-from assets.executions.merge import best_rows, merge, outcome_rank
+from assets.executions.merge import merge_executions, outcome_rank, reduce_candidates
 from assets.tables import INFERENCE_EXECUTIONS
 
 Row = dict[str, Any]
@@ -70,7 +70,7 @@ def merged(*batches: list[Row]) -> pa.Table:
     """Merge batch after batch, an hour between them."""
     lake = NOTHING
     for number, batch in enumerate(batches):
-        lake = merge(lake, table(batch), NOW + timedelta(hours=number))
+        lake = merge_executions(lake, table(batch), NOW + timedelta(hours=number))
     return lake
 
 
@@ -129,8 +129,12 @@ class TestTheLaws:
     @settings(deadline=None, max_examples=30)
     def test_it_is_associative(self, one: list[Row], two: list[Row], three: list[Row]) -> None:
         first, second, third = map(table, (one, two, three))
-        left = best_rows(pa.concat_tables([best_rows(pa.concat_tables([first, second])), third]))
-        right = best_rows(pa.concat_tables([first, best_rows(pa.concat_tables([second, third]))]))
+        left = reduce_candidates(
+            pa.concat_tables([reduce_candidates(pa.concat_tables([first, second])), third])
+        )
+        right = reduce_candidates(
+            pa.concat_tables([first, reduce_candidates(pa.concat_tables([second, third]))])
+        )
         assert left.equals(right)
         assert content(left) == content(merged(one + two + three)) == content(merged(one, two, three))
 
@@ -138,9 +142,9 @@ class TestTheLaws:
     @settings(deadline=None, max_examples=30)
     def test_it_is_idempotent(self, rows: list[Row]) -> None:
         once = merged(rows)
-        assert merge(once, table(rows), NOW + timedelta(days=1)).equals(once)
-        assert merge(once, once, NOW + timedelta(days=1)).equals(once)
-        assert merge(once, NOTHING, NOW + timedelta(days=1)).equals(once)
+        assert merge_executions(once, table(rows), NOW + timedelta(days=1)).equals(once)
+        assert merge_executions(once, once, NOW + timedelta(days=1)).equals(once)
+        assert merge_executions(once, NOTHING, NOW + timedelta(days=1)).equals(once)
 
     @given(candidates, st.data())
     @settings(deadline=None, max_examples=30)
@@ -199,7 +203,7 @@ class TestTheLaws:
         for number, batch in enumerate(batches):
             now = NOW + timedelta(hours=number)
             before = {key(one): one for one in lake.to_pylist()}
-            lake = merge(lake, table(batch), now)
+            lake = merge_executions(lake, table(batch), now)
             for one in lake.to_pylist():
                 same = before.get(key(one), {}) | {"recorded_at": None} == one | {"recorded_at": None}
                 assert one["recorded_at"] == (before[key(one)]["recorded_at"] if same else now)
@@ -280,8 +284,8 @@ class TestKeys:
 
     def test_an_execution_that_no_source_tells_of_any_more_stays(self) -> None:
         lake = merged([row(scheduler_arn="arn:gone")])
-        after = merge(lake, table([row()]), NOW + timedelta(days=1))
+        after = merge_executions(lake, table([row()]), NOW + timedelta(days=1))
         assert after.slice(1).equals(lake)
 
     def test_nothing_merged_with_nothing_is_nothing(self) -> None:
-        assert merge(NOTHING, NOTHING, NOW).equals(NOTHING)
+        assert merge_executions(NOTHING, NOTHING, NOW).equals(NOTHING)

@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.executions.scheduler_history import COLUMNS, merge_history, observed_settings, setting_periods
+from assets.executions.scheduler_history import (
+    EXECUTION_COLUMNS,
+    extract_observed_settings,
+    find_setting_changes,
+    merge_observed_settings,
+)
 from assets.tables import INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
 from sandbox.schedulers import FREQUENCIES
 
@@ -59,7 +64,7 @@ def drawn(found: dict[tuple[str, int], Row]) -> list[Row]:
 
 
 def began(*rows: Row) -> list[Row]:
-    found: list[Row] = merge_history([executions([*rows])], NOTHING, NOW).to_pylist()
+    found: list[Row] = merge_observed_settings([executions([*rows])], NOTHING, NOW).to_pylist()
     return found
 
 
@@ -168,8 +173,8 @@ class TestTheLaws:
     @given(histories)
     @settings(deadline=None, max_examples=60)
     def test_spells_are_the_rule(self, found: dict[tuple[str, int], Row]) -> None:
-        settings_seen = observed_settings(executions(drawn(found)))
-        assert setting_periods([settings_seen]).to_pylist() == reference(settings_seen.to_pylist())
+        settings_seen = extract_observed_settings(executions(drawn(found)))
+        assert find_setting_changes([settings_seen]).to_pylist() == reference(settings_seen.to_pylist())
 
     @given(histories, st.lists(st.integers(0, 12), max_size=3).map(sorted))
     @settings(deadline=None, max_examples=50)
@@ -184,40 +189,46 @@ class TestTheLaws:
             )
             for start, end in itertools.pairwise(edges)
         ]
-        one_pass = setting_periods([observed_settings(executions(rows))])
-        assert setting_periods(setting_periods([observed_settings(day)]) for day in days).equals(one_pass)
-        assert setting_periods(setting_periods([observed_settings(day)]) for day in reversed(days)).equals(
-            one_pass
+        one_pass = find_setting_changes([extract_observed_settings(executions(rows))])
+        assert find_setting_changes(
+            find_setting_changes([extract_observed_settings(day)]) for day in days
+        ).equals(one_pass)
+        assert find_setting_changes(
+            find_setting_changes([extract_observed_settings(day)]) for day in reversed(days)
+        ).equals(one_pass)
+        by_days, at_once = (
+            merge_observed_settings(parts, NOTHING, NOW) for parts in (days, [executions(rows)])
         )
-        by_days, at_once = (merge_history(parts, NOTHING, NOW) for parts in (days, [executions(rows)]))
         assert by_days.equals(at_once)
 
     @given(histories)
     @settings(deadline=None, max_examples=40)
     def test_the_order_of_executions_does_not_count(self, found: dict[tuple[str, int], Row]) -> None:
         rows = drawn(found)
-        assert setting_periods([observed_settings(executions(rows[::-1]))]).equals(
-            setting_periods([observed_settings(executions(rows))])
+        assert find_setting_changes([extract_observed_settings(executions(rows[::-1]))]).equals(
+            find_setting_changes([extract_observed_settings(executions(rows))])
         )
 
 
 class TestTheTable:
     def test_no_executions_make_no_rows_of_the_right_columns(self) -> None:
-        assert merge_history([], NOTHING, NOW).equals(NOTHING)
-        assert merge_history([executions([])], NOTHING, NOW).equals(NOTHING)
+        assert merge_observed_settings([], NOTHING, NOW).equals(NOTHING)
+        assert merge_observed_settings([executions([])], NOTHING, NOW).equals(NOTHING)
 
     def test_a_second_time_changes_nothing(self) -> None:
         rows = executions([execution(0, model_version=1), execution(1, model_version=2)])
-        once = merge_history([rows], NOTHING, NOW)
-        assert merge_history([rows], once, NOW + HOUR).equals(once)
+        once = merge_observed_settings([rows], NOTHING, NOW)
+        assert merge_observed_settings([rows], once, NOW + HOUR).equals(once)
 
     def test_only_rows_that_are_new_are_recorded_anew(self) -> None:
         first = executions([execution(0, model_version=1)])
         both = executions([execution(0, model_version=1), execution(1, model_version=2)])
-        rows = merge_history([both], merge_history([first], NOTHING, NOW), NOW + HOUR)
+        rows = merge_observed_settings([both], merge_observed_settings([first], NOTHING, NOW), NOW + HOUR)
         assert rows["recorded_at"].to_pylist() == [NOW, NOW + HOUR]
         assert rows.schema.equals(INFERENCE_SCHEDULERS.schema, check_metadata=True)
 
     def test_it_is_made_from_no_other_columns_than_it_says(self) -> None:
         rows = executions([execution(0, model_version=1, status="FAILED", failed_reason="no data")])
-        assert merge_history([rows.select(COLUMNS)], NOTHING, NOW).equals(merge_history([rows], NOTHING, NOW))
+        assert merge_observed_settings([rows.select(EXECUTION_COLUMNS)], NOTHING, NOW).equals(
+            merge_observed_settings([rows], NOTHING, NOW)
+        )

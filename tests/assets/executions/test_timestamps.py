@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.executions.timestamps import SavedTimestamp, parse_timestamps
+from assets.executions.timestamps import RawTimestamp, parse_timestamps
 from assets.tables import INSTANT
 from sandbox.forms import java_double
 
@@ -20,14 +20,14 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
 
-def read(*saved: SavedTimestamp, zone: Any = None) -> list[datetime | None]:
+def read(*saved: RawTimestamp, zone: Any = None) -> list[datetime | None]:
     found, reasons = parse_timestamps(saved, zone)
     assert reasons == {}
     moments: list[datetime | None] = found.to_pylist()
     return moments
 
 
-def reason(*saved: SavedTimestamp, zone: Any = None) -> dict[int, str]:
+def reason(*saved: RawTimestamp, zone: Any = None) -> dict[int, str]:
     found, reasons = parse_timestamps(saved, zone)
     assert len(found) == len(saved)
     assert found.type == INSTANT
@@ -39,7 +39,7 @@ def iso(separator: str, timespec: str) -> Callable[[datetime, timezone], str]:
     return lambda at, zone: at.astimezone(zone).isoformat(separator, timespec)
 
 
-FORMS: dict[str, Callable[[datetime, timezone], SavedTimestamp]] = {
+FORMS: dict[str, Callable[[datetime, timezone], RawTimestamp]] = {
     "epoch seconds": lambda at, _: at.timestamp(),
     "Java double": lambda at, _: float(java_double(at.timestamp())),
     "CLI v2": iso("T", "auto"),
@@ -63,14 +63,14 @@ moments = st.datetimes(datetime(1970, 1, 2), datetime(2199, 12, 31), timezones=s
 class TestAMomentInEveryForm:
     @every_form
     @pytest.mark.parametrize("hours", [0, -4, 9, 5.5, -9.75], ids="{:+}".format)
-    def test_is_the_same_instant(self, form: Callable[..., SavedTimestamp], hours: float) -> None:
+    def test_is_the_same_instant(self, form: Callable[..., RawTimestamp], hours: float) -> None:
         assert read(form(MOMENT, timezone(timedelta(hours=hours)))) == [MOMENT]
 
     @every_form
     @given(moments, zones)
     @settings(deadline=None, max_examples=30)
     def test_keeps_its_milliseconds(
-        self, form: Callable[..., SavedTimestamp], moment: datetime, zone: timezone
+        self, form: Callable[..., RawTimestamp], moment: datetime, zone: timezone
     ) -> None:
         moment -= timedelta(microseconds=moment.microsecond % 1000)
         assert read(form(moment, zone)) == [moment]
@@ -79,7 +79,7 @@ class TestAMomentInEveryForm:
     @given(moments, st.none() | st.integers(0, 999), zones)
     @settings(deadline=None, max_examples=40)
     def test_is_rounded_to_the_nearest_millisecond_halves_up(
-        self, form: Callable[..., SavedTimestamp], moment: datetime, milliseconds: int | None, zone: timezone
+        self, form: Callable[..., RawTimestamp], moment: datetime, milliseconds: int | None, zone: timezone
     ) -> None:
         if milliseconds is not None:  # halves are rare otherwise
             moment = moment.replace(microsecond=1000 * milliseconds + 500)
@@ -116,7 +116,7 @@ class TestAMomentInEveryForm:
             pytest.param("9999-12-31T23:59:59.999Z", 253_402_300_799_999, id="the last moment"),
         ],
     )
-    def test_examples(self, saved: SavedTimestamp, milliseconds: int) -> None:
+    def test_examples(self, saved: RawTimestamp, milliseconds: int) -> None:
         found, reasons = parse_timestamps([saved])
         assert found.cast(pa.int64()).to_pylist() == [milliseconds]
         assert reasons == {}
@@ -201,7 +201,7 @@ class TestWhatIsNoTime:
             pytest.param(10**400, id="an int beyond all doubles"),
         ],
     )
-    def test_has_a_reason_and_spoils_nothing_beside_it(self, saved: SavedTimestamp) -> None:
+    def test_has_a_reason_and_spoils_nothing_beside_it(self, saved: RawTimestamp) -> None:
         for neighbour in (MOMENT.timestamp(), MOMENT.isoformat()):
             found, reasons = parse_timestamps([neighbour, saved, None, neighbour])
             assert found.to_pylist() == [MOMENT, None, None, MOMENT]
@@ -210,7 +210,7 @@ class TestWhatIsNoTime:
 
     @given(st.lists(st.none() | st.floats() | st.integers() | st.text(max_size=30), max_size=8))
     @settings(deadline=None, max_examples=200)
-    def test_never_raises_and_everything_is_an_instant_or_a_reason(self, saved: list[SavedTimestamp]) -> None:
+    def test_never_raises_and_everything_is_an_instant_or_a_reason(self, saved: list[RawTimestamp]) -> None:
         found, reasons = parse_timestamps(saved, UTC)
         missing = {position for position, value in enumerate(saved) if value is None}
         read_as_null = {position for position, moment in enumerate(found.to_pylist()) if moment is None}

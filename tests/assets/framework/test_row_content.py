@@ -9,7 +9,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from assets.framework.row_content import changed_rows, conform, content_version, deduplicate, stamp_changes
+from assets.framework.row_content import (
+    compute_content_version,
+    conform,
+    count_changed_rows,
+    deduplicate,
+    stamp_changes,
+)
 from assets.tables import ARCHIVE_FILES, INSTANT, REJECTED_EXECUTIONS, Column, Table
 
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
@@ -50,7 +56,7 @@ def table(rows: list[dict[str, Any]]) -> pa.Table:
 
 
 def version(rows: list[dict[str, Any]]) -> str:
-    return content_version(THINGS, table(rows))
+    return compute_content_version(THINGS, table(rows))
 
 
 class TestTheVersionOfAContent:
@@ -71,9 +77,9 @@ class TestTheVersionOfAContent:
         for name in ("name", "text"):
             at = encoded.schema.get_field_index(name)
             encoded = encoded.set_column(at, name, encoded[name].dictionary_encode())
-        assert content_version(THINGS, chunked) == expected
-        assert content_version(THINGS, sliced) == expected
-        assert content_version(THINGS, encoded) == expected
+        assert compute_content_version(THINGS, chunked) == expected
+        assert compute_content_version(THINGS, sliced) == expected
+        assert compute_content_version(THINGS, encoded) == expected
 
     @given(things, st.data())
     @settings(deadline=None, max_examples=100)
@@ -140,7 +146,7 @@ class TestTheVersionOfAContent:
             "recorded_at": NOW,
         }
         versions = {
-            content_version(
+            compute_content_version(
                 ARCHIVE_FILES,
                 pa.Table.from_pylist([row | {"merged_dates": days}], schema=ARCHIVE_FILES.schema),
             )
@@ -154,9 +160,9 @@ class TestTheVersionOfAContent:
         rows = table([{"name": "a", "recorded_at": NOW}])
         with_nulls = rows.append_column("later", pa.nulls(1, pa.string()))
 
-        before, after = content_version(THINGS, rows), content_version(grown, with_nulls)
+        before, after = compute_content_version(THINGS, rows), compute_content_version(grown, with_nulls)
 
-        assert before != after == content_version(grown, with_nulls)
+        assert before != after == compute_content_version(grown, with_nulls)
 
     def test_is_the_same_on_every_machine(self) -> None:
         row = {"name": "é", "text": "", "number": -1, "flag": True, "moment": NOW, "recorded_at": NOW}
@@ -202,7 +208,7 @@ def test_rows_that_are_new_or_differ_are_counted(
     before: list[dict[str, Any]], added: list[dict[str, Any]]
 ) -> None:
     after = [*{row["name"]: row for row in [*before, *added]}.values()]  # no name is ever lost
-    counted = changed_rows(THINGS, conform(THINGS, table(before)), conform(THINGS, table(after)))
+    counted = count_changed_rows(THINGS, conform(THINGS, table(before)), conform(THINGS, table(after)))
     assert counted == sum(row not in before for row in after)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.framework.time_windows import Days, Window, day_window, filter_window, split_by_day
+from assets.framework.time_windows import Days, Window, filter_window, get_day_window, split_by_day
 from assets.tables import INSTANT
 
 DAY = date(2026, 10, 6)
@@ -41,10 +41,10 @@ def numbers(rows: pa.Table) -> list[int]:
 
 class TestADay:
     def test_is_24_hours_in_utc_from_midnight_on(self) -> None:
-        assert day_window(DAY) == Window(MIDNIGHT, MIDNIGHT + 24 * HOUR)
+        assert get_day_window(DAY) == Window(MIDNIGHT, MIDNIGHT + 24 * HOUR)
 
     def test_begins_where_the_one_before_it_ends(self) -> None:
-        assert day_window(DAY).end == day_window(DAY + timedelta(days=1)).start
+        assert get_day_window(DAY).end == get_day_window(DAY + timedelta(days=1)).start
 
     @pytest.mark.parametrize(
         ("moment", "inside"),
@@ -57,7 +57,7 @@ class TestADay:
     )
     def test_holds_its_start_and_not_its_end(self, moment: datetime, inside: bool) -> None:
         rows = executions([moment])
-        assert filter_window(rows, day_window(DAY)).num_rows == inside
+        assert filter_window(rows, get_day_window(DAY)).num_rows == inside
         assert [day for day, _ in split_by_day(rows)] == [moment.date()]
         assert (moment.date() == DAY) is inside
 
@@ -79,7 +79,7 @@ class TestCutting:
     @settings(deadline=None, max_examples=40)
     def test_a_cut_that_was_cut_wider_before_is_the_same(self, moments: list[datetime]) -> None:
         rows = executions(moments)
-        day = day_window(DAY)
+        day = get_day_window(DAY)
         wider = filter_window(rows, Window(day.start - 2 * HOUR, day.end + 2 * HOUR))
         assert filter_window(wider, day).equals(filter_window(rows, day))
 
@@ -90,7 +90,7 @@ class TestCutting:
         assert numbers(filter_window(rows, window)) == [1]
 
     def test_no_rows_stay_no_rows(self) -> None:
-        assert filter_window(executions([]), day_window(DAY)).equals(executions([]))
+        assert filter_window(executions([]), get_day_window(DAY)).equals(executions([]))
 
 
 class TestSplittingIntoDays:
@@ -110,7 +110,7 @@ class TestSplittingIntoDays:
     @settings(deadline=None, max_examples=40)
     def test_is_the_same_as_cutting_each_day(self, moments: list[datetime]) -> None:
         rows = executions(moments)
-        assert all(part.equals(filter_window(rows, day_window(day))) for day, part in split_by_day(rows))
+        assert all(part.equals(filter_window(rows, get_day_window(day))) for day, part in split_by_day(rows))
 
     @given(starts, st.randoms(use_true_random=False))
     @settings(deadline=None, max_examples=40)

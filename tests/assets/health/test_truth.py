@@ -13,8 +13,8 @@ import pytest
 
 from assets.anomalies.events import EventRule, join_events
 from assets.anomalies.fragments import build_fragments
-from assets.executions.coverage import settle_at
-from assets.framework.row_content import content_version
+from assets.executions.coverage import compute_settle_time
+from assets.framework.row_content import compute_content_version
 from assets.health.equipment_health import build_equipment_health
 from assets.health.execution_health import DayTables, HealthPolicy, build_execution_health
 from assets.health.slots import REASONS
@@ -102,8 +102,8 @@ def test_days_in_any_order_and_late_rows_change_no_event(seed: int) -> None:
     after = join_events(pa.concat_tables(lake.values()), RULE, before, NOW)
 
     once = join_events(made_of(of, DAYS), RULE, ANOMALY_EVENTS.schema.empty_table(), NOW)
-    assert content_version(ANOMALY_EVENTS, after) == content_version(ANOMALY_EVENTS, once)
-    assert content_version(ANOMALY_EVENTS, before) != content_version(ANOMALY_EVENTS, once)
+    assert compute_content_version(ANOMALY_EVENTS, after) == compute_content_version(ANOMALY_EVENTS, once)
+    assert compute_content_version(ANOMALY_EVENTS, before) != compute_content_version(ANOMALY_EVENTS, once)
 
 
 # --- The health of equipment ------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def test_the_health_of_executions_is_that_of_plain_python(seed: int) -> None:
     for day in DAYS:
         rows = build_execution_health(
             day,
-            recorded(of, day, settle_at(day, SETTLE_AFTER)),
+            recorded(of, day, compute_settle_time(day, SETTLE_AFTER)),
             terms,
             EXECUTION_HEALTH.schema.empty_table(),
         ).to_pylist()
@@ -333,7 +333,7 @@ def test_a_scheduler_that_its_service_no_longer_lists_is_expected_nowhere() -> N
 
     rows = build_execution_health(
         day,
-        recorded(of, day, settle_at(day, SETTLE_AFTER)),
+        recorded(of, day, compute_settle_time(day, SETTLE_AFTER)),
         HealthPolicy(SETTLE_AFTER, NOW, None, is_live=True),
         EXECUTION_HEALTH.schema.empty_table(),
     )
@@ -344,7 +344,7 @@ def test_a_scheduler_that_its_service_no_longer_lists_is_expected_nowhere() -> N
 def test_the_same_again_keeps_its_times_of_recording() -> None:
     of = world(1)
     terms = HealthPolicy(SETTLE_AFTER, NOW, None, is_live=True)
-    there = recorded(of, DAYS[0], settle_at(DAYS[0], SETTLE_AFTER))
+    there = recorded(of, DAYS[0], compute_settle_time(DAYS[0], SETTLE_AFTER))
     first = build_execution_health(DAYS[0], there, terms, EXECUTION_HEALTH.schema.empty_table())
 
     again = build_execution_health(

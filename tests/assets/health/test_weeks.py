@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from assets.anomalies.events import EventRule, join_events
 from assets.anomalies.fragments import build_fragments
 from assets.anomalies.top_sensors import CONTRIBUTION_COLUMNS
-from assets.framework.row_content import content_version
+from assets.framework.row_content import compute_content_version
 from assets.health.equipment_health import (
     LOOK_BACK_DAYS,
     NEEDS_DAYS_AFTER,
@@ -179,8 +179,8 @@ def test_weeks_in_any_order_and_with_late_rows_are_those_of_plain_python(seed: i
         assert one == {
             name: pytest.approx(value) if isinstance(value, float) else value for name, value in other.items()
         }
-    after = content_version(ANOMALY_EVENTS, lake.events(before))
-    assert after == content_version(ANOMALY_EVENTS, once.events())
+    after = compute_content_version(ANOMALY_EVENTS, lake.events(before))
+    assert after == compute_content_version(ANOMALY_EVENTS, once.events())
 
 
 def test_a_late_day_reaches_as_far_as_the_look_back_and_the_steps_that_are_carried() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.framework.row_content import content_version
+from assets.framework.row_content import compute_content_version
 from assets.tables import (
     ANOMALY_PREDICTIONS,
     INFERENCE_EXECUTIONS,
@@ -115,7 +115,10 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_lake_of_a_calm_one(
     for day in DAYS:
         for table in TABLES:
             told, wanted = lake.read(table, day), expected.read(table, day)
-            assert content_version(table, told) == content_version(table, wanted), (table.name, day)
+            assert compute_content_version(table, told) == compute_content_version(table, wanted), (
+                table.name,
+                day,
+            )
         assert lake.read(INFERENCE_EXECUTIONS, day).num_rows
         assert lake.read(SENSOR_CONTRIBUTIONS, day).num_rows
     left = [path.name for path in rough.rglob("*") if path.is_file() and not path.name.startswith("part-")]

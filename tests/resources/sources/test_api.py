@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assets.executions.flatten import flatten
+from assets.executions.flatten import flatten_pages
 from assets.framework.time_windows import Window, filter_window
 from resources.aws import session
 from resources.aws.session import AwsAccess, open_lookout_client
@@ -52,7 +52,7 @@ def api(handle: Handle, **more: Any) -> ApiSource:
 
 def starts(source: ApiSource, scheduler: ListedScheduler, start: datetime, end: datetime) -> list[datetime]:
     """The executions of one window, cut as an extraction cuts them; one that comes twice counts once."""
-    pages = flatten(source.read_pages(scheduler, start, end, NOW))
+    pages = flatten_pages(source.read_pages(scheduler, start, end, NOW))
     return sorted(
         {
             at
@@ -101,7 +101,7 @@ def test_a_client_that_is_handed_in_gives_the_same_rows(handle: Handle) -> None:
 
     for scheduler in mine.list_schedulers():
         ours, parsed = (
-            [page.rows for page in flatten(source.read_pages(scheduler, START, END, NOW))]
+            [page.rows for page in flatten_pages(source.read_pages(scheduler, START, END, NOW))]
             for source in (mine, theirs)
         )
         assert [rows.to_pylist() for rows in ours] == [rows.to_pylist() for rows in parsed]
@@ -127,7 +127,7 @@ def test_the_endpoint_may_come_from_the_environment(handle: Handle, monkeypatch:
 def test_an_empty_answer_for_a_scheduler_that_is_gone_proves_nothing(handle: Handle) -> None:
     gone = ListedScheduler(arn="arn:aws:lookoutequipment:us-east-1:1:inference-scheduler/gone/1", name="gone")
 
-    assert next(flatten(api(handle).read_pages(gone, START, END, NOW))).summaries == 0
+    assert next(flatten_pages(api(handle).read_pages(gone, START, END, NOW))).summaries == 0
     assert not api(handle).scheduler_exists(gone)
     here = api(handle).list_schedulers()[0]
     assert api(handle).scheduler_exists(here)

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from assets.executions.coverage import merge_coverage, settle_at
+from assets.executions.coverage import compute_settle_time, merge_coverage
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 from pipelines.cli import app
 from resources.lake.lake import Lake
@@ -118,7 +118,7 @@ def api(url: str, account: str = "111122223333", region: str = "us-east-1", more
 
 def record(lake: Lake, day: date, names: Sequence[str], through: datetime | None = None) -> None:
     """Write a day's coverage as a run does after the service has answered, and a day without executions."""
-    answered = through or settle_at(day, SETTLE_AFTER)
+    answered = through or compute_settle_time(day, SETTLE_AFTER)
     arns = {
         f"arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler/{name}/1": name
         for name in names
@@ -128,7 +128,7 @@ def record(lake: Lake, day: date, names: Sequence[str], through: datetime | None
         return merge_coverage(
             INFERENCE_EXECUTIONS.schema.empty_table(),
             existing,
-            settles_at=settle_at(day, SETTLE_AFTER),
+            settles_at=compute_settle_time(day, SETTLE_AFTER),
             now=answered,
             answers=dict.fromkeys(arns, answered),
             names=arns,
