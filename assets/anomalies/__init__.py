@@ -1,1 +1,1 @@
-"""Anomalies: what the models said of each row of sensor data, and the events in it."""
+"""Anomalies: what the models report for each row of sensor data, and the events built from it."""

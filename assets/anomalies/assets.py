@@ -81,14 +81,14 @@ def _build_prediction_assets(
         clock: dg.ResourceParam[Clock],
     ) -> dg.Output[None]:
         recorded, _ = previous_attempt(context)
-        left = [key for key in context.partition_keys if key not in recorded]
-        run, numbers = PartitionedRun(context), Counter[str]()
+        remaining = [key for key in context.partition_keys if key not in recorded]
+        run, totals = PartitionedRun(context), Counter[str]()
         with translate_to_failure():
-            opened = results()  # once: it knows the buckets
-        run.process(left, partial(_record, lake, opened, clock, numbers, context.log.warning))
-        return run.finish(numbers, {})
+            fetcher = results()  # one for all days, because it caches what it learns about buckets
+        run.process(remaining, partial(_record_day, lake, fetcher, clock, totals, context.log.warning))
+        return run.finish(totals, {})
 
-    written_along = [
+    written_with_predictions = [
         dg.AssetSpec(
             table.name,
             deps=[anomaly_predictions],
@@ -97,7 +97,7 @@ def _build_prediction_assets(
         )
         for table in (SENSOR_CONTRIBUTIONS, REJECTED_RESULTS, RESULT_OBJECTS)
     ]
-    return [anomaly_predictions, *written_along]
+    return [anomaly_predictions, *written_with_predictions]
 
 
 def _build_fragments_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
@@ -106,14 +106,15 @@ def _build_fragments_asset(partitions: dg.DailyPartitionsDefinition) -> dg.Asset
         automation_condition=upstream_content_changed(),
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        code_version=_version(ANOMALY_FRAGMENTS),
+        code_version=_rule_version(ANOMALY_FRAGMENTS),
         **asset_spec_kwargs(ANOMALY_FRAGMENTS, GROUP),
     )
     def anomaly_fragments(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
     ) -> dg.Output[None]:
         with translate_to_failure():
-            lake.read(ANOMALY_EVENTS, columns=["event_id"])  # one failure, not one a day, where it cannot be
+            # an unreachable lake fails the run here once, not once per day
+            lake.read(ANOMALY_EVENTS, columns=["event_id"])
         run = PartitionedRun(context)
         run.process(context.partition_keys, partial(_record_fragments, lake, clock))
         return run.finish({}, {})
@@ -125,58 +126,54 @@ def _build_events_asset(rule: EventRule) -> dg.AssetsDefinition:
     @dg.asset(
         deps=[dg.AssetKey(ANOMALY_FRAGMENTS.name)],
         automation_condition=upstream_content_changed(needs_all=False),
-        code_version=_version(ANOMALY_EVENTS),
+        code_version=_rule_version(ANOMALY_EVENTS),
         **asset_spec_kwargs(ANOMALY_EVENTS, GROUP),
     )
     def anomaly_events(
         lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
     ) -> dg.MaterializeResult[Any]:
         with translate_to_failure():
-            pieces = lake.scan(ANOMALY_FRAGMENTS)
+            fragments = lake.scan(ANOMALY_FRAGMENTS)
             written = lake.update(
-                ANOMALY_EVENTS, None, lambda existing: join_events(pieces, rule, existing, clock())
+                ANOMALY_EVENTS, None, lambda existing: join_events(fragments, rule, existing, clock())
             )
-        return unpartitioned_result(
-            ANOMALY_EVENTS, written, {"fragments": pieces.num_rows, **_numbers_of_events(written.rows)}
-        )
+        numbers = {"fragments": fragments.num_rows, **_summarize_events(written.rows)}
+        return unpartitioned_result(ANOMALY_EVENTS, written, numbers)
 
     return anomaly_events
 
 
-def _record(
+def _record_day(
     lake: Lake,
-    results: ResultFetcher,
+    fetcher: ResultFetcher,
     clock: Clock,
-    numbers: Counter[str],
+    totals: Counter[str],
     warn: Callable[[str], None],
     key: str,
 ) -> list[PartitionResult]:
     started = monotonic()
-    recorded = record_results(lake, results, date.fromisoformat(key), clock())
-    counted = _counted(recorded)
-    numbers.update(counted)
-    if oddities := _oddities(recorded):
-        warn(f"{key}: {oddities}")
+    recorded = record_results(lake, fetcher, date.fromisoformat(key), clock())
+    counts = _count_results(recorded)
+    totals.update(counts)
+    if message := _describe_unread_objects(recorded):
+        warn(f"{key}: {message}")
+    predictions_metadata = {
+        **counts,
+        "megabytes": round(recorded.bytes_read / _MEGABYTE, 3),
+        "seconds": round(monotonic() - started, 3),
+        **file_metadata(recorded.predictions),
+    }
+    objects_metadata = {**_count_states(recorded), **file_metadata(recorded.objects)}
     return [
-        partition_result(
-            ANOMALY_PREDICTIONS,
-            recorded.predictions.rows,
-            {
-                **counted,
-                "megabytes": round(recorded.bytes_read / _MEGABYTE, 3),
-                "seconds": round(monotonic() - started, 3),
-                **file_metadata(recorded.predictions),
-            },
-        ),
-        _of_contributions(recorded),
+        partition_result(ANOMALY_PREDICTIONS, recorded.predictions.rows, predictions_metadata),
+        _build_contributions_result(recorded),
         partition_result(REJECTED_RESULTS, recorded.rejected.rows, file_metadata(recorded.rejected)),
-        partition_result(
-            RESULT_OBJECTS, recorded.objects.rows, {**_states(recorded), **file_metadata(recorded.objects)}
-        ),
+        partition_result(RESULT_OBJECTS, recorded.objects.rows, objects_metadata),
     ]
 
 
-def _of_contributions(recorded: RecordedResults) -> PartitionResult:
+def _build_contributions_result(recorded: RecordedResults) -> PartitionResult:
+    """Describe a day of contributions without reading its rows, which can be millions."""
     return PartitionResult(
         dg.AssetKey(SENSOR_CONTRIBUTIONS.name),
         compute_contents_version(recorded.objects.rows),
@@ -189,10 +186,10 @@ def _of_contributions(recorded: RecordedResults) -> PartitionResult:
     )
 
 
-def _counted(recorded: RecordedResults) -> dict[str, int]:
+def _count_results(recorded: RecordedResults) -> dict[str, int]:
     rows = recorded.predictions.rows
     return {
-        **_states(recorded),
+        **_count_states(recorded),
         "lines": rows.num_rows,
         "anomalous": pc.sum(pc.equal(rows["prediction"], 1)).as_py() or 0,
         "contributions": recorded.contributions,
@@ -200,19 +197,19 @@ def _counted(recorded: RecordedResults) -> dict[str, int]:
     }
 
 
-def _states(recorded: RecordedResults) -> dict[str, int]:
-    """Count objects by what became of them this time; zeros too, so that they can be plotted."""
+def _count_states(recorded: RecordedResults) -> dict[str, int]:
+    """Count objects by state, including zeros, so that Dagster can plot each count."""
     return {"objects": recorded.states.total()} | {
         f"objects_{state.value}": recorded.states[state] for state in ObjectState
     }
 
 
-def _oddities(recorded: RecordedResults) -> str:
-    """Say which objects could not be read, and why: one example of each state."""
+def _describe_unread_objects(recorded: RecordedResults) -> str:
+    """Describe the objects that could not be read, with one example per state; "": all were read."""
     rows = recorded.objects.rows.select(["state", "error", "result_s3_bucket", "result_s3_key"]).to_pylist()
     examples = {row["state"]: row for row in reversed(rows) if ObjectState(row["state"]).is_unavailable}
     return "; ".join(
-        f"{recorded.states[ObjectState(state)]} objects {state.replace('_', ' ')}, such as"
+        f"{recorded.states[ObjectState(state)]} result objects {state.replace('_', ' ')}, for example"
         f" s3://{row['result_s3_bucket']}/{row['result_s3_key']}: {row['error']}"
         for state, row in sorted(examples.items())
     )
@@ -221,25 +218,24 @@ def _oddities(recorded: RecordedResults) -> str:
 def _record_fragments(lake: Lake, clock: Clock, key: str) -> list[PartitionResult]:
     started, day = monotonic(), date.fromisoformat(key)
     predictions = lake.read(ANOMALY_PREDICTIONS, day, PREDICTION_COLUMNS)
-    made = build_fragments(predictions, lake.read(SENSOR_CONTRIBUTIONS, day, CONTRIBUTION_COLUMNS))
+    contributions = lake.read(SENSOR_CONTRIBUTIONS, day, CONTRIBUTION_COLUMNS)
+    fragments = build_fragments(predictions, contributions)
+    rows = fragments.drop_columns([PARTITION])
     written = lake.update(
         ANOMALY_FRAGMENTS,
         day,
-        lambda existing: stamp_changes(ANOMALY_FRAGMENTS, made.drop_columns([PARTITION]), existing, clock()),
+        lambda existing: stamp_changes(ANOMALY_FRAGMENTS, rows, existing, clock()),
     )
-    points = {
-        state: pc.sum(made.filter(pc.equal(made["state"], state))["points"]).as_py() for state in STATES
+    point_counts = {
+        f"points_{state}": pc.sum(rows.filter(pc.equal(rows["state"], state))["points"]).as_py() or 0
+        for state in STATES
     }
-    numbers = {f"points_{state}": count or 0 for state, count in points.items()}
     seconds = round(monotonic() - started, 3)
-    return [
-        partition_result(
-            ANOMALY_FRAGMENTS, written.rows, numbers | file_metadata(written) | {"seconds": seconds}
-        )
-    ]
+    metadata = point_counts | file_metadata(written) | {"seconds": seconds}
+    return [partition_result(ANOMALY_FRAGMENTS, written.rows, metadata)]
 
 
-def _numbers_of_events(rows: pa.Table) -> dict[str, int | float]:
+def _summarize_events(rows: pa.Table) -> dict[str, int | float]:
     states = {
         state: pc.sum(pc.equal(rows["state"], state)).as_py() or 0 for state in ("closed", "open", "cut")
     }
@@ -247,5 +243,5 @@ def _numbers_of_events(rows: pa.Table) -> dict[str, int | float]:
     return states | {"anomalous_minutes": round(minutes, 1)}
 
 
-def _version(table: Table) -> str:
+def _rule_version(table: Table) -> str:
     return f"{table.version}.{RULE_VERSION}"

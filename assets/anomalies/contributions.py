@@ -1,7 +1,7 @@
-"""Contributions of sensors that were just read, held small until they are written.
+"""Sensor contributions of a day between parsing and writing.
 
-A day of a large fleet has millions. So 24 bytes each are held, in the order of the key; ARNs, components and
-sensors are spelled out for a few rows at a time.
+A large fleet has millions of them a day. They are held at 24 bytes each, in the order of the primary key.
+ARNs, components and sensors are expanded for one execution at a time.
 """
 
 from collections.abc import Sequence
@@ -20,64 +20,62 @@ _VALUES = pa.schema([_SCHEMA.field(name) for name in ("timestamp", "diagnostic_n
 
 
 class ContributionBuffer:
-    """What was read, by the number of its execution."""
+    """Contributions in memory, by execution number."""
 
     VALUES: ClassVar = _VALUES.names
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Create an empty buffer."""
         self._slices: dict[int, pa.Table] = {}
-        self._parts: dict[int, tuple[pa.Array, pa.Array]] = {}
+        self._name_parts: dict[int, tuple[pa.Array, pa.Array]] = {}
 
     @property
-    def numbers(self) -> set[int]:
-        """The executions with any."""
+    def executions(self) -> set[int]:
+        """The numbers of the executions that have contributions."""
         return set(self._slices)
 
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return sum(rows.num_rows for rows in self._slices.values())
+    def add(self, contributions: pa.Table) -> None:
+        """Add parsed contributions after `ExecutionIndex.assign_executions`.
 
-    def add(self, owned: pa.Table) -> None:
-        """Take in contributions as `parse` has them, given to their executions; of one all at once."""
-        if not owned.num_rows:
+        All contributions of an execution must come in the same call.
+        """
+        if not contributions.num_rows:
             return
-        rows = owned.combine_chunks()
+        rows = contributions.combine_chunks()
         names = rows["diagnostic_name"].chunk(0)
         ranks = np.empty(len(names.dictionary), np.int32)
         ranks[pa.compute.sort_indices(names.dictionary).to_numpy()] = np.arange(len(ranks))
         executions = rows["execution"].chunk(0).to_numpy()
-        moments = rows["timestamp"].chunk(0).cast(pa.int64()).to_numpy()
-        order = np.lexsort((ranks[names.indices.to_numpy()], moments, executions))
+        times = rows["timestamp"].chunk(0).cast(pa.int64()).to_numpy()
+        order = np.lexsort((ranks[names.indices.to_numpy()], times, executions))
         ordered = rows.select(self.VALUES).take(pa.array(order)).combine_chunks()
-        parts = split_diagnostic_names(names.dictionary)
-        found, offsets, lengths = np.unique(executions[order], return_index=True, return_counts=True)
-        for number, offset, length in zip(found.tolist(), offsets.tolist(), lengths.tolist(), strict=True):
-            self._slices[number], self._parts[number] = ordered.slice(offset, length), parts
+        name_parts = split_diagnostic_names(names.dictionary)
+        numbers, offsets, lengths = np.unique(executions[order], return_index=True, return_counts=True)
+        for number, offset, length in zip(numbers.tolist(), offsets.tolist(), lengths.tolist(), strict=True):
+            self._slices[number], self._name_parts[number] = ordered.slice(offset, length), name_parts
 
-    def holds(self, number: int, stored: Sequence[pa.Table]) -> bool:
-        """Tell whether stored rows of an execution say the same as what was read of it."""
-        mine = self._slices.get(number)
-        theirs = pa.concat_tables([_VALUES.empty_table(), *stored])
-        if mine is None or mine.num_rows != theirs.num_rows:
-            return mine is None and not theirs.num_rows
-        return bool(mine.cast(_VALUES).equals(theirs))
+    def equals_stored(self, number: int, stored: Sequence[pa.Table]) -> bool:
+        """Compare an execution's contributions with its rows in the lake (`VALUES` columns)."""
+        new = self._slices.get(number)
+        old = pa.concat_tables([_VALUES.empty_table(), *stored])
+        if new is None or new.num_rows != old.num_rows:
+            return new is None and not old.num_rows
+        return bool(new.cast(_VALUES).equals(old))
 
-    def rows(self, number: int, named: ExecutionIndex, now: datetime) -> pa.Table:
-        """Return the rows of an execution as they are stored."""
-        held = self._slices[number]
-        names = held["diagnostic_name"].combine_chunks()
-        components, sensors = self._parts[number]
-        arn, start = named.keys[number]
+    def build_rows(self, number: int, index: ExecutionIndex, now: datetime) -> pa.Table:
+        """Build the rows of `sensor_contributions` for an execution."""
+        values = self._slices[number]
+        names = values["diagnostic_name"].combine_chunks()
+        components, sensors = self._name_parts[number]
+        arn, start = index.keys[number]
         columns = {
-            "scheduler_arn": pa.repeat(pa.scalar(arn, pa.string()), held.num_rows),
-            "data_start_time": pa.repeat(pa.scalar(start, INSTANT), held.num_rows),
-            "timestamp": held["timestamp"],
+            "scheduler_arn": pa.repeat(pa.scalar(arn, pa.string()), values.num_rows),
+            "data_start_time": pa.repeat(pa.scalar(start, INSTANT), values.num_rows),
+            "timestamp": values["timestamp"],
             "diagnostic_name": names.cast(pa.string()),
             "component": components.take(names.indices),
             "sensor": sensors.take(names.indices),
-            "contribution": held["contribution"],
-            "recorded_at": pa.repeat(pa.scalar(now, INSTANT), held.num_rows),
+            "contribution": values["contribution"],
+            "recorded_at": pa.repeat(pa.scalar(now, INSTANT), values.num_rows),
         }
         return pa.table([columns[name] for name in _SCHEMA.names], schema=_SCHEMA)

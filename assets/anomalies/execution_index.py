@@ -1,6 +1,6 @@
-"""The executions of a day that name a result object, and which rows of the lake are whose.
+"""The executions of a day that have a result object, and the stored rows of each.
 
-Rows of results are stored by scheduler and start, so those of one execution stand together: a run.
+Result tables are sorted by scheduler and start, so the rows of one execution are adjacent.
 """
 
 from collections import defaultdict
@@ -18,13 +18,14 @@ KEY = ("scheduler_arn", "data_start_time")
 COLUMNS = [*KEY, "scheduler_name", "model_version", "status", "result_s3_bucket", "result_s3_key"]
 
 ExecutionKey = tuple[str, datetime]
+"""Scheduler ARN and start of the data window."""
 ObjectLocation = tuple[str, str]
 """Bucket and key."""
 
 
 @dataclass(frozen=True)
 class ExecutionRows:
-    """Rows that stand together and belong to one execution."""
+    """A slice of a table: the adjacent rows that belong to one execution."""
 
     key: ExecutionKey
     offset: int
@@ -33,86 +34,87 @@ class ExecutionRows:
 
 @dataclass(frozen=True)
 class ExecutionIndex:
-    """Executions that name a result object, by their key; the number of one is its place in this order."""
+    """Executions that have a result object, sorted by key; the number of one is its position in `rows`."""
 
     rows: pa.Table
 
     @classmethod
-    def of(cls, executions: pa.Table) -> "ExecutionIndex":
-        """Choose from the executions of a day those that succeeded and say where their result is.
+    def from_executions(cls, executions: pa.Table) -> "ExecutionIndex":
+        """Select the executions that succeeded and have a result location.
 
-        One that is known by its result alone has no status, and succeeded.
+        A null status counts as success: such an execution is known only by its result object.
         """
-        named = pc.and_(
+        has_result = pc.and_(
             pc.equal(pc.fill_null(executions["status"], "SUCCESS"), "SUCCESS"),
             pc.and_(pc.is_valid(executions["result_s3_bucket"]), pc.is_valid(executions["result_s3_key"])),
         )
-        chosen = executions.select(COLUMNS).filter(named)
-        return cls(chosen.sort_by([(name, "ascending") for name in KEY]).combine_chunks())
+        selected = executions.select(COLUMNS).filter(has_result)
+        return cls(selected.sort_by([(name, "ascending") for name in KEY]).combine_chunks())
 
     def __len__(self) -> int:
         return int(self.rows.num_rows)
 
     @cached_property
     def keys(self) -> list[ExecutionKey]:
-        """The keys, in order."""
+        """The key of each execution, by number."""
         return list(zip(*(self.rows[name].to_pylist() for name in KEY), strict=True))
 
     @cached_property
     def numbers(self) -> dict[ExecutionKey, int]:
-        """The number of each execution."""
+        """The number of each execution, by key."""
         return {key: number for number, key in enumerate(self.keys)}
 
     @cached_property
-    def places(self) -> list[ObjectLocation]:
-        """Where the result of each execution lies."""
+    def locations(self) -> list[ObjectLocation]:
+        """The location of each execution's result object, by number."""
         return list(
             zip(*(self.rows[name].to_pylist() for name in ("result_s3_bucket", "result_s3_key")), strict=True)
         )
 
     @cached_property
-    def objects(self) -> dict[ObjectLocation, list[int]]:
-        """The objects, each with the executions that name it: one, unless schedulers share a prefix."""
-        found: dict[ObjectLocation, list[int]] = defaultdict(list)
-        for number, place in enumerate(self.places):
-            found[place].append(number)
-        return dict(found)
+    def executions_by_object(self) -> dict[ObjectLocation, list[int]]:
+        """The numbers of the executions of each object: several only where schedulers share a prefix."""
+        numbers: dict[ObjectLocation, list[int]] = defaultdict(list)
+        for number, location in enumerate(self.locations):
+            numbers[location].append(number)
+        return dict(numbers)
 
-    def owned(self, parsed: pa.Table) -> pa.Table:
-        """Give rows of objects to their executions: column `object` becomes `execution`.
+    def assign_executions(self, parsed: pa.Table) -> pa.Table:
+        """Replace the column `object` by `execution`, and repeat rows of objects that executions share.
 
-        The number of an object is its place in `objects`. An object that several executions name gives rows
-        to each of them.
+        The number of an object is its position in `executions_by_object`.
         """
-        owners = list(self.objects.values())
+        owners = list(self.executions_by_object.values())
         objects = parsed["object"].combine_chunks().to_numpy()
-        rows, executions = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        for turn in range(max(map(len, owners), default=0)):
-            turns = np.array([numbers[turn] if turn < len(numbers) else -1 for numbers in owners], np.int64)
-            found = turns[objects]
-            rows.append(np.flatnonzero(found >= 0))
-            executions.append(found[rows[-1]])
-        owned = parsed.take(pa.array(np.concatenate(rows))) if len(rows) > 2 else parsed  # noqa: PLR2004
-        at = owned.schema.get_field_index("object")
-        return owned.set_column(at, "execution", pa.array(np.concatenate(executions)))
+        row_parts, execution_parts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for rank in range(max(map(len, owners), default=0)):
+            # the rank-th execution of each object; -1: the object has fewer
+            ranked = np.array([numbers[rank] if rank < len(numbers) else -1 for numbers in owners], np.int64)
+            executions = ranked[objects]
+            row_parts.append(np.flatnonzero(executions >= 0))
+            execution_parts.append(executions[row_parts[-1]])
+        is_shared = len(row_parts) > 2  # noqa: PLR2004 (the empty part and one owner of each object)
+        assigned = parsed.take(pa.array(np.concatenate(row_parts))) if is_shared else parsed
+        position = assigned.schema.get_field_index("object")
+        return assigned.set_column(position, "execution", pa.array(np.concatenate(execution_parts)))
 
 
 def find_execution_rows(rows: pa.Table) -> Iterator[ExecutionRows]:
-    """Find the runs of rows that are sorted by scheduler and start."""
+    """Find the slice of each execution in rows that are sorted by scheduler and start."""
     if not rows.num_rows:
         return
-    begins = np.zeros(rows.num_rows, bool)
-    begins[0] = True
+    is_first = np.zeros(rows.num_rows, bool)
+    is_first[0] = True
     for name in KEY:
-        begins[1:] |= _differs(rows[name])
-    offsets = np.flatnonzero(begins)
+        is_first[1:] |= _differs_from_previous(rows[name])
+    offsets = np.flatnonzero(is_first)
     lengths = np.diff(np.append(offsets, rows.num_rows))
-    first = rows.select(KEY).take(pa.array(offsets))
-    keys = zip(*(first[name].to_pylist() for name in KEY), strict=True)
+    first_rows = rows.select(KEY).take(pa.array(offsets))
+    keys = zip(*(first_rows[name].to_pylist() for name in KEY), strict=True)
     for key, offset, length in zip(keys, offsets.tolist(), lengths.tolist(), strict=True):
         yield ExecutionRows(key, offset, length)
 
 
-def _differs(column: pa.ChunkedArray) -> Any:  # noqa: ANN401 (a numpy array of booleans)
-    whole = column.combine_chunks()
-    return pc.not_equal(whole[1:], whole[:-1]).to_numpy(zero_copy_only=False)
+def _differs_from_previous(column: pa.ChunkedArray) -> Any:  # noqa: ANN401 (a numpy array of booleans)
+    values = column.combine_chunks()
+    return pc.not_equal(values[1:], values[:-1]).to_numpy(zero_copy_only=False)

@@ -1,10 +1,10 @@
-"""Points to fragments: the runs of like points of a day, from which events are joined.
+"""Fragments: the runs of like points of one day, from which events are joined.
 
-A fragment keeps all that a later rule could ask: nothing of it depends on another day or on a setting. Within
-a run no two points are farther apart than the usual step of that day, so no gap rule ever has to cut one.
-Where points of another day may lie in between (`LONGEST_WINDOW`), and on days with too few points to know
-the usual step, a run is one that can be taken apart again: normal points at even distances, or one anomalous
-point. Scores and contributions are summed in whole billionths, so that sums are the same in any order.
+A fragment depends on no other day and on no setting, so later rules can use it as it is. Inside a run, points
+are at most one usual step of that day apart, so a gap rule never splits a run. Two kinds of runs can be
+expanded into points again, where points of another day can lie between (`MAX_WINDOW`) or where the usual step
+is uncertain: evenly spaced normal points, and single anomalous points. Scores and contributions are summed as
+integers, so that sums do not depend on the order.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from assets.anomalies.top_sensors import sum_contributions
+from assets.anomalies.top_sensors import SUM_SCALE, sum_contributions
+from assets.framework.time_windows import DAY_MS
 from assets.tables import ANOMALY_FRAGMENTS, INSTANT, PARTITION
 
 PREDICTION_COLUMNS = [
@@ -28,21 +29,20 @@ PREDICTION_COLUMNS = [
     "anomaly_score",
     "model_version",
 ]
-"""The columns of `anomaly_predictions` that the rule reads."""
+"""The columns of `anomaly_predictions` that this module reads."""
 
 NORMAL, ANOMALOUS, OFF = range(3)
 STATES = ("normal", "anomalous", "off")
-"""What a point says, by number and in words."""
+"""The names of the point states, by number."""
 
-LONGEST_WINDOW = timedelta(hours=1)
-"""The longest window of the service: no line of a result lies farther from its start."""
+MAX_WINDOW = timedelta(hours=1)
+"""The longest window of the service: no result line is later than this after the start of its window."""
 
 TRUSTED_STEPS = 10
-"""So often must the most frequent step of a day be found to be believed."""
+"""How often the most frequent step of a day must occur to be trusted."""
 
-BILLION = 1_000_000_000
-DAY_MS = 86_400_000
-_A_STEP = 2 * DAY_MS  # no step of a day is longer: a day and the longest window
+MAX_WINDOW_MS = MAX_WINDOW // timedelta(milliseconds=1)
+_STEP_LIMIT = 2 * DAY_MS  # longer than any step of a day, which spans a day and the longest window
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -50,187 +50,191 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Points:
-    """One point a scheduler, day and time, in that order; times in milliseconds, `row` is the prediction."""
+    """One point per scheduler, day and time, in that order; times in ms.
+
+    Attributes:
+        scheduler: the index in `arns`.
+        day: the day of the execution, in days since 1970.
+        start: the start of the execution's window.
+        time: the time of the point.
+        state: the index in `STATES`.
+        version: the model version; -1: unknown.
+        row: the row of the prediction.
+        arns: the scheduler ARNs, sorted.
+    """
 
     scheduler: Ints
     day: Ints
     start: Ints
     time: Ints
     state: Ints
-    version: Ints  # -1: unknown
+    version: Ints
     row: Ints
-    names: pa.Array  # the ARNs that `scheduler` numbers, sorted
+    arns: pa.Array
 
 
 def build_fragments(predictions: pa.Table, contributions: pa.Table) -> pa.Table:
-    """Make the rows of `anomaly_fragments`, with their `data_date`; days do not touch each other.
+    """Build the rows of `anomaly_fragments` with their `data_date`; each day is independent.
 
     Args:
-        predictions: rows of `anomaly_predictions` (`PREDICTION_COLUMNS`), whole days of them.
-        contributions: rows of `sensor_contributions` of the same days.
+        predictions: all rows of `anomaly_predictions` (`PREDICTION_COLUMNS`) of some days.
+        contributions: all rows of `sensor_contributions` of the same days.
     """
-    found = select_points(predictions)
-    step, count = find_usual_steps(found)
-    heads = np.flatnonzero(_begins(found, step, count))
-    return _rows(found, heads, step, count, predictions, contributions)
-
-
-def select_points(predictions: pa.Table) -> Points:
-    """Take the points out of result lines: one a scheduler, day and time, that of the later execution.
-
-    A line that says nothing, and one that lies outside of any window that its execution could have had, is
-    no point.
-    """
-    start, time = (_ms(predictions[name]) for name in ("data_start_time", "timestamp"))
-    state = _states(predictions)
-    arns = predictions["scheduler_arn"].combine_chunks().dictionary_encode()
-    names = arns.dictionary.sort()
-    scheduler = _ints(pc.index_in(arns.dictionary, names).cast(pa.int64()))[_ints(arns.indices)]
-    version = _ints(pc.fill_null(predictions["model_version"], -1))
-    late = time - start
-    usable = np.flatnonzero(
-        (state >= 0) & (late >= 0) & (late <= LONGEST_WINDOW // timedelta(milliseconds=1))
-    )
-    day = start // DAY_MS
-    order = usable[np.lexsort((start[usable], time[usable], day[usable], scheduler[usable]))]
-    last = np.ones(len(order), dtype=bool)
-    last[:-1] = _differs(scheduler[order]) | _differs(day[order]) | _differs(time[order])
-    row = order[last]
-    return Points(scheduler[row], day[row], start[row], time[row], state[row], version[row], row, names)
-
-
-def find_usual_steps(found: Points) -> tuple[Ints, Ints]:
-    """Return for each point the most frequent step of its scheduler and day, in ms, and how often it is.
-
-    A step is the distance of two neighbours; of two that are as frequent the shorter one counts. 0: there is
-    none.
-    """
-    group = _groups(found)
-    step = np.diff(found.time, prepend=0)
-    inner = np.flatnonzero(~_first(group))
-    if not len(inner):
-        return np.zeros_like(group), np.zeros_like(group)
-    pairs, counts = np.unique(group[inner] * _A_STEP + step[inner], return_counts=True)
-    of_group, length = np.divmod(pairs, _A_STEP)
-    best = np.lexsort((length, -counts, of_group))
-    best = best[_first(of_group[best])]
-    usual, often = np.zeros(group[-1] + 1, dtype=np.int64), np.zeros(group[-1] + 1, dtype=np.int64)
-    usual[of_group[best]], often[of_group[best]] = length[best], counts[best]
-    return usual[group], often[group]
-
-
-def _begins(found: Points, usual: Ints, count: Ints) -> Flags:
-    """Mark the points that a run begins with."""
-    if not len(found.time):
-        return np.zeros(0, dtype=bool)
-    step = np.diff(found.time, prepend=0)
-    anomalous = found.state == ANOMALOUS
-    # where points of the days beside may lie in between, and where the usual step is not sure
-    midnight = found.day * DAY_MS
-    loose = (found.time < midnight + LONGEST_WINDOW // timedelta(milliseconds=1)) | (
-        found.time >= midnight + DAY_MS
-    )
-    loose |= count < TRUSTED_STEPS
-    begins = _first(_groups(found)) | (step > usual)
-    begins[1:] |= _differs(found.state) | _differs(found.version)
-    begins[1:] |= _differs(found.time // DAY_MS)  # what is said of a day must not hide in the one before
-    begins[1:] |= _differs(loose)
-    begins |= loose & anomalous
-    begins[1:] |= (loose & anomalous)[:-1]
-    uneven = np.zeros_like(begins)
-    uneven[1:] = _differs(step) & ~begins[:-1] & loose[1:]
-    return begins | uneven
-
-
-def _rows(
-    found: Points, heads: Ints, usual: Ints, count: Ints, predictions: pa.Table, contributions: pa.Table
-) -> pa.Table:
-    ends = np.append(heads[1:], len(found.time)) - 1 if len(heads) else heads
-    anomalous = found.state == ANOMALOUS
-    run = np.zeros(len(found.time), dtype=np.int64)
-    run[heads] = 1
-    run = np.cumsum(run) - 1
-    score = predictions["anomaly_score"].combine_chunks().take(pa.array(found.row))
-    value = score.fill_null(np.nan).to_numpy(zero_copy_only=False)
-    scored = anomalous & np.isfinite(value)
-    exact = np.where(scored, np.rint(np.where(scored, value, 0) * BILLION), 0).astype(np.int64)
-    sums, peaks = _reduced(np.add, exact, heads), _reduced(np.maximum, exact, heads)
-    numbers = _reduced(np.add, scored.astype(np.int64), heads)
-    diagnosed, told = sum_contributions(
-        contributions,
-        pa.table(
-            {
-                "scheduler_arn": found.names.take(pa.array(found.scheduler[anomalous])),
-                "data_start_time": _instants(found.start[anomalous]),
-                "timestamp": _instants(found.time[anomalous]),
-                "run": run[anomalous],
-            }
-        ),
-        len(heads),
-    )
-    without = numbers == 0
+    points = select_points(predictions)
+    step, step_count = find_usual_steps(points)
+    heads = np.flatnonzero(_find_run_starts(points, step, step_count))
+    ends = np.append(heads[1:], len(points.time)) - 1 if len(heads) else heads
+    arns = points.arns.take(pa.array(points.scheduler[heads]))
+    names = predictions["scheduler_name"].combine_chunks().take(pa.array(points.row[heads]))
     columns = {
-        "scheduler_arn": found.names.take(pa.array(found.scheduler[heads])),
-        "scheduler_name": predictions["scheduler_name"].combine_chunks().take(pa.array(found.row[heads])),
-        "first_time": _instants(found.time[heads]),
-        "last_time": _instants(found.time[ends]),
-        "state": pa.array(STATES).take(pa.array(found.state[heads])),
+        "scheduler_arn": arns,
+        "scheduler_name": names,
+        "first_time": _to_timestamps(points.time[heads]),
+        "last_time": _to_timestamps(points.time[ends]),
+        "state": pa.array(STATES).take(pa.array(points.state[heads])),
         "points": pa.array(ends - heads + 1),
-        "model_version": pa.array(found.version[heads], mask=found.version[heads] < 0),
-        "usual_step_ms": pa.array(usual[heads], mask=usual[heads] == 0),
-        "usual_steps": pa.array(count[heads]),
-        "scored_points": pa.array(numbers),
-        "score_sum": pa.array(sums, mask=without),
-        "peak_score": pa.array(peaks / BILLION, mask=without),
-        "diagnosed_points": pa.array(diagnosed),
-        "contribution_sums": told,
-        PARTITION: pa.array(found.day[heads].astype(np.int32), pa.date32()),
+        "model_version": pa.array(points.version[heads], mask=points.version[heads] < 0),
+        "usual_step_ms": pa.array(step[heads], mask=step[heads] == 0),
+        "usual_steps": pa.array(step_count[heads]),
+        **_sum_scores(points, heads, predictions),
+        **_sum_contributions(points, heads, contributions),
+        PARTITION: pa.array(points.day[heads].astype(np.int32), pa.date32()),
     }
     schema = ANOMALY_FRAGMENTS.content_schema
     return pa.table(columns).cast(schema.append(pa.field(PARTITION, pa.date32())))
 
 
-def _states(predictions: pa.Table) -> Ints:
-    """Return what each line says; -1: nothing. The reason of a machine that is off goes before all else."""
+def select_points(predictions: pa.Table) -> Points:
+    """Select one point per scheduler, day and time from result lines; the later execution wins.
+
+    Lines without a state and lines outside the longest possible window of their execution are dropped.
+    """
+    start, time = (to_int64(predictions[name].cast(pa.int64())) for name in ("data_start_time", "timestamp"))
+    state = _read_states(predictions)
+    encoded_arns = predictions["scheduler_arn"].combine_chunks().dictionary_encode()
+    arns = encoded_arns.dictionary.sort()
+    ranks = to_int64(pc.index_in(encoded_arns.dictionary, arns).cast(pa.int64()))
+    scheduler = ranks[to_int64(encoded_arns.indices)]
+    version = to_int64(pc.fill_null(predictions["model_version"], -1))
+    age = time - start
+    usable = np.flatnonzero((state >= 0) & (age >= 0) & (age <= MAX_WINDOW_MS))
+    day = start // DAY_MS
+    order = usable[np.lexsort((start[usable], time[usable], day[usable], scheduler[usable]))]
+    is_latest = np.ones(len(order), dtype=bool)
+    is_latest[:-1] = _differs(scheduler[order]) | _differs(day[order]) | _differs(time[order])
+    row = order[is_latest]
+    return Points(scheduler[row], day[row], start[row], time[row], state[row], version[row], row, arns)
+
+
+def find_usual_steps(points: Points) -> tuple[Ints, Ints]:
+    """Find the most frequent step of each point's scheduler and day, in ms, and how often it occurs.
+
+    A step is the distance of two adjacent points. If two steps are equally frequent, the shorter one wins.
+    0: the day has one point only.
+    """
+    group = _number_scheduler_days(points)
+    step = np.diff(points.time, prepend=0)
+    inner = np.flatnonzero(~_is_first(group))
+    if not len(inner):
+        return np.zeros_like(group), np.zeros_like(group)
+    pairs, pair_counts = np.unique(group[inner] * _STEP_LIMIT + step[inner], return_counts=True)
+    pair_group, pair_step = np.divmod(pairs, _STEP_LIMIT)
+    best = np.lexsort((pair_step, -pair_counts, pair_group))
+    best = best[_is_first(pair_group[best])]
+    usual, count = np.zeros(group[-1] + 1, dtype=np.int64), np.zeros(group[-1] + 1, dtype=np.int64)
+    usual[pair_group[best]], count[pair_group[best]] = pair_step[best], pair_counts[best]
+    return usual[group], count[group]
+
+
+def to_int64(column: pa.ChunkedArray | pa.Array) -> Ints:
+    """Convert an Arrow column of integers without nulls."""
+    return column.to_numpy(zero_copy_only=False).astype(np.int64, copy=False)  # type: ignore[no-any-return]
+
+
+def _find_run_starts(points: Points, usual_step: Ints, step_count: Ints) -> Flags:
+    """Mark the first point of each run."""
+    if not len(points.time):
+        return np.zeros(0, dtype=bool)
+    step = np.diff(points.time, prepend=0)
+    is_anomalous = points.state == ANOMALOUS
+    # where points of an adjacent day can lie between, and where the usual step is uncertain
+    midnight = points.day * DAY_MS
+    is_loose = (points.time < midnight + MAX_WINDOW_MS) | (points.time >= midnight + DAY_MS)
+    is_loose |= step_count < TRUSTED_STEPS
+    starts = _is_first(_number_scheduler_days(points)) | (step > usual_step)
+    starts[1:] |= _differs(points.state) | _differs(points.version)
+    starts[1:] |= _differs(points.time // DAY_MS)  # no run crosses midnight
+    starts[1:] |= _differs(is_loose)
+    starts |= is_loose & is_anomalous
+    starts[1:] |= (is_loose & is_anomalous)[:-1]
+    is_uneven = np.zeros_like(starts)
+    is_uneven[1:] = _differs(step) & ~starts[:-1] & is_loose[1:]
+    return starts | is_uneven
+
+
+def _sum_scores(points: Points, heads: Ints, predictions: pa.Table) -> dict[str, pa.Array]:
+    scores = predictions["anomaly_score"].combine_chunks().take(pa.array(points.row))
+    values = scores.fill_null(np.nan).to_numpy(zero_copy_only=False)
+    is_scored = (points.state == ANOMALOUS) & np.isfinite(values)
+    scaled = np.where(is_scored, np.rint(np.where(is_scored, values, 0) * SUM_SCALE), 0).astype(np.int64)
+    counts = _reduce_runs(np.add, is_scored.astype(np.int64), heads)
+    peaks = _reduce_runs(np.maximum, scaled, heads) / SUM_SCALE
+    return {
+        "scored_points": pa.array(counts),
+        "score_sum": pa.array(_reduce_runs(np.add, scaled, heads), mask=counts == 0),
+        "peak_score": pa.array(peaks, mask=counts == 0),
+    }
+
+
+def _sum_contributions(points: Points, heads: Ints, contributions: pa.Table) -> dict[str, pa.Array]:
+    is_anomalous = points.state == ANOMALOUS
+    run = np.zeros(len(points.time), dtype=np.int64)
+    run[heads] = 1
+    run = np.cumsum(run) - 1
+    anomalous_points = pa.table(
+        {
+            "scheduler_arn": points.arns.take(pa.array(points.scheduler[is_anomalous])),
+            "data_start_time": _to_timestamps(points.start[is_anomalous]),
+            "timestamp": _to_timestamps(points.time[is_anomalous]),
+            "run": run[is_anomalous],
+        }
+    )
+    diagnosed, sums = sum_contributions(contributions, anomalous_points, len(heads))
+    return {"diagnosed_points": pa.array(diagnosed), "contribution_sums": sums}
+
+
+def _read_states(predictions: pa.Table) -> Ints:
+    """Return the state of each line; -1: it has none. The reason MACHINE_OFF overrides the prediction."""
     reason = pc.fill_null(predictions["prediction_reason"], "")
-    prediction = _ints(pc.fill_null(predictions["prediction"], -1))
-    by_reason = _ints(
+    prediction = to_int64(pc.fill_null(predictions["prediction"], -1))
+    by_reason = to_int64(
         pc.fill_null(
             pc.index_in(reason, pa.array(["NO_ANOMALY_DETECTED", "ANOMALY_DETECTED", "MACHINE_OFF"])), -1
         ).cast(pa.int64())
     )
-    said = np.where(np.isin(prediction, (NORMAL, ANOMALOUS)), prediction, by_reason)
-    return np.where(by_reason == OFF, OFF, said)
+    state = np.where(np.isin(prediction, (NORMAL, ANOMALOUS)), prediction, by_reason)
+    return np.where(by_reason == OFF, OFF, state)
 
 
-def _groups(found: Points) -> Ints:
-    """Number the scheduler-days."""
-    changes = np.zeros(len(found.time), dtype=np.int64)
-    changes[1:] = _differs(found.scheduler) | _differs(found.day)
+def _number_scheduler_days(points: Points) -> Ints:
+    changes = np.zeros(len(points.time), dtype=np.int64)
+    changes[1:] = _differs(points.scheduler) | _differs(points.day)
     return np.cumsum(changes)
 
 
-def _reduced(how: np.ufunc, values: Ints, heads: Ints) -> Ints:
-    return np.asarray(how.reduceat(values, heads)) if len(heads) else values[:0]
+def _reduce_runs(function: np.ufunc, values: Ints, heads: Ints) -> Ints:
+    return np.asarray(function.reduceat(values, heads)) if len(heads) else values[:0]
 
 
-def _first(sorted_values: Ints) -> Flags:
-    first = np.ones(len(sorted_values), dtype=bool)
-    first[1:] = _differs(sorted_values)
-    return first
+def _is_first(sorted_values: Ints) -> Flags:
+    is_first = np.ones(len(sorted_values), dtype=bool)
+    is_first[1:] = _differs(sorted_values)
+    return is_first
 
 
 def _differs(values: Ints | Flags) -> Flags:
     return np.asarray(values[1:] != values[:-1])
 
 
-def _ms(column: pa.ChunkedArray) -> Ints:
-    return _ints(column.cast(pa.int64()))
-
-
-def _ints(column: pa.ChunkedArray | pa.Array) -> Ints:
-    return column.to_numpy(zero_copy_only=False).astype(np.int64, copy=False)  # type: ignore[no-any-return]
-
-
-def _instants(ms: Ints) -> pa.Array:
+def _to_timestamps(ms: Ints) -> pa.Array:
     return pa.array(ms).cast(INSTANT)

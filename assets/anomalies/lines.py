@@ -1,7 +1,7 @@
-"""One line of a result object, of any age: what it says, or what is wrong with it.
+"""Decode one line of a result object, in any format that the service has used.
 
-A line is decoded strictly. One with members that nobody knows is used all the same, and they are kept; one
-that is no JSON, or has something of a wrong type, is not used, and says why.
+Lines are decoded strictly. Unrecognized members are kept, and the line is used. A line that is not JSON or
+has a member of the wrong type is rejected with a reason.
 """
 
 import csv
@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 _CSV_COLUMNS = 2
-_ZEROS_AND_ONES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
+_CSV_PREDICTIONS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 
 
 class _Contribution(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -21,10 +21,10 @@ class _Contribution(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class ResultLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """A line as the service wrote it; the younger members may lack, or be null.
+    """A line as the service wrote it; members that a format lacks are None.
 
-    A `timestamp` without a zone is in UTC: a scheduler with an offset wrote UTC too. `diagnostics` are the
-    contributions of all sensors; no list and an empty one both mean that there are none.
+    A `timestamp` without a zone is in UTC, also for schedulers with a time zone offset. `diagnostics` are the
+    contributions of all sensors; None and an empty list both mean that there are none.
     """
 
     timestamp: datetime
@@ -34,101 +34,101 @@ class ResultLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     diagnostics: list[_Contribution] | None = None
 
 
-class _ContributionAndMore(_Contribution, forbid_unknown_fields=False, gc=False):
+class _LenientContribution(_Contribution, forbid_unknown_fields=False, gc=False):
     pass
 
 
-class _LineAndMore(ResultLine, forbid_unknown_fields=False, gc=False):
-    diagnostics: list[_ContributionAndMore] | None = None  # type: ignore[assignment]
+class _LenientResultLine(ResultLine, forbid_unknown_fields=False, gc=False):
+    diagnostics: list[_LenientContribution] | None = None  # type: ignore[assignment]
 
 
-_strictly = msgspec.json.Decoder(ResultLine)
-_leniently = msgspec.json.Decoder(_LineAndMore)
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_KNOWN = frozenset(ResultLine.__struct_fields__)
-_KNOWN_OF_CONTRIBUTION = frozenset(_Contribution.__struct_fields__)
+_strict_decoder = msgspec.json.Decoder(ResultLine)
+_lenient_decoder = msgspec.json.Decoder(_LenientResultLine)
+_members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_RECOGNIZED = frozenset(ResultLine.__struct_fields__)
+_RECOGNIZED_IN_CONTRIBUTION = frozenset(_Contribution.__struct_fields__)
 
 
 class InvalidLineError(Exception):
-    """A line cannot be used; the message says why."""
+    """A line that cannot be used; the message is the reason."""
 
 
 def parse_json_line(text: bytes) -> tuple[ResultLine, str | None]:
-    """Read a line of JSON.
+    """Parse a line of JSON.
 
     Returns:
-        What it says, and the JSON of its members that nobody knows.
+        The line, and its unrecognized members as JSON (None: there are none).
 
     Raises:
-        UnusableLineError: it is no such line.
+        InvalidLineError: the line is not JSON, or not a result line.
     """
     try:
-        return _strictly.decode(text), None
-    except UnicodeDecodeError as problem:
-        raise InvalidLineError(f"not UTF-8: {problem.reason}") from None
+        return _strict_decoder.decode(text), None
+    except UnicodeDecodeError as error:
+        raise InvalidLineError(f"not UTF-8: {error.reason}") from None
     except msgspec.ValidationError:
-        return _with_more(text)
-    except msgspec.DecodeError as problem:
-        raise InvalidLineError(f"not JSON: {problem}") from None
+        return _parse_leniently(text)
+    except msgspec.DecodeError as error:
+        raise InvalidLineError(f"not JSON: {error}") from None
 
 
-def _with_more(text: bytes) -> tuple[ResultLine, str | None]:
+def _parse_leniently(text: bytes) -> tuple[ResultLine, str | None]:
     try:
-        line = _leniently.decode(text)
-    except msgspec.ValidationError as problem:
-        raise InvalidLineError(f"not a result line: {problem}") from None
-    members = _members.decode(text)
-    more: dict[str, Any] = {name: members[name] for name in sorted(members.keys() - _KNOWN)}
-    if contributions := _more_of_contributions(members):
-        more["diagnostics"] = contributions
-    return line, msgspec.json.encode(more).decode() if more else None
+        line = _lenient_decoder.decode(text)
+    except msgspec.ValidationError as error:
+        raise InvalidLineError(f"not a result line: {error}") from None
+    members = _members_decoder.decode(text)
+    unrecognized: dict[str, Any] = {name: members[name] for name in sorted(members.keys() - _RECOGNIZED)}
+    if contributions := _find_unrecognized_contributions(members):
+        unrecognized["diagnostics"] = contributions
+    return line, msgspec.json.encode(unrecognized).decode() if unrecognized else None
 
 
-def _more_of_contributions(members: Mapping[str, msgspec.Raw]) -> list[dict[str, Any]]:
-    each = msgspec.json.decode(members.get("diagnostics", b"null"), type=list[dict[str, Any]] | None) or []
+def _find_unrecognized_contributions(members: Mapping[str, msgspec.Raw]) -> list[dict[str, Any]]:
+    contributions = msgspec.json.decode(members.get("diagnostics", b"null"), type=list[dict[str, Any]] | None)
     return [
-        {name: value for name, value in one.items() if name != "value"}
-        for one in each
-        if one.keys() - _KNOWN_OF_CONTRIBUTION
+        {name: value for name, value in contribution.items() if name != "value"}
+        for contribution in contributions or []
+        if contribution.keys() - _RECOGNIZED_IN_CONTRIBUTION
     ]
 
 
 def parse_csv_line(text: bytes) -> ResultLine:
-    """Read a line of the preview's CSV, `Timestamp,Predictions`.
+    """Parse a line of the preview's CSV format, `Timestamp,Predictions`.
 
     Raises:
-        UnusableLineError: it is no such line.
+        InvalidLineError: the line is not such a line.
     """
     try:
         fields = next(csv.reader([text.decode()], strict=True), [])
-    except UnicodeDecodeError as problem:
-        raise InvalidLineError(f"not UTF-8: {problem.reason}") from None
-    except csv.Error as problem:
-        raise InvalidLineError(f"not CSV: {problem}") from None
+    except UnicodeDecodeError as error:
+        raise InvalidLineError(f"not UTF-8: {error.reason}") from None
+    except csv.Error as error:
+        raise InvalidLineError(f"not CSV: {error}") from None
     if len(fields) != _CSV_COLUMNS:
-        raise InvalidLineError(f"not CSV of two columns, but of {len(fields)}")
+        raise InvalidLineError(f"not a CSV line with two columns: it has {len(fields)}")
     timestamp, prediction = (field.strip() for field in fields)
-    if prediction not in _ZEROS_AND_ONES:
+    if prediction not in _CSV_PREDICTIONS:
         raise InvalidLineError(f"the prediction is neither 0 nor 1: {prediction!r}")
     try:
-        moment = datetime.fromisoformat(timestamp)
+        time = datetime.fromisoformat(timestamp)
     except ValueError:
-        raise InvalidLineError(f"the timestamp is no time in ISO 8601: {timestamp!r}") from None
-    return ResultLine(moment, _ZEROS_AND_ONES[prediction])  # type: ignore[arg-type]
+        raise InvalidLineError(f"the timestamp is not in ISO 8601: {timestamp!r}") from None
+    return ResultLine(time, _CSV_PREDICTIONS[prediction])  # type: ignore[arg-type]
 
 
-def round_to_milliseconds(moment: datetime) -> datetime:
-    """Return a line's time in UTC, without its zone, to the millisecond, halves rounded up.
+def round_to_milliseconds(time: datetime) -> datetime:
+    """Convert a line's time to UTC without a zone, rounded to the millisecond, halves up.
 
     Raises:
-        UnusableLineError: it lies beyond the calendar.
+        InvalidLineError: the time is outside the range of `datetime`.
     """
     try:
-        if moment.tzinfo is not None:
-            moment = moment.astimezone(UTC).replace(tzinfo=None)
-        beyond = moment.microsecond % 1000
-        if beyond:
-            moment += timedelta(microseconds=1000 - beyond if beyond >= 500 else -beyond)  # noqa: PLR2004
+        if time.tzinfo is not None:
+            time = time.astimezone(UTC).replace(tzinfo=None)
+        excess = time.microsecond % 1000
+        if excess:
+            time += timedelta(microseconds=1000 - excess if excess >= 500 else -excess)  # noqa: PLR2004
     except OverflowError:
-        raise InvalidLineError(f"the timestamp lies beyond the calendar: {moment}") from None
-    return moment
+        raise InvalidLineError(f"the timestamp is out of range: {time}") from None
+    return time

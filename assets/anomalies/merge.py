@@ -1,7 +1,7 @@
-"""What was read now, merged with what the lake holds of a day's results.
+"""Merge rules for the result tables of a day: which stored rows new results replace.
 
-An object that was read replaces the rows of its execution. All else stays as it is: rows of executions whose
-object is gone, or was not read again.
+An object that was read replaces all rows of its execution. All other rows stay, also when their object is
+gone or was not read again.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.anomalies.contributions import ContributionBuffer
-from assets.anomalies.execution_index import KEY, ExecutionIndex, ExecutionKey, find_execution_rows
+from assets.anomalies.execution_index import KEY, ExecutionIndex, find_execution_rows
 from assets.framework.row_content import stamp_changes
 from assets.tables import ANOMALY_PREDICTIONS, REJECTED_RESULTS, Table
 
@@ -21,149 +21,155 @@ MIN_ROW_GROUP_ROWS = 262_144
 
 
 def merge_predictions(
-    existing: pa.Table, named: ExecutionIndex, lines: Sequence[pa.Table], read: Collection[int], now: datetime
+    existing: pa.Table,
+    index: ExecutionIndex,
+    lines: Sequence[pa.Table],
+    replaced: Collection[int],
+    now: datetime,
 ) -> pa.Table:
-    """Make the rows of `anomaly_predictions` for a day.
+    """Build the rows of `anomaly_predictions` for a day.
 
     Args:
-        existing: the rows that the lake holds.
-        named: the day's executions.
-        lines: lines as `parse` has them, given to their executions.
-        read: the numbers of the executions whose object was read.
-        now: becomes `recorded_at` of rows whose content changes.
+        existing: the rows in the lake.
+        index: the executions of the day.
+        lines: parsed lines after `ExecutionIndex.assign_executions`.
+        replaced: the numbers of the executions whose objects were read.
+        now: `recorded_at` of rows whose content changes.
     """
-    stays = _staying(existing, named, read)
-    new = _with_execution(lines, named, ["scheduler_name", "model_version"])
-    return _merged(ANOMALY_PREDICTIONS, [_as_executed(stays, named), *new], existing, now)
+    kept = _update_execution_columns(_drop_replaced(existing, index, replaced), index)
+    new = _add_execution_columns(lines, index, ["scheduler_name", "model_version"])
+    return _combine(ANOMALY_PREDICTIONS, [kept, *new], existing, now)
 
 
 def merge_rejected_results(
     existing: pa.Table,
-    named: ExecutionIndex,
+    index: ExecutionIndex,
     rejected: Sequence[pa.Table],
-    read: Collection[int],
+    replaced: Collection[int],
     now: datetime,
 ) -> pa.Table:
-    """Make the rows of `rejected_results` for a day; the arguments are those of `merge_predictions`."""
-    new = _with_execution(rejected, named, ["result_s3_bucket", "result_s3_key"])
-    return _merged(REJECTED_RESULTS, [_staying(existing, named, read), *new], existing, now)
+    """Build the rows of `rejected_results` for a day; arguments as in `merge_predictions`."""
+    new = _add_execution_columns(rejected, index, ["result_s3_bucket", "result_s3_key"])
+    return _combine(REJECTED_RESULTS, [_drop_replaced(existing, index, replaced), *new], existing, now)
 
 
 def merge_sensor_contributions(
     existing: Iterable[pa.Table],
-    named: ExecutionIndex,
+    index: ExecutionIndex,
     new: ContributionBuffer,
-    read: Collection[int],
+    replaced: Collection[int],
     now: datetime,
 ) -> Iterator[pa.Table]:
-    """Make the rows of `sensor_contributions` for a day, piece by piece.
+    """Build the rows of `sensor_contributions` for a day, as a stream of tables.
 
     Args:
-        existing: the rows that the lake holds, in their order, in pieces.
-        named: the day's executions.
+        existing: the rows in the lake, in key order, as a stream of tables.
+        index: the executions of the day.
         new: the contributions that were read.
-        read: the numbers of the executions whose rows they replace.
-        now: becomes their `recorded_at`.
+        replaced: the numbers of the executions whose rows are replaced.
+        now: `recorded_at` of the new rows.
     """
-    return _regrouped(_in_order(existing, named, new, read, now))
+    return _regroup(_merge_in_key_order(existing, index, new, replaced, now))
 
 
 def find_changed_executions(
-    existing: Iterable[pa.Table], named: ExecutionIndex, new: ContributionBuffer, read: Collection[int]
+    existing: Iterable[pa.Table], index: ExecutionIndex, new: ContributionBuffer, read: Collection[int]
 ) -> set[int]:
-    """Return those of the executions that were read whose contributions are not what the lake holds."""
+    """Find the executions in `read` whose contributions differ from the rows in the lake."""
     stored: dict[int, list[pa.Table]] = {number: [] for number in read}
-    for piece in existing:
-        for run in find_execution_rows(piece):
-            number = named.numbers.get(run.key, -1)
+    for table in existing:
+        for rows in find_execution_rows(table):
+            number = index.numbers.get(rows.key, -1)
             if number in stored:
-                stored[number].append(piece.slice(run.offset, run.length).select(ContributionBuffer.VALUES))
-    return {number for number, before in stored.items() if not new.holds(number, before)}
+                values = table.slice(rows.offset, rows.length).select(ContributionBuffer.VALUES)
+                stored[number].append(values)
+    return {number for number, tables in stored.items() if not new.equals_stored(number, tables)}
 
 
-def _in_order(
+def _merge_in_key_order(
     existing: Iterable[pa.Table],
-    named: ExecutionIndex,
+    index: ExecutionIndex,
     new: ContributionBuffer,
-    read: Collection[int],
+    replaced: Collection[int],
     now: datetime,
 ) -> Iterator[pa.Table]:
-    """Yield pieces in the order of the key: rows that stay, and new ones of executions among them."""
-    coming = sorted(set(read) & new.numbers)
-    for piece in existing:
-        stay = [run for run in find_execution_rows(piece) if named.numbers.get(run.key, -1) not in read]
-        last = max((run.key for run in stay), default=None)
-        due = [number for number in coming if last is not None and named.keys[number] < last]
-        coming = coming[len(due) :]
-        yield from _interleaved(
-            [(run.key, piece.slice(run.offset, run.length)) for run in stay],
-            [(named.keys[number], new.rows(number, named, now)) for number in due],
-        )
-    for number in coming:
-        yield new.rows(number, named, now)
+    """Yield the kept rows and the new rows, one table per execution."""
+    pending = sorted(set(replaced) & new.executions)
+    for table in existing:
+        kept = [
+            rows for rows in find_execution_rows(table) if index.numbers.get(rows.key, -1) not in replaced
+        ]
+        last_key = max((rows.key for rows in kept), default=None)
+        due = [number for number in pending if last_key is not None and index.keys[number] < last_key]
+        pending = pending[len(due) :]
+        keyed_tables = [
+            *((rows.key, table.slice(rows.offset, rows.length)) for rows in kept),
+            *((index.keys[number], new.build_rows(number, index, now)) for number in due),
+        ]
+        for _, part in sorted(keyed_tables, key=lambda keyed_table: keyed_table[0]):
+            yield part
+    for number in pending:
+        yield new.build_rows(number, index, now)
 
 
-def _interleaved(
-    staying: Sequence[tuple[ExecutionKey, pa.Table]], coming: Sequence[tuple[ExecutionKey, pa.Table]]
-) -> Iterator[pa.Table]:
-    for _, rows in sorted([*staying, *coming], key=lambda one: one[0]):
-        yield rows
-
-
-def _regrouped(pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Put small pieces together: a row group wants to be large."""
+def _regroup(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Combine small tables, because each becomes a row group."""
     waiting: list[pa.Table] = []
-    rows = 0
-    for piece in pieces:
-        waiting.append(piece)
-        rows += piece.num_rows
-        if rows >= MIN_ROW_GROUP_ROWS:
+    row_count = 0
+    for table in tables:
+        waiting.append(table)
+        row_count += table.num_rows
+        if row_count >= MIN_ROW_GROUP_ROWS:
             yield pa.concat_tables(waiting).combine_chunks()
-            waiting, rows = [], 0
+            waiting, row_count = [], 0
     if waiting:
         yield pa.concat_tables(waiting).combine_chunks()
 
 
-def _staying(existing: pa.Table, named: ExecutionIndex, read: Collection[int]) -> pa.Table:
-    stays = np.ones(existing.num_rows, bool)
-    for run in find_execution_rows(existing):
-        if named.numbers.get(run.key, -1) in read:
-            stays[run.offset : run.offset + run.length] = False
-    return existing if stays.all() else existing.filter(pa.array(stays))
+def _drop_replaced(existing: pa.Table, index: ExecutionIndex, replaced: Collection[int]) -> pa.Table:
+    is_kept = np.ones(existing.num_rows, bool)
+    for rows in find_execution_rows(existing):
+        if index.numbers.get(rows.key, -1) in replaced:
+            is_kept[rows.offset : rows.offset + rows.length] = False
+    return existing if is_kept.all() else existing.filter(pa.array(is_kept))
 
 
-def _as_executed(rows: pa.Table, named: ExecutionIndex) -> pa.Table:
-    """Let rows that stay follow what has become known of their execution since."""
+def _update_execution_columns(rows: pa.Table, index: ExecutionIndex) -> pa.Table:
+    """Copy the scheduler name and model version of each execution to its kept rows.
+
+    An execution can learn them after its object was read.
+    """
     numbers = np.full(rows.num_rows, -1, np.int64)
-    for run in find_execution_rows(rows):
-        numbers[run.offset : run.offset + run.length] = named.numbers.get(run.key, -1)
+    for execution in find_execution_rows(rows):
+        end = execution.offset + execution.length
+        numbers[execution.offset : end] = index.numbers.get(execution.key, -1)
+    is_known = pa.array(numbers >= 0)
+    positions = pa.array(numbers, mask=numbers < 0)
     for name in ("scheduler_name", "model_version"):
-        at = pa.array(numbers, mask=numbers < 0)
-        found = named.rows[name].combine_chunks().take(at)
-        kept = rows[name].combine_chunks()
-        column = pc.if_else(pa.array(numbers >= 0), found, kept)
+        current = index.rows[name].combine_chunks().take(positions)
+        column = pc.if_else(is_known, current, rows[name].combine_chunks())
         rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), column)
     return rows
 
 
-def _with_execution(
-    tables: Sequence[pa.Table], named: ExecutionIndex, names: Sequence[str]
+def _add_execution_columns(
+    tables: Sequence[pa.Table], index: ExecutionIndex, names: Sequence[str]
 ) -> list[pa.Table]:
-    def joined(rows: pa.Table) -> pa.Table:
-        executions = named.rows.select([*KEY, *names]).take(rows["execution"])
+    def add_columns(rows: pa.Table) -> pa.Table:
+        executions = index.rows.select([*KEY, *names]).take(rows["execution"])
         for name in executions.schema.names:
             rows = rows.append_column(name, executions[name])
         return rows.drop_columns("execution")
 
-    return [joined(rows) for rows in tables]
+    return [add_columns(rows) for rows in tables]
 
 
-def _merged(table: Table, tables: Sequence[pa.Table], existing: pa.Table, now: datetime) -> pa.Table:
-    both: Any = pa.concat_tables(
-        [table.schema.empty_table(), *map(_unstamped, tables)], promote_options="permissive"
+def _combine(table: Table, parts: Sequence[pa.Table], existing: pa.Table, now: datetime) -> pa.Table:
+    combined: Any = pa.concat_tables(
+        [table.schema.empty_table(), *map(_drop_recorded_at, parts)], promote_options="permissive"
     )
-    return stamp_changes(table, both, existing, now)
+    return stamp_changes(table, combined, existing, now)
 
 
-def _unstamped(rows: pa.Table) -> pa.Table:
+def _drop_recorded_at(rows: pa.Table) -> pa.Table:
     return rows.drop_columns("recorded_at") if "recorded_at" in rows.schema.names else rows

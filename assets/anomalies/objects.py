@@ -1,6 +1,7 @@
-"""What is remembered of each result object: the rows of `result_objects`.
+"""The rows of `result_objects`: the state and the ETag of each result object.
 
-A tag is remembered only with rows that stand in the lake. An object that is gone keeps what was known of it.
+An ETag is recorded only after the rows of the object are in the lake. An object that can no longer be read
+keeps what was recorded before.
 """
 
 from collections.abc import Collection, Mapping
@@ -17,13 +18,18 @@ from assets.framework.row_content import stamp_changes
 from assets.tables import RESULT_OBJECTS
 from resources.results.fetcher import FetchedResult, ObjectState, ResultRequest
 
-_OF_CONTENT = ("etag", "size_bytes", "last_modified", "rows", "rejected", "reader_version")
-_NOTHING = dict[str, Any].fromkeys(_OF_CONTENT) | {"rows": 0, "rejected": 0, "reader_version": READER_VERSION}
+_CONTENT_COLUMNS = ("etag", "size_bytes", "last_modified", "rows", "rejected", "reader_version")
+_NO_CONTENT = dict[str, Any].fromkeys(_CONTENT_COLUMNS) | {
+    "rows": 0,
+    "rejected": 0,
+    "reader_version": READER_VERSION,
+}
+_NULLABLE_SCHEMA = pa.schema([field.with_nullable(True) for field in RESULT_OBJECTS.schema])
 
 
 @dataclass(frozen=True)
 class ObjectOutcome:
-    """What came of an object, without its bytes; `rows` and `rejected` count its lines."""
+    """The outcome of fetching an object, without its bytes; `rows` and `rejected` count its lines."""
 
     state: ObjectState
     error: str | None = None
@@ -34,13 +40,14 @@ class ObjectOutcome:
     rejected: int = 0
 
     @classmethod
-    def of(cls, fetched: FetchedResult, rows: int = 0, rejected: int = 0) -> "ObjectOutcome":
-        """Keep the facts, let go of the bytes."""
+    def from_fetched(cls, fetched: FetchedResult, rows: int = 0, rejected: int = 0) -> "ObjectOutcome":
+        """Copy everything but the bytes, so that these can be freed."""
         size = None if fetched.data is None else len(fetched.data)
         return cls(fetched.state, fetched.error, fetched.etag, size, fetched.last_modified, rows, rejected)
 
 
 ObjectRecords = Mapping[ExecutionKey, Mapping[str, Any]]
+"""Rows of `result_objects` by execution."""
 
 
 def index_object_records(existing: pa.Table) -> dict[ExecutionKey, dict[str, Any]]:
@@ -48,68 +55,72 @@ def index_object_records(existing: pa.Table) -> dict[ExecutionKey, dict[str, Any
     return {(row["scheduler_arn"], row["data_start_time"]): row for row in existing.to_pylist()}
 
 
-def build_requests(named: ExecutionIndex, before: ObjectRecords, *, afresh: bool) -> list[ResultRequest]:
-    """Return all objects of a day, with the tag of those whose rows the lake holds as they would be read now.
+def build_requests(
+    index: ExecutionIndex, records: ObjectRecords, *, ignore_etags: bool
+) -> list[ResultRequest]:
+    """Build a request for each object of a day; it has an ETag if the lake holds the object's current rows.
 
     Args:
-        named: the day's executions.
-        before: what is remembered.
-        afresh: read all of them again, whatever is remembered.
+        index: the executions of the day.
+        records: the recorded objects.
+        ignore_etags: request every object without its ETag, which reads it again.
     """
-    return [
-        ResultRequest(
-            *place, None if afresh else _tag(place, [before.get(named.keys[one]) for one in numbers])
-        )
-        for place, numbers in named.objects.items()
-    ]
+    requests = []
+    for location, numbers in index.executions_by_object.items():
+        rows = [records.get(index.keys[number]) for number in numbers]
+        requests.append(ResultRequest(*location, None if ignore_etags else _find_etag(location, rows)))
+    return requests
 
 
-def _tag(place: ObjectLocation, rows: Collection[Mapping[str, Any] | None]) -> str | None:
-    tags = {
+def _find_etag(location: ObjectLocation, rows: Collection[Mapping[str, Any] | None]) -> str | None:
+    """Return the ETag that all executions of an object recorded; None: they differ, or one has none."""
+    etags = {
         row["etag"]
-        if row is not None and _is_of(row, place) and row["reader_version"] == READER_VERSION
+        if row is not None and _has_location(row, location) and row["reader_version"] == READER_VERSION
         else None
         for row in rows
     }
-    return tags.pop() if len(tags) == 1 else None
+    return etags.pop() if len(etags) == 1 else None
 
 
-def _is_of(row: Mapping[str, Any], place: ObjectLocation) -> bool:
-    return (row["result_s3_bucket"], row["result_s3_key"]) == place
+def _has_location(row: Mapping[str, Any], location: ObjectLocation) -> bool:
+    return (row["result_s3_bucket"], row["result_s3_key"]) == location
 
 
 def merge_object_records(
-    existing: pa.Table, named: ExecutionIndex, outcomes: Mapping[ObjectLocation, ObjectOutcome], now: datetime
+    existing: pa.Table,
+    index: ExecutionIndex,
+    outcomes: Mapping[ObjectLocation, ObjectOutcome],
+    now: datetime,
 ) -> pa.Table:
-    """Merge what became of the objects into `result_objects`; rows of other executions stay."""
-    rows = index_object_records(existing)
-    for number, place in enumerate(named.places):
-        key = named.keys[number]
-        before = rows.get(key)
-        rows[key] = {
+    """Build the rows of `result_objects` for a day; rows of other executions stay."""
+    records = index_object_records(existing)
+    for number, location in enumerate(index.locations):
+        key = index.keys[number]
+        previous = records.get(key)
+        content = previous if previous and _has_location(previous, location) else _NO_CONTENT
+        records[key] = {
             **dict(zip(KEY, key, strict=True)),
-            "scheduler_name": named.rows["scheduler_name"][number].as_py(),
-            "result_s3_bucket": place[0],
-            "result_s3_key": place[1],
-            **_facts(outcomes[place], before if before and _is_of(before, place) else _NOTHING),
+            "scheduler_name": index.rows["scheduler_name"][number].as_py(),
+            "result_s3_bucket": location[0],
+            "result_s3_key": location[1],
+            **_build_outcome_columns(outcomes[location], content),
         }
-    table = pa.Table.from_pylist([{**row, "recorded_at": None} for row in rows.values()], schema=_NULLABLE)
-    return stamp_changes(RESULT_OBJECTS, table, existing, now)
+    rows = [{**record, "recorded_at": None} for record in records.values()]
+    return stamp_changes(RESULT_OBJECTS, pa.Table.from_pylist(rows, schema=_NULLABLE_SCHEMA), existing, now)
 
 
-_NULLABLE = pa.schema([field.with_nullable(True) for field in RESULT_OBJECTS.schema])
-
-
-def _facts(outcome: ObjectOutcome, before: Mapping[str, Any]) -> dict[str, Any]:
+def _build_outcome_columns(outcome: ObjectOutcome, previous: Mapping[str, Any]) -> dict[str, Any]:
     if outcome.state is ObjectState.READ:
-        content = {name: getattr(outcome, name) for name in _OF_CONTENT if name != "reader_version"}
+        content = {name: getattr(outcome, name) for name in _CONTENT_COLUMNS if name != "reader_version"}
         return {"state": ObjectState.READ.value, "error": None, "reader_version": READER_VERSION, **content}
-    told = ObjectState.READ if outcome.state is ObjectState.UNCHANGED else outcome.state
-    return {"state": told.value, "error": outcome.error, **{name: before[name] for name in _OF_CONTENT}}
+    state = ObjectState.READ if outcome.state is ObjectState.UNCHANGED else outcome.state
+    content = {name: previous[name] for name in _CONTENT_COLUMNS}
+    return {"state": state.value, "error": outcome.error, **content}
 
 
 def compute_contents_version(objects: pa.Table) -> str:
-    """Fingerprint of what all objects of a day hold, by their tags: it looks at no row."""
+    """Hash the ETags of all objects of a day that have rows, without reading these rows."""
     digest = blake2b(digest_size=16)
     columns = [objects[name].to_pylist() for name in (*KEY, "etag", "reader_version", "rows")]
     for arn, start, etag, version, rows in sorted(zip(*columns, strict=True), key=lambda row: row[:2]):

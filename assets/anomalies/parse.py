@@ -1,8 +1,8 @@
-"""Result objects to columns: bytes in, lines and contributions out, of any age of the format.
+"""Parse result objects into columns: lines, contributions and rejected lines.
 
-Columns are built for many objects together: an object of five lines costs next to nothing so. A line that
-cannot be used is put aside by itself, and costs the others nothing. Memory is that of the columns; a line's
-Python objects are gone before the next line.
+Columns are built for many objects together, which keeps the cost per small object low. An invalid line is
+rejected with a reason, and the other lines are used. Memory holds only the columns: the Python objects of a
+line are freed before the next line.
 """
 
 import zlib
@@ -25,13 +25,13 @@ from assets.anomalies.lines import (
 from assets.tables import INSTANT
 
 READER_VERSION = 1
-"""Rises when the same bytes give other rows; what an older one read is read again."""
+"""Increase it when the same bytes give different rows; objects read by an older version are read again."""
 
 MAX_OBJECT_BYTES = 2_000_000_000
-"""Unpacked; 300 sensors and an hour of seconds are 50 million."""
+"""Unpacked size; an hour of 300 sensors with a row per second is 50 million."""
 
 WHOLE_OBJECT = 0
-"""The line number of what is wrong with an object as a whole."""
+"""The line number of a rejection that concerns the whole object."""
 
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
@@ -63,7 +63,7 @@ REJECTED_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class ParsedResult:
-    """What some objects hold; `object` is the number that each was given."""
+    """The content of some objects; the column `object` is the number passed with each object."""
 
     lines: pa.Table
     contributions: pa.Table
@@ -71,32 +71,36 @@ class ParsedResult:
 
 
 def parse_objects(objects: Iterable[tuple[int, str, bytes]]) -> ParsedResult:
-    """Turn objects into columns.
+    """Parse objects into columns.
 
     Args:
-        objects: a number, the key and the bytes of each.
+        objects: number, key and bytes of each object.
 
     Returns:
-        Their usable lines, the contributions of these, and what had to be put aside. Timestamps are unique
-        in each object. Rows of an object keep its order.
+        The valid lines, their contributions, and the rejected lines. Timestamps are unique in each object.
+        Rows of an object are in its order.
     """
-    read = _Read()
+    builder = _ColumnBuilder()
     for number, key, data in objects:
-        read.add(number, key, data)
-    return read.columns()
+        builder.add_object(number, key, data)
+    return builder.build()
 
 
 def split_diagnostic_names(names: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Split names of diagnostics at their first backslash: component (null without one) and sensor."""
+    """Split names at their first backslash into component (null without a backslash) and sensor."""
     parts = [name.partition(_BACKSLASH) for name in names.to_pylist()]
     components = [component if backslash else None for component, backslash, _ in parts]
-    sensors = [sensor if backslash else whole for whole, backslash, sensor in parts]
+    sensors = [sensor if backslash else component for component, backslash, sensor in parts]
     return pa.array(components, pa.string()), pa.array(sensors, pa.string())
 
 
 @dataclass
-class _Read:
-    """Columns while they grow; one entry a line, and in `values` one a contribution."""
+class _ColumnBuilder:
+    """Growing columns with one entry per line; `values` has one entry per contribution.
+
+    Lines with the same sensors in the same order share a layout, so sensor names are stored once per layout.
+    Layout 0 has no sensors.
+    """
 
     numbers: list[int] = field(default_factory=list)
     timestamps: list[datetime] = field(default_factory=list)
@@ -107,61 +111,59 @@ class _Read:
     layouts: list[int] = field(default_factory=list)
     values: "array[float]" = field(default_factory=lambda: array("d"))
     rejected: list[tuple[int, int, str, str]] = field(default_factory=list)
-    codes: dict[str, int] = field(default_factory=dict)
-    known_layouts: dict[tuple[str, ...], int] = field(default_factory=lambda: {(): 0})
-    codes_of_layouts: list[Any] = field(default_factory=lambda: [np.zeros(0, np.int32)])
+    name_codes: dict[str, int] = field(default_factory=dict)
+    layout_numbers: dict[tuple[str, ...], int] = field(default_factory=lambda: {(): 0})
+    layout_codes: list[Any] = field(default_factory=lambda: [np.zeros(0, np.int32)])
 
-    def add(self, number: int, key: str, data: bytes) -> None:
-        """Take in an object, line by line."""
-        text, problem = _unpacked(data)
+    def add_object(self, number: int, key: str, data: bytes) -> None:
+        text, problem = _unpack(data)
         if problem:
             self._reject(number, WHOLE_OBJECT, problem, b"")
         is_csv = key.lower().removesuffix(".gz").endswith(".csv")
         seen: set[datetime] = set()
-        for line_number, raw in _lines(text):
+        for line_number, raw in _number_lines(text):
             if is_csv and line_number == 1 and raw.lower() == _CSV_HEADER:
                 continue
             try:
-                line, more = (parse_csv_line(raw), None) if is_csv else parse_json_line(raw)
-                moment = round_to_milliseconds(line.timestamp)
-                if moment in seen:
-                    raise InvalidLineError("a line before it has the same timestamp")  # noqa: TRY301
-                layout = self._layout(line)
-            except InvalidLineError as unusable:
-                self._reject(number, line_number, str(unusable), raw)
+                line, unrecognized = (parse_csv_line(raw), None) if is_csv else parse_json_line(raw)
+                time = round_to_milliseconds(line.timestamp)
+                if time in seen:
+                    raise InvalidLineError("an earlier line has the same timestamp")  # noqa: TRY301
+                layout = self._find_layout(line)
+            except InvalidLineError as error:
+                self._reject(number, line_number, str(error), raw)
                 continue
-            seen.add(moment)
+            seen.add(time)
             self.numbers.append(number)
-            self.timestamps.append(moment)
+            self.timestamps.append(time)
             self.predictions.append(line.prediction)
             self.reasons.append(line.prediction_reason)
             self.scores.append(line.anomaly_score)
-            self.unrecognized.append(more)
+            self.unrecognized.append(unrecognized)
             self.layouts.append(layout)
             if layout:
-                self.values.extend([one.value for one in line.diagnostics or ()])
+                self.values.extend([contribution.value for contribution in line.diagnostics or ()])
 
-    def _layout(self, line: ResultLine) -> int:
-        """Return the number of the line's sensors in their order; there are few such orders."""
+    def _find_layout(self, line: ResultLine) -> int:
+        """Return the number of the line's layout; a new layout gets a new number."""
         if not line.diagnostics:
             return 0
-        names = tuple([one.name for one in line.diagnostics])
-        found = self.known_layouts.get(names)
-        if found is None:
+        names = tuple([contribution.name for contribution in line.diagnostics])
+        layout = self.layout_numbers.get(names)
+        if layout is None:
             if len(set(names)) != len(names):
-                twice = next(name for name in names if names.count(name) > 1)
-                raise InvalidLineError(f"a sensor stands in it twice: {twice}")
+                repeated = next(name for name in names if names.count(name) > 1)
+                raise InvalidLineError(f"a sensor occurs twice: {repeated}")
             for name in names:
-                self.codes.setdefault(name, len(self.codes))
-            found = self.known_layouts[names] = len(self.codes_of_layouts)
-            self.codes_of_layouts.append(np.array([self.codes[name] for name in names], np.int32))
-        return found
+                self.name_codes.setdefault(name, len(self.name_codes))
+            layout = self.layout_numbers[names] = len(self.layout_codes)
+            self.layout_codes.append(np.array([self.name_codes[name] for name in names], np.int32))
+        return layout
 
     def _reject(self, number: int, line_number: int, reason: str, raw: bytes) -> None:
         self.rejected.append((number, line_number, reason, raw.decode(errors="backslashreplace")))
 
-    def columns(self) -> ParsedResult:
-        """Build the columns."""
+    def build(self) -> ParsedResult:
         lines = pa.table(
             [
                 pa.array(self.numbers, pa.int32()),
@@ -173,53 +175,58 @@ class _Read:
             ],
             schema=LINE_SCHEMA,
         )
-        rejected = list(zip(*self.rejected, strict=True)) or [()] * len(REJECTED_SCHEMA)
-        return ParsedResult(
-            lines,
-            self._contributions(lines),
-            pa.table(
-                [
-                    pa.array(column, kind)
-                    for column, kind in zip(rejected, REJECTED_SCHEMA.types, strict=True)
-                ],
-                schema=REJECTED_SCHEMA,
-            ),
-        )
+        return ParsedResult(lines, self._build_contributions(lines), self._build_rejected())
 
-    def _contributions(self, lines: pa.Table) -> pa.Table:
-        sizes = np.array([len(codes) for codes in self.codes_of_layouts])
+    def _build_contributions(self, lines: pa.Table) -> pa.Table:
+        sizes = np.array([len(codes) for codes in self.layout_codes])
         rows = pa.array(np.repeat(np.arange(lines.num_rows), sizes[np.array(self.layouts, np.int64)]))
-        codes = np.concatenate([np.zeros(0, np.int32), *(self.codes_of_layouts[one] for one in self.layouts)])
-        names = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(list(self.codes), pa.string()))
-        values = np.array(self.values, np.float64)
+        line_codes = (self.layout_codes[layout] for layout in self.layouts)
+        codes = np.concatenate([np.zeros(0, np.int32), *line_codes])
+        names = pa.array(list(self.name_codes), pa.string())
         return pa.table(
-            [lines["object"].take(rows), lines["timestamp"].take(rows), names, pa.array(values)],
+            [
+                lines["object"].take(rows),
+                lines["timestamp"].take(rows),
+                pa.DictionaryArray.from_arrays(pa.array(codes), names),
+                pa.array(np.array(self.values, np.float64)),
+            ],
             schema=CONTRIBUTION_SCHEMA,
         )
 
+    def _build_rejected(self) -> pa.Table:
+        columns = list(zip(*self.rejected, strict=True)) or [()] * len(REJECTED_SCHEMA)
+        return pa.table(
+            [pa.array(column, kind) for column, kind in zip(columns, REJECTED_SCHEMA.types, strict=True)],
+            schema=REJECTED_SCHEMA,
+        )
 
-def _unpacked(data: bytes) -> tuple[bytes, str]:
-    """Unpack what is packed; what can be had of a broken pack, and what is wrong with it."""
+
+def _unpack(data: bytes) -> tuple[bytes, str]:
+    """Unpack gzip data.
+
+    Returns:
+        The unpacked bytes, as many as could be read, and a problem ("": none).
+    """
     if not data.startswith(_GZIP):
         return data, ""
     parts: list[bytes] = []
-    left = MAX_OBJECT_BYTES
+    remaining = MAX_OBJECT_BYTES
     while data:
-        unpacking = zlib.decompressobj(wbits=31)
+        decompressor = zlib.decompressobj(wbits=31)
         try:
-            part = unpacking.decompress(data, left)
-        except zlib.error as problem:
-            return b"".join(parts), f"its gzip is broken: {problem}"
+            part = decompressor.decompress(data, remaining)
+        except zlib.error as error:
+            return b"".join(parts), f"invalid gzip data: {error}"
         parts.append(part)
-        left -= len(part)
-        if not unpacking.eof:
-            return b"".join(parts), "its gzip is cut short" if left else "it is too large"
-        data = unpacking.unused_data.lstrip(b"\0")
+        remaining -= len(part)
+        if not decompressor.eof:
+            return b"".join(parts), "truncated gzip data" if remaining else "too large"
+        data = decompressor.unused_data.lstrip(b"\0")
     return b"".join(parts), ""
 
 
-def _lines(text: bytes) -> Iterator[tuple[int, bytes]]:
-    """Number the lines from 1, and pass over blank ones, and over a mark of the byte order in front.""" ""
+def _number_lines(text: bytes) -> Iterator[tuple[int, bytes]]:
+    """Number the lines from 1; skip a byte order mark, and blank lines, which count."""
     start, number = len(_BOM) if text.startswith(_BOM) else 0, 0
     while start < len(text):
         end = text.find(b"\n", start)

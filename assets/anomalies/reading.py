@@ -1,7 +1,7 @@
-"""One day of results: fetch what is new, merge it into the lake, say what became of each object.
+"""Record one day of results: fetch new objects, parse them, and merge their rows into the lake.
 
-Order within a day: the rows of results first, what is remembered of the objects last. So a run that is killed
-at any point remembers nothing that is not there; the next one reads again and loses nothing.
+The result rows are written first, and `result_objects` last. A run that is killed at any point has therefore
+recorded no object whose rows are missing; the next run reads such objects again.
 """
 
 from collections import Counter
@@ -22,7 +22,12 @@ from assets.anomalies.merge import (
     merge_rejected_results,
     merge_sensor_contributions,
 )
-from assets.anomalies.objects import ObjectOutcome, build_requests, index_object_records, merge_object_records
+from assets.anomalies.objects import (
+    ObjectOutcome,
+    build_requests,
+    index_object_records,
+    merge_object_records,
+)
 from assets.anomalies.parse import parse_objects
 from assets.tables import (
     ANOMALY_PREDICTIONS,
@@ -35,12 +40,12 @@ from resources.errors import RetryLaterError
 from resources.lake.lake import Lake, WriteResult
 from resources.results.fetcher import FetchedResult, ObjectState, ResultFetcher, ResultRequest
 
-_ALL = (RESULT_OBJECTS, ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS, REJECTED_RESULTS)
+_WRITTEN_TABLES = (RESULT_OBJECTS, ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS, REJECTED_RESULTS)
 
 
 @dataclass(frozen=True)
 class RecordedResults:
-    """One day after its update; `contributions` counts all that the lake holds of it now."""
+    """The result tables of a day after an update; `contributions` counts all rows of the day in the lake."""
 
     predictions: WriteResult
     rejected: WriteResult
@@ -53,8 +58,8 @@ class RecordedResults:
 
 
 @dataclass
-class _Gathered:
-    """What was read of a day, by execution."""
+class _FetchedDay:
+    """The parsed content of the objects of a day; its tables have a column `execution`."""
 
     outcomes: dict[ObjectLocation, ObjectOutcome] = field(default_factory=dict)
     lines: list[pa.Table] = field(default_factory=list)
@@ -64,46 +69,81 @@ class _Gathered:
 
     @property
     def states(self) -> Counter[ObjectState]:
-        """How many objects there are of each state."""
+        """The number of objects in each state."""
         return Counter(outcome.state for outcome in self.outcomes.values())
 
 
 def record_results(lake: Lake, results: ResultFetcher, day: date, now: datetime) -> RecordedResults:
-    """Read the result objects that a day's executions name, and merge what they hold into the lake.
+    """Read the new and changed result objects of a day's executions, and merge their rows into the lake.
 
     Raises:
-        RetryLaterError: there are objects, and not one could be reached.
-        LedgerError: nobody may ask at all, or the lake cannot be written to.
+        RetryLaterError: the day has objects, and none of them could be reached.
+        LedgerError: the credentials cannot be used, or the lake cannot be written.
     """
-    named = ExecutionIndex.of(lake.read(INFERENCE_EXECUTIONS, day, COLUMNS))
-    before = index_object_records(lake.read(RESULT_OBJECTS, day))
-    lacking = not all(lake.has(table, day) for table in _ALL)
-    got = _gathered(results, named, build_requests(named, before, afresh=lacking))
-    if got.states and not got.states.keys() - {ObjectState.UNREACHABLE}:
-        raise _unreachable(got, day)
+    index = ExecutionIndex.from_executions(lake.read(INFERENCE_EXECUTIONS, day, COLUMNS))
+    records = index_object_records(lake.read(RESULT_OBJECTS, day))
+    is_incomplete = not all(lake.has(table, day) for table in _WRITTEN_TABLES)
+    fetched = _fetch_objects(results, index, build_requests(index, records, ignore_etags=is_incomplete))
+    if fetched.states and not fetched.states.keys() - {ObjectState.UNREACHABLE}:
+        raise _unreachable_error(fetched, day)
     read = {
         number
-        for place, numbers in named.objects.items()
-        if got.outcomes[place].state is ObjectState.READ
+        for location, numbers in index.executions_by_object.items()
+        if fetched.outcomes[location].state is ObjectState.READ
         for number in numbers
     }
-    return _written(lake, day, named, got, read, now)
+    return _write_day(lake, day, index, fetched, read, now)
 
 
-def _written(
-    lake: Lake, day: date, named: ExecutionIndex, got: _Gathered, read: set[int], now: datetime
+def _fetch_objects(
+    results: ResultFetcher, index: ExecutionIndex, requests: list[ResultRequest]
+) -> _FetchedDay:
+    day = _FetchedDay()
+    object_numbers = {location: number for number, location in enumerate(index.executions_by_object)}
+    for batch in results.fetch(requests):
+        objects = {object_numbers[fetched.request.bucket, fetched.request.key]: fetched for fetched in batch}
+        parsed = parse_objects(_select_read_objects(objects))
+        row_counts, rejected_counts = (_count_by_object(rows) for rows in (parsed.lines, parsed.rejected))
+        for number, fetched in objects.items():
+            location = fetched.request.bucket, fetched.request.key
+            day.outcomes[location] = ObjectOutcome.from_fetched(
+                fetched, row_counts.get(number, 0), rejected_counts.get(number, 0)
+            )
+            day.bytes_read += fetched.size_in_memory
+        if parsed.lines.num_rows or parsed.rejected.num_rows:
+            day.lines.append(index.assign_executions(parsed.lines))
+            day.rejected.append(index.assign_executions(parsed.rejected))
+            day.contributions.add(index.assign_executions(parsed.contributions))
+    return day
+
+
+def _select_read_objects(objects: dict[int, FetchedResult]) -> Iterator[tuple[int, str, bytes]]:
+    for number, fetched in sorted(objects.items()):
+        if fetched.data is not None:
+            yield number, fetched.request.key, fetched.data
+
+
+def _count_by_object(rows: pa.Table) -> dict[int, int]:
+    counts = pc.value_counts(rows["object"]).to_pylist()
+    return {count["values"]: count["counts"] for count in counts}
+
+
+def _write_day(
+    lake: Lake, day: date, index: ExecutionIndex, fetched: _FetchedDay, read: set[int], now: datetime
 ) -> RecordedResults:
     predictions = lake.update(
-        ANOMALY_PREDICTIONS, day, lambda existing: merge_predictions(existing, named, got.lines, read, now)
+        ANOMALY_PREDICTIONS,
+        day,
+        lambda existing: merge_predictions(existing, index, fetched.lines, read, now),
     )
-    changed = _write_contributions(lake, day, named, got.contributions, read, now)
+    changed = _write_contributions(lake, day, index, fetched.contributions, read, now)
     rejected = lake.update(
         REJECTED_RESULTS,
         day,
-        lambda existing: merge_rejected_results(existing, named, got.rejected, read, now),
+        lambda existing: merge_rejected_results(existing, index, fetched.rejected, read, now),
     )
     objects = lake.update(
-        RESULT_OBJECTS, day, lambda existing: merge_object_records(existing, named, got.outcomes, now)
+        RESULT_OBJECTS, day, lambda existing: merge_object_records(existing, index, fetched.outcomes, now)
     )
     footer = lake.footer(SENSOR_CONTRIBUTIONS, day)
     return RecordedResults(
@@ -113,58 +153,28 @@ def _written(
         footer.rows if footer else 0,
         changed,
         lake.path(SENSOR_CONTRIBUTIONS, day),
-        got.states,
-        got.bytes_read,
+        fetched.states,
+        fetched.bytes_read,
     )
 
 
 def _write_contributions(
-    lake: Lake, day: date, named: ExecutionIndex, new: ContributionBuffer, read: set[int], now: datetime
+    lake: Lake, day: date, index: ExecutionIndex, new: ContributionBuffer, read: set[int], now: datetime
 ) -> bool:
-    """Write what differs; tell whether anything did."""
-    changed = (
-        find_changed_executions(lake.read_row_groups(SENSOR_CONTRIBUTIONS, day), named, new, read)
-        if read
-        else set()
-    )
+    """Write the contributions that changed; return whether any did."""
+    changed: set[int] = set()
+    if read:
+        changed = find_changed_executions(lake.read_row_groups(SENSOR_CONTRIBUTIONS, day), index, new, read)
     if changed or not lake.has(SENSOR_CONTRIBUTIONS, day):
-        merge = partial(merge_sensor_contributions, named=named, new=new, read=changed, now=now)
+        merge = partial(merge_sensor_contributions, index=index, new=new, replaced=changed, now=now)
         lake.update_row_groups(SENSOR_CONTRIBUTIONS, day, merge)
     return bool(changed)
 
 
-def _gathered(results: ResultFetcher, named: ExecutionIndex, wanted: list[ResultRequest]) -> _Gathered:
-    got = _Gathered()
-    numbers = {place: number for number, place in enumerate(named.objects)}
-    for load in results.fetch(wanted):
-        here = {numbers[fetched.request.bucket, fetched.request.key]: fetched for fetched in load}
-        parsed = parse_objects(_bytes_of(here))
-        rows, rejected = (_counted(table) for table in (parsed.lines, parsed.rejected))
-        for number, fetched in here.items():
-            place = fetched.request.bucket, fetched.request.key
-            got.outcomes[place] = ObjectOutcome.of(fetched, rows.get(number, 0), rejected.get(number, 0))
-            got.bytes_read += fetched.size_in_memory
-        if parsed.lines.num_rows or parsed.rejected.num_rows:
-            got.lines.append(named.owned(parsed.lines))
-            got.rejected.append(named.owned(parsed.rejected))
-            got.contributions.add(named.owned(parsed.contributions))
-    return got
-
-
-def _bytes_of(load: dict[int, FetchedResult]) -> Iterator[tuple[int, str, bytes]]:
-    for number, fetched in sorted(load.items()):
-        if fetched.data is not None:
-            yield number, fetched.request.key, fetched.data
-
-
-def _counted(rows: pa.Table) -> dict[int, int]:
-    return {one["values"]: one["counts"] for one in pc.value_counts(rows["object"]).to_pylist()}
-
-
-def _unreachable(got: _Gathered, day: date) -> RetryLaterError:
-    place, outcome = next(iter(got.outcomes.items()))
+def _unreachable_error(fetched: _FetchedDay, day: date) -> RetryLaterError:
+    location, outcome = next(iter(fetched.outcomes.items()))
     return RetryLaterError(
-        f"none of the {len(got.outcomes)} result objects of {day} could be reached: {outcome.error}",
-        where=f"s3://{'/'.join(place)}, among others",
-        next_step="check the network and AWS_ENDPOINT_URL_S3, where one is set, and run again",
+        f"Cannot reach any of the {len(fetched.outcomes)} result objects of {day}: {outcome.error}",
+        where=f"s3://{'/'.join(location)}, among others",
+        next_step="check the network, and AWS_ENDPOINT_URL_S3 if it is set, and run again",
     )

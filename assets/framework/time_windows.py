@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+DAY_MS = 86_400_000
 _A_DAY = timedelta(days=1)
 _EPOCH = date(1970, 1, 1)
 
@@ -56,7 +57,7 @@ def split_by_day(rows: pa.Table) -> Iterator[tuple[date, pa.Table]]:
     """Split executions by their day, oldest day first; within a day they keep their order."""
     if not rows.num_rows:
         return
-    days = pc.floor_temporal(rows["data_start_time"], unit="day").cast(pa.int64()).to_numpy() // 86_400_000
+    days = pc.floor_temporal(rows["data_start_time"], unit="day").cast(pa.int64()).to_numpy() // DAY_MS
     order = np.argsort(days, kind="stable")
     in_days = rows.take(pa.array(order))
     numbers, starts = np.unique(days[order], return_index=True)

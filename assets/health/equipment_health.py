@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from assets.anomalies.events import EventRule, find_event_spans
-from assets.anomalies.fragments import ANOMALOUS, DAY_MS, Ints
+from assets.anomalies.fragments import ANOMALOUS, Ints
 from assets.anomalies.timeline import CARRIED_DAYS, Timeline, build_timeline
 from assets.anomalies.top_sensors import add_contribution_sums, rank_top_sensors
+from assets.framework.time_windows import DAY_MS
 from assets.health.running_time import RunningTime, compute_running_time
 from assets.tables import EQUIPMENT_HEALTH, PARTITION
 from resources.config.equipment import Equipment, EquipmentRegistry
@@ -134,7 +135,7 @@ def _events(runs: Timeline, machine: Ints, rule: EventRule, fleet: _Fleet, span:
     day = found.start // DAY_MS
     # as far as the day after shows: later data must not change the row of a day
     limit = (day + 1 + NEEDS_DAYS_AFTER) * DAY_MS
-    last = np.minimum(found.last, runs.last_run_before(found.first, limit))
+    last = np.minimum(found.last, runs.find_last_runs_before(found.first, limit))
     minutes = (np.minimum(runs.valid_until[last], limit) - found.start) / 60_000
     wanted = (day >= span.start) & (day < span.stop)
     place = machine[found.first[wanted]] * len(span) + day[wanted] - span.start

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.anomalies.fragments import ANOMALOUS, DAY_MS, NORMAL, OFF, Ints
+from assets.anomalies.fragments import ANOMALOUS, NORMAL, OFF, Ints
 from assets.anomalies.timeline import Timeline
+from assets.framework.time_windows import DAY_MS
 
 HOUR_MS = 3_600_000
 

@@ -12,6 +12,8 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from assets.framework.time_windows import DAY_MS
+
 REASONS = (
     "succeeded",
     "failed_missing_input",
@@ -35,7 +37,6 @@ STOPPED_SLOTS, STOPPED_FOR = 3, timedelta(hours=1)
 """So many slots in a row, and so long, without an execution: the scheduler stood still. Input that does not
 come makes a failed execution, so what leaves none is the scheduler."""
 
-DAY_MS = 86_400_000
 _MS = timedelta(milliseconds=1)
 _FIVE_MINUTES = 300_000
 _STOPPED = ("STOPPED", "STOPPING")

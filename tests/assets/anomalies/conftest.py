@@ -1,4 +1,4 @@
-"""A real S3 for what reads results: that of the tests of resources."""
+"""The S3 server fixtures of the tests of resources."""
 
 from tests.resources.conftest import _client, bucket, s3, s3_server
 

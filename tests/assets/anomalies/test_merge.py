@@ -1,4 +1,4 @@
-"""Merging what was read into what the lake holds, held against a dictionary of executions."""
+"""Merge new results into the rows in the lake, compared with a plain dictionary of executions."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,11 +22,11 @@ NAMES = ["b\\x", "a\\x", "a\\x\\y", "plain", "é\\ß"]
 EXECUTIONS = 8
 
 Content = dict[tuple[int, str], float]
-"""Of one execution: contributions by minute and name."""
+"""The contributions of one execution, by minute and diagnostic name."""
 
 
-def named(version: int | None = 1, count: int = EXECUTIONS, place: str = "") -> ExecutionIndex:
-    """So many executions of two schedulers, handed over in no order."""
+def build_index(version: int | None = 1, count: int = EXECUTIONS, key: str = "") -> ExecutionIndex:
+    """Index some executions of two schedulers, built from unsorted rows."""
     rows = [
         {
             "scheduler_arn": f"arn:{number % 2}",
@@ -35,16 +35,16 @@ def named(version: int | None = 1, count: int = EXECUTIONS, place: str = "") -> 
             "model_version": version,
             "status": "SUCCESS",
             "result_s3_bucket": "b",
-            "result_s3_key": place or f"k{number}",
+            "result_s3_key": key or f"k{number}",
         }
         for number in reversed(range(count))
     ]
     schema = pa.schema([INFERENCE_EXECUTIONS.schema.field(name) for name in COLUMNS])
-    return ExecutionIndex.of(pa.Table.from_pylist(rows, schema=schema))
+    return ExecutionIndex.from_executions(pa.Table.from_pylist(rows, schema=schema))
 
 
-def parsed(contents: dict[int, Content], columns: pa.Schema = CONTRIBUTION_SCHEMA) -> pa.Table:
-    """Contributions as `parse` has them, given to their executions."""
+def build_parsed(contents: dict[int, Content], columns: pa.Schema = CONTRIBUTION_SCHEMA) -> pa.Table:
+    """Build contributions as after parsing and `assign_executions`."""
     rows = [
         {
             "object": number,
@@ -59,30 +59,31 @@ def parsed(contents: dict[int, Content], columns: pa.Schema = CONTRIBUTION_SCHEM
     return table.rename_columns({"object": "execution"})
 
 
-def added(contents: dict[int, Content]) -> ContributionBuffer:
-    new = ContributionBuffer()
-    new.add(parsed(contents))
-    return new
+def build_buffer(contents: dict[int, Content]) -> ContributionBuffer:
+    buffer = ContributionBuffer()
+    buffer.add(build_parsed(contents))
+    return buffer
 
 
-def cut(rows: pa.Table, size: int) -> list[pa.Table]:
+def split_rows(rows: pa.Table, size: int) -> list[pa.Table]:
     return [rows.slice(start, size) for start in range(0, rows.num_rows, size)]
 
 
-def written(
-    of: ExecutionIndex, existing: pa.Table, new: dict[int, Content], size: int, now: datetime
+def merge_contents(
+    index: ExecutionIndex, existing: pa.Table, new: dict[int, Content], size: int, now: datetime
 ) -> pa.Table:
-    pieces = merge_sensor_contributions(cut(existing, size), of, added(new), new.keys(), now)
-    return pa.concat_tables([SENSOR_CONTRIBUTIONS.schema.empty_table(), *pieces])
+    """Merge contributions into stored rows that arrive in tables of `size` rows."""
+    tables = merge_sensor_contributions(split_rows(existing, size), index, build_buffer(new), new.keys(), now)
+    return pa.concat_tables([SENSOR_CONTRIBUTIONS.schema.empty_table(), *tables])
 
 
-def contents_of(rows: pa.Table, of: ExecutionIndex) -> dict[int, Content]:
-    found: dict[int, Content] = {}
+def read_contents(rows: pa.Table, index: ExecutionIndex) -> dict[int, Content]:
+    contents: dict[int, Content] = {}
     for row in rows.to_pylist():
-        number = of.numbers[row["scheduler_arn"], row["data_start_time"]]
+        number = index.numbers[row["scheduler_arn"], row["data_start_time"]]
         minute = (row["timestamp"] - START) // timedelta(minutes=1)
-        found.setdefault(number, {})[minute, row["diagnostic_name"]] = row["contribution"]
-    return found
+        contents.setdefault(number, {})[minute, row["diagnostic_name"]] = row["contribution"]
+    return contents
 
 
 values = st.floats(0, 1)
@@ -91,57 +92,56 @@ reads = st.dictionaries(st.integers(0, EXECUTIONS - 1), content, max_size=EXECUT
 
 
 @pytest.fixture(autouse=True)
-def _small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(merge, "ROWS_A_GROUP", 4)
+def _small_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merge, "MIN_ROW_GROUP_ROWS", 4)
 
 
 @given(st.lists(reads, min_size=1, max_size=4), st.integers(1, 7))
 @settings(deadline=None, max_examples=40)
 def test_each_read_replaces_its_executions_and_no_others(steps: list[dict[int, Content]], size: int) -> None:
-    of, lake, expected = named(), SENSOR_CONTRIBUTIONS.schema.empty_table(), dict[int, Content]()
+    index, lake, expected = build_index(), SENSOR_CONTRIBUTIONS.schema.empty_table(), dict[int, Content]()
     for new in steps:
-        lake = written(of, lake, new, size, NOW)
-        expected = {number: some for number, some in (expected | new).items() if some}
+        lake = merge_contents(index, lake, new, size, NOW)
+        expected = {number: values for number, values in (expected | new).items() if values}
 
-        assert contents_of(lake, of) == expected
+        assert read_contents(lake, index) == expected
         assert lake.equals(sort_by_key(SENSOR_CONTRIBUTIONS, lake)), "stored in the order of the key"
         assert lake.num_rows == sum(map(len, expected.values()))
 
 
 @given(reads, reads, st.integers(1, 7))
 @settings(deadline=None, max_examples=40)
-def test_only_what_differs_is_written_again(
+def test_only_executions_that_differ_are_changed(
     before: dict[int, Content], new: dict[int, Content], size: int
 ) -> None:
-    of = named()
-    lake = written(of, SENSOR_CONTRIBUTIONS.schema.empty_table(), before, size, NOW)
+    index = build_index()
+    lake = merge_contents(index, SENSOR_CONTRIBUTIONS.schema.empty_table(), before, size, NOW)
 
-    found = find_changed_executions(cut(lake, size), of, added(new), new.keys())
+    changed = find_changed_executions(split_rows(lake, size), index, build_buffer(new), new.keys())
 
-    assert found == {number for number, some in new.items() if some != before.get(number, {})}
+    assert changed == {number for number, values in new.items() if values != before.get(number, {})}
 
 
 @given(reads, st.integers(1, 3))
 @settings(deadline=None, max_examples=40)
-def test_rows_of_executions_that_are_named_no_more_stay(before: dict[int, Content], fewer: int) -> None:
-    of = named()
-    lake = written(of, SENSOR_CONTRIBUTIONS.schema.empty_table(), before, 100, NOW)
+def test_rows_of_executions_that_left_the_index_stay(before: dict[int, Content], count: int) -> None:
+    index, smaller = build_index(), build_index(count=count)
+    lake = merge_contents(index, SENSOR_CONTRIBUTIONS.schema.empty_table(), before, 100, NOW)
 
-    after = written(named(count=fewer), lake, {0: {(0, "plain"): 0.5}}, 3, LATER)
+    after = merge_contents(smaller, lake, {0: {(0, "plain"): 0.5}}, 3, LATER)
 
-    expected = {number: some for number, some in before.items() if some} | {0: {(0, "plain"): 0.5}}
-    first = named(count=fewer).keys[0]
-    assert of.keys[0] == first
-    assert contents_of(after, of) == expected
+    expected = {number: values for number, values in before.items() if values} | {0: {(0, "plain"): 0.5}}
+    assert index.keys[0] == smaller.keys[0]
+    assert read_contents(after, index) == expected
 
 
-def test_components_and_sensors_are_spelled_out() -> None:
-    rows = written(
-        named(), SENSOR_CONTRIBUTIONS.schema.empty_table(), {0: {(0, name): 0.1 for name in NAMES}}, 9, NOW
-    )
+def test_diagnostic_names_are_split_into_component_and_sensor() -> None:
+    contents = {0: {(0, name): 0.1 for name in NAMES}}
 
-    told = {row["diagnostic_name"]: (row["component"], row["sensor"]) for row in rows.to_pylist()}
-    assert told == {
+    rows = merge_contents(build_index(), SENSOR_CONTRIBUTIONS.schema.empty_table(), contents, 9, NOW)
+
+    names = {row["diagnostic_name"]: (row["component"], row["sensor"]) for row in rows.to_pylist()}
+    assert names == {
         "b\\x": ("b", "x"),
         "a\\x": ("a", "x"),
         "a\\x\\y": ("a", "x\\y"),
@@ -150,48 +150,48 @@ def test_components_and_sensors_are_spelled_out() -> None:
     }
 
 
-def lines(contents: dict[int, dict[int, int]]) -> list[pa.Table]:
+def build_lines(contents: dict[int, dict[int, int]]) -> list[pa.Table]:
+    """Build lines after `assign_executions` from predictions by execution and minute."""
     rows = [
         {"object": number, "timestamp": START + timedelta(minutes=minute), "prediction": prediction}
-        for number, some in contents.items()
-        for minute, prediction in some.items()
+        for number, predictions in contents.items()
+        for minute, prediction in predictions.items()
     ]
     return [pa.Table.from_pylist(rows, schema=LINE_SCHEMA).rename_columns({"object": "execution"})]
 
 
-def told(rows: pa.Table) -> dict[tuple[ExecutionKey, int], Any]:
+def read_predictions(rows: pa.Table) -> dict[tuple[ExecutionKey, int], Any]:
+    """Return predictions by execution and minute."""
     return {
         ((row["scheduler_arn"], row["data_start_time"]), row["timestamp"].minute): row["prediction"]
         for row in rows.to_pylist()
     }
 
 
-def test_lines_of_an_object_that_was_read_replace_those_before_and_keep_the_time_of_what_is_the_same() -> (
-    None
-):
-    of = named()
-    nothing = ANOMALY_PREDICTIONS.schema.empty_table()
-    first = merge_predictions(nothing, of, lines({0: {1: 0, 2: 1}, 1: {6: 0}}), {0, 1}, NOW)
+def test_a_read_object_replaces_its_lines_and_unchanged_lines_keep_recorded_at() -> None:
+    index = build_index()
+    empty = ANOMALY_PREDICTIONS.schema.empty_table()
+    first = merge_predictions(empty, index, build_lines({0: {1: 0, 2: 1}, 1: {6: 0}}), {0, 1}, NOW)
 
-    second = merge_predictions(first, of, lines({0: {1: 0, 3: 1}}), {0}, LATER)
+    second = merge_predictions(first, index, build_lines({0: {1: 0, 3: 1}}), {0}, LATER)
 
-    assert told(second) == {(of.keys[0], 1): 0, (of.keys[0], 3): 1, (of.keys[1], 6): 0}
+    assert read_predictions(second) == {(index.keys[0], 1): 0, (index.keys[0], 3): 1, (index.keys[1], 6): 0}
     stamps = {row["timestamp"].minute: row["recorded_at"] for row in second.to_pylist()}
     assert stamps == {1: NOW, 3: LATER, 6: NOW}
     assert set(second["model_version"].to_pylist()) == {1}
 
 
-def test_what_becomes_known_of_an_execution_reaches_its_lines_though_the_object_is_not_read_again() -> None:
-    nothing = ANOMALY_PREDICTIONS.schema.empty_table()
-    first = merge_predictions(nothing, named(version=None), lines({0: {1: 0}}), {0}, NOW)
+def test_a_model_version_that_becomes_known_reaches_lines_that_are_not_read_again() -> None:
+    empty = ANOMALY_PREDICTIONS.schema.empty_table()
+    first = merge_predictions(empty, build_index(version=None), build_lines({0: {1: 0}}), {0}, NOW)
     assert first["model_version"].to_pylist() == [None]
 
-    second = merge_predictions(first, named(version=3), lines({}), set(), LATER)
+    second = merge_predictions(first, build_index(version=3), build_lines({}), set(), LATER)
 
     assert second["model_version"].to_pylist() == [3]
 
 
-def test_objects_are_those_of_executions_that_succeeded_or_are_known_by_their_result_alone() -> None:
+def test_the_index_has_executions_that_succeeded_or_are_known_only_by_their_result() -> None:
     statuses = {"a": "SUCCESS", "b": "FAILED", "c": "IN_PROGRESS", "d": None, "e": None}
     rows = [
         {
@@ -205,25 +205,24 @@ def test_objects_are_those_of_executions_that_succeeded_or_are_known_by_their_re
     ]
     schema = pa.schema([INFERENCE_EXECUTIONS.schema.field(name) for name in COLUMNS])
 
-    of = ExecutionIndex.of(pa.Table.from_pylist(rows, schema=schema))
+    index = ExecutionIndex.from_executions(pa.Table.from_pylist(rows, schema=schema))
 
-    assert list(of.objects) == [("plant", "a"), ("plant", "d")]
+    assert list(index.executions_by_object) == [("plant", "a"), ("plant", "d")]
 
 
-def test_an_object_that_two_executions_name_gives_rows_to_both() -> None:
-    of = named(count=3, place="shared")
-    assert of.objects == {("b", "shared"): [0, 1, 2]}
+def test_rows_of_an_object_that_executions_share_go_to_each_of_them() -> None:
+    index = build_index(count=3, key="shared")
+    assert index.executions_by_object == {("b", "shared"): [0, 1, 2]}
+    line = {"object": 0, "timestamp": START, "prediction": 1}
 
-    owned = of.owned(
-        pa.Table.from_pylist([{"object": 0, "timestamp": START, "prediction": 1}], schema=LINE_SCHEMA)
-    )
+    lines = index.assign_executions(pa.Table.from_pylist([line], schema=LINE_SCHEMA))
 
-    rows = merge_predictions(ANOMALY_PREDICTIONS.schema.empty_table(), of, [owned], {0, 1, 2}, NOW)
-    assert told(rows) == dict.fromkeys([(key, 0) for key in of.keys], 1)
+    rows = merge_predictions(ANOMALY_PREDICTIONS.schema.empty_table(), index, [lines], {0, 1, 2}, NOW)
+    assert read_predictions(rows) == dict.fromkeys([(key, 0) for key in index.keys], 1)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=30).map(sorted))
-def test_runs_cover_the_rows_once(keys: list[tuple[str, int]]) -> None:
+def test_execution_rows_cover_every_row_once(keys: list[tuple[str, int]]) -> None:
     rows = pa.table(
         {
             "scheduler_arn": pa.array([arn for arn, _ in keys], pa.string()),
@@ -233,8 +232,9 @@ def test_runs_cover_the_rows_once(keys: list[tuple[str, int]]) -> None:
         }
     )
 
-    found = list(find_execution_rows(rows))
+    slices = list(find_execution_rows(rows))
 
-    assert [run.offset for run in found] == [keys.index(key) for key in sorted(set(keys))]
-    assert sum(run.length for run in found) == len(keys)
-    assert [(run.key[0], (run.key[1] - START) // timedelta(hours=1)) for run in found] == sorted(set(keys))
+    assert [part.offset for part in slices] == [keys.index(key) for key in sorted(set(keys))]
+    assert sum(part.length for part in slices) == len(keys)
+    found_keys = [(part.key[0], (part.key[1] - START) // timedelta(hours=1)) for part in slices]
+    assert found_keys == sorted(set(keys))

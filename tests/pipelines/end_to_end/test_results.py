@@ -320,6 +320,6 @@ def test_an_s3_that_is_gone_fails_the_day_and_says_what_to_do(
     told = failed.step_failure_data.user_failure_data
     assert told is not None
     (why,) = read_reasons(told.metadata, FAILED_PARTITIONS).values()
-    assert "could be reached" in why
+    assert "Cannot reach any of" in why
     assert "AWS_ENDPOINT_URL_S3" in why
     assert files(location) == before
