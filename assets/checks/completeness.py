@@ -1,6 +1,6 @@
-"""What the service said that no column holds, and what could not be used at all.
+"""Rules on data that was read but rejected, not recognized or not readable.
 
-These warn: nothing is lost, all of it is kept as it was found.
+These checks warn: rejected and unrecognized data is kept in its original form.
 """
 
 import json
@@ -16,97 +16,107 @@ from assets.executions.archive_index import ArchiveRecord
 from assets.tables import PARTITION
 from resources.results.fetcher import ObjectState
 
-_SQL_MEMBERS = "ledger sql 'SELECT unrecognized, count(*) FROM inference_executions GROUP BY 1'"
-_LOST = tuple(state.value for state in ObjectState if state.is_unavailable)
+_UNRECOGNIZED_SQL = "ledger sql 'SELECT unrecognized, count(*) FROM inference_executions GROUP BY 1'"
+_REJECTED_SUMMARIES_SQL = "ledger sql 'SELECT source, position, reason, raw FROM rejected_executions'"
+_UNAVAILABLE_STATES = tuple(state.value for state in ObjectState if state.is_unavailable)
+_UNREADABLE_JSON = ["?"]
 
 
 def no_unrecognized_fields(unrecognized: pa.Table) -> CheckOutcome:
-    """Judge the column `unrecognized` (and the day): no answer has a member that no column holds."""
+    """Check the column `unrecognized`: each field of a response has its own column."""
     texts = pc.value_counts(unrecognized["unrecognized"].drop_null()).to_pylist()
-    members: Counter[str] = Counter()
-    for entry in texts:  # by far fewer than rows: the same members have mostly the same values
-        for name in _names(entry["values"]):
-            members[name] += entry["counts"]
-    said = "Every member that the service told of has its column."
-    if members:
-        said = (
-            f"{len(members)} members have no column: {summarize(members)}. Their values are kept in "
-            "`unrecognized`; a newer version of this software may know them."
+    field_rows: Counter[str] = Counter()
+    for entry in texts:  # far fewer than rows: most rows share the same values
+        for name in _list_fields(entry["values"]):
+            field_rows[name] += entry["counts"]
+    message = f"{unrecognized.num_rows} executions examined: each field has a column."
+    if field_rows:
+        message = (
+            f"{len(field_rows)} fields have no column: {summarize(field_rows)}. The column `unrecognized`"
+            " keeps their values. Update lookout-ledger; a newer version may support them."
         )
     return CheckOutcome(
-        not members,
-        said,
-        {"rows": sum(entry["counts"] for entry in texts), "members": len(members)},
-        [{"member": name, "rows": count} for name, count in members.most_common()],
-        ["ledger sql 'SELECT unrecognized, count(*) FROM inference_executions GROUP BY 1'"]
-        if members
-        else [],
-        causes=list(members),
+        not field_rows,
+        message,
+        {"rows": sum(entry["counts"] for entry in texts), "fields": len(field_rows)},
+        [{"field": name, "rows": count} for name, count in field_rows.most_common()],
+        [_UNRECOGNIZED_SQL] if field_rows else [],
+        problem_ids=list(field_rows),
     )
 
 
 def archive_files_complete(files: Sequence[ArchiveRecord]) -> CheckOutcome:
-    """Judge the saved responses that are still there: each is readable to its end and complete."""
+    """Check the saved responses that still exist: each is readable and has all its pages."""
     broken = [file.uri for file in files if file.error]
     incomplete = archive_index.find_files_with_missing_pages(files)
     return CheckOutcome(
         not broken and not incomplete,
-        "; ".join(archive_index.describe_problems(files)) or f"{len(files)} saved responses are whole.",
+        "; ".join(archive_index.describe_problems(files))
+        or f"{len(files)} saved responses examined: all are readable and complete.",
         {"files": len(files), "unreadable": len(broken), "incomplete": len(incomplete)},
-        causes=sorted({*broken, *(file.uri for file in incomplete)}),
+        problem_ids=sorted({*broken, *(file.uri for file in incomplete)}),
     )
 
 
 def no_rejected_summaries(rejected: pa.Table) -> CheckOutcome:
-    """Judge `rejected_executions`: no summary had to be put aside."""
+    """Check that `rejected_executions` (`reason`) is empty."""
     reasons = sorted(pc.value_counts(rejected["reason"]).to_pylist(), key=lambda entry: -entry["counts"])
+    message = "No execution summary was rejected."
+    if reasons:
+        message = (
+            f"{rejected.num_rows} execution summaries were rejected:"
+            f" {summarize(entry['values'] for entry in reasons)}. The table rejected_executions keeps them."
+        )
     return CheckOutcome(
         rejected.num_rows == 0,
-        f"{rejected.num_rows} summaries stand in rejected_executions.",
+        message,
         {"rejected": rejected.num_rows},
         [{"reason": entry["values"], "summaries": entry["counts"]} for entry in reasons],
-        ["ledger sql 'SELECT source, position, reason, raw FROM rejected_executions'"] if reasons else [],
-        causes=[entry["values"] for entry in reasons],
+        [_REJECTED_SUMMARIES_SQL] if reasons else [],
+        problem_ids=[entry["values"] for entry in reasons],
     )
 
 
 def result_objects_read(objects: pa.Table) -> CheckOutcome:
-    """Judge `result_objects` (`scheduler_name`, `state`, `error`, and the day): each could be read."""
+    """Check `result_objects` (`scheduler_name`, `state`, `error`, and the day): each object was read."""
     states = Counter(objects["state"].to_pylist())
-    lost = objects.filter(pc.is_in(objects["state"], pa.array(_LOST)))
-    by_state = ", ".join(f"{states[state]} {state}" for state in _LOST if states[state])
-    said = f"{objects.num_rows} result objects were read."
-    if lost.num_rows:
-        said = f"{lost.num_rows} of {objects.num_rows} result objects could not be read: {by_state}."
+    unavailable = objects.filter(pc.is_in(objects["state"], pa.array(_UNAVAILABLE_STATES)))
+    message = f"{objects.num_rows} result objects examined: all were read."
+    if unavailable.num_rows:
+        counts = ", ".join(f"{states[state]} {state}" for state in _UNAVAILABLE_STATES if states[state])
+        message = f"{unavailable.num_rows} of {objects.num_rows} result objects cannot be read: {counts}."
     return CheckOutcome(
-        not lost.num_rows,
-        said,
-        {"objects": objects.num_rows, **{state: states[state] for state in _LOST}},
-        lost.to_pylist(),
-        build_status_commands(set(lost[PARTITION].to_pylist())),
-        causes=sorted({f"{row['scheduler_name']}: {row['state']}" for row in lost.to_pylist()}),
+        not unavailable.num_rows,
+        message,
+        {"objects": objects.num_rows, **{state: states[state] for state in _UNAVAILABLE_STATES}},
+        unavailable.to_pylist(),
+        build_status_commands(set(unavailable[PARTITION].to_pylist())),
+        problem_ids=sorted({f"{row['scheduler_name']}: {row['state']}" for row in unavailable.to_pylist()}),
     )
 
 
 def no_rejected_result_lines(rejected: pa.Table) -> CheckOutcome:
-    """Judge `rejected_results` (`result_s3_key`, `line_number`, `reason`, and the day): it is empty."""
+    """Check that `rejected_results` (`result_s3_key`, `line_number`, `reason`, and the day) is empty."""
     reasons = sorted(set(rejected["reason"].to_pylist()))
-    said = "Every line of the result objects could be used."
+    message = "No line of a result object was rejected."
     if rejected.num_rows:
-        said = f"{rejected.num_rows} lines of result objects could not be used: {summarize(reasons)}."
+        message = (
+            f"{rejected.num_rows} lines of result objects were rejected: {summarize(reasons)}."
+            " The table rejected_results keeps them."
+        )
     return CheckOutcome(
         not rejected.num_rows,
-        said,
+        message,
         {"rejected": rejected.num_rows},
         rejected.slice(0, 20).to_pylist(),
         ["ledger sql 'SELECT * FROM rejected_results'"] if reasons else [],
-        causes=reasons,
+        problem_ids=reasons,
     )
 
 
-def _names(text: str) -> list[str]:
+def _list_fields(text: str) -> list[str]:
     try:
-        said = json.loads(text)
+        value = json.loads(text)
     except ValueError:
-        return ["?"]
-    return list(said) if isinstance(said, dict) else ["?"]
+        return _UNREADABLE_JSON
+    return list(value) if isinstance(value, dict) else _UNREADABLE_JSON

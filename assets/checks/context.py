@@ -1,8 +1,7 @@
-"""What checks look at: which days, and which columns of them.
+"""The days and columns that checks examine.
 
-Dagster knows no partition in the check of a run over a range, so checks have no partitions. They look at the
-last days of the lake, a few more than scheduled runs read again, and at those that their run was about (a
-backfill of an old year is looked at too, up to a year of it).
+Dagster gives no partition to a check in a run over a range, so the checks have no partitions. They examine
+the last days of the lake, a few more than scheduled runs extract, and the days of their run, up to a year.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from functools import cached_property
 import dagster as dg
 import pyarrow as pa
 
-from assets.checks.scheduler_settings import COLUMNS as RHYTHM_COLUMNS
+from assets.checks.scheduler_settings import COLUMNS as SCHEDULER_COLUMNS
 from assets.checks.scheduler_settings import SchedulerSettings, parse_scheduler_settings
 from assets.executions import day_status
 from assets.executions.day_status import SchedulerStatus, SettlementPolicy
@@ -24,16 +23,16 @@ from resources.lake.lake import Lake
 from resources.sources.base import OpenSources, Source
 
 MARGIN_DAYS = 3
-"""Days beyond `history.lookback_days` that are looked at."""
+"""Days before the lookback window that checks also examine."""
 
-MOST_DAYS_OF_A_RUN = 366
-_ONE = "dagster/partition"
+MAX_RUN_DAYS = 366
+_PARTITION_TAG = "dagster/partition"
 _A_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class CheckSettings:
-    """What checks must know of the settings."""
+    """The project settings that checks need."""
 
     history: Days
     settle_after: timedelta
@@ -42,7 +41,7 @@ class CheckSettings:
 
     @property
     def last_days(self) -> int:
-        """How many of the lake's last days are looked at."""
+        """Number of the lake's last days that are examined."""
         return self.lookback_days + MARGIN_DAYS
 
 
@@ -53,8 +52,8 @@ class ServiceState:
     exists: bool
     last_day: date | None = None
 
-    def last_expected(self, history_end: date | None) -> date | None:
-        """Return the last day that anything is expected of; None: there is no end to it."""
+    def get_last_expected_day(self, history_end: date | None) -> date | None:
+        """Return the last day for which data is expected; None: there is no end."""
         if not self.exists:
             return date.min
         ends = [self.last_day, history_end and history_end - _A_DAY]
@@ -63,123 +62,128 @@ class ServiceState:
 
 @dataclass(frozen=True)
 class CheckContext:
-    """One look of the checks of an asset, in one run: what they share is read once.
+    """The inputs of all checks of an asset in one run. Shared data is read once.
 
     Attributes:
-        rules: what they must know of the settings.
-        lake: what they look at.
-        open_sources: opens what the extraction asks.
-        now: the time of the look.
-        instance: what remembers the runs.
-        of_run: the first and the last day that the run is about; None: it is about no days.
+        settings: The project settings that checks need.
+        lake: The lake to examine.
+        open_sources: Opens the sources of the extraction.
+        now: The time of the evaluation.
+        instance: The Dagster instance with the run history.
+        run_days: The first and the last day of the run; None: the run has no days.
     """
 
-    rules: CheckSettings
+    settings: CheckSettings
     lake: Lake
     open_sources: OpenSources
     now: datetime
     instance: dg.DagsterInstance
-    of_run: tuple[date, date] | None
-    _listed: dict[str, list[date]] = field(default_factory=dict)
+    run_days: tuple[date, date] | None
+    _days: dict[str, list[date]] = field(default_factory=dict)
 
-    def in_lake(self, table: Table) -> list[date]:
-        """Return all days that a table has, oldest first; the lake is asked once."""
-        if table.name not in self._listed:
-            self._listed[table.name] = self.lake.days(table)
-        return self._listed[table.name]
+    def list_lake_days(self, table: Table) -> list[date]:
+        """Return all days of a table, oldest first. The lake is listed once."""
+        if table.name not in self._days:
+            self._days[table.name] = self.lake.days(table)
+        return self._days[table.name]
 
-    def days(self, table: Table, last_days: int | None = None) -> list[date]:
-        """Return the days of a table that are looked at, oldest first.
+    def list_checked_days(self, table: Table, last_days: int | None = None) -> list[date]:
+        """Return the days of a partitioned table to examine, oldest first.
 
         Args:
-            table: one with days.
-            last_days: look at so many of its last days and at no others, also where the run is about them.
+            table: A partitioned table.
+            last_days: Examine only this many last days, and no others of the run.
         """
-        in_lake = self.in_lake(table)
+        lake_days = self.list_lake_days(table)
         if last_days:
-            return select_days(in_lake, last_days, None)
-        return select_days(in_lake, self.rules.last_days, self.of_run)
+            return select_days(lake_days, last_days, None)
+        return select_days(lake_days, self.settings.last_days, self.run_days)
 
-    def read(self, table: Table, columns: list[str]) -> pa.Table:
-        """Read a few columns of the days of a table that are looked at, each row with its day."""
-        return read_days(self.lake, table, self.days(table), columns)
+    def read_checked_days(self, table: Table, columns: list[str]) -> pa.Table:
+        """Read columns of the days to examine, with the day of each row."""
+        return read_days(self.lake, table, self.list_checked_days(table), columns)
 
-    def places(
+    def iterate_partitions(
         self, tables: Iterable[Table], last_days: Mapping[str, int] | None = None
     ) -> Iterator[tuple[Table, date | None]]:
-        """Name each file that is looked at by table and day; the day is None where a table has none."""
+        """Yield the table and the day of each file to examine; the day is None for unpartitioned tables."""
         for table in tables:
             if table.partitioned:
-                days = self.days(table, (last_days or {}).get(table.name))
+                days = self.list_checked_days(table, (last_days or {}).get(table.name))
                 yield from ((table, day) for day in days)
             else:
                 yield table, None
 
     @cached_property
     def execution_days(self) -> list[date]:
-        """The days of `inference_executions` that are looked at."""
-        return self.days(INFERENCE_EXECUTIONS)
+        """The days of `inference_executions` to examine."""
+        return self.list_checked_days(INFERENCE_EXECUTIONS)
 
     @cached_property
     def sources(self) -> Sequence[Source]:
-        """What the extraction asks, opened."""
+        """The open sources of the extraction."""
         return self.open_sources()
 
     @cached_property
     def scheduler_statuses(self) -> list[SchedulerStatus]:
-        """How these days stand, by scheduler."""
-        there = self.in_lake(EXTRACTION_COVERAGE)
+        """The state of the examined days, by scheduler."""
+        extracted = self.list_lake_days(EXTRACTION_COVERAGE)
         days = self.execution_days
-        wanted = sorted({*days, *there[-self.rules.last_days :]} & {*there})
-        coverage = read_days(self.lake, EXTRACTION_COVERAGE, wanted, day_status.COLUMNS)
-        last_expected = get_service_state(self.sources).last_expected(self.rules.history.end)
-        terms = SettlementPolicy(self.rules.settle_after, self.rules.lookback_days, self.now, last_expected)
-        return day_status.find_scheduler_statuses(coverage, days, there, (), terms)
+        days_to_read = sorted({*days, *extracted[-self.settings.last_days :]} & {*extracted})
+        coverage = read_days(self.lake, EXTRACTION_COVERAGE, days_to_read, day_status.COLUMNS)
+        service = get_service_state(self.sources)
+        policy = SettlementPolicy(
+            self.settings.settle_after,
+            self.settings.lookback_days,
+            self.now,
+            service.get_last_expected_day(self.settings.history.end),
+        )
+        return day_status.find_scheduler_statuses(coverage, days, extracted, (), policy)
 
     @cached_property
     def scheduler_settings(self) -> dict[str, SchedulerSettings]:
-        """How often each scheduler runs, by ARN."""
-        return parse_scheduler_settings(self.lake.read(INFERENCE_SCHEDULERS, columns=RHYTHM_COLUMNS))
+        """The latest settings of each scheduler, by ARN."""
+        return parse_scheduler_settings(self.lake.read(INFERENCE_SCHEDULERS, columns=SCHEDULER_COLUMNS))
 
 
 def get_service_state(sources: Sequence[Source]) -> ServiceState:
-    """Return what the sources say of a service; of several, the one that lasts longest counts.
+    """Combine the live sources into one state; the latest end counts.
 
     Raises:
-        ConfigurationError: one cannot be opened.
+        ConfigurationError: A source cannot be opened.
     """
     ends = [source.service.service_end for source in sources if source.service]
-    known = [end for end in ends if end is not None]
-    return ServiceState(bool(ends), max(known) if ends and len(known) == len(ends) else None)
+    dated_ends = [end for end in ends if end is not None]
+    return ServiceState(bool(ends), max(dated_ends) if ends and len(dated_ends) == len(ends) else None)
 
 
 def parse_run_days(tags: Mapping[str, str]) -> tuple[date, date] | None:
-    """Return the first and the last day that a run is about, from its tags; None: it is about no days."""
-    first, last = (tags.get(name, tags.get(_ONE)) for name in RANGE)
+    """Return the first and the last day of a run from its tags; None: the run has no days."""
+    first, last = (tags.get(name, tags.get(_PARTITION_TAG)) for name in RANGE)
     try:
         return (date.fromisoformat(first), date.fromisoformat(last)) if first and last else None
     except ValueError:
         return None
 
 
-def select_days(in_lake: Sequence[date], last_days: int, of_run: tuple[date, date] | None) -> list[date]:
-    """Choose from the days of the lake (oldest first) those that are looked at."""
-    run = [day for day in in_lake if of_run and of_run[0] <= day <= of_run[1]]
-    return sorted({*in_lake[-last_days:], *run[-MOST_DAYS_OF_A_RUN:]})
+def select_days(lake_days: Sequence[date], last_days: int, run_days: tuple[date, date] | None) -> list[date]:
+    """Select the last days of the lake (oldest first) and the days of the run."""
+    run = [day for day in lake_days if run_days and run_days[0] <= day <= run_days[1]]
+    return sorted({*lake_days[-last_days:], *run[-MAX_RUN_DAYS:]})
 
 
 def read_days(lake: Lake, table: Table, days: Iterable[date], columns: list[str]) -> pa.Table:
-    """Read a few columns of some days of a small table, each row with its day."""
+    """Read columns of some days of a small table, with the day of each row."""
     fields = [table.schema.field(name) for name in columns]
     schema = pa.schema([*fields, pa.field(PARTITION, pa.date32())])
     parts = [schema.empty_table()]
     for day in days:
         rows = lake.read(table, day, columns)
-        of_day = pa.repeat(pa.scalar(day, pa.date32()), rows.num_rows)
-        parts.append(pa.table([*rows.columns, of_day], schema=schema))
+        day_column = pa.repeat(pa.scalar(day, pa.date32()), rows.num_rows)
+        parts.append(pa.table([*rows.columns, day_column], schema=schema))
     return pa.concat_tables(parts)
 
 
 def list_days_before(day: date, days: int) -> list[date]:
-    """Return the days before a day, oldest first."""
+    """Return this many days before a day, oldest first."""
     return [day - back * _A_DAY for back in range(days, 0, -1)]

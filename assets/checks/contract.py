@@ -1,9 +1,8 @@
-"""Whether what is stored is what is declared: unique keys, and files that fit their table.
+"""Rules on stored files: unique primary keys, and schemas that match the declaration.
 
-The lake enforces the schema of whatever it writes, and the rules make keys unique. These checks see what
-came in beside them: a file restored from elsewhere, a copy that went wrong, a defect of a rule. Downstream
-each execution would count twice and each join would multiply, and the numbers would look right. So both
-block: nothing is computed from such a day until it is mended.
+The lake enforces schemas when it writes, and the merge makes keys unique. These rules detect files from other
+origins: a restored backup, a broken copy, a defect of the merge. Duplicate keys would multiply downstream
+counts, so both checks block downstream assets.
 """
 
 from collections.abc import Iterable
@@ -21,25 +20,25 @@ from assets.tables import Table
 from resources.lake.table_contract import Footer
 
 _START = "data_start_time"
-Place = tuple[Table, date | None]
-"""A table and its day; None: it has no days."""
+TablePartition = tuple[Table, date | None]
+"""A table and its day; None: the table is unpartitioned."""
 
 
-def repeated_keys(table: Table, rows: pa.Table) -> pa.Table:
-    """Return the keys that stand more than once, with how often.
+def find_repeated_keys(table: Table, rows: pa.Table) -> pa.Table:
+    """Return the keys that occur more than once, with their counts.
 
-    Rows are stored sorted by their key, so one pass over neighbours tells; rows in no order are counted.
+    Stored rows are sorted by key, so comparing neighbors is enough. Unsorted rows are grouped and counted.
     """
     keys = list(table.key)
-    if rows.num_rows < 2 or _rises(rows.select(keys)):  # noqa: PLR2004 (one row has no neighbour)
+    if rows.num_rows < 2 or _is_strictly_increasing(rows.select(keys)):  # noqa: PLR2004 (no neighbor)
         return rows.select(keys).slice(0, 0).append_column("rows", pa.array([], pa.int64()))
-    counted = rows.group_by(keys, use_threads=False).aggregate([([], "count_all")])
-    often = counted.filter(pc.greater(counted["count_all"], 1))
-    return often.rename_columns([*keys, "rows"])
+    counts = rows.group_by(keys, use_threads=False).aggregate([([], "count_all")])
+    repeated = counts.filter(pc.greater(counts["count_all"], 1))
+    return repeated.rename_columns([*keys, "rows"])
 
 
-def undeclared_files(rows: pa.Table, day: date) -> int:
-    """Count the rows whose window starts on another day: their key may stand in its own day too."""
+def count_rows_of_other_days(rows: pa.Table, day: date) -> int:
+    """Count the rows that start on another day; their key can also occur in the file of that day."""
     if _START not in rows.schema.names:
         return 0
     window, starts = get_day_window(day), rows[_START]
@@ -50,73 +49,74 @@ def undeclared_files(rows: pa.Table, day: date) -> int:
     return int(pc.sum(outside).as_py() or 0)
 
 
-def keys_unique(read: Iterable[tuple[Place, pa.Table]]) -> CheckOutcome:
-    """Judge the keys of some tables and days, each read by its key columns.
+def keys_unique(key_rows: Iterable[tuple[TablePartition, pa.Table]]) -> CheckOutcome:
+    """Check the primary keys of some tables and days.
 
     Args:
-        read: the places with their rows, one at a time: only one of them is in memory.
+        key_rows: Each partition with its key columns. Only one of them is in memory at a time.
     """
-    rows_seen, wrong, examples = 0, list[str](), list[dict[str, object]]()
-    twice = astray = 0
-    for (table, day), rows in read:
-        rows_seen += rows.num_rows
-        found, foreign = repeated_keys(table, rows), 0 if day is None else undeclared_files(rows, day)
-        twice, astray = twice + found.num_rows, astray + foreign
-        if found.num_rows or foreign:
-            wrong.append(_name((table, day)))
-            room = max(0, EXAMPLES - len(examples))
-            examples += [{"place": wrong[-1], **row} for row in islice(found.to_pylist(), room)]
-    said = f"Each of {rows_seen} keys stands once, in its own day."
-    if wrong:
-        said = (
-            f"{twice} keys stand more than once, and {astray} rows stand in another day's file: "
-            f"{summarize(wrong)}. Move the file away and materialize its day again, or restore it."
+    row_count, partition_count = 0, 0
+    affected, examples = list[str](), list[dict[str, object]]()
+    repeated_count = misplaced_count = 0
+    for (table, day), rows in key_rows:
+        row_count, partition_count = row_count + rows.num_rows, partition_count + 1
+        repeated = find_repeated_keys(table, rows)
+        misplaced = 0 if day is None else count_rows_of_other_days(rows, day)
+        repeated_count, misplaced_count = repeated_count + repeated.num_rows, misplaced_count + misplaced
+        if repeated.num_rows or misplaced:
+            affected.append(_format_partition((table, day)))
+            free = max(0, EXAMPLES - len(examples))
+            examples += [{"partition": affected[-1], **row} for row in islice(repeated.to_pylist(), free)]
+    message = f"{row_count} rows in {partition_count} files examined: each key occurs once, in its own day."
+    if affected:
+        message = (
+            f"{repeated_count} keys occur more than once, and {misplaced_count} rows are in the file of"
+            f" another day: {summarize(affected)}. "
+            "Restore each file from a backup, or move it away and materialize its day again."
         )
-    numbers = {"rows": rows_seen, "repeated_keys": twice, "rows_of_other_days": astray}
-    return CheckOutcome(not wrong, said, numbers, examples, causes=wrong)
+    metadata = {"rows": row_count, "repeated_keys": repeated_count, "rows_of_other_days": misplaced_count}
+    return CheckOutcome(not affected, message, metadata, examples, problem_ids=affected)
 
 
-def schema_matches_declaration(footers: Iterable[tuple[Place, Footer]]) -> CheckOutcome:
-    """Judge files by their footers. A file of an older version is a fact and no fault."""
-    files, older, wrong = 0, list[str](), list[tuple[str, str]]()
-    for place, footer in footers:
+def schema_matches_declaration(footers: Iterable[tuple[TablePartition, Footer]]) -> CheckOutcome:
+    """Check the schemas of files by their footers. Files of an older table version pass."""
+    files, older, problems = 0, list[str](), list[tuple[str, str]]()
+    for partition, footer in footers:
         files += 1
         if footer.problem:
-            wrong.append((_name(place), footer.problem))
-        elif footer.version < place[0].version:
-            older.append(_name(place))
-    said = f"{files} files hold what their tables declare."
+            problems.append((_format_partition(partition), footer.problem))
+        elif footer.version < partition[0].version:
+            older.append(_format_partition(partition))
+    message = f"{files} files have the declared schema."
     if older:
-        said += f" {len(older)} of them were written by an older version, and are read as before: "
-        said += f"{summarize(older)}."
-    if wrong:
-        names = summarize(name for name, _ in wrong)
-        said = (
-            f"{len(wrong)} of {files} files do not hold what their tables declare: {names}. "
-            "Move them away and materialize their days again, or restore them from a backup."
+        message += f" {len(older)} of them have an older table version and stay readable: {summarize(older)}."
+    if problems:
+        names = summarize(name for name, _ in problems)
+        message = (
+            f"{len(problems)} of {files} files do not have the declared schema: {names}. "
+            "Restore each file from a backup, or move it away and materialize its day again."
         )
     return CheckOutcome(
-        not wrong,
-        said,
-        {"files": files, "of_older_versions": len(older), "misfits": len(wrong)},
-        [{"place": name, "problem": problem} for name, problem in wrong[:EXAMPLES]],
-        causes=[name for name, _ in wrong],
+        not problems,
+        message,
+        {"files": files, "older_versions": len(older), "mismatches": len(problems)},
+        [{"partition": name, "problem": problem} for name, problem in problems[:EXAMPLES]],
+        problem_ids=[name for name, _ in problems],
     )
 
 
-def _rises(keys: pa.Table) -> bool:
-    """Tell whether each row's key is greater than the one before it."""
+def _is_strictly_increasing(keys: pa.Table) -> bool:
     undecided: NDArray[np.bool_] = np.ones(keys.num_rows - 1, dtype=bool)
     for column in keys.columns:
-        whole = column.combine_chunks()
-        left, right = whole[:-1], whole[1:]
-        falls = pc.greater(left, right).to_numpy(zero_copy_only=False)
-        if (undecided & falls).any():
+        values = column.combine_chunks()
+        left, right = values[:-1], values[1:]
+        decreases = pc.greater(left, right).to_numpy(zero_copy_only=False)
+        if (undecided & decreases).any():
             return False
         undecided &= pc.equal(left, right).to_numpy(zero_copy_only=False)
     return not undecided.any()
 
 
-def _name(place: Place) -> str:
-    table, day = place
+def _format_partition(partition: TablePartition) -> str:
+    table, day = partition
     return table.name if day is None else f"{table.name} of {day}"

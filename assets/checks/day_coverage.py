@@ -1,6 +1,6 @@
-"""Whether the days are there, and known as far as they should be.
+"""Rules on the days of the lake: missing days, settlement, stuck executions and daily counts.
 
-These warn and do not block: what is recorded is right, there may only be more of it.
+These checks warn: the recorded data is correct but may be incomplete.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,105 +17,120 @@ from assets.executions.day_status import DayState, SchedulerStatus
 from assets.tables import PARTITION
 
 _A_DAY = timedelta(days=1)
-OPEN_ENDED = (DayState.overdue, DayState.missing)
-"""States that should be settled by now; days that failed or were never extracted have checks of their own."""
+UNSETTLED_STATES = (DayState.overdue, DayState.missing)
+"""States of days that should be settled. Failed and never extracted days have checks of their own."""
 
-WEEKS_BEFORE_DAYS = 28
-ENOUGH_DAYS = 7
-"""With fewer days before it, a day is held against the scheduler's grid and not against their median."""
+BASELINE_DAYS = 28
+MIN_BASELINE_DAYS = 7
+"""With fewer days of baseline, the count that the frequency gives is the baseline."""
 
-USUAL = (0.5, 1.5)
-"""Shares of the usual count that are still usual: a restart or a changed frequency lies outside."""
+USUAL_RANGE = (0.5, 1.5)
+"""Share of the baseline count that passes. A restart or a changed frequency lies outside."""
 
 
-def no_missing_days(in_lake: Sequence[date]) -> CheckOutcome:
-    """Judge the days of a table (oldest first): none is missing between the first and the last."""
-    there = set(in_lake)
-    span = (in_lake[-1] - in_lake[0]).days + 1 if in_lake else 0
-    gaps = [
-        day
-        for day in (in_lake[0] + number * _A_DAY for number in range(span))
-        if in_lake and day not in there
-    ]
-    said = "The lake has no day yet."
-    if in_lake:
-        said = f"All {span} days from {in_lake[0]} to {in_lake[-1]} are there."
-    if gaps:
-        said = f"{len(gaps)} of {span} days from {in_lake[0]} to {in_lake[-1]} are not there: "
-        said += f"{summarize(map(str, gaps))}."
+def no_missing_days(lake_days: Sequence[date]) -> CheckOutcome:
+    """Check that no day is missing between the first and the last day of a table.
+
+    Args:
+        lake_days: All days of the table, oldest first.
+    """
+    if not lake_days:
+        return CheckOutcome(True, "The lake has no days yet.", {"days": 0, "days_missing": 0}, problem_ids=[])
+    first, last = lake_days[0], lake_days[-1]
+    existing, count = set(lake_days), (last - first).days + 1
+    missing = [day for day in (first + number * _A_DAY for number in range(count)) if day not in existing]
+    message = f"All {count} days from {first} to {last} were extracted."
+    if missing:
+        message = (
+            f"{len(missing)} of {count} days from {first} to {last} are missing:"
+            f" {summarize(map(str, missing))}. Backfill these days."
+        )
     return CheckOutcome(
-        not gaps,
-        said,
-        {"days": len(in_lake), "days_missing": len(gaps)},
-        [{"day": gap} for gap in gaps],
-        build_backfill_commands(gaps),
-        causes=[str(gap) for gap in gaps],
+        not missing,
+        message,
+        {"days": len(lake_days), "days_missing": len(missing)},
+        [{"day": day} for day in missing],
+        build_backfill_commands(missing),
+        problem_ids=[str(day) for day in missing],
     )
 
 
-def days_settled(standings: Iterable[SchedulerStatus], days: Sequence[date]) -> CheckOutcome:
-    """Judge the coverage: each scheduler is proven complete on each day that could settle."""
-    late = ((one, [day for day in days if one.states.get(day) in OPEN_ENDED]) for one in standings)
-    behind = [(one, wrong) for one, wrong in late if wrong]
-    said = "Each scheduler is settled on each day that could settle, as far as a service can be asked."
-    if behind:
-        said = (
-            f"{len(behind)} schedulers are not settled on days that should be: "
-            f"{summarize(one.scheduler_name for one, _ in behind)}."
+def days_settled(statuses: Sequence[SchedulerStatus], days: Sequence[date]) -> CheckOutcome:
+    """Check that each scheduler is proven complete on each day that should be settled."""
+    unsettled = [
+        (status, behind)
+        for status in statuses
+        if (behind := [day for day in days if status.states.get(day) in UNSETTLED_STATES])
+    ]
+    states = [status.states.get(day) for status in statuses for day in days]
+    message = f"{len(statuses)} schedulers on {len(days)} days examined: all days that should be settled are."
+    if unproven := states.count(DayState.recorded):
+        message += (
+            f" No service can confirm {unproven} scheduler-days, because only saved responses cover them."
+        )
+    if unsettled:
+        message = (
+            f"{len(unsettled)} of {len(statuses)} schedulers are not settled on days that should be settled: "
+            f"{summarize(status.scheduler_name for status, _ in unsettled)}. Backfill these days."
         )
     examples = [
-        {"scheduler": one.scheduler_name, "days": len(wrong), "first": wrong[0], "is": one.states[wrong[0]]}
-        for one, wrong in behind
+        {
+            "scheduler": status.scheduler_name,
+            "days": len(behind),
+            "first": behind[0],
+            "state": status.states[behind[0]],
+        }
+        for status, behind in unsettled
     ]
+    days_to_backfill = {day for _, behind in unsettled for day in behind}
     return CheckOutcome(
-        not behind,
-        said,
-        {"schedulers_behind": len(behind), "days_behind": sum(len(wrong) for _, wrong in behind)},
+        not unsettled,
+        message,
+        {"schedulers_behind": len(unsettled), "days_behind": sum(len(behind) for _, behind in unsettled)},
         examples,
-        [
-            *build_status_commands(days),
-            *build_backfill_commands({day for _, wrong in behind for day in wrong}),
-        ]
-        if behind
-        else [],
-        causes=[one.scheduler_arn for one, _ in behind],
+        [*build_status_commands(days), *build_backfill_commands(days_to_backfill)] if unsettled else [],
+        problem_ids=[status.scheduler_arn for status, _ in unsettled],
     )
 
 
 def no_stuck_executions(
-    standings: Iterable[SchedulerStatus], days: Sequence[date], running: pa.Table
+    statuses: Iterable[SchedulerStatus], days: Sequence[date], in_progress: pa.Table
 ) -> CheckOutcome:
-    """Judge the executions: none is IN_PROGRESS on a day that is settled for its scheduler.
+    """Check that no execution is IN_PROGRESS on a day that is settled for its scheduler.
 
     Args:
-        standings: how the days stand.
-        days: those that are looked at.
-        running: `scheduler_arn`, `scheduler_name`, `data_start_time` and the day of all that are IN_PROGRESS.
+        statuses: The state of each scheduler on each day.
+        days: The days to examine.
+        in_progress: `scheduler_arn`, `scheduler_name`, `data_start_time` and the day of all executions that
+            are IN_PROGRESS.
     """
     stuck_on = {
-        (one.scheduler_arn, day) for one in standings for day in days if one.states.get(day) is DayState.stuck
+        (status.scheduler_arn, day)
+        for status in statuses
+        for day in days
+        if status.states.get(day) is DayState.stuck
     }
-    stuck = [row for row in running.to_pylist() if (row["scheduler_arn"], row[PARTITION]) in stuck_on]
+    stuck = [row for row in in_progress.to_pylist() if (row["scheduler_arn"], row[PARTITION]) in stuck_on]
     schedulers = sorted({row["scheduler_name"] or row["scheduler_arn"] for row in stuck})
-    said = "No execution is IN_PROGRESS beyond its time."
+    message = f"None of {in_progress.num_rows} IN_PROGRESS executions is on a settled day."
     if stuck:
-        said = (
+        message = (
             f"{len(stuck)} executions are IN_PROGRESS although their day is settled:"
             f" {summarize(schedulers)}. "
-            "Their results will not come by themselves; ask the service once more."
+            "Scheduled runs do not read settled days again. Backfill these days once more."
         )
     examples = [
         {"scheduler": row["scheduler_name"], "data_start_time": row["data_start_time"].isoformat()}
         for row in stuck
     ]
-    wrong = {day for _, day in stuck_on}
+    stuck_days = {day for _, day in stuck_on}
     return CheckOutcome(
         not stuck,
-        said,
-        {"stuck": len(stuck), "in_progress": running.num_rows},
+        message,
+        {"stuck": len(stuck), "in_progress": in_progress.num_rows},
         examples,
-        [*build_status_commands(wrong), *build_backfill_commands(wrong)],
-        causes=sorted({row["scheduler_arn"] for row in stuck}),
+        [*build_status_commands(stuck_days), *build_backfill_commands(stuck_days)],
+        problem_ids=sorted({row["scheduler_arn"] for row in stuck}),
     )
 
 
@@ -126,53 +141,62 @@ def execution_count_in_range(
     now: datetime,
     settle_after: timedelta,
 ) -> CheckOutcome:
-    """Judge how many executions a scheduler has on a day against what is usual for it.
+    """Compare the daily execution count of each scheduler with its baseline.
 
-    Usual is the median of the four weeks before, with seven days of them at least; else the grid of its
-    frequency. A count below half of that or above one and a half times of it is told. Days that can still
-    grow, the first and the last day of a scheduler and schedulers that usually run nothing are left out.
+    The baseline is the median of the four weeks before if they have seven days, else the count that the
+    frequency gives. Counts below half or above one and a half times of it fail. Not compared are days that
+    can still grow, the first and the last day of a scheduler, and days without a baseline.
 
     Args:
-        coverage: `scheduler_arn`, `scheduler_name`, `executions` and the day, of the days looked at and of
+        coverage: `scheduler_arn`, `scheduler_name`, `executions` and the day, of the days to examine and of
             the four weeks before each of them.
-        days: those that are looked at.
-        grid: executions a day by the frequency of each scheduler, by ARN.
-        now: the time of the check.
-        settle_after: how long after its end a day can still grow.
+        days: The days to examine.
+        grid: Executions a day that the frequency gives, by ARN.
+        now: The time of the check.
+        settle_after: How long after its end a day can still grow.
     """
     counts: dict[str, dict[date, int]] = {}
     names: dict[str, str] = {}
     for row in coverage.to_pylist():
         counts.setdefault(row["scheduler_arn"], {})[row[PARTITION]] = row["executions"]
         names[row["scheduler_arn"]] = row["scheduler_name"] or row["scheduler_arn"]
-    past = [day for day in days if now >= compute_settle_time(day, settle_after)]
-    judged, odd = 0, list[dict[str, Any]]()
-    for arn, of_days in counts.items():
-        for day in past:
-            usual = _usual(of_days, day, grid.get(arn))
-            if day not in of_days or day in (min(of_days), max(of_days)) or not usual:
+    settled_days = [day for day in days if now >= compute_settle_time(day, settle_after)]
+    compared, unusual = 0, list[dict[str, Any]]()
+    for arn, day_counts in counts.items():
+        for day in settled_days:
+            baseline = _estimate_baseline(day_counts, day, grid.get(arn))
+            if day not in day_counts or day in (min(day_counts), max(day_counts)) or not baseline:
                 continue
-            judged += 1
-            if not USUAL[0] * usual <= of_days[day] <= USUAL[1] * usual:
-                odd.append(
-                    {"scheduler": names[arn], "day": day, "executions": of_days[day], "usual": round(usual)}
+            compared += 1
+            if not USUAL_RANGE[0] * baseline <= day_counts[day] <= USUAL_RANGE[1] * baseline:
+                unusual.append(
+                    {
+                        "scheduler": names[arn],
+                        "day": day,
+                        "executions": day_counts[day],
+                        "usual": round(baseline),
+                    }
                 )
-    said = f"{judged} days of schedulers have a usual number of executions."
-    if odd:
-        said = (
-            f"{len(odd)} of {judged} days of schedulers have an unusual number of executions: "
-            f"{summarize(dict.fromkeys(row['scheduler'] for row in odd))}."
+    message = (
+        f"{compared} scheduler-days compared: all have a usual number of executions. Not compared: days that"
+        " can still grow, the first and the last day of a scheduler, and days without a baseline."
+    )
+    if unusual:
+        message = (
+            f"{len(unusual)} of {compared} scheduler-days have an unusual number of executions: "
+            f"{summarize(dict.fromkeys(row['scheduler'] for row in unusual))}."
+            " Check whether these schedulers were stopped, restarted or set to another frequency."
         )
     return CheckOutcome(
-        not odd,
-        said,
-        {"judged": judged, "unusual": len(odd)},
-        sorted(odd, key=lambda row: row["day"], reverse=True),
-        build_status_commands({row["day"] for row in odd}),
-        causes=[f"{row['scheduler']} {row['day']}" for row in odd],
+        not unusual,
+        message,
+        {"compared": compared, "unusual": len(unusual)},
+        sorted(unusual, key=lambda row: row["day"], reverse=True),
+        build_status_commands({row["day"] for row in unusual}),
+        problem_ids=[f"{row['scheduler']} {row['day']}" for row in unusual],
     )
 
 
-def _usual(of_days: Mapping[date, int], day: date, grid: int | None) -> float | None:
-    earlier = [of_days[past] for past in list_days_before(day, WEEKS_BEFORE_DAYS) if past in of_days]
-    return median(earlier) if len(earlier) >= ENOUGH_DAYS else grid
+def _estimate_baseline(day_counts: Mapping[date, int], day: date, grid: int | None) -> float | None:
+    earlier = [day_counts[past] for past in list_days_before(day, BASELINE_DAYS) if past in day_counts]
+    return median(earlier) if len(earlier) >= MIN_BASELINE_DAYS else grid

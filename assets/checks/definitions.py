@@ -1,9 +1,8 @@
-"""The asset checks, declared: which asset has which, and which of them block.
+"""Declares the checks of each asset.
 
-A step costs Dagster more than these checks cost, and several of them judge the same rows. So all checks of an
-asset are one step, which reads once what they share, and any of them can be run without the others.
-
-Two checks block downstream assets: `keys_unique` and `schema_matches_declaration`. The others warn.
+All checks of an asset share one step, because a step costs more than these checks and several of them read
+the same rows. Each check can still run on its own. `keys_unique` and `schema_matches_declaration` block
+downstream assets; the other checks warn.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,10 +10,9 @@ from functools import partial
 
 import dagster as dg
 
-from assets.checks import context as looked_at
 from assets.checks import contract, executions
 from assets.checks.completeness import no_rejected_result_lines, result_objects_read
-from assets.checks.context import CheckContext, CheckSettings
+from assets.checks.context import CheckContext, CheckSettings, parse_run_days
 from assets.checks.result import Check, CheckOutcome, build_check_result
 from assets.checks.run_outcomes import list_failed_partitions, partitions_succeeded
 from assets.framework.partitioned_run import translate_to_failure
@@ -30,7 +28,7 @@ from resources.clock import Clock
 from resources.lake.lake import Lake
 from resources.sources.base import OpenSources
 
-_WRITTEN_WITH = {
+_WRITTEN_BY = {
     "extraction_coverage": "inference_executions",
     "archive_files": "inference_executions",
     "rejected_executions": "inference_executions",
@@ -39,40 +37,42 @@ _WRITTEN_WITH = {
     "rejected_results": "anomaly_predictions",
     "event_notifications": "anomaly_events",
 }
-"""Tables that no step of their own writes, and the asset whose run does: they are looked at after it."""
+"""Tables without a step of their own, and the asset whose checks examine them."""
 
-_LARGE = {"sensor_contributions": 2}
-"""Of these tables only so many of the last days are looked at by rows: a day may have millions."""
+_LARGE_TABLES = {"sensor_contributions": 2}
+"""Tables with up to millions of rows a day, and the number of last days whose keys are examined."""
 
 
 def build_checks(
-    rules: CheckSettings, assets: Sequence[dg.AssetsDefinition | dg.AssetSpec]
+    settings: CheckSettings, assets: Sequence[dg.AssetsDefinition | dg.AssetSpec]
 ) -> list[dg.AssetChecksDefinition]:
     """Declare the checks of these assets; their resources are `lake`, `sources` and `clock`."""
     steps = [asset for asset in assets if isinstance(asset, dg.AssetsDefinition)]
     partitions = {key: step.partitions_def for step in steps for key in step.keys}
-    declared = {key: _checks(key, partitions[key], rules) for key in sorted(partitions)}
-    return [_step(key, checks, rules) for key, checks in declared.items() if checks]
+    checks_by_key = {key: _list_checks(key, partitions[key], settings) for key in sorted(partitions)}
+    return [_build_step(key, checks, settings) for key, checks in checks_by_key.items() if checks]
 
 
-def _checks(
-    key: dg.AssetKey, partitions: dg.PartitionsDefinition | None, rules: CheckSettings
+def _list_checks(
+    key: dg.AssetKey, partitions: dg.PartitionsDefinition | None, settings: CheckSettings
 ) -> list[Check]:
     asset = key.path[-1]
-    looks = f"Looks at the last {rules.last_days} days of the lake and at those of its run."
-    found = executions.build_execution_checks(looks) if asset == INFERENCE_EXECUTIONS.name else []
+    scope = f"Examines the last {settings.last_days} days of the lake and the days of the run."
+    checks = executions.build_execution_checks(scope) if asset == INFERENCE_EXECUTIONS.name else []
     if asset == ANOMALY_PREDICTIONS.name:
-        found += _of_results(looks)
+        checks += _build_result_checks(scope)
     if asset in {table.name for table in TABLES}:
-        written = [table for table in TABLES if asset in (table.name, _WRITTEN_WITH.get(table.name))]
-        found += _of_tables(written, looks)
+        tables = [table for table in TABLES if asset in (table.name, _WRITTEN_BY.get(table.name))]
+        checks += _build_table_checks(tables, scope)
     if partitions is not None:
-        said = "No day stands as failed: the last run over it recorded it."
-        found.append(Check("partitions_succeeded", said, partial(_partitions_succeeded, key, partitions)))
-    return found
+        description = "No day is failed: the last run of each day recorded it."
+        checks.append(Check("partitions_succeeded", description, partial(_check_partitions, key, partitions)))
+    return checks
 
 
-def _step(key: dg.AssetKey, checks: Sequence[Check], rules: CheckSettings) -> dg.AssetChecksDefinition:
+def _build_step(
+    key: dg.AssetKey, checks: Sequence[Check], settings: CheckSettings
+) -> dg.AssetChecksDefinition:
     specs = [
         dg.AssetCheckSpec(check.name, asset=key, description=check.description, blocking=check.is_blocking)
         for check in checks
@@ -82,97 +82,101 @@ def _step(key: dg.AssetKey, checks: Sequence[Check], rules: CheckSettings) -> dg
         name=f"{key.path[-1]}_checks",
         specs=specs,
         can_subset=True,
-        description=f"All checks of {key.path[-1]}.",
+        description=f"Run the checks of {key.path[-1]}.",
     )
-    def look_at_all(
+    def run_checks(
         context: dg.AssetCheckExecutionContext,
         lake: dg.ResourceParam[Lake],
         sources: dg.ResourceParam[OpenSources],
         clock: dg.ResourceParam[Clock],
     ) -> Iterator[dg.AssetCheckResult]:
-        of_run = looked_at.parse_run_days(context.run.tags)
-        look = CheckContext(rules, lake, sources, clock(), context.instance, of_run)
-        selected = {chosen.name for chosen in context.selected_asset_check_keys}
-        yield from _results(key, [check for check in checks if check.name in selected], look)
+        run_days = parse_run_days(context.run.tags)
+        check_context = CheckContext(settings, lake, sources, clock(), context.instance, run_days)
+        selected = {check_key.name for check_key in context.selected_asset_check_keys}
+        yield from _evaluate(key, [check for check in checks if check.name in selected], check_context)
 
-    return look_at_all
+    return run_checks
 
 
-def _results(key: dg.AssetKey, checks: Sequence[Check], look: CheckContext) -> Iterator[dg.AssetCheckResult]:
-    """Give what each check finds; one that cannot look keeps no other from it, and fails the step last."""
-    problems: dict[str, dg.Failure] = {}
+def _evaluate(
+    key: dg.AssetKey, checks: Sequence[Check], context: CheckContext
+) -> Iterator[dg.AssetCheckResult]:
+    """Yield the result of each check; errors of single checks fail the step after all others ran."""
+    failures: dict[str, dg.Failure] = {}
     for check in checks:
         try:
             with translate_to_failure():
-                result = build_check_result(check, check.judge(look), key)
-        except dg.Failure as problem:
-            problems[check.name] = problem
+                result = build_check_result(check, check.evaluate(context), key)
+        except dg.Failure as failure:
+            failures[check.name] = failure
         else:
             yield result
-    if problems:
-        said = "\n".join(
-            f"{name} could not look: {problem.description}" for name, problem in problems.items()
+    if failures:
+        message = "\n".join(
+            f"Cannot evaluate {name}: {failure.description}" for name, failure in failures.items()
         )
-        raise dg.Failure(said, allow_retries=False) from next(iter(problems.values()))
+        raise dg.Failure(message, allow_retries=False) from next(iter(failures.values()))
 
 
-def _of_tables(tables: Sequence[Table], looks: str) -> list[Check]:
-    listed = ", ".join(table.name for table in tables)
+def _build_table_checks(tables: Sequence[Table], scope: str) -> list[Check]:
+    names = ", ".join(table.name for table in tables)
     return [
         Check(
             "keys_unique",
-            f"Every key of {listed} stands once, in its own day. {looks}",
-            partial(_keys_unique, tables),
+            f"Each primary key occurs once, in the file of its own day. Tables: {names}. {scope}",
+            partial(_check_keys, tables),
             is_blocking=True,
         ),
         Check(
             "schema_matches_declaration",
-            f"Every file of {listed} holds what the table declares. {looks}",
-            partial(_fits_declaration, tables),
+            f"Each file has the declared schema of its table. Tables: {names}. {scope}",
+            partial(_check_schema, tables),
             is_blocking=True,
         ),
     ]
 
 
-def _of_results(looks: str) -> list[Check]:
+def _build_result_checks(scope: str) -> list[Check]:
     return [
         Check(
             "result_objects_read",
-            f"Every result object that an execution names could be read. {looks}",
-            _result_objects_read,
+            f"Each result object that an execution names was read. {scope}",
+            _check_result_objects,
         ),
         Check(
             "no_rejected_result_lines",
-            f"No line of a result object had to be put aside in rejected_results. {looks}",
-            _result_lines_usable,
+            f"No line of a result object was rejected: rejected_results is empty. {scope}",
+            _check_result_lines,
         ),
     ]
 
 
-def _keys_unique(tables: Sequence[Table], look: CheckContext) -> CheckOutcome:
+def _check_keys(tables: Sequence[Table], context: CheckContext) -> CheckOutcome:
     return contract.keys_unique(
-        ((table, day), look.lake.read(table, day, list(table.key)))
-        for table, day in look.places(tables, _LARGE)
+        ((table, day), context.lake.read(table, day, list(table.key)))
+        for table, day in context.iterate_partitions(tables, _LARGE_TABLES)
     )
 
 
-def _fits_declaration(tables: Sequence[Table], look: CheckContext) -> CheckOutcome:
-    found = (((table, day), look.lake.footer(table, day)) for table, day in look.places(tables))
-    return contract.schema_matches_declaration((place, footer) for place, footer in found if footer)
+def _check_schema(tables: Sequence[Table], context: CheckContext) -> CheckOutcome:
+    footers = (
+        ((table, day), context.lake.footer(table, day)) for table, day in context.iterate_partitions(tables)
+    )
+    return contract.schema_matches_declaration((partition, footer) for partition, footer in footers if footer)
 
 
-def _partitions_succeeded(
-    key: dg.AssetKey, partitions: dg.PartitionsDefinition, look: CheckContext
+def _check_partitions(
+    key: dg.AssetKey, partitions: dg.PartitionsDefinition, context: CheckContext
 ) -> CheckOutcome:
-    failed, known = list_failed_partitions(look.instance, key, partitions)
-    return partitions_succeeded(key.path[-1], failed, known)
+    failed, count = list_failed_partitions(context.instance, key, partitions)
+    return partitions_succeeded(key.path[-1], failed, count)
 
 
-def _result_objects_read(look: CheckContext) -> CheckOutcome:
+def _check_result_objects(context: CheckContext) -> CheckOutcome:
     columns = ["scheduler_name", "result_s3_bucket", "result_s3_key", "state", "error"]
-    return result_objects_read(look.read(RESULT_OBJECTS, columns))
+    return result_objects_read(context.read_checked_days(RESULT_OBJECTS, columns))
 
 
-def _result_lines_usable(look: CheckContext) -> CheckOutcome:
+def _check_result_lines(context: CheckContext) -> CheckOutcome:
     columns = ["result_s3_bucket", "result_s3_key", "line_number", "reason"]
-    return no_rejected_result_lines(look.read(REJECTED_RESULTS, columns))
+    return no_rejected_result_lines(context.read_checked_days(REJECTED_RESULTS, columns))

@@ -1,15 +1,14 @@
-"""The checks of the executions: saved responses, days, settling, counts, freshness.
+"""The checks of `inference_executions`: saved responses, days, settlement, counts and freshness.
 
-All of them warn: what is recorded is right, and everything downstream may use it.
+All of them warn, so downstream assets use the data that is recorded.
 """
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.checks import completeness, context, freshness, run_outcomes
-from assets.checks import day_coverage as of_days
-from assets.checks.context import CheckContext
+from assets.checks import completeness, day_coverage, freshness, run_outcomes
+from assets.checks.context import CheckContext, get_service_state, list_days_before, read_days
 from assets.checks.result import Check, CheckOutcome
 from assets.executions import archive_index
 from assets.tables import (
@@ -22,117 +21,122 @@ from assets.tables import (
 _ASSET = dg.AssetKey(INFERENCE_EXECUTIONS.name)
 
 
-def build_execution_checks(looks: str) -> list[Check]:
-    """Return the checks of `inference_executions`.
-
-    Args:
-        looks: says which days are looked at.
-    """
+def build_execution_checks(scope: str) -> list[Check]:
+    """Declare the checks; `scope` is a sentence that says which days they examine."""
     return [
         Check(
             "archive_files_complete",
-            "Every saved response is readable to its end and complete.",
-            _saved_responses_whole,
+            "Each saved response is readable and has all its pages.",
+            _check_archive_files,
         ),
         Check(
             "no_rejected_summaries",
-            "No summary had to be put aside in rejected_executions.",
-            _summaries_usable,
+            "No execution summary was rejected: rejected_executions is empty.",
+            _check_rejected_summaries,
         ),
-        Check("sources_answered", "The last run could ask every scheduler and source.", _sources_answered),
+        Check(
+            "sources_answered",
+            "Every scheduler and source answered the last extraction run.",
+            _check_sources,
+        ),
         Check(
             "no_missing_days",
-            "No day is missing between the first and the last of the lake.",
-            _no_day_missing,
+            "Each day between the first and the last day of the lake was extracted.",
+            _check_missing_days,
         ),
         Check(
             "no_unrecognized_fields",
-            f"Every member that the service tells has a column. {looks}",
-            _members_known,
+            f"Each field in the responses of the service has a column. {scope}",
+            _check_unrecognized_fields,
         ),
         Check(
             "days_settled",
-            f"Each scheduler is settled on each day that could settle. {looks}",
-            _days_settled,
+            f"Each scheduler is settled on each day that should be settled. {scope}",
+            _check_settled_days,
         ),
-        Check(
-            "no_stuck_executions", f"No execution is IN_PROGRESS on a settled day. {looks}", _executions_ended
-        ),
+        Check("no_stuck_executions", f"No execution is IN_PROGRESS on a settled day. {scope}", _check_stuck),
         Check(
             "execution_count_in_range",
-            "Each scheduler has about as many executions a day as in the four weeks before, or as its"
-            f" frequency makes. {looks}",
-            _counts_usual,
+            "The daily executions of each scheduler are close to the median of the four weeks before, or to"
+            f" the number that its frequency gives. {scope}",
+            _check_counts,
         ),
         Check(
             "data_fresh",
-            "The newest data are as new as they should be: a backfill of an old day changes nothing,"
-            " and an ended service is not late.",
-            _data_fresh,
+            "The newest data is not late. Backfills of old days do not affect this check, and an ended"
+            " service is not late.",
+            _check_freshness,
         ),
     ]
 
 
-def _saved_responses_whole(look: CheckContext) -> CheckOutcome:
-    there = {file.uri for source in look.sources if source.files for file in source.files.list_files()}
-    known = archive_index.load_records(look.lake.read(ARCHIVE_FILES))
-    return completeness.archive_files_complete([file for uri, file in known.items() if uri in there])
+def _check_archive_files(context: CheckContext) -> CheckOutcome:
+    existing = {file.uri for source in context.sources if source.files for file in source.files.list_files()}
+    records = archive_index.load_records(context.lake.read(ARCHIVE_FILES))
+    return completeness.archive_files_complete([file for uri, file in records.items() if uri in existing])
 
 
-def _summaries_usable(look: CheckContext) -> CheckOutcome:
-    return completeness.no_rejected_summaries(look.lake.read(REJECTED_EXECUTIONS, columns=["reason"]))
+def _check_rejected_summaries(context: CheckContext) -> CheckOutcome:
+    return completeness.no_rejected_summaries(context.lake.read(REJECTED_EXECUTIONS, columns=["reason"]))
 
 
-def _sources_answered(look: CheckContext) -> CheckOutcome:
-    return run_outcomes.sources_answered(list(run_outcomes.load_recent_runs(look.instance, _ASSET)))
+def _check_sources(context: CheckContext) -> CheckOutcome:
+    return run_outcomes.sources_answered(list(run_outcomes.load_recent_runs(context.instance, _ASSET)))
 
 
-def _no_day_missing(look: CheckContext) -> CheckOutcome:
-    return of_days.no_missing_days(look.in_lake(INFERENCE_EXECUTIONS))
+def _check_missing_days(context: CheckContext) -> CheckOutcome:
+    return day_coverage.no_missing_days(context.list_lake_days(INFERENCE_EXECUTIONS))
 
 
-def _members_known(look: CheckContext) -> CheckOutcome:
-    return completeness.no_unrecognized_fields(look.read(INFERENCE_EXECUTIONS, ["unrecognized"]))
+def _check_unrecognized_fields(context: CheckContext) -> CheckOutcome:
+    rows = context.read_checked_days(INFERENCE_EXECUTIONS, ["unrecognized"])
+    return completeness.no_unrecognized_fields(rows)
 
 
-def _days_settled(look: CheckContext) -> CheckOutcome:
-    return of_days.days_settled(look.scheduler_statuses, look.execution_days)
+def _check_settled_days(context: CheckContext) -> CheckOutcome:
+    return day_coverage.days_settled(context.scheduler_statuses, context.execution_days)
 
 
-def _executions_ended(look: CheckContext) -> CheckOutcome:
-    return of_days.no_stuck_executions(look.scheduler_statuses, look.execution_days, _running(look))
+def _check_stuck(context: CheckContext) -> CheckOutcome:
+    in_progress = _read_in_progress(context)
+    return day_coverage.no_stuck_executions(context.scheduler_statuses, context.execution_days, in_progress)
 
 
-def _running(look: CheckContext) -> pa.Table:
+def _read_in_progress(context: CheckContext) -> pa.Table:
     columns = ["scheduler_arn", "scheduler_name", "data_start_time", "status"]
-    some = [
+    lake = context.lake
+    days = [
         day
-        for day in look.execution_days
-        if pc.sum(look.lake.read(EXTRACTION_COVERAGE, day, ["in_progress"])["in_progress"]).as_py()
+        for day in context.execution_days
+        if pc.sum(lake.read(EXTRACTION_COVERAGE, day, ["in_progress"])["in_progress"]).as_py()
     ]
-    found = context.read_days(look.lake, INFERENCE_EXECUTIONS, some, columns)
-    return found.filter(pc.equal(found["status"], "IN_PROGRESS"))
+    rows = read_days(lake, INFERENCE_EXECUTIONS, days, columns)
+    return rows.filter(pc.equal(rows["status"], "IN_PROGRESS"))
 
 
-def _counts_usual(look: CheckContext) -> CheckOutcome:
-    days = look.execution_days
-    span = {past for day in days for past in context.list_days_before(day, of_days.WEEKS_BEFORE_DAYS)}
-    wanted = sorted({*days, *span} & {*look.in_lake(EXTRACTION_COVERAGE)})
+def _check_counts(context: CheckContext) -> CheckOutcome:
+    days = context.execution_days
+    days_before = {past for day in days for past in list_days_before(day, day_coverage.BASELINE_DAYS)}
+    days_to_read = sorted({*days, *days_before} & {*context.list_lake_days(EXTRACTION_COVERAGE)})
     columns = ["scheduler_arn", "scheduler_name", "executions"]
-    coverage = context.read_days(look.lake, EXTRACTION_COVERAGE, wanted, columns)
-    grid = {arn: known.executions_a_day for arn, known in look.scheduler_settings.items()}
-    return of_days.execution_count_in_range(coverage, days, grid, look.now, look.rules.settle_after)
+    coverage = read_days(context.lake, EXTRACTION_COVERAGE, days_to_read, columns)
+    grid = {arn: settings.executions_a_day for arn, settings in context.scheduler_settings.items()}
+    return day_coverage.execution_count_in_range(
+        coverage, days, grid, context.now, context.settings.settle_after
+    )
 
 
-def _data_fresh(look: CheckContext) -> CheckOutcome:
-    days = look.in_lake(EXTRACTION_COVERAGE)[-look.rules.last_days :]
-    coverage = context.read_days(look.lake, EXTRACTION_COVERAGE, days, freshness.COVERAGE_COLUMNS)
-    rows = context.read_days(look.lake, INFERENCE_EXECUTIONS, days, freshness.EXECUTION_COLUMNS)
+def _check_freshness(context: CheckContext) -> CheckOutcome:
+    lake, settings = context.lake, context.settings
+    days = context.list_lake_days(EXTRACTION_COVERAGE)[-settings.last_days :]
+    coverage = read_days(lake, EXTRACTION_COVERAGE, days, freshness.COVERAGE_COLUMNS)
+    executions = read_days(lake, INFERENCE_EXECUTIONS, days, freshness.EXECUTION_COLUMNS)
+    active = freshness.list_active_schedulers(coverage)
     return freshness.data_fresh(
-        freshness.find_newest_data(rows, freshness.list_active_schedulers(coverage), look.scheduler_settings),
+        freshness.find_newest_data(executions, active, context.scheduler_settings),
         pc.max(coverage["complete_through"]).as_py(),
-        context.get_service_state(look.sources),
-        history_end=look.rules.history.end,
-        now=look.now,
-        late_after=look.rules.late_after,
+        get_service_state(context.sources),
+        history_end=settings.history.end,
+        now=context.now,
+        late_after=settings.late_after,
     )

@@ -1,8 +1,8 @@
-"""Whether data come: the newest of them against the clock.
+"""Rules on the age of the newest data.
 
-Dagster's own freshness looks at the latest materialization of any partition, and a backfill of an old year
-makes it fresh. This one looks at the newest data themselves, which an old day cannot make any newer. An
-ended service, a history that ended and a scheduler that was stopped are not late.
+Dagster's freshness checks use the latest materialization of any partition, so a backfill of an old year
+passes them. This rule uses the newest data itself. An ended service, an ended history, and stopped or
+deleted schedulers are not late.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,16 +18,16 @@ from assets.checks.scheduler_settings import SchedulerSettings
 from assets.tables import PARTITION
 
 LONGEST_FREQUENCY = timedelta(hours=1)
-"""What counts where nobody knows a frequency: late is then told late rather than early."""
+"""Used if a frequency is not known: a late alert is better than a false one."""
 
 COVERAGE_COLUMNS = ["scheduler_arn", "complete_through"]
 EXECUTION_COLUMNS = ["scheduler_arn", "scheduler_name", "data_start_time", "data_end_time"]
-"""The columns that the rule reads, beside the day."""
+"""The columns to read, in addition to the day."""
 
 
 @dataclass(frozen=True)
 class NewestData:
-    """A scheduler that runs: `data_end` ends its newest window, `due` is when the next one should come."""
+    """The newest window of a running scheduler: its end, and when the next window is due."""
 
     scheduler: str
     data_end: datetime
@@ -35,95 +35,103 @@ class NewestData:
 
 
 def list_active_schedulers(coverage: pa.Table) -> set[str]:
-    """Return the schedulers that the service listed when it was asked last: a deleted one is not late."""
-    asked = coverage.filter(pc.is_valid(coverage["complete_through"]))
-    newest_day = coverage.filter(pc.equal(coverage[PARTITION], pc.max(asked[PARTITION])))
+    """Return the ARNs that the service listed at the last poll; deleted schedulers are not among them."""
+    polled = coverage.filter(pc.is_valid(coverage["complete_through"]))
+    newest_day = coverage.filter(pc.equal(coverage[PARTITION], pc.max(polled[PARTITION])))
     return set(newest_day["scheduler_arn"].to_pylist())
 
 
 def find_newest_data(
-    executions: pa.Table, running: Collection[str], rhythms: Mapping[str, SchedulerSettings]
+    executions: pa.Table, active: Collection[str], settings: Mapping[str, SchedulerSettings]
 ) -> list[NewestData]:
-    """Return the newest window of each running scheduler, and when the one after it is due.
+    """Return the newest window of each active scheduler that is not stopped.
 
-    It is due when its window has ended and the delay is over.
+    The next window is due after its end plus the delay of the scheduler.
     """
     grouped = executions.group_by("scheduler_arn", use_threads=False).aggregate(
         [("scheduler_name", "max"), ("data_start_time", "max"), ("data_end_time", "max")]
     )
-    found = []
+    newest = []
     for row in grouped.to_pylist():
-        arn, known = row["scheduler_arn"], rhythms.get(row["scheduler_arn"], SchedulerSettings())
-        if arn in running and not known.is_stopped:
+        arn = row["scheduler_arn"]
+        scheduler = settings.get(arn, SchedulerSettings())
+        if arn in active and not scheduler.is_stopped:
             data_end = row["data_end_time_max"] or row["data_start_time_max"]
-            due = data_end + (known.frequency or LONGEST_FREQUENCY) + known.delay
-            found.append(NewestData(row["scheduler_name_max"] or arn, data_end, due))
-    return found
+            due = data_end + (scheduler.frequency or LONGEST_FREQUENCY) + scheduler.delay
+            newest.append(NewestData(row["scheduler_name_max"] or arn, data_end, due))
+    return newest
 
 
 def data_fresh(
     newest: Iterable[NewestData],
-    asked_until: datetime | None,
+    polled_until: datetime | None,
     service: ServiceState,
     *,
     history_end: date | None,
     now: datetime,
     late_after: timedelta,
 ) -> CheckOutcome:
-    """Judge the newest data against the clock.
+    """Compare the newest data with the current time.
 
     Args:
-        newest: the schedulers that the service lists as running.
-        asked_until: the newest moment up to which an answer of the service proves anything; None: never.
-        service: the live service among the sources.
-        history_end: the first day that is no partition any more; None: there is none.
-        now: the time of the check.
-        late_after: how long after they are due data are late.
+        newest: The newest data of each active scheduler.
+        polled_until: The newest time up to which a response of the service proves anything; None: never.
+        service: The live service among the sources.
+        history_end: The first day after the last partition; None: the history has no end.
+        now: The time of the check.
+        late_after: How long after its due time data is late.
     """
     if not service.exists:
-        return CheckOutcome(True, "No live service is among the sources: data come when somebody saves them.")
-    last_day = service.last_expected(history_end)
+        return CheckOutcome(True, "No live source is configured, so no new data is expected.")
+    last_day = service.get_last_expected_day(history_end)
     if last_day is not None and now.date() > last_day:
         return CheckOutcome(
-            True, f"No data are expected after {last_day}: the service or the history ended then."
+            True, f"No data is expected after {last_day}: the service or the history ended on that day."
         )
-    if asked_until is None or now - asked_until > late_after:
-        since = f"since {asked_until:%Y-%m-%d %H:%M} UTC" if asked_until else "yet"
+    if polled_until is None or now - polled_until > late_after:
+        since = f"since {polled_until:%Y-%m-%d %H:%M} UTC" if polled_until else "yet"
         return CheckOutcome(
             False,
-            f"Nobody has asked the service {since}: do the schedules run, and do their runs succeed?",
-            {"minutes_since_asked": _minutes(now - asked_until) if asked_until else "never"},
+            f"The service has not been polled {since}. "
+            "Check that the schedules run and that their runs succeed.",
+            {"minutes_since_poll": _to_minutes(now - polled_until) if polled_until else "never"},
             commands=["ledger doctor", *build_status_commands([now.date()])],
-            causes=["not asked"],
+            problem_ids=["not polled"],
         )
-    return _of_schedulers(list(newest), now, late_after)
+    return _compare_with_due_times(list(newest), now, late_after)
 
 
-def _of_schedulers(newest: Sequence[NewestData], now: datetime, late_after: timedelta) -> CheckOutcome:
-    late = sorted((one for one in newest if now - one.due > late_after), key=lambda one: one.due)
-    numbers: dict[str, int | float | str] = {"schedulers": len(newest), "late": len(late)}
+def _compare_with_due_times(
+    newest: Sequence[NewestData], now: datetime, late_after: timedelta
+) -> CheckOutcome:
+    late = sorted((data for data in newest if now - data.due > late_after), key=lambda data: data.due)
+    metadata: dict[str, int | float | str] = {"schedulers": len(newest), "late": len(late)}
     if newest:
-        numbers["minutes_behind"] = max(0, _minutes(now - min(one.due for one in newest)))
-    said = f"The newest data of {len(newest)} running schedulers are as new as they should be."
+        metadata["minutes_behind"] = max(0, _to_minutes(now - min(data.due for data in newest)))
+    message = f"The data of all {len(newest)} running schedulers is up to date."
     if late:
-        said = (
-            f"The data of {len(late)} of {len(newest)} running schedulers are late: "
-            f"{summarize(one.scheduler for one in late)}. The service was asked and has nothing newer: "
-            "see that sensor data are uploaded, and that the schedulers run."
+        message = (
+            f"The data of {len(late)} of {len(newest)} running schedulers is late: "
+            f"{summarize(data.scheduler for data in late)}. The service was polled and has no newer data. "
+            "Check that sensor data is uploaded and that the schedulers run."
         )
     examples = [
-        {"scheduler": one.scheduler, "newest_data_end": one.data_end.isoformat(), "due": one.due.isoformat()}
-        for one in late
+        {
+            "scheduler": data.scheduler,
+            "newest_data_end": data.data_end.isoformat(),
+            "due": data.due.isoformat(),
+        }
+        for data in late
     ]
     return CheckOutcome(
         not late,
-        said,
-        numbers,
+        message,
+        metadata,
         examples,
         build_status_commands([late[0].data_end.date(), now.date()]) if late else [],
-        causes=[one.scheduler for one in late],
+        problem_ids=[data.scheduler for data in late],
     )
 
 
-def _minutes(span: timedelta) -> int:
+def _to_minutes(span: timedelta) -> int:
     return int(span.total_seconds() // 60)

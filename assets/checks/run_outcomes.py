@@ -1,6 +1,6 @@
-"""How the runs of an asset ended: partitions that stand as failed, and what could not be asked.
+"""Rules on the runs of an asset: failed partitions, and sources that did not answer.
 
-A run that fails skips the checks that depend on it, so these two are looked at on a schedule of their own.
+A failed run skips the checks of its assets, so these two checks also run on the hourly schedule.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,24 +15,27 @@ from assets.checks.result import EXAMPLES, CheckOutcome, build_backfill_commands
 from assets.framework.partitioned_run import failed_sources
 
 LAST_RUNS = 20
-"""How many of an asset's finished runs are looked at."""
+"""Maximum number of finished runs of an asset that are examined."""
 
 _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
-_AT_ONCE, _MOST = 100, 1000
-"""Finished runs of the location among which those are looked for: each may start a dozen others."""
+_PAGE_SIZE, _MAX_RUNS = 100, 1000
+"""Runs of the whole location that are searched; each run of the asset can start a dozen others."""
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run over all schedulers that has ended: when, and what it could not ask, with the reasons."""
+    """A finished run over all schedulers, with the sources that did not answer and the reasons."""
 
-    at: datetime
-    refused: Mapping[str, str]
+    ended_at: datetime
+    failed_sources: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class UnansweredSource:
-    """Who could not be asked by the last run, nor by those right before it, and the last reason."""
+    """A scheduler or source that did not answer the last run, and how many runs in a row before it.
+
+    `since` is the end of the first of these runs; `reason` is the latest one.
+    """
 
     name: str
     since: datetime
@@ -40,34 +43,34 @@ class UnansweredSource:
     reason: str
 
 
-def partitions_succeeded(asset: str, failed: Sequence[str], known: int) -> CheckOutcome:
-    """Judge the partitions of an asset: none stands as failed.
+def partitions_succeeded(asset: str, failed: Sequence[str], partition_count: int) -> CheckOutcome:
+    """Check that no partition of an asset is failed: the last run of each one recorded it.
 
     Args:
-        asset: its name.
-        failed: the keys of those that stand as failed: their last run did not record them.
-        known: how many partitions there are.
+        asset: The name of the asset.
+        failed: The keys of its failed partitions.
+        partition_count: The number of all its partitions.
     """
-    said = f"None of {known} days stands as failed."
+    message = f"None of {partition_count} days is failed."
     if failed:
-        said = (
-            f"{len(failed)} of {known} days of {asset} stand as failed: {summarize(failed)}. "
-            "Re-execute the run from failure, or read them again; what is recorded of them stays."
+        message = (
+            f"{len(failed)} of {partition_count} days of {asset} are failed: {summarize(failed)}. "
+            "Re-execute the run from failure, or backfill these days. Data that is already recorded stays."
         )
     return CheckOutcome(
         not failed,
-        said,
-        {"partitions": known, "failed": len(failed)},
+        message,
+        {"partitions": partition_count, "failed": len(failed)},
         [{"day": key} for key in failed[:EXAMPLES]],
         build_backfill_commands(map(date.fromisoformat, failed)),
-        causes=failed,
+        problem_ids=failed,
     )
 
 
 def list_failed_partitions(
     instance: dg.DagsterInstance, asset: dg.AssetKey, partitions: dg.PartitionsDefinition
 ) -> tuple[list[str], int]:
-    """Return the keys of the partitions that stand as failed, and how many partitions there are."""
+    """Return the keys of the failed partitions, and the number of all partitions."""
     keys = list(partitions.get_partition_keys(dynamic_partitions_store=instance))
     return filter_failed_partitions(instance, asset, partitions, keys), len(keys)
 
@@ -78,89 +81,93 @@ def filter_failed_partitions(
     partitions: dg.PartitionsDefinition,
     keys: Sequence[str],
 ) -> list[str]:
-    """Return those of some partitions of an asset that stand as failed."""
+    """Return those of some partition keys of an asset whose status is failed."""
     statuses = instance.get_status_by_partition(asset, keys, partitions) or {} if keys else {}
-    return [key for key in keys if (found := statuses.get(key)) and found.value == "FAILED"]
+    return [key for key in keys if (status := statuses.get(key)) and status.value == "FAILED"]
 
 
 def find_unanswered_sources(last_runs: Iterable[FinishedRun]) -> list[UnansweredSource]:
-    """Find what the last run could not ask, and for how long that has been so.
+    """Return the sources that did not answer the last run, with the number of such runs in a row.
 
     Args:
-        last_runs: the newest first; no more of them are taken than are needed.
+        last_runs: The newest run first. Only as many runs as needed are consumed.
     """
-    found: dict[str, UnansweredSource] = {}
-    still: set[str] | None = None
+    sources: dict[str, UnansweredSource] = {}
+    still_failing: set[str] | None = None
     for run in last_runs:
-        still = set(run.refused) if still is None else still & set(run.refused)
-        if not still:
+        failing = set(run.failed_sources)
+        still_failing = failing if still_failing is None else still_failing & failing
+        if not still_failing:
             break
-        for name in still:
-            before = found.get(name, UnansweredSource(name, run.at, 0, run.refused[name]))
-            found[name] = replace(before, since=run.at, runs_in_a_row=before.runs_in_a_row + 1)
-    return [found[name] for name in sorted(found)]
+        for name in still_failing:
+            newer = sources.get(name, UnansweredSource(name, run.ended_at, 0, run.failed_sources[name]))
+            sources[name] = replace(newer, since=run.ended_at, runs_in_a_row=newer.runs_in_a_row + 1)
+    return [sources[name] for name in sorted(sources)]
 
 
 def sources_answered(last_runs: Sequence[FinishedRun]) -> CheckOutcome:
-    """Judge the last runs of the extraction, the newest first: what each of them could not ask, and why."""
+    """Check that every scheduler and source answered the last extraction run.
+
+    Args:
+        last_runs: Finished runs over all schedulers, the newest first.
+    """
     if not last_runs:
-        return CheckOutcome(True, "No run of the extraction has ended lately.", {"runs": 0})
-    failed = find_unanswered_sources(last_runs)
-    said = f"The last run could ask every scheduler; {len(last_runs)} runs were looked at."
-    if failed:
-        said = (
-            f"The last run could not ask {len(failed)} schedulers or sources:"
-            f" {summarize([one.name for one in failed])}. "
-            "What the others told is recorded; mend what the reasons say, then re-execute it from failure."
+        return CheckOutcome(True, "No finished run of the extraction was found.", {"runs": 0})
+    unanswered = find_unanswered_sources(last_runs)
+    message = f"Every scheduler and source answered the last run; {len(last_runs)} runs examined."
+    if unanswered:
+        message = (
+            f"{len(unanswered)} schedulers or sources did not answer the last run:"
+            f" {summarize([source.name for source in unanswered])}. "
+            "The data of the others is recorded. Fix the reasons, then re-execute the run from failure."
         )
     examples = [
         {
-            "failed": one.name,
-            "runs_in_a_row": one.runs_in_a_row,
-            "since": f"{one.since:%Y-%m-%d %H:%M} UTC",
-            "reason": one.reason,
+            "failed": source.name,
+            "runs_in_a_row": source.runs_in_a_row,
+            "since": f"{source.since:%Y-%m-%d %H:%M} UTC",
+            "reason": source.reason,
         }
-        for one in failed
+        for source in unanswered
     ]
     return CheckOutcome(
-        not failed,
-        said,
-        {"runs": len(last_runs), "failed": len(failed)},
+        not unanswered,
+        message,
+        {"runs": len(last_runs), "failed": len(unanswered)},
         examples,
-        ["ledger doctor"] if failed else [],
-        causes=[one.name for one in failed],
+        ["ledger doctor"] if unanswered else [],
+        problem_ids=[source.name for source in unanswered],
     )
 
 
 def load_recent_runs(instance: dg.DagsterInstance, asset: dg.AssetKey) -> Iterator[FinishedRun]:
-    """Look back at the last runs of an extraction that were about all schedulers, the newest first."""
-    for record in islice(_of(asset, instance), LAST_RUNS):
+    """Yield the finished extraction runs over all schedulers, the newest first."""
+    for record in islice(_iterate_records(asset, instance), LAST_RUNS):
         ended = record.end_time or record.update_timestamp.timestamp()
         yield FinishedRun(datetime.fromtimestamp(ended, UTC), failed_sources(instance, record.dagster_run))
 
 
-def _of(asset: dg.AssetKey, instance: dg.DagsterInstance) -> Iterator[dg.RunRecord]:
-    """Look back for the runs of an asset that were told of no scheduler in particular."""
+def _iterate_records(asset: dg.AssetKey, instance: dg.DagsterInstance) -> Iterator[dg.RunRecord]:
     cursor = None
-    for _ in range(_MOST // _AT_ONCE):
-        records = instance.get_run_records(dg.RunsFilter(statuses=_FINISHED), limit=_AT_ONCE, cursor=cursor)
+    for _ in range(_MAX_RUNS // _PAGE_SIZE):
+        records = instance.get_run_records(dg.RunsFilter(statuses=_FINISHED), limit=_PAGE_SIZE, cursor=cursor)
         for record in records:
             run = record.dagster_run
-            if not _of_some_alone(asset, run) and _is_about(asset, run, instance):
+            if not _has_scheduler_selection(asset, run) and _includes_asset(asset, run, instance):
                 yield record
-        if len(records) < _AT_ONCE:
+        if len(records) < _PAGE_SIZE:
             return
         cursor = records[-1].dagster_run.run_id
 
 
-def _is_about(asset: dg.AssetKey, run: dg.DagsterRun, instance: dg.DagsterInstance) -> bool:
+def _includes_asset(asset: dg.AssetKey, run: dg.DagsterRun, instance: dg.DagsterInstance) -> bool:
     if run.asset_selection:
         return asset in run.asset_selection
-    # a job's run tells no selection, and some jobs make checks alone
+    # the run of a job has no asset selection, and some jobs contain only checks
     steps = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
     return any(entry.step_key == asset.path[-1] for entry in steps)
 
 
-def _of_some_alone(asset: dg.AssetKey, run: dg.DagsterRun) -> bool:
-    told: Any = run.run_config
-    return bool(told.get("ops", {}).get(asset.path[-1], {}).get("config", {}).get("schedulers"))
+def _has_scheduler_selection(asset: dg.AssetKey, run: dg.DagsterRun) -> bool:
+    config: Any = run.run_config
+    return bool(config.get("ops", {}).get(asset.path[-1], {}).get("config", {}).get("schedulers"))

@@ -1,4 +1,4 @@
-"""How often a scheduler runs, as its latest settings say."""
+"""The latest frequency, delay and status of each scheduler."""
 
 import re
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ _DURATION = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?")
 _A_DAY = timedelta(days=1)
 
 COLUMNS = ["scheduler_arn", "valid_from", "status", "data_upload_frequency", "data_delay_offset_minutes"]
-"""The columns of `inference_schedulers` that the rule reads."""
+"""The columns of `inference_schedulers` to read."""
 
 
 @dataclass(frozen=True)
 class SchedulerSettings:
-    """How a scheduler is set now; `frequency` None: nobody knows."""
+    """The current settings of a scheduler; `frequency` None: not known."""
 
     frequency: timedelta | None = None
     delay: timedelta = timedelta(0)
@@ -24,16 +24,16 @@ class SchedulerSettings:
 
     @property
     def executions_a_day(self) -> int | None:
-        """How many executions a whole day has."""
+        """Number of executions in a whole day; None: the frequency is not known."""
         return None if self.frequency is None else int(_A_DAY / self.frequency)
 
 
 def parse_scheduler_settings(schedulers: pa.Table) -> dict[str, SchedulerSettings]:
-    """Return the rhythm of each scheduler by ARN; what its last row does not tell stands in earlier ones."""
+    """Return the settings by ARN. A null in the latest row is filled from earlier rows."""
     latest: dict[str, dict[str, object]] = {}
     for row in schedulers.sort_by("valid_from").to_pylist():
-        known = latest.setdefault(row["scheduler_arn"], {})
-        known |= {name: value for name, value in row.items() if value is not None}
+        values = latest.setdefault(row["scheduler_arn"], {})
+        values |= {name: value for name, value in row.items() if value is not None}
     return {
         arn: SchedulerSettings(
             parse_duration(str(row.get("data_upload_frequency", ""))),
@@ -45,7 +45,7 @@ def parse_scheduler_settings(schedulers: pa.Table) -> dict[str, SchedulerSetting
 
 
 def parse_duration(text: str) -> timedelta | None:
-    """Read a frequency as the service spells it, such as PT5M; None: it is none."""
-    found = _DURATION.fullmatch(text)
-    hours, minutes = found.groups(default="0") if found else ("0", "0")
+    """Parse an ISO 8601 duration of hours and minutes, such as PT5M; None: the text is no such duration."""
+    match = _DURATION.fullmatch(text)
+    hours, minutes = match.groups(default="0") if match else ("0", "0")
     return timedelta(hours=int(hours), minutes=int(minutes)) or None

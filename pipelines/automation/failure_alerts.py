@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 
 from assets.alerts.deduplication import OpenIncident, find_notification_reason, mark_notified
-from assets.checks.result import CAUSES, NEXT_COMMANDS
+from assets.checks.result import NEXT_COMMANDS, PROBLEM_IDS
 from assets.framework.metadata import read_metadata
 from pipelines.automation.run_failures import (
     Failure,
@@ -271,4 +271,4 @@ def _check_notice(
 
 
 def _details(evaluation: dg.AssetCheckEvaluation) -> list[str]:
-    return [str(cause) for cause in read_metadata(evaluation.metadata).get(CAUSES) or []]
+    return [str(cause) for cause in read_metadata(evaluation.metadata).get(PROBLEM_IDS) or []]
