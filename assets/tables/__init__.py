@@ -1,7 +1,7 @@
 """Declarations of all tables of the lake.
 
 The Parquet schema, Dagster's column schema and lineage, the DDL, the DuckDB views, the contract of the lake
-and `docs/tables.md` are derived from them.
+and `docs/reference/tables.md` are derived from them.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Renders `docs/tables.md` from the declarations.
+"""Renders `docs/reference/tables.md` from the declarations.
 
 `python -m assets.tables.docs` writes the page. With `--check` it only reports whether the page is stale.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from assets.tables import PARTITION, TABLES, Column, Table
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "tables.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "tables.md"
 
 _HEAD = f"""\
 # The tables
@@ -65,4 +65,4 @@ if __name__ == "__main__":
     if "--check" not in sys.argv:
         PAGE.write_text(render_page(), encoding="utf-8")
     elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != render_page():
-        sys.exit("docs/tables.md is stale. Generate it with: make docs")
+        sys.exit("docs/reference/tables.md is stale. Generate it with: make docs")

@@ -3,7 +3,7 @@
 A view tells DuckDB the columns of its files (`schema`) instead of letting it look: so it opens no file that a
 filter on the day leaves out, and a file of an older version gives null for columns that came later. The day
 is taken from the name of the file, which prunes as the engine's own Hive partitions do; DuckDB takes either
-those or `schema`. Both hold from DuckDB 1.5 on; `docs/adr/0009` says what it saves.
+those or `schema`. Both hold from DuckDB 1.5 on; `docs/explanation/decisions/0009` says what it saves.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,8 @@ _TYPES = {
 _DAY = f"CAST(regexp_extract(filename, '{PARTITION}=([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}).part-0', 1) AS DATE)"
 
 _HEAD = """\
--- The tables of the lake as views, for DuckDB 1.5 and newer. Written by `ledger views`; see docs/query.md.
+-- The tables of the lake as views, for DuckDB 1.5 and newer. Written by `ledger views`.
+-- See docs/how-to/query-the-lake.md.
 -- A filter on data_date keeps the files of other days closed: let every query have one.
 SET TimeZone = 'UTC';
 """

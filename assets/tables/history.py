@@ -1,8 +1,8 @@
 """What the tables promise to everyone who wrote queries or holds older files: `history.json`.
 
 A table grows by nullable columns, in a new version, and in no other way. `python -m assets.tables.history`
-writes down what was added; it refuses what would break a promise, and `docs/schema-change.md` says what to do
-instead. With `--check` it only looks.
+writes down what was added; it refuses what would break a promise, and `docs/how-to/upgrade.md` says what
+to do instead. With `--check` it only looks.
 """
 
 import json
@@ -127,7 +127,7 @@ def _promise(table: Table, before: Mapping[str, Any]) -> dict[str, Any]:
 def _main() -> None:
     promises = load_promises()
     if problems := find_broken_promises(promises, TABLES):
-        sys.exit("\n".join([*problems, "See docs/schema-change.md."]))
+        sys.exit("\n".join([*problems, "See docs/how-to/upgrade.md."]))
     if "--check" not in sys.argv:
         text = json.dumps(extend_promises(promises, TABLES), indent=1)
         FILE.write_text(text + "\n", encoding="utf-8")

@@ -261,8 +261,8 @@ def _told_by_glue(problem: refusals.ClientError, where: str, action: str) -> Led
             f"Glue refuses: {said}",
             where=where,
             next_step=f"grant {action} on the catalog, this database and its tables to this caller, whom"
-            " `aws sts get-caller-identity` names; docs/iam has the whole policy. Where Lake Formation"
-            " governs the database, grant it there, too",
+            " `aws sts get-caller-identity` names; docs/reference/iam has the whole policy. Where Lake"
+            " Formation governs the database, grant it there, too",
         )
     if code in _LATER or status >= _SERVER_ERROR:
         return RetryLaterError(

@@ -28,20 +28,20 @@ PARTITIONED = {table.name for table in TABLES if table.partitioned}
 
 
 def _blocks(page: str) -> list[str]:
-    return FENCE.findall((ROOT / "docs" / page).read_text())
+    return FENCE.findall((ROOT / "docs" / "how-to" / page).read_text())
 
 
 def _recipes_of_duckdb() -> list[str]:
-    return [block for block in _blocks("recipes.md") if "-- Athena" not in block and "EXPLAIN" not in block]
+    return [block for block in _blocks("sql-recipes.md") if "-- Athena" not in block and "EXPLAIN" not in block]
 
 
-ALL = [*_blocks("recipes.md"), *(block for block in _blocks("query.md") if "s3://" not in block)]
+ALL = [*_blocks("sql-recipes.md"), *(block for block in _blocks("query-the-lake.md") if "s3://" not in block)]
 FOR_DUCKDB = [block for block in ALL if not block.startswith("-- Athena")]
-FOR_BOTH = [block for block in _blocks("recipes.md") if not block.startswith("--")]
+FOR_BOTH = [block for block in _blocks("sql-recipes.md") if not block.startswith("--")]
 FOR_RECIPES = [block.removeprefix("-- DuckDB\n") for block in _recipes_of_duckdb()]
 PAIRS = [
     (mine, theirs)
-    for mine, theirs in zip(_blocks("recipes.md"), _blocks("recipes.md")[1:], strict=False)
+    for mine, theirs in zip(_blocks("sql-recipes.md"), _blocks("sql-recipes.md")[1:], strict=False)
     if theirs.startswith("-- Athena")
 ]
 

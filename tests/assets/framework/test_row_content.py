@@ -155,7 +155,7 @@ class TestTheVersionOfAContent:
         assert len(versions) == 1
 
     def test_a_column_that_came_later_gives_another_version_even_where_it_is_null(self) -> None:
-        """So what is made of a day is made once more; see docs/schema-change.md."""
+        """So what is made of a day is made once more; see docs/how-to/upgrade.md."""
         grown = replace(THINGS, version=2, columns=(*THINGS.columns, Column("later", pa.string(), "new")))
         rows = table([{"name": "a", "recorded_at": NOW}])
         with_nulls = rows.append_column("later", pa.nulls(1, pa.string()))

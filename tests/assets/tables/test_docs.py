@@ -1,4 +1,4 @@
-"""`docs/tables.md` says what the declarations say."""
+"""`docs/reference/tables.md` says what the declarations say."""
 
 import pytest
 

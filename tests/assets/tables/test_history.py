@@ -20,7 +20,7 @@ PROMISES = extend_promises({}, [OLD])
 
 
 def test_the_declarations_keep_what_was_promised() -> None:
-    assert find_broken_promises(load_promises(), TABLES) == [], "see docs/schema-change.md"
+    assert find_broken_promises(load_promises(), TABLES) == [], "see docs/how-to/upgrade.md"
 
 
 def test_what_was_added_is_written_down() -> None:

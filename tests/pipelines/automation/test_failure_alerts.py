@@ -207,7 +207,7 @@ def test_the_sensors_run_where_the_daemon_does(watch: Callable[..., Watched], du
 
 
 def test_the_docs_say_what_each_check_means(watch: Callable[..., Watched], dumps: Dumps) -> None:
-    page = (Path(__file__).resolve().parents[3] / "docs" / "alerts.md").read_text()
+    page = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "alerts.md").read_text()
 
     keys = watch(dumps[0]).definitions.get_repository_def().asset_graph.asset_check_keys
 

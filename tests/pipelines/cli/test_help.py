@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from pipelines.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[3]
-DOCS = (ROOT / "docs" / "command-line.md").read_text()
+DOCS = (ROOT / "docs" / "reference" / "command-line.md").read_text()
 
 
 def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -35,7 +35,7 @@ def test_a_command_is_documented_with_all_its_options(words: tuple[str, ...]) ->
     heading = next(
         (line for line in DOCS.splitlines() if line.startswith("## ") and " ".join(words) in line), None
     )
-    assert heading, f"docs/command-line.md has no section on ledger {' '.join(words)}"
+    assert heading, f"docs/reference/command-line.md has no section on ledger {' '.join(words)}"
     section = DOCS.split(f"{heading}\n", 1)[1].split("\n## ", 1)[0]
 
     options = [

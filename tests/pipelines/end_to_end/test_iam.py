@@ -1,4 +1,4 @@
-"""The policies in docs/iam: valid, scoped, enough for every call that the code makes, and no more."""
+"""The policies in docs/reference/iam are valid, scoped, and allow exactly the calls that the code makes."""
 
 import json
 import re
@@ -36,7 +36,7 @@ from tests.support.glue import Glue, glue, glue_client, glue_server
 
 __all__ = ["glue", "glue_client", "glue_server"]  # fixtures
 
-FOLDER = Path(__file__).resolve().parents[3] / "docs" / "iam"
+FOLDER = Path(__file__).resolve().parents[3] / "docs" / "reference" / "iam"
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
 ACCOUNT, REGION = "111122223333", "eu-west-1"
 WITHOUT_RESOURCES = {"lookoutequipment:ListInferenceSchedulers"}
