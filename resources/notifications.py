@@ -1,8 +1,8 @@
 """Sinks: where people are told, be it a log or a web address that JSON is posted to.
 
-The JSON is an interface that others build on (docs/how-to/alerts.md): members may be added, and none is
-renamed or retyped while `version` stays. The address is a secret as a rule, so no message names more of it than its
-host; what looks like a credential is struck out of every notice.
+The JSON is an interface that others build on (docs/how-to/alerts.md): members may be added, none is
+renamed or retyped while `version` stays. The address is a secret as a rule, so no message names
+more of it than its host; what looks like a credential is struck out of every notice.
 """
 
 import json
@@ -39,7 +39,8 @@ class Notice:
     """Something that people shall know.
 
     `kind` says what happened (docs/how-to/alerts.md lists them all), `text` is Markdown below the `title`,
-    `facts` are JSON values for machines. `cause` is the same as long as the matter is: it opens and closes a ticket.
+    `facts` are JSON values for machines. `cause` is the same as long as the matter is: it opens and
+    closes a ticket.
     """
 
     kind: str

@@ -32,7 +32,9 @@ def _blocks(page: str) -> list[str]:
 
 
 def _recipes_of_duckdb() -> list[str]:
-    return [block for block in _blocks("sql-recipes.md") if "-- Athena" not in block and "EXPLAIN" not in block]
+    return [
+        block for block in _blocks("sql-recipes.md") if "-- Athena" not in block and "EXPLAIN" not in block
+    ]
 
 
 ALL = [*_blocks("sql-recipes.md"), *(block for block in _blocks("query-the-lake.md") if "s3://" not in block)]
