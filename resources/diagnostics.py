@@ -20,7 +20,8 @@ from resources.errors import LedgerError, PermissionsError, RetryLaterError, Ser
 from resources.results.bucket import ObjectState, ResultRequest
 from resources.results.fetcher import ResultFetcher
 from resources.sources.base import FileListing, ListedScheduler, LiveService
-from resources.storage.base import LocalStorage
+from resources.storage.local import LocalStorage
+from resources.storage.open import is_s3
 
 _SKEW_SECONDS = 60
 _SKEW_AWS_REFUSES_SECONDS = 300
@@ -216,7 +217,7 @@ def check_results(opened: ResultFetcher, named: Mapping[str, str]) -> Iterator[F
 def check_lake(uri: str, kms_key_id: str | None = None) -> Finding:
     """Write to the lake and see that it is as safe as it must be: whole files, one writer at a time."""
     try:
-        if uri.startswith("s3://"):
+        if is_s3(uri, "lake.uri"):
             return _lake_in_s3(uri, kms_key_id)
         storage = LocalStorage(Path(uri), timeout_seconds=10)
         name = f"{_PROBE}-{unique_id()}"

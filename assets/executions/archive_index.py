@@ -16,7 +16,7 @@ import pyarrow as pa
 from assets.framework.row_content import conform
 from assets.framework.time_windows import Days
 from assets.tables import ARCHIVE_FILES
-from resources.storage.files import StoredFile
+from resources.storage.base import StoredFile
 
 
 @dataclass(frozen=True)

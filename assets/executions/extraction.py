@@ -33,7 +33,7 @@ from assets.tables import (
 from resources.errors import BudgetSpentError, LedgerError, UnreadableArchiveError
 from resources.lake.lake import Lake, WriteResult
 from resources.sources.base import FileListing, LiveService, SchedulerResponse, Source
-from resources.storage.files import StoredFile
+from resources.storage.base import StoredFile
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from pipelines.cli.output import flatten_cells
 from pipelines.operations.query import batches
-from resources.clock import unique_id
 from resources.errors import ConfigurationError
+from resources.storage.local import write_atomically
 
 _WRITERS: dict[str, Callable[[str, pa.Schema], AbstractContextManager[Any]]] = {
     ".parquet": lambda file, schema: pq.ParquetWriter(file, schema, compression="zstd"),
@@ -41,23 +41,19 @@ def write(connection: duckdb.DuckDBPyConnection, statement: str, file: Path) -> 
             next_step=f"let it end with {' or '.join(_WRITERS)}",
         )
     is_text = make is _WRITERS[".csv"]
-    temporary = file.with_name(f".{file.name}.{unique_id()}.tmp")
     rows = 0
     try:
         found = batches(connection, statement)
         schema = flatten_cells(found.schema.empty_table()).schema if is_text else found.schema
-        with make(str(temporary), schema) as writer:
+        with write_atomically(file) as temporary, make(str(temporary), schema) as writer:
             for batch in found:
                 part = pa.Table.from_batches([batch])
                 writer.write_table(flatten_cells(part) if is_text else part)
                 rows += batch.num_rows
-        temporary.replace(file)
     except OSError as problem:
         raise ConfigurationError(
             f"the answer cannot be written: {problem.strerror or problem}",
             where=f"--out {file}",
             next_step="name a file in a folder that is there and writable",
         ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
     return rows

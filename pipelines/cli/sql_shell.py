@@ -14,6 +14,7 @@ from pipelines.cli.output import Shape, show
 from pipelines.cli.sql_splitter import is_blank, split
 from pipelines.operations.query import execute
 from resources.config.validation_errors import suggest
+from resources.storage.local import write_atomically
 
 HISTORY = Path("~/.ledger_sql_history")
 _MOST_HISTORY = 10_000
@@ -142,8 +143,8 @@ def _remember() -> None:
 
 
 def _save(file: Path) -> None:
-    with suppress(OSError):
-        readline.write_history_file(file)
+    with suppress(OSError), write_atomically(file) as temporary:
+        readline.write_history_file(temporary)
 
 
 def _nth(found: list[str], state: int) -> str | None:

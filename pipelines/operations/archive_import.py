@@ -9,11 +9,12 @@ from pathlib import Path
 from assets.executions.archive_index import ArchiveRecord, describe_problems
 from assets.executions.extraction import read_file
 from assets.executions.flatten import FlattenedPages
-from resources.clock import unique_id
 from resources.config.loader import CHECKOUT, CONFIG_FILE_NAME, CONFIG_VARIABLE, SOURCES_VARIABLE
 from resources.config.settings import Settings, load_settings
 from resources.errors import ConfigurationError
 from resources.sources.archive import ArchiveSource
+from resources.storage.local import write_atomically
+from resources.storage.open import is_s3
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def archive_folder(settings: Settings) -> Path | None:
 
 def _local_archives(settings: Settings) -> Iterator[Path]:
     for source in settings.sources:
-        if source.kind == "archive" and "://" not in source.uri:
+        if source.kind == "archive" and not is_s3(source.uri, "sources.uri"):
             yield Path(source.uri)
 
 
@@ -94,26 +95,34 @@ def register(paths: Sequence[Path], config: Path) -> None:
     """
     text = config.read_text() if config.exists() else ""
     addition = "\n".join(source_toml(path, config) for path in paths)
-    trial = config.with_name(f".{config.name}.{unique_id()}.tmp")
     try:
-        trial.write_text(f"{text.rstrip()}\n\n{addition}" if text.strip() else addition)
-        read = load_settings(os.environ | {CONFIG_VARIABLE: str(trial)})
-        counts = all(is_registered(path, read) for path in paths)
-        if counts and config.exists():
-            trial.chmod(config.stat().st_mode & 0o777)
-        if counts:
-            trial.replace(config)
-    except (OSError, ConfigurationError) as problem:
+        with write_atomically(config) as trial:
+            trial.write_text(f"{text.rstrip()}\n\n{addition}" if text.strip() else addition)
+            if config.exists():
+                trial.chmod(config.stat().st_mode & 0o777)
+            _check_registered(paths, trial, config, addition)
+    except OSError as problem:
+        raise _build_register_error(problem.strerror or str(problem), config, addition) from None
+
+
+def _check_registered(paths: Sequence[Path], trial: Path, config: Path, addition: str) -> None:
+    try:
+        settings = load_settings(os.environ | {CONFIG_VARIABLE: str(trial)})
+    except ConfigurationError as problem:
+        reason = str(problem).replace(str(trial), str(config))
+        raise _build_register_error(reason, config, addition) from None
+    if not all(is_registered(path, settings) for path in paths):
         raise ConfigurationError(
-            f"the source could not be added to the settings: {str(problem).replace(str(trial), str(config))}",
+            f"Cannot add the source to the settings: {SOURCES_VARIABLE} overrides the sources of the file",
             where=str(config),
-            next_step=f"nothing was changed; add it by hand:\n\n{addition}",
-        ) from None
-    finally:
-        trial.unlink(missing_ok=True)
-    if not counts:
-        raise ConfigurationError(
-            f"{SOURCES_VARIABLE} names the sources, so what the settings file says of them does not count",
-            where=str(config),
-            next_step=f"nothing was changed; add it there, or unset that and import again:\n\n{addition}",
+            next_step=f"nothing was changed; add it to {SOURCES_VARIABLE}, or unset that and import again:"
+            f"\n\n{addition}",
         )
+
+
+def _build_register_error(reason: str, config: Path, addition: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"Cannot add the source to the settings: {reason}",
+        where=str(config),
+        next_step=f"nothing was changed; add it by hand:\n\n{addition}",
+    )

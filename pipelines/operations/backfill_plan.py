@@ -33,7 +33,7 @@ from resources.errors import LedgerError
 from resources.lake.lake import Lake
 from resources.sources.api import QUERY_PADDING
 from resources.sources.base import ListedScheduler, LiveService, Source
-from resources.storage.files import StoredFile
+from resources.storage.base import StoredFile
 
 _A_DAY = timedelta(days=1)
 

@@ -30,7 +30,9 @@ from resources.lake.table_contract import (
     read_table_version,
     translate_read_errors,
 )
-from resources.storage.base import LocalStorage, OpenFile, WriteFile, open_storage
+from resources.storage.base import OpenFile, WriteFile
+from resources.storage.local import LocalStorage
+from resources.storage.open import open_storage
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds

@@ -15,7 +15,8 @@ import msgspec
 
 from resources.sources.base import Page, SavedResponses
 from resources.sources.documents import read_documents
-from resources.storage.files import FileStore, StoredFile, open_store
+from resources.storage.base import FileStore, StoredFile
+from resources.storage.open import open_file_store
 
 KIND = "archive"
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt")
@@ -86,7 +87,7 @@ class ArchiveSource:
         """
         self.uri = uri
         self._zone = zone
-        self._store = store or open_store(uri)
+        self._store = store or open_file_store(uri)
 
     @property
     def files(self) -> "ArchiveSource":
@@ -99,7 +100,7 @@ class ArchiveSource:
         Raises:
             ConfigurationError: the place is not there, or may not be looked into.
         """
-        found = [self._tagged(file) for file in self._store.find(self.uri)]
+        found = [self._tagged(file) for file in self._store.list_files(self.uri)]
         if [file.uri for file in found] == [self.uri]:
             return found
         return [file for file in found if file.uri.lower().removesuffix(".gz").endswith(SUFFIXES)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from resources.sources.call_budget import CallBudget
-from resources.storage.files import StoredFile
+from resources.storage.base import StoredFile
 
 if TYPE_CHECKING:
     from resources.aws.session import AwsAccess  # which imports boto3

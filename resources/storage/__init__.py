@@ -1,1 +1,1 @@
-"""Where files are kept: local folders and S3 behind one protocol."""
+"""File storage: local folders and S3 behind two protocols, one for the lake and one for sources."""

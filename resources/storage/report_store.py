@@ -1,67 +1,65 @@
-"""The folder that pages are written to: on this machine, or a prefix in S3."""
+"""The folder of report pages: local or an S3 prefix."""
 
 from pathlib import Path
 
-from resources.clock import unique_id
 from resources.errors import ConfigurationError, RetryLaterError
+from resources.storage.local import write_text_atomically
+from resources.storage.open import is_s3
 
 _ATTEMPTS = 5
-_TYPES = {".html": "text/html; charset=utf-8", ".md": "text/markdown; charset=utf-8"}
+_CONTENT_TYPES = {".html": "text/html; charset=utf-8", ".md": "text/markdown; charset=utf-8"}
 
 
 class ReportStore:
     """Pages below one folder or prefix."""
 
     def __init__(self, folder: str) -> None:
-        """Name the folder; nothing is made before the first page is written."""
+        """Set the folder; it is created with the first page."""
         self.folder = folder
 
     def write(self, name: str, text: str) -> str:
-        """Write a page, or replace it, and say where it is: a path, or a uri.
+        """Create or replace a page, and return its path or URI.
 
         Raises:
-            ConfigurationError: it cannot be written there.
-            LedgerError: S3 refuses, or cannot be reached.
+            ConfigurationError: the page cannot be written.
+            LedgerError: S3 refuses or cannot be reached.
         """
-        if self.folder.startswith("s3://"):
+        if is_s3(self.folder, "report.folder"):
             return self._put(name, text)
         return str(write_page(Path(self.folder) / name, text))
 
     def _put(self, name: str, text: str) -> str:
-        from resources.aws.s3_bucket import Bucket, split_uri  # noqa: PLC0415 (which loads boto3)
+        from resources.aws.s3_bucket import Bucket, split_uri  # noqa: PLC0415 (imports boto3)
 
         bucket_name, prefix = split_uri(self.folder)
         bucket = Bucket(bucket_name, "report.folder")
         key = f"{prefix.rstrip('/')}/{name}".lstrip("/")
-        options = {"ContentType": _TYPES.get(Path(name).suffix, "application/octet-stream")}
+        options = {"ContentType": _CONTENT_TYPES.get(Path(name).suffix, "application/octet-stream")}
         for _ in range(_ATTEMPTS):
-            there = bucket.get(key, last_bytes=1)
-            etag = there.etag if there and there.etag else None
+            existing = bucket.get(key, last_bytes=1)
+            etag = existing.etag if existing and existing.etag else None
             if bucket.put(key, text.encode(), replacing=etag, **options):
                 return bucket.uri(key)
         raise RetryLaterError(
-            "somebody else keeps writing the same page", where=bucket.uri(key), next_step="try again"
+            "Cannot write a page: another writer keeps replacing it",
+            where=bucket.uri(key),
+            next_step="run again when the other writer has finished",
         )
 
 
 def write_page(file: Path, text: str) -> Path:
-    """Write a file as a whole, its folders included.
+    """Create or replace a page atomically, with its parent folders.
 
     Raises:
-        ConfigurationError: it cannot be written.
+        ConfigurationError: the page cannot be written.
     """
-    temporary = file.with_name(f".{file.name}.{unique_id()}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(text, "utf-8")
-            temporary.replace(file)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_text_atomically(file, text)
     except OSError as problem:
         raise ConfigurationError(
-            f"a page cannot be written: {problem.strerror or problem}",
+            f"Cannot write a page: {problem.strerror or problem}",
             where=str(file),
-            next_step="let this user write there, or name another folder with report.folder",
+            next_step="make the folder writable for this user, or set report.folder to another one",
         ) from None
     return file

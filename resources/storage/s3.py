@@ -1,12 +1,12 @@
-"""The files of a lake in S3: one object a file, replaced by one conditional request.
+"""S3 storage: the files of a lake, replaced by conditional requests, and the files of a source.
 
-An object is read with its tag and put back on the condition that it still has that tag, or that there still
-is none. Where another writer came in between, S3 refuses, and all is done again with what is there then.
-Nothing is ever deleted and an upload has no parts, so a reader sees the old object or the new one.
+A lake object is read with its ETag and written only if it still has that ETag, or still does not exist. After
+a conflict with another writer, the update is repeated with the current content. Nothing is ever deleted and
+no upload has several parts, so readers see either the old or the new object.
 
-The store must honour `If-Match` and `If-None-Match: *` on PutObject and read what was written last, as S3 has
-done for all buckets since 2024 (MinIO, Cloudflare R2 and Ceph do in current versions). One that says that it
-cannot is refused; one that ignores these headers cannot be told apart, and loses rows.
+The store must support `If-Match` and `If-None-Match: *` on PutObject and strong read-after-write consistency.
+S3 does since 2024; current versions of MinIO, Cloudflare R2 and Ceph do too. A store that rejects these
+headers is refused. A store that ignores them cannot be detected and loses rows.
 """
 
 from collections.abc import Callable
@@ -18,29 +18,32 @@ from typing import TypeVar
 import pyarrow as pa
 from pyarrow.fs import FileSystem
 
+from resources.aws.error_codes import error_code
 from resources.aws.s3_bucket import Bucket, ObjectContent, split_uri
 from resources.clock import monotonic, sleep_up_to
-from resources.errors import ConfigurationError, RetryLaterError
-from resources.storage.base import OpenFile, WriteFile
+from resources.errors import ConfigurationError, PermissionsError, RetryLaterError, UnreadableArchiveError
+from resources.storage.base import OpenFile, StoredFile, WriteFile
 
 MAX_OBJECT_BYTES = 5 * 1024**3
-"""What S3 takes in one request; more would need parts."""
+"""The limit of S3 for one PutObject request."""
 
-_LONGEST_PAUSE_SECONDS = 1.0
+_MAX_PAUSE_SECONDS = 1.0
+_SINGLE_OBJECT_CODES = ("AccessDenied", "InvalidObjectState", "KMS.")
+"""Prefixes of codes that can concern one object only; InvalidObjectState: the object is in Glacier."""
 
 T = TypeVar("T")
 
 
 class S3Storage:
-    """Files below a prefix of a bucket."""
+    """Files of a lake below a prefix of a bucket."""
 
     def __init__(self, uri: str, *, timeout_seconds: float, kms_key_id: str | None = None) -> None:
-        """Name the prefix; nothing is asked yet.
+        """Set the prefix; no request is sent yet.
 
         Args:
-            uri: a bucket, or a prefix in it; the prefix is a folder, whether or not it ends with a slash.
-            timeout_seconds: how long to try again while others write the same file.
-            kms_key_id: the KMS key to encrypt with; None: as the bucket has it.
+            uri: a bucket, or a prefix in it, with or without a slash at the end.
+            timeout_seconds: how long an update retries while other writers change the same file.
+            kms_key_id: the KMS key for encryption; None: the default of the bucket.
         """
         name, key = split_uri(uri)
         self._prefix = f"{key.removesuffix('/')}/" if key else ""
@@ -52,95 +55,159 @@ class S3Storage:
             self._options |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id}
 
     def location(self, name: str) -> str:
-        """Say where a file is."""
+        """Return the URI of a file."""
         return self._bucket.uri(self._prefix + name)
 
     def pattern(self, name: str) -> str:
-        """Return a name with wildcards as query engines take it."""
+        """Return the URI of a name with wildcards; wildcards in the prefix are escaped."""
         return self._bucket.uri(escape(self._prefix) + name)
 
     def list_values(self, before: str, after: str) -> list[str]:
-        """Return what stands between both in the names of the files that are there."""
+        """List every VALUE without a slash for which the file `<before>VALUE<after>` exists."""
         start = self._prefix + before
-        found = (
+        values = (
             file.key.removeprefix(start).removesuffix(after)
             for file in self._bucket.list_objects(start)
             if file.key.endswith(after)
         )
-        return [name for name in found if "/" not in name]
+        return [value for value in values if "/" not in value]
 
     def exists(self, name: str) -> bool:
-        """Tell whether there is such a file."""
+        """Whether the file exists."""
         return self._bucket.exists(self._prefix + name)
 
     def open(self, name: str) -> pa.NativeFile:
-        """Open a file to be read, with one request.
+        """Open a file for reading, with one request.
 
         Raises:
-            FileNotFoundError: there is none.
-            LedgerError: S3 refuses, or cannot be reached.
+            FileNotFoundError: the file does not exist.
+            LedgerError: S3 refuses or cannot be reached.
         """
-        return _opened(self._bucket.get(self._prefix + name))
+        return _open_content(self._bucket.get(self._prefix + name))
 
     def open_end(self, name: str, size_bytes: int) -> pa.NativeFile:
-        """Open the end of a file, with one request; raises what `open` does."""
-        return _opened(self._bucket.get(self._prefix + name, last_bytes=size_bytes))
+        """Open the last bytes of a file, with one request; raises what `open` raises."""
+        return _open_content(self._bucket.get(self._prefix + name, last_bytes=size_bytes))
 
     def filesystem(self) -> tuple[FileSystem, str]:
-        """Return what pyarrow reads these files with, and what stands before their names there."""
+        """Return a pyarrow file system and the prefix of all names in it."""
         return self._bucket.filesystem(), f"{self._bucket.name}/{self._prefix}"
 
     def update(self, name: str, change: Callable[[OpenFile], tuple[T, WriteFile | None]]) -> T:
-        """Replace a file by what `change` makes of it; again, where another writer came in between.
+        """Replace a file and return the result of `change`; repeat both after a conflict.
 
         Raises:
-            RetryLaterError: others wrote it again and again, or S3 is busy.
+            RetryLaterError: conflicts continued until the timeout, or S3 is busy.
             LedgerError: S3 refuses, or the file is too large.
         """
         key = self._prefix + name
-        give_up_at = monotonic() + self._timeout_seconds
-        attempts = 0
-        last: tuple[T, bytes] | None = None
+        deadline = monotonic() + self._timeout_seconds
+        conflicts = 0
+        previous: tuple[T, bytes] | None = None
         while True:
             stored = self._bucket.get(key)
-            if stored and last and stored.data == last[1]:
-                return last[0]  # our own: S3 took it, its answer was lost, and botocore asked again
-            answer, write = change(partial(_opened, stored))
+            if stored and previous and stored.data == previous[1]:
+                return previous[0]  # our own write: its response was lost, so botocore sent it twice
+            result, write = change(partial(_open_content, stored))
             if write is None:
-                return answer
-            data = _bytes_of(write)
+                return result
+            data = _collect_bytes(write)
             self._check_size(key, len(data))
             if self._bucket.put(key, data, replacing=stored.etag if stored else None, **self._options):
-                return answer
-            last = answer, data
-            attempts += 1
-            if monotonic() > give_up_at:
+                return result
+            previous = result, data
+            conflicts += 1
+            if monotonic() > deadline:
                 raise RetryLaterError(
-                    f"other writers came in between {attempts} times in {self._timeout_seconds:.0f} s",
+                    f"Cannot update a file of the lake: {conflicts} conflicts with other writers in"
+                    f" {self._timeout_seconds:.0f} s",
                     where=f"lake.uri: {self._bucket.uri(key)}",
-                    next_step="wait for the other runs to end, and run again; nobody's rows were lost",
+                    next_step="wait for the other runs to end, and run again; no rows were lost",
                 )
-            longest = min(_LONGEST_PAUSE_SECONDS, 0.01 * 2 ** min(attempts, 10))
-            sleep_up_to(longest)
+            longest = min(_MAX_PAUSE_SECONDS, 0.01 * 2 ** min(conflicts, 10))
+            sleep_up_to(longest)  # a random pause avoids repeated conflicts of two writers
 
     def _check_size(self, key: str, size_bytes: int) -> None:
         if size_bytes > MAX_OBJECT_BYTES:
             raise ConfigurationError(
-                f"a file of {size_bytes / 1024**3:.1f} GiB is more than S3 takes in one request"
-                f" ({MAX_OBJECT_BYTES / 1024**3:.1f} GiB)",
+                f"Cannot write a file of {size_bytes / 1024**3:.1f} GiB: S3 accepts at most"
+                f" {MAX_OBJECT_BYTES / 1024**3:.1f} GiB in one request",
                 where=f"lake.uri: {self._bucket.uri(key)}",
-                next_step="nothing was written; keep this lake in a local folder, which has no such limit:"
-                ' [lake] uri = "data/lake"',
+                next_step="keep this lake in a local folder, which has no such limit:"
+                ' [lake] uri = "data/lake"; nothing was written',
             )
 
 
-def _opened(stored: ObjectContent | None) -> pa.NativeFile:
+def _open_content(stored: ObjectContent | None) -> pa.NativeFile:
     if stored is None:
         raise FileNotFoundError
     return pa.BufferReader(stored.data)
 
 
-def _bytes_of(write: WriteFile) -> bytes:
+def _collect_bytes(write: WriteFile) -> bytes:
     sink = BytesIO()
     write(sink)
     return sink.getvalue()
+
+
+class S3Files:
+    """Objects of a source in one bucket; the etag is the ETag of S3.
+
+    `s3://bucket/dumps` and `s3://bucket/dumps/` name all objects below `dumps/`. The first also names the
+    object `dumps`, if it exists. Keys are literal: `:`, `?` and `%` have no special meaning.
+    """
+
+    def __init__(self, uri: str) -> None:
+        """Set the bucket, from any URI in it."""
+        self._bucket = Bucket(split_uri(uri)[0], "sources.uri")
+
+    def list_files(self, uri: str) -> list[StoredFile]:
+        """List one object, or the objects below a prefix.
+
+        Raises:
+            ConfigurationError: nothing exists there, or the bucket does not exist.
+            LedgerError: S3 refuses or cannot be reached.
+        """
+        _, key = split_uri(uri)
+        folder = f"{key.removesuffix('/')}/" if key else ""
+        below = list(self._bucket.list_objects(folder))
+        visible = [file for file in below if not _is_hidden(file.key.removeprefix(folder))]
+        if key != folder:
+            exact = [file for file in self._bucket.list_objects(key, most=1) if file.key == key]
+            below, visible = exact + below, exact + visible
+        if key and not below:
+            raise ConfigurationError(
+                "Cannot read a source: no object exists there",
+                where=f"sources.uri = {uri}",
+                next_step="correct the uri in ledger.toml, or put the saved responses there",
+            )
+        files = [StoredFile(self._bucket.uri(file.key), file.size_bytes, file.etag) for file in visible]
+        return sorted(files, key=lambda file: file.uri)
+
+    def read(self, file: StoredFile) -> bytes:
+        """Return the content of an object.
+
+        Raises:
+            UnreadableArchiveError: the object no longer exists or cannot be read.
+            LedgerError: no object of this bucket can be read now.
+        """
+        try:
+            content = self._bucket.get(split_uri(file.uri)[1])
+        except (ConfigurationError, PermissionsError) as problem:
+            if not error_code(problem.__cause__).startswith(_SINGLE_OBJECT_CODES):
+                raise
+            raise UnreadableArchiveError(
+                f"Cannot open a file: {problem.what}", where=file.uri, next_step=problem.next_step
+            ) from None
+        if content is None:
+            raise UnreadableArchiveError(
+                "Cannot open a file: it no longer exists",
+                where=file.uri,
+                next_step="nothing, if the file was deleted on purpose; its rows stay in the lake",
+            )
+        return content.data
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a key is a folder marker or has a part that begins with a dot or an underscore."""
+    return name.endswith("/") or not name or any(part.startswith((".", "_")) for part in name.split("/"))

@@ -49,9 +49,10 @@ def views(
 
 def _write(file: Path, text: str) -> None:
     from resources.errors import ConfigurationError  # noqa: PLC0415
+    from resources.storage.local import write_text_atomically  # noqa: PLC0415
 
     try:
-        file.write_text(text, encoding="utf-8")
+        write_text_atomically(file, text)
     except OSError as problem:
         raise ConfigurationError(
             f"the views cannot be written: {problem.strerror}",

@@ -19,7 +19,7 @@ from assets.executions.archive_index import (
 )
 from assets.framework.time_windows import Days
 from assets.tables import ARCHIVE_FILES
-from resources.storage.files import StoredFile
+from resources.storage.base import StoredFile
 
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
 NOTHING = ARCHIVE_FILES.schema.empty_table()

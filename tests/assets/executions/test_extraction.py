@@ -24,7 +24,8 @@ from resources.errors import ConfigurationError, UnreadableArchiveError
 from resources.lake.lake import Lake
 from resources.sources import archive
 from resources.sources.archive import ArchiveSource
-from resources.storage.files import LocalFiles, StoredFile
+from resources.storage.base import StoredFile
+from resources.storage.local import LocalFiles
 from sandbox.dumps import Manifest, paged, write_dump, write_history
 from sandbox.fleet import History, fleet
 from sandbox.forms import Form

@@ -12,7 +12,7 @@ from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 from resources.lake.lake import Lake
 from resources.sources.archive import ArchiveSource
 from resources.sources.base import ListedScheduler, Page, SavedResponses, SchedulerResponse, Source
-from resources.storage.files import StoredFile
+from resources.storage.base import StoredFile
 
 DAY = date(2026, 2, 3)
 NEXT_DAY = date(2026, 2, 4)

@@ -144,10 +144,10 @@ def test_engines_see_nothing_but_the_rows(lake: Lake) -> None:
 
 
 def test_a_lake_elsewhere_than_in_a_folder_or_in_s3_is_refused_with_an_example() -> None:
-    with pytest.raises(ConfigurationError, match="not supported, only a local folder or") as caught:
+    with pytest.raises(ConfigurationError, match="not supported, only local paths and s3://") as caught:
         Lake("gs://bucket/lake")
-    assert caught.value.where == "lake.uri"
-    assert 'uri = "data/lake"' in caught.value.next_step
+    assert caught.value.where == "lake.uri = gs://bucket/lake"
+    assert "local folder or to S3, and set lake.uri" in caught.value.next_step
 
 
 # --- What is in a file ------------------------------------------------------------------------------------
@@ -511,8 +511,8 @@ def test_a_writer_killed_at_random_moments_leaves_the_old_rows_or_the_new(lake: 
 STOPPED = """
 original = getattr(os, sys.argv[2])
 def stop(*arguments):
-    if sys.argv[2] == "open" and arguments[1] != os.O_RDONLY:
-        return original(*arguments)  # the lock, not the folder
+    if sys.argv[2] == "open" and not os.path.isdir(arguments[0]):
+        return original(*arguments)  # the lock or the file, not the folder
     print("stopped", flush=True)
     time.sleep(60)
 setattr(os, sys.argv[2], stop)
@@ -581,15 +581,15 @@ def test_a_lock_file_that_was_left_behind_stops_nobody(lake: Lake) -> None:
 def test_a_place_that_cannot_be_a_lake_is_told_with_its_mend(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
     lake = Lake(str(tmp_path / place))
-    with pytest.raises(ConfigurationError, match=r"the lake cannot be written to: [A-Z]") as caught:
+    with pytest.raises(ConfigurationError, match=r"Cannot write to the lake: [A-Z]") as caught:
         put(lake, rows("a"))
     assert f"lake.uri = {lake.root}" in caught.value.where
-    assert "set lake.uri to one that is" in caught.value.next_step
+    assert "set lake.uri to a writable folder" in caught.value.next_step
 
 
 def test_a_lake_below_a_file_cannot_be_looked_into(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigurationError, match="the lake cannot be looked into: Not a directory"):
+    with pytest.raises(ConfigurationError, match="Cannot read the lake: Not a directory"):
         Lake(str(tmp_path / "file")).read(READINGS, DAY)
 
 
@@ -611,11 +611,11 @@ def test_missing_rights_are_told_as_such_and_not_as_a_broken_file(
     tmp_path.chmod(0o755)
     path.chmod(0o000)
     stranger()
-    with pytest.raises(ConfigurationError, match="cannot be looked into: Permission denied") as caught:
+    with pytest.raises(ConfigurationError, match="Cannot read the lake: Permission denied") as caught:
         lake.read(READINGS, DAY)
     assert str(path) in caught.value.where
     if os.getuid() == 0:
-        with pytest.raises(ConfigurationError, match="cannot be written to: Permission denied") as caught:
+        with pytest.raises(ConfigurationError, match="Cannot write to the lake: Permission denied") as caught:
             put(lake, rows("b"))
         assert "make that folder writable for this user" in caught.value.next_step
 
@@ -632,7 +632,9 @@ def test_a_file_system_without_locks_is_refused(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("fcntl.flock", flock)
-    with pytest.raises(ConfigurationError, match="two writers would lose each other's rows") as caught:
+    with pytest.raises(
+        ConfigurationError, match="without locks, concurrent writers would lose rows"
+    ) as caught:
         put(lake, rows("a"))
     assert str(lake.root) in caught.value.where
     assert "local disk" in caught.value.next_step
@@ -673,8 +675,8 @@ def test_without_room_the_old_rows_stay_and_nothing_else(lake: Lake, limit: str)
     told = subprocess.run(command, capture_output=True, text=True, check=True, preexec_fn=before).stdout
     kind, what, where, mend, left = told.splitlines()
     assert kind == "ConfigurationError"
-    assert what.startswith("the lake cannot be written to: ")
+    assert what.startswith("Cannot write to the lake: ")
     assert what.endswith({"disk": "No space left on device", "file size": "File too large"}[limit])
     assert str(lake.root) in where
-    assert "make room there and run again; what was there before is unharmed" in mend
+    assert "free disk space and run again; the existing files are unchanged" in mend
     assert left == "old .lock part-0.parquet"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from resources.errors import UnreadableArchiveError
 from resources.sources.archive import SUMMARIES_A_PAGE, ArchiveSource
 from resources.sources.base import Page, SavedResponses
-from resources.storage.files import StoredFile
+from resources.storage.base import StoredFile
 from sandbox.dumps import write_dump
 from sandbox.fleet import History, fleet
 from sandbox.forms import FORMS, Form
@@ -424,7 +424,7 @@ def test_a_file_that_vanishes_before_it_is_read_is_told(tmp_path: Path) -> None:
     archive = ArchiveSource(str(tmp_path))
     (file,) = archive.list_files()
     path.unlink()
-    with pytest.raises(UnreadableArchiveError, match="cannot be opened: No such file") as caught:
+    with pytest.raises(UnreadableArchiveError, match="Cannot open a file: No such file") as caught:
         archive.read(file)
     assert caught.value.where == str(path)
-    assert "take it out of the source's folder" in caught.value.next_step
+    assert "remove it from the source's folder" in caught.value.next_step

@@ -1,141 +1,170 @@
-"""Saved responses in S3: found as in a folder, told apart, and never skipped in silence."""
+"""Local files of a source: listed through links, identified by size and time, and never skipped silently."""
 
-from datetime import UTC, datetime
-from typing import Any
+import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from resources.errors import ConfigurationError, PermissionsError, RetryLaterError, UnreadableArchiveError
-from resources.sources.archive import ArchiveSource
-from resources.storage.files import StoredFile, open_store
-from resources.storage.files_s3 import S3Files
+from resources.errors import ConfigurationError, UnreadableArchiveError
+from resources.storage.base import StoredFile
+from resources.storage.local import LocalFiles, write_atomically, write_text_atomically
 
 
-def found(bucket: Any, below: str) -> list[str]:
-    """What is found at a uri, by its key."""
-    uri = bucket.uri + below
-    return [file.uri.removeprefix(f"{bucket.uri}/") for file in open_store(uri).find(uri)]
+def list_names(folder: Path) -> list[str]:
+    """The paths of the listed files, relative to the folder."""
+    return [str(Path(file.uri).relative_to(folder)) for file in LocalFiles().list_files(str(folder))]
 
 
-def read(uri: str) -> bytes:
-    store = open_store(uri)
-    (file,) = store.find(uri)
-    return store.read(file)
+def write(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
 
 
-def test_everything_below_a_prefix_is_found_in_order(bucket: Any) -> None:
-    for key in ("dumps/b", "dumps/a/z", "dumps/a/y/x", "dumps/c.json", "dumps/A", "dumps-old/x", "other"):
-        bucket.put(key)
-    below = ["dumps/A", "dumps/a/y/x", "dumps/a/z", "dumps/b", "dumps/c.json"]
-    assert found(bucket, "/dumps/") == found(bucket, "/dumps") == below
-    assert found(bucket, "") == found(bucket, "/") == sorted([*below, "dumps-old/x", "other"])
+@pytest.fixture
+def without_privileges(tmp_path: Path) -> Iterator[None]:
+    """Switch from root to a user without privileges, because root ignores permissions."""
+    if not hasattr(os, "seteuid"):
+        pytest.skip("requires POSIX permissions")
+    if os.getuid() == 0:
+        for folder in (tmp_path, *tmp_path.parents):
+            if not folder.stat().st_mode & 0o001:  # pytest creates private folders
+                folder.chmod(0o755)
+        os.seteuid(65534)
+    yield
+    if os.getuid() == 0:
+        os.seteuid(0)
 
 
-def test_hidden_names_and_folders_are_passed_over(bucket: Any) -> None:
-    for key in ("_top/.a", "_top/_b", "_top/_tmp/d", "_top/sub/.e", "_top/sub/", "_top/", "_top/sub/g"):
-        bucket.put(key)
-    assert found(bucket, "/_top") == ["_top/sub/g"]
+def test_all_files_below_a_folder_are_listed_in_order(tmp_path: Path) -> None:
+    write(tmp_path, "b", "a/z", "a/y/x", "c.json", "A")
+    assert list_names(tmp_path) == ["A", "a/y/x", "a/z", "b", "c.json"]
 
 
-def test_a_prefix_with_nothing_but_its_own_mark_holds_nothing(bucket: Any) -> None:
-    bucket.put("dumps/", b"")
-    assert found(bucket, "/dumps/") == []
-    assert found(bucket, "") == []
+def test_hidden_names_below_the_folder_are_skipped_at_any_depth(tmp_path: Path) -> None:
+    folder = tmp_path / ".cache" / "_dumps"
+    write(folder, ".a", "_b", ".git/c", "_tmp/d", "sub/.e", "sub/_f", "sub/g")
+    assert list_names(folder) == ["sub/g"]
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        "x.json",
-        "dumps/2026-10-06T12:00:00Z.json",
-        "dumps/100%25 ok?a=b&c#d+e.json",
-        "dumps/Öfen/ß\u2028.json",
-        "/leading//double.json",
-        ".hidden",
-    ],
-)
-def test_a_uri_may_name_one_object_whatever_is_in_its_name(bucket: Any, key: str) -> None:
-    bucket.put(key, b"content")
-    bucket.put(key + ".bak", b"another")
-    uri = f"{bucket.uri}/{key}"
-    assert [file.uri for file in open_store(uri).find(uri)] == [uri]
-    assert read(uri) == b"content"
+def test_an_empty_folder_has_no_files(tmp_path: Path) -> None:
+    assert list_names(tmp_path) == []
 
 
-def test_a_name_that_is_both_object_and_prefix_is_both(bucket: Any) -> None:
-    for key in ("dumps", "dumps/a"):
-        bucket.put(key)
-    assert found(bucket, "/dumps") == ["dumps", "dumps/a"]
+def test_a_single_file_keeps_the_uri_that_named_it(tmp_path: Path) -> None:
+    write(tmp_path, ".x")
+    uri = f"{tmp_path}/./.x"
+    assert [file.uri for file in LocalFiles().list_files(uri)] == [uri]
 
 
-def test_many_pages_are_read_to_the_end(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "20")
-    for number in range(45):
-        bucket.put(f"dumps/{number:02}.json")
-    assert len(found(bucket, "/dumps")) == 45
+def test_only_regular_files_are_listed(tmp_path: Path) -> None:
+    write(tmp_path, "a")
+    (tmp_path / "folder.json").mkdir()
+    os.mkfifo(tmp_path / "pipe.json")
+    assert list_names(tmp_path) == ["a"]
 
 
-def test_a_file_is_told_apart_by_size_and_tag(bucket: Any) -> None:
-    uri = f"{bucket.uri}/a"
-    bucket.put("a", b"four")
-    (before,) = open_store(uri).find(uri)
-    assert before == StoredFile(uri, 4, "8cbad96aced40b3838dd9f07f6ef5772")
-    bucket.put("a", b"five")
-    assert open_store(uri).find(uri) != [before]
-    assert open_store(bucket.uri).find(bucket.uri) == open_store(uri).find(uri)
+def test_a_file_is_identified_by_size_and_modification_time(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("four")
+    os.utime(path, ns=(1, 1_700_000_000_000_000_001))
+    assert LocalFiles().list_files(str(path)) == [StoredFile(str(path), 4, "1700000000000000001")]
+    assert LocalFiles().list_files(str(tmp_path)) == LocalFiles().list_files(str(path))
 
 
-@pytest.mark.parametrize("below", ["/none", "/none/", "/dump", "/dumps/a/"])
-def test_a_place_where_nothing_is_is_told(bucket: Any, below: str) -> None:
-    bucket.put("dumps/a")
-    uri = bucket.uri + below
-    with pytest.raises(ConfigurationError, match="nothing lies there") as caught:
-        open_store(uri).find(uri)
-    assert caught.value.where == f"sources.uri = {uri}"
+def test_links_are_followed(tmp_path: Path) -> None:
+    """Folders of saved responses often consist of links."""
+    write(tmp_path, "elsewhere/a", "elsewhere/sub/b", "dumps/c")
+    (tmp_path / "dumps/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "dumps/d").symlink_to(tmp_path / "elsewhere/a")
+    (tmp_path / "top").symlink_to(tmp_path / "dumps")
+    assert list_names(tmp_path / "top") == ["c", "d", "linked/a", "linked/sub/b"]
+    assert LocalFiles().read(LocalFiles().list_files(str(tmp_path / "top"))[2]) == b"elsewhere/a"
+
+
+def test_cyclic_links_are_followed_once(tmp_path: Path) -> None:
+    write(tmp_path, "a", "sub/b")
+    (tmp_path / "sub/up").symlink_to(tmp_path)
+    (tmp_path / "sub/self").symlink_to(tmp_path / "sub")
+    assert list_names(tmp_path) == ["a", "sub/b"]
+
+
+def test_a_broken_link_is_skipped(tmp_path: Path) -> None:
+    write(tmp_path, "a")
+    (tmp_path / "b").symlink_to(tmp_path / "gone")
+    assert list_names(tmp_path) == ["a"]
+
+
+def test_files_and_folders_that_are_deleted_meanwhile_are_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "a", "b", "sub/c", "sub2/d")
+    original = os.walk
+
+    def walk_and_delete(*args: object, **kwargs: object) -> Iterator[object]:
+        for step in original(*args, **kwargs):  # type: ignore[call-overload]
+            (tmp_path / "b").unlink(missing_ok=True)
+            (tmp_path / "sub/c").unlink(missing_ok=True)
+            if (tmp_path / "sub").exists():
+                (tmp_path / "sub").rmdir()
+            yield step
+
+    monkeypatch.setattr("os.walk", walk_and_delete)
+    assert list_names(tmp_path) == ["a", "sub2/d"]
+
+
+@pytest.mark.parametrize("name", ["none", "file/below"], ids=["missing", "below a file"])
+def test_a_missing_path_raises_an_error_with_its_fix(tmp_path: Path, name: str) -> None:
+    write(tmp_path, "file")
+    with pytest.raises(ConfigurationError, match=r"Cannot read a source: Not? ") as caught:
+        LocalFiles().list_files(str(tmp_path / name))
+    assert caught.value.where == f"sources.uri = {tmp_path / name}"
     assert "correct the uri in ledger.toml" in caught.value.next_step
 
 
-def test_a_bucket_that_is_not_there_is_told(s3: Any) -> None:
-    del s3
-    with pytest.raises(ConfigurationError, match="NoSuchBucket") as caught:
-        open_store("s3://no-such-bucket/x").find("s3://no-such-bucket/x")
-    assert "correct sources.uri" in caught.value.next_step
-
-
-def test_an_object_that_is_gone_is_unreadable(bucket: Any) -> None:
-    with pytest.raises(UnreadableArchiveError, match="cannot be opened: it is gone") as caught:
-        S3Files(bucket.uri).read(StoredFile(f"{bucket.uri}/gone", 1, "x"))
-    assert caught.value.where == f"{bucket.uri}/gone"
-
-
-@pytest.mark.parametrize("code", ["AccessDenied", "InvalidObjectState", "KMS.DisabledException"])
-def test_an_object_that_may_not_be_read_is_unreadable(bucket: Any, code: str) -> None:
-    bucket.server.refuse("GET", "403 Forbidden", code)
-    with pytest.raises(UnreadableArchiveError, match=f"cannot be opened: S3 refuses: {code}"):
-        S3Files(bucket.uri).read(StoredFile(f"{bucket.uri}/a", 1, "x"))
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "kind"),
-    [
-        ("400 Bad Request", "ExpiredToken", PermissionsError),
-        ("503 Slow Down", "SlowDown", RetryLaterError),
-        ("404 Not Found", "NoSuchBucket", ConfigurationError),
-    ],
-)
-def test_what_concerns_all_objects_is_no_matter_of_one(
-    bucket: Any, status: str, code: str, kind: type[Exception]
+@pytest.mark.parametrize("unreadable", ["dumps", "dumps/sub"], ids=["itself", "below it"])
+def test_an_unreadable_folder_raises_an_error_instead_of_counting_as_empty(
+    tmp_path: Path, request: pytest.FixtureRequest, unreadable: str
 ) -> None:
-    """A run that took it for one would put every file down as broken, and end well."""
-    bucket.server.refuse("GET", status, code)
-    with pytest.raises(kind, match=code):
-        S3Files(bucket.uri).read(StoredFile(f"{bucket.uri}/a", 1, "x"))
+    write(tmp_path, "dumps/a", "dumps/sub/b")
+    (tmp_path / unreadable).chmod(0o000)
+    request.getfixturevalue("without_privileges")
+    with pytest.raises(ConfigurationError, match="Cannot read a source: Permission denied") as caught:
+        LocalFiles().list_files(str(tmp_path / "dumps"))
+    assert caught.value.where == f"sources.uri = {tmp_path / unreadable}"
 
 
-def test_an_archive_in_s3_gives_pages(bucket: Any) -> None:
-    bucket.put("dumps/a.json", b'[{"DataStartTime": 1}]')
-    bucket.put("dumps/notes.md", b"none")
-    archive = ArchiveSource(f"{bucket.uri}/dumps")
-    (file,) = archive.list_files()
-    (page,) = archive.read_pages(archive.read(file), datetime(2026, 1, 1, tzinfo=UTC))
-    assert (page.origin, page.body) == (f"{bucket.uri}/dumps/a.json", b'[{"DataStartTime": 1}]')
+def test_an_unreadable_file_raises_an_error(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    write(tmp_path, "a")
+    (tmp_path / "a").chmod(0o000)
+    request.getfixturevalue("without_privileges")
+    (file,) = LocalFiles().list_files(str(tmp_path))
+    with pytest.raises(UnreadableArchiveError, match="Cannot open a file: Permission denied") as caught:
+        LocalFiles().read(file)
+    assert caught.value.where == str(tmp_path / "a")
+    assert "make it readable for this user" in caught.value.next_step
+
+
+def test_an_atomic_write_replaces_the_file_or_leaves_it_unchanged(tmp_path: Path) -> None:
+    file = tmp_path / "page"
+    with write_atomically(file) as temporary:
+        temporary.write_text("old")
+    with pytest.raises(TypeError), write_atomically(file) as temporary:
+        temporary.write_text(1)  # type: ignore[arg-type]
+    with pytest.raises(FileExistsError), write_atomically(file, overwrite=False) as temporary:
+        temporary.write_text("new")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("page", "old")]
+
+
+def test_text_is_written_through_links_and_pipes(tmp_path: Path) -> None:
+    """Such as `--out /dev/stdout`, which a rename would replace."""
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    write_text_atomically(tmp_path / "link", "text")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "text"
+    read_end, write_end = os.pipe()
+    write_text_atomically(Path(f"/dev/fd/{write_end}"), "text")
+    assert os.read(read_end, 10) == b"text"
+    os.close(read_end)
+    os.close(write_end)

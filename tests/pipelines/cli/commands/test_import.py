@@ -145,7 +145,7 @@ def test_days_outside_the_history_come_with_what_to_set(
 @pytest.mark.parametrize(
     ("make", "told", "code"),
     [
-        (None, "cannot be looked into", 2),
+        (None, "Cannot read a source", 2),
         ("no json at all", "is cut short or no JSON", 1),
         (json.dumps({"Datasets": []}), "has no InferenceExecutionSummaries", 1),
     ],

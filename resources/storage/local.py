@@ -1,0 +1,269 @@
+"""Local storage: the files of a lake, the files of a source, and the atomic replacement of one file.
+
+A lake file is replaced under a lock that the kernel releases when its process ends. `write_atomically` then
+gives readers either the old or the new file, also after a crash. Locks and renames need a local file system.
+A file system that reports no locks is refused. Network file systems that only pretend to lock are not
+supported and cannot be detected.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from errno import EACCES, EDQUOT, EFBIG, ENOLCK, ENOSPC, ENOSYS, EOPNOTSUPP
+from functools import partial
+from glob import escape
+from pathlib import Path
+from stat import S_ISREG
+from typing import TypeVar
+
+import filelock
+import pyarrow as pa
+from pyarrow.fs import FileSystem, LocalFileSystem
+
+from resources.clock import unique_id
+from resources.errors import ConfigurationError, RetryLaterError, UnreadableArchiveError
+from resources.storage.base import OpenFile, StoredFile, WriteFile
+
+T = TypeVar("T")
+
+_ORPHANS = ".part-0.*.tmp"
+_NO_LOCKS = {ENOLCK, ENOSYS, EOPNOTSUPP}
+_NO_SPACE = {EDQUOT, EFBIG, ENOSPC}
+
+
+@contextmanager
+def write_atomically(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """Yield a hidden path in the same folder, and move what was written there to `path`.
+
+    The data is flushed to disk before the move. After an exception, `path` is unchanged and the temporary
+    file is deleted.
+
+    Args:
+        path: the file to create or replace.
+        overwrite: replace an existing file; otherwise raise FileExistsError.
+    """
+    temporary = path.with_name(f".{path.name}.{unique_id()}.tmp")
+    try:
+        yield temporary
+        _flush(temporary)
+        if overwrite:
+            temporary.replace(path)
+        else:
+            os.link(temporary, path)  # unlike a rename, a link never replaces a file
+    finally:
+        temporary.unlink(missing_ok=True)
+    _flush_folder(path.parent)
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write a text file in UTF-8; a link, a pipe or a device is written in place."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        path.write_text(text, "utf-8")
+        return
+    with write_atomically(path) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
+def _flush(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush_folder(folder: Path) -> None:
+    # a rename is durable only after its folder is flushed; Windows has no equivalent
+    if os.name != "nt":
+        _flush(folder)
+
+
+class LocalStorage:
+    """Files of a lake in a local folder."""
+
+    def __init__(self, root: Path, *, timeout_seconds: float) -> None:
+        """Set the folder.
+
+        Args:
+            root: the folder of the lake.
+            timeout_seconds: how long an update waits for another writer of the same file.
+        """
+        self.root = root
+        self._timeout_seconds = timeout_seconds
+
+    def location(self, name: str) -> Path:
+        """Return the path of a file."""
+        return self.root / name
+
+    def pattern(self, name: str) -> str:
+        """Return the full path of a name with wildcards; wildcards in the root are escaped."""
+        return str(Path(escape(str(self.root)), name))
+
+    def list_values(self, before: str, after: str) -> list[str]:
+        """List every VALUE without a slash for which the file `<before>VALUE<after>` exists."""
+        names = [path.relative_to(self.root).as_posix() for path in self.root.glob(f"{before}*{after}")]
+        return [name.removeprefix(before).removesuffix(after) for name in names]
+
+    def exists(self, name: str) -> bool:
+        """Whether the file exists."""
+        return self.location(name).is_file()
+
+    def open(self, name: str) -> pa.NativeFile:
+        """Open a file for reading.
+
+        Raises:
+            FileNotFoundError: the file does not exist.
+            ConfigurationError: the lake cannot be read.
+        """
+        path = self.location(name)
+        try:
+            return pa.OSFile(str(path))
+        except (PermissionError, NotADirectoryError) as problem:
+            raise ConfigurationError(
+                f"Cannot read the lake: {os.strerror(problem.errno or EACCES)}",
+                where=f"lake.uri = {self.root} ({path})",
+                next_step="make it readable for this user, or set lake.uri to a readable folder",
+            ) from None
+
+    def open_end(self, name: str, size_bytes: int) -> pa.NativeFile:  # noqa: ARG002 (local reads are lazy)
+        """Open the whole file; raises what `open` raises."""
+        return self.open(name)
+
+    def filesystem(self) -> tuple[FileSystem, str]:
+        """Return a pyarrow file system and the prefix of all names in it."""
+        return LocalFileSystem(), f"{self.root.as_posix()}/"
+
+    def update(self, name: str, change: Callable[[OpenFile], tuple[T, WriteFile | None]]) -> T:
+        """Replace a file under its lock and return the result of `change`.
+
+        Raises:
+            RetryLaterError: another writer held the lock until the timeout.
+            ConfigurationError: the lake cannot be written.
+        """
+        path = self.location(name)
+        with self._lock(path):
+            result, write = change(partial(self.open, name))
+            if write is not None:
+                with (
+                    self._translate_write_errors(),
+                    write_atomically(path) as temporary,
+                    temporary.open("xb") as sink,
+                ):
+                    write(sink)
+            return result
+
+    @contextmanager
+    def _lock(self, path: Path) -> Iterator[None]:
+        lock = filelock.FileLock(
+            path.parent / ".lock",
+            timeout=self._timeout_seconds,
+            fallback_to_soft=False,  # a lock file without a kernel lock would outlive its process
+        )
+        with self._translate_write_errors():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire()
+            except filelock.Timeout:
+                raise RetryLaterError(
+                    f"Cannot lock a file of the lake: another writer has held the lock for"
+                    f" {self._timeout_seconds:.0f} s",
+                    where=lock.lock_file,
+                    next_step="wait for the other run to end; do not delete the lock file,"
+                    " the lock ends with its process",
+                ) from None
+        try:
+            with self._translate_write_errors():
+                _delete_orphans(path.parent)
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _translate_write_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as problem:
+            reason = problem.strerror or str(problem)
+            where = f"lake.uri = {self.root}" + (f" ({problem.filename})" if problem.filename else "")
+            if problem.errno in _NO_LOCKS:
+                reason += "; without locks, concurrent writers would lose rows"
+                fix = "set lake.uri to a folder on a local disk"
+            elif problem.errno in _NO_SPACE:
+                fix = "free disk space and run again; the existing files are unchanged"
+            else:
+                fix = "make that folder writable for this user, or set lake.uri to a writable folder"
+            raise ConfigurationError(
+                f"Cannot write to the lake: {reason}", where=where, next_step=fix
+            ) from None
+
+
+def _delete_orphans(folder: Path) -> None:
+    """Delete the temporary files of killed writers; the caller holds the lock."""
+    for orphan in folder.glob(_ORPHANS):
+        orphan.unlink(missing_ok=True)
+
+
+class LocalFiles:
+    """Local files of a source; the etag is the modification time in nanoseconds."""
+
+    def list_files(self, uri: str) -> list[StoredFile]:
+        """List one file, or a folder with its subfolders; symbolic links are followed.
+
+        Raises:
+            ConfigurationError: the path does not exist or cannot be read.
+        """
+        top = Path(uri)
+        try:
+            if not top.is_dir():
+                return [_describe_file(uri, top.stat())]
+            return sorted(_walk(top), key=lambda file: file.uri)
+        except OSError as problem:
+            raise ConfigurationError(
+                f"Cannot read a source: {problem.strerror}",
+                where=f"sources.uri = {problem.filename or uri}",
+                next_step="correct the uri in ledger.toml, or put the saved responses there",
+            ) from None
+
+    def read(self, file: StoredFile) -> bytes:
+        """Return the content of a file.
+
+        Raises:
+            UnreadableArchiveError: the file no longer exists or cannot be read.
+        """
+        try:
+            return Path(file.uri).read_bytes()
+        except OSError as problem:
+            raise UnreadableArchiveError(
+                f"Cannot open a file: {problem.strerror}",
+                where=file.uri,
+                next_step="make it readable for this user, or remove it from the source's folder",
+            ) from None
+
+
+def _walk(top: Path) -> Iterator[StoredFile]:
+    visited: set[tuple[int, int]] = set()
+    for folder, subfolders, names in os.walk(top, onerror=_raise_unless_missing, followlinks=True):
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in visited:  # links can form a cycle
+            subfolders.clear()
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        subfolders[:] = sorted(name for name in subfolders if not _is_hidden(name))
+        for name in names:
+            with suppress(FileNotFoundError):  # deleted meanwhile, or a broken link
+                status = Path(folder, name).stat()
+                if not _is_hidden(name) and S_ISREG(status.st_mode):
+                    yield _describe_file(str(Path(folder, name)), status)
+
+
+def _raise_unless_missing(problem: OSError) -> None:
+    if not isinstance(problem, FileNotFoundError):
+        raise problem
+
+
+def _describe_file(uri: str, status: os.stat_result) -> StoredFile:
+    return StoredFile(uri, status.st_size, str(status.st_mtime_ns))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "_"))

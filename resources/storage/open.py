@@ -1,0 +1,97 @@
+"""The choice between local storage and S3, from the URI in a setting.
+
+pyarrow and boto3 take long to import, so the functions import them only for the storage that they open.
+"""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resources.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from resources.storage.base import FileStore, Storage
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # at least two letters: C:/ is a drive
+
+
+def parse_scheme(uri: str) -> str | None:
+    """Return the scheme of a URI as written; None for a local path."""
+    match = _SCHEME.match(uri)
+    return match[1] if match else None
+
+
+def is_s3(uri: str, setting: str) -> bool:
+    """Whether a URI names S3; otherwise it is a local path.
+
+    Args:
+        uri: a local path or `s3://bucket/key`.
+        setting: the settings key that holds the URI, for the message.
+
+    Raises:
+        ConfigurationError: the URI has another scheme.
+    """
+    if uri.startswith("s3://"):
+        return True
+    if scheme := parse_scheme(uri):
+        raise ConfigurationError(
+            f"Cannot open {uri}: {scheme}:// is not supported, only local paths and s3:// are",
+            where=f"{setting} = {uri}",
+            next_step=f"copy the files to a local folder or to S3, and set {setting} to it",
+        )
+    return False
+
+
+def open_storage(uri: str, *, timeout_seconds: float, kms_key_id: str | None) -> "Storage":
+    """Open the storage of a lake.
+
+    Raises:
+        ConfigurationError: the scheme of the URI is not supported.
+    """
+    if is_s3(uri, "lake.uri"):
+        from resources.storage.s3 import S3Storage  # noqa: PLC0415 (imports boto3)
+
+        return S3Storage(uri, timeout_seconds=timeout_seconds, kms_key_id=kms_key_id)
+    from resources.storage.local import LocalStorage  # noqa: PLC0415 (imports pyarrow)
+
+    return LocalStorage(Path(uri), timeout_seconds=timeout_seconds)
+
+
+def open_file_store(uri: str) -> "FileStore":
+    """Open the store with the files of a source.
+
+    Raises:
+        ConfigurationError: the scheme of the URI is not supported.
+    """
+    if is_s3(uri, "sources.uri"):
+        from resources.storage.s3 import S3Files  # noqa: PLC0415 (imports boto3)
+
+        return S3Files(uri)
+    from resources.storage.local import LocalFiles  # noqa: PLC0415 (imports pyarrow)
+
+    return LocalFiles()
+
+
+def read_bytes(uri: str, setting: str) -> bytes | None:
+    """Read a small file, such as a registry; None if it does not exist.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or the scheme of the URI is not supported.
+        LedgerError: S3 refuses or cannot be reached.
+    """
+    if is_s3(uri, setting):
+        from resources.aws.s3_bucket import Bucket, split_uri  # noqa: PLC0415 (imports boto3)
+
+        bucket, key = split_uri(uri)
+        content = Bucket(bucket, setting).get(key)
+        return None if content is None else content.data
+    try:
+        return Path(uri).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as problem:
+        raise ConfigurationError(
+            f"Cannot read the file of {setting}: {problem.strerror}",
+            where=uri,
+            next_step=f"set {setting} to a file that this user may read",
+        ) from None
