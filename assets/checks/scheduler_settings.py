@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pyarrow as pa
 
-_STOPPED = ("STOPPED", "STOPPING")
+from assets.tables.executions import STOPPED_STATUSES
+
 _DURATION = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?")
 _A_DAY = timedelta(days=1)
 
@@ -38,7 +39,7 @@ def parse_scheduler_settings(schedulers: pa.Table) -> dict[str, SchedulerSetting
         arn: SchedulerSettings(
             parse_duration(str(row.get("data_upload_frequency", ""))),
             timedelta(minutes=int(str(row.get("data_delay_offset_minutes", 0)))),
-            row.get("status") in _STOPPED,
+            row.get("status") in STOPPED_STATUSES,
         )
         for arn, row in latest.items()
     }

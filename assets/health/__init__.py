@@ -1,1 +1,1 @@
-"""Health: how executions ran and how machines did, a row a day."""
+"""Health: expected and actual executions, and running and anomalous time of machines, by day."""

@@ -23,8 +23,7 @@ from assets.framework.partitioned_run import (
 from assets.framework.partitions import daily_partitions, parse_days
 from assets.framework.row_content import stamp_changes
 from assets.framework.time_windows import Days
-from assets.health.equipment_health import NEEDS_DAYS_AFTER, NEEDS_DAYS_BEFORE
-from assets.health.equipment_health import build_equipment_health as equipment_health_of
+from assets.health.equipment_health import NEEDS_DAYS_AFTER, NEEDS_DAYS_BEFORE, build_equipment_health
 from assets.health.execution_health import (
     COVERAGE_COLUMNS,
     EXECUTION_COLUMNS,
@@ -32,8 +31,8 @@ from assets.health.execution_health import (
     SCHEDULER_COLUMNS,
     DayTables,
     HealthPolicy,
+    build_execution_health,
 )
-from assets.health.execution_health import build_execution_health as execution_health_of
 from assets.health.slots import REASONS
 from assets.tables import (
     ANOMALY_FRAGMENTS,
@@ -56,9 +55,9 @@ GROUP = "health"
 RULE_VERSION = 3
 """Increase it when the same input gives different health rows."""
 
-Registries = Callable[[], EquipmentRegistry]
+LoadRegistry = Callable[[], EquipmentRegistry]
 
-DAYS_A_BATCH = 31
+DAYS_PER_BATCH = 31
 
 
 def build(history: Days, settle_after: timedelta, rule: EventRule) -> list[dg.AssetsDefinition]:
@@ -83,7 +82,7 @@ def _build_execution_health_asset(
         automation_condition=upstream_content_changed(),
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        code_version=_version(EXECUTION_HEALTH),
+        code_version=_rule_version(EXECUTION_HEALTH),
         **asset_spec_kwargs(EXECUTION_HEALTH, GROUP),
     )
     def execution_health(
@@ -97,9 +96,9 @@ def _build_execution_health_asset(
             schedulers = lake.read(INFERENCE_SCHEDULERS, columns=SCHEDULER_COLUMNS)
         last_day = service.last_day if service.exists else SERVICE_END
         is_live = service.exists and (last_day is None or now.date() <= last_day)
-        terms = HealthPolicy(settle_after, now, last_day, is_live)
+        policy = HealthPolicy(settle_after, now, last_day, is_live)
         run = PartitionedRun(context)
-        run.process(context.partition_keys, partial(_record_execution_health, lake, schedulers, terms))
+        run.process(context.partition_keys, partial(_record_execution_health, lake, schedulers, policy))
         return run.finish({}, {})
 
     return execution_health
@@ -110,8 +109,8 @@ def _build_equipment_health_asset(
 ) -> dg.AssetsDefinition:
     @dg.asset(
         deps=[
-            # a day that changes late is asked for with all that are made of it: days that are there, in one
-            # run; what changes every hour is today, and no day comes after that
+            # a late change of a day updates every existing day that depends on it, in one run; what changes
+            # every hour is today, which no other day depends on yet
             dg.AssetDep(
                 dg.AssetKey(ANOMALY_FRAGMENTS.name),
                 partition_mapping=dg.TimeWindowPartitionMapping(
@@ -123,69 +122,69 @@ def _build_equipment_health_asset(
         automation_condition=upstream_content_changed(needs_all=False),
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        code_version=_version(EQUIPMENT_HEALTH),
+        code_version=_rule_version(EQUIPMENT_HEALTH),
         **asset_spec_kwargs(EQUIPMENT_HEALTH, GROUP),
     )
     def equipment_health(
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
-        registry: dg.ResourceParam[Registries],
+        registry: dg.ResourceParam[LoadRegistry],
         clock: dg.ResourceParam[Clock],
     ) -> dg.Output[None]:
         run = PartitionedRun(context)
         with translate_to_failure():
-            named = registry()
-            for batch in batches(context.partition_keys, DAYS_A_BATCH):
-                made = _equipment_health(lake, parse_days(batch), named, rule, clock())
-                run.process(batch, partial(_record_equipment_health, lake, made, clock))
+            equipment = registry()
+            for batch in batches(context.partition_keys, DAYS_PER_BATCH):
+                rows = _compute_equipment_health(lake, parse_days(batch), equipment, rule, clock())
+                run.process(batch, partial(_record_equipment_health, lake, rows, clock))
         return run.finish({}, {})
 
     return equipment_health
 
 
 def _record_execution_health(
-    lake: Lake, schedulers: pa.Table, terms: HealthPolicy, key: str
+    lake: Lake, schedulers: pa.Table, policy: HealthPolicy, key: str
 ) -> list[PartitionResult]:
     day = date.fromisoformat(key)
-    recorded = DayTables(
+    tables = DayTables(
         lake.read(INFERENCE_EXECUTIONS, day, EXECUTION_COLUMNS),
         lake.read(EXTRACTION_COVERAGE, day, COVERAGE_COLUMNS),
         schedulers,
         lake.read(RESULT_OBJECTS, day, RESULT_COLUMNS),
     )
     written = lake.update(
-        EXECUTION_HEALTH, day, lambda existing: execution_health_of(day, recorded, terms, existing)
+        EXECUTION_HEALTH, day, lambda existing: build_execution_health(day, tables, policy, existing)
     )
     counts = {name: pc.sum(written.rows[name]).as_py() or 0 for name in ("expected", *REASONS)}
     return [partition_result(EXECUTION_HEALTH, written.rows, counts | file_metadata(written))]
 
 
-def _equipment_health(
-    lake: Lake, wanted: Sequence[date], registry: EquipmentRegistry, rule: EventRule, now: datetime
+def _compute_equipment_health(
+    lake: Lake, days: Sequence[date], registry: EquipmentRegistry, rule: EventRule, now: datetime
 ) -> pa.Table:
-    """Make the rows of some days; those in between are made too, for one run has no holes."""
-    first, last = min(wanted), max(wanted)
-    pieces = lake.scan(
+    """Build the rows of the range from the first to the last day, which the rule computes together."""
+    first, last = min(days), max(days)
+    fragments = lake.scan(
         ANOMALY_FRAGMENTS,
         first - timedelta(NEEDS_DAYS_BEFORE),
         last + timedelta(1 + NEEDS_DAYS_AFTER),
     )
-    there = lake.scan(
+    schedulers = lake.scan(
         EXECUTION_HEALTH,
         first,
         last + timedelta(1),
         columns=["scheduler_arn", "scheduler_name", PARTITION],
     )
-    watched: dict[date, dict[str, str | None]] = {}
-    for row in there.to_pylist():
-        watched.setdefault(row[PARTITION], {})[row["scheduler_arn"]] = row["scheduler_name"]
-    span = [first + timedelta(number) for number in range((last - first).days + 1)]
-    return equipment_health_of(span, pieces, watched, registry, rule, now)
+    expected: dict[date, dict[str, str | None]] = {}
+    for row in schedulers.to_pylist():
+        expected.setdefault(row[PARTITION], {})[row["scheduler_arn"]] = row["scheduler_name"]
+    day_range = [first + timedelta(number) for number in range((last - first).days + 1)]
+    return build_equipment_health(day_range, fragments, expected, registry, rule, now)
 
 
-def _record_equipment_health(lake: Lake, made: pa.Table, clock: Clock, key: str) -> list[PartitionResult]:
+def _record_equipment_health(lake: Lake, all_rows: pa.Table, clock: Clock, key: str) -> list[PartitionResult]:
     day = date.fromisoformat(key)
-    rows = made.filter(pc.equal(made[PARTITION], day)).drop_columns([PARTITION])
+    rows = all_rows.filter(pc.equal(all_rows[PARTITION], day)).drop_columns([PARTITION])
     written = lake.update(
         EQUIPMENT_HEALTH, day, lambda existing: stamp_changes(EQUIPMENT_HEALTH, rows, existing, clock())
     )
@@ -194,5 +193,5 @@ def _record_equipment_health(lake: Lake, made: pa.Table, clock: Clock, key: str)
     return [partition_result(EQUIPMENT_HEALTH, written.rows, sums | file_metadata(written))]
 
 
-def _version(table: Table) -> str:
+def _rule_version(table: Table) -> str:
     return f"{table.version}.{RULE_VERSION}"

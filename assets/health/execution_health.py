@@ -1,6 +1,6 @@
-"""How the executions of a day went: expected, recorded, and why what is not there is not there."""
+"""Expected and recorded executions of a day, with one reason for each expected execution."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -42,25 +42,30 @@ SCHEDULER_COLUMNS = [
     "data_delay_offset_minutes",
 ]
 RESULT_COLUMNS = ["scheduler_arn", "data_start_time", "last_modified"]
-"""The columns that the rule reads."""
+"""The columns of each table that this module reads."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE_MS = 60_000
 _FREQUENCIES = {"PT5M": 5, "PT10M": 10, "PT15M": 15, "PT30M": 30, "PT1H": 60}
-_NUMBERS = {"SUCCESS": REASONS.index("succeeded"), "IN_PROGRESS": -1}
+_REASON_BY_STATUS = {"SUCCESS": REASONS.index("succeeded"), "IN_PROGRESS": -1}
 _UNKNOWN = REASONS.index("unknown")
-_FAILED = (REASONS.index("failed_other"), REASONS.index("failed_missing_input"))
+_FAILED_OTHER = REASONS.index("failed_other")
+_FAILED_MISSING_INPUT = REASONS.index("failed_missing_input")
+_OUTCOMES = ("succeeded", "failed_missing_input", "failed_other")
+
+_AccountRegion = tuple[str, ...]
+"""Region and account, as in an ARN."""
 
 
 @dataclass(frozen=True)
 class HealthPolicy:
-    """What the rule must know beside the tables.
+    """What the rules depend on besides the tables.
 
     Attributes:
-        settle_after: How long after its end a day may still change.
-        now: When this is asked.
+        settle_after: How long after its end a day can still change.
+        now: The current time.
         last_day: The last day of the service; None: it has no end.
-        is_live: Some service can still be asked.
+        is_live: Whether any service can still be queried.
     """
 
     settle_after: timedelta
@@ -71,7 +76,7 @@ class HealthPolicy:
 
 @dataclass(frozen=True)
 class DayTables:
-    """What the lake holds for a day: its tables, and all of `inference_schedulers`."""
+    """The rows of a day in the lake, and all rows of `inference_schedulers`."""
 
     executions: pa.Table
     coverage: pa.Table
@@ -80,156 +85,187 @@ class DayTables:
 
 
 def build_execution_health(
-    day: date, recorded: DayTables, terms: HealthPolicy, existing: pa.Table
+    day: date, tables: DayTables, policy: HealthPolicy, existing: pa.Table
 ) -> pa.Table:
-    """Make the rows of `build_execution_health` for a day.
+    """Build the rows of `execution_health` for a day.
 
     Args:
         day: the day.
-        recorded: what the lake holds.
-        terms: see there.
-        existing: the rows as recorded.
+        tables: the rows in the lake.
+        policy: what the rules depend on besides the tables.
+        existing: the rows of `execution_health` in the lake.
     """
-    rows = [_row(one) for one in _schedulers(day, recorded, terms)]
-    fields = [EXECUTION_HEALTH.schema.field(name) for name in EXECUTION_HEALTH.content_columns]
-    return stamp_changes(EXECUTION_HEALTH, pa.Table.from_pylist(rows, pa.schema(fields)), existing, terms.now)
+    rows = [_build_row(scheduler_day) for scheduler_day in _build_scheduler_days(day, tables, policy)]
+    table = pa.Table.from_pylist(rows, EXECUTION_HEALTH.content_schema)
+    return stamp_changes(EXECUTION_HEALTH, table, existing, policy.now)
 
 
 @dataclass(frozen=True)
-class _Scheduler:
-    """One scheduler's day: its executions as lists, its settings, its coverage, its results."""
+class _SchedulerDay:
+    """The input of one row.
+
+    Attributes:
+        arn: the ARN of the scheduler.
+        name: the name of the scheduler, if known.
+        day: the day.
+        executions: the recorded executions.
+        settings: the settings of the scheduler, oldest first.
+        coverage: how far the executions are complete.
+        result_times: when the result of each execution was written, by start of the execution.
+    """
 
     arn: str
     name: str | None
     day: date
     executions: Sequence[Mapping[str, Any]]
     settings: Sequence[SchedulerSetting]
-    known: CoverageState
-    modified: Mapping[datetime, datetime]
+    coverage: CoverageState
+    result_times: Mapping[datetime, datetime]
 
 
-def _schedulers(day: date, recorded: DayTables, terms: HealthPolicy) -> Iterator[_Scheduler]:
-    executions = _by_scheduler(recorded.executions)
-    settings = _by_scheduler(recorded.schedulers)
-    coverage = {row["scheduler_arn"]: row for row in recorded.coverage.to_pylist()}
-    modified: dict[str, dict[datetime, datetime]] = {}
-    for row in recorded.results.filter(pc.is_valid(recorded.results["last_modified"])).to_pylist():
-        modified.setdefault(row["scheduler_arn"], {})[row["data_start_time"]] = row["last_modified"]
-    answered: dict[tuple[str, ...], datetime] = {}  # how far each place told of any of its schedulers
-    for arn, row in coverage.items():
-        if row["complete_through"]:
-            answered[_place(arn)] = max(
-                row["complete_through"], answered.get(_place(arn), row["complete_through"])
-            )
-    asked = {_place(arn) for arn, rows in settings.items() if any(row["status"] for row in rows)} | set(
-        answered
-    )
+def _build_scheduler_days(day: date, tables: DayTables, policy: HealthPolicy) -> Iterator[_SchedulerDay]:
+    executions = _group_by_scheduler(tables.executions)
+    settings = _group_by_scheduler(tables.schedulers.sort_by("valid_from"))
+    coverage = {row["scheduler_arn"]: row for row in tables.coverage.to_pylist()}
+    results = _group_by_scheduler(tables.results.filter(pc.is_valid(tables.results["last_modified"])))
+    complete_through = _find_complete_through(coverage.values())
+    queried = {*complete_through, *_find_listed_accounts(tables.schedulers)}
+    settles_at = compute_settle_time(day, policy.settle_after)
+    has_ended = policy.last_day is not None and day > policy.last_day
     for arn in sorted({*executions, *coverage, *settings}):
-        seen = [_setting(row) for row in sorted(settings.get(arn, []), key=lambda row: row["valid_from"])]
-        of_day = arn in executions or arn in coverage
-        # where the place told of others on this day, a scheduler that it did not tell of is gone
-        has_ended = terms.last_day is not None and day > terms.last_day
-        if not of_day and (not _has_begun(seen, day) or _place(arn) in answered or has_ended):
-            continue
-        settles = compute_settle_time(day, terms.settle_after)
-        told = coverage.get(arn, {})
-        unanswered = bool(told) and not told["complete_through"] and not told["executions"]
-        passed_over = answered.get(_place(arn), settles - timedelta(1)) >= settles and not unanswered
-        known = CoverageState(
-            _ms(terms.now),
-            _ms(told["complete_through"]) if told.get("complete_through") else None,
-            _ms(settles),
-            _ms(get_day_window(terms.last_day).end) if terms.last_day else None,
-            can_be_asked=terms.is_live and _place(arn) in asked and not passed_over,
+        account = _get_account_region(arn)
+        scheduler_settings = [_build_setting(row) for row in settings.get(arn, [])]
+        if arn not in executions and arn not in coverage:
+            # a response for other schedulers of the account shows that this one was deleted
+            is_deleted = account in complete_through
+            if is_deleted or has_ended or not _has_begun(scheduler_settings, day):
+                continue
+        scheduler_coverage = coverage.get(arn, {})
+        is_pending = (
+            bool(scheduler_coverage)
+            and not scheduler_coverage["complete_through"]
+            and not scheduler_coverage["executions"]
+        )
+        is_account_settled = account in complete_through and complete_through[account] >= settles_at
+        may_be_reported = is_pending or not is_account_settled
+        state = CoverageState(
+            _to_ms(policy.now),
+            _to_ms(scheduler_coverage["complete_through"])
+            if scheduler_coverage.get("complete_through")
+            else None,
+            _to_ms(settles_at),
+            _to_ms(get_day_window(policy.last_day).end) if policy.last_day else None,
+            can_be_queried=policy.is_live and account in queried and may_be_reported,
         )
         rows = executions.get(arn, [])
-        names = [row["scheduler_name"] for row in (*rows, told, *settings.get(arn, [])) if row]
-        name = next((name for name in names if name), None)
-        yield _Scheduler(arn, name, day, rows, seen, known, modified.get(arn, {}))
+        named_rows = [row for row in (*rows, scheduler_coverage, *settings.get(arn, [])) if row]
+        name = next((row["scheduler_name"] for row in named_rows if row["scheduler_name"]), None)
+        result_times = {row["data_start_time"]: row["last_modified"] for row in results.get(arn, [])}
+        yield _SchedulerDay(arn, name, day, rows, scheduler_settings, state, result_times)
 
 
-def _row(scheduler: _Scheduler) -> dict[str, Any]:
-    found = build_slots(
-        _ms(get_day_window(scheduler.day).start), scheduler.settings, _ran(scheduler), scheduler.known
-    )
-    counts = {reason: found.count(reason) for reason in REASONS}
-    late = sorted(_lateness(scheduler))
-    silence = found.longest_silence()
+def _find_complete_through(coverage: Iterable[Mapping[str, Any]]) -> dict[_AccountRegion, datetime]:
+    """Return, for each account, the latest time through which any of its schedulers is complete."""
+    latest: dict[_AccountRegion, datetime] = {}
+    for row in coverage:
+        if row["complete_through"]:
+            account = _get_account_region(row["scheduler_arn"])
+            latest[account] = max(row["complete_through"], latest.get(account, row["complete_through"]))
+    return latest
+
+
+def _find_listed_accounts(schedulers: pa.Table) -> set[_AccountRegion]:
+    """Return the accounts whose service listed schedulers: only a list has a status."""
+    listed = schedulers.filter(pc.is_valid(schedulers["status"]))
+    return {_get_account_region(arn) for arn in listed["scheduler_arn"].to_pylist()}
+
+
+def _build_row(scheduler: _SchedulerDay) -> dict[str, Any]:
+    day_ms = _to_ms(get_day_window(scheduler.day).start)
+    slots = build_slots(day_ms, scheduler.settings, _build_executions(scheduler), scheduler.coverage)
+    lateness = sorted(_compute_lateness(scheduler))
+    silence = slots.find_longest_silence()
     return {
         "scheduler_arn": scheduler.arn,
         "scheduler_name": scheduler.name,
-        "expected": len(found.start),
-        **counts,
-        "coverage_ratio": _coverage_ratio(found),
-        "lateness_median_minutes": float(np.median(late)) if late else None,
-        "lateness_max_minutes": late[-1] if late else None,
+        "expected": len(slots.start),
+        **{reason: slots.count(reason) for reason in REASONS},
+        "coverage_ratio": _compute_coverage_ratio(slots),
+        "lateness_median_minutes": float(np.median(lateness)) if lateness else None,
+        "lateness_max_minutes": lateness[-1] if lateness else None,
         "longest_silence_minutes": None if silence is None else silence / _MINUTE_MS,
         "failures_by_cause": group_by_cause(
-            Failure(*_window(row, scheduler.settings), row["failed_reason"])
+            Failure(*_find_window(row, scheduler.settings), row["failed_reason"])
             for row in scheduler.executions
             if row["status"] == "FAILED"
         ),
     }
 
 
-def _coverage_ratio(found: Slots) -> float | None:
-    outcomes = sum(found.count(reason) for reason in REASONS[:3])
-    asked = len(found.start) - found.count("not_running") - found.count("after_service_end")
-    return outcomes / asked if asked else None
+def _compute_coverage_ratio(slots: Slots) -> float | None:
+    outcomes = sum(slots.count(reason) for reason in _OUTCOMES)
+    expected = len(slots.start) - slots.count("not_running") - slots.count("after_service_end")
+    return outcomes / expected if expected else None
 
 
-def _ran(scheduler: _Scheduler) -> RecordedExecutions:
-    windows = [_window(row, scheduler.settings) for row in scheduler.executions]
-    start, end = (np.array([window[n] for window in windows], dtype=np.int64) for n in (0, 1))
-    reason = np.array([_reason(row) for row in scheduler.executions], dtype=np.int64)
+def _build_executions(scheduler: _SchedulerDay) -> RecordedExecutions:
+    windows = [_find_window(row, scheduler.settings) for row in scheduler.executions]
+    start, end = (np.array([window[side] for window in windows], dtype=np.int64) for side in (0, 1))
+    reason = np.array([_find_reason(row) for row in scheduler.executions], dtype=np.int64)
     order = np.argsort(start, kind="stable")
     return RecordedExecutions(start[order], end[order], reason[order])
 
 
-def _reason(row: Mapping[str, Any]) -> int:
-    if row["status"] == "FAILED":
-        return _FAILED[parse_cause(row["failed_reason"]).is_missing_input]
-    if row["status"] is None and row["result_s3_key"]:
-        return _NUMBERS["SUCCESS"]
-    return _NUMBERS.get(row["status"], _UNKNOWN)
+def _find_reason(execution: Mapping[str, Any]) -> int:
+    """Return the number of the reason, -1: in progress."""
+    status = execution["status"]
+    if status == "FAILED":
+        is_missing_input = parse_cause(execution["failed_reason"]).is_missing_input
+        return _FAILED_MISSING_INPUT if is_missing_input else _FAILED_OTHER
+    if status is None and execution["result_s3_key"]:
+        return _REASON_BY_STATUS["SUCCESS"]
+    return _REASON_BY_STATUS.get(status, _UNKNOWN)
 
 
-def _window(row: Mapping[str, Any], settings: Sequence[SchedulerSetting]) -> tuple[int, int]:
-    start = _ms(row["data_start_time"])
-    if row["data_end_time"]:
-        return start, max(start, _ms(row["data_end_time"]))
-    then = [one.frequency for one in settings if one.since <= start]
-    return start, start + (then[-1] if then else 0)
+def _find_window(execution: Mapping[str, Any], settings: Sequence[SchedulerSetting]) -> tuple[int, int]:
+    """Return start and end in ms; an unknown end follows from the frequency that was valid then."""
+    start = _to_ms(execution["data_start_time"])
+    if execution["data_end_time"]:
+        return start, max(start, _to_ms(execution["data_end_time"]))
+    frequencies = [setting.frequency for setting in settings if setting.valid_from <= start]
+    return start, start + (frequencies[-1] if frequencies else 0)
 
 
-def _lateness(scheduler: _Scheduler) -> Iterator[float]:
-    for row in scheduler.executions:
-        modified = scheduler.modified.get(row["data_start_time"])
-        if modified and row["data_end_time"]:
-            yield (modified - row["data_end_time"]) / timedelta(minutes=1)
+def _compute_lateness(scheduler: _SchedulerDay) -> Iterator[float]:
+    """Yield the minutes from the end of each window to its result."""
+    for execution in scheduler.executions:
+        result_time = scheduler.result_times.get(execution["data_start_time"])
+        if result_time and execution["data_end_time"]:
+            yield (result_time - execution["data_end_time"]) / timedelta(minutes=1)
 
 
 def _has_begun(settings: Sequence[SchedulerSetting], day: date) -> bool:
-    return bool(settings) and settings[0].since < _ms(get_day_window(day).end)
+    return bool(settings) and settings[0].valid_from < _to_ms(get_day_window(day).end)
 
 
-def _setting(row: Mapping[str, Any]) -> SchedulerSetting:
+def _build_setting(row: Mapping[str, Any]) -> SchedulerSetting:
     minutes = _FREQUENCIES.get(row["data_upload_frequency"] or "", 0)
     delay = row["data_delay_offset_minutes"] or 0
-    return SchedulerSetting(_ms(row["valid_from"]), minutes * _MINUTE_MS, delay * _MINUTE_MS, row["status"])
+    return SchedulerSetting(
+        _to_ms(row["valid_from"]), minutes * _MINUTE_MS, delay * _MINUTE_MS, row["status"]
+    )
 
 
-def _by_scheduler(rows: pa.Table) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
+def _group_by_scheduler(rows: pa.Table) -> dict[str, list[dict[str, Any]]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows.to_pylist():
-        found.setdefault(row["scheduler_arn"], []).append(row)
-    return found
+        groups.setdefault(row["scheduler_arn"], []).append(row)
+    return groups
 
 
-def _place(arn: str) -> tuple[str, ...]:
-    """Return region and account of a scheduler, as its ARN has them."""
+def _get_account_region(arn: str) -> _AccountRegion:
     return tuple(arn.split(":")[3:5])
 
 
-def _ms(moment: datetime) -> int:
-    return (moment.astimezone(UTC) - _EPOCH) // timedelta(milliseconds=1)
+def _to_ms(time: datetime) -> int:
+    return (time.astimezone(UTC) - _EPOCH) // timedelta(milliseconds=1)

@@ -1,7 +1,7 @@
-"""Why executions failed, in words that are the same for the same cause.
+"""Group failed executions by cause.
 
-The service names the window, the file and the time in every text, so no two are alike. What remains of a text
-is the component that sent nothing, or the text with whatever is of one occasion alone taken out.
+The service writes the window, the file and the time into each failure reason, so no two reasons are equal.
+The cause is the component without input data, or the reason with such values replaced by placeholders.
 """
 
 import re
@@ -14,14 +14,13 @@ import msgspec
 MISSING_INPUT = "missing input"
 NO_REASON = "no reason given"
 
-# "sensor" is the service's word for a component here; the first says that there was no file, the second that
-# the files held no row of that time
+# the service writes "sensor" for a component here; "data file": no file exists, "data": no row in its files
 _MISSING = re.compile(
     r"could not find data(?: file)?"
     r"(?: for sensor (?P<component>.+?)(?= within expected (?:time )?range of\b|\.|$))?",
     re.IGNORECASE | re.DOTALL,
 )
-_OCCASIONAL = (
+_PLACEHOLDERS = (
     (re.compile(r"arn:[\w-]+:[^\s'\",)]+"), "<arn>"),
     (re.compile(r"s3://[^\s'\",)]+"), "<path>"),
     (re.compile(r"\b[\w.-]+(?:/[\w.=:-]*)+"), "<path>"),
@@ -34,7 +33,7 @@ _OCCASIONAL = (
 
 @dataclass(frozen=True)
 class Cause:
-    """A cause: whether the plant sent nothing, which component that was, and the whole in words."""
+    """A normalized cause; `component` is the one without input data, None: unknown or another cause."""
 
     is_missing_input: bool
     component: str | None
@@ -43,7 +42,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class Failure:
-    """A failed execution: its window in ms, and the service's words."""
+    """A failed execution: its window in ms, and the failure reason of the service."""
 
     start: int
     end: int
@@ -51,44 +50,44 @@ class Failure:
 
 
 def parse_cause(reason: str | None) -> Cause:
-    """Return the cause that the service's words tell of."""
+    """Normalize a failure reason of the service."""
     text = " ".join((reason or "").split())
     if not text:
         return Cause(is_missing_input=False, component=None, text=NO_REASON)
     missing = _MISSING.search(text)
     if missing:
         component = missing["component"]
-        said = f"{MISSING_INPUT}: {component}" if component else MISSING_INPUT
-        return Cause(is_missing_input=True, component=component, text=said)
-    for pattern, stands_for in _OCCASIONAL:
-        text = pattern.sub(stands_for, text)
+        text = f"{MISSING_INPUT}: {component}" if component else MISSING_INPUT
+        return Cause(is_missing_input=True, component=component, text=text)
+    for pattern, placeholder in _PLACEHOLDERS:
+        text = pattern.sub(placeholder, text)
     return Cause(is_missing_input=False, component=None, text=text)
 
 
 def group_by_cause(failures: Iterable[Failure]) -> str | None:
-    """Tell the causes as JSON, the most frequent first; None: nothing failed.
+    """Return the causes as a JSON list, most frequent first; None: no failures.
 
-    Each has its `cause`, `component`, `missing_input`, `count`, and `ranges` of time in which windows that
-    follow each other failed for it.
+    Each has `cause`, `component`, `missing_input`, `count`, and `ranges`: the time ranges of adjacent failed
+    windows.
     """
-    found: dict[Cause, list[Failure]] = {}
-    for failure in sorted(failures, key=lambda one: one.start):
-        found.setdefault(parse_cause(failure.reason), []).append(failure)
-    ranked = sorted(found.items(), key=lambda item: (-len(item[1]), item[0].text))
-    told = [
+    failures_by_cause: dict[Cause, list[Failure]] = {}
+    for failure in sorted(failures, key=lambda failure: failure.start):
+        failures_by_cause.setdefault(parse_cause(failure.reason), []).append(failure)
+    ranked = sorted(failures_by_cause.items(), key=lambda item: (-len(item[1]), item[0].text))
+    causes = [
         {
             "cause": cause.text,
             "component": cause.component,
             "missing_input": cause.is_missing_input,
-            "count": len(of_cause),
-            "ranges": [[_instant(start), _instant(end)] for start, end in _ranges(of_cause)],
+            "count": len(grouped),
+            "ranges": [[_format_time(start), _format_time(end)] for start, end in _merge_windows(grouped)],
         }
-        for cause, of_cause in ranked
+        for cause, grouped in ranked
     ]
-    return msgspec.json.encode(told).decode() if told else None
+    return msgspec.json.encode(causes).decode() if causes else None
 
 
-def _ranges(failures: list[Failure]) -> list[list[int]]:
+def _merge_windows(failures: list[Failure]) -> list[list[int]]:
     ranges: list[list[int]] = []
     for failure in failures:
         if ranges and failure.start <= ranges[-1][1]:
@@ -98,5 +97,5 @@ def _ranges(failures: list[Failure]) -> list[list[int]]:
     return ranges
 
 
-def _instant(ms: int) -> str:
+def _format_time(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

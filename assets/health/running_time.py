@@ -1,8 +1,8 @@
-"""Running time: how long each machine ran, was off, and was anomalous, day by day.
+"""How long each machine ran, was off, and was anomalous, by day.
 
-A point stands for one usual step, or up to the next point. A machine that several schedulers watch is
-anomalous while one of them says so, runs while one sees it running, and is off while one says so and none
-sees it running. Of all other time nothing is known.
+A point is valid for one usual step, or until the next point. If several schedulers watch a machine, it is
+anomalous while any of them reports an anomaly, runs while any reports it running, and is off while any
+reports it off and none reports it running. The rest of the time is unknown.
 """
 
 from dataclasses import dataclass
@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.anomalies.fragments import ANOMALOUS, NORMAL, OFF, Ints
+from assets.anomalies.fragments import ANOMALOUS, NORMAL, OFF, Flags, Ints
 from assets.anomalies.timeline import Timeline
 from assets.framework.time_windows import DAY_MS
 
 HOUR_MS = 3_600_000
+_MINUTE_MS = 60_000
 
 Minutes = NDArray[np.float64]
 
@@ -30,67 +31,79 @@ class RunningTime:
 
 
 def compute_running_time(
-    runs: Timeline, machine: Ints, machines: int, days: range, now_ms: int
+    runs: Timeline, machine: Ints, machine_count: int, days: range, now_ms: int
 ) -> RunningTime:
-    """Add up the times of machines.
+    """Sum the times of each machine and day.
 
     Args:
         runs: the runs of all schedulers.
-        machine: the machine of each run, by number.
-        machines: how many there are.
-        days: days since 1970, of which the times are wanted.
-        now_ms: what would stand beyond this moment does not count.
+        machine: the number of each run's machine.
+        machine_count: the number of machines.
+        days: the days to return, in days since 1970.
+        now_ms: time after this is not counted.
     """
     first, last = days.start * DAY_MS, days.stop * DAY_MS
     begin = np.clip(runs.first, first, last)
     end = np.clip(np.minimum(runs.valid_until, now_ms), first, last)
-    there = np.flatnonzero(end > begin)
-    segment = _segments(begin[there], end[there], runs.state[there], machine[there], machines, days)
-    shape, place = (machines, len(days)), segment.machine * len(days) + segment.begin // DAY_MS - days.start
-    length = (segment.end - segment.begin).astype(np.float64)  # whole numbers, so that sums are exact
-    is_running = (segment.seen[ANOMALOUS] > 0) | (segment.seen[NORMAL] > 0)
-    kinds = (is_running, (segment.seen[OFF] > 0) & ~is_running, segment.seen[ANOMALOUS] > 0)
-    size = shape[0] * shape[1]
-    sums: list[Minutes] = [
-        np.bincount(place[kind], length[kind], size).reshape(shape).astype(np.float64) / 60_000
-        for kind in kinds
-    ]
-    return RunningTime(sums[0], sums[1], sums[2], _hours(segment, kinds[2], days, machines))
+    counted = np.flatnonzero(end > begin)
+    segments = _build_segments(
+        begin[counted], end[counted], runs.state[counted], machine[counted], machine_count, days
+    )
+    is_anomalous = segments.active[ANOMALOUS] > 0
+    is_running = is_anomalous | (segments.active[NORMAL] > 0)
+    is_off = (segments.active[OFF] > 0) & ~is_running
+    return RunningTime(
+        _sum_minutes(segments, is_running, machine_count, days),
+        _sum_minutes(segments, is_off, machine_count, days),
+        _sum_minutes(segments, is_anomalous, machine_count, days),
+        _count_hours(segments, is_anomalous, machine_count, days),
+    )
 
 
 @dataclass(frozen=True)
 class _Segments:
-    """Stretches in which nothing changes, none of them across midnight; `seen` by state: how often."""
+    """Time segments of constant state, none across midnight.
+
+    `active` has a row per state: the number of runs in that state.
+    """
 
     machine: Ints
     begin: Ints
     end: Ints
-    seen: NDArray[np.int64]
+    active: NDArray[np.int64]
 
 
-def _segments(begin: Ints, end: Ints, state: Ints, machine: Ints, machines: int, days: range) -> _Segments:
+def _build_segments(
+    begin: Ints, end: Ints, state: Ints, machine: Ints, machine_count: int, days: range
+) -> _Segments:
     midnights = np.arange(days.start, days.stop + 1) * DAY_MS
-    everyone = np.repeat(np.arange(machines), len(midnights))
-    of = np.concatenate((machine, machine, everyone))
-    at = np.concatenate((begin, end, np.tile(midnights, machines)))
-    change = np.zeros((len(at), 3), dtype=np.int64)
+    edge_machine = np.concatenate((machine, machine, np.repeat(np.arange(machine_count), len(midnights))))
+    edge_time = np.concatenate((begin, end, np.tile(midnights, machine_count)))
+    change = np.zeros((len(edge_time), 3), dtype=np.int64)
     number = np.arange(len(begin))
     change[number, state] = 1
     change[number + len(begin), state] = -1
-    order = np.lexsort((at, of))
-    of, at = of[order], at[order]
-    seen = np.cumsum(change[order], axis=0)  # of each machine it ends at 0
-    lasts = np.flatnonzero((of[1:] == of[:-1]) & (at[1:] > at[:-1]))
-    return _Segments(of[lasts], at[lasts], at[lasts + 1], seen[lasts].T)
+    order = np.lexsort((edge_time, edge_machine))
+    edge_machine, edge_time = edge_machine[order], edge_time[order]
+    active = np.cumsum(change[order], axis=0)  # returns to 0 at the last edge of each machine
+    starts = np.flatnonzero((edge_machine[1:] == edge_machine[:-1]) & (edge_time[1:] > edge_time[:-1]))
+    return _Segments(edge_machine[starts], edge_time[starts], edge_time[starts + 1], active[starts].T)
 
 
-def _hours(segment: _Segments, anomalous: NDArray[np.bool_], days: range, machines: int) -> Ints:
-    """Count the clock hours (UTC) of each day in which something was anomalous."""
-    first, last = segment.begin[anomalous] // HOUR_MS, (segment.end[anomalous] - 1) // HOUR_MS
+def _sum_minutes(segments: _Segments, selected: Flags, machine_count: int, days: range) -> Minutes:
+    cell = segments.machine * len(days) + segments.begin // DAY_MS - days.start
+    length = (segments.end - segments.begin).astype(np.float64)  # integers, so that sums are exact
+    sums = np.bincount(cell[selected], length[selected], machine_count * len(days))
+    return sums.reshape(machine_count, len(days)).astype(np.float64) / _MINUTE_MS
+
+
+def _count_hours(segments: _Segments, selected: Flags, machine_count: int, days: range) -> Ints:
+    """Count the clock hours (UTC) of each day that contain a selected segment."""
+    first, last = segments.begin[selected] // HOUR_MS, (segments.end[selected] - 1) // HOUR_MS
     count = last - first + 1
-    each = np.repeat(np.arange(len(first)), count)
-    hour = first[each] + np.arange(len(each)) - np.repeat(np.cumsum(count) - count, count)
-    hours = 24 * len(days)
-    touched = np.zeros(machines * hours, dtype=np.int64)
-    touched[segment.machine[anomalous][each] * hours + hour - days.start * 24] = 1
-    return np.asarray(touched.reshape(machines, len(days), 24).sum(axis=2))
+    segment = np.repeat(np.arange(len(first)), count)
+    hour = first[segment] + np.arange(len(segment)) - np.repeat(np.cumsum(count) - count, count)
+    hours_per_machine = 24 * len(days)
+    is_counted = np.zeros(machine_count * hours_per_machine, dtype=np.int64)
+    is_counted[segments.machine[selected][segment] * hours_per_machine + hour - days.start * 24] = 1
+    return np.asarray(is_counted.reshape(machine_count, len(days), 24).sum(axis=2))

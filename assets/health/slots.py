@@ -1,8 +1,9 @@
-"""Slots: what was expected of a scheduler on a day, and the one reason of each.
+"""The slots of a scheduler's day, with exactly one reason each.
 
-A slot is a window that starts on the day. Each recorded execution is one; so is each window of the grid that
-was due and that no execution covers. The grid is that of the frequency and the delay valid then, laid where
-executions of that frequency lie: on a plant's clock windows begin at other minutes than in UTC.
+A slot is a window that starts on the day. Every recorded execution is a slot. So is every due window of the
+expected grid that no execution covers. The grid follows the frequency and delay that were valid then. It is
+aligned to executions of that frequency, because a scheduler in another time zone starts windows at other
+minutes than in UTC.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.framework.time_windows import DAY_MS
+from assets.tables.executions import STOPPED_STATUSES
 
 REASONS = (
     "succeeded",
@@ -26,20 +28,19 @@ REASONS = (
     "after_service_end",
     "unknown",
 )
-"""What can become of a slot: always one of these."""
+"""The possible reasons of a slot, in the order of their numbers."""
 
-_OF = {reason: number for number, reason in enumerate(REASONS)}
+_NUMBERS = {reason: number for number, reason in enumerate(REASONS)}
 
 PROOF_MARGIN = timedelta(minutes=5)
-"""An answer proves that an execution is not there if it was due so long before."""
+"""A response proves that an execution does not exist if it was due at least this long before the response."""
 
 STOPPED_SLOTS, STOPPED_FOR = 3, timedelta(hours=1)
-"""So many slots in a row, and so long, without an execution: the scheduler stood still. Input that does not
-come makes a failed execution, so what leaves none is the scheduler."""
+"""A scheduler is considered stopped if this many slots in a row, over at least this time, have no execution.
+Missing input causes failed executions, so a slot without any execution points to the scheduler."""
 
 _MS = timedelta(milliseconds=1)
-_FIVE_MINUTES = 300_000
-_STOPPED = ("STOPPED", "STOPPING")
+_FIVE_MINUTES_MS = 300_000
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -47,9 +48,9 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class SchedulerSetting:
-    """What a scheduler was set to from a moment on; times in ms, `frequency` 0: not known."""
+    """The settings of a scheduler from a time on; times in ms, `frequency` 0: unknown."""
 
-    since: int
+    valid_from: int
     frequency: int
     delay: int
     status: str | None = None
@@ -57,7 +58,7 @@ class SchedulerSetting:
 
 @dataclass(frozen=True)
 class RecordedExecutions:
-    """The recorded executions of a scheduler's day by start, in ms; `reason` is -1 while IN_PROGRESS."""
+    """The executions of a scheduler's day by start, in ms; `reason` is -1 while IN_PROGRESS."""
 
     start: Ints
     end: Ints
@@ -66,157 +67,177 @@ class RecordedExecutions:
 
 @dataclass(frozen=True)
 class CoverageState:
-    """How far a scheduler's day is known, in ms.
+    """How far a scheduler's day is known; times in ms.
 
     Attributes:
-        now: When this is asked.
-        complete_through: The service answered up to here; None: never.
-        settles_at: From an answer at this moment on, nothing more is to come.
-        service_end: The service answers for no window that starts later; None: it has no end.
-        can_be_asked: The service may still tell what it has not told.
+        now: The current time.
+        complete_through: The service reported all executions up to here; None: never.
+        settles_at: A response from this time on is final.
+        service_end: The service reports no windows that start later; None: it has no end.
+        can_be_queried: The service may still report what is missing.
     """
 
     now: int
     complete_through: int | None
     settles_at: int
     service_end: int | None = None
-    can_be_asked: bool = False
+    can_be_queried: bool = False
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing more is to come."""
+        """Whether the day is final."""
         return self.complete_through is not None and self.complete_through >= self.settles_at
 
 
 @dataclass(frozen=True)
 class Slots:
-    """The slots of a day by start, in ms, and the number of each one's reason."""
+    """The slots of a day by start, in ms, and the number of each reason."""
 
     start: Ints
     end: Ints
     reason: Ints
 
     def count(self, reason: str) -> int:
-        """Count the slots of a reason."""
-        return int(np.count_nonzero(self.reason == _OF[reason]))
+        """Count the slots with a reason."""
+        return int(np.count_nonzero(self.reason == _NUMBERS[reason]))
 
-    def longest_silence(self) -> int | None:
-        """Return the longest stretch without a result, in ms; None: nothing was expected.
+    def find_longest_silence(self) -> int | None:
+        """Return the longest time without a result on this day, in ms; None: nothing was expected.
 
-        It is that of the day: one that goes on past midnight is told on each day with its part of it.
+        A silence that crosses midnight counts on each day with that day's part.
         """
-        asked = self.reason != _OF["after_service_end"]
-        if not asked.any():
+        is_expected = self.reason != _NUMBERS["after_service_end"]
+        if not is_expected.any():
             return None
-        silent = self.reason[asked] != _OF["succeeded"]
-        first, last = _stretches(silent)
-        return int((self.end[asked][last] - self.start[asked][first]).max(initial=0))
+        is_silent = self.reason[is_expected] != _NUMBERS["succeeded"]
+        first, last = _find_ranges(is_silent)
+        return int((self.end[is_expected][last] - self.start[is_expected][first]).max(initial=0))
 
 
 def build_slots(
-    day_ms: int, settings: Sequence[SchedulerSetting], ran: RecordedExecutions, known: CoverageState
+    day_ms: int,
+    settings: Sequence[SchedulerSetting],
+    executions: RecordedExecutions,
+    coverage: CoverageState,
 ) -> Slots:
-    """Find the slots of a scheduler's day.
+    """Build the slots of a scheduler's day.
 
     Args:
-        day_ms: the beginning of the day.
-        settings: all settings of the scheduler, oldest first; the first tells since when it was seen.
-        ran: what is recorded.
-        known: how far that is all.
+        day_ms: the start of the day.
+        settings: all settings of the scheduler, oldest first; nothing is expected before the first one.
+        executions: the recorded executions.
+        coverage: how far the recorded executions are complete.
     """
-    start, end, due = _grid(day_ms, settings, ran)
-    absent = (due <= known.now) & ~_covered(start, end, ran)
-    start, end, due = start[absent], end[absent], due[absent]
-    all_starts = np.concatenate((ran.start, start))
+    start, end, due = _build_grid(day_ms, settings, executions)
+    is_absent_window = (due <= coverage.now) & ~_find_covered(start, end, executions)
+    start, end, due = start[is_absent_window], end[is_absent_window], due[is_absent_window]
+    all_starts = np.concatenate((executions.start, start))
     order = np.argsort(all_starts, kind="stable")
-    is_absent = np.concatenate((np.zeros(len(ran.start), dtype=bool), np.ones(len(start), dtype=bool)))[order]
-    all_ends = np.concatenate((ran.end, end))[order]
-    all_due = np.concatenate((ran.end, due))[order]
-    recorded = np.where(ran.reason < 0, _in_progress(known), ran.reason)
+    is_absent = (np.arange(len(all_starts)) >= len(executions.start))[order]
+    all_ends = np.concatenate((executions.end, end))[order]
+    all_due = np.concatenate((executions.end, due))[order]
+    recorded = np.where(executions.reason < 0, _get_in_progress_reason(coverage), executions.reason)
     reason = np.concatenate((recorded, np.zeros(len(start), dtype=np.int64)))[order]
-    found = Slots(all_starts[order], all_ends, reason)
-    reason[is_absent] = _absent(found, all_due, is_absent, settings, known)[is_absent]
-    return found
+    slots = Slots(all_starts[order], all_ends, reason)
+    reason[is_absent] = _find_absence_reasons(slots, all_due, is_absent, settings, coverage)[is_absent]
+    return slots
 
 
-def _grid(
-    day_ms: int, settings: Sequence[SchedulerSetting], ran: RecordedExecutions
+def _build_grid(
+    day_ms: int, settings: Sequence[SchedulerSetting], executions: RecordedExecutions
 ) -> tuple[Ints, Ints, Ints]:
-    """Lay out the windows that start on the day: start, end, and when each was due."""
-    kept = [one for one in settings if one.frequency > 0]
-    kept = [
-        one
-        for number, one in enumerate(kept)
-        if not number or (one.frequency, one.delay) != (kept[number - 1].frequency, kept[number - 1].delay)
-    ]
+    """Return start, end and due time of the expected windows that start on the day."""
+    grids = _select_grid_changes(settings)
     parts = [(np.zeros(0, np.int64),) * 3]
-    for number, one in enumerate(kept):
-        # a change begins the grid anew: windows that were waiting for their delay are not run
-        until = kept[number + 1].since if number + 1 < len(kept) else day_ms + 2 * DAY_MS
-        begin, stop = max(day_ms, one.since), min(day_ms + DAY_MS, until)
+    for number, setting in enumerate(grids):
+        # a change starts a new grid: windows that still waited for their delay are not run
+        until = grids[number + 1].valid_from if number + 1 < len(grids) else day_ms + 2 * DAY_MS
+        begin, stop = max(day_ms, setting.valid_from), min(day_ms + DAY_MS, until)
         if begin >= stop:
             continue
-        first = begin + (_anchor(one, ran, begin, stop) - begin) % one.frequency
-        start = np.arange(first, stop, one.frequency, dtype=np.int64)
-        start = start[start + one.frequency <= until]
-        parts.append((start, start + one.frequency, start + one.frequency + one.delay))
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    return columns[0], columns[1], columns[2]
+        first = begin + (_find_window_start(setting, executions, begin, stop) - begin) % setting.frequency
+        start = np.arange(first, stop, setting.frequency, dtype=np.int64)
+        start = start[start + setting.frequency <= until]
+        parts.append((start, start + setting.frequency, start + setting.frequency + setting.delay))
+    starts, ends, due = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return starts, ends, due
 
 
-def _anchor(setting: SchedulerSetting, ran: RecordedExecutions, begin: int, stop: int) -> int:
-    """Return where a window of this setting starts."""
-    alike = (ran.start >= begin) & (ran.start < stop) & (ran.end - ran.start == setting.frequency)
-    if alike.any():
-        return int(ran.start[alike][0])
-    # what the service lists is known since some odd moment, and what ran since the start of a window
-    return setting.since if setting.since % _FIVE_MINUTES == 0 else 0
+def _select_grid_changes(settings: Sequence[SchedulerSetting]) -> list[SchedulerSetting]:
+    """Select the settings with a known frequency that change frequency or delay."""
+    known = [setting for setting in settings if setting.frequency > 0]
+    return [
+        setting
+        for number, setting in enumerate(known)
+        if not number
+        or (setting.frequency, setting.delay) != (known[number - 1].frequency, known[number - 1].delay)
+    ]
 
 
-def _covered(start: Ints, end: Ints, ran: RecordedExecutions) -> Flags:
-    """Mark the windows that recorded executions cover, be it in part."""
-    if not len(ran.start):
+def _find_window_start(
+    setting: SchedulerSetting, executions: RecordedExecutions, begin: int, stop: int
+) -> int:
+    """Return the start of any window of this setting, to which its grid is aligned."""
+    lengths = executions.end - executions.start
+    matches = (executions.start >= begin) & (executions.start < stop) & (lengths == setting.frequency)
+    if matches.any():
+        return int(executions.start[matches][0])
+    # a setting seen in an execution is valid from a window start; a listed one from an arbitrary time
+    return setting.valid_from if setting.valid_from % _FIVE_MINUTES_MS == 0 else 0
+
+
+def _find_covered(start: Ints, end: Ints, executions: RecordedExecutions) -> Flags:
+    """Mark the windows that recorded executions cover, fully or in part."""
+    if not len(executions.start):
         return np.zeros(len(start), dtype=bool)
-    after = np.searchsorted(ran.start, start, side="right")
-    reach = np.maximum.accumulate(ran.end)
-    before_reaches_in = (after > 0) & (
-        (reach[np.maximum(after - 1, 0)] > start) | (ran.start[np.maximum(after - 1, 0)] == start)
+    following = np.searchsorted(executions.start, start, side="right")
+    preceding = np.maximum(following - 1, 0)
+    latest_end = np.maximum.accumulate(executions.end)
+    preceding_overlaps = (following > 0) & (
+        (latest_end[preceding] > start) | (executions.start[preceding] == start)
     )
-    next_begins_inside = (after < len(ran.start)) & (ran.start[np.minimum(after, len(ran.start) - 1)] < end)
-    return np.asarray(before_reaches_in | next_begins_inside)
+    is_last = following >= len(executions.start)
+    following_start = executions.start[np.minimum(following, len(executions.start) - 1)]
+    following_overlaps = ~is_last & (following_start < end)
+    return np.asarray(preceding_overlaps | following_overlaps)
 
 
-def _in_progress(known: CoverageState) -> int:
-    if known.is_settled:
-        return _OF["stuck"]
-    return _OF["in_progress" if known.now < known.settles_at or known.can_be_asked else "unknown"]
+def _get_in_progress_reason(coverage: CoverageState) -> int:
+    if coverage.is_settled:
+        return _NUMBERS["stuck"]
+    may_finish = coverage.now < coverage.settles_at or coverage.can_be_queried
+    return _NUMBERS["in_progress" if may_finish else "unknown"]
 
 
-def _absent(
-    found: Slots, due: Ints, is_absent: Flags, settings: Sequence[SchedulerSetting], known: CoverageState
+def _find_absence_reasons(
+    slots: Slots,
+    due: Ints,
+    is_absent: Flags,
+    settings: Sequence[SchedulerSetting],
+    coverage: CoverageState,
 ) -> Ints:
-    """Return a reason for each slot, as if there was no execution on it."""
-    through = -1 if known.complete_through is None else known.complete_through
-    proven = is_absent & (known.is_settled | (due + PROOF_MARGIN // _MS <= through))
-    reason = np.full(len(due), _OF["not_extracted" if known.can_be_asked else "unknown"])
-    reason[proven] = _OF["missing"]
-    first, last = _stretches(proven)
-    long_enough = (last - first + 1 >= STOPPED_SLOTS) & (
-        found.end[last] - found.start[first] >= STOPPED_FOR // _MS
+    """Return the reason of each slot as if it had no execution; only valid where `is_absent`."""
+    complete_through = -1 if coverage.complete_through is None else coverage.complete_through
+    is_proven = is_absent & (coverage.is_settled | (due + PROOF_MARGIN // _MS <= complete_through))
+    reason = np.full(len(due), _NUMBERS["not_extracted" if coverage.can_be_queried else "unknown"])
+    reason[is_proven] = _NUMBERS["missing"]
+    first, last = _find_ranges(is_proven)
+    is_stop = (last - first + 1 >= STOPPED_SLOTS) & (
+        slots.end[last] - slots.start[first] >= STOPPED_FOR // _MS
     )
-    for begin, end in zip(first[long_enough], last[long_enough], strict=True):
-        reason[begin : end + 1] = _OF["not_running"]
-    since = np.array([one.since for one in settings], dtype=np.int64)
-    stopped = np.array([one.status in _STOPPED for one in settings], dtype=bool)
-    if len(since):
-        then = np.searchsorted(since, due, side="right") - 1
-        reason[proven & (then >= 0) & stopped[np.maximum(then, 0)]] = _OF["not_running"]
-    if known.service_end is not None:
-        reason[found.start >= known.service_end] = _OF["after_service_end"]
+    for begin, end in zip(first[is_stop], last[is_stop], strict=True):
+        reason[begin : end + 1] = _NUMBERS["not_running"]
+    if settings:
+        valid_from = np.array([setting.valid_from for setting in settings], dtype=np.int64)
+        is_stopped = np.array([setting.status in STOPPED_STATUSES for setting in settings], dtype=bool)
+        setting = np.searchsorted(valid_from, due, side="right") - 1
+        reason[is_proven & (setting >= 0) & is_stopped[np.maximum(setting, 0)]] = _NUMBERS["not_running"]
+    if coverage.service_end is not None:
+        reason[slots.start >= coverage.service_end] = _NUMBERS["after_service_end"]
     return reason
 
 
-def _stretches(flags: Flags) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the first and the last of each row of set flags."""
+def _find_ranges(flags: Flags) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the first and last position of each maximal range of set flags."""
     edges = np.diff(np.concatenate(([0], flags.astype(np.int8), [0])))
     return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from assets.anomalies.timeline import find_gaps
 from assets.report.query.scope import ReportScope
 
 HEIGHT = 100
@@ -138,7 +139,8 @@ def _steps(scope: ReportScope, rows: pa.Table, points: Whole) -> _Steps:
     bins = rows["bin"].to_numpy()
     first, last = (_times(scope, rows[name]) for name in ("first_time", "last_time"))
     usual = usual_step(first, last, points)
-    cuts = np.flatnonzero(first[1:] - last[:-1] > max(scope.gap_steps * usual, 1.0)) + 1
+    # a gap that is shorter than a bin cannot be drawn
+    cuts = np.flatnonzero(find_gaps(first[1:] - last[:-1], usual, scope.gap_steps, resolution=1.0)) + 1
     until = np.append(bins[1:], scope.bins)
     ends = np.append(cuts - 1, len(bins) - 1)
     until[ends] = np.minimum(bins[ends] + max(1, round(usual)), until[ends])

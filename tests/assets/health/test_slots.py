@@ -46,7 +46,7 @@ def test_a_whole_day() -> None:
     found = build_slots(TODAY, [HOURLY], ran(*HOURS), known())
 
     assert counts(found) == {"succeeded": 24}
-    assert found.longest_silence() == 0
+    assert found.find_longest_silence() == 0
 
 
 @pytest.mark.parametrize(
@@ -75,15 +75,15 @@ def test_where_the_service_said_that_it_is_stopped_a_single_slot_is_so_too() -> 
     assert counts(found) == {"succeeded": 23, "not_running": 1}
 
 
-@pytest.mark.parametrize(("can_be_asked", "reason"), [(True, "not_extracted"), (False, "unknown")])
-def test_without_proof_nobody_asked_yet_or_nobody_can_tell(can_be_asked: bool, reason: str) -> None:
-    found = build_slots(TODAY, [HOURLY], ran(0, 60), known(None, can_be_asked=can_be_asked))
+@pytest.mark.parametrize(("can_be_queried", "reason"), [(True, "not_extracted"), (False, "unknown")])
+def test_without_proof_nobody_asked_yet_or_nobody_can_tell(can_be_queried: bool, reason: str) -> None:
+    found = build_slots(TODAY, [HOURLY], ran(0, 60), known(None, can_be_queried=can_be_queried))
 
     assert counts(found) == {"succeeded": 2, reason: 22}
 
 
 def test_an_answer_proves_what_was_due_some_minutes_before_it() -> None:
-    found = build_slots(TODAY, [HOURLY], ran(0), known(TODAY + 183 * MINUTE, can_be_asked=True))
+    found = build_slots(TODAY, [HOURLY], ran(0), known(TODAY + 183 * MINUTE, can_be_queried=True))
 
     assert counts(found) == {"succeeded": 1, "missing": 1, "not_extracted": 22}
 
@@ -91,7 +91,7 @@ def test_an_answer_proves_what_was_due_some_minutes_before_it() -> None:
 def test_what_is_not_due_yet_is_not_expected() -> None:
     delayed = SchedulerSetting(TODAY - DAY, 60 * MINUTE, 30 * MINUTE)
 
-    found = build_slots(TODAY, [delayed], ran(0), known(None, TODAY + 149 * MINUTE, can_be_asked=True))
+    found = build_slots(TODAY, [delayed], ran(0), known(None, TODAY + 149 * MINUTE, can_be_queried=True))
 
     assert counts(found) == {"succeeded": 1}
 
@@ -105,7 +105,7 @@ def test_nothing_is_expected_before_a_scheduler_was_first_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("through", "now", "can_be_asked", "reason"),
+    ("through", "now", "can_be_queried", "reason"),
     [
         (SETTLES, LATER, True, "stuck"),
         (None, SETTLES - 1, False, "in_progress"),
@@ -113,8 +113,8 @@ def test_nothing_is_expected_before_a_scheduler_was_first_seen() -> None:
         (None, LATER, False, "unknown"),
     ],
 )
-def test_what_is_in_progress(through: int | None, now: int, can_be_asked: bool, reason: str) -> None:
-    found = build_slots(TODAY, [], ran(600, reason=-1), known(through, now, can_be_asked=can_be_asked))
+def test_what_is_in_progress(through: int | None, now: int, can_be_queried: bool, reason: str) -> None:
+    found = build_slots(TODAY, [], ran(600, reason=-1), known(through, now, can_be_queried=can_be_queried))
 
     assert counts(found) == {reason: 1}
 
@@ -123,7 +123,7 @@ def test_after_the_service_ended_nothing_is_missing() -> None:
     found = build_slots(TODAY, [HOURLY], ran(*HOURS[:12]), known(service_end=TODAY + DAY // 2))
 
     assert counts(found) == {"succeeded": 12, "after_service_end": 12}
-    assert found.longest_silence() == 0
+    assert found.find_longest_silence() == 0
 
 
 def test_the_grid_lies_where_the_executions_do() -> None:
@@ -161,14 +161,14 @@ def test_a_silence_lasts_from_the_first_slot_without_a_result_to_the_end_of_the_
         )
     )
 
-    assert build_slots(TODAY, [HOURLY], both, known()).longest_silence() == 180 * MINUTE
+    assert build_slots(TODAY, [HOURLY], both, known()).find_longest_silence() == 180 * MINUTE
 
 
 def test_of_nothing_there_is_no_silence() -> None:
     found = build_slots(TODAY, [], ran(), known())
 
     assert len(found.start) == 0
-    assert found.longest_silence() is None
+    assert found.find_longest_silence() is None
 
 
 moments = st.integers(-30, 60 * 30).map(lambda minute: TODAY + minute * MINUTE)
@@ -183,7 +183,7 @@ days = st.fixed_dictionaries(
                 st.sampled_from([None, "RUNNING", "STOPPED"]),
             ),
             max_size=4,
-        ).map(lambda some: sorted(some, key=lambda one: one.since)),
+        ).map(lambda some: sorted(some, key=lambda one: one.valid_from)),
         "there": st.builds(
             lambda starts, length, reason: ran(*starts, length=length, reason=reason),
             st.sets(st.integers(0, 1439), max_size=40),
@@ -225,7 +225,7 @@ def test_each_reason_is_given_where_its_definition_holds_and_nowhere_else(day: d
         elif how.service_end is not None and start >= how.service_end:
             expected = "after_service_end"
         elif not proven[number]:
-            expected = "not_extracted" if how.can_be_asked else "unknown"
+            expected = "not_extracted" if how.can_be_queried else "unknown"
         else:
             row = row_around(proven, number)
             stood_still = len(row) >= 3 and told[row[-1]][1] - told[row[0]][0] >= 60 * MINUTE
@@ -236,7 +236,7 @@ def test_each_reason_is_given_where_its_definition_holds_and_nowhere_else(day: d
 
 def then(of: list[SchedulerSetting], at: int) -> SchedulerSetting:
     """The setting that was valid at a moment."""
-    return [SchedulerSetting(0, 0, 0), *(one for one in of if one.since <= at)][-1]
+    return [SchedulerSetting(0, 0, 0), *(one for one in of if one.valid_from <= at)][-1]
 
 
 def due(of: list[SchedulerSetting], start: int, end: int) -> int:
@@ -256,7 +256,7 @@ def of_recorded(reason: int, how: CoverageState) -> str:
         return REASONS[reason]
     if how.complete_through is not None and how.complete_through >= how.settles_at:
         return "stuck"
-    return "in_progress" if how.now < how.settles_at or how.can_be_asked else "unknown"
+    return "in_progress" if how.now < how.settles_at or how.can_be_queried else "unknown"
 
 
 def row_around(flags: list[bool], number: int) -> list[int]:
