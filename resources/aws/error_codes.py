@@ -1,4 +1,4 @@
-"""What AWS or the way to it answered, sorted by kind: the one place that knows codes and exceptions."""
+"""Classifies errors of AWS and of the connection to it: the only list of error codes."""
 
 import re
 from dataclasses import dataclass
@@ -7,42 +7,66 @@ from typing import Any
 
 import botocore.exceptions as refusals
 
-_TOO_MANY = 429
+from resources.errors import PermissionsError
+
+_TOO_MANY_REQUESTS = 429
+_PRECONDITION_FAILED = 412
 _SERVER_ERROR = 500
 _NOT_IMPLEMENTED = 501
-_KEY = re.compile(r"arn:aws[\w-]*:kms:[\w-]*:\d*:(?:key|alias)/[\w/-]+")
+_KMS_KEY_ARN = re.compile(r"arn:aws[\w-]*:kms:[\w-]*:\d*:(?:key|alias)/[\w/-]+")
+
+THROTTLING_CODES = frozenset(
+    {
+        "RequestLimitExceeded",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+"""The codes of requests that were rejected because there were too many."""
 
 
 class ErrorKind(Enum):
-    """What became of a request."""
+    """What went wrong with a request."""
 
     CREDENTIALS = auto()
-    """Nobody knows this caller."""
+    """There are no credentials, or they are not valid."""
     FORBIDDEN = auto()
-    """The caller is known, and may not."""
+    """The caller lacks a permission."""
     KMS = auto()
-    """A KMS key stands in between that may not, or cannot, be used."""
+    """A KMS key cannot be used."""
     MISSING = auto()
-    """There is no such object."""
+    """The object, table or scheduler does not exist."""
     NO_BUCKET = auto()
-    """There is no such bucket."""
+    """The bucket does not exist."""
+    EXISTS = auto()
+    """The object that the request creates exists already."""
+    CONFLICT = auto()
+    """Another writer changed the object at the same time."""
     ARCHIVED = auto()
-    """The object lies in Glacier, and was not restored."""
-    ELSEWHERE = auto()
-    """It is in another region."""
-    LATER = auto()
-    """The service is busy, or out of order."""
+    """The object is in Glacier and was not restored."""
+    OTHER_REGION = auto()
+    """The bucket is in another region."""
+    EMPTY_RANGE = auto()
+    """The requested range lies outside of the object."""
+    INVALID_REQUEST = auto()
+    """A value in the request is not valid."""
+    NOT_IMPLEMENTED = auto()
+    """The service does not implement the operation."""
+    BUSY = auto()
+    """The service throttles, or has an internal error; a later retry can succeed."""
     UNREACHABLE = auto()
-    """No connection came about."""
-    BROKEN = auto()
-    """The connection broke."""
+    """No connection was established."""
+    CONNECTION_LOST = auto()
+    """The connection was interrupted."""
     UNTRUSTED = auto()
-    """The certificate of the other side is not trusted."""
+    """The certificate of the endpoint is not trusted."""
     OTHER = auto()
-    """Something else is wrong with what was asked."""
+    """Any other error; a retry does not help."""
 
 
-_OF_CODE = {
+_CODES_BY_KIND = {
     ErrorKind.CREDENTIALS: {
         "AuthFailure",
         "ExpiredToken",
@@ -51,6 +75,7 @@ _OF_CODE = {
         "InvalidClientTokenId",
         "InvalidSignatureException",
         "InvalidToken",
+        "MissingAuthenticationTokenException",
         "SignatureDoesNotMatch",
         "TokenRefreshRequired",
         "UnrecognizedClientException",
@@ -63,10 +88,23 @@ _OF_CODE = {
         "Forbidden",
         "ForbiddenException",
     },
-    ErrorKind.MISSING: {"404", "NoSuchKey", "NotFound"},
+    ErrorKind.MISSING: {
+        "404",
+        "EntityNotFoundException",
+        "NoSuchKey",
+        "NotFound",
+        "ResourceNotFoundException",
+    },
     ErrorKind.NO_BUCKET: {"NoSuchBucket", "InvalidBucketName"},
+    ErrorKind.EXISTS: {"AlreadyExistsException"},
+    ErrorKind.CONFLICT: {
+        "ConcurrentModificationException",
+        "ConditionalRequestConflict",
+        "OperationAborted",
+        "PreconditionFailed",
+    },
     ErrorKind.ARCHIVED: {"InvalidObjectState"},
-    ErrorKind.ELSEWHERE: {
+    ErrorKind.OTHER_REGION: {
         "301",
         "307",
         "AuthorizationHeaderMalformed",
@@ -74,22 +112,25 @@ _OF_CODE = {
         "PermanentRedirect",
         "TemporaryRedirect",
     },
-    ErrorKind.LATER: {
+    ErrorKind.EMPTY_RANGE: {"InvalidRange"},
+    ErrorKind.INVALID_REQUEST: {"ValidationException"},
+    ErrorKind.NOT_IMPLEMENTED: {"NotImplemented"},
+    ErrorKind.BUSY: {
         "InternalServerException",
-        "OperationAborted",
-        "RequestLimitExceeded",
+        "InternalServiceException",
+        "OperationTimeoutException",
         "RequestThrottled",
         "RequestTimeout",
+        "ResourceNotReadyException",
         "ServiceUnavailable",
         "SlowDown",
-        "Throttling",
-        "ThrottlingException",
         "TooManyRequests",
+        *THROTTLING_CODES,
     },
 }
-_KINDS = {code: kind for kind, codes in _OF_CODE.items() for code in codes}
+_KIND_BY_CODE = {code: kind for kind, codes in _CODES_BY_KIND.items() for code in codes}
 
-_WITHOUT_ANSWER: tuple[tuple[tuple[type[Exception], ...], ErrorKind], ...] = (
+_KINDS_WITHOUT_RESPONSE: tuple[tuple[tuple[type[Exception], ...], ErrorKind], ...] = (
     (
         (
             refusals.NoCredentialsError,
@@ -116,62 +157,70 @@ _WITHOUT_ANSWER: tuple[tuple[tuple[type[Exception], ...], ErrorKind], ...] = (
             refusals.IncompleteReadError,
             refusals.FlexibleChecksumError,
         ),
-        ErrorKind.BROKEN,
+        ErrorKind.CONNECTION_LOST,
     ),
 )
 
 
 @dataclass(frozen=True)
 class AwsError:
-    """What came back: its kind, the words of whoever said it, and the code and HTTP status it came with."""
+    """A classified error.
+
+    Attributes:
+        kind: what went wrong.
+        message: the code and message of AWS, or the message of botocore.
+        code: the code of AWS; empty without a response.
+        status: the HTTP status; 0 without a response.
+    """
 
     kind: ErrorKind
-    said: str
+    message: str
     code: str = ""
     status: int = 0
 
     @property
     def kms_key(self) -> str | None:
-        """The KMS key that the words name."""
-        found = _KEY.search(self.said)
-        return found[0] if found else None
+        """The ARN of the KMS key in the message."""
+        match = _KMS_KEY_ARN.search(self.message)
+        return match[0] if match else None
 
 
 def classify_response(code: str, status: int, message: str) -> AwsError:
-    """Sort an answer of AWS's by its code, its HTTP status and its message; any of them may lack."""
-    said = f"{code}: {message}" if message and message != code else code or f"HTTP {status}"
-    return AwsError(_kind(code, status, message), said, code, status)
+    """Classify an error response of AWS; code and message may be empty."""
+    text = f"{code}: {message}" if message and message != code else code or f"HTTP {status}"
+    return AwsError(_find_kind(code, status, message), text, code, status)
 
 
-def _kind(code: str, status: int, message: str) -> ErrorKind:
-    known = _KINDS.get(code)
-    if code.startswith("KMS.") or (known is ErrorKind.FORBIDDEN and "kms:" in message):
+def _find_kind(code: str, status: int, message: str) -> ErrorKind:
+    kind = _KIND_BY_CODE.get(code)
+    if code.startswith("KMS.") or (kind is ErrorKind.FORBIDDEN and "kms:" in message):
         return ErrorKind.KMS
-    if known is ErrorKind.LATER or status == _TOO_MANY:
-        return ErrorKind.LATER
+    if kind is ErrorKind.BUSY or status == _TOO_MANY_REQUESTS:
+        return ErrorKind.BUSY
+    if status == _PRECONDITION_FAILED:
+        return ErrorKind.CONFLICT
     if status >= _SERVER_ERROR and status != _NOT_IMPLEMENTED:
-        return ErrorKind.LATER
-    return known or ErrorKind.OTHER
+        return ErrorKind.BUSY
+    return kind or ErrorKind.OTHER
 
 
-def classify_error(problem: BaseException) -> AwsError:
-    """Sort what botocore raised."""
-    if isinstance(problem, refusals.ClientError):
-        error = problem.response.get("Error", {})
-        return classify_response(error_code(problem), http_status(problem), str(error.get("Message", "")))
-    for raised, kind in _WITHOUT_ANSWER:
-        if isinstance(problem, raised):
-            return AwsError(kind, str(problem))
-    return AwsError(ErrorKind.OTHER, str(problem))
+def classify_error(error: BaseException | None) -> AwsError:
+    """Classify an exception of botocore; any other exception is of kind OTHER."""
+    if isinstance(error, refusals.ClientError):
+        response: Any = error.response
+        details = response.get("Error", {})
+        status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        return classify_response(str(details.get("Code", "")), status, str(details.get("Message", "")))
+    for classes, kind in _KINDS_WITHOUT_RESPONSE:
+        if isinstance(error, classes):
+            return AwsError(kind, str(error))
+    return AwsError(ErrorKind.OTHER, str(error))
 
 
-def error_code(problem: BaseException | None) -> str:
-    """The code that AWS gave with an answer; nothing where there was no answer of AWS's."""
-    if not isinstance(problem, refusals.ClientError):
-        return ""
-    return str(problem.response.get("Error", {}).get("Code", ""))
-
-
-def http_status(problem: Any) -> int:  # noqa: ANN401 (botocore has no types)
-    """The HTTP status of an answer."""
-    return int(problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+def credentials_error(message: str, where: str, *, profile: str = "AWS_PROFILE") -> PermissionsError:
+    """Build the error for missing or invalid credentials; `profile` is what can name the profile."""
+    return PermissionsError(
+        f"Cannot find usable AWS credentials: {message}",
+        where=where,
+        next_step=f"log in (aws sso login), or set {profile}; check with `aws sts get-caller-identity`",
+    )

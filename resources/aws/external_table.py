@@ -1,4 +1,4 @@
-"""An external table: what a catalog says of files that lie elsewhere."""
+"""An external table: the description of files that a catalog stores."""
 
 import re
 from collections.abc import Mapping
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from resources.errors import ConfigurationError
 
 TABLE_PROPERTY = "lookout_ledger.table"
-"""The property that tells our tables from others; its value is the table's name."""
+"""The property that identifies a table of this project; its value is the name of the table."""
 
 VERSION_PROPERTY = "lookout_ledger.version"
-"""The property that tells the version of the declaration."""
+"""The property with the version of the declaration."""
 
 
 @dataclass(frozen=True)
 class ExternalColumn:
-    """A column: `type` is spelled as Hive spells it."""
+    """A column; `type` is a Hive type."""
 
     name: str
     type: str
@@ -24,7 +24,7 @@ class ExternalColumn:
 
 @dataclass(frozen=True)
 class ExternalTable:
-    """A table over files: `location` is the folder of the table and ends with a slash."""
+    """A table over files; `location` is its folder and ends with a slash."""
 
     name: str
     comment: str
@@ -35,14 +35,14 @@ class ExternalTable:
 
 
 def check_database(name: str) -> str:
-    """Return the name of a database if Glue, Athena and Spark all take it.
+    """Return the name of a database if Glue, Athena and Spark accept it.
 
     Raises:
-        ConfigurationError: they do not.
+        ConfigurationError: they do not accept it.
     """
     if not re.fullmatch(r"[a-z0-9_]{1,255}", name):
         raise ConfigurationError(
-            f"{name!r} is no name of a database that Athena takes",
+            f"Cannot use {name!r} as a database: Athena does not accept the name",
             where="--database",
             next_step="use lower-case letters, digits and underscores, such as lookout_ledger",
         )

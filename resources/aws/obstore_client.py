@@ -1,4 +1,4 @@
-"""Objects of a bucket by obstore: a tenth of boto3's CPU for an object of some kilobytes."""
+"""Reads objects of a bucket with obstore, at a tenth of boto3's CPU for an object of some kilobytes."""
 
 import re
 from collections.abc import Callable
@@ -21,16 +21,17 @@ if TYPE_CHECKING:
 
 OBSTORE_ERRORS = (BaseError, FileNotFoundError)
 ReserveBytes = Callable[[int], None]
+"""Called with a number of bytes before they are held in memory; it blocks until there is room."""
 
-_TIMES = re.compile(r" in [\d.]+(?:ns|µs|ms|s)\b")  # with them the same refusal is another one each time
+_DURATIONS = re.compile(r" in [\d.]+(?:ns|µs|ms|s)\b")  # they would make equal errors differ
 _STATUS = re.compile(r"non-2xx status code: (\d+)")
 _CODE, _MESSAGE = (re.compile(f"<{name}>(.*?)</{name}>", re.DOTALL) for name in ("Code", "Message"))
 
 
 def open_store(bucket: str, session: boto3.Session, endpoint: str, region: str) -> S3Store:
-    """Open a bucket at the endpoint that boto3 found, with the credentials of a session.
+    """Open a bucket with the credentials of a session, at the endpoint that boto3 found.
 
-    The authorities that boto3 was told to trust are trusted here beside those that everybody knows.
+    The certificate authorities of boto3 are trusted in addition to the system's.
     """
     client_options: ClientConfig = {
         "allow_http": endpoint.startswith("http://"),
@@ -52,36 +53,34 @@ def open_store(bucket: str, session: boto3.Session, endpoint: str, region: str) 
 
 
 def read_object(
-    store: S3Store, key: str, unless: str | None, take: ReserveBytes
+    store: S3Store, key: str, known_etag: str | None, reserve: ReserveBytes
 ) -> tuple[bytes, str | None, datetime]:
-    """Fetch an object, unless it still has a tag: its content, its tag, and when it was written.
-
-    `take` is told how many bytes are about to be held, and may wait until there is room for them.
+    """Return content, ETag and modification time of an object, unless it still has a known ETag.
 
     Raises:
-        REFUSALS: `parse_error` reads them.
+        OBSTORE_ERRORS: the object was not read; `parse_error` classifies the error.
     """
-    condition: GetOptions = {"if_none_match": f'"{unless}"'} if unless else {}
-    answer = obstore.get(store, key, options=condition)
-    facts = answer.meta
-    take(facts["size"])
-    data = bytes(answer.bytes())
-    tag = (facts["e_tag"] or "").strip('"') or None
-    return data, tag, facts["last_modified"]
+    condition: GetOptions = {"if_none_match": f'"{known_etag}"'} if known_etag else {}
+    response = obstore.get(store, key, options=condition)
+    metadata = response.meta
+    reserve(metadata["size"])
+    data = bytes(response.bytes())
+    etag = (metadata["e_tag"] or "").strip('"') or None
+    return data, etag, metadata["last_modified"]
 
 
-def parse_error(problem: Exception) -> AwsError:
-    """Read the answer of S3 out of what obstore makes of it."""
-    if isinstance(problem, UnauthenticatedError):
-        return AwsError(ErrorKind.CREDENTIALS, _first_line(problem))
-    text = str(problem).partition("\n\nDebug source:")[0]
+def parse_error(error: Exception) -> AwsError:
+    """Find the response of S3 in the text of an obstore error, and classify it."""
+    if isinstance(error, UnauthenticatedError):
+        return AwsError(ErrorKind.CREDENTIALS, _first_line(error))
+    text = str(error).partition("\n\nDebug source:")[0]
     status, code, message = (
-        found[1] if (found := seek.search(text)) else "" for seek in (_STATUS, _CODE, _MESSAGE)
+        match[1] if (match := pattern.search(text)) else "" for pattern in (_STATUS, _CODE, _MESSAGE)
     )
     if not status:
-        return AwsError(ErrorKind.BROKEN, _first_line(problem))
+        return AwsError(ErrorKind.CONNECTION_LOST, _first_line(error))
     return classify_response(code or status, int(status), message)
 
 
-def _first_line(problem: Exception) -> str:
-    return _TIMES.sub("", str(problem).partition("\n")[0])
+def _first_line(error: Exception) -> str:
+    return _DURATIONS.sub("", str(error).partition("\n")[0])

@@ -1,19 +1,26 @@
-"""What S3 and the way to it answer, in our words."""
+"""Translates errors of S3 into the project's errors, which name the setting, the place and the fix."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import botocore.exceptions as refusals
 
-from resources.aws.error_codes import AwsError, ErrorKind, classify_error
+from resources.aws.error_codes import AwsError, ErrorKind, classify_error, credentials_error
 from resources.errors import ConfigurationError, LedgerError, PermissionsError, RetryLaterError
+
+_VERBS = {"s3:GetObject": "read from", "s3:PutObject": "write to", "s3:ListBucket": "list"}
 
 
 @dataclass(frozen=True)
 class S3Request:
-    """What was asked of S3: for whom, of what, where, and what the caller must be allowed for it.
+    """A request, as far as an error message needs it.
 
-    `setting` is the key of the settings that leads there, such as `lake.uri`.
+    Attributes:
+        setting: the key of the settings that names the place, such as `lake.uri`.
+        uri: the object or prefix.
+        endpoint: the URL of the service; empty if it is not known.
+        actions: the permissions that the request needs, the main one first.
     """
 
     setting: str
@@ -23,81 +30,76 @@ class S3Request:
 
     @property
     def where(self) -> str:
-        """The place, as messages name it."""
+        """The place, for messages."""
         return f"{self.setting}: {self.uri}" + (f" at {self.endpoint}" if self.endpoint else "")
 
+    @property
+    def failure(self) -> str:
+        """The first words of a message."""
+        return f"Cannot {_VERBS.get(self.actions[0], 'use')} S3"
 
-def translate_error(problem: Exception, asked: S3Request) -> LedgerError:  # noqa: PLR0911 (one a kind)
-    """Say in our words what S3, the network or boto3 answered, by who can mend it."""
-    answer = classify_error(problem)
+
+def translate_error(error: Exception, request: S3Request) -> LedgerError:
+    """Turn an error of S3, the network or boto3 into a LedgerError by what can be done about it."""
+    answer = classify_error(error)
     match answer.kind:
         case ErrorKind.CREDENTIALS:
-            return _no_credentials(answer.said, asked)
+            return credentials_error(answer.message, request.where)
         case ErrorKind.FORBIDDEN | ErrorKind.KMS:
             return PermissionsError(
-                f"S3 refuses: {answer.said}",
-                where=asked.where,
-                next_step=f"grant {', '.join(asked.actions)} there to this caller, whom"
-                " `aws sts get-caller-identity` names (without s3:ListBucket S3 refuses objects that are"
-                " merely missing, too)",
+                f"{request.failure}: {answer.message}",
+                where=request.where,
+                next_step=f"grant {', '.join(request.actions)} there to this caller (see"
+                " `aws sts get-caller-identity`). Without s3:ListBucket, S3 denies access to missing objects"
+                " too",
             )
-        case ErrorKind.LATER:
-            said = f"S3 is busy or out of order: {answer.said}"
-            return RetryLaterError(
-                said, where=asked.where, next_step="run again later; what was recorded stays"
-            )
-        case ErrorKind.UNREACHABLE:
-            return RetryLaterError(
-                f"S3 cannot be reached at {asked.endpoint}",
-                where=asked.where,
-                next_step="check the network and AWS_ENDPOINT_URL_S3 (or AWS_ENDPOINT_URL), where one is set,"
-                " and run again",
-            )
-        case ErrorKind.BROKEN:
-            said = f"the connection to S3 broke: {answer.said}"
-            return RetryLaterError(
-                said, where=asked.where, next_step="run again later; what was recorded stays"
-            )
+        case ErrorKind.BUSY | ErrorKind.CONFLICT | ErrorKind.UNREACHABLE | ErrorKind.CONNECTION_LOST:
+            return _translate_temporary(answer, request)
         case ErrorKind.UNTRUSTED:
             return ConfigurationError(
-                f"the endpoint is not trusted: {answer.said}",
-                where=asked.where,
-                next_step="name the certificates of that endpoint, or of the proxy on the way there, in"
-                " AWS_CA_BUNDLE",
+                f"{request.failure}: the certificate of the endpoint is not trusted: {answer.message}",
+                where=request.where,
+                next_step="set AWS_CA_BUNDLE to the certificates of the endpoint, or of the proxy",
             )
-    if not isinstance(problem, refusals.ClientError):
-        return ConfigurationError(
-            f"S3 cannot be asked: {answer.said}",
-            where=asked.where,
-            next_step=f"correct {asked.setting}, or the AWS profile, region and endpoint of this environment",
+    return _translate_permanent(error, answer, request)
+
+
+def _translate_temporary(answer: AwsError, request: S3Request) -> RetryLaterError:
+    if answer.kind is ErrorKind.UNREACHABLE:
+        return RetryLaterError(
+            f"Cannot reach S3 at {request.endpoint}",
+            where=request.where,
+            next_step="check the network and AWS_ENDPOINT_URL_S3 (or AWS_ENDPOINT_URL), then run again",
         )
-    return ConfigurationError(
-        _misconfigured(problem, answer), where=asked.where, next_step=_mend(answer, asked)
+    reason = "the connection was lost" if answer.kind is ErrorKind.CONNECTION_LOST else "S3 is busy"
+    return RetryLaterError(
+        f"{request.failure}: {reason}: {answer.message}",
+        where=request.where,
+        next_step="run again later; recorded data is kept",
     )
 
 
-def _no_credentials(said: str, asked: S3Request) -> LedgerError:
-    return PermissionsError(
-        f"no usable AWS credentials: {said}",
-        where=asked.where,
-        next_step="log in (aws sso login), or set AWS_PROFILE;"
-        " `aws sts get-caller-identity` shows whether that worked",
-    )
+def _translate_permanent(error: Exception, answer: AwsError, request: S3Request) -> ConfigurationError:
+    reason = answer.message
+    fix = f"correct {request.setting}, or the AWS profile, region and endpoint of this environment"
+    match answer.kind:
+        case ErrorKind.NO_BUCKET:
+            fix = f"create the bucket, or correct {request.setting}. Each endpoint has its own buckets"
+        case ErrorKind.OTHER_REGION:
+            region = _find_region(error)
+            reason = f"the bucket is in another region{f', {region}' if region else ''}: {reason}"
+            fix = "set AWS_DEFAULT_REGION to the region of the bucket"
+        case ErrorKind.NOT_IMPLEMENTED:
+            fix = "use another store: this one lacks an operation (a lake needs conditional writes)"
+        case _ if answer.code:
+            fix = f"correct {request.setting}, or what it points to"
+    return ConfigurationError(f"{request.failure}: {reason}", where=request.where, next_step=fix)
 
 
-def _misconfigured(problem: refusals.ClientError, answer: AwsError) -> str:
-    if answer.kind is not ErrorKind.ELSEWHERE:
-        return f"S3 refuses: {answer.said}"
-    error, metadata = problem.response.get("Error", {}), problem.response.get("ResponseMetadata", {})
-    region = error.get("Region") or metadata.get("HTTPHeaders", {}).get("x-amz-bucket-region")
-    return f"the bucket is in another region{f', {region}' if region else ''}: {answer.said}"
-
-
-def _mend(answer: AwsError, asked: S3Request) -> str:
-    if answer.kind is ErrorKind.NO_BUCKET:
-        return f"create the bucket, or correct {asked.setting}; buckets differ from endpoint to endpoint"
-    if answer.kind is ErrorKind.ELSEWHERE:
-        return "set AWS_DEFAULT_REGION to the region of the bucket"
-    if answer.code == "NotImplemented":
-        return "keep this in another store: this one lacks what S3 can do (a lake needs conditional writes)"
-    return f"correct {asked.setting}, or what it points to"
+def _find_region(error: Exception) -> str | None:
+    if not isinstance(error, refusals.ClientError):
+        return None
+    response: Any = error.response
+    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    region: str | None = response.get("Error", {}).get("Region") or headers.get("x-amz-bucket-region")
+    return region

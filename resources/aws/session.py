@@ -1,8 +1,8 @@
-"""AWS clients, and AWS's errors in our words.
+"""Opens boto3 sessions and the client of Lookout for Equipment, and translates the errors of the service.
 
-Credentials come from boto3's default chain alone; `AWS_ENDPOINT_URL_LOOKOUTEQUIPMENT` and the like are
-honoured as boto3 honours them. botocore signs, retries and reads errors. Only the body of a page of
-executions is handed on as bytes: building a dict a row out of it costs ten times what typed decoding does.
+Credentials and endpoints come from boto3's default chain, such as `AWS_ENDPOINT_URL_LOOKOUTEQUIPMENT`.
+botocore signs, retries and parses. The body of a page of executions stays bytes: one dict for
+each row would cost ten times as much as typed decoding.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.credentials import RefreshableCredentials, create_assume_role_refresher
 from botocore.loaders import create_loader
 
-from resources.aws.error_codes import ErrorKind, classify_error
+from resources.aws.error_codes import ErrorKind, classify_error, credentials_error
 from resources.errors import (
     ConfigurationError,
     LedgerError,
@@ -29,21 +29,21 @@ from resources.errors import (
 
 SERVICE = "lookoutequipment"
 RAW_BODY = "RawBody"
-"""Under this key a page of executions carries its bytes."""
+"""The key of a parsed response that holds the body of a page of executions."""
 
 LAST_BOTO3_WITH_CLIENT = "1.44.5"
 SERVICE_END = date(2026, 10, 7)
-"""AWS's own endpoints; a custom endpoint has no end."""
+"""The last day of the AWS service; a custom endpoint has no end."""
 
-_ANY_REGION = "us-east-1"  # of STS, which is everywhere the same
+_STS_REGION = "us-east-1"  # every region of STS returns the same
 _AWS = ".amazonaws.com"
-_NAME_AUTHORITIES = "name whom to trust there, or of the proxy on the way there, in AWS_CA_BUNDLE"
+_SET_CA_BUNDLE = "set AWS_CA_BUNDLE to the certificates of the endpoint, or of the proxy"
 _RAW_SHAPES = frozenset({"ListInferenceExecutionsResponse"})
 
 
 @dataclass(frozen=True)
 class AwsAccess:
-    """How to reach a service; None stands for what boto3 finds by itself."""
+    """How to call a service; None: boto3's default."""
 
     region: str | None = None
     profile: str | None = None
@@ -51,24 +51,24 @@ class AwsAccess:
     endpoint_url: str | None = None
 
     def __str__(self) -> str:
-        """Name it as the settings do, for messages."""
-        said = {
+        """Format it with the keys of the settings, for messages."""
+        values = {
             "region": self.region,
             "profile": self.profile,
             "role_arn": self.role_arn,
             "endpoint_url": self.endpoint_url,
         }
-        return ", ".join(f"{name} {value}" for name, value in said.items() if value) or "boto3's defaults"
+        return ", ".join(f"{name} {value}" for name, value in values.items() if value) or "boto3's defaults"
 
 
-class _RawPages(botocore.parsers.ResponseParserFactory):  # type: ignore[misc]
-    """Hands over the body of a page of executions unparsed; everything else is botocore's to parse."""
+class _RawPageParsers(botocore.parsers.ResponseParserFactory):  # type: ignore[misc]
+    """Keeps the body of a page of executions as bytes; botocore parses everything else."""
 
     def create_parser(self, protocol_name: str) -> Any:  # noqa: ANN401
-        return _RawPage(super().create_parser(protocol_name))
+        return _RawPageParser(super().create_parser(protocol_name))
 
 
-class _RawPage:
+class _RawPageParser:
     def __init__(self, inner: Any) -> None:  # noqa: ANN401
         self._inner = inner
 
@@ -80,13 +80,13 @@ class _RawPage:
 
 
 def open_lookout_client(access: AwsAccess, *, connections: int = 4) -> Any:  # noqa: ANN401
-    """Open a client of the service.
+    """Open a client of Lookout for Equipment.
 
     Raises:
-        ConfigurationError: profile or region are wrong, or this boto3 has no such client any more.
+        ConfigurationError: profile or region are invalid, or this version of boto3 lacks the client.
     """
     try:
-        session = _session(access)
+        session = _open_session(access)
         client = session.client(
             SERVICE,
             endpoint_url=access.endpoint_url,
@@ -99,51 +99,60 @@ def open_lookout_client(access: AwsAccess, *, connections: int = 4) -> Any:  # n
         )
     except refusals.UnknownServiceError:
         raise ConfigurationError(
-            f"boto3 {boto3.__version__} has no client for Lookout for Equipment any more",
+            f"Cannot open a client: boto3 {boto3.__version__} has no client for Lookout for Equipment",
             where=f"sources, kind api ({access})",
-            next_step=f"install the last one known to have it: pip install boto3=={LAST_BOTO3_WITH_CLIENT}",
+            next_step=f"install the last version that has it: pip install boto3=={LAST_BOTO3_WITH_CLIENT}",
         ) from None
-    except (refusals.BotoCoreError, refusals.ClientError) as problem:
-        raise translate_error(problem, access, f"opening a client ({access})") from None
+    except (refusals.BotoCoreError, refusals.ClientError) as error:
+        raise translate_error(error, access, "open a client") from None
     _check_region(session, client, access)
     return client
 
 
 def open_session(access: AwsAccess, setting: str) -> boto3.Session:
-    """Open a session for one section of the settings, with the role taken on where there is one.
+    """Open a session for one section of the settings; assume the role, if one is set.
 
     Raises:
-        LedgerError: the profile is unknown, or the role may not be taken on.
+        LedgerError: the profile is unknown, or the role cannot be assumed.
     """
     try:
-        return _session(access)
-    except (refusals.BotoCoreError, refusals.ClientError) as problem:
-        answer = classify_error(problem)
+        return _open_session(access)
+    except (refusals.BotoCoreError, refusals.ClientError) as error:
+        answer = classify_error(error)
     where = f"[{setting}] in ledger.toml: {access}"
-    if answer.kind in {ErrorKind.LATER, ErrorKind.UNREACHABLE, ErrorKind.BROKEN}:
+    if answer.kind in {ErrorKind.BUSY, ErrorKind.UNREACHABLE, ErrorKind.CONNECTION_LOST}:
         raise RetryLaterError(
-            f"STS cannot be asked for the role: {answer.said}", where=where, next_step="run it again later"
+            f"Cannot call STS to assume the role: {answer.message}",
+            where=where,
+            next_step="run it again later",
         )
     if answer.kind in {ErrorKind.CREDENTIALS, ErrorKind.FORBIDDEN}:
         raise PermissionsError(
-            f"the role cannot be taken on: {answer.said}",
+            f"Cannot assume the role: {answer.message}",
             where=where,
-            next_step="let this caller, whom `aws sts get-caller-identity` names, call sts:AssumeRole for it,"
-            " in the policy of the caller and in the trust policy of the role",
+            next_step="grant sts:AssumeRole for it to this caller (see `aws sts get-caller-identity`), in the"
+            " policy of the caller and in the trust policy of the role",
         )
-    correct = f"correct profile and role_arn under [{setting}] in ledger.toml"
-    next_step = _NAME_AUTHORITIES if answer.kind is ErrorKind.UNTRUSTED else correct
-    raise ConfigurationError(answer.said, where=where, next_step=next_step)
+    fix = f"correct profile and role_arn under [{setting}] in ledger.toml"
+    if answer.kind is ErrorKind.UNTRUSTED:
+        fix = _SET_CA_BUNDLE
+    raise ConfigurationError(f"Cannot open an AWS session: {answer.message}", where=where, next_step=fix)
 
 
-def _session(access: AwsAccess) -> boto3.Session:
-    core = _core(access.profile)
+@cache
+def default_session() -> boto3.Session:
+    """Return one session with boto3's defaults; it caches credentials and service models."""
+    return boto3.Session()
+
+
+def _open_session(access: AwsAccess) -> boto3.Session:
+    core = _open_core_session(access.profile)
     session = boto3.Session(botocore_session=core, region_name=access.region)
     if access.role_arn is None:
         return session
-    assumed = _core()
+    assumed = _open_core_session()
     refresh = create_assume_role_refresher(
-        session.client("sts", region_name=session.region_name or _ANY_REGION),
+        session.client("sts", region_name=session.region_name or _STS_REGION),
         {"RoleArn": access.role_arn, "RoleSessionName": "lookout-ledger"},
     )
     assumed._credentials = RefreshableCredentials.create_from_metadata(  # noqa: SLF001 (as boto3's own docs do)
@@ -152,40 +161,40 @@ def _session(access: AwsAccess) -> boto3.Session:
     return boto3.Session(botocore_session=assumed, region_name=access.region or session.region_name)
 
 
-def _core(profile: str | None = None) -> botocore.session.Session:
+def _open_core_session(profile: str | None = None) -> botocore.session.Session:
     core = botocore.session.Session(profile=profile)
-    core.register_component("data_loader", _models(core.get_config_variable("data_path")))
-    core.register_component("response_parser_factory", _RawPages())
+    core.register_component("data_loader", _load_models(core.get_config_variable("data_path")))
+    core.register_component("response_parser_factory", _RawPageParsers())
     return core
 
 
 @cache
-def _models(data_path: str | None) -> Any:  # noqa: ANN401
-    """Return what reads botocore's descriptions of services: megabytes, read once for all sessions."""
+def _load_models(data_path: str | None) -> Any:  # noqa: ANN401
+    """Return a loader of service models that all sessions share; the models have megabytes."""
     return create_loader(data_path)
 
 
 def get_caller_arn(access: AwsAccess) -> str:
-    """Ask STS, once, who the credentials are; return the ARN.
+    """Return the ARN of the caller from STS; send one request, without retries.
 
     Raises:
-        LedgerError: there are none, they are not valid, or STS cannot be reached.
+        LedgerError: the credentials are missing or invalid, or STS cannot be reached.
     """
     try:
-        once = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=10)
-        client = _session(access).client("sts", region_name=access.region, config=once)
+        no_retries = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=10)
+        client = _open_session(access).client("sts", region_name=access.region, config=no_retries)
         return str(client.get_caller_identity()["Arn"])
-    except (refusals.BotoCoreError, refusals.ClientError) as problem:
-        raise translate_error(problem, access, "asking STS who the caller is") from None
+    except (refusals.BotoCoreError, refusals.ClientError) as error:
+        raise translate_error(error, access, "get the caller identity from STS") from None
 
 
 def is_aws_client(client: Any) -> bool:  # noqa: ANN401
-    """Tell whether a client speaks to AWS itself, and not to something of its kind."""
+    """Return whether a client calls AWS, not another service with the same protocol."""
     return is_aws_endpoint(str(client.meta.endpoint_url))
 
 
 def is_aws_endpoint(endpoint: str) -> bool:
-    """Tell whether an endpoint is one of AWS itself."""
+    """Return whether an endpoint belongs to AWS."""
     return endpoint.rstrip("/").endswith(_AWS)
 
 
@@ -193,54 +202,47 @@ def _check_region(session: boto3.Session, client: Any, access: AwsAccess) -> Non
     regions = session.get_available_regions(SERVICE)
     if is_aws_client(client) and client.meta.region_name not in regions:
         raise ConfigurationError(
-            f"Lookout for Equipment was never offered in {client.meta.region_name}",
+            f"Cannot open a client: Lookout for Equipment was never offered in {client.meta.region_name}",
             where=f"sources.region ({access})",
             next_step=f"set region to one of {', '.join(regions)}",
         )
 
 
-def translate_error(problem: Exception, access: AwsAccess, doing: str) -> LedgerError:  # noqa: PLR0911 (one a kind)
-    """Say in our words what AWS or the network answered, by who can mend it."""
-    where = f"{doing}; {access}"
-    answer = classify_error(problem)
+def translate_error(error: Exception, access: AwsAccess, action: str) -> LedgerError:
+    """Turn an error of AWS or the network into a LedgerError by what can be done about it.
+
+    Args:
+        error: raised by botocore.
+        access: how the service is called.
+        action: what failed, such as "list the schedulers".
+    """
+    answer = classify_error(error)
+    error_class: type[LedgerError] = ConfigurationError
+    reason, fix = answer.message, "correct the source in ledger.toml"
     match answer.kind:
-        case ErrorKind.CREDENTIALS if not answer.code:  # nobody was asked
-            return PermissionsError(
-                f"no usable AWS credentials: {answer.said}",
-                where=where,
-                next_step="log in (aws sso login), or set AWS_PROFILE or profile in ledger.toml;"
-                " `aws sts get-caller-identity` shows who you are",
-            )
+        case ErrorKind.CREDENTIALS if not answer.code:  # no request was sent
+            profile = "AWS_PROFILE or profile in ledger.toml"
+            return credentials_error(answer.message, f"{action}; {access}", profile=profile)
         case ErrorKind.CREDENTIALS | ErrorKind.FORBIDDEN | ErrorKind.KMS:
-            return PermissionsError(
-                answer.said,
-                where=where,
-                next_step="grant lookoutequipment:ListInferenceSchedulers, DescribeInferenceScheduler and"
-                f" ListInferenceExecutions to this caller; after {SERVICE_END} AWS may refuse everybody",
+            error_class = PermissionsError
+            fix = (
+                "grant lookoutequipment:ListInferenceSchedulers, DescribeInferenceScheduler and"
+                f" ListInferenceExecutions to this caller; after {SERVICE_END}, AWS may deny every request"
             )
-        case ErrorKind.LATER:
-            return RetryLaterError(
-                answer.said, where=where, next_step="run it again later; what was fetched is recorded"
-            )
-        case ErrorKind.UNREACHABLE if _AWS in answer.said:
-            return ServiceEndedError(
-                f"the endpoint cannot be reached: {answer.said}",
-                where=where,
-                next_step=f"check network and region; AWS ended the service on {SERVICE_END}:"
-                " saved responses can still be a source",
+        case ErrorKind.BUSY | ErrorKind.CONFLICT:
+            error_class, fix = RetryLaterError, "run it again later; the executions read so far are recorded"
+        case ErrorKind.UNREACHABLE if _AWS in answer.message:
+            error_class, reason = ServiceEndedError, f"the endpoint cannot be reached: {answer.message}"
+            fix = (
+                f"check network and region. AWS ended the service on {SERVICE_END};"
+                " saved responses can still be a source"
             )
         case ErrorKind.UNREACHABLE:
-            return RetryLaterError(
-                f"the endpoint cannot be reached: {answer.said}",
-                where=where,
-                next_step="start it, then run again",
-            )
+            error_class, reason = RetryLaterError, f"the endpoint cannot be reached: {answer.message}"
+            fix = "start the endpoint, then run again"
         case ErrorKind.UNTRUSTED:
-            return ConfigurationError(
-                f"the endpoint is not trusted: {answer.said}", where=where, next_step=_NAME_AUTHORITIES
-            )
-        case ErrorKind.BROKEN:
-            return RetryLaterError(
-                f"the connection broke: {answer.said}", where=where, next_step="run it again later"
-            )
-    return ConfigurationError(answer.said, where=where, next_step="correct the source in ledger.toml")
+            reason, fix = f"the certificate of the endpoint is not trusted: {answer.message}", _SET_CA_BUNDLE
+        case ErrorKind.CONNECTION_LOST:
+            error_class, reason = RetryLaterError, f"the connection was lost: {answer.message}"
+            fix = "run it again later"
+    return error_class(f"Cannot {action}: {reason}", where=str(access), next_step=fix)

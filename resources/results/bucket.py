@@ -1,8 +1,8 @@
-"""One bucket with result objects: whose it is, what is in it, and what each object holds.
+"""A bucket with result objects: verifies its owner, lists it, and reads objects.
 
-obstore fetches (see `object_store`). boto3 finds credentials, region and endpoint, lists, and verifies the
-owner of the bucket once: a header that obstore adds would not be signed, and S3 refuses those. It also
-fetches the few keys that obstore cannot spell, as with empty segments.
+obstore reads the objects. boto3 finds credentials, region and endpoint, lists, and verifies the owner once:
+obstore cannot sign the header for the owner. boto3 also reads the few keys that obstore does not support,
+such as those with empty segments.
 """
 
 import re
@@ -18,27 +18,26 @@ import boto3
 import botocore.exceptions as refusals
 from botocore.config import Config
 
-from resources.aws.error_codes import AwsError, ErrorKind, classify_error
+from resources.aws.error_codes import AwsError, ErrorKind, classify_error, credentials_error
 from resources.aws.obstore_client import OBSTORE_ERRORS, ReserveBytes, open_store, parse_error, read_object
 from resources.aws.s3_bucket import ListedObject
 from resources.clock import monotonic
-from resources.errors import PermissionsError
 
 CONNECTIONS = 16
-_LISTED_AT_MOST = 10
-"""A listing that shows so many times what is looked for is not worth going on with."""
+_MAX_LISTED_PER_KEY = 10
+"""A listing stops when it has returned this many times the wanted keys: single requests are cheaper then."""
 
-_LOOK_AGAIN_SECONDS = 60
-"""So long a bucket that could not be reached counts as such, and is not tried for each of its objects."""
+_RECHECK_SECONDS = 60
+"""How long a bucket counts as unreachable before it is checked again."""
 
-_PAGE = 1_000
+_LISTING_PAGE = 1_000
 _NOT_MODIFIED = 304
-_making_clients = Lock()
-_SPELLABLE = re.compile(r"(?!\.{1,2}(/|$))[^/\x00-\x1f\x7f]+(/(?!\.{1,2}(/|$))[^/\x00-\x1f\x7f]+)*")
+_client_lock = Lock()
+_OBSTORE_KEY = re.compile(r"(?!\.{1,2}(/|$))[^/\x00-\x1f\x7f]+(/(?!\.{1,2}(/|$))[^/\x00-\x1f\x7f]+)*")
 
 
 class ObjectState(StrEnum):
-    """What became of reading an object."""
+    """The result of reading an object."""
 
     READ = "read"
     UNCHANGED = "unchanged"
@@ -51,13 +50,13 @@ class ObjectState(StrEnum):
 
     @property
     def is_unavailable(self) -> bool:
-        """Whether what the object holds is not to be had."""
+        """Whether the content of the object cannot be read."""
         return self not in {ObjectState.READ, ObjectState.UNCHANGED}
 
 
 @dataclass(frozen=True)
 class ResultRequest:
-    """An object to be read, and the tag that it had when it was read before."""
+    """An object to read, and its ETag when it was last read."""
 
     bucket: str
     key: str
@@ -66,7 +65,7 @@ class ResultRequest:
 
 @dataclass(frozen=True)
 class FetchedResult:
-    """What came of an object: its bytes where it was read, else the words of whoever refused them."""
+    """The content of an object, or the error that prevented the read."""
 
     request: ResultRequest
     state: ObjectState
@@ -77,7 +76,7 @@ class FetchedResult:
 
     @property
     def size_in_memory(self) -> int:
-        """How much it holds in memory."""
+        """Bytes of content in memory."""
         return len(self.data or b"")
 
 
@@ -86,17 +85,18 @@ _STATES = {
     ErrorKind.NO_BUCKET: ObjectState.MISSING,
     ErrorKind.KMS: ObjectState.KEY_MISSING,
     ErrorKind.ARCHIVED: ObjectState.ARCHIVED,
-    ErrorKind.LATER: ObjectState.UNREACHABLE,
+    ErrorKind.BUSY: ObjectState.UNREACHABLE,
     ErrorKind.UNREACHABLE: ObjectState.UNREACHABLE,
-    ErrorKind.BROKEN: ObjectState.UNREACHABLE,
+    ErrorKind.CONFLICT: ObjectState.UNREACHABLE,
+    ErrorKind.CONNECTION_LOST: ObjectState.UNREACHABLE,
     ErrorKind.UNTRUSTED: ObjectState.UNREACHABLE,
 }
-"""What each kind of answer makes of an object; the others make it forbidden."""
+"""The state of an object after each kind of error; FORBIDDEN after any other."""
 
 
 @dataclass(frozen=True)
-class _View:
-    """A bucket that was looked at: the ways in, or what keeps everybody out of it."""
+class _BucketAccess:
+    """How to read the bucket, or the state and error that all its objects share."""
 
     client: Any = None
     store: Any = None
@@ -105,180 +105,181 @@ class _View:
 
 
 class ResultBucket:
-    """One bucket, as one caller sees it. Safe to use from several threads at once."""
+    """A bucket, with the permissions of one caller. It is thread-safe."""
 
     def __init__(self, name: str, session: boto3.Session, owner: str | None) -> None:
-        """Name the bucket; nothing is asked before the first request.
+        """Make no request yet.
 
         Args:
-            name: its name.
-            session: who asks.
-            owner: the account that it must belong to; None: to whomever.
+            name: the name of the bucket.
+            session: the credentials.
+            owner: the account that must own the bucket; None: any.
         """
         self.name = name
         self._session = session
-        self._owned_by = {"ExpectedBucketOwner": owner} if owner else {}
-        self._looking = Lock()
-        self._view: _View | None = None
-        self._look_again_at = inf
+        self._owner_arguments = {"ExpectedBucketOwner": owner} if owner else {}
+        self._access_lock = Lock()
+        self._access: _BucketAccess | None = None
+        self._recheck_at = inf
 
-    def get(self, wanted: ResultRequest, unless: str | None, take: ReserveBytes) -> FetchedResult:
+    def get(self, request: ResultRequest, known_etag: str | None, reserve: ReserveBytes) -> FetchedResult:
         """Read an object.
 
         Args:
-            wanted: what is asked for.
-            unless: the tag of a content that need not be sent.
-            take: is told how many bytes are about to be held, and may wait until there is room for them.
+            request: the object.
+            known_etag: the content with this ETag need not be sent.
+            reserve: called with the number of bytes before they are held in memory; may block.
 
         Raises:
             PermissionsError: there are no usable credentials.
         """
-        view = self._looked_at(wanted.key)
-        if view.state:
-            return FetchedResult(wanted, view.state, error=view.error)
+        access = self._get_access(request.key)
+        if access.state:
+            return FetchedResult(request, access.state, error=access.error)
         try:
-            if _SPELLABLE.fullmatch(wanted.key):
-                return FetchedResult(
-                    wanted, ObjectState.READ, *read_object(view.store, wanted.key, unless, take)
-                )
-            return self._by_boto3(view.client, wanted, unless, take)
-        except (refusals.BotoCoreError, refusals.ClientError) as problem:
-            return self._told(wanted, classify_error(problem))
-        except OBSTORE_ERRORS as problem:
-            return self._told(wanted, parse_error(problem))
+            if _OBSTORE_KEY.fullmatch(request.key):
+                content = read_object(access.store, request.key, known_etag, reserve)
+                return FetchedResult(request, ObjectState.READ, *content)
+            return self._read_with_boto3(access.client, request, known_etag, reserve)
+        except (refusals.BotoCoreError, refusals.ClientError) as error:
+            return self._build_failure(request, classify_error(error))
+        except OBSTORE_ERRORS as error:
+            return self._build_failure(request, parse_error(error))
 
     def list_objects(self, keys: Sequence[str]) -> dict[str, ListedObject | None]:
-        """Look objects up in a listing: None for one that is not there; nothing where listing is forbidden.
+        """Look up objects in a listing.
+
+        Returns:
+            Each key with its object, None if the object does not exist. Empty if the bucket cannot be listed
+            or has too many other objects.
 
         Raises:
             PermissionsError: there are no usable credentials.
         """
-        view = self._looked_at(keys[0])
-        if view.state:
+        access = self._get_access(keys[0])
+        if access.state:
             return {}
-        prefix, last = _beginning(keys), max(keys)
-        found: dict[str, ListedObject | None] = dict.fromkeys(keys)
-        seen = 0
+        prefix, last = _common_prefix(keys), max(keys)
+        objects: dict[str, ListedObject | None] = dict.fromkeys(keys)
+        listed = 0
         try:
-            for page in view.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.name, Prefix=prefix, **self._owned_by
+            for page in access.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.name, Prefix=prefix, **self._owner_arguments
             ):
                 entries = page.get("Contents", ())
                 for entry in entries:
-                    if entry["Key"] in found:
-                        tag = entry["ETag"].strip('"')
-                        found[entry["Key"]] = ListedObject(entry["Key"], entry["Size"], tag)
-                seen += len(entries)
+                    if entry["Key"] in objects:
+                        etag = entry["ETag"].strip('"')
+                        objects[entry["Key"]] = ListedObject(entry["Key"], entry["Size"], etag)
+                listed += len(entries)
                 if not entries or entries[-1]["Key"] >= last:
                     break
-                if seen > _LISTED_AT_MOST * len(keys) + _PAGE:
+                if listed > _MAX_LISTED_PER_KEY * len(keys) + _LISTING_PAGE:
                     return {}
-        except (refusals.BotoCoreError, refusals.ClientError) as problem:
-            if classify_error(problem).kind is ErrorKind.CREDENTIALS:
-                raise self._unknown(classify_error(problem).said) from problem
+        except (refusals.BotoCoreError, refusals.ClientError) as error:
+            self._raise_without_credentials(classify_error(error))
             return {}
-        return found
+        return objects
 
-    def _by_boto3(
+    def _read_with_boto3(
         self,
-        client: Any,  # noqa: ANN401
-        wanted: ResultRequest,
-        unless: str | None,
-        take: ReserveBytes,
+        client: Any,  # noqa: ANN401 (boto3 has no types)
+        request: ResultRequest,
+        known_etag: str | None,
+        reserve: ReserveBytes,
     ) -> FetchedResult:
-        condition = {"IfNoneMatch": f'"{unless}"'} if unless else {}
-        answer = client.get_object(Bucket=self.name, Key=wanted.key, **condition, **self._owned_by)
-        take(answer["ContentLength"])
-        tag = answer["ETag"].strip('"')
-        return FetchedResult(wanted, ObjectState.READ, answer["Body"].read(), tag, answer["LastModified"])
+        condition = {"IfNoneMatch": f'"{known_etag}"'} if known_etag else {}
+        response = client.get_object(Bucket=self.name, Key=request.key, **condition, **self._owner_arguments)
+        reserve(response["ContentLength"])
+        etag = response["ETag"].strip('"')
+        data = response["Body"].read()
+        return FetchedResult(request, ObjectState.READ, data, etag, response["LastModified"])
 
-    def _looked_at(self, key: str) -> _View:
-        """Find region and owner of the bucket, unless they are known."""
-        with self._looking:
-            if self._view is None or monotonic() > self._look_again_at:
+    def _get_access(self, key: str) -> _BucketAccess:
+        """Find region and owner of the bucket at the first call, and again after it was unreachable."""
+        with self._access_lock:
+            if self._access is None or monotonic() > self._recheck_at:
                 try:
-                    self._view, self._look_again_at = self._look(key), inf
-                except (refusals.BotoCoreError, refusals.ClientError, ValueError) as problem:
-                    self._view = self._refusing(classify_error(problem))
-                    later = self._view.state is ObjectState.UNREACHABLE
-                    self._look_again_at = monotonic() + _LOOK_AGAIN_SECONDS if later else inf
-            return self._view
+                    self._access, self._recheck_at = self._check_access(key), inf
+                except (refusals.BotoCoreError, refusals.ClientError, ValueError) as error:
+                    self._access = self._deny_access(classify_error(error))
+                    is_unreachable = self._access.state is ObjectState.UNREACHABLE
+                    self._recheck_at = monotonic() + _RECHECK_SECONDS if is_unreachable else inf
+            return self._access
 
-    def _refusing(self, answer: AwsError) -> _View:
-        if answer.kind is ErrorKind.CREDENTIALS:
-            raise self._unknown(answer.said)
+    def _deny_access(self, answer: AwsError) -> _BucketAccess:
+        self._raise_without_credentials(answer)
         state = _STATES.get(answer.kind, ObjectState.FORBIDDEN)
-        missing = state is ObjectState.MISSING
-        return _View(state=state, error=f"there is no bucket {self.name}" if missing else self._words(answer))
+        if state is ObjectState.MISSING:
+            return _BucketAccess(state=state, error=f"there is no bucket {self.name}")
+        return _BucketAccess(state=state, error=_format_error(answer))
 
-    def _look(self, key: str) -> _View:
+    def _check_access(self, key: str) -> _BucketAccess:
         client = self._open_client(None)
-        refused = None
+        owner_error = None
         try:
-            answer = client.head_bucket(Bucket=self.name, **self._owned_by)
-        except refusals.ClientError as problem:
-            if classify_error(problem).kind is not ErrorKind.FORBIDDEN:
+            response = client.head_bucket(Bucket=self.name, **self._owner_arguments)
+        except refusals.ClientError as error:
+            if classify_error(error).kind is not ErrorKind.FORBIDDEN:
                 raise
-            # the region is told all the same; and who may not list may still read
-            answer = problem.response
-            refused = self._refusal_of_owner(client, key)
-        if refused:
-            return _View(state=ObjectState.WRONG_OWNER, error=refused)
-        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+            # the response has the region, and a caller that cannot list may still be able to read
+            response = error.response
+            owner_error = self._find_owner_error(client, key)
+        if owner_error:
+            return _BucketAccess(state=ObjectState.WRONG_OWNER, error=owner_error)
+        headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         region = headers.get("x-amz-bucket-region", client.meta.region_name)
         if region != client.meta.region_name:
             client = self._open_client(region)
-        return _View(client, open_store(self.name, self._session, client.meta.endpoint_url, region))
+        store = open_store(self.name, self._session, client.meta.endpoint_url, region)
+        return _BucketAccess(client, store)
 
-    def _refusal_of_owner(self, client: Any, key: str) -> str | None:  # noqa: ANN401
-        """Find out by an object whether the owner is as expected, where the bucket may not be seen."""
-        if not self._owned_by:
+    def _find_owner_error(self, client: Any, key: str) -> str | None:  # noqa: ANN401
+        """Verify the owner with a request for an object, if the caller cannot list the bucket."""
+        if not self._owner_arguments:
             return None
         try:
-            client.head_object(Bucket=self.name, Key=key, **self._owned_by)
-        except refusals.ClientError as problem:
-            if classify_error(problem).kind is not ErrorKind.FORBIDDEN:
+            client.head_object(Bucket=self.name, Key=key, **self._owner_arguments)
+        except refusals.ClientError as error:
+            if classify_error(error).kind is not ErrorKind.FORBIDDEN:
                 return None
         else:
             return None
-        owner = self._owned_by["ExpectedBucketOwner"]
+        owner = self._owner_arguments["ExpectedBucketOwner"]
         return (
             f"{self.name} does not belong to account {owner} (results.expected_bucket_owner), or this caller"
-            " may neither list nor read it"
+            " can neither list nor read it"
         )
 
     def _open_client(self, region: str | None) -> Any:  # noqa: ANN401 (boto3 has no types)
         config = Config(retries={"mode": "standard"}, connect_timeout=10, max_pool_connections=CONNECTIONS)
-        with _making_clients:  # which several threads must not do with one session; using them they may
+        with _client_lock:  # clients are thread-safe, but their creation is not
             return self._session.client("s3", region_name=region, config=config)
 
-    def _told(self, wanted: ResultRequest, answer: AwsError) -> FetchedResult:
+    def _build_failure(self, request: ResultRequest, answer: AwsError) -> FetchedResult:
         if answer.status == _NOT_MODIFIED:
-            return FetchedResult(wanted, ObjectState.UNCHANGED)
+            return FetchedResult(request, ObjectState.UNCHANGED)
+        self._raise_without_credentials(answer)
+        state = _STATES.get(answer.kind, ObjectState.FORBIDDEN)
+        return FetchedResult(request, state, error=_format_error(answer))
+
+    def _raise_without_credentials(self, answer: AwsError) -> None:
         if answer.kind is ErrorKind.CREDENTIALS:
-            raise self._unknown(answer.said)
-        return FetchedResult(
-            wanted, _STATES.get(answer.kind, ObjectState.FORBIDDEN), error=self._words(answer)
-        )
-
-    def _words(self, answer: AwsError) -> str:
-        if answer.kind is ErrorKind.KMS and answer.kms_key:
-            return f"its KMS key {answer.kms_key} cannot be used: {answer.said}"
-        if answer.kind is ErrorKind.UNTRUSTED:
-            return f"its certificate is not trusted (AWS_CA_BUNDLE names what is): {answer.said}"
-        return answer.said
-
-    def _unknown(self, said: str) -> PermissionsError:
-        return PermissionsError(
-            f"no usable AWS credentials: {said}",
-            where=f"results: s3://{self.name}/",
-            next_step="log in (aws sso login), or set AWS_PROFILE or [results] profile in ledger.toml;"
-            " `aws sts get-caller-identity` shows whether that worked",
-        )
+            profile = "AWS_PROFILE or [results] profile in ledger.toml"
+            raise credentials_error(answer.message, f"results: s3://{self.name}/", profile=profile)
 
 
-def _beginning(keys: Sequence[str]) -> str:
-    """Return what all keys begin with, to the letter: it can end within a date."""
+def _format_error(answer: AwsError) -> str:
+    if answer.kind is ErrorKind.KMS and answer.kms_key:
+        return f"its KMS key {answer.kms_key} cannot be used: {answer.message}"
+    if answer.kind is ErrorKind.UNTRUSTED:
+        return f"its certificate is not trusted (set AWS_CA_BUNDLE): {answer.message}"
+    return answer.message
+
+
+def _common_prefix(keys: Sequence[str]) -> str:
+    """Return the longest common prefix of the keys; it can end within a date."""
     first, last = min(keys), max(keys)
-    same = next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), None)
-    return first if same is None else first[:same]
+    pairs = enumerate(zip(first, last, strict=False))
+    difference = next((position for position, (left, right) in pairs if left != right), None)
+    return first if difference is None else first[:difference]

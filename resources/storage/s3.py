@@ -18,7 +18,7 @@ from typing import TypeVar
 import pyarrow as pa
 from pyarrow.fs import FileSystem
 
-from resources.aws.error_codes import error_code
+from resources.aws.error_codes import ErrorKind, classify_error
 from resources.aws.s3_bucket import Bucket, ObjectContent, split_uri
 from resources.clock import monotonic, sleep_up_to
 from resources.errors import ConfigurationError, PermissionsError, RetryLaterError, UnreadableArchiveError
@@ -28,8 +28,8 @@ MAX_OBJECT_BYTES = 5 * 1024**3
 """The limit of S3 for one PutObject request."""
 
 _MAX_PAUSE_SECONDS = 1.0
-_SINGLE_OBJECT_CODES = ("AccessDenied", "InvalidObjectState", "KMS.")
-"""Prefixes of codes that can concern one object only; InvalidObjectState: the object is in Glacier."""
+_SINGLE_OBJECT_ERRORS = {ErrorKind.FORBIDDEN, ErrorKind.ARCHIVED, ErrorKind.KMS}
+"""Errors that can concern one object only."""
 
 T = TypeVar("T")
 
@@ -194,11 +194,9 @@ class S3Files:
         try:
             content = self._bucket.get(split_uri(file.uri)[1])
         except (ConfigurationError, PermissionsError) as problem:
-            if not error_code(problem.__cause__).startswith(_SINGLE_OBJECT_CODES):
+            if classify_error(problem.__cause__).kind not in _SINGLE_OBJECT_ERRORS:
                 raise
-            raise UnreadableArchiveError(
-                f"Cannot open a file: {problem.what}", where=file.uri, next_step=problem.next_step
-            ) from None
+            raise UnreadableArchiveError(problem.what, where=file.uri, next_step=problem.next_step) from None
         if content is None:
             raise UnreadableArchiveError(
                 "Cannot open a file: it no longer exists",

@@ -12,7 +12,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from pipelines.operations.query import views
-from resources.aws.s3_bucket import _session as session
+from resources.aws.session import default_session
 from resources.lake.lake import Lake
 from tests.support.engine_questions import Plain
 from tests.support.engine_world import DAYS, World, build
@@ -70,10 +70,10 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    session.cache_clear()
+    default_session.cache_clear()
     boto3.Session().client("s3").create_bucket(Bucket="plant")
     yield f"http://{host}:{port}"
-    session.cache_clear()
+    default_session.cache_clear()
     server.stop()
 
 

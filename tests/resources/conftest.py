@@ -24,7 +24,7 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import make_server
 
-from resources.aws.s3_bucket import _session as session
+from resources.aws.session import default_session
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": "eu-west-1"}
 NUMBERS = itertools.count(1)
@@ -156,9 +156,9 @@ class Bucket:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[Server]:
     server = Server()
-    session.cache_clear()  # one that knows these credentials serves all tests; a new one takes long to make
+    default_session.cache_clear()  # a new one is slow to open, so one serves all tests
     yield server
-    session.cache_clear()
+    default_session.cache_clear()
     server.stop()
 
 
@@ -207,9 +207,9 @@ def of_a_plant(
 @pytest.fixture
 def new_session() -> Iterator[None]:
     """For tests that change the credentials."""
-    session.cache_clear()
+    default_session.cache_clear()
     yield
-    session.cache_clear()
+    default_session.cache_clear()
 
 
 @pytest.fixture

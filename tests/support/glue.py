@@ -10,7 +10,7 @@ import boto3
 import pytest
 from moto.backends import get_backend
 
-from resources.aws.glue_catalog import _session as session
+from resources.aws.session import default_session
 from tests.resources.conftest import CREDENTIALS, Server
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
@@ -101,9 +101,9 @@ class Glue:
 @pytest.fixture(scope="session")
 def glue_server() -> Iterator[GlueServer]:
     server = GlueServer()
-    session.cache_clear()  # one that knows these credentials serves all tests
+    default_session.cache_clear()  # one that knows these credentials serves all tests
     yield server
-    session.cache_clear()
+    default_session.cache_clear()
     server.stop()
 
 

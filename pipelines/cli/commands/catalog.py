@@ -99,7 +99,7 @@ def _show(planned: "list[TableOutcome]", catalog: "Catalog") -> None:
         console.print(f"{_SIGNS[outcome.action]} {name} {_WORDS[outcome.action]}", soft_wrap=True)
         for change in outcome.changes:
             console.print(f"    {change}", markup=False, soft_wrap=True)
-        for column in outcome.undeclared_columns:
+        for column in outcome.kept:
             console.print(f"    = column {column}: not declared, and stays", markup=False, soft_wrap=True)
         if outcome.reason:
             console.print(f"    {outcome.reason}", markup=False, soft_wrap=True)

@@ -15,7 +15,7 @@ from assets.tables import INFERENCE_EXECUTIONS, TABLES
 from assets.tables.ddl import LakeLocation, build_external_table
 from resources.aws.external_table import ExternalColumn, ExternalTable
 from resources.aws.glue_catalog import ATTEMPTS, Catalog
-from resources.aws.glue_catalog import _session as session
+from resources.aws.session import default_session
 from resources.errors import ConfigurationError, PermissionsError, RetryLaterError
 from tests.support.glue import Before, Glue, Refusal, glue, glue_client, glue_server
 
@@ -124,8 +124,8 @@ def test_a_column_that_is_not_declared_stays_and_is_named(glue: Glue) -> None:
     (untouched,) = sync(EXECUTIONS)
     (outcome,) = sync(LATER)
 
-    assert (untouched.action, untouched.undeclared_columns) == ("none", ("mine",))
-    assert (outcome.action, outcome.undeclared_columns) == ("update", ("mine",))
+    assert (untouched.action, untouched.kept) == ("none", ("mine",))
+    assert (outcome.action, outcome.kept) == ("update", ("mine",))
     columns = glue.table(EXECUTIONS.name)["StorageDescriptor"]["Columns"]
     assert columns[-1] == mine
     assert [column["Name"] for column in columns[:-1]] == [column.name for column in LATER.columns]
@@ -243,7 +243,7 @@ def test_a_table_of_the_same_name_that_is_not_ours_is_left_alone(glue: Glue) -> 
     assert glue.table(EXECUTIONS.name) == before
     (refused,) = (outcome for outcome in outcomes if outcome.action == "refuse")
     assert refused.table == EXECUTIONS.name
-    assert "somebody else made it" in refused.reason and "--adopt" in refused.reason
+    assert "belongs to another owner" in refused.reason and "--adopt" in refused.reason
     assert actions(outcomes).count("create") == len(ALL) - 1  # the others are not kept from theirs
 
 
@@ -252,7 +252,7 @@ def test_it_is_taken_over_when_told_and_keeps_its_columns(glue: Glue) -> None:
 
     (outcome,) = sync(EXECUTIONS, adopt=True)
 
-    assert (outcome.action, outcome.undeclared_columns) == ("update", ("theirs",))
+    assert (outcome.action, outcome.kept) == ("update", ("theirs",))
     assert column_names(glue.table(EXECUTIONS.name)) == [*(c.name for c in EXECUTIONS.columns), "theirs"]
     assert actions(sync(EXECUTIONS)) == ["none"]  # from now on it is ours
 
@@ -262,9 +262,9 @@ def test_it_is_taken_over_when_told_and_keeps_its_columns(glue: Glue) -> None:
     [
         (
             {"PartitionKeys": [{"Name": "day", "Type": "string"}]},
-            "partitioned by day string and not by data_date",
+            "partitioned by day string, not by data_date",
         ),
-        ({"PartitionKeys": []}, "partitioned by nothing and not by data_date date"),
+        ({"PartitionKeys": []}, "partitioned by nothing, not by data_date date"),
         ({"TableType": "VIRTUAL_VIEW"}, "another kind of table (VIRTUAL_VIEW)"),
         ({"Parameters": {"table_type": "ICEBERG"}}, "another kind of table (ICEBERG)"),
     ],
@@ -316,7 +316,7 @@ def test_a_change_between_looking_and_writing_is_not_lost(glue: Glue) -> None:
     glue.server.before.append(Before("UpdateTable", meanwhile))
     (outcome,) = sync(LATER)
 
-    assert (outcome.action, outcome.undeclared_columns) == ("update", ("mine",))
+    assert (outcome.action, outcome.kept) == ("update", ("mine",))
     assert column_names(glue.table(EXECUTIONS.name)) == [*(c.name for c in LATER.columns), "mine"]
 
 
@@ -377,7 +377,7 @@ def test_endless_changes_by_others_end_in_a_message(glue: Glue) -> None:
     sync(EXECUTIONS)
     glue.server.refusals.append(Refusal("UpdateTable", "ConcurrentModificationException", times=1000))
 
-    with pytest.raises(RetryLaterError, match=f"others changed the table {ATTEMPTS} times"):
+    with pytest.raises(RetryLaterError, match=f"other writers changed it {ATTEMPTS} times"):
         sync(LATER)
     assert glue.server.operations.count("UpdateTable") == ATTEMPTS
 
@@ -434,11 +434,11 @@ def test_a_refusal_is_told_by_who_can_mend_it(glue: Glue, code: str, status: str
 def test_no_credentials_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    session.cache_clear()
+    default_session.cache_clear()
 
-    with pytest.raises(PermissionsError, match="no usable AWS credentials"):
+    with pytest.raises(PermissionsError, match="usable AWS credentials"):
         sync(EXECUTIONS)
-    session.cache_clear()
+    default_session.cache_clear()
 
 
 @pytest.mark.usefixtures("glue")
@@ -454,5 +454,5 @@ def test_no_region_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_place_where_nobody_answers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_GLUE", "http://127.0.0.1:9")
 
-    with pytest.raises(RetryLaterError, match="Glue cannot be reached"):
+    with pytest.raises(RetryLaterError, match="Cannot reach Glue"):
         sync(EXECUTIONS)

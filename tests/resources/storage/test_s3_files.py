@@ -112,7 +112,7 @@ def test_a_deleted_object_is_unreadable(bucket: Any) -> None:
 @pytest.mark.parametrize("code", ["AccessDenied", "InvalidObjectState", "KMS.DisabledException"])
 def test_an_object_without_permission_is_unreadable(bucket: Any, code: str) -> None:
     bucket.server.refuse("GET", "403 Forbidden", code)
-    with pytest.raises(UnreadableArchiveError, match=f"Cannot open a file: S3 refuses: {code}"):
+    with pytest.raises(UnreadableArchiveError, match=f"Cannot read from S3: {code}"):
         S3Files(bucket.uri).read(StoredFile(f"{bucket.uri}/a", 1, "x"))
 
 

