@@ -1,1 +1,1 @@
-"""Settings and the files beside them: read, validated, refused by name."""
+"""Settings, and the files beside them: the equipment registry and the silences."""

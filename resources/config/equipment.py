@@ -1,8 +1,8 @@
-"""The equipment registry: which machine is behind a scheduler, and what its sensors are called.
+"""The equipment registry: the equipment behind each scheduler, and the names of its sensors.
 
-It is applied when something is reported, never to what is recorded. Names of schedulers outlive them: one
-that is deleted and created again has a new ARN and the same machine. Whatever the registry does not name
-stands for itself: a scheduler is a machine, a sensor has the name that the service gives it.
+Reports and notifications apply it; recorded data never changes with it. Patterns match scheduler names, so a
+scheduler that is recreated with a new ARN keeps its equipment. A scheduler without an entry is its own
+equipment, and a sensor without an entry keeps the name that the service uses.
 """
 
 import re
@@ -18,14 +18,14 @@ from resources.name_patterns import ARN, matches_any
 CRITICALITIES = ("low", "medium", "high")
 SETTING = "equipment.registry"
 
-_EXAMPLE = 'name = "Feed pump 1"'
+_NAME_EXAMPLE = 'name = "Feed pump 1"'
 _KEYS = ("name", "schedulers", "site", "criticality", "sensors")
-_NAME = re.compile(r"[0-9A-Za-z_*?-]+")
+_SCHEDULER_PATTERN = re.compile(r"[0-9A-Za-z_*?-]+")
 
 
 @dataclass(frozen=True)
 class Equipment:
-    """A machine; `criticality` is one of `CRITICALITIES`, or None: nobody said."""
+    """One piece of equipment; `criticality` is one of `CRITICALITIES`, or None if not ranked."""
 
     name: str
     site: str | None = None
@@ -33,11 +33,11 @@ class Equipment:
 
     @property
     def label(self) -> str:
-        """Its name, short: of a scheduler that stands for itself, the scheduler's name."""
-        return _name_in(self.name) if self.name.startswith(ARN) else self.name
+        """The name, or the scheduler's name if the name is the scheduler's ARN."""
+        return _extract_name(self.name) if self.name.startswith(ARN) else self.name
 
     def is_at_least(self, criticality: str | None) -> bool:
-        """Tell whether it is this critical (None: any is); one that nobody ranked always is."""
+        """Whether it is at least this critical; always true for None and for equipment without a rank."""
         if criticality is None or self.criticality is None:
             return True
         return CRITICALITIES.index(self.criticality) >= CRITICALITIES.index(criticality)
@@ -45,7 +45,7 @@ class Equipment:
 
 @dataclass(frozen=True)
 class Sensor:
-    """A sensor as people call it, and the unit that it measures in."""
+    """The display name and the unit of a sensor."""
 
     name: str
     unit: str | None = None
@@ -53,19 +53,19 @@ class Sensor:
 
 @dataclass(frozen=True)
 class EquipmentEntry:
-    """What the registry says of one machine: its schedulers (names or ARNs, with * and ?), its sensors."""
+    """One entry of the file; `schedulers` holds names or ARNs, with * and ?."""
 
     equipment: Equipment
     schedulers: tuple[str, ...]
     sensors: Mapping[str, Sensor] = field(default_factory=dict)
 
     def watches(self, arn: str, name: str) -> bool:
-        """Tell whether one of its schedulers is this one."""
+        """Whether one of its patterns matches the scheduler."""
         return matches_any(self.schedulers, name, arn)
 
 
 class EquipmentRegistry:
-    """All machines that are named, and all that are not."""
+    """The entries of the file, with defaults for schedulers and sensors without an entry."""
 
     def __init__(
         self,
@@ -73,190 +73,202 @@ class EquipmentRegistry:
         sensors: Mapping[str, Sensor] | None = None,
         file: str = "equipment.toml",
     ) -> None:
-        """Take what a file says; nothing: every scheduler is a machine of its own."""
+        """Create a registry; without entries every scheduler is its own equipment."""
         self.entries = tuple(entries)
         self._sensors = dict(sensors or {})
         self._file = file
 
     def find_equipment(self, scheduler_arn: str, scheduler_name: str | None = None) -> Equipment:
-        """Return the machine that a scheduler watches; unnamed ones have the scheduler's ARN as their name.
+        """Return the equipment of a scheduler; without an entry, its name is the scheduler's ARN.
 
         Raises:
-            ConfigurationError: it is said to watch two.
+            ConfigurationError: two entries match the scheduler.
         """
-        name = scheduler_name or _name_in(scheduler_arn)
-        found = [entry.equipment for entry in self.entries if entry.watches(scheduler_arn, name)]
-        if len(found) > 1:
+        name = scheduler_name or _extract_name(scheduler_arn)
+        matches = [entry.equipment for entry in self.entries if entry.watches(scheduler_arn, name)]
+        if len(matches) > 1:
+            names = " and ".join(format_value(equipment.name) for equipment in matches)
             raise ConfigurationError(
-                f"the scheduler {name} is said to watch two machines: "
-                + " and ".join(format_value(equipment.name) for equipment in found),
+                f"Cannot assign the scheduler {name}: it matches {names}",
                 where=f"{self._file}, for {scheduler_arn}",
                 next_step="narrow the names or patterns in `schedulers` of one of them",
             )
-        return found[0] if found else Equipment(scheduler_arn)
+        return matches[0] if matches else Equipment(scheduler_arn)
 
     def find_sensor(self, diagnostic_name: str, equipment: str | None = None) -> Sensor:
-        """Return a sensor by the name that the service gives it (`component`, backslash, `sensor`).
+        """Return a sensor by the name that the service uses: `component`, backslash, `sensor`.
 
-        What is said of this equipment's own sensors goes before what is said of all.
+        The sensors of the equipment take precedence over the sensors of the whole file.
         """
         own = (entry.sensors for entry in self.entries if entry.equipment.name == equipment)
-        for known in (*own, self._sensors):
-            if diagnostic_name in known:
-                return known[diagnostic_name]
+        for sensors in (*own, self._sensors):
+            if diagnostic_name in sensors:
+                return sensors[diagnostic_name]
         return Sensor(diagnostic_name)
 
 
 def load_equipment(uri: str) -> EquipmentRegistry:
-    """Read the registry; where there is no such file, nothing is named.
+    """Read the registry; without a file it is empty.
 
     Args:
-        uri: a path of this machine, or `s3://bucket/key`.
+        uri: a local path or `s3://bucket/key`.
 
     Raises:
-        ConfigurationError: it cannot be used; one message lists every mistake and its mend.
-        LedgerError: S3 refuses, or cannot be reached.
+        ConfigurationError: the file is invalid; one message lists all errors and their fixes.
+        LedgerError: S3 refuses or cannot be reached.
     """
-    said = read_toml(uri, SETTING)
-    if said is None:
+    table = read_toml(uri, SETTING)
+    if table is None:
         return EquipmentRegistry(file=uri)
-    mistakes: list[SettingError] = []
-    _known(said, ("equipment", "sensors"), "", uri, mistakes)
-    sensors = _sensors(said.get("sensors", {}), "sensors", uri, mistakes)
-    given = said.get("equipment", [])
-    if not isinstance(given, list):
-        mend = "write [[equipment]], in double brackets, for each machine"
-        mistakes.append(
-            SettingError("equipment", uri, f"must be a list of tables, not {format_value(given)}", mend)
-        )
-        given = []
-    entries = [_entry(number, one, uri, mistakes) for number, one in enumerate(given)]
-    mistakes += _claimed_twice(entries, uri)
-    if mistakes:
-        raise build_configuration_error(mistakes, "the equipment registry has")
+    parser = _Parser(uri)
+    entries, sensors = parser.parse(table)
+    if parser.errors:
+        raise build_configuration_error(parser.errors, "the equipment registry")
     return EquipmentRegistry(entries, sensors, uri)
 
 
-def _entry(number: int, said: object, file: str, mistakes: list[SettingError]) -> EquipmentEntry:
-    place = f"equipment[{number}]"
-    if not isinstance(said, dict):
-        mistakes.append(
-            SettingError(place, file, f"must be a table, not {format_value(said)}", f"write {_EXAMPLE}")
+class _Parser:
+    """Parses the tables of the file and collects all errors."""
+
+    def __init__(self, file: str) -> None:
+        self.errors: list[SettingError] = []
+        self._file = file
+
+    def parse(self, table: Mapping[str, Any]) -> tuple[list[EquipmentEntry], dict[str, Sensor]]:
+        self._check_keys(table, ("equipment", "sensors"), "")
+        sensors = self._parse_sensors(table.get("sensors", {}), "sensors")
+        tables = table.get("equipment", [])
+        if not isinstance(tables, list):
+            fix = "write [[equipment]], in double brackets, for each machine"
+            self._add_error("equipment", f"must be a list of tables, not {format_value(tables)}", fix)
+            tables = []
+        entries = [self._parse_entry(number, entry) for number, entry in enumerate(tables)]
+        for key, problem, fix in _find_conflicts(entries):
+            self._add_error(key, problem, fix)
+        return entries, sensors
+
+    def _add_error(self, key: str, problem: str, fix: str) -> None:
+        self.errors.append(SettingError(key, self._file, problem, fix))
+
+    def _parse_entry(self, number: int, table: object) -> EquipmentEntry:
+        location = f"equipment[{number}]"
+        if not isinstance(table, dict):
+            problem = f"must be a table, not {format_value(table)}"
+            self._add_error(location, problem, f"write {_NAME_EXAMPLE}")
+            table = {"name": location, "schedulers": ["?"]}
+        name = self._parse_text(table, "name", _NAME_EXAMPLE, location)
+        location = f"equipment {format_value(name)}" if name else location
+        self._check_keys(table, _KEYS, f"{location}.")
+        criticality = table.get("criticality")
+        if criticality is not None and criticality not in CRITICALITIES:
+            problem = "must be low, medium or high, not " + format_value(criticality)
+            problem += suggest(str(criticality), CRITICALITIES)
+            self._add_error(f"{location}.criticality", problem, 'write criticality = "high"')
+            criticality = None
+        site = self._parse_text(table, "site", 'site = "Leeds"', location) if "site" in table else None
+        return EquipmentEntry(
+            Equipment(name or location, site, criticality),
+            self._parse_schedulers(table.get("schedulers"), f"{location}.schedulers"),
+            self._parse_sensors(table.get("sensors", {}), f"{location}.sensors"),
         )
-        said = {"name": place, "schedulers": ["?"]}
-    name = _text(said, "name", _EXAMPLE, place, file, mistakes)
-    place = f"equipment {format_value(name)}" if name else place
-    _known(said, _KEYS, f"{place}.", file, mistakes)
-    criticality = said.get("criticality")
-    if criticality is not None and criticality not in CRITICALITIES:
-        problem = (
-            f"must be {', '.join(CRITICALITIES[:-1])} or {CRITICALITIES[-1]}, not {format_value(criticality)}"
-        )
-        problem += suggest(str(criticality), CRITICALITIES)
-        mistakes.append(SettingError(f"{place}.criticality", file, problem, 'write criticality = "high"'))
-        criticality = None
-    site = _text(said, "site", 'site = "Leeds"', place, file, mistakes) if "site" in said else None
-    return EquipmentEntry(
-        Equipment(name or place, site, criticality),
-        _schedulers(said.get("schedulers"), place, file, mistakes),
-        _sensors(said.get("sensors", {}), f"{place}.sensors", file, mistakes),
-    )
 
-
-def _schedulers(said: object, place: str, file: str, mistakes: list[SettingError]) -> tuple[str, ...]:
-    mend = 'write schedulers = ["pump-1"], with the names or ARNs of its schedulers'
-    key = f"{place}.schedulers"
-    if not isinstance(said, list) or not said:
-        problem = "is missing" if said is None else f"must be a list of names, not {format_value(said)}"
-        mistakes.append(SettingError(key, file, problem if said != [] else "is empty", mend))
-        return ()
-    bad = [
-        one for one in said if not isinstance(one, str) or not (one.startswith(ARN) or _NAME.fullmatch(one))
-    ]
-    for one in bad:
-        problem = f"{format_value(one)} is not a scheduler name (letters, digits, - and _, with * and ?)"
-        mistakes.append(SettingError(key, file, problem, mend))
-    return tuple(dict.fromkeys(one for one in said if one not in bad))
-
-
-def _sensors(said: object, place: str, file: str, mistakes: list[SettingError]) -> dict[str, Sensor]:
-    example = r"'pump-sensors\Sensor0' = { name = "
-    mend = f'write {example}"Bearing temperature", unit = "°C" }}, the key in single quotes'
-    if not isinstance(said, dict):
-        mistakes.append(SettingError(place, file, f"must be a table, not {format_value(said)}", mend))
-        return {}
-    found = {}
-    for raw, value in said.items():
-        key = f"{place}.{format_value(raw)}"
-        told = {"name": value} if isinstance(value, str) else value
-        if not isinstance(told, dict):
-            mistakes.append(
-                SettingError(key, file, f"must be a table or a name, not {format_value(value)}", mend)
+    def _parse_schedulers(self, values: object, key: str) -> tuple[str, ...]:
+        fix = 'write schedulers = ["pump-1"], with the names or ARNs of its schedulers'
+        if not isinstance(values, list) or not values:
+            problem = (
+                "is missing" if values is None else f"must be a list of names, not {format_value(values)}"
             )
-            continue
-        _known(told, ("name", "unit"), f"{key}.", file, mistakes)
-        unit = _text(told, "unit", 'unit = "°C"', key, file, mistakes) if "unit" in told else None
-        name = (
-            _text(told, "name", 'name = "Bearing temperature"', key, file, mistakes)
-            if "name" in told
-            else None
-        )
-        found[raw] = Sensor(name or raw, unit or None)
-    return found
+            self._add_error(key, problem if values != [] else "is empty", fix)
+            return ()
+        invalid = [value for value in values if not _is_scheduler_pattern(value)]
+        for value in invalid:
+            problem = (
+                f"{format_value(value)} is not a scheduler name (letters, digits, - and _, with * and ?)"
+            )
+            self._add_error(key, problem, fix)
+        return tuple(dict.fromkeys(value for value in values if value not in invalid))
+
+    def _parse_sensors(self, table: object, location: str) -> dict[str, Sensor]:
+        example = r"'pump-sensors\Sensor0' = { name = "
+        fix = f'write {example}"Bearing temperature", unit = "°C" }}, with the key in single quotes'
+        if not isinstance(table, dict):
+            self._add_error(location, f"must be a table, not {format_value(table)}", fix)
+            return {}
+        sensors = {}
+        for diagnostic_name, value in table.items():
+            key = f"{location}.{format_value(diagnostic_name)}"
+            entry = {"name": value} if isinstance(value, str) else value
+            if not isinstance(entry, dict):
+                self._add_error(key, f"must be a table or a name, not {format_value(value)}", fix)
+                continue
+            self._check_keys(entry, ("name", "unit"), f"{key}.")
+            unit = self._parse_text(entry, "unit", 'unit = "°C"', key) if "unit" in entry else ""
+            name = (
+                self._parse_text(entry, "name", 'name = "Bearing temperature"', key)
+                if "name" in entry
+                else ""
+            )
+            sensors[diagnostic_name] = Sensor(name or diagnostic_name, unit or None)
+        return sensors
+
+    def _parse_text(self, table: Mapping[str, Any], key: str, example: str, location: str) -> str:
+        """Return "" and add an error if the text is invalid."""
+        value = table.get(key)
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+        problem = "is missing" if value is None else f"must be text, not {format_value(value)}"
+        problem = "is empty" if isinstance(value, str) else problem
+        self._add_error(f"{location}.{key}", problem, f"write {example}")
+        return ""
+
+    def _check_keys(self, table: Mapping[str, Any], known: Sequence[str], prefix: str) -> None:
+        for key in table:
+            if key not in known:
+                problem = f"is not a known key{suggest(key, known)}"
+                self._add_error(
+                    f"{prefix}{key}", problem, f"remove it, or use a known key: {', '.join(known)}"
+                )
 
 
-def _text(
-    said: Mapping[str, Any], key: str, example: str, place: str, file: str, mistakes: list[SettingError]
-) -> str:
-    value = said.get(key)
-    if isinstance(value, str) and value.strip():
-        return value.strip()
-    problem = f"must be text, not {format_value(value)}" if value is not None else "is missing"
-    problem = "is empty" if isinstance(value, str) else problem
-    mistakes.append(SettingError(f"{place}.{key}", file, problem, f"write {example}"))
-    return ""
+def _is_scheduler_pattern(value: object) -> bool:
+    return isinstance(value, str) and (value.startswith(ARN) or bool(_SCHEDULER_PATTERN.fullmatch(value)))
 
 
-def _known(
-    said: Mapping[str, Any], keys: Sequence[str], place: str, file: str, mistakes: list[SettingError]
-) -> None:
-    for key in said:
-        if key not in keys:
-            problem = f"is not a known key{suggest(key, keys)}"
-            mend = f"remove it, or write what is known here: {', '.join(keys)}"
-            mistakes.append(SettingError(f"{place}{key}", file, problem, mend))
-
-
-def _claimed_twice(entries: Sequence[EquipmentEntry], file: str) -> Iterator[SettingError]:
+def _find_conflicts(entries: Sequence[EquipmentEntry]) -> Iterator[tuple[str, str, str]]:
+    """Yield key, problem and fix of each repeated name and each scheduler of two entries."""
     names: set[str] = set()
     for number, entry in enumerate(entries):
         name = entry.equipment.name
         if name in names:
-            mend = "write one [[equipment]] with all schedulers of that machine"
-            yield SettingError(f"equipment {format_value(name)}", file, "is there twice", mend)
+            fix = "write one [[equipment]] with all schedulers of that machine"
+            yield f"equipment {format_value(name)}", "is a duplicate", fix
         names.add(name)
         for other in entries[:number]:
-            both = [one for one in entry.schedulers if _claims(other, one)]
-            both += [one for one in other.schedulers if _claims(entry, one) and one not in both]
-            for scheduler in both:
+            shared = [scheduler for scheduler in entry.schedulers if _covers(other, scheduler)]
+            shared += [
+                scheduler
+                for scheduler in other.schedulers
+                if _covers(entry, scheduler) and scheduler not in shared
+            ]
+            for scheduler in shared:
                 problem = (
-                    f"the scheduler {format_value(scheduler)}"
-                    f" is one of {format_value(other.equipment.name)} too"
+                    f"the scheduler {format_value(scheduler)} also belongs to"
+                    f" {format_value(other.equipment.name)}"
                 )
-                mend = "name it in one of them, or narrow the pattern of the other"
-                yield SettingError(f"equipment {format_value(name)}.schedulers", file, problem, mend)
+                fix = "name it in one of them, or narrow the pattern of the other"
+                yield f"equipment {format_value(name)}.schedulers", problem, fix
 
 
-def _claims(entry: EquipmentEntry, scheduler: str) -> bool:
-    # what two patterns have in common is seen when a scheduler fits both
+def _covers(entry: EquipmentEntry, scheduler: str) -> bool:
+    # the overlap of two patterns is found later, when one scheduler matches both
     if scheduler in entry.schedulers:
         return True
     if re.search(r"[*?]", scheduler):
         return False
-    return entry.watches(scheduler, _name_in(scheduler))
+    return entry.watches(scheduler, _extract_name(scheduler))
 
 
-def _name_in(arn: str) -> str:
-    """Return the name in an ARN `…:inference-scheduler/<name>/<uuid>`; a name is returned as it is."""
+def _extract_name(arn: str) -> str:
+    """Return the name in an ARN `…:inference-scheduler/<name>/<uuid>`; return other text unchanged."""
     parts = arn.split("/")
     return parts[1] if arn.startswith(ARN) and len(parts) > 1 else arn

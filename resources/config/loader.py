@@ -1,7 +1,6 @@
-"""Where settings come from: the file, the environment, and which value came from which."""
+"""The sources of settings: the file, the environment, and the origin of each value."""
 
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -10,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationInfo
 
+from resources.config.toml_file import decode_toml, explain_toml_error
 from resources.config.validation_errors import EXAMPLE_SOURCES, Loc, SettingError, suggest
 
 CONFIG_FILE_NAME = "ledger.toml"
@@ -20,87 +20,100 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class SettingsOrigin:
-    """Where the values came from; the validators get it as their context."""
+    """The origin of the values; pydantic passes it to the validators as their context.
+
+    `in_file` and `in_environment` hold paths of settings, such as ("lake", "uri") or ("sources",).
+    """
 
     root: Path = CHECKOUT
     file: Path | None = None
-    in_file: frozenset[Loc] = frozenset()  # ("lake", "uri"), ("sources",), ...
+    in_file: frozenset[Loc] = frozenset()
     in_environment: frozenset[Loc] = frozenset()
     today: date | None = None
 
-    def variable(self, loc: Loc) -> str | None:
-        """The variable that set the value at `loc`, or the list around it."""
+    def find_variable(self, loc: Loc) -> str | None:
+        """Return the environment variable that set the value at `loc`, or the list that contains it."""
         return next((variable_name(loc[:n]) for n in (1, 2) if loc[:n] in self.in_environment), None)
 
-    def base(self, loc: Loc, *, beside_the_file: bool = False) -> Path:
-        """The folder that a relative path at `loc` starts from.
+    def base_folder(self, loc: Loc, *, beside_file: bool = False) -> Path:
+        """Return the folder at which a relative path starts.
 
         Args:
-            loc: the place of the setting.
-            beside_the_file: by default, too, it lies where the file with the settings does.
+            loc: the path of the setting.
+            beside_file: a default also starts at the folder of the settings file.
         """
         is_default = loc not in self.in_file | self.in_environment
-        is_written = loc in self.in_file - self.in_environment
-        is_there = is_written or (is_default and beside_the_file)
-        return self.file.parent if self.file and is_there else self.root
+        is_from_file = loc in self.in_file - self.in_environment
+        starts_at_file = is_from_file or (is_default and beside_file)
+        return self.file.parent if self.file and starts_at_file else self.root
 
     @classmethod
-    def of(cls, info: ValidationInfo) -> "SettingsOrigin":
-        """Return what `load_settings` handed to the validators; without it nothing was written anywhere."""
+    def from_info(cls, info: ValidationInfo) -> "SettingsOrigin":
+        """Return the context of a validator; without one, all values are defaults."""
         return info.context if isinstance(info.context, cls) else cls()
 
 
 def variable_name(loc: Loc) -> str:
-    """The environment variable that sets the value at `loc`."""
+    """Return the environment variable of the setting at `loc`."""
     return "LEDGER_" + "__".join(map(str, loc)).upper()
 
 
 def read_environment(
-    environ: Mapping[str, str], variables: Mapping[str, tuple[str, ...]], mistakes: list[SettingError]
+    environ: Mapping[str, str], variables: Mapping[str, tuple[str, ...]], errors: list[SettingError]
 ) -> dict[tuple[str, ...], Any]:
-    """The overrides by the place they override; a name without "__" may be someone else's."""
+    """Return the overrides by the path of their setting.
+
+    Unknown variables are errors if they contain "__" or only lack an underscore. Others may belong to other
+    software.
+    """
     overrides: dict[tuple[str, ...], Any] = {}
-    slips = {name.replace("__", "_") for name in variables}  # LEDGER_LAKE_URI can be nobody else's
+    misspelled = {name.replace("__", "_") for name in variables}  # such as LEDGER_LAKE_URI
     for name in sorted(name for name in environ if name.startswith("LEDGER_")):
         if name == SOURCES_VARIABLE:
-            overrides["sources",] = []  # unreadable, it still means that the file's sources are not wanted
+            overrides["sources",] = []  # replaces the sources of the file even if it is invalid
             try:
                 overrides["sources",] = json.loads(environ[name])
             except (ValueError, RecursionError) as error:
-                mend = f"set {name}='{EXAMPLE_SOURCES}'"
-                mistakes.append(SettingError(name, "environment", f"is not JSON: {error}", mend))
+                fix = f"set {name}='{EXAMPLE_SOURCES}'"
+                errors.append(SettingError(name, "environment", f"is not JSON: {error}", fix))
         elif name in variables:
             overrides[variables[name]] = environ[name]
-        elif "__" in name or name in slips:
+        elif "__" in name or name in misspelled:
             problem = "is not a known setting" + suggest(name, variables, cutoff=0.75)
-            mistakes.append(SettingError(name, "environment", problem, f"known are {', '.join(variables)}"))
+            fix = f"use a known name: {', '.join(variables)}"
+            errors.append(SettingError(name, "environment", problem, fix))
     return overrides
 
 
 def read_file(
-    given: str | None, root: Path, mistakes: list[SettingError]
+    path: str | None, root: Path, errors: list[SettingError]
 ) -> tuple[Path | None, dict[str, Any] | None]:
-    """The file and what it says: (None, {}) where there is none, None for contents that cannot be read."""
+    """Return the settings file and its content.
+
+    Args:
+        path: the value of LEDGER_CONFIG; None: use `ledger.toml` in the root, if it exists.
+        root: the folder of the default file.
+        errors: receives the error of an unreadable file.
+
+    Returns:
+        (None, {}) without a file; (file, None) for an unreadable file.
+    """
     file, key, data = root / CONFIG_FILE_NAME, CONFIG_FILE_NAME, b""
     try:
-        if given is not None:
-            file, key = Path(given), f"the file that {CONFIG_VARIABLE} names"
+        if path is not None:
+            file, key = Path(path), f"the file that {CONFIG_VARIABLE} names"
             file = file.expanduser().absolute()
         data = file.read_bytes()
-        return file, tomllib.loads(data.decode("utf-8-sig"))
+        return file, decode_toml(data)
     except FileNotFoundError:
-        if given is None:
+        if path is None:
             return None, {}
-        problem, mend = "there is no such file", f"write the file, or unset {CONFIG_VARIABLE}"
+        problem, fix = "the file does not exist", f"create it, or unset {CONFIG_VARIABLE}"
     except IsADirectoryError:
-        problem, mend = "is a directory, not a file", f"name a file, such as {file / CONFIG_FILE_NAME}"
+        problem, fix = "is a directory, not a file", f"name a file, such as {file / CONFIG_FILE_NAME}"
     except (OSError, RuntimeError) as error:
-        problem, mend = f"cannot be read: {error}", "name a file that this user may read"
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        problem, mend = f"is not UTF-8 text: line {line} holds other bytes", "save the file as UTF-8"
+        problem, fix = f"cannot be read: {error}", "name a file that this user may read"
     except ValueError as error:
-        problem = f"is not TOML: {error}"
-        mend = "mend that line: text stands in quotes, a Windows path in single ones (uri = 'D:\\dumps')"
-    mistakes.append(SettingError(key, str(file), problem, mend))
+        problem, fix = explain_toml_error(error, data)
+    errors.append(SettingError(key, str(file), problem, fix))
     return file, None

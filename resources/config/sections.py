@@ -1,4 +1,4 @@
-"""The sections of the settings: what each one may say."""
+"""The sections of the settings."""
 
 from datetime import date, timedelta
 from typing import Annotated, Literal
@@ -11,225 +11,225 @@ from resources.config.types import Count, Cron, Day, TimeZone, resolve_location
 
 
 class Section(BaseModel):
-    """What all sections and sources have in common: frozen, and no key that is not known."""
+    """The base of all sections and sources: frozen, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
 
 class LakeSettings(Section):
-    """Where the tables are kept."""
+    """The location of the tables."""
 
     uri: Annotated[
         str, resolve_location("lake", "uri"), AfterValidator(lambda uri: uri.rstrip("/") or uri)
     ] = Field(
         default="data/lake",
         validate_default=True,
-        description="Folder or s3:// prefix of the lake. Absolute once loaded, without a slash at the end.",
+        description="Folder or s3:// prefix of the lake. Becomes absolute, without a slash at the end.",
         examples=["data/lake"],
     )
     kms_key_id: str | None = Field(
         default=None,
-        description="Id, ARN or alias of the KMS key for a lake in S3. Unset: as its bucket has it.",
+        description="ID, ARN or alias of the KMS key for a lake in S3. Unset: the default of the bucket.",
         examples=["alias/lookout-ledger"],
     )
 
     @field_validator("kms_key_id")
     @classmethod
-    def _names_a_key(cls, key: str | None) -> str | None:
+    def _check_key(cls, key: str | None) -> str | None:
         if key == "":
             raise ValueError("is empty")
         return key
 
 
 class HistorySettings(Section):
-    """Which days exist, and how long a day may still change."""
+    """The days that exist, and how long a day can change."""
 
     start_date: Day = Field(
         default=date(2025, 1, 1), description="The first daily partition (UTC).", examples=["2025-01-01"]
     )
     end_date: Day | None = Field(
         default=None,
-        description="The first day that is no longer a partition (UTC, exclusive). Unset: there is no end.",
+        description="The day after the last daily partition (UTC). Unset: no end.",
         examples=["2026-10-08"],
     )
     lookback_days: Count = Field(
         default=7,
         ge=1,
         le=36_500,
-        description="How far back scheduled runs read unsettled days again, in days.",
+        description="How many days back scheduled runs refresh unsettled days.",
         examples=[7],
     )
     settle_after_minutes: Count = Field(
         default=180,
         ge=0,
         le=525_600,
-        description="How long after its end a day may still change before it can settle, in minutes.",
+        description="How many minutes after its end a day can settle.",
         examples=[180],
     )
 
     @field_validator("start_date")
     @classmethod
-    def _has_begun(cls, start: date, info: ValidationInfo) -> date:
-        today = SettingsOrigin.of(info).today
+    def _check_start(cls, start: date, info: ValidationInfo) -> date:
+        today = SettingsOrigin.from_info(info).today
         if today and start > today:
-            raise ValueError(f"{start} lies in the future (today is {today} in UTC)")
+            raise ValueError(f"{start} is in the future (today is {today} in UTC)")
         return start
 
     @field_validator("end_date")
     @classmethod
-    def _ends_after_start(cls, end: date | None, info: ValidationInfo) -> date | None:
-        start = info.data.get("start_date")  # absent when it is itself mistaken
+    def _check_end(cls, end: date | None, info: ValidationInfo) -> date | None:
+        start = info.data.get("start_date")  # absent if it is invalid
         if end and start and end <= start:
             problem = f"{end} must be later than history.start_date, which is {start}"
-            raise ValueError(problem, str(start + timedelta(days=1)))  # with a day that mends it
+            raise ValueError(problem, str(start + timedelta(days=1)))  # an example that fixes it
         return end
 
 
 class ReportSettings(Section):
-    """How reports are shown, and where the pages go."""
+    """The time zone and the location of reports."""
 
     time_zone: TimeZone = Field(
         default="UTC",
-        description="IANA name of the time zone that reports show times in; the tables stay in UTC.",
+        description="IANA name of the time zone of reports. The tables stay in UTC.",
         examples=["Europe/Berlin"],
     )
     folder: Annotated[str, resolve_location("report", "folder")] = Field(
         default="data/reports",
         validate_default=True,
-        description="Folder that pages are written to. Absolute once loaded.",
+        description="Folder or s3:// prefix for the report pages. Becomes absolute.",
         examples=["data/reports"],
     )
 
 
 class ScheduleSettings(Section):
-    """When scheduled runs read again what is not settled."""
+    """The schedule of the runs that refresh unsettled days."""
 
     cron: Cron = Field(
         default="5 * * * *",
-        description="When, as five fields of cron in numbers, in UTC.",
+        description="Cron expression with five fields, in UTC.",
         examples=["5 * * * *"],
     )
 
 
 class LimitSettings(Section):
-    """What a run may cost at most."""
+    """Limits of one run."""
 
     max_calls_per_run: Count | None = Field(
         default=None,
         ge=1,
-        description="Calls to the service after which a run stops; what came until then is kept.",
+        description="Calls to the service after which a run stops. It keeps the results so far.",
         examples=[1000],
     )
 
 
 class ResultSettings(Section):
-    """How result objects are read; credentials are boto3's to find."""
+    """Access to result objects. Other credentials come from boto3's default chain."""
 
     profile: str | None = Field(
-        default=None, description="Profile of ~/.aws; else what boto3 finds.", examples=["plant-a"]
+        default=None, description="Profile of ~/.aws. Unset: boto3's default.", examples=["plant-a"]
     )
     role_arn: str | None = Field(
         default=None,
-        description="Role to take on first, for another account.",
+        description="Role to assume, for another account.",
         examples=["arn:aws:iam::111122223333:role/results-reader"],
     )
     expected_bucket_owner: str | None = Field(
         default=None,
-        description="Account that must own the buckets; objects of any other's are refused.",
+        description="Account that must own the buckets. Objects in buckets of other accounts are refused.",
         examples=["111122223333"],
     )
     concurrency: Count = Field(
-        default=32, ge=1, le=512, description="Objects that are fetched at once.", examples=[32]
+        default=32, ge=1, le=512, description="Number of objects to fetch concurrently.", examples=[32]
     )
 
 
 class EventSettings(Section):
-    """When anomalous points are one event."""
+    """The rule that joins anomalous points into events."""
 
     gap_steps: float = Field(
         default=2.0,
         ge=1,
         le=1000,
-        description="A gap of more than so many usual steps without a point cuts an event.",
+        description="A gap without points of more than this many usual steps cuts an event.",
         examples=[2.0],
     )
     min_duration_minutes: Count = Field(
         default=0,
         ge=0,
         le=1440,
-        description="Shorter events are no events. AWS's console left out those of 5 minutes and less.",
+        description="Shorter events are dropped. The AWS console omitted events of 5 minutes or less.",
         examples=[5],
     )
 
 
 class EquipmentSettings(Section):
-    """Which machines there are."""
+    """The equipment registry."""
 
-    registry: Annotated[str, resolve_location("equipment", "registry", beside_the_file=True)] = Field(
+    registry: Annotated[str, resolve_location("equipment", "registry", beside_file=True)] = Field(
         default="equipment.toml",
         validate_default=True,
-        description="File that names the equipment behind the schedulers. Absolute once loaded.",
+        description="File that names the equipment behind the schedulers. Becomes absolute.",
         examples=["equipment.toml"],
     )
 
 
 class AlertSettings(Section):
-    """Who is told of what."""
+    """Notifications and their sinks."""
 
     webhook_url: str | None = Field(
         default=None,
-        description="Where JSON is posted to; best set by the variable, as it is often a secret.",
+        description="URL to which JSON is posted. Often a secret: prefer the environment variable.",
         examples=["https://hooks.example.com/ledger"],
     )
     min_duration_minutes: Count = Field(
-        default=0, ge=0, le=10_080, description="Shorter anomaly events are not told.", examples=[10]
+        default=0, ge=0, le=10_080, description="Shorter anomaly events are not notified.", examples=[10]
     )
     min_criticality: Literal["low", "medium", "high"] | None = Field(
         default=None,
-        description="Events of less critical equipment are not told: low, medium or high.",
+        description="Events of less critical equipment are not notified: low, medium or high.",
         examples=["medium"],
     )
     max_age_days: Count = Field(
         default=7,
         ge=1,
         le=36_500,
-        description="Anomaly events that were over for longer when they became known are history: not told.",
+        description="Anomaly events that had ended earlier when they were detected are not notified.",
         examples=[7],
     )
     repeat_after_hours: Count = Field(
         default=24,
         ge=1,
         le=8_760,
-        description="A failure that goes on is told again after so many hours.",
+        description="A continuing failure is notified again after this many hours.",
         examples=[24],
     )
     late_after_minutes: Count = Field(
         default=180,
         ge=1,
         le=525_600,
-        description="Data are late when the newest window should have come so long ago.",
+        description="Data is late if the newest window was due this many minutes ago.",
         examples=[180],
     )
     dagster_url: str | None = Field(
         default=None,
-        description="Where people open Dagster; alerts then link to the run or the asset.",
+        description="URL of the Dagster UI. Notifications link to the run or the asset there.",
         examples=["https://dagster.example.com"],
     )
     report_url: str | None = Field(
         default=None,
-        description="Where people open the pages of report.folder; unset: alerts name the folder.",
+        description="URL of the pages in report.folder. Unset: notifications name the folder.",
         examples=["https://reports.example.com"],
     )
-    silences: Annotated[str, resolve_location("alerts", "silences", beside_the_file=True)] = Field(
+    silences: Annotated[str, resolve_location("alerts", "silences", beside_file=True)] = Field(
         default="silences.toml",
         validate_default=True,
-        description="File of planned maintenance and acknowledgements. Absolute once loaded.",
+        description="File with planned maintenance and acknowledgements. Becomes absolute.",
         examples=["silences.toml"],
     )
 
     @field_validator("webhook_url", "dagster_url", "report_url")
     @classmethod
-    def _is_a_web_address(cls, url: str | None) -> str | None:
+    def _check_web_address(cls, url: str | None) -> str | None:
         if url is None or (urlsplit(url).scheme in {"http", "https"} and urlsplit(url).netloc):
             return url
-        raise ValueError("must be a web address that begins with https:// or http://")  # without its secret
+        raise ValueError("must be a URL that begins with https:// or http://")  # omits the value, a secret

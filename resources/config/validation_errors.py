@@ -1,4 +1,4 @@
-"""Mistakes in the settings, told so that whoever made one can mend it."""
+"""Errors in settings and in the files beside them: the key, its location, the problem and the fix."""
 
 import difflib
 import json
@@ -15,12 +15,14 @@ Loc = tuple[int | str, ...]
 """The path of a setting: ("lake", "uri"), ("sources", 0, "kind"), ..."""
 
 EXAMPLE_SOURCES = '[{"kind": "archive", "uri": "dumps/"}]'
-"""The least that a list of sources must say, as JSON."""
+"""The shortest useful list of sources, as JSON."""
+
+_MAX_VALUE_LENGTH = 60
 
 
 @dataclass(frozen=True)
 class KnownKeys:
-    """What can be set: the whole, its sections, and the kinds of sources."""
+    """The models of all settings, of their sections by name, and of the sources by kind."""
 
     whole: type[BaseModel]
     sections: Mapping[str, type[BaseModel]]
@@ -29,7 +31,7 @@ class KnownKeys:
 
 @dataclass(frozen=True)
 class SettingError:
-    """One of them: of which setting, where it was written, what is wrong, and how to mend it."""
+    """One invalid setting; `location` is a file or an environment variable."""
 
     key: str
     location: str
@@ -40,25 +42,43 @@ class SettingError:
 def explain_error(
     error: ErrorDetails, known: KnownKeys, file: Path | None, variable: str | None
 ) -> SettingError:
-    """Put a complaint of pydantic's into this project's words.
+    """Translate a validation error of pydantic.
 
     Args:
-        error: the complaint.
-        known: what could have been meant.
-        file: the file that was read.
-        variable: the environment variable that the value came from; None: it came from the file.
+        error: the error.
+        known: all valid keys, for suggestions.
+        file: the settings file.
+        variable: the environment variable with the value; None: the value is from the file.
     """
-    loc, given, context = error["loc"], error["input"], error.get("ctx", {})
+    loc, owner = _locate(error, known)
+    name = str(loc[-1])
+    field = owner.model_fields.get(name)
+    example = field.examples[0] if field and field.examples else None
+    problem = _explain_problem(error, loc, owner, known)
+    if error["type"] == "value_error":  # a validator can add a better example to its message
+        example = (*error["ctx"]["error"].args, example)[1]
+    fix = _suggest_fix(loc, example, variable)
+    if error["type"] == "extra_forbidden":
+        fix = f"remove it, or use a known name: {', '.join(owner.model_fields)}"
+    location = f"environment variable {variable}" if variable else str(file)
+    return SettingError(_join_path(loc), location, problem, fix)
+
+
+def _locate(error: ErrorDetails, known: KnownKeys) -> tuple[Loc, type[BaseModel]]:
+    """Return the path as the user wrote it, and the model that owns its last key."""
+    loc = error["loc"]
     any_kind = next(iter(known.kinds.values()))
     owner = known.whole if len(loc) == 1 else known.sections.get(str(loc[0]), any_kind)
     match loc, error["type"]:
         case (_, _), "union_tag_invalid" | "union_tag_not_found":
-            loc = (*loc, "kind")
-        case ("sources", index, kind, *keys), _:  # the kind is no part of the path that the user wrote
-            loc, owner = ("sources", index, *keys), known.kinds[str(kind)]
-    name = str(loc[-1])
-    field = owner.model_fields.get(name)
-    example = field.examples[0] if field and field.examples else None
+            return (*loc, "kind"), owner
+        case ("sources", index, kind, *keys), _:  # pydantic adds the kind to the path
+            return ("sources", index, *keys), known.kinds[str(kind)]
+    return loc, owner
+
+
+def _explain_problem(error: ErrorDetails, loc: Loc, owner: type[BaseModel], known: KnownKeys) -> str:
+    value, context = error["input"], error.get("ctx", {})
     match error["type"]:
         case "missing" | "union_tag_not_found":
             problem = "is missing"
@@ -67,25 +87,21 @@ def explain_error(
             problem = f"{format_value(tag)} is not a known kind{suggest(tag, known.kinds)}; known are "
             problem += ", ".join(known.kinds)
         case "extra_forbidden":
-            hint = suggest(name, owner.model_fields) or suggest(_dotted(loc), _keys(known))
+            hint = suggest(str(loc[-1]), owner.model_fields) or suggest(_join_path(loc), _list_keys(known))
             problem = f"is not a known {'section' if len(loc) == 1 else 'key'}{hint}"
         case "value_error":
-            problem, example = (*context["error"].args, example)[:2]
+            problem = str(context["error"].args[0])
         case "greater_than_equal":
-            problem = f"must be at least {context['ge']}, not {format_value(given)}"
+            problem = f"must be at least {context['ge']}, not {format_value(value)}"
         case "less_than_equal":
-            problem = f"must be at most {context['le']}, not {format_value(given)}"
+            problem = f"must be at most {context['le']}, not {format_value(value)}"
         case other:
             expected = _TYPES.get(other.split("_")[0])
-            problem = f"must be {expected}, not {format_value(given)}" if expected else error["msg"]
-    place = f"environment variable {variable}" if variable else str(file)
-    mend = _mend(loc, example, variable)
-    if error["type"] == "extra_forbidden":
-        mend = f"remove it, or write what is known here: {', '.join(owner.model_fields)}"
-    return SettingError(_dotted(loc), place, problem, mend)
+            problem = f"must be {expected}, not {format_value(value)}" if expected else error["msg"]
+    return problem
 
 
-def _keys(known: KnownKeys) -> list[str]:
+def _list_keys(known: KnownKeys) -> list[str]:
     return [f"{name}.{key}" for name, section in known.sections.items() for key in section.model_fields]
 
 
@@ -99,46 +115,46 @@ _TYPES = {
 }
 
 
-def _mend(loc: Loc, example: object, variable: str | None) -> str:
+def _suggest_fix(loc: Loc, example: object, variable: str | None) -> str:
     if variable and loc[0] == "sources":
         return f"set {variable}='{EXAMPLE_SOURCES}'"
     if variable:
         return f"set {variable}={example}"
     if example is None:
         title = "[[sources]]" if loc[0] == "sources" else f"[{loc[0]}]"
-        return f"write {title} on a line of its own, and the keys below it"
+        return f"write {title} on its own line, and the keys below it"
     return f"write {loc[-1]} = {format_value(example)}"
 
 
-def _dotted(loc: Loc) -> str:
+def _join_path(loc: Loc) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
 
 
 def format_value(value: object) -> str:
-    """A value as the file would have it, cut short; of a table or list no content, which may be a secret."""
+    """Format a value as JSON, shortened; of a table or a list only its type, because it may hold a secret."""
     if isinstance(value, dict | list):
         return "a table" if isinstance(value, dict) else "a list"
     text = json.dumps(value, ensure_ascii=False, default=str).encode(errors="backslashreplace").decode()
-    return text if len(text) <= 60 else text[:59] + "…"  # noqa: PLR2004 (as much as fits a line)
+    return text if len(text) <= _MAX_VALUE_LENGTH else text[: _MAX_VALUE_LENGTH - 1] + "…"
 
 
 def suggest(word: str, options: Iterable[str], cutoff: float = 0.6) -> str:
-    """Ask for the option that a word is a slip of; say nothing where there is none."""
+    """Return a " (did you mean …?)" with the most similar option, or an empty text."""
     folded = {option.casefold(): option for option in options}
     close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=cutoff)
     return f" (did you mean {format_value(folded[close[0]])}?)" if close else ""
 
 
 def build_configuration_error(
-    mistakes: list[SettingError], has: str = "the settings have"
+    errors: list[SettingError], subject: str = "the settings"
 ) -> ConfigurationError:
-    """Tell all mistakes at once; `has` says what has them."""
-    if len(mistakes) == 1:
-        (one,) = mistakes
-        return ConfigurationError(f"{one.key}: {one.problem}", where=one.location, next_step=one.fix)
-    lines = [f"\n  - {one.key} ({one.location}): {one.problem}; {one.fix}" for one in mistakes]
+    """Build one exception with all errors; `subject` names what has them."""
+    if len(errors) == 1:
+        (error,) = errors
+        return ConfigurationError(f"{error.key}: {error.problem}", where=error.location, next_step=error.fix)
+    lines = [f"\n  - {error.key} ({error.location}): {error.problem}; {error.fix}" for error in errors]
     return ConfigurationError(
-        f"{has} {len(mistakes)} mistakes:{''.join(lines)}",
-        where=", ".join(dict.fromkeys(one.location for one in mistakes)),
-        next_step="mend each of these lines as it says, then run again",
+        f"Cannot use {subject}: {len(errors)} errors{''.join(lines)}",
+        where=", ".join(dict.fromkeys(error.location for error in errors)),
+        next_step="correct each line as described, then run again",
     )

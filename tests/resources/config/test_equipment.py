@@ -1,4 +1,4 @@
-"""What the equipment registry may say, what it answers, and what is said when it is wrong."""
+"""The equipment registry: lookups, and the errors of an invalid file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from resources.errors import ConfigurationError
 
 ARN = "arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler/pump-1/5feceb66"
 NAMESAKE = "arn:aws:lookoutequipment:us-east-1:111122223333:inference-scheduler/pump-1/6b86b273"
-REBORN = "arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler/pump-1/d4735e3a"
+RECREATED = "arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler/pump-1/d4735e3a"
 
 Load = Callable[[str], EquipmentRegistry]
 
@@ -27,14 +27,14 @@ def load(tmp_path: Path) -> Load:
 
 
 @pytest.fixture
-def refusal(load: Load) -> Callable[[str], str]:
-    def refusal(text: str) -> str:
+def error_message(load: Load) -> Callable[[str], str]:
+    def error_message(text: str) -> str:
         with pytest.raises(ConfigurationError) as caught:
             load(text)
         assert "equipment.toml" in caught.value.where
         return str(caught.value)
 
-    return refusal
+    return error_message
 
 
 def test_without_a_file_every_scheduler_is_its_own_equipment(tmp_path: Path) -> None:
@@ -48,29 +48,31 @@ def test_without_a_file_every_scheduler_is_its_own_equipment(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("scheduler", "watches"),
     [
-        ("pump-1", [ARN, NAMESAKE, REBORN]),
-        ("pump-*", [ARN, NAMESAKE, REBORN]),
-        ("pump-?", [ARN, NAMESAKE, REBORN]),
+        ("pump-1", [ARN, NAMESAKE, RECREATED]),
+        ("pump-*", [ARN, NAMESAKE, RECREATED]),
+        ("pump-?", [ARN, NAMESAKE, RECREATED]),
         (ARN, [ARN]),
-        ("arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler/pump-1/*", [ARN, REBORN]),
+        ("arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler/pump-1/*", [ARN, RECREATED]),
         ("arn:*:us-east-1:*", [NAMESAKE]),
         ("ump", []),
         ("PUMP-1", []),
     ],
 )
-def test_a_scheduler_is_known_by_name_by_arn_or_by_a_pattern_of_either(
+def test_a_scheduler_matches_by_name_arn_or_a_pattern_of_either(
     load: Load, scheduler: str, watches: list[str]
 ) -> None:
     registry = load(f'[[equipment]]\nname = "Feed pump"\nschedulers = ["{scheduler}"]')
 
-    found = [
-        arn for arn in (ARN, NAMESAKE, REBORN) if registry.find_equipment(arn, "pump-1").name == "Feed pump"
+    matches = [
+        arn
+        for arn in (ARN, NAMESAKE, RECREATED)
+        if registry.find_equipment(arn, "pump-1").name == "Feed pump"
     ]
 
-    assert found == watches
+    assert matches == watches
 
 
-def test_a_name_outlives_the_scheduler_and_is_found_in_the_arn_where_nothing_else_tells_it(
+def test_a_recreated_scheduler_keeps_its_equipment_by_the_name_in_its_arn(
     load: Load,
 ) -> None:
     registry = load(
@@ -78,11 +80,11 @@ def test_a_name_outlives_the_scheduler_and_is_found_in_the_arn_where_nothing_els
     )
 
     expected = Equipment("Feed pump", "Leeds", "high")
-    assert registry.find_equipment(ARN, "pump-1") == registry.find_equipment(REBORN, None) == expected
+    assert registry.find_equipment(ARN, "pump-1") == registry.find_equipment(RECREATED, None) == expected
     assert expected.label == "Feed pump"
 
 
-def test_a_sensor_has_its_name_and_unit_and_equipment_may_have_its_own(load: Load) -> None:
+def test_sensors_of_the_equipment_take_precedence(load: Load) -> None:
     registry = load(
         r"""
         [sensors]
@@ -107,7 +109,7 @@ def test_a_sensor_has_its_name_and_unit_and_equipment_may_have_its_own(load: Loa
 
 
 @pytest.mark.parametrize("critical", [None, *CRITICALITIES])
-def test_equipment_that_nobody_ranked_is_critical_enough_for_anything(critical: str | None) -> None:
+def test_equipment_without_a_rank_is_always_critical_enough(critical: str | None) -> None:
     assert Equipment("Feed pump").is_at_least(critical)
 
 
@@ -118,11 +120,11 @@ def test_equipment_that_nobody_ranked_is_critical_enough_for_anything(critical: 
 def test_criticality_is_ranked(criticality: str, enough_for: list[str | None]) -> None:
     equipment = Equipment("Feed pump", criticality=criticality)
 
-    assert [one for one in (None, *CRITICALITIES) if equipment.is_at_least(one)] == enough_for
+    assert [level for level in (None, *CRITICALITIES) if equipment.is_at_least(level)] == enough_for
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "problem"),
     [
         ("equipment = 3", "equipment: must be a list of tables, not 3"),
         ("[equipment]\nname = 'x'", "write [[equipment]], in double brackets, for each machine"),
@@ -152,16 +154,16 @@ def test_criticality_is_ranked(criticality: str, enough_for: list[str | None]) -
         ("[sensors]\na = 3", 'sensors."a": must be a table or a name, not 3'),
         ("[sensors]\na = { nam = 'x' }", 'sensors."a".nam: is not a known key (did you mean "name"?)'),
         ("[sensors]\na = { unit = 3 }", 'sensors."a".unit: must be text, not 3'),
-        ('[sensors]\n"a\\Sensor0" = "x"', "text with a backslash in single ones"),
+        ('[sensors]\n"a\\Sensor0" = "x"', "a Windows path in single quotes"),
         ("[sensors", "is not TOML"),
     ],
 )
-def test_a_mistake_is_told_with_its_place_and_its_mend(
-    refusal: Callable[[str], str], text: str, says: str
+def test_an_invalid_entry_is_rejected_with_its_location_and_fix(
+    error_message: Callable[[str], str], text: str, problem: str
 ) -> None:
-    message = refusal(text)
+    message = error_message(text)
 
-    assert says in message
+    assert problem in message
     assert "next:" in message
 
 
@@ -169,53 +171,53 @@ def test_a_mistake_is_told_with_its_place_and_its_mend(
     ("first", "second"),
     [("pump-1", "pump-1"), ("pump-1", "pump-*"), ("pump-?", "pump-1"), (ARN, "pump-1"), ("pump-1", ARN)],
 )
-def test_a_scheduler_of_two_machines_is_a_mistake(
-    refusal: Callable[[str], str], first: str, second: str
+def test_a_scheduler_of_two_machines_is_an_error(
+    error_message: Callable[[str], str], first: str, second: str
 ) -> None:
-    message = refusal(
+    message = error_message(
         f"[[equipment]]\nname = 'A'\nschedulers = ['{first}']\n"
         f"[[equipment]]\nname = 'B'\nschedulers = ['{second}']"
     )
 
     assert 'equipment "B".schedulers: the scheduler' in message
-    assert 'is one of "A" too' in message
+    assert 'also belongs to "A"' in message
 
 
-def test_two_patterns_that_one_scheduler_fits_are_a_mistake_when_it_comes(load: Load) -> None:
+def test_overlapping_patterns_are_an_error_when_a_scheduler_matches_both(load: Load) -> None:
     registry = load(
         "[[equipment]]\nname = 'A'\nschedulers = ['pump-*']\n[[equipment]]\nname = 'B'\nschedulers = ['*-1']"
     )
 
     assert registry.find_equipment("arn:x/fan-1/1").name == "B"
     with pytest.raises(
-        ConfigurationError, match=r'the scheduler pump-1 is said to watch two machines: "A" and "B"'
+        ConfigurationError, match=r'Cannot assign the scheduler pump-1: it matches "A" and "B"'
     ):
         registry.find_equipment(ARN, "pump-1")
 
 
-def test_a_machine_that_is_there_twice_is_a_mistake(refusal: Callable[[str], str]) -> None:
-    one = "[[equipment]]\nname = 'A'\nschedulers = ['{}']\n"
+def test_a_duplicate_machine_is_an_error(error_message: Callable[[str], str]) -> None:
+    entry = "[[equipment]]\nname = 'A'\nschedulers = ['{}']\n"
 
-    assert 'equipment "A": is there twice' in refusal(one.format("a") + one.format("b"))
-
-
-def test_all_mistakes_are_told_at_once(refusal: Callable[[str], str]) -> None:
-    message = refusal("[[equipment]]\n[[equipment]]\nname = 'B'\ncriticality = 'urgent'\n[other]")
-
-    assert message.startswith("the equipment registry has 5 mistakes:")
+    assert 'equipment "A": is a duplicate' in error_message(entry.format("a") + entry.format("b"))
 
 
-def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once(error_message: Callable[[str], str]) -> None:
+    message = error_message("[[equipment]]\n[[equipment]]\nname = 'B'\ncriticality = 'urgent'\n[other]")
+
+    assert message.startswith("Cannot use the equipment registry: 5 errors")
+
+
+def test_an_unreadable_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "equipment.toml").mkdir()
 
-    with pytest.raises(ConfigurationError, match="cannot be read"):
+    with pytest.raises(ConfigurationError, match=r"Cannot read the file of equipment\.registry"):
         load_equipment(str(tmp_path / "equipment.toml"))
 
 
-def test_other_bytes_than_utf8_are_refused(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf8_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "equipment.toml").write_bytes(b"\n# \xb0C")
 
-    with pytest.raises(ConfigurationError, match="line 2 holds other bytes"):
+    with pytest.raises(ConfigurationError, match="line 2 has other bytes"):
         load_equipment(str(tmp_path / "equipment.toml"))
 
 
@@ -235,11 +237,11 @@ _JSON_LIKE = st.recursive(
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(said=st.dictionaries(st.sampled_from(["equipment", "sensors", "other"]), _JSON_LIKE, max_size=3))
-def test_whatever_it_says_it_is_read_or_refused_in_words(said: dict[str, object]) -> None:
+@given(table=st.dictionaries(st.sampled_from(["equipment", "sensors", "other"]), _JSON_LIKE, max_size=3))
+def test_any_content_is_read_or_rejected_with_a_message(table: dict[str, object]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("resources.config.equipment.read_toml", lambda *_: said)
+        patch.setattr("resources.config.equipment.read_toml", lambda *_: table)
         try:
             load_equipment("equipment.toml")
-        except ConfigurationError as refused:
-            str(refused).encode()
+        except ConfigurationError as error:
+            str(error).encode()

@@ -1,4 +1,4 @@
-"""What can be set, where a value comes from, and what is said when it is wrong."""
+"""The settings: valid values, their origin, and the errors of invalid ones."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def load(root: Path) -> Load:
-    """Load `text` as the checkout's ledger.toml (None: there is none) under exactly these variables."""
+    """Load `text` as the ledger.toml of the checkout (None: no file), with only these variables."""
 
     def load(text: str | bytes | None = None, **environ: str) -> Settings:
         if text is not None:
@@ -41,29 +41,29 @@ def load(root: Path) -> Load:
 
 
 @pytest.fixture
-def refusal(load: Load) -> Callable[..., str]:
-    """The whole message of the refusal, free of anything that only a programmer could read."""
+def error_message(load: Load) -> Callable[..., str]:
+    """The message of the expected error; it has no internals of pydantic or Python."""
 
-    def refusal(text: str | bytes | None = None, **environ: str) -> str:
+    def error_message(text: str | bytes | None = None, **environ: str) -> str:
         with pytest.raises(ConfigurationError) as caught:
             load(text, **environ)
         assert caught.value.__suppress_context__ or caught.value.__context__ is None
-        return readable(str(caught.value))
+        return check_readable(str(caught.value))
 
-    return refusal
+    return error_message
 
 
-def readable(message: str) -> str:
+def check_readable(message: str) -> str:
     for noise in ("pydantic", "Traceback", "input_value", "type=", "https://", "Input should"):
         assert noise not in message
-    message.encode()  # or no terminal could show it
+    message.encode()  # a terminal can print it
     return message
 
 
 # --- Without a file ---------------------------------------------------------------------------------------
 
 
-def test_without_a_file_the_defaults_hold(load: Load, root: Path) -> None:
+def test_without_a_file_the_defaults_apply(load: Load, root: Path) -> None:
     settings = load()
     assert settings.config_file is None
     assert settings.lake.uri == str(root / "data" / "lake")
@@ -74,7 +74,7 @@ def test_without_a_file_the_defaults_hold(load: Load, root: Path) -> None:
     assert settings.sources == ()
 
 
-def test_without_arguments_the_checkout_and_the_process_environment_are_read(
+def test_defaults_are_the_checkout_and_the_environment_of_the_process(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in [name for name in os.environ if name.startswith("LEDGER_")]:
@@ -88,7 +88,7 @@ def test_without_arguments_the_checkout_and_the_process_environment_are_read(
     assert settings.lake.uri == str(Path(__file__).resolve().parents[3] / "data" / "lake")
 
 
-def test_no_sources_and_no_file_says_which_file_to_write_and_what(load: Load, root: Path) -> None:
+def test_without_sources_and_file_the_error_names_the_file_to_write(load: Load, root: Path) -> None:
     with pytest.raises(ConfigurationError, match="no sources") as caught:
         load().require_sources()
     assert str(root / "ledger.toml") in caught.value.where
@@ -96,14 +96,14 @@ def test_no_sources_and_no_file_says_which_file_to_write_and_what(load: Load, ro
     assert EXAMPLE_TOML in caught.value.next_step
 
 
-def test_a_file_without_sources_says_what_to_add_to_it(load: Load, root: Path) -> None:
+def test_without_sources_in_the_file_the_error_shows_what_to_add(load: Load, root: Path) -> None:
     with pytest.raises(ConfigurationError, match="no sources") as caught:
         load("[history]\nlookback_days = 3\n").require_sources()
     assert f"add to {root / 'ledger.toml'}" in caught.value.next_step
     assert EXAMPLE_TOML in caught.value.next_step
 
 
-def test_an_empty_list_in_the_environment_is_named_as_the_reason(load: Load) -> None:
+def test_an_empty_list_in_the_environment_is_reported_as_the_reason(load: Load) -> None:
     with pytest.raises(ConfigurationError, match="no sources") as caught:
         load(ARCHIVE, LEDGER_SOURCES="[]").require_sources()
     assert "LEDGER_SOURCES" in caught.value.where
@@ -113,7 +113,7 @@ def test_an_empty_list_in_the_environment_is_named_as_the_reason(load: Load) -> 
 @pytest.mark.parametrize(
     "before", ["", "[lake]\nuri = 'lake'\n", ARCHIVE], ids=["alone", "appended", "second"]
 )
-def test_the_example_is_ready_to_use(load: Load, root: Path, before: str) -> None:
+def test_the_example_is_valid(load: Load, root: Path, before: str) -> None:
     settings = load(before + EXAMPLE_TOML)
     assert settings.require_sources()[-1] == ArchiveSettings(kind="archive", uri=str(root / "dumps"))
 
@@ -121,7 +121,7 @@ def test_the_example_is_ready_to_use(load: Load, root: Path, before: str) -> Non
 # --- The file ---------------------------------------------------------------------------------------------
 
 
-def test_everything_can_stand_in_the_file(load: Load, root: Path) -> None:
+def test_all_settings_can_be_in_the_file(load: Load, root: Path) -> None:
     settings = load("""
         [lake]
         uri = "s3://plant/lake/"
@@ -153,27 +153,27 @@ def test_everything_can_stand_in_the_file(load: Load, root: Path) -> None:
     )
 
 
-def test_a_date_may_stand_without_quotes(load: Load) -> None:
+def test_a_date_needs_no_quotes(load: Load) -> None:
     settings = load("[history]\nstart_date = 2025-02-03\nend_date = 2025-02-04\n")
     assert (settings.history.start_date, settings.history.end_date) == (date(2025, 2, 3), date(2025, 2, 4))
 
 
-def test_the_history_may_start_today(load: Load) -> None:
+def test_the_history_can_start_today(load: Load) -> None:
     assert load(f"[history]\nstart_date = {TODAY}\n").history.start_date == TODAY
 
 
-def test_a_byte_order_mark_of_a_windows_editor_does_no_harm(load: Load) -> None:
+def test_a_byte_order_mark_is_accepted(load: Load) -> None:
     assert load(b"\xef\xbb\xbf" + ARCHIVE.encode()).sources
 
 
-def test_settings_cannot_be_changed(load: Load) -> None:
+def test_settings_are_immutable(load: Load) -> None:
     settings = load(ARCHIVE)
     for model, name in [(settings, "sources"), (settings.lake, "uri"), (settings.sources[0], "uri")]:
         with pytest.raises(ValueError, match="frozen"):
             setattr(model, name, "elsewhere")
 
 
-def test_the_environment_may_name_another_file(load: Load, tmp_path: Path) -> None:
+def test_the_environment_can_name_another_file(load: Load, tmp_path: Path) -> None:
     other = tmp_path / "plant" / "a.toml"
     other.parent.mkdir()
     other.write_text(ARCHIVE)
@@ -193,7 +193,7 @@ def test_the_file_that_the_environment_names_is_relative_to_the_working_director
 # --- The environment --------------------------------------------------------------------------------------
 
 
-def test_the_environment_wins_over_the_file_key_by_key(load: Load, root: Path) -> None:
+def test_the_environment_overrides_single_keys_of_the_file(load: Load, root: Path) -> None:
     settings = load(
         '[lake]\nuri = "a"\n[history]\nstart_date = 2025-03-01\nlookback_days = 3\n[report]\ntime_zone="UTC"',
         LEDGER_LAKE__URI="b",
@@ -209,20 +209,20 @@ def test_the_environment_wins_over_the_file_key_by_key(load: Load, root: Path) -
     assert settings.report.time_zone == "Asia/Tokyo"
 
 
-def test_sources_of_the_environment_replace_those_of_the_file_as_a_whole(load: Load, root: Path) -> None:
+def test_sources_in_the_environment_replace_all_sources_of_the_file(load: Load, root: Path) -> None:
     sources = json.dumps([{"kind": "archive", "uri": "x"}, {"kind": "archive", "uri": "s3://b/y"}])
     settings = load(ARCHIVE, LEDGER_SOURCES=sources)
     assert [source.uri for source in settings.sources] == [str(root / "x"), "s3://b/y"]
 
 
-def test_a_value_that_the_environment_replaces_may_be_wrong_in_the_file(load: Load) -> None:
+def test_an_overridden_value_can_be_invalid_in_the_file(load: Load) -> None:
     text = '[history]\nlookback_days = "soon"\n[[sources]]\nkind = "none"\n'
     settings = load(text, LEDGER_HISTORY__LOOKBACK_DAYS="2", LEDGER_SOURCES="[]")
     assert settings.history.lookback_days == 2
 
 
 @pytest.mark.parametrize("name", ["LEDGER_CAPTURES", "LEDGER_HOME_DIR", "LEDGERX__Y", "OTHER__KEY"])
-def test_variables_of_others_are_left_alone(load: Load, name: str) -> None:
+def test_variables_of_other_software_are_ignored(load: Load, name: str) -> None:
     assert load(**{name: "x"}) == load()
 
 
@@ -236,8 +236,8 @@ def test_variables_of_others_are_left_alone(load: Load, name: str) -> None:
         pytest.param("LEDGER_SOURCES__0__URI", "LEDGER_SOURCES", id="one-source-alone"),
     ],
 )
-def test_a_mistyped_variable_is_an_error(refusal: Callable[..., str], name: str, meant: str) -> None:
-    message = refusal(**{name: "x"})
+def test_a_misspelled_variable_is_an_error(error_message: Callable[..., str], name: str, meant: str) -> None:
+    message = error_message(**{name: "x"})
     assert message.startswith(f"{name}: is not a known setting")
     assert f'did you mean "{meant}"?' in message
     assert "where: environment" in message
@@ -254,7 +254,7 @@ def test_a_mistyped_variable_is_an_error(refusal: Callable[..., str], name: str,
         pytest.param('[lake]\nuri = "x"', {"LEDGER_LAKE__URI": "here"}, "checkout", id="both: the checkout"),
     ],
 )
-def test_a_relative_path_starts_where_it_was_written(
+def test_a_relative_path_starts_at_its_origin(
     root: Path, text: str, environ: Mapping[str, str], start: str
 ) -> None:
     config = root.parent / "plant" / "ledger.toml"
@@ -264,31 +264,31 @@ def test_a_relative_path_starts_where_it_was_written(
     assert settings.lake.uri == str(root.parent / start / "here")
 
 
-def test_sources_of_the_environment_start_in_the_checkout_wherever_the_file_is(root: Path) -> None:
+def test_paths_in_the_environment_start_at_the_checkout(root: Path) -> None:
     config = root.parent / "ledger.toml"
     config.write_text(ARCHIVE)
     environ = {"LEDGER_CONFIG": str(config), "LEDGER_SOURCES": '[{"kind": "archive", "uri": "dumps"}]'}
     assert load_settings(environ, root, TODAY).sources[0].uri == str(root / "dumps")
 
 
-def test_the_default_lake_is_in_the_checkout_wherever_the_file_is(root: Path) -> None:
+def test_the_default_lake_is_in_the_checkout(root: Path) -> None:
     config = root.parent / "ledger.toml"
     config.write_text("")
     settings = load_settings({"LEDGER_CONFIG": str(config)}, root, TODAY)
     assert settings.lake.uri == str(root / "data" / "lake")
 
 
-def test_what_belongs_to_the_settings_lies_beside_them_by_default(root: Path) -> None:
+def test_the_registry_and_the_silences_are_in_the_folder_of_the_settings_by_default(root: Path) -> None:
     config = root.parent / "ledger.toml"
     config.write_text("")
-    beside = load_settings({"LEDGER_CONFIG": str(config)}, root, TODAY)
-    assert beside.equipment.registry == str(root.parent / "equipment.toml")
-    assert beside.alerts.silences == str(root.parent / "silences.toml")
+    settings = load_settings({"LEDGER_CONFIG": str(config)}, root, TODAY)
+    assert settings.equipment.registry == str(root.parent / "equipment.toml")
+    assert settings.alerts.silences == str(root.parent / "silences.toml")
     assert load_settings({}, root, TODAY).alerts.silences == str(root / "silences.toml")
 
 
 @pytest.mark.parametrize(
-    ("written", "meant"),
+    ("written", "expected"),
     [
         pytest.param("lake/", "{root}/lake", id="slash at the end"),
         pytest.param("../lake", "{parent}/lake", id="folder above"),
@@ -299,27 +299,27 @@ def test_what_belongs_to_the_settings_lies_beside_them_by_default(root: Path) ->
         pytest.param("S3://Bucket/Lake", "s3://Bucket/Lake", id="scheme in capitals"),
     ],
 )
-def test_a_lake_is_absolute_and_ends_without_a_slash(
-    load: Load, root: Path, monkeypatch: pytest.MonkeyPatch, written: str, meant: str
+def test_the_lake_becomes_absolute_without_a_slash_at_the_end(
+    load: Load, root: Path, monkeypatch: pytest.MonkeyPatch, written: str, expected: str
 ) -> None:
     home = root.parent / "home"
     monkeypatch.setenv("HOME", str(home))
     places = {"root": root, "parent": root.parent, "home": home}
     settings = load(f"[lake]\nuri = '{written.format(**places)}'\n")
-    assert settings.lake.uri == meant.format(**places)
+    assert settings.lake.uri == expected.format(**places)
 
 
-def test_an_s3_prefix_of_an_archive_is_kept_as_it_is(load: Load) -> None:
+def test_an_s3_prefix_of_an_archive_is_kept_unchanged(load: Load) -> None:
     """`s3://b/x` and `s3://b/x/` are different prefixes."""
     settings = load('[[sources]]\nkind = "archive"\nuri = "s3://b/x/"\n')
     assert settings.sources[0].uri == "s3://b/x/"
 
 
-# --- Mistakes ---------------------------------------------------------------------------------------------
+# --- Errors -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("text", "key", "problem", "mend"),
+    ("text", "key", "problem", "fix"),
     [
         pytest.param(
             '[history]\nstrat_date = "2025-01-01"',
@@ -390,7 +390,7 @@ def test_an_s3_prefix_of_an_archive_is_kept_as_it_is(load: Load) -> None:
             '[lake]\nuri = "gs://bucket"',
             "lake.uri",
             "gs:// is not supported",
-            "local paths",
+            "use a local path",
             id="other cloud",
         ),
         pytest.param(
@@ -417,14 +417,14 @@ def test_an_s3_prefix_of_an_archive_is_kept_as_it_is(load: Load) -> None:
         pytest.param(
             '[lake]\nuri = "~no-such-user/x"',
             "lake.uri",
-            "no usable path",
+            "not a usable path",
             'uri = "data/lake"',
-            id="nobody's home",
+            id="unknown home",
         ),
         pytest.param(
             "[history]\nstart_date = 2026-01-16",
             "history.start_date",
-            "2026-01-16 lies in the future (today is 2026-01-15 in UTC)",
+            "2026-01-16 is in the future (today is 2026-01-15 in UTC)",
             'start_date = "2025-01-01"',
             id="start in the future",
         ),
@@ -508,35 +508,35 @@ def test_an_s3_prefix_of_an_archive_is_kept_as_it_is(load: Load) -> None:
         pytest.param(
             '[report]\ntime_zone = "europe/berlin"',
             "report.time_zone",
-            'no IANA time zone (did you mean "Europe/Berlin"?)',
+            'not an IANA time zone (did you mean "Europe/Berlin"?)',
             'time_zone = "Europe/Berlin"',
             id="zone in lower case",
         ),
         pytest.param(
             '[report]\ntime_zone = "+02:00"',
             "report.time_zone",
-            '"+02:00" is no IANA time zone',
+            '"+02:00" is not an IANA time zone',
             'time_zone = "Europe/Berlin"',
             id="offset for a report",
         ),
         pytest.param(
             '[report]\ntime_zone = "localtime"',
             "report.time_zone",
-            '"localtime" is no IANA time zone',
+            '"localtime" is not an IANA time zone',
             'time_zone = "Europe/Berlin"',
             id="zone of this machine alone",
         ),
         pytest.param(
             '[report]\ntime_zone = "../UTC"',
             "report.time_zone",
-            "no IANA",
+            "not an IANA",
             'time_zone = "E',
             id="zone is a path",
         ),
         pytest.param(
             ARCHIVE + 'time_zone = "+25:00"',
             "sources[0].time_zone",
-            '"+25:00" is no IANA time zone',
+            '"+25:00" is not an IANA time zone',
             'time_zone = "Europe/Berlin"',
             id="offset beyond all zones",
         ),
@@ -563,18 +563,18 @@ def test_an_s3_prefix_of_an_archive_is_kept_as_it_is(load: Load) -> None:
         ),
     ],
 )
-def test_a_mistake_in_the_file_is_told_with_its_place_and_mend(
-    refusal: Callable[..., str], root: Path, text: str, key: str, problem: str, mend: str
+def test_an_error_in_the_file_has_its_location_and_fix(
+    error_message: Callable[..., str], root: Path, text: str, key: str, problem: str, fix: str
 ) -> None:
-    message = refusal(text)
+    message = error_message(text)
     assert message.startswith(f"{key}: ")
     assert problem in message
     assert f"where: {root / 'ledger.toml'}" in message
-    assert mend in message
+    assert fix in message
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "key", "problem", "mend"),
+    ("name", "value", "key", "problem", "fix"),
     [
         ("LEDGER_LAKE__URI", "", "lake.uri", "is empty", "set LEDGER_LAKE__URI=data/lake"),
         ("LEDGER_LAKE__URI", "caf\udce9", "lake.uri", "must be text", "set LEDGER_LAKE__URI=data/lake"),
@@ -583,7 +583,7 @@ def test_a_mistake_in_the_file_is_told_with_its_place_and_mend(
             "LEDGER_HISTORY__START_DATE",
             "2027-01-01",
             "history.start_date",
-            "lies in the future",
+            "is in the future",
             "set LEDGER_HISTORY__START_DATE=2025-01-01",
         ),
         (
@@ -622,31 +622,35 @@ def test_a_mistake_in_the_file_is_told_with_its_place_and_mend(
         "missing uri",
     ],
 )
-def test_a_mistake_in_the_environment_is_told_with_the_variable(
-    refusal: Callable[..., str], name: str, value: str, key: str, problem: str, mend: str
+def test_an_error_in_the_environment_names_the_variable(
+    error_message: Callable[..., str], name: str, value: str, key: str, problem: str, fix: str
 ) -> None:
-    message = refusal(ARCHIVE, **{name: value})
+    message = error_message(ARCHIVE, **{name: value})
     assert message.startswith(f"{key}: ")
     assert problem in message
     assert f"where: environment variable {name}\n" in message
-    assert mend in message
+    assert fix in message
     assert "ledger.toml" not in message
 
 
 @pytest.mark.parametrize("value", ["", "dumps/", "[{", "[" * 100_000], ids=["empty", "path", "cut", "nested"])
-def test_sources_that_are_no_json_are_told_with_an_example(refusal: Callable[..., str], value: str) -> None:
-    message = refusal('[[sources]]\nkind = "wrong, but not wanted either"', LEDGER_SOURCES=value)
+def test_sources_that_are_not_json_are_rejected_with_an_example(
+    error_message: Callable[..., str], value: str
+) -> None:
+    message = error_message('[[sources]]\nkind = "invalid, but overridden"', LEDGER_SOURCES=value)
     assert message.startswith("LEDGER_SOURCES: is not JSON: ")
     assert """LEDGER_SOURCES='[{"kind": "archive", "uri": "dumps/"}]'""" in message
 
 
-def test_all_mistakes_are_told_at_once_one_a_line(refusal: Callable[..., str], root: Path) -> None:
-    message = refusal(
+def test_all_errors_are_reported_at_once_on_separate_lines(
+    error_message: Callable[..., str], root: Path
+) -> None:
+    message = error_message(
         '[lake]\nurl = "x"\n[history]\nstart_date = 2030-01-01\n[[sources]]\nkind = "archive"\n',
         LEDGER_HISTORY__LOOKBACK_DAYS="-1",
         LEDGER_LAKES__URI="x",
     )
-    assert "the settings have 5 mistakes" in message
+    assert "Cannot use the settings: 5 errors" in message
     lines = [line for line in message.splitlines() if line.startswith("  - ")]
     file = root / "ledger.toml"
     assert {line.split(": ")[0] for line in lines} == {
@@ -660,8 +664,8 @@ def test_all_mistakes_are_told_at_once_one_a_line(refusal: Callable[..., str], r
     assert "set LEDGER_HISTORY__LOOKBACK_DAYS=7" in message
 
 
-def test_a_mistaken_start_is_not_told_again_by_the_end(refusal: Callable[..., str]) -> None:
-    message = refusal('[history]\nstart_date = "2030-01-01"\nend_date = "2029-01-01"\n')
+def test_an_invalid_start_is_reported_once(error_message: Callable[..., str]) -> None:
+    message = error_message('[history]\nstart_date = "2030-01-01"\nend_date = "2029-01-01"\n')
     assert message.startswith("history.start_date: ")
     assert "end_date" not in message
 
@@ -675,19 +679,21 @@ def test_a_mistaken_start_is_not_told_again_by_the_end(refusal: Callable[..., st
     ],
     ids=["unknown key", "in an address", "in a table"],
 )
-def test_a_secret_is_refused_and_not_repeated(refusal: Callable[..., str], text: str) -> None:
-    assert "wJalrXUtnFEMI" not in refusal(text)
+def test_a_secret_is_rejected_without_repeating_it(error_message: Callable[..., str], text: str) -> None:
+    assert "wJalrXUtnFEMI" not in error_message(text)
 
 
 # --- Files that cannot be read ----------------------------------------------------------------------------
 
 
-def test_broken_toml_is_told_with_its_line_and_column(refusal: Callable[..., str], root: Path) -> None:
-    message = refusal("[lake]\nuri = data/lake\n")
+def test_invalid_toml_is_reported_with_its_line_and_column(
+    error_message: Callable[..., str], root: Path
+) -> None:
+    message = error_message("[lake]\nuri = data/lake\n")
     assert "is not TOML" in message
     assert "line 2, column 7" in message
     assert f"where: {root / 'ledger.toml'}" in message
-    assert "text stands in quotes" in message
+    assert "put text in quotes" in message
 
 
 @pytest.mark.parametrize(
@@ -695,44 +701,44 @@ def test_broken_toml_is_told_with_its_line_and_column(refusal: Callable[..., str
     [("a = 1\n# caf\xe9".encode("latin-1"), 2), (ARCHIVE.encode("utf-16"), 1)],
     ids=["latin-1", "utf-16"],
 )
-def test_text_that_is_not_utf8_is_told(
-    refusal: Callable[..., str], root: Path, text: bytes, line: int
+def test_text_that_is_not_utf8_is_rejected(
+    error_message: Callable[..., str], root: Path, text: bytes, line: int
 ) -> None:
-    message = refusal(text)
-    assert f"is not UTF-8 text: line {line} holds other bytes" in message
+    message = error_message(text)
+    assert f"is not UTF-8 text: line {line} has other bytes" in message
     assert f"where: {root / 'ledger.toml'}" in message
     assert "save the file as UTF-8" in message
 
 
-def test_a_named_file_that_is_missing_is_told_with_path_and_variable(
-    refusal: Callable[..., str], tmp_path: Path
+def test_a_missing_file_is_reported_with_its_path_and_the_variable(
+    error_message: Callable[..., str], tmp_path: Path
 ) -> None:
-    message = refusal(LEDGER_CONFIG=str(tmp_path / "none.toml"))
-    assert "there is no such file" in message
+    message = error_message(LEDGER_CONFIG=str(tmp_path / "none.toml"))
+    assert "the file does not exist" in message
     assert f"where: {tmp_path / 'none.toml'}" in message
     assert "unset LEDGER_CONFIG" in message
 
 
-def test_a_named_directory_is_told_with_the_file_to_name(refusal: Callable[..., str], tmp_path: Path) -> None:
-    message = refusal(LEDGER_CONFIG=str(tmp_path))
+def test_a_directory_is_rejected_with_the_file_to_name(
+    error_message: Callable[..., str], tmp_path: Path
+) -> None:
+    message = error_message(LEDGER_CONFIG=str(tmp_path))
     assert "the file that LEDGER_CONFIG names: is a directory" in message
     assert f"where: {tmp_path}\n" in message
     assert str(tmp_path / "ledger.toml") in message
 
 
-@pytest.mark.parametrize("path", ["ledger.toml/x", "~no-such-user/x"], ids=["below a file", "nobody's home"])
-def test_a_named_file_that_cannot_be_opened_is_told(
-    refusal: Callable[..., str], root: Path, path: str
-) -> None:
-    given = path if path.startswith("~") else str(root / path)
-    message = refusal("", LEDGER_CONFIG=given)
+@pytest.mark.parametrize("path", ["ledger.toml/x", "~no-such-user/x"], ids=["below a file", "unknown home"])
+def test_an_unreadable_file_is_rejected(error_message: Callable[..., str], root: Path, path: str) -> None:
+    name = path if path.startswith("~") else str(root / path)
+    message = error_message("", LEDGER_CONFIG=name)
     assert "the file that LEDGER_CONFIG names: cannot be read" in message
-    assert f"where: {given}" in message
+    assert f"where: {name}" in message
 
 
-def test_an_unreadable_file_does_not_hide_a_mistyped_variable(refusal: Callable[..., str]) -> None:
-    message = refusal("[lake", LEDGER_LAEK__URI="x", LEDGER_HISTORY__END_DATE="2024-01-01")
-    assert "the settings have 2 mistakes" in message  # the end date may be right: the start is unknown
+def test_an_unreadable_file_does_not_hide_a_misspelled_variable(error_message: Callable[..., str]) -> None:
+    message = error_message("[lake", LEDGER_LAEK__URI="x", LEDGER_HISTORY__END_DATE="2024-01-01")
+    assert "Cannot use the settings: 2 errors" in message  # the end date is not checked: the start is unknown
     assert "LEDGER_LAEK__URI" in message
     assert "is not TOML" in message
 
@@ -751,25 +757,25 @@ VALUES = st.recursive(
 )
 
 
-@how(deadline=None)  # a loaded machine is no failure
+@how(deadline=None)  # the machine may be busy
 @given(
     value=VALUES | st.lists(st.fixed_dictionaries({"kind": st.just("archive"), "uri": VALUES}), max_size=2)
 )
-def test_whatever_the_environment_holds_ends_in_settings_or_in_a_readable_refusal(value: object) -> None:
+def test_any_environment_gives_settings_or_a_readable_error(value: object) -> None:
     try:
         settings = load_settings({"LEDGER_SOURCES": json.dumps(value)}, Path("/nowhere"), TODAY)
     except ConfigurationError as error:
-        message = readable(str(error))
+        message = check_readable(str(error))
     else:
-        message = "none: LEDGER_SOURCES is a list of good sources"
+        message = "no error: LEDGER_SOURCES is a valid list"
         assert isinstance(value, list)
         assert len(settings.sources) == len(value)
         assert all(source.uri.startswith(("/", "s3://")) for source in settings.sources)
     assert "LEDGER_SOURCES" in message
 
 
-def test_every_setting_says_what_it_means() -> None:
-    """The descriptions and the examples are the documentation, and the mends in the messages."""
+def test_every_setting_has_a_description_and_an_example() -> None:
+    """The documentation and the fixes in messages use them."""
     sections = [type(part) for _, part in Settings() if isinstance(part, BaseModel)]
     assert len(sections) > 5
     for section in (*sections, ArchiveSettings):
