@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.dumps import Manifest, write_history
 from sandbox.fleet import Fleet, History, fleet
-from tests.support.receiver import Receiver, receiving
+from tests.support.receiver import Receiver, run_receiver
 from tests.support.spark import hive, spark
 
 __all__ = ["hive", "spark"]  # fixtures like those below
@@ -43,7 +43,7 @@ def captures() -> Path:
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     """A web address that takes notices."""
-    with receiving() as kept:
+    with run_receiver() as kept:
         yield kept
 
 

@@ -1,1 +1,1 @@
-"""Alerts: what people are told, once, and what is kept from them on request."""
+"""Alerts: which notifications are due, their text, and the silences that suppress them."""

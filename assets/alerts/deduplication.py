@@ -1,4 +1,4 @@
-"""Matters that go on: a failure is told once, again after a while, and when it is over."""
+"""Deduplicates failure alerts: an incident is notified when it starts, changes, continues and ends."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 NotificationReason = Literal["new", "more", "again"]
 
-_VARIES = [
+_VARIABLE_PARTS = [
     (re.compile(r"https?://\S+"), "<address>"),
     (re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"), "<id>"),
     (re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?"), "<time>"),
@@ -17,72 +17,77 @@ _VARIES = [
     (re.compile(r"(?<![\w-])\d+(?:\.\d+)?(?![\w-])"), "<n>"),
     (re.compile(r"\s+"), " "),
 ]
-_LONGEST = 300
+_MAX_LENGTH = 300
 
 
 @dataclass(frozen=True)
 class OpenIncident:
-    """Something that was told and is not over: since when, when it was told last, and what is wrong of it.
+    """A failure that was notified and is not resolved.
 
-    `details` are the things that were told; one that joins them is told. `times` counts how often it came up.
+    Attributes:
+        title: The title of the last notification.
+        since: When the failure was first seen.
+        last_notified_at: When it was last notified.
+        problem_ids: The problems that were notified; a new one is a reason to notify again.
+        times: How often the failure occurred.
     """
 
     title: str
     since: datetime
-    first_notified_at: datetime
-    details: tuple[str, ...] = ()
+    last_notified_at: datetime
+    problem_ids: tuple[str, ...] = ()
     times: int = 1
 
-    def as_json(self) -> dict[str, Any]:
-        """Return what a sensor's cursor keeps."""
-        kept = asdict(self)
-        return kept | {
+    def to_json(self) -> dict[str, Any]:
+        """Return the form that sensor cursors store."""
+        return asdict(self) | {
             "since": self.since.isoformat(),
-            "first_notified_at": self.first_notified_at.isoformat(),
+            "last_notified_at": self.last_notified_at.isoformat(),
         }
 
     @classmethod
-    def of_json(cls, kept: Mapping[str, Any]) -> "OpenIncident":
-        """Read what a sensor's cursor kept."""
+    def from_json(cls, value: Mapping[str, Any]) -> "OpenIncident":
+        """Read the form that sensor cursors store."""
         return cls(
-            kept["title"],
-            datetime.fromisoformat(kept["since"]),
-            datetime.fromisoformat(kept["first_notified_at"]),
-            tuple(kept["details"]),
-            kept["times"],
+            value["title"],
+            datetime.fromisoformat(value["since"]),
+            datetime.fromisoformat(value["last_notified_at"]),
+            tuple(value["problem_ids"]),
+            value["times"],
         )
 
 
 def normalize_message(message: str) -> str:
-    """Return a message without what differs each time: times, ids, addresses, numbers. Names stay."""
+    """Replace times, IDs, addresses and numbers with placeholders; names stay."""
     text = message
-    for pattern, stands_for in _VARIES:
-        text = pattern.sub(stands_for, text)
-    return text.strip()[:_LONGEST]
+    for pattern, placeholder in _VARIABLE_PARTS:
+        text = pattern.sub(placeholder, text)
+    return text.strip()[:_MAX_LENGTH]
 
 
 def find_notification_reason(
-    known: OpenIncident | None, details: Collection[str], now: datetime, repeat_after: timedelta
+    incident: OpenIncident | None, problem_ids: Collection[str], now: datetime, repeat_after: timedelta
 ) -> NotificationReason | None:
-    """Tell whether something that is wrong now is worth telling.
+    """Return why a current failure is to be notified; None: it was notified already.
 
-    It is where it is new, where more is wrong of it than was told, and where it was told long ago.
+    Reasons are a new incident, a new problem in an open incident, and an open incident whose last
+    notification is at least `repeat_after` ago.
     """
-    if known is None:
+    if incident is None:
         return "new"
-    if set(details) - set(known.details):
+    if set(problem_ids) - set(incident.problem_ids):
         return "more"
-    return "again" if now - known.first_notified_at >= repeat_after else None
+    return "again" if now - incident.last_notified_at >= repeat_after else None
 
 
 def mark_notified(
-    known: OpenIncident | None, title: str, details: Collection[str], now: datetime, *, times: int = 1
+    incident: OpenIncident | None, title: str, problem_ids: Collection[str], now: datetime, *, times: int = 1
 ) -> OpenIncident:
-    """Return a matter after it was told; a detail that is over is forgotten, so that it can come back."""
+    """Return the incident after a notification. Resolved problems are dropped, so that they can recur."""
     return OpenIncident(
         title,
-        known.since if known else now,
+        incident.since if incident else now,
         now,
-        tuple(sorted(details)),
-        (known.times if known else 0) + times,
+        tuple(sorted(problem_ids)),
+        (incident.times if incident else 0) + times,
     )

@@ -1,8 +1,8 @@
-"""Which anomaly events people are told of: each once as new and once as over, and changes as changes.
+"""Plans the notifications about anomaly events: each event as new once, as over once, and its changes.
 
-What was told is held against the events as they are now. An event is known by its id, else by overlapping
-one of the same scheduler that was told: late data may have moved its start, which changes its id, or joined
-it with another. A row once told stays, so an event that goes and comes back is no new one either.
+The records of earlier notifications are compared with the current events. An event matches a record by ID, or
+by overlapping it on the same scheduler: late data can move the start of an event, which changes its ID, or
+merge two events. Records are never deleted, so an event that disappears and reappears is not new.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,16 +10,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from assets.alerts.silences import SilenceSubject, get_unsilenced_duration, is_acknowledged
+from assets.alerts.silences import SilenceSubject, find_acknowledgement, get_unsilenced_duration
 from resources.config.silences import Silence
 
 NotificationKind = Literal["event_new", "event_over", "event_changed"]
+Change = Literal[
+    "new", "over", "joined", "split", "start_moved", "end_moved", "reopened", "disappeared", "reappeared"
+]
 OPEN, CLOSED, CUT, MERGED, GONE = "open", "closed", "cut", "merged", "gone"
 
 
 @dataclass(frozen=True)
 class Event:
-    """An anomaly event as it is now; `equipment` is what the registry calls its machine."""
+    """A current anomaly event; `equipment` is its name in the registry."""
 
     event_id: str
     scheduler_arn: str
@@ -32,13 +35,13 @@ class Event:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more is known to come of it: it ended, or data are missing after it."""
+        """Whether the event ended, or data is missing after it."""
         return self.state != OPEN
 
 
 @dataclass(frozen=True)
 class NotificationRecord:
-    """What was told of one event; see the table `event_notifications` for what each member means."""
+    """A row of the table `event_notifications`, which describes each field."""
 
     event_id: str
     current_event_id: str | None
@@ -53,19 +56,14 @@ class NotificationRecord:
     end_notified_at: datetime | None = None
     changes: int = 0
 
-    @property
-    def ids(self) -> frozenset[str]:
-        """The ids that it had when it was told first and last."""
-        return frozenset(known for known in (self.event_id, self.current_event_id) if known)
-
     def overlaps(self, event: Event) -> bool:
-        """Tell whether an event covers part of what was told."""
+        """Return whether an event covers part of the notified time range."""
         return self.scheduler_arn == event.scheduler_arn and event.start < self.end and self.start < event.end
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What is worth telling: of what length, and how long ago it may have ended."""
+    """Minimum duration of an event, and the maximum time since its end, for a first notification."""
 
     min_duration: timedelta = timedelta(0)
     max_age: timedelta = timedelta(days=7)
@@ -73,87 +71,105 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Notification:
-    """One thing to tell, and the rows that stand once it is told. `event` None: it is gone."""
+    """A due notification.
+
+    Attributes:
+        kind: The kind of the notice.
+        change: What happened to the event.
+        event: The current event; None: it is gone.
+        records: The rows to upsert after delivery; the first one is the event's own.
+        previous: The record before the change.
+    """
 
     kind: NotificationKind
-    what: str
+    change: Change
     event: Event | None
-    rows: tuple[NotificationRecord, ...]
-    before: NotificationRecord | None = None
+    records: tuple[NotificationRecord, ...]
+    previous: NotificationRecord | None = None
 
 
 def plan_notifications(
-    told: Sequence[NotificationRecord],
+    records: Sequence[NotificationRecord],
     events: Iterable[Event],
     silences: Sequence[Silence],
     thresholds: Thresholds,
     now: datetime,
 ) -> list[Notification]:
-    """Decide what to tell.
+    """Return the notifications that are due.
 
-    Each telling is about rows that no other one is about, so that any of them may be told and kept alone.
+    No two of them share a record, so each can be delivered and recorded independently.
 
     Args:
-        told: all that was told before.
-        events: all events as they are now.
-        silences: planned maintenance and acknowledgements.
-        thresholds: see there.
-        now: the time of the decision.
+        records: The records of all earlier notifications.
+        events: All current events.
+        silences: Planned maintenance and acknowledgements.
+        thresholds: Limits for first notifications.
+        now: The current time.
     """
     current = sorted(events, key=lambda event: (event.scheduler_arn, event.start))
-    owners = _owners(told, current)
-    found: list[Notification] = []
+    matches = _match_records(records, current)
+    notifications: list[Notification] = []
     for event in current:
-        mine = owners.get(event.event_id, [])
-        telling = _changed(mine, event, now) if mine else _new(event, told, silences, thresholds, now)
-        ids = frozenset(
-            {event.event_id, *(i for one in mine for i in (one.event_id, one.current_event_id) if i)}
+        own = matches.get(event.event_id, [])
+        notification = (
+            _plan_change(own, event, now) if own else _plan_first(event, records, silences, thresholds, now)
         )
-        subject = SilenceSubject(ids, event.scheduler_arn, event.scheduler_name, event.equipment)
-        if telling and not is_acknowledged(silences, subject, now):
-            found.append(telling)
-    owned = {one.event_id for rows in owners.values() for one in rows}
-    lost = (one for one in told if one.event_id not in owned and one.state not in (GONE, MERGED))
-    found += [_gone(one, now) for one in lost if now - one.end <= thresholds.max_age]
-    return found
+        subject = _build_subject(event, own)
+        if notification and not find_acknowledgement(silences, subject, now):
+            notifications.append(notification)
+    matched_ids = {record.event_id for own in matches.values() for record in own}
+    notifications += [
+        _plan_gone(record, now)
+        for record in records
+        if record.event_id not in matched_ids
+        and record.state not in (GONE, MERGED)
+        and now - record.end <= thresholds.max_age
+    ]
+    return notifications
 
 
-def _owners(
-    told: Sequence[NotificationRecord], events: Sequence[Event]
+def _build_subject(event: Event, own: Iterable[NotificationRecord] = ()) -> SilenceSubject:
+    earlier = {event_id for record in own for event_id in (record.event_id, record.current_event_id)}
+    ids = frozenset({event.event_id, *filter(None, earlier)})
+    return SilenceSubject(ids, event.scheduler_arn, event.scheduler_name, event.equipment)
+
+
+def _match_records(
+    records: Sequence[NotificationRecord], events: Sequence[Event]
 ) -> dict[str, list[NotificationRecord]]:
-    """Return by the id of each event the rows that it goes on with, the oldest first.
+    """Return the records of each event by its ID, the oldest first.
 
-    A row goes to the event with its id, else to the first one that overlaps it: no row goes to two.
+    A record matches the event with its ID, or else the first event that overlaps it: one event at most.
     """
     by_id = {event.event_id: event for event in events}
     by_scheduler: dict[str, list[Event]] = {}
     for event in events:
         by_scheduler.setdefault(event.scheduler_arn, []).append(event)
-    owners: dict[str, list[NotificationRecord]] = {}
-    for one in sorted(told, key=lambda row: (row.first_notified_at, row.start, row.event_id)):
-        same = by_id.get(one.event_id) or (by_id.get(one.current_event_id) if one.current_event_id else None)
-        others = (event for event in by_scheduler.get(one.scheduler_arn, []) if one.overlaps(event))
-        goes_on = same or next(others, None)
-        if goes_on is not None:
-            owners.setdefault(goes_on.event_id, []).append(one)
-    return owners
+    matches: dict[str, list[NotificationRecord]] = {}
+    for record in sorted(records, key=lambda row: (row.first_notified_at, row.start, row.event_id)):
+        same_id = by_id.get(record.event_id) or by_id.get(record.current_event_id or "")
+        overlapping = (
+            event for event in by_scheduler.get(record.scheduler_arn, []) if record.overlaps(event)
+        )
+        match = same_id or next(overlapping, None)
+        if match is not None:
+            matches.setdefault(match.event_id, []).append(record)
+    return matches
 
 
-def _new(
+def _plan_first(
     event: Event,
-    told: Sequence[NotificationRecord],
+    records: Sequence[NotificationRecord],
     silences: Sequence[Silence],
     thresholds: Thresholds,
     now: datetime,
 ) -> Notification | None:
-    subject = SilenceSubject(
-        frozenset({event.event_id}), event.scheduler_arn, event.scheduler_name, event.equipment
-    )
-    loud = get_unsilenced_duration(silences, subject, event.start, event.end)
-    is_history = now - event.end > thresholds.max_age
-    if is_history or not event.is_critical_enough or loud <= timedelta(0) or loud < thresholds.min_duration:
+    unsilenced = get_unsilenced_duration(silences, _build_subject(event), event.start, event.end)
+    is_too_old = now - event.end > thresholds.max_age
+    is_too_short = unsilenced <= timedelta(0) or unsilenced < thresholds.min_duration
+    if is_too_old or is_too_short or not event.is_critical_enough:
         return None
-    row = NotificationRecord(
+    record = NotificationRecord(
         event.event_id,
         event.event_id,
         event.scheduler_arn,
@@ -165,23 +181,29 @@ def _new(
         last_notified_at=now,
         end_notified_at=now if event.is_over else None,
     )
-    split_off = [one for one in told if one.overlaps(event)]
-    if split_off:
-        return Notification("event_changed", "split", event, (row,), split_off[0])
-    return Notification("event_new", "new", event, (row,))
+    overlapping = [earlier for earlier in records if earlier.overlaps(event)]
+    if overlapping:
+        return Notification("event_changed", "split", event, (record,), overlapping[0])
+    return Notification("event_new", "new", event, (record,))
 
 
-def _changed(mine: Sequence[NotificationRecord], event: Event, now: datetime) -> Notification | None:
-    """Compare an event with the rows that it goes on with: the first of them leads, the others join it."""
-    standing = [one for one in mine if one.state != MERGED]
-    lead = (standing or list(mine))[0]
-    joined = [one for one in standing if one is not lead]
-    over = next((one.end_notified_at for one in mine if one.end_notified_at), None)
+def _plan_change(own: Sequence[NotificationRecord], event: Event, now: datetime) -> Notification | None:
+    """Compare an event with its records: the oldest one stays, and the others are merged into it."""
+    unmerged = [record for record in own if record.state != MERGED]
+    lead = (unmerged or list(own))[0]
+    joined = [record for record in unmerged if record is not lead]
+    end_notified_at = next((record.end_notified_at for record in own if record.end_notified_at), None)
     merged = tuple(
-        replace(one, state=MERGED, merged_into=lead.event_id, changes=one.changes + 1, last_notified_at=now)
-        for one in joined
+        replace(
+            record,
+            state=MERGED,
+            merged_into=lead.event_id,
+            changes=record.changes + 1,
+            last_notified_at=now,
+        )
+        for record in joined
     )
-    after = replace(
+    updated = replace(
         lead,
         current_event_id=event.event_id,
         start=event.start,
@@ -189,33 +211,38 @@ def _changed(mine: Sequence[NotificationRecord], event: Event, now: datetime) ->
         state=event.state,
         merged_into=None,
         last_notified_at=now,
-        end_notified_at=over or (now if event.is_over else None),
+        end_notified_at=end_notified_at or (now if event.is_over else None),
     )
-    what = _difference(lead, event, is_joined=bool(joined), was_over=over is not None)
-    if what is None:
+    change = _classify_change(
+        lead, event, is_joined=bool(joined), was_end_notified=end_notified_at is not None
+    )
+    if change is None:
         return None
-    if what == "over":
-        return Notification("event_over", what, event, (after,), lead)
-    return Notification(
-        "event_changed", what, event, (replace(after, changes=lead.changes + 1), *merged), lead
-    )
+    if change == "over":
+        return Notification("event_over", change, event, (updated,), lead)
+    updated = replace(updated, changes=lead.changes + 1)
+    return Notification("event_changed", change, event, (updated, *merged), lead)
 
 
-def _difference(lead: NotificationRecord, event: Event, *, is_joined: bool, was_over: bool) -> str | None:
+def _classify_change(
+    lead: NotificationRecord, event: Event, *, is_joined: bool, was_end_notified: bool
+) -> Change | None:
     if is_joined:
         return "joined"
     if lead.state == GONE:
-        return "back"
+        return "reappeared"
     if event.start != lead.start:
-        return "moved"
-    if event.is_over and not was_over:
+        return "start_moved"
+    if event.is_over and not was_end_notified:
         return "over"
     if lead.state != OPEN and not event.is_over:
-        return "goes on"
-    ended_anew = event.is_over and (event.state, event.end) != (lead.state, lead.end)
-    return "ended anew" if ended_anew else None
+        return "reopened"
+    has_other_end = event.is_over and (event.state, event.end) != (lead.state, lead.end)
+    return "end_moved" if has_other_end else None
 
 
-def _gone(one: NotificationRecord, now: datetime) -> Notification:
-    after = replace(one, current_event_id=None, state=GONE, changes=one.changes + 1, last_notified_at=now)
-    return Notification("event_changed", "gone", None, (after,), one)
+def _plan_gone(record: NotificationRecord, now: datetime) -> Notification:
+    updated = replace(
+        record, current_event_id=None, state=GONE, changes=record.changes + 1, last_notified_at=now
+    )
+    return Notification("event_changed", "disappeared", None, (updated,), record)

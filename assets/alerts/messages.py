@@ -1,4 +1,4 @@
-"""The words of a notice about an anomaly event: what one wants to read at three in the morning."""
+"""Builds the notices about anomaly events, short enough to read at three in the morning."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -12,35 +12,42 @@ from resources.notifications import Notice, Severity, escape_markdown
 
 MAX_TOP_SENSORS = 3
 MAX_SINGLE_NOTICES = 5
-"""More tellings of one tick than this are told in one notice."""
+"""If one tick has more notifications, a single summary notice replaces them."""
 
-_IS_NOW = {"open": "It goes on.", "closed": "It is over.", "cut": "Data are missing after it."}
-_WHAT = {
-    "moved": "its start is another one now",
-    "joined": "late data joined it with another one",
-    "split": "late data split it off from one that was told",
-    "goes on": "it goes on after all",
-    "ended anew": "its end is another one now",
-    "back": "it is there again",
-    "gone": "late data took it back: there is no anomaly",
+_STATES = {
+    "open": "The anomaly continues.",
+    "closed": "The anomaly is over.",
+    "cut": "No data is available after it.",
+}
+_CHANGES = {
+    "start_moved": "late data changed the start of an anomaly to {start}",
+    "end_moved": "late data changed the end of the anomaly of {start}",
+    "joined": "late data merged the anomaly of {start} with another one",
+    "split": "late data split an anomaly, one part starts at {start}",
+    "reopened": "the anomaly of {start} continues after all",
+    "disappeared": "late data withdrew the anomaly of {start}",
+    "reappeared": "the withdrawn anomaly of {start} is back",
 }
 
 
 @dataclass(frozen=True)
 class MessageContext:
-    """How times, sensors and links are written.
+    """How to format notices.
 
-    `sensor` gives the readable name of a sensor of a machine; `link` leads to where more is seen.
+    Attributes:
+        time_zone: The zone of all times.
+        get_sensor_name: Returns the readable name of a sensor, given its name and the equipment.
+        link: Where to see more.
     """
 
-    zone: ZoneInfo
-    sensor: Callable[[str, str], str]
+    time_zone: ZoneInfo
+    get_sensor_name: Callable[[str, str], str]
     link: str | None = None
 
 
 @dataclass(frozen=True)
 class EventDetails:
-    """What is known of an event beside its times; a score is None where the format had none."""
+    """The equipment and the scores of an event; a score is None if the result format had none."""
 
     equipment: str
     site: str | None = None
@@ -51,38 +58,37 @@ class EventDetails:
     top_sensors: str | None = None
 
 
-def build_event_notice(telling: Notification, details: EventDetails, words: MessageContext) -> Notice:
-    """Write one telling."""
-    row = telling.rows[0]
-    name = details.equipment
+def build_event_notice(notification: Notification, details: EventDetails, context: MessageContext) -> Notice:
+    """Build the notice of one notification."""
+    record = notification.records[0]
     return Notice(
-        kind=telling.kind,
-        severity=_severity(telling, details),
-        title=_title(telling, row, name, words),
-        text="\n".join(_lines(telling, row, details, words)),
-        cause=f"event:{row.event_id}",
-        facts=_facts(telling, row, details),
-        link=words.link,
+        kind=notification.kind,
+        severity=_get_severity(notification, details),
+        title=_format_title(notification, record, details.equipment, context),
+        text="\n".join(_format_lines(notification, record, details, context)),
+        cause=f"event:{record.event_id}",
+        facts=_build_facts(notification, record, details),
+        link=context.link,
     )
 
 
 def build_summary_notice(notices: Sequence[Notice], link: str | None) -> Notice:
-    """Write many tellings as one notice, the most severe first."""
+    """Combine many notices into one, the most severe first."""
     order: dict[str, int] = {"critical": 0, "warning": 1, "info": 2}
-    ordered = sorted(notices, key=lambda one: order[one.severity])
+    ordered = sorted(notices, key=lambda notice: order[notice.severity])
     return Notice(
         kind="events",
         severity=ordered[0].severity,
-        title=f"{len(ordered)} anomaly events: {ordered[0].title}, and more",
-        text="\n".join(f"- {escape_markdown(one.title)}" for one in ordered),
-        cause="events:" + ",".join(sorted(one.cause.removeprefix("event:") for one in ordered)),
-        facts={"events": [{"kind": one.kind, **one.facts} for one in ordered]},
+        title=f"{len(ordered)} anomaly notifications: {ordered[0].title}, and more",
+        text="\n".join(f"- {escape_markdown(notice.title)}" for notice in ordered),
+        cause="events:" + ",".join(sorted(notice.cause.removeprefix("event:") for notice in ordered)),
+        facts={"events": [{"kind": notice.kind, **notice.facts} for notice in ordered]},
         link=link,
     )
 
 
 def format_duration(span: timedelta) -> str:
-    """Write a duration as people say it: 45 min, 2 h 05 min, 3 d 4 h."""
+    """Format a duration: 45 min, 2 h 05 min, 3 d 4 h."""
     minutes = round(span.total_seconds() / 60)
     hours, minutes = divmod(minutes, 60)
     if hours >= 48:  # noqa: PLR2004 (two days)
@@ -90,82 +96,90 @@ def format_duration(span: timedelta) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
 
 
-def _severity(telling: Notification, details: EventDetails) -> Severity:
-    if telling.kind == "event_over" or telling.what in ("gone", "ended anew"):
+def _get_severity(notification: Notification, details: EventDetails) -> Severity:
+    if notification.kind == "event_over" or notification.change in ("disappeared", "end_moved"):
         return "info"
-    return "critical" if details.criticality == "high" and telling.kind == "event_new" else "warning"
+    return "critical" if details.criticality == "high" and notification.kind == "event_new" else "warning"
 
 
-def _title(telling: Notification, row: NotificationRecord, name: str, words: MessageContext) -> str:
-    if telling.kind == "event_changed":
-        return f"{name}: anomaly of {_time(row.start, words)}: {_WHAT[telling.what]}"
-    length = format_duration(row.end - row.start)
-    if telling.kind == "event_over":
-        how = "over" if row.state == "closed" else "no more data"
-        return f"{name}: anomaly {how} after {length}"
-    if row.end_notified_at is not None:
-        return f"{name}: anomaly of {length}, over since {_time(row.end, words)}"
-    return f"{name}: anomaly since {_time(row.start, words)} ({length} so far)"
+def _format_title(
+    notification: Notification, record: NotificationRecord, equipment: str, context: MessageContext
+) -> str:
+    start, duration = _format_time(record.start, context), format_duration(record.end - record.start)
+    if notification.kind == "event_changed":
+        return f"{equipment}: {_CHANGES[notification.change].format(start=start)}"
+    if notification.kind == "event_over":
+        end = "over" if record.state == "closed" else "has no more data"
+        return f"{equipment}: anomaly {end} after {duration}"
+    if record.end_notified_at is not None:
+        return f"{equipment}: anomaly of {duration}, over since {_format_time(record.end, context)}"
+    return f"{equipment}: anomaly since {start} ({duration} so far)"
 
 
-def _lines(
-    telling: Notification, row: NotificationRecord, details: EventDetails, words: MessageContext
+def _format_lines(
+    notification: Notification, record: NotificationRecord, details: EventDetails, context: MessageContext
 ) -> list[str]:
-    where = f" at {escape_markdown(details.site)}" if details.site else ""
-    rank = f", criticality {details.criticality}" if details.criticality else ""
-    span = f"{_time(row.start, words)} to {_time(row.end, words)}, {format_duration(row.end - row.start)}"
-    scheduler = escape_markdown(row.scheduler_name)
+    site = f" at {escape_markdown(details.site)}" if details.site else ""
+    criticality = f", criticality {details.criticality}" if details.criticality else ""
+    scheduler = escape_markdown(record.scheduler_name)
+    duration = format_duration(record.end - record.start)
     lines = [
-        f"- Machine: {escape_markdown(details.equipment)}{where}{rank} (scheduler {scheduler})",
-        f"- From {span}. {_IS_NOW.get(row.state, '')}".rstrip(),
+        f"- Equipment: {escape_markdown(details.equipment)}{site}{criticality} (scheduler {scheduler})",
+        f"- Time: {_format_range(record, context)}, {duration}. {_STATES.get(record.state, '')}".rstrip(),
     ]
-    before = telling.before
-    if before and (before.start, before.end) != (row.start, row.end):
-        lines.append(f"- Told before: {_time(before.start, words)} to {_time(before.end, words)}")
+    previous = notification.previous
+    if previous and (previous.start, previous.end) != (record.start, record.end):
+        lines.append(f"- Previously notified: {_format_range(previous, context)}")
     if details.peak_score is not None:
-        lines.append(f"- Peak score {details.peak_score:.2f} of 1")
-    tops = [
-        f"{escape_markdown(words.sensor(name, details.equipment))} {share:.0%}"
-        for name, share in _top(details)
+        lines.append(f"- Peak score: {details.peak_score:.2f} of 1")
+    sensors = [
+        f"{escape_markdown(context.get_sensor_name(name, details.equipment))} {share:.0%}"
+        for name, share in _parse_top_sensors(details)
     ]
-    if tops:
-        lines.append(f"- Top sensors: {', '.join(tops)}")
-    if telling.what != "gone":
-        lines.append(f'- Acknowledge: `event = "{row.event_id}"` in the file of silences')
+    if sensors:
+        lines.append(f"- Top sensors: {', '.join(sensors)}")
+    if notification.change != "disappeared":
+        lines.append(f'- To acknowledge, add `event = "{record.event_id}"` to the silences file.')
     return lines
 
 
-def _facts(telling: Notification, row: NotificationRecord, details: EventDetails) -> dict[str, Any]:
+def _build_facts(
+    notification: Notification, record: NotificationRecord, details: EventDetails
+) -> dict[str, Any]:
     return {
-        "what": telling.what,
-        "event_id": row.event_id,
-        "current_event_id": row.current_event_id,
-        "scheduler_arn": row.scheduler_arn,
-        "scheduler_name": row.scheduler_name,
+        "what": notification.change,
+        "event_id": record.event_id,
+        "current_event_id": record.current_event_id,
+        "scheduler_arn": record.scheduler_arn,
+        "scheduler_name": record.scheduler_name,
         "equipment": details.equipment,
         "site": details.site,
         "criticality": details.criticality,
-        "start": row.start.isoformat(),
-        "end": row.end.isoformat(),
-        "duration_seconds": (row.end - row.start).total_seconds(),
-        "state": row.state,
+        "start": record.start.isoformat(),
+        "end": record.end.isoformat(),
+        "duration_seconds": (record.end - record.start).total_seconds(),
+        "state": record.state,
         "peak_score": details.peak_score,
         "mean_score": details.mean_score,
         "points": details.points,
-        "top_sensors": [{"name": name, "contribution": share} for name, share in _top(details)],
-        "joined_event_ids": [other.event_id for other in telling.rows[1:]],
+        "top_sensors": [{"name": name, "contribution": share} for name, share in _parse_top_sensors(details)],
+        "joined_event_ids": [joined.event_id for joined in notification.records[1:]],
     }
 
 
-def _top(details: EventDetails) -> list[tuple[str, float]]:
-    """Return the sensors that contributed most, as the service names them, with their shares."""
+def _parse_top_sensors(details: EventDetails) -> list[tuple[str, float]]:
+    """Return the sensors with the largest contributions, by the names that the service uses."""
     entries: Sequence[Mapping[str, Any]] = json.loads(details.top_sensors or "[]")
-    named = [
+    sensors = [
         ("\\".join(filter(None, (entry.get("component"), entry["sensor"]))), float(entry["contribution"]))
         for entry in entries
     ]
-    return named[:MAX_TOP_SENSORS]
+    return sensors[:MAX_TOP_SENSORS]
 
 
-def _time(moment: datetime, words: MessageContext) -> str:
-    return f"{moment.astimezone(words.zone):%Y-%m-%d %H:%M %Z}"
+def _format_range(record: NotificationRecord, context: MessageContext) -> str:
+    return f"{_format_time(record.start, context)} to {_format_time(record.end, context)}"
+
+
+def _format_time(moment: datetime, context: MessageContext) -> str:
+    return f"{moment.astimezone(context.time_zone):%Y-%m-%d %H:%M %Z}"

@@ -1,8 +1,9 @@
-"""What a silence keeps from being told.
+"""Decides which notifications about anomaly events are silenced.
 
-A silence of a machine or a scheduler covers a stretch of time: what lies outside of it counts alone. So an
-anomaly of a maintenance is not told, not even by late data, and one that outlasts it is, as soon as the rest
-is long enough. An acknowledgement of one event silences all of it, and as long as it lasts.
+A silence of equipment or of a scheduler covers a time range; only the part of an event outside of it counts.
+So an anomaly during maintenance is not notified, also if its data arrives late. An anomaly that continues
+after the maintenance is notified once the rest is long enough. An acknowledgement of one event silences all
+notifications about it while it is active.
 """
 
 from collections.abc import Iterable
@@ -12,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from resources.config.silences import Silence
 from resources.name_patterns import matches
 
-_EVER = datetime.min.replace(tzinfo=UTC)
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class SilenceSubject:
-    """Whom an event is about; `event_ids` are all ids that it ever had."""
+    """What silences are matched with; `event_ids` are the current and all earlier IDs of an event."""
 
     event_ids: frozenset[str]
     scheduler_arn: str
@@ -26,7 +27,7 @@ class SilenceSubject:
 
 
 def matches_subject(silence: Silence, subject: SilenceSubject) -> bool:
-    """Tell whether a silence names this event, its scheduler or its machine."""
+    """Return whether a silence names this event, its scheduler or its equipment."""
     if silence.event is not None:
         return silence.event in subject.event_ids
     if silence.equipment is not None:
@@ -34,26 +35,61 @@ def matches_subject(silence: Silence, subject: SilenceSubject) -> bool:
     return matches(silence.scheduler or "", subject.scheduler_name, subject.scheduler_arn)
 
 
-def is_acknowledged(silences: Iterable[Silence], subject: SilenceSubject, now: datetime) -> bool:
-    """Tell whether someone has taken this very event on, and still has it."""
-    return any(
-        silence.event is not None and matches_subject(silence, subject) and silence.is_active(now)
+def find_acknowledgement(
+    silences: Iterable[Silence], subject: SilenceSubject, now: datetime
+) -> Silence | None:
+    """Return the first active silence that names this event itself."""
+    matching = (
+        silence
         for silence in silences
+        if silence.event is not None and matches_subject(silence, subject) and silence.is_active(now)
     )
+    return next(matching, None)
 
 
 def get_unsilenced_duration(
     silences: Iterable[Silence], subject: SilenceSubject, start: datetime, end: datetime
 ) -> timedelta:
-    """Return how much of a stretch of time no silence of its machine or scheduler covers."""
-    spans = sorted(
-        (max(start, silence.since or _EVER), min(end, silence.until))
+    """Return how much of a time range no silence of its equipment or scheduler covers."""
+    ranges = sorted(
+        (max(start, silence.since or _BEGINNING), min(end, silence.until))
         for silence in silences
         if silence.event is None and matches_subject(silence, subject)
     )
-    left, reached = end - start, start
-    for since, until in spans:
-        if until > max(since, reached):
-            left -= until - max(since, reached)
-            reached = until
-    return left
+    remaining, covered_until = end - start, start
+    for since, until in ranges:
+        if until > max(since, covered_until):
+            remaining -= until - max(since, covered_until)
+            covered_until = until
+    return remaining
+
+
+def find_event_silence(
+    silences: Iterable[Silence], subject: SilenceSubject, start: datetime, end: datetime, now: datetime
+) -> Silence | None:
+    """Return the acknowledgement of an event, or a silence if silences cover all of it."""
+    matching = [silence for silence in silences if matches_subject(silence, subject)]
+    acknowledgement = find_acknowledgement(matching, subject, now)
+    if acknowledgement or get_unsilenced_duration(matching, subject, start, end) > timedelta(0):
+        return acknowledgement
+    covering = (
+        silence for silence in matching if silence.event is None and overlaps_range(silence, start, end)
+    )
+    return next(covering, None)
+
+
+def find_scheduler_silence(
+    silences: Iterable[Silence], subject: SilenceSubject, now: datetime
+) -> Silence | None:
+    """Return the first active silence of a scheduler or its equipment."""
+    matching = (
+        silence
+        for silence in silences
+        if silence.event is None and silence.is_active(now) and matches_subject(silence, subject)
+    )
+    return next(matching, None)
+
+
+def overlaps_range(silence: Silence, start: datetime, end: datetime) -> bool:
+    """Return whether a silence is active at any time between `start` and `end` (exclusive)."""
+    return (silence.since is None or silence.since < end) and start < silence.until

@@ -1,1 +1,1 @@
-"""Asset checks: what a person should look at though the run succeeded."""
+"""Asset checks: rules on the lake and on runs, and their declaration for Dagster."""

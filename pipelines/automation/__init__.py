@@ -1,1 +1,1 @@
-"""When runs start and who is notified: schedules, sensors and alerts."""
+"""Schedules, sensors and alerts: when runs start, and which notifications are sent."""

@@ -1,11 +1,11 @@
-"""Telling of anomaly events: a sensor that looks at the table of events.
+"""Notifies about anomaly events: a sensor that compares the event table with earlier notifications.
 
-What was told stands in the lake, in `event_notifications`, and is written after it got out (ADR 10).
+The table `event_notifications` in the lake records each notification after its delivery.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -36,86 +36,103 @@ from resources.errors import ConfigurationError, LedgerError
 from resources.lake.lake import Lake
 from resources.notifications import Notice, Notifier
 
-_MEMBERS = {"start": "start_time", "end": "end_time"}
+_T = TypeVar("_T")
+
+_COLUMNS = {"start": "start_time", "end": "end_time"}
+"""Columns of `event_notifications` whose name differs from the field of `NotificationRecord`."""
 
 
 def build_event_sensor(settings: Settings) -> dg.SensorDefinition:
-    """Return the sensor; it runs where Dagster's daemon does, without being switched on."""
+    """Declare the sensor, on by default; its resources are `lake` and `clock`."""
 
     @dg.sensor(
         name="notify_anomaly_events",
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tells of new and ended anomaly events, once each; late data are told as changes.",
+        description="Notify once when an anomaly event starts, ends or is changed by late data.",
     )
     def anomaly_events(
         context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
     ) -> dg.SkipReason:
-        sinks = open_notifier(settings.alerts, context.log.info)
-        told_mistakes = context.cursor or ""
+        notifier = open_notifier(settings.alerts, context.log.info)
+        notified_errors = context.cursor or ""
         try:
-            count, mistakes = notify_events(lake, settings, sinks, clock())
-        except LedgerError as problem:  # a lake that is away now; the next tick looks again
-            return dg.SkipReason(f"nothing could be looked at: {problem}")
-        if mistakes != told_mistakes and (not mistakes or sinks.send([_mistaken(mistakes)], clock())):
-            context.update_cursor(mistakes)
-        return dg.SkipReason(f"{count} told.")
+            count, file_errors = notify_events(lake, settings, notifier, clock())
+        except LedgerError as error:  # the lake may be temporarily unavailable; the next tick tries again
+            return dg.SkipReason(f"Cannot evaluate anomaly events: {error}")
+        if file_errors != notified_errors and (
+            not file_errors or notifier.send([_build_file_error_notice(file_errors)], clock())
+        ):
+            context.update_cursor(file_errors)
+        return dg.SkipReason(f"{count} notifications sent.")
 
     return anomaly_events
 
 
-def notify_events(lake: Lake, settings: Settings, sinks: Notifier, now: datetime) -> tuple[int, str]:
-    """Tell what is to be told now; return how many tellings got out, and what is wrong with the files.
+def notify_events(lake: Lake, settings: Settings, notifier: Notifier, now: datetime) -> tuple[int, str]:
+    """Send the due notifications. Return the number delivered, and the errors of the configuration files.
 
-    A mistake in the file of silences or in the registry silences nobody: events are told without them.
+    Events are notified without silences or registry if their file has errors.
 
     Raises:
-        LedgerError: the lake cannot be read or written.
+        LedgerError: The lake cannot be read or written.
     """
-    now = now.replace(microsecond=0)  # as the lake keeps it
-    mistakes: list[str] = []
-    silences: list[Silence] = _or_else(lambda: load_silences(settings.alerts.silences), [], mistakes)
-    registry = _or_else(lambda: load_equipment(settings.equipment.registry), EquipmentRegistry(), mistakes)
+    now = now.replace(microsecond=0)  # the precision of the lake
+    file_errors: list[str] = []
+    silences: list[Silence] = _load_or_default(
+        lambda: load_silences(settings.alerts.silences), [], file_errors
+    )
+    registry = _load_or_default(
+        lambda: load_equipment(settings.equipment.registry), EquipmentRegistry(), file_errors
+    )
     rows = lake.read(ANOMALY_EVENTS)
-    if not lake.has(ANOMALY_EVENTS):  # nobody has looked for events yet: none is gone
-        return 0, "\n".join(mistakes)
-    known = {row["event_id"]: row for row in rows.to_pylist()}
-    events = [_event(row, registry, settings, mistakes) for row in known.values()]
+    if not lake.has(ANOMALY_EVENTS):  # events were not computed yet, so none has disappeared
+        return 0, "\n".join(file_errors)
+    event_rows = {row["event_id"]: row for row in rows.to_pylist()}
+    events = [_build_event(row, registry, settings, file_errors) for row in event_rows.values()]
     alerts = settings.alerts
     thresholds = Thresholds(
         timedelta(minutes=alerts.min_duration_minutes), timedelta(days=alerts.max_age_days)
     )
-    tellings = plan_notifications(_told(lake), events, silences, thresholds, now)
-    words = MessageContext(
+    notifications = plan_notifications(_read_records(lake), events, silences, thresholds, now)
+    message_context = MessageContext(
         ZoneInfo(settings.report.time_zone),
         lambda name, equipment: registry.find_sensor(name, equipment).name,
         alerts.report_url
         or (alerts.dagster_url and f"{alerts.dagster_url.rstrip('/')}/assets/anomaly_events"),
     )
-    written = [
-        (telling, build_event_notice(telling, _details(telling, known, registry), words))
-        for telling in tellings
+    notices = [
+        build_event_notice(notification, _get_details(notification, event_rows, registry), message_context)
+        for notification in notifications
     ]
-    arrived = _send(written, sinks, now, words.link)
-    if arrived:
-        fresh = [row for telling in arrived for row in telling.rows]
-        lake.update(EVENT_NOTIFICATIONS, None, lambda existing: upsert_records(existing, fresh, now))
-    return len(arrived), "\n".join(dict.fromkeys(mistakes))
+    delivered = _send(notifications, notices, notifier, now, message_context.link)
+    if delivered:
+        records = [record for notification in delivered for record in notification.records]
+        lake.update(EVENT_NOTIFICATIONS, None, lambda existing: upsert_records(existing, records, now))
+    return len(delivered), "\n".join(dict.fromkeys(file_errors))
 
 
 def _send(
-    written: Sequence[tuple[Notification, Notice]], sinks: Notifier, now: datetime, link: str | None
+    notifications: Sequence[Notification],
+    notices: Sequence[Notice],
+    notifier: Notifier,
+    now: datetime,
+    link: str | None,
 ) -> list[Notification]:
-    if len(written) > MAX_SINGLE_NOTICES:
-        one = build_summary_notice([told for _, told in written], link)
-        return [telling for telling, _ in written] if sinks.send([one], now) else []
-    return [telling for telling, told in written if sinks.send([told], now)]
+    """Return the delivered notifications. Many of them are sent as one summary."""
+    if len(notices) > MAX_SINGLE_NOTICES:
+        return list(notifications) if notifier.send([build_summary_notice(notices, link)], now) else []
+    return [
+        notification
+        for notification, notice in zip(notifications, notices, strict=True)
+        if notifier.send([notice], now)
+    ]
 
 
-def upsert_records(existing: pa.Table, fresh: Sequence[NotificationRecord], now: datetime) -> pa.Table:
-    """Return the rows of `event_notifications` after some were told; each replaces the one with its id."""
+def upsert_records(existing: pa.Table, records: Sequence[NotificationRecord], now: datetime) -> pa.Table:
+    """Return the rows of `event_notifications` with these records inserted or replaced by ID."""
     rows = {row["event_id"]: row for row in existing.to_pylist()}
-    rows |= {one.event_id: _row(one) for one in fresh}
+    rows |= {record.event_id: _to_row(record) for record in records}
     fields = [EVENT_NOTIFICATIONS.schema.field(name) for name in EVENT_NOTIFICATIONS.content_columns]
     table = pa.Table.from_pylist(
         [{field.name: row[field.name] for field in fields} for row in rows.values()], pa.schema(fields)
@@ -123,24 +140,24 @@ def upsert_records(existing: pa.Table, fresh: Sequence[NotificationRecord], now:
     return stamp_changes(EVENT_NOTIFICATIONS, table, existing, now)
 
 
-def _row(one: NotificationRecord) -> dict[str, Any]:
-    return {_MEMBERS.get(name, name): value for name, value in vars(one).items()}
+def _to_row(record: NotificationRecord) -> dict[str, Any]:
+    return {_COLUMNS.get(name, name): value for name, value in vars(record).items()}
 
 
-def _told(lake: Lake) -> list[NotificationRecord]:
-    columns = {name: _MEMBERS.get(name, name) for name in NotificationRecord.__dataclass_fields__}
+def _read_records(lake: Lake) -> list[NotificationRecord]:
+    columns = {name: _COLUMNS.get(name, name) for name in NotificationRecord.__dataclass_fields__}
     return [
         NotificationRecord(**{name: row[column] for name, column in columns.items()})
         for row in lake.read(EVENT_NOTIFICATIONS).to_pylist()
     ]
 
 
-def _event(
-    row: dict[str, Any], registry: EquipmentRegistry, settings: Settings, mistakes: list[str]
+def _build_event(
+    row: Mapping[str, Any], registry: EquipmentRegistry, settings: Settings, file_errors: list[str]
 ) -> Event:
     arn, name = row["scheduler_arn"], row["scheduler_name"] or row["scheduler_arn"]
-    fallback = EquipmentRegistry().find_equipment(arn, name)
-    equipment = _or_else(lambda: registry.find_equipment(arn, name), fallback, mistakes)
+    unregistered = EquipmentRegistry().find_equipment(arn, name)
+    equipment = _load_or_default(lambda: registry.find_equipment(arn, name), unregistered, file_errors)
     return Event(
         row["event_id"],
         arn,
@@ -153,14 +170,14 @@ def _event(
     )
 
 
-def _details(
-    telling: Notification, known: dict[str, dict[str, Any]], registry: EquipmentRegistry
+def _get_details(
+    notification: Notification, event_rows: Mapping[str, Mapping[str, Any]], registry: EquipmentRegistry
 ) -> EventDetails:
-    lead = telling.rows[0]
-    row = known.get(telling.event.event_id, {}) if telling.event else {}
-    equipment = _or_else(
-        lambda: registry.find_equipment(lead.scheduler_arn, lead.scheduler_name),
-        EquipmentRegistry().find_equipment(lead.scheduler_arn, lead.scheduler_name),
+    record = notification.records[0]
+    row = event_rows.get(notification.event.event_id, {}) if notification.event else {}
+    equipment = _load_or_default(
+        lambda: registry.find_equipment(record.scheduler_arn, record.scheduler_name),
+        EquipmentRegistry().find_equipment(record.scheduler_arn, record.scheduler_name),
         [],
     )
     return EventDetails(
@@ -174,20 +191,20 @@ def _details(
     )
 
 
-def _or_else(read: Callable[[], Any], otherwise: Any, mistakes: list[str]) -> Any:  # noqa: ANN401
+def _load_or_default(load: Callable[[], _T], default: _T, file_errors: list[str]) -> _T:
     try:
-        return read()
-    except ConfigurationError as problem:
-        mistakes.append(str(problem))
-        return otherwise
+        return load()
+    except ConfigurationError as error:
+        file_errors.append(str(error))
+        return default
 
 
-def _mistaken(mistakes: str) -> Notice:
+def _build_file_error_notice(file_errors: str) -> Notice:
     return Notice(
         kind="alerts_mistaken",
         severity="warning",
-        title="Silences or equipment are not as written: a file has mistakes",
-        text=f"```text\n{mistakes}\n```\n\nAnomalies are told without them until they are mended.",
+        title="The silences or the equipment registry have errors",
+        text=f"```text\n{file_errors}\n```\n\nUntil you fix them, anomalies are notified without this file.",
         cause="alerts:mistakes",
-        facts={"message": mistakes},
+        facts={"message": file_errors},
     )

@@ -1,8 +1,8 @@
-"""Telling of failures: sensors that look at runs and at checks.
+"""Notifies about failed runs and failing checks: two sensors that deduplicate failures.
 
-What was told stands in the sensor's cursor: which failures are open is a fact about this Dagster instance, as
-its runs are. A notice is noted as told after it got out, so a crash in between tells it twice and never not
-at all; `cause` is the same both times.
+The cursor of each sensor stores the open incidents, because they belong to this Dagster instance like its
+runs. A cursor is updated after delivery, so a crash can repeat a notice but cannot lose one. The `cause` of
+a repeated notice is the same.
 """
 
 import json
@@ -30,51 +30,64 @@ from resources.notifications import Notice, Notifier, Severity, Webhook, escape_
 RUNS_A_TICK = 25
 SEEN_RUNS = 500
 TICK_SECONDS = 60
-_AGAIN = {"new": "", "more": " (more of it)", "again": " (still)"}
+MAX_LISTED_DAYS = 10
+MAX_LATER_RUNS = 50
+_TITLE_SUFFIXES = {"new": "", "more": " (new problems)", "again": " (still failing)"}
 
 
 @dataclass
 class SensorCursor:
-    """What a sensor remembers: matters by their cause, with what is needed to see that one is over."""
+    """The state of a failure sensor.
 
-    matters: dict[str, OpenIncident]
-    more: dict[str, dict[str, Any]]
-    seen: list[str]
+    Attributes:
+        incidents: The open incidents by their cause.
+        failures: What each open incident of runs needs to recover, by its cause.
+        seen_runs: The IDs of the failed runs whose notices were all delivered.
+    """
+
+    incidents: dict[str, OpenIncident]
+    failures: dict[str, dict[str, Any]]
+    seen_runs: list[str]
 
     @classmethod
-    def of(cls, text: str | None) -> "SensorCursor":
-        """Read it; one that cannot be read counts as none: telling twice is better than not at all."""
+    def from_json(cls, text: str | None) -> "SensorCursor":
+        """Parse a cursor. An invalid one counts as empty: repeated notices are better than lost ones."""
         try:
-            kept = json.loads(text or "{}")
-            matters = {cause: OpenIncident.of_json(one) for cause, one in kept.get("matters", {}).items()}
-            return cls(matters, kept.get("more", {}), kept.get("seen", []))
+            value = json.loads(text or "{}")
+            incidents = {
+                cause: OpenIncident.from_json(incident)
+                for cause, incident in value.get("incidents", {}).items()
+            }
+            return cls(incidents, value.get("failures", {}), value.get("seen_runs", []))
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls({}, {}, [])
 
-    def text(self) -> str:
-        """Write it."""
-        matters = {cause: one.as_json() for cause, one in self.matters.items()}
-        return json.dumps({"matters": matters, "more": self.more, "seen": self.seen[-SEEN_RUNS:]})
+    def to_json(self) -> str:
+        """Return the text that Dagster stores."""
+        incidents = {cause: incident.to_json() for cause, incident in self.incidents.items()}
+        return json.dumps(
+            {"incidents": incidents, "failures": self.failures, "seen_runs": self.seen_runs[-SEEN_RUNS:]}
+        )
 
-    def forget(self, cause: str) -> None:
-        """Drop what is over."""
-        self.matters.pop(cause, None)
-        self.more.pop(cause, None)
+    def close(self, cause: str) -> None:
+        """Remove a recovered incident."""
+        self.incidents.pop(cause, None)
+        self.failures.pop(cause, None)
 
 
 def open_notifier(alerts: AlertSettings, log: Callable[[str], None]) -> Notifier:
-    """Open the sinks that the settings name."""
+    """Return a notifier for the log, and for the webhook if one is configured."""
     return Notifier(log, Webhook(alerts.webhook_url) if alerts.webhook_url else None)
 
 
 def build_failure_sensors(alerts: AlertSettings) -> list[dg.SensorDefinition]:
-    """Return the sensors; they run where Dagster's daemon does, without being switched on."""
+    """Declare the sensors, on by default; their resource is `clock`."""
 
     @dg.sensor(
         name="notify_failed_runs",
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tells of failed runs, each cause once, and of its recovery.",
+        description="Notify when runs fail, once for each cause, and when they succeed again.",
     )
     def failed_runs(context: dg.SensorEvaluationContext, clock: dg.ResourceParam[Clock]) -> dg.SkipReason:
         return _notify_runs(context, alerts, clock())
@@ -83,7 +96,7 @@ def build_failure_sensors(alerts: AlertSettings) -> list[dg.SensorDefinition]:
         name="notify_failing_checks",
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tells of checks that fail, each matter once, and of their recovery.",
+        description="Notify when asset checks fail, once for each problem, and when they pass again.",
     )
     def failing_checks(context: dg.SensorEvaluationContext, clock: dg.ResourceParam[Clock]) -> dg.SkipReason:
         return _notify_checks(context, alerts, clock())
@@ -92,53 +105,61 @@ def build_failure_sensors(alerts: AlertSettings) -> list[dg.SensorDefinition]:
 
 
 def _notify_runs(context: dg.SensorEvaluationContext, alerts: AlertSettings, now: datetime) -> dg.SkipReason:
-    cursor = SensorCursor.of(context.cursor)
-    sinks = open_notifier(alerts, context.log.info)
+    cursor = SensorCursor.from_json(context.cursor)
+    notifier = open_notifier(alerts, context.log.info)
     repeat_after = timedelta(hours=alerts.repeat_after_hours)
     count = 0
     records = context.instance.get_run_records(
         dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=RUNS_A_TICK
     )
     for run in (record.dagster_run for record in reversed(records)):
-        if run.run_id in cursor.seen or not belongs_to_location(context, run):
+        if run.run_id in cursor.seen_runs or not belongs_to_location(context, run):
             continue
-        arrived = True
+        all_delivered = True
         for failure in list_failures(context.instance, run):
-            known = cursor.matters.get(failure.cause)
-            why = find_notification_reason(known, [], now, repeat_after)
-            notice = _run_notice(failure, why or "again", alerts, known)
-            if why and not sinks.send([notice], now):
-                arrived = False
+            incident = cursor.incidents.get(failure.cause)
+            reason = find_notification_reason(incident, [], now, repeat_after)
+            notice = _build_run_notice(failure, reason or "again", alerts, incident)
+            if reason and not notifier.send([notice], now):
+                all_delivered = False
                 continue
-            count += why is not None
-            moment = now if why or known is None else known.first_notified_at
-            cursor.matters[failure.cause] = mark_notified(known, notice.title, [], moment)
-            cursor.more[failure.cause] = _to_recover(cursor.more.get(failure.cause), failure)
-        if arrived:  # else the whole run is looked at again: what got out of it is known by its cause
-            cursor.seen.append(run.run_id)
-    count += _recovered_runs(context, cursor, sinks, now, alerts)
-    context.update_cursor(cursor.text())
-    return dg.SkipReason(f"{count} told; {len(cursor.matters)} causes of failed runs are open.")
+            count += reason is not None
+            notified_at = now if reason or incident is None else incident.last_notified_at
+            cursor.incidents[failure.cause] = mark_notified(incident, notice.title, [], notified_at)
+            cursor.failures[failure.cause] = _merge_failure(cursor.failures.get(failure.cause), failure)
+        if all_delivered:  # otherwise the next tick reads this run again; delivered causes are deduplicated
+            cursor.seen_runs.append(run.run_id)
+    count += _notify_recovered_runs(context, cursor, notifier, now, alerts)
+    context.update_cursor(cursor.to_json())
+    return dg.SkipReason(
+        f"{count} notifications sent; {len(cursor.incidents)} incidents of failed runs are open."
+    )
 
 
-def _to_recover(before: Mapping[str, Any] | None, failure: Failure) -> dict[str, Any]:
-    days = sorted({*(before or {}).get("partitions", []), *failure.partitions})
+def _merge_failure(earlier: Mapping[str, Any] | None, failure: Failure) -> dict[str, Any]:
+    days = sorted({*(earlier or {}).get("partitions", []), *failure.partitions})
     return {"step": failure.step, "job": failure.job, "run": failure.run_id, "partitions": days}
 
 
-def _run_notice(failure: Failure, why: str, alerts: AlertSettings, known: OpenIncident | None) -> Notice:
-    what = failure.step or failure.job
+def _build_run_notice(
+    failure: Failure, reason: str, alerts: AlertSettings, incident: OpenIncident | None
+) -> Notice:
     lines = ["```text", failure.message.strip().replace("```", "'''"), "```"]
     if failure.partitions:
-        lines.append(f"- {len(failure.partitions)} days failed: {', '.join(failure.partitions[:10])}")
+        days = failure.partitions[:MAX_LISTED_DAYS]
+        rest = len(failure.partitions) - len(days)
+        more = f" and {rest} more" if rest else ""
+        lines.append(f"- Failed days: {len(failure.partitions)} ({', '.join(days)}{more})")
     if failure.sources:
-        lines.append(f"- Could not be asked: {', '.join(map(escape_markdown, failure.sources))}")
-    if known:
-        lines.append(f"- Since {known.since:%Y-%m-%d %H:%M} UTC, {known.times + 1} times")
+        lines.append(f"- Did not answer: {', '.join(map(escape_markdown, failure.sources))}")
+    if incident:
+        lines.append(
+            f"- Failing since {incident.since:%Y-%m-%d %H:%M} UTC; {incident.times + 1} failures so far"
+        )
     return Notice(
         kind="run_failed",
         severity="critical",
-        title=f"{what} failed{_AGAIN[why]}: {failure.first_line}",
+        title=f"{failure.step or failure.job} failed{_TITLE_SUFFIXES[reason]}: {failure.first_line}",
         text="\n".join(lines),
         cause=failure.cause,
         facts={
@@ -153,108 +174,115 @@ def _run_notice(failure: Failure, why: str, alerts: AlertSettings, known: OpenIn
     )
 
 
-def _recovered_runs(
+def _notify_recovered_runs(
     context: dg.SensorEvaluationContext,
     cursor: SensorCursor,
-    sinks: Notifier,
+    notifier: Notifier,
     now: datetime,
     alerts: AlertSettings,
 ) -> int:
     count = 0
-    for cause, matter in list(cursor.matters.items()):
-        if not _is_over(context, cursor.more[cause]):
+    for cause, incident in list(cursor.incidents.items()):
+        failure = cursor.failures[cause]
+        if not _has_recovered(context, failure):
             continue
-        step = cursor.more[cause]["step"] or cursor.more[cause]["job"]
         notice = Notice(
             kind="run_recovered",
             severity="info",
-            title=f"{step} works again",
-            text=f"What is over: {escape_markdown(matter.title)}\n\nIt failed {matter.times} times since"
-            f" {matter.since:%Y-%m-%d %H:%M} UTC.",
+            title=f"{failure['step'] or failure['job']} succeeds again",
+            text=f"Resolved: {escape_markdown(incident.title)}\n\nIt failed {incident.times} times since"
+            f" {incident.since:%Y-%m-%d %H:%M} UTC.",
             cause=cause,
-            facts={"since": matter.since.isoformat(), "times": matter.times},
+            facts={"since": incident.since.isoformat(), "times": incident.times},
             link=alerts.dagster_url,
         )
-        if sinks.send([notice], now):
-            cursor.forget(cause)
+        if notifier.send([notice], now):
+            cursor.close(cause)
             count += 1
     return count
 
 
-def _is_over(context: dg.SensorEvaluationContext, more: Mapping[str, Any]) -> bool:
-    """Tell whether a later run did this step, and all days that failed for this cause are recorded."""
+def _has_recovered(context: dg.SensorEvaluationContext, failure: Mapping[str, Any]) -> bool:
+    """Return whether a later run included the failed step and no day of this cause is failed any more."""
     instance = context.instance
-    record = instance.get_run_record_by_id(more["run"])
+    record = instance.get_run_record_by_id(failure["run"])
     if record is None:
-        return True  # its run was deleted, and nothing can tell any more
+        return True  # the failed run was deleted, so recovery cannot be determined
     later = instance.get_run_records(
-        dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=record.update_timestamp), limit=50
+        dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=record.update_timestamp),
+        limit=MAX_LATER_RUNS,
     )
-    step = more["step"]
-    did = any(
-        step in list_planned_steps(instance, one.dagster_run)
+    step = failure["step"]
+    has_succeeded = any(
+        step in list_planned_steps(instance, run.dagster_run)
         if step
-        else one.dagster_run.job_name == more["job"]
-        for one in later
+        else run.dagster_run.job_name == failure["job"]
+        for run in later
     )
-    if not did or not more["partitions"]:
-        return did
-    assert context.repository_def is not None  # noqa: S101 (a sensor of a location has one)
-    return not list_still_failed(instance, context.repository_def, step, more["partitions"])
+    if not has_succeeded or not failure["partitions"]:
+        return has_succeeded
+    assert context.repository_def is not None  # noqa: S101 (always set for a sensor of a code location)
+    return not list_still_failed(instance, context.repository_def, step, failure["partitions"])
 
 
 def _notify_checks(
     context: dg.SensorEvaluationContext, alerts: AlertSettings, now: datetime
 ) -> dg.SkipReason:
-    cursor = SensorCursor.of(context.cursor)
-    sinks = open_notifier(alerts, context.log.info)
-    assert context.repository_def is not None  # noqa: S101 (a sensor of a location has one)
+    cursor = SensorCursor.from_json(context.cursor)
+    notifier = open_notifier(alerts, context.log.info)
+    assert context.repository_def is not None  # noqa: S101 (always set for a sensor of a code location)
     keys = list(context.repository_def.asset_graph.asset_check_keys)
     latest = context.instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
     count = 0
     for key in sorted(latest, key=str):
         evaluation = latest[key].evaluation
-        if not isinstance(evaluation, dg.AssetCheckEvaluation):  # it is about to run, or its run failed
+        if not isinstance(evaluation, dg.AssetCheckEvaluation):  # planned, or its run failed
             continue
         cause = f"check:{key.asset_key.to_user_string()}:{key.name}"
-        known = cursor.matters.get(cause)
-        details = _details(evaluation)
+        incident = cursor.incidents.get(cause)
+        problem_ids = _get_problem_ids(evaluation)
         if evaluation.passed:
-            if known and sinks.send([_check_notice(evaluation, "recovered", cause, alerts, known)], now):
-                cursor.forget(cause)
+            notice = _build_check_notice(evaluation, "recovered", cause, alerts, incident)
+            if incident and notifier.send([notice], now):
+                cursor.close(cause)
                 count += 1
             continue
-        why = find_notification_reason(known, details, now, timedelta(hours=alerts.repeat_after_hours))
-        if why is None:
+        reason = find_notification_reason(
+            incident, problem_ids, now, timedelta(hours=alerts.repeat_after_hours)
+        )
+        if reason is None:
             continue
-        notice = _check_notice(evaluation, why, cause, alerts, known)
-        if sinks.send([notice], now):
-            cursor.matters[cause] = mark_notified(known, notice.title, details, now)
+        notice = _build_check_notice(evaluation, reason, cause, alerts, incident)
+        if notifier.send([notice], now):
+            cursor.incidents[cause] = mark_notified(incident, notice.title, problem_ids, now)
             count += 1
-    context.update_cursor(cursor.text())
-    return dg.SkipReason(f"{count} told; {len(cursor.matters)} checks are failing.")
+    context.update_cursor(cursor.to_json())
+    return dg.SkipReason(f"{count} notifications sent; {len(cursor.incidents)} checks are failing.")
 
 
-def _check_notice(
+def _build_check_notice(
     evaluation: dg.AssetCheckEvaluation,
-    why: str,
+    reason: str,
     cause: str,
     alerts: AlertSettings,
-    known: OpenIncident | None,
+    incident: OpenIncident | None,
 ) -> Notice:
     asset, name = evaluation.asset_key.to_user_string(), evaluation.check_name
-    is_over = why == "recovered"
+    is_recovered = reason == "recovered"
     lines = [escape_markdown(evaluation.description or "")]
     values = read_metadata(evaluation.metadata)
-    if not is_over and NEXT_COMMANDS in values:
+    if not is_recovered and NEXT_COMMANDS in values:
         lines.append(str(values[NEXT_COMMANDS]))
-    if known:
-        lines.append(f"- Since {known.since:%Y-%m-%d %H:%M} UTC")
+    if incident:
+        lines.append(f"- Failing since {incident.since:%Y-%m-%d %H:%M} UTC")
     failing: Severity = "critical" if evaluation.severity == dg.AssetCheckSeverity.ERROR else "warning"
+    title = f"{asset}: {name} passes again"
+    if not is_recovered:
+        title = f"{asset}: {name} failed{_TITLE_SUFFIXES[reason]}"
     return Notice(
-        kind="check_recovered" if is_over else "check_failed",
-        severity="info" if is_over else failing,
-        title=f"{asset}: {name} holds again" if is_over else f"{asset}: {name} fails{_AGAIN[why]}",
+        kind="check_recovered" if is_recovered else "check_failed",
+        severity="info" if is_recovered else failing,
+        title=title,
         text="\n\n".join(lines),
         cause=cause,
         facts={
@@ -262,13 +290,11 @@ def _check_notice(
             "check": name,
             "blocking": evaluation.blocking,
             "description": evaluation.description,
-            "numbers": {
-                name: value for name, value in values.items() if isinstance(value, int | float | str)
-            },
+            "numbers": {key: value for key, value in values.items() if isinstance(value, int | float | str)},
         },
         link=f"{alerts.dagster_url.rstrip('/')}/assets/{asset}?view=checks" if alerts.dagster_url else None,
     )
 
 
-def _details(evaluation: dg.AssetCheckEvaluation) -> list[str]:
-    return [str(cause) for cause in read_metadata(evaluation.metadata).get(PROBLEM_IDS) or []]
+def _get_problem_ids(evaluation: dg.AssetCheckEvaluation) -> list[str]:
+    return [str(problem) for problem in read_metadata(evaluation.metadata).get(PROBLEM_IDS) or []]

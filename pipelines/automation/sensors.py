@@ -1,18 +1,18 @@
-"""What makes the assets downstream of an extraction follow it."""
+"""The sensor that evaluates the automation conditions of the assets."""
 
 import dagster as dg
 
 
 def build_automation_sensor(every_seconds: int | None = None) -> dg.AutomationConditionSensorDefinition:
-    """Declare the sensor; like the schedule it is on from the start.
+    """Declare the sensor, on by default.
 
     Args:
-        every_seconds: how often it looks at least; default: Dagster's, half a minute.
+        every_seconds: Minimum interval between evaluations; None: Dagster's default of 30 seconds.
     """
     return dg.AutomationConditionSensorDefinition(
         "automation",
         target=dg.AssetSelection.all(),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=every_seconds,
-        description="Starts what depends on an extraction, for the days whose content changed.",
+        description="Materialize downstream assets for the days whose upstream content changed.",
     )

@@ -1,4 +1,4 @@
-"""A real HTTP server that takes what is posted, for the tests of what people are told."""
+"""A real HTTP server that records what alerts post."""
 
 import json
 import threading
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass
 class Receiver:
-    """What came; it answers with the next of its statuses, and with 200 when there is none left."""
+    """The received requests. Responses use `statuses` in order, then 200."""
 
     statuses: list[int] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -24,34 +24,34 @@ class Receiver:
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
-    kept = Receiver()
+def run_receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
-        def _answer(self) -> None:
+        def _respond(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            kept.methods.append(self.command)
-            kept.headers.append(dict(self.headers))
+            receiver.methods.append(self.command)
+            receiver.headers.append(dict(self.headers))
             if body:
-                kept.bodies.append(json.loads(body))
-            status = kept.statuses.pop(0) if kept.statuses else 200
+                receiver.bodies.append(json.loads(body))
+            status = receiver.statuses.pop(0) if receiver.statuses else 200
             self.send_response(status)
             if status == 302:
-                self.send_header("Location", kept.url)
+                self.send_header("Location", receiver.url)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        do_POST = do_GET = _answer  # noqa: N815 (the server's own names)
+        do_POST = do_GET = _respond  # noqa: N815 (names of the base class)
 
         def log_message(self, *_: Any) -> None:
-            """Stay quiet."""
+            """Suppress the log of the base class."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    kept.url = f"http://127.0.0.1:{server.server_port}/services/T0/s3cr3t?token=s3cr3t"
+    receiver.url = f"http://127.0.0.1:{server.server_port}/services/T0/s3cr3t?token=s3cr3t"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield kept
+        yield receiver
     finally:
         server.shutdown()
         thread.join()

@@ -1,5 +1,6 @@
-"""Which failures are the same one, and when it is worth telling again."""
+"""Which failures have the same cause, and when they are notified again."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,7 +17,7 @@ DAY = timedelta(days=1)
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         ("no answer after 31 s", "no answer after 7.5 s"),
         ("day 2026-10-06 is broken", "day 2026-10-07 is broken"),
@@ -28,23 +29,23 @@ DAY = timedelta(days=1)
         ("two\n  lines", "two lines"),
     ],
 )
-def test_times_ids_and_numbers_make_no_other_cause(one: str, other: str) -> None:
-    assert normalize_message(one) == normalize_message(other)
+def test_messages_that_differ_in_times_ids_and_numbers_are_equal(first: str, second: str) -> None:
+    assert normalize_message(first) == normalize_message(second)
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         ("pump-1 is denied", "pump-2 is denied"),
         ("access denied", "no such file"),
         ("arn:aws:x:eu-west-1:a/pump-1", "arn:aws:x:us-east-1:a/pump-1"),
     ],
 )
-def test_names_and_words_do(one: str, other: str) -> None:
-    assert normalize_message(one) != normalize_message(other)
+def test_messages_that_differ_in_names_and_words_are_not_equal(first: str, second: str) -> None:
+    assert normalize_message(first) != normalize_message(second)
 
 
-def test_it_is_told_when_new_when_more_is_wrong_and_again_after_a_while() -> None:
+def test_incident_is_notified_when_new_when_it_has_new_problems_and_after_repeat_after() -> None:
     first = mark_notified(None, "t", ["a"], NOW)
 
     assert find_notification_reason(None, ["a"], NOW, DAY) == "new"
@@ -54,8 +55,8 @@ def test_it_is_told_when_new_when_more_is_wrong_and_again_after_a_while() -> Non
     assert find_notification_reason(first, ["a"], NOW + DAY, DAY) == "again"
 
 
-def test_a_cursor_brings_a_matter_back_as_it_was() -> None:
+def test_incident_survives_a_round_trip_through_json() -> None:
     first = mark_notified(mark_notified(None, "t", ["b", "a"], NOW), "t", ["a"], NOW + DAY)
 
-    assert OpenIncident.of_json(first.as_json() | {"details": list(first.details)}) == first
-    assert (first.since, first.first_notified_at, first.times) == (NOW, NOW + DAY, 2)
+    assert OpenIncident.from_json(json.loads(json.dumps(first.to_json()))) == first
+    assert (first.since, first.last_notified_at, first.times) == (NOW, NOW + DAY, 2)

@@ -1,4 +1,4 @@
-"""Telling of anomaly events: a real lake, the sensor as Dagster evaluates it, real posts to a real server."""
+"""Notifications about anomaly events, with a real lake, the evaluated sensor and a real HTTP server."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ why = "bearing is replaced"
 
 @dataclass
 class Plant:
-    """A lake with events, the files beside it, and the sensor; the clock is moved by hand."""
+    """A lake with events, its configuration files, and the sensor. Tests set `now`."""
 
     folder: Path
     settings: Settings
@@ -47,13 +47,13 @@ class Plant:
     now: datetime = START + timedelta(hours=1)
     cursor: str | None = None
 
-    def happens(self, *events: dict[str, Any]) -> None:
-        """Replace the events in the lake."""
+    def replace_events(self, *events: dict[str, Any]) -> None:
+        """Replace all events in the lake."""
         rows = pa.Table.from_pylist(list(events), schema=ANOMALY_EVENTS.schema)
         self.lake.update(ANOMALY_EVENTS, None, lambda _: rows)
 
     def tick(self) -> str:
-        """Evaluate the sensor of definitions that were loaded anew: every tick is a restart."""
+        """Evaluate the sensor of newly built definitions, as after a restart."""
         definitions = build_defs({"clock": lambda: self.now}, settings=self.settings)
         context = dg.build_sensor_context(
             self.instance,
@@ -102,102 +102,104 @@ def event(minutes: int = 45, state: str = "open", **more: Any) -> dict[str, Any]
     } | more
 
 
-def test_an_event_is_told_as_new_and_as_over_and_never_again_over_restarts(
+def test_event_is_notified_once_as_new_and_once_as_over_across_restarts(
     plant: Callable[..., Plant], receiver: Receiver
 ) -> None:
-    there = plant(report_url="https://reports.example.com")
-    (there.folder / "equipment.toml").write_text(REGISTRY)
-    there.happens(event())
+    site = plant(report_url="https://reports.example.com")
+    (site.folder / "equipment.toml").write_text(REGISTRY)
+    site.replace_events(event())
 
-    there.tick()
-    there.tick()
+    site.tick()
+    site.tick()
 
     assert receiver.kinds() == ["event_new"]
     new = receiver.bodies[0]
     assert new["title"] == "Feed *pump* 7: anomaly since 2026-10-06 02:40 UTC (45 min so far)"
     assert new["severity"] == "critical"
     assert new["text"].splitlines()[2:] == [
-        r"- Machine: Feed \*pump\* 7 at Leeds, criticality high (scheduler pump-1)",
-        "- From 2026-10-06 02:40 UTC to 2026-10-06 03:25 UTC, 45 min. It goes on.",
-        "- Peak score 0.93 of 1",
+        r"- Equipment: Feed \*pump\* 7 at Leeds, criticality high (scheduler pump-1)",
+        "- Time: 2026-10-06 02:40 UTC to 2026-10-06 03:25 UTC, 45 min. The anomaly continues.",
+        "- Peak score: 0.93 of 1",
         "- Top sensors: Bearing temperature 41%",
-        '- Acknowledge: `event = "0f3a"` in the file of silences',
+        '- To acknowledge, add `event = "0f3a"` to the silences file.',
         "",
         "<https://reports.example.com>",
     ]
     assert new["facts"]["top_sensors"] == [{"name": r"pump\bearing", "contribution": 0.41}]
 
-    there.happens(event(90, "closed"))
-    there.tick()
-    there.tick()
+    site.replace_events(event(90, "closed"))
+    site.tick()
+    site.tick()
 
     assert receiver.kinds() == ["event_new", "event_over"]
     assert receiver.bodies[1]["title"] == "Feed *pump* 7: anomaly over after 1 h 30 min"
     assert receiver.bodies[1]["cause"] == new["cause"]
-    told = there.lake.read(EVENT_NOTIFICATIONS).to_pylist()
-    assert [(row["event_id"], row["state"], row["end_notified_at"]) for row in told] == [
-        ("0f3a", "closed", there.now)
+    records = site.lake.read(EVENT_NOTIFICATIONS).to_pylist()
+    assert [(row["event_id"], row["state"], row["end_notified_at"]) for row in records] == [
+        ("0f3a", "closed", site.now)
     ]
 
 
-def test_without_a_registry_the_scheduler_is_the_machine(
+def test_scheduler_is_the_equipment_without_a_registry(
     plant: Callable[..., Plant], receiver: Receiver
 ) -> None:
-    there = plant()
-    there.happens(event())
+    site = plant()
+    site.replace_events(event())
 
-    there.tick()
+    site.tick()
 
     assert receiver.bodies[0]["title"].startswith("pump-1: anomaly since")
     assert receiver.bodies[0]["severity"] == "warning"
 
 
-def test_without_a_table_of_events_nothing_is_gone(plant: Callable[..., Plant], receiver: Receiver) -> None:
-    there = plant()
-    there.happens(event())
-    there.tick()
-    Path(there.lake.path(ANOMALY_EVENTS)).unlink()
+def test_missing_event_table_does_not_withdraw_events(
+    plant: Callable[..., Plant], receiver: Receiver
+) -> None:
+    site = plant()
+    site.replace_events(event())
+    site.tick()
+    Path(site.lake.path(ANOMALY_EVENTS)).unlink()
 
-    there.tick()
+    site.tick()
 
     assert receiver.kinds() == ["event_new"]
 
 
-def test_late_data_that_move_an_event_are_told_as_a_change(
-    plant: Callable[..., Plant], receiver: Receiver
-) -> None:
-    there = plant()
-    there.happens(event())
-    there.tick()
+def test_moved_start_is_notified_as_a_change(plant: Callable[..., Plant], receiver: Receiver) -> None:
+    site = plant()
+    site.replace_events(event())
+    site.tick()
 
-    there.happens(event(event_id="77aa", start_time=START - timedelta(minutes=10)))
-    there.tick()
-    there.tick()
+    site.replace_events(event(event_id="77aa", start_time=START - timedelta(minutes=10)))
+    site.tick()
+    site.tick()
 
     assert receiver.kinds() == ["event_new", "event_changed"]
-    assert "its start is another one now" in receiver.bodies[1]["title"]
-    assert "Told before: 2026-10-06 02:40 UTC" in receiver.bodies[1]["text"]
-    (row,) = there.lake.read(EVENT_NOTIFICATIONS).to_pylist()
+    assert "late data changed the start of an anomaly to 2026-10-06 02:30 UTC" in receiver.bodies[1]["title"]
+    assert "Previously notified: 2026-10-06 02:40 UTC" in receiver.bodies[1]["text"]
+    (row,) = site.lake.read(EVENT_NOTIFICATIONS).to_pylist()
     assert (row["event_id"], row["current_event_id"], row["changes"]) == ("0f3a", "77aa", 1)
 
 
-def test_what_nobody_took_is_told_with_a_later_tick(plant: Callable[..., Plant], receiver: Receiver) -> None:
-    there = plant()
-    there.happens(event())
+def test_undelivered_notification_is_sent_by_a_later_tick(
+    plant: Callable[..., Plant], receiver: Receiver
+) -> None:
+    site = plant()
+    site.replace_events(event())
     receiver.statuses = [503] * 3
 
-    there.tick()
-    assert there.lake.read(EVENT_NOTIFICATIONS).num_rows == 0
-    there.tick()
-    there.tick()
+    site.tick()
+    assert site.lake.read(EVENT_NOTIFICATIONS).num_rows == 0
+    site.tick()
+    site.tick()
 
     assert len(receiver.bodies) == 4
-    assert there.lake.read(EVENT_NOTIFICATIONS).num_rows == 1
+    assert site.lake.read(EVENT_NOTIFICATIONS).num_rows == 1
 
 
-def test_many_at_once_are_one_notice(plant: Callable[..., Plant], receiver: Receiver) -> None:
-    there = plant()
-    there.happens(
+def test_many_notifications_are_sent_as_one_summary(plant: Callable[..., Plant], receiver: Receiver) -> None:
+    site = plant()
+    site.replace_events(
         *sorted(
             (
                 event(event_id=f"e{number}", scheduler_name=f"fan-{number}", scheduler_arn=f"{ARN}{number}")
@@ -207,56 +209,56 @@ def test_many_at_once_are_one_notice(plant: Callable[..., Plant], receiver: Rece
         )
     )
 
-    there.tick()
-    there.tick()
+    site.tick()
+    site.tick()
 
     assert receiver.kinds() == ["events"]
     assert len(receiver.bodies[0]["facts"]["events"]) == 8
-    assert there.lake.read(EVENT_NOTIFICATIONS).num_rows == 8
+    assert site.lake.read(EVENT_NOTIFICATIONS).num_rows == 8
 
 
-def test_a_silenced_machine_is_not_told_until_its_silence_is_over(
+def test_silenced_equipment_is_notified_after_the_silence(
     plant: Callable[..., Plant], receiver: Receiver
 ) -> None:
-    there = plant()
-    (there.folder / "equipment.toml").write_text(REGISTRY)
-    (there.folder / "silences.toml").write_text(SILENCE)
-    there.happens(event())
+    site = plant()
+    (site.folder / "equipment.toml").write_text(REGISTRY)
+    (site.folder / "silences.toml").write_text(SILENCE)
+    site.replace_events(event())
 
-    there.tick()
+    site.tick()
     assert receiver.bodies == []
 
-    there.happens(event(400))
-    there.now = START + timedelta(hours=7)
-    there.tick()
+    site.replace_events(event(400))
+    site.now = START + timedelta(hours=7)
+    site.tick()
     assert receiver.kinds() == ["event_new"]
 
 
-def test_a_mistake_in_the_silences_is_told_once_and_silences_nobody(
+def test_errors_in_the_silences_file_are_notified_once_and_silence_nothing(
     plant: Callable[..., Plant], receiver: Receiver
 ) -> None:
-    there = plant()
-    (there.folder / "silences.toml").write_text(SILENCE.replace("who", "whoo"))
-    there.happens(event())
+    site = plant()
+    (site.folder / "silences.toml").write_text(SILENCE.replace("who", "whoo"))
+    site.replace_events(event())
 
-    there.tick()
-    there.tick()
+    site.tick()
+    site.tick()
 
     assert sorted(receiver.kinds()) == ["alerts_mistaken", "event_new"]
-    mistaken = next(body for body in receiver.bodies if body["kind"] == "alerts_mistaken")
-    assert "silences[0].who: is missing" in mistaken["text"]
+    notice = next(body for body in receiver.bodies if body["kind"] == "alerts_mistaken")
+    assert "silences[0].who: is missing" in notice["text"]
 
 
 @pytest.mark.parametrize(
     "alerts", [{"min_duration_minutes": 46}, {"min_criticality": "high"}], ids=["too short", "not critical"]
 )
-def test_what_is_below_a_threshold_is_not_told(
+def test_event_below_a_threshold_is_not_notified(
     plant: Callable[..., Plant], receiver: Receiver, alerts: dict[str, Any]
 ) -> None:
-    there = plant(**alerts)
-    (there.folder / "equipment.toml").write_text(REGISTRY.replace('"high"', '"medium"'))
-    there.happens(event())
+    site = plant(**alerts)
+    (site.folder / "equipment.toml").write_text(REGISTRY.replace('"high"', '"medium"'))
+    site.replace_events(event())
 
-    there.tick()
+    site.tick()
 
     assert receiver.bodies == []

@@ -1,4 +1,4 @@
-"""Who is told of failures: real runs on real Dagster instances, real posts to a real server."""
+"""Notifications about failures, with real runs on a Dagster instance and a real HTTP server."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import pyarrow.parquet as pq
 import pytest
 
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
@@ -23,12 +24,12 @@ Dumps = tuple[Path, Manifest]
 
 @dataclass
 class Watched(Location):
-    """A location whose alerts go to a server; its clock is moved by hand."""
+    """A location whose alerts are posted to the receiver. Tests set `now`."""
 
     now: datetime
 
     def tick(self, sensor: str, cursor: str | None = None) -> str:
-        """Evaluate a sensor as the daemon does, and return its new cursor."""
+        """Evaluate a sensor as the daemon does and return its new cursor."""
         repository = self.definitions.get_repository_def()
         context = dg.build_sensor_context(
             self.instance,
@@ -58,7 +59,7 @@ def watch(tmp_path: Path, instance: dg.DagsterInstance, receiver: Receiver) -> C
     return make
 
 
-def test_a_failure_is_told_once_however_often_it_comes_and_its_recovery_too(
+def test_repeated_failure_and_its_recovery_are_notified_once(
     watch: Callable[..., Watched], dumps: Dumps, receiver: Receiver
 ) -> None:
     watched = watch(dumps[0])
@@ -80,7 +81,7 @@ def test_a_failure_is_told_once_however_often_it_comes_and_its_recovery_too(
     blocked.unlink()
     assert watched.run(date(2026, 10, 7), date(2026, 10, 8)).success
     cursor = watched.tick("notify_failed_runs", cursor)
-    assert receiver.kinds() == ["run_failed"], "other days prove nothing of the one that failed"
+    assert receiver.kinds() == ["run_failed"], "a run over other days is no recovery"
 
     assert watched.run().success
     cursor = watched.tick("notify_failed_runs", cursor)
@@ -90,7 +91,7 @@ def test_a_failure_is_told_once_however_often_it_comes_and_its_recovery_too(
     assert receiver.bodies[1]["facts"]["times"] == 2
 
 
-def test_a_failure_that_goes_on_is_told_again_after_a_while(
+def test_continuing_failure_is_notified_again_after_repeat_after(
     watch: Callable[..., Watched], tmp_path: Path, receiver: Receiver
 ) -> None:
     watched = watch(tmp_path / "nowhere", repeat_after_hours=2)
@@ -102,11 +103,11 @@ def test_a_failure_that_goes_on_is_told_again_after_a_while(
         cursor = watched.tick("notify_failed_runs", cursor)
 
     assert receiver.kinds() == ["run_failed", "run_failed"]
-    assert "(still)" in receiver.bodies[1]["title"]
+    assert "(still failing)" in receiver.bodies[1]["title"]
     assert receiver.bodies[0]["cause"] == receiver.bodies[1]["cause"]
 
 
-def test_a_failure_is_told_later_where_nobody_took_it(
+def test_undelivered_failure_is_sent_by_a_later_tick(
     watch: Callable[..., Watched], tmp_path: Path, receiver: Receiver
 ) -> None:
     watched = watch(tmp_path / "nowhere")
@@ -121,7 +122,7 @@ def test_a_failure_is_told_later_where_nobody_took_it(
     assert len(receiver.bodies) == 4
 
 
-def test_a_cursor_that_cannot_be_read_tells_twice_rather_than_not_at_all(
+def test_unreadable_cursor_repeats_a_notice_and_loses_none(
     watch: Callable[..., Watched], tmp_path: Path, receiver: Receiver
 ) -> None:
     watched = watch(tmp_path / "nowhere")
@@ -133,7 +134,7 @@ def test_a_cursor_that_cannot_be_read_tells_twice_rather_than_not_at_all(
     assert receiver.kinds() == ["run_failed", "run_failed"]
 
 
-def test_failing_checks_are_told_once_and_when_they_hold_again(
+def test_failing_check_and_its_recovery_are_notified_once(
     watch: Callable[..., Watched], dumps: Dumps, tmp_path: Path, receiver: Receiver
 ) -> None:
     watched = watch(dumps[0])
@@ -158,15 +159,13 @@ def test_failing_checks_are_told_once_and_when_they_hold_again(
     assert [body["facts"]["check"] for body in recovered] == ["archive_files_complete"]
 
 
-def test_a_broken_day_blocks_what_is_downstream_and_is_told_as_critical(
+def test_broken_day_blocks_downstream_assets_and_is_critical(
     watch: Callable[..., Watched], dumps: Dumps, receiver: Receiver
 ) -> None:
     watched = watch(dumps[0])
     assert watched.run().success
     broken = Path(watched.lake.path(EXTRACTION_COVERAGE, date(2026, 10, 6)))
     rows = watched.lake.read(EXTRACTION_COVERAGE, date(2026, 10, 6))
-    import pyarrow.parquet as pq  # noqa: PLC0415 (beside its one use)
-
     pq.write_table(rows.drop_columns(["executions"]), broken)
     job = watched.definitions.resolve_job_def("hourly_checks")
 
@@ -174,13 +173,13 @@ def test_a_broken_day_blocks_what_is_downstream_and_is_told_as_critical(
 
     assert not result.success
     watched.tick("notify_failing_checks")
-    told = {body["facts"]["check"]: body for body in receiver.bodies}
-    assert told["schema_matches_declaration"]["severity"] == "critical"
-    assert told["schema_matches_declaration"]["facts"]["blocking"]
-    assert "extraction_coverage of 2026-10-06" in str(told["schema_matches_declaration"])
+    notices = {body["facts"]["check"]: body for body in receiver.bodies}
+    assert notices["schema_matches_declaration"]["severity"] == "critical"
+    assert notices["schema_matches_declaration"]["facts"]["blocking"]
+    assert "extraction_coverage of 2026-10-06" in str(notices["schema_matches_declaration"])
 
 
-def test_the_checks_run_by_themselves_every_hour(watch: Callable[..., Watched], dumps: Dumps) -> None:
+def test_all_checks_run_on_the_hourly_schedule(watch: Callable[..., Watched], dumps: Dumps) -> None:
     watched = watch(dumps[0])
     assert watched.run().success
     schedule = watched.definitions.get_repository_def().get_schedule_def("hourly_checks")
@@ -197,16 +196,16 @@ def test_the_checks_run_by_themselves_every_hour(watch: Callable[..., Watched], 
     assert not any(event.is_step_materialization for event in result.all_events)
 
 
-def test_the_sensors_run_where_the_daemon_does(watch: Callable[..., Watched], dumps: Dumps) -> None:
+def test_alert_sensors_run_by_default(watch: Callable[..., Watched], dumps: Dumps) -> None:
     repository = watch(dumps[0]).definitions.get_repository_def()
 
-    told = {sensor.name: sensor.default_status for sensor in repository.sensor_defs}
+    statuses = {sensor.name: sensor.default_status for sensor in repository.sensor_defs}
 
     for name in ("notify_failed_runs", "notify_failing_checks", "notify_anomaly_events"):
-        assert told[name] == dg.DefaultSensorStatus.RUNNING
+        assert statuses[name] == dg.DefaultSensorStatus.RUNNING
 
 
-def test_the_docs_say_what_each_check_means(watch: Callable[..., Watched], dumps: Dumps) -> None:
+def test_each_check_is_documented(watch: Callable[..., Watched], dumps: Dumps) -> None:
     page = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "alerts.md").read_text()
 
     keys = watch(dumps[0]).definitions.get_repository_def().asset_graph.asset_check_keys

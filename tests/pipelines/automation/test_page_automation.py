@@ -1,4 +1,4 @@
-"""The page of a day is made when the health of that day is new or comes out differently, and only then."""
+"""The report of a day is built only when the health of that day is new or has changed."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -19,7 +19,7 @@ EQUIPMENT, EXECUTIONS = EQUIPMENT_HEALTH.name, EXECUTION_HEALTH.name
 
 
 class World:
-    """The code location on an instance, and the sensor's cursor, a minute later at each look."""
+    """The code location on an instance. Each evaluation is one minute after the previous one."""
 
     def __init__(self, instance: dg.DagsterInstance, folder: Path) -> None:
         self.instance, self.folder, self.now = instance, folder, NOW
@@ -31,75 +31,75 @@ class World:
         self.definitions = build_defs({"clock": lambda: NOW}, settings=settings)
         self.cursor: Any = None
 
-    def look(self) -> list[str | None]:
-        """The days whose page is requested now."""
+    def evaluate(self) -> list[str | None]:
+        """Return the days whose report is requested."""
         self.now += timedelta(minutes=1)
-        told = dg.evaluate_automation_conditions(
+        result = dg.evaluate_automation_conditions(
             self.definitions,
             self.instance,
             asset_selection=dg.AssetSelection.assets(PAGE),
             evaluation_time=self.now,
             cursor=self.cursor,
         )
-        self.cursor = told.cursor
-        return sorted(told.get_requested_partitions(PAGE), key=str)
+        self.cursor = result.cursor
+        return sorted(result.get_requested_partitions(PAGE), key=str)
 
-    def change(self, asset: str, version: str, *days: str) -> None:
-        """Record days of what is upstream with some content."""
+    def materialize_upstream(self, asset: str, version: str, *days: str) -> None:
+        """Materialize days of an upstream asset with this data version."""
         tags = {"dagster/data_version": version, "dagster/data_version_is_user_provided": "true"}
         for day in days:
-            told = dg.AssetMaterialization(dg.AssetKey(asset), partition=day, tags=tags)
-            self.instance.report_runless_asset_event(told)
+            event = dg.AssetMaterialization(dg.AssetKey(asset), partition=day, tags=tags)
+            self.instance.report_runless_asset_event(event)
 
-    def make(self, day: str) -> set[str]:
-        """Make the page of a day; return the files that are there."""
-        done = self.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+    def build_report(self, day: str) -> set[str]:
+        """Build the report of a day and return the names of all report files."""
+        result = self.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=self.instance, partition_key=day, asset_selection=[PAGE]
         )
-        assert done.success
+        assert result.success
         return {file.name for file in (self.folder / "reports").iterdir()}
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        made = World(instance, tmp_path)
-        assert made.look() == []
-        yield made
+        new_world = World(instance, tmp_path)
+        assert new_world.evaluate() == []
+        yield new_world
 
 
-def test_a_page_is_made_once_for_each_change_of_the_health_of_its_day(world: World) -> None:
-    world.change(EQUIPMENT, "1", "2026-10-07")
-    assert world.look() == [], "one half of that day is not there yet"
-    world.change(EXECUTIONS, "1", "2026-10-07")
-    assert world.look() == ["2026-10-07"]
-    assert world.make("2026-10-07") == {"report-2026-10-01--2026-10-07.html"}
-    assert world.look() == []
+def test_report_is_requested_once_for_each_change_of_the_health_of_its_day(world: World) -> None:
+    world.materialize_upstream(EQUIPMENT, "1", "2026-10-07")
+    assert world.evaluate() == [], "execution_health of that day is missing"
+    world.materialize_upstream(EXECUTIONS, "1", "2026-10-07")
+    assert world.evaluate() == ["2026-10-07"]
+    assert world.build_report("2026-10-07") == {"report-2026-10-01--2026-10-07.html"}
+    assert world.evaluate() == []
 
-    world.change(EQUIPMENT, "1", "2026-10-07")
-    world.change(EXECUTIONS, "1", "2026-10-07")
-    world.change(INFERENCE_EXECUTIONS.name, "2", "2026-10-07")
-    assert world.look() == [], "the same health again; executions alone are no reason"
+    world.materialize_upstream(EQUIPMENT, "1", "2026-10-07")
+    world.materialize_upstream(EXECUTIONS, "1", "2026-10-07")
+    world.materialize_upstream(INFERENCE_EXECUTIONS.name, "2", "2026-10-07")
+    assert world.evaluate() == [], "unchanged health and changed executions request nothing"
 
-    world.change(EXECUTIONS, "2", "2026-10-07")
-    assert world.look() == ["2026-10-07"]
-    assert world.look() == []
+    world.materialize_upstream(EXECUTIONS, "2", "2026-10-07")
+    assert world.evaluate() == ["2026-10-07"]
+    assert world.evaluate() == []
 
 
-def test_the_page_of_the_newest_day_is_the_latest_and_says_the_same_again(world: World) -> None:
+def test_report_of_the_newest_day_is_the_latest_and_is_reproducible(world: World) -> None:
     for asset in (EQUIPMENT, EXECUTIONS):
-        world.change(asset, "1", "2026-10-08")
+        world.materialize_upstream(asset, "1", "2026-10-08")
 
-    assert world.look() == ["2026-10-08"]
-    assert world.make("2026-10-08") == {"report-2026-10-02--2026-10-08.html", LATEST}
+    assert world.evaluate() == ["2026-10-08"]
+    assert world.build_report("2026-10-08") == {"report-2026-10-02--2026-10-08.html", LATEST}
     (first,) = world.instance.fetch_materializations(PAGE, limit=1).records
-    world.make("2026-10-08")
+    world.build_report("2026-10-08")
     (again,) = world.instance.fetch_materializations(PAGE, limit=1).records
 
     assert first.run_id != again.run_id
     versions = {
-        one.asset_materialization.tags["dagster/data_version"]
-        for one in (first, again)
-        if one.asset_materialization and one.asset_materialization.tags
+        record.asset_materialization.tags["dagster/data_version"]
+        for record in (first, again)
+        if record.asset_materialization and record.asset_materialization.tags
     }
     assert len(versions) == 1
