@@ -26,13 +26,21 @@ PAGES = [
 RUN_BY_CI = {"make setup", "make demo", "make dev", "make test", "make check"}
 
 
-def blocks(language: str) -> list[str]:
-    found = re.compile(rf"^```{language}\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-    return [block for page in PAGES for block in found.findall(page.read_text())]
+TUTORIAL = ROOT / "docs" / "tutorial.md"
 
 
-CONSOLE = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
-COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line]
+def blocks(language: str, *pages: Path) -> list[str]:
+    pattern = re.compile(rf"^```{language}\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+    return [block for page in pages for block in pattern.findall(page.read_text())]
+
+
+CONSOLE = [line.removeprefix("$ ") for block in blocks("console", *PAGES) for line in block.splitlines()]
+COMMANDS = [
+    line
+    for block in blocks("sh", *(page for page in PAGES if page != TUTORIAL))
+    for line in block.splitlines()
+    if line
+]
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make")])
@@ -78,6 +86,16 @@ def test_a_command_runs(command: str, environment: dict[str, str]) -> None:
 
 
 @pytest.mark.docs
+def test_the_tutorial_runs_from_start_to_end(environment: dict[str, str]) -> None:
+    shutil.rmtree(ROOT / "data" / "tutorial", ignore_errors=True)
+
+    done = shell("\n".join(blocks("sh", TUTORIAL)), environment)
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (ROOT / "data" / "tutorial" / "report.html").exists()
+
+
+@pytest.mark.docs
 @pytest.mark.parametrize("command", [command for command in CONSOLE if "sandbox serve" not in command])
 def test_a_command_beside_the_sandbox_runs(command: str, environment: dict[str, str]) -> None:
     if command.startswith("aws ") and shutil.which("aws") is None:
@@ -106,7 +124,7 @@ def test_the_sandbox_starts_as_told(command: str, environment: dict[str, str], t
 
 
 @pytest.mark.docs
-@pytest.mark.parametrize("program", blocks("python"))
+@pytest.mark.parametrize("program", blocks("python", *PAGES))
 def test_a_program_runs(program: str, environment: dict[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program],
