@@ -1,4 +1,4 @@
-# The few verbs of this project; `make help` lists them. Everything runs in .venv, made on first use.
+# Targets of this project; `make help` lists them. Everything runs in .venv, which the first target creates.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,38 +9,40 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev test check docs clean
 
-help: ## list the verbs
+help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-setup: $(READY) ## install everything into .venv (only when something changed)
+setup: $(READY) ## install everything into .venv, if something changed
 
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "Python 3.11 or newer is required. Select one: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/python -m pipelines.runs.instance
 	touch $@
 
-demo: $(READY) ## show the whole of it on made-up data
+demo: $(READY) ## run the pipeline on generated data
 	@$(BIN)/ledger demo
 
-dev: $(READY) ## start Dagster's pages on http://localhost:3000 (your ledger.toml, else the demo's fleet)
+dev: $(READY) ## start the Dagster UI on http://localhost:3000 (with ledger.toml, or with the sandbox)
 	@exec $(BIN)/ledger dev
 
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-check: $(READY) ## lint, types, import floors, freshness of generated docs
+check: $(READY) ## lint, types, import contracts, generated docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m assets.tables.docs --check
+	$(BIN)/python -m pipelines.cli.reference_pages --check
 	$(BIN)/python -m assets.tables.history --check
 
-docs: $(READY) ## write the generated docs again
+docs: $(READY) ## generate the reference docs
 	$(BIN)/python -m assets.tables.history
 	$(BIN)/python -m assets.tables.docs
+	$(BIN)/python -m pipelines.cli.reference_pages
 
-clean: ## remove the demo, the local Dagster instance and .venv; keeps ledger.toml and your lake
+clean: ## remove the demo, the local Dagster instance and .venv; keep ledger.toml and your lake
 	rm -rf data/demo .dagster .env $(VENV)
