@@ -22,7 +22,7 @@ _UNAVAILABLE_STATES = tuple(state.value for state in ObjectState if state.is_una
 _UNREADABLE_JSON = ["?"]
 
 
-def no_unrecognized_fields(unrecognized: pa.Table) -> CheckOutcome:
+def evaluate_no_unrecognized_fields(unrecognized: pa.Table) -> CheckOutcome:
     """Check the column `unrecognized`: each field of a response has its own column."""
     texts = pc.value_counts(unrecognized["unrecognized"].drop_null()).to_pylist()
     field_rows: Counter[str] = Counter()
@@ -45,7 +45,7 @@ def no_unrecognized_fields(unrecognized: pa.Table) -> CheckOutcome:
     )
 
 
-def archive_files_complete(files: Sequence[ArchiveRecord]) -> CheckOutcome:
+def evaluate_archive_files_complete(files: Sequence[ArchiveRecord]) -> CheckOutcome:
     """Check the saved responses that still exist: each is readable and has all its pages."""
     broken = [file.uri for file in files if file.error]
     incomplete = archive_index.find_files_with_missing_pages(files)
@@ -58,7 +58,7 @@ def archive_files_complete(files: Sequence[ArchiveRecord]) -> CheckOutcome:
     )
 
 
-def no_rejected_summaries(rejected: pa.Table) -> CheckOutcome:
+def evaluate_no_rejected_summaries(rejected: pa.Table) -> CheckOutcome:
     """Check that `rejected_executions` (`reason`) is empty."""
     reasons = sorted(pc.value_counts(rejected["reason"]).to_pylist(), key=lambda entry: -entry["counts"])
     message = "No execution summary was rejected."
@@ -77,7 +77,7 @@ def no_rejected_summaries(rejected: pa.Table) -> CheckOutcome:
     )
 
 
-def result_objects_read(objects: pa.Table) -> CheckOutcome:
+def evaluate_result_objects_read(objects: pa.Table) -> CheckOutcome:
     """Check `result_objects` (`scheduler_name`, `state`, `error`, and the day): each object was read."""
     states = Counter(objects["state"].to_pylist())
     unavailable = objects.filter(pc.is_in(objects["state"], pa.array(_UNAVAILABLE_STATES)))
@@ -95,7 +95,7 @@ def result_objects_read(objects: pa.Table) -> CheckOutcome:
     )
 
 
-def no_rejected_result_lines(rejected: pa.Table) -> CheckOutcome:
+def evaluate_no_rejected_result_lines(rejected: pa.Table) -> CheckOutcome:
     """Check that `rejected_results` (`result_s3_key`, `line_number`, `reason`, and the day) is empty."""
     reasons = sorted(set(rejected["reason"].to_pylist()))
     message = "No line of a result object was rejected."

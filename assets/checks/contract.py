@@ -49,7 +49,7 @@ def count_rows_of_other_days(rows: pa.Table, day: date) -> int:
     return int(pc.sum(outside).as_py() or 0)
 
 
-def keys_unique(key_rows: Iterable[tuple[TablePartition, pa.Table]]) -> CheckOutcome:
+def evaluate_keys_unique(key_rows: Iterable[tuple[TablePartition, pa.Table]]) -> CheckOutcome:
     """Check the primary keys of some tables and days.
 
     Args:
@@ -78,7 +78,7 @@ def keys_unique(key_rows: Iterable[tuple[TablePartition, pa.Table]]) -> CheckOut
     return CheckOutcome(not affected, message, metadata, examples, problem_ids=affected)
 
 
-def schema_matches_declaration(footers: Iterable[tuple[TablePartition, Footer]]) -> CheckOutcome:
+def evaluate_schema_matches_declaration(footers: Iterable[tuple[TablePartition, Footer]]) -> CheckOutcome:
     """Check the schemas of files by their footers. Files of an older table version pass."""
     files, older, problems = 0, list[str](), list[tuple[str, str]]()
     for partition, footer in footers:

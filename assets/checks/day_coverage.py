@@ -28,7 +28,7 @@ USUAL_RANGE = (0.5, 1.5)
 """Share of the baseline count that passes. A restart or a changed frequency lies outside."""
 
 
-def no_missing_days(lake_days: Sequence[date]) -> CheckOutcome:
+def evaluate_no_missing_days(lake_days: Sequence[date]) -> CheckOutcome:
     """Check that no day is missing between the first and the last day of a table.
 
     Args:
@@ -55,7 +55,7 @@ def no_missing_days(lake_days: Sequence[date]) -> CheckOutcome:
     )
 
 
-def days_settled(statuses: Sequence[SchedulerStatus], days: Sequence[date]) -> CheckOutcome:
+def evaluate_days_settled(statuses: Sequence[SchedulerStatus], days: Sequence[date]) -> CheckOutcome:
     """Check that each scheduler is proven complete on each day that should be settled."""
     unsettled = [
         (status, behind)
@@ -93,7 +93,7 @@ def days_settled(statuses: Sequence[SchedulerStatus], days: Sequence[date]) -> C
     )
 
 
-def no_stuck_executions(
+def evaluate_no_stuck_executions(
     statuses: Iterable[SchedulerStatus], days: Sequence[date], in_progress: pa.Table
 ) -> CheckOutcome:
     """Check that no execution is IN_PROGRESS on a day that is settled for its scheduler.
@@ -134,7 +134,7 @@ def no_stuck_executions(
     )
 
 
-def execution_count_in_range(
+def evaluate_execution_count_in_range(
     coverage: pa.Table,
     days: Sequence[date],
     grid: Mapping[str, int | None],

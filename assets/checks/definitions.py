@@ -11,10 +11,10 @@ from functools import partial
 import dagster as dg
 
 from assets.checks import contract, executions
-from assets.checks.completeness import no_rejected_result_lines, result_objects_read
+from assets.checks.completeness import evaluate_no_rejected_result_lines, evaluate_result_objects_read
 from assets.checks.context import CheckContext, CheckSettings, parse_run_days
 from assets.checks.result import Check, CheckOutcome, build_check_result
-from assets.checks.run_outcomes import list_failed_partitions, partitions_succeeded
+from assets.checks.run_outcomes import evaluate_partitions_succeeded, list_failed_partitions
 from assets.framework.partitioned_run import translate_to_failure
 from assets.tables import (
     ANOMALY_PREDICTIONS,
@@ -152,7 +152,7 @@ def _build_result_checks(scope: str) -> list[Check]:
 
 
 def _check_keys(tables: Sequence[Table], context: CheckContext) -> CheckOutcome:
-    return contract.keys_unique(
+    return contract.evaluate_keys_unique(
         ((table, day), context.lake.read(table, day, list(table.key)))
         for table, day in context.iterate_partitions(tables, _LARGE_TABLES)
     )
@@ -162,21 +162,23 @@ def _check_schema(tables: Sequence[Table], context: CheckContext) -> CheckOutcom
     footers = (
         ((table, day), context.lake.footer(table, day)) for table, day in context.iterate_partitions(tables)
     )
-    return contract.schema_matches_declaration((partition, footer) for partition, footer in footers if footer)
+    return contract.evaluate_schema_matches_declaration(
+        (partition, footer) for partition, footer in footers if footer
+    )
 
 
 def _check_partitions(
     key: dg.AssetKey, partitions: dg.PartitionsDefinition, context: CheckContext
 ) -> CheckOutcome:
     failed, count = list_failed_partitions(context.instance, key, partitions)
-    return partitions_succeeded(key.path[-1], failed, count)
+    return evaluate_partitions_succeeded(key.path[-1], failed, count)
 
 
 def _check_result_objects(context: CheckContext) -> CheckOutcome:
     columns = ["scheduler_name", "result_s3_bucket", "result_s3_key", "state", "error"]
-    return result_objects_read(context.read_checked_days(RESULT_OBJECTS, columns))
+    return evaluate_result_objects_read(context.read_checked_days(RESULT_OBJECTS, columns))
 
 
 def _check_result_lines(context: CheckContext) -> CheckOutcome:
     columns = ["result_s3_bucket", "result_s3_key", "line_number", "reason"]
-    return no_rejected_result_lines(context.read_checked_days(REJECTED_RESULTS, columns))
+    return evaluate_no_rejected_result_lines(context.read_checked_days(REJECTED_RESULTS, columns))

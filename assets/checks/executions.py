@@ -73,33 +73,41 @@ def build_execution_checks(scope: str) -> list[Check]:
 def _check_archive_files(context: CheckContext) -> CheckOutcome:
     existing = {file.uri for source in context.sources if source.files for file in source.files.list_files()}
     records = archive_index.load_records(context.lake.read(ARCHIVE_FILES))
-    return completeness.archive_files_complete([file for uri, file in records.items() if uri in existing])
+    return completeness.evaluate_archive_files_complete(
+        [file for uri, file in records.items() if uri in existing]
+    )
 
 
 def _check_rejected_summaries(context: CheckContext) -> CheckOutcome:
-    return completeness.no_rejected_summaries(context.lake.read(REJECTED_EXECUTIONS, columns=["reason"]))
+    return completeness.evaluate_no_rejected_summaries(
+        context.lake.read(REJECTED_EXECUTIONS, columns=["reason"])
+    )
 
 
 def _check_sources(context: CheckContext) -> CheckOutcome:
-    return run_outcomes.sources_answered(list(run_outcomes.load_recent_runs(context.instance, _ASSET)))
+    return run_outcomes.evaluate_sources_answered(
+        list(run_outcomes.load_recent_runs(context.instance, _ASSET))
+    )
 
 
 def _check_missing_days(context: CheckContext) -> CheckOutcome:
-    return day_coverage.no_missing_days(context.list_lake_days(INFERENCE_EXECUTIONS))
+    return day_coverage.evaluate_no_missing_days(context.list_lake_days(INFERENCE_EXECUTIONS))
 
 
 def _check_unrecognized_fields(context: CheckContext) -> CheckOutcome:
     rows = context.read_checked_days(INFERENCE_EXECUTIONS, ["unrecognized"])
-    return completeness.no_unrecognized_fields(rows)
+    return completeness.evaluate_no_unrecognized_fields(rows)
 
 
 def _check_settled_days(context: CheckContext) -> CheckOutcome:
-    return day_coverage.days_settled(context.scheduler_statuses, context.execution_days)
+    return day_coverage.evaluate_days_settled(context.scheduler_statuses, context.execution_days)
 
 
 def _check_stuck(context: CheckContext) -> CheckOutcome:
     in_progress = _read_in_progress(context)
-    return day_coverage.no_stuck_executions(context.scheduler_statuses, context.execution_days, in_progress)
+    return day_coverage.evaluate_no_stuck_executions(
+        context.scheduler_statuses, context.execution_days, in_progress
+    )
 
 
 def _read_in_progress(context: CheckContext) -> pa.Table:
@@ -121,7 +129,7 @@ def _check_counts(context: CheckContext) -> CheckOutcome:
     columns = ["scheduler_arn", "scheduler_name", "executions"]
     coverage = read_days(context.lake, EXTRACTION_COVERAGE, days_to_read, columns)
     grid = {arn: settings.executions_a_day for arn, settings in context.scheduler_settings.items()}
-    return day_coverage.execution_count_in_range(
+    return day_coverage.evaluate_execution_count_in_range(
         coverage, days, grid, context.now, context.settings.settle_after
     )
 
@@ -132,7 +140,7 @@ def _check_freshness(context: CheckContext) -> CheckOutcome:
     coverage = read_days(lake, EXTRACTION_COVERAGE, days, freshness.COVERAGE_COLUMNS)
     executions = read_days(lake, INFERENCE_EXECUTIONS, days, freshness.EXECUTION_COLUMNS)
     active = freshness.list_active_schedulers(coverage)
-    return freshness.data_fresh(
+    return freshness.evaluate_data_fresh(
         freshness.find_newest_data(executions, active, context.scheduler_settings),
         pc.max(coverage["complete_through"]).as_py(),
         get_service_state(context.sources),

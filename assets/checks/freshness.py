@@ -62,7 +62,7 @@ def find_newest_data(
     return newest
 
 
-def data_fresh(
+def evaluate_data_fresh(
     newest: Iterable[NewestData],
     polled_until: datetime | None,
     service: ServiceState,

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.checks.context import CheckContext
 from assets.executions.selection import contiguous_ranges
 from assets.framework.metadata import build_metadata
 
@@ -21,7 +22,7 @@ class CheckOutcome:
 
     Attributes:
         passed: Whether the check passed.
-        message: What was examined and what was found, with numbers; the same place for both results.
+        message: What was examined and what was found, with numbers, for both results.
         metadata: Numbers that are worth plotting.
         examples: A few problem rows.
         commands: What to run next.
@@ -39,11 +40,11 @@ class CheckOutcome:
 
 @dataclass(frozen=True)
 class Check:
-    """A declared check. `evaluate` takes a `CheckContext`; a blocking check stops downstream assets."""
+    """A declared check. A blocking check stops downstream assets if it fails."""
 
     name: str
     description: str
-    evaluate: Callable[..., CheckOutcome]
+    evaluate: Callable[[CheckContext], CheckOutcome]
     is_blocking: bool = False
 
 

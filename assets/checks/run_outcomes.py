@@ -43,7 +43,7 @@ class UnansweredSource:
     reason: str
 
 
-def partitions_succeeded(asset: str, failed: Sequence[str], partition_count: int) -> CheckOutcome:
+def evaluate_partitions_succeeded(asset: str, failed: Sequence[str], partition_count: int) -> CheckOutcome:
     """Check that no partition of an asset is failed: the last run of each one recorded it.
 
     Args:
@@ -105,7 +105,7 @@ def find_unanswered_sources(last_runs: Iterable[FinishedRun]) -> list[Unanswered
     return [sources[name] for name in sorted(sources)]
 
 
-def sources_answered(last_runs: Sequence[FinishedRun]) -> CheckOutcome:
+def evaluate_sources_answered(last_runs: Sequence[FinishedRun]) -> CheckOutcome:
     """Check that every scheduler and source answered the last extraction run.
 
     Args:

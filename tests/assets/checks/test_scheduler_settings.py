@@ -1,0 +1,52 @@
+"""The latest settings of each scheduler."""
+
+from datetime import timedelta
+
+import pyarrow as pa
+import pytest
+
+from assets.checks.scheduler_settings import SchedulerSettings, parse_duration, parse_scheduler_settings
+from assets.tables import (
+    INFERENCE_SCHEDULERS,
+)
+from tests.support.check_days import NOW
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"), [("PT5M", 5), ("PT1H", 60), ("PT1H30M", 90), ("", None), ("PT", None)]
+)
+def test_durations_of_hours_and_minutes_are_parsed(text: str, minutes: int | None) -> None:
+    assert parse_duration(text) == (None if minutes is None else timedelta(minutes=minutes))
+
+
+def test_scheduler_settings_are_the_latest_value_of_each_column() -> None:
+    rows = pa.Table.from_pylist(
+        [
+            {
+                "scheduler_arn": "a",
+                "valid_from": NOW,
+                "data_upload_frequency": "PT5M",
+                "data_delay_offset_minutes": 3,
+            },
+            {"scheduler_arn": "a", "valid_from": NOW + HOUR, "status": "STOPPED"},
+        ],
+        schema=pa.schema(
+            [
+                INFERENCE_SCHEDULERS.schema.field(name).with_nullable(True)
+                for name in (
+                    "scheduler_arn",
+                    "valid_from",
+                    "status",
+                    "data_upload_frequency",
+                    "data_delay_offset_minutes",
+                )
+            ]
+        ),
+    )
+
+    assert parse_scheduler_settings(rows) == {
+        "a": SchedulerSettings(timedelta(minutes=5), timedelta(minutes=3), True)
+    }
+    assert parse_scheduler_settings(rows)["a"].executions_a_day == 288
