@@ -18,7 +18,7 @@ from assets.health import assets as health
 from assets.report import assets as report_asset
 from assets.report.assets import ReportOptions
 from pipelines.automation import event_alerts, failure_alerts, schedules, sensors
-from pipelines.operations.asking import open_query
+from pipelines.operations.query import open_query
 from resources.clock import utc_now
 from resources.config.equipment import load_equipment
 from resources.config.settings import Settings, load_settings

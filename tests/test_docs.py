@@ -67,7 +67,7 @@ def environment() -> Iterator[dict[str, str]]:
     """That of someone who has run the demo and keeps its service running."""
     if not playground.CONFIG.exists():
         pytest.skip("run `make demo` first: the commands are about its lake")
-    with playground.service() as found:
+    with playground.run_service() as found:
         yield found | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 

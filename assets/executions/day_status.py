@@ -28,7 +28,7 @@ class DayState(StrEnum):
     stuck = "stuck"
     failed = "failed"
     missing = "missing"
-    never_extracted = "never extracted"
+    never_extracted = "never_extracted"
     unseen = "unseen"
 
     @property
@@ -48,6 +48,16 @@ _MEANINGS = {
     DayState.never_extracted: "no run has recorded this day",
     DayState.unseen: "the scheduler was not seen yet, or not any more",
 }
+
+
+ACTION_STATES = (
+    DayState.failed,
+    DayState.missing,
+    DayState.never_extracted,
+    DayState.overdue,
+    DayState.stuck,
+)
+"""The states that can need action (see `needs_action`), most urgent first."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +124,11 @@ def find_scheduler_statuses(
     return sorted(found, key=lambda one: (one.scheduler_name, one.scheduler_arn))
 
 
-def needs_action(state: DayState, day: date, terms: SettlementPolicy) -> bool:
-    """Tell whether nothing but a person will change this."""
+def needs_action(state: DayState, day: date, policy: SettlementPolicy) -> bool:
+    """Return True if no scheduled run will change this state."""
     if state is DayState.never_extracted:
-        return terms.is_expected(day) and not terms.is_refreshed(day)
-    return state in (DayState.overdue, DayState.stuck, DayState.failed, DayState.missing)
+        return policy.is_expected(day) and not policy.is_refreshed(day)
+    return state in ACTION_STATES
 
 
 def find_days_without_coverage(days: Iterable[date], extracted: Collection[date]) -> list[date]:

@@ -16,7 +16,7 @@ from assets.executions.due_days import DueDays, find_due_days
 from assets.framework.partitions import RANGE
 from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
-from pipelines.operations.lake_status import coverage
+from pipelines.operations.lake_status import read_coverage
 from resources.clock import Clock
 from resources.config.settings import Settings
 from resources.lake.lake import Lake
@@ -143,7 +143,7 @@ def _find_due_days(
     )
     lookback_start = now.date() - timedelta(days=settings.history.lookback_days)
     extracted = lake.days(EXTRACTION_COVERAGE)
-    recent_coverage = coverage(lake, lookback_start - BEHIND_LOOKBACK, now.date())
+    recent_coverage = read_coverage(lake, lookback_start - BEHIND_LOOKBACK, now.date())
     due = find_due_days(history, recent_coverage, extracted, policy)
     reasons = []
     if service_end is not None and service_end < now.date():

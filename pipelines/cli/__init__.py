@@ -1,1 +1,1 @@
-"""The command line: `ledger --help`."""
+"""The `ledger` command line."""

@@ -1,93 +1,133 @@
-"""The command line: `ledger --help`.
-
-A user's mistake ends with one message on standard error and exit code 2, a failed run with exit code 1.
-"""
+"""The `ledger` command: a group that imports the module of a command only when that command is called."""
 
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand, TyperGroup
 
-from pipelines.cli.commands import (
-    backfill,
-    catalog,
-    ddl,
-    doctor,
-    import_files,
-    migrate,
-    plan,
-    report,
-    sql,
-    status,
-    views,
-)
 from pipelines.runs import instance
+from resources.errors import LedgerError
 
-START, EXTRACT, READ, ELSEWHERE = "Begin", "Extract", "Ask and report", "Take the lake elsewhere"
-"""Groups of commands, in the order in which people come to need them."""
+START, EXTRACT, QUERY, INTEGRATE = "Get started", "Extract", "Query and report", "Integrate and maintain"
+"""The panels of `ledger --help`."""
+
+
+@dataclass(frozen=True)
+class CommandEntry:
+    """Where a command is defined, and its line in `ledger --help`.
+
+    `target` is "module:attribute" below `pipelines.cli.commands`: a function, or a Typer app for a group.
+    """
+
+    target: str
+    panel: str
+    help: str
+
+
+COMMANDS: Mapping[str, CommandEntry] = {
+    "demo": CommandEntry("demo:demo", START, "Run the whole pipeline on generated data."),
+    "dev": CommandEntry("dev:dev", START, "Start the Dagster UI and daemon on this machine."),
+    "doctor": CommandEntry("doctor:doctor", START, "Check settings, credentials, sources, lake and Dagster."),
+    "import": CommandEntry("import_files:import_", EXTRACT, "Add saved API responses to an archive source."),
+    "plan": CommandEntry("plan:plan", EXTRACT, "Estimate the API calls and minutes of a backfill."),
+    "backfill": CommandEntry("backfill:backfill", EXTRACT, "Extract a range of days now."),
+    "status": CommandEntry("status:status", EXTRACT, "Show the state of each day of each scheduler."),
+    "sql": CommandEntry("sql:sql", QUERY, "Query the lake in SQL: one statement, a script or a shell."),
+    "views": CommandEntry(
+        "views:views", QUERY, "Write a view of each table for use in other DuckDB programs."
+    ),
+    "report": CommandEntry("report:report", QUERY, "Write the report page as HTML or Markdown."),
+    "ddl": CommandEntry("ddl:ddl", INTEGRATE, "Print CREATE TABLE statements for Athena or Spark."),
+    "catalog": CommandEntry("catalog:app", INTEGRATE, "Manage the tables of the lake in AWS Glue."),
+    "migrate": CommandEntry("migrate:migrate", INTEGRATE, "Rewrite files of older table versions."),
+}
+
+HELP = """\
+Record every Lookout for Equipment inference execution in a Parquet lake that you own.
+
+Exit codes:
+
+- **0**: success
+- **1**: the command ran, and something needs action
+- **2**: the command could not run; the message says how to fix it
+- **130**: stopped by Ctrl-C
+"""
+EPILOG = (
+    "Try it with generated data: **ledger demo**. With your own settings: **ledger doctor**, then"
+    " **ledger plan --from 2026-09-01 --to 2026-10-07**, **ledger backfill …** and **ledger status**."
+    " Each command has examples: **ledger plan --help**."
+)
+
+
+def load_command(name: str) -> TyperCommand | TyperGroup:
+    """Import the module of a command and build the command."""
+    module_name, _, attribute = COMMANDS[name].target.partition(":")
+    module = import_module(f"pipelines.cli.commands.{module_name}")
+    target = getattr(module, attribute)
+    if not isinstance(target, typer.Typer):
+        single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+        single.command(name, epilog=module.EXAMPLES)(target)
+        target = single
+    command = typer.main.get_command(target)
+    assert isinstance(command, TyperCommand | TyperGroup)  # noqa: S101 (Typer builds nothing else)
+    return command
+
+
+class LazyGroup(TyperGroup):
+    """Lists placeholders with the help lines of `COMMANDS`; imports a command only to parse or run it."""
+
+    def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 (passed on)
+        super().__init__(**attributes)
+        self.commands = {
+            name: TyperCommand(name, help=entry.help, rich_help_panel=entry.panel)
+            for name, entry in COMMANDS.items()
+        }
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 (Typer ships its own Click)
+        """Replace the placeholder by the command itself."""
+        name, placeholder, rest = super().resolve_command(ctx, args)
+        return name, placeholder and name and load_command(name), rest
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        from importlib.metadata import version  # noqa: PLC0415 (reads all package metadata modules)
+
+        typer.echo(f"lookout-ledger {version('lookout-ledger')}")
+        raise typer.Exit
+
 
 app = typer.Typer(
     name="ledger",
+    cls=LazyGroup,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="Every inference execution your Lookout for Equipment models ever ran, in Parquet that you own.",
-    epilog="Begin with **ledger demo**; with your own settings: **ledger doctor**, then"
-    " **ledger plan --from 2026-09-01 --to 2026-10-07**, **ledger backfill …** and **ledger status**."
-    " Each command has examples: **ledger plan --help**. Dagster has the rest: **make dev** for its pages.",
+    help=HELP,
+    epilog=EPILOG,
 )
 
 
 @app.callback()
-def _together() -> None:
-    """Keep the commands as commands, be there one or more."""
-
-
-@app.command(epilog="Example: **ledger demo**", rich_help_panel=START)
-def demo() -> None:
-    """Show the whole of it on made-up data, in a minute or two.
-
-    Makes a fleet that misbehaves, takes its history into a lake through Dagster, from a service that plays
-    the part of AWS's and from saved responses, reads what the models said in the last week, shows that what
-    is recorded stays, and ends with the page. Everything lands below data/demo.
-    """
-    from pipelines.cli.demo.walkthrough import run  # noqa: PLC0415 (loads Dagster, which takes seconds)
-
-    run(Console())
-
-
-@app.command(epilog="Example: **ledger dev**, then open http://localhost:3000", rich_help_panel=START)
-def dev() -> None:
-    """Start Dagster's pages, until Ctrl-C.
-
-    They show your own settings (ledger.toml beside workspace.yaml, or what LEDGER_CONFIG names). Where there
-    are none yet they show the demo's fleet, and the service that it is asked from runs beside them.
-    """
-    from pipelines.cli.dev_server import run  # noqa: PLC0415
-
-    sys.exit(run())
-
-
-app.command(epilog=doctor.EXAMPLES, rich_help_panel=EXTRACT)(doctor.doctor)
-app.command("import", epilog=import_files.EXAMPLES, rich_help_panel=EXTRACT)(import_files.import_)
-app.command(epilog=plan.EXAMPLES, rich_help_panel=EXTRACT)(plan.plan)
-app.command(epilog=backfill.EXAMPLES, rich_help_panel=EXTRACT)(backfill.backfill)
-app.command(epilog=status.EXAMPLES, rich_help_panel=EXTRACT)(status.status)
-app.command(epilog=sql.EXAMPLES, rich_help_panel=READ)(sql.sql)
-app.command(epilog=views.EXAMPLES, rich_help_panel=READ)(views.views)
-app.command(epilog=report.EXAMPLES, rich_help_panel=READ)(report.report)
-app.command(epilog=ddl.EXAMPLES, rich_help_panel=ELSEWHERE)(ddl.ddl)
-app.add_typer(catalog.app, rich_help_panel=ELSEWHERE)
-app.command(epilog=migrate.EXAMPLES, rich_help_panel=ELSEWHERE)(migrate.migrate)
+def _configure(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Accept the options of `ledger` itself."""
 
 
 def main() -> None:
-    """Run the command line; a user's mistake gives a message and never a traceback."""
-    from resources.errors import LedgerError  # noqa: PLC0415
-
+    """Run the command line; print a `LedgerError` as a message without a traceback."""
     instance.prepare()
     try:
         app()
-    except LedgerError as problem:
-        Console(stderr=True, highlight=False).print(str(problem), markup=False, soft_wrap=True)
+    except LedgerError as error:
+        Console(stderr=True, highlight=False).print(str(error), markup=False, soft_wrap=True)
         sys.exit(2)

@@ -1,4 +1,4 @@
-"""Days and schedulers as people type them, held against what there is."""
+"""Parsing and validation of days and scheduler names on the command line."""
 
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -12,14 +12,14 @@ from resources.sources.base import ListedScheduler
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _A_DAY = timedelta(days=1)
-_NAMES_TOLD = 20
+_MAX_NAMES = 20
 
 
 def parse_day(text: str, option: str, today: date) -> date:
-    """Return the day of a text: YYYY-MM-DD, `today` or `yesterday`, all in UTC.
+    """Parse YYYY-MM-DD, `today` or `yesterday` (UTC).
 
     Raises:
-        ConfigurationError: it is no day.
+        ConfigurationError: the text is not a day.
     """
     words = {"today": today, "yesterday": today - _A_DAY}
     if text in words:
@@ -27,79 +27,83 @@ def parse_day(text: str, option: str, today: date) -> date:
     try:
         if _DAY.fullmatch(text):
             return date.fromisoformat(text)
-        problem = "is no day"
+        reason = "the format is YYYY-MM-DD"
     except ValueError as error:
-        problem = f"is no day of the calendar ({error})"
+        reason = str(error)
     raise ConfigurationError(
-        f"{option} {format_value(text)} {problem}",
+        f"Cannot read {option} {format_value(text)} as a day: {reason}",
         where="the command line",
-        next_step=f"write it as YYYY-MM-DD, such as {option} {today}, or today or yesterday (UTC)",
+        next_step=f"use YYYY-MM-DD, today or yesterday (UTC), such as {option} {today}",
     )
 
 
 def parse_range(first: str, last: str, history: Days, today: date) -> list[date]:
-    """Return the days from one text to another, both included.
+    """Parse a range and return its days, both ends included.
 
     Raises:
-        ConfigurationError: they are no days, in the wrong order, or not days of the history.
+        ConfigurationError: an end is not a day, the order is wrong, or the range exceeds the history.
     """
     begin, end = parse_day(first, "--from", today), parse_day(last, "--to", today)
-    if begin > end:
-        raise ConfigurationError(
-            f"--from {begin} is later than --to {end}",
-            where="the command line",
-            next_step=f"turn them round: --from {end} --to {begin}",
-        )
+    check_order(begin, end)
     latest = last_day(history, today)
     if begin < history.first:
         raise ConfigurationError(
-            f"--from {begin} is before the history, which starts on {history.first}",
+            f"--from {begin} is before the first day of the history, {history.first}",
             where="history.start_date in ledger.toml",
-            next_step=f'set [history] start_date = "{begin}", or begin later: --from {history.first}',
+            next_step=f'set [history] start_date = "{begin}", or use --from {history.first}',
         )
     if end > latest:
-        mend = f"end sooner: --to {latest}"
+        fix = f"use --to {latest}"
         if history.end and end <= today:
-            mend = f'set [history] end_date = "{end + _A_DAY}", or {mend}'
-        reason = "ends before that" if history.end and history.end <= today else "goes as far as today (UTC)"
+            fix = f'set [history] end_date = "{end + _A_DAY}", or {fix}'
+        reason = "the history ends there" if history.end and history.end <= today else "that is today (UTC)"
         raise ConfigurationError(
-            f"--to {end} is after {latest}: the history {reason}",
+            f"--to {end} is after {latest}: {reason}",
             where="history.end_date in ledger.toml" if history.end else "the command line",
-            next_step=mend,
+            next_step=fix,
         )
-    return days_between(begin, end)
+    return [begin + n * _A_DAY for n in range((end - begin).days + 1)]
 
 
-def days_between(first: date, last: date) -> list[date]:
-    """Return all days from the first to the last, both included."""
-    return [first + n * _A_DAY for n in range((last - first).days + 1)]
+def check_order(first: date, last: date) -> None:
+    """Check that a range does not end before it starts.
+
+    Raises:
+        ConfigurationError: it does.
+    """
+    if first > last:
+        raise ConfigurationError(
+            f"--from {first} is later than --to {last}",
+            where="the command line",
+            next_step=f"swap them: --from {last} --to {first}",
+        )
 
 
 def last_day(history: Days, today: date) -> date:
-    """Return the last day that is a partition today."""
+    """Return the last day that has a partition today."""
     return min(today, history.end - _A_DAY) if history.end else today
 
 
-def select_schedulers(patterns: Sequence[str], there: Collection[ListedScheduler]) -> set[str] | None:
-    """Return the ARNs of the schedulers that are meant; None: all, as no pattern was given.
+def select_schedulers(patterns: Sequence[str], listed: Collection[ListedScheduler]) -> set[str] | None:
+    """Return the ARNs of the schedulers that match a pattern; None without patterns: all schedulers.
 
     Raises:
-        ConfigurationError: a pattern is the name of none; the message has what could be meant.
+        ConfigurationError: a pattern matches no scheduler; the message suggests similar names.
     """
     for pattern in patterns:
-        if not any(matches(pattern, one.name, one.arn) for one in there):
-            raise no_scheduler_error(pattern, (one.name for one in there))
+        if not any(matches(pattern, scheduler.name, scheduler.arn) for scheduler in listed):
+            raise no_scheduler_error(pattern, (scheduler.name for scheduler in listed))
     if not patterns:
         return None
-    return {one.arn for one in there if matches_any(patterns, one.name, one.arn)}
+    return {scheduler.arn for scheduler in listed if matches_any(patterns, scheduler.name, scheduler.arn)}
 
 
 def no_scheduler_error(pattern: str, names: Iterable[str]) -> ConfigurationError:
-    """Say that no scheduler is called so, and what could be meant."""
-    there = sorted(set(names))
-    some = ", ".join(there[:_NAMES_TOLD]) + (", ..." if len(there) > _NAMES_TOLD else "")
+    """Build the error for a pattern that matches no scheduler."""
+    existing = sorted(set(names))
+    listed = ", ".join(existing[:_MAX_NAMES]) + (", ..." if len(existing) > _MAX_NAMES else "")
     return ConfigurationError(
-        f"no scheduler is named {format_value(pattern)}{suggest(pattern, there)}",
+        f"No scheduler matches {format_value(pattern)}{suggest(pattern, existing)}",
         where="--scheduler",
-        next_step=f"use a name, a pattern with * and ?, or an ARN; there are {some or 'none'}",
+        next_step=f"use a name, a pattern with * and ?, or an ARN; the schedulers are: {listed or 'none'}",
     )

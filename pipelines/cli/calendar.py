@@ -1,6 +1,6 @@
-"""The calendar of `ledger status`: one letter a day, a row for each scheduler, months side by side.
+"""The calendar of `ledger status`: a row for each scheduler, a letter for each day, months side by side.
 
-Capital letters need a person. So the calendar can be read in a log file and on paper.
+Capital letters need action, so the calendar is readable without color.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,44 +34,51 @@ STYLES: Mapping[DayState, str] = {
 }
 _MONTH = 31
 _LONGEST_NAME = 40
-_PARTS = 4
-"""Colons before the account has ended in an ARN."""
+_ARN_COLONS = 5
+"""Colons in an ARN; region and account are its fourth and fifth part."""
 
 
-def calendar(schedulers: Sequence[SchedulerStatus], days: Sequence[date], width: int) -> Iterator[Text]:
-    """Draw some days of some schedulers, line by line.
+def label(state: DayState) -> str:
+    """Return the name of a state for display."""
+    return state.replace("_", " ")
+
+
+def draw_calendar(schedulers: Sequence[SchedulerStatus], days: Sequence[date], width: int) -> Iterator[Text]:
+    """Draw the calendar line by line.
 
     Args:
-        schedulers: one row each.
-        days: the days, one after the other.
-        width: columns of the terminal.
+        schedulers: a row for each.
+        days: the days, in order.
+        width: width of the terminal in characters.
     """
-    names = _names(schedulers)
+    names = _shorten_names(schedulers)
     margin = max(map(len, names), default=0)
-    months = [list(month) for month in _months(days)]
-    at_once = max(1, (width - margin) // (_MONTH + 1))
-    for start in range(0, len(months), at_once):
-        shown = months[start : start + at_once]
+    months = list(_group_months(days))
+    months_per_block = max(1, (width - margin) // (_MONTH + 1))
+    for start in range(0, len(months), months_per_block):
+        block = months[start : start + months_per_block]
         if start:
             yield Text()
-        yield Text(" " * margin + "".join(f" {_heading(month):<{len(month)}}" for month in shown), "bold")
-        yield Text(" " * margin + "".join(f" {_ruler(month)}" for month in shown), "dim")
-        for name, one in zip(names, schedulers, strict=True):
-            yield _row(name.ljust(margin), one, shown)
+        yield Text(
+            " " * margin + "".join(f" {_format_heading(month):<{len(month)}}" for month in block), "bold"
+        )
+        yield Text(" " * margin + "".join(f" {_draw_ruler(month)}" for month in block), "dim")
+        for name, scheduler in zip(names, schedulers, strict=True):
+            yield _draw_row(name.ljust(margin), scheduler, block)
 
 
-def _row(name: str, one: SchedulerStatus, months: Sequence[Sequence[date]]) -> Text:
+def _draw_row(name: str, scheduler: SchedulerStatus, months: Sequence[Sequence[date]]) -> Text:
     row = Text(name)
     for month in months:
         row.append(" ")
         for day in month:
-            state = one.states[day]
+            state = scheduler.states[day]
             row.append(LETTERS[state], STYLES[state])
     row.rstrip()
     return row
 
 
-def _months(days: Sequence[date]) -> Iterator[list[date]]:
+def _group_months(days: Sequence[date]) -> Iterator[list[date]]:
     month: list[date] = []
     for day in days:
         if month and (day.year, day.month) != (month[0].year, month[0].month):
@@ -82,11 +89,11 @@ def _months(days: Sequence[date]) -> Iterator[list[date]]:
         yield month
 
 
-def _heading(month: Sequence[date]) -> str:
+def _format_heading(month: Sequence[date]) -> str:
     return f"{month[0]:%Y-%m}"[: max(len(month), 2)]
 
 
-def _ruler(month: Sequence[date]) -> str:
+def _draw_ruler(month: Sequence[date]) -> str:
     marks = [" "] * len(month)
     for position, day in enumerate(month):
         text = str(day.day)
@@ -95,25 +102,28 @@ def _ruler(month: Sequence[date]) -> str:
     return "".join(marks)
 
 
-def _names(schedulers: Sequence[SchedulerStatus]) -> list[str]:
-    """Return names that tell the schedulers apart, with no more than it takes."""
-    names = [one.scheduler_name for one in schedulers]
-    for more in (_region, _account, _generation):
-        longer = [f"{name} {more(one.scheduler_arn)}" for name, one in zip(names, schedulers, strict=True)]
-        differ = {
+def _shorten_names(schedulers: Sequence[SchedulerStatus]) -> list[str]:
+    """Return the shortest unique names: parts of the ARN are added only to equal names."""
+    names = [scheduler.scheduler_name for scheduler in schedulers]
+    for get_part in (_get_region, _get_account, _get_id):
+        longer = [
+            f"{name} {get_part(scheduler.scheduler_arn)}"
+            for name, scheduler in zip(names, schedulers, strict=True)
+        ]
+        variants = {
             name: len({long for n, long in zip(names, longer, strict=True) if n == name}) for name in names
         }
-        names = [long if differ[name] > 1 else name for name, long in zip(names, longer, strict=True)]
+        names = [long if variants[name] > 1 else name for name, long in zip(names, longer, strict=True)]
     return [name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…" for name in names]
 
 
-def _region(arn: str) -> str:
-    return arn.split(":")[3] if arn.count(":") > _PARTS else ""
+def _get_region(arn: str) -> str:
+    return arn.split(":")[3] if arn.count(":") >= _ARN_COLONS else ""
 
 
-def _account(arn: str) -> str:
-    return f"…{arn.split(':')[4][-4:]}" if arn.count(":") > _PARTS else ""
+def _get_account(arn: str) -> str:
+    return f"…{arn.split(':')[4][-4:]}" if arn.count(":") >= _ARN_COLONS else ""
 
 
-def _generation(arn: str) -> str:
+def _get_id(arn: str) -> str:
     return arn.rpartition("/")[2][:4]

@@ -1,4 +1,4 @@
-"""`ledger dev`: Dagster's pages over this checkout."""
+"""`ledger dev`: the Dagster UI and daemon of this checkout."""
 
 import os
 import signal
@@ -9,40 +9,39 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from pipelines.cli.demo import environment as playground
-from pipelines.runs.instance import CHECKOUT
-from resources.config.loader import CONFIG_FILE_NAME, CONFIG_VARIABLE
+from pipelines.cli.demo import environment as demo
+from resources.config.loader import CHECKOUT, CONFIG_FILE_NAME, CONFIG_VARIABLE
 
 
 def run() -> int:
-    """Start the pages and wait for their end; return their exit code.
+    """Start Dagster, wait for its end and return its exit code.
 
     Raises:
-        LedgerError: the sandbox does not start.
+        LedgerError: the sandbox of the demo does not start.
     """
-    signal.signal(signal.SIGTERM, _end)
-    # a shell starts background jobs with Ctrl-C ignored; Dagster would inherit that and ignore SIGTERM too
+    signal.signal(signal.SIGTERM, _exit)
+    # a shell starts background jobs with SIGINT ignored; Dagster would inherit that and ignore SIGTERM too
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if CONFIG_VARIABLE in os.environ or (CHECKOUT / CONFIG_FILE_NAME).exists():
-        return _pages(os.environ)
-    if not playground.CONFIG.exists():
-        playground.prepare()
-    with playground.service() as environment:
-        return _pages(environment)
+        return _run_dagster(os.environ)
+    if not demo.CONFIG.exists():
+        demo.prepare()
+    with demo.run_service() as environment:
+        return _run_dagster(environment)
 
 
-def _pages(environment: Mapping[str, str]) -> int:
+def _run_dagster(environment: Mapping[str, str]) -> int:
     dagster = str(Path(sys.executable).with_name("dagster"))
     with subprocess.Popen(  # noqa: S603
         [dagster, "dev", "--workspace", "workspace.yaml"], cwd=CHECKOUT, env=dict(environment)
     ) as process:
         try:
             return process.wait()
-        except KeyboardInterrupt:  # Ctrl-C reached Dagster too, which ends by itself
+        except KeyboardInterrupt:  # the terminal sent Ctrl-C to Dagster too
             return process.wait()
         finally:
             process.terminate()
 
 
-def _end(_signal: int, _frame: FrameType | None) -> NoReturn:
+def _exit(_signal: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(0)

@@ -1,4 +1,4 @@
-"""Answers as files."""
+"""Query results as files."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -11,7 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from pipelines.cli.output import flatten_cells
-from pipelines.operations.query import batches
+from pipelines.operations.query import stream_batches
 from resources.errors import ConfigurationError
 from resources.storage.local import write_atomically
 
@@ -22,38 +22,36 @@ _WRITERS: dict[str, Callable[[str, pa.Schema], AbstractContextManager[Any]]] = {
 
 
 def write(connection: duckdb.DuckDBPyConnection, statement: str, file: Path) -> int:
-    """Write the answer to a statement to a file, which is there as a whole or not at all.
-
-    Memory does not grow with the answer.
+    """Write the result of a statement to a file, atomically and in constant memory.
 
     Returns:
         The number of rows.
 
     Raises:
-        ConfigurationError: the ending is not known, or the file cannot be written.
-        duckdb.Error: DuckDB refuses the statement.
+        ConfigurationError: the suffix is unknown, or the file cannot be written.
+        duckdb.Error: DuckDB rejects the statement.
     """
-    make = _WRITERS.get(file.suffix.lower())
-    if make is None:
+    open_writer = _WRITERS.get(file.suffix.lower())
+    if open_writer is None:
         raise ConfigurationError(
-            f"the ending {file.suffix!r} is of no format that can be written",
+            f"Cannot write files with the suffix {file.suffix!r}",
             where=f"--out {file}",
-            next_step=f"let it end with {' or '.join(_WRITERS)}",
+            next_step=f"use the suffix {' or '.join(_WRITERS)}",
         )
-    is_text = make is _WRITERS[".csv"]
+    is_text = open_writer is _WRITERS[".csv"]
     rows = 0
     try:
-        found = batches(connection, statement)
-        schema = flatten_cells(found.schema.empty_table()).schema if is_text else found.schema
-        with write_atomically(file) as temporary, make(str(temporary), schema) as writer:
-            for batch in found:
+        batches = stream_batches(connection, statement)
+        schema = flatten_cells(batches.schema.empty_table()).schema if is_text else batches.schema
+        with write_atomically(file) as temporary, open_writer(str(temporary), schema) as writer:
+            for batch in batches:
                 part = pa.Table.from_batches([batch])
                 writer.write_table(flatten_cells(part) if is_text else part)
                 rows += batch.num_rows
-    except OSError as problem:
+    except OSError as error:
         raise ConfigurationError(
-            f"the answer cannot be written: {problem.strerror or problem}",
+            f"Cannot write the result: {error.strerror or error}",
             where=f"--out {file}",
-            next_step="name a file in a folder that is there and writable",
+            next_step="name a file in an existing, writable folder",
         ) from None
     return rows

@@ -1,10 +1,15 @@
-"""Options that several commands have, so that they are called and explained alike."""
+"""Options and arguments that several commands share."""
 
 import typer
 
 From = typer.Option("--from", metavar="DAY", help="First day (UTC): YYYY-MM-DD, today or yesterday.")
-To = typer.Option("--to", metavar="DAY", help="Last day (UTC), itself included.")
+To = typer.Option("--to", metavar="DAY", help="Last day (UTC), included.")
 SchedulerPatterns = typer.Option(
-    "--scheduler", metavar="NAME", help="Only these: name or ARN, with * and ?; may be repeated."
+    "--scheduler", metavar="NAME", help="Include only this name or ARN; * and ? match. Repeatable."
 )
-Json = typer.Option("--json", help="Print one JSON object, for programs.")
+SkipSettled = typer.Option("--skip-settled", help="Skip days that are settled, for each scheduler.")
+Json = typer.Option("--json", help="Print one JSON object.")
+TableNames = typer.Argument(help="Table names; default: all tables.", show_default=False)
+Location = typer.Option(
+    help="S3 location of the lake, s3://bucket/prefix; default: lake.uri of the settings.", show_default=False
+)

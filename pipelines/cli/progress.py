@@ -1,4 +1,4 @@
-"""The line that shows how an extraction goes: days, rows, calls, and how long it may still take."""
+"""The progress bar of a backfill."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,33 +18,34 @@ from pipelines.runs.launcher import RunReport
 
 @contextmanager
 def show_progress(console: Console, days: int) -> Iterator[Callable[[RunReport], None]]:
-    """Show a line as long as this lasts; what it gives is to be handed a report whenever there is news."""
+    """Show a progress bar; yields the function that updates it from a report."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=16),
         MofNCompleteColumn(),
-        TextColumn("days{task.fields[told]}"),
+        TextColumn("days{task.fields[numbers]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("starting", total=days, told="")
+        task = progress.add_task("starting", total=days, numbers="")
 
-        def watch(report: RunReport) -> None:
-            words = "recording" if report.days else "starting"
+        def update(report: RunReport) -> None:
+            state = "recording" if report.days else "starting"
             if report.outcome is not None:
-                words = str(report.outcome)
-            progress.update(task, completed=len(report.days), description=words, told=_told(report))
+                state = str(report.outcome)
+            progress.update(
+                task, completed=len(report.days), description=state, numbers=_format_numbers(report)
+            )
 
-        yield watch
+        yield update
 
 
-def _told(report: RunReport) -> str:
+def _format_numbers(report: RunReport) -> str:
     if not report.days:
         return ""
-    told = f", {sum(day.executions for day in report.days.values()):,} rows"
-    if report.numbers.get("calls"):
-        told += f", {report.numbers['calls']:,} calls"
-    if report.numbers.get("throttled"):
-        told += f", {report.numbers['throttled']:,} throttled"
-    return told
+    text = f", {sum(day.executions for day in report.days.values()):,} rows"
+    for name in ("calls", "throttled"):
+        if report.numbers.get(name):
+            text += f", {report.numbers[name]:,} {name}"
+    return text

@@ -1,4 +1,4 @@
-"""Where one SQL statement ends and the next begins."""
+"""Splits SQL scripts into statements."""
 
 import re
 from dataclasses import dataclass
@@ -18,36 +18,34 @@ _PARTS = re.compile(
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement, without its semicolon, and the line of the text that it begins on, from 1."""
+    """One statement without its semicolon, and its first line in the script (from 1)."""
 
     text: str
     line: int
 
 
 def split(text: str) -> tuple[list[Statement], str]:
-    """Cut text into statements.
-
-    Semicolons in quotes and comments end nothing. Nothing but space and comments is no statement.
+    """Split text at the semicolons outside of quotes and comments.
 
     Returns:
-        The statements that have ended, and what stands after the last of them: a statement that goes on, or
-        nothing but space and comments.
+        The complete statements, and the text after the last one: an incomplete statement, or only whitespace
+        and comments.
     """
-    found: list[Statement] = []
-    begun, start = None, 0
+    statements: list[Statement] = []
+    begin, start = None, 0
     for part in _PARTS.finditer(text):
-        if part["open"]:  # a quote or comment that goes on to the end
+        if part["open"]:  # an unclosed quote or comment
             break
         if part["end"]:
-            if begun is not None:
-                line = text.count("\n", 0, begun) + 1
-                found.append(Statement(text[begun : part.start()].rstrip(), line))
-            begun, start = None, part.end()
-        elif begun is None and not part["space"] and not part["comment"]:
-            begun = part.start()
-    return found, text[start:]
+            if begin is not None:
+                line = text.count("\n", 0, begin) + 1
+                statements.append(Statement(text[begin : part.start()].rstrip(), line))
+            begin, start = None, part.end()
+        elif begin is None and not part["space"] and not part["comment"]:
+            begin = part.start()
+    return statements, text[start:]
 
 
 def is_blank(text: str) -> bool:
-    """Tell whether text is nothing but space and comments."""
+    """Return True if the text has only whitespace and comments."""
     return all(part["space"] or part["comment"] for part in _PARTS.finditer(text))

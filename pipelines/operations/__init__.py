@@ -1,1 +1,1 @@
-"""What the commands do, without a terminal: plans, status, import and queries."""
+"""The work of the commands, independent of the terminal: plans, status, import and queries."""

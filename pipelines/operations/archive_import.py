@@ -1,4 +1,4 @@
-"""Saved responses that someone has, looked into before they become part of an archive source."""
+"""Saved API responses: previewed, then added to an archive source."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from resources.storage.open import is_s3
 
 @dataclass(frozen=True)
 class ImportPreview:
-    """What some files hold: `files` as the archive source reads them, and the names of their schedulers."""
+    """The content of some files, as an archive source reads them."""
 
     path: Path
     files: Sequence[ArchiveRecord]
@@ -27,40 +27,40 @@ class ImportPreview:
 
     @property
     def usable(self) -> list[Path]:
-        """The files that give any execution."""
+        """The files with at least one execution."""
         return [Path(file.uri) for file in self.files if file.executions]
 
     @property
     def span(self) -> tuple[date, date] | None:
-        """The days of the first and the last execution; None: there is none."""
+        """The days (UTC) of the first and the last execution; None without executions."""
         firsts = [file.first_data_start_time for file in self.files if file.first_data_start_time]
         lasts = [file.last_data_start_time for file in self.files if file.last_data_start_time]
         return (min(firsts).date(), max(lasts).date()) if firsts and lasts else None
 
     @property
-    def oddities(self) -> list[str]:
-        """What is wrong with them, in words."""
+    def problems(self) -> list[str]:
+        """Messages about broken and incomplete files."""
         return describe_problems(self.files)
 
 
 def preview_files(path: Path, now: datetime) -> ImportPreview:
-    """Read what a file or folder holds, as the archive source will.
+    """Read a file or folder as an archive source does.
 
     Raises:
-        ConfigurationError: there is nothing, or it may not be looked into.
+        ConfigurationError: the path does not exist or cannot be read.
     """
     source = ArchiveSource(str(path))
     names = set[str]()
 
-    def take(page: FlattenedPages) -> None:
+    def collect_names(page: FlattenedPages) -> None:
         names.update(name for name in page.rows["scheduler_name"].unique().to_pylist() if name)
 
-    files = [read_file(source, file, now, take) for file in source.list_files()]
+    files = [read_file(source, file, now, collect_names) for file in source.list_files()]
     return ImportPreview(path, files, sorted(names))
 
 
 def archive_folder(settings: Settings) -> Path | None:
-    """Return the folder of the first archive source that is one on this machine; None: there is no such."""
+    """Return the folder of the first archive source with a local folder, or None."""
     return next((path for path in _local_archives(settings) if not path.is_file()), None)
 
 
@@ -71,27 +71,27 @@ def _local_archives(settings: Settings) -> Iterator[Path]:
 
 
 def source_toml(path: Path, config: Path) -> str:
-    """Return the lines of the settings that make a path an archive source."""
+    """Return the TOML lines that declare a path as an archive source."""
     uri = path.relative_to(config.parent) if path.is_relative_to(config.parent) else path
     text = uri.as_posix().replace("\\", "\\\\").replace('"', '\\"')
     return f'[[sources]]\nkind = "archive"\nuri = "{text}{"/" if path.is_dir() else ""}"\n'
 
 
 def config_file() -> Path:
-    """Return the file that settings stand in, or would."""
+    """Return the path of the settings file, which may not exist."""
     return Path(os.environ.get(CONFIG_VARIABLE, CHECKOUT / CONFIG_FILE_NAME)).expanduser().absolute()
 
 
 def is_registered(path: Path, settings: Settings) -> bool:
-    """Tell whether an archive source holds a path already."""
+    """Return True if an archive source contains the path."""
     return any(path.is_relative_to(archive) for archive in _local_archives(settings))
 
 
-def register(paths: Sequence[Path], config: Path) -> None:
-    """Add archive sources at the end of the settings, whose text stays as it is.
+def register_sources(paths: Sequence[Path], config: Path) -> None:
+    """Append archive sources to the settings file; its text stays as it is.
 
     Raises:
-        ConfigurationError: the settings would not be read so; they are left as they were.
+        ConfigurationError: the new settings would be invalid or without effect. The file is unchanged.
     """
     text = config.read_text() if config.exists() else ""
     addition = "\n".join(source_toml(path, config) for path in paths)
@@ -101,22 +101,21 @@ def register(paths: Sequence[Path], config: Path) -> None:
             if config.exists():
                 trial.chmod(config.stat().st_mode & 0o777)
             _check_registered(paths, trial, config, addition)
-    except OSError as problem:
-        raise _build_register_error(problem.strerror or str(problem), config, addition) from None
+    except OSError as error:
+        raise _build_register_error(error.strerror or str(error), config, addition) from None
 
 
 def _check_registered(paths: Sequence[Path], trial: Path, config: Path, addition: str) -> None:
     try:
         settings = load_settings(os.environ | {CONFIG_VARIABLE: str(trial)})
-    except ConfigurationError as problem:
-        reason = str(problem).replace(str(trial), str(config))
+    except ConfigurationError as error:
+        reason = str(error).replace(str(trial), str(config))
         raise _build_register_error(reason, config, addition) from None
     if not all(is_registered(path, settings) for path in paths):
         raise ConfigurationError(
             f"Cannot add the source to the settings: {SOURCES_VARIABLE} overrides the sources of the file",
             where=str(config),
-            next_step=f"nothing was changed; add it to {SOURCES_VARIABLE}, or unset that and import again:"
-            f"\n\n{addition}",
+            next_step=f"add the source there, or unset it and retry (nothing was changed):\n\n{addition}",
         )
 
 
@@ -124,5 +123,5 @@ def _build_register_error(reason: str, config: Path, addition: str) -> Configura
     return ConfigurationError(
         f"Cannot add the source to the settings: {reason}",
         where=str(config),
-        next_step=f"nothing was changed; add it by hand:\n\n{addition}",
+        next_step=f"add it by hand (nothing was changed):\n\n{addition}",
     )

@@ -1,6 +1,6 @@
-"""What a backfill will cost: the lake and the schedulers as they are, put before the rule."""
+"""Estimates of the cost of a backfill, from the lake and the schedulers."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
@@ -28,7 +28,7 @@ from assets.tables import (
     INFERENCE_SCHEDULERS,
     PARTITION,
 )
-from pipelines.operations.lake_status import coverage
+from pipelines.operations.lake_status import read_coverage
 from resources.errors import LedgerError
 from resources.lake.lake import Lake
 from resources.sources.api import QUERY_PADDING
@@ -40,7 +40,15 @@ _A_DAY = timedelta(days=1)
 
 @dataclass
 class SourceListing:
-    """What the sources listed: schedulers by source, calls that a list takes, and what could not be asked."""
+    """The schedulers and files of the sources.
+
+    Attributes:
+        schedulers: the schedulers, each with its service.
+        calls: the API calls that the listing took.
+        files: the saved responses of all archive sources.
+        failed: the errors by URI of the source.
+        notices: messages about sources that were skipped.
+    """
 
     schedulers: list[tuple[LiveService, ListedScheduler]] = field(default_factory=list)
     calls: int = 0
@@ -50,156 +58,168 @@ class SourceListing:
 
 
 def list_sources(sources: Iterable[Source], days: Sequence[date]) -> SourceListing:
-    """Ask the sources what they have; a source whose service ended before these days is not asked."""
-    found = SourceListing()
+    """List the schedulers and files of the sources; skip services that ended before these days."""
+    listing = SourceListing()
     for source in sources:
         try:
             if source.files:
-                found.files += source.files.list_files()
+                listing.files += source.files.list_files()
             if source.service:
-                _list_schedulers(source.service, days, found)
-        except LedgerError as problem:
-            found.failed[source.uri] = problem
-    return found
+                _list_schedulers(source.service, days, listing)
+        except LedgerError as error:
+            listing.failed[source.uri] = error
+    return listing
 
 
-def _list_schedulers(service: LiveService, days: Sequence[date], found: SourceListing) -> None:
+def _list_schedulers(service: LiveService, days: Sequence[date], listing: SourceListing) -> None:
     if service.service_end is not None and service.service_end < days[0]:
-        found.notices.append(f"{service.uri} is not asked: the service ended on {service.service_end}.")
+        listing.notices.append(f"{service.uri} is skipped: the service ended on {service.service_end}.")
         return
     before = service.calls.count
-    found.schedulers += [(service, scheduler) for scheduler in service.list_schedulers()]
-    found.calls += service.calls.count - before
+    listing.schedulers += [(service, scheduler) for scheduler in service.list_schedulers()]
+    listing.calls += service.calls.count - before
 
 
-def plan_backfill(  # noqa: PLR0913 (what a run is told, and the moment)
+def plan_backfill(  # noqa: PLR0913 (the options of a run, and the time)
     lake: Lake,
-    found: SourceListing,
+    listing: SourceListing,
     days: Sequence[date],
     settle_after: timedelta,
     now: datetime,
     *,
-    chosen: Collection[str] | None = None,
+    arns: Collection[str] | None = None,
     skip_settled: bool = False,
-    budget: int | None = None,
+    max_calls: int | None = None,
 ) -> BackfillPlan:
-    """Count what a run over some days takes.
+    """Estimate the cost of a run over some days.
 
     Args:
-        lake: what is recorded already.
-        found: see `list_sources`.
-        days: the days, one after the other.
-        settle_after: when a day settles after its end.
-        now: the moment of the plan.
-        chosen: ARNs of the schedulers that are asked for; None: all.
-        skip_settled: leave out what is settled.
-        budget: calls that the run may make.
+        lake: the lake that the run writes to.
+        listing: see `list_sources`.
+        days: the days, in order.
+        settle_after: time between the end of a day and its settlement.
+        now: the current time.
+        arns: the schedulers to extract; None: all.
+        skip_settled: skip settled days.
+        max_calls: limit of API calls of the run; None: no limit.
     """
-    known = _known(coverage(lake, days[0] - _A_DAY, days[-1] + _A_DAY), settle_after)
-    shortest = _shortest(lake)
-    rounds = list(batches(days, DAYS_A_BATCH))
-    wanted: list[tuple[LiveService, ListedScheduler, list[list[date]]]] = []
-    for api, scheduler in found.schedulers:
-        if chosen is None or scheduler.arn in chosen:
-            settled = known.get(scheduler.arn, NO_COUNTS).counts if skip_settled else ()
-            of_it = [[day for day in batch if _is_asked(api, day) and day not in settled] for batch in rounds]
-            wanted.append((api, scheduler, [batch for batch in of_it if batch]))
-    near = _near_midnight(lake, _edges(batch for *_, of_it in wanted for batch in of_it))
-    plans: list[SchedulerEstimate] = []
-    for api, scheduler, of_it in wanted:
+    counts = _count_executions(read_coverage(lake, days[0] - _A_DAY, days[-1] + _A_DAY), settle_after)
+    day_batches = list(batches(days, DAYS_A_BATCH))
+    tasks: list[tuple[LiveService, ListedScheduler, list[list[date]]]] = []
+    for service, scheduler in listing.schedulers:
+        if arns is None or scheduler.arn in arns:
+            skipped = counts.get(scheduler.arn, NO_COUNTS).counts if skip_settled else ()
+            of_scheduler = [
+                [day for day in batch if _is_offered(service, day) and day not in skipped]
+                for batch in day_batches
+            ]
+            tasks.append((service, scheduler, [batch for batch in of_scheduler if batch]))
+    near_midnight = _load_windows_near_midnight(
+        lake, _list_edge_days(batch for *_, own in tasks for batch in own)
+    )
+    shortest = _load_shortest_frequencies(lake)
+    estimates: list[SchedulerEstimate] = []
+    for service, scheduler, own_batches in tasks:
         quickest = min(shortest.get(scheduler.arn, scheduler), scheduler, key=parse_frequency)
-        in_lake = replace(known.get(scheduler.arn, NO_COUNTS), near_midnight=near.get(scheduler.arn, {}))
-        plans.append(estimate_scheduler(quickest, api.uri, of_it, in_lake, now))
-    settled_days = [day for day in days if plans and all(_is_settled(known, one, day) for one in plans)]
+        in_lake = replace(
+            counts.get(scheduler.arn, NO_COUNTS), near_midnight=near_midnight.get(scheduler.arn, {})
+        )
+        estimates.append(estimate_scheduler(quickest, service.uri, own_batches, in_lake, now))
+    settled_days = [
+        day
+        for day in days
+        if estimates and all(day in counts.get(row.scheduler.arn, NO_COUNTS).counts for row in estimates)
+    ]
     return BackfillPlan(
         days[0],
         days[-1],
-        batches=len(rounds),
+        batches=len(day_batches),
         settled_days=len(settled_days),
-        listing=found.calls,  # one list serves a whole run
-        asked=sorted(plans, key=lambda one: (one.source, one.scheduler.name)),
-        files_to_read=_files_to_read(lake, found.files, rounds),
-        files_to_write=2 * len(days) + 1 + 2 * bool(found.files),
-        budget=budget,
+        listing=listing.calls,  # a run lists the schedulers once
+        asked=sorted(estimates, key=lambda row: (row.source, row.scheduler.name)),
+        files_to_read=_estimate_files_to_read(lake, listing.files, day_batches),
+        files_to_write=2 * len(days) + 1 + 2 * bool(listing.files),
+        budget=max_calls,
     )
 
 
-def _is_asked(api: LiveService, day: date) -> bool:
-    return api.service_end is None or day <= api.service_end
+def _is_offered(service: LiveService, day: date) -> bool:
+    return service.service_end is None or day <= service.service_end
 
 
-def _is_settled(known: Mapping[str, LakeCounts], one: SchedulerEstimate, day: date) -> bool:
-    return day in known.get(one.scheduler.arn, NO_COUNTS).counts
-
-
-def _known(rows: pa.Table, settle_after: timedelta) -> dict[str, LakeCounts]:
-    counts: dict[str, dict[date, int]] = {}
+def _count_executions(coverage: pa.Table, settle_after: timedelta) -> dict[str, LakeCounts]:
+    """Return the number of executions by ARN: exact for settled days, a lower bound for the others."""
+    exact: dict[str, dict[date, int]] = {}
     at_least: dict[str, dict[date, int]] = {}
-    for row in rows.to_pylist():
+    for row in coverage.to_pylist():
         arn, day = row["scheduler_arn"], row[PARTITION]
-        is_whole = is_settled(row["complete_through"], compute_settle_time(day, settle_after))
-        (counts if is_whole else at_least).setdefault(arn, {})[day] = row["executions"]
-    return {arn: LakeCounts(counts.get(arn, {}), at_least.get(arn, {}), {}) for arn in {*counts, *at_least}}
+        settled = is_settled(row["complete_through"], compute_settle_time(day, settle_after))
+        (exact if settled else at_least).setdefault(arn, {})[day] = row["executions"]
+    return {arn: LakeCounts(exact.get(arn, {}), at_least.get(arn, {}), {}) for arn in {*exact, *at_least}}
 
 
-def _edges(batched: Iterable[Sequence[date]]) -> set[date]:
-    """Return the days that questions reach into on either side."""
+def _list_edge_days(day_batches: Iterable[Sequence[date]]) -> set[date]:
+    """Return the days before and after each query, which its padding reaches into."""
     return {
         day
-        for batch in batched
+        for batch in day_batches
         for first, last in contiguous_ranges(batch)
         for day in (first - _A_DAY, last + _A_DAY)
     }
 
 
-def _near_midnight(
+def _load_windows_near_midnight(
     lake: Lake, days: Iterable[date]
 ) -> dict[str, dict[date, list[tuple[datetime, datetime]]]]:
-    """Return by ARN and day the windows that start or end within the padding of a question."""
-    found: dict[str, dict[date, list[tuple[datetime, datetime]]]] = {}
+    """Return by ARN and day the windows that start or end within the padding of a query."""
+    windows: dict[str, dict[date, list[tuple[datetime, datetime]]]] = {}
+    padding_hours = QUERY_PADDING // timedelta(hours=1)
     for day in days:
         rows = lake.read(INFERENCE_EXECUTIONS, day, ["scheduler_arn", "data_start_time", "data_end_time"])
         hours = pc.hour(rows["data_start_time"])
-        padding = QUERY_PADDING // timedelta(hours=1)
-        rows = rows.filter(pc.or_(pc.less(hours, padding), pc.greater_equal(hours, 24 - padding)))
+        rows = rows.filter(pc.or_(pc.less(hours, padding_hours), pc.greater_equal(hours, 24 - padding_hours)))
         for arn, start, end in zip(*(column.to_pylist() for column in rows.columns), strict=True):
-            found.setdefault(arn, {}).setdefault(day, []).append((start, end or start))
-    return found
+            windows.setdefault(arn, {}).setdefault(day, []).append((start, end or start))
+    return windows
 
 
-def _shortest(lake: Lake) -> dict[str, ListedScheduler]:
-    """Return by ARN each scheduler with the shortest windows it ever had: more there never were."""
+def _load_shortest_frequencies(lake: Lake) -> dict[str, ListedScheduler]:
+    """Return by ARN each scheduler with its shortest frequency on record, which bounds its executions."""
     rows = lake.read(
         INFERENCE_SCHEDULERS,
         columns=["scheduler_arn", "scheduler_name", "data_upload_frequency", "data_delay_offset_minutes"],
     )
-    found: dict[str, ListedScheduler] = {}
+    shortest: dict[str, ListedScheduler] = {}
     for row in rows.to_pylist():
         if row["data_upload_frequency"]:
-            one = ListedScheduler(
+            scheduler = ListedScheduler(
                 row["scheduler_arn"],
                 row["scheduler_name"],
                 frequency=row["data_upload_frequency"],
                 delay_minutes=row["data_delay_offset_minutes"],
             )
-            found[one.arn] = min(found.get(one.arn, one), one, key=parse_frequency)
-    return found
+            shortest[scheduler.arn] = min(
+                shortest.get(scheduler.arn, scheduler), scheduler, key=parse_frequency
+            )
+    return shortest
 
 
-def _files_to_read(lake: Lake, files: Sequence[StoredFile], rounds: Sequence[Sequence[date]]) -> Estimate:
-    """Count how often a file is read: known ones in each batch that they reach, new ones once at least."""
-    remembered = archive_index.load_records(lake.read(ARCHIVE_FILES)) if files else {}
+def _estimate_files_to_read(
+    lake: Lake, files: Sequence[StoredFile], day_batches: Sequence[Sequence[date]]
+) -> Estimate:
+    """Count the reads of files: a known file in each batch that it reaches, a new file at least once."""
+    records = archive_index.load_records(lake.read(ARCHIVE_FILES)) if files else {}
     in_lake = set(lake.days(INFERENCE_EXECUTIONS)) if files else set()
-    seen, surely, perhaps = set[str](), 0, 0
-    for batch in rounds:
+    seen, certain, possible = set[str](), 0, 0
+    for batch in day_batches:
         for file in archive_index.select_files_to_read(
-            files, remembered, READER_VERSION, batch, in_lake & {*batch}
+            files, records, READER_VERSION, batch, in_lake & {*batch}
         ):
-            before = remembered.get(file.uri)
-            is_known = before is not None and before.matches_file(file, READER_VERSION)
+            record = records.get(file.uri)
+            is_known = record is not None and record.matches_file(file, READER_VERSION)
             if is_known or file.uri not in seen:
-                surely += 1
+                certain += 1
             else:
-                perhaps += 1
+                possible += 1
             seen.add(file.uri)
-    return Estimate(surely, surely, surely + perhaps)
+    return Estimate(certain, certain, certain + possible)

@@ -1,4 +1,4 @@
-"""How the lake stands, read from its coverage and from Dagster's instance."""
+"""The state of the lake, from its coverage and the Dagster instance."""
 
 import os
 from collections import Counter
@@ -6,12 +6,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import dagster as dg
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from assets.checks.run_outcomes import (
+    UnansweredSource,
+    filter_failed_partitions,
+    find_unanswered_sources,
+    load_recent_runs,
+)
 from assets.executions.day_status import (
+    ACTION_STATES,
     COLUMNS,
     DayState,
     SchedulerStatus,
@@ -21,6 +28,7 @@ from assets.executions.day_status import (
     needs_action,
 )
 from assets.executions.selection import contiguous_ranges
+from assets.framework.partitions import daily_partitions, parse_days
 from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, PARTITION
 from pipelines.cli.arguments import no_scheduler_error
@@ -30,18 +38,12 @@ from resources.lake.lake import Lake
 from resources.name_patterns import matches, matches_any
 from resources.sources.factory import open_sources
 
-if TYPE_CHECKING:
-    from assets.checks.run_outcomes import UnansweredSource
-
-_FIRST_WORDS = (DayState.failed, DayState.missing, DayState.never_extracted, DayState.overdue, DayState.stuck)
-"""In this order a person looks at them: what may be lost first, what merely hangs last."""
-
 
 @dataclass(frozen=True)
 class ActionItem:
-    """A stretch of days that a person has to see to, and the command that mends it.
+    """A range of days that needs action, and the command that fixes it.
 
-    `schedulers` are names; none: it is so for all of them.
+    `schedulers` are names; empty: all schedulers.
     """
 
     state: DayState
@@ -53,140 +55,137 @@ class ActionItem:
 
 @dataclass(frozen=True)
 class LakeStatus:
-    """How each scheduler stands on some days.
+    """The state of each scheduler on some days.
 
-    `never` are the days that no run has recorded, `refused` what the last runs could not ask.
+    `never_extracted` lists the days that no run has recorded; `refused` what the last runs could not read.
     """
 
     days: Sequence[date]
     schedulers: Sequence[SchedulerStatus]
-    never: Sequence[date]
-    trouble: Sequence[ActionItem]
-    refused: Sequence["UnansweredSource"] = ()
+    never_extracted: Sequence[date]
+    action_items: Sequence[ActionItem]
+    refused: Sequence[UnansweredSource] = ()
 
     @property
     def needs_action(self) -> bool:
-        """Whether nothing but a person will mend it; what one run could not ask the next may."""
-        return bool(self.trouble) or any(one.runs_in_a_row > 1 for one in self.refused)
+        """Whether scheduled runs will not fix everything; a source may recover after a single failure."""
+        return bool(self.action_items) or any(source.runs_in_a_row > 1 for source in self.refused)
 
     @property
     def totals(self) -> dict[DayState, int]:
-        """How many days of schedulers are in each state."""
-        counted = Counter(state for one in self.schedulers for state in one.states.values())
-        return {state: counted[state] for state in DayState if counted[state]}
+        """The number of scheduler days in each state."""
+        counts = Counter(state for scheduler in self.schedulers for state in scheduler.states.values())
+        return {state: counts[state] for state in DayState if counts[state]}
 
 
 def inspect_lake(
     lake: Lake, settings: Settings, days: Sequence[date], now: datetime, patterns: Sequence[str] = ()
 ) -> LakeStatus:
-    """Find out how the lake stands on some days.
+    """Find the state of the lake on some days.
 
     Args:
         lake: the lake.
-        settings: those of its code location.
-        days: the days that are asked for.
-        now: the moment.
-        patterns: names or ARNs of schedulers, with * and ?; none: all.
+        settings: the settings of its code location.
+        days: the days to inspect.
+        now: the current time.
+        patterns: names or ARNs of schedulers, with * and ?; empty: all.
 
     Raises:
-        ConfigurationError: a pattern is the name of no scheduler; or nothing is recorded, nor any source set.
-        LedgerError: the lake cannot be looked into.
+        ConfigurationError: a pattern matches no scheduler, or the lake is empty and no source is set.
+        LedgerError: the lake cannot be read.
     """
     extracted = lake.days(EXTRACTION_COVERAGE)
     if not extracted:
         settings.require_sources()
-    terms = settlement_policy(settings, now, extracted)
-    failed, refused = _remembered(settings, days)
-    found = find_scheduler_statuses(coverage(lake), days, extracted, failed, terms)
+    policy = settlement_policy(settings, now, extracted)
+    failed, refused = _load_failures(settings, days)
+    schedulers = find_scheduler_statuses(read_coverage(lake), days, extracted, failed, policy)
     for pattern in patterns:
-        if not any(matches(pattern, one.scheduler_name, one.scheduler_arn) for one in found):
-            raise no_scheduler_error(pattern, (one.scheduler_name for one in found))
+        if not any(matches(pattern, row.scheduler_name, row.scheduler_arn) for row in schedulers):
+            raise no_scheduler_error(pattern, (row.scheduler_name for row in schedulers))
     if patterns:
-        found = [one for one in found if matches_any(patterns, one.scheduler_name, one.scheduler_arn)]
-    never = find_days_without_coverage(days, extracted)
-    return LakeStatus(days, found, never, list(_trouble(found, never, terms)), refused)
+        schedulers = [
+            row for row in schedulers if matches_any(patterns, row.scheduler_name, row.scheduler_arn)
+        ]
+    never_extracted = find_days_without_coverage(days, extracted)
+    items = list(_list_action_items(schedulers, never_extracted, policy))
+    return LakeStatus(days, schedulers, never_extracted, items, refused)
 
 
-def coverage(lake: Lake, first: date | None = None, last: date | None = None) -> pa.Table:
-    """Read the coverage of some days (default: of all), all files at once: `COLUMNS` and the day."""
+def read_coverage(lake: Lake, first: date | None = None, last: date | None = None) -> pa.Table:
+    """Read `COLUMNS` and the day of the coverage of some days (default: all) in one scan."""
     columns = [*COLUMNS, PARTITION]
     if not lake.days(EXTRACTION_COVERAGE):
         schema = EXTRACTION_COVERAGE.schema.append(pa.field(PARTITION, pa.date32()))
         return pa.schema([schema.field(name) for name in columns]).empty_table()
-    wanted = None
+    day_filter = None
     if first is not None and last is not None:
-        wanted = (ds.field(PARTITION) >= first) & (ds.field(PARTITION) <= last)
-    return lake.dataset(EXTRACTION_COVERAGE).to_table(columns=columns, filter=wanted)
+        day_filter = (ds.field(PARTITION) >= first) & (ds.field(PARTITION) <= last)
+    return lake.dataset(EXTRACTION_COVERAGE).to_table(columns=columns, filter=day_filter)
 
 
 def settlement_policy(settings: Settings, now: datetime, extracted: Sequence[date]) -> SettlementPolicy:
-    """Return what settling depends on; nothing is expected after the end of all services."""
+    """Build the policy of a code location; no day is expected after the end of all services."""
     return SettlementPolicy(
         timedelta(minutes=settings.history.settle_after_minutes),
         settings.history.lookback_days,
         now,
-        _last_expected(settings, extracted, now.date()),
+        _last_expected_day(settings, extracted, now.date()),
     )
 
 
-def _last_expected(settings: Settings, extracted: Sequence[date], today: date) -> date | None:
+def _last_expected_day(settings: Settings, extracted: Sequence[date], today: date) -> date | None:
     ends = [max(extracted, default=today)]
     for source in open_sources(settings) if settings.sources else ():
         if source.service:
             try:
                 end = source.service.service_end
             except LedgerError:
-                end = None  # what keeps it from being asked is for `ledger doctor` to say
+                end = None  # `ledger doctor` reports why the source fails
             if end is None:
                 return None
             ends.append(end)
     return max(ends)
 
 
-def _remembered(settings: Settings, days: Sequence[date]) -> tuple[list[date], list["UnansweredSource"]]:
-    """Return what Dagster remembers: days that the last run over them failed for, and who could not be asked.
-
-    Nothing where it has no instance here.
-    """
+def _load_failures(settings: Settings, days: Sequence[date]) -> tuple[list[date], list[UnansweredSource]]:
+    """Return the days whose last run failed and the sources it could not read; both empty without Dagster."""
     home = os.environ.get("DAGSTER_HOME")
     if home is None or not Path(home, "dagster.yaml").exists():
         return [], []
-    import dagster as dg  # noqa: PLC0415 (which takes seconds)
-
-    from assets.checks.run_outcomes import filter_failed_partitions, find_unanswered_sources, load_recent_runs  # noqa: PLC0415
-    from assets.framework.partitions import daily_partitions  # noqa: PLC0415
-    from assets.framework.partitions import parse_days as days_of  # noqa: PLC0415
-
     executions = dg.AssetKey(INFERENCE_EXECUTIONS.name)
-    history = Days(settings.history.start_date, settings.history.end_date)
+    partitions = daily_partitions(Days(settings.history.start_date, settings.history.end_date))
+    keys = [day.isoformat() for day in days]
     with dg.DagsterInstance.get() as instance:
-        failed = filter_failed_partitions(
-            instance, executions, daily_partitions(history), [day.isoformat() for day in days]
-        )
+        failed = filter_failed_partitions(instance, executions, partitions, keys)
         refused = find_unanswered_sources(load_recent_runs(instance, executions))
-    return days_of(failed), refused
+    return parse_days(failed), refused
 
 
-def _trouble(
-    found: Sequence[SchedulerStatus], never: Sequence[date], terms: SettlementPolicy
+def _list_action_items(
+    schedulers: Sequence[SchedulerStatus], never_extracted: Sequence[date], policy: SettlementPolicy
 ) -> Iterator[ActionItem]:
-    for state in _FIRST_WORDS:
-        if state is DayState.never_extracted:
-            days = [day for day in never if needs_action(state, day, terms)]
+    for state in ACTION_STATES:
+        if state is DayState.never_extracted:  # a state of the day for all schedulers, also if none is known
+            days = [day for day in never_extracted if needs_action(state, day, policy)]
             for first, last in contiguous_ranges(days):
-                yield ActionItem(state, first, last, (), _command(first, last, ()))
+                yield _build_action_item(state, first, last, ())
             continue
-        places: dict[tuple[date, date], list[SchedulerStatus]] = {}
-        for one in found:
-            hit = [day for day, its in one.states.items() if its is state]
-            for stretch in contiguous_ranges(hit):
-                places.setdefault(stretch, []).append(one)
-        for (first, last), ones in sorted(places.items(), key=lambda place: place[0]):
-            all_of_them = len(ones) == len(found)
-            names = () if all_of_them else tuple(sorted({one.scheduler_name for one in ones}))
-            yield ActionItem(state, first, last, names, _command(first, last, names))
+        by_range: dict[tuple[date, date], list[SchedulerStatus]] = {}
+        for scheduler in schedulers:
+            days = [
+                day
+                for day, day_state in scheduler.states.items()
+                if day_state is state and needs_action(state, day, policy)
+            ]
+            for day_range in contiguous_ranges(days):
+                by_range.setdefault(day_range, []).append(scheduler)
+        for (first, last), affected in sorted(by_range.items(), key=lambda item: item[0]):
+            is_all = len(affected) == len(schedulers)
+            names = () if is_all else tuple(sorted({scheduler.scheduler_name for scheduler in affected}))
+            yield _build_action_item(state, first, last, names)
 
 
-def _command(first: date, last: date, names: Sequence[str]) -> str:
-    some = "".join(f" --scheduler {name}" for name in names)
-    return f"ledger backfill --from {first} --to {last}{some}"
+def _build_action_item(state: DayState, first: date, last: date, names: tuple[str, ...]) -> ActionItem:
+    options = "".join(f" --scheduler {name}" for name in names)
+    return ActionItem(state, first, last, names, f"ledger backfill --from {first} --to {last}{options}")

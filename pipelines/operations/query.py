@@ -1,7 +1,7 @@
-"""SQL over the lake, with DuckDB inside this process, and the views for DuckDB elsewhere."""
+"""SQL queries over the lake with DuckDB, and views for other DuckDB programs."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,121 +17,139 @@ _ROWS_A_BATCH = 100_000
 
 
 def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
-    """Open a connection; times are shown in UTC whatever the machine's zone is."""
+    """Open a connection with a view of each table; the time zone of the session is UTC."""
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     for table in TABLES:
         if lake.is_local:
-            files = lake.files(table) if _is_there(lake, table) else None
+            files = lake.files(table) if _has_files(lake, table) else None
             connection.execute(render_view(table, files))
-        else:  # DuckDB would have to download an extension first, and to find credentials a second time
+        else:  # DuckDB would need an extension and its own credentials to read S3
             connection.register(table.name, lake.dataset(table))
     return connection
 
 
 def query_once(lake: Lake, statement: str) -> pa.Table:
-    """Answer one statement.
+    """Run one statement over a new connection.
 
     Raises:
-        DataError: DuckDB refuses it; the message is DuckDB's.
-        LedgerError: the lake cannot be looked into.
+        DataError: DuckDB rejects the statement; the message is from DuckDB.
+        LedgerError: the lake cannot be read.
     """
-    with refusals(lake), connect(lake) as connection:
+    with translate_errors(lake), connect(lake) as connection:
         return execute(connection, statement)
 
 
 def execute(connection: duckdb.DuckDBPyConnection, statement: str) -> pa.Table:
-    """Answer one statement over an open connection; one that answers nothing gives no columns.
+    """Run one statement; a statement without a result returns a table without columns.
 
     Raises:
-        duckdb.Error: DuckDB refuses it.
+        duckdb.Error: DuckDB rejects the statement.
     """
-    found = connection.sql(statement)
-    return pa.table({}) if found is None else _plain(found.to_arrow_table())
+    relation = connection.sql(statement)
+    return pa.table({}) if relation is None else _restore_integers(relation.to_arrow_table())
 
 
-def batches(connection: duckdb.DuckDBPyConnection, statement: str) -> pa.RecordBatchReader:
-    """Answer one statement bit by bit, for answers that are too large for memory.
+def stream_batches(connection: duckdb.DuckDBPyConnection, statement: str) -> pa.RecordBatchReader:
+    """Run one statement and stream its result, which may exceed the memory.
 
     Raises:
-        duckdb.Error: DuckDB refuses it.
-        DataError: it answers nothing.
+        duckdb.Error: DuckDB rejects the statement.
+        DataError: the statement has no result.
     """
-    found = connection.sql(statement)
-    if found is None:
-        raise DataError("the statement has no answer", where=statement, next_step="give one that SELECTs")
-    return found.to_arrow_reader(_ROWS_A_BATCH)
+    relation = connection.sql(statement)
+    if relation is None:
+        raise DataError("The statement has no result", where=statement, next_step="use a SELECT statement")
+    return relation.to_arrow_reader(_ROWS_A_BATCH)
 
 
 @contextmanager
-def refusals(lake: Lake, where: str = "the SQL statement") -> Iterator[None]:
-    """Turn what DuckDB refuses into this project's words; its message tells the position."""
+def open_query(lake: Lake) -> Iterator[Callable[[str], pa.Table]]:
+    """Open a connection and yield a function that runs one statement.
+
+    Raises:
+        DataError: DuckDB rejects a statement.
+        LedgerError: the lake cannot be read.
+    """
+    try:
+        with connect(lake) as connection:
+            yield lambda statement: connection.sql(statement).to_arrow_table()
+    except duckdb.Error as error:
+        raise DataError(
+            f"Cannot query the lake: {error}",
+            where=f"the lake at {lake.uri}",
+            next_step="run a query with `ledger sql`; the message names any file that cannot be read",
+        ) from None
+
+
+@contextmanager
+def translate_errors(lake: Lake, where: str = "the SQL statement") -> Iterator[None]:
+    """Raise DuckDB errors as `DataError`; the message of DuckDB has the position in the statement."""
     try:
         yield
-    except duckdb.Error as problem:
+    except duckdb.Error as error:
         raise DataError(
-            str(problem),
+            str(error),
             where=f"{where}, over the lake at {lake.uri}",
             next_step=f"the tables are {', '.join(table.name for table in TABLES)}",
         ) from None
 
 
 def views(lake: Lake, relative_to: Path | None = None) -> str:
-    """Return `views.sql` for a lake: a view of every table, for any DuckDB.
+    """Return SQL that creates a view of each table in any DuckDB.
 
     Args:
-        lake: the lake; of one in S3 the views name s3:// files, which DuckDB's httpfs reads.
-        relative_to: the folder that DuckDB will be started in, where paths shall start there; None: they are
-            absolute.
+        lake: the lake. For a lake in S3, DuckDB needs its httpfs extension.
+        relative_to: write paths relative to this folder, where DuckDB must start; None: absolute paths.
 
     Raises:
-        ConfigurationError: paths of a lake in S3 shall be relative.
+        ConfigurationError: `relative_to` is set for a lake in S3.
     """
-    named = lake
+    location = lake
     if relative_to is not None:
         if not lake.is_local:
             raise ConfigurationError(
-                "a lake in S3 has no relative paths",
+                "Cannot write relative paths for a lake in S3",
                 where=f"--relative, and lake.uri = {lake.uri}",
-                next_step="leave --relative away",
+                next_step="remove --relative",
             )
-        named = Lake(os.path.relpath(lake.root, relative_to))
-    return render_views_script((table, named.files(table), _is_there(lake, table)) for table in TABLES)
+        location = Lake(os.path.relpath(lake.root, relative_to))
+    return render_views_script((table, location.files(table), _has_files(lake, table)) for table in TABLES)
 
 
-def write_database(file: Path, text: str) -> None:
-    """Write a DuckDB database that holds the views, in place of what it held of them before.
+def write_database(file: Path, script: str) -> None:
+    """Create or update the views in a DuckDB database file.
 
     Raises:
-        ConfigurationError: the file is no such database, or in use, or cannot be written.
+        ConfigurationError: the file is not a DuckDB database, is in use, or cannot be written.
     """
     try:
         with duckdb.connect(str(file)) as connection:
-            connection.execute(text)
-    except duckdb.Error as problem:
+            connection.execute(script)
+    except duckdb.Error as error:
         raise ConfigurationError(
-            f"the database cannot be written: {problem}",
+            f"Cannot write the database: {error}",
             where=str(file),
-            next_step="close what has it open, or name a file that is not there yet",
+            next_step="close the programs that use the file, or name a new file",
         ) from None
 
 
-def _plain(rows: pa.Table) -> pa.Table:
-    """Give whole numbers back as such: DuckDB adds them up as HUGEINT, for which Arrow has decimals only."""
-    columns = [_whole(column) if _is_huge(column.type) else column for column in rows.columns]
+def _restore_integers(rows: pa.Table) -> pa.Table:
+    """Cast sums back to integers: DuckDB returns HUGEINT, which Arrow receives as a decimal."""
+    columns = [_cast_to_integer(column) if _is_hugeint(column.type) else column for column in rows.columns]
     return pa.table(columns, names=rows.schema.names)
 
 
-def _is_huge(kind: pa.DataType) -> bool:
+def _is_hugeint(kind: pa.DataType) -> bool:
     return bool(pa.types.is_decimal(kind)) and kind.scale == 0
 
 
-def _whole(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _cast_to_integer(column: pa.ChunkedArray) -> pa.ChunkedArray:
     try:
         return column.cast(pa.int64())
     except pa.ArrowInvalid:
-        return column  # more than 64 bits hold
+        return column  # the values exceed 64 bits
 
 
-def _is_there(lake: Lake, table: Table) -> bool:
+def _has_files(lake: Lake, table: Table) -> bool:
     return bool(lake.days(table)) if table.partitioned else lake.has(table)

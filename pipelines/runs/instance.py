@@ -1,59 +1,49 @@
-"""Where Dagster keeps its runs: one instance for this checkout, shared by every command."""
+"""The local Dagster instance of this checkout (DAGSTER_HOME)."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from resources.config.loader import CHECKOUT
+
 HOME = CHECKOUT / ".dagster"
 
 INSTANCE = """\
-# the local instance of this checkout: SQLite files beside this one
+# the local instance of this checkout; its SQLite files are in this folder
 telemetry:
   enabled: false
-nux: # no invitation to a newsletter in front of the first page
+nux: # no newsletter dialog
   enabled: false
 concurrency:
-  pools: # runs that ask the service take turns, from the queue on
+  pools: # runs that call the API wait in the queue for their turn
     default_limit: 1
     granularity: run
-run_retries: # for runs whose process died; what a step says itself is final
+run_retries: # only for runs whose process died; assets retry their own steps
   enabled: true
   max_retries: 2
   retry_on_asset_or_op_failure: false
-run_monitoring: # a run whose process died is declared failed, and then taken up again
+run_monitoring: # detects runs whose process died
   enabled: true
   start_timeout_seconds: 300
   max_runtime_seconds: 86400
   free_slots_after_run_end_seconds: 300
 """
-EARLIER = (
-    """\
-# the local instance of this checkout: SQLite files beside this one
-telemetry:
-  enabled: false
-nux: # no invitation to a newsletter in front of the first page
-  enabled: false
-""",
-)
-"""What earlier versions wrote; a file that is still so, and so nobody's own, is written anew."""
+"""The content of dagster.yaml."""
 
-ENVIRONMENT, EARLIER_ENVIRONMENT = "DAGSTER_HOME=${{DAGSTER_HOME:-{home}}}\n", "DAGSTER_HOME={home}\n"
-"""Dagster's programs let `.env` count more than their environment, so it has to give way by itself."""
+ENVIRONMENT = "DAGSTER_HOME=${{DAGSTER_HOME:-{home}}}\n"
+"""The content of .env. Dagster prefers .env to the environment, so the value refers back to it."""
 
 
 def prepare() -> Path:
-    """Make the instance's folder, and `.env`, from which `dg` and `dagster` learn of it; both only once."""
+    """Create the folder of the instance, dagster.yaml, and `.env` for `dg` and `dagster`, where missing."""
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(HOME)))
     home.mkdir(parents=True, exist_ok=True)
-    _write_once(home / "dagster.yaml", INSTANCE, EARLIER)
-    earlier = EARLIER_ENVIRONMENT.format(home=HOME)
-    _write_once(CHECKOUT / ".env", ENVIRONMENT.format(home=HOME), (earlier,))
+    _write_missing(home / "dagster.yaml", INSTANCE)
+    _write_missing(CHECKOUT / ".env", ENVIRONMENT.format(home=HOME))
     return home
 
 
-def _write_once(file: Path, text: str, earlier: Sequence[str]) -> None:
-    if not file.exists() or file.read_text() in earlier:
+def _write_missing(file: Path, text: str) -> None:
+    if not file.exists():
         file.write_text(text)
 
 

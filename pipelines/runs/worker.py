@@ -1,7 +1,6 @@
-"""One extraction as a process of its own: `python -m pipelines.runs.worker ORDER`, with the order as JSON.
+"""Runs one extraction in this process: `python -m pipelines.runs.worker TASK`, with the task as JSON.
 
-A process of its own, because a run prints its log, and has to be stopped by a signal without taking the
-command line with it.
+A separate process, so that its output goes to a log and a signal stops only the run.
 """
 
 import signal
@@ -13,7 +12,7 @@ import msgspec
 
 
 class WorkerTask(msgspec.Struct):
-    """What to run: the id of the run, its assets (none: all), its tags, and the config of its ops."""
+    """A run: its id, the names of its assets (empty: all), its tags, and the config of its ops."""
 
     run_id: str
     assets: list[str]
@@ -21,15 +20,15 @@ class WorkerTask(msgspec.Struct):
     config: dict[str, Any]
 
 
-def main(order: str) -> int:
-    """Run it; 0: all is recorded, 1: Dagster's run failed and says why."""
-    from pipelines.definitions import defs  # noqa: PLC0415 (what is wrong with the settings ends up in the log)
+def main(text: str) -> int:
+    """Run the task; return 0 if the Dagster run succeeded, else 1."""
+    from pipelines.definitions import defs  # noqa: PLC0415 (raises an error of the settings into the log)
 
-    # a shell starts background jobs with Ctrl-C ignored, and so would this be
+    # a shell starts background jobs with SIGINT ignored, which subprocesses inherit
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    task = msgspec.json.decode(order, type=WorkerTask)
+    task = msgspec.json.decode(text, type=WorkerTask)
     with dg.DagsterInstance.get() as instance:
-        done = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=instance,
             run_id=task.run_id,
             tags=task.tags,
@@ -37,7 +36,7 @@ def main(order: str) -> int:
             asset_selection=[dg.AssetKey(name) for name in task.assets] or None,
             raise_on_error=False,
         )
-    return 0 if done.success else 1
+    return 0 if result.success else 1
 
 
 if __name__ == "__main__":

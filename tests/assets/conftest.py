@@ -8,7 +8,7 @@ import pytest
 
 from assets.report.model.page import Page, build_page
 from assets.report.query.scope import ReportScope
-from pipelines.operations.asking import open_query
+from pipelines.operations.query import open_query
 from resources.config.equipment import EquipmentRegistry
 from resources.config.silences import Silence
 from resources.lake.lake import Lake

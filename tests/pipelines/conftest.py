@@ -15,7 +15,7 @@ from moto.server import ThreadedMotoServer
 from assets.executions import assets as execution_assets
 from assets.report.assets import ReportOptions
 from pipelines.definitions import build_defs
-from pipelines.runs.instance import CHECKOUT
+from resources.config.loader import CHECKOUT
 from resources.config.settings import ArchiveSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
 

@@ -1,26 +1,37 @@
-"""`ledger catalog sync`: the tables of the lake in Glue, where Athena finds them."""
+"""`ledger catalog sync`: the tables of the lake in AWS Glue, for Athena."""
 
-import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from pipelines.cli.commands.ddl import lake_place
+from assets.tables import select_tables
+from assets.tables.ddl import build_external_table
+from pipelines.cli.commands.ddl import lake_location
+from pipelines.cli.json_output import CatalogChange, CatalogOutput, CatalogTable
+from pipelines.cli.options import Json, Location, TableNames
+from pipelines.cli.output import print_json
+from resources.aws.external_table import ExternalTable, check_database
+from resources.aws.glue_catalog import Catalog, TableOutcome
+from resources.config.settings import load_settings
+from resources.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from resources.aws.external_table import ExternalTable
-    from resources.aws.glue_catalog import Catalog, TableOutcome
-
-app = typer.Typer(name="catalog", no_args_is_help=True, help="The tables in Glue, where Athena finds them.")
+app = typer.Typer(
+    name="catalog",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Manage the tables of the lake in AWS Glue.",
+)
 
 _SIGNS = {"create": "[green]+[/]", "update": "[yellow]~[/]", "none": "[dim]=[/]", "refuse": "[red]![/]"}
-_WORDS = {"create": "is created", "update": "is updated", "none": "is in step", "refuse": "is left alone"}
+_STATES = {"create": "create", "update": "update", "none": "up to date", "refuse": "refused"}
 
 
 @app.callback()
-def _together() -> None:
-    """Keep the commands as commands, be there one or more."""
+def _require_subcommand() -> None:
+    """Keep `sync` a subcommand: Typer would merge a single command into its group."""
 
 
 @app.command(
@@ -29,93 +40,83 @@ def _together() -> None:
     " **ledger catalog sync --database plant inference_executions --json**"
 )
 def sync(  # noqa: PLR0913 (each is an option)
-    tables: Annotated[
-        list[str] | None, typer.Argument(help="Names of tables; all, if none is named.", show_default=False)
-    ] = None,
+    tables: Annotated[list[str] | None, TableNames] = None,
     *,
-    database: Annotated[str, typer.Option(help="Database in Glue that the tables belong to.")],
-    location: Annotated[
-        str | None,
-        typer.Option(help="Where the lake lies, s3://…; else lake.uri of the settings.", show_default=False),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the differences, change nothing.")] = False,
+    database: Annotated[str, typer.Option(help="Glue database of the tables.")],
+    location: Annotated[str | None, Location] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the differences; change nothing.")] = False,
     create_database: Annotated[
-        bool, typer.Option("--create-database", help="Create the database if it is not there.")
+        bool, typer.Option("--create-database", help="Create the database if it does not exist.")
     ] = False,
     adopt: Annotated[
-        bool, typer.Option("--adopt", help="Take over tables of these names that somebody else made.")
+        bool, typer.Option("--adopt", help="Update existing tables of the same names that others created.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a table.")] = False,
+    as_json: Annotated[bool, Json] = False,
 ) -> None:
-    """Create or update the tables of the lake in Glue, after showing the differences.
+    """Create or update the tables of the lake in AWS Glue.
 
-    No column is ever dropped, and no table touched that is not ours; run it as often as you like, also from
-    several places at once. Region and credentials are those of the AWS CLI.
+    Shows the differences first. The command is idempotent and safe to run concurrently. It drops no column
+    and changes no table that it did not create. Region and credentials come from the AWS environment. Exit
+    code 1: a table was refused.
     """
-    from assets.tables import select_tables  # noqa: PLC0415
-    from assets.tables.ddl import build_external_table  # noqa: PLC0415
-    from resources.aws.external_table import check_database  # noqa: PLC0415
-    from resources.aws.glue_catalog import Catalog  # noqa: PLC0415
-    from resources.config.settings import load_settings  # noqa: PLC0415
-
-    place = lake_place(load_settings(), location, in_s3=True)
-    wanted = [build_external_table(table, place) for table in select_tables(tables or [])]
+    lake = lake_location(load_settings(), location, in_s3=True)
+    declared = [build_external_table(table, lake) for table in select_tables(tables or [])]
     catalog = Catalog(check_database(database), adopt=adopt)
-    planned = _compared(catalog, wanted, create_database=create_database)
+    planned = _compare(catalog, declared, create_database=create_database)
     if not as_json:
-        _show(planned, catalog)
+        _print_plan(planned, catalog)
     outcomes = planned
     if not dry_run:
         if create_database:
             catalog.create()
-        outcomes = list(catalog.sync(wanted))
+        outcomes = list(catalog.sync(declared))
     if as_json:
-        _print_json(outcomes)
+        print_json(CatalogOutput(catalog.database, dry_run, [_build_json(outcome) for outcome in outcomes]))
     else:
-        _sum_up(outcomes, dry_run=dry_run)
+        _print_summary(outcomes, dry_run=dry_run)
     if any(outcome.action == "refuse" for outcome in outcomes):
         raise typer.Exit(1)
 
 
-def _compared(
-    catalog: "Catalog", wanted: "list[ExternalTable]", *, create_database: bool
-) -> "list[TableOutcome]":
-    from resources.errors import ConfigurationError  # noqa: PLC0415
-
+def _compare(
+    catalog: Catalog, declared: Sequence[ExternalTable], *, create_database: bool
+) -> list[TableOutcome]:
     if not create_database and not catalog.exists():
         raise ConfigurationError(
-            f"there is no database {catalog.database}",
-            where="Glue, in the region and account of this environment",
-            next_step="create it with --create-database, or correct --database, AWS_PROFILE or"
-            " AWS_DEFAULT_REGION",
+            f"Cannot find the database {catalog.database}",
+            where="AWS Glue, in the region and account of this environment",
+            next_step="add --create-database, or correct --database, AWS_PROFILE or AWS_DEFAULT_REGION",
         )
-    return catalog.compare(wanted)
+    return catalog.compare(declared)
 
 
-def _show(planned: "list[TableOutcome]", catalog: "Catalog") -> None:
+def _print_plan(planned: Sequence[TableOutcome], catalog: Catalog) -> None:
     console = Console(highlight=False)
     for outcome in planned:
         name = f"{catalog.database}.{outcome.table}"
-        console.print(f"{_SIGNS[outcome.action]} {name} {_WORDS[outcome.action]}", soft_wrap=True)
+        console.print(f"{_SIGNS[outcome.action]} {name}: {_STATES[outcome.action]}", soft_wrap=True)
         for change in outcome.changes:
             console.print(f"    {change}", markup=False, soft_wrap=True)
         for column in outcome.kept:
-            console.print(f"    = column {column}: not declared, and stays", markup=False, soft_wrap=True)
+            console.print(f"    = column {column}: undeclared, kept", markup=False, soft_wrap=True)
         if outcome.reason:
             console.print(f"    {outcome.reason}", markup=False, soft_wrap=True)
 
 
-def _sum_up(outcomes: "list[TableOutcome]", *, dry_run: bool) -> None:
-    said = {"create": "created", "update": "updated", "none": "in step", "refuse": "left alone"}
+def _print_summary(outcomes: Sequence[TableOutcome], *, dry_run: bool) -> None:
+    words = {"create": "created", "update": "updated", "none": "up to date", "refuse": "refused"}
     if dry_run:
-        said |= {"create": "to create", "update": "to update"}
-    counts = {words: sum(outcome.action == action for outcome in outcomes) for action, words in said.items()}
-    told = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
-    Console(highlight=False).print(f"{told}." + (" Nothing was changed." if dry_run else ""))
+        words |= {"create": "to create", "update": "to update"}
+    counts = {word: sum(outcome.action == action for outcome in outcomes) for action, word in words.items()}
+    summary = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    Console(highlight=False).print(f"{summary}." + (" Nothing was changed." if dry_run else ""))
 
 
-def _print_json(outcomes: "list[TableOutcome]") -> None:
-    import msgspec  # noqa: PLC0415
-
-    for outcome in outcomes:
-        sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
+def _build_json(outcome: TableOutcome) -> CatalogTable:
+    return CatalogTable(
+        table=outcome.table,
+        action=outcome.action,
+        changes=[CatalogChange(change.what, change.before, change.after) for change in outcome.changes],
+        undeclared_columns=list(outcome.kept),
+        reason=outcome.reason,
+    )

@@ -1,13 +1,17 @@
-"""`ledger ddl`: the statements that make the lake known to Athena or Spark."""
+"""`ledger ddl`: statements that declare the tables of the lake in Athena or Spark."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from assets.tables.ddl import LakeLocation
-    from resources.config.settings import Settings
+from assets.tables import select_tables
+from assets.tables.ddl import LakeLocation, build_external_table, render_athena_ddl, render_spark_ddl
+from pipelines.cli.options import Location, TableNames
+from resources.aws.external_table import check_database
+from resources.config.settings import Settings, load_settings
+from resources.errors import ConfigurationError
 
 EXAMPLES = (
     "Examples: **ledger ddl --database plant inference_executions** ·"
@@ -17,61 +21,46 @@ EXAMPLES = (
 
 
 def ddl(
-    tables: Annotated[
-        list[str] | None, typer.Argument(help="Names of tables; all, if none is named.", show_default=False)
-    ] = None,
+    tables: Annotated[list[str] | None, TableNames] = None,
     *,
     spark: Annotated[
-        bool, typer.Option("--spark/--athena", help="For Spark SQL, or for Athena (Glue, Hive).")
+        bool, typer.Option("--spark/--athena", help="SQL for Spark, or for Athena (default).")
     ] = False,
     database: Annotated[
-        str | None, typer.Option(help="Database that the tables go to.", show_default=False)
+        str | None, typer.Option(help="Database to create the tables in.", show_default=False)
     ] = None,
-    location: Annotated[
-        str | None,
-        typer.Option(help="Where the lake lies, s3://…; else lake.uri of the settings.", show_default=False),
-    ] = None,
+    location: Annotated[str | None, Location] = None,
 ) -> None:
-    """Print CREATE statements for the tables of the lake.
+    """Print CREATE TABLE statements for Athena or Spark.
 
-    For Athena with partition projection: new days are found without a crawler and without MSCK REPAIR.
-    Nothing is run and nobody is asked; **ledger catalog sync** creates the tables in Glue itself.
+    The Athena tables use partition projection: they need no crawler and no MSCK REPAIR for new days. The
+    command only prints; **ledger catalog sync** creates the tables in AWS Glue.
     """
-    from assets.tables import select_tables  # noqa: PLC0415
-    from assets.tables.ddl import build_external_table, render_athena_ddl, render_spark_ddl  # noqa: PLC0415
-    from resources.aws.external_table import check_database  # noqa: PLC0415
-    from resources.config.settings import load_settings  # noqa: PLC0415
-
-    chosen = select_tables(tables or [])
-    named = check_database(database) if database is not None else None
-    place = lake_place(load_settings(), location, in_s3=not spark)
-    write = render_spark_ddl if spark else render_athena_ddl
-    statements = [write(build_external_table(table, place), named) for table in chosen]
+    selected = select_tables(tables or [])
+    checked_database = check_database(database) if database is not None else None
+    lake = lake_location(load_settings(), location, in_s3=not spark)
+    render = render_spark_ddl if spark else render_athena_ddl
+    statements = [render(build_external_table(table, lake), checked_database) for table in selected]
     sys.stdout.write("\n\n".join(statements) + "\n")
 
 
-def lake_place(settings: "Settings", location: str | None, *, in_s3: bool) -> "LakeLocation":
-    """Say where the lake lies and which days it can have.
+def lake_location(settings: Settings, location: str | None, *, in_s3: bool) -> LakeLocation:
+    """Build the location of the lake and its range of days.
 
     Args:
-        settings: name the lake and the days.
-        location: where it lies instead, or how its readers call that place.
-        in_s3: refuse any other place, which Athena cannot reach.
+        settings: give the range of days, and the default location.
+        location: replaces lake.uri of the settings.
+        in_s3: whether the location must be in S3, as Athena requires.
 
     Raises:
-        ConfigurationError: it is not in S3 though it has to be.
+        ConfigurationError: the location must be in S3 and is not.
     """
-    from pathlib import Path  # noqa: PLC0415
-
-    from assets.tables.ddl import LakeLocation  # noqa: PLC0415
-    from resources.errors import ConfigurationError  # noqa: PLC0415
-
     uri = location or settings.lake.uri
     if in_s3 and (not uri.startswith("s3://") or uri == "s3://"):
         raise ConfigurationError(
-            f"Athena reads from S3 alone, and {uri} is not there",
+            f"Cannot use {uri} in Athena: Athena reads only from S3",
             where="--location" if location else "lake.uri",
-            next_step="name the place with --location s3://bucket/prefix; `aws s3 sync` copies a lake there",
+            next_step="set --location s3://bucket/prefix; copy a local lake there with `aws s3 sync`",
         )
     if "://" not in uri:
         uri = Path(uri).absolute().as_uri()

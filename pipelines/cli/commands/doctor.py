@@ -1,55 +1,56 @@
-"""`ledger doctor`: what would keep an extraction from working, before it is tried."""
+"""`ledger doctor`: what an extraction needs, checked before a run."""
 
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
+from pipelines.cli.json_output import DoctorCounts, DoctorFinding, DoctorOutput
 from pipelines.cli.options import Json
+from pipelines.cli.output import print_json
+from pipelines.runs.diagnostics import run_diagnostics
+from resources.diagnostics import Finding, Level
 
 EXAMPLES = (
     "Examples: **ledger doctor** · **ledger doctor --json | jq '.findings[] | select(.level == \"fail\")'**"
 )
+_STYLES = {Level.ok: "green", Level.warn: "yellow", Level.fail: "bold red"}
 
 
 def doctor(as_json: Annotated[bool, Json] = False) -> None:
-    """Look at all that an extraction needs, and say what is wrong and how to mend it.
+    """Check settings, credentials, sources, lake and Dagster.
 
-    Settings, the lake (writes a hidden file of a few bytes), credentials, each source with every permission
-    that is needed, the results, clocks, Dagster's instance. Asks each service four times at most. Exit code
-    1: something has to be mended.
+    Each finding is ok, warn or fail, and says how to fix it. The command writes a hidden file of a few bytes
+    to the lake, tests each permission that a run needs, and sends at most four requests to each service. Exit
+    code 1: a check failed.
     """
-    from rich.console import Console  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    from pipelines.cli.output import print_json  # noqa: PLC0415
-    from pipelines.runs.diagnostics import run_diagnostics  # noqa: PLC0415
-    from resources.diagnostics import Level  # noqa: PLC0415
-
-    styles = {Level.ok: "green", Level.warn: "yellow", Level.fail: "bold red"}
     console = Console(highlight=False)
-    findings = []
-    for one in run_diagnostics():
-        findings.append(one)
+    findings: list[Finding] = []
+    for finding in run_diagnostics():
+        findings.append(finding)
         if not as_json:
-            line = Text(f"{one.level:<5}", styles[one.level])
-            console.print(line.append(f"{one.subject}: {one.message}", "default"), soft_wrap=True)
-            if one.fix:
-                console.print(Text(f"     {one.fix}"), soft_wrap=True)
-    counted = {level: sum(one.level is level for one in findings) for level in Level}
+            _print(console, finding)
+    counts = {level: sum(finding.level is level for finding in findings) for level in Level}
     if as_json:
         print_json(
-            {
-                "healthy": not counted[Level.fail],
-                "counts": {str(level): count for level, count in counted.items()},
-                "findings": [
-                    {"level": str(one.level), "subject": one.subject, "found": one.message, "mend": one.fix}
-                    for one in findings
+            DoctorOutput(
+                healthy=not counts[Level.fail],
+                counts=DoctorCounts(counts[Level.ok], counts[Level.warn], counts[Level.fail]),
+                findings=[
+                    DoctorFinding(str(finding.level), finding.subject, finding.message, finding.fix)
+                    for finding in findings
                 ],
-            }
+            )
         )
     else:
-        console.print(
-            f"{counted[Level.ok]} ok, {counted[Level.warn]} to look at, {counted[Level.fail]} to mend."
-        )
-    if counted[Level.fail]:
+        console.print(f"{counts[Level.ok]} ok, {counts[Level.warn]} warnings, {counts[Level.fail]} failures.")
+    if counts[Level.fail]:
         raise typer.Exit(1)
+
+
+def _print(console: Console, finding: Finding) -> None:
+    line = Text(f"{finding.level:<5}", _STYLES[finding.level])
+    console.print(line.append(f"{finding.subject}: {finding.message}", "default"), soft_wrap=True)
+    if finding.fix:
+        console.print(Text(f"     {finding.fix}"), soft_wrap=True)

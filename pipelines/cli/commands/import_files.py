@@ -1,173 +1,177 @@
-"""`ledger import`: saved responses become part of an archive source, after a look at what they hold."""
+"""`ledger import`: add saved API responses to an archive source."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
+from pipelines.cli.json_output import ImportOutput
 from pipelines.cli.options import Json
+from pipelines.cli.output import print_json
+from pipelines.operations.archive_import import (
+    ImportPreview,
+    archive_folder,
+    config_file,
+    is_registered,
+    preview_files,
+    register_sources,
+)
 from resources.clock import utc_now
-
-if TYPE_CHECKING:
-    from pipelines.operations.archive_import import ImportPreview
-    from resources.config.settings import Settings
-    from resources.storage.file_import import Copy
+from resources.config.settings import Settings, load_settings
+from resources.errors import ConfigurationError
+from resources.storage.file_import import Copy, copy_files, plan_copies
 
 EXAMPLES = (
     "Examples: **ledger import ~/dumps --dry-run** · **ledger import page-1.json page-2.json** ·"
     " **ledger import /mnt/share/responses --register**"
 )
-_NAMES_TOLD = 10
+_MAX_NAMES = 10
 
 
 def import_(
     paths: Annotated[
         list[Path], typer.Argument(help="Files or folders of saved responses.", metavar="PATH…")
     ],
-    copy: Annotated[bool, typer.Option("--copy", help="Copy them into the archive source's folder.")] = False,
-    register: Annotated[
-        bool, typer.Option("--register", help="Leave them where they are; add a source to the settings.")
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Copy the files to the folder of the archive source.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look; change nothing.")] = False,
+    register: Annotated[
+        bool, typer.Option("--register", help="Leave the files in place and add a source to the settings.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read the files; change nothing.")] = False,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
-    """Take saved responses in: look at what they hold, then copy or register them.
+    """Add saved API responses to an archive source.
 
-    Copies where there is an archive source with a folder, else registers. Nothing is copied twice and nothing
-    replaced; what gives no execution is left out. Nothing is extracted yet: the last line says how. Exit code
-    1: some files are broken or incomplete.
+    Reads each file and reports what it holds. Then it copies the files to the folder of the first archive
+    source, or registers their folder if there is none. It copies no content twice, replaces no file, and
+    skips files without executions. The last line is the command that extracts them. Exit code 1: files are
+    broken or incomplete.
     """
-    from pipelines.operations.archive_import import archive_folder, config_file, preview_files  # noqa: PLC0415
-    from resources.config.settings import load_settings  # noqa: PLC0415
-    from resources.errors import ConfigurationError  # noqa: PLC0415
-
     if copy and register:
         raise ConfigurationError(
-            "--copy and --register exclude each other",
+            "Cannot combine --copy and --register",
             where="the command line",
-            next_step="choose one of them",
+            next_step="use one of them",
         )
     config = config_file()
     settings = load_settings() if config.exists() else load_settings({})
     folder = None if register else archive_folder(settings)
     if copy and folder is None:
         raise ConfigurationError(
-            "there is no archive source with a folder on this machine to copy to",
+            "Cannot copy: the settings have no archive source with a local folder",
             where=str(config),
-            next_step='use --register, or add one: kind = "archive", uri = "dumps/" under [[sources]]',
+            next_step='use --register, or add a source: kind = "archive", uri = "dumps/" under [[sources]]',
         )
-    found = [preview_files(path.expanduser().absolute(), utc_now()) for path in paths]
+    previews = [preview_files(path.expanduser().absolute(), utc_now()) for path in paths]
     copies: list[Copy] = []
-    added: list[Path] = []
+    registered: list[Path] = []
     if folder is not None:
-        copies = _copy(found, folder, dry_run=dry_run)
+        copies = _copy(previews, folder, dry_run=dry_run)
     else:
-        added = _register(found, settings, config, dry_run=dry_run)
-    answer = _answer(found, copies, added, settings, dry_run=dry_run)
-    _show(answer, as_json=as_json)
-    if answer["oddities"] or not any(one.usable for one in found):
+        registered = _register(previews, settings, config, dry_run=dry_run)
+    output = _build_output(previews, copies, registered, settings, dry_run=dry_run)
+    if as_json:
+        print_json(output)
+    else:
+        _print(output)
+    if output.problems or not any(preview.usable for preview in previews):
         raise typer.Exit(1)
 
 
-def _copy(found: Sequence["ImportPreview"], folder: Path, *, dry_run: bool) -> list["Copy"]:
-    from resources.storage.file_import import copy_files, plan_copies  # noqa: PLC0415
-
+def _copy(previews: Sequence[ImportPreview], folder: Path, *, dry_run: bool) -> list[Copy]:
     copies = []
-    for one in found:
-        chosen = plan_copies(one.usable, one.path, folder)
-        copies += chosen
+    for preview in previews:
+        planned = plan_copies(preview.usable, preview.path, folder)
+        copies += planned
         if not dry_run:
-            copy_files(chosen)
+            copy_files(planned)
     return copies
 
 
 def _register(
-    found: Sequence["ImportPreview"], settings: "Settings", config: Path, *, dry_run: bool
+    previews: Sequence[ImportPreview], settings: Settings, config: Path, *, dry_run: bool
 ) -> list[Path]:
-    from pipelines.operations.archive_import import is_registered, register  # noqa: PLC0415
-
-    new = [one.path for one in found if one.usable and not is_registered(one.path, settings)]
+    new = [
+        preview.path for preview in previews if preview.usable and not is_registered(preview.path, settings)
+    ]
     if new and not dry_run:
-        register(new, config)
+        register_sources(new, config)
     return new
 
 
-def _answer(
-    found: Sequence["ImportPreview"],
-    copies: Sequence["Copy"],
-    added: Sequence[Path],
-    settings: "Settings",
+def _build_output(
+    previews: Sequence[ImportPreview],
+    copies: Sequence[Copy],
+    registered: Sequence[Path],
+    settings: Settings,
     *,
     dry_run: bool,
-) -> dict[str, Any]:
-    spans = [one.span for one in found if one.span]
+) -> ImportOutput:
+    spans = [preview.span for preview in previews if preview.span]
     first = min((span[0] for span in spans), default=None)
     last = max((span[1] for span in spans), default=None)
-    return {
-        "files": sum(len(one.files) for one in found),
-        "executions": sum(file.executions for one in found for file in one.files),
-        "schedulers": sorted({name for one in found for name in one.schedulers}),
-        "from": first and first.isoformat(),
-        "to": last and last.isoformat(),
-        "oddities": [odd for one in found for odd in one.oddities],
-        "copied": [] if dry_run else [str(one.target) for one in copies if one.target],
-        "would_be_copied": [str(one.target) for one in copies if one.target] if dry_run else [],
-        "already_there": [str(one.origin) for one in copies if one.same],
-        "registered": [] if dry_run else list(map(str, added)),
-        "would_be_registered": list(map(str, added)) if dry_run else [],
-        "next": _next(first, last, settings),
-    }
+    targets = [str(copy.target) for copy in copies if copy.target]
+    new_sources = list(map(str, registered))
+    return ImportOutput(
+        dry_run=dry_run,
+        files=sum(len(preview.files) for preview in previews),
+        executions=sum(file.executions for preview in previews for file in preview.files),
+        schedulers=sorted({name for preview in previews for name in preview.schedulers}),
+        first=first,
+        last=last,
+        problems=[problem for preview in previews for problem in preview.problems],
+        copied=[] if dry_run else targets,
+        would_copy=targets if dry_run else [],
+        already_present=[str(copy.origin) for copy in copies if copy.same],
+        registered=[] if dry_run else new_sources,
+        would_register=new_sources if dry_run else [],
+        next_steps=_list_next_steps(first, last, settings),
+    )
 
 
-def _next(first: date | None, last: date | None, settings: "Settings") -> list[str]:
-    """Say what to do then: set the history, where it does not reach, and backfill."""
+def _list_next_steps(first: date | None, last: date | None, settings: Settings) -> list[str]:
     if first is None or last is None:
         return []
-    history, said = settings.history, []
+    history, steps = settings.history, []
     if first < history.start_date:
-        said.append(f'set [history] start_date = "{first}" in ledger.toml; it is {history.start_date} now')
+        steps.append(f'set [history] start_date = "{first}" in ledger.toml (now {history.start_date})')
     if history.end_date and last >= history.end_date:
         end = last + timedelta(days=1)
-        said.append(f'set [history] end_date = "{end}" in ledger.toml; it is {history.end_date} now')
-    return [*said, f"ledger backfill --from {first} --to {last}"]
+        steps.append(f'set [history] end_date = "{end}" in ledger.toml (now {history.end_date})')
+    return [*steps, f"ledger backfill --from {first} --to {last}"]
 
 
-def _show(answer: dict[str, Any], *, as_json: bool) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    from pipelines.cli.output import print_json  # noqa: PLC0415
-
-    if as_json:
-        print_json(answer)
-        return
+def _print(output: ImportOutput) -> None:
     console = Console(highlight=False)
 
     def line(text: str, style: str = "") -> None:
         console.print(Text(text, style), soft_wrap=True)
 
-    line(f"{answer['files']:,} files hold {answer['executions']:,} executions.")
-    if answer["from"]:
-        line(f"From {answer['from']} to {answer['to']} (UTC), of {_some(answer['schedulers'])}.")
-    for odd in answer["oddities"]:
-        line(f"! {odd}", "yellow")
-    for key, words in (
-        ("copied", "copied"),
-        ("would_be_copied", "would be copied"),
-        ("already_there", "already there, with the same content"),
-        ("registered", "registered as a source in the settings"),
-        ("would_be_registered", "would be registered as a source in the settings"),
+    line(f"{output.files:,} files with {output.executions:,} executions.")
+    if output.first:
+        line(f"{output.first} to {output.last} (UTC), schedulers {_list_names(output.schedulers)}.")
+    for problem in output.problems:
+        line(f"! {problem}", "yellow")
+    for names, words in (
+        (output.copied, "copied"),
+        (output.would_copy, "would be copied"),
+        (output.already_present, "already present with the same content"),
+        (output.registered, "registered as sources in the settings"),
+        (output.would_register, "would be registered as sources in the settings"),
     ):
-        if answer[key]:
-            line(f"{len(answer[key]):,} {words}: {_some(answer[key])}")
-    if answer["next"]:
+        if names:
+            line(f"{len(names):,} {words}: {_list_names(names)}")
+    if output.next_steps:
         line("Next:")
-        for step in answer["next"]:
+        for step in output.next_steps:
             line(f"  {step}", "bold")
 
 
-def _some(names: Sequence[str]) -> str:
-    left = len(names) - _NAMES_TOLD
-    return ", ".join(names[:_NAMES_TOLD]) + (f" and {left} more" if left > 0 else "")
+def _list_names(names: Sequence[str]) -> str:
+    remaining = len(names) - _MAX_NAMES
+    return ", ".join(names[:_MAX_NAMES]) + (f" and {remaining} more" if remaining > 0 else "")

@@ -1,20 +1,24 @@
-"""`ledger migrate`: write files of older versions again, in the present version of their table."""
+"""`ledger migrate`: rewrite files of older table versions."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import track
 
-from pipelines.cli.options import From, Json, To
+from assets.tables import select_tables
+from pipelines.cli.arguments import check_order, parse_day
+from pipelines.cli.json_output import MigrateOutput, OutdatedFile
+from pipelines.cli.options import From, Json, TableNames, To
+from pipelines.cli.output import print_json
 from resources.clock import utc_now
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from resources.lake.lake import Lake
-    from resources.lake.table_versions import StoredVersion, VersionSurvey
+from resources.config.settings import load_settings
+from resources.errors import DataError
+from resources.lake.lake import Lake
+from resources.lake.table_versions import StoredVersion, VersionSurvey, survey_versions
 
 EXAMPLES = (
     "Examples: **ledger migrate --dry-run** · **ledger migrate inference_executions** ·"
@@ -23,109 +27,86 @@ EXAMPLES = (
 
 
 @dataclass
-class _Outcome:
-    written: "list[StoredVersion]" = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
+class _RewriteResult:
+    written: list[StoredVersion] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
 
 def migrate(
-    tables: Annotated[
-        list[str] | None, typer.Argument(help="Names of tables; all, if none is named.", show_default=False)
-    ] = None,
+    tables: Annotated[list[str] | None, TableNames] = None,
     *,
     first: Annotated[str | None, From] = None,
     last: Annotated[str | None, To] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell which days are old, write nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List old files; write nothing.")] = False,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
-    """Write days that an older version of a table wrote again: the same rows, with the columns of today.
+    """Rewrite files of older table versions.
 
-    There is no need to: older files are read like any other, with null in columns that came later. Stop it
-    when you like and run it again: each day is the old file or the new one. Exit code 1: some cannot be read.
+    The rows stay the same; the files get the current columns. Migration is optional: older files are
+    readable, with null in newer columns. You can stop and repeat it: each file is replaced atomically. Exit
+    code 1: some files cannot be read.
     """
-    from rich.console import Console  # noqa: PLC0415
-
-    from assets.tables import select_tables  # noqa: PLC0415
-    from pipelines.cli.arguments import parse_day  # noqa: PLC0415
-    from pipelines.cli.output import print_json  # noqa: PLC0415
-    from resources.config.settings import load_settings  # noqa: PLC0415
-    from resources.lake.lake import Lake  # noqa: PLC0415
-    from resources.lake.table_versions import survey_versions  # noqa: PLC0415
-
     settings, today = load_settings(), utc_now().date()
-    chosen = select_tables(tables or [])
-    begin, end = _range(first, last, lambda text, option: parse_day(text, option, today))
+    selected = select_tables(tables or [])
+    begin, end = _parse_bounds(first, last, today)
     lake = Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
-    found = survey_versions(lake, chosen, begin, end)
-    outcome = _Outcome() if dry_run else _rewritten(lake, found, quiet=as_json)
+    survey = survey_versions(lake, selected, begin, end)
+    result = _RewriteResult() if dry_run else _rewrite(lake, survey, quiet=as_json)
     if as_json:
-        print_json(_as_json(found, outcome))
+        print_json(_build_json(survey, result, dry_run=dry_run))
     else:
-        _print(Console(highlight=False), found, outcome, dry_run=dry_run)
-    if found.unreadable or outcome.failed:
+        _print(Console(highlight=False), survey, result, dry_run=dry_run)
+    if survey.unreadable or result.errors:
         raise typer.Exit(1)
 
 
-def _range(first: str | None, last: str | None, day: Any) -> tuple[date | None, date | None]:  # noqa: ANN401
-    from resources.errors import ConfigurationError  # noqa: PLC0415
-
-    begin = day(first, "--from") if first else None
-    end = day(last, "--to") if last else None
-    if begin and end and begin > end:
-        raise ConfigurationError(
-            f"--from {begin} is later than --to {end}",
-            where="the command line",
-            next_step=f"turn them round: --from {end} --to {begin}",
-        )
+def _parse_bounds(first: str | None, last: str | None, today: date) -> tuple[date | None, date | None]:
+    begin = parse_day(first, "--from", today) if first else None
+    end = parse_day(last, "--to", today) if last else None
+    if begin and end:
+        check_order(begin, end)
     return begin, end
 
 
-def _rewritten(lake: "Lake", found: "VersionSurvey", *, quiet: bool) -> _Outcome:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import track  # noqa: PLC0415
-
-    from resources.errors import DataError  # noqa: PLC0415
-
-    outcome = _Outcome()
+def _rewrite(lake: Lake, survey: VersionSurvey, *, quiet: bool) -> _RewriteResult:
+    result = _RewriteResult()
     console = Console(stderr=True)
-    for file in track(found.old, "writing", console=console, disable=quiet or not found.old, transient=True):
+    for file in track(
+        survey.old, "writing", console=console, disable=quiet or not survey.old, transient=True
+    ):
         try:
             if lake.rewrite(file.table, file.day):
-                outcome.written.append(file)
-        except DataError as problem:  # the others can still be done
-            outcome.failed.append(str(problem))
-    return outcome
+                result.written.append(file)
+        except DataError as error:  # other files can still be rewritten
+            result.errors.append(str(error))
+    return result
 
 
-def _print(console: "Console", found: "VersionSurvey", outcome: _Outcome, *, dry_run: bool) -> None:
-    groups = Counter((file.table.name, file.version, file.table.version) for file in found.old)
-    for (name, version, present), count in groups.items():
-        days = [file.day for file in found.old if (file.table.name, file.version) == (name, version)]
+def _print(console: Console, survey: VersionSurvey, result: _RewriteResult, *, dry_run: bool) -> None:
+    groups = Counter((file.table.name, file.version, file.table.version) for file in survey.old)
+    for (name, version, current), count in groups.items():
+        days = [file.day for file in survey.old if (file.table.name, file.version) == (name, version)]
         span = f", {min(days)} to {max(days)}" if days[0] is not None else ""  # type: ignore[type-var]
-        console.print(f"{name}: {count} of version {version}, present is {present}{span}", soft_wrap=True)
-    for problem in (*found.unreadable, *outcome.failed):
-        console.print(f"! {problem}", markup=False, soft_wrap=True)
-    present = len(found.files) - len(found.old)
-    if dry_run and found.old:
-        console.print(f"{len(found.old)} to write, {present} of the present version. Nothing was changed.")
+        files = "file" if count == 1 else "files"
+        console.print(
+            f"{name}: {count} {files} of version {version}, current version {current}{span}", soft_wrap=True
+        )
+    for error in (*survey.unreadable, *result.errors):
+        console.print(f"! {error}", markup=False, soft_wrap=True)
+    current_count = len(survey.files) - len(survey.old)
+    if dry_run and survey.old:
+        console.print(f"{len(survey.old)} to rewrite, {current_count} up to date. Nothing was changed.")
     else:
-        console.print(f"{len(outcome.written)} written, {present} were of the present version.")
+        console.print(f"{len(result.written)} rewritten, {current_count} were up to date.")
 
 
-def _as_json(found: "VersionSurvey", outcome: _Outcome) -> dict[str, Any]:
-    return {
-        "files": len(found.files),
-        "old": [
-            {
-                "table": file.table.name,
-                "day": file.day,
-                "version": file.version,
-                "present": file.table.version,
-            }
-            for file in found.old
+def _build_json(survey: VersionSurvey, result: _RewriteResult, *, dry_run: bool) -> MigrateOutput:
+    return MigrateOutput(
+        dry_run=dry_run,
+        files=len(survey.files),
+        outdated_files=[
+            OutdatedFile(file.table.name, file.day, file.version, file.table.version) for file in survey.old
         ],
-        "written": len(outcome.written),
-        "unreadable": [*map(str, found.unreadable), *outcome.failed],
-    }
+        files_written=len(result.written),
+        errors=[*map(str, survey.unreadable), *result.errors],
+    )

@@ -1,16 +1,26 @@
-"""`ledger plan`: what a backfill will cost, before anything is spent."""
+"""`ledger plan`: the cost of a backfill, estimated before it runs."""
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from shlex import quote
+from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from pipelines.cli.options import From, Json, SchedulerPatterns, To
+from assets.executions.cost_estimate import BackfillPlan, Estimate, SchedulerEstimate
+from assets.framework.time_windows import Days
+from pipelines.cli.arguments import parse_range, select_schedulers
+from pipelines.cli.json_output import EstimatedCount, PlanOutput, PlanScheduler, SourceFailure
+from pipelines.cli.options import From, Json, SchedulerPatterns, SkipSettled, To
+from pipelines.cli.output import print_json
+from pipelines.operations.backfill_plan import SourceListing, list_sources, plan_backfill
 from resources.clock import utc_now
-
-if TYPE_CHECKING:
-    from assets.executions.cost_estimate import BackfillPlan, Estimate, SchedulerEstimate
-    from pipelines.operations.backfill_plan import SourceListing
+from resources.config.settings import load_settings
+from resources.lake.lake import Lake
+from resources.sources.factory import open_sources
 
 EXAMPLES = (
     "Examples: **ledger plan --from 2026-09-01 --to 2026-10-07** ·"
@@ -22,163 +32,147 @@ def plan(
     first: Annotated[str, From],
     last: Annotated[str, To],
     schedulers: Annotated[list[str] | None, SchedulerPatterns] = None,
-    skip_settled: Annotated[
-        bool, typer.Option("--skip-settled", help="Leave out what is settled, day by day.")
-    ] = False,
+    skip_settled: Annotated[bool, SkipSettled] = False,
     calls_per_second: Annotated[
-        float, typer.Option(min=0.01, help="The rate that the minutes are reckoned with.")
+        float, typer.Option(min=0.01, help="Rate of calls to compute the minutes with.")
     ] = 10.0,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
-    """Say what a backfill will cost, before anything is spent: questions, calls, minutes, files.
+    """Estimate the API calls and minutes of a backfill.
 
-    Lists the schedulers, which takes a call or two a source, and counts the rest: exactly for days that are
-    settled in the lake, else as many executions as the scheduler's frequency allows. Exit code 1: a source
-    could not be asked.
+    The plan itself makes one or two calls to each source, to list the schedulers. Settled days are counted
+    from the lake; other days are estimated from the frequency of the scheduler. Exit code 1: a source could
+    not be listed.
     """
-    from assets.framework.time_windows import Days  # noqa: PLC0415
-    from pipelines.cli.arguments import parse_range, select_schedulers  # noqa: PLC0415
-    from pipelines.cli.output import print_json  # noqa: PLC0415
-    from pipelines.operations.backfill_plan import list_sources, plan_backfill  # noqa: PLC0415
-    from resources.config.settings import load_settings  # noqa: PLC0415
-    from resources.lake.lake import Lake  # noqa: PLC0415
-    from resources.sources.factory import open_sources  # noqa: PLC0415
-
     settings, now = load_settings(), utc_now()
     history = Days(settings.history.start_date, settings.history.end_date)
     days = parse_range(first, last, history, now.date())
-    found = list_sources(open_sources(settings), days)
-    arns = select_schedulers(schedulers or (), [scheduler for _, scheduler in found.schedulers])
-    made = plan_backfill(
+    listing = list_sources(open_sources(settings), days)
+    arns = select_schedulers(schedulers or (), [scheduler for _, scheduler in listing.schedulers])
+    estimate = plan_backfill(
         Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id),
-        found,
+        listing,
         days,
         timedelta(minutes=settings.history.settle_after_minutes),
         now,
-        chosen=arns,
+        arns=arns,
         skip_settled=skip_settled,
-        budget=settings.limits.max_calls_per_run,
+        max_calls=settings.limits.max_calls_per_run,
     )
-    command = _command(made, schedulers or [], skip_settled=skip_settled)
+    command = _build_command(estimate, schedulers or [], skip_settled=skip_settled)
     if as_json:
-        print_json(_as_json(made, found, command, calls_per_second))
+        print_json(_build_json(estimate, listing, command, calls_per_second))
     else:
-        _print(made, found, command, calls_per_second)
-    if found.failed:
+        _print(estimate, listing, command, calls_per_second)
+    if listing.failed:
         raise typer.Exit(1)
 
 
-def _print(made: "BackfillPlan", found: "SourceListing", command: str, calls_per_second: float) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
+def _print(estimate: BackfillPlan, listing: SourceListing, command: str, calls_per_second: float) -> None:
     console = Console(highlight=False)
     console.print(
-        f"{made.first} to {made.last}: {_count(made.days, 'day')} in one run, worked through in"
-        f" {_count(made.batches, 'batch', 'batches')}; {made.settled_days} of them settled already."
+        f"{estimate.first} to {estimate.last}: {_pluralize(estimate.days, 'day')} in one run of"
+        f" {_pluralize(estimate.batches, 'batch', 'batches')}; {estimate.settled_days} already settled."
     )
     console.print()
-    if made.asked:
-        drawn = Table(header_style="bold", box=None, pad_edge=False)
-        drawn.add_column("scheduler", overflow="fold")
-        for name in ("every", "days", "questions", "executions", "calls"):
-            drawn.add_column(name, justify="right")
-        drawn.add_column("known from")
-        for one in made.asked:
-            drawn.add_row(
-                Text(one.scheduler.name),
-                one.scheduler.frequency or "?",
-                f"{one.days:,}",
-                f"{one.questions:,}",
-                _shown(one.executions),
-                _shown(one.calls),
-                _known_from(one),
-            )
-        console.print(drawn)
+    if estimate.asked:
+        console.print(_build_table(estimate.asked))
         console.print()
-    console.print(f"Calls:   {_shown(made.calls)}, {made.listing} of them to list the schedulers")
-    if not made.calls.is_exact:
+    console.print(f"Calls:   {_format_estimate(estimate.calls)}, {estimate.listing} to list the schedulers")
+    if not estimate.calls.is_exact:
         console.print(
-            f"         {made.calls.expected:,} if every scheduler ran all the time,"
-            f" from {made.calls.least:,} to {made.calls.most:,} whatever they did"
+            f"         {estimate.calls.expected:,} if each scheduler ran all the time,"
+            f" {estimate.calls.least:,} to {estimate.calls.most:,} in any case"
         )
-    minutes = made.minutes(calls_per_second)
-    console.print(f"Time:    {minutes:,.1f} minutes at {calls_per_second:g} calls a second")
-    console.print(f"Files:   {_shown(made.files_to_read)} saved responses to read")
-    console.print(f"         at most {made.files_to_write:,} files of the lake to write; equal ones stay")
-    if made.budget is not None:
-        verdict = "may stop this run" if made.is_stopped else "is enough"
-        console.print(f"Budget:  limits.max_calls_per_run = {made.budget:,} {verdict}")
-    console.print(f"Spent:   {found.calls} calls for this plan")
-    for notice in [*found.notices, *(f"{name}: {why}" for name, why in found.failed.items())]:
+    minutes = estimate.minutes(calls_per_second)
+    console.print(f"Time:    {minutes:,.1f} minutes at {calls_per_second:g} calls per second")
+    console.print(f"Files:   {_format_estimate(estimate.files_to_read)} saved responses to read")
+    console.print(f"         at most {estimate.files_to_write:,} lake files to write; unchanged files stay")
+    if estimate.budget is not None:
+        verdict = "may stop this run" if estimate.is_stopped else "is enough"
+        console.print(f"Limit:   limits.max_calls_per_run = {estimate.budget:,} {verdict}")
+    console.print(f"Used:    {_pluralize(listing.calls, 'call')} for this plan")
+    for notice in [*listing.notices, *(f"{name}: {error}" for name, error in listing.failed.items())]:
         console.print(Text(f"! {notice}", "yellow"), soft_wrap=True)
     console.print()
     console.print(Text(command, "bold"), soft_wrap=True)
 
 
-def _known_from(one: "SchedulerEstimate") -> str:
-    if one.settled_days == one.days:
+def _build_table(schedulers: Sequence[SchedulerEstimate]) -> Table:
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    table.add_column("scheduler", overflow="fold")
+    for name in ("every", "days", "queries", "executions", "calls"):
+        table.add_column(name, justify="right")
+    table.add_column("based on")
+    for row in schedulers:
+        table.add_row(
+            Text(row.scheduler.name),
+            row.scheduler.frequency or "?",
+            f"{row.days:,}",
+            f"{row.questions:,}",
+            _format_estimate(row.executions),
+            _format_estimate(row.calls),
+            _describe_basis(row),
+        )
+    return table
+
+
+def _describe_basis(row: SchedulerEstimate) -> str:
+    if row.settled_days == row.days:
         return "the lake"
-    return "lake and frequency" if one.settled_days else "its frequency"
+    return "lake and frequency" if row.settled_days else "its frequency"
 
 
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+def _pluralize(number: int, singular: str, plural: str | None = None) -> str:
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
-def _shown(amount: "Estimate") -> str:
-    return f"{amount.most:,}" if amount.is_exact else f"at most {amount.most:,}"
+def _format_estimate(estimate: Estimate) -> str:
+    return f"{estimate.most:,}" if estimate.is_exact else f"at most {estimate.most:,}"
 
 
-def _command(made: "BackfillPlan", patterns: list[str], *, skip_settled: bool) -> str:
-    from shlex import quote  # noqa: PLC0415
-
-    words = ["ledger backfill", f"--from {made.first}", f"--to {made.last}"]
+def _build_command(estimate: BackfillPlan, patterns: Sequence[str], *, skip_settled: bool) -> str:
+    words = ["ledger backfill", f"--from {estimate.first}", f"--to {estimate.last}"]
     words += [f"--scheduler {quote(pattern)}" for pattern in patterns]
     return " ".join([*words, *(["--skip-settled"] if skip_settled else [])])
 
 
-def _as_json(
-    made: "BackfillPlan", found: "SourceListing", command: str, calls_per_second: float
-) -> dict[str, Any]:
-    def amount(number: "Estimate") -> dict[str, Any]:
-        return {
-            "at_least": number.least,
-            "expected": number.expected,
-            "at_most": number.most,
-            "exact": number.is_exact,
-        }
-
-    return {
-        "from": made.first.isoformat(),
-        "to": made.last.isoformat(),
-        "days": made.days,
-        "settled_days": made.settled_days,
-        "runs": 1,
-        "batches": made.batches,
-        "calls": amount(made.calls),
-        "calls_to_list_schedulers": made.listing,
-        "calls_spent_on_this_plan": found.calls,
-        "minutes": made.minutes(calls_per_second),
-        "files_to_read": amount(made.files_to_read),
-        "files_to_write_at_most": made.files_to_write,
-        "max_calls_per_run": made.budget,
-        "may_be_stopped_by_it": made.is_stopped,
-        "command": command,
-        "could_not_be_asked": {name: str(why) for name, why in found.failed.items()},
-        "schedulers": [
-            {
-                "scheduler_arn": one.scheduler.arn,
-                "scheduler_name": one.scheduler.name,
-                "source": one.source,
-                "frequency": one.scheduler.frequency,
-                "days": one.days,
-                "settled_days": one.settled_days,
-                "questions": one.questions,
-                "executions": amount(one.executions),
-                "calls": amount(one.calls),
-            }
-            for one in made.asked
+def _build_json(
+    estimate: BackfillPlan, listing: SourceListing, command: str, calls_per_second: float
+) -> PlanOutput:
+    return PlanOutput(
+        first=estimate.first,
+        last=estimate.last,
+        days=estimate.days,
+        settled_days=estimate.settled_days,
+        batches=estimate.batches,
+        calls=_build_count(estimate.calls),
+        listing_calls=estimate.listing,
+        calls_made=listing.calls,
+        calls_per_second=calls_per_second,
+        duration_minutes=estimate.minutes(calls_per_second),
+        files_to_read=_build_count(estimate.files_to_read),
+        max_files_to_write=estimate.files_to_write,
+        max_calls_per_run=estimate.budget,
+        may_exceed_max_calls=estimate.is_stopped,
+        command=command,
+        failed_sources=[SourceFailure(name, str(error)) for name, error in listing.failed.items()],
+        schedulers=[
+            PlanScheduler(
+                scheduler_arn=row.scheduler.arn,
+                scheduler_name=row.scheduler.name,
+                source=row.source,
+                frequency=row.scheduler.frequency,
+                days=row.days,
+                settled_days=row.settled_days,
+                queries=row.questions,
+                executions=_build_count(row.executions),
+                calls=_build_count(row.calls),
+            )
+            for row in estimate.asked
         ],
-    }
+    )
+
+
+def _build_count(estimate: Estimate) -> EstimatedCount:
+    return EstimatedCount(estimate.least, estimate.expected, estimate.most, estimate.is_exact)

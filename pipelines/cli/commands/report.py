@@ -1,4 +1,4 @@
-"""`ledger report`: the page that people read."""
+"""`ledger report`: the report page."""
 
 import sys
 from enum import StrEnum
@@ -7,18 +7,30 @@ from typing import Annotated
 
 import typer
 
+from assets.report.assets import ReportOptions
+from assets.report.model.page import build_page
+from assets.report.render.html import render_html
+from assets.report.render.markdown import render_markdown
+from assets.report.request import file_name, narrow_scope, newest_day, range_of
+from pipelines.cli.arguments import parse_day
 from pipelines.cli.options import From, To
+from pipelines.operations.query import open_query
 from resources.clock import utc_now
+from resources.config.equipment import load_equipment
+from resources.config.settings import load_settings
+from resources.config.silences import load_silences
+from resources.lake.lake import Lake
+from resources.storage.report_store import ReportStore, write_page
 
 EXAMPLES = (
     "Examples: **ledger report** · **ledger report --date 2026-10-06 --open** ·"
     " **ledger report --week 2026-W41 --equipment 'pump-\\*'** ·"
-    " **ledger report --format markdown --out -** prints what fits into a mail"
+    " **ledger report --format markdown --out -** to print a summary for chat or mail"
 )
 
 
 class Format(StrEnum):
-    """What a page is written as."""
+    """File formats of the page."""
 
     html = "html"
     markdown = "markdown"
@@ -34,58 +46,50 @@ def report(  # noqa: PLR0913 (an option each)
     ] = None,
     week: Annotated[
         str | None,
-        typer.Option(help="One week, Monday to Sunday: 2026-W41, or any day of it.", show_default=False),
+        typer.Option(help="One week, Monday to Sunday: 2026-W41, or any day in it.", show_default=False),
     ] = None,
     first: Annotated[str | None, From] = None,
     last: Annotated[str | None, To] = None,
     equipment: Annotated[
         list[str] | None,
-        typer.Option(help="Only these machines or schedulers; * and ? stand for others.", show_default=False),
+        typer.Option(
+            help="Include only these machines or schedulers; * and ? match. Repeatable.", show_default=False
+        ),
     ] = None,
     out: Annotated[
-        str | None, typer.Option(help="The file to write; - prints it.", show_default=False)
+        str | None, typer.Option(help="File to write; - prints the page.", show_default=False)
     ] = None,
-    shape: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.html,
-    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    output_format: Annotated[Format, typer.Option("--format", help="File format.")] = Format.html,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Write the page: what needs attention, whether the data can be trusted, how each machine did.
+    """Write the report page as HTML or Markdown.
 
-    Without dates it shows the seven days up to the newest recorded one. One file, which needs no network;
-    report.folder of the settings says where it goes. As Markdown it is short enough for chat or mail.
+    The page lists the machines that need attention, the quality of the data, and the results of each machine.
+    Default range: the seven days that end with the newest recorded day. The HTML is one file and needs no
+    network; report.folder of the settings is its default folder. The Markdown is short enough for chat or
+    mail.
     """
-    from assets.report.assets import ReportOptions  # noqa: PLC0415
-    from assets.report.model.page import build_page  # noqa: PLC0415
-    from assets.report.render.html import render_html  # noqa: PLC0415
-    from assets.report.render.markdown import render_markdown  # noqa: PLC0415
-    from assets.report.request import file_name, narrow_scope, newest_day, range_of  # noqa: PLC0415
-    from pipelines.cli.arguments import parse_day  # noqa: PLC0415
-    from pipelines.operations.asking import open_query  # noqa: PLC0415
-    from resources.config.equipment import load_equipment  # noqa: PLC0415
-    from resources.config.settings import load_settings  # noqa: PLC0415
-    from resources.config.silences import load_silences  # noqa: PLC0415
-    from resources.lake.lake import Lake  # noqa: PLC0415
-    from resources.storage.report_store import ReportStore, write_page  # noqa: PLC0415
-
     settings = load_settings()
-    lake, shown, now = Lake(settings.lake.uri), ReportOptions.from_settings(settings), utc_now()
-    one, begin, end = (
+    lake, options, now = Lake(settings.lake.uri), ReportOptions.from_settings(settings), utc_now()
+    single, begin, end = (
         parse_day(text, option, now.date()) if text else None
         for text, option in ((day, "--date"), (first, "--from"), (last, "--to"))
     )
-    span = range_of(one, week, begin, end, newest_day(lake, now.date()))
-    registry, silences = load_equipment(shown.registry), load_silences(shown.silences)
-    with open_query(lake) as ask:
-        scope = narrow_scope(shown.scope(*span), equipment or [], registry, ask)
-        page = build_page(scope, ask, registry, silences, now)
-    text, ending = (render_html(page), "html") if shape is Format.html else (render_markdown(page), "md")
+    span = range_of(single, week, begin, end, newest_day(lake, now.date()))
+    registry, silences = load_equipment(options.registry), load_silences(options.silences)
+    with open_query(lake) as run_query:
+        scope = narrow_scope(options.scope(*span), equipment or [], registry, run_query)
+        page = build_page(scope, run_query, registry, silences, now)
+    is_html = output_format is Format.html
+    text, ending = (render_html(page), "html") if is_html else (render_markdown(page), "md")
     if out == "-":
         sys.stdout.write(text)
         return
-    place = (
+    location = (
         str(write_page(Path(out), text))
         if out
-        else ReportStore(shown.folder).write(f"{file_name(scope)}.{ending}", text)
+        else ReportStore(options.folder).write(f"{file_name(scope)}.{ending}", text)
     )
-    sys.stdout.write(f"{place}\n")
-    if show:
-        typer.launch(place)
+    sys.stdout.write(f"{location}\n")
+    if open_page:
+        typer.launch(location)

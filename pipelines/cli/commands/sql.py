@@ -1,98 +1,83 @@
-"""`ledger sql`: questions to the lake in SQL."""
+"""`ledger sql`: queries over the lake."""
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from pipelines.cli.output import Shape
-
-if TYPE_CHECKING:
-    from resources.lake.lake import Lake
+from pipelines.cli.export import write
+from pipelines.cli.output import Shape, show
+from pipelines.cli.sql_shell import Shell
+from pipelines.cli.sql_splitter import Statement, is_blank, split
+from pipelines.operations.query import connect, execute, translate_errors
+from resources.config.settings import load_settings
+from resources.errors import ConfigurationError
+from resources.lake.lake import Lake
 
 EXAMPLES = (
     'Examples: **ledger sql "SELECT status, count(\\*) FROM inference_executions'
     " WHERE data_date >= '2026-10-01' GROUP BY 1\"**"
     " · **ledger sql --format csv \"FROM extraction_coverage WHERE data_date = '2026-10-06'\" > day.csv**"
     " · **ledger sql --out october.parquet \"FROM inference_executions WHERE data_date >= '2026-10-01'\"**"
-    " · **ledger sql < questions.sql** · **ledger sql** for a shell"
+    " · **ledger sql < queries.sql** · **ledger sql** for a shell"
 )
 
 
 def sql(
     statement: Annotated[
-        str | None, typer.Argument(help="One statement in DuckDB's SQL; every table is a view.")
+        str | None, typer.Argument(help="One statement in DuckDB's SQL; each table is a view.")
     ] = None,
-    shape: Annotated[Shape, typer.Option("--format", help="How to print the answer.")] = Shape.table,
+    shape: Annotated[Shape, typer.Option("--format", help="How to print the result.")] = Shape.table,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", help="Write the answer to this file instead: .parquet or .csv.", dir_okay=False
-        ),
+        typer.Option("--out", help="Write the result to this file: .parquet or .csv.", dir_okay=False),
     ] = None,
 ) -> None:
-    """Ask the lake a question in SQL; without a statement, open a shell or read statements from a pipe.
+    """Query the lake in SQL: one statement, a script or a shell.
 
-    Filter on data_date wherever you can: only those days are then read.
+    Without a statement the command opens a shell, or runs the statements from standard input. Filter on
+    data_date where you can: DuckDB then reads only the files of those days.
     """
-    from resources.config.settings import load_settings  # noqa: PLC0415
-    from resources.lake.lake import Lake  # noqa: PLC0415
-
     lake = Lake(load_settings().lake.uri)
     if out is not None:
-        _write(lake, statement, out)
+        _export(lake, statement, out)
     elif statement is not None:
-        _answer_all(lake, [(statement, "the SQL statement")], shape)
+        _run_all(lake, [(statement, "the SQL statement")], shape)
     elif sys.stdin.isatty():
-        _talk(lake, shape)
+        with translate_errors(lake), connect(lake) as connection:
+            Shell(connection, shape, Console()).run()
     else:
-        _answer_all(lake, _from_pipe(sys.stdin.read()), shape)
+        _run_all(lake, _split_script(sys.stdin.read()), shape)
 
 
-def _answer_all(lake: "Lake", statements: list[tuple[str, str]], shape: Shape) -> None:
-    from pipelines.cli.output import show  # noqa: PLC0415
-    from pipelines.operations.query import connect, execute, refusals  # noqa: PLC0415
-
+def _run_all(lake: Lake, statements: list[tuple[str, str]], shape: Shape) -> None:
     with connect(lake) as connection:
         for statement, where in statements:
-            with refusals(lake, where):
+            with translate_errors(lake, where):
                 rows = execute(connection, statement)
             if rows.num_columns:
                 show(rows, shape)
 
 
-def _from_pipe(text: str) -> list[tuple[str, str]]:
-    from pipelines.cli.sql_splitter import Statement, is_blank, split  # noqa: PLC0415
-
-    found, rest = split(text)
-    if not is_blank(rest):  # the last needs no semicolon
-        line = text[: len(text) - len(rest.lstrip())].count("\n") + 1
-        found = [*found, Statement(rest.strip(), line)]
-    return [(one.text, f"the statement on line {one.line} of the input") for one in found]
-
-
-def _talk(lake: "Lake", shape: Shape) -> None:
-    from rich.console import Console  # noqa: PLC0415
-
-    from pipelines.cli.sql_shell import Shell  # noqa: PLC0415
-    from pipelines.operations.query import connect, refusals  # noqa: PLC0415
-
-    with refusals(lake), connect(lake) as connection:
-        Shell(connection, shape, Console()).run()
+def _split_script(script: str) -> list[tuple[str, str]]:
+    statements, rest = split(script)
+    if not is_blank(rest):  # the last statement needs no semicolon
+        line = script[: len(script) - len(rest.lstrip())].count("\n") + 1
+        statements = [*statements, Statement(rest.strip(), line)]
+    return [
+        (statement.text, f"the statement on line {statement.line} of the input") for statement in statements
+    ]
 
 
-def _write(lake: "Lake", statement: str | None, file: Path) -> None:
-    from pipelines.cli.export import write  # noqa: PLC0415
-    from pipelines.operations.query import connect, refusals  # noqa: PLC0415
-    from resources.errors import ConfigurationError  # noqa: PLC0415
-
+def _export(lake: Lake, statement: str | None, file: Path) -> None:
     if statement is None:
         raise ConfigurationError(
-            "a file is to be written, and no statement says of what",
+            "Cannot write a file without a statement",
             where=f"--out {file}",
-            next_step=f'give one: ledger sql --out {file} "FROM inference_schedulers"',
+            next_step=f'add a statement: ledger sql --out {file} "FROM inference_schedulers"',
         )
-    with connect(lake) as connection, refusals(lake):
+    with connect(lake) as connection, translate_errors(lake):
         rows = write(connection, statement, file)
-    print(f"{rows:,} rows in {file}", file=sys.stderr)  # noqa: T201 (standard output is for answers)
+    print(f"{rows:,} rows in {file}", file=sys.stderr)  # noqa: T201 (standard output is for results)

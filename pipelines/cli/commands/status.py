@@ -1,25 +1,30 @@
-"""`ledger status`: how each day of each scheduler stands."""
+"""`ledger status`: the state of each day of each scheduler."""
 
-from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from datetime import datetime, timedelta
+from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
+from assets.framework.time_windows import Days
+from pipelines.cli.arguments import last_day, parse_range
+from pipelines.cli.calendar import LETTERS, STYLES, draw_calendar, label
+from pipelines.cli.json_output import StatusActionItem, StatusOutput, StatusScheduler, StatusSourceFailure
 from pipelines.cli.options import From, Json, SchedulerPatterns, To
+from pipelines.cli.output import print_json
+from pipelines.operations.lake_status import LakeStatus, inspect_lake
 from resources.clock import utc_now
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from pipelines.operations.lake_status import LakeStatus
+from resources.config.settings import load_settings
+from resources.lake.lake import Lake
 
 EXAMPLES = (
     "Examples: **ledger status** · **ledger status --from 2026-09-01 --to 2026-10-07** ·"
     " **ledger status --scheduler 'pump-\\*' --json**"
 )
-_RECENT = timedelta(days=61)
-_MOST_TROUBLES = 10
-_NAMES_IN_A_LINE = 3
+_CALENDAR_RANGE = timedelta(days=61)
+_MAX_ITEMS = 10
+_MAX_NAMES = 3
 
 
 def status(
@@ -28,142 +33,111 @@ def status(
     schedulers: Annotated[list[str] | None, SchedulerPatterns] = None,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
-    """Show how each day of each scheduler stands: a letter a day, capitals need a person.
+    """Show the state of each day of each scheduler.
 
-    Looks at the whole history; the calendar shows its last two months, unless you say from where on. Reads
-    the lake and Dagster's runs, and asks no service. Exit code 1: something needs a person; the lines below
-    the calendar say what, with the command that mends it, and whom the last runs could not ask.
+    Prints a calendar with one letter for each day; capital letters need action. Below it, the command lists
+    each action with the command to run, and the sources that the last run could not read. It reads the lake
+    and the Dagster runs, and calls no service. Default range: the whole history; the calendar shows its last
+    two months. Exit code 1: something needs action.
     """
-    from rich.console import Console  # noqa: PLC0415
-
-    from assets.framework.time_windows import Days  # noqa: PLC0415
-    from pipelines.cli.arguments import last_day, parse_range  # noqa: PLC0415
-    from pipelines.cli.output import print_json  # noqa: PLC0415
-    from pipelines.operations.lake_status import inspect_lake  # noqa: PLC0415
-    from resources.config.settings import load_settings  # noqa: PLC0415
-    from resources.lake.lake import Lake  # noqa: PLC0415
-
     settings, now = load_settings(), utc_now()
     history = Days(settings.history.start_date, settings.history.end_date)
     end = last_day(history, now.date())
     days = parse_range(first or str(history.first), last or str(max(end, history.first)), history, now.date())
     lake = Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
-    found = inspect_lake(lake, settings, days, now, schedulers or ())
+    lake_status = inspect_lake(lake, settings, days, now, schedulers or ())
     if as_json:
-        print_json(_as_json(found, lake.uri, now))
+        print_json(_build_json(lake_status, lake.uri, now))
     else:
-        _print(Console(highlight=False), found, lake.uri, now, is_whole=first is None)
-    if found.needs_action:
+        console = Console(highlight=False)
+        console.print(f"{lake.uri}, as of {now:%Y-%m-%d %H:%M} UTC", soft_wrap=True)
+        _print_calendar(console, lake_status, is_default_range=first is None)
+        _print_failed_sources(console, lake_status)
+        _print_action_items(console, lake_status)
+    if lake_status.needs_action:
         raise typer.Exit(1)
 
 
-def _print(console: "Console", found: "LakeStatus", uri: str, now: datetime, *, is_whole: bool) -> None:
-    from pipelines.cli.calendar import calendar  # noqa: PLC0415
-
-    console.print(f"{uri}, as of {now:%Y-%m-%d %H:%M} UTC", soft_wrap=True)
-    shown = [day for day in found.days if not is_whole or day > found.days[-1] - _RECENT]
-    if is_whole and not found.schedulers:
+def _print_calendar(console: Console, lake_status: LakeStatus, *, is_default_range: bool) -> None:
+    days = lake_status.days
+    shown = [day for day in days if not is_default_range or day > days[-1] - _CALENDAR_RANGE]
+    if is_default_range and not lake_status.schedulers:
         console.print("Nothing is recorded yet.")
-    elif found.schedulers:
+    elif lake_status.schedulers:
         console.print()
-        for line in calendar(found.schedulers, shown, console.width):
+        for line in draw_calendar(lake_status.schedulers, shown, console.width):
             console.print(line, soft_wrap=True)
         console.print()
-        _print_legend(console, found)
-    if len(shown) < len(found.days):
+        for state, count in lake_status.totals.items():
+            if LETTERS[state].strip():
+                legend = Text(LETTERS[state], STYLES[state]).append(
+                    f" {label(state):<15}", "default on default"
+                )
+                console.print(legend.append(f" {count:>7,}  {state.meaning}", "default on default"))
+    if len(shown) < len(days):
         console.print(
-            f"From {found.days[0]} on all days are counted; those before {shown[0]} are shown with"
-            f" --from {found.days[0]}.",
+            f"The counts start on {days[0]}; --from {days[0]} also shows the days before {shown[0]}.",
             style="dim",
         )
     console.print()
-    _print_trouble(console, found)
 
 
-def _print_legend(console: "Console", found: "LakeStatus") -> None:
-    from rich.text import Text  # noqa: PLC0415
-
-    from pipelines.cli.calendar import LETTERS, STYLES  # noqa: PLC0415
-
-    for state, count in found.totals.items():
-        if LETTERS[state].strip():
-            legend = Text(LETTERS[state], STYLES[state]).append(f" {state:<15}", "default on default")
-            console.print(legend.append(f" {count:>7,}  {state.meaning}", "default on default"))
-
-
-def _print_trouble(console: "Console", found: "LakeStatus") -> None:
-    from rich.text import Text  # noqa: PLC0415
-
-    _print_refused(console, found)
-    if not found.needs_action:
-        console.print("Nothing needs a person.")
-    if not found.trouble:
+def _print_failed_sources(console: Console, lake_status: LakeStatus) -> None:
+    if not lake_status.refused:
         return
-    many = len(found.trouble) > 1
-    console.print(f"{len(found.trouble)} thing{'s need' if many else ' needs'} a person:", style="bold")
-    for one in found.trouble[:_MOST_TROUBLES]:
-        some = ", ".join(one.schedulers[:_NAMES_IN_A_LINE])
-        left = len(one.schedulers) - _NAMES_IN_A_LINE
-        who = f"{some} and {left} more" if left > 0 else some or "all schedulers"
-        when = f"{one.first}" if one.first == one.last else f"{one.first} to {one.last}"
-        console.print(Text(f"{one.state}: {when}, {who}"), soft_wrap=True)
-        console.print(Text(f"  {one.command}", "bold"), soft_wrap=True)
-    if len(found.trouble) > _MOST_TROUBLES:
-        console.print(f"and {len(found.trouble) - _MOST_TROUBLES} more; --json has them all")
-
-
-def _print_refused(console: "Console", found: "LakeStatus") -> None:
-    from rich.text import Text  # noqa: PLC0415
-
-    if not found.refused:
-        return
-    console.print("The last run could not ask:", style="bold")
-    for one in found.refused[:_MOST_TROUBLES]:
-        lately = f"in {one.runs_in_a_row} runs since" if one.runs_in_a_row > 1 else "at"
-        console.print(Text(f"{one.name}, {lately} {one.since:%Y-%m-%d %H:%M} UTC"), soft_wrap=True)
-        console.print(Text(f"  {' '.join(one.reason.split())}"), soft_wrap=True)
-    if len(found.refused) > _MOST_TROUBLES:
-        console.print(f"and {len(found.refused) - _MOST_TROUBLES} more; --json has them all")
+    console.print("Not read by the last run:", style="bold")
+    for source in lake_status.refused[:_MAX_ITEMS]:
+        when = f"in {source.runs_in_a_row} runs since" if source.runs_in_a_row > 1 else "at"
+        console.print(Text(f"{source.name}, {when} {source.since:%Y-%m-%d %H:%M} UTC"), soft_wrap=True)
+        console.print(Text(f"  {' '.join(source.reason.split())}"), soft_wrap=True)
+    if len(lake_status.refused) > _MAX_ITEMS:
+        console.print(f"{len(lake_status.refused) - _MAX_ITEMS} more; --json lists all of them.")
     console.print(Text("  ledger doctor", "bold"))
 
 
-def _as_json(found: "LakeStatus", uri: str, now: datetime) -> dict[str, Any]:
-    def days_of(states: dict[date, Any]) -> dict[str, str]:
-        return {day.isoformat(): str(state) for day, state in states.items()}
+def _print_action_items(console: Console, lake_status: LakeStatus) -> None:
+    items = lake_status.action_items
+    if not lake_status.needs_action:
+        console.print("No action needed.")
+    if not items:
+        return
+    console.print("1 action needed:" if len(items) == 1 else f"{len(items)} actions needed:", style="bold")
+    for item in items[:_MAX_ITEMS]:
+        names = ", ".join(item.schedulers[:_MAX_NAMES]) or "all schedulers"
+        if len(item.schedulers) > _MAX_NAMES:
+            names += f" and {len(item.schedulers) - _MAX_NAMES} more"
+        when = f"{item.first}" if item.first == item.last else f"{item.first} to {item.last}"
+        console.print(Text(f"{label(item.state)}: {when}, {names}"), soft_wrap=True)
+        console.print(Text(f"  {item.command}", "bold"), soft_wrap=True)
+    if len(items) > _MAX_ITEMS:
+        console.print(f"{len(items) - _MAX_ITEMS} more; --json lists all of them.")
 
-    return {
-        "lake": uri,
-        "as_of": now.isoformat(timespec="seconds"),
-        "from": found.days[0].isoformat(),
-        "to": found.days[-1].isoformat(),
-        "needs_a_person": found.needs_action,
-        "totals": {str(state): count for state, count in found.totals.items()},
-        "never_extracted": [day.isoformat() for day in found.never],
-        "trouble": [
-            {
-                "state": str(one.state),
-                "from": one.first.isoformat(),
-                "to": one.last.isoformat(),
-                "schedulers": list(one.schedulers),
-                "command": one.command,
-            }
-            for one in found.trouble
+
+def _build_json(lake_status: LakeStatus, uri: str, now: datetime) -> StatusOutput:
+    return StatusOutput(
+        lake_uri=uri,
+        as_of=now.replace(microsecond=0),
+        first=lake_status.days[0],
+        last=lake_status.days[-1],
+        needs_action=lake_status.needs_action,
+        state_counts={str(state): count for state, count in lake_status.totals.items()},
+        never_extracted_days=list(lake_status.never_extracted),
+        action_items=[
+            StatusActionItem(str(item.state), item.first, item.last, list(item.schedulers), item.command)
+            for item in lake_status.action_items
         ],
-        "refused": [
-            {
-                "name": one.name,
-                "since": one.since.isoformat(timespec="seconds"),
-                "runs_in_a_row": one.runs_in_a_row,
-                "reason": one.reason,
-            }
-            for one in found.refused
+        failed_sources=[
+            StatusSourceFailure(
+                source.name, source.since.replace(microsecond=0), source.runs_in_a_row, source.reason
+            )
+            for source in lake_status.refused
         ],
-        "schedulers": [
-            {
-                "scheduler_arn": one.scheduler_arn,
-                "scheduler_name": one.scheduler_name,
-                "days": days_of(dict(one.states)),
-            }
-            for one in found.schedulers
+        schedulers=[
+            StatusScheduler(
+                scheduler.scheduler_arn,
+                scheduler.scheduler_name,
+                {day: str(state) for day, state in scheduler.states.items()},
+            )
+            for scheduler in lake_status.schedulers
         ],
-    }
+    )

@@ -1,4 +1,4 @@
-"""`ledger views`: the tables of the lake for DuckDB elsewhere: its shell, Python, notebooks."""
+"""`ledger views`: the tables of the lake as views for other DuckDB programs."""
 
 import sys
 from pathlib import Path
@@ -6,10 +6,16 @@ from typing import Annotated
 
 import typer
 
+from pipelines.operations import query
+from resources.config.settings import load_settings
+from resources.errors import ConfigurationError
+from resources.lake.lake import Lake
+from resources.storage.local import write_text_atomically
+
 EXAMPLES = (
     "Examples: **ledger views --out views.sql**, then **duckdb -init views.sql** ·"
     " **ledger views --database ledger.duckdb**, then **duckdb ledger.duckdb** ·"
-    " **ledger views --relative --out views.sql**, for a folder that moves as a whole"
+    " **ledger views --relative --out views.sql** for a folder that you move or share"
 )
 
 
@@ -24,38 +30,30 @@ def views(
     ] = None,
     relative: Annotated[
         bool,
-        typer.Option("--relative", help="Paths start at the folder of the file; start DuckDB there."),
+        typer.Option("--relative", help="Use paths relative to the file; start DuckDB in its folder."),
     ] = False,
 ) -> None:
-    """Write a view of every table for DuckDB elsewhere: its shell, Python, notebooks.
+    """Write a view of each table for use in other DuckDB programs.
 
-    The views show the rows that are there when they are asked, so they need writing again only after an
-    update of this software, or when a table that had no file yet got its first.
+    Use the views in the DuckDB shell, in Python or in notebooks. They read the current files of the lake.
+    Write them again only after an update of lookout-ledger, or for a table that had no file before.
     """
-    from pipelines.operations.query import views as script  # noqa: PLC0415
-    from pipelines.operations.query import write_database  # noqa: PLC0415
-    from resources.config.settings import load_settings  # noqa: PLC0415
-    from resources.lake.lake import Lake  # noqa: PLC0415
-
-    place = (out or database or Path("views.sql")).absolute().parent
-    text = script(Lake(load_settings().lake.uri), place if relative else None)
+    folder = (out or database or Path("views.sql")).absolute().parent
+    script = query.views(Lake(load_settings().lake.uri), folder if relative else None)
     if database is not None:
-        write_database(database, text)
+        query.write_database(database, script)
     if out is not None:
-        _write(out, text)
+        _write(out, script)
     if out is None and database is None:
-        sys.stdout.write(text)
+        sys.stdout.write(script)
 
 
-def _write(file: Path, text: str) -> None:
-    from resources.errors import ConfigurationError  # noqa: PLC0415
-    from resources.storage.local import write_text_atomically  # noqa: PLC0415
-
+def _write(file: Path, script: str) -> None:
     try:
-        write_text_atomically(file, text)
-    except OSError as problem:
+        write_text_atomically(file, script)
+    except OSError as error:
         raise ConfigurationError(
-            f"the views cannot be written: {problem.strerror}",
+            f"Cannot write the views: {error.strerror}",
             where=f"--out {file}",
-            next_step="name a file in a folder that is there and writable",
+            next_step="name a file in an existing, writable folder",
         ) from None

@@ -1,1 +1,1 @@
-"""`ledger demo`: a walkthrough on generated data."""
+"""The walkthrough of `ledger demo` and its generated fleet."""

@@ -1,4 +1,4 @@
-"""The generated fleet of the demo and `ledger dev`: its folder, settings and running service."""
+"""The generated fleet of `ledger demo` and `ledger dev`: its folder, settings and simulated service."""
 
 import os
 import shutil
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 
-from pipelines.runs.instance import CHECKOUT
 from resources.clock import monotonic, sleep
+from resources.config.loader import CHECKOUT
 from resources.errors import DataError
 
 FIRST, LAST = date(2026, 9, 10), date(2026, 10, 7)
@@ -20,17 +20,17 @@ CONFIG = FOLDER / "ledger.toml"
 EXPORTS = FOLDER / "env"
 _CREDENTIALS = FOLDER / "credentials"
 _DUMPS = FOLDER / "dumps"
-_PLACES = (
+_ACCOUNTS_AND_REGIONS = (
     ("111122223333", "us-east-1"),
     ("111122223333", "eu-west-1"),
     ("123456789012", "eu-west-1"),
     ("123456789012", "ap-northeast-2"),
 )
 _START_SECONDS = 60
-_CLOCK = f"{LAST + timedelta(days=1)}T02:00:00Z"  # it stands: by then all has ended that the dumps tell of
+_CLOCK = f"{LAST + timedelta(days=1)}T02:00:00Z"  # fixed; all executions of the dumps have ended by then
 
 _SETTINGS = f"""\
-# written by `ledger demo`; your own settings stand in ledger.toml beside workspace.yaml
+# written by `ledger demo`; put your own settings in ledger.toml next to workspace.yaml
 [lake]
 uri = "lake"
 
@@ -41,12 +41,12 @@ folder = "reports"
 start_date = "{FIRST}"
 end_date = "{LAST + timedelta(days=1)}"
 
-# what was saved while there was time: it also tells of schedulers that were deleted since
+# saved API responses, which include schedulers that were deleted later
 [[sources]]
 kind = "archive"
 uri = "dumps/"
 """
-_EQUIPMENT = r"""# what people call some of these machines; the others have the names of their schedulers
+_EQUIPMENT = r"""# names of some machines; the others use the names of their schedulers
 [[equipment]]
 name = "Feed pump 2"
 site = "Virginia"
@@ -66,7 +66,7 @@ schedulers = ["compressor-1"]
 name = "Cooling fan"
 site = "Seoul"
 criticality = "low"
-schedulers = ["fan-2"]  # by name: deleted and created again, it is the same machine
+schedulers = ["fan-2"]  # by name, so a recreated scheduler is the same machine
 """
 _SILENCES = """\
 [[silences]]
@@ -85,37 +85,44 @@ region = "{region}"
 
 
 def prepare() -> str:
-    """Write the fleet's saved responses, settings and credentials; return what is odd about them.
+    """Write the saved responses, settings and credentials of the fleet; return a summary of its faults.
 
     Raises:
-        DataError: the folder cannot be written to.
+        DataError: the sandbox cannot write the responses.
     """
-    shutil.rmtree(FOLDER, ignore_errors=True)  # what an earlier demo left; nothing else lies there
+    shutil.rmtree(FOLDER, ignore_errors=True)  # holds only the files of an earlier demo
     FOLDER.mkdir(parents=True)
     CONFIG.write_text(
-        _SETTINGS + "".join(_API.format(account=account, region=region) for account, region in _PLACES)
+        _SETTINGS
+        + "".join(_API.format(account=account, region=region) for account, region in _ACCOUNTS_AND_REGIONS)
     )
     (FOLDER / "equipment.toml").write_text(_EQUIPMENT)
     (FOLDER / "silences.toml").write_text(_SILENCES)
     keys = "[{0}]\naws_access_key_id = {0}\naws_secret_access_key = sandbox\n"
-    _CREDENTIALS.write_text("".join(keys.format(account) for account in dict(_PLACES)))
-    done = subprocess.run(  # noqa: S603
-        _sandbox("dump", "--to", str(_DUMPS)), cwd=CHECKOUT, capture_output=True, text=True, check=False
+    _CREDENTIALS.write_text("".join(keys.format(account) for account in dict(_ACCOUNTS_AND_REGIONS)))
+    result = subprocess.run(  # noqa: S603
+        _build_sandbox_command("dump", "--to", str(_DUMPS)),
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    if done.returncode:
-        raise _failed("could not write its fleet", done.stderr)
-    return done.stdout.strip()
+    if result.returncode:
+        raise _build_error("cannot write its fleet", result.stderr)
+    return result.stdout.strip()
 
 
 @contextmanager
-def service() -> Iterator[dict[str, str]]:
-    """Run the sandbox's service; what it gives is the environment of a process that shall find it.
+def run_service() -> Iterator[dict[str, str]]:
+    """Run the simulated service; yields the environment for processes that use it.
 
     Raises:
-        DataError: it does not start.
+        DataError: the service does not start.
     """
     EXPORTS.unlink(missing_ok=True)
-    command = _sandbox("serve", "--clock", _CLOCK, "--exports", str(EXPORTS), "--stop-with-stdin")
+    command = _build_sandbox_command(
+        "serve", "--clock", _CLOCK, "--exports", str(EXPORTS), "--stop-with-stdin"
+    )
     with subprocess.Popen(  # noqa: S603
         command,
         cwd=CHECKOUT,
@@ -125,31 +132,31 @@ def service() -> Iterator[dict[str, str]]:
         text=True,
     ) as process:
         try:
-            _wait(process)
+            _wait_for_start(process)
             with EXPORTS.open("a") as file:
                 file.write(
                     f"export LEDGER_CONFIG={CONFIG}\nexport AWS_SHARED_CREDENTIALS_FILE={_CREDENTIALS}\n"
                 )
-            yield os.environ | _exports()
+            yield os.environ | _read_exports()
         finally:
             process.terminate()
 
 
-def _sandbox(command: str, *words: str) -> list[str]:
+def _build_sandbox_command(command: str, *arguments: str) -> list[str]:
     history = ["--until", f"{LAST + timedelta(days=1)}T00:00:00Z", "--days", str((LAST - FIRST).days + 1)]
-    return [sys.executable, "-m", "sandbox", command, *words, *history]
+    return [sys.executable, "-m", "sandbox", command, *arguments, *history]
 
 
-def _wait(process: subprocess.Popen[str]) -> None:
+def _wait_for_start(process: subprocess.Popen[str]) -> None:
     deadline = monotonic() + _START_SECONDS
     while not EXPORTS.exists():
         if process.poll() is not None or monotonic() > deadline:
             process.terminate()
-            raise _failed("did not start", process.stderr.read() if process.stderr else "")
+            raise _build_error("does not start", process.stderr.read() if process.stderr else "")
         sleep(0.1)
 
 
-def _exports() -> dict[str, str]:
+def _read_exports() -> dict[str, str]:
     lines = (
         line.removeprefix("export ")
         for line in EXPORTS.read_text().splitlines()
@@ -158,9 +165,9 @@ def _exports() -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def _failed(what: str, said: str) -> DataError:
+def _build_error(problem: str, output: str) -> DataError:
     return DataError(
-        f"the sandbox {what}: {said.strip() or 'it said nothing'}",
+        f"The sandbox {problem}: {output.strip() or 'no output'}",
         where=str(FOLDER),
-        next_step="see what it says with: python -m sandbox serve",
+        next_step="run it alone to see its output: python -m sandbox serve",
     )

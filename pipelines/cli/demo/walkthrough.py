@@ -1,4 +1,4 @@
-"""`ledger demo`: the whole of it on made-up data."""
+"""`ledger demo`: the whole pipeline on generated data."""
 
 from collections.abc import Mapping
 
@@ -8,32 +8,32 @@ from rich.console import Console
 from assets.report.assets import LATEST
 from assets.report.request import default_days
 from assets.tables import ANOMALY_PREDICTIONS, TABLES, Table
-from pipelines.cli.demo.environment import CONFIG, FIRST, FOLDER, LAST, prepare, service
-from pipelines.cli.output import grid
+from pipelines.cli.demo.environment import CONFIG, FIRST, FOLDER, LAST, prepare, run_service
+from pipelines.cli.output import build_grid
 from pipelines.cli.progress import show_progress
 from pipelines.operations.query import query_once
-from pipelines.runs.instance import CHECKOUT
 from pipelines.runs.launcher import BackfillRequest, RunOutcome, RunReport, launch
+from resources.config.loader import CHECKOUT
 from resources.errors import DataError
 from resources.lake.lake import PART, Lake
 
 PAGE = FOLDER / "reports" / LATEST
-"""What the demo ends with."""
+"""The report page that the demo writes."""
 
-BLIND = """\
+FAILED_PERIODS = """\
 WITH marked AS (
   SELECT *, row_number() OVER (PARTITION BY scheduler_arn ORDER BY data_start_time)
-          - row_number() OVER (PARTITION BY scheduler_arn, status ORDER BY data_start_time) AS stretch
+          - row_number() OVER (PARTITION BY scheduler_arn, status ORDER BY data_start_time) AS period
   FROM inference_executions
   WHERE data_date BETWEEN DATE '2026-09-10' AND DATE '2026-10-07'
 )
-SELECT scheduler_name, region, min(data_start_time) AS blind_from,
+SELECT scheduler_name, region, min(data_start_time) AS failed_from,
        date_diff('minute', min(data_start_time), max(data_end_time)) AS minutes, count(*) AS failed,
-       mode(CASE WHEN failed_reason LIKE '%data file%' THEN 'no file' ELSE 'no rows' END) AS why
+       mode(CASE WHEN failed_reason LIKE '%data file%' THEN 'no file' ELSE 'no rows' END) AS cause
 FROM marked
 WHERE status = 'FAILED'
-GROUP BY scheduler_arn, scheduler_name, region, stretch
-ORDER BY minutes DESC, blind_from
+GROUP BY scheduler_arn, scheduler_name, region, period
+ORDER BY minutes DESC, failed_from
 LIMIT 5"""
 
 
@@ -46,106 +46,104 @@ LIMIT 5"""
 
 
 def run(console: Console) -> None:
-    """Tell the story.
+    """Run the demo.
 
     Raises:
-        DataError: a step failed; the message says which, and where its log is.
+        DataError: a step failed; the message names it and its log.
     """
-    console.rule("[bold]A fleet", align="left")
+    console.rule("[bold]Generate a fleet", align="left")
     console.print(prepare(), highlight=False)
-    everything = BackfillRequest(FIRST, LAST)
-    week = BackfillRequest(*default_days(LAST), assets=(), watched=ANOMALY_PREDICTIONS.name)
-    with service() as environment:
-        console.rule(f"[bold]Its {_days(everything)} days, taken into the lake by Dagster", align="left")
-        console.print(
-            "from the service, of which the sandbox plays the part, and from responses saved before"
-        )
-        first = _launch(console, everything, environment)
+    all_days = BackfillRequest(FIRST, LAST)
+    week = BackfillRequest(*default_days(LAST), assets=(), progress_asset=ANOMALY_PREDICTIONS.name)
+    with run_service() as environment:
+        console.rule(f"[bold]Extract {_count_days(all_days)} days into the lake with Dagster", align="left")
+        console.print("Sources: the simulated service, and saved API responses.")
+        first = _launch(console, all_days, environment)
         for warning in first.warnings:
-            console.print(f"[yellow]![/] {_short(warning)}", highlight=False)
+            console.print(f"[yellow]![/] {_shorten_paths(warning)}", highlight=False)
         lake = Lake(str(FOLDER / "lake"))
-        console.rule("[bold]When did nobody watch a machine, and why?", align="left")
-        console.print(grid(query_once(lake, BLIND)))
-        console.rule(
-            f"[bold]The last {_days(week)} days once more, and all that is made of them", align="left"
-        )
+        console.rule("[bold]Query: the longest periods of failed executions", align="left")
+        console.print(build_grid(query_once(lake, FAILED_PERIODS)))
+        console.rule(f"[bold]Rerun the last {_count_days(week)} days with all assets", align="left")
         console.print(
-            "their result objects, which the sandbox keeps in its S3; anomalies; health; a page for each day"
+            "This reads the result objects and builds anomalies, health and a report page for each day."
         )
         again = _launch(console, week, environment)
-    console.print(_compared(first, again))
-    console.rule("[bold]What the machines did", align="left")
-    console.print(grid(query_once(lake, EVENTS)))
-    console.rule("[bold]What is there now", align="left")
-    console.print(grid(query_once(lake, _inventory(lake))))
-    console.rule("[bold]The page", align="left")
-    console.print(_page(), highlight=False, soft_wrap=True)
-    console.rule("[bold]Go on", align="left")
-    console.print(_next_steps(), highlight=False, soft_wrap=True)
+    console.print(_compare_runs(first, again))
+    console.rule("[bold]Query: the longest anomaly events", align="left")
+    console.print(build_grid(query_once(lake, EVENTS)))
+    console.rule("[bold]Tables in the lake", align="left")
+    console.print(build_grid(query_once(lake, _build_inventory_query(lake))))
+    console.rule("[bold]Report page", align="left")
+    console.print(_describe_page(), highlight=False, soft_wrap=True)
+    console.rule("[bold]Next steps", align="left")
+    console.print(_describe_next_steps(), highlight=False, soft_wrap=True)
 
 
-def _compared(first: RunReport, again: RunReport) -> str:
+def _compare_runs(first: RunReport, again: RunReport) -> str:
+    return f"First run: {_describe_run(first)}.\nRerun: {_describe_run(again)}.\nReruns are idempotent."
+
+
+def _describe_run(report: RunReport) -> str:
     return (
-        f"{_count(again, 'schedulers_answered')} schedulers asked, {_count(again, 'files_read')} files read:"
-        f" {_count(again, 'days_changed')} of {_days(again.order)} days and {_count(again, 'rows_changed')}"
-        f" executions changed (the first time: {_count(first, 'schedulers_answered')},"
-        f" {_count(first, 'files_read')}, {_count(first, 'days_changed')} of {_days(first.order)},"
-        f" {_count(first, 'rows_changed')}). What is recorded stays."
+        f"{_get_number(report, 'schedulers_answered')} schedulers queried,"
+        f" {_get_number(report, 'files_read')} files read,"
+        f" {_get_number(report, 'days_changed')} of {_count_days(report.request)} days and"
+        f" {_get_number(report, 'rows_changed')} executions changed"
     )
 
 
-def _days(order: BackfillRequest) -> int:
-    return (order.last - order.first).days + 1
+def _count_days(request: BackfillRequest) -> int:
+    return (request.last - request.first).days + 1
 
 
-def _launch(console: Console, order: BackfillRequest, environment: Mapping[str, str]) -> RunReport:
-    """Materialize an order in one run, as `ledger backfill` does."""
-    with dg.DagsterInstance.get() as instance, show_progress(console, _days(order)) as watch:
-        report = launch(order, instance, watch, environment)
-    if report.outcome is not RunOutcome.recorded:
+def _launch(console: Console, request: BackfillRequest, environment: Mapping[str, str]) -> RunReport:
+    with dg.DagsterInstance.get() as instance, show_progress(console, _count_days(request)) as update:
+        report = launch(request, instance, update, environment)
+    if report.outcome is not RunOutcome.succeeded:
         raise DataError(
-            f"the run failed: {report.message}",
+            f"The run failed: {report.message}",
             where=str(report.log),
-            next_step="read the first ERROR line of that log",
+            next_step="find the first ERROR line in that log",
         )
     return report
 
 
-def _count(report: RunReport, name: str) -> str:
+def _get_number(report: RunReport, name: str) -> str:
     return f"{report.numbers.get(name, 0):,}"
 
 
-def _short(message: str) -> str:
+def _shorten_paths(message: str) -> str:
     return message.replace(f"{FOLDER}/", "")
 
 
-def _inventory(lake: Lake) -> str:
-    counted = [
-        f"SELECT '{table.name}' AS \"table\", count(*) AS rows, {_files(lake, table)} FROM {table.name}"
+def _build_inventory_query(lake: Lake) -> str:
+    queries = [
+        f"SELECT '{table.name}' AS \"table\", count(*) AS rows, {_count_files(lake, table)} FROM {table.name}"
         for table in TABLES
-        if table.name != "event_notifications"  # which the sensor writes, where Dagster's daemon runs
+        if table.name != "event_notifications"  # the sensor writes it, in the Dagster daemon
     ]
-    return " UNION ALL ".join(counted)
+    return " UNION ALL ".join(queries)
 
 
-def _files(lake: Lake, table: Table) -> str:
+def _count_files(lake: Lake, table: Table) -> str:
     sizes = [file.stat().st_size for file in (lake.root / table.name).rglob(PART)]
     return f"{len(sizes)} AS files, {round(sum(sizes) / 1024)} AS kib"
 
 
-def _page() -> str:
+def _describe_page() -> str:
     return f"""\
 {PAGE}
-Open it in any browser: {PAGE.as_uri()}"""
+Open it in a browser: {PAGE.as_uri()}"""
 
 
-def _next_steps() -> str:
+def _describe_next_steps() -> str:
     return f"""\
 . .venv/bin/activate
-export LEDGER_CONFIG={CONFIG.relative_to(CHECKOUT)}   # the demo's lake; without it: your own ledger.toml
+export LEDGER_CONFIG={CONFIG.relative_to(CHECKOUT)}   # the lake of the demo instead of your ledger.toml
 ledger sql "SELECT status, count(*) FROM inference_executions GROUP BY ALL"
 ledger report --format markdown --out -
 ledger sql "SELECT reason, raw FROM rejected_executions"
 ledger sql "SELECT scheduler_name, max(complete_through) FROM extraction_coverage GROUP BY ALL"
-unset LEDGER_CONFIG; make dev                      # Dagster's pages, http://localhost:3000, and the service
+unset LEDGER_CONFIG; make dev                      # the Dagster UI, http://localhost:3000, and the service
 """

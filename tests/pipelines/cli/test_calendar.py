@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.executions.day_status import DayState, SchedulerStatus
-from pipelines.cli.calendar import LETTERS, STYLES, calendar
+from pipelines.cli.calendar import LETTERS, STYLES, draw_calendar
 
 ARN = "arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler"
 
@@ -18,8 +18,8 @@ def days_of(first: date, count: int) -> list[date]:
 
 
 def drawn(names: Mapping[str, str], days: list[date], state: DayState, width: int = 80) -> list[str]:
-    ones = [SchedulerStatus(arn, name, dict.fromkeys(days, state)) for arn, name in names.items()]
-    return [line.plain for line in calendar(ones, days, width)]
+    schedulers = [SchedulerStatus(arn, name, dict.fromkeys(days, state)) for arn, name in names.items()]
+    return [line.plain for line in draw_calendar(schedulers, days, width)]
 
 
 def test_two_months_stand_side_by_side_in_80_columns() -> None:

@@ -5,29 +5,31 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from pipelines.cli.app import app
+from pipelines.cli.app import COMMANDS, app, load_command
+from pipelines.cli.json_output import JSON_OUTPUT, list_json_fields
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = (ROOT / "docs" / "reference" / "command-line.md").read_text()
 
 
-def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    inner = getattr(command, "commands", None)
-    if inner is None:
-        yield words, command
-        return
-    for name, one in inner.items():
-        yield from commands(one, (*words, name))
+def list_commands() -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name in COMMANDS:
+        command = load_command(name)
+        subcommands = getattr(command, "commands", None)
+        if subcommands is None:
+            yield (name,), command
+        else:
+            yield from (((name, subname), subcommand) for subname, subcommand in subcommands.items())
 
 
-ALL = dict(commands(typer.main.get_command(app)))
+ALL = dict(list_commands())
 
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
@@ -45,7 +47,7 @@ def test_a_command_is_documented_with_all_its_options(words: tuple[str, ...]) ->
 
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
-def test_help_says_what_it_is_for_and_has_an_example(words: tuple[str, ...]) -> None:
+def test_help_has_a_purpose_and_an_example(words: tuple[str, ...]) -> None:
     done = CliRunner().invoke(app, [*words, "--help"])
 
     assert done.exit_code == 0
@@ -53,12 +55,49 @@ def test_help_says_what_it_is_for_and_has_an_example(words: tuple[str, ...]) -> 
     assert ALL[words].help
 
 
-def test_the_whole_lists_the_commands_in_groups() -> None:
+def test_ledger_help_lists_the_commands_in_groups() -> None:
     done = CliRunner().invoke(app, ["--help"])
 
-    for group in ("Begin", "Extract", "Ask and report", "Take the lake elsewhere"):
+    for group in ("Get started", "Extract", "Query and report", "Integrate and maintain"):
         assert f"─ {group} ─" in done.output
     assert {words[0] for words in ALL} <= set(re.findall(r"^│ (\w+) ", done.output, re.MULTILINE))
+    assert "130: stopped by Ctrl-C" in done.output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_help_line_equals_the_first_line_of_the_help_of_its_command(name: str) -> None:
+    assert (load_command(name).help or "").splitlines()[0] == COMMANDS[name].help
+
+
+def test_ledger_help_imports_no_command_and_no_large_library() -> None:
+    script = (
+        "import sys\n"
+        "from pipelines.cli.app import app\n"
+        "app(['--help'], standalone_mode=False)\n"
+        "print([name for name in sys.modules if name.startswith('pipelines.cli.commands.')"
+        " or name in ('dagster', 'pyarrow', 'duckdb', 'boto3', 'msgspec')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    done = CliRunner().invoke(app, ["--version"])
+
+    assert done.output == f"lookout-ledger {version('lookout-ledger')}\n"
+
+
+def test_every_json_option_has_a_declared_output_and_each_field_a_meaning() -> None:
+    with_json = {
+        " ".join(words)
+        for words, command in ALL.items()
+        if any("--json" in parameter.opts for parameter in command.params)
+    }
+    assert with_json == set(JSON_OUTPUT)
+    assert [field for field in list_json_fields() if not field.meaning.endswith(".")] == []
 
 
 @pytest.mark.parametrize(
@@ -73,7 +112,7 @@ def test_the_whole_lists_the_commands_in_groups() -> None:
     ],
     ids=" ".join,
 )
-def test_a_slip_on_the_command_line_is_told_with_exit_code_2(words: list[str]) -> None:
+def test_a_wrong_command_line_exits_with_code_2(words: list[str]) -> None:
     done = CliRunner().invoke(app, words)
 
     assert done.exit_code == 2

@@ -140,28 +140,25 @@ def test_runs_that_ask_services_take_turns(ticking: Ticking, service: Handle) ->
     assert (pools.default_pool_limit, str(pools.pool_granularity)) == (1, "PoolGranularity.RUN")
 
 
-def test_an_instance_file_that_nobody_touched_is_brought_up_to_date_and_any_other_is_left_alone(
+def test_preparing_writes_the_instance_file_once_and_keeps_an_existing_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(home, "CHECKOUT", tmp_path)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
-    (tmp_path / "home").mkdir()
+    home.prepare()
     file = tmp_path / "home" / "dagster.yaml"
-    for before, after in [(home.EARLIER[0], home.INSTANCE), ("# mine\n", "# mine\n")]:
-        file.write_text(before)
-        home.prepare()
-        assert file.read_text() == after
+    assert file.read_text() == home.INSTANCE
+    file.write_text("# mine\n")
+    home.prepare()
+    assert file.read_text() == "# mine\n"
 
 
-def test_the_environment_counts_more_than_the_file_that_programs_of_dagster_read(
+def test_dagster_home_of_the_environment_takes_precedence_over_the_env_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(home, "CHECKOUT", tmp_path)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
-    for before in [None, home.EARLIER_ENVIRONMENT.format(home=home.HOME)]:
-        if before is not None:
-            (tmp_path / ".env").write_text(before)
-        home.prepare()
-        assert get_env_var_dict(str(tmp_path)) == {"DAGSTER_HOME": str(tmp_path / "home")}
+    home.prepare()
+    assert get_env_var_dict(str(tmp_path)) == {"DAGSTER_HOME": str(tmp_path / "home")}
     monkeypatch.delenv("DAGSTER_HOME")
     assert get_env_var_dict(str(tmp_path)) == {"DAGSTER_HOME": str(home.HOME)}

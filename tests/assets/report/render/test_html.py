@@ -14,8 +14,7 @@ from assets.report.model.page import Page, build_page
 from assets.report.query.scope import ReportScope
 from assets.report.render.html import render_html, render_thumbnail
 from assets.tables import EXECUTION_HEALTH
-from pipelines.operations.asking import open_query
-from pipelines.operations.query import query_once
+from pipelines.operations.query import open_query, query_once
 from resources.config.equipment import Equipment, EquipmentEntry, EquipmentRegistry, Sensor
 from resources.lake.lake import Lake
 from tests.assets.conftest import Paged

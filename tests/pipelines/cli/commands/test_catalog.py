@@ -35,11 +35,11 @@ def test_the_differences_are_shown_and_then_made(glue: Glue, ask: Ask) -> None:
     again = ask("--database", "plant")
 
     assert (first.exit_code, again.exit_code) == (0, 0), first.output
-    assert "+ plant.inference_executions is created" in first.stdout
+    assert "+ plant.inference_executions: create" in first.stdout
     assert "    + column scheduler_arn: string" in first.stdout
     assert f"{len(TABLES)} created." in first.stdout
-    assert "= plant.inference_executions is in step" in again.stdout
-    assert f"{len(TABLES)} in step." in again.stdout
+    assert "= plant.inference_executions: up to date" in again.stdout
+    assert f"{len(TABLES)} up to date." in again.stdout
     assert glue.table("archive_files")["StorageDescriptor"]["Location"] == "s3://plant-a/lake/archive_files/"
 
 
@@ -72,26 +72,27 @@ def test_a_table_that_is_not_ours_needs_a_person(glue: Glue, ask: Ask) -> None:
     done = ask("--database", "plant", "archive_files", "extraction_coverage")
 
     assert done.exit_code == 1
-    assert "! plant.archive_files is left alone" in done.stdout
+    assert "! plant.archive_files: refused" in done.stdout
     assert "--adopt" in done.stdout
-    assert "= column mine: not declared, and stays" in done.stdout
-    assert "1 created, 1 left alone." in done.stdout
+    assert "= column mine: undeclared, kept" in done.stdout
+    assert "1 created, 1 refused." in done.stdout
 
     assert ask("--database", "plant", "archive_files", "--adopt").exit_code == 0
     columns = glue.table("archive_files")["StorageDescriptor"]["Columns"]
     assert (columns[0]["Name"], columns[-1]["Name"]) == ("uri", "mine")
 
 
-def test_programs_get_an_object_a_table(glue: Glue, ask: Ask) -> None:
+def test_json_has_each_table_with_its_changes(glue: Glue, ask: Ask) -> None:
     planned = ask("--database", "plant", "--json", "--dry-run")
     done = ask("--database", "plant", "--json")
 
-    assert planned.stdout == done.stdout
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [one["table"] for one in told] == [table.name for table in TABLES]
-    assert {one["action"] for one in told} == {"create"}
-    assert told[0]["changes"][0] == {
-        "what": "location",
+    output = json.loads(done.stdout)
+    assert json.loads(planned.stdout) == output | {"dry_run": True}
+    assert (output["database"], output["dry_run"]) == ("plant", False)
+    assert [table["table"] for table in output["tables"]] == [table.name for table in TABLES]
+    assert {table["action"] for table in output["tables"]} == {"create"}
+    assert output["tables"][0]["changes"][0] == {
+        "attribute": "location",
         "before": None,
         "after": f"s3://plant-a/lake/{TABLES[0].name}/",
     }
@@ -103,4 +104,4 @@ def test_a_lake_of_this_machine_is_refused_before_anything_is_asked(ask: Ask) ->
     done = ask("--database", "plant", uri="lake")
 
     assert isinstance(done.exception, ConfigurationError)
-    assert "Athena reads from S3 alone" in str(done.exception)
+    assert "Athena reads only from S3" in str(done.exception)

@@ -63,7 +63,7 @@ def test_spark_reads_a_lake_of_this_machine(ask: Ask, tmp_path: Path) -> None:
     [
         (["inference_execution"], "s3://plant-a/lake", ["did you mean inference_executions?"]),
         (["nothing"], "s3://plant-a/lake", ["inference_schedulers, inference_executions"]),
-        ([], "lake", ["Athena reads from S3 alone", "lake.uri", "--location s3://"]),
+        ([], "lake", ["Athena reads only from S3", "lake.uri", "--location s3://"]),
         (["--location", "/mnt/lake"], "s3://plant-a/lake", ["/mnt/lake", "--location"]),
         (["--database", "Plant A"], "s3://plant-a/lake", ["'Plant A'", "lower-case"]),
     ],

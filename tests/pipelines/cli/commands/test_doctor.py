@@ -53,7 +53,7 @@ def test_a_healthy_set_up_has_nothing_to_mend(
         "DescribeInferenceScheduler",
         "ListInferenceExecutions",
     }
-    assert "you are arn:aws:" in finding(done, "credentials")["found"]
+    assert "you are arn:aws:" in finding(done, "credentials")["message"]
     assert finding(done, "results in s3://")["level"] == "ok"
     assert finding(done, "clock")["level"] == "warn", "this sandbox stands still, in the past"
     assert finding(done, "daemon")["level"] == "warn"
@@ -70,7 +70,7 @@ def test_every_mistake_in_the_settings_is_told_and_the_rest_is_still_looked_at(
 
     assert done.code == 1
     assert "lake.url" in done.out and "history.start_date" in done.out
-    assert "Dagster's instance" in done.out
+    assert "Dagster instance" in done.out
 
 
 def test_a_missing_permission_is_named(ledger: Ledger, settings: Callable[..., Path], box: Handle) -> None:
@@ -81,7 +81,7 @@ def test_a_missing_permission_is_named(ledger: Ledger, settings: Callable[..., P
 
     assert done.code == 1
     assert finding(done, "ListInferenceExecutions")["level"] == "fail"
-    assert "grant lookoutequipment:" in finding(done, "ListInferenceExecutions")["mend"]
+    assert "grant lookoutequipment:" in finding(done, "ListInferenceExecutions")["fix"]
     assert finding(done, "DescribeInferenceScheduler")["level"] == "ok"
 
 
@@ -101,16 +101,16 @@ def test_a_wrong_region_a_silent_endpoint_and_no_credentials_are_told_apart(
 
     assert done.code == 1
     told = [one for one in done.answer["findings"] if one["level"] == "fail"]
-    assert "was never offered in eu-north-1" in told[0]["found"]
-    assert "set region to one of" in told[0]["mend"]
-    assert "cannot be reached" in told[1]["found"]
-    assert nowhere in told[1]["found"]
+    assert "was never offered in eu-north-1" in told[0]["message"]
+    assert "set region to one of" in told[0]["fix"]
+    assert "cannot be reached" in told[1]["message"]
+    assert nowhere in told[1]["message"]
 
     monkeypatch.delenv("AWS_PROFILE")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     default_session.cache_clear()
     settings(f'kind = "api"\nregion = "us-east-1"\nendpoint_url = "{box.url}"')
-    assert "usable AWS credentials" in finding(ledger("doctor", "--json"), "credentials")["found"]
+    assert "usable AWS credentials" in finding(ledger("doctor", "--json"), "credentials")["message"]
 
 
 def test_an_ended_service_is_not_taken_for_a_missing_permission() -> None:
@@ -139,7 +139,7 @@ def test_an_archive_that_is_not_there_or_empty_is_told(
     assert done.code == 1
     assert finding(done, "gone")["level"] == "fail"
     assert finding(done, "empty")["level"] == "warn"
-    assert "ledger import" in finding(done, "empty")["mend"]
+    assert "ledger import" in finding(done, "empty")["fix"]
 
 
 def test_a_lake_that_cannot_be_written_to_is_told(
@@ -151,7 +151,7 @@ def test_a_lake_that_cannot_be_written_to_is_told(
     done = ledger("doctor", "--json")
 
     assert finding(done, "lake")["level"] == "fail"
-    assert "lake.uri" in finding(done, "lake")["mend"]
+    assert "lake.uri" in finding(done, "lake")["fix"]
 
 
 def test_a_lake_in_s3_is_tried_with_its_conditions_and_needs_no_right_to_delete(box: Handle) -> None:  # noqa: ARG001
@@ -168,13 +168,13 @@ def test_results_are_read_as_a_run_reads_them_and_by_whom_it_does(
 ) -> None:
     settings(api(box.url), more='[results]\nprofile = "123456789012"')
     done = ledger("doctor", "--json")
-    assert ":123456789012:" in finding(done, "credentials of results")["found"]
+    assert ":123456789012:" in finding(done, "credentials of results")["message"]
     assert finding(done, "results in s3://")["level"] == "ok"
 
     settings(api(box.url), more='[results]\nprofile = "nobody"')
     done = ledger("doctor", "--json")
     assert finding(done, "credentials of results")["level"] == "fail"
-    assert "nobody" in next(one for one in done.answer["findings"] if one["subject"] == "results")["found"]
+    assert "nobody" in next(one for one in done.answer["findings"] if one["subject"] == "results")["message"]
 
 
 def test_a_pool_without_a_limit_is_told(
@@ -183,10 +183,10 @@ def test_a_pool_without_a_limit_is_told(
     settings('kind = "archive"\nuri = "gone/"')
     told = finding(ledger("doctor", "--json"), "pool lookout")
     assert told["level"] == "warn"
-    assert "dagster instance concurrency set lookoutequipment_api 1" in told["mend"]
+    assert "dagster instance concurrency set lookoutequipment_api 1" in told["fix"]
 
     (tmp_path / "home" / "dagster.yaml").write_text(instance.INSTANCE)
-    assert finding(ledger("doctor", "--json"), "pool lookout")["found"] == "lets 1 run ask at a time"
+    assert finding(ledger("doctor", "--json"), "pool lookout")["message"] == "allows 1 concurrent run"
 
 
 def test_an_instance_that_cannot_be_opened_is_told(
@@ -195,4 +195,4 @@ def test_an_instance_that_cannot_be_opened_is_told(
     settings('kind = "archive"\nuri = "gone/"')
     (tmp_path / "home" / "dagster.yaml").write_text("storages: {nonsense: true}\n")
 
-    assert finding(ledger("doctor", "--json"), "Dagster's instance")["level"] == "fail"
+    assert finding(ledger("doctor", "--json"), "Dagster instance")["level"] == "fail"

@@ -45,8 +45,8 @@ def test_files_are_looked_into_copied_and_the_next_command_has_their_days(
     assert answer["files"] == len(dumps[1].files)
     assert (answer["from"], answer["to"]) == ("2026-10-06", "2026-10-07")
     assert "pump-1" in answer["schedulers"]
-    assert any("Pages are missing" in odd for odd in answer["oddities"])
-    assert answer["next"] == ["ledger backfill --from 2026-10-06 --to 2026-10-07"]
+    assert any("Pages are missing" in problem for problem in answer["problems"])
+    assert answer["next_steps"] == ["ledger backfill --from 2026-10-06 --to 2026-10-07"]
     copied = {file.uri for file in ArchiveSource(str(archive)).list_files()}
     assert copied == set(answer["copied"])
     assert len(copied) > 10
@@ -60,7 +60,7 @@ def test_nothing_is_copied_twice_under_any_name(ledger: Ledger, archive: Path, w
     done = ledger("import", str(renamed))
 
     assert done.code == 0
-    assert "1 already there" in done.out
+    assert "1 already present" in done.out
     assert len(list(archive.rglob("*.json"))) == 1
 
 
@@ -126,7 +126,7 @@ def test_settings_that_cannot_be_added_to_stay_as_they_are(
     done = ledger("import", str(whole))
 
     assert done.code == 2
-    assert "nothing was changed; add it by hand" in done.err
+    assert "add it by hand (nothing was changed)" in done.err
     assert file.read_text().startswith("sources = [")
 
 
@@ -138,8 +138,10 @@ def test_days_outside_the_history_come_with_what_to_set(
 
     answer = ledger("import", str(whole), "--dry-run", "--json").answer
 
-    assert answer["next"][0] == 'set [history] start_date = "2026-10-06" in ledger.toml; it is 2026-10-07 now'
-    assert answer["next"][-1] == f"ledger backfill --from {answer['from']} --to {answer['to']}"
+    assert (
+        answer["next_steps"][0] == 'set [history] start_date = "2026-10-06" in ledger.toml (now 2026-10-07)'
+    )
+    assert answer["next_steps"][-1] == f"ledger backfill --from {answer['from']} --to {answer['to']}"
 
 
 @pytest.mark.parametrize(

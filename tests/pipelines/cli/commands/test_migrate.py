@@ -54,8 +54,10 @@ def test_a_dry_run_tells_which_days_are_old_and_writes_nothing(ledger: Ledger, l
     done = ledger("migrate", "--dry-run")
 
     assert done.code == 0, done.err
-    assert "extraction_coverage: 3 of version 1, present is 2, 2026-10-01 to 2026-10-03" in done.said
-    assert "3 to write, 1 of the present version. Nothing was changed." in done.said
+    assert (
+        "extraction_coverage: 3 files of version 1, current version 2, 2026-10-01 to 2026-10-03" in done.said
+    )
+    assert "3 to rewrite, 1 up to date. Nothing was changed." in done.said
     assert versions(lake) == [1, 1, 1, 2]
 
 
@@ -65,10 +67,10 @@ def test_old_days_are_written_again_with_the_same_rows(ledger: Ledger, lake: Lak
     done = ledger("migrate")
 
     assert done.code == 0, done.err
-    assert "3 written, 1 were of the present version." in done.said
+    assert "3 rewritten, 1 were up to date." in done.said
     assert versions(lake) == [2, 2, 2, 2]
     assert [lake.read(GROWN, day) for day in DAYS] == before
-    assert "0 written, 4 were of the present version." in ledger("migrate").said
+    assert "0 rewritten, 4 were up to date." in ledger("migrate").said
 
 
 def test_only_the_days_that_are_named_are_written(ledger: Ledger, lake: Lake) -> None:
@@ -81,12 +83,15 @@ def test_programs_get_the_old_days(ledger: Ledger, lake: Lake) -> None:
     told = ledger("migrate", "--dry-run", "--json", "--to", "2026-10-01").answer
 
     assert told == {
+        "dry_run": True,
         "files": 1,
-        "old": [{"table": "extraction_coverage", "day": "2026-10-01", "version": 1, "present": 2}],
-        "written": 0,
-        "unreadable": [],
+        "outdated_files": [
+            {"table": "extraction_coverage", "day": "2026-10-01", "version": 1, "current_version": 2}
+        ],
+        "files_written": 0,
+        "errors": [],
     }
-    assert ledger("migrate", "--json").answer["written"] == 3
+    assert ledger("migrate", "--json").answer["files_written"] == 3
     assert versions(lake) == [2, 2, 2, 2]
 
 
@@ -98,15 +103,15 @@ def test_an_unreadable_file_is_told_and_keeps_no_other_from_its_turn(ledger: Led
     assert done.code == 1
     assert "! a file of the lake cannot be read" in done.said
     assert "data_date=2026-10-02" in done.said
-    assert "2 written" in done.said
+    assert "2 rewritten" in done.said
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["extraction_coverag"], "did you mean extraction_coverage?"),
-        (["--from", "2026-13-01"], "is no day"),
-        (["--from", "2026-10-03", "--to", "2026-10-01"], "turn them round"),
+        (["--from", "2026-13-01"], "as a day"),
+        (["--from", "2026-10-03", "--to", "2026-10-01"], "swap them"),
     ],
     ids=["a slip", "no day", "the wrong order"],
 )

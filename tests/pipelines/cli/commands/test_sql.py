@@ -121,8 +121,8 @@ def test_an_answer_goes_to_a_file(run: Run, tmp_path: Path) -> None:
     ("words", "told"),
     [
         (["--out", "a.xlsx", "SELECT 1"], ".parquet or .csv"),
-        (["--out", "nowhere/a.csv", "SELECT 1"], "cannot be written"),
-        (["--out", "a.csv"], "give one"),
+        (["--out", "nowhere/a.csv", "SELECT 1"], "Cannot write the result"),
+        (["--out", "a.csv"], "add a statement"),
         (["--out", "a.csv", "SELEKT"], "syntax error"),
         (["--out", "a.csv", "SET threads = 1"], ""),
     ],
@@ -153,10 +153,10 @@ def test_on_a_terminal_it_is_a_shell(environment: dict[str, str], tmp_path: Path
 
     assert "executions" in told and str(len(DAYS) * 18) in told
     assert "syntax error" in told and "Traceback" not in told
-    assert "Every inference execution that any source ever told of." in told
+    assert INFERENCE_EXECUTIONS.description in told
     assert 'did you mean "inference_executions"' in told
-    assert "the day, from the path" in told
-    assert ".nonsense is not known" in told
+    assert "the partition, from the path" in told
+    assert "Unknown command .nonsense" in told
     assert '{"words":"still here"}' in told
     assert "SELEKT 1" in (tmp_path / ".ledger_sql_history").read_text()
 
@@ -236,7 +236,7 @@ def test_a_database_that_is_none_is_refused(run: Run, tmp_path: Path) -> None:
     done = run("views", "--database", "notes.txt")
 
     assert done.code == 2
-    assert "cannot be written" in done.err and "Traceback" not in done.err
+    assert "Cannot write the database" in done.err and "Traceback" not in done.err
 
 
 def test_a_filter_on_the_day_opens_the_files_of_that_day_alone(run: Run) -> None:

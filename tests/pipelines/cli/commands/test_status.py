@@ -35,7 +35,7 @@ def test_a_settled_lake_needs_nobody(ledger: Ledger) -> None:
 
     assert done.code == 0, done.err
     assert "=" * 30 in done.out
-    assert "Nothing needs a person." in done.out
+    assert "No action needed." in done.out
     assert all(len(line) <= 80 for line in done.out.splitlines()[1:])
 
 
@@ -58,10 +58,10 @@ def test_days_that_need_a_person_come_with_the_command_that_mends_them(
     assert "overdue: 2026-09-21, all schedulers" in done.out
 
     answer = ledger("status", "--json").answer
-    assert answer["never_extracted"] == ["2026-09-04", "2026-09-05"]
-    assert answer["totals"] == {"settled": 80, "overdue": 3, "missing": 1, "never extracted": 6}
-    assert [one["state"] for one in answer["trouble"]] == ["missing", "never extracted", "overdue"]
-    assert answer["needs_a_person"] is True
+    assert answer["never_extracted_days"] == ["2026-09-04", "2026-09-05"]
+    assert answer["state_counts"] == {"settled": 80, "overdue": 3, "missing": 1, "never_extracted": 6}
+    assert [item["state"] for item in answer["action_items"]] == ["missing", "never_extracted", "overdue"]
+    assert answer["needs_action"] is True
     assert {len(one["days"]) for one in answer["schedulers"]} == {30}
 
 
@@ -116,14 +116,14 @@ def test_who_has_refused_for_days_is_shown_with_since_when_and_why(
     with dg.DagsterInstance.get() as instance:
         service.inject("deny:ListInferenceExecutions:scheduler=pump-2")
         assert not run(instance)
-        (once,) = ledger("status", "--json").answer["refused"]
-        assert once["runs_in_a_row"] == 1
+        (once,) = ledger("status", "--json").answer["failed_sources"]
+        assert once["consecutive_runs"] == 1
         assert not run(instance)
         assert run(instance, "pump-1"), "which says nothing of pump-2"
 
-        (told,) = ledger("status", "--json").answer["refused"]
+        (told,) = ledger("status", "--json").answer["failed_sources"]
         assert told["name"].endswith("pump-2")
-        assert told["runs_in_a_row"] == 2 and told["since"] == once["since"]
+        assert told["consecutive_runs"] == 2 and told["since"] == once["since"]
         done = ledger("status")
         assert done.code == 1
         assert f"{told['name']}, in 2 runs since {told['since'][:10]}" in done.said
@@ -131,7 +131,7 @@ def test_who_has_refused_for_days_is_shown_with_since_when_and_why(
 
         service.heal()
         assert run(instance)
-        assert ledger("status", "--json").answer["refused"] == []
+        assert ledger("status", "--json").answer["failed_sources"] == []
 
 
 def test_an_empty_lake_says_how_to_begin(ledger: Ledger, settings: Callable[..., Path]) -> None:
@@ -170,5 +170,5 @@ def test_a_year_of_a_large_fleet_is_answered_from_one_scan(
 
     assert done.code == 0
     assert done.out.count("2026-09") >= 1 and done.out.count("2025-10") >= 1
-    assert answer["totals"] == {DayState.settled: 365 * 15}
-    assert "those before 2026-08-01 are shown with --from 2025-10-01" in ledger("status").said
+    assert answer["state_counts"] == {DayState.settled: 365 * 15}
+    assert "--from 2025-10-01 also shows the days before 2026-08-01" in ledger("status").said

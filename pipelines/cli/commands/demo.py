@@ -1,0 +1,17 @@
+"""`ledger demo`: a walkthrough on generated data."""
+
+from rich.console import Console
+
+from pipelines.cli.demo import walkthrough
+
+EXAMPLES = "Example: **ledger demo**"
+
+
+def demo() -> None:
+    """Run the whole pipeline on generated data.
+
+    Takes one to two minutes. Generates a fleet with faults, extracts its history with Dagster from a
+    simulated service and from saved responses, queries the results, reruns the last week and writes the
+    report page. All files are below data/demo.
+    """
+    walkthrough.run(Console())

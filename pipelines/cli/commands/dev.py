@@ -1,0 +1,16 @@
+"""`ledger dev`: the Dagster UI on this machine."""
+
+import sys
+
+from pipelines.cli import dev_server
+
+EXAMPLES = "Example: **ledger dev**, then open http://localhost:3000"
+
+
+def dev() -> None:
+    """Start the Dagster UI and daemon on this machine.
+
+    Uses your settings: ledger.toml next to workspace.yaml, or the file in LEDGER_CONFIG. Without settings it
+    uses the fleet of the demo and starts the simulated service. Stop it with Ctrl-C or SIGTERM.
+    """
+    sys.exit(dev_server.run())

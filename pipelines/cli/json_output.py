@@ -1,0 +1,323 @@
+"""What `--json` prints: one type for each command, each field with its meaning."""
+
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta, Struct
+
+
+class SourceFailure(Struct):
+    """A source or scheduler that could not be read."""
+
+    name: Annotated[str, Meta(description="Location of the source, or ARN of the scheduler.")]
+    reason: Annotated[str, Meta(description="The error message.")]
+
+
+# --- ledger doctor
+
+
+class DoctorCounts(Struct):
+    """Number of findings at each level."""
+
+    ok: Annotated[int, Meta(description="Checks that passed.")]
+    warn: Annotated[int, Meta(description="Checks that need attention.")]
+    fail: Annotated[int, Meta(description="Checks that failed; a run would fail too.")]
+
+
+class DoctorFinding(Struct):
+    """The result of one check."""
+
+    level: Annotated[str, Meta(description="ok, warn or fail.")]
+    subject: Annotated[str, Meta(description="What was checked.")]
+    message: Annotated[str, Meta(description="The result of the check.")]
+    fix: Annotated[str, Meta(description="What to do; empty if nothing.")]
+
+
+class DoctorOutput(Struct):
+    """`ledger doctor --json`."""
+
+    healthy: Annotated[bool, Meta(description="True if no check failed.")]
+    counts: Annotated[DoctorCounts, Meta(description="Number of findings at each level.")]
+    findings: Annotated[list[DoctorFinding], Meta(description="All findings, in the order of the checks.")]
+
+
+# --- ledger import
+
+
+class ImportOutput(Struct):
+    """`ledger import --json`."""
+
+    dry_run: Annotated[bool, Meta(description="True if nothing was changed.")]
+    files: Annotated[int, Meta(description="Number of files that were read.")]
+    executions: Annotated[int, Meta(description="Number of execution summaries in the files.")]
+    schedulers: Annotated[list[str], Meta(description="Names of the schedulers in the files.")]
+    first: Annotated[date | None, Meta(description="Day (UTC) of the first execution.")] = msgspec.field(
+        name="from"
+    )
+    last: Annotated[date | None, Meta(description="Day (UTC) of the last execution.")] = msgspec.field(
+        name="to"
+    )
+    problems: Annotated[list[str], Meta(description="Files that are broken or incomplete, and why.")]
+    copied: Annotated[list[str], Meta(description="Paths of the copies.")]
+    would_copy: Annotated[list[str], Meta(description="With --dry-run: paths of the copies to make.")]
+    already_present: Annotated[
+        list[str], Meta(description="Files that were not copied: the archive has the same content.")
+    ]
+    registered: Annotated[list[str], Meta(description="Paths added to the settings as archive sources.")]
+    would_register: Annotated[list[str], Meta(description="With --dry-run: paths to add to the settings.")]
+    next_steps: Annotated[list[str], Meta(description="Settings to change and the command to run next.")]
+
+
+# --- ledger plan
+
+
+class EstimatedCount(Struct):
+    """A number with its bounds."""
+
+    min: Annotated[int, Meta(description="Lower bound.")]
+    expected: Annotated[int, Meta(description="Value if each scheduler ran all the time.")]
+    max: Annotated[int, Meta(description="Upper bound.")]
+    exact: Annotated[bool, Meta(description="True if the bounds are equal.")]
+
+
+class PlanScheduler(Struct):
+    """The estimate for one scheduler."""
+
+    scheduler_arn: Annotated[str, Meta(description="ARN of the scheduler.")]
+    scheduler_name: Annotated[str, Meta(description="Name of the scheduler.")]
+    source: Annotated[str, Meta(description="The API source that lists the scheduler.")]
+    frequency: Annotated[
+        str | None, Meta(description="Shortest upload frequency on record (ISO 8601 duration).")
+    ]
+    days: Annotated[int, Meta(description="Days to extract.")]
+    settled_days: Annotated[int, Meta(description="How many of these days are already settled.")]
+    queries: Annotated[int, Meta(description="Queries to make, each for one contiguous range of days.")]
+    executions: Annotated[EstimatedCount, Meta(description="Executions to read.")]
+    calls: Annotated[EstimatedCount, Meta(description="API calls to make.")]
+
+
+class PlanOutput(Struct):
+    """`ledger plan --json`."""
+
+    first: Annotated[date, Meta(description="First day (UTC).")] = msgspec.field(name="from")
+    last: Annotated[date, Meta(description="Last day (UTC), included.")] = msgspec.field(name="to")
+    days: Annotated[int, Meta(description="Days in the range.")]
+    settled_days: Annotated[int, Meta(description="Days that are settled for all schedulers.")]
+    batches: Annotated[int, Meta(description="Batches of days in the run.")]
+    calls: Annotated[EstimatedCount, Meta(description="All API calls of the run.")]
+    listing_calls: Annotated[int, Meta(description="Calls of the run that list the schedulers.")]
+    calls_made: Annotated[int, Meta(description="API calls that this plan made.")]
+    calls_per_second: Annotated[float, Meta(description="Assumed rate of calls.")]
+    duration_minutes: Annotated[float, Meta(description="Estimated duration of the calls at that rate.")]
+    files_to_read: Annotated[EstimatedCount, Meta(description="Saved responses to read.")]
+    max_files_to_write: Annotated[int, Meta(description="Upper bound of the lake files to write.")]
+    max_calls_per_run: Annotated[int | None, Meta(description="limits.max_calls_per_run of the settings.")]
+    may_exceed_max_calls: Annotated[
+        bool, Meta(description="True if the run may need more calls than that limit.")
+    ]
+    command: Annotated[str, Meta(description="The command that runs this backfill.")]
+    failed_sources: Annotated[list[SourceFailure], Meta(description="Sources that could not be listed.")]
+    schedulers: Annotated[list[PlanScheduler], Meta(description="The estimate for each scheduler.")]
+
+
+# --- ledger backfill
+
+
+class BackfillDay(Struct):
+    """The result of one day."""
+
+    executions: Annotated[int, Meta(description="Rows of the day in the lake.")]
+    rows_changed: Annotated[int, Meta(description="Rows that are new or changed.")]
+
+
+class BackfillOutput(Struct):
+    """`ledger backfill --json`."""
+
+    run_id: Annotated[str, Meta(description="Id of the Dagster run.")]
+    outcome: Annotated[str, Meta(description="succeeded, failed or stopped.")]
+    first: Annotated[date, Meta(description="First day (UTC).")] = msgspec.field(name="from")
+    last: Annotated[date, Meta(description="Last day (UTC), included.")] = msgspec.field(name="to")
+    days: Annotated[dict[date, BackfillDay], Meta(description="Recorded days.")]
+    unrecorded_days: Annotated[list[date], Meta(description="Days of the range that were not recorded.")]
+    failed_days: Annotated[dict[date, str], Meta(description="Days that failed, with the reason.")]
+    failed_sources: Annotated[
+        list[SourceFailure], Meta(description="Sources and schedulers that could not be read.")
+    ]
+    metrics: Annotated[
+        dict[str, int], Meta(description="Numbers of the run, such as calls, throttled and files_read.")
+    ]
+    warnings: Annotated[list[str], Meta(description="Warnings in the log of the run.")]
+    error: Annotated[str | None, Meta(description="Error message of a run that failed.")]
+    resume_command: Annotated[str, Meta(description="The command that extracts only what is missing.")]
+    log_file: Annotated[str, Meta(description="Path of the log of the process.")]
+
+
+# --- ledger status
+
+
+class StatusActionItem(Struct):
+    """A range of days that needs action."""
+
+    state: Annotated[str, Meta(description="State of the days.")]
+    first: Annotated[date, Meta(description="First day (UTC).")] = msgspec.field(name="from")
+    last: Annotated[date, Meta(description="Last day (UTC), included.")] = msgspec.field(name="to")
+    schedulers: Annotated[list[str], Meta(description="Scheduler names; empty if all are affected.")]
+    command: Annotated[str, Meta(description="The command that fixes it.")]
+
+
+class StatusSourceFailure(Struct):
+    """A source or scheduler that the last runs could not read."""
+
+    name: Annotated[str, Meta(description="Location of the source, or ARN of the scheduler.")]
+    since: Annotated[datetime, Meta(description="Start of the first of these runs (UTC).")]
+    consecutive_runs: Annotated[int, Meta(description="Number of runs that failed in a row.")]
+    reason: Annotated[str, Meta(description="The last error message.")]
+
+
+class StatusScheduler(Struct):
+    """The states of one scheduler."""
+
+    scheduler_arn: Annotated[str, Meta(description="ARN of the scheduler.")]
+    scheduler_name: Annotated[str, Meta(description="Name of the scheduler.")]
+    days: Annotated[dict[date, str], Meta(description="State of each day.")]
+
+
+class StatusOutput(Struct):
+    """`ledger status --json`."""
+
+    lake_uri: Annotated[str, Meta(description="Location of the lake.")]
+    as_of: Annotated[datetime, Meta(description="Time of the inspection (UTC).")]
+    first: Annotated[date, Meta(description="First day (UTC).")] = msgspec.field(name="from")
+    last: Annotated[date, Meta(description="Last day (UTC), included.")] = msgspec.field(name="to")
+    needs_action: Annotated[bool, Meta(description="True if the exit code is 1.")]
+    state_counts: Annotated[dict[str, int], Meta(description="Scheduler days in each state.")]
+    never_extracted_days: Annotated[list[date], Meta(description="Days that no run has recorded.")]
+    action_items: Annotated[list[StatusActionItem], Meta(description="Days that need action.")]
+    failed_sources: Annotated[
+        list[StatusSourceFailure],
+        Meta(description="Sources and schedulers that the last run could not read."),
+    ]
+    schedulers: Annotated[list[StatusScheduler], Meta(description="State of each day of each scheduler.")]
+
+
+# --- ledger catalog sync
+
+
+class CatalogChange(Struct):
+    """One difference between a table in Glue and its declaration."""
+
+    attribute: Annotated[str, Meta(description="What differs, such as location or a column.")]
+    before: Annotated[str | None, Meta(description="Value in Glue; null if there is none.")]
+    after: Annotated[str | None, Meta(description="Declared value; null if there is none.")]
+
+
+class CatalogTable(Struct):
+    """The result for one table."""
+
+    table: Annotated[str, Meta(description="Name of the table.")]
+    action: Annotated[str, Meta(description="create, update, none or refuse.")]
+    changes: Annotated[list[CatalogChange], Meta(description="Differences that were found.")]
+    undeclared_columns: Annotated[
+        list[str], Meta(description="Columns that only Glue has; they are not dropped.")
+    ]
+    reason: Annotated[str, Meta(description="Why the table is refused; else empty.")]
+
+
+class CatalogOutput(Struct):
+    """`ledger catalog sync --json`."""
+
+    database: Annotated[str, Meta(description="Name of the Glue database.")]
+    dry_run: Annotated[bool, Meta(description="True if nothing was changed.")]
+    tables: Annotated[list[CatalogTable], Meta(description="The result for each table.")]
+
+
+# --- ledger migrate
+
+
+class OutdatedFile(Struct):
+    """A file that an older table version wrote."""
+
+    table: Annotated[str, Meta(description="Name of the table.")]
+    day: Annotated[date | None, Meta(description="Partition; null for an unpartitioned table.")]
+    version: Annotated[int, Meta(description="Table version that wrote the file.")]
+    current_version: Annotated[int, Meta(description="Current version of the table.")]
+
+
+class MigrateOutput(Struct):
+    """`ledger migrate --json`."""
+
+    dry_run: Annotated[bool, Meta(description="True if nothing was changed.")]
+    files: Annotated[int, Meta(description="Number of files that were read.")]
+    outdated_files: Annotated[list[OutdatedFile], Meta(description="Files of older table versions.")]
+    files_written: Annotated[int, Meta(description="Number of files that were rewritten.")]
+    errors: Annotated[list[str], Meta(description="Files that cannot be read or written, and why.")]
+
+
+JSON_OUTPUT: Mapping[str, type[Struct]] = {
+    "doctor": DoctorOutput,
+    "import": ImportOutput,
+    "plan": PlanOutput,
+    "backfill": BackfillOutput,
+    "status": StatusOutput,
+    "catalog sync": CatalogOutput,
+    "migrate": MigrateOutput,
+}
+
+
+class JsonField(NamedTuple):
+    """A row of the reference of `--json`: `path` is as in jq, such as `schedulers[].calls.max`."""
+
+    command: str
+    path: str
+    type: str
+    meaning: str
+
+
+def list_json_fields() -> Iterator[JsonField]:
+    """Yield every field that a command prints with `--json`, in order."""
+    for command, output in JSON_OUTPUT.items():
+        yield from _walk(command, "", output)
+
+
+def _walk(command: str, prefix: str, struct: type[Struct]) -> Iterator[JsonField]:
+    structure = msgspec.inspect.type_info(struct)
+    assert isinstance(structure, msgspec.inspect.StructType)  # noqa: S101 (of a Struct)
+    for field in structure.fields:
+        info = field.type
+        meaning = ""
+        if isinstance(info, msgspec.inspect.Metadata):
+            meaning = (info.extra_json_schema or {}).get("description", "")
+            info = info.type
+        name, suffix, inner = _describe_type(info)
+        yield JsonField(command, f"{prefix}{field.encode_name}{suffix}", name, meaning)
+        if inner is not None:
+            yield from _walk(command, f"{prefix}{field.encode_name}{suffix}.", inner)
+
+
+def _describe_type(info: msgspec.inspect.Type) -> tuple[str, str, type[Struct] | None]:
+    """Return the JSON type in words, the suffix of the path, and the type of the objects inside."""
+    match info:
+        case msgspec.inspect.ListType(item_type=item):
+            name, _, inner = _describe_type(item)
+            return f"array of {name}", "[]", inner
+        case msgspec.inspect.DictType(key_type=key, value_type=value):
+            name, _, inner = _describe_type(value)
+            return f"object: {name} by {_describe_type(key)[0]}", "{}", inner
+        case msgspec.inspect.StructType(cls=cls):
+            return "object", "", cls
+        case msgspec.inspect.UnionType(types=types):
+            return " or ".join(_describe_type(part)[0] for part in types), "", None
+    return _SCALARS[type(info)], "", None
+
+
+_SCALARS: Mapping[type[msgspec.inspect.Type], str] = {
+    msgspec.inspect.StrType: "string",
+    msgspec.inspect.IntType: "integer",
+    msgspec.inspect.FloatType: "number",
+    msgspec.inspect.BoolType: "boolean",
+    msgspec.inspect.NoneType: "null",
+    msgspec.inspect.DateType: "date",
+    msgspec.inspect.DateTimeType: "timestamp",
+}
