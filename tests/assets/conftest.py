@@ -12,7 +12,7 @@ from pipelines.operations.query import open_query
 from resources.config.equipment import EquipmentRegistry
 from resources.config.silences import Silence
 from resources.lake.lake import Lake
-from tests.support.health_worlds import FIRST, LAST, NOW, Machine, write
+from tests.support.machine_lake import FIRST, LAST, NOW, Machine, write_machines
 
 Paged = Callable[..., Page]
 
@@ -33,7 +33,7 @@ def paged(lake: Lake) -> Paged:
         **scope: Any,
     ) -> Page:
         if machines:
-            write(lake, *machines)
+            write_machines(lake, *machines)
         shown = ReportScope(**({"first": FIRST, "last": LAST} | scope))
         with open_query(lake) as ask:
             return build_page(shown, ask, registry or EquipmentRegistry(), silences, NOW)

@@ -1,24 +1,28 @@
-"""Events and running times, spelled out point by point: what the fast rules are held against."""
+"""A slow reference for events and running times: plain Python, point by point."""
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
+from assets.anomalies.fragments import MAX_WINDOW, TRUSTED_STEPS
+from assets.anomalies.timeline import CARRIED_DAYS
+from assets.anomalies.top_sensors import MAX_SENSORS
+
 Row = Mapping[str, Any]
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-NOTHING = timedelta(0)
+DAY = timedelta(days=1)
+NO_TIME = timedelta(0)
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
-STATE_OF_REASON = {"NO_ANOMALY_DETECTED": "normal", "ANOMALY_DETECTED": "anomalous", "MACHINE_OFF": "off"}
+STATE_BY_REASON = {"NO_ANOMALY_DETECTED": "normal", "ANOMALY_DETECTED": "anomalous", "MACHINE_OFF": "off"}
 
 
 @dataclass
 class Point:
-    """One point of a scheduler, with the usual step around it."""
+    """One point of a scheduler, with the usual step of its day."""
 
     arn: str
     name: str
@@ -28,124 +32,127 @@ class Point:
     score: float | None
     version: int | None
     contributions: dict[str, float]
-    step: timedelta = NOTHING
+    step: timedelta = NO_TIME
     until: datetime = LONG_AGO
 
 
-def state(row: Row) -> str | None:
-    reason = STATE_OF_REASON.get(row["prediction_reason"] or "")
+def read_state(row: Row) -> str | None:
+    reason = STATE_BY_REASON.get(row["prediction_reason"] or "")
     if reason == "off":
         return "off"
     return {0: "normal", 1: "anomalous"}.get(row["prediction"], reason)
 
 
-def usual_step(times: Iterable[datetime]) -> tuple[timedelta, int]:
-    ordered = sorted(times)
-    counted = Counter(after - before for before, after in pairwise(ordered))
-    return min(counted.items(), key=lambda item: (-item[1], item[0]), default=(NOTHING, 0))
+def find_usual_step(times: Iterable[datetime]) -> tuple[timedelta, int]:
+    """Return the most frequent step and how often it occurs."""
+    counts = Counter(after - before for before, after in pairwise(sorted(times)))
+    return min(counts.items(), key=lambda item: (-item[1], item[0]), default=(NO_TIME, 0))
 
 
-def points(predictions: Iterable[Row], contributions: Iterable[Row] = ()) -> dict[str, list[Point]]:
-    """The points of each scheduler, oldest first."""
+def build_points(predictions: Iterable[Row], contributions: Iterable[Row] = ()) -> dict[str, list[Point]]:
+    """Return the points of each scheduler, oldest first."""
     shares: dict[tuple[Any, ...], dict[str, float]] = defaultdict(dict)
     for row in contributions:
         key = (row["scheduler_arn"], row["data_start_time"], row["timestamp"])
         shares[key][row["diagnostic_name"]] = row["contribution"]
-    found: dict[str, dict[datetime, Point]] = defaultdict(dict)
-    days: dict[tuple[str, date], set[datetime]] = defaultdict(set)
+    points: dict[str, dict[datetime, Point]] = defaultdict(dict)
+    times: dict[tuple[str, date], set[datetime]] = defaultdict(set)
     for row in sorted(predictions, key=lambda row: row["data_start_time"]):
         arn, start, at = row["scheduler_arn"], row["data_start_time"], row["timestamp"]
-        said = state(row)
-        if said is None or not start <= at <= start + HOUR:
+        state = read_state(row)
+        if state is None or not start <= at <= start + MAX_WINDOW:
             continue
-        point = Point(
-            arn, row["scheduler_name"], start, at, said, row["anomaly_score"], row["model_version"],
+        points[arn][at] = Point(
+            arn, row["scheduler_name"], start, at, state, row["anomaly_score"], row["model_version"],
             shares.get((arn, start, at), {}),
         )  # fmt: skip
-        found[arn][at] = point
-        days[arn, start.date()].add(at)
-    usual = {key: usual_step(times) for key, times in days.items()}
+        times[arn, start.date()].add(at)
+    usual_steps = {key: find_usual_step(day_times) for key, day_times in times.items()}
     return {
-        arn: _with_steps(sorted(each.values(), key=lambda one: one.at), usual) for arn, each in found.items()
+        arn: _add_steps([by_time[at] for at in sorted(by_time)], usual_steps)
+        for arn, by_time in points.items()
     }
 
 
-def _with_steps(ordered: list[Point], usual: Mapping[tuple[str, date], tuple[timedelta, int]]) -> list[Point]:
-    for point in ordered:
-        own = usual[point.arn, point.execution.date()]
+def _add_steps(
+    points: list[Point], usual_steps: Mapping[tuple[str, date], tuple[timedelta, int]]
+) -> list[Point]:
+    for point in points:
+        day = point.execution.date()
         candidates = [
-            usual.get((point.arn, point.execution.date() - number * DAY), (NOTHING, 0)) for number in range(8)
+            usual_steps.get((point.arn, day - days * DAY), (NO_TIME, 0)) for days in range(CARRIED_DAYS + 1)
         ]
-        point.step = next((step for step, often in candidates if often >= 10), own[0])
-    for point, after in zip(ordered, [*ordered[1:], None], strict=True):
+        own_step = usual_steps[point.arn, day][0]
+        point.step = next((step for step, count in candidates if count >= TRUSTED_STEPS), own_step)
+    for point, following in zip(points, [*points[1:], None], strict=True):
         point.until = point.at + point.step
-        if after is not None:
-            point.until = min(point.until, after.at)
-    return ordered
+        if following is not None:
+            point.until = min(point.until, following.at)
+    return points
 
 
-def events(
-    of: Mapping[str, list[Point]], gap_steps: float = 2.0, least: timedelta = NOTHING
+def build_events(
+    points: Mapping[str, Sequence[Point]], gap_steps: float = 2.0, min_duration: timedelta = NO_TIME
 ) -> list[dict[str, Any]]:
-    """The events of all schedulers, by scheduler and start."""
-    found = []
-    for arn in sorted(of):
+    """Return the events of all schedulers, by scheduler and start."""
+    events = []
+    for arn in sorted(points):
         open_event: list[Point] = []
-        before: Point | None = None
+        previous: Point | None = None
         began_after_gap = False
-        for point in of[arn]:
-            gap = before is not None and _gap(before, point, gap_steps)
+        for point in points[arn]:
+            gap = previous is not None and _is_gap(previous, point, gap_steps)
             if open_event and (gap or point.state != "anomalous"):
-                found.append(_told(open_event, "cut" if gap else "closed", began_after_gap))
+                events.append(_build_event(open_event, "cut" if gap else "closed", began_after_gap))
                 open_event = []
             if point.state == "anomalous":
                 if not open_event:
-                    began_after_gap = before is None or gap
+                    began_after_gap = previous is None or gap
                 open_event.append(point)
-            before = point
+            previous = point
         if open_event:
-            found.append(_told(open_event, "open", began_after_gap))
-    return [one for one in found if one["end_time"] - one["start_time"] >= least]
+            events.append(_build_event(open_event, "open", began_after_gap))
+    return [event for event in events if event["end_time"] - event["start_time"] >= min_duration]
 
 
-def _gap(before: Point, point: Point, gap_steps: float) -> bool:
-    return (point.at - before.at) > gap_steps * (point.step or HOUR)
+def _is_gap(previous: Point, point: Point, gap_steps: float) -> bool:
+    return (point.at - previous.at) > gap_steps * (point.step or MAX_WINDOW)
 
 
-def _told(of: list[Point], state: str, began_after_gap: bool) -> dict[str, Any]:
-    scores = [point.score for point in of if point.score is not None]
-    end = of[-1].until
-    diagnosed = [point.contributions for point in of if point.contributions]
+def _build_event(points: list[Point], state: str, began_after_gap: bool) -> dict[str, Any]:
+    scores = [point.score for point in points if point.score is not None]
+    end = points[-1].until
+    diagnosed = [point.contributions for point in points if point.contributions]
     return {
-        "scheduler_arn": of[0].arn,
-        "scheduler_name": of[0].name,
-        "start_time": of[0].at,
+        "scheduler_arn": points[0].arn,
+        "scheduler_name": points[0].name,
+        "start_time": points[0].at,
         "end_time": end,
-        "duration_seconds": (end - of[0].at).total_seconds(),
-        "points": len(of),
+        "duration_seconds": (end - points[0].at).total_seconds(),
+        "points": len(points),
         "peak_score": max(scores, default=None),
         "mean_score": float(sum(map(Fraction, scores)) / len(scores)) if scores else None,
-        "sensors": len({name for one in diagnosed for name in one}),
-        "top_sensors": top(diagnosed),
-        "model_version": of[0].version,
+        "sensors": len({name for contributions in diagnosed for name in contributions}),
+        "top_sensors": rank_sensors(diagnosed),
+        "model_version": points[0].version,
         "state": state,
         "began_after_gap": began_after_gap,
     }
 
 
-def top(diagnosed: list[dict[str, float]]) -> list[dict[str, Any]] | None:
+def rank_sensors(diagnosed: list[dict[str, float]]) -> list[dict[str, Any]] | None:
+    """Return the sensors that contributed most; `diagnosed` has the contributions of each point."""
     if not diagnosed:
         return None
     total: dict[str, Fraction] = defaultdict(Fraction)
-    for one in diagnosed:
-        for name, value in one.items():
+    for contributions in diagnosed:
+        for name, value in contributions.items():
             total[name] += Fraction(round(value * 10**9))
-    ranked = sorted(total, key=lambda name: (-total[name], name))[:10]
-    told = []
-    for name in ranked:
+    sensors = []
+    for name in sorted(total, key=lambda name: (-total[name], name))[:MAX_SENSORS]:
         component, backslash, sensor = name.partition("\\")
         share = total[name] / len(diagnosed) / 10**9
-        told.append(
+        sensors.append(
             {
                 "diagnostic_name": name,
                 "component": component if backslash else None,
@@ -154,10 +161,10 @@ def top(diagnosed: list[dict[str, float]]) -> list[dict[str, Any]] | None:
                 "times_even_share": round(float(share * len(total)), 2),
             }
         )
-    return told
+    return sensors
 
 
-def comparable(row: Row) -> dict[str, Any]:
-    """A row of anomaly_events as this module tells it; JSON as what it says."""
-    told = {name: value for name, value in row.items() if name not in ("event_id", "recorded_at")}
-    return told | {"top_sensors": json.loads(row["top_sensors"]) if row["top_sensors"] else None}
+def normalize_event(row: Row) -> dict[str, Any]:
+    """Convert a row of `anomaly_events` to the form of `build_events`, with decoded JSON."""
+    event = {name: value for name, value in row.items() if name not in ("event_id", "recorded_at")}
+    return event | {"top_sensors": json.loads(row["top_sensors"]) if row["top_sensors"] else None}

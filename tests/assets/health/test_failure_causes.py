@@ -1,4 +1,4 @@
-"""Causes of failures: the same words for the same cause."""
+"""Causes of failures: failure reasons with the same cause are normalized to the same text."""
 
 import json
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ NO_ROWS = (
     ("reason", "component"),
     [(NO_FILE, "centrifugal-pump"), (NO_ROWS, "pump 2"), ("could not find data", None)],
 )
-def test_what_the_plant_did_not_send_is_told_by_component(reason: str, component: str | None) -> None:
+def test_missing_input_is_grouped_by_component(reason: str, component: str | None) -> None:
     cause = parse_cause(reason)
 
     assert cause.is_missing_input
@@ -36,7 +36,7 @@ def test_what_the_plant_did_not_send_is_told_by_component(reason: str, component
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "text"),
+    ("reason", "other", "text"),
     [
         (
             "Access denied to s3://plant-a/in/2026-10-06 at 2026-10-06T10:00:00Z",
@@ -57,33 +57,35 @@ def test_what_the_plant_did_not_send_is_told_by_component(reason: str, component
         ("plant/input/a.csv is no CSV", "mill/input/2/b.csv is no CSV", "<path> is no CSV"),
     ],
 )
-def test_what_is_of_one_occasion_is_taken_out(one: str, other: str, text: str) -> None:
-    assert parse_cause(one) == parse_cause(other) == Cause(is_missing_input=False, component=None, text=text)
+def test_values_that_differ_between_failures_become_placeholders(reason: str, other: str, text: str) -> None:
+    assert (
+        parse_cause(reason) == parse_cause(other) == Cause(is_missing_input=False, component=None, text=text)
+    )
 
 
 @pytest.mark.parametrize("reason", [None, "", " \n"])
-def test_no_words_are_a_cause_too(reason: str | None) -> None:
+def test_an_empty_reason_is_a_cause(reason: str | None) -> None:
     assert parse_cause(reason).text == "no reason given"
 
 
 @given(reason=st.text())
-def test_any_text_has_a_cause_that_stays_the_same(reason: str) -> None:
+def test_any_text_has_one_cause(reason: str) -> None:
     cause = parse_cause(reason)
     assert cause.text
     assert cause == parse_cause(reason)
 
 
-def minutes(at: int) -> int:
-    return int(datetime(2026, 10, 6, tzinfo=UTC).timestamp() * 1000) + at * 60_000
+def to_ms(minute: int) -> int:
+    return int(datetime(2026, 10, 6, tzinfo=UTC).timestamp() * 1000) + minute * 60_000
 
 
-def test_failures_are_told_by_cause_with_ranges_the_most_frequent_first() -> None:
-    told = group_by_cause(
-        Failure(minutes(at), minutes(at + 5), reason)
+def test_failures_are_grouped_by_cause_with_ranges_most_frequent_first() -> None:
+    causes = group_by_cause(
+        Failure(to_ms(at), to_ms(at + 5), reason)
         for at, reason in [(30, None), (5, NO_FILE), (0, NO_FILE), (20, NO_FILE)]
     )
 
-    first, second = json.loads(told or "")
+    first, second = json.loads(causes or "")
     assert (first["cause"], first["count"], first["component"]) == (
         "missing input: centrifugal-pump",
         3,
@@ -96,7 +98,7 @@ def test_failures_are_told_by_cause_with_ranges_the_most_frequent_first() -> Non
     assert (second["cause"], second["missing_input"]) == ("no reason given", False)
 
 
-def test_nothing_that_failed_has_no_causes() -> None:
+def test_no_failures_have_no_causes() -> None:
     assert group_by_cause([]) is None
 
 
@@ -104,6 +106,5 @@ def test_every_captured_reason_is_missing_input_of_a_component(captures: Path) -
     reasons = (captures.parent / "failed_reasons.txt").read_text().splitlines()
 
     assert reasons
-    assert {(parse_cause(one).is_missing_input, parse_cause(one).component) for one in reasons} == {
-        (True, "centrifugal-pump")
-    }
+    causes = [parse_cause(reason) for reason in reasons]
+    assert {(cause.is_missing_input, cause.component) for cause in causes} == {(True, "centrifugal-pump")}

@@ -34,7 +34,7 @@ from sandbox.fleet import Fleet
 from sandbox.service import Handle, serving
 from tests.pipelines.conftest import DAYS, Location, call_s3_at
 from tests.support import event_reference
-from tests.support.health_reference import health
+from tests.support.health_reference import build_health_rows
 
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
 FULL = DAYS[1:3]
@@ -102,8 +102,8 @@ def test_one_run_makes_events_and_health_and_the_same_again_changes_nothing(loca
 
     lake = location.lake
     told = lake.read(ANOMALY_EVENTS).to_pylist()
-    points = event_reference.points(rows_of(lake, ANOMALY_PREDICTIONS), shares_of_anomalies(lake))
-    expected = event_reference.events(points)
+    points = event_reference.build_points(rows_of(lake, ANOMALY_PREDICTIONS), shares_of_anomalies(lake))
+    expected = event_reference.build_events(points)
     assert sorted(
         (one["scheduler_arn"], one["start_time"], one["end_time"], one["state"]) for one in told
     ) == [(one["scheduler_arn"], one["start_time"], one["end_time"], one["state"]) for one in expected]
@@ -163,15 +163,15 @@ def test_late_results_and_days_in_any_order_end_with_what_plain_python_gives(
 
     predictions = rows_of(lake, ANOMALY_PREDICTIONS)
     shares = shares_of_anomalies(lake)
-    points = event_reference.points(predictions, shares)
-    told = map(event_reference.comparable, lake.read(ANOMALY_EVENTS).to_pylist())
+    points = event_reference.build_points(predictions, shares)
+    told = map(event_reference.normalize_event, lake.read(ANOMALY_EVENTS).to_pylist())
     assert sorted(told, key=lambda one: (one["scheduler_arn"], one["start_time"])) == [
-        approximately(one) for one in event_reference.events(points)
+        approximately(one) for one in event_reference.build_events(points)
     ]
     after = rows_of(lake, EQUIPMENT_HEALTH)
     assert after != before
     assert [as_told(row) for row in after if row[PARTITION] in FULL] == [
-        approximately(row) for row in health(predictions, shares, FEED_PUMP, FULL, EventRule())
+        approximately(row) for row in build_health_rows(predictions, shares, FEED_PUMP, FULL, EventRule())
     ]
 
 

@@ -15,7 +15,7 @@ from resources.config.equipment import Equipment, EquipmentEntry, EquipmentRegis
 from resources.config.silences import Silence
 from resources.lake.lake import Lake
 from tests.assets.conftest import Paged
-from tests.support.health_worlds import NOW, START, Machine, put
+from tests.support.machine_lake import NOW, START, Machine, write_rows
 
 
 def words(said: StatementValue) -> str:
@@ -212,7 +212,7 @@ def test_an_acknowledged_event_is_silenced_by_any_id_that_people_were_told(
             "last_notified_at": NOW,
             "changes": 1,
         }
-        put(lake, EVENT_NOTIFICATIONS, [row])
+        write_rows(lake, EVENT_NOTIFICATIONS, [row])
     acknowledged = event_id if told_as == "as it is" else "told-first"
 
     page = paged(silences=[silence(NOW, event=acknowledged)])

@@ -18,7 +18,7 @@ from pipelines.operations.query import open_query, query_once
 from resources.config.equipment import Equipment, EquipmentEntry, EquipmentRegistry, Sensor
 from resources.lake.lake import Lake
 from tests.assets.conftest import Paged
-from tests.support.health_worlds import FIRST, LAST, NOW, REASONS, Machine, put, write
+from tests.support.machine_lake import FIRST, LAST, NOW, REASONS, Machine, write_machines, write_rows
 
 MOST_BYTES = 2_000_000
 VOID = {"meta", "br", "img", "input", "link", "hr"}
@@ -157,7 +157,7 @@ def test_a_cause_is_new_only_where_the_days_before_are_known(lake: Lake, paged: 
     (unknown,) = paged(Machine("pump-1", gaps=[(20, 30)])).causes
     day_before = {"data_date": FIRST - timedelta(days=1), "scheduler_arn": Machine("pump-1").arn}
     counts = dict.fromkeys(REASONS, 0) | {"expected": 144, "succeeded": 144}
-    put(lake, EXECUTION_HEALTH, [day_before | counts | {"failures_by_cause": "[]"}])
+    write_rows(lake, EXECUTION_HEALTH, [day_before | counts | {"failures_by_cause": "[]"}])
     page = paged()
     (known,) = page.causes
 
@@ -171,7 +171,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """Each world with its page, made once for all that is asked of it."""
     lake = Lake(str(tmp_path_factory.mktemp("world") / "lake"))
     if machines := WORLDS[request.param]:
-        write(lake, *machines)
+        write_machines(lake, *machines)
     with open_query(lake) as ask:
         return lake, build_page(
             ReportScope(FIRST, LAST, ZoneInfo("Europe/Berlin")), ask, EquipmentRegistry(), [], NOW

@@ -13,7 +13,7 @@ from pipelines.definitions import build_defs
 from resources.config.settings import HistorySettings, LakeSettings, ReportSettings, Settings
 from resources.lake.lake import Lake
 from tests.pipelines.cli.commands.conftest import Done, Ledger
-from tests.support.health_worlds import Machine, write
+from tests.support.machine_lake import Machine, write_machines
 
 WEEK = "report-2026-10-01--2026-10-07"
 PUMP, FAN = Machine("pump-1", events=[(150, 153)]), Machine("fan-1", step_minutes=60)
@@ -21,7 +21,7 @@ PUMP, FAN = Machine("pump-1", events=[(150, 153)]), Machine("fan-1", step_minute
 
 @pytest.fixture
 def run(tmp_path: Path, settings: Callable[..., Path], ledger: Ledger) -> Callable[..., Done]:
-    write(Lake(str(tmp_path / "lake")), PUMP, FAN)
+    write_machines(Lake(str(tmp_path / "lake")), PUMP, FAN)
     settings(more='[report]\nfolder = "pages"\n')
     return lambda *words: ledger("report", *words)
 
@@ -74,7 +74,7 @@ def test_a_mistake_is_told_in_words(run: Callable[..., Done], words: list[str], 
 
 
 def test_the_asset_makes_a_page_a_day_and_plots_its_numbers(tmp_path: Path) -> None:
-    write(Lake(str(tmp_path / "lake")), PUMP, FAN)
+    write_machines(Lake(str(tmp_path / "lake")), PUMP, FAN)
     settings = Settings(
         lake=LakeSettings(uri=str(tmp_path / "lake")),
         history=HistorySettings(start_date=date(2026, 10, 1), end_date=date(2026, 10, 8)),

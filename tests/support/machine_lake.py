@@ -1,4 +1,4 @@
-"""Lakes for pages: every table as its declaration has it, filled by a few lines for each machine."""
+"""Lakes for report tests: all tables that the report reads, filled from a short description of machines."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ REASONS = (
     "after_service_end",
     "unknown",
 )
-"""What a slot can be, spelled out once more on purpose: a page of a lake that the rules did not write."""
+"""The reasons of a slot, repeated on purpose: these lakes do not depend on the rules that fill real ones."""
 
 
 def hours(count: float) -> timedelta:
@@ -50,7 +50,7 @@ def hours(count: float) -> timedelta:
 
 @dataclass
 class Machine:
-    """One scheduler over the week, and what happened to it; spans are hours since the start of the week."""
+    """One scheduler during the week; spans are in hours since the start of the week."""
 
     name: str = "pump-1"
     arn: str = ""
@@ -81,48 +81,50 @@ class Machine:
 
     @property
     def points(self) -> list[tuple[datetime, str]]:
-        """Times of all rows, each with what it is: normal, event, off."""
+        """The time and the state (normal, event or off) of each row."""
         if self.fails:
             return []
         count = 7 * 24 * 60 // self.step_minutes
         times = [START + timedelta(minutes=self.step_minutes * number) for number in range(count)]
-        return [(at, self._what(at)) for at in times if not _within(at, self.gaps)]
+        return [(at, self._find_state(at)) for at in times if not _is_within(at, self.gaps)]
 
-    def _what(self, at: datetime) -> str:
-        if _within(at, self.off):
+    def _find_state(self, at: datetime) -> str:
+        if _is_within(at, self.off):
             return "off"
-        return "event" if _within(at, self.events) else "normal"
+        return "event" if _is_within(at, self.events) else "normal"
 
 
-def _within(at: datetime, spans: Iterable[tuple[float, float]]) -> bool:
+def _is_within(at: datetime, spans: Iterable[tuple[float, float]]) -> bool:
     return any(START + hours(start) <= at < START + hours(end) for start, end in spans)
 
 
-def write(lake: Lake, *machines: Machine) -> None:
-    """Write a week of these machines, as the assets would."""
+def write_machines(lake: Lake, *machines: Machine) -> None:
+    """Write the tables of the week for these machines."""
     for table, rows in (
-        (ANOMALY_PREDICTIONS, [row for machine in machines for row in _predictions(machine)]),
-        (ANOMALY_EVENTS, [row for machine in machines for row in _events(machine)]),
-        (EXECUTION_HEALTH, [row for machine in machines for row in _execution_health(machine)]),
-        (EQUIPMENT_HEALTH, [row for machine in machines for row in _equipment_health(machine)]),
-        (INFERENCE_EXECUTIONS, [row for machine in machines for row in _executions(machine)]),
-        (RESULT_OBJECTS, [row for machine in machines for row in _objects(machine)]),
-        (INFERENCE_SCHEDULERS, [row for machine in machines for row in _settings(machine)]),
+        (ANOMALY_PREDICTIONS, [row for machine in machines for row in _build_predictions(machine)]),
+        (ANOMALY_EVENTS, [row for machine in machines for row in _build_events(machine)]),
+        (EXECUTION_HEALTH, [row for machine in machines for row in _build_execution_health(machine)]),
+        (EQUIPMENT_HEALTH, [row for machine in machines for row in _build_equipment_health(machine)]),
+        (INFERENCE_EXECUTIONS, [row for machine in machines for row in _build_executions(machine)]),
+        (RESULT_OBJECTS, [row for machine in machines for row in _build_objects(machine)]),
+        (INFERENCE_SCHEDULERS, [row for machine in machines for row in _build_settings(machine)]),
     ):
-        put(lake, table, rows)
+        write_rows(lake, table, rows)
 
 
-def put(lake: Lake, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Write rows of a table; a partitioned one has their `data_date` beside the columns."""
+def write_rows(lake: Lake, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Write rows of a table; rows of a partitioned table also have `data_date`."""
     if not table.partitioned:
-        lake.update(table, None, lambda _: _filled(table, rows))
+        lake.update(table, None, lambda _: _build_table(table, rows))
         return
-    for day, of_day in groupby(sorted(rows, key=lambda row: row["data_date"]), lambda row: row["data_date"]):
-        filled = _filled(table, list(of_day))
-        lake.update(table, day, lambda _, filled=filled: filled)
+    for day, day_rows in groupby(
+        sorted(rows, key=lambda row: row["data_date"]), lambda row: row["data_date"]
+    ):
+        new = _build_table(table, list(day_rows))
+        lake.update(table, day, lambda _, new=new: new)
 
 
-def _filled(table: Table, rows: list[dict[str, Any]]) -> pa.Table:
+def _build_table(table: Table, rows: list[dict[str, Any]]) -> pa.Table:
     names = table.schema.names
     full = [{name: row.get(name) for name in names} | {"recorded_at": NOW} for row in rows]
     return conform(
@@ -131,39 +133,39 @@ def _filled(table: Table, rows: list[dict[str, Any]]) -> pa.Table:
     )
 
 
-def _days() -> list[date]:
+def _list_days() -> list[date]:
     return [FIRST + number * _A_DAY for number in range(7)]
 
 
-def _who(machine: Machine) -> dict[str, Any]:
+def _build_name_columns(machine: Machine) -> dict[str, Any]:
     return {"scheduler_arn": machine.arn, "scheduler_name": machine.name}
 
 
-def _version(machine: Machine, at: datetime) -> int:
+def _find_version(machine: Machine, at: datetime) -> int:
     return 2 if machine.switch_at is not None and at >= START + hours(machine.switch_at) else 1
 
 
-def _predictions(machine: Machine) -> Iterable[dict[str, Any]]:
+def _build_predictions(machine: Machine) -> Iterable[dict[str, Any]]:
     noise = np.random.default_rng(len(machine.name)).random(100_000)
-    for number, (at, what) in enumerate(machine.points):
-        score = 0.02 + 0.4 * noise[number] ** 3 if what == "normal" else 0.6 + 0.35 * noise[number]
-        yield _who(machine) | {
+    for number, (at, state) in enumerate(machine.points):
+        score = 0.02 + 0.4 * noise[number] ** 3 if state == "normal" else 0.6 + 0.35 * noise[number]
+        yield _build_name_columns(machine) | {
             "data_date": at.date(),
             "data_start_time": at,
             "timestamp": at,
-            "prediction": int(what == "event"),
+            "prediction": int(state == "event"),
             "prediction_reason": {"off": "MACHINE_OFF", "event": "ANOMALY_DETECTED"}.get(
-                what, "NO_ANOMALY_DETECTED"
+                state, "NO_ANOMALY_DETECTED"
             ),
-            "anomaly_score": None if what == "off" or not machine.has_scores else float(score),
-            "model_version": _version(machine, at),
+            "anomaly_score": None if state == "off" or not machine.has_scores else float(score),
+            "model_version": _find_version(machine, at),
         }
 
 
-def _events(machine: Machine) -> Iterable[dict[str, Any]]:
+def _build_events(machine: Machine) -> Iterable[dict[str, Any]]:
     for number, (start, end) in enumerate(machine.events):
         begin = START + hours(start)
-        yield _who(machine) | {
+        yield _build_name_columns(machine) | {
             "event_id": hashlib.md5(f"{machine.arn}{begin}".encode(), usedforsecurity=False).hexdigest()[:16],
             "start_time": begin,
             "end_time": START + hours(end),
@@ -172,28 +174,31 @@ def _events(machine: Machine) -> Iterable[dict[str, Any]]:
             "peak_score": 0.94 if machine.has_scores else None,
             "mean_score": 0.77 if machine.has_scores else None,
             "sensors": 30 if machine.sensors else 0,
-            "top_sensors": json.dumps([_sensor(raw, share) for raw, share in machine.sensors]),
-            "model_version": _version(machine, begin),
+            "top_sensors": json.dumps([_build_sensor(name, share) for name, share in machine.sensors]),
+            "model_version": _find_version(machine, begin),
             "state": machine.state if number == len(machine.events) - 1 else "closed",
         }
 
 
-def _sensor(raw: str, share: float) -> dict[str, Any]:
-    component, separator, sensor = raw.partition("\\")
+def _build_sensor(name: str, share: float) -> dict[str, Any]:
+    component, separator, sensor = name.partition("\\")
     return {
         "component": component if separator else None,
-        "sensor": sensor if separator else raw,
+        "sensor": sensor if separator else name,
         "contribution": share,
     }
 
 
-def _execution_health(machine: Machine) -> Iterable[dict[str, Any]]:
-    for day in _days():
+def _build_execution_health(machine: Machine) -> Iterable[dict[str, Any]]:
+    for day in _list_days():
         slots = 24 * 60 // machine.step_minutes
-        got = sum(at.date() == day for at, _ in machine.points)
-        counts = dict.fromkeys(REASONS, 0) | {"succeeded": got, "failed_missing_input": slots - got}
+        succeeded = sum(at.date() == day for at, _ in machine.points)
+        counts = dict.fromkeys(REASONS, 0) | {
+            "succeeded": succeeded,
+            "failed_missing_input": slots - succeeded,
+        }
         yield (
-            _who(machine)
+            _build_name_columns(machine)
             | counts
             | {
                 "data_date": day,
@@ -201,19 +206,19 @@ def _execution_health(machine: Machine) -> Iterable[dict[str, Any]]:
                 "coverage_ratio": 1.0,
                 "lateness_median_minutes": 1.5,
                 "lateness_max_minutes": 4.0,
-                "longest_silence_minutes": float((slots - got) * machine.step_minutes),
+                "longest_silence_minutes": float((slots - succeeded) * machine.step_minutes),
                 "failures_by_cause": json.dumps(
-                    [{"cause": machine.cause, "count": slots - got}] if slots > got else []
+                    [{"cause": machine.cause, "count": slots - succeeded}] if slots > succeeded else []
                 ),
             }
         )
 
 
-def _equipment_health(machine: Machine) -> Iterable[dict[str, Any]]:
-    for day in _days():
-        what = [what for at, what in machine.points if at.date() == day]
+def _build_equipment_health(machine: Machine) -> Iterable[dict[str, Any]]:
+    for day in _list_days():
+        states = [state for at, state in machine.points if at.date() == day]
         minutes = {
-            kind: float(what.count(kind) * machine.step_minutes) for kind in ("normal", "event", "off")
+            kind: float(states.count(kind) * machine.step_minutes) for kind in ("normal", "event", "off")
         }
         running = minutes["normal"] + minutes["event"]
         yield {
@@ -230,33 +235,33 @@ def _equipment_health(machine: Machine) -> Iterable[dict[str, Any]]:
             "anomalous_hours_7d_share": 3 / 168,
             "anomalous_share_28d": 0.01,
             "events_per_day_28d": 0.2,
-            "model_version": _version(machine, datetime(day.year, day.month, day.day, 23, tzinfo=UTC)),
+            "model_version": _find_version(machine, datetime(day.year, day.month, day.day, 23, tzinfo=UTC)),
             "model_switched": False,
         }
 
 
-def _executions(machine: Machine) -> Iterable[dict[str, Any]]:
+def _build_executions(machine: Machine) -> Iterable[dict[str, Any]]:
     step = timedelta(minutes=machine.step_minutes)
-    got = {at for at, _ in machine.points}
+    succeeded = {at for at, _ in machine.points}
     for number in range(7 * 24 * 60 // machine.step_minutes):
         at = START + number * step
-        yield _who(machine) | {
+        yield _build_name_columns(machine) | {
             "data_date": at.date(),
             "account_id": "111122223333",
             "region": "eu-west-1",
-            "model_version": _version(machine, at),
+            "model_version": _find_version(machine, at),
             "data_start_time": at,
             "data_end_time": at + step,
-            "status": "SUCCESS" if at in got else "FAILED",
+            "status": "SUCCESS" if at in succeeded else "FAILED",
             "source": "api",
             "outcome_source": "api",
         }
 
 
-def _objects(machine: Machine) -> Iterable[dict[str, Any]]:
+def _build_objects(machine: Machine) -> Iterable[dict[str, Any]]:
     states = [state for state, count in machine.objects.items() for _ in range(count)]
     for number, (at, _) in enumerate(machine.points):
-        yield _who(machine) | {
+        yield _build_name_columns(machine) | {
             "data_date": at.date(),
             "data_start_time": at,
             "result_s3_bucket": "plant",
@@ -268,14 +273,14 @@ def _objects(machine: Machine) -> Iterable[dict[str, Any]]:
         }
 
 
-def _settings(machine: Machine) -> Iterable[dict[str, Any]]:
+def _build_settings(machine: Machine) -> Iterable[dict[str, Any]]:
     for at in [
         START - 30 * _A_DAY,
         *([] if machine.switch_at is None else [START + hours(machine.switch_at)]),
     ]:
-        yield _who(machine) | {
+        yield _build_name_columns(machine) | {
             "valid_from": at,
-            "model_version": _version(machine, at),
+            "model_version": _find_version(machine, at),
             "data_upload_frequency": f"PT{machine.step_minutes}M",
             "data_delay_offset_minutes": 0,
             "source": "api",
