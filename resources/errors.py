@@ -1,12 +1,12 @@
-"""Everything that can go wrong, as a tree by what the operator can do about it.
+"""The exceptions of this project, grouped by what the operator can do about them.
 
-Every message answers three questions, in this order: what failed, where, and what to do next.
-Only `RetryLaterError` is worth repeating without a change; no layer repeats the others.
+Each message has three parts: what failed, where, and the next step. Only a `RetryLaterError` can succeed on a
+retry without a change; no layer retries the others.
 """
 
 
 class LedgerError(Exception):
-    """What failed, where, and the next step; never raised itself, only its subclasses."""
+    """The base of all errors; only its subclasses are raised."""
 
     def __init__(self, what: str, *, where: str, next_step: str) -> None:
         super().__init__(f"{what}\n  where: {where}\n  next:  {next_step}")
@@ -16,32 +16,32 @@ class LedgerError(Exception):
 
 
 class RetryLaterError(LedgerError):
-    """Nothing is wrong here: a lock is held, a network is down, a service is busy."""
+    """A temporary condition: a held lock, a network failure, a busy service."""
 
 
 class ConfigurationError(LedgerError):
-    """The settings, or what they point to, must change before this can work."""
+    """The settings, or what they point to, must change."""
 
 
 class PermissionsError(LedgerError):
-    """The caller may not do this; someone has to grant it."""
+    """The caller needs credentials or more permissions."""
 
 
 class ServiceEndedError(PermissionsError):
-    """The service answers nobody any more; what was recorded stays, and saved responses still count."""
+    """The service has ended; recorded data and saved responses remain usable."""
 
 
 class BudgetSpentError(LedgerError):
-    """The run did as much as it may; what it got is recorded, and another one goes on from there."""
+    """The run reached its limit; its results are recorded, and the next run continues from there."""
 
 
 class DataError(LedgerError):
-    """What was read breaks its contract; someone has to look at the data."""
+    """Data that violates its contract and needs inspection."""
 
 
 class UnreadableArchiveError(DataError):
-    """A saved response that is no such thing: not JSON, cut short, or something else altogether."""
+    """A file that is not a saved response: not JSON, truncated, or something else."""
 
 
 class LakeContractError(DataError):
-    """A file in the lake, or rows on their way to it, that break the table's declaration."""
+    """A file of the lake, or rows to write, that do not match the declaration of the table."""

@@ -1,7 +1,7 @@
-"""Names and ARNs as people write them: `*` stands for any text and `?` for one character.
+"""Patterns for scheduler names and ARNs: `*` matches any text and `?` one character.
 
-Settings, silences, the registry and the command line all name schedulers by this one rule. A pattern that
-begins with `arn:` is about ARNs and any other about names, so that no account is taken for a name.
+Settings, silences, the registry and the command line use them. A pattern that begins with `arn:` matches
+ARNs; any other pattern matches names, so `*1234*` never matches an account ID.
 """
 
 import re
@@ -12,16 +12,16 @@ ARN = "arn:"
 
 
 def matches(pattern: str, name: str | None, arn: str) -> bool:
-    """Tell whether a pattern means what has this name and ARN."""
+    """Whether a pattern matches a scheduler; a name of None matches only by ARN."""
     text = arn if pattern.startswith(ARN) else name
-    return text is not None and _compiled(pattern).fullmatch(text) is not None
+    return text is not None and _compile(pattern).fullmatch(text) is not None
 
 
 def matches_any(patterns: Iterable[str], name: str | None, arn: str) -> bool:
-    """Tell whether one of the patterns does."""
+    """Whether at least one pattern matches."""
     return any(matches(pattern, name, arn) for pattern in patterns)
 
 
 @lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _compile(pattern: str) -> re.Pattern[str]:
     return re.compile(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), re.DOTALL)

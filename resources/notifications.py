@@ -1,8 +1,8 @@
-"""Sinks: where people are told, be it a log or a web address that JSON is posted to.
+"""Notification sinks: the log, and a webhook that receives JSON by POST.
 
-The JSON is an interface that others build on (docs/how-to/alerts.md): members may be added, none is
-renamed or retyped while `version` stays. The address is a secret as a rule, so no message names
-more of it than its host; what looks like a credential is struck out of every notice.
+The JSON is a public interface (docs/how-to/alerts.md): new members can be added, but no member changes its
+name or type within one `version`. The URL is usually a secret, so messages contain only its host. Credentials
+in notices are redacted.
 """
 
 import json
@@ -23,7 +23,7 @@ from resources.errors import ConfigurationError, DataError, LedgerError, RetryLa
 VERSION = 1
 Severity = Literal["info", "warning", "critical"]
 
-_STRUCK = "[struck out]"
+_REDACTED = "[redacted]"
 _SECRETS = [
     re.compile(r"(?<=://)[^/\s@:]+:[^/\s@]+(?=@)"),
     re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b"),
@@ -31,16 +31,21 @@ _SECRETS = [
     re.compile(r"(?i)(?<=authorization: )[^\n]+"),
     re.compile(r"(?i)(?:secret\\?_access\\?_key|session\\?_token)[\"']?\s*[:=]\s*[\"']?[^\s\"',}]+"),
 ]
-_ESCAPED = re.compile(r"([\\`*_\[\]<>|])")
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>|])")
 
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that people shall know.
+    """One notification.
 
-    `kind` says what happened (docs/how-to/alerts.md lists them all), `text` is Markdown below the `title`,
-    `facts` are JSON values for machines. `cause` is the same as long as the matter is: it opens and
-    closes a ticket.
+    Attributes:
+        kind: what happened; docs/how-to/alerts.md lists all kinds.
+        severity: how urgent it is.
+        title: one line.
+        text: Markdown below the title.
+        cause: an identifier that all notices of one incident share, to open and close a ticket.
+        facts: JSON values for programs.
+        link: a URL with details.
     """
 
     kind: str
@@ -53,12 +58,12 @@ class Notice:
 
 
 def escape_markdown(text: str) -> str:
-    """Return text that Markdown shows as it is, whatever it contains."""
-    return _ESCAPED.sub(r"\\\1", text)
+    """Escape text so that Markdown shows it literally."""
+    return _MARKDOWN.sub(r"\\\1", text)
 
 
 def format_markdown(notice: Notice) -> str:
-    """Write a notice for a chat or a mail: title, text, link."""
+    """Format a notice for a chat or a mail: title, text and link."""
     link = f"<{notice.link}>" if notice.link else ""
     return "\n\n".join(
         part for part in (f"**{escape_markdown(notice.title)}**", notice.text.strip(), link) if part
@@ -66,8 +71,8 @@ def format_markdown(notice: Notice) -> str:
 
 
 def build_payload(notice: Notice, at: datetime) -> dict[str, Any]:
-    """Return the members that are posted; `at` is when it is told."""
-    said = {
+    """Build the JSON of a notice; `at` is the time of the notification."""
+    payload = {
         "version": VERSION,
         "source": "lookout-ledger",
         "kind": notice.kind,
@@ -79,42 +84,42 @@ def build_payload(notice: Notice, at: datetime) -> dict[str, Any]:
         "link": notice.link,
         "facts": dict(notice.facts),
     }
-    return {name: _cleared(value) for name, value in said.items()}
+    return {name: _redact(value) for name, value in payload.items()}
 
 
-def _cleared(value: Any) -> Any:  # noqa: ANN401 (any JSON)
-    """Strike credentials out of a JSON value; a number that JSON has no word for is null."""
+def _redact(value: Any) -> Any:  # noqa: ANN401 (any JSON)
+    """Redact credentials in a JSON value, and replace NaN and infinity by null."""
     if isinstance(value, str):
         for secret in _SECRETS:
-            value = secret.sub(_STRUCK, value)
+            value = secret.sub(_REDACTED, value)
         return value
     if isinstance(value, Mapping):
-        return {name: _cleared(held) for name, held in value.items()}
+        return {name: _redact(member) for name, member in value.items()}
     if isinstance(value, Sequence):
-        return [_cleared(held) for held in value]
+        return [_redact(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirected POST becomes a GET that anyone answers: it would count as told."""
+    """Rejects redirects: urllib would turn the POST into a GET, whose success proves nothing."""
 
-    def redirect_request(self, *_: Any, **__: Any) -> None:  # noqa: ANN401 (its own signature)
+    def redirect_request(self, *_: Any, **__: Any) -> None:  # noqa: ANN401 (the signature of the base)
         return None
 
 
 class Webhook:
-    """A web address that takes JSON by POST."""
+    """A URL that receives JSON by POST."""
 
     def __init__(
         self, url: str, *, timeout_seconds: float = 5, tries: int = 3, pause_seconds: float = 0.5
     ) -> None:
-        """Name the address; nothing is sent yet.
+        """Set the URL; nothing is sent yet.
 
         Args:
             url: https:// or http://.
-            timeout_seconds: how long one try may wait for the other side.
-            tries: how often one notice is posted at most, where the other side is away or busy.
-            pause_seconds: how long to wait before the second try; twice that before the third.
+            timeout_seconds: the timeout of one attempt.
+            tries: the maximum number of attempts while the receiver is unreachable or busy.
+            pause_seconds: the pause before the second attempt; it doubles for each further one.
         """
         self._url = url
         self._timeout, self._tries, self._pause = timeout_seconds, tries, pause_seconds
@@ -122,16 +127,16 @@ class Webhook:
 
     @property
     def location(self) -> str:
-        """What to call it in messages: its host, which is no secret."""
+        """The name for messages, with only the host of the URL."""
         return f"webhook at {urlsplit(self._url).hostname}"
 
     def post(self, notice: Notice, at: datetime) -> None:
         """Post one notice.
 
         Raises:
-            RetryLaterError: nobody was there, or too busy, at every try.
-            ConfigurationError: the address takes no notices.
-            DataError: it takes others, and not this one.
+            RetryLaterError: the receiver was unreachable or busy at every attempt.
+            ConfigurationError: the URL does not accept notices.
+            DataError: the receiver rejects this notice.
         """
         body = json.dumps(build_payload(notice, at), default=str, allow_nan=False).encode()
         for attempt in range(1, self._tries + 1):
@@ -150,65 +155,65 @@ class Webhook:
         try:
             with self._opener.open(request, timeout=self._timeout):
                 return
-        except urllib.error.HTTPError as answer:
-            answer.close()
-            raise self._refusal(answer.code) from None
+        except urllib.error.HTTPError as response:
+            response.close()
+            raise self._translate_status(response.code) from None
         except (OSError, HTTPException) as problem:
             reason = getattr(problem, "reason", problem)
             raise RetryLaterError(
-                f"not posted: {type(reason).__name__}: {reason}".replace(self._url, "the address"),
+                f"Cannot post a notice: {type(reason).__name__}: {reason}".replace(self._url, "the URL"),
                 where=self.location,
-                next_step="nothing; it is tried again. If this stays, see that the address is up",
+                next_step="nothing, it is retried; if this continues, check the receiver",
             ) from None
 
-    def _refusal(self, status: int) -> LedgerError:
-        said = f"not posted: the answer was HTTP {status}"
+    def _translate_status(self, status: int) -> LedgerError:
+        message = f"Cannot post a notice: HTTP {status}"
         if status in {408, 425, 429} or status >= 500:  # noqa: PLR2004 (HTTP)
-            return RetryLaterError(said, where=self.location, next_step="nothing; it is tried again")
+            return RetryLaterError(message, where=self.location, next_step="nothing, it is retried")
         if status in {401, 403, 404, 405, 407, 410} or status < 400:  # noqa: PLR2004 (HTTP)
             return ConfigurationError(
-                said,
+                message,
                 where=self.location,
-                next_step="set alerts.webhook_url to an address that takes JSON by POST",
+                next_step="set alerts.webhook_url to a URL that accepts JSON by POST",
             )
         return DataError(
-            said,
+            message,
             where=self.location,
-            next_step="see what the other side has against it; it is in the log here",
+            next_step="find the reason at the receiver; the notice is in the log here",
         )
 
 
 @dataclass
 class Notifier:
-    """All places at once. `log` takes one text a notice; a webhook may be there or not."""
+    """Sends notices to the log and, if there is one, to the webhook."""
 
     log: Callable[[str], None]
     webhook: Webhook | None = None
-    away: str = ""
-    """Why the webhook took nothing; from then on it is not tried, as long as this object lives: a tick."""
+    webhook_problem: str = ""
+    """Why the webhook failed; after that, this object does not use it again. It lives for one tick."""
 
     def send(self, notices: Sequence[Notice], at: datetime) -> list[Notice]:
-        """Tell everyone, and return what was told; the rest is worth another try later.
+        """Send notices and return those that need no retry.
 
-        Nothing that goes wrong with the webhook is raised; it is said in the log. Where it is away, the
-        notices that follow are not tried: a tick may not last longer than Dagster waits for it. One that the
-        other side will never take counts as told: it stands in the log, and must not keep back the others.
+        Errors of the webhook are logged, not raised. After a failure the webhook is skipped, so that a tick
+        stays within Dagster's timeout. A notice that the receiver rejects counts as sent: it is in the log,
+        and a retry would only block other notices.
         """
-        told = []
+        sent = []
         for notice in notices:
-            if self.webhook and not self.away:
+            if self.webhook and not self.webhook_problem:
                 try:
                     self.webhook.post(notice, at)
                 except DataError as problem:
                     self.log(f"{problem}")
                 except LedgerError as problem:
-                    self.away = str(problem)
-            self.log(_line(notice, self.away))
-            if not self.away:
-                told.append(notice)
-        return told
+                    self.webhook_problem = str(problem)
+            self.log(_format_log_entry(notice, self.webhook_problem))
+            if not self.webhook_problem:
+                sent.append(notice)
+        return sent
 
 
-def _line(notice: Notice, trouble: str) -> str:
-    later = f"\n\nNot posted yet, and tried again later: {trouble}" if trouble else ""
-    return str(_cleared(f"[{notice.severity}] {notice.kind}\n{format_markdown(notice)}{later}"))
+def _format_log_entry(notice: Notice, problem: str) -> str:
+    suffix = f"\n\nNot posted yet, will be retried: {problem}" if problem else ""
+    return str(_redact(f"[{notice.severity}] {notice.kind}\n{format_markdown(notice)}{suffix}"))

@@ -1,1 +1,1 @@
-"""The lake: tables as Hive-partitioned Parquet, read, merged and replaced atomically."""
+"""The lake: tables as Hive-partitioned Parquet files with atomic updates."""

@@ -1,8 +1,7 @@
-"""The lake: tables as Hive-partitioned Parquet that is read, merged and replaced, never half seen.
+"""The lake: tables as Hive-partitioned Parquet files with atomic updates, in a local folder or in S3.
 
-A day is one file, `<lake>/<table>/data_date=YYYY-MM-DD/part-0.parquet`; an unpartitioned table is
-`<lake>/<table>/part-0.parquet`. Whatever else stands there has a name that begins with a dot, which every
-engine passes over. That is the same in a folder and in S3.
+A day is one file, `<lake>/<table>/data_date=YYYY-MM-DD/part-0.parquet`. An unpartitioned table is
+`<lake>/<table>/part-0.parquet`. The names of all other files begin with a dot, so query engines skip them.
 """
 
 from collections.abc import Callable, Iterator
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 PART = "part-0.parquet"
 _DAY = "data_date"
 _FOOTER_BYTES = 1 << 16
-"""Footers of ours are some ten thousand bytes long; those of very many rows can be longer."""
+"""The bytes of the first read of a footer; most footers have about ten thousand."""
 
 
 T = TypeVar("T")
@@ -48,10 +47,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class WriteResult:
-    """What an update left: the rows that are there now and were before, and whether it had to write.
-
-    `path` says where: a path on this machine, or a uri.
-    """
+    """The result of an update: the rows after and before it, whether it wrote the file, and the location."""
 
     rows: pa.Table
     before: pa.Table
@@ -60,77 +56,77 @@ class WriteResult:
 
 
 class Lake:
-    """Tables below one folder or prefix. Safe to use from several threads and processes at once."""
+    """Tables below one folder or prefix; safe for concurrent use by threads and processes."""
 
     def __init__(self, uri: str, *, lock_timeout_seconds: float = 300, kms_key_id: str | None = None) -> None:
-        """Open a lake; nothing is created or asked before the first read or write.
+        """Open a lake; the first read or write accesses the storage.
 
         Args:
-            uri: a folder of the local file system, or `s3://bucket/prefix`.
-            lock_timeout_seconds: how long to wait for, or to compete with, other writers of the same day.
-            kms_key_id: the KMS key that objects in S3 are encrypted with; None: as the bucket has it.
+            uri: a local folder or `s3://bucket/prefix`.
+            lock_timeout_seconds: how long an update waits for other writers of the same file.
+            kms_key_id: the KMS key for encryption in S3; None: the default of the bucket.
 
         Raises:
-            ConfigurationError: it is neither.
+            ConfigurationError: the scheme of the URI is not supported.
         """
         self.uri = uri
         self._storage = open_storage(uri, timeout_seconds=lock_timeout_seconds, kms_key_id=kms_key_id)
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a folder of this machine."""
+        """Whether the lake is a local folder."""
         return isinstance(self._storage, LocalStorage)
 
     @property
     def root(self) -> Path:
-        """The folder of a lake on this machine; no other lake has one."""
+        """The folder of a local lake; other lakes raise AttributeError."""
         if not isinstance(self._storage, LocalStorage):
-            raise AttributeError(f"a lake at {self.uri} is no folder")  # noqa: TRY004 (none of its type)
+            raise AttributeError(f"a lake at {self.uri} is not a folder")  # noqa: TRY004 (a missing attribute)
         return self._storage.root
 
     def path(self, table: StoredTable, day: date | None = None) -> Path | str:
-        """Where the rows of a table, and a day where it is partitioned, are stored: a path, or a uri."""
+        """Return the local path or URI of a day, or of an unpartitioned table."""
         return self._storage.location(_name(table, day))
 
     def files(self, table: StoredTable) -> str:
-        """Pattern of the files of a table, as query engines take it."""
+        """Return the pattern of all files of a table, as query engines accept it."""
         return self._storage.pattern(f"{table.name}/{f'{_DAY}=*/' if table.partitioned else ''}{PART}")
 
     def days(self, table: StoredTable) -> list[date]:
-        """The days of a partitioned table that are there, oldest first.
+        """List the stored days of a partitioned table, oldest first.
 
         Raises:
-            LakeContractError: a folder among them is of no day.
+            LakeContractError: the name of a partition folder is not a day.
         """
         folder = f"{table.name}/{_DAY}="
-        found = self._storage.list_values(folder, f"/{PART}")
-        return sorted(parse_partition(text, self._storage.location(folder + text)) for text in found)
+        values = self._storage.list_values(folder, f"/{PART}")
+        return sorted(parse_partition(value, self._storage.location(folder + value)) for value in values)
 
     def has(self, table: StoredTable, day: date | None = None) -> bool:
-        """Tell whether the day (or the unpartitioned table) was ever written, be it with no rows."""
+        """Whether the day (or the unpartitioned table) was ever written, with or without rows."""
         return self._storage.exists(_name(table, day))
 
     def read(self, table: StoredTable, day: date | None = None, columns: list[str] | None = None) -> pa.Table:
-        """Read one day, or an unpartitioned table: no rows where nothing was written yet.
+        """Read one day, or an unpartitioned table; without a file, return no rows.
 
-        A file of an older version gives null for columns that came later.
+        Columns that are newer than the file are null.
 
         Raises:
-            LakeContractError: the file does not hold what the table declares.
-            ConfigurationError: the lake cannot be looked into.
+            LakeContractError: the file does not match the declaration of the table.
+            ConfigurationError: the lake cannot be read.
         """
         name = _name(table, day)
         schema = (
             table.schema if columns is None else pa.schema([table.schema.field(name) for name in columns])
         )
-        rows = self._stored(partial(self._storage.open, name), name, table, schema)
+        rows = self._read_rows(partial(self._storage.open, name), name, table, schema)
         return schema.empty_table() if rows is None else rows
 
     def footer(self, table: StoredTable, day: date | None = None) -> Footer | None:
-        """Look at what a file says of itself, without its rows; None where nothing was written yet.
+        """Check the footer of a file against the declaration; None without a file.
 
         Raises:
-            ConfigurationError: the lake cannot be looked into.
+            ConfigurationError: the lake cannot be read.
         """
         try:
             with self._storage.open(_name(table, day)) as file, pq.ParquetFile(file) as stored:
@@ -138,78 +134,78 @@ class Lake:
         except FileNotFoundError:
             return None
         except (pa.ArrowException, OSError, ValueError) as problem:
-            return Footer(table.version, 0, f"it cannot be read: {problem}")
+            return Footer(table.version, 0, f"cannot be read: {problem}")
 
     def update(
         self, table: StoredTable, day: date | None, merge: Callable[[pa.Table], pa.Table]
     ) -> WriteResult:
-        """Replace the rows of a day (None: of an unpartitioned table) by what `merge` makes of them.
+        """Replace the rows of a day (None: of an unpartitioned table) by the result of `merge`.
 
-        `merge` gets the stored rows and returns all rows that shall be there. Where these are the stored
-        ones nothing is written. A day without rows is written too: it was looked at. In S3 `merge` is asked
-        again, with the rows that are there then, where another writer came in between.
+        `merge` takes the stored rows and returns the complete new rows. Equal rows are not written again. A
+        day without rows is written as an empty file. After a conflict with another writer in S3, `merge` is
+        called again with the current rows.
 
         Raises:
-            RetryLaterError: other writers were at it for too long.
-            ConfigurationError: the lake cannot be written to.
-            LakeContractError: stored or merged rows do not fit the declaration.
+            RetryLaterError: other writers of the same file did not finish in time.
+            ConfigurationError: the lake cannot be written.
+            LakeContractError: stored or merged rows do not match the declaration.
         """
         name = _name(table, day)
 
-        def change(opened: OpenFile) -> tuple[WriteResult, WriteFile | None]:
-            stored = self._stored(opened, name, table, table.schema)
+        def change(open_file: OpenFile) -> tuple[WriteResult, WriteFile | None]:
+            stored = self._read_rows(open_file, name, table, table.schema)
             existing = table.schema.empty_table() if stored is None else stored
             merged = merge(existing)
-            place = self._storage.location(name)
-            check_rows(merged, table, place)
+            location = self._storage.location(name)
+            check_rows(merged, table, location)
             if stored is not None and merged.equals(existing):
-                return WriteResult(existing, existing, changed=False, path=place), None
-            rows = pa.Table.from_arrays(merged.columns, schema=table.schema)  # with its version and comments
-            return WriteResult(rows, existing, changed=True, path=place), partial(
+                return WriteResult(existing, existing, changed=False, path=location), None
+            rows = pa.Table.from_arrays(
+                merged.columns, schema=table.schema
+            )  # adds the version and the comments
+            return WriteResult(rows, existing, changed=True, path=location), partial(
                 pq.write_table, rows, **parquet_options(table)
             )
 
         return self._storage.update(name, change)
 
     def read_row_groups(self, table: StoredTable, day: date | None = None) -> Iterator[pa.Table]:
-        """Read and raise as `read` does, a row group at a time: memory does not grow with the file."""
+        """Yield the row groups of a file, with the errors of `read`; memory does not grow with the file."""
         name = _name(table, day)
         return read_row_groups(partial(self._storage.open, name), table, self._storage.location(name))
 
     def update_row_groups(self, table: StoredTable, day: date | None, merge: MergeRowGroups) -> None:
-        """Replace rows and raise as `update` does, a piece at a time, where they are too many to be held.
+        """Replace rows as `update` does, one row group at a time, for files that do not fit into memory.
 
-        `merge` gets the stored rows in pieces and returns those of all rows that shall be there; each becomes
-        a row group. It is for those who know that something changed: the file is always written.
+        `merge` takes the stored row groups and yields the complete new ones. The file is always written, so
+        call this only if rows changed.
         """
         name = _name(table, day)
         self._storage.update(name, merge_row_groups(table, self._storage.location(name), merge))
 
     def read_version(self, table: StoredTable, day: date | None) -> int | None:
-        """Tell which version of the table wrote a day (or the unpartitioned table), from the footer alone.
-
-        None where nothing was written yet.
+        """Return the version of the table that wrote a file, from its footer; None without a file.
 
         Raises:
             LakeContractError: the file cannot be read.
-            LedgerError: the lake cannot be looked into.
+            LedgerError: the lake cannot be read.
         """
         name = _name(table, day)
         return self._read(partial(self._open_footer, name), name, read_table_version)
 
     def rewrite(self, table: StoredTable, day: date | None) -> bool:
-        """Write the same rows again in the table's present version; tell whether an older one had.
+        """Write the rows of an older file in the current version; return whether the file was older.
 
         Raises:
-            LedgerError: as `update` does.
+            LedgerError: the errors of `update`.
         """
         name = _name(table, day)
 
-        def change(opened: OpenFile) -> tuple[bool, WriteFile | None]:
-            version = self._read(opened, name, read_table_version)
+        def change(open_file: OpenFile) -> tuple[bool, WriteFile | None]:
+            version = self._read(open_file, name, read_table_version)
             if version is None or version >= table.version:
                 return False, None
-            rows = self._stored(opened, name, table, table.schema)
+            rows = self._read_rows(open_file, name, table, table.schema)
             return True, partial(pq.write_table, rows, **parquet_options(table))
 
         return self._storage.update(name, change)
@@ -217,24 +213,25 @@ class Lake:
     def dataset(
         self, table: StoredTable, first: date | None = None, stop: date | None = None
     ) -> "ds.Dataset":
-        """Hand over what is there of a table, for an engine that cannot reach it by itself.
+        """Return the files of a table as a dataset, for an engine that cannot access the storage itself.
 
-        Each file comes with its day; an engine that hands its filters down reads no others.
+        Each file has its day as a partition expression, so an engine with filter pushdown skips other days.
 
         Args:
-            table: what to hand over.
-            first: the first day of it; None is no bound.
-            stop: the day after the last of it.
+            table: the table.
+            first: the first day; None: no bound.
+            stop: the day after the last day; None: no bound.
 
         Raises:
-            LedgerError: the lake cannot be looked into.
+            LedgerError: the lake cannot be read.
         """
-        import pyarrow.dataset as ds  # noqa: PLC0415 (which few need)
+        import pyarrow.dataset as ds  # noqa: PLC0415 (few commands need it)
 
-        there = self.days(table) if table.partitioned else []
-        days = [day for day in there if (not first or first <= day) and (not stop or day < stop)]
-        whole = [_name(table, None)] if not table.partitioned and self.has(table) else []
-        names = [_name(table, day) for day in days] or whole
+        stored_days = self.days(table) if table.partitioned else []
+        days = [day for day in stored_days if (not first or first <= day) and (not stop or day < stop)]
+        names = [_name(table, day) for day in days]
+        if not table.partitioned and self.has(table):
+            names = [_name(table, None)]
         filesystem, root = self._storage.filesystem()
         return ds.FileSystemDataset.from_paths(
             [root + name for name in names],
@@ -258,33 +255,37 @@ class Lake:
         columns: list[str] | None = None,
         rows: "ds.Expression | None" = None,
     ) -> pa.Table:
-        """Read many days at once, oldest first; of other days no file is opened.
+        """Read several days, oldest first, without opening the files of other days.
 
         Args:
-            table: what to read.
-            first: as `dataset` takes it.
-            stop: as `dataset` takes it.
-            columns: those to read, in this order; None: all of them, and `data_date` where it has days.
-            rows: those to read; None: all.
+            table: the table.
+            first: the first day; None: no bound.
+            stop: the day after the last day; None: no bound.
+            columns: the columns in this order; None: all, with `data_date` if the table is partitioned.
+            rows: a filter; None: all rows.
 
         Raises:
-            LedgerError: a file cannot be read, or the lake cannot be looked into.
+            LedgerError: a file or the lake cannot be read.
         """
         try:
             return self.dataset(table, first, stop).to_table(columns, rows).replace_schema_metadata()
         except (pa.ArrowException, OSError) as problem:
             raise build_unreadable_file_error(problem, f"{table.name} in the lake at {self.uri}") from problem
 
-    def _stored(self, opened: OpenFile, name: str, table: StoredTable, schema: pa.Schema) -> pa.Table | None:
-        place = self._storage.location(name)
-        return self._read(opened, name, lambda stored: read_conformed(stored, schema, table.version, place))
+    def _read_rows(
+        self, open_file: OpenFile, name: str, table: StoredTable, schema: pa.Schema
+    ) -> pa.Table | None:
+        location = self._storage.location(name)
+        return self._read(
+            open_file, name, lambda stored: read_conformed(stored, schema, table.version, location)
+        )
 
-    def _read(self, opened: OpenFile, name: str, read: Callable[[pq.ParquetFile], T]) -> T | None:
-        place = self._storage.location(name)
+    def _read(self, open_file: OpenFile, name: str, read: Callable[[pq.ParquetFile], T]) -> T | None:
+        location = self._storage.location(name)
         with (
-            translate_read_errors(place),
+            translate_read_errors(location),
             suppress(FileNotFoundError),
-            opened() as file,
+            open_file() as file,
             pq.ParquetFile(file) as stored,
         ):
             return read(stored)
@@ -293,5 +294,5 @@ class Lake:
 
 def _name(table: StoredTable, day: date | None) -> str:
     if table.partitioned is (day is None):
-        raise ValueError(f"{table.name}: a day goes with a partitioned table, and with no other")
+        raise ValueError(f"{table.name}: a day is required for a partitioned table, and for no other")
     return f"{table.name}/{PART}" if day is None else f"{table.name}/{_DAY}={day.isoformat()}/{PART}"

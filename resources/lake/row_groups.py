@@ -1,4 +1,4 @@
-"""A file of the lake, read and written a row group at a time."""
+"""Reading and writing a file of the lake one row group at a time."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -20,32 +20,32 @@ from resources.storage.base import OpenFile, WriteFile
 MergeRowGroups = Callable[[Iterator[pa.Table]], Iterator[pa.Table]]
 
 
-def read_row_groups(opened: OpenFile, table: StoredTable, place: Path | str) -> Iterator[pa.Table]:
-    """Yield the row groups of a file; none where there is no file.
+def read_row_groups(open_file: OpenFile, table: StoredTable, location: Path | str) -> Iterator[pa.Table]:
+    """Yield the row groups of a file; none without a file.
 
     Raises:
-        LakeContractError: it does not hold what the table declares.
+        LakeContractError: the file does not match the declaration of the table.
     """
     with (
-        translate_read_errors(place),
+        translate_read_errors(location),
         suppress(FileNotFoundError),
-        opened() as file,
+        open_file() as file,
         pq.ParquetFile(file) as stored,
     ):
-        yield from read_conformed_row_groups(stored, table.schema, table.version, place)
+        yield from read_conformed_row_groups(stored, table.schema, table.version, location)
 
 
 def merge_row_groups(
-    table: StoredTable, place: Path | str, merge: MergeRowGroups
+    table: StoredTable, location: Path | str, merge: MergeRowGroups
 ) -> Callable[[OpenFile], tuple[None, WriteFile]]:
-    """Return what makes of a file another one, piece by piece, as storages take it."""
+    """Return a `change` for `Storage.update` that merges a file one row group at a time."""
 
-    def change(opened: OpenFile) -> tuple[None, WriteFile]:
+    def change(open_file: OpenFile) -> tuple[None, WriteFile]:
         def write(sink: BinaryIO) -> None:
             with pq.ParquetWriter(sink, table.schema, **parquet_options(table)) as writer:
-                for piece in merge(read_row_groups(opened, table, place)):
-                    check_rows(piece, table, place)
-                    writer.write_table(pa.Table.from_arrays(piece.columns, schema=table.schema))
+                for rows in merge(read_row_groups(open_file, table, location)):
+                    check_rows(rows, table, location)
+                    writer.write_table(pa.Table.from_arrays(rows.columns, schema=table.schema))
 
         return None, write
 

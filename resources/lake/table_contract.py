@@ -1,4 +1,4 @@
-"""The contract between a file of the lake and the declaration of its table."""
+"""The contract between a Parquet file of the lake and the declaration of its table."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,11 +14,11 @@ from resources.errors import LakeContractError
 
 _VERSION = b"lookout_ledger.version"
 _FOOTER_END_BYTES = 8
-"""A length and the letters PAR1."""
+"""The length of the footer, and the letters PAR1."""
 
 
 class StoredColumn(Protocol):
-    """How one column is stored: with a dictionary, as differences, or plain."""
+    """The part of a column declaration that the lake uses."""
 
     @property
     def name(self) -> str: ...  # noqa: D102
@@ -27,7 +27,7 @@ class StoredColumn(Protocol):
 
 
 class StoredTable(Protocol):
-    """What the lake must know of a table; declarations stand in `assets.tables`."""
+    """The part of a table declaration that the lake uses; the declarations are in `assets.tables`."""
 
     @property
     def name(self) -> str: ...  # noqa: D102
@@ -42,7 +42,7 @@ class StoredTable(Protocol):
 
 @dataclass(frozen=True)
 class Footer:
-    """What a file says of itself: the version that wrote it, its rows, and what keeps it from fitting."""
+    """The footer of a file: its table version, its number of rows, and the mismatch ("" if none)."""
 
     version: int
     rows: int
@@ -50,27 +50,27 @@ class Footer:
 
 
 def inspect_footer(stored: pq.ParquetFile, table: StoredTable) -> Footer:
-    """Hold the footer of a file against the declaration of its table; no row is read.
+    """Compare the footer of a file with the declaration of its table, without reading rows.
 
-    A file of an older version may lack columns that came later. The footer shows a required column by its
-    type, so nulls in it need no look at the rows.
+    A file of an older version may lack newer columns. The type of a column in the footer includes whether it
+    is required.
     """
-    written_by = read_table_version(stored)
-    found, declared = stored.schema_arrow, table.schema
-    if written_by > table.version:
-        return Footer(written_by, stored.metadata.num_rows, "a newer version of the software wrote it")
-    if written_by < table.version:
-        there = set(found.names)
-        later = {field.name for field in declared if field.nullable and field.name not in there}
-        declared = pa.schema([field for field in declared if field.name not in later])
-    if found.names != declared.names and sorted(found.names) == sorted(declared.names):
-        return Footer(written_by, stored.metadata.num_rows, "the columns are in another order")
-    problem = "" if found.equals(declared) else _difference(found, declared)
-    return Footer(written_by, stored.metadata.num_rows, problem)
+    version = read_table_version(stored)
+    actual, declared = stored.schema_arrow, table.schema
+    if version > table.version:
+        return Footer(version, stored.metadata.num_rows, "a newer version of the software wrote it")
+    if version < table.version:
+        existing = set(actual.names)
+        newer = {field.name for field in declared if field.nullable and field.name not in existing}
+        declared = pa.schema([field for field in declared if field.name not in newer])
+    if actual.names != declared.names and sorted(actual.names) == sorted(declared.names):
+        return Footer(version, stored.metadata.num_rows, "the columns are in another order")
+    problem = "" if actual.equals(declared) else _describe_difference(actual, declared)
+    return Footer(version, stored.metadata.num_rows, problem)
 
 
 def parquet_options(table: StoredTable) -> dict[str, Any]:
-    """Return how the columns of a table are written, as options of pyarrow's writer."""
+    """Return the options of pyarrow's Parquet writer for a table."""
     return {
         "compression": "zstd",
         "compression_level": 3,
@@ -83,16 +83,16 @@ def parquet_options(table: StoredTable) -> dict[str, Any]:
 
 
 def read_table_version(stored: pq.ParquetFile) -> int:
-    """Return the version of the table that wrote a file; it stands in the footer.
+    """Return the table version in the footer of a file.
 
     Raises:
-        ValueError: something else stands there.
+        ValueError: the version is not a number.
     """
     return int((stored.schema_arrow.metadata or {}).get(_VERSION, b"1"))
 
 
 def read_footer_length(file: pa.NativeFile) -> int:
-    """Say how long the footer of a Parquet file is; its last bytes tell. 0 where it is no such file."""
+    """Return the length of the footer in bytes, from the end of the file; 0 if it is too short."""
     size = file.size()
     if size < _FOOTER_END_BYTES:
         return 0
@@ -103,63 +103,63 @@ def read_footer_length(file: pa.NativeFile) -> int:
 
 
 def read_conformed(stored: pq.ParquetFile, schema: pa.Schema, version: int, path: Path | str) -> pa.Table:
-    """Read a file as declared; columns that came after the version that wrote it are null.
+    """Read a file with the declared schema; columns that are newer than the file are null.
 
     Raises:
-        LakeContractError: a newer version wrote it.
-        ValueError: it holds something else.
+        LakeContractError: a newer version of the table wrote the file.
+        ValueError: the file does not match the schema.
     """
     _check_version(stored, version, path)
-    return _as_declared(stored.read(columns=_shared(stored, schema)), schema)
+    return _conform(stored.read(columns=_list_shared_columns(stored, schema)), schema)
 
 
 def read_conformed_row_groups(
     stored: pq.ParquetFile, schema: pa.Schema, version: int, path: Path | str
 ) -> Iterator[pa.Table]:
-    """Read a file as `read_conformed` does, a row group at a time.
+    """Yield the row groups of a file with the declared schema, as `read_conformed` does.
 
     Raises:
-        LakeContractError: a newer version wrote it.
-        ValueError: it holds something else.
+        LakeContractError: a newer version of the table wrote the file.
+        ValueError: the file does not match the schema.
     """
     _check_version(stored, version, path)
     for number in range(stored.num_row_groups):
-        yield _as_declared(stored.read_row_group(number, columns=_shared(stored, schema)), schema)
+        yield _conform(stored.read_row_group(number, columns=_list_shared_columns(stored, schema)), schema)
 
 
 @contextmanager
-def translate_read_errors(place: Path | str) -> Iterator[None]:
-    """Tell of a file that cannot be read in our words.
+def translate_read_errors(location: Path | str) -> Iterator[None]:
+    """Translate errors of pyarrow and the file system.
 
     Raises:
-        LakeContractError: with what is wrong with it.
+        LakeContractError: the file cannot be read.
     """
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as problem:
-        raise build_unreadable_file_error(problem, str(place)) from problem
+        raise build_unreadable_file_error(problem, str(location)) from problem
 
 
 def _check_version(stored: pq.ParquetFile, version: int, path: Path | str) -> None:
-    written_by = read_table_version(stored)
-    if written_by > version:
+    stored_version = read_table_version(stored)
+    if stored_version > version:
         raise LakeContractError(
-            f"written by a newer version of the table ({written_by}; this software knows {version})",
+            f"Cannot read a newer version of the table ({stored_version}; this software knows {version})",
             where=str(path),
             next_step="run the version of the software that wrote it, or a newer one",
         )
 
 
-def _shared(stored: pq.ParquetFile, schema: pa.Schema) -> list[str]:
-    there = set(stored.schema_arrow.names)
-    return [name for name in schema.names if name in there]
+def _list_shared_columns(stored: pq.ParquetFile, schema: pa.Schema) -> list[str]:
+    existing = set(stored.schema_arrow.names)
+    return [name for name in schema.names if name in existing]
 
 
-def _as_declared(stored_rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    there = set(stored_rows.schema.names)
+def _conform(stored_rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    existing = set(stored_rows.schema.names)
     columns = [
         stored_rows[field.name].cast(field.type)
-        if field.name in there
+        if field.name in existing
         else pa.nulls(stored_rows.num_rows, field.type)
         for field in schema
     ]
@@ -170,58 +170,60 @@ def _as_declared(stored_rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return rows
 
 
-def check_rows(rows: pa.Table, table: StoredTable, place: Path | str) -> None:
-    """Refuse rows that are not what the table declares.
+def check_rows(rows: pa.Table, table: StoredTable, location: Path | str) -> None:
+    """Check that rows match the declaration of the table.
 
     Raises:
-        LakeContractError: says what is wrong with them.
+        LakeContractError: the rows do not match.
     """
     if problem := schema_mismatch(rows, table.schema):
         raise LakeContractError(
-            f"rows that do not fit {table.name}: {problem}",
-            where=str(place),
-            next_step="nothing was written; this is a defect of the rule that made them",
+            f"Cannot write rows that do not match {table.name}: {problem}",
+            where=str(location),
+            next_step="report this defect of the software; nothing was written",
         )
 
 
 def schema_mismatch(rows: pa.Table, declared: pa.Schema) -> str:
-    """Say in words what keeps rows from being what is declared; nothing where they are."""
+    """Describe how rows differ from the declared schema; "" if they match."""
     names = rows.schema.names
     if names != declared.names and sorted(names) == sorted(declared.names):
         return "the columns are in another order"
     if not rows.schema.equals(declared):
-        return _difference(rows.schema, declared)
-    lacking = [field.name for field in declared if not field.nullable and rows[field.name].null_count]
-    return f"no value where one is required: {', '.join(lacking)}" if lacking else ""
+        return _describe_difference(rows.schema, declared)
+    null_columns = [field.name for field in declared if not field.nullable and rows[field.name].null_count]
+    return f"no value where one is required: {', '.join(null_columns)}" if null_columns else ""
 
 
-def _difference(found: pa.Schema, declared: pa.Schema) -> str:
-    there, meant = ({field.name: _kind(field) for field in schema} for schema in (found, declared))
+def _describe_difference(actual: pa.Schema, declared: pa.Schema) -> str:
+    actual_types, declared_types = (
+        {field.name: _describe_type(field) for field in schema} for schema in (actual, declared)
+    )
     return "; ".join(
-        f"{name}: {there.get(name, 'missing')} where {meant.get(name, 'nothing')} is declared"
-        for name in dict.fromkeys([*meant, *there])
-        if there.get(name) != meant.get(name)
+        f"{name}: {actual_types.get(name, 'missing')} where {declared_types.get(name, 'nothing')} is declared"
+        for name in dict.fromkeys([*declared_types, *actual_types])
+        if actual_types.get(name) != declared_types.get(name)
     )
 
 
-def _kind(field: pa.Field) -> str:
+def _describe_type(field: pa.Field) -> str:
     return f"{field.type}{'' if field.nullable else ', required'}"
 
 
 def build_unreadable_file_error(problem: Exception, where: str) -> LakeContractError:
-    """Say of a file of the lake that it cannot be read."""
+    """Build the error of a file that is damaged or does not match the declaration."""
     return LakeContractError(
-        f"a file of the lake cannot be read: {problem}",
+        f"Cannot read a file of the lake: {problem}",
         where=where,
         next_step="move it away and materialize that day again, or restore it from a backup",
     )
 
 
 def parse_partition(text: str, folder: Path | str) -> date:
-    """Read the day of a folder of the lake.
+    """Parse the day in the name of a partition folder.
 
     Raises:
-        LakeContractError: it is of no day.
+        LakeContractError: the name is not a day.
     """
     try:
         day = date.fromisoformat(text)
@@ -229,8 +231,8 @@ def parse_partition(text: str, folder: Path | str) -> date:
         day = None
     if day is None or day.isoformat() != text:
         raise LakeContractError(
-            f"a folder of the lake is of no day: {text}",
+            f"Cannot read a partition of the lake: {text} is not a day",
             where=str(folder),
-            next_step="move it out of the lake: query engines would read it too",
+            next_step="move it out of the lake, because query engines would read it too",
         )
     return day

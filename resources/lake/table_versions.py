@@ -1,6 +1,6 @@
-"""Which files of the lake an older version of their table wrote, and writing them again.
+"""A survey of the table versions of all files, to find those of an older version.
 
-An older file is no mistake: it reads like any other, with null in the columns that came later.
+An older file stays readable: its newer columns are null.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,12 +12,12 @@ from resources.errors import DataError
 from resources.lake.lake import Lake
 from resources.lake.table_contract import StoredTable
 
-_AT_ONCE = 16
+_CONCURRENCY = 16
 
 
 @dataclass(frozen=True)
 class StoredVersion:
-    """One file: a day of a table, or (`day` is None) an unpartitioned table, and what version wrote it."""
+    """The version of one file: a day of a table, or an unpartitioned table if `day` is None."""
 
     table: StoredTable
     day: date | None
@@ -25,53 +25,55 @@ class StoredVersion:
 
     @property
     def is_old(self) -> bool:
-        """Whether an older version than the present one wrote it."""
+        """Whether an older version than the current one wrote the file."""
         return self.version < self.table.version
 
     def __str__(self) -> str:
-        """Name it, for messages."""
+        """Name the file, for messages."""
         return self.table.name if self.day is None else f"{self.table.name} {self.day}"
 
 
 @dataclass(frozen=True)
 class VersionSurvey:
-    """All files of some tables; those that cannot be read come with the reason."""
+    """The versions of all files, and the errors of unreadable files."""
 
     files: list[StoredVersion] = field(default_factory=list)
     unreadable: list[DataError] = field(default_factory=list)
 
     @property
     def old(self) -> list[StoredVersion]:
-        """Those of an older version."""
+        """The files of an older version."""
         return [file for file in self.files if file.is_old]
 
 
 def survey_versions(
     lake: Lake, tables: Sequence[StoredTable], first: date | None = None, last: date | None = None
 ) -> VersionSurvey:
-    """Look at the footers of all files of some tables.
+    """Read the footers of all files of some tables.
 
     Args:
-        lake: where they are.
-        tables: which tables; unpartitioned ones have one file, whatever the days.
-        first: leave out the days before.
-        last: leave out the days after.
+        lake: the lake.
+        tables: the tables; unpartitioned tables are included for any range of days.
+        first: the first day; None: no bound.
+        last: the last day; None: no bound.
 
     Raises:
-        LedgerError: the lake cannot be looked into.
+        LedgerError: the lake cannot be read.
     """
-    places = [(table, day) for table in tables for day in _days(lake, table, first, last)]
-    found = VersionSurvey()
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for looked in pool.map(lambda place: _look(lake, *place), places):
-            if isinstance(looked, StoredVersion):
-                found.files.append(looked)
-            elif looked is not None:
-                found.unreadable.append(looked)
-    return found
+    files = [(table, day) for table in tables for day in _list_days(lake, table, first, last)]
+    survey = VersionSurvey()
+    with ThreadPoolExecutor(_CONCURRENCY) as pool:
+        for result in pool.map(lambda file: _read_version(lake, *file), files):
+            if isinstance(result, StoredVersion):
+                survey.files.append(result)
+            elif result is not None:
+                survey.unreadable.append(result)
+    return survey
 
 
-def _days(lake: Lake, table: StoredTable, first: date | None, last: date | None) -> Iterator[date | None]:
+def _list_days(
+    lake: Lake, table: StoredTable, first: date | None, last: date | None
+) -> Iterator[date | None]:
     if not table.partitioned:
         yield None
         return
@@ -80,7 +82,7 @@ def _days(lake: Lake, table: StoredTable, first: date | None, last: date | None)
             yield day
 
 
-def _look(lake: Lake, table: StoredTable, day: date | None) -> StoredVersion | DataError | None:
+def _read_version(lake: Lake, table: StoredTable, day: date | None) -> StoredVersion | DataError | None:
     try:
         version = lake.read_version(table, day)
     except DataError as problem:

@@ -82,7 +82,7 @@ def test_files_of_other_days_are_not_opened(world: World, tmp_path: Path) -> Non
     Path(lake.path(INFERENCE_EXECUTIONS, DAYS[0])).write_bytes(b"no Parquet")
 
     assert lookout_ledger.read(TABLE, DAYS[1], lake=lake.uri, as_="arrow").num_rows == 3 * 18
-    with pytest.raises(LakeContractError, match="cannot be read"):
+    with pytest.raises(LakeContractError, match="Cannot read a file of the lake"):
         lookout_ledger.read(TABLE, lake=lake.uri, as_="arrow")
 
 

@@ -1,4 +1,4 @@
-"""How people name schedulers: by name or ARN, with * and ?."""
+"""Patterns for scheduler names and ARNs."""
 
 import pytest
 
@@ -8,7 +8,7 @@ ARN = "arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler/pump-
 
 
 @pytest.mark.parametrize(
-    ("pattern", "is_meant"),
+    ("pattern", "expected"),
     [
         ("pump-1", True),
         ("pump-*", True),
@@ -25,15 +25,15 @@ ARN = "arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler/pump-
         ("", False),
     ],
 )
-def test_a_pattern_is_about_the_name_or_begins_with_arn(pattern: str, is_meant: bool) -> None:
-    assert matches(pattern, "pump-1", ARN) is is_meant
+def test_a_pattern_with_the_prefix_arn_matches_the_arn_and_others_the_name(pattern: str, expected: bool) -> None:
+    assert matches(pattern, "pump-1", ARN) is expected
 
 
-def test_what_has_no_name_is_meant_by_its_arn_alone() -> None:
+def test_without_a_name_only_arn_patterns_match() -> None:
     assert not matches("*", None, ARN)
     assert matches("arn:*", None, ARN)
 
 
-def test_one_pattern_of_several_is_enough_and_none_means_nothing() -> None:
+def test_one_matching_pattern_is_enough_and_no_patterns_never_match() -> None:
     assert matches_any(["fan-*", "pump-*"], "pump-1", ARN)
     assert not matches_any([], "pump-1", ARN)

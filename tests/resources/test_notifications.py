@@ -1,4 +1,4 @@
-"""Telling people: real posts to a real server, and what happens where nobody takes them."""
+"""Notifications: posts to a real server, retries, rejections and redaction."""
 
 import json
 import socket
@@ -24,8 +24,8 @@ NOTICE = Notice(
 
 
 @pytest.fixture
-def nobody() -> str:
-    """An address where nobody listens."""
+def unreachable() -> str:
+    """A URL on which no server listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{free.getsockname()[1]}/s3cr3t"
@@ -39,7 +39,7 @@ def hook() -> Hook:
     return lambda url: Webhook(url, timeout_seconds=20, pause_seconds=0.001)
 
 
-def test_the_json_is_this_and_stays_this() -> None:
+def test_the_json_payload_is_stable() -> None:
     assert build_payload(NOTICE, AT) == {
         "version": 1,
         "source": "lookout-ledger",
@@ -64,7 +64,7 @@ def test_a_notice_is_posted_as_json(receiver: Receiver, hook: Hook) -> None:
 
 
 @pytest.mark.parametrize("busy", [500, 502, 503, 429])
-def test_a_busy_receiver_is_asked_again_a_little(receiver: Receiver, hook: Hook, busy: int) -> None:
+def test_a_busy_receiver_is_retried(receiver: Receiver, hook: Hook, busy: int) -> None:
     receiver.statuses = [busy, busy]
 
     hook(receiver.url).post(NOTICE, AT)
@@ -72,7 +72,7 @@ def test_a_busy_receiver_is_asked_again_a_little(receiver: Receiver, hook: Hook,
     assert len(receiver.bodies) == 3
 
 
-def test_a_receiver_that_stays_busy_is_left_alone_after_three_tries(receiver: Receiver, hook: Hook) -> None:
+def test_three_failed_attempts_raise_an_error(receiver: Receiver, hook: Hook) -> None:
     receiver.statuses = [503] * 10
 
     with pytest.raises(RetryLaterError, match="HTTP 503"):
@@ -82,7 +82,7 @@ def test_a_receiver_that_stays_busy_is_left_alone_after_three_tries(receiver: Re
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
-def test_a_wrong_address_is_not_tried_twice(receiver: Receiver, hook: Hook, status: int) -> None:
+def test_a_wrong_url_is_not_retried(receiver: Receiver, hook: Hook, status: int) -> None:
     receiver.statuses = [status] * 10
 
     with pytest.raises(ConfigurationError, match=r"alerts\.webhook_url"):
@@ -91,7 +91,7 @@ def test_a_wrong_address_is_not_tried_twice(receiver: Receiver, hook: Hook, stat
     assert len(receiver.bodies) == 1
 
 
-def test_a_redirect_does_not_count_as_told(receiver: Receiver, hook: Hook) -> None:
+def test_a_redirect_is_an_error(receiver: Receiver, hook: Hook) -> None:
     receiver.statuses = [302]
 
     with pytest.raises(ConfigurationError, match="HTTP 302"):
@@ -100,30 +100,28 @@ def test_a_redirect_does_not_count_as_told(receiver: Receiver, hook: Hook) -> No
     assert receiver.methods == ["POST"]
 
 
-def test_a_notice_that_the_other_side_refuses_is_the_notices_fault(receiver: Receiver, hook: Hook) -> None:
+def test_a_rejected_notice_is_a_data_error(receiver: Receiver, hook: Hook) -> None:
     receiver.statuses = [422]
 
     with pytest.raises(DataError, match="HTTP 422"):
         hook(receiver.url).post(NOTICE, AT)
 
 
-def test_no_message_names_more_of_the_address_than_its_host(
-    receiver: Receiver, nobody: str, hook: Hook
-) -> None:
-    for url, statuses in ((nobody, []), (receiver.url, [404]), (receiver.url, [500] * 3)):
+def test_messages_contain_only_the_host_of_the_url(receiver: Receiver, unreachable: str, hook: Hook) -> None:
+    for url, statuses in ((unreachable, []), (receiver.url, [404]), (receiver.url, [500] * 3)):
         receiver.statuses = list(statuses)
-        with pytest.raises((RetryLaterError, ConfigurationError)) as refused:
+        with pytest.raises((RetryLaterError, ConfigurationError)) as caught:
             hook(url).post(NOTICE, AT)
-        assert "s3cr3t" not in str(refused.value)
-        assert "127.0.0.1" in str(refused.value)
+        assert "s3cr3t" not in str(caught.value)
+        assert "127.0.0.1" in str(caught.value)
 
 
-def test_a_receiver_that_never_answers_is_given_up() -> None:
+def test_a_receiver_without_response_times_out() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(RetryLaterError, match="not posted"):
+        with pytest.raises(RetryLaterError, match="Cannot post a notice"):
             Webhook(url, timeout_seconds=0.05, tries=2, pause_seconds=0).post(NOTICE, AT)
 
 
@@ -139,18 +137,18 @@ def test_a_receiver_that_never_answers_is_given_up() -> None:
         "Authorization: Bearer hunter2",
     ],
 )
-def test_credentials_are_struck_out_wherever_they_stand(receiver: Receiver, hook: Hook, secret: str) -> None:
+def test_credentials_are_redacted_everywhere(receiver: Receiver, hook: Hook, secret: str) -> None:
     logged: list[str] = []
     notice = Notice("run_failed", "warning", secret, secret, secret, {"a": [{"b": secret}]}, secret)
 
     assert Notifier(logged.append, hook(receiver.url)).send([notice], AT) == [notice]
 
-    for told in (json.dumps(receiver.bodies), *logged):
-        assert "hunter2" not in told.lower()
-        assert "struck out" in told
+    for text in (json.dumps(receiver.bodies), *logged):
+        assert "hunter2" not in text.lower()
+        assert "[redacted]" in text
 
 
-def test_without_a_webhook_the_log_is_enough() -> None:
+def test_without_a_webhook_notices_are_logged() -> None:
     logged: list[str] = []
 
     assert Notifier(logged.append).send([NOTICE], AT) == [NOTICE]
@@ -158,26 +156,24 @@ def test_without_a_webhook_the_log_is_enough() -> None:
     assert logged == [f"[critical] event_new\n{format_markdown(NOTICE)}"]
 
 
-def test_an_unreachable_webhook_fails_nothing_and_is_said(nobody: str, hook: Hook) -> None:
+def test_an_unreachable_webhook_is_logged_without_an_error(unreachable: str, hook: Hook) -> None:
     logged: list[str] = []
 
-    assert Notifier(logged.append, hook(nobody)).send([NOTICE, NOTICE], AT) == []
+    assert Notifier(logged.append, hook(unreachable)).send([NOTICE, NOTICE], AT) == []
 
     assert [("Not posted yet" in text, NOTICE.title in text) for text in logged] == [(True, True)] * 2
     assert "s3cr3t" not in "".join(logged)
 
 
-def test_where_the_webhook_is_away_the_notices_that_follow_do_not_wait_for_it(
-    receiver: Receiver, hook: Hook
-) -> None:
+def test_after_a_webhook_failure_further_notices_are_not_posted(receiver: Receiver, hook: Hook) -> None:
     receiver.statuses = [200, 503, 503, 503]
 
     assert Notifier(lambda _: None, hook(receiver.url)).send([NOTICE] * 4, AT) == [NOTICE]
 
-    assert len(receiver.bodies) == 4, "one that came through, and three tries of the second"
+    assert len(receiver.bodies) == 4, "one success, and three attempts of the second notice"
 
 
-def test_a_refused_notice_does_not_keep_back_the_others(receiver: Receiver, hook: Hook) -> None:
+def test_a_rejected_notice_does_not_block_the_others(receiver: Receiver, hook: Hook) -> None:
     logged: list[str] = []
     receiver.statuses = [413]
 
@@ -187,13 +183,13 @@ def test_a_refused_notice_does_not_keep_back_the_others(receiver: Receiver, hook
     assert "HTTP 413" in logged[0]
 
 
-def test_a_number_that_json_has_no_word_for_is_null() -> None:
-    odd = Notice("event_new", "info", "t", "", "c", {"peak_score": float("nan")})
+def test_a_number_that_json_cannot_represent_is_null() -> None:
+    notice = Notice("event_new", "info", "t", "", "c", {"peak_score": float("nan")})
 
-    assert build_payload(odd, AT)["facts"] == {"peak_score": None}
+    assert build_payload(notice, AT)["facts"] == {"peak_score": None}
 
 
-def test_names_are_shown_as_they_are_and_never_as_markup() -> None:
+def test_names_are_escaped_in_markdown() -> None:
     assert escape_markdown("*pump*_[7](x) <!channel> `a` | b\\") == (
         r"\*pump\*\_\[7\](x) \<!channel\> \`a\` \| b" + "\\\\"
     )

@@ -202,7 +202,7 @@ def test_the_days_are_told_oldest_first_and_nothing_else_is_one(kept: Kept, lake
 
 def test_a_folder_of_no_day_is_told(kept: Kept, lake: Lake) -> None:
     kept.write("readings/data_date=20260301/part-0.parquet", b"")
-    with pytest.raises(LakeContractError, match="is of no day: 20260301") as caught:
+    with pytest.raises(LakeContractError, match="20260301 is not a day") as caught:
         lake.days(READINGS)
     assert caught.value.where == kept.location("readings/data_date=20260301")
 
@@ -245,7 +245,7 @@ def test_a_file_of_a_newer_version_is_neither_read_nor_replaced(kept: Kept, lake
         lambda: lake.read(READINGS, DAY),
         lambda: lake.update(READINGS, DAY, adding("b")),
     ):
-        with pytest.raises(LakeContractError, match="newer version of the table") as caught:
+        with pytest.raises(LakeContractError, match="Cannot read a newer version of the table") as caught:
             attempt()
         assert caught.value.where == kept.location(NAME)
     assert kept.stamps() == before
@@ -262,7 +262,7 @@ def test_a_file_that_is_not_the_table_is_told_with_its_place_and_left_alone(
         lambda: lake.read(READINGS, DAY),
         lambda: lake.update(READINGS, DAY, adding("b")),
     ):
-        with pytest.raises(LakeContractError, match="cannot be read") as caught:
+        with pytest.raises(LakeContractError, match="Cannot read a file of the lake") as caught:
             attempt()
         assert caught.value.where == kept.location(NAME)
     assert kept.read(NAME) == broken
@@ -271,7 +271,7 @@ def test_a_file_that_is_not_the_table_is_told_with_its_place_and_left_alone(
 def test_rows_that_do_not_fit_are_refused_and_the_old_ones_stay(kept: Kept, lake: Lake) -> None:
     lake.update(READINGS, DAY, adding("old"))
     before = kept.stamps()
-    with pytest.raises(LakeContractError, match="rows that do not fit readings") as caught:
+    with pytest.raises(LakeContractError, match="Cannot write rows that do not match readings") as caught:
         lake.update(READINGS, DAY, lambda _: rows("a").drop_columns("number"))
     assert caught.value.where == kept.location(NAME)
     assert kept.stamps() == before

@@ -87,7 +87,7 @@ def test_a_file_that_is_no_parquet_is_told(lake: Lake, data: bytes, bucket: Any)
             Bucket=bucket_name, Key="lake/readings/data_date=2026-03-01/part-0.parquet", Body=data
         )
 
-    with pytest.raises(LakeContractError, match="cannot be read"):
+    with pytest.raises(LakeContractError, match="Cannot read a file of the lake"):
         lake.read_version(READINGS, DAY)
 
 

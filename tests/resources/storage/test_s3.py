@@ -73,7 +73,7 @@ def test_a_prefix_is_a_folder_whatever_is_in_its_name(bucket: Any, below: str, k
 
 def test_a_lake_in_s3_is_no_folder(lake: Lake) -> None:
     assert not lake.is_local
-    with pytest.raises(AttributeError, match="is no folder"):
+    with pytest.raises(AttributeError, match="is not a folder"):
         lake.root  # noqa: B018
 
 
@@ -359,7 +359,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(lake: Lake, bucket: Any) -
 
 def test_what_the_lake_itself_has_to_complain_of_stays_its_own(lake: Lake, bucket: Any) -> None:
     bucket.put(KEY, b"no Parquet")
-    with pytest.raises(LakeContractError, match="cannot be read"):
+    with pytest.raises(LakeContractError, match="Cannot read a file of the lake"):
         lake.read(replace(READINGS, version=2), DAY)
 
 

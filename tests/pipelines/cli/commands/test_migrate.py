@@ -101,7 +101,7 @@ def test_an_unreadable_file_is_told_and_keeps_no_other_from_its_turn(ledger: Led
     done = ledger("migrate")
 
     assert done.code == 1
-    assert "! a file of the lake cannot be read" in done.said
+    assert "! Cannot read a file of the lake" in done.said
     assert "data_date=2026-10-02" in done.said
     assert "2 rewritten" in done.said
 
