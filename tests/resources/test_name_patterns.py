@@ -25,7 +25,9 @@ ARN = "arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler/pump-
         ("", False),
     ],
 )
-def test_a_pattern_with_the_prefix_arn_matches_the_arn_and_others_the_name(pattern: str, expected: bool) -> None:
+def test_a_pattern_with_the_prefix_arn_matches_the_arn_and_others_the_name(
+    pattern: str, expected: bool
+) -> None:
     assert matches(pattern, "pump-1", ARN) is expected
 
 
