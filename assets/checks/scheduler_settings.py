@@ -1,14 +1,13 @@
 """The latest frequency, delay and status of each scheduler."""
 
-import re
 from dataclasses import dataclass
 from datetime import timedelta
 
 import pyarrow as pa
 
+from assets.framework.time_windows import parse_duration
 from assets.tables.executions import STOPPED_STATUSES
 
-_DURATION = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?")
 _A_DAY = timedelta(days=1)
 
 COLUMNS = ["scheduler_arn", "valid_from", "status", "data_upload_frequency", "data_delay_offset_minutes"]
@@ -43,10 +42,3 @@ def parse_scheduler_settings(schedulers: pa.Table) -> dict[str, SchedulerSetting
         )
         for arn, row in latest.items()
     }
-
-
-def parse_duration(text: str) -> timedelta | None:
-    """Parse an ISO 8601 duration of hours and minutes, such as PT5M; None: the text is no such duration."""
-    match = _DURATION.fullmatch(text)
-    hours, minutes = match.groups(default="0") if match else ("0", "0")
-    return timedelta(hours=int(hours), minutes=int(minutes)) or None

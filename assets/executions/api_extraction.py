@@ -1,8 +1,8 @@
-"""Asking the service: which schedulers, for which days, and what its answers prove.
+"""Extraction from live services: which schedulers are queried for which days, and what the responses prove.
 
-One scheduler that cannot be asked keeps no other from being asked. Several are asked at once; the pages of
-one come one after the other, as the service gives them. Where calls are limited they are asked one after
-another: then the end of the budget breaks off one chain of pages, not several.
+An error for one scheduler does not stop the queries of the others. Several schedulers are queried in parallel,
+but the pages of one scheduler arrive in sequence. With a call budget, schedulers are queried one after the
+other, so that the end of the budget interrupts at most one sequence of pages.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -20,131 +20,144 @@ from resources.sources.base import ListedScheduler, LiveService, SchedulerRespon
 
 @dataclass
 class ApiPoll:
-    """What one source told: `schedulers` if it listed them, whole `answers`, and what `failed` (by name).
+    """The results of polling one service.
 
-    `spent` is set where the run may make no more calls: who has not answered by then was not asked in full.
+    Attributes:
+        listed_at: When the poll started.
+        days: The days to query, without those after the end of the service.
+        is_listed: Whether the service listed its schedulers.
+        schedulers: The listed schedulers.
+        responses: The complete responses.
+        failed: Errors by name of a scheduler, or by URI of the service.
+        notices: Messages for people.
+        budget_error: Set if the call budget is spent; the remaining schedulers were not queried completely.
     """
 
     listed_at: datetime
     days: frozenset[date]
     is_listed: bool = False
     schedulers: list[ListedScheduler] = field(default_factory=list)
-    answers: list[SchedulerResponse] = field(default_factory=list)
+    responses: list[SchedulerResponse] = field(default_factory=list)
     failed: dict[str, LedgerError] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
-    spent: BudgetSpentError | None = None
+    budget_error: BudgetSpentError | None = None
 
-    def note(self, name: str, problem: LedgerError) -> None:
-        """Note what kept a scheduler, or the whole source, from answering."""
-        if isinstance(problem, BudgetSpentError):
-            self.spent = problem
+    def add_error(self, name: str, error: LedgerError) -> None:
+        """Add the error of a scheduler or of the whole service."""
+        if isinstance(error, BudgetSpentError):
+            self.budget_error = error
         else:
-            self.failed[name] = problem
+            self.failed[name] = error
 
 
 @dataclass
 class RefusedSources:
-    """Who refused for good during a run, which does not ask them again: by uri of a source, or by ARN."""
+    """Permanent errors of a run, by URI of a service and by ARN of a scheduler.
+
+    A run does not query these services and schedulers again.
+    """
 
     sources: dict[str, LedgerError] = field(default_factory=dict)
     schedulers: dict[str, LedgerError] = field(default_factory=dict)
 
 
-def poll_source(  # noqa: PLR0913, PLR0917 (the last two have defaults)
-    api: LiveService,
+def poll_service(  # noqa: PLR0913, PLR0917 (the last two have defaults)
+    service: LiveService,
     days: Collection[date],
-    known: Mapping[str, Collection[date]],
-    take: Callable[[FlattenedPages], None],
+    days_to_skip: Mapping[str, Collection[date]],
+    handle_page: Callable[[FlattenedPages], None],
     now: datetime,
-    scope: ExtractionSelection = SELECT_ALL,
+    selection: ExtractionSelection = SELECT_ALL,
     refusals: RefusedSources | None = None,
 ) -> ApiPoll:
-    """Ask one source for some days of its schedulers.
+    """Query one service for some days of its schedulers.
 
     Args:
-        api: the source.
-        days: the days that are wanted.
-        known: by ARN, days of which nothing more is to be asked.
-        take: is handed every page, cut to the days that were asked for, and never two pages at once.
-        now: when this round begins; an answer proves nothing beyond it.
-        scope: which schedulers.
-        refusals: who is not asked again; those that refuse for good now are put among them.
+        service: the service.
+        days: the requested days.
+        days_to_skip: by ARN, the days that need no query.
+        handle_page: called with every page, cut to the requested days; calls never overlap.
+        now: when the poll starts; responses prove nothing after this time.
+        selection: the selected schedulers.
+        refusals: services and schedulers that are not queried again; permanent errors are added to it.
 
     Returns:
-        What came of it; a scheduler whose pages broke off has given some and is among the `failed`.
+        The results. A scheduler in `failed` may have returned some pages before the error.
     """
-    told, refusals = ApiPoll(now, frozenset(days)), refusals or RefusedSources()
+    poll, refusals = ApiPoll(now, frozenset(days)), refusals or RefusedSources()
     try:
-        if api.uri in refusals.sources:
-            raise refusals.sources[api.uri]
-        _list(api, told)
-    except LedgerError as problem:
-        told.note(api.uri, problem)
-        if _is_for_good(problem):
-            refusals.sources[api.uri] = problem
-        return told
-    one_at_a_time = Lock()
+        if service.uri in refusals.sources:
+            raise refusals.sources[service.uri]
+        _list_schedulers(service, poll)
+    except LedgerError as error:
+        poll.add_error(service.uri, error)
+        if _is_permanent(error):
+            refusals.sources[service.uri] = error
+        return poll
+    lock = Lock()
 
-    def take_page(page: FlattenedPages) -> None:
-        with one_at_a_time:
-            take(page)
+    def handle_page_alone(page: FlattenedPages) -> None:
+        with lock:
+            handle_page(page)
 
-    def ask_one(scheduler: ListedScheduler) -> tuple[frozenset[date], LedgerError | None]:
-        wanted = told.days - frozenset(known.get(scheduler.arn, ()))
-        refused = refusals.schedulers.get(scheduler.arn)
-        return (frozenset(), refused) if refused else _ask_one(api, scheduler, wanted, take_page, now)
+    def query(scheduler: ListedScheduler) -> tuple[frozenset[date], LedgerError | None]:
+        if refusal := refusals.schedulers.get(scheduler.arn):
+            return frozenset(), refusal
+        requested = poll.days - frozenset(days_to_skip.get(scheduler.arn, ()))
+        return _query_scheduler(service, scheduler, requested, handle_page_alone, now)
 
-    chosen = scope.chosen(told.schedulers)
-    with ThreadPoolExecutor(
-        api.concurrency if api.calls.limit is None else 1, thread_name_prefix="ask"
-    ) as threads:
-        for scheduler, (answered, broke) in zip(chosen, threads.map(ask_one, chosen), strict=True):
+    schedulers = selection.select_schedulers(poll.schedulers)
+    thread_count = service.concurrency if service.calls.limit is None else 1
+    with ThreadPoolExecutor(thread_count, thread_name_prefix="query") as threads:
+        for scheduler, (answered, error) in zip(schedulers, threads.map(query, schedulers), strict=True):
             if answered:
-                told.answers.append(SchedulerResponse(scheduler, answered, now))
-            if broke:
-                told.note(scheduler.name, broke)
-                if _is_for_good(broke):
-                    refusals.schedulers[scheduler.arn] = broke
-    return told
+                poll.responses.append(SchedulerResponse(scheduler, answered, now))
+            if error:
+                poll.add_error(scheduler.name, error)
+                if _is_permanent(error):
+                    refusals.schedulers[scheduler.arn] = error
+    return poll
 
 
-def _is_for_good(problem: LedgerError) -> bool:
-    return not isinstance(problem, RetryLaterError | BudgetSpentError)
+def _is_permanent(error: LedgerError) -> bool:
+    return not isinstance(error, RetryLaterError | BudgetSpentError)
 
 
-def _list(api: LiveService, told: ApiPoll) -> None:
-    if api.service_end is not None:
-        told.days = frozenset(day for day in told.days if day <= api.service_end)
-    if not told.days:
-        told.notices.append(f"{api.uri} was not asked: the service ended there on {api.service_end}.")
+def _list_schedulers(service: LiveService, poll: ApiPoll) -> None:
+    if service.service_end is not None:
+        poll.days = frozenset(day for day in poll.days if day <= service.service_end)
+    if not poll.days:
+        poll.notices.append(f"{service.uri} is not queried: the service ended on {service.service_end}.")
         return
-    told.schedulers = api.listed_schedulers
-    told.is_listed = True
-    told.notices += [
-        f"{api.uri} knows no scheduler named {name}." for name in api.find_unmatched_patterns(told.schedulers)
+    poll.schedulers = service.listed_schedulers
+    poll.is_listed = True
+    poll.notices += [
+        f"{service.uri} has no scheduler named {name}."
+        for name in service.find_unmatched_patterns(poll.schedulers)
     ]
 
 
-def _ask_one(
-    api: LiveService,
+def _query_scheduler(
+    service: LiveService,
     scheduler: ListedScheduler,
     days: frozenset[date],
-    take: Callable[[FlattenedPages], None],
+    handle_page: Callable[[FlattenedPages], None],
     now: datetime,
 ) -> tuple[frozenset[date], LedgerError | None]:
-    """Ask for each unbroken stretch of days; return the days that were answered in full, and what broke."""
-    answered, silent = set[date](), set[date]()
+    """Query each contiguous range of days; return the completely answered days, and the error if any."""
+    answered, empty = set[date](), set[date]()
     try:
         for first, last in contiguous_ranges(days):
             window = Window(get_day_window(first).start, get_day_window(last).end)
             summaries = 0
-            for page in flatten_pages(api.read_pages(scheduler, window.start, window.end, now)):
-                take(replace(page, rows=filter_window(page.rows, window)))
+            # the service returns executions around the window, too, as queries are padded
+            for page in flatten_pages(service.read_pages(scheduler, window.start, window.end, now)):
+                handle_page(replace(page, rows=filter_window(page.rows, window)))
                 summaries += page.summaries
-            (answered if summaries else silent).update(day for day in days if first <= day <= last)
-        # nothing is what the service also says of a scheduler that was deleted a moment ago
-        if silent and api.scheduler_exists(scheduler):
-            answered |= silent
-    except LedgerError as problem:
-        return frozenset(answered), problem
+            (answered if summaries else empty).update(day for day in days if first <= day <= last)
+        # an empty response can also mean that the scheduler was deleted in the meantime
+        if empty and service.scheduler_exists(scheduler):
+            answered |= empty
+    except LedgerError as error:
+        return frozenset(answered), error
     return frozenset(answered), None

@@ -1,6 +1,6 @@
-"""The shape of an InferenceExecutionSummary on the wire, member by member.
+"""The JSON structure of an InferenceExecutionSummary.
 
-Source: botocore's service model `lookoutequipment/2020-12-15`; a test compares the two.
+It follows botocore's service model `lookoutequipment/2020-12-15`; a test compares both.
 """
 
 from typing import Annotated
@@ -12,38 +12,38 @@ from assets.executions.timestamps import RawTimestamp
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
-class _Wire(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """Every member is optional in the service's model; an absent one is None or an empty structure."""
+class _Structure(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """Base of all structures. Every member is optional; a missing one is None or an empty structure."""
 
 
-class S3Location(_Wire, frozen=True):  # noqa: D101
+class S3Location(_Structure, frozen=True):  # noqa: D101
     Bucket: str | None = None
     Prefix: str | None = None
 
 
-class S3Object(_Wire, frozen=True):  # noqa: D101
+class S3Object(_Structure, frozen=True):  # noqa: D101
     Bucket: str | None = None
     Key: str | None = None
 
 
-class InputNames(_Wire, frozen=True):  # noqa: D101
+class InputNames(_Structure, frozen=True):  # noqa: D101
     TimestampFormat: str | None = None
     ComponentTimestampDelimiter: str | None = None
 
 
-class InputConfiguration(_Wire, frozen=True):  # noqa: D101
+class InputConfiguration(_Structure, frozen=True):  # noqa: D101
     S3InputConfiguration: S3Location = S3Location()
     InputTimeZoneOffset: str | None = None
     InferenceInputNameConfiguration: InputNames = InputNames()
 
 
-class OutputConfiguration(_Wire, frozen=True):  # noqa: D101
+class OutputConfiguration(_Structure, frozen=True):  # noqa: D101
     S3OutputConfiguration: S3Location = S3Location()
     KmsKeyId: str | None = None
 
 
-class Summary(_Wire, frozen=True):
-    """One inference execution, as the service tells of it."""
+class Summary(_Structure, frozen=True):
+    """One inference execution."""
 
     ModelName: str | None = None
     ModelArn: str | None = None

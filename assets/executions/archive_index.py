@@ -1,8 +1,8 @@
-"""Which saved responses a run has to read, and what is remembered of those it read.
+"""Index of saved responses: selection of the files to read, and the table `archive_files`.
 
-A file is read when it is new or changed, or when it reaches a wanted day that it was not merged into yet.
-So an unchanged file is not read again, and a day reads only the files that reach it. Files that are gone
-stay in the table.
+A run reads a file if it is new or changed, or if it covers a requested day that it is not merged into yet. An
+unchanged file is therefore not read again, and a day reads only the files that cover it. Deleted files stay
+in the table.
 """
 
 import re
@@ -21,7 +21,7 @@ from resources.storage.base import StoredFile
 
 @dataclass(frozen=True)
 class ArchiveRecord:
-    """What is remembered of one file: a row of `archive_files`."""
+    """A row of `archive_files`."""
 
     uri: str
     size_bytes: int
@@ -38,7 +38,7 @@ class ArchiveRecord:
     merged_dates: frozenset[date] = field(default_factory=frozenset)
 
     def matches_file(self, file: StoredFile, reader_version: int) -> bool:
-        """Tell whether the file is still as it was read, and would be read the same today."""
+        """Return whether the file and the reader are unchanged since it was read."""
         return (self.size_bytes, self.etag, self.reader_version) == (
             file.size_bytes,
             file.etag,
@@ -46,12 +46,14 @@ class ArchiveRecord:
         )
 
     def has_same_content(self, other: "ArchiveRecord") -> bool:
-        """Tell whether both have the same bytes, read in the same way."""
-        mine, theirs = ((known.content_hash, known.reader_version) for known in (self, other))
-        return self.content_hash is not None and mine == theirs
+        """Return whether both have the same bytes and were read by the same reader version."""
+        return self.content_hash is not None and (self.content_hash, self.reader_version) == (
+            other.content_hash,
+            other.reader_version,
+        )
 
-    def reach(self, days: Collection[date]) -> set[date]:
-        """Return those of the days that lie between its first and last execution."""
+    def select_covered_days(self, days: Collection[date]) -> set[date]:
+        """Return the days from the day of the first execution to the day of the last one."""
         if self.first_data_start_time is None or self.last_data_start_time is None:
             return set()
         first, last = self.first_data_start_time.date(), self.last_data_start_time.date()
@@ -59,7 +61,7 @@ class ArchiveRecord:
 
 
 def load_records(table: pa.Table) -> dict[str, ArchiveRecord]:
-    """Return the rows of `archive_files` by uri."""
+    """Return the rows of `archive_files` by URI."""
     return {
         row["uri"]: ArchiveRecord(**{**row, "merged_dates": frozenset(row["merged_dates"] or ())})
         for row in table.to_pylist()
@@ -68,125 +70,126 @@ def load_records(table: pa.Table) -> dict[str, ArchiveRecord]:
 
 def select_files_to_read(
     files: Iterable[StoredFile],
-    remembered: dict[str, ArchiveRecord],
+    records: dict[str, ArchiveRecord],
     reader_version: int,
-    wanted: Collection[date],
+    requested: Collection[date],
     in_lake: Collection[date],
 ) -> list[StoredFile]:
-    """Choose the files that a run over the wanted days must read.
+    """Return the files that a run over the requested days must read.
 
-    A day that is not in the lake (any more) has nothing merged, whatever is remembered.
+    `in_lake` has the days with a file of executions. For any other day, `merged_dates` is ignored.
     """
-    chosen = []
+    selected = []
     for file in files:
-        before = remembered.get(file.uri)
-        current = before is not None and before.matches_file(file, reader_version)
-        if before is None or not current or before.reach(wanted) - (before.merged_dates & set(in_lake)):
-            chosen.append(file)
-    return chosen
+        record = records.get(file.uri)
+        is_current = record is not None and record.matches_file(file, reader_version)
+        merged = record.merged_dates & set(in_lake) if record else frozenset()
+        if record is None or not is_current or record.select_covered_days(requested) - merged:
+            selected.append(file)
+    return selected
 
 
-def update_index(existing: pa.Table, news: Iterable[ArchiveRecord], merged: Collection[date]) -> pa.Table:
-    """Merge what a run learned into `archive_files`.
+def update_index(existing: pa.Table, read: Iterable[ArchiveRecord], merged: Collection[date]) -> pa.Table:
+    """Upsert the files that a run read into `archive_files`.
 
     Args:
-        existing: the table as recorded, perhaps by another run meanwhile.
-        news: the files that this run read.
+        existing: the table, which another run may have changed in the meantime.
+        read: the files that this run read.
         merged: the days that this run merged them into.
     """
-    rows = load_records(existing)
-    for new in news:
-        before = rows.get(new.uri)
-        earlier = before.merged_dates if before is not None and before.has_same_content(new) else frozenset()
-        rows[new.uri] = replace(new, merged_dates=earlier | new.reach(merged))
-    return _table(rows.values())
+    records = load_records(existing)
+    for file in read:
+        record = records.get(file.uri)
+        merged_before = (
+            record.merged_dates if record is not None and record.has_same_content(file) else frozenset()
+        )
+        records[file.uri] = replace(file, merged_dates=merged_before | file.select_covered_days(merged))
+    rows: list[dict[str, Any]] = [
+        vars(record) | {"merged_dates": sorted(record.merged_dates)} for record in records.values()
+    ]
+    return conform(ARCHIVE_FILES, pa.Table.from_pylist(rows, schema=ARCHIVE_FILES.schema))
 
 
 def describe_files_outside_history(files: Sequence[ArchiveRecord], history: Days, today: date) -> list[str]:
-    """Say in words which files hold executions of days that are no partitions, and what to set."""
+    """Return messages about files with executions outside the history, and the setting to change."""
     spans = [
         (file.first_data_start_time.date(), file.last_data_start_time.date(), file)
         for file in files
         if file.first_data_start_time is not None and file.last_data_start_time is not None
     ]
-    said = []
+    messages = []
     early = [span for span in spans if span[0] < history.first]
     if early:
         first, _, file = min(early, key=lambda span: span[0])
-        said.append(
-            f"Executions from before history.start_date = {history.first} in"
-            f" {_counted(len(early), 'saved response')}, the earliest of {first} in {file.uri}."
-            f' To take them in, set [history] start_date = "{first}" in ledger.toml.'
+        messages.append(
+            f"Executions before history.start_date = {history.first} in"
+            f" {_format_count(len(early), 'saved response')}, the earliest on {first} in {file.uri}."
+            f' To include them, set [history] start_date = "{first}" in ledger.toml.'
         )
     end = history.end or today + timedelta(days=1)
     late = [span for span in spans if span[1] >= end]
     if late:
         _, last, file = max(late, key=lambda span: span[1])
-        mend = (
-            f'To take them in, set [history] end_date = "{last + timedelta(days=1)}" in ledger.toml.'
+        next_step = (
+            f'To include them, set [history] end_date = "{last + timedelta(days=1)}" in ledger.toml.'
             if history.end
-            else "They lie in the future: compare the clocks of this machine and of the one that saved them."
+            else "They are in the future: compare the clocks of this machine and the one that saved them."
         )
-        said.append(
-            f"Executions from {end} on, after the last partition, in {_counted(len(late), 'saved response')},"
-            f" the latest of {last} in {file.uri}. {mend}"
+        messages.append(
+            f"Executions after the last partition, from {end} on, in"
+            f" {_format_count(len(late), 'saved response')}, the latest on {last} in {file.uri}. {next_step}"
         )
-    return said
+    return messages
 
 
 def describe_problems(files: Sequence[ArchiveRecord]) -> list[str]:
-    """Say in words what is wrong with files: broken, cut off by paging, or with summaries of no use."""
-    said = [
+    """Return messages about files that are unreadable, lack later pages, or have rejected summaries."""
+    messages = [
         f"{file.uri}: {file.error}. "
-        + ("What else it holds was read." if file.executions else "It gave nothing; the others were read.")
+        + ("The rest of the file was read." if file.executions else "The other files were read.")
         for file in files
         if file.error
     ]
     cut_off = [file.uri for file in find_files_with_missing_pages(files)]
     if cut_off:
-        said.append(
-            f"Pages are missing after {_counted(len(cut_off), 'saved response')}, which end with a NextToken:"
-            f" {_some(cut_off)}"
+        messages.append(
+            f"Pages are missing after {_format_count(len(cut_off), 'saved response')} with a NextToken:"
+            f" {_format_list(cut_off)}"
         )
-    unusable = [file for file in files if file.rejected]
-    if unusable:
-        said.append(
-            f"Not usable, and put aside in rejected_executions:"
-            f" {_counted(sum(file.rejected for file in unusable), 'summary', 'summaries')} of"
-            f" {_some([file.uri for file in unusable])}"
+    with_rejects = [file for file in files if file.rejected]
+    if with_rejects:
+        rejected = sum(file.rejected for file in with_rejects)
+        messages.append(
+            f"Rejected, see rejected_executions: {_format_count(rejected, 'summary', 'summaries')} of"
+            f" {_format_list([file.uri for file in with_rejects])}"
         )
-    return said
+    return messages
 
 
 def find_files_with_missing_pages(files: Iterable[ArchiveRecord]) -> list[ArchiveRecord]:
-    """Return the files that end with a NextToken and have no next page beside them.
+    """Return the files that end with a NextToken and have no file with the next page.
 
-    A next page is named with the next number and holds what is older: pages come newest first. Dumps of
-    consecutive days are named alike, but the next one holds what is newer.
+    The next page has the next number in its name and older executions, because pages come newest first. Files
+    of consecutive days have the same names, but the next number has newer executions.
     """
     by_uri = {file.uri: file for file in files}
-    return [file for file in by_uri.values() if file.complete is False and not _goes_on(file, by_uri)]
+    return [file for file in by_uri.values() if file.complete is False and not _has_next_page(file, by_uri)]
 
 
-def _goes_on(file: ArchiveRecord, by_uri: Mapping[str, ArchiveRecord]) -> bool:
-    page = by_uri.get(_with_next_number(file.uri))
+def _has_next_page(file: ArchiveRecord, by_uri: Mapping[str, ArchiveRecord]) -> bool:
+    page = by_uri.get(_increment_number(file.uri))
     if page is None or page.last_data_start_time is None or file.first_data_start_time is None:
         return False
     return page.last_data_start_time <= file.first_data_start_time
 
 
-def _with_next_number(uri: str) -> str:
+def _increment_number(uri: str) -> str:
     return re.sub(r"\d+(?=\D*$)", lambda number: str(int(number[0]) + 1).zfill(len(number[0])), uri)
 
 
-def _counted(count: int, one: str, many: str | None = None) -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"
+def _format_count(count: int, singular: str, plural: str | None = None) -> str:
+    return f"{count} {singular if count == 1 else plural or singular + 's'}"
 
 
-def _some(uris: list[str], most: int = 5) -> str:
-    return ", ".join(uris[:most]) + (f" and {len(uris) - most} more" if len(uris) > most else "")
-
-
-def _table(rows: Iterable[ArchiveRecord]) -> pa.Table:
-    fields: list[dict[str, Any]] = [vars(row) | {"merged_dates": sorted(row.merged_dates)} for row in rows]
-    return conform(ARCHIVE_FILES, pa.Table.from_pylist(fields, schema=ARCHIVE_FILES.schema))
+def _format_list(uris: list[str], limit: int = 5) -> str:
+    return ", ".join(uris[:limit]) + (f" and {len(uris) - limit} more" if len(uris) > limit else "")

@@ -168,7 +168,7 @@ def _extracted(
         try:
             left = extraction.gather(sources, parse_days(batch), scope)
             run.process([day.isoformat() for day in left], partial(_record, extraction, calls))
-            extraction.remember()
+            extraction.save_file_index()
         except LedgerError as problem:
             stopped = problem
         failed |= extraction.failed
@@ -179,8 +179,8 @@ def _extracted(
             if notice not in told:
                 context.log.warning(notice)
                 told.add(notice)
-        numbers.update(extraction.numbers())
-        stopped = stopped or extraction.spent
+        numbers.update(extraction.count_results())
+        stopped = stopped or extraction.budget_error
         if stopped:
             break
         reached = date.fromisoformat(batch[-1])
@@ -191,7 +191,7 @@ def _extracted(
             parse_days(context.partition_keys),
             reached,
             context.run.run_id,
-            in_vain=not numbers["schedulers_answered"],
+            made_progress=bool(numbers["schedulers_answered"]),
         )
     # a retry would begin with a budget of its own
     return run.finish({**numbers, **calls.numbers}, failed, stopped, retries=calls.limit is None)

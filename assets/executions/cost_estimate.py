@@ -1,15 +1,16 @@
-"""What a backfill will cost, before anything is spent: questions, pages, calls.
+"""Estimate of the API calls of a backfill.
 
-A question is one scheduler over one stretch of days. It is answered in pages of 500 executions, and asks two
-hours wider on each side. What a settled day holds is known exactly. Of any other day the grid tells how many
-there are at most: as many as windows have ended by now. Where nothing is found the service is asked once
-more, whether it still has that scheduler, so a question is never free.
+A query covers one scheduler and one contiguous range of days, padded by `QUERY_PADDING` on both sides. Its
+response has pages of `PAGE_SIZE` executions. An empty response costs one more call: it checks whether the
+scheduler still exists.
 
-Nobody knows whether the bounds of a query are inclusive. What lies exactly on one counts for the most, and
-not for the least. Repetitions after throttling come on top.
+- The executions of a settled day are known exactly.
+- On any other day there are at most as many as data windows have ended by now.
+- It is undocumented whether the bounds of a query are inclusive. Executions exactly on a bound count for
+  `most` but not for `least`.
+- Retries after throttling are not included.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -17,19 +18,18 @@ from functools import reduce
 from operator import add
 
 from assets.executions.selection import contiguous_ranges
-from assets.framework.time_windows import get_day_window
+from assets.framework.time_windows import get_day_window, parse_duration
 from resources.sources.api import PAGE_SIZE, QUERY_PADDING
 from resources.sources.base import ListedScheduler
 
 _A_DAY = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_DURATION = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?")
-_SHORTEST = timedelta(minutes=5)
+_SHORTEST_FREQUENCY = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number that is `expected` if every scheduler ran all the time, and surely from `least` to `most`."""
+    """A number between `least` and `most`; `expected` if every scheduler ran without interruption."""
 
     least: int = 0
     expected: int = 0
@@ -37,12 +37,12 @@ class Estimate:
 
     @classmethod
     def from_number(cls, number: int) -> "Estimate":
-        """Return a number that is known."""
+        """Return an estimate without uncertainty."""
         return cls(number, number, number)
 
     @property
     def is_exact(self) -> bool:
-        """Tell whether it cannot be any other."""
+        """Whether there is no uncertainty."""
         return self.least == self.most
 
     def __add__(self, other: "Estimate") -> "Estimate":
@@ -75,182 +75,194 @@ NO_COUNTS = LakeCounts({}, {}, {})
 
 @dataclass(frozen=True)
 class SchedulerEstimate:
-    """One scheduler in a plan: the days asked for, in so many questions, and what that takes.
+    """The cost of one scheduler.
 
-    Of `settled_days` among them the lake knows how many executions there are.
+    Attributes:
+        scheduler: The scheduler.
+        source: The source that lists it.
+        days: Number of days to query.
+        settled_days: Number of these days whose executions are known exactly.
+        queries: Number of queries, each over a contiguous range of days.
+        executions: Executions in the responses.
+        pages: Pages of the responses; one call each.
+        existence_checks: Calls that check after an empty response whether the scheduler still exists.
     """
 
     scheduler: ListedScheduler
     source: str
     days: int
     settled_days: int
-    questions: int
+    queries: int
     executions: Estimate
     pages: Estimate
-    checks: Estimate
-    """Questions whether the service still has the scheduler, after an empty answer."""
+    existence_checks: Estimate
 
     @property
     def calls(self) -> Estimate:
         """All calls for this scheduler."""
-        return self.pages + self.checks
+        return self.pages + self.existence_checks
 
 
 def estimate_scheduler(
     scheduler: ListedScheduler,
     source: str,
     batches: Iterable[Sequence[date]],
-    known: LakeCounts,
+    counts: LakeCounts,
     now: datetime,
 ) -> SchedulerEstimate:
-    """Count what it takes to ask for one scheduler.
+    """Estimate the cost of one scheduler.
 
     Args:
-        scheduler: as the service lists it.
+        scheduler: the scheduler, as the service lists it.
         source: the source that lists it.
-        batches: the days that are asked for, as a run works through them.
-        known: what the lake holds of it.
-        now: the moment of the plan; later windows have not run yet.
+        batches: the days to query, in the batches of the run.
+        counts: executions of the scheduler in the lake.
+        now: the current time; later data windows have not run yet.
     """
-    pieces = [list(contiguous_ranges(batch)) for batch in batches]
-    counted = [[_executions(scheduler, first, last, known, now) for first, last in piece] for piece in pieces]
-    everything = [amount for piece in counted for amount in piece]
+    ranges_by_batch = [contiguous_ranges(batch) for batch in batches]
+    executions_by_batch = [
+        [_estimate_executions(scheduler, first, last, counts, now) for first, last in ranges]
+        for ranges in ranges_by_batch
+    ]
+    ranges = [days for batch in ranges_by_batch for days in batch]
+    executions = [estimate for batch in executions_by_batch for estimate in batch]
     return SchedulerEstimate(
         scheduler,
         source,
-        days=sum((last - first).days + 1 for piece in pieces for first, last in piece),
-        settled_days=sum(
-            first <= day <= last for piece in pieces for first, last in piece for day in known.counts
-        ),
-        questions=len(everything),
-        executions=_sum(everything),
-        pages=_sum(map(_pages, everything)),
-        checks=_sum(_check(piece) for piece in counted if piece),
+        days=sum((last - first).days + 1 for first, last in ranges),
+        settled_days=sum(first <= day <= last for first, last in ranges for day in counts.counts),
+        queries=len(executions),
+        executions=_sum(executions),
+        pages=_sum(map(_estimate_pages, executions)),
+        existence_checks=_sum(_estimate_existence_checks(batch) for batch in executions_by_batch if batch),
     )
 
 
-def _sum(amounts: Iterable[Estimate]) -> Estimate:
-    return reduce(add, amounts, ZERO)
+def _sum(estimates: Iterable[Estimate]) -> Estimate:
+    return reduce(add, estimates, ZERO)
 
 
-def _pages(executions: Estimate) -> Estimate:
+def _estimate_pages(executions: Estimate) -> Estimate:
     least, expected, most = (
         max(1, -(-number // PAGE_SIZE)) for number in (executions.least, executions.expected, executions.most)
     )
     return Estimate(least, expected, most)
 
 
-def _check(questions: Sequence[Estimate]) -> Estimate:
-    """One for all questions of a batch, where any of them is answered with nothing."""
+def _estimate_existence_checks(queries: Sequence[Estimate]) -> Estimate:
+    """Return one check per batch if any query has an empty response."""
     return Estimate(
-        least=int(any(amount.most == 0 for amount in questions)),
-        expected=int(any(amount.expected == 0 for amount in questions)),
-        # an empty answer that could have been several pages saves more than this costs
-        most=int(any(amount.least == 0 and amount.most <= PAGE_SIZE for amount in questions)),
+        least=int(any(executions.most == 0 for executions in queries)),
+        expected=int(any(executions.expected == 0 for executions in queries)),
+        # an empty response instead of several pages saves more calls than the check costs
+        most=int(any(executions.least == 0 and executions.most <= PAGE_SIZE for executions in queries)),
     )
 
 
-def _executions(
-    scheduler: ListedScheduler, first: date, last: date, known: LakeCounts, now: datetime
+def _estimate_executions(
+    scheduler: ListedScheduler, first: date, last: date, counts: LakeCounts, now: datetime
 ) -> Estimate:
-    """Count what a question over some days is answered with, the padding included."""
-    days = [first + n * _A_DAY for n in range((last - first).days + 1)]
-    inner = _sum(_of_day(scheduler, day, known, now) for day in days)
+    """Estimate the executions in the response of a query, including those in the padding."""
+    days = [first + number * _A_DAY for number in range((last - first).days + 1)]
     return (
-        _before(scheduler, first - _A_DAY, known, now) + inner + _after(scheduler, last + _A_DAY, known, now)
+        _estimate_padding_before(scheduler, first - _A_DAY, counts, now)
+        + _sum(_estimate_day(scheduler, day, counts, now) for day in days)
+        + _estimate_padding_after(scheduler, last + _A_DAY, counts, now)
     )
 
 
-def _of_day(scheduler: ListedScheduler, day: date, known: LakeCounts, now: datetime) -> Estimate:
-    if day in known.counts:
-        return Estimate.from_number(known.counts[day])
-    recorded = known.recorded_counts.get(day, 0)
-    whole = get_day_window(day)
-    most = max(recorded, _slots(scheduler, whole.start, whole.end, now))
+def _estimate_day(scheduler: ListedScheduler, day: date, counts: LakeCounts, now: datetime) -> Estimate:
+    if day in counts.counts:
+        return Estimate.from_number(counts.counts[day])
+    recorded = counts.recorded_counts.get(day, 0)
+    window = get_day_window(day)
+    most = max(recorded, _count_ended_windows(scheduler, window.start, window.end, now))
     return Estimate(recorded, most, most)
 
 
-def _before(scheduler: ListedScheduler, day: date, known: LakeCounts, now: datetime) -> Estimate:
-    """Count what of the day before the first one starts later than the bound of a question."""
+def _estimate_padding_before(
+    scheduler: ListedScheduler, day: date, counts: LakeCounts, now: datetime
+) -> Estimate:
+    """Estimate the executions of the day before a range that start after the bound of the query."""
     midnight = get_day_window(day).end
     bound = midnight - QUERY_PADDING
-    if day in known.counts:
-        starts = [start for start, _ in known.near_midnight.get(day, ())]
+    if day in counts.counts:
+        starts = [start for start, _ in counts.near_midnight.get(day, ())]
         within = sum(start > bound for start in starts)
         return Estimate(within, within, sum(start >= bound for start in starts))
-    within = _slots(scheduler, bound + parse_frequency(scheduler), midnight, now)
-    return Estimate(0, within, _slots(scheduler, bound, midnight, now))
+    within = _count_ended_windows(scheduler, bound + get_frequency(scheduler), midnight, now)
+    return Estimate(0, within, _count_ended_windows(scheduler, bound, midnight, now))
 
 
-def _after(scheduler: ListedScheduler, day: date, known: LakeCounts, now: datetime) -> Estimate:
-    """Count what of the day after the last one ends earlier than the bound of a question."""
+def _estimate_padding_after(
+    scheduler: ListedScheduler, day: date, counts: LakeCounts, now: datetime
+) -> Estimate:
+    """Estimate the executions of the day after a range that end before the bound of the query."""
     midnight = get_day_window(day).start
     bound = midnight + QUERY_PADDING
-    if day in known.counts:
-        ends = [end for _, end in known.near_midnight.get(day, ())]
+    if day in counts.counts:
+        ends = [end for _, end in counts.near_midnight.get(day, ())]
         within = sum(end < bound for end in ends)
         return Estimate(within, within, sum(end <= bound for end in ends))
-    within = _slots(scheduler, midnight, bound - parse_frequency(scheduler), now)
-    return Estimate(0, within, _slots(scheduler, midnight, bound, now))
+    within = _count_ended_windows(scheduler, midnight, bound - get_frequency(scheduler), now)
+    return Estimate(0, within, _count_ended_windows(scheduler, midnight, bound, now))
 
 
-def _slots(scheduler: ListedScheduler, start: datetime, end: datetime, now: datetime) -> int:
-    """Count the windows that start from `start` on and before `end`, and whose run is due by now."""
-    step = parse_frequency(scheduler)
+def _count_ended_windows(scheduler: ListedScheduler, start: datetime, end: datetime, now: datetime) -> int:
+    """Count the data windows that start in [`start`, `end`) and whose execution is due by `now`."""
+    step = get_frequency(scheduler)
     due = now - timedelta(minutes=scheduler.delay_minutes or 0) - step
-    upto = min(end, due + timedelta(microseconds=1))
-    first, past_last = (-(-(moment - _EPOCH) // step) for moment in (start, upto))
+    limit = min(end, due + timedelta(microseconds=1))
+    first, past_last = (-(-(moment - _EPOCH) // step) for moment in (start, limit))
     return max(0, past_last - first)
 
 
-def parse_frequency(scheduler: ListedScheduler) -> timedelta:
-    """Return how long a scheduler's windows are; where the service does not say, the shortest there are."""
-    found = _DURATION.fullmatch(scheduler.frequency or "")
-    hours, minutes = (int(text or 0) for text in found.groups()) if found else (0, 0)
-    return timedelta(hours=hours, minutes=minutes) or _SHORTEST
+def get_frequency(scheduler: ListedScheduler) -> timedelta:
+    """Return the length of a scheduler's data windows; the shortest possible one if it is unknown."""
+    return parse_duration(scheduler.frequency) or _SHORTEST_FREQUENCY
 
 
 @dataclass(frozen=True)
 class BackfillPlan:
-    """What one run over some days takes.
+    """The cost of one run over a range of days.
 
     Attributes:
         first: The first day.
         last: The last day.
-        batches: Months that the run works through, one after the other.
-        settled_days: Days that are settled already, for every scheduler that is asked for.
-        listing: Calls to list the schedulers, in the run.
-        asked: The schedulers, in order of their source and name.
-        files_to_read: Saved responses that are read; new ones may reach into several batches.
-        files_to_write: Files of the lake that are written at most; what does not change is not.
-        budget: Calls that a run may make; None: as many as it takes.
+        batches: Number of batches of days, which the run processes one after the other.
+        settled_days: Number of days that are settled for every selected scheduler.
+        list_calls: Calls that list the schedulers.
+        schedulers: Estimates by scheduler, sorted by source and name.
+        files_to_read: Saved responses to read; a new file may be read in several batches.
+        files_to_write: Maximum number of lake files to write; unchanged files are not written.
+        budget: Maximum number of calls of the run; None if unlimited.
     """
 
     first: date
     last: date
     batches: int
     settled_days: int
-    listing: int
-    asked: Sequence[SchedulerEstimate]
+    list_calls: int
+    schedulers: Sequence[SchedulerEstimate]
     files_to_read: Estimate
     files_to_write: int
     budget: int | None = None
 
     @property
     def days(self) -> int:
-        """How many days these are."""
+        """Number of days."""
         return (self.last - self.first).days + 1
 
     @property
     def calls(self) -> Estimate:
-        """All calls of the run."""
-        return Estimate.from_number(self.listing) + _sum(one.calls for one in self.asked)
+        """Calls of the whole run."""
+        return Estimate.from_number(self.list_calls) + _sum(estimate.calls for estimate in self.schedulers)
 
     @property
-    def is_stopped(self) -> bool:
-        """Tell whether the budget may stop the run before its end."""
+    def may_exceed_budget(self) -> bool:
+        """Whether the budget may stop the run before its end."""
         return self.budget is not None and self.calls.most > self.budget
 
-    def minutes(self, calls_per_second: float) -> float:
-        """How long the calls take at some rate, if nothing is throttled."""
+    def estimate_minutes(self, calls_per_second: float) -> float:
+        """Return the duration of the expected calls in minutes, without throttling."""
         return self.calls.expected / calls_per_second / 60

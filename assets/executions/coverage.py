@@ -1,8 +1,8 @@
-"""How far a day is known, and when nothing more is to come for it.
+"""How complete a day is, and when it settles.
 
-A day settles some time after its end, when late executions have come and running ones have ended. Only an
-answer of the service for a scheduler that it confirmed proves anything, and proves it up to the moment of the
-answer; saved responses and buckets show what they hold and never that there was no more.
+A day settles some time after its end, when late executions have arrived and running ones have ended. Only a
+response of the service for a scheduler that it lists proves a day complete, through the time of the response.
+Plain saved responses and buckets never prove that there were no further executions.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from assets.framework.row_content import stamp_changes
 from assets.framework.time_windows import get_day_window
 from assets.tables import EXTRACTION_COVERAGE
 
-_NOTHING: dict[str, Any] = {
+_EMPTY_COUNTS: dict[str, Any] = {
     "scheduler_name": None,
     "executions": 0,
     "in_progress": 0,
@@ -26,21 +26,21 @@ _NOTHING: dict[str, Any] = {
 
 
 def compute_settle_time(day: date, settle_after: timedelta) -> datetime:
-    """Return the moment from which on an answer settles a day."""
+    """Return the time from which on a response of the service settles a day."""
     return get_day_window(day).end + settle_after
 
 
 def advance_coverage(
-    complete_through: datetime | None, answered_at: datetime | None, settles_at: datetime
+    complete_through: datetime | None, queried_at: datetime | None, settles_at: datetime
 ) -> datetime | None:
-    """Move `complete_through` on to an answer, at most to the settling of the day, and never back."""
-    answered = None if answered_at is None else min(answered_at, settles_at)
-    # days that are said to settle earlier than they once did keep what was proven
-    return max((moment for moment in (complete_through, answered) if moment is not None), default=None)
+    """Move `complete_through` forward to the time of a query, at most to `settles_at`; never move it back."""
+    proven = None if queried_at is None else min(queried_at, settles_at)
+    # the maximum also keeps what was proven before a shorter settle_after was configured
+    return max((moment for moment in (complete_through, proven) if moment is not None), default=None)
 
 
 def is_settled(complete_through: datetime | None, settles_at: datetime) -> bool:
-    """Tell whether a scheduler's day is proven complete."""
+    """Return whether a scheduler's day is proven complete."""
     return complete_through is not None and complete_through >= settles_at
 
 
@@ -50,38 +50,39 @@ def merge_coverage(
     *,
     settles_at: datetime,
     now: datetime,
-    answers: Mapping[str, datetime] | None = None,
+    query_times: Mapping[str, datetime] | None = None,
     names: Mapping[str, str] | None = None,
 ) -> pa.Table:
-    """Make the rows of `extraction_coverage` for one day.
+    """Build the rows of `extraction_coverage` for one day.
 
     Args:
-        executions: all executions of the day that the lake holds.
-        existing: the day's coverage as recorded; its schedulers stay.
+        executions: all executions of the day in the lake.
+        existing: the recorded coverage of the day; its schedulers stay.
         settles_at: see `compute_settle_time`.
         now: becomes `recorded_at` of rows whose content changes.
-        answers: when the service answered for a scheduler (by ARN) that it confirmed; a scheduler without
-            any execution is among them too.
-        names: names by ARN of all schedulers that the service lists; each gets a row, answered or not.
+        query_times: by ARN, the time of the last query that the service answered completely, for schedulers
+            with or without executions.
+        names: names of the listed schedulers by ARN. Each gets a row, with or without a response.
     """
-    answers, names = answers or {}, names or {}
-    counted = _counted(executions)
-    before = {row["scheduler_arn"]: row for row in existing.to_pylist()}
+    query_times, names = query_times or {}, names or {}
+    counts = _count_by_scheduler(executions)
+    recorded = {row["scheduler_arn"]: row for row in existing.to_pylist()}
     rows = [
         {
             "scheduler_arn": arn,
-            **(counted.get(arn) or _kept(before.get(arn), names.get(arn))),
+            **(counts.get(arn) or _get_recorded_counts(recorded.get(arn), names.get(arn))),
             "complete_through": advance_coverage(
-                before.get(arn, {}).get("complete_through"), answers.get(arn), settles_at
+                recorded.get(arn, {}).get("complete_through"), query_times.get(arn), settles_at
             ),
         }
-        for arn in sorted({*counted, *before, *answers, *names})
+        for arn in sorted({*counts, *recorded, *query_times, *names})
     ]
-    return stamp_changes(EXTRACTION_COVERAGE, _table(rows), existing, now)
+    covered = pa.Table.from_pylist(rows, schema=EXTRACTION_COVERAGE.content_schema)
+    return stamp_changes(EXTRACTION_COVERAGE, covered, existing, now)
 
 
-def _counted(executions: pa.Table) -> dict[str, dict[str, Any]]:
-    marked = pa.table(
+def _count_by_scheduler(executions: pa.Table) -> dict[str, dict[str, Any]]:
+    flags = pa.table(
         {
             "scheduler_arn": executions["scheduler_arn"],
             "scheduler_name": executions["scheduler_name"],
@@ -91,7 +92,7 @@ def _counted(executions: pa.Table) -> dict[str, dict[str, Any]]:
             "outcome_source": executions["outcome_source"],
         }
     )
-    grouped = marked.group_by("scheduler_arn", use_threads=False).aggregate(
+    grouped = flags.group_by("scheduler_arn", use_threads=False).aggregate(
         [
             ("scheduler_name", "max"),
             ([], "count_all"),
@@ -113,13 +114,7 @@ def _counted(executions: pa.Table) -> dict[str, dict[str, Any]]:
     }
 
 
-def _kept(row: dict[str, Any] | None, name: str | None) -> dict[str, Any]:
-    return (
-        _NOTHING | {"scheduler_name": name} if row is None else {column: row[column] for column in _NOTHING}
-    )
-
-
-def _table(rows: list[dict[str, Any]]) -> pa.Table:
-    content = EXTRACTION_COVERAGE.content_columns
-    fields = [EXTRACTION_COVERAGE.schema.field(name) for name in content]
-    return pa.Table.from_pylist(rows, schema=pa.schema(fields))
+def _get_recorded_counts(row: dict[str, Any] | None, name: str | None) -> dict[str, Any]:
+    if row is None:
+        return _EMPTY_COUNTS | {"scheduler_name": name}
+    return {column: row[column] for column in _EMPTY_COUNTS}

@@ -1,7 +1,7 @@
-"""How each day of each scheduler stands: settled, open, or in need of a person.
+"""State of each day of each scheduler, derived from `extraction_coverage` only.
 
-The rule reads coverage alone. A scheduler that the service lists has a row on every day that was asked for,
-with executions or without; one that only saved responses tell of has rows where it ran.
+A scheduler that the service lists has a row on every extracted day, with or without executions. A scheduler
+that is known only from saved responses has rows on the days on which it ran.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,11 +15,11 @@ import pyarrow as pa
 from assets.executions.coverage import compute_settle_time, is_settled
 
 COLUMNS = ["scheduler_arn", "scheduler_name", "complete_through", "executions", "in_progress"]
-"""The columns of `extraction_coverage` that the rule reads, beside the day."""
+"""The columns of `extraction_coverage` that the rules read, besides `data_date`."""
 
 
 class DayState(StrEnum):
-    """What is known of one day of one scheduler; `meaning` says it in words."""
+    """State of one day of one scheduler."""
 
     settled = "settled"
     recorded = "recorded"
@@ -33,20 +33,20 @@ class DayState(StrEnum):
 
     @property
     def meaning(self) -> str:
-        """The state in a sentence."""
+        """One sentence about the state, for people."""
         return _MEANINGS[self]
 
 
 _MEANINGS = {
-    DayState.settled: "complete, as the service said after it had settled",
-    DayState.recorded: "what was saved; no service can say if that is all",
-    DayState.open: "can still change; the next scheduled run asks for it",
-    DayState.overdue: "not settled, and too old for a scheduled run to ask",
+    DayState.settled: "complete; the service answered after the day had settled",
+    DayState.recorded: "recorded from saved responses; no service can prove that it is complete",
+    DayState.open: "can still change; the next scheduled run extracts it",
+    DayState.overdue: "not settled, and too old for scheduled runs",
     DayState.stuck: "settled, but executions are still IN_PROGRESS",
-    DayState.failed: "the last run over this day failed for it",
-    DayState.missing: "extracted, but not of this scheduler, which is listed",
-    DayState.never_extracted: "no run has recorded this day",
-    DayState.unseen: "the scheduler was not seen yet, or not any more",
+    DayState.failed: "the last run failed for this day",
+    DayState.missing: "extracted, but not for this scheduler, although the service lists it",
+    DayState.never_extracted: "no run has extracted this day",
+    DayState.unseen: "before the scheduler was first seen, or after it was deleted",
 }
 
 
@@ -62,10 +62,13 @@ ACTION_STATES = (
 
 @dataclass(frozen=True)
 class SettlementPolicy:
-    """What the rule must know besides the coverage.
+    """When days settle, and which days scheduled runs extract.
 
-    `lookback_days` is how far back scheduled runs reach. `last_expected` is the last day that any source will
-    tell of; None: there is no end to it.
+    Attributes:
+        settle_after: Time after the end of a day at which it settles.
+        lookback_days: Number of days before today that scheduled runs extract while they are unsettled.
+        now: The current time.
+        last_expected: The last day for which any source has data; None if there is no end.
     """
 
     settle_after: timedelta
@@ -75,21 +78,21 @@ class SettlementPolicy:
 
     @property
     def is_live(self) -> bool:
-        """Whether any service can still be asked; without one nothing can settle any more."""
+        """Whether any service still answers queries. Without one, no further day can settle."""
         return self.last_expected is None or self.last_expected >= self.now.date()
 
     def is_expected(self, day: date) -> bool:
-        """Tell whether any source will tell of a day, or should have."""
+        """Return whether any source should have data for a day."""
         return self.last_expected is None or day <= self.last_expected
 
     def is_refreshed(self, day: date) -> bool:
-        """Tell whether a scheduled run asks for a day by itself, as long as it is not settled."""
+        """Return whether scheduled runs extract a day while it is unsettled."""
         return self.is_live and day >= self.now.date() - timedelta(days=self.lookback_days)
 
 
 @dataclass(frozen=True)
 class SchedulerStatus:
-    """One scheduler: its state on each of the days that were asked for."""
+    """The state of one scheduler on each requested day."""
 
     scheduler_arn: str
     scheduler_name: str
@@ -101,27 +104,33 @@ def find_scheduler_statuses(
     days: Sequence[date],
     extracted: Collection[date],
     failed: Collection[date],
-    terms: SettlementPolicy,
+    policy: SettlementPolicy,
 ) -> list[SchedulerStatus]:
-    """Find the state of each scheduler on each day, by name.
+    """Return the state of each scheduler on each day, sorted by name.
 
     Args:
-        coverage: `COLUMNS` and `data_date` of `extraction_coverage`: all days that are there, as what stands
-            on other days tells whether a scheduler is missing on this one.
-        days: the days that are wanted.
-        extracted: the days that `extraction_coverage` has a file of, with rows or without.
-        failed: the days that the last run over them failed for.
-        terms: see there.
+        coverage: `COLUMNS` and `data_date` of `extraction_coverage`, for all recorded days. The rows of other
+            days show whether a scheduler is missing on a day.
+        days: the requested days.
+        extracted: the days for which `extraction_coverage` has a file, with or without rows.
+        failed: the days for which the last run failed.
+        policy: when days settle.
     """
-    rows = _by_scheduler(coverage)
-    there, broken = set(extracted), set(failed)
-    asked = (day for of_days in rows.values() for day, row in of_days.items() if row["complete_through"])
-    newest = max(asked, default=None)
-    found = [
-        SchedulerStatus(arn, _name(arn, of_days), _states(of_days, days, there, broken, newest, terms))
-        for arn, of_days in rows.items()
+    by_scheduler = _group_by_scheduler(coverage)
+    extracted_days, failed_days = set(extracted), set(failed)
+    newest_answered = max(
+        (day for rows in by_scheduler.values() for day, row in rows.items() if row["complete_through"]),
+        default=None,
+    )
+    statuses = [
+        SchedulerStatus(
+            arn,
+            _get_latest_name(arn, rows),
+            _find_states(rows, days, extracted_days, failed_days, newest_answered, policy),
+        )
+        for arn, rows in by_scheduler.items()
     ]
-    return sorted(found, key=lambda one: (one.scheduler_name, one.scheduler_arn))
+    return sorted(statuses, key=lambda status: (status.scheduler_name, status.scheduler_arn))
 
 
 def needs_action(state: DayState, day: date, policy: SettlementPolicy) -> bool:
@@ -132,55 +141,58 @@ def needs_action(state: DayState, day: date, policy: SettlementPolicy) -> bool:
 
 
 def find_days_without_coverage(days: Iterable[date], extracted: Collection[date]) -> list[date]:
-    """Return the days that no run has recorded."""
-    there = set(extracted)
-    return [day for day in days if day not in there]
+    """Return the days that no run has extracted, in the given order."""
+    extracted_days = set(extracted)
+    return [day for day in days if day not in extracted_days]
 
 
-def _by_scheduler(coverage: pa.Table) -> dict[str, dict[date, dict[str, Any]]]:
-    found: dict[str, dict[date, dict[str, Any]]] = {}
+def _group_by_scheduler(coverage: pa.Table) -> dict[str, dict[date, dict[str, Any]]]:
+    by_scheduler: dict[str, dict[date, dict[str, Any]]] = {}
     for row in coverage.to_pylist():
-        found.setdefault(row["scheduler_arn"], {})[row["data_date"]] = row
-    return found
+        by_scheduler.setdefault(row["scheduler_arn"], {})[row["data_date"]] = row
+    return by_scheduler
 
 
-def _name(arn: str, of_days: Mapping[date, Mapping[str, Any]]) -> str:
-    latest = (of_days[day]["scheduler_name"] for day in sorted(of_days, reverse=True))
-    return next((name for name in latest if name), arn)
+def _get_latest_name(arn: str, rows: Mapping[date, Mapping[str, Any]]) -> str:
+    names = (rows[day]["scheduler_name"] for day in sorted(rows, reverse=True))
+    return next((name for name in names if name), arn)
 
 
-def _states(
-    of_days: Mapping[date, Mapping[str, Any]],
+def _find_states(
+    rows: Mapping[date, Mapping[str, Any]],
     days: Iterable[date],
     extracted: set[date],
     failed: set[date],
-    newest: date | None,
-    terms: SettlementPolicy,
+    newest_answered: date | None,
+    policy: SettlementPolicy,
 ) -> dict[date, DayState]:
-    # the service lists it: else saved responses alone tell of it, and a day without a row says nothing
-    listed = [day for day, row in of_days.items() if row["complete_through"] or not row["executions"]]
-    is_listed_now = bool(listed) and newest in of_days
-    last_listed = newest if is_listed_now else max(listed, default=None)
+    # A row that only the service can have caused. A scheduler without one is known from saved responses
+    # only, and a day without a row then means nothing.
+    listed = [day for day, row in rows.items() if row["complete_through"] or not row["executions"]]
+    is_listed_now = bool(listed) and newest_answered in rows
+    last_listed = newest_answered if is_listed_now else max(listed, default=None)
 
-    def state(day: date) -> DayState:
+    def find_state(day: date) -> DayState:
         if day in failed:
             return DayState.failed
         if day not in extracted:
             return DayState.never_extracted
-        row = of_days.get(day)
+        row = rows.get(day)
         if row is not None:
-            return _of_row(row, day, terms, can_be_asked=terms.is_live and is_listed_now)
+            return _classify_row(row, day, policy, can_be_queried=policy.is_live and is_listed_now)
         is_between = listed and last_listed and min(listed) < day < last_listed
         return DayState.missing if is_between else DayState.unseen
 
-    return {day: state(day) for day in days}
+    return {day: find_state(day) for day in days}
 
 
-def _of_row(row: Mapping[str, Any], day: date, terms: SettlementPolicy, *, can_be_asked: bool) -> DayState:
-    settles_at = compute_settle_time(day, terms.settle_after)
+def _classify_row(
+    row: Mapping[str, Any], day: date, policy: SettlementPolicy, *, can_be_queried: bool
+) -> DayState:
+    settles_at = compute_settle_time(day, policy.settle_after)
     if is_settled(row["complete_through"], settles_at):
         return DayState.stuck if row["in_progress"] else DayState.settled
-    is_past = terms.now >= settles_at
-    if is_past and not can_be_asked:
+    is_past = policy.now >= settles_at
+    if is_past and not can_be_queried:
         return DayState.recorded
-    return DayState.overdue if is_past and not terms.is_refreshed(day) else DayState.open
+    return DayState.overdue if is_past and not policy.is_refreshed(day) else DayState.open

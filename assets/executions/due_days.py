@@ -1,4 +1,4 @@
-"""What a scheduled run has to ask for: the days that are not settled, as far back as it reaches."""
+"""Selection of the days that a scheduled run extracts: unsettled days within the lookback period."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from assets.framework.time_windows import Days
 UNSETTLED = frozenset(
     {DayState.open, DayState.overdue, DayState.failed, DayState.missing, DayState.never_extracted}
 )
-"""The states of a day that more questions can change."""
+"""The states of a day that another extraction can change."""
 
 _RANGES_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class DueDays:
-    """What there is to do.
+    """The unsettled days of the history.
 
     Attributes:
-        days: The days to ask for, oldest first, today among them while it is expected.
-        behind: Older days that are unsettled or were never extracted: only a person's backfill gets them.
+        days: Days that scheduled runs extract, oldest first. Today is included while it is expected.
+        backlog: Older unsettled or unextracted days; only a manual backfill extracts them.
     """
 
     days: tuple[date, ...]
@@ -32,7 +32,7 @@ class DueDays:
 
     @property
     def backlog_message(self) -> str:
-        """What lies behind, and the command for it; nothing where nothing does."""
+        """The backlog and the command that extracts it; empty if there is none."""
         if not self.backlog:
             return ""
         ranges = contiguous_ranges(self.backlog)
@@ -45,29 +45,29 @@ class DueDays:
 
 
 def find_due_days(
-    history: Days, coverage: pa.Table, extracted: Collection[date], terms: SettlementPolicy
+    history: Days, coverage: pa.Table, extracted: Collection[date], policy: SettlementPolicy
 ) -> DueDays:
     """Find the days that are due.
 
     Args:
-        history: the days that are partitions.
-        coverage: `standing.COLUMNS` and `data_date` of `extraction_coverage`, for the days within reach and
-            for as many before them as are to be looked at.
-        extracted: the days that `extraction_coverage` has a file of.
-        terms: see `find_scheduler_statuses`.
+        history: the partitions.
+        coverage: `day_status.COLUMNS` and `data_date` of `extraction_coverage`, for the lookback period and
+            the older days to examine.
+        extracted: the days for which `extraction_coverage` has a file.
+        policy: when days settle and which ones scheduled runs extract.
     """
-    today, there = terms.now.date(), set(extracted)
-    last = today if terms.last_expected is None else min(today, terms.last_expected)
+    today, extracted_days = policy.now.date(), set(extracted)
+    last = today if policy.last_expected is None else min(today, policy.last_expected)
     if history.end is not None:
         last = min(last, history.end - timedelta(days=1))
     expected = [history.first + timedelta(days=number) for number in range((last - history.first).days + 1)]
-    looked_at = sorted({*expected} & ({*coverage["data_date"].to_pylist()} | {today}))
-    # once the services have ended nothing is reached any more, but what they told of their last days may
-    # still have to settle: whether they answer then is theirs to say
-    live = SettlementPolicy(terms.settle_after, terms.lookback_days, terms.now)
-    found = find_scheduler_statuses(coverage, looked_at, there, (), live)
-    unsettled = {day for one in found for day, state in one.states.items() if state in UNSETTLED}
-    unsettled |= {day for day in expected if day not in there or day == today}
+    examined = sorted({*expected} & ({*coverage["data_date"].to_pylist()} | {today}))
+    # The last days before the end of a service may still have to settle, so treat the service as live.
+    # Whether it still answers shows in the extraction.
+    live = SettlementPolicy(policy.settle_after, policy.lookback_days, policy.now)
+    statuses = find_scheduler_statuses(coverage, examined, extracted_days, (), live)
+    unsettled = {day for status in statuses for day, state in status.states.items() if state in UNSETTLED}
+    unsettled |= {day for day in expected if day not in extracted_days or day == today}
     return DueDays(
         tuple(day for day in expected if day in unsettled and live.is_refreshed(day)),
         tuple(day for day in expected if day in unsettled and not live.is_refreshed(day)),

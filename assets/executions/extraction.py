@@ -1,8 +1,8 @@
-"""One extraction: read the sources for some days, merge each day into the lake, say what was odd.
+"""One extraction: read the sources for some days and merge each day into the lake.
 
-Order within a day: executions, then coverage. That a file is merged into a day is remembered only after the
-day is in the lake, so a run that is killed at any point has recorded nothing that is not there; the next one
-reads again.
+Each day is written in a fixed order: executions first, then coverage. The index of files is updated after the
+days. A run that is killed at any point has therefore recorded nothing that is not in the lake, and the next
+run reads the files again.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.executions import archive_index
-from assets.executions.api_extraction import ApiPoll, RefusedSources, poll_source
+from assets.executions.api_extraction import ApiPoll, RefusedSources, poll_service
 from assets.executions.archive_index import ArchiveRecord
 from assets.executions.candidates import CandidateBuffer
 from assets.executions.coverage import compute_settle_time, merge_coverage
@@ -38,7 +38,7 @@ from resources.storage.base import StoredFile
 
 @dataclass(frozen=True)
 class RecordedDay:
-    """One day after its update; `count_changed_rows` counts the executions that are new or differ now."""
+    """One day after its update; `changed_rows` counts new and changed executions."""
 
     executions: WriteResult
     coverage: WriteResult
@@ -47,29 +47,35 @@ class RecordedDay:
 
 @dataclass
 class Extraction:
-    """What the sources give for some days, on its way into the lake.
+    """The extraction of some days from all sources.
 
-    `history` are the days that are partitions at all, `now` is the time of this run, `progress` is told of
-    long work in words. `refusals` are shared by all extractions of a run. `notices` are the things that a
-    person should know of; they stop nothing. `failed` are the schedulers, or whole sources, that could not be
-    asked; they stop nothing either, until the end. `spent` is set where the calls of the run came to their
-    end: nothing more is to be gathered.
+    Attributes:
+        lake: The lake to update.
+        history: The partitions.
+        settle_after: Time after the end of a day at which it settles.
+        now: The current time.
+        report_progress: Called with messages about long operations.
+        refusals: Permanent errors, shared by all extractions of a run.
+        files_read: Records of the saved responses that were read.
+        notices: Messages for people about problems that do not fail the run.
+        failed: Errors by name of a scheduler or URI of a source. They fail the run after all days are recorded.
+        budget_error: Set if the call budget is spent; nothing more can be read.
     """
 
     lake: Lake
     history: Days
     settle_after: timedelta
     now: datetime
-    progress: Callable[[str], None]
+    report_progress: Callable[[str], None]
     refusals: RefusedSources = field(default_factory=RefusedSources)
-    read: list[ArchiveRecord] = field(default_factory=list)
+    files_read: list[ArchiveRecord] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     failed: dict[str, LedgerError] = field(default_factory=dict)
-    spent: BudgetSpentError | None = None
-    _rounds: list[ApiPoll] = field(default_factory=list)
+    budget_error: BudgetSpentError | None = None
+    _polls: list[ApiPoll] = field(default_factory=list)
     _recorded_responses: list[SchedulerResponse] = field(default_factory=list)
     _candidates: dict[date, pa.Table] = field(default_factory=dict)
-    _merged: set[date] = field(default_factory=set)
+    _merged_days: set[date] = field(default_factory=set)
     _days_changed: int = 0
     _rows_changed: int = 0
 
@@ -77,121 +83,132 @@ class Extraction:
         self,
         sources: Sequence[Source],
         days: Collection[date],
-        scope: ExtractionSelection = SELECT_ALL,
+        selection: ExtractionSelection = SELECT_ALL,
     ) -> list[date]:
-        """Read what the sources hold of some days, and is not in the lake yet or may have changed.
+        """Read what is missing in the lake or may have changed, for some days, from all sources.
 
         Returns:
-            The days to record: those that an earlier attempt left to do, and those that something came for.
-            Where settled days are skipped, of the former only those that the lake has not got yet.
+            The days to record: those that the previous attempt did not record, and those with new data. If
+            settled days are skipped, of the former only those that are not in the lake.
 
         Raises:
-            LedgerError: not one of the sources gave anything.
+            LedgerError: no source returned anything.
         """
-        pending = CandidateBuffer(frozenset(days))
+        buffer = CandidateBuffer(frozenset(days))
         in_lake = set(days) & set(self.lake.days(INFERENCE_EXECUTIONS))
-        left = [day for day in days if day not in scope.earlier.done]
-        if left:
-            archives = [source.files for source in sources if source.files]
-            self._read_archives(archives, left, in_lake, pending)
-            self._read_days(sources, left, pending)
-        known = scope.known(self.lake, days, self.settle_after)
+        remaining_days = [day for day in days if day not in selection.previous.recorded_days]
+        if remaining_days:
+            listings = [source.files for source in sources if source.files]
+            self._read_files(listings, remaining_days, in_lake, buffer)
+            self._read_days(sources, remaining_days, buffer)
+        days_to_skip = selection.find_days_to_skip(self.lake, days, self.settle_after)
         for source in sources:
-            if source.service and not self.spent:
-                self._ask(source.service, days, known, pending, scope)
-        self._find_fault_with_names(scope)
-        self._candidates = pending.in_days()
-        touched = {day for response in self._responses() for day in response.days} & set(days)
-        obtained = touched | (self._candidates.keys() & set(left))
-        lives_alone = all(source.service for source in sources)
-        nobody_there = not known or not any(told.is_listed for told in self._rounds)
-        if self.failed and lives_alone and not obtained and nobody_there:
+            if source.service and not self.budget_error:
+                self._poll(source.service, days, days_to_skip, buffer, selection)
+        self._add_errors_for_unmatched_names(selection)
+        self._candidates = buffer.merge_by_day()
+        answered_days = {day for response in self._list_responses() for day in response.days} & set(days)
+        obtained = answered_days | (self._candidates.keys() & set(remaining_days))
+        has_only_services = all(source.service for source in sources)
+        is_nothing_proven = not days_to_skip or not any(poll.is_listed for poll in self._polls)
+        if self.failed and has_only_services and not obtained and is_nothing_proven:
             raise next(iter(self.failed.values()))
-        self._quarantine(pending.rejected)
-        self.remember()  # before any day: a lake that cannot be written to is one failure, not one a day
-        return sorted(obtained | self._nothing_new(set(left), in_lake, scope, lives_alone=lives_alone))
+        self._save_rejected(buffer.rejected)
+        self.save_file_index()  # before any day, so that a read-only lake is one error and not one per day
+        unchanged = self._find_days_without_news(
+            set(remaining_days), in_lake, selection, has_only_services=has_only_services
+        )
+        return sorted(obtained | unchanged)
 
-    def _nothing_new(
-        self, left: set[date], in_lake: set[date], scope: ExtractionSelection, *, lives_alone: bool
-    ) -> set[date]:
-        """Return those of the days that are to be recorded even if nothing came for them."""
-        if self.spent:
-            return set()  # nobody looked
-        if self.failed and lives_alone:
-            left = left & in_lake
-        return left - in_lake if scope.skip_settled else left
-
-    def _read_archives(
+    def _find_days_without_news(
         self,
-        sources: Sequence[FileListing],
+        remaining_days: set[date],
+        in_lake: set[date],
+        selection: ExtractionSelection,
+        *,
+        has_only_services: bool,
+    ) -> set[date]:
+        """Return the days to record although no source returned anything for them."""
+        if self.budget_error:
+            return set()  # they may not have been queried
+        if self.failed and has_only_services:
+            remaining_days = remaining_days & in_lake
+        return remaining_days - in_lake if selection.skip_settled else remaining_days
+
+    def _read_files(
+        self,
+        listings: Sequence[FileListing],
         days: Collection[date],
         in_lake: set[date],
-        pending: CandidateBuffer,
+        buffer: CandidateBuffer,
     ) -> None:
-        remembered = archive_index.load_records(self.lake.read(ARCHIVE_FILES))
+        records = archive_index.load_records(self.lake.read(ARCHIVE_FILES))
         listed: list[StoredFile] = []
-        for source in sources:
-            files = source.list_files()
+        for listing in listings:
+            files = listing.list_files()
             if not files:
-                self.notices.append(
-                    f"{source.uri} holds no saved response: nothing there is named *.json[l]."
-                )
-            chosen = archive_index.select_files_to_read(files, remembered, READER_VERSION, days, in_lake)
-            self.progress(f"{source.uri}: {len(files)} saved responses, {len(chosen)} of them to read")
-            self.read += [
-                read_file(source, file, self.now, pending.add, self._recorded_responses.extend)
-                for file in chosen
+                self.notices.append(f"{listing.uri} has no saved responses: no file matches *.json[l].")
+            selected = archive_index.select_files_to_read(files, records, READER_VERSION, days, in_lake)
+            self.report_progress(
+                f"{listing.uri}: {len(files)} saved responses, {len(selected)} of them to read"
+            )
+            self.files_read += [
+                read_file(listing, file, self.now, buffer.add, self._recorded_responses.extend)
+                for file in selected
             ]
             listed += files
-        remembered |= {file.uri: file for file in self.read}
-        here = [remembered[file.uri] for file in listed]
+        records |= {file.uri: file for file in self.files_read}
+        listed_records = [records[file.uri] for file in listed]
         self.notices += [
-            *archive_index.describe_problems(here),
-            *archive_index.describe_files_outside_history(here, self.history, self.now.date()),
+            *archive_index.describe_problems(listed_records),
+            *archive_index.describe_files_outside_history(listed_records, self.history, self.now.date()),
         ]
 
-    def _read_days(self, sources: Sequence[Source], days: Collection[date], pending: CandidateBuffer) -> None:
+    def _read_days(self, sources: Sequence[Source], days: Collection[date], buffer: CandidateBuffer) -> None:
         for source in sources:
             if source.days:
                 listed = source.days.list_days(days)
-                self.progress(f"{source.uri}: has executions on {len(listed)} of {len(days)} days")
+                self.report_progress(f"{source.uri}: has executions on {len(listed)} of {len(days)} days")
                 for page in flatten_pages(source.days.read_pages(listed, self.now)):
-                    pending.add(page)
+                    buffer.add(page)
 
-    def _ask(
+    def _poll(
         self,
-        api: LiveService,
+        service: LiveService,
         days: Collection[date],
-        known: Mapping[str, Collection[date]],
-        pending: CandidateBuffer,
-        scope: ExtractionSelection,
+        days_to_skip: Mapping[str, Collection[date]],
+        buffer: CandidateBuffer,
+        selection: ExtractionSelection,
     ) -> None:
-        told = poll_source(api, days, known, pending.add, self.now, scope, self.refusals)
-        self.progress(
-            f"{api.uri}: {len(told.schedulers)} schedulers, {len(told.answers)} answered in full,"
-            f" {len(told.failed)} failed"
+        poll = poll_service(service, days, days_to_skip, buffer.add, self.now, selection, self.refusals)
+        self.report_progress(
+            f"{service.uri}: {len(poll.schedulers)} schedulers, {len(poll.responses)} queried completely,"
+            f" {len(poll.failed)} failed"
         )
-        self._rounds.append(told)
-        self.failed |= told.failed
-        self.spent = told.spent
-        self.notices += told.notices
-        if told.schedulers:
-            seen = build_listed_settings(told.schedulers, told.listed_at)
+        self._polls.append(poll)
+        self.failed |= poll.failed
+        self.budget_error = poll.budget_error
+        self.notices += poll.notices
+        if poll.schedulers:
+            listed = build_listed_settings(poll.schedulers, poll.listed_at)
             self.lake.update(
-                INFERENCE_SCHEDULERS, None, lambda existing: merge_listed_settings(existing, seen, self.now)
+                INFERENCE_SCHEDULERS,
+                None,
+                lambda existing: merge_listed_settings(existing, listed, self.now),
             )
 
-    def _find_fault_with_names(self, scope: ExtractionSelection) -> None:
-        """A name that no scheduler has is a slip, once all sources have told which schedulers they have."""
-        asked = [told for told in self._rounds if told.days]
-        if asked and all(told.is_listed for told in asked):
-            everywhere = [scheduler for told in asked for scheduler in told.schedulers]
+    def _add_errors_for_unmatched_names(self, selection: ExtractionSelection) -> None:
+        """Add an error for each selected name without a scheduler, if all services listed their schedulers."""
+        polls = [poll for poll in self._polls if poll.days]
+        if polls and all(poll.is_listed for poll in polls):
+            listed = [scheduler for poll in polls for scheduler in poll.schedulers]
             self.failed |= {
-                name: build_unknown_scheduler_error(name, everywhere) for name in scope.unknown(everywhere)
+                name: build_unknown_scheduler_error(name, listed)
+                for name in selection.find_unmatched_names(listed)
             }
 
     def record(self, day: date) -> RecordedDay:
-        """Merge one day into the lake: executions, then coverage."""
+        """Merge one day into the lake: executions first, then coverage."""
         candidates = self._candidates.get(day, INFERENCE_EXECUTIONS.schema.empty_table())
         settles_at = compute_settle_time(day, self.settle_after)
         executions = self.lake.update(
@@ -205,108 +222,108 @@ class Extraction:
                 existing,
                 settles_at=settles_at,
                 now=self.now,
-                answers=self._answers(day),
-                names=self._names(day),
+                query_times=self._get_query_times(day),
+                names=self._get_names(day),
             ),
         )
-        self._merged.add(day)
-        changed = count_changed_rows(INFERENCE_EXECUTIONS, executions.before, executions.rows)
+        self._merged_days.add(day)
+        changed_rows = count_changed_rows(INFERENCE_EXECUTIONS, executions.before, executions.rows)
         self._days_changed += executions.changed
-        self._rows_changed += changed
-        return RecordedDay(executions, coverage, changed)
+        self._rows_changed += changed_rows
+        return RecordedDay(executions, coverage, changed_rows)
 
-    def _responses(self) -> list[SchedulerResponse]:
-        """Return the complete answers of the service, live and recorded."""
-        return [*self._recorded_responses, *(answer for poll in self._rounds for answer in poll.answers)]
+    def _list_responses(self) -> list[SchedulerResponse]:
+        """Return the complete responses of live services and of recordings."""
+        return [*self._recorded_responses, *(response for poll in self._polls for response in poll.responses)]
 
-    def _answers(self, day: date) -> dict[str, datetime]:
-        """Return by ARN when the service last answered in full for a day."""
-        latest: dict[str, datetime] = {}
-        for response in self._responses():
+    def _get_query_times(self, day: date) -> dict[str, datetime]:
+        """Return by ARN the time of the last complete query of a day."""
+        times: dict[str, datetime] = {}
+        for response in self._list_responses():
             if day in response.days:
                 arn = response.scheduler.arn
-                latest[arn] = max(latest.get(arn, response.queried_at), response.queried_at)
-        return latest
+                times[arn] = max(times.get(arn, response.queried_at), response.queried_at)
+        return times
 
-    def _names(self, day: date) -> dict[str, str]:
-        """Return the names of the schedulers that the service listed or answered for, by ARN."""
+    def _get_names(self, day: date) -> dict[str, str]:
+        """Return by ARN the names of the schedulers that a service listed or a recording covers."""
         schedulers = [response.scheduler for response in self._recorded_responses if day in response.days]
-        for poll in self._rounds:
+        for poll in self._polls:
             if day in poll.days:
                 schedulers += poll.schedulers
         return {scheduler.arn: scheduler.name for scheduler in schedulers}
 
-    def numbers(self) -> dict[str, int]:
-        """What was done so far, in numbers that can be added up."""
+    def count_results(self) -> dict[str, int]:
+        """Return counts of the work so far; the counts of several extractions can be added."""
         return {
-            "files_read": len(self.read),
-            "schedulers_answered": sum(len(told.answers) for told in self._rounds),
-            "days_recorded": len(self._merged),
+            "files_read": len(self.files_read),
+            "schedulers_answered": sum(len(poll.responses) for poll in self._polls),
+            "days_recorded": len(self._merged_days),
             "days_changed": self._days_changed,
             "rows_changed": self._rows_changed,
         }
 
-    def remember(self) -> None:
-        """Write down which files were read, and which of the days they are merged into so far."""
-        if self.read:
+    def save_file_index(self) -> None:
+        """Upsert the files that were read, with the days that they are merged into so far."""
+        if self.files_read:
             self.lake.update(
                 ARCHIVE_FILES,
                 None,
-                lambda existing: archive_index.update_index(existing, self.read, self._merged),
+                lambda existing: archive_index.update_index(existing, self.files_read, self._merged_days),
             )
 
-    def _quarantine(self, rejected: Sequence[pa.Table]) -> None:
-        """Replace what was rejected in the files that were read; what other files gave stays."""
-        found = pa.concat_tables([REJECTED.empty_table(), *rejected])
-        if not found.num_rows and not self.lake.has(REJECTED_EXECUTIONS):
+    def _save_rejected(self, rejected: Sequence[pa.Table]) -> None:
+        """Replace the rejected summaries of the files that were read; those of other files stay."""
+        new = pa.concat_tables([REJECTED.empty_table(), *rejected])
+        if not new.num_rows and not self.lake.has(REJECTED_EXECUTIONS):
             return
-        again = pa.array([file.uri for file in self.read], pa.string())
+        uris = pa.array([file.uri for file in self.files_read], pa.string())
 
         def merge_rejected(existing: pa.Table) -> pa.Table:
-            others = existing.filter(pc.invert(pc.is_in(existing["source"], again)))
-            both = pa.concat_tables([others, found], promote_options="permissive")
-            return stamp_changes(REJECTED_EXECUTIONS, both, existing, self.now)
+            others = existing.filter(pc.invert(pc.is_in(existing["source"], uris)))
+            rows = pa.concat_tables([others, new], promote_options="permissive")
+            return stamp_changes(REJECTED_EXECUTIONS, rows, existing, self.now)
 
         self.lake.update(REJECTED_EXECUTIONS, None, merge_rejected)
 
 
 def read_file(
-    source: FileListing,
+    listing: FileListing,
     file: StoredFile,
     now: datetime,
-    take: Callable[[FlattenedPages], None],
-    take_responses: Callable[[Sequence[SchedulerResponse]], None] | None = None,
+    handle_page: Callable[[FlattenedPages], None],
+    handle_responses: Callable[[Sequence[SchedulerResponse]], None] | None = None,
 ) -> ArchiveRecord:
-    """Read one file, pass its pages and what it proves complete to `take` and `take_responses`.
+    """Read one file, and pass its pages and the complete responses in it to the callbacks.
 
     Returns:
-        The row of `archive_files`.
+        The row of `archive_files`. For an unreadable file it has no ETag, so that the next run reads it again.
     """
-    row = ArchiveRecord(file.uri, file.size_bytes, file.etag, READER_VERSION, now)
+    record = ArchiveRecord(file.uri, file.size_bytes, file.etag, READER_VERSION, now)
     try:
-        dump = source.read(file)
-    except UnreadableArchiveError as problem:
-        return replace(row, etag=None, error=problem.what)  # without a tag it is tried again next time
-    for page in flatten_pages(source.read_pages(dump, now)):
-        take(page)
-        row = _with(row, page)
-    if take_responses is not None:
-        take_responses(dump.responses)
-    error = "; ".join(dump.problems) or None
-    return replace(row, content_hash=dump.content_hash, complete=dump.complete, error=error)
+        saved = listing.read(file)
+    except UnreadableArchiveError as error:
+        return replace(record, etag=None, error=error.what)
+    for page in flatten_pages(listing.read_pages(saved, now)):
+        handle_page(page)
+        record = _add_page(record, page)
+    if handle_responses is not None:
+        handle_responses(saved.responses)
+    problems = "; ".join(saved.problems) or None
+    return replace(record, content_hash=saved.content_hash, complete=saved.complete, error=problems)
 
 
-def _with(row: ArchiveRecord, page: FlattenedPages) -> ArchiveRecord:
+def _add_page(record: ArchiveRecord, page: FlattenedPages) -> ArchiveRecord:
     bounds = pc.min_max(page.rows["data_start_time"]).as_py().values()
     moments = [
         moment
-        for moment in (row.first_data_start_time, row.last_data_start_time, *bounds)
+        for moment in (record.first_data_start_time, record.last_data_start_time, *bounds)
         if moment is not None
     ]
     return replace(
-        row,
-        executions=row.executions + page.rows.num_rows,
-        rejected=row.rejected + page.rejected.num_rows,
+        record,
+        executions=record.executions + page.rows.num_rows,
+        rejected=record.rejected + page.rejected.num_rows,
         first_data_start_time=min(moments, default=None),
         last_data_start_time=max(moments, default=None),
     )

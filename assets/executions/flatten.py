@@ -1,7 +1,7 @@
-"""Pages of bytes to columns: the only place where an execution's members become values.
+"""Decoding of pages to rows of `inference_executions`: the only module where bytes become columns.
 
-A page without surprises is decoded whole, by type. Only a page with a member that is unknown or of a wrong
-type is gone through summary by summary.
+A page is decoded as a whole first. Only a page with unknown members or wrong types is decoded summary by
+summary.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,14 +20,14 @@ from resources.errors import DataError
 from resources.sources.base import Page
 
 READER_VERSION = 1
-"""Rises when the same bytes would give other rows; saved responses are then read again."""
+"""Increase it when the same bytes give different rows; all saved responses are then read again."""
 
 _MEMBERS: dict[str, tuple[pa.DataType, Callable[[Summary], Any]]] = {
     column.name: (column.type, attrgetter(column.source))
     for column in INFERENCE_EXECUTIONS.columns
     if column.source
 }
-_OF_ARN = r"^arn:[^:]*:[^:]*:(?P<region>[^:]+):(?P<account_id>[^:]+):"
+_ARN_PATTERN = r"^arn:[^:]*:[^:]*:(?P<region>[^:]+):(?P<account_id>[^:]+):"
 
 
 T = TypeVar("T")
@@ -37,12 +37,12 @@ class _Response(msgspec.Struct, Generic[T]):
     InferenceExecutionSummaries: list[T] = []
 
 
-class _Body(Generic[T]):
-    """Decodes a page's summaries, whether it is a response or a list."""
+class _PageDecoder(Generic[T]):
+    """Decodes the summaries of a page, which is a response or a list of summaries."""
 
-    def __init__(self, of: type[T]) -> None:
-        self._list = msgspec.json.Decoder(list[of])  # type: ignore[valid-type]
-        self._response = msgspec.json.Decoder(_Response[of])  # type: ignore[valid-type]
+    def __init__(self, summary_type: type[T]) -> None:
+        self._list = msgspec.json.Decoder(list[summary_type])  # type: ignore[valid-type]
+        self._response = msgspec.json.Decoder(_Response[summary_type])  # type: ignore[valid-type]
 
     def decode(self, body: bytes) -> list[T]:
         if body.lstrip()[:1] == b"[":
@@ -50,33 +50,30 @@ class _Body(Generic[T]):
         return self._response.decode(body).InferenceExecutionSummaries
 
 
-_TYPED, _RAW = _Body(Summary), _Body(msgspec.Raw)
-_SUMMARY = msgspec.json.Decoder(Summary)
-_NOT_DECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""Wrong types or no JSON, bytes that are no UTF-8 within a text, and nesting without end."""
+_SUMMARIES_DECODER, _RAW_DECODER = _PageDecoder(Summary), _PageDecoder(msgspec.Raw)
+_SUMMARY_DECODER = msgspec.json.Decoder(Summary)
+_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""Wrong type or invalid JSON, invalid UTF-8 in a text, and too deep nesting."""
 
 
 @dataclass(frozen=True)
 class FlattenedPages:
-    """What some pages held: rows of `inference_executions` and of `rejected_executions`.
-
-    `recorded_at` is null in both: it is not known before the rows are recorded.
-    """
+    """Rows of `inference_executions` and of `rejected_executions`, with `recorded_at` null."""
 
     rows: pa.Table
     rejected: pa.Table
 
     @property
     def summaries(self) -> int:
-        """Summaries seen, usable or not."""
+        """Number of valid and rejected summaries."""
         return int(self.rows.num_rows + self.rejected.num_rows)
 
 
 def flatten_pages(pages: Iterable[Page]) -> Iterator[FlattenedPages]:
-    """Flatten the pages of one origin, page by page; positions count on from page to page.
+    """Flatten the pages of one origin one by one; positions continue from page to page.
 
     Raises:
-        DataError: a page is no response and no list of summaries.
+        DataError: a page is neither a response nor a list of summaries.
     """
     position = 0
     for page in pages:
@@ -86,138 +83,142 @@ def flatten_pages(pages: Iterable[Page]) -> Iterator[FlattenedPages]:
 
 
 def _flatten_page(page: Page, first_position: int) -> FlattenedPages:
-    usable, reasons = _decode(page)
-    rows, more_reasons = _columns(usable, page)
+    decoded, reasons = _decode_page(page)
+    rows, more_reasons = _build_rows(decoded, page)
     reasons |= more_reasons
     if not reasons:
         return FlattenedPages(rows, _NO_REJECTED)
-    kept = [index for index, (position, *_) in enumerate(usable) if position not in reasons]
-    return FlattenedPages(rows.take(pa.array(kept, pa.int64())), _rejected(page, reasons, first_position))
+    valid = [index for index, (position, *_) in enumerate(decoded) if position not in reasons]
+    return FlattenedPages(
+        rows.take(pa.array(valid, pa.int64())), _build_rejected(page, reasons, first_position)
+    )
 
 
-_Usable = tuple[int, Summary, str | None]
-"""Position within the page, the known members, and the JSON of the unknown ones."""
+_Decoded = tuple[int, Summary, str | None]
+"""Position in the page, the summary, and the JSON of its unknown members."""
 
 
-def _decode(page: Page) -> tuple[list[_Usable], dict[int, str]]:
+def _decode_page(page: Page) -> tuple[list[_Decoded], dict[int, str]]:
     try:
-        whole = _TYPED.decode(page.body)
-    except _NOT_DECODABLE:  # a summary is odd, or the page is no page at all
-        return _decode_one_by_one(page)
-    return [(position, summary, None) for position, summary in enumerate(whole)], {}
+        summaries = _SUMMARIES_DECODER.decode(page.body)
+    except _DECODE_ERRORS:  # a summary or the whole page is invalid
+        return _decode_each(page)
+    return [(position, summary, None) for position, summary in enumerate(summaries)], {}
 
 
-def _raw_summaries(page: Page) -> list[msgspec.Raw]:
+def _decode_raw_summaries(page: Page) -> list[msgspec.Raw]:
     try:
-        return _RAW.decode(page.body)
-    except _NOT_DECODABLE as problem:
+        return _RAW_DECODER.decode(page.body)
+    except _DECODE_ERRORS as error:
         raise DataError(
-            f"a page that holds no inference executions: {problem}",
+            f"cannot read a page of inference executions: {error}",
             where=page.origin,
-            next_step="look at it; a response of ListInferenceExecutions was expected",
+            next_step="check that it is a response of ListInferenceExecutions",
         ) from None
 
 
-def _decode_one_by_one(page: Page) -> tuple[list[_Usable], dict[int, str]]:
-    usable: list[_Usable] = []
+def _decode_each(page: Page) -> tuple[list[_Decoded], dict[int, str]]:
+    decoded: list[_Decoded] = []
     reasons: dict[int, str] = {}
-    for position, raw in enumerate(_raw_summaries(page)):
+    for position, raw in enumerate(_decode_raw_summaries(page)):
         try:
-            usable.append((position, *_decode_one(raw)))
-        except msgspec.ValidationError as problem:
-            reasons[position] = f"wrong type: {problem}"
-        except _NOT_DECODABLE as problem:
-            reasons[position] = f"not readable: {problem}"
-    return usable, reasons
+            decoded.append((position, *_decode_summary(raw)))
+        except msgspec.ValidationError as error:
+            reasons[position] = f"wrong type: {error}"
+        except _DECODE_ERRORS as error:
+            reasons[position] = f"not readable: {error}"
+    return decoded, reasons
 
 
-def _decode_one(raw: msgspec.Raw) -> tuple[Summary, str | None]:
+def _decode_summary(raw: msgspec.Raw) -> tuple[Summary, str | None]:
     try:
-        return _SUMMARY.decode(raw), None
+        return _SUMMARY_DECODER.decode(raw), None
     except msgspec.ValidationError:
         members = msgspec.json.decode(raw, type=dict[str, Any])
-    known, unknown = _known_members(members, Summary)
+    known, unknown = _split_members(members, Summary)
     summary = msgspec.convert(known, Summary)
-    return summary, _canonical(unknown) if unknown else None
+    return summary, _encode_canonical(unknown) if unknown else None
 
 
-def _known_members(members: dict[str, Any], shape: type) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part the members that a shape knows from those it does not, level by level.
+def _split_members(members: dict[str, Any], structure: type) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split members into those that a structure declares and all others, recursively.
 
-    Other SDKs spell members with a small first letter; a null means that the member is absent.
+    Other SDKs write member names with a lower-case first letter. Null means that the member is missing.
     """
-    shapes = {field.name: field.type for field in msgspec.structs.fields(shape)}
+    types = {field.name: field.type for field in msgspec.structs.fields(structure)}
     known: dict[str, Any] = {}
     unknown: dict[str, Any] = {}
-    for spelled, value in members.items():
-        name = spelled[:1].upper() + spelled[1:]
-        if name not in shapes or name in known:
-            unknown[spelled] = value
-        elif isinstance(value, dict) and isinstance(shapes[name], type):
-            known[name], beneath = _known_members(value, shapes[name])
-            if beneath:
-                unknown[spelled] = beneath
+    for key, value in members.items():
+        name = key[:1].upper() + key[1:]
+        if name not in types or name in known:
+            unknown[key] = value
+        elif isinstance(value, dict) and isinstance(types[name], type):
+            known[name], nested = _split_members(value, types[name])
+            if nested:
+                unknown[key] = nested
         elif value is not None:
             known[name] = value
     return known, unknown
 
 
-def _canonical(members: dict[str, Any]) -> str:
+def _encode_canonical(members: dict[str, Any]) -> str:
     return msgspec.json.encode(members, order="deterministic").decode()
 
 
-def _columns(usable: list[_Usable], page: Page) -> tuple[pa.Table, dict[int, str]]:
-    summaries = [summary for _, summary, _ in usable]
+def _build_rows(decoded: list[_Decoded], page: Page) -> tuple[pa.Table, dict[int, str]]:
+    """Return a row per decoded summary, and the reasons of the rejected ones by position."""
+    summaries = [summary for _, summary, _ in decoded]
     reasons: dict[int, str] = {}
     columns: dict[str, pa.Array] = {}
-    for name, (kind, member) in _MEMBERS.items():
-        values = [*map(member, summaries)]
-        if kind == INSTANT:
-            columns[name], wrong = parse_timestamps(values, page.zone)
-            reasons |= {usable[index][0]: f"{name}: {reason}" for index, reason in wrong.items()}
+    for name, (arrow_type, get_member) in _MEMBERS.items():
+        values = [*map(get_member, summaries)]
+        if arrow_type == INSTANT:
+            columns[name], rejected = parse_timestamps(values, page.zone)
+            reasons |= {decoded[index][0]: f"{name}: {reason}" for index, reason in rejected.items()}
         else:
-            columns[name] = pa.array(values, kind)
-    reasons = _without_key(columns, usable) | reasons
-    owner = pc.extract_regex(columns["scheduler_arn"], _OF_ARN)
+            columns[name] = pa.array(values, arrow_type)
+    reasons = _reject_without_key(columns, decoded) | reasons
+    arn_parts = pc.extract_regex(columns["scheduler_arn"], _ARN_PATTERN)
     columns["account_id"], columns["region"] = (
-        pc.struct_field(owner, part) for part in ("account_id", "region")
+        pc.struct_field(arn_parts, part) for part in ("account_id", "region")
     )
-    columns["unrecognized"] = pa.array([unknown for *_, unknown in usable], pa.string())
-    columns["source"] = columns["outcome_source"] = pa.repeat(pa.scalar(page.kind, pa.string()), len(usable))
-    columns["recorded_at"] = pa.nulls(len(usable), INSTANT)
+    columns["unrecognized"] = pa.array([unknown for *_, unknown in decoded], pa.string())
+    columns["source"] = columns["outcome_source"] = pa.repeat(pa.scalar(page.kind, pa.string()), len(decoded))
+    columns["recorded_at"] = pa.nulls(len(decoded), INSTANT)
     return pa.table([columns[name] for name in ROWS.names], schema=ROWS), reasons
 
 
-def _without_key(columns: dict[str, pa.Array], usable: list[_Usable]) -> dict[int, str]:
-    nameless = pc.equal(pc.fill_null(columns["scheduler_arn"], ""), "")
-    timeless = pc.is_null(columns["data_start_time"])
-    missing = {"no DataStartTime": timeless, "no InferenceSchedulerArn": nameless}
+def _reject_without_key(columns: dict[str, pa.Array], decoded: list[_Decoded]) -> dict[int, str]:
+    missing = {
+        "no DataStartTime": pc.is_null(columns["data_start_time"]),
+        "no InferenceSchedulerArn": pc.equal(pc.fill_null(columns["scheduler_arn"], ""), ""),
+    }
     return {
-        usable[index][0]: reason
+        decoded[index][0]: reason
         for reason, mask in missing.items()
         for index in pc.indices_nonzero(mask).to_pylist()
     }
 
 
-def _rejected(page: Page, reasons: dict[int, str], first_position: int) -> pa.Table:
-    raws = _raw_summaries(page)
+def _build_rejected(page: Page, reasons: dict[int, str], first_position: int) -> pa.Table:
+    raw_summaries = _decode_raw_summaries(page)
     rows = [
         {
             "source": page.origin,
             "position": first_position + position,
             "reason": reason,
-            "raw": bytes(raws[position]).decode(errors="backslashreplace"),
+            "raw": bytes(raw_summaries[position]).decode(errors="backslashreplace"),
         }
         for position, reason in sorted(reasons.items())
     ]
     return pa.Table.from_pylist(rows, schema=REJECTED)
 
 
-def _unrecorded(schema: pa.Schema) -> pa.Schema:
-    at = schema.get_field_index("recorded_at")
-    return schema.set(at, schema.field(at).with_nullable(True))
+def _allow_null_recorded_at(schema: pa.Schema) -> pa.Schema:
+    index = schema.get_field_index("recorded_at")
+    return schema.set(index, schema.field(index).with_nullable(True))
 
 
-ROWS = _unrecorded(INFERENCE_EXECUTIONS.schema)
-REJECTED = _unrecorded(REJECTED_EXECUTIONS.schema)
+ROWS = _allow_null_recorded_at(INFERENCE_EXECUTIONS.schema)
+REJECTED = _allow_null_recorded_at(REJECTED_EXECUTIONS.schema)
 _NO_REJECTED = REJECTED.empty_table()

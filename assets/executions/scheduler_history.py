@@ -1,11 +1,11 @@
-"""What each scheduler was set to over time, as its executions show it and the service lists it.
+"""Settings of each scheduler over time, from its executions and from lists of the service.
 
-Executions tell everything but the status, and are all in the lake: their rows are made anew each time. What
-the service lists is told once, so those rows stay.
+All executions are in the lake, so the rows from executions are recomputed every time. Executions show every
+setting except the status. A list of the service is read only once, so its rows stay in the table.
 
-A row begins where a value differs from the last one known of that scheduler; a value that an execution does
-not tell (old responses have no model version) is no change. The rule may be applied day by day and then to
-what the days gave: the rows are those of one pass over the whole history.
+A row starts a period in which a setting differs from its last known value. A missing value is no change, such
+as the model version in old responses. The rule can be applied to each day and then to the combined results:
+the rows equal those of one pass over the whole history.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,9 +23,7 @@ from resources.sources.base import ListedScheduler
 
 _KEY = ["scheduler_arn", "valid_from"]
 _SETTINGS = [name for name in INFERENCE_SCHEDULERS.content_columns if name not in (*_KEY, "source")]
-_OBSERVED = pa.schema(
-    [INFERENCE_SCHEDULERS.schema.field(name) for name in INFERENCE_SCHEDULERS.content_columns]
-)
+_SCHEMA = INFERENCE_SCHEDULERS.content_schema
 
 EXECUTION_COLUMNS = [
     "scheduled_start_time",
@@ -34,78 +32,72 @@ EXECUTION_COLUMNS = [
     "source",
     *(
         name
-        for name in _OBSERVED.names
+        for name in _SCHEMA.names
         if name
         not in ("valid_from", "status", "data_upload_frequency", "data_delay_offset_minutes", "source")
     ),
 ]
-"""The columns of `inference_executions` that the rule reads."""
+"""The columns of `inference_executions` that `extract_observed_settings` reads."""
 
 _UNLISTED = [
     "model_version",
     "model_version_arn",
     *(name for name in _SETTINGS if name.startswith(("input_", "output_"))),
 ]
-"""What a list of the service does not tell."""
+"""Settings that a list of the service does not contain."""
 
-_MINUTE = 60_000
+_MINUTE_MS = 60_000
 
 
 def extract_observed_settings(executions: pa.Table) -> pa.Table:
-    """Return the settings that each execution shows, with `valid_from` the start of its window."""
-    frequency = _minutes(executions["data_start_time"], executions["data_end_time"])
-    columns = {name: executions[name] for name in EXECUTION_COLUMNS if name in _OBSERVED.names}
+    """Return one row of settings per execution, with `valid_from` as the start of its data window."""
+    frequency = _count_minutes(executions["data_start_time"], executions["data_end_time"])
+    columns = {name: executions[name] for name in EXECUTION_COLUMNS if name in _SCHEMA.names}
     columns |= {
         "valid_from": executions["data_start_time"],
         "status": pa.nulls(executions.num_rows, pa.string()),
-        "data_upload_frequency": _iso_duration(frequency),
-        "data_delay_offset_minutes": _minutes(
+        "data_upload_frequency": _format_duration(frequency),
+        "data_delay_offset_minutes": _count_minutes(
             executions["data_end_time"], executions["scheduled_start_time"]
         ),
     }
-    return pa.table(
-        [columns[name].cast(_OBSERVED.field(name).type) for name in _OBSERVED.names], schema=_OBSERVED
-    )
+    return pa.table([columns[name].cast(_SCHEMA.field(name).type) for name in _SCHEMA.names], schema=_SCHEMA)
 
 
 def find_setting_changes(settings: Iterable[pa.Table]) -> pa.Table:
-    """Reduce settings to the rows at which one began, by scheduler and time."""
-    rows = pa.concat_tables([_OBSERVED.empty_table(), *settings]).sort_by(
+    """Return the rows at which a setting changes, sorted by scheduler and time."""
+    rows = pa.concat_tables([_SCHEMA.empty_table(), *settings]).sort_by(
         [(name, "ascending") for name in _KEY]
     )
-    first = _first_of_scheduler(rows["scheduler_arn"])
-    begins = first.copy()
+    is_first = _find_first_rows(rows["scheduler_arn"])
+    is_change = is_first.copy()
     for name in _SETTINGS:
-        column = _carried_on(rows[name].combine_chunks(), first)
+        column = _fill_forward(rows[name].combine_chunks(), is_first)
         rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), column)
-        begins |= _differs_from_last(column)
-    return rows.filter(pa.array(begins))
+        is_change |= _differs_from_previous(column)
+    return rows.filter(pa.array(is_change))
 
 
 def merge_observed_settings(days: Iterable[pa.Table], existing: pa.Table, now: datetime) -> pa.Table:
-    """Make the rows of `inference_schedulers` out of all days of executions (`EXECUTION_COLUMNS` suffice).
+    """Build the rows of `inference_schedulers` from all executions (`EXECUTION_COLUMNS`), day by day.
 
-    What the service once listed is taken over from the existing rows.
+    Settings that the service listed are taken from the existing rows.
     """
-    by_service = existing.filter(pc.equal(existing["source"], KIND)).select(_OBSERVED.names)
+    listed = existing.filter(pc.equal(existing["source"], KIND)).select(_SCHEMA.names)
     for name in _UNLISTED:
-        empty = pa.nulls(by_service.num_rows, by_service.schema.field(name).type)
-        by_service = by_service.set_column(by_service.schema.get_field_index(name), name, empty)
-    began = find_setting_changes(
-        [
-            *(find_setting_changes([extract_observed_settings(day)]) for day in days),
-            by_service.cast(_OBSERVED),
-        ]
-    )
-    return stamp_changes(INFERENCE_SCHEDULERS, began, existing, now)
+        empty = pa.nulls(listed.num_rows, listed.schema.field(name).type)
+        listed = listed.set_column(listed.schema.get_field_index(name), name, empty)
+    observed = (find_setting_changes([extract_observed_settings(day)]) for day in days)
+    changes = find_setting_changes([*observed, listed.cast(_SCHEMA)])
+    return stamp_changes(INFERENCE_SCHEDULERS, changes, existing, now)
 
 
-def build_listed_settings(schedulers: Sequence[ListedScheduler], at: datetime) -> pa.Table:
-    """Return the settings that a list of the service shows."""
+def build_listed_settings(schedulers: Sequence[ListedScheduler], listed_at: datetime) -> pa.Table:
+    """Return one row of settings per listed scheduler, valid from the time of the list."""
     rows = [
         {
             "scheduler_arn": scheduler.arn,
-            "valid_from": at,
+            "valid_from": listed_at,
             "scheduler_name": scheduler.name,
             **dict(zip(("region", "account_id"), scheduler.arn.split(":")[3:5], strict=False)),
             "model_arn": scheduler.model_arn,
@@ -117,21 +109,21 @@ def build_listed_settings(schedulers: Sequence[ListedScheduler], at: datetime) -
         }
         for scheduler in schedulers
     ]
-    return pa.Table.from_pylist(rows, schema=_OBSERVED)
+    return pa.Table.from_pylist(rows, schema=_SCHEMA)
 
 
-def merge_listed_settings(existing: pa.Table, news: pa.Table, now: datetime) -> pa.Table:
-    """Add to the rows of `inference_schedulers` what a list shows that was not known before."""
-    began = find_setting_changes([existing.select(_OBSERVED.names).cast(_OBSERVED), news])
-    return stamp_changes(INFERENCE_SCHEDULERS, began, existing, now)
+def merge_listed_settings(existing: pa.Table, listed: pa.Table, now: datetime) -> pa.Table:
+    """Add the changed settings of a list to the rows of `inference_schedulers`."""
+    changes = find_setting_changes([existing.select(_SCHEMA.names).cast(_SCHEMA), listed])
+    return stamp_changes(INFERENCE_SCHEDULERS, changes, existing, now)
 
 
-def _minutes(start: pa.ChunkedArray, end: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.divide(pc.subtract(end.cast(pa.int64()), start.cast(pa.int64())), _MINUTE)
+def _count_minutes(start: pa.ChunkedArray, end: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.divide(pc.subtract(end.cast(pa.int64()), start.cast(pa.int64())), _MINUTE_MS)
 
 
-def _iso_duration(minutes: pa.ChunkedArray) -> pa.ChunkedArray:
-    # as the service spells it: PT30M, but PT1H
+def _format_duration(minutes: pa.ChunkedArray) -> pa.ChunkedArray:
+    # in the format of the service, which writes PT30M but PT1H
     whole_hours = pc.equal(pc.subtract(minutes, pc.multiply(pc.divide(minutes, 60), 60)), 0)
     hours = pc.binary_join_element_wise("PT", pc.divide(minutes, 60).cast(pa.string()), "H", "")
     return pc.if_else(
@@ -139,20 +131,21 @@ def _iso_duration(minutes: pa.ChunkedArray) -> pa.ChunkedArray:
     )
 
 
-def _first_of_scheduler(arns: pa.ChunkedArray) -> NDArray[np.bool_]:
+def _find_first_rows(arns: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """Mark the first row of each scheduler."""
     first = np.ones(len(arns), dtype=bool)
-    first[1:] = _differs_from_last(arns.combine_chunks())[1:]
+    first[1:] = _differs_from_previous(arns.combine_chunks())[1:]
     return first
 
 
-def _carried_on(column: pa.Array, first: NDArray[np.bool_]) -> pa.Array:
-    """Fill nulls with the last value known of the same scheduler."""
-    stands = first | column.is_valid().to_numpy(zero_copy_only=False)
-    return column.take(pa.array(np.maximum.accumulate(np.where(stands, np.arange(len(column)), 0))))
+def _fill_forward(column: pa.Array, is_first: NDArray[np.bool_]) -> pa.Array:
+    """Replace nulls by the previous value of the same scheduler."""
+    is_filled = is_first | column.is_valid().to_numpy(zero_copy_only=False)
+    return column.take(pa.array(np.maximum.accumulate(np.where(is_filled, np.arange(len(column)), 0))))
 
 
-def _differs_from_last(column: pa.Array) -> NDArray[np.bool_]:
-    """Tell for each row whether it differs from the one before it; the first does not."""
+def _differs_from_previous(column: pa.Array) -> NDArray[np.bool_]:
+    """Mark the values that differ from the previous one; the first value is not marked."""
     differs = np.zeros(len(column), dtype=bool)
     if len(column) > 1:
         codes = column.dictionary_encode(null_encoding="encode").indices.to_numpy()

@@ -1,4 +1,4 @@
-"""What one run is to extract: of which schedulers, and what it may leave out because it is known."""
+"""Selection of the schedulers and days that one run extracts."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,110 +11,129 @@ from resources.lake.lake import Lake
 from resources.name_patterns import matches, matches_any
 from resources.sources.base import ListedScheduler
 
-_NAMES_TOLD = 20
+_NAMES_SHOWN = 20
 
 
 @dataclass(frozen=True)
 class PreviousAttempt:
-    """An earlier attempt that this run resumes: the days it recorded, and when it began (None: no such)."""
+    """A previous attempt that this run resumes.
 
-    done: frozenset[date] = frozenset()
-    began: datetime | None = None
+    Attributes:
+        recorded_days: Days that the attempt recorded.
+        started_at: When the attempt started; None if there is none.
+    """
+
+    recorded_days: frozenset[date] = frozenset()
+    started_at: datetime | None = None
 
 
 @dataclass(frozen=True)
 class ExtractionSelection:
-    """What is asked of a run, beside its days.
+    """The schedulers and days of a run that are queried.
 
     Attributes:
-        schedulers: Names or ARNs, with * and ?; none: all. Saved responses are read whole all the same, as
-            what is in them counts as read.
-        skip_settled: Leave out what coverage proves complete, scheduler by scheduler and day by day.
-        earlier: The attempt that is resumed.
+        schedulers: Names or ARNs, with the wildcards * and ?; all schedulers if empty. Saved responses are
+            always read completely, because the index records a file as read.
+        skip_settled: Whether to skip the days of each scheduler that coverage proves complete.
+        previous: The attempt to resume.
     """
 
     schedulers: tuple[str, ...] = ()
     skip_settled: bool = False
-    earlier: PreviousAttempt = PreviousAttempt()
+    previous: PreviousAttempt = PreviousAttempt()
 
-    def chosen(self, listed: Iterable[ListedScheduler]) -> list[ListedScheduler]:
-        """Return the schedulers that are to be asked, of those that a source lists."""
+    def select_schedulers(self, listed: Iterable[ListedScheduler]) -> list[ListedScheduler]:
+        """Return the selected schedulers among those that a source lists."""
         return [
             scheduler
             for scheduler in listed
             if not self.schedulers or matches_any(self.schedulers, scheduler.name, scheduler.arn)
         ]
 
-    def unknown(self, listed: Collection[ListedScheduler]) -> list[str]:
-        """Return the names that fit none of the schedulers that all sources list: a slip, or deleted."""
+    def find_unmatched_names(self, listed: Collection[ListedScheduler]) -> list[str]:
+        """Return the names that match no scheduler of any source: misspelled, or deleted schedulers."""
         return [
             pattern
             for pattern in self.schedulers
             if not any(matches(pattern, scheduler.name, scheduler.arn) for scheduler in listed)
         ]
 
-    def known(self, lake: Lake, days: Collection[date], settle_after: timedelta) -> dict[str, set[date]]:
-        """Return by ARN the days of which nothing more is to be asked, as the lake's coverage proves."""
-        known: dict[str, set[date]] = {}
-        if self.earlier.began is None and not self.skip_settled:
-            return known
+    def find_days_to_skip(
+        self, lake: Lake, days: Collection[date], settle_after: timedelta
+    ) -> dict[str, set[date]]:
+        """Return by ARN the days that need no query, because coverage proves them complete."""
+        skipped: dict[str, set[date]] = {}
+        if self.previous.started_at is None and not self.skip_settled:
+            return skipped
         for day in days:
-            enough = self._enough(compute_settle_time(day, settle_after))
+            required = self._get_required_time(compute_settle_time(day, settle_after))
             rows = lake.read(EXTRACTION_COVERAGE, day, ["scheduler_arn", "complete_through"])
             for row in rows.to_pylist():
-                if row["complete_through"] is not None and row["complete_through"] >= enough:
-                    known.setdefault(row["scheduler_arn"], set()).add(day)
-        return known
+                if row["complete_through"] is not None and row["complete_through"] >= required:
+                    skipped.setdefault(row["scheduler_arn"], set()).add(day)
+        return skipped
 
-    def _enough(self, settles_at: datetime) -> datetime:
-        """Return up to when a day must be proven; an earlier attempt proved what it could when it began."""
-        return min(self.earlier.began, settles_at) if self.earlier.began else settles_at
+    def _get_required_time(self, settles_at: datetime) -> datetime:
+        """Return the time through which a day must be proven to be skipped.
+
+        A query of the previous attempt proved the day only through the start of that attempt.
+        """
+        return min(self.previous.started_at, settles_at) if self.previous.started_at else settles_at
 
 
 SELECT_ALL = ExtractionSelection()
 
 
 def contiguous_ranges(days: Iterable[date]) -> list[tuple[date, date]]:
-    """Return the first and last days of each unbroken stretch, oldest first."""
-    found: list[tuple[date, date]] = []
+    """Return the first and last day of each contiguous range, oldest first."""
+    ranges: list[tuple[date, date]] = []
     for day in sorted(days):
-        if found and day - found[-1][1] == timedelta(days=1):
-            found[-1] = found[-1][0], day
+        if ranges and day - ranges[-1][1] == timedelta(days=1):
+            ranges[-1] = ranges[-1][0], day
         else:
-            found.append((day, day))
-    return found
+            ranges.append((day, day))
+    return ranges
 
 
 def build_budget_error(
-    spent: BudgetSpentError, asked: Sequence[date], reached: date | None, run_id: str, *, in_vain: bool
+    error: BudgetSpentError,
+    days: Sequence[date],
+    last_complete_day: date | None,
+    run_id: str,
+    *,
+    made_progress: bool,
 ) -> BudgetSpentError:
-    """Say how far a run got with its calls, and how to go on from there.
+    """Return the error with the progress of the run and the command that resumes it.
 
     Args:
-        spent: what ended it.
-        asked: the days that it was to extract.
-        reached: the last day up to which all schedulers were asked; None: none.
-        run_id: of the run.
-        in_vain: not a single scheduler answered in full, so resuming would get no further.
+        error: the error that ended the run.
+        days: the days of the run.
+        last_complete_day: the last day for which all schedulers were queried; None if there is none.
+        run_id: the ID of the run.
+        made_progress: whether any scheduler was queried completely; if not, resuming with the same budget
+            would fail again.
     """
-    first, last = min(asked), max(asked)
-    far = f"all schedulers were asked through {reached}" if reached else "not all schedulers were asked yet"
+    first, last = min(days), max(days)
+    progress = (
+        f"all schedulers are queried through {last_complete_day}"
+        if last_complete_day
+        else "no day is queried for all schedulers"
+    )
     resume = f"ledger backfill --from {first} --to {last} --resume {run_id}"
-    more = "allow it more calls (limits.max_calls_per_run in ledger.toml), as these do not reach for one"
+    raise_budget = "raise limits.max_calls_per_run in ledger.toml, which is too low for a single scheduler"
     return BudgetSpentError(
-        spent.what,
-        where=f"{first}...{last}: {far}; what came is recorded",
-        next_step=f"{more} scheduler; then: {resume}" if in_vain else resume,
+        error.what,
+        where=f"{first}...{last}: {progress}; all responses are recorded",
+        next_step=resume if made_progress else f"{raise_budget}; then: {resume}",
     )
 
 
 def build_unknown_scheduler_error(name: str, listed: Collection[ListedScheduler]) -> ConfigurationError:
-    """Say that no scheduler is called so, and which ones there are."""
-    there = sorted({scheduler.name for scheduler in listed})
-    some = ", ".join(there[:_NAMES_TOLD]) + (", ..." if len(there) > _NAMES_TOLD else "")
+    """Return the error for a name that matches no scheduler, with the names that exist."""
+    names = sorted({scheduler.name for scheduler in listed})
+    shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
     return ConfigurationError(
         f"no scheduler is named {name}",
-        where="the schedulers that this run was asked for",
-        next_step=f"use names or ARNs of those that the service lists: {some}. A deleted scheduler cannot be"
-        " asked any more",
+        where="the schedulers of this run",
+        next_step=f"use names or ARNs that the service lists: {shown}. A deleted scheduler cannot be queried",
     )

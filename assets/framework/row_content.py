@@ -1,7 +1,6 @@
-"""When are two sets of rows the same: the content of a table, apart from how and when it was recorded.
+"""Comparison of rows by content: the values of all columns except the volatile ones.
 
-Parquet bytes and Arrow buffers change with the library and with slicing; values do not. So everything here
-looks at values only.
+Parquet bytes and Arrow buffers change with the library version and with slicing, so only values are compared.
 """
 
 from datetime import datetime
@@ -17,15 +16,15 @@ _STAMP = "recorded_at"
 
 
 def deduplicate(table: Table, rows: pa.Table) -> pa.Table:
-    """Return each content once, in any order, with `recorded_at` null."""
-    once = rows.group_by(list(table.content_columns), use_threads=False).aggregate([])
-    return once.append_column(_STAMP, pa.nulls(once.num_rows, INSTANT)).select(rows.schema.names)
+    """Return the distinct rows by content, in any order, with `recorded_at` null."""
+    distinct = rows.group_by(list(table.content_columns), use_threads=False).aggregate([])
+    return distinct.append_column(_STAMP, pa.nulls(distinct.num_rows, INSTANT)).select(rows.schema.names)
 
 
 def stamp_changes(table: Table, rows: pa.Table, existing: pa.Table, now: datetime) -> pa.Table:
-    """Set `recorded_at`: as it was where `existing` holds the same content, else `now`.
+    """Set `recorded_at` to the recorded time if `existing` has the same content, else to `now`.
 
-    `rows` has at most one row a key; the result is sorted by the key and fits the table's schema.
+    `rows` has at most one row per key. The result has the table's schema and is sorted by key.
     """
     content = list(table.content_columns)
     new = rows.select(content).append_column(_STAMP, pa.nulls(rows.num_rows, INSTANT))
@@ -36,37 +35,39 @@ def stamp_changes(table: Table, rows: pa.Table, existing: pa.Table, now: datetim
         .group_by(content, use_threads=False)
         .aggregate([(_STAMP, "min"), ("new", "max")])
     )
-    kept = merged.filter(merged["new_max"])
-    recorded = pc.fill_null(kept[f"{_STAMP}_min"], pa.scalar(now, INSTANT))
-    return conform(table, kept.select(content).append_column(_STAMP, recorded))
+    current = merged.filter(merged["new_max"])
+    recorded_at = pc.fill_null(current[f"{_STAMP}_min"], pa.scalar(now, INSTANT))
+    return conform(table, current.select(content).append_column(_STAMP, recorded_at))
 
 
 def count_changed_rows(table: Table, before: pa.Table, after: pa.Table) -> int:
-    """Count the rows of `after` whose content is not among those of `before`."""
+    """Count the rows of `after` whose content is not in `before`."""
     if after.equals(before):
         return 0
-    both = pa.concat_tables([before, after])
-    return int(deduplicate(table, both).num_rows - before.num_rows)
+    pool = pa.concat_tables([before, after])
+    return int(deduplicate(table, pool).num_rows - before.num_rows)
 
 
 def conform(table: Table, rows: pa.Table) -> pa.Table:
-    """Return the rows as they are stored: the table's columns and types, sorted by its key.
+    """Return the rows in their stored form: the table's columns and types, sorted by key.
 
     Raises:
-        ValueError: a required value is null, or a column is missing.
+        ValueError: a required value is null.
+        KeyError: a column is missing.
     """
     return sort_by_key(table, rows.select(table.schema.names).cast(table.schema))
 
 
 def sort_by_key(table: Table, rows: pa.Table) -> pa.Table:
-    """Return the rows sorted by the table's key, as they are stored."""
+    """Return the rows in the order of the primary key, ascending."""
     return rows.sort_by([(name, "ascending") for name in table.key])
 
 
 def compute_content_version(table: Table, rows: pa.Table) -> str:
-    """Fingerprint of the rows' content; the same values give the same text on any machine and library.
+    """Return a hash of the rows' content as hexadecimal text, for Dagster data versions.
 
-    The order of rows does not count, nor does `recorded_at`; nulls count as such.
+    Equal values give equal hashes on every machine and library version, in any order of rows. Volatile
+    columns such as `recorded_at` are ignored; null differs from every value.
     """
     declared = table.content_schema
     ordered = sort_by_key(table, rows.select(declared.names).cast(declared))  # dictionaries become values
@@ -80,13 +81,13 @@ def compute_content_version(table: Table, rows: pa.Table) -> str:
 
 
 def _canonical(column: pa.Array) -> list[bytes]:
-    known = np.packbits(column.is_valid().to_numpy(zero_copy_only=False)).tobytes()
+    validity = np.packbits(column.is_valid().to_numpy(zero_copy_only=False)).tobytes()
     if pa.types.is_string(column.type):
         texts = pc.fill_null(column, "")
         lengths = pc.binary_length(texts).to_numpy(zero_copy_only=False).astype("<i8").tobytes()
-        return [known, lengths, "".join(texts.to_pylist()).encode()]
+        return [validity, lengths, "".join(texts.to_pylist()).encode()]
     if pa.types.is_floating(column.type):
         measured = column.fill_null(0).to_numpy(zero_copy_only=False) + 0.0  # -0.0 is 0.0
-        return [known, measured.astype("<f8").tobytes()]
+        return [validity, measured.astype("<f8").tobytes()]
     numbers = column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
-    return [known, numbers.astype("<i8").tobytes()]
+    return [validity, numbers.astype("<i8").tobytes()]

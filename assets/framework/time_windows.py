@@ -1,9 +1,11 @@
-"""Windows of time: half-open, in UTC, a day for each partition.
+"""Half-open time windows in UTC, splitting executions by day, and ISO 8601 durations.
 
-An execution belongs to the UTC day of its DataStartTime, whatever its end or its results say. So the union of
-any split of a range is the range, each execution exactly once.
+An execution belongs to the UTC day of its DataStartTime. The union over any split of a range is therefore the
+range, with each execution exactly once. The windows have no padding; API queries add it
+(`resources.sources.api.QUERY_PADDING`), and `filter_window` cuts the responses.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -15,11 +17,12 @@ import pyarrow.compute as pc
 DAY_MS = 86_400_000
 _A_DAY = timedelta(days=1)
 _EPOCH = date(1970, 1, 1)
+_HOURS_AND_MINUTES = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?")
 
 
 @dataclass(frozen=True)
 class Window:
-    """From `start` on, up to but without `end`; both aware and in UTC."""
+    """The times from `start` to before `end`, both in UTC."""
 
     start: datetime
     end: datetime
@@ -27,24 +30,23 @@ class Window:
 
 @dataclass(frozen=True)
 class Days:
-    """From the day `first` on, up to but without the day `end` (None: without an end)."""
+    """The days from `first` to before `end`; no end if None."""
 
     first: date
     end: date | None = None
 
     def __contains__(self, day: date) -> bool:
-        """Tell whether a day lies within."""
         return self.first <= day and (self.end is None or day < self.end)
 
 
 def get_day_window(day: date) -> Window:
-    """Return the window of one day."""
+    """Return the window of a UTC day."""
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     return Window(start, start + _A_DAY)
 
 
 def filter_window(rows: pa.Table, window: Window) -> pa.Table:
-    """Keep the executions that start within a window."""
+    """Return the executions whose data starts in a window."""
     starts = rows["data_start_time"]
     inside = pc.and_(
         pc.greater_equal(starts, pa.scalar(window.start, starts.type)),
@@ -54,12 +56,19 @@ def filter_window(rows: pa.Table, window: Window) -> pa.Table:
 
 
 def split_by_day(rows: pa.Table) -> Iterator[tuple[date, pa.Table]]:
-    """Split executions by their day, oldest day first; within a day they keep their order."""
+    """Yield each UTC day with its executions, oldest day first; the order within a day is kept."""
     if not rows.num_rows:
         return
     days = pc.floor_temporal(rows["data_start_time"], unit="day").cast(pa.int64()).to_numpy() // DAY_MS
     order = np.argsort(days, kind="stable")
-    in_days = rows.take(pa.array(order))
+    sorted_rows = rows.take(pa.array(order))
     numbers, starts = np.unique(days[order], return_index=True)
     for number, start, end in zip(numbers, starts, [*starts[1:], len(days)], strict=True):
-        yield _EPOCH + timedelta(days=int(number)), in_days.slice(start, end - start)
+        yield _EPOCH + timedelta(days=int(number)), sorted_rows.slice(start, end - start)
+
+
+def parse_duration(text: str | None) -> timedelta | None:
+    """Parse an ISO 8601 duration of hours and minutes, such as PT5M; None if it is not one or is zero."""
+    match = _HOURS_AND_MINUTES.fullmatch(text or "")
+    hours, minutes = match.groups(default="0") if match else ("0", "0")
+    return timedelta(hours=int(hours), minutes=int(minutes)) or None

@@ -16,7 +16,7 @@ from assets.executions.cost_estimate import (
     LakeCounts,
     SchedulerEstimate,
     estimate_scheduler,
-    parse_frequency,
+    get_frequency,
 )
 from assets.executions.coverage import compute_settle_time, is_settled
 from assets.executions.flatten import READER_VERSION
@@ -120,7 +120,7 @@ def plan_backfill(  # noqa: PLR0913 (the options of a run, and the time)
     shortest = _load_shortest_frequencies(lake)
     estimates: list[SchedulerEstimate] = []
     for service, scheduler, own_batches in tasks:
-        quickest = min(shortest.get(scheduler.arn, scheduler), scheduler, key=parse_frequency)
+        quickest = min(shortest.get(scheduler.arn, scheduler), scheduler, key=get_frequency)
         in_lake = replace(
             counts.get(scheduler.arn, NO_COUNTS), near_midnight=near_midnight.get(scheduler.arn, {})
         )
@@ -135,8 +135,8 @@ def plan_backfill(  # noqa: PLR0913 (the options of a run, and the time)
         days[-1],
         batches=len(day_batches),
         settled_days=len(settled_days),
-        listing=listing.calls,  # a run lists the schedulers once
-        asked=sorted(estimates, key=lambda row: (row.source, row.scheduler.name)),
+        list_calls=listing.calls,  # a run lists the schedulers once
+        schedulers=sorted(estimates, key=lambda row: (row.source, row.scheduler.name)),
         files_to_read=_estimate_files_to_read(lake, listing.files, day_batches),
         files_to_write=2 * len(days) + 1 + 2 * bool(listing.files),
         budget=max_calls,
@@ -199,7 +199,7 @@ def _load_shortest_frequencies(lake: Lake) -> dict[str, ListedScheduler]:
                 delay_minutes=row["data_delay_offset_minutes"],
             )
             shortest[scheduler.arn] = min(
-                shortest.get(scheduler.arn, scheduler), scheduler, key=parse_frequency
+                shortest.get(scheduler.arn, scheduler), scheduler, key=get_frequency
             )
     return shortest
 

@@ -75,21 +75,21 @@ def _print(estimate: BackfillPlan, listing: SourceListing, command: str, calls_p
         f" {_pluralize(estimate.batches, 'batch', 'batches')}; {estimate.settled_days} already settled."
     )
     console.print()
-    if estimate.asked:
-        console.print(_build_table(estimate.asked))
+    if estimate.schedulers:
+        console.print(_build_table(estimate.schedulers))
         console.print()
-    console.print(f"Calls:   {_format_estimate(estimate.calls)}, {estimate.listing} to list the schedulers")
+    console.print(f"Calls:   {_format_estimate(estimate.calls)}, {estimate.list_calls} to list the schedulers")
     if not estimate.calls.is_exact:
         console.print(
             f"         {estimate.calls.expected:,} if each scheduler ran all the time,"
             f" {estimate.calls.least:,} to {estimate.calls.most:,} in any case"
         )
-    minutes = estimate.minutes(calls_per_second)
+    minutes = estimate.estimate_minutes(calls_per_second)
     console.print(f"Time:    {minutes:,.1f} minutes at {calls_per_second:g} calls per second")
     console.print(f"Files:   {_format_estimate(estimate.files_to_read)} saved responses to read")
     console.print(f"         at most {estimate.files_to_write:,} lake files to write; unchanged files stay")
     if estimate.budget is not None:
-        verdict = "may stop this run" if estimate.is_stopped else "is enough"
+        verdict = "may stop this run" if estimate.may_exceed_budget else "is enough"
         console.print(f"Limit:   limits.max_calls_per_run = {estimate.budget:,} {verdict}")
     console.print(f"Used:    {_pluralize(listing.calls, 'call')} for this plan")
     for notice in [*listing.notices, *(f"{name}: {error}" for name, error in listing.failed.items())]:
@@ -109,7 +109,7 @@ def _build_table(schedulers: Sequence[SchedulerEstimate]) -> Table:
             Text(row.scheduler.name),
             row.scheduler.frequency or "?",
             f"{row.days:,}",
-            f"{row.questions:,}",
+            f"{row.queries:,}",
             _format_estimate(row.executions),
             _format_estimate(row.calls),
             _describe_basis(row),
@@ -147,14 +147,14 @@ def _build_json(
         settled_days=estimate.settled_days,
         batches=estimate.batches,
         calls=_build_count(estimate.calls),
-        listing_calls=estimate.listing,
+        listing_calls=estimate.list_calls,
         calls_made=listing.calls,
         calls_per_second=calls_per_second,
-        duration_minutes=estimate.minutes(calls_per_second),
+        duration_minutes=estimate.estimate_minutes(calls_per_second),
         files_to_read=_build_count(estimate.files_to_read),
         max_files_to_write=estimate.files_to_write,
         max_calls_per_run=estimate.budget,
-        may_exceed_max_calls=estimate.is_stopped,
+        may_exceed_max_calls=estimate.may_exceed_budget,
         command=command,
         failed_sources=[SourceFailure(name, str(error)) for name, error in listing.failed.items()],
         schedulers=[
@@ -165,11 +165,11 @@ def _build_json(
                 frequency=row.scheduler.frequency,
                 days=row.days,
                 settled_days=row.settled_days,
-                queries=row.questions,
+                queries=row.queries,
                 executions=_build_count(row.executions),
                 calls=_build_count(row.calls),
             )
-            for row in estimate.asked
+            for row in estimate.schedulers
         ],
     )
 

@@ -3,22 +3,14 @@
 from datetime import timedelta
 
 import pyarrow as pa
-import pytest
 
-from assets.checks.scheduler_settings import SchedulerSettings, parse_duration, parse_scheduler_settings
+from assets.checks.scheduler_settings import SchedulerSettings, parse_scheduler_settings
 from assets.tables import (
     INFERENCE_SCHEDULERS,
 )
 from tests.support.check_days import NOW
 
 HOUR = timedelta(hours=1)
-
-
-@pytest.mark.parametrize(
-    ("text", "minutes"), [("PT5M", 5), ("PT1H", 60), ("PT1H30M", 90), ("", None), ("PT", None)]
-)
-def test_durations_of_hours_and_minutes_are_parsed(text: str, minutes: int | None) -> None:
-    assert parse_duration(text) == (None if minutes is None else timedelta(minutes=minutes))
 
 
 def test_scheduler_settings_are_the_latest_value_of_each_column() -> None:

@@ -185,7 +185,8 @@ class TestWhatIsRemembered:
         last = {file.uri: file for file in files}
         table = update_index(NOTHING, last.values(), DAYS)
         assert load_records(table) == {
-            uri: replace(file, merged_dates=frozenset(file.reach(DAYS))) for uri, file in last.items()
+            uri: replace(file, merged_dates=frozenset(file.select_covered_days(DAYS)))
+            for uri, file in last.items()
         }
         assert table.schema.equals(ARCHIVE_FILES.schema, check_metadata=True)
         assert table["uri"].to_pylist() == sorted(last)
@@ -240,11 +241,11 @@ class TestOddities:
 
     def test_a_file_that_gave_nothing_is_named_with_the_reason(self) -> None:
         (said,) = describe_problems([remembered(days=None, error="is cut short")])
-        assert said == "dumps/a.json: is cut short. It gave nothing; the others were read."
+        assert said == "dumps/a.json: is cut short. The other files were read."
 
     def test_a_file_that_gave_something_is_said_to(self) -> None:
         (said,) = describe_problems([remembered(error="line 3: no JSON")])
-        assert said == "dumps/a.json: line 3: no JSON. What else it holds was read."
+        assert said == "dumps/a.json: line 3: no JSON. The rest of the file was read."
 
     def test_summaries_of_no_use_are_counted_and_their_files_named(self) -> None:
         files = [remembered(replace(FILE, uri=f"dumps/{number}.json"), rejected=2) for number in range(7)]
@@ -258,7 +259,7 @@ class TestOddities:
         (said,) = describe_problems(
             [remembered(complete=False), remembered(replace(FILE, uri="dumps/z.json"))]
         )
-        assert "1 saved response," in said
+        assert "1 saved response with" in said
         assert "NextToken" in said
         assert "dumps/a.json" in said
 
@@ -317,12 +318,15 @@ def test_a_file_reaches_the_days_from_its_first_to_its_last_execution(
     one: int, other: int, days: set[date]
 ) -> None:
     first, last = sorted((one, other))
-    assert remembered(days=(first, last)).reach(days) == days & set(DAYS[first : last + 1])
-    assert remembered(days=None).reach(days) == set()
+    assert remembered(days=(first, last)).select_covered_days(days) == days & set(DAYS[first : last + 1])
+    assert remembered(days=None).select_covered_days(days) == set()
 
 
 def test_days_are_days_in_utc() -> None:
     late = datetime(2026, 10, 6, 23, 59, 59, tzinfo=UTC)
     file = replace(remembered(), first_data_start_time=late, last_data_start_time=late + timedelta(seconds=1))
     table = update_index(NOTHING, [file], [])
-    assert load_records(table)[FILE.uri].reach([*DAYS]) == {date(2026, 10, 6), date(2026, 10, 7)}
+    assert load_records(table)[FILE.uri].select_covered_days([*DAYS]) == {
+        date(2026, 10, 6),
+        date(2026, 10, 7),
+    }

@@ -47,7 +47,7 @@ def covered(
     **times: datetime,
 ) -> pa.Table:
     return merge_coverage(
-        executions(rows), existing, **({"settles_at": SETTLES_AT, "now": NOW} | times), answers=answers
+        executions(rows), existing, **({"settles_at": SETTLES_AT, "now": NOW} | times), query_times=answers
     )
 
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.executions.flatten import ROWS
-from assets.executions.merge import merge_executions, outcome_rank, reduce_candidates
+from assets.executions.merge import merge_executions, reduce_candidates
+from assets.executions.statuses import FINAL_STATUSES, rank_statuses
 from assets.tables import INFERENCE_EXECUTIONS
 
 Row = dict[str, Any]
@@ -29,7 +30,6 @@ IDENTITY = tuple(
     name for name in ROWS.names if name not in (*KEY, *TIMES, *OUTCOME) and name != "recorded_at"
 )
 GROUPS = (IDENTITY, TIMES, OUTCOME)
-FINAL = ("SUCCESS", "FAILED")
 
 moments = st.none() | st.integers(0, 2).map(lambda minutes: START + timedelta(minutes=minutes))
 texts = st.sampled_from([None, "", "a", "b"])
@@ -170,8 +170,8 @@ class TestTheLaws:
     def test_a_final_outcome_is_never_downgraded(self, before: list[Row], more: list[Row]) -> None:
         after = {key(one): one["status"] for one in content(merged(before, more))}
         for one in before:
-            if one["status"] in FINAL:
-                assert after[key(one)] in FINAL
+            if one["status"] in FINAL_STATUSES:
+                assert after[key(one)] in FINAL_STATUSES
 
     @given(candidates)
     @settings(deadline=None, max_examples=30)
@@ -248,7 +248,7 @@ class TestTheOutcome:
 
     def test_finality_ranks_what_it_does_not_know_between_running_and_final(self) -> None:
         statuses = [None, "", "IN_PROGRESS", "SKIPPED", "success", "SUCCESS", "FAILED"]
-        assert outcome_rank(pa.chunked_array([statuses])).to_pylist() == [0, 0, 1, 2, 2, 3, 3]
+        assert rank_statuses(pa.chunked_array([statuses])).to_pylist() == [0, 0, 1, 2, 2, 3, 3]
 
 
 class TestIdentityAndTimes:

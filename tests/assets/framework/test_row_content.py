@@ -1,4 +1,4 @@
-"""Content: what makes two sets of rows the same, and what does not."""
+"""Row content: which differences between rows count and which do not."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 THINGS = Table(
     name="things",
     meaning="A table with a column of each type.",
-    grain="one thing",
+    grain="thing",
     key=("name",),
     columns=(
         Column("name", pa.string(), "its name", required=True),
@@ -59,10 +59,10 @@ def version(rows: list[dict[str, Any]]) -> str:
     return compute_content_version(THINGS, table(rows))
 
 
-class TestTheVersionOfAContent:
+class TestContentVersion:
     @given(things, st.randoms(use_true_random=False), st.data())
     @settings(deadline=None, max_examples=60)
-    def test_is_the_same_for_the_same_values_however_they_lie_in_memory(
+    def test_does_not_depend_on_order_chunks_slices_or_dictionaries(
         self,
         rows: list[dict[str, Any]],
         random: Any,
@@ -83,7 +83,7 @@ class TestTheVersionOfAContent:
 
     @given(things, st.data())
     @settings(deadline=None, max_examples=100)
-    def test_differs_when_any_single_value_differs(
+    def test_differs_if_any_single_value_differs(
         self, rows: list[dict[str, Any]], data: st.DataObject
     ) -> None:
         assume(rows)
@@ -95,48 +95,44 @@ class TestTheVersionOfAContent:
         assert version(changed) != version(rows)
 
     @pytest.mark.parametrize(
-        ("one", "other"),
+        ("first", "second"),
         [
             pytest.param({"text": None}, {"text": ""}, id="null and an empty text"),
             pytest.param({"number": None}, {"number": 0}, id="null and zero"),
             pytest.param({"flag": None}, {"flag": False}, id="null and false"),
             pytest.param({"moment": None}, {"moment": EPOCH}, id="null and the epoch"),
-            pytest.param({"text": "a "}, {"text": "a"}, id="a blank more"),
-            pytest.param(
-                {"moment": NOW}, {"moment": NOW + timedelta(milliseconds=1)}, id="a millisecond more"
-            ),
+            pytest.param({"text": "a "}, {"text": "a"}, id="a trailing space"),
+            pytest.param({"moment": NOW}, {"moment": NOW + timedelta(milliseconds=1)}, id="a millisecond"),
         ],
     )
-    def test_tells_values_apart_that_are_easily_confused(
-        self, one: dict[str, Any], other: dict[str, Any]
-    ) -> None:
+    def test_distinguishes_similar_values(self, first: dict[str, Any], second: dict[str, Any]) -> None:
         base = {"name": "a", "recorded_at": NOW}
-        assert version([base | one]) != version([base | other])
+        assert version([base | first]) != version([base | second])
 
     @pytest.mark.parametrize(
-        ("one", "other"),
+        ("first", "second"),
         [
-            pytest.param([("a", "bc"), ("b", "d")], [("a", "b"), ("b", "cd")], id="texts that join alike"),
+            pytest.param([("a", "bc"), ("b", "d")], [("a", "b"), ("b", "cd")], id="equal concatenation"),
             pytest.param([("a", "x"), ("b", None)], [("a", None), ("b", "x")], id="a value in another row"),
-            pytest.param([("a", None)], [("a", None), ("b", None)], id="a row of nulls more"),
-            pytest.param([], [("a", None)], id="a row and none"),
+            pytest.param([("a", None)], [("a", None), ("b", None)], id="an additional row of nulls"),
+            pytest.param([], [("a", None)], id="no row and one row"),
         ],
     )
-    def test_tells_rows_apart(
-        self, one: list[tuple[str, str | None]], other: list[tuple[str, str | None]]
+    def test_distinguishes_similar_rows(
+        self, first: list[tuple[str, str | None]], second: list[tuple[str, str | None]]
     ) -> None:
-        first, second = (
+        versions = {
             version([{"name": name, "text": text, "recorded_at": NOW} for name, text in rows])
-            for rows in (one, other)
-        )
-        assert first != second
+            for rows in (first, second)
+        }
+        assert len(versions) == 2
 
     @given(things)
     @settings(deadline=None, max_examples=20)
-    def test_does_not_depend_on_when_rows_were_recorded(self, rows: list[dict[str, Any]]) -> None:
+    def test_does_not_depend_on_recorded_at(self, rows: list[dict[str, Any]]) -> None:
         assert version([row | {"recorded_at": EARLIER} for row in rows]) == version(rows)
 
-    def test_does_not_count_what_is_volatile(self) -> None:
+    def test_ignores_volatile_columns(self) -> None:
         row = {
             "uri": "x",
             "size_bytes": 1,
@@ -154,8 +150,8 @@ class TestTheVersionOfAContent:
         }
         assert len(versions) == 1
 
-    def test_a_column_that_came_later_gives_another_version_even_where_it_is_null(self) -> None:
-        """So what is made of a day is made once more; see docs/how-to/upgrade.md."""
+    def test_differs_after_a_column_is_added_even_if_it_is_null(self) -> None:
+        """Downstream assets are recomputed once after a schema change; see docs/how-to/upgrade.md."""
         grown = replace(THINGS, version=2, columns=(*THINGS.columns, Column("later", pa.string(), "new")))
         rows = table([{"name": "a", "recorded_at": NOW}])
         with_nulls = rows.append_column("later", pa.nulls(1, pa.string()))
@@ -164,15 +160,15 @@ class TestTheVersionOfAContent:
 
         assert before != after == compute_content_version(grown, with_nulls)
 
-    def test_is_the_same_on_every_machine(self) -> None:
+    def test_equals_a_constant_on_every_machine(self) -> None:
         row = {"name": "é", "text": "", "number": -1, "flag": True, "moment": NOW, "recorded_at": NOW}
         assert version([row, {"name": "a", "recorded_at": NOW}]) == "cca054e8da7743ca2a54a29a48c2a806"
 
 
-class TestStamping:
+class TestStampChanges:
     @given(things, things)
     @settings(deadline=None, max_examples=40)
-    def test_keeps_the_time_of_what_was_there_and_gives_the_rest_this_one(
+    def test_keeps_recorded_at_of_unchanged_rows_and_sets_it_on_the_others(
         self, before: list[dict[str, Any]], after: list[dict[str, Any]]
     ) -> None:
         existing = conform(THINGS, table([row | {"recorded_at": EARLIER} for row in before]))
@@ -182,7 +178,7 @@ class TestStamping:
         assert result.schema.equals(THINGS.schema, check_metadata=True)
         assert result.to_pylist() == sorted(expected, key=lambda row: row["name"].encode())
 
-    def test_leaves_a_table_as_it_was_when_nothing_changed(self) -> None:
+    def test_returns_the_existing_table_if_nothing_changed(self) -> None:
         existing = conform(
             THINGS, table([{"name": "b", "recorded_at": EARLIER}, {"name": "a", "recorded_at": NOW}])
         )
@@ -190,10 +186,10 @@ class TestStamping:
         assert stamp_changes(THINGS, existing.drop_columns("recorded_at"), existing, later).equals(existing)
 
 
-def test_distinct_rows_are_one_a_content_without_a_time() -> None:
+def test_deduplicate_returns_distinct_content_without_recorded_at() -> None:
     row = {"name": "a", "text": None, "recorded_at": EARLIER}
-    found = deduplicate(THINGS, table([row, row | {"recorded_at": NOW}, row | {"text": ""}]))
-    assert sorted(found.to_pylist(), key=str) == sorted(
+    distinct = deduplicate(THINGS, table([row, row | {"recorded_at": NOW}, row | {"text": ""}]))
+    assert sorted(distinct.to_pylist(), key=str) == sorted(
         [
             {"name": "a", "text": text, "number": None, "flag": None, "moment": None, "recorded_at": None}
             for text in (None, "")
@@ -204,16 +200,14 @@ def test_distinct_rows_are_one_a_content_without_a_time() -> None:
 
 @given(things, things)
 @settings(deadline=None, max_examples=40)
-def test_rows_that_are_new_or_differ_are_counted(
-    before: list[dict[str, Any]], added: list[dict[str, Any]]
-) -> None:
-    after = [*{row["name"]: row for row in [*before, *added]}.values()]  # no name is ever lost
+def test_new_and_changed_rows_are_counted(before: list[dict[str, Any]], added: list[dict[str, Any]]) -> None:
+    after = [*{row["name"]: row for row in [*before, *added]}.values()]  # rows are never removed
     counted = count_changed_rows(THINGS, conform(THINGS, table(before)), conform(THINGS, table(after)))
     assert counted == sum(row not in before for row in after)
 
 
-class TestFitting:
-    def test_sorts_by_the_key(self) -> None:
+class TestConform:
+    def test_sorts_by_key(self) -> None:
         rows = pa.Table.from_pylist(
             [
                 {"source": source, "position": position, "reason": "r", "recorded_at": NOW}
@@ -221,11 +215,11 @@ class TestFitting:
             ],
             schema=REJECTED_EXECUTIONS.schema,
         )
-        found = conform(REJECTED_EXECUTIONS, rows).select(["source", "position"]).to_pylist()
-        assert [tuple(row.values()) for row in found] == [("a", 9), ("a", 10), ("b", 0)]
+        keys = conform(REJECTED_EXECUTIONS, rows).select(["source", "position"]).to_pylist()
+        assert [tuple(row.values()) for row in keys] == [("a", 9), ("a", 10), ("b", 0)]
 
     @pytest.mark.parametrize("missing", ["name", "recorded_at"])
-    def test_refuses_rows_without_a_required_value(self, missing: str) -> None:
+    def test_raises_if_a_required_value_is_null(self, missing: str) -> None:
         nullable = pa.schema([field.with_nullable(True) for field in THINGS.schema])
         row = {"name": "a", "recorded_at": NOW} | {missing: None}
         with pytest.raises(ValueError, match=missing):

@@ -1,4 +1,4 @@
-"""Windows: half-open, in UTC, and no execution is lost or doubled by any way of cutting a range."""
+"""Time windows: half-open and in UTC; any split of a range contains each execution exactly once."""
 
 import itertools
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.framework.time_windows import Days, Window, filter_window, get_day_window, split_by_day
+from assets.framework.time_windows import (
+    Days,
+    Window,
+    filter_window,
+    get_day_window,
+    parse_duration,
+    split_by_day,
+)
 from assets.tables import INSTANT
 
 DAY = date(2026, 10, 6)
@@ -17,7 +24,7 @@ MIDNIGHT = datetime(2026, 10, 6, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 HOUR = timedelta(hours=1)
 
-# at and around midnight more often than anywhere else
+# most offsets are at or within a millisecond of midnight
 offsets = st.integers(-3, 3).flatmap(
     lambda day: st.sampled_from([-1, 0, 1]).map(lambda ms: day * 86_400_000 + ms)
 ) | st.integers(-3 * 86_400_000, 3 * 86_400_000)
@@ -25,7 +32,7 @@ starts = st.lists(offsets.map(lambda ms: MIDNIGHT + ms * MILLISECOND), max_size=
 
 
 def executions(moments: list[datetime]) -> pa.Table:
-    """One execution a moment, numbered so that they can be told apart."""
+    """Return one numbered execution per start time."""
     return pa.table(
         {
             "number": pa.array(range(len(moments)), pa.int64()),
@@ -35,37 +42,37 @@ def executions(moments: list[datetime]) -> pa.Table:
 
 
 def numbers(rows: pa.Table) -> list[int]:
-    found: list[int] = rows["number"].to_pylist()
-    return found
+    result: list[int] = rows["number"].to_pylist()
+    return result
 
 
-class TestADay:
-    def test_is_24_hours_in_utc_from_midnight_on(self) -> None:
+class TestDayWindow:
+    def test_lasts_24_hours_from_midnight_utc(self) -> None:
         assert get_day_window(DAY) == Window(MIDNIGHT, MIDNIGHT + 24 * HOUR)
 
-    def test_begins_where_the_one_before_it_ends(self) -> None:
+    def test_ends_where_the_next_day_starts(self) -> None:
         assert get_day_window(DAY).end == get_day_window(DAY + timedelta(days=1)).start
 
     @pytest.mark.parametrize(
         ("moment", "inside"),
         [
-            pytest.param(MIDNIGHT - MILLISECOND, False, id="a millisecond before it"),
-            pytest.param(MIDNIGHT, True, id="its first moment"),
-            pytest.param(MIDNIGHT + 24 * HOUR - MILLISECOND, True, id="its last millisecond"),
-            pytest.param(MIDNIGHT + 24 * HOUR, False, id="the first moment of the next"),
+            pytest.param(MIDNIGHT - MILLISECOND, False, id="a millisecond before the start"),
+            pytest.param(MIDNIGHT, True, id="start"),
+            pytest.param(MIDNIGHT + 24 * HOUR - MILLISECOND, True, id="last millisecond"),
+            pytest.param(MIDNIGHT + 24 * HOUR, False, id="end"),
         ],
     )
-    def test_holds_its_start_and_not_its_end(self, moment: datetime, inside: bool) -> None:
+    def test_contains_its_start_but_not_its_end(self, moment: datetime, inside: bool) -> None:
         rows = executions([moment])
         assert filter_window(rows, get_day_window(DAY)).num_rows == inside
         assert [day for day, _ in split_by_day(rows)] == [moment.date()]
         assert (moment.date() == DAY) is inside
 
 
-class TestCutting:
+class TestFilterWindow:
     @given(starts, st.lists(offsets, min_size=2, max_size=6, unique=True).map(sorted))
     @settings(deadline=None, max_examples=80)
-    def test_any_split_of_a_range_into_windows_gives_each_execution_once(
+    def test_any_split_of_a_range_contains_each_execution_once(
         self, moments: list[datetime], bounds: list[int]
     ) -> None:
         rows = executions(moments)
@@ -77,44 +84,42 @@ class TestCutting:
 
     @given(starts)
     @settings(deadline=None, max_examples=40)
-    def test_a_cut_that_was_cut_wider_before_is_the_same(self, moments: list[datetime]) -> None:
+    def test_filtering_a_wider_window_first_changes_nothing(self, moments: list[datetime]) -> None:
         rows = executions(moments)
         day = get_day_window(DAY)
         wider = filter_window(rows, Window(day.start - 2 * HOUR, day.end + 2 * HOUR))
         assert filter_window(wider, day).equals(filter_window(rows, day))
 
-    def test_bounds_may_be_in_any_zone(self) -> None:
+    def test_bounds_in_other_time_zones_are_supported(self) -> None:
         tokyo = timezone(timedelta(hours=9))
         window = Window(MIDNIGHT.astimezone(tokyo), (MIDNIGHT + HOUR).astimezone(tokyo))
         rows = executions([MIDNIGHT - MILLISECOND, MIDNIGHT, MIDNIGHT + HOUR])
         assert numbers(filter_window(rows, window)) == [1]
 
-    def test_no_rows_stay_no_rows(self) -> None:
+    def test_empty_input_gives_empty_output(self) -> None:
         assert filter_window(executions([]), get_day_window(DAY)).equals(executions([]))
 
 
-class TestSplittingIntoDays:
+class TestSplitByDay:
     @given(starts)
     @settings(deadline=None, max_examples=80)
-    def test_gives_each_execution_once_on_its_day_oldest_day_first_in_their_order(
-        self, moments: list[datetime]
-    ) -> None:
+    def test_yields_each_execution_once_on_its_day_in_order(self, moments: list[datetime]) -> None:
         expected: dict[date, list[int]] = {}
         for number, moment in enumerate(moments):
             expected.setdefault(moment.date(), []).append(number)
-        found = {day: numbers(rows) for day, rows in split_by_day(executions(moments))}
-        assert found == expected
-        assert [*found] == sorted(found)
+        actual = {day: numbers(rows) for day, rows in split_by_day(executions(moments))}
+        assert actual == expected
+        assert [*actual] == sorted(actual)
 
     @given(starts)
     @settings(deadline=None, max_examples=40)
-    def test_is_the_same_as_cutting_each_day(self, moments: list[datetime]) -> None:
+    def test_equals_filtering_by_the_window_of_each_day(self, moments: list[datetime]) -> None:
         rows = executions(moments)
         assert all(part.equals(filter_window(rows, get_day_window(day))) for day, part in split_by_day(rows))
 
     @given(starts, st.randoms(use_true_random=False))
     @settings(deadline=None, max_examples=40)
-    def test_does_not_depend_on_how_rows_are_chunked(
+    def test_does_not_depend_on_chunking(
         self,
         moments: list[datetime],
         random: Any,
@@ -135,7 +140,7 @@ class TestSplittingIntoDays:
             pytest.param(datetime(9999, 12, 31, 23, tzinfo=UTC), id="the last day of the calendar"),
         ],
     )
-    def test_works_on_every_day_of_the_calendar(self, moment: datetime) -> None:
+    def test_supports_every_day_of_the_calendar(self, moment: datetime) -> None:
         assert [(day, rows.num_rows) for day, rows in split_by_day(executions([moment]))] == [
             (moment.date(), 1)
         ]
@@ -149,7 +154,15 @@ class TestDays:
             (Days(DAY, DAY + timedelta(days=2)), [False, True, True, False]),
             (Days(DAY, DAY), [False, False, False, False]),
         ],
-        ids=["without an end", "with an end, which is no part of them", "none"],
+        ids=["no end", "two days", "empty"],
     )
-    def test_hold_their_first_and_not_their_end(self, days: Days, inside: list[bool]) -> None:
+    def test_contain_first_but_not_end(self, days: Days, inside: list[bool]) -> None:
         assert [DAY + timedelta(days=number) in days for number in (-1, 0, 1, 2)] == inside
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [("PT5M", 5), ("PT1H", 60), ("PT1H30M", 90), ("", None), ("PT", None), ("PT0M", None), (None, None)],
+)
+def test_duration_of_hours_and_minutes_is_parsed(text: str | None, minutes: int | None) -> None:
+    assert parse_duration(text) == (None if minutes is None else timedelta(minutes=minutes))

@@ -294,7 +294,7 @@ def test_batches_make_no_difference(
     assert list(location.days_of(result)) == [day.isoformat() for day in DAYS]
     assert set(rows(location.lake)) == dumps[1].executions
     told = capfd.readouterr().err
-    assert told.count("Not usable, and put aside") == 1, "whatever the number of batches"
+    assert told.count("Rejected, see rejected_executions") == 1, "whatever the number of batches"
 
 
 def test_one_partition_alone(locate: Locate, dumps: Dumps) -> None:

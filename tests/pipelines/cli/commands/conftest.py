@@ -130,7 +130,7 @@ def record(lake: Lake, day: date, names: Sequence[str], through: datetime | None
             existing,
             settles_at=compute_settle_time(day, SETTLE_AFTER),
             now=answered,
-            answers=dict.fromkeys(arns, answered),
+            query_times=dict.fromkeys(arns, answered),
             names=arns,
         )
 
