@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pyarrow as pa
 
+from assets.executions.statuses import STOPPED_STATUSES
 from assets.framework.time_windows import parse_duration
-from assets.tables.executions import STOPPED_STATUSES
 
 _A_DAY = timedelta(days=1)
 

@@ -1,8 +1,8 @@
 """Extraction from live services: which schedulers are queried for which days, and what the responses prove.
 
-An error for one scheduler does not stop the queries of the others. Several schedulers are queried in parallel,
-but the pages of one scheduler arrive in sequence. With a call budget, schedulers are queried one after the
-other, so that the end of the budget interrupts at most one sequence of pages.
+An error for one scheduler does not stop the queries of the others. Several schedulers are queried in
+parallel, but the pages of one scheduler arrive in sequence. With a call budget, schedulers are queried one
+after the other, so that the end of the budget interrupts at most one sequence of pages.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -60,6 +60,16 @@ class RefusedSources:
     sources: dict[str, LedgerError] = field(default_factory=dict)
     schedulers: dict[str, LedgerError] = field(default_factory=dict)
 
+    def add_source(self, uri: str, error: LedgerError) -> None:
+        """Add a service, if its error is permanent."""
+        if _is_permanent(error):
+            self.sources[uri] = error
+
+    def add_scheduler(self, arn: str, error: LedgerError) -> None:
+        """Add a scheduler, if its error is permanent."""
+        if _is_permanent(error):
+            self.schedulers[arn] = error
+
 
 def poll_service(  # noqa: PLR0913, PLR0917 (the last two have defaults)
     service: LiveService,
@@ -91,8 +101,7 @@ def poll_service(  # noqa: PLR0913, PLR0917 (the last two have defaults)
         _list_schedulers(service, poll)
     except LedgerError as error:
         poll.add_error(service.uri, error)
-        if _is_permanent(error):
-            refusals.sources[service.uri] = error
+        refusals.add_source(service.uri, error)
         return poll
     lock = Lock()
 
@@ -109,13 +118,12 @@ def poll_service(  # noqa: PLR0913, PLR0917 (the last two have defaults)
     schedulers = selection.select_schedulers(poll.schedulers)
     thread_count = service.concurrency if service.calls.limit is None else 1
     with ThreadPoolExecutor(thread_count, thread_name_prefix="query") as threads:
-        for scheduler, (answered, error) in zip(schedulers, threads.map(query, schedulers), strict=True):
+        for scheduler, (answered, failure) in zip(schedulers, threads.map(query, schedulers), strict=True):
             if answered:
                 poll.responses.append(SchedulerResponse(scheduler, answered, now))
-            if error:
-                poll.add_error(scheduler.name, error)
-                if _is_permanent(error):
-                    refusals.schedulers[scheduler.arn] = error
+            if failure:
+                poll.add_error(scheduler.name, failure)
+                refusals.add_scheduler(scheduler.arn, failure)
     return poll
 
 

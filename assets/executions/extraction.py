@@ -58,7 +58,7 @@ class Extraction:
         refusals: Permanent errors, shared by all extractions of a run.
         files_read: Records of the saved responses that were read.
         notices: Messages for people about problems that do not fail the run.
-        failed: Errors by name of a scheduler or URI of a source. They fail the run after all days are recorded.
+        failed: Errors by scheduler name or source URI. They fail the run after all days are recorded.
         budget_error: Set if the call budget is spent; nothing more can be read.
     """
 
@@ -198,7 +198,7 @@ class Extraction:
             )
 
     def _add_errors_for_unmatched_names(self, selection: ExtractionSelection) -> None:
-        """Add an error for each selected name without a scheduler, if all services listed their schedulers."""
+        """Add an error for each selected name without a scheduler, if all services listed theirs."""
         polls = [poll for poll in self._polls if poll.days]
         if polls and all(poll.is_listed for poll in polls):
             listed = [scheduler for poll in polls for scheduler in poll.schedulers]
@@ -233,7 +233,7 @@ class Extraction:
         return RecordedDay(executions, coverage, changed_rows)
 
     def _list_responses(self) -> list[SchedulerResponse]:
-        """Return the complete responses of live services and of recordings."""
+        """Return the complete responses of services and of recordings."""
         return [*self._recorded_responses, *(response for poll in self._polls for response in poll.responses)]
 
     def _get_query_times(self, day: date) -> dict[str, datetime]:
@@ -297,7 +297,7 @@ def read_file(
     """Read one file, and pass its pages and the complete responses in it to the callbacks.
 
     Returns:
-        The row of `archive_files`. For an unreadable file it has no ETag, so that the next run reads it again.
+        The row of `archive_files`. An unreadable file gets no ETag, so that the next run reads it again.
     """
     record = ArchiveRecord(file.uri, file.size_bytes, file.etag, READER_VERSION, now)
     try:

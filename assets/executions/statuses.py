@@ -1,11 +1,14 @@
-"""Execution statuses: which are final, and how they rank in the merge."""
+"""Statuses of executions and schedulers: which are final, how they rank in the merge, which mean stopped."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 IN_PROGRESS = "IN_PROGRESS"
 FINAL_STATUSES = ("SUCCESS", "FAILED")
-"""Statuses that the service never changes again."""
+"""Execution statuses that the service never changes again."""
+
+STOPPED_STATUSES = ("STOPPED", "STOPPING")
+"""Scheduler statuses in which no executions run."""
 
 _RANKED = pa.array(["", IN_PROGRESS, "any other status", *FINAL_STATUSES])
 _OTHER_RANK, _FINAL_RANK = 2, 3

@@ -13,8 +13,8 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from assets.executions.statuses import STOPPED_STATUSES
 from assets.framework.time_windows import DAY_MS
-from assets.tables.executions import STOPPED_STATUSES
 
 REASONS = (
     "succeeded",

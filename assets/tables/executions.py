@@ -117,9 +117,6 @@ INFERENCE_EXECUTIONS = Table(
     ),
 )
 
-STOPPED_STATUSES = ("STOPPED", "STOPPING")
-"""The values of `inference_schedulers.status` with which a scheduler runs no executions."""
-
 INFERENCE_SCHEDULERS = Table(
     name="inference_schedulers",
     meaning="Settings of each scheduler over time; deleted schedulers stay in the table.",

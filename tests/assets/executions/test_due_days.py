@@ -1,4 +1,4 @@
-"""What a scheduled run has to ask for, as a rule: coverage and a moment in, days out."""
+"""Selection of due days: coverage and the current time give the days that a scheduled run extracts."""
 
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -16,7 +16,7 @@ FIRST = date(2026, 9, 1)
 TODAY = date(2026, 9, 20)
 NOON = datetime(2026, 9, 20, 12, tzinfo=UTC)
 SETTLE_AFTER = timedelta(hours=3)
-REACH = 7
+LOOKBACK_DAYS = 7
 A_DAY = timedelta(days=1)
 
 Covered = dict[tuple[str, date], datetime | None]
@@ -26,12 +26,12 @@ def days(first: date, last: date) -> tuple[date, ...]:
     return tuple(first + n * A_DAY for n in range((last - first).days + 1))
 
 
-def settles(day: date) -> datetime:
+def settles_at(day: date) -> datetime:
     return datetime.combine(day + A_DAY, time(), UTC) + SETTLE_AFTER
 
 
 def table(covered: Covered) -> pa.Table:
-    """Coverage of schedulers and days: up to when each is proven."""
+    """Return coverage rows from `complete_through` by scheduler and day."""
     schema = EXTRACTION_COVERAGE.schema.append(pa.field(PARTITION, pa.date32()))
     columns = [schema.field(name) for name in (*COLUMNS, PARTITION)]
     rows = [
@@ -48,120 +48,123 @@ def table(covered: Covered) -> pa.Table:
     return pa.Table.from_pylist(rows, pa.schema(columns))
 
 
-def settled(*of: date, name: str = "pump-1") -> Covered:
-    return {(name, day): settles(day) for day in of}
+def settled(*settled_days: date, name: str = "pump-1") -> Covered:
+    return {(name, day): settles_at(day) for day in settled_days}
 
 
-def ask(covered: Covered, now: datetime = NOON, history: Days = Days(FIRST), **terms: date) -> DueDays:  # noqa: B008
+def find_due(covered: Covered, now: datetime = NOON, history: Days = Days(FIRST), **policy: date) -> DueDays:  # noqa: B008
     extracted = {day for _, day in covered}
     return find_due_days(
-        history, table(covered), extracted, SettlementPolicy(SETTLE_AFTER, REACH, now, **terms)
+        history, table(covered), extracted, SettlementPolicy(SETTLE_AFTER, LOOKBACK_DAYS, now, **policy)
     )
 
 
-def test_of_an_empty_lake_all_days_within_reach_are_due_and_the_rest_is_behind() -> None:
-    found = ask({})
+def test_empty_lake_makes_lookback_days_due_and_older_days_backlog() -> None:
+    due = find_due({})
 
-    assert found.days == days(date(2026, 9, 13), TODAY)
-    assert found.backlog == days(FIRST, date(2026, 9, 12))
-
-
-def test_of_a_settled_lake_today_alone_is_due() -> None:
-    assert ask(settled(*days(FIRST, TODAY - A_DAY))) == DueDays((TODAY,), ())
+    assert due.days == days(date(2026, 9, 13), TODAY)
+    assert due.backlog == days(FIRST, date(2026, 9, 12))
 
 
-def test_yesterday_is_due_until_an_answer_came_after_it_had_settled() -> None:
+def test_only_today_is_due_if_all_other_days_are_settled() -> None:
+    assert find_due(settled(*days(FIRST, TODAY - A_DAY))) == DueDays((TODAY,), ())
+
+
+def test_yesterday_is_due_until_it_is_queried_after_it_settled() -> None:
     covered = settled(*days(FIRST, TODAY - A_DAY))
-    covered["pump-1", TODAY - A_DAY] = settles(TODAY - A_DAY) - timedelta(seconds=1)
+    covered["pump-1", TODAY - A_DAY] = settles_at(TODAY - A_DAY) - timedelta(seconds=1)
 
-    assert ask(covered).days == (TODAY - A_DAY, TODAY)
+    assert find_due(covered).days == (TODAY - A_DAY, TODAY)
 
 
-def test_a_day_is_due_for_one_scheduler_of_many() -> None:
+def test_day_is_due_if_one_of_several_schedulers_is_unsettled() -> None:
     covered = settled(*days(FIRST, TODAY - A_DAY)) | settled(*days(FIRST, TODAY - A_DAY), name="pump-2")
     covered["pump-2", date(2026, 9, 15)] = None
 
-    assert ask(covered).days == (date(2026, 9, 15), TODAY)
+    assert find_due(covered).days == (date(2026, 9, 15), TODAY)
 
 
-def test_a_scheduler_that_a_run_left_out_makes_its_day_due() -> None:
+def test_day_is_due_if_a_listed_scheduler_has_no_coverage() -> None:
     covered = settled(*days(FIRST, TODAY - A_DAY)) | settled(*days(FIRST, TODAY - A_DAY), name="pump-2")
     del covered["pump-2", date(2026, 9, 15)]
 
-    assert ask(covered).days == (date(2026, 9, 15), TODAY)
+    assert find_due(covered).days == (date(2026, 9, 15), TODAY)
 
 
-def test_a_scheduler_that_is_gone_makes_no_day_due() -> None:
+def test_deleted_scheduler_makes_no_day_due() -> None:
     covered = settled(*days(FIRST, TODAY - A_DAY)) | settled(*days(FIRST, date(2026, 9, 14)), name="gone")
     covered["gone", date(2026, 9, 14)] = None
 
-    assert ask(covered).days == (TODAY,)
+    assert find_due(covered).days == (TODAY,)
 
 
 @pytest.mark.parametrize("by", ["history.end_date", "the end of the service"])
-def test_after_the_end_its_last_days_are_due_until_they_have_settled(by: str) -> None:
+def test_last_days_before_the_end_are_due_until_they_are_settled(by: str) -> None:
     last = date(2026, 9, 18)
     history = Days(FIRST, last + A_DAY) if by == "history.end_date" else Days(FIRST)
-    terms = {} if by == "history.end_date" else {"last_expected": last}
+    policy = {} if by == "history.end_date" else {"last_expected": last}
     covered = settled(*days(FIRST, last - A_DAY))
 
-    assert ask(covered, history=history, **terms).days == (last,)
-    assert ask(covered | settled(last), history=history, **terms) == DueDays((), ())
+    assert find_due(covered, history=history, **policy).days == (last,)
+    assert find_due(covered | settled(last), history=history, **policy) == DueDays((), ())
 
 
-def test_before_the_history_begins_nothing_is_due() -> None:
-    assert ask({}, history=Days(TODAY + A_DAY)) == DueDays((), ())
+def test_nothing_is_due_before_the_history_starts() -> None:
+    assert find_due({}, history=Days(TODAY + A_DAY)) == DueDays((), ())
 
 
-def test_what_is_behind_is_said_in_stretches_with_one_command() -> None:
-    there = settled(*days(date(2026, 9, 3), date(2026, 9, 4)), *days(date(2026, 9, 8), TODAY - A_DAY))
+def test_backlog_message_has_ranges_and_one_command() -> None:
+    covered = settled(*days(date(2026, 9, 3), date(2026, 9, 4)), *days(date(2026, 9, 8), TODAY - A_DAY))
 
-    said = ask(there).backlog_message
+    message = find_due(covered).backlog_message
 
-    assert said.startswith("5 days lie further back than scheduled runs reach")
-    assert "2026-09-01...2026-09-02, 2026-09-05...2026-09-07" in said
-    assert said.endswith("ledger backfill --from 2026-09-01 --to 2026-09-07")
-    assert ask(settled(*days(FIRST, TODAY - A_DAY))).backlog_message == ""
+    assert message.startswith("5 days before the lookback period are not settled or were never extracted")
+    assert "2026-09-01...2026-09-02, 2026-09-05...2026-09-07" in message
+    assert message.endswith("ledger backfill --from 2026-09-01 --to 2026-09-07")
+    assert find_due(settled(*days(FIRST, TODAY - A_DAY))).backlog_message == ""
 
 
-def test_of_many_stretches_three_are_named() -> None:
+def test_backlog_message_shows_at_most_three_ranges() -> None:
     holes = {date(2026, 9, day) for day in (1, 3, 5, 7, 9)}
-    there = settled(*(day for day in days(FIRST, TODAY - A_DAY) if day not in holes))
+    covered = settled(*(day for day in days(FIRST, TODAY - A_DAY) if day not in holes))
 
-    said = ask(there).backlog_message
+    message = find_due(covered).backlog_message
 
-    assert "2026-09-05...2026-09-05 and 2 more stretches" in said
-    assert "--from 2026-09-01 --to 2026-09-09" in said
+    assert "2026-09-05...2026-09-05 and 2 more ranges" in message
+    assert "--from 2026-09-01 --to 2026-09-09" in message
 
 
-worlds = st.dictionaries(
+coverage_delays = st.dictionaries(
     st.tuples(st.sampled_from(["pump-1", "pump-2"]), st.sampled_from(days(FIRST, TODAY))),
     st.sampled_from([None, -1, 0]),
 )
 
 
 @settings(deadline=None)
-@given(worlds, st.sampled_from([None, date(2026, 9, 10), TODAY]), st.integers(0, 23))
-def test_every_expected_day_that_is_not_proven_is_due_or_behind_and_no_other(
+@given(coverage_delays, st.sampled_from([None, date(2026, 9, 10), TODAY]), st.integers(0, 23))
+def test_unproven_expected_days_and_no_others_are_due_or_backlog(
     drawn: dict[tuple[str, date], int | None], end: date | None, hour: int
 ) -> None:
     covered = {
-        (name, day): None if late is None else settles(day) + late * timedelta(minutes=1)
+        (name, day): None if late is None else settles_at(day) + late * timedelta(minutes=1)
         for (name, day), late in drawn.items()
     }
     now = datetime.combine(TODAY, time(hour), UTC)
 
-    found = ask(covered, now, Days(FIRST, end))
+    due = find_due(covered, now, Days(FIRST, end))
 
     expected = days(FIRST, TODAY if end is None else min(TODAY, end - A_DAY))
-    reach = TODAY - REACH * A_DAY
-    assert list(found.days) == sorted(set(found.days)) and list(found.backlog) == sorted(set(found.backlog))
-    assert set(found.days) <= {day for day in expected if day >= reach}
-    assert set(found.backlog) <= {day for day in expected if day < reach}
-    told = {*found.days, *found.backlog}
-    proven = {day: [through for (_, of), through in covered.items() if of == day] for day in expected}
+    oldest = TODAY - LOOKBACK_DAYS * A_DAY
+    assert list(due.days) == sorted(set(due.days)) and list(due.backlog) == sorted(set(due.backlog))
+    assert set(due.days) <= {day for day in expected if day >= oldest}
+    assert set(due.backlog) <= {day for day in expected if day < oldest}
+    selected = {*due.days, *due.backlog}
+    proven = {
+        day: [through for (_, covered_day), through in covered.items() if covered_day == day]
+        for day in expected
+    }
     for day, throughs in proven.items():
         if not throughs or day == TODAY:
-            assert day in told, "never extracted"
-        elif len(throughs) == 2 and None not in throughs and min(map(str, throughs)) >= str(settles(day)):
-            assert day not in told, "proven for all there are"
+            assert day in selected, "never extracted"
+        elif len(throughs) == 2 and None not in throughs and min(map(str, throughs)) >= str(settles_at(day)):
+            assert day not in selected, "proven for both schedulers"

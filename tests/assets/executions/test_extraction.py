@@ -115,12 +115,12 @@ def run(lake: Lake, *sources: ArchiveSource | Path, days: Sequence[date] = DAYS,
     extraction = begin(lake, *sources, days=days, **given)
     for day in days:
         extraction.record(day)
-    extraction.remember()
+    extraction.save_file_index()
     return extraction
 
 
 def read(extraction: Extraction) -> list[str]:
-    return sorted(Path(file.uri).name for file in extraction.read)
+    return sorted(Path(file.uri).name for file in extraction.files_read)
 
 
 def executions(lake: Lake, days: Iterable[date] = DAYS) -> dict[tuple[str, datetime], Row]:
@@ -221,7 +221,7 @@ class TestTheWholeHistoryOfAFleet:
         again = run(lake, history[0], now=NOW + timedelta(days=1))
         assert read(again) == []
         assert stored(lake) == before
-        assert again.numbers() == {
+        assert again.count_results() == {
             "files_read": 0,
             "schedulers_answered": 0,
             "days_recorded": 3,
@@ -261,7 +261,7 @@ class TestNewDumps:
         again = run(lake, folder, now=NOW + timedelta(days=1))
         assert read(again) == ["two.json"]
         assert stored(lake, [DAYS[0], DAYS[2]]) == others
-        assert again.numbers() == {
+        assert again.count_results() == {
             "files_read": 1,
             "schedulers_answered": 0,
             "days_recorded": 3,
@@ -307,7 +307,7 @@ class TestNewDumps:
             if before.get(key, {}) | {"recorded_at": None} != row | {"recorded_at": None}
         }
         assert {key for key, row in after.items() if row["recorded_at"] == later} == differ
-        assert recorded.numbers()["rows_changed"] == len(differ) < len(after)
+        assert recorded.count_results()["rows_changed"] == len(differ) < len(after)
 
 
 class TestNothingIsEverLost:
@@ -318,7 +318,7 @@ class TestNothingIsEverLost:
         (folder / "one.json").unlink()
         again = run(lake, folder, now=NOW + timedelta(days=1))
         assert stored(lake) == before
-        assert any("holds no saved response" in notice for notice in again.notices)
+        assert any("has no saved responses" in notice for notice in again.notices)
 
     def test_when_the_folder_is_gone(self, lake: Lake, folder: Path) -> None:
         save(folder / "one.json", executed())
@@ -560,7 +560,7 @@ class TestARunThatIsKilled:
             killed.record(day)
         next_run = run(lake, folder, now=NOW + timedelta(hours=1))
         assert read(next_run) == ["early.json", "late.json"]
-        assert next_run.numbers()["days_changed"] == 3 - recorded
+        assert next_run.count_results()["days_changed"] == 3 - recorded
         assert contents(lake) == contents(undisturbed)
         assert {name: file.merged_dates for name, file in files(lake).items()} == {
             name: file.merged_dates for name, file in files(undisturbed).items()
@@ -570,7 +570,7 @@ class TestARunThatIsKilled:
         save(folder / "one.json", executed())
         extraction = begin(lake, folder)
         extraction.record(DAYS[1])
-        extraction.remember()
+        extraction.save_file_index()
         assert files(lake)["one.json"].merged_dates == {DAYS[1]}
         assert read(run(lake, folder)) == ["one.json"]
 

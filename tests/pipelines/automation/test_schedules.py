@@ -133,7 +133,7 @@ def test_unsettled_days_before_the_lookback_window_are_tagged_with_their_backfil
     location = ticking(api(service.url), lookback_days=2)
 
     behind = location.tick().tags[BEHIND_TAG]
-    assert "35 days lie further back" in behind and "2026-09-01...2026-10-05" in behind
+    assert "35 days before the lookback period" in behind and "2026-09-01...2026-10-05" in behind
     assert "ledger backfill --from 2026-09-01 --to 2026-10-05" in behind
 
     location.go(location.tick())

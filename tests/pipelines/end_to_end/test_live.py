@@ -286,7 +286,7 @@ def test_a_name_that_no_scheduler_has_is_told(
 
     assert location.run().success
 
-    assert "knows no scheduler named punp-3" in capfd.readouterr().err
+    assert "has no scheduler named punp-3" in capfd.readouterr().err
     assert {row["scheduler_name"] for row in rows(location.lake).values()} == {"pump-1", "pump-2"}
 
 

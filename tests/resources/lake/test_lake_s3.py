@@ -303,7 +303,7 @@ def extracted(lake: Lake, archive: ArchiveSource) -> Extraction:
     extraction = Extraction(lake, Days(TODAY), timedelta(hours=3), NOW, lambda _: None)
     extraction.gather([archive], [TODAY])
     extraction.record(TODAY)
-    extraction.remember()
+    extraction.save_file_index()
     return extraction
 
 
@@ -340,13 +340,13 @@ def test_an_extraction_from_s3_to_s3_is_that_of_one_from_disk_to_disk(tmp_path: 
     first = extracted(on_disk, ArchiveSource(str(folder)))
     second = extracted(in_s3, ArchiveSource(f"{bucket.uri}/dumps"))
     assert contents(in_s3) == contents(on_disk)
-    assert first.numbers() == second.numbers()
+    assert first.count_results() == second.count_results()
     assert len(contents(in_s3)["inference_executions"]) > 1000
     assert len(contents(in_s3)["archive_files"]) == len(list(filter(Path.is_file, folder.rglob("*"))))
 
     bucket.server.asked.clear()
     again = extracted(in_s3, ArchiveSource(f"{bucket.uri}/dumps"))
-    numbers = again.numbers()
+    numbers = again.count_results()
     assert (numbers["files_read"], numbers["days_changed"], numbers["rows_changed"]) == (0, 0, 0)
     assert bucket.server.count("PUT") == 0
 
