@@ -78,7 +78,9 @@ def _print(estimate: BackfillPlan, listing: SourceListing, command: str, calls_p
     if estimate.schedulers:
         console.print(_build_table(estimate.schedulers))
         console.print()
-    console.print(f"Calls:   {_format_estimate(estimate.calls)}, {estimate.list_calls} to list the schedulers")
+    console.print(
+        f"Calls:   {_format_estimate(estimate.calls)}, {estimate.list_calls} to list the schedulers"
+    )
     if not estimate.calls.is_exact:
         console.print(
             f"         {estimate.calls.expected:,} if each scheduler ran all the time,"
