@@ -71,7 +71,7 @@ def build_defs(
         executor=dg.in_process_executor,  # one light step a run: a process of its own costs seconds
         resources={
             "lake": lake,
-            "asking": partial(open_query, lake),
+            "open_query": partial(open_query, lake),
             "sources": lambda: open_sources(settings),
             "results": lambda: ResultFetcher.from_settings(settings.results),
             "registry": lambda: load_equipment(settings.equipment.registry),

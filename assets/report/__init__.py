@@ -1,1 +1,1 @@
-"""Reports: how the executions went, how the machines did, and the page that people read."""
+"""The report: `query` reads the lake, `model` computes the page, `render` prints it as HTML or Markdown."""

@@ -1,7 +1,6 @@
-"""The page as a Dagster asset.
+"""The page as a Dagster asset: the page of a day covers that day and the six before it.
 
-A day's page shows that day and the six before it. It is made again whenever that day's health comes out
-differently, so what late data changes is told by the page that first told otherwise.
+The page is rewritten whenever the health of its day changes, so late data updates the page that it affects.
 """
 
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
 from hashlib import blake2b
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -19,10 +19,11 @@ from assets.framework.partitioned_run import PartitionedRun, PartitionResult, tr
 from assets.framework.partitions import daily_partitions
 from assets.framework.time_windows import Days
 from assets.report.model.page import Page, build_page
-from assets.report.query.answers import Figure, RunQuery
+from assets.report.query.data import RunQuery, read_report_data
+from assets.report.query.result import Figure
 from assets.report.query.scope import ReportScope
 from assets.report.render.html import render_html, render_thumbnail
-from assets.report.request import default_days, file_name, newest_day
+from assets.report.request import build_file_name, find_newest_day, get_default_range
 from assets.tables import EQUIPMENT_HEALTH, EXECUTION_HEALTH
 from resources.clock import Clock
 from resources.config.equipment import EquipmentRegistry, load_equipment
@@ -58,25 +59,25 @@ class ReportOptions:
             gap_steps=settings.events.gap_steps,
         )
 
-    def scope(self, first: date, last: date) -> ReportScope:
-        """Return the scope of a range of days."""
+    def build_scope(self, first: date, last: date) -> ReportScope:
+        """Return the scope of a range of days, with all machines."""
         return ReportScope(first, last, ZoneInfo(self.time_zone), gap_steps=self.gap_steps)
 
 
 @dataclass(frozen=True)
-class _Desk:
-    """All that a page is made with."""
+class _PageInputs:
+    """What all pages of a run share."""
 
-    ask: RunQuery
+    run_query: RunQuery
     registry: EquipmentRegistry
     silences: list[Silence]
-    shown: ReportOptions
+    options: ReportOptions
     now: datetime
-    newest: date
+    newest_day: date
 
 
-def build(history: Days, shown: ReportOptions) -> list[dg.AssetsDefinition]:
-    """Declare the asset; its resources are `lake`, `asking` and `clock`."""
+def build(history: Days, options: ReportOptions) -> list[dg.AssetsDefinition]:
+    """Declare the asset; its resources are `lake`, `open_query` and `clock`."""
 
     @dg.asset(
         name=NAME,
@@ -86,52 +87,54 @@ def build(history: Days, shown: ReportOptions) -> list[dg.AssetsDefinition]:
         automation_condition=upstream_content_changed(),
         group_name="reporting",
         kinds={"html"},
-        description="The page that people read: what needs attention, and whether the data can be trusted."
-        " One page a day, of that day and the six before it; latest.html is the newest.",
+        description="HTML report of one day and the six before it: machines that need attention,"
+        " data quality, scores, events and failures. latest.html is the page of the newest day.",
     )
     def anomaly_report(
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
-        asking: dg.ResourceParam[OpenQuery],
+        open_query: dg.ResourceParam[OpenQuery],
         clock: dg.ResourceParam[Clock],
     ) -> dg.Output[None]:
         run = PartitionedRun(context)
-        with translate_to_failure(), asking() as ask:
-            desk = _Desk(
-                ask,
-                load_equipment(shown.registry),
-                load_silences(shown.silences),
-                shown,
-                clock(),
-                newest_day(lake, clock().date()),
+        with translate_to_failure(), open_query() as run_query:
+            now = clock()
+            inputs = _PageInputs(
+                run_query,
+                load_equipment(options.registry),
+                load_silences(options.silences),
+                options,
+                now,
+                find_newest_day(lake, now.date()),
             )
-            run.process(context.partition_keys, partial(_page, desk))
+            run.process(context.partition_keys, partial(_write_page, inputs))
         return run.finish({"pages": len(context.partition_keys)}, {})
 
     return [anomaly_report]
 
 
-def _page(desk: _Desk, key: str) -> list[PartitionResult]:
-    last = date.fromisoformat(key)
-    page = build_page(desk.shown.scope(*default_days(last)), desk.ask, desk.registry, desk.silences, desk.now)
-    text = render_html(page)
-    reports = ReportStore(desk.shown.folder)
-    path = reports.write(f"{file_name(page.scope)}.html", text)
-    if last == desk.newest:
-        reports.write(LATEST, text)
-    timeless = text.replace(page.made_at, "")  # when it was made is no content
-    version = blake2b(timeless.encode(), digest_size=16).hexdigest()
-    return [PartitionResult(dg.AssetKey(NAME), version, _metadata(page, path, len(text.encode())))]
+def _write_page(inputs: _PageInputs, partition_key: str) -> list[PartitionResult]:
+    last = date.fromisoformat(partition_key)
+    scope = inputs.options.build_scope(*get_default_range(last))
+    data = read_report_data(scope, inputs.run_query)
+    page = build_page(data, inputs.registry, inputs.silences, inputs.now)
+    html = render_html(page)
+    reports = ReportStore(inputs.options.folder)
+    path = reports.write(f"{build_file_name(page.scope)}.html", html)
+    if last == inputs.newest_day:
+        reports.write(LATEST, html)
+    content = html.replace(page.created_at, "")  # the creation time alone is no new content
+    version = blake2b(content.encode(), digest_size=16).hexdigest()
+    return [PartitionResult(dg.AssetKey(NAME), version, _build_metadata(page, path, len(html.encode())))]
 
 
-def _metadata(page: Page, path: str, size: int) -> dict[str, dg.MetadataValue | int | float]:
-    """Numbers worth plotting, where the page is, and how it looks."""
-    events, lasting, _ = page.event_figures
-    figures: dict[str, Figure] = {
-        "events": events,
-        "events_not_over": lasting,
+def _build_metadata(page: Page, path: str, size: int) -> dict[str, dg.MetadataValue | int | float]:
+    """Return numbers to plot, the path of the page and a thumbnail of its charts."""
+    figures: dict[str, Figure[Any]] = {
+        "events": page.event_totals.events,
+        "ongoing_events": page.event_totals.open,
         "anomalous_share_of_running_time": page.fleet_share,
-        "share_of_executions_with_result": page.watched,
+        "share_of_executions_with_result": page.result_share,
     }
     return {
         "page": dg.MetadataValue.path(path),
@@ -139,5 +142,5 @@ def _metadata(page: Page, path: str, size: int) -> dict[str, dg.MetadataValue | 
         "machines_that_need_attention": page.urgent,
         **{name: figure.value for name, figure in figures.items() if figure.value is not None},
         "bytes": size,
-        "strips": dg.MetadataValue.md(f"![The strips of the page]({render_thumbnail(page)})"),
+        "score_charts": dg.MetadataValue.md(f"![Score charts]({render_thumbnail(page)})"),
     }

@@ -1,6 +1,6 @@
-"""How values are written on a page: numbers with their units, times in the reader's zone.
+"""Formats of values on the page: numbers with units, times in the reader's time zone.
 
-A share is never rounded up to all or down to nothing: 99.97 % is not 100 %, and one minute a year is not 0 %.
+Rounding never changes a share to 0 % or 100 %: 99.97 % is printed as 99.9 %, not as 100 %.
 """
 
 import math
@@ -9,106 +9,106 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, tzinfo
 from typing import Literal
 
-Kind = Literal["count", "share", "minutes", "seconds", "score", "rate", "instant", "day", "text", "version"]
+Kind = Literal["count", "share", "minutes", "seconds", "score", "instant", "day", "version"]
 
-NOTHING = "–"
-"""What stands where nothing is known."""
+DASH = "–"
+"""Printed for a value that is not known."""
 
-_THIN = "\u202f"  # between a number and its unit; does not break
+_THIN_SPACE = "\u202f"  # between a number and its unit; does not break
 _PERCENT = 100
 _HOUR, _DAY = 60, 1440
-_FEW = 10
-_DIRECTIONS = {"Cf", "Cc", "Cs"}  # what would turn the text around, or is no character at all
-_KEPT = "\n\u200c\u200d"  # the last two join letters and emoji
+_UNSAFE_CATEGORIES = {"Cf", "Cc", "Cs"}  # control characters, and those that reverse the text direction
+_SAFE_CHARACTERS = "\n\u200c\u200d"  # the last two join letters and emoji
 
 
 def format_value(value: object, kind: Kind, zone: tzinfo = UTC) -> str:
-    """Write a value of a kind; None is a dash.
+    """Format a value; None and NaN are a dash.
 
     Args:
-        value: what a question answered: minutes and seconds are durations, a share lies between 0 and 1.
-        kind: how to write it.
-        zone: of instants.
+        value: a cell of a query result; minutes and seconds are durations, a share lies between 0 and 1.
+        kind: how to format a number.
+        zone: the time zone of a timestamp.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return NOTHING
+        return DASH
     if isinstance(value, datetime):
         return format_timestamp(value, zone)
     if isinstance(value, date):
         return format_day(value)
     if isinstance(value, int | float):
-        return _number(float(value), kind)
-    return format_number(str(value))
+        return _format_number(float(value), kind)
+    return clean_text(str(value))
 
 
 def format_timestamp(at: datetime, zone: tzinfo) -> str:
-    """Write an instant to the minute, as the clock on the reader's wall shows it."""
+    """Return day and minute in a time zone: Thu 1 Oct 06:00."""
     return f"{format_day(local := at.astimezone(zone))} {local:%H:%M}"
 
 
-def format_day(on: date) -> str:
-    """Write a day: Thu 1 Oct."""
-    return f"{on:%a} {on.day} {on:%b}"
+def format_day(day: date) -> str:
+    """Return a day without its year: Thu 1 Oct."""
+    return f"{day:%a} {day.day} {day:%b}"
 
 
 def format_days(first: date, last: date) -> str:
-    """Write a range of days with its year: Thu 1 – Wed 7 October 2026."""
-    until = f"{last:%a} {last.day} {last:%B} {last.year}"
+    """Return a range of days with its year: Thu 1 – Wed 7 October 2026."""
+    end = f"{last:%a} {last.day} {last:%B} {last.year}"
     if first == last:
-        return until
+        return end
     if first.year != last.year:
-        return f"{first:%a} {first.day} {first:%B} {first.year} – {until}"
+        return f"{first:%a} {first.day} {first:%B} {first.year} – {end}"
     month = f" {first:%B}" if first.month != last.month else ""
-    return f"{first:%a} {first.day}{month} – {until}"
+    return f"{first:%a} {first.day}{month} – {end}"
 
 
 def format_share(value: float) -> str:
-    """Write a share in percent, to one decimal; all and nothing are said only where they are exact."""
+    """Return a percentage with one decimal, rounded down; 0 % and 100 % only if exact."""
     percent = value * _PERCENT
     if percent in {0, _PERCENT}:
-        return f"{percent:.0f}{_THIN}%"
-    if 0 < percent < 0.1:  # noqa: PLR2004 (the last decimal that is shown)
-        return f"<{_THIN}0.1{_THIN}%"
-    return f"{math.floor(percent * 10 + 1e-9) / 10:.1f}{_THIN}%"
+        return f"{percent:.0f}{_THIN_SPACE}%"
+    if 0 < percent < 0.1:  # noqa: PLR2004 (the smallest share with one decimal)
+        return f"<{_THIN_SPACE}0.1{_THIN_SPACE}%"
+    return f"{math.floor(percent * 10 + 1e-9) / 10:.1f}{_THIN_SPACE}%"
 
 
 def format_duration(minutes: float) -> str:
-    """Write a duration in its two largest units: 2 d 4 h, 3 h 20 min, 45 min, 30 s."""
+    """Return a duration in its two largest units: 2 d 4 h, 3 h 20 min, 45 min, 30 s."""
     if 0 < minutes < 1:
-        return f"{minutes * 60:.0f}{_THIN}s"
+        return f"{minutes * 60:.0f}{_THIN_SPACE}s"
     whole = round(minutes)
     if whole < _HOUR:
-        return f"{whole}{_THIN}min"
+        return f"{whole}{_THIN_SPACE}min"
     larger, smaller, units = (
         (*divmod(whole, _HOUR), ("h", "min"))
         if whole < _DAY
         else (*divmod(round(whole / _HOUR), 24), ("d", "h"))
     )
-    rest = f" {smaller}{_THIN}{units[1]}" if smaller else ""
-    return f"{larger}{_THIN}{units[0]}{rest}"
+    rest = f" {smaller}{_THIN_SPACE}{units[1]}" if smaller else ""
+    return f"{larger}{_THIN_SPACE}{units[0]}{rest}"
 
 
 def pluralize(count: object, word: str) -> str:
-    """Return the word, for one or for many."""
+    """Return the word, with an s unless the count is 1."""
     return word if count == 1 else f"{word}s"
 
 
-def format_number(text: str) -> str:
-    """Return text without characters that are none, or that turn what surrounds them around."""
-    if text.replace(_THIN, "").isprintable():
+def clean_text(text: str) -> str:
+    """Replace control characters, and characters that reverse the text direction, with U+FFFD."""
+    if text.replace(_THIN_SPACE, "").isprintable():
         return text
     return "".join(
-        "\ufffd" if unicodedata.category(one) in _DIRECTIONS and one not in _KEPT else one for one in text
+        "\ufffd"
+        if unicodedata.category(character) in _UNSAFE_CATEGORIES and character not in _SAFE_CHARACTERS
+        else character
+        for character in text
     )
 
 
-def _number(value: float, kind: Kind) -> str:
-    few = kind == "rate" and value < _FEW
-    write = _NUMBERS.get(kind)
-    return write(value) if write else f"{value:,.1f}" if few else f"{value:,.0f}"
+def _format_number(value: float, kind: Kind) -> str:
+    return _FORMATS[kind](value) if kind in _FORMATS else f"{value:,.0f}"
 
 
-_NUMBERS: Mapping[Kind, Callable[[float], str]] = {
+_FORMATS: Mapping[Kind, Callable[[float], str]] = {
     "share": format_share,
     "minutes": format_duration,
     "seconds": lambda value: format_duration(value / 60),

@@ -1,11 +1,11 @@
-"""Which days and machines somebody means who asks for a page."""
+"""The selection of a report: from dates, a week and names of machines to a `ReportScope`."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
-from assets.report.query.answers import RunQuery
+from assets.report.query.data import RunQuery
 from assets.report.query.scope import ReportScope
 from assets.tables import EQUIPMENT_HEALTH, EXECUTION_HEALTH, INFERENCE_EXECUTIONS
 from resources.config.equipment import EquipmentRegistry
@@ -14,141 +14,148 @@ from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
 from resources.name_patterns import matches
 
-USUAL_DAYS = 7
-LONGEST_DAYS = 92
-"""More days than that are no page that anybody reads; there is `ledger sql` for them."""
+DEFAULT_DAYS = 7
+MAX_DAYS = 92
+"""The longest range of one page; `ledger sql` has no such limit."""
 
-_A_DAY = timedelta(days=1)
+_ONE_DAY = timedelta(days=1)
 _WEEK = re.compile(r"(\d{4})-?W(\d{1,2})")
 
 
-def default_days(last: date) -> tuple[date, date]:
-    """Return the days that a page shows of which nobody said more than its last day: a week."""
-    return last - (USUAL_DAYS - 1) * _A_DAY, last
+def get_default_range(last: date) -> tuple[date, date]:
+    """Return the first and the last day of the default range: the week that ends on a day."""
+    return last - (DEFAULT_DAYS - 1) * _ONE_DAY, last
 
 
-def newest_day(lake: Lake, otherwise: date) -> date:
-    """Return the newest day of which anything is recorded.
+def find_newest_day(lake: Lake, default: date) -> date:
+    """Return the newest day with recorded executions or health, else the default.
 
     Raises:
-        LedgerError: the lake cannot be looked into.
+        LedgerError: the lake cannot be listed.
     """
-    found = [
+    newest_days = [
         days[-1]
         for table in (INFERENCE_EXECUTIONS, EXECUTION_HEALTH, EQUIPMENT_HEALTH)
         if (days := lake.days(table))
     ]
-    return max(found, default=otherwise)
+    return max(newest_days, default=default)
 
 
-def week_of(text: str) -> tuple[date, date]:
-    """Return Monday and Sunday of a week: 2026-W41, or any day of it.
+def parse_week(text: str) -> tuple[date, date]:
+    """Return Monday and Sunday of a week, written as 2026-W41 or as any day of it.
 
     Raises:
-        ConfigurationError: it is neither.
+        ConfigurationError: the text is neither.
     """
     try:
-        if named := _WEEK.fullmatch(text.strip()):
-            monday = date.fromisocalendar(int(named[1]), int(named[2]), 1)
+        if match := _WEEK.fullmatch(text.strip()):
+            monday = date.fromisocalendar(int(match[1]), int(match[2]), 1)
         else:
             day = date.fromisoformat(text.strip())
-            monday = day - day.weekday() * _A_DAY
+            monday = day - day.weekday() * _ONE_DAY
     except ValueError:
-        raise _mistake(
-            f"{format_value(text)} is no week", "--week", "write 2026-W41, or any day of that week"
+        raise ConfigurationError(
+            f"{format_value(text)} is not a week",
+            where="--week",
+            next_step="write 2026-W41, or any day of that week",
         ) from None
-    return monday, monday + 6 * _A_DAY
+    return monday, monday + 6 * _ONE_DAY
 
 
-def range_of(
+def select_range(
     day: date | None, week: str | None, first: date | None, last: date | None, newest: date
 ) -> tuple[date, date]:
-    """Return the first and the last day that are meant.
+    """Return the first and the last day of a report.
 
     Args:
-        day: one day.
-        week: one week.
-        first: the first day of a range; without `last` it goes to the newest day.
-        last: the last day of a range; without `first` it begins a week before.
-        newest: the newest day that is recorded.
+        day: a single day.
+        week: a week, as for `parse_week`.
+        first: the first day of a range; without `last` the range ends on the newest day.
+        last: the last day of a range; without `first` the range is the week that ends on it.
+        newest: the newest recorded day.
 
     Raises:
-        ConfigurationError: they contradict each other, or are too many days.
+        ConfigurationError: several ranges, the wrong order, or too many days.
     """
     if sum((day is not None, week is not None, first is not None or last is not None)) > 1:
-        raise _mistake("more than one range is given", "--date, --week, --from/--to", "give one of them")
+        raise ConfigurationError(
+            "more than one range is set",
+            where="--date, --week, --from/--to",
+            next_step="set only one of them",
+        )
     if day:
         return day, day
     if week:
-        return week_of(week)
+        return parse_week(week)
     if first is None:
-        return default_days(last or newest)
+        return get_default_range(last or newest)
     last = last or max(newest, first)
     if last < first:
-        raise _mistake(f"the range ends on {last}, before it begins on {first}", "--from, --to", "swap them")
-    if (last - first).days >= LONGEST_DAYS:
-        raise _mistake(
-            f"{(last - first).days + 1} days are too many for a page; {LONGEST_DAYS} are the most",
-            "--from, --to",
-            "ask for fewer days; `ledger sql` answers about all of them",
+        raise ConfigurationError(
+            f"the range ends on {last}, before its start on {first}",
+            where="--from, --to",
+            next_step="swap the two dates",
+        )
+    if (last - first).days >= MAX_DAYS:
+        raise ConfigurationError(
+            f"a report covers at most {MAX_DAYS} days; this range has {(last - first).days + 1}",
+            where="--from, --to",
+            next_step="select fewer days, or query the lake with `ledger sql`",
         )
     return first, last
 
 
 def narrow_scope(
-    scope: ReportScope, names: Sequence[str], registry: EquipmentRegistry, ask: RunQuery
+    scope: ReportScope, names: Sequence[str], registry: EquipmentRegistry, run_query: RunQuery
 ) -> ReportScope:
-    """Return the scope with only the machines that are named.
+    """Return the scope restricted to the named machines.
 
     Args:
         scope: the days.
-        names: of machines or schedulers, with * and ?; ARNs too. None: all.
+        names: names of machines or schedulers with * and ?, or ARNs; empty: all machines.
         registry: names machines.
-        ask: answers a statement in SQL over the lake's tables.
+        run_query: runs a SQL statement over the lake's tables.
 
     Raises:
-        ConfigurationError: no machine has such a name.
+        ConfigurationError: a name matches nothing.
     """
     if not names:
         return scope
-    known = ask(
+    schedulers = run_query(
         f"""\
 SELECT scheduler_arn, scheduler_name FROM inference_schedulers
-UNION SELECT scheduler_arn, scheduler_name FROM inference_executions WHERE {scope.in_days}
-UNION SELECT scheduler_arn, scheduler_name FROM execution_health WHERE {scope.in_days}"""
+UNION SELECT scheduler_arn, scheduler_name FROM inference_executions WHERE {scope.sql_days}
+UNION SELECT scheduler_arn, scheduler_name FROM execution_health WHERE {scope.sql_days}"""
     ).to_pylist()
-    arns, machines, heard, all_names = [], set(), set(), set()
-    for row in known:
-        machine = registry.find_equipment(row["scheduler_arn"], row["scheduler_name"])
-        called = {machine.name, machine.label, row["scheduler_name"] or machine.label}
-        all_names |= {machine.label, row["scheduler_name"] or machine.label}
-        hits = {name for name in names if any(matches(name, one, row["scheduler_arn"]) for one in called)}
-        if hits:
-            heard |= hits
-            arns.append(row["scheduler_arn"])
-            machines.add(machine.name)
-    if unknown := [name for name in names if name not in heard]:
-        raise _mistake(
-            f"no machine and no scheduler is called {format_value(unknown[0])}"
-            f"{suggest(unknown[0], all_names)}",
-            "--equipment",
-            '`ledger sql "SELECT DISTINCT scheduler_name FROM inference_schedulers"` lists the schedulers',
+    arns, equipment, matched, candidates = set(), set(), set(), set()
+    for row in schedulers:
+        arn = row["scheduler_arn"]
+        machine = registry.find_equipment(arn, row["scheduler_name"])
+        scheduler_name = row["scheduler_name"] or machine.label
+        candidates |= {machine.label, scheduler_name}
+        own_names = {machine.name, machine.label, scheduler_name}
+        if hits := {name for name in names if any(matches(name, own_name, arn) for own_name in own_names)}:
+            matched |= hits
+            arns.add(arn)
+            equipment.add(machine.name)
+    if unknown := [name for name in names if name not in matched]:
+        raise ConfigurationError(
+            f"no machine or scheduler matches {format_value(unknown[0])}{suggest(unknown[0], candidates)}",
+            where="--equipment",
+            next_step="list the schedulers with"
+            ' `ledger sql "SELECT DISTINCT scheduler_name FROM inference_schedulers"`',
         )
-    return replace(scope, schedulers=tuple(sorted(arns)), equipment=tuple(sorted(machines)))
+    return replace(scope, schedulers=tuple(sorted(arns)), equipment=tuple(sorted(equipment)))
 
 
-def file_name(scope: ReportScope) -> str:
-    """Return the name of a page's file, without its ending."""
-    span = f"{scope.first}" if scope.first == scope.last else f"{scope.first}--{scope.last}"
+def build_file_name(scope: ReportScope) -> str:
+    """Return the file name of a page without its extension."""
+    days = f"{scope.first}" if scope.first == scope.last else f"{scope.first}--{scope.last}"
     if scope.equipment is None:
-        return f"report-{span}"
-    slugs = "-".join(re.sub(r"[^0-9A-Za-z]+", "-", _short(name)).strip("-") for name in scope.equipment)
-    return f"report-{span}-{slugs[:80] or 'selected'}"
+        return f"report-{days}"
+    slugs = "-".join(re.sub(r"[^0-9A-Za-z]+", "-", _shorten_arn(name)).strip("-") for name in scope.equipment)
+    return f"report-{days}-{slugs[:80] or 'selected'}"
 
 
-def _short(name: str) -> str:
+def _shorten_arn(name: str) -> str:
     return name.split("/")[1] if name.startswith("arn:") and "/" in name else name
-
-
-def _mistake(what: str, where: str, next_step: str) -> ConfigurationError:
-    return ConfigurationError(what, where=where, next_step=next_step)

@@ -1,4 +1,4 @@
-"""A lake of its own for each test, and the page of it."""
+"""An empty lake for each test, and the report page of what a test writes to it."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from assets.report.model.page import Page, build_page
+from assets.report.query.data import read_report_data
 from assets.report.query.scope import ReportScope
 from pipelines.operations.query import open_query
 from resources.config.equipment import EquipmentRegistry
@@ -14,7 +15,7 @@ from resources.config.silences import Silence
 from resources.lake.lake import Lake
 from tests.support.machine_lake import FIRST, LAST, NOW, Machine, write_machines
 
-Paged = Callable[..., Page]
+BuildPage = Callable[..., Page]
 
 
 @pytest.fixture
@@ -23,10 +24,10 @@ def lake(tmp_path: Path) -> Lake:
 
 
 @pytest.fixture
-def paged(lake: Lake) -> Paged:
-    """Write the week of some machines, and make its page."""
+def build_report(lake: Lake) -> BuildPage:
+    """Write the week of some machines to the lake and build its page."""
 
-    def make(
+    def build(
         *machines: Machine,
         registry: EquipmentRegistry | None = None,
         silences: Sequence[Silence] = (),
@@ -34,8 +35,8 @@ def paged(lake: Lake) -> Paged:
     ) -> Page:
         if machines:
             write_machines(lake, *machines)
-        shown = ReportScope(**({"first": FIRST, "last": LAST} | scope))
-        with open_query(lake) as ask:
-            return build_page(shown, ask, registry or EquipmentRegistry(), silences, NOW)
+        with open_query(lake) as run_query:
+            data = read_report_data(ReportScope(**({"first": FIRST, "last": LAST} | scope)), run_query)
+        return build_page(data, registry or EquipmentRegistry(), silences, NOW)
 
-    return make
+    return build

@@ -1,1 +1,1 @@
-"""What the report says, as plain values."""
+"""The content of the report: `build_page` turns `ReportData` into a `Page` of plain values."""

@@ -1,35 +1,38 @@
-"""What needs attention: for each machine why, and how much, ranked.
+"""The machines that need attention, ranked by severity, criticality and duration.
 
-A machine has one line. What is worst about it is told first, the rest after it. What somebody has planned or
-knows of is silenced: it has a line of its own, with who did so and why, and is never left out.
+A machine has one item: its most severe finding first, then the others. Findings that a silence covers are a
+separate item with the author and the reason of the silence; they are never omitted.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Any
 
 from assets.report.formatting import pluralize
 from assets.report.model.fleet import Fleet, Machine
-from assets.report.model.silencing import SilencedTarget, SilenceMatcher
-from assets.report.query.answers import Answers, Figure, Row, StatementValue
-from assets.report.query.scope import ReportScope
+from assets.report.model.silencing import SilenceMatcher, SilenceSummary
+from assets.report.query.data import ReportData
+from assets.report.query.executions import SchedulerRecords, SchedulerSlots
+from assets.report.query.machines import AnomalyTotals, EventRow
+from assets.report.query.result import Figure, Statement
 
-BLIND_MINUTES = 60.0
-"""From so long without a result on, at the end of what is recorded, a machine is blind."""
+NO_RESULT_MINUTES = 60.0
+"""A warning if the newest result is this much older than the newest window; an alert at six times this."""
 
-WELL_WATCHED, HARDLY_WATCHED = 0.95, 0.5
-"""Shares of the due executions that gave a result; below the first one looks, below the second one acts."""
+GOOD_RESULT_SHARE, POOR_RESULT_SHARE = 0.95, 0.5
+"""Shares of the executions due with a result: a warning below the first, an alert below the second."""
 
 _CRITICALITY = {"high": 3, "medium": 2, None: 2, "low": 1}
 
 
 class Severity(IntEnum):
-    """How much attention something needs."""
+    """How urgent a finding is."""
 
-    KNOW = 1
-    LOOK = 2
-    ACT = 3
+    INFO = 1
+    WARNING = 2
+    ALERT = 3
 
     @property
     def word(self) -> str:
@@ -38,221 +41,222 @@ class Severity(IntEnum):
 
 
 @dataclass(frozen=True)
-class Reason:
-    """Why a machine needs attention; of equal severity the larger weight goes first."""
+class Finding:
+    """One finding about a machine; findings of equal severity are ranked by weight."""
 
     severity: Severity
     weight: float
-    said: StatementValue
-    silence: SilencedTarget | None = None
+    text: Statement
+    silence: SilenceSummary | None = None
 
 
 @dataclass(frozen=True)
-class Attention:
-    """The line of one machine, or of what is silenced of it."""
+class AttentionItem:
+    """All findings about one machine, or those that one silence covers."""
 
     machine: Machine
     severity: Severity
-    said: StatementValue
-    also: tuple[StatementValue, ...] = ()
-    silence: SilencedTarget | None = None
+    finding: Statement
+    other_findings: tuple[Statement, ...] = ()
+    silence: SilenceSummary | None = None
 
 
-def rank_machines(
-    scope: ReportScope, answers: Answers, roster: Fleet, quieting: SilenceMatcher
-) -> list[Attention]:
-    """Return the lines of what needs attention, the most needed first; those that are silenced too."""
-    lines = []
-    for machine in roster.machines:
-        by_silence: dict[SilencedTarget | None, list[Reason]] = defaultdict(list)
-        for reason in _reasons(scope, answers, roster, machine, quieting):
-            by_silence[reason.silence].append(reason)
-        for silence, reasons in by_silence.items():
-            first, *rest = sorted(reasons, key=lambda one: (-one.severity, -one.weight))
-            line = Attention(machine, first.severity, first.said, tuple(one.said for one in rest), silence)
-            lines.append((line, first.weight))
-    lines.sort(
-        key=lambda one: (
-            -one[0].severity,
-            -_CRITICALITY.get(one[0].machine.criticality, 2),
-            -one[1],
-            one[0].machine.label,
+def rank_machines(data: ReportData, fleet: Fleet, silences: SilenceMatcher) -> list[AttentionItem]:
+    """Return all items, silenced ones included, the most urgent first."""
+    weighted: list[tuple[AttentionItem, float]] = []
+    for machine in fleet.machines:
+        by_silence: dict[SilenceSummary | None, list[Finding]] = defaultdict(list)
+        for finding in _find_all(data, fleet, machine, silences):
+            by_silence[finding.silence].append(finding)
+        for silence, findings in by_silence.items():
+            first, *others = sorted(findings, key=lambda finding: (-finding.severity, -finding.weight))
+            other_texts = tuple(finding.text for finding in others)
+            item = AttentionItem(machine, first.severity, first.text, other_texts, silence)
+            weighted.append((item, first.weight))
+    weighted.sort(
+        key=lambda pair: (
+            -pair[0].severity,
+            -_CRITICALITY.get(pair[0].machine.criticality, 2),
+            -pair[1],
+            pair[0].machine.label,
         )
     )
-    return [line for line, _ in lines]
+    return [item for item, _ in weighted]
 
 
-def _reasons(
-    scope: ReportScope, answers: Answers, roster: Fleet, machine: Machine, quieting: SilenceMatcher
-) -> Iterator[Reason]:
+def _find_all(
+    data: ReportData, fleet: Fleet, machine: Machine, silences: SilenceMatcher
+) -> Iterator[Finding]:
     arns = {scheduler.arn for scheduler in machine.schedulers}
-    events: dict[SilencedTarget | None, list[Row]] = defaultdict(list)
-    for row in answers.rows("events").values():
-        if row["scheduler_arn"] in arns:
-            events[quieting.of_event(row, machine)].append(row)
-    for silence, some in events.items():
-        for reason in _anomalous(scope, answers, roster, machine, some, is_all=len(events) == 1):
-            yield replace(reason, silence=silence)
+    by_silence: dict[SilenceSummary | None, list[EventRow]] = defaultdict(list)
+    for event in data.events:
+        if event.scheduler_arn in arns:
+            by_silence[silences.find_for_event(event, machine)].append(event)
+    for silence, events in by_silence.items():
+        for finding in _find_anomalies(data, fleet, machine, events, is_complete=len(by_silence) == 1):
+            yield replace(finding, silence=silence)
     for scheduler in machine.schedulers:
-        silence = quieting.of_scheduler(scheduler, machine)
-        for ask in (_blind, _badly_watched, _unreadable, _new_model):
-            for reason in ask(answers, scheduler.arn):
-                yield replace(reason, silence=silence)
+        silence = silences.find_for_scheduler(scheduler, machine)
+        for find in (_find_missing_results, _find_failures, _find_unread_objects, _find_new_models):
+            for finding in find(data, scheduler.arn):
+                yield replace(finding, silence=silence)
 
 
-def _anomalous(
-    scope: ReportScope,
-    answers: Answers,
-    roster: Fleet,
-    machine: Machine,
-    events: Sequence[Row],
-    *,
-    is_all: bool,
-) -> Iterator[Reason]:
-    """Tell of an event that is not over, else of those of the last day, and of all if there are more.
+def _find_anomalies(
+    data: ReportData, fleet: Fleet, machine: Machine, events: Sequence[EventRow], *, is_complete: bool
+) -> Iterator[Finding]:
+    """Report an ongoing event, else the events of the last day, and all events if there are more.
 
-    Sums of the lake are told only where the events are all that the machine had.
+    Totals of the lake are printed only if `is_complete`: the events are all events of the machine.
     """
-    lasting = [row for row in events if row["state"] == "open" or row["end_time"] >= scope.end]
-    if lasting:
-        event = max(lasting, key=_size)
-        since, lasted = answers.figures("events", event["event_id"], "start_time", "duration_seconds")
-        said: StatementValue = (
-            "anomalous since ",
-            since,
-            ", for ",
-            lasted,
-            " so far",
-            *_peak(answers, event),
-        )
-        yield Reason(Severity.ACT, 1e9 + _size(event), said + _leader(answers, roster, machine, event))
+    ongoing = [
+        event for event in events if event.state == "open" or event.end_time.get_value() >= data.scope.end
+    ]
+    if ongoing:
+        event = max(ongoing, key=_get_seconds)
+        text: Statement = ("anomalous since ", event.start_time, ", ", event.duration_seconds, " so far")
+        text += _describe_peak(event) + _describe_top_sensor(data, fleet, machine, event)
+        yield Finding(Severity.ALERT, 1e9 + _get_seconds(event), text)
         return
-    recent = [row for row in events if row["end_time"] > scope.last_day]
-    told = max(recent or events, key=_size)
-    question, severity = ("last_day", Severity.LOOK) if recent else ("equipment", Severity.KNOW)
-    many = _sums(answers, machine, question, recent or events) if is_all else ()
-    said = (*many, *_longest(answers, told, has_more=bool(many)))
-    led_by = _leader(answers, roster, machine, told)
-    yield Reason(severity, sum(map(_size, recent or events)), (*said, *led_by))
+    recent = [event for event in events if event.end_time.get_value() > data.scope.last_day]
+    described = recent or events
+    longest = max(described, key=_get_seconds)
+    source = data.last_day if recent else data.equipment
+    totals = (
+        _describe_totals(source.get(machine.key), described, is_last_day=bool(recent)) if is_complete else ()
+    )
+    yield Finding(
+        Severity.WARNING if recent else Severity.INFO,
+        sum(map(_get_seconds, described)),
+        (
+            *totals,
+            *_describe_longest(longest, has_totals=bool(totals)),
+            *_describe_top_sensor(data, fleet, machine, longest),
+        ),
+    )
     if recent and len(events) > len(recent):
-        many = _sums(answers, machine, "equipment", events) if is_all else ()
-        longest = max(events, key=_size)
-        more = () if longest is told else _longest(answers, longest, has_more=bool(many))
-        if many or more:
-            yield Reason(Severity.KNOW, 0, ("in these days ", *many, *more))
+        all_totals = _describe_totals(data.equipment.get(machine.key), events) if is_complete else ()
+        longest_of_all = max(events, key=_get_seconds)
+        is_new = longest_of_all is not longest
+        more = _describe_longest(longest_of_all, has_totals=bool(all_totals)) if is_new else ()
+        if all_totals or more:
+            yield Finding(Severity.INFO, 0, ("all days: ", *all_totals, *more))
 
 
-def _sums(answers: Answers, machine: Machine, question: str, events: Sequence[Row]) -> StatementValue:
-    """Tell of several events at once, where the lake counts them as they are counted here."""
-    count, anomalous, share = answers.figures(
-        question, machine.key, "events", "anomalous_minutes", "anomalous_share"
-    )
-    if len(events) == 1 or not anomalous or count.value != len(events):
+def _describe_totals(
+    totals: AnomalyTotals | None, events: Sequence[EventRow], *, is_last_day: bool = False
+) -> Statement:
+    """Describe several events together; empty if the totals count other events than these."""
+    if (
+        totals is None
+        or len(events) == 1
+        or not totals.anomalous_minutes
+        or totals.events.value != len(events)
+    ):
         return ()
-    when = " on the last day" if question == "last_day" else ""
-    return (count, f" events{when}, ", anomalous, " anomalous, ", share, " of its running time")
-
-
-def _longest(answers: Answers, event: Row, *, has_more: bool) -> StatementValue:
-    lasted, began = answers.figures("events", event["event_id"], "duration_seconds", "start_time")
+    when = " on the last day" if is_last_day else ""
     return (
-        "; the longest " if has_more else "anomalous for ",
-        lasted,
-        " from ",
-        began,
-        *_peak(answers, event),
+        totals.events,
+        f" events{when}, ",
+        totals.anomalous_minutes,
+        " anomalous (",
+        totals.anomalous_share,
+        " of running time)",
     )
 
 
-def _size(event: Row) -> float:
-    return float(event["duration_seconds"] or 0)
+def _describe_longest(event: EventRow, *, has_totals: bool) -> Statement:
+    start = "; longest: " if has_totals else "anomalous for "
+    return (start, event.duration_seconds, " from ", event.start_time, *_describe_peak(event))
 
 
-def _peak(answers: Answers, event: Row) -> StatementValue:
-    peak = answers["events", event["event_id"], "peak_score"]
-    return (", peak ", peak) if peak else ()
+def _describe_peak(event: EventRow) -> Statement:
+    return (", peak score ", event.peak_score) if event.peak_score else ()
 
 
-def _leader(answers: Answers, roster: Fleet, machine: Machine, event: Row) -> StatementValue:
-    row = answers.rows("sensors").get(f"{event['event_id']} 1")
-    if not row:
+def _describe_top_sensor(data: ReportData, fleet: Fleet, machine: Machine, event: EventRow) -> Statement:
+    sensors = data.sensors.get(event.event_id)
+    if not sensors:
         return ()
-    sensor = roster.sensor(row["component"], row["sensor"], machine)
-    return ("; led by ", sensor.name, " with ", answers["sensors", f"{event['event_id']} 1", "contribution"])
+    name = fleet.get_sensor(sensors[0].component, sensors[0].sensor, machine).name
+    return ("; top sensor: ", name, " (", sensors[0].contribution, ")")
 
 
-def _blind(answers: Answers, arn: str) -> Iterator[Reason]:
-    row = answers.rows("recorded").get(arn)
-    if row is None:
+def _get_seconds(event: EventRow) -> float:
+    return float(event.duration_seconds.value or 0)
+
+
+def _find_missing_results(data: ReportData, arn: str) -> Iterator[Finding]:
+    records: SchedulerRecords | None = data.recorded.get(arn)
+    if records is None:
         return
-    if row["newest_result"] is None:
-        executions = answers["recorded", arn, "executions"]
-        yield Reason(Severity.ACT, 1e8, ("nobody watched: none of ", executions, " executions gave a result"))
-    elif (row["blind_minutes"] or 0) >= BLIND_MINUTES:
-        for_long, newest = answers.figures("recorded", arn, "blind_minutes", "newest_result")
-        severity = Severity.ACT if row["blind_minutes"] >= 6 * BLIND_MINUTES else Severity.LOOK
-        yield Reason(
-            severity,
-            row["blind_minutes"] * 60,
-            ("blind for ", for_long, ": the newest result is of ", newest),
-        )
+    minutes = records.blind_minutes.value or 0
+    if records.newest_result.value is None:
+        text: Statement = ("no results: none of ", records.executions, " executions returned a result")
+        yield Finding(Severity.ALERT, 1e8, text)
+    elif minutes >= NO_RESULT_MINUTES:
+        severity = Severity.ALERT if minutes >= 6 * NO_RESULT_MINUTES else Severity.WARNING
+        text = ("no result for ", records.blind_minutes, ": the newest is from ", records.newest_result)
+        yield Finding(severity, minutes * 60, text)
 
 
-def _badly_watched(answers: Answers, arn: str) -> Iterator[Reason]:
-    row = answers.rows("schedulers").get(arn)
-    if row is None:
+def _find_failures(data: ReportData, arn: str) -> Iterator[Finding]:
+    slots: SchedulerSlots | None = data.schedulers.get(arn)
+    if slots is None:
         return
-    watched, without_input, silence = answers.figures(
-        "schedulers", arn, "watched", "failed_missing_input", "longest_silence_minutes"
-    )
-    if row["succeeded"] and row["watched"] is not None and row["watched"] < WELL_WATCHED:
-        severity = Severity.ACT if row["watched"] < HARDLY_WATCHED else Severity.LOOK
-        why: StatementValue = ("; ", without_input, " executions got no data") if without_input else ()
-        yield Reason(
-            severity,
-            (1 - row["watched"]) * 1e4,
-            ("watched for only ", watched, " of the time", *why, "; longest silence within a day ", silence),
+    share = slots.result_share.value
+    if slots.succeeded and share is not None and share < GOOD_RESULT_SHARE:
+        no_input = slots.failed_missing_input
+        cause: Statement = ("; ", *_count(no_input, "execution", "had no input data")) if no_input else ()
+        yield Finding(
+            Severity.ALERT if share < POOR_RESULT_SHARE else Severity.WARNING,
+            (1 - share) * 1e4,
+            (
+                "only ",
+                slots.result_share,
+                " of the executions due returned a result",
+                *cause,
+                "; longest time without a result within a day: ",
+                slots.longest_silence_minutes,
+            ),
         )
-    for column, words in (
-        ("stuck", "never ended"),
-        ("missing", "never came"),
-        ("failed_other", "failed for another reason than missing input"),
-        ("not_extracted", "{were} never asked for"),
+    for count, words in (
+        (slots.stuck, "{are} stuck in progress"),
+        (slots.missing, "{are} missing"),
+        (slots.failed_other, "failed for a reason other than missing input"),
+        (slots.not_extracted, "{are} not extracted yet"),
     ):
-        figure = answers["schedulers", arn, column]
-        if figure:
-            yield Reason(Severity.LOOK, float(figure.value), _counted(figure, "execution", words))
+        if count:
+            yield Finding(Severity.WARNING, float(count.value or 0), _count(count, "execution", words))
 
 
-def _unreadable(answers: Answers, arn: str) -> Iterator[Reason]:
+def _find_unread_objects(data: ReportData, arn: str) -> Iterator[Finding]:
+    counts = {row.state: row.objects for row in data.objects if row.scheduler_arn == arn}
     for state, words, severity in (
-        ("forbidden", "may not be read", Severity.ACT),
-        ("wrong_owner", "{are} in a bucket of another account than expected", Severity.ACT),
-        ("key_missing", "{are} encrypted with a key that may not be used", Severity.ACT),
-        ("archived", "{are} archived, and {have} to be restored first", Severity.LOOK),
-        ("unreachable", "could not be reached", Severity.LOOK),
-        ("missing", "{are} gone", Severity.LOOK),
+        ("forbidden", "{are} not readable: access denied", Severity.ALERT),
+        ("wrong_owner", "{are} in a bucket of an unexpected account", Severity.ALERT),
+        ("key_missing", "{are} not readable: the KMS key cannot be used", Severity.ALERT),
+        ("archived", "{are} archived and must be restored before reading", Severity.WARNING),
+        ("unreachable", "could not be reached", Severity.WARNING),
+        ("missing", "{are} not found", Severity.WARNING),
     ):
-        figure = answers["objects", f"{arn} {state}", "objects"]
-        if figure:
-            yield Reason(severity, float(figure.value), _counted(figure, "result object", words))
+        count = counts.get(state)
+        if count:
+            yield Finding(severity, float(count.value or 0), _count(count, "result object", words))
 
 
-def _counted(figure: Figure, what: str, words: str) -> StatementValue:
-    one, many = ("is", "was", "has"), ("are", "were", "have")
-    forms = dict(zip(many, one if figure.value == 1 else many, strict=True))
-    return (figure, f" {pluralize(figure.value, what)} {words.format_map(forms)}")
-
-
-def _new_model(answers: Answers, arn: str) -> Iterator[Reason]:
-    rows = [row for row in answers.rows("models").values() if row["scheduler_arn"] == arn]
-    for row in rows[1:]:
-        version, since = answers.figures("models", row["row"], "model_version", "since")
-        said: StatementValue = (
+def _find_new_models(data: ReportData, arn: str) -> Iterator[Finding]:
+    for model in [model for model in data.models if model.scheduler_arn == arn][1:]:
+        text: Statement = (
             "model ",
-            version,
+            model.model_version,
             " since ",
-            since,
-            ": scores before and after do not compare",
+            model.since,
+            ": scores before and after are not comparable",
         )
-        yield Reason(Severity.KNOW, 0, said)
+        yield Finding(Severity.INFO, 0, text)
+
+
+def _count(figure: Figure[Any], noun: str, words: str) -> Statement:
+    verb = "is" if figure.value == 1 else "are"
+    return (figure, f" {pluralize(figure.value, noun)} {words.format(are=verb)}")

@@ -1,201 +1,198 @@
-"""Can the data be trusted: what became of every expected execution, how new all is, and whence it comes."""
+"""The quality of the data: results of the expected executions, freshness and sources."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from assets.report.formatting import pluralize
-from assets.report.model.attention import HARDLY_WATCHED, WELL_WATCHED
+from assets.report.model.attention import GOOD_RESULT_SHARE, POOR_RESULT_SHARE
 from assets.report.model.fleet import Fleet, Machine
-from assets.report.query.answers import Answers, Figure, StatementValue
+from assets.report.query.data import ReportData
+from assets.report.query.executions import SlotCounts
+from assets.report.query.result import Figure, Statement
 
 REASONS = {
-    "succeeded": ("gave a result", "good"),
-    "failed_missing_input": ("failed: no input", "blind"),
-    "failed_other": ("failed otherwise", "bad"),
-    "in_progress": ("still running", "open"),
-    "stuck": ("never ended", "bad"),
-    "missing": ("never came", "bad"),
-    "not_running": ("scheduler stood still", "still"),
-    "not_extracted": ("never asked for", "open"),
-    "after_service_end": ("after the service's end", "still"),
+    "succeeded": ("with a result", "good"),
+    "failed_missing_input": ("failed: no input data", "blind"),
+    "failed_other": ("failed: other reasons", "bad"),
+    "in_progress": ("in progress", "open"),
+    "stuck": ("stuck in progress", "bad"),
+    "missing": ("missing", "bad"),
+    "not_running": ("scheduler not running", "still"),
+    "not_extracted": ("not extracted yet", "open"),
+    "after_service_end": ("after the end of the service", "still"),
     "unknown": ("unknown", "open"),
 }
-"""The reasons of `execution_health` in words, and the tone that each is drawn in."""
+"""The label of each reason of `execution_health`, and the CSS class of its color."""
 
 SHOWN_SCHEDULERS = 30
+
+DAY_COLUMNS = {
+    "expected": "expected",
+    "result_share": "with a result",
+    "failed_missing_input": "no input",
+    "failed_other": "other failures",
+    "stuck": "stuck",
+    "missing": "missing",
+    "not_running": "not running",
+    "not_extracted": "not extracted",
+    "unknown": "unknown",
+}
+"""The columns of the table of days. All but the first two appear only if any day has a value."""
+
+_SOURCES = {"api": "API", "archive": "saved responses", "bucket": "result bucket"}
+_OBJECT_STATES = {
+    "read": "read",
+    "missing": "not found",
+    "forbidden": "access denied",
+    "key_missing": "KMS key cannot be used",
+    "wrong_owner": "unexpected bucket owner",
+    "archived": "archived",
+    "unreachable": "not reached",
+}
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Part of the bar of all expected executions; `start` and `width` in thousandths of it."""
+    """Part of the bar of all expected executions; `start` and `width` are in thousandths of it."""
 
-    words: str
-    tone: str
-    figure: Figure
+    label: str
+    css_class: str
+    figure: Figure[int]
     start: float
     width: float
 
 
 @dataclass(frozen=True)
 class SchedulerQuality:
-    """How well one machine is watched by one scheduler."""
+    """The executions of one scheduler that returned no result."""
 
     machine: Machine
-    scheduler: str
-    watched: Figure
-    silence: Figure
-    newest: Figure
-    troubles: tuple[tuple[Figure, str], ...]
+    result_share: Figure[float]
+    longest_silence: Figure[float]
+    counts: tuple[tuple[Figure[int], str], ...]
 
 
 @dataclass(frozen=True)
 class DataQuality:
-    """The section."""
+    """The section about data quality; `complete` counts schedulers without a missing result."""
 
     verdict: str
-    said: StatementValue
+    explanation: Statement
     slices: tuple[Slice, ...]
     day_columns: tuple[str, ...]
-    days: tuple[tuple[Figure, ...], ...]
-    facts: tuple[tuple[str, StatementValue], ...]
-    worst: tuple[SchedulerQuality, ...]
-    perfect: int
-    left_out: int
+    days: tuple[tuple[Figure[Any], ...], ...]
+    facts: tuple[tuple[str, Statement], ...]
+    incomplete: tuple[SchedulerQuality, ...]
+    complete: int
+    omitted: int
 
 
-DAY_COLUMNS = {
-    "expected": "expected",
-    "watched": "with result",
-    "failed_missing_input": "no input",
-    "failed_other": "other failures",
-    "stuck": "never ended",
-    "missing": "never came",
-    "not_running": "stood still",
-    "not_extracted": "not asked",
-    "unknown": "unknown",
-}
-
-
-def assess_data_quality(answers: Answers, roster: Fleet) -> DataQuality:
-    """Judge the data."""
-    verdict, said = _judged(answers)
-    watching = [_watching(answers, roster, arn) for arn in answers.rows("schedulers")]
-    worse = [one for one in watching if one.troubles]
-    worse.sort(
-        key=lambda one: (one.watched.value if one.watched.value is not None else 1.0, one.machine.label)
+def assess_data_quality(data: ReportData, fleet: Fleet) -> DataQuality:
+    """Return the content of the section."""
+    verdict, explanation = _judge(data.slots)
+    schedulers = [_assess_scheduler(data, fleet, arn) for arn in data.schedulers]
+    incomplete = [scheduler for scheduler in schedulers if scheduler.counts]
+    incomplete.sort(
+        key=lambda scheduler: (
+            scheduler.result_share.value if scheduler.result_share.value is not None else 1.0,
+            scheduler.machine.label,
+        )
     )
-    columns = _columns(answers)
+    columns = _choose_columns(data)
     return DataQuality(
         verdict=verdict,
-        said=said,
-        slices=tuple(_slices(answers)),
+        explanation=explanation,
+        slices=tuple(_build_slices(data.slots)),
         day_columns=tuple(DAY_COLUMNS[column] for column in columns),
-        days=tuple(
-            tuple(answers.figures("days", day, "data_date", *columns)) for day in answers.rows("days")
-        ),
-        facts=tuple(_facts(answers)),
-        worst=tuple(worse[:SHOWN_SCHEDULERS]),
-        perfect=len(watching) - len(worse),
-        left_out=max(0, len(worse) - SHOWN_SCHEDULERS),
+        days=tuple((day.data_date, *(day.get_figure(column) for column in columns)) for day in data.days),
+        facts=tuple(_list_facts(data)),
+        incomplete=tuple(incomplete[:SHOWN_SCHEDULERS]),
+        complete=len(schedulers) - len(incomplete),
+        omitted=max(0, len(incomplete) - SHOWN_SCHEDULERS),
     )
 
 
-def _columns(answers: Answers) -> list[str]:
-    """Columns of the days: those that always count, and those that are not zero all through."""
+def _choose_columns(data: ReportData) -> list[str]:
     return [
         column
         for column in DAY_COLUMNS
-        if column in {"expected", "watched"} or any(row[column] for row in answers.rows("days").values())
+        if column in {"expected", "result_share"} or any(day.get_figure(column) for day in data.days)
     ]
 
 
-def _judged(answers: Answers) -> tuple[str, StatementValue]:
-    watched, expected = answers.figures("slots", "all", "watched", "expected")
-    if not expected:
-        return "Nothing is known", ("No execution was expected, or none is recorded, of these days",)
-    never = answers["slots", "all", "not_extracted"]
-    said: StatementValue = (watched, " of the executions that were due gave a result")
-    if never:
-        return "Not yet", (*said, "; ", never, " were never asked for")
-    if watched.value is None:
-        return "Nothing was due", ("Every scheduler stood still",)
-    if watched.value >= WELL_WATCHED:
-        return "Yes", said
-    return "With care" if watched.value >= HARDLY_WATCHED else "No", said
+def _judge(slots: SlotCounts) -> tuple[str, Statement]:
+    share = slots.result_share.value
+    if not slots.expected:
+        return "No data", ("The lake has no expected executions for these days",)
+    text: Statement = (slots.result_share, " of the executions due returned a result")
+    if slots.not_extracted:
+        return "Incomplete", (*text, "; ", slots.not_extracted, " are not extracted yet")
+    if share is None:
+        return "No executions due", ("No scheduler was running",)
+    if share >= GOOD_RESULT_SHARE:
+        return "Good", text
+    return "Degraded" if share >= POOR_RESULT_SHARE else "Poor", text
 
 
-def _slices(answers: Answers) -> list[Slice]:
-    expected = answers["slots", "all", "expected"].value or 0
+def _build_slices(slots: SlotCounts) -> list[Slice]:
     slices, start = [], 0.0
-    for reason, (words, tone) in REASONS.items():
-        figure = answers["slots", "all", reason]
-        if not figure:
+    for reason, (label, css_class) in REASONS.items():
+        count = slots.get_figure(reason)
+        if not count:
             continue
-        width = round(1000 * figure.value / expected, 2)
-        slices.append(Slice(words, tone, figure, round(start, 2), width))
+        width = round(1000 * count.get_value() / slots.expected.get_value(), 2)
+        slices.append(Slice(label, css_class, count, round(start, 2), width))
         start += width
     return slices
 
 
-def _facts(answers: Answers) -> list[tuple[str, StatementValue]]:
-    rows = answers.rows("recorded")
-    facts: list[tuple[str, StatementValue]] = []
-    newest = max(
-        (arn for arn in rows if rows[arn]["newest_result"]),
-        key=lambda arn: rows[arn]["newest_result"],
-        default=None,
-    )
-    if newest:
-        facts.append(("Newest result", (answers["recorded", newest, "newest_result"],)))
-    median, most = answers.figures("slots", "all", "lateness_median_minutes", "lateness_max_minutes")
+def _list_facts(data: ReportData) -> list[tuple[str, Statement]]:
+    facts: list[tuple[str, Statement]] = []
+    results = [row.newest_result for row in data.recorded.values() if row.newest_result.value]
+    if results:
+        facts.append(("Newest result", (max(results, key=lambda result: result.get_value()),)))
+    median, maximum = data.slots.lateness_median_minutes, data.slots.lateness_max_minutes
     if median.value is not None:
-        facts.append(("Results come", (median, " after their window, at most ", most)))
-    facts.append(("Sources", (", ".join(_sources(answers)) or "none",)))
-    objects = answers.rows("objects")
-    if objects:
-        facts.append(("Result objects", tuple(_objects(answers))))
-    lines, summaries = answers.figures("put_aside", "all", "lines", "summaries")
-    said = (lines, f" result {pluralize(lines.value, 'line')}, ", summaries)
-    summary = "summary" if summaries.value == 1 else "summaries"
-    facts.append(("Put aside as unusable", (*said, f" {summary} of executions")))
+        facts.append(("Lateness of results", ("median ", median, ", maximum ", maximum)))
+    facts.append(("Sources", (", ".join(_list_sources(data)) or "none",)))
+    if data.objects:
+        facts.append(("Result objects", tuple(_list_object_states(data))))
+    lines, summaries = data.rejected.lines, data.rejected.summaries
+    noun = "summary" if summaries.value == 1 else "summaries"
+    rejected: Statement = (
+        lines,
+        f" result {pluralize(lines.value, 'line')}, ",
+        summaries,
+        f" execution {noun} (of all days)",
+    )
+    facts.append(("Rejected", rejected))
     return facts
 
 
-def _sources(answers: Answers) -> Sequence[str]:
-    words = {"api": "the service", "archive": "saved responses", "bucket": "result objects"}
-    kinds = {kind for row in answers.rows("recorded").values() for kind in (row["sources"] or "").split(", ")}
-    return [words.get(kind, kind) for kind in sorted(kinds) if kind]
+def _list_sources(data: ReportData) -> Sequence[str]:
+    kinds = {kind for row in data.recorded.values() for kind in (row.sources or "").split(", ")}
+    return [_SOURCES.get(kind, kind) for kind in sorted(kinds) if kind]
 
 
-def _objects(answers: Answers) -> StatementValue:
-    parts: list[str | Figure] = []
-    for state, words in (
-        ("read", "read"),
-        ("missing", "missing"),
-        ("forbidden", "forbidden"),
-        ("key_missing", "without their key"),
-        ("wrong_owner", "in a bucket of somebody else"),
-        ("archived", "in Glacier"),
-        ("unreachable", "out of reach"),
-    ):
-        figure = answers["object_states", state, "objects"]
-        if figure:
-            parts += [", " if parts else "", figure, f" {words}"]
+def _list_object_states(data: ReportData) -> Statement:
+    parts: list[str | Figure[int]] = []
+    for state, label in _OBJECT_STATES.items():
+        row = data.object_states.get(state)
+        if row and row.objects:
+            parts += [", " if parts else "", row.objects, f" {label}"]
     return tuple(parts)
 
 
-def _watching(answers: Answers, roster: Fleet, arn: str) -> SchedulerQuality:
-    row = answers.rows("schedulers")[arn]
-    machine = roster.of(arn)
+def _assess_scheduler(data: ReportData, fleet: Fleet, arn: str) -> SchedulerQuality:
+    slots = data.schedulers[arn]
     return SchedulerQuality(
-        machine=machine,
-        scheduler=next(one.name for one in machine.schedulers if one.arn == arn),
-        watched=answers["schedulers", arn, "watched"],
-        silence=answers["schedulers", arn, "longest_silence_minutes"],
-        newest=answers["recorded", arn, "newest_result"],
-        troubles=tuple(
-            (answers["schedulers", arn, reason], words)
-            for reason, (words, _) in REASONS.items()
-            if reason not in {"succeeded", "after_service_end"} and row[reason]
+        machine=fleet.get_machine(arn),
+        result_share=slots.result_share,
+        longest_silence=slots.longest_silence_minutes,
+        counts=tuple(
+            (slots.get_figure(reason), label)
+            for reason, (label, _) in REASONS.items()
+            if reason not in {"succeeded", "after_service_end"} and slots.get_figure(reason)
         ),
     )

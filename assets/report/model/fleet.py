@@ -1,11 +1,11 @@
-"""Which machines a page is about, and what people call them."""
+"""The machines of a page, with the names, sites and sensors that the equipment registry gives them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from assets.report.formatting import format_number
-from assets.report.query.answers import Answers
+from assets.report.formatting import clean_text
+from assets.report.query.data import ReportData
 from resources.config.equipment import Equipment, EquipmentRegistry, Sensor
 
 _PARTS_OF_ARN = 6
@@ -13,7 +13,7 @@ _PARTS_OF_ARN = 6
 
 @dataclass(frozen=True)
 class Scheduler:
-    """A scheduler of a machine: its ARN and its name."""
+    """A scheduler of a machine."""
 
     arn: str
     name: str
@@ -25,12 +25,12 @@ class Machine:
 
     Attributes:
         key: its name in `equipment_health`.
-        label: what people call it.
-        place: its site, or region and account of its scheduler.
-        criticality: as the registry has it.
-        schedulers: what watches it, in order of their names.
-        anchor: where it stands on the page.
-        hint: its place, where another machine has the same label; else nothing.
+        label: its name on the page.
+        location: its site, or region and account of its first scheduler.
+        criticality: its criticality in the registry.
+        schedulers: its schedulers, by name.
+        anchor: the id of its card in the HTML.
+        hint: its location if another machine has the same label, else empty.
     """
 
     key: str
@@ -43,65 +43,82 @@ class Machine:
 
 
 class Fleet:
-    """All machines of a page."""
+    """All machines of a page, by label."""
 
-    def __init__(self, names: Mapping[str, str | None], registry: EquipmentRegistry) -> None:
-        """Take the schedulers, by ARN with their names, and what the registry says of them."""
+    def __init__(self, scheduler_names: Mapping[str, str | None], registry: EquipmentRegistry) -> None:
+        """Group schedulers by machine.
+
+        Args:
+            scheduler_names: name of each scheduler by ARN; None if no table has its name.
+            registry: names machines and sensors.
+        """
         self._registry = registry
-        found: dict[str, Equipment] = {}
+        equipment: dict[str, Equipment] = {}
         schedulers: dict[str, list[Scheduler]] = defaultdict(list)
-        for arn, name in sorted(names.items()):
-            equipment = registry.find_equipment(arn, name)
-            found[equipment.name] = equipment
-            schedulers[equipment.name].append(Scheduler(arn, format_number(name or equipment.label)))
-        labels = Counter(equipment.label for equipment in found.values())
-        places = {key: equipment.site or _place(schedulers[key][0].arn) for key, equipment in found.items()}
-        ordered = sorted(found.values(), key=lambda one: (one.label.casefold(), places[one.name], one.name))
+        for arn, name in sorted(scheduler_names.items()):
+            entry = registry.find_equipment(arn, name)
+            equipment[entry.name] = entry
+            schedulers[entry.name].append(Scheduler(arn, clean_text(name or entry.label)))
+        labels = Counter(entry.label for entry in equipment.values())
+        locations = {
+            key: entry.site or _get_account(schedulers[key][0].arn) for key, entry in equipment.items()
+        }
+        ordered = sorted(
+            equipment.values(), key=lambda entry: (entry.label.casefold(), locations[entry.name], entry.name)
+        )
         self.machines = [
             Machine(
-                key=one.name,
-                label=format_number(one.label),
-                location=format_number(places[one.name]),
-                criticality=one.criticality,
+                key=entry.name,
+                label=clean_text(entry.label),
+                location=clean_text(locations[entry.name]),
+                criticality=entry.criticality,
                 schedulers=tuple(
-                    sorted(schedulers[one.name], key=lambda scheduler: (scheduler.name, scheduler.arn))
+                    sorted(schedulers[entry.name], key=lambda scheduler: (scheduler.name, scheduler.arn))
                 ),
                 anchor=f"machine-{number}",
-                hint=format_number(places[one.name]) if labels[one.label] > 1 else "",
+                hint=clean_text(locations[entry.name]) if labels[entry.label] > 1 else "",
             )
-            for number, one in enumerate(ordered, start=1)
+            for number, entry in enumerate(ordered, start=1)
         ]
         self._by_scheduler = {
             scheduler.arn: machine for machine in self.machines for scheduler in machine.schedulers
         }
 
-    def of(self, scheduler_arn: str) -> Machine:
-        """Return the machine that a scheduler watches."""
+    def find_machine(self, scheduler_arn: str) -> Machine | None:
+        """Return the machine of a scheduler; None if the page does not have it."""
+        return self._by_scheduler.get(scheduler_arn)
+
+    def get_machine(self, scheduler_arn: str) -> Machine:
+        """Return the machine of a scheduler.
+
+        Raises:
+            KeyError: the page does not have this scheduler.
+        """
         return self._by_scheduler[scheduler_arn]
 
-    def sensor(self, component: str | None, sensor: str, machine: Machine) -> Sensor:
-        """Return a sensor as people call it; one that nobody named keeps its own name."""
-        named = self._registry.find_sensor(f"{component}\\{sensor}" if component else sensor, machine.key)
-        return Sensor(format_number(named.name), format_number(named.unit) if named.unit else None)
+    def get_sensor(self, component: str | None, sensor: str, machine: Machine) -> Sensor:
+        """Return a sensor with its registered name, else with its name in the results."""
+        entry = self._registry.find_sensor(join_sensor_name(component, sensor), machine.key)
+        return Sensor(clean_text(entry.name), clean_text(entry.unit) if entry.unit else None)
 
 
-def build_fleet(answers: Answers, registry: EquipmentRegistry) -> Fleet:
-    """Return the machines that any of the answers tells of."""
+def build_fleet(data: ReportData, registry: EquipmentRegistry) -> Fleet:
+    """Return every machine that has a row in any of the results."""
     names: dict[str, str | None] = {}
-    for question in ("recorded", "schedulers", "events", "objects"):
-        for row in answers.rows(question).values():
-            names.setdefault(row["scheduler_arn"], row["scheduler_name"])
-    told_of: Iterable[str] = [
-        arn
-        for row in answers.rows("equipment").values()
-        for arn in (row["scheduler_arns"] or "").split(",")
-        if arn
-    ]
-    for arn in (*told_of, *answers.tables["strips"]["scheduler_arn"].unique().to_pylist()):
+    for rows in (data.recorded.values(), data.schedulers.values(), data.events, data.objects):
+        for row in rows:
+            names.setdefault(row.scheduler_arn, row.scheduler_name)
+    unnamed = [arn for row in data.equipment.values() for arn in (row.scheduler_arns or "").split(",") if arn]
+    for arn in (*unnamed, *data.score_bins["scheduler_arn"].unique().to_pylist()):
         names.setdefault(arn, None)
     return Fleet(names, registry)
 
 
-def _place(arn: str) -> str:
+def join_sensor_name(component: str | None, sensor: str) -> str:
+    r"""Return the diagnostic name of a sensor, `component\sensor`."""
+    return f"{component}\\{sensor}" if component else sensor
+
+
+def _get_account(arn: str) -> str:
     parts = arn.split(":")
     return f"{parts[3]} · {parts[4]}" if len(parts) >= _PARTS_OF_ARN else ""

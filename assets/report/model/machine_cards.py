@@ -1,164 +1,147 @@
-"""How each machine did: its figures and its strips."""
+"""The card of each machine: its figures and its score charts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.report.formatting import pluralize
-from assets.report.model.attention import Attention
-from assets.report.model.charts import Strip, position, strip
-from assets.report.model.fleet import Fleet, Machine
-from assets.report.query.answers import Answers, Figure, StatementValue
+from assets.report.model.attention import AttentionItem
+from assets.report.model.charts import ScoreChart, draw_chart, get_position
+from assets.report.model.fleet import Fleet, Machine, Scheduler
+from assets.report.query.data import ReportData
+from assets.report.query.machines import ModelStart
+from assets.report.query.result import Figure, Statement
 from assets.report.query.scope import ReportScope
 
-MOST_TICKS = 8
-"""More days than that are not all named under a strip."""
+MAX_TICK_LABELS = 8
+"""With more days than this, only every second, third, ... midnight has a label."""
 
-_FULL, _LEAN = 672, 336
-_MANY = 40
-"""From more machines than that on strips have half as many steps."""
+Spans = Mapping[str, Sequence[tuple[datetime, datetime]]]
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A local midnight: where it is, in percent of the strip, and what it is called."""
+    """A local midnight; `position` is a percentage of the chart's width."""
 
-    at: float
+    position: float
     label: str
 
 
 @dataclass(frozen=True)
-class Switch:
-    """A model version that took over: where, in percent of the strip."""
+class ModelChange:
+    """A new model version; `position` is a percentage of the chart's width."""
 
-    at: float
-    version: Figure
-    since: Figure
+    position: float
+    version: Figure[int]
+    since: Figure[datetime]
 
 
 @dataclass(frozen=True)
-class Watched:
-    """One scheduler's view of a machine."""
+class SchedulerChart:
+    """The score chart of one scheduler of a machine; `description` is its text alternative."""
 
     scheduler: str
-    strip: Strip
-    switches: tuple[Switch, ...]
-    words: str
-    remarks: tuple[StatementValue, ...] = ()
+    chart: ScoreChart
+    model_changes: tuple[ModelChange, ...]
+    description: str
+    notes: tuple[Statement, ...] = ()
 
 
 @dataclass(frozen=True)
 class Card:
-    """A machine with its figures and strips."""
+    """A machine with its figures and charts; `severity` is `none` if it needs no attention."""
 
     machine: Machine
     severity: str
-    figures: tuple[tuple[str, Figure], ...]
-    views: tuple[Watched, ...]
+    figures: tuple[tuple[str, Figure[Any]], ...]
+    charts: tuple[SchedulerChart, ...]
 
 
-def choose_bins(schedulers: int) -> int:
-    """Return how many steps a strip has, so that the strips of a large fleet are no large page."""
-    return _LEAN if schedulers > _MANY else _FULL
-
-
-def build_cards(
-    scope: ReportScope, answers: Answers, roster: Fleet, attention: Sequence[Attention]
-) -> list[Card]:
-    """Return a card for each machine, in the order of its first line of attention; the calm ones last."""
+def build_cards(data: ReportData, fleet: Fleet, attention: Sequence[AttentionItem]) -> list[Card]:
+    """Return a card for each machine, in the order of the attention items, then the others."""
     severities: dict[str, str] = {}
-    for line in attention:
-        severities.setdefault(line.machine.key, line.severity.word)
+    for item in attention:
+        severities.setdefault(item.machine.key, item.severity.word)
     order = {key: number for number, key in enumerate(severities)}
-    steps = _by_scheduler(answers.tables["strips"])
-    spans = _event_spans(answers)
-    machines = sorted(roster.machines, key=lambda machine: order.get(machine.key, len(order)))
+    bins = _split_by_scheduler(data.score_bins)
+    spans = _group_event_spans(data)
+    machines = sorted(fleet.machines, key=lambda machine: order.get(machine.key, len(order)))
     return [
         Card(
             machine,
-            severities.get(machine.key, "calm"),
-            tuple(_figures(answers, machine)),
-            tuple(
-                _watched(scope, answers, scheduler.arn, scheduler.name, steps, spans)
-                for scheduler in machine.schedulers
-            ),
+            severities.get(machine.key, "none"),
+            tuple(_list_figures(data, machine)),
+            tuple(_build_chart(data, scheduler, bins, spans) for scheduler in machine.schedulers),
         )
         for machine in machines
     ]
 
 
-def ticks(scope: ReportScope) -> list[Tick]:
-    """Return the midnights within the range, on the reader's clock."""
-    every = -(-len(scope.days) // MOST_TICKS)
+def list_ticks(scope: ReportScope) -> list[Tick]:
+    """Return the midnights within the range, in the reader's time zone."""
+    label_step = -(-len(scope.days) // MAX_TICK_LABELS)
     first = scope.start.astimezone(scope.zone).date()
-    found = []
+    ticks = []
     for number in range(len(scope.days) + 1):
         day = first + timedelta(days=number)
         midnight = datetime(day.year, day.month, day.day, tzinfo=scope.zone)
         if scope.start <= midnight < scope.end:
-            label = f"{day:%a} {day.day}" if number % every == 0 else ""
-            found.append(Tick(round(100 * position(scope, midnight), 2), label))
-    if found and found[0].at > 0 and len(scope.days) == 1:  # else a day in another zone has one tick only
-        found.insert(0, Tick(0, f"{first:%a} {first.day}"))
-    return found
+            label = f"{day:%a} {day.day}" if number % label_step == 0 else ""
+            ticks.append(Tick(round(100 * get_position(scope, midnight), 2), label))
+    if ticks and ticks[0].position > 0 and len(scope.days) == 1:  # name both local days of a single UTC day
+        ticks.insert(0, Tick(0, f"{first:%a} {first.day}"))
+    return ticks
 
 
-def _figures(answers: Answers, machine: Machine) -> list[tuple[str, Figure]]:
-    key = machine.key
-    anomalous, running, events = answers.figures(
-        "equipment", key, "anomalous_share", "running_minutes", "events"
-    )
-    figures = [("anomalous", anomalous), (pluralize(events.value, "event"), events), ("running", running)]
-    off = answers["equipment", key, "off_minutes"]
-    if off:
-        figures.append(("off", off))
-    watched = [answers["schedulers", scheduler.arn, "watched"] for scheduler in machine.schedulers]
-    known = [figure for figure in watched if figure.value is not None]
-    return [*figures, *(("with result", figure) for figure in known[:1] if len(known) == 1)]
+def _list_figures(data: ReportData, machine: Machine) -> list[tuple[str, Figure[Any]]]:
+    totals = data.equipment.get(machine.key, data.no_equipment)
+    figures: list[tuple[str, Figure[Any]]] = [
+        ("anomalous", totals.anomalous_share),
+        (pluralize(totals.events.value, "event"), totals.events),
+        ("running", totals.running_minutes),
+    ]
+    if totals.off_minutes:
+        figures.append(("off", totals.off_minutes))
+    slots = [data.schedulers[item.arn] for item in machine.schedulers if item.arn in data.schedulers]
+    shares = [row.result_share for row in slots if row.result_share.value is not None]
+    if len(shares) == 1:
+        figures.append(("with a result", shares[0]))
+    return figures
 
 
-def _by_scheduler(strips: pa.Table) -> Mapping[str, pa.Table]:
-    arns = strips["scheduler_arn"]
-    return {arn: strips.filter(pc.equal(arns, arn)) for arn in arns.unique().to_pylist()}
+def _split_by_scheduler(bins: pa.Table) -> Mapping[str, pa.Table]:
+    arns = bins["scheduler_arn"]
+    return {arn: bins.filter(pc.equal(arns, arn)) for arn in arns.unique().to_pylist()}
 
 
-def _event_spans(answers: Answers) -> Mapping[str, list[tuple[datetime, datetime]]]:
+def _group_event_spans(data: ReportData) -> Spans:
     spans: dict[str, list[tuple[datetime, datetime]]] = {}
-    for row in answers.rows("events").values():
-        spans.setdefault(row["scheduler_arn"], []).append((row["start_time"], row["end_time"]))
+    for event in data.events:
+        span = (event.start_time.get_value(), event.end_time.get_value())
+        spans.setdefault(event.scheduler_arn, []).append(span)
     return spans
 
 
-def _watched(
-    scope: ReportScope,
-    answers: Answers,
-    arn: str,
-    name: str,
-    steps: Mapping[str, pa.Table],
-    spans: Mapping[str, list[tuple[datetime, datetime]]],
-) -> Watched:
-    rows = steps.get(arn, answers.tables["strips"].slice(0, 0))
-    drawn = strip(scope, rows, spans.get(arn, []))
-    switches = tuple(_switches(scope, answers, arn))
-    if drawn.known:
-        words = f"{name}: score over time, {len(spans.get(arn, []))} events"
-    else:
-        words = f"{name}: no results in these days"
-    remarks: list[StatementValue] = [("model ", one.version, " since ", one.since) for one in switches]
-    if drawn.known and not drawn.has_scores:
-        remarks.append(("this format has no scores",))
-    return Watched(name, drawn, switches, words, tuple(remarks))
+def _build_chart(
+    data: ReportData, scheduler: Scheduler, bins: Mapping[str, pa.Table], spans: Spans
+) -> SchedulerChart:
+    rows = bins.get(scheduler.arn, data.score_bins.slice(0, 0))
+    events = spans.get(scheduler.arn, [])
+    chart = draw_chart(data.scope, rows, events)
+    starts = [model for model in data.models if model.scheduler_arn == scheduler.arn]
+    changes = tuple(_build_model_change(data.scope, start) for start in starts[1:])
+    counted = f"{len(events)} {pluralize(len(events), 'event')}"
+    description = f"score over time, {counted}" if chart.known else "no results read for these days"
+    notes: list[Statement] = [("model ", change.version, " since ", change.since) for change in changes]
+    if chart.known and not chart.has_scores:
+        notes.append(("this format has no scores",))
+    return SchedulerChart(scheduler.name, chart, changes, f"{scheduler.name}: {description}", tuple(notes))
 
 
-def _switches(scope: ReportScope, answers: Answers, arn: str) -> list[Switch]:
-    rows = [row for row in answers.rows("models").values() if row["scheduler_arn"] == arn]
-    return [
-        Switch(
-            round(100 * position(scope, row["since"]), 2),
-            *answers.figures("models", row["row"], "model_version", "since"),
-        )
-        for row in rows[1:]
-    ]
+def _build_model_change(scope: ReportScope, start: ModelStart) -> ModelChange:
+    position = round(100 * get_position(scope, start.since.get_value()), 2)
+    return ModelChange(position, start.model_version, start.since)

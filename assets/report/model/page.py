@@ -1,18 +1,20 @@
-"""The page: everything that it says, in reading order, as plain values."""
+"""The page: all sections in reading order, as plain values."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from assets.report.formatting import format_days, format_timestamp
-from assets.report.model.attention import Attention, Severity, rank_machines
+from assets.report.model.attention import AttentionItem, Severity, rank_machines
 from assets.report.model.data_quality import DataQuality, assess_data_quality
 from assets.report.model.fleet import build_fleet
 from assets.report.model.incidents import Cause, Changes, Event, list_causes, list_changes, list_events
-from assets.report.model.machine_cards import Card, Tick, build_cards, choose_bins, ticks
-from assets.report.model.silencing import SilencedTarget, SilenceMatcher
-from assets.report.query import Question
-from assets.report.query.answers import Answers, Figure, RunQuery, run_questions
+from assets.report.model.machine_cards import Card, Tick, build_cards, list_ticks
+from assets.report.model.silencing import SilenceMatcher, SilenceSummary
+from assets.report.query.data import ReportData
+from assets.report.query.machines import EventTotals
+from assets.report.query.result import Figure, Query
 from assets.report.query.scope import ReportScope
 from resources.config.equipment import EquipmentRegistry
 from resources.config.silences import Silence
@@ -20,91 +22,98 @@ from resources.config.silences import Silence
 
 @dataclass(frozen=True)
 class Page:
-    """All that a page says."""
+    """The content of a page.
+
+    Attributes:
+        scope: the days and machines.
+        title: the days in words.
+        zone: the time zone of all printed times.
+        created_at: when the page was made.
+        as_of: the end of the days, or `created_at` if that is earlier.
+        attention: what needs attention, the most urgent first.
+        silenced: the same for findings that a silence covers.
+        unused_silences: silences of these days that cover no finding.
+        unaffected: the number of machines without a finding.
+        urgent: the number of machines with an alert or a warning.
+        fleet_share: the anomalous share of the running time of all machines.
+        result_share: the share of the executions due that returned a result.
+        event_totals: the numbers of events.
+        data_quality: the section about data quality.
+        cards: one card a machine.
+        ticks: the time axis of all score charts.
+        events: the printed events.
+        events_omitted: the number of events that are not printed.
+        causes: the printed causes of failures.
+        causes_omitted: the number of causes that are not printed.
+        changes: the comparison with the previous days.
+        queries: the SQL of every number.
+    """
 
     scope: ReportScope
     title: str
     zone: str
-    made_at: str
+    created_at: str
     as_of: str
-    attention: tuple[Attention, ...]
-    silenced: tuple[Attention, ...]
-    other_silences: tuple[SilencedTarget, ...]
-    calm: int
+    attention: tuple[AttentionItem, ...]
+    silenced: tuple[AttentionItem, ...]
+    unused_silences: tuple[SilenceSummary, ...]
+    unaffected: int
     urgent: int
-    fleet_share: Figure
-    watched: Figure
-    event_figures: tuple[Figure, Figure, Figure]
-    trust: DataQuality
+    fleet_share: Figure[float]
+    result_share: Figure[float]
+    event_totals: EventTotals
+    data_quality: DataQuality
     cards: tuple[Card, ...]
     ticks: tuple[Tick, ...]
     events: tuple[Event, ...]
-    events_left_out: int
+    events_omitted: int
     causes: tuple[Cause, ...]
-    causes_left_out: int
+    causes_omitted: int
     changes: Changes
-    questions: tuple[Question, ...]
+    queries: tuple[Query[Any], ...]
 
 
 def build_page(
-    scope: ReportScope, ask: RunQuery, registry: EquipmentRegistry, silences: Sequence[Silence], now: datetime
+    data: ReportData, registry: EquipmentRegistry, silences: Sequence[Silence], now: datetime
 ) -> Page:
-    """Ask the lake, and put a page together.
+    """Build the page of some query results.
 
     Args:
-        scope: the days and machines to show.
-        ask: answers a statement in SQL over the lake's tables.
+        data: the query results.
         registry: names machines and sensors.
-        silences: those that reach into the days are shown, with what they silence.
-        now: the time of the page.
+        silences: all silences; those that overlap the days are printed with what they silence.
+        now: when the page is made.
     """
-    schedulers = ask(
-        f"SELECT count(DISTINCT scheduler_arn) AS n FROM anomaly_predictions WHERE {scope.in_days}"
-    )
-    scope = replace(scope, bins=choose_bins(schedulers["n"][0].as_py()))
-    return _page(scope, run_questions(scope, ask), registry, silences, now)
-
-
-def _page(
-    scope: ReportScope,
-    answers: Answers,
-    registry: EquipmentRegistry,
-    silences: Sequence[Silence],
-    now: datetime,
-) -> Page:
-    roster = build_fleet(answers, registry)
+    scope = data.scope
     as_of = min(now, scope.end)
-    quieting = SilenceMatcher(silences, scope, as_of)
-    attention = rank_machines(scope, answers, roster, quieting)
-    loud = tuple(line for line in attention if line.silence is None)
-    silenced = tuple(line for line in attention if line.silence is not None)
-    events, events_left_out = list_events(answers, roster, quieting)
-    causes, causes_left_out = list_causes(answers)
+    fleet = build_fleet(data, registry)
+    matcher = SilenceMatcher(silences, scope, as_of)
+    items = rank_machines(data, fleet, matcher)
+    attention = tuple(item for item in items if item.silence is None)
+    silenced = tuple(item for item in items if item.silence is not None)
+    events, events_omitted = list_events(data, fleet, matcher)
+    causes, causes_omitted = list_causes(data)
     return Page(
         scope=scope,
         title=format_days(scope.first, scope.last),
         zone=str(scope.zone),
-        made_at=format_timestamp(now, scope.zone),
+        created_at=format_timestamp(now, scope.zone),
         as_of=format_timestamp(as_of, scope.zone),
-        attention=loud,
+        attention=attention,
         silenced=silenced,
-        other_silences=tuple(quieting.others({line.silence for line in silenced if line.silence})),
-        calm=len(roster.machines) - len({line.machine.key for line in attention}),
-        urgent=sum(line.severity >= Severity.LOOK for line in loud),
-        fleet_share=answers["changes", "", "anomalous_share"],
-        watched=answers["slots", "all", "watched"],
-        event_figures=(
-            answers["event_counts", "all", "events"],
-            answers["event_counts", "all", "open"],
-            answers["event_counts", "all", "schedulers"],
-        ),
-        trust=assess_data_quality(answers, roster),
-        cards=tuple(build_cards(scope, answers, roster, (*loud, *silenced))),
-        ticks=tuple(ticks(scope)),
+        unused_silences=tuple(matcher.list_unused({item.silence for item in silenced if item.silence})),
+        unaffected=len(fleet.machines) - len({item.machine.key for item in items}),
+        urgent=sum(item.severity >= Severity.WARNING for item in attention),
+        fleet_share=data.fleet_change.anomalous_share,
+        result_share=data.slots.result_share,
+        event_totals=data.event_totals,
+        data_quality=assess_data_quality(data, fleet),
+        cards=tuple(build_cards(data, fleet, (*attention, *silenced))),
+        ticks=tuple(list_ticks(scope)),
         events=tuple(events),
-        events_left_out=events_left_out,
+        events_omitted=events_omitted,
         causes=tuple(causes),
-        causes_left_out=causes_left_out,
-        changes=list_changes(answers, roster),
-        questions=tuple(answers.asked.values()),
+        causes_omitted=causes_omitted,
+        changes=list_changes(data, fleet),
+        queries=data.queries,
     )

@@ -1,7 +1,7 @@
-"""What somebody has silenced: planned maintenance and acknowledgements, held against what a page would tell.
+"""The silences that apply to a page: planned maintenance and acknowledged events.
 
-An event is silenced where people would not be told of it: it was acknowledged, or lies within a maintenance,
-be that over or not. Other troubles of a scheduler are silenced as long as a silence of it lasts.
+An event is silenced by the same rule as its notifications: it was acknowledged, or maintenance windows cover
+it completely. Other findings about a scheduler are silenced only while a silence of it is active.
 """
 
 from collections.abc import Collection, Sequence
@@ -16,53 +16,52 @@ from assets.alerts.silences import (
 )
 from assets.report.formatting import format_timestamp
 from assets.report.model.fleet import Machine, Scheduler
-from assets.report.query.answers import Row
+from assets.report.query.machines import EventRow
 from assets.report.query.scope import ReportScope
 from resources.config.silences import Silence
 
 
 @dataclass(frozen=True)
-class SilencedTarget:
-    """A silence in words: whom it is about, by whom, how long, and why."""
+class SilenceSummary:
+    """A silence as the page prints it: its target, its author, its period and its reason."""
 
     target: str
-    who: str
-    span: str
-    why: str
+    author: str
+    period: str
+    reason: str
 
 
 class SilenceMatcher:
-    """The silences of a page."""
+    """Finds the silence of an event or of a scheduler."""
 
     def __init__(self, silences: Sequence[Silence], scope: ReportScope, as_of: datetime) -> None:
-        """Take all silences; those that last at `as_of` silence what is so then."""
+        """Take all silences; a silence is active if it covers `as_of`."""
         self._silences = silences
         self._scope = scope
         self._as_of = as_of
 
-    def of_event(self, event: Row, machine: Machine) -> SilencedTarget | None:
-        """Return the silence of an event; None: people would be told of it."""
-        ids = frozenset({event["event_id"], *filter(None, (event["told_as"] or "").split(","))})
-        subject = SilenceSubject(ids, event["scheduler_arn"], event["scheduler_name"] or "", machine.key)
-        silence = find_event_silence(
-            self._silences, subject, event["start_time"], event["end_time"], self._as_of
-        )
-        return self._told(silence) if silence else None
+    def find_for_event(self, event: EventRow, machine: Machine) -> SilenceSummary | None:
+        """Return the silence of an event; None if the event is not silenced."""
+        start, end = event.start_time.get_value(), event.end_time.get_value()
+        event_ids = frozenset({event.event_id, *filter(None, (event.notified_ids or "").split(","))})
+        subject = SilenceSubject(event_ids, event.scheduler_arn, event.scheduler_name or "", machine.key)
+        silence = find_event_silence(self._silences, subject, start, end, self._as_of)
+        return self._summarize(silence) if silence else None
 
-    def of_scheduler(self, scheduler: Scheduler, machine: Machine) -> SilencedTarget | None:
-        """Return the silence under which a scheduler stands now."""
+    def find_for_scheduler(self, scheduler: Scheduler, machine: Machine) -> SilenceSummary | None:
+        """Return the active silence of a scheduler; None if it has none."""
         subject = SilenceSubject(frozenset(), scheduler.arn, scheduler.name, machine.key)
         silence = find_scheduler_silence(self._silences, subject, self._as_of)
-        return self._told(silence) if silence else None
+        return self._summarize(silence) if silence else None
 
-    def others(self, told: Collection[SilencedTarget]) -> list[SilencedTarget]:
-        """Return those that reach into the days of the page and silence nothing that it would tell."""
-        reaching = (one for one in self._silences if overlaps_range(one, self._scope.start, self._scope.end))
-        return [quiet for quiet in dict.fromkeys(map(self._told, reaching)) if quiet not in told]
+    def list_unused(self, used: Collection[SilenceSummary]) -> list[SilenceSummary]:
+        """Return the silences that overlap the days and silence nothing on the page."""
+        start, end = self._scope.start, self._scope.end
+        summaries = [self._summarize(item) for item in self._silences if overlaps_range(item, start, end)]
+        return [summary for summary in dict.fromkeys(summaries) if summary not in used]
 
-    def _told(self, silence: Silence) -> SilencedTarget:
+    def _summarize(self, silence: Silence) -> SilenceSummary:
         zone = self._scope.zone
-        since = f"from {format_timestamp(silence.since, zone)} " if silence.since else ""
-        return SilencedTarget(
-            silence.target, silence.who, f"{since}until {format_timestamp(silence.until, zone)}", silence.why
-        )
+        start = f"from {format_timestamp(silence.since, zone)} " if silence.since else ""
+        period = f"{start}until {format_timestamp(silence.until, zone)}"
+        return SilenceSummary(silence.target, silence.who, period, silence.why)

@@ -1,92 +1,193 @@
-"""What a page asks about executions: what became of them, how new they are, why they failed."""
+"""Queries about executions: slots by reason, freshness, result objects, failures, settings."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from assets.health.slots import REASONS
-from assets.report.formatting import Kind
-from assets.report.query.question import Question
+from assets.report.query.result import Count, Day, Figure, Instant, Minutes, Query, Share, Version
 from assets.report.query.scope import ReportScope, sql_timestamp
 
 _SUMS = ",\n       ".join(f"sum({name})::BIGINT AS {name}" for name in ("expected", *REASONS))
 _DUE = "nullif(sum(expected - not_running - after_service_end), 0)"
 _SLOTS = f"""\
 {_SUMS},
-       sum(succeeded) / {_DUE} AS watched,
-       sum(succeeded + failed_missing_input + failed_other) / nullif(sum(expected), 0) AS coverage,
+       sum(succeeded) / {_DUE} AS result_share,
        median(lateness_median_minutes) AS lateness_median_minutes,
        max(lateness_max_minutes) AS lateness_max_minutes"""
-_SLOT_KINDS: Mapping[str, Kind] = {
-    **dict.fromkeys(("expected", *REASONS), "count"),
-    "watched": "share",
-    "coverage": "share",
-    "lateness_median_minutes": "minutes",
-    "lateness_max_minutes": "minutes",
-}
 
 
-def slots(scope: ReportScope) -> Question:
-    """Ask what became of every slot, over all."""
-    return Question(
+@dataclass(frozen=True)
+class SlotCounts:
+    """Expected executions by reason; `result_share` is the succeeded share of the executions due."""
+
+    expected: Count
+    succeeded: Count
+    failed_missing_input: Count
+    failed_other: Count
+    in_progress: Count
+    stuck: Count
+    missing: Count
+    not_running: Count
+    not_extracted: Count
+    after_service_end: Count
+    unknown: Count
+    result_share: Share
+    lateness_median_minutes: Minutes
+    lateness_max_minutes: Minutes
+
+    def get_figure(self, column: str) -> Figure[Any]:
+        """Return the figure of a column by its name."""
+        figure: Figure[Any] = getattr(self, column)
+        return figure
+
+
+@dataclass(frozen=True)
+class SlotDay(SlotCounts):
+    """The slots of one day."""
+
+    data_date: Day
+
+
+@dataclass(frozen=True)
+class SchedulerSlots(SlotCounts):
+    """The slots of one scheduler."""
+
+    scheduler_arn: str
+    scheduler_name: str | None
+    longest_silence_minutes: Minutes
+
+
+@dataclass(frozen=True)
+class SchedulerRecords:
+    """The recorded executions of one scheduler.
+
+    Attributes:
+        scheduler_arn: the scheduler.
+        scheduler_name: its name.
+        executions: their number.
+        newest_result: end of the newest window that succeeded.
+        blind_minutes: from there to the end of the newest recorded window.
+        sources: kinds of sources, separated by commas.
+    """
+
+    scheduler_arn: str
+    scheduler_name: str | None
+    executions: Count
+    newest_result: Instant
+    blind_minutes: Minutes
+    sources: str | None
+
+
+@dataclass(frozen=True)
+class SchedulerObjects:
+    """The result objects of one scheduler in one state of `result_objects`."""
+
+    scheduler_arn: str
+    scheduler_name: str | None
+    state: str
+    objects: Count
+
+
+@dataclass(frozen=True)
+class ObjectState:
+    """The result objects of all schedulers in one state."""
+
+    state: str
+    objects: Count
+
+
+@dataclass(frozen=True)
+class FailureCause:
+    """A cause of failed executions; `executions_before` is None if the previous days are not in the lake."""
+
+    cause: str
+    scheduler_names: str | None
+    executions: Count
+    executions_before: Count
+    schedulers: Count
+    first_day: Day
+    last_day: Day
+
+
+@dataclass(frozen=True)
+class RejectedCounts:
+    """Rejected result lines of the days, and rejected summaries of all days."""
+
+    lines: Count
+    summaries: Count
+
+
+@dataclass(frozen=True)
+class SettingChange:
+    """Settings of a scheduler from `valid_from` on, and the previous values; the first row has `number` 1."""
+
+    scheduler_arn: str
+    scheduler_name: str | None
+    number: int
+    valid_from: Instant
+    model_version: Version
+    model_version_before: Version
+    data_upload_frequency: str | None
+    data_upload_frequency_before: str | None
+    data_delay_offset_minutes: int | None
+    data_delay_offset_minutes_before: int | None
+    status: str | None
+    status_before: str | None
+
+
+def build_slots_query(scope: ReportScope) -> Query[SlotCounts]:
+    """Query one row: all expected executions by reason."""
+    return Query(
         "slots",
-        "What became of every expected execution",
-        "slots",
-        {**_SLOT_KINDS, "schedulers": "count"},
+        "Expected executions by reason",
+        SlotCounts,
         f"""\
-SELECT 'all' AS slots, count(DISTINCT scheduler_arn) AS schedulers,
+SELECT count(DISTINCT scheduler_arn) AS schedulers,
        {_SLOTS}
 FROM execution_health
-WHERE {scope.in_days} AND {scope.of_schedulers}""",
+WHERE {scope.sql_days} AND {scope.sql_schedulers}""",
     )
 
 
-def by_day(scope: ReportScope) -> Question:
-    """Ask the same for each day."""
-    return Question(
+def build_days_query(scope: ReportScope) -> Query[SlotDay]:
+    """Query one row a day, oldest first."""
+    return Query(
         "days",
-        "The same, day by day",
-        "data_date",
-        {"data_date": "day", **_SLOT_KINDS},
+        "Expected executions by reason, by day",
+        SlotDay,
         f"""\
 SELECT data_date,
        {_SLOTS}
 FROM execution_health
-WHERE {scope.in_days} AND {scope.of_schedulers}
+WHERE {scope.sql_days} AND {scope.sql_schedulers}
 GROUP BY data_date
 ORDER BY data_date""",
     )
 
 
-def by_scheduler(scope: ReportScope) -> Question:
-    """Ask the same for each scheduler."""
-    return Question(
+def build_schedulers_query(scope: ReportScope) -> Query[SchedulerSlots]:
+    """Query one row a scheduler."""
+    return Query(
         "schedulers",
-        "The same, scheduler by scheduler",
-        "scheduler_arn",
-        {**_SLOT_KINDS, "longest_silence_minutes": "minutes"},
+        "Expected executions by reason, by scheduler",
+        SchedulerSlots,
         f"""\
 SELECT scheduler_arn, any_value(scheduler_name) AS scheduler_name,
        max(longest_silence_minutes) AS longest_silence_minutes,
        {_SLOTS}
 FROM execution_health
-WHERE {scope.in_days} AND {scope.of_schedulers}
+WHERE {scope.sql_days} AND {scope.sql_schedulers}
 GROUP BY scheduler_arn
 ORDER BY scheduler_arn""",
     )
 
 
-def recorded(scope: ReportScope) -> Question:
-    """Ask how new the executions of each scheduler are."""
-    return Question(
+def build_recorded_query(scope: ReportScope) -> Query[SchedulerRecords]:
+    """Query one row a scheduler: its recorded executions and the age of its newest result."""
+    return Query(
         "recorded",
-        "What is recorded of each scheduler, how new it is, and where it comes from",
-        "scheduler_arn",
-        {
-            "executions": "count",
-            "newest_result": "instant",
-            "newest_window": "instant",
-            "blind_minutes": "minutes",
-            "recorded_at": "instant",
-        },
+        "Recorded executions, newest result and sources, by scheduler",
+        SchedulerRecords,
         f"""\
 SELECT scheduler_arn, any_value(scheduler_name) AS scheduler_name,
        any_value(account_id) AS account_id, any_value(region) AS region,
@@ -98,104 +199,93 @@ SELECT scheduler_arn, any_value(scheduler_name) AS scheduler_name,
        max(recorded_at) AS recorded_at,
        string_agg(DISTINCT outcome_source, ', ' ORDER BY outcome_source) AS sources
 FROM inference_executions
-WHERE {scope.in_days} AND {scope.of_schedulers}
+WHERE {scope.sql_days} AND {scope.sql_schedulers}
 GROUP BY scheduler_arn
 ORDER BY scheduler_arn""",
     )
 
 
-def objects(scope: ReportScope) -> Question:
-    """Ask what became of reading the result objects."""
-    return Question(
+def build_objects_query(scope: ReportScope) -> Query[SchedulerObjects]:
+    """Query one row a scheduler and state of its result objects."""
+    return Query(
         "objects",
-        "Result objects, and whether they could be read",
-        "row",
-        {"objects": "count", "lines": "count", "rejected": "count"},
+        "Result objects by scheduler and state",
+        SchedulerObjects,
         f"""\
-SELECT scheduler_arn || ' ' || state AS row, scheduler_arn, any_value(scheduler_name) AS scheduler_name,
+SELECT scheduler_arn, any_value(scheduler_name) AS scheduler_name,
        state, count(*) AS objects, sum("rows")::BIGINT AS lines, sum(rejected)::BIGINT AS rejected,
        any_value(error) AS error
 FROM result_objects
-WHERE {scope.in_days} AND {scope.of_schedulers}
+WHERE {scope.sql_days} AND {scope.sql_schedulers}
 GROUP BY scheduler_arn, state
 ORDER BY scheduler_arn, state""",
     )
 
 
-def object_states(scope: ReportScope) -> Question:
-    """Ask the same over all schedulers."""
-    return Question(
+def build_object_states_query(scope: ReportScope) -> Query[ObjectState]:
+    """Query one row a state of the result objects."""
+    return Query(
         "object_states",
-        "Result objects of all schedulers",
-        "state",
-        {"objects": "count"},
+        "Result objects by state",
+        ObjectState,
         f"""\
 SELECT state, count(*) AS objects
 FROM result_objects
-WHERE {scope.in_days} AND {scope.of_schedulers}
+WHERE {scope.sql_days} AND {scope.sql_schedulers}
 GROUP BY state
 ORDER BY state""",
     )
 
 
-def causes(scope: ReportScope) -> Question:
-    """Ask why executions failed, and whether they did so before."""
+def build_causes_query(scope: ReportScope) -> Query[FailureCause]:
+    """Query one row a cause, the most frequent first, with its count in the previous days."""
     shape = '[{"cause": "VARCHAR", "count": "BIGINT"}]'
-    late = f"data_date >= DATE '{scope.first}'"
-    return Question(
+    in_range = f"data_date >= DATE '{scope.first}'"
+    return Query(
         "causes",
-        "Failed executions by cause, in these days and as many before",
-        "cause",
-        {
-            "executions": "count",
-            "executions_before": "count",
-            "schedulers": "count",
-            "first_day": "day",
-            "last_day": "day",
-        },
+        "Failed executions by cause, with the previous days",
+        FailureCause,
         f"""\
-SELECT one.cause AS cause,
-       coalesce(sum(one.count) FILTER ({late}), 0)::BIGINT AS executions,
+SELECT failure.cause AS cause,
+       coalesce(sum(failure.count) FILTER ({in_range}), 0)::BIGINT AS executions,
        CASE WHEN (SELECT count(*) FROM execution_health
-                  WHERE {scope.with_before} AND NOT {late} AND {scope.of_schedulers}) > 0
-            THEN coalesce(sum(one.count) FILTER (NOT {late}), 0)::BIGINT END AS executions_before,
-       count(DISTINCT scheduler_arn) FILTER ({late}) AS schedulers,
-       string_agg(DISTINCT scheduler_name, ', ' ORDER BY scheduler_name) FILTER ({late}) AS scheduler_names,
-       min(data_date) FILTER ({late}) AS first_day, max(data_date) FILTER ({late}) AS last_day
+                  WHERE {scope.sql_days_and_previous} AND NOT {in_range} AND {scope.sql_schedulers}) > 0
+            THEN coalesce(sum(failure.count) FILTER (NOT {in_range}), 0)::BIGINT END AS executions_before,
+       count(DISTINCT scheduler_arn) FILTER ({in_range}) AS schedulers,
+       string_agg(DISTINCT scheduler_name, ', ' ORDER BY scheduler_name)
+         FILTER ({in_range}) AS scheduler_names,
+       min(data_date) FILTER ({in_range}) AS first_day, max(data_date) FILTER ({in_range}) AS last_day
 FROM (
-  SELECT scheduler_arn, scheduler_name, data_date, unnest(from_json(failures_by_cause, '{shape}')) AS one
+  SELECT scheduler_arn, scheduler_name, data_date, unnest(from_json(failures_by_cause, '{shape}')) AS failure
   FROM execution_health
-  WHERE {scope.with_before} AND {scope.of_schedulers}
+  WHERE {scope.sql_days_and_previous} AND {scope.sql_schedulers}
 )
-GROUP BY one.cause
+GROUP BY failure.cause
 ORDER BY executions DESC, executions_before DESC, cause""",
     )
 
 
-def put_aside(scope: ReportScope) -> Question:
-    """Ask how much could not be used."""
-    return Question(
-        "put_aside",
-        "What could not be used, and was put aside",
-        "put_aside",
-        {"lines": "count", "summaries": "count"},
+def build_rejected_query(scope: ReportScope) -> Query[RejectedCounts]:
+    """Query one row: what was rejected."""
+    return Query(
+        "rejected",
+        "Rejected result lines and execution summaries",
+        RejectedCounts,
         f"""\
-SELECT 'all' AS put_aside,
-       (SELECT count(*) FROM rejected_results WHERE {scope.in_days} AND {scope.of_schedulers}) AS lines,
+SELECT (SELECT count(*) FROM rejected_results WHERE {scope.sql_days} AND {scope.sql_schedulers}) AS lines,
        (SELECT count(*) FROM rejected_executions) AS summaries""",
     )
 
 
-def settings(scope: ReportScope) -> Question:
-    """Ask which settings of schedulers changed."""
-    shown = f"valid_from >= {sql_timestamp(scope.start)} AND valid_from < {sql_timestamp(scope.end)}"
-    return Question(
+def build_settings_query(scope: ReportScope) -> Query[SettingChange]:
+    """Query one row a change of settings, oldest first."""
+    changed = f"valid_from >= {sql_timestamp(scope.start)} AND valid_from < {sql_timestamp(scope.end)}"
+    return Query(
         "settings",
-        "Settings of schedulers that changed",
-        "row",
-        {"valid_from": "instant", "model_version": "version", "model_version_before": "version"},
+        "Changes of scheduler settings",
+        SettingChange,
         f"""\
-SELECT scheduler_arn || ' ' || valid_from::VARCHAR AS row, *
+SELECT *
 FROM (
   SELECT scheduler_arn, scheduler_name, valid_from,
          model_version, lag(model_version) OVER history AS model_version_before,
@@ -205,9 +295,9 @@ FROM (
          status, lag(status) OVER history AS status_before,
          row_number() OVER history AS number
   FROM inference_schedulers
-  WHERE {scope.of_schedulers}
+  WHERE {scope.sql_schedulers}
   WINDOW history AS (PARTITION BY scheduler_arn ORDER BY valid_from)
 )
-WHERE {shown}
+WHERE {changed}
 ORDER BY valid_from, scheduler_arn""",
     )

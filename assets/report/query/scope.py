@@ -1,23 +1,23 @@
-"""What a page is about: which days, of which machines, shown in which zone."""
+"""The days and machines of a report, and their conditions in SQL."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
-_A_DAY = timedelta(days=1)
+_ONE_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class ReportScope:
-    """Whole UTC days, `last` included.
+    """A range of whole UTC days, `last` included.
 
     Attributes:
         first: the first day.
         last: the last day.
-        zone: times are shown in it.
-        schedulers: ARNs of the schedulers to show; None: all.
-        equipment: names of the machines to show, as `equipment_health` has them; None: all.
-        bins: how many steps a strip has.
-        gap_steps: a stretch of more than so many usual steps without a point is a gap.
+        zone: the time zone of printed times.
+        schedulers: ARNs of the schedulers to include; None: all.
+        equipment: names of the machines to include, as in `equipment_health`; None: all.
+        bins: the number of bins of a score chart.
+        gap_steps: a gap is more than this many usual steps without a point.
     """
 
     first: date
@@ -30,66 +30,62 @@ class ReportScope:
 
     @property
     def start(self) -> datetime:
-        """The first instant."""
+        """Midnight UTC at the start of the first day."""
         return datetime(self.first.year, self.first.month, self.first.day, tzinfo=UTC)
 
     @property
     def end(self) -> datetime:
-        """The first instant after the last day."""
+        """Midnight UTC at the end of the last day, exclusive."""
         return self.start + self.length
 
     @property
     def last_day(self) -> datetime:
-        """The first instant of the last day."""
-        return self.end - _A_DAY
+        """Midnight UTC at the start of the last day."""
+        return self.end - _ONE_DAY
 
     @property
     def length(self) -> timedelta:
-        """How long it is."""
-        return self.last - self.first + _A_DAY
+        """The duration of all days."""
+        return self.last - self.first + _ONE_DAY
 
     @property
     def bin_seconds(self) -> int:
-        """How long a step of a strip is; whole seconds, and the steps cover the range."""
+        """The length of a bin in whole seconds, rounded up so that the bins cover the range."""
         return -(-int(self.length.total_seconds()) // self.bins)
 
     @property
     def days(self) -> list[date]:
         """The days, oldest first."""
-        return [self.first + number * _A_DAY for number in range(self.length.days)]
+        return [self.first + number * _ONE_DAY for number in range(self.length.days)]
 
     @property
-    def in_days(self) -> str:
-        """SQL: the partition lies within."""
+    def sql_days(self) -> str:
+        """SQL condition: the partition is one of the days."""
         return f"data_date BETWEEN DATE '{self.first}' AND DATE '{self.last}'"
 
     @property
-    def with_before(self) -> str:
-        """SQL: the partition lies within, or within as many days right before."""
+    def sql_days_and_previous(self) -> str:
+        """SQL condition: the partition is one of the days, or of the same number of days before them."""
         return f"data_date BETWEEN DATE '{self.first - self.length}' AND DATE '{self.last}'"
 
     @property
-    def of_schedulers(self) -> str:
-        """SQL: the scheduler is one of those shown."""
-        return _among("scheduler_arn", self.schedulers)
+    def sql_schedulers(self) -> str:
+        """SQL condition: the scheduler is included."""
+        return _build_in_condition("scheduler_arn", self.schedulers)
 
     @property
-    def of_equipment(self) -> str:
-        """SQL: the machine is one of those shown."""
-        return _among("equipment", self.equipment)
+    def sql_equipment(self) -> str:
+        """SQL condition: the machine is included."""
+        return _build_in_condition("equipment", self.equipment)
 
 
 def sql_timestamp(at: datetime) -> str:
-    """Write an instant in SQL."""
+    """Return a SQL literal, in UTC and to the second."""
     return f"TIMESTAMPTZ '{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}+00'"
 
 
-def sql_string(text: str) -> str:
-    """Write text in SQL."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _among(column: str, names: tuple[str, ...] | None) -> str:
-    if names is None:
+def _build_in_condition(column: str, values: tuple[str, ...] | None) -> str:
+    if values is None:
         return "true"
-    return f"{column} IN ({', '.join(map(sql_string, names))})" if names else "false"
+    literals = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
+    return f"{column} IN ({literals})" if values else "false"

@@ -1,1 +1,1 @@
-"""How the report looks: HTML and Markdown."""
+"""The output formats of a `Page`: `render_html` and `render_markdown`."""

@@ -1,7 +1,7 @@
-"""A page as one HTML file: no network, no scripts, all text escaped.
+"""The page as one HTML file without scripts or network access; all text is escaped.
 
-The content-security policy allows the one style sheet that the page carries, by its hash, and nothing else.
-So even text that slipped through the escaping could do nothing.
+The content security policy allows only the page's own style sheet, by its hash. Text that slipped through the
+escaping could therefore run nothing.
 """
 
 import functools
@@ -12,18 +12,18 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from assets.report.formatting import format_duration, format_number, format_share
-from assets.report.model.attention import BLIND_MINUTES, HARDLY_WATCHED, WELL_WATCHED
+from assets.report.formatting import clean_text, format_duration, format_share
+from assets.report.model.attention import GOOD_RESULT_SHARE, NO_RESULT_MINUTES, POOR_RESULT_SHARE
 from assets.report.model.fleet import Machine
 from assets.report.model.page import Page
 
-EVENTS_IN_FULL = 12
-"""Events beyond these have a row each, so that a page of many is not a long one."""
+DETAILED_EVENTS = 12
+"""Events with their own block; each further event is one row of a table."""
 
-MOST_ROWS, MOST_BYTES, LONGEST_LABEL = 8, 50_000, 25
-"""What a picture in Dagster's event log may cost at most."""
+MAX_CHARTS, MAX_BYTES, MAX_LABEL = 8, 50_000, 25
+"""Limits of the thumbnail in Dagster's event log: charts, bytes, and characters of a machine's label."""
 
-_COLOURS = (
+_COLORS = (
     ("known", "#ffffff"),
     ("off", "#e4e7eb"),
     ("event", "#fbe3d2"),
@@ -35,50 +35,51 @@ _TEMPLATES = Path(__file__).with_name("templates")
 
 def render_html(page: Page) -> str:
     """Return the page as HTML."""
-    style = _style()
-    text = (
-        _environment()
+    style = _load_style()
+    html = (
+        _create_environment()
         .get_template("page.html.j2")
         .render(
             page=page,
             gap_steps=f"{page.scope.gap_steps:g}",
-            blind=int(BLIND_MINUTES),
-            well=format_share(WELL_WATCHED),
-            hardly=format_share(HARDLY_WATCHED),
-            step=format_duration(page.scope.bin_seconds / 60),
-            in_full=EVENTS_IN_FULL,
+            warning_minutes=format_duration(NO_RESULT_MINUTES),
+            alert_minutes=format_duration(6 * NO_RESULT_MINUTES),
+            good_share=format_share(GOOD_RESULT_SHARE),
+            poor_share=format_share(POOR_RESULT_SHARE),
+            bin_duration=format_duration(page.scope.bin_seconds / 60),
+            detailed_events=DETAILED_EVENTS,
             style=style,
             style_hash="sha256-" + b64encode(sha256(style.encode()).digest()).decode(),
         )
     )
-    return text.strip() + "\n"
+    return html.strip() + "\n"
 
 
 def render_thumbnail(page: Page) -> str:
-    """Return a small picture of the strips that need attention most, as a data URI of less than 50 kB."""
-    rows = [(_short(card.machine), view.strip) for card in page.cards for view in card.views]
-    template = _environment().get_template("thumbnail.svg.j2")
-    count = min(len(rows), MOST_ROWS)
+    """Return the charts of the most urgent machines as an SVG data URI of less than 50 kB."""
+    rows = [(_shorten_label(card.machine), view.chart) for card in page.cards for view in card.charts]
+    template = _create_environment().get_template("thumbnail.svg.j2")
+    count = min(len(rows), MAX_CHARTS)
     while True:
-        drawn = template.render(rows=rows[:count], colours=_COLOURS).encode()
-        uri = f"data:image/svg+xml;base64,{b64encode(drawn).decode()}"
-        if len(uri) < MOST_BYTES or count == 0:
+        svg = template.render(rows=rows[:count], colors=_COLORS).encode()
+        uri = f"data:image/svg+xml;base64,{b64encode(svg).decode()}"
+        if len(uri) < MAX_BYTES or count == 0:
             return uri
         count -= 1
 
 
-def _short(machine: Machine) -> str:
-    told = f"{machine.label}, {machine.hint}" if machine.hint else machine.label
-    return told if len(told) <= LONGEST_LABEL else f"{told[: LONGEST_LABEL - 1]}…"
+def _shorten_label(machine: Machine) -> str:
+    label = f"{machine.label}, {machine.hint}" if machine.hint else machine.label
+    return label if len(label) <= MAX_LABEL else f"{label[: MAX_LABEL - 1]}…"
 
 
 @functools.cache
-def _environment() -> Environment:
-    """Return what fills the templates; it keeps them compiled, which takes longer than to fill one."""
+def _create_environment() -> Environment:
+    """Cached, because compiling the templates takes longer than rendering one."""
     return Environment(
         loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,  # whatever a template is called
-        finalize=lambda value: format_number(value) if type(value) is str else value,
+        autoescape=True,  # regardless of a template's file name
+        finalize=lambda value: clean_text(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -86,6 +87,6 @@ def _environment() -> Environment:
 
 
 @functools.cache
-def _style() -> str:
+def _load_style() -> str:
     text = (_TEMPLATES / "page.css").read_text("utf-8")
     return re.sub(r"\s*\n\s*", "\n", re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL))

@@ -1,100 +1,101 @@
-"""A page as Markdown, short enough for chat or mail."""
+"""The page as Markdown, short enough for a chat message or a mail."""
 
 import re
 
-from assets.report.formatting import format_number
-from assets.report.model.attention import Attention, Severity
+from assets.report.formatting import clean_text
+from assets.report.model.attention import AttentionItem, Severity
 from assets.report.model.fleet import Machine
 from assets.report.model.incidents import Event
 from assets.report.model.page import Page
-from assets.report.query.answers import Figure, StatementValue
+from assets.report.query.result import Figure, Statement
 
-SHOWN_LINES = 20
-SHOWN_EVENTS = 10
-SHOWN_CAUSES = 5
-SHOWN_REASONS = 1
-"""Beside what is worst about a machine; the page has all."""
+MAX_ITEMS = 20
+MAX_EVENTS = 10
+MAX_CAUSES = 5
+MAX_OTHER_FINDINGS = 1
+"""After the most severe finding about a machine; the HTML page lists all."""
 
-_MARKS = {Severity.ACT: "🔴", Severity.LOOK: "🟠", Severity.KNOW: "⚪"}
-_MARKUP = re.compile(r"([\\`*_\[\]|~]|:(?=//))")  # what counts within a line; no text of ours begins one
+_MARKS = {Severity.ALERT: "🔴", Severity.WARNING: "🟠", Severity.INFO: "⚪"}
+_MARKUP = re.compile(r"([\\`*_\[\]|~]|:(?=//))")  # characters with a meaning inside a line
 
 
 def render_markdown(page: Page) -> str:
     """Return the page as Markdown."""
     parts = [
         f"# {escape_markdown(page.title)}",
-        _heads(page),
-        *_attention(page),
-        "## Can the data be trusted?",
-        f"**{escape_markdown(page.trust.verdict)}.** {_said(page.trust.said)}.",
-        *_events(page),
-        *_causes(page),
+        _render_summary(page),
+        *_render_attention(page),
+        "## Data quality",
+        f"**{page.data_quality.verdict}.** {_render_statement(page.data_quality.explanation)}.",
+        *_render_events(page),
+        *_render_causes(page),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _heads(page: Page) -> str:
+def escape_markdown(text: str) -> str:
+    """Return text on one line that Markdown shows unchanged, without HTML."""
+    text = re.sub(r"\s+", " ", clean_text(text)).replace("&", "&amp;").replace("<", "&lt;")
+    return _MARKUP.sub(r"\\\1", text)
+
+
+def _render_summary(page: Page) -> str:
+    totals = page.event_totals
     return (
         f"{page.urgent} of {len(page.cards)} machines need attention · "
-        f"{page.event_figures[0].text} anomaly events, {page.event_figures[1].text} not over · "
-        f"{page.watched.text} of the due executions gave a result · as of {page.as_of} ({page.zone})"
+        f"{totals.events.text} anomaly events, {totals.open.text} ongoing · "
+        f"{page.result_share.text} of the executions due returned a result · as of {page.as_of} ({page.zone})"
     )
 
 
-def escape_markdown(text: str) -> str:
-    """Return text that reads the same when it is taken for Markdown, and is no HTML."""
-    return _MARKUP.sub(
-        r"\\\1", re.sub(r"\s+", " ", format_number(text)).replace("&", "&amp;").replace("<", "&lt;")
-    )
+def _render_attention(page: Page) -> list[str]:
+    lines = [_render_item(item) for item in page.attention[:MAX_ITEMS]]
+    omitted = len(page.attention) - len(lines)
+    lines += [f"- {omitted} more machines"] if omitted else []
+    lines += [_render_item(item) for item in page.silenced]
+    return ["## Attention", "\n".join(lines) or "No findings."]
 
 
-def _attention(page: Page) -> list[str]:
-    lines = [_line(one) for one in page.attention[:SHOWN_LINES]]
-    left_out = len(page.attention) - len(lines)
-    lines += [f"- and {left_out} more"] if left_out else []
-    lines += [_line(one) for one in page.silenced]
-    return ["## What needs attention", "\n".join(lines) or "Nothing."]
+def _render_item(item: AttentionItem) -> str:
+    mark = "🔕" if item.silence else _MARKS[item.severity]
+    others = "".join(f"; {_render_statement(text)}" for text in item.other_findings[:MAX_OTHER_FINDINGS])
+    if silence := item.silence:
+        author, reason = escape_markdown(silence.author), escape_markdown(silence.reason)
+        others += f" (silenced by {author} {silence.period}: {reason})"
+    return f"- {mark} **{_render_name(item.machine)}**: {_render_statement(item.finding)}{others}"
 
 
-def _line(one: Attention) -> str:
-    mark = "🔕" if one.silence else _MARKS[one.severity]
-    rest = "".join(f"; {_said(said)}" for said in one.also[:SHOWN_REASONS])
-    if one.silence:
-        silence = one.silence
-        rest += (
-            f" (silenced by {escape_markdown(silence.who)} {silence.span}: {escape_markdown(silence.why)})"
-        )
-    return f"- {mark} **{_name(one.machine)}**: {_said(one.said)}{rest}"
-
-
-def _events(page: Page) -> list[str]:
+def _render_events(page: Page) -> list[str]:
     if not page.events:
-        return ["## Anomaly events", "None in these days."]
-    head = "| start | machine | lasted | peak | top sensors |\n| --- | --- | ---: | ---: | --- |\n"
-    rows = "\n".join(map(_event, page.events[:SHOWN_EVENTS]))
-    left_out = page.events_left_out + len(page.events) - len(page.events[:SHOWN_EVENTS])
-    return ["## Anomaly events", head + rows, *([f"And {left_out} more."] if left_out else [])]
+        return ["## Anomaly events", "No events in these days."]
+    head = "| start | machine | duration | peak score | top sensors |\n| --- | --- | ---: | ---: | --- |\n"
+    rows = "\n".join(map(_render_event, page.events[:MAX_EVENTS]))
+    omitted = page.events_omitted + len(page.events) - len(page.events[:MAX_EVENTS])
+    return ["## Anomaly events", head + rows, *([f"{omitted} more events."] if omitted else [])]
 
 
-def _event(event: Event) -> str:
-    sensors = ", ".join(f"{escape_markdown(one.name)} {one.share.text}" for one in event.sensors[:3])
-    lasted = event.duration.text + (" so far" if event.state == "open" else "")
-    return f"| {event.start.text} | {_name(event.machine)} | {lasted} | {event.peak.text} | {sensors} |"
+def _render_event(event: Event) -> str:
+    row = event.row
+    sensors = ", ".join(f"{escape_markdown(sensor.name)} {sensor.share.text}" for sensor in event.sensors[:3])
+    duration = row.duration_seconds.text + (" so far" if row.state == "open" else "")
+    name = _render_name(event.machine)
+    return f"| {row.start_time.text} | {name} | {duration} | {row.peak_score.text} | {sensors} |"
 
 
-def _causes(page: Page) -> list[str]:
+def _render_causes(page: Page) -> list[str]:
     if not page.causes:
         return []
     lines = [
-        f"- {cause.executions.text} × {escape_markdown(cause.words)}{' (new)' if cause.is_new else ''}"
-        for cause in page.causes[:SHOWN_CAUSES]
+        f"- {cause.row.executions.text} × {escape_markdown(cause.row.cause)}"
+        + (" (new)" if cause.is_new else "")
+        for cause in page.causes[:MAX_CAUSES]
     ]
     return ["## Failed executions by cause", "\n".join(lines)]
 
 
-def _name(machine: Machine) -> str:
+def _render_name(machine: Machine) -> str:
     return escape_markdown(f"{machine.label} ({machine.hint})" if machine.hint else machine.label)
 
 
-def _said(said: StatementValue) -> str:
-    return "".join(part.text if isinstance(part, Figure) else escape_markdown(part) for part in said)
+def _render_statement(statement: Statement) -> str:
+    return "".join(part.text if isinstance(part, Figure) else escape_markdown(part) for part in statement)

@@ -9,9 +9,10 @@ import typer
 
 from assets.report.assets import ReportOptions
 from assets.report.model.page import build_page
+from assets.report.query.data import read_report_data
 from assets.report.render.html import render_html
 from assets.report.render.markdown import render_markdown
-from assets.report.request import file_name, narrow_scope, newest_day, range_of
+from assets.report.request import build_file_name, find_newest_day, narrow_scope, select_range
 from pipelines.cli.arguments import parse_day
 from pipelines.cli.options import From, To
 from pipelines.operations.query import open_query
@@ -75,11 +76,12 @@ def report(  # noqa: PLR0913 (an option each)
         parse_day(text, option, now.date()) if text else None
         for text, option in ((day, "--date"), (first, "--from"), (last, "--to"))
     )
-    span = range_of(single, week, begin, end, newest_day(lake, now.date()))
+    span = select_range(single, week, begin, end, find_newest_day(lake, now.date()))
     registry, silences = load_equipment(options.registry), load_silences(options.silences)
     with open_query(lake) as run_query:
-        scope = narrow_scope(options.scope(*span), equipment or [], registry, run_query)
-        page = build_page(scope, run_query, registry, silences, now)
+        scope = narrow_scope(options.build_scope(*span), equipment or [], registry, run_query)
+        data = read_report_data(scope, run_query)
+    page = build_page(data, registry, silences, now)
     is_html = output_format is Format.html
     text, ending = (render_html(page), "html") if is_html else (render_markdown(page), "md")
     if out == "-":
@@ -88,7 +90,7 @@ def report(  # noqa: PLR0913 (an option each)
     location = (
         str(write_page(Path(out), text))
         if out
-        else ReportStore(options.folder).write(f"{file_name(scope)}.{ending}", text)
+        else ReportStore(options.folder).write(f"{build_file_name(scope)}.{ending}", text)
     )
     sys.stdout.write(f"{location}\n")
     if open_page:

@@ -6,7 +6,7 @@ import dagster as dg
 from rich.console import Console
 
 from assets.report.assets import LATEST
-from assets.report.request import default_days
+from assets.report.request import get_default_range
 from assets.tables import ANOMALY_PREDICTIONS, TABLES, Table
 from pipelines.cli.demo.environment import CONFIG, FIRST, FOLDER, LAST, prepare, run_service
 from pipelines.cli.output import build_grid
@@ -54,7 +54,7 @@ def run(console: Console) -> None:
     console.rule("[bold]Generate a fleet", align="left")
     console.print(prepare(), highlight=False)
     all_days = BackfillRequest(FIRST, LAST)
-    week = BackfillRequest(*default_days(LAST), assets=(), progress_asset=ANOMALY_PREDICTIONS.name)
+    week = BackfillRequest(*get_default_range(LAST), assets=(), progress_asset=ANOMALY_PREDICTIONS.name)
     with run_service() as environment:
         console.rule(f"[bold]Extract {_count_days(all_days)} days into the lake with Dagster", align="left")
         console.print("Sources: the simulated service, and saved API responses.")

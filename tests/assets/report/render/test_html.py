@@ -1,4 +1,4 @@
-"""The HTML: right and safe whatever the lake holds, and every number is what its SQL gives."""
+"""The HTML page: valid and safe for any lake, and every number equals the cell of its SQL query."""
 
 import re
 from collections.abc import Iterator
@@ -11,13 +11,14 @@ import pytest
 
 from assets.report.formatting import format_value
 from assets.report.model.page import Page, build_page
+from assets.report.query.data import read_report_data
 from assets.report.query.scope import ReportScope
 from assets.report.render.html import render_html, render_thumbnail
 from assets.tables import EXECUTION_HEALTH
 from pipelines.operations.query import open_query, query_once
 from resources.config.equipment import Equipment, EquipmentEntry, EquipmentRegistry, Sensor
 from resources.lake.lake import Lake
-from tests.assets.conftest import Paged
+from tests.assets.conftest import BuildPage
 from tests.support.machine_lake import FIRST, LAST, NOW, REASONS, Machine, write_machines, write_rows
 
 MOST_BYTES = 2_000_000
@@ -35,8 +36,8 @@ HOSTILE = [
 
 
 @dataclass
-class Parsed(HTMLParser):
-    """What a browser would find: tags with their attributes, text, and whether all is closed."""
+class ParsedPage(HTMLParser):
+    """The parsed HTML: tags with their attributes, text, and figures; fails on an unclosed tag."""
 
     tags: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
@@ -71,17 +72,17 @@ class Parsed(HTMLParser):
         return "".join(self.texts)
 
 
-def parsed(text: str) -> Parsed:
-    found = Parsed()
-    found.feed(text)
-    found.close()
-    assert found.open == []
-    return found
+def parse(text: str) -> ParsedPage:
+    page = ParsedPage()
+    page.feed(text)
+    page.close()
+    assert page.open == []
+    return page
 
 
-def assert_safe(text: str) -> Parsed:
-    """No script, no handler, no address elsewhere, no style but the one that the policy names."""
-    page = parsed(text)
+def assert_safe(text: str) -> ParsedPage:
+    """Assert: no script, no event handler, no external address, only the style that the policy names."""
+    page = parse(text)
     names = {tag for tag, _ in page.tags}
     assert names & {"script", "iframe", "object", "embed", "form", "link", "base", "img"} == set()
     for tag, attributes in page.tags:
@@ -105,23 +106,25 @@ def assert_safe(text: str) -> Parsed:
     return page
 
 
-def assert_numbers_are_those_of_the_sql(lake: Lake, page: Page, text: str) -> int:
-    """Ask every statement that the page prints, and look up every number in its answer."""
-    questions = {f"#sql-{question.name}": question for question in page.questions}
+def assert_numbers_match_the_sql(lake: Lake, page: Page, text: str) -> int:
+    """Run every query that the page prints and compare every number with its cell."""
+    queries = {f"#sql-{query.name}": query for query in page.queries}
     printed = dict(re.findall(r'id="(sql-\w+)">\n<h3>.*?</h3>\n<pre>(.*?)</pre>', text, re.DOTALL))
-    statements = {f"#{name}": parsed(f"<pre>{sql}</pre>").text for name, sql in printed.items()}
-    assert statements.keys() == questions.keys()
-    answers = {name: query_once(lake, sql).to_pylist() for name, sql in statements.items()}
-    numbers = parsed(text).numbers
-    for shown, attributes in numbers:
+    statements = {f"#{name}": parse(f"<pre>{sql}</pre>").text for name, sql in printed.items()}
+    assert statements.keys() == queries.keys()
+    results = {name: query_once(lake, sql).to_pylist() for name, sql in statements.items()}
+    numbers = parse(text).numbers
+    for printed_number, attributes in numbers:
         name, cell = attributes["href"] or "", attributes["data-cell"] or ""
         row, column = cell.split(" ")
-        value = answers[name][int(row) - 1][column] if int(row) else None
-        assert shown == format_value(value, questions[name].kinds[column], page.scope.zone), (name, cell)
+        value = results[name][int(row) - 1][column] if int(row) else None
+        kind = queries[name].kinds[column]
+        assert kind is not None
+        assert printed_number == format_value(value, kind, page.scope.zone), (name, cell)
     return len(numbers)
 
 
-def busy() -> Iterator[Machine]:
+def list_busy_machines() -> Iterator[Machine]:
     yield Machine("pump-1", events=[(20, 23.5), (160, 168)], state="open")
     yield Machine("pump-2", switch_at=100, events=[(50, 52)], off=[(0, 8), (80, 100)])
     yield Machine("turbine-1", step_minutes=15, gaps=[(60, 75), (140, 152)], objects={"forbidden": 4})
@@ -130,7 +133,7 @@ def busy() -> Iterator[Machine]:
     yield Machine("mixer-1", fails=True)
 
 
-def hostile() -> Iterator[Machine]:
+def list_hostile_machines() -> Iterator[Machine]:
     for number, name in enumerate(HOSTILE):
         yield Machine(
             name,
@@ -144,59 +147,60 @@ def hostile() -> Iterator[Machine]:
 
 
 WORLDS: dict[str, list[Machine]] = {
-    "a busy week": list(busy()),
+    "a busy week": list(list_busy_machines()),
     "all machines off": [Machine("pump-1", off=[(0, 168)]), Machine("pump-2", off=[(0, 168)])],
     "everything failed": [Machine("pump-1", fails=True), Machine("pump-2", fails=True)],
     "one execution": [Machine("pump-1", step_minutes=60, gaps=[(1, 168)])],
-    "names that bite": list(hostile()),
-    "no lake at all": [],
+    "hostile names": list(list_hostile_machines()),
+    "an empty lake": [],
 }
 
 
-def test_a_cause_is_new_only_where_the_days_before_are_known(lake: Lake, paged: Paged) -> None:
-    (unknown,) = paged(Machine("pump-1", gaps=[(20, 30)])).causes
+def test_a_cause_is_new_only_if_the_previous_days_are_in_the_lake(
+    lake: Lake, build_report: BuildPage
+) -> None:
+    (unknown,) = build_report(Machine("pump-1", gaps=[(20, 30)])).causes
     day_before = {"data_date": FIRST - timedelta(days=1), "scheduler_arn": Machine("pump-1").arn}
     counts = dict.fromkeys(REASONS, 0) | {"expected": 144, "succeeded": 144}
     write_rows(lake, EXECUTION_HEALTH, [day_before | counts | {"failures_by_cause": "[]"}])
-    page = paged()
+    page = build_report()
     (known,) = page.causes
 
-    assert (unknown.is_new, unknown.before.value) == (False, None)
-    assert (known.is_new, known.before.value) == (True, 0)
-    assert_numbers_are_those_of_the_sql(lake, page, render_html(page))
+    assert (unknown.is_new, unknown.row.executions_before.value) == (False, None)
+    assert (known.is_new, known.row.executions_before.value) == (True, 0)
+    assert_numbers_match_the_sql(lake, page, render_html(page))
 
 
 @pytest.fixture(scope="module", params=WORLDS.keys())
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, Page]:
-    """Each world with its page, made once for all that is asked of it."""
+    """Each lake with its page, built once for all tests."""
     lake = Lake(str(tmp_path_factory.mktemp("world") / "lake"))
     if machines := WORLDS[request.param]:
         write_machines(lake, *machines)
-    with open_query(lake) as ask:
-        return lake, build_page(
-            ReportScope(FIRST, LAST, ZoneInfo("Europe/Berlin")), ask, EquipmentRegistry(), [], NOW
-        )
+    with open_query(lake) as run_query:
+        data = read_report_data(ReportScope(FIRST, LAST, ZoneInfo("Europe/Berlin")), run_query)
+    return lake, build_page(data, EquipmentRegistry(), [], NOW)
 
 
-def test_every_number_is_a_cell_of_the_sql_that_it_links_to(world: tuple[Lake, Page]) -> None:
+def test_every_number_is_a_cell_of_its_sql_query(world: tuple[Lake, Page]) -> None:
     lake, page = world
 
-    count = assert_numbers_are_those_of_the_sql(lake, page, render_html(page))
+    count = assert_numbers_match_the_sql(lake, page, render_html(page))
 
     assert count >= (30 if page.cards else 5)
 
 
-def test_a_page_is_safe_whatever_the_lake_holds(world: tuple[Lake, Page]) -> None:
+def test_a_page_is_safe_for_any_lake(world: tuple[Lake, Page]) -> None:
     assert_safe(render_html(world[1]))
 
 
-def test_names_are_read_as_they_are_and_never_as_markup(paged: Paged) -> None:
+def test_names_are_escaped_and_never_read_as_markup(build_report: BuildPage) -> None:
     registry = EquipmentRegistry(
         [EquipmentEntry(Equipment(HOSTILE[0], HOSTILE[1], "high"), ("*1*",))],
         {HOSTILE[0]: Sensor(HOSTILE[4])},
     )
 
-    text = render_html(paged(*hostile(), registry=registry))
+    text = render_html(build_report(*list_hostile_machines(), registry=registry))
 
     page = assert_safe(text)
     for name in (HOSTILE[0], HOSTILE[1], HOSTILE[2], HOSTILE[3], HOSTILE[4]):
@@ -206,7 +210,7 @@ def test_names_are_read_as_they_are_and_never_as_markup(paged: Paged) -> None:
 
 
 @pytest.mark.slow
-def test_two_hundred_schedulers_are_still_a_small_page(paged: Paged) -> None:
+def test_a_page_with_200_schedulers_is_small(build_report: BuildPage) -> None:
     machines = [
         Machine(
             f"pump-{number}",
@@ -217,19 +221,19 @@ def test_two_hundred_schedulers_are_still_a_small_page(paged: Paged) -> None:
         for number in range(200)
     ]
 
-    text = render_html(paged(*machines))
+    text = render_html(build_report(*machines))
 
     page = assert_safe(text)
     assert sum(attributes.get("class") == "strip" for _, attributes in page.tags) == 200
     assert "pump-199" in page.text
 
 
-def test_an_empty_lake_says_so_and_shows_nothing_as_healthy(paged: Paged) -> None:
-    page = assert_safe(render_html(paged()))
+def test_an_empty_lake_has_a_page_without_healthy_machines(build_report: BuildPage) -> None:
+    page = assert_safe(render_html(build_report()))
 
-    assert "There is nothing in the lake about these days" in page.text
-    assert "Nothing is known." in page.text
-    assert "100" not in {shown for shown, _ in page.numbers}
+    assert "The lake has no data for these days" in page.text
+    assert "No data." in page.text
+    assert "100" not in {number for number, _ in page.numbers}
 
 
 def test_the_thumbnail_is_small_enough_for_the_event_log(world: tuple[Lake, Page]) -> None:
@@ -239,7 +243,7 @@ def test_the_thumbnail_is_small_enough_for_the_event_log(world: tuple[Lake, Page
     assert len(uri) < 50_000
 
 
-def test_the_page_says_the_same_again(paged: Paged) -> None:
-    first = render_html(paged(*busy()))
+def test_the_page_is_identical_when_rebuilt(build_report: BuildPage) -> None:
+    first = render_html(build_report(*list_busy_machines()))
 
-    assert render_html(paged()) == first
+    assert render_html(build_report()) == first

@@ -1,4 +1,4 @@
-"""`ledger report` and the asset: one page, made in the same way."""
+"""`ledger report` and the asset `anomaly_report`, which build the same page."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -26,7 +26,7 @@ def run(tmp_path: Path, settings: Callable[..., Path], ledger: Ledger) -> Callab
     return lambda *words: ledger("report", *words)
 
 
-def test_without_dates_it_is_the_newest_week(run: Callable[..., Done], tmp_path: Path) -> None:
+def test_without_dates_the_report_covers_the_newest_week(run: Callable[..., Done], tmp_path: Path) -> None:
     done = run()
 
     assert done.code == 0, done.err
@@ -45,7 +45,7 @@ def test_markdown_of_one_machine_on_one_day_is_printed(run: Callable[..., Done])
     assert "fan-1" not in done.out
 
 
-def test_a_week_is_written_where_it_is_told(run: Callable[..., Done], tmp_path: Path) -> None:
+def test_a_week_is_written_to_the_given_file(run: Callable[..., Done], tmp_path: Path) -> None:
     done = run("--week", "2026-W40", "--out", str(tmp_path / "deep" / "w40.html"))
 
     assert done.code == 0, done.err
@@ -53,27 +53,29 @@ def test_a_week_is_written_where_it_is_told(run: Callable[..., Done], tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "parts"),
     [
         (["--equipment", "pumb-1"], ["pumb-1", 'did you mean "pump-1"']),
-        (["--week", "2026-W60"], ["is no week", "2026-W41"]),
+        (["--week", "2026-W60"], ["is not a week", "2026-W41"]),
         (["--date", "2026-10-07", "--week", "2026-W41"], ["more than one range"]),
-        (["--from", "2026-10-07", "--to", "2026-10-01"], ["before it begins"]),
-        (["--from", "2025-01-01", "--to", "2026-10-01"], ["too many for a page"]),
+        (["--from", "2026-10-07", "--to", "2026-10-01"], ["before its start"]),
+        (["--from", "2025-01-01", "--to", "2026-10-01"], ["at most 92 days"]),
         (["--date", "soon"], ["--date", "YYYY-MM-DD"]),
     ],
     ids=["no such machine", "no such week", "two ranges", "backwards", "too long", "no date"],
 )
-def test_a_mistake_is_told_in_words(run: Callable[..., Done], words: list[str], told: list[str]) -> None:
+def test_an_invalid_selection_is_an_error_without_a_traceback(
+    run: Callable[..., Done], words: list[str], parts: list[str]
+) -> None:
     done = run(*words)
 
     assert done.code == 2
     assert "Traceback" not in done.err
-    for part in told:
+    for part in parts:
         assert part in done.err
 
 
-def test_the_asset_makes_a_page_a_day_and_plots_its_numbers(tmp_path: Path) -> None:
+def test_the_asset_writes_a_page_for_each_day_and_its_numbers_as_metadata(tmp_path: Path) -> None:
     write_machines(Lake(str(tmp_path / "lake")), PUMP, FAN)
     settings = Settings(
         lake=LakeSettings(uri=str(tmp_path / "lake")),
@@ -101,7 +103,7 @@ def test_the_asset_makes_a_page_a_day_and_plots_its_numbers(tmp_path: Path) -> N
     assert numbers["machines_that_need_attention"] == 1
     assert numbers["events"] == 1
     assert numbers["share_of_executions_with_result"] == 1.0
-    assert str(numbers["strips"]).startswith("![The strips of the page](data:image/svg+xml;base64,")
+    assert str(numbers["score_charts"]).startswith("![Score charts](data:image/svg+xml;base64,")
     assert sorted(path.name for path in (tmp_path / "pages").iterdir()) == [
         LATEST,
         "report-2026-09-30--2026-10-06.html",
