@@ -36,10 +36,12 @@ class ErrorKind(Enum):
     """The caller lacks a permission."""
     KMS = auto()
     """A KMS key cannot be used."""
-    MISSING = auto()
-    """The object, table or scheduler does not exist."""
+    NO_OBJECT = auto()
+    """The object in S3 does not exist."""
     NO_BUCKET = auto()
     """The bucket does not exist."""
+    NO_RESOURCE = auto()
+    """The database, table or scheduler does not exist."""
     EXISTS = auto()
     """The object that the request creates exists already."""
     CONFLICT = auto()
@@ -88,14 +90,9 @@ _CODES_BY_KIND = {
         "Forbidden",
         "ForbiddenException",
     },
-    ErrorKind.MISSING: {
-        "404",
-        "EntityNotFoundException",
-        "NoSuchKey",
-        "NotFound",
-        "ResourceNotFoundException",
-    },
+    ErrorKind.NO_OBJECT: {"404", "NoSuchKey", "NotFound"},
     ErrorKind.NO_BUCKET: {"NoSuchBucket", "InvalidBucketName"},
+    ErrorKind.NO_RESOURCE: {"EntityNotFoundException", "ResourceNotFoundException"},
     ErrorKind.EXISTS: {"AlreadyExistsException"},
     ErrorKind.CONFLICT: {
         "ConcurrentModificationException",

@@ -78,7 +78,7 @@ class Catalog:
             try:
                 self._glue.get_database(Name=self.database)
             except refusals.ClientError as error:
-                if classify_error(error).kind is ErrorKind.MISSING:
+                if classify_error(error).kind is ErrorKind.NO_RESOURCE:
                     return False
                 raise
         return True
@@ -144,7 +144,7 @@ class Catalog:
             try:
                 table: GlueTable = self._glue.get_table(DatabaseName=self.database, Name=name)["Table"]
             except refusals.ClientError as error:
-                if classify_error(error).kind is ErrorKind.MISSING:
+                if classify_error(error).kind is ErrorKind.NO_RESOURCE:
                     return None
                 raise
         return table
@@ -165,7 +165,7 @@ class Catalog:
             lambda: self._glue.update_table(
                 DatabaseName=self.database, TableInput=table_input, VersionId=existing["VersionId"]
             ),
-            {ErrorKind.MISSING, ErrorKind.CONFLICT},
+            {ErrorKind.NO_RESOURCE, ErrorKind.CONFLICT},
         )
 
     def _write_unless_changed(

@@ -107,7 +107,7 @@ class Bucket:
                         raise
                 except refusals.ClientError as error:
                     kind = classify_error(error).kind
-                    if kind is ErrorKind.MISSING:
+                    if kind is ErrorKind.NO_OBJECT:
                         return None
                     if kind is ErrorKind.EMPTY_RANGE:  # the object is empty
                         return ObjectContent(b"", "")
@@ -124,7 +124,7 @@ class Bucket:
             try:
                 self._client.head_object(Bucket=self.name, Key=key)
             except refusals.ClientError as error:
-                if classify_error(error).kind is ErrorKind.MISSING:
+                if classify_error(error).kind is ErrorKind.NO_OBJECT:
                     return False
                 raise
         return True
@@ -150,7 +150,7 @@ class Bucket:
                 self._client.put_object(Bucket=self.name, Key=key, Body=data, **condition, **options)
             except refusals.ClientError as error:
                 kind = classify_error(error).kind
-                is_deleted = replacing is not None and kind is ErrorKind.MISSING
+                is_deleted = replacing is not None and kind is ErrorKind.NO_OBJECT
                 if is_deleted or kind is ErrorKind.CONFLICT:
                     return False
                 raise

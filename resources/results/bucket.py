@@ -81,7 +81,7 @@ class FetchedResult:
 
 
 _STATES = {
-    ErrorKind.MISSING: ObjectState.MISSING,
+    ErrorKind.NO_OBJECT: ObjectState.MISSING,
     ErrorKind.NO_BUCKET: ObjectState.MISSING,
     ErrorKind.KMS: ObjectState.KEY_MISSING,
     ErrorKind.ARCHIVED: ObjectState.ARCHIVED,

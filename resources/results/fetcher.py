@@ -1,8 +1,8 @@
-"""Result objects, fetched many at once: what each holds, or what keeps it from being read.
+"""Fetches many result objects at once.
 
-One LIST tells the tags of a whole day of a scheduler, so that only new and changed objects are fetched. Where
-listing is forbidden each is asked for under the condition that it changed. Objects come in loads of some
-megabytes, to be turned into columns together: small ones are cheap only so.
+One listing returns the ETags of a whole day of a scheduler, so only new and changed objects are fetched. If
+listing is forbidden, each object is requested on the condition that it changed. Objects are returned in
+batches of some megabytes, because small objects are cheap to parse only together.
 """
 
 from collections import defaultdict
@@ -23,22 +23,26 @@ from resources.results.bucket import FetchedResult, ObjectState, ResultBucket, R
 
 __all__ = ["FetchLimits", "FetchedResult", "ObjectState", "ResultFetcher", "ResultRequest"]
 
-_LISTINGS_AT_ONCE = 8
+_PARALLEL_LISTINGS = 8
 
-_Place = tuple[str, str]
-_Asked = tuple[ResultRequest, str | None]
-"""An object, and the tag that it must not have to be worth sending."""
+_ObjectKey = tuple[str, str]
+"""A bucket and a key."""
 
-_Arrival = FetchedResult | BaseException | None
-"""None: somebody waits for bytes to be given back."""
+_Download = tuple[ResultRequest, str | None]
+"""An object, and the ETag of the content that need not be sent."""
+
+_Event = FetchedResult | BaseException | None
+"""None: a worker waits for memory."""
 
 
 @dataclass(frozen=True)
 class FetchLimits:
-    """How much is fetched at a time.
+    """Limits of parallelism and memory.
 
-    `load_bytes` make a load, `bytes_in_flight` may wait in memory in all; an object that is larger than that
-    comes alone.
+    Attributes:
+        concurrency: objects fetched at once.
+        load_bytes: a batch is returned when it has this many bytes.
+        bytes_in_flight: bytes in memory at once; an object that is larger is fetched alone.
     """
 
     concurrency: int = 32
@@ -47,7 +51,7 @@ class FetchLimits:
 
 
 class ResultFetcher:
-    """The result objects that one caller can reach. Nothing is asked before the first fetch."""
+    """Fetches result objects with the permissions of one caller. The first fetch opens the session."""
 
     def __init__(
         self,
@@ -56,55 +60,57 @@ class ResultFetcher:
         expected_bucket_owner: str | None = None,
         limits: FetchLimits | None = None,
     ) -> None:
-        """Say who asks.
+        """Make no request yet.
 
         Args:
-            access: profile and role; endpoint and region are found out bucket by bucket.
-            expected_bucket_owner: the account that buckets must belong to; None: to whomever.
-            limits: how much is fetched at a time.
+            access: profile and role; endpoint and region are found for each bucket.
+            expected_bucket_owner: the account that must own the buckets; None: any.
+            limits: limits of parallelism and memory.
         """
         self._access = access
         self._owner = expected_bucket_owner
         self._limits = limits or FetchLimits()
         self._buckets: dict[str, ResultBucket] = {}
-        self._opening = Lock()
+        self._buckets_lock = Lock()
 
     @classmethod
     def from_settings(cls, settings: ResultSettings) -> "ResultFetcher":
-        """Open them as the settings say."""
+        """Use profile, role, owner and concurrency of the settings."""
         return cls(
             AwsAccess(profile=settings.profile, role_arn=settings.role_arn),
             expected_bucket_owner=settings.expected_bucket_owner,
             limits=FetchLimits(concurrency=settings.concurrency),
         )
 
-    def fetch(self, wanted: Sequence[ResultRequest]) -> Iterator[list[FetchedResult]]:
-        """Fetch what is new or has changed.
+    def fetch(self, requests: Sequence[ResultRequest]) -> Iterator[list[FetchedResult]]:
+        """Fetch the objects that are new or have changed.
 
         Args:
-            wanted: each object once.
+            requests: each object once.
 
         Yields:
-            Loads of objects, in any order, every wanted one once. The bytes of a load count as done with when
-            the next one is asked for.
+            Batches of objects, in any order, each object once. The memory of a batch counts as free when the
+            next batch is requested.
 
         Raises:
             LedgerError: there are no usable credentials, or the profile or role cannot be used.
         """
-        listed = self._listed(wanted)
-        at_rest = [_at_rest(one, listed) for one in wanted]
-        if known := [fetched for fetched in at_rest if fetched is not None]:
-            yield known
-        yield from self._loads(
-            [
-                (one, None if (one.bucket, one.key) in listed else one.etag)
-                for one, fetched in zip(wanted, at_rest, strict=True)
-                if fetched is None
-            ]
-        )
+        listed = self._list_known_objects(requests)
+        settled: list[FetchedResult] = []
+        downloads: list[_Download] = []
+        for request in requests:
+            result = _settle_by_listing(request, listed)
+            if result is not None:
+                settled.append(result)
+            else:
+                is_listed = (request.bucket, request.key) in listed
+                downloads.append((request, None if is_listed else request.etag))
+        if settled:
+            yield settled
+        yield from self._download(downloads)
 
-    def _bucket(self, name: str) -> ResultBucket:
-        with self._opening:
+    def _get_bucket(self, name: str) -> ResultBucket:
+        with self._buckets_lock:
             if name not in self._buckets:
                 self._buckets[name] = ResultBucket(name, self._session, self._owner)
             return self._buckets[name]
@@ -113,100 +119,104 @@ class ResultFetcher:
     def _session(self) -> boto3.Session:
         return open_session(self._access, "results")
 
-    def _listed(self, wanted: Sequence[ResultRequest]) -> dict[_Place, ListedObject | None]:
-        """Return what listings tell of objects that were read before: None for what is not there."""
-        folders: dict[_Place, list[str]] = defaultdict(list)
-        for one in wanted:
-            if one.etag is not None:
-                folders[one.bucket, one.key.rsplit("/", 2)[0]].append(one.key)
-        worth_it = [(bucket, keys) for (bucket, _), keys in folders.items() if len(keys) > 1]
-        if not worth_it:
+    def _list_known_objects(self, requests: Sequence[ResultRequest]) -> dict[_ObjectKey, ListedObject | None]:
+        """List the objects that were read before; None: the object does not exist."""
+        keys_by_folder: dict[_ObjectKey, list[str]] = defaultdict(list)
+        for request in requests:
+            if request.etag is not None:
+                folder = request.key.rsplit("/", 2)[0]
+                keys_by_folder[request.bucket, folder].append(request.key)
+        listings = [(bucket, keys) for (bucket, _), keys in keys_by_folder.items() if len(keys) > 1]
+        if not listings:
             return {}
-        with ThreadPoolExecutor(min(len(worth_it), _LISTINGS_AT_ONCE)) as pool:
-            answers = list(pool.map(lambda asked: self._bucket(asked[0]).list_objects(asked[1]), worth_it))
+        with ThreadPoolExecutor(min(len(listings), _PARALLEL_LISTINGS)) as pool:
+            responses = list(
+                pool.map(lambda place: self._get_bucket(place[0]).list_objects(place[1]), listings)
+            )
         return {
-            (bucket, key): told
-            for (bucket, _), found in zip(worth_it, answers, strict=True)
-            for key, told in found.items()
+            (bucket, key): listed
+            for (bucket, _), objects in zip(listings, responses, strict=True)
+            for key, listed in objects.items()
         }
 
-    def _loads(self, asked: Sequence[_Asked]) -> Iterator[list[FetchedResult]]:
-        arrivals: SimpleQueue[_Arrival] = SimpleQueue()
-        budget = _Budget(self._limits.bytes_in_flight, when_full=lambda: arrivals.put(None))
-        load: list[FetchedResult] = []
-        held, due = 0, len(asked)
-        with self._working(asked, budget, arrivals):
-            while due or load:
-                arrival = arrivals.get() if due else None
-                if isinstance(arrival, BaseException):
-                    raise arrival
-                if arrival is not None:
-                    load.append(arrival)
-                    held += arrival.size_in_memory
-                    due -= 1
-                if load and (arrival is None or budget.is_short or held >= self._limits.load_bytes):
-                    yield load
-                    budget.give_back(held)
-                    load, held = [], 0
+    def _download(self, downloads: Sequence[_Download]) -> Iterator[list[FetchedResult]]:
+        events: SimpleQueue[_Event] = SimpleQueue()
+        memory = _MemoryBudget(self._limits.bytes_in_flight, when_full=lambda: events.put(None))
+        batch: list[FetchedResult] = []
+        batch_bytes, pending = 0, len(downloads)
+        with self._run_workers(downloads, memory, events):
+            while pending or batch:
+                event = events.get() if pending else None
+                if isinstance(event, BaseException):
+                    raise event
+                if event is not None:
+                    batch.append(event)
+                    batch_bytes += event.size_in_memory
+                    pending -= 1
+                is_full = memory.has_waiting or batch_bytes >= self._limits.load_bytes
+                if batch and (event is None or is_full):
+                    yield batch
+                    memory.release(batch_bytes)
+                    batch, batch_bytes = [], 0
 
     @contextmanager
-    def _working(
-        self, asked: Sequence[_Asked], budget: "_Budget", arrivals: "SimpleQueue[_Arrival]"
+    def _run_workers(
+        self, downloads: Sequence[_Download], memory: "_MemoryBudget", events: "SimpleQueue[_Event]"
     ) -> Iterator[None]:
-        """Fetch in the background; what is still to do when the block is left stays undone."""
-        to_do, taking = iter(asked), Lock()
+        """Download in the background while the block runs; at its end, pending downloads are dropped."""
+        queue, queue_lock = iter(downloads), Lock()
 
         def work() -> None:
-            while not budget.is_closed:
-                with taking:
-                    one, unless = next(to_do, (None, None))
-                if one is None:
+            while not memory.is_closed:
+                with queue_lock:
+                    request, known_etag = next(queue, (None, None))
+                if request is None:
                     return
                 try:
-                    arrivals.put(self._bucket(one.bucket).get(one, unless, budget.take))
-                except BaseException as problem:  # noqa: BLE001 (whoever waits for it shall raise it)
-                    arrivals.put(problem)
+                    events.put(self._get_bucket(request.bucket).get(request, known_etag, memory.reserve))
+                except BaseException as error:  # noqa: BLE001 (the consumer raises it)
+                    events.put(error)
 
         workers = [
             Thread(target=work, name="results", daemon=True)
-            for _ in range(min(self._limits.concurrency, len(asked)))
+            for _ in range(min(self._limits.concurrency, len(downloads)))
         ]
         for worker in workers:
             worker.start()
         try:
             yield
         finally:
-            budget.close()
+            memory.close()
             for worker in workers:
                 worker.join()
 
 
-class _Budget:
-    """So many bytes may be held at once; who wants more waits until enough is given back."""
+class _MemoryBudget:
+    """A number of bytes that workers share; a reservation blocks until enough bytes are released."""
 
     def __init__(self, limit: int, when_full: Callable[[], None]) -> None:
         self.is_closed = False
-        self._limit, self._held, self._waiting = limit, 0, 0
+        self._limit, self._reserved, self._waiting = limit, 0, 0
         self._when_full = when_full
         self._changed = Condition()
 
     @property
-    def is_short(self) -> bool:
-        """Whether somebody waits."""
+    def has_waiting(self) -> bool:
+        """Whether a worker waits for memory."""
         return self._waiting > 0
 
-    def take(self, size: int) -> None:
+    def reserve(self, size: int) -> None:
         with self._changed:
             self._waiting += 1
-            while self._held and self._held + size > self._limit and not self.is_closed:
+            while self._reserved and self._reserved + size > self._limit and not self.is_closed:
                 self._when_full()
                 self._changed.wait()
             self._waiting -= 1
-            self._held += size
+            self._reserved += size
 
-    def give_back(self, size: int) -> None:
+    def release(self, size: int) -> None:
         with self._changed:
-            self._held -= size
+            self._reserved -= size
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -215,11 +225,13 @@ class _Budget:
             self._changed.notify_all()
 
 
-def _at_rest(one: ResultRequest, listed: Mapping[_Place, ListedObject | None]) -> FetchedResult | None:
-    """Say what a listing settles without fetching the object; None: it must be fetched."""
-    if (one.bucket, one.key) not in listed:
+def _settle_by_listing(
+    request: ResultRequest, listed: Mapping[_ObjectKey, ListedObject | None]
+) -> FetchedResult | None:
+    """Return the result if the listing is enough; None: the object must be fetched."""
+    if (request.bucket, request.key) not in listed:
         return None
-    found = listed[one.bucket, one.key]
-    if found is None:
-        return FetchedResult(one, ObjectState.MISSING, error="there is no such object")
-    return FetchedResult(one, ObjectState.UNCHANGED) if found.etag == one.etag else None
+    listed_object = listed[request.bucket, request.key]
+    if listed_object is None:
+        return FetchedResult(request, ObjectState.MISSING, error="there is no such object")
+    return FetchedResult(request, ObjectState.UNCHANGED) if listed_object.etag == request.etag else None

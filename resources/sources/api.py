@@ -1,9 +1,10 @@
-"""The live service as a source, or whatever speaks its protocol.
+"""The live service as a source, or another service with its protocol.
 
-A list of an unknown scheduler's executions is empty and no error, so a scheduler counts as asked only when
-the service has named it before, and still names it after an empty answer. Whether the bounds of a query are
-inclusive nobody knows, and both are compared with different ends of a window: queries ask two hours wider on
-each side, and the cut is made afterwards. Pages may shift while they are read, so a row may come twice.
+- For an unknown scheduler the service returns an empty list and no error. An empty response counts only if
+  the service listed the scheduler before and still has it afterwards.
+- The service compares the two bounds of a query with different ends of a window, and does not document
+  whether they are inclusive. Queries are two hours wider on each side; the caller filters the rows.
+- Pages can shift while they are read, so a row can be returned twice.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 import botocore.exceptions as refusals
 import msgspec
 
+from resources.aws.error_codes import ErrorKind, classify_error
 from resources.aws.session import (
     RAW_BODY,
     SERVICE,
@@ -32,24 +34,24 @@ from resources.sources.call_budget import CallBudget
 KIND = "api"
 PAGE_SIZE = 500
 QUERY_PADDING = timedelta(hours=2)
-"""A window is an hour long at most; twice that is safe under every reading of the bounds."""
+"""Added on each side of a query. A window has at most an hour, so any meaning of the bounds is covered."""
 
 THREADS = 4
-"""Schedulers asked at once: the service's own limits bound the speed, more threads only wait for them."""
+"""Schedulers queried at once. The service's rate limits bound the speed: more threads only wait."""
 
 
-TRIES = 3
-"""How often a page is asked for that came spoilt, though not as an error that botocore repeats."""
+_PAGE_ATTEMPTS = 3
+"""How often a page with an invalid body is requested; botocore retries only errors."""
 
-CHAINS = 3
-"""How often pages are followed from the first one on, before a chain that breaks is an error."""
-
-
-class _BrokenChainError(Exception):
-    """The pages cannot be followed to their end."""
+_PAGING_ATTEMPTS = 3
+"""How often paging starts from the first page, before broken paging is an error."""
 
 
-class _Head(msgspec.Struct, rename="pascal"):
+class _BrokenPagingError(Exception):
+    """The pages cannot be followed to the last one."""
+
+
+class _PageHead(msgspec.Struct, rename="pascal"):
     inference_execution_summaries: msgspec.Raw
     next_token: str | None = None
 
@@ -70,27 +72,24 @@ class ApiSource:
         service_end: date | None = None,
         client: Any = None,  # noqa: ANN401
     ) -> None:
-        """Name the place; nothing is asked yet.
+        """Send no request yet.
 
         Args:
-            access: how to reach it.
-            patterns: names of schedulers, with `*` and `?`.
-            service_end: the last day of the service; AWS's own if the client speaks to AWS.
-            client: a boto3 client to use instead of one of our own; it is slower, as it parses every row.
-
-        `calls` counts what is asked; a run puts its own count there, one for all its sources. `date_header`
-        is the service's clock, as its last answer had it.
+            access: credentials, region and endpoint.
+            patterns: names or ARNs of schedulers, with `*` and `?`.
+            service_end: the last day of the service; None: that of AWS for an endpoint of AWS, else no end.
+            client: a boto3 client to use instead of an own one; it is slower, because it parses every row.
         """
         self.access = access
         self.patterns = tuple(patterns)
         self.calls = CallBudget()
         self.date_header: str | None = None
         self._service_end = service_end
-        self._given = client
+        self._custom_client = client
 
     @property
     def uri(self) -> str:
-        """What to call this source in messages."""
+        """The name in messages."""
         return f"api ({self.access})"
 
     @property
@@ -100,167 +99,171 @@ class ApiSource:
 
     @cached_property
     def _client(self) -> Any:  # noqa: ANN401
-        client = self._given or open_lookout_client(self.access, connections=THREADS)
-        # botocore tells of every request that it sends, those that it repeats by itself included, and what
-        # is raised before one is sent comes out here
-        client.meta.events.register(f"before-send.{SERVICE}", lambda **_: self.calls.begin())
-        client.meta.events.register(f"response-received.{SERVICE}", self._received)
+        client = self._custom_client or open_lookout_client(self.access, connections=THREADS)
+        # the event comes before every request, also before retries; an error raised in it reaches the caller
+        client.meta.events.register(f"before-send.{SERVICE}", lambda **_: self.calls.count_call())
+        client.meta.events.register(f"response-received.{SERVICE}", self._note_response)
         return client
 
-    def _received(self, parsed_response: dict[str, Any] | None, **_: Any) -> None:  # noqa: ANN401
-        self.calls.note(parsed_response)
-        answer = (parsed_response or {}).get("ResponseMetadata", {})
-        self.date_header = answer.get("HTTPHeaders", {}).get("date", self.date_header)
+    def _note_response(self, parsed_response: dict[str, Any] | None, **_: Any) -> None:  # noqa: ANN401
+        self.calls.count_throttling(parsed_response)
+        metadata = (parsed_response or {}).get("ResponseMetadata", {})
+        self.date_header = metadata.get("HTTPHeaders", {}).get("date", self.date_header)
 
     @property
     def is_aws(self) -> bool:
-        """Whether this is AWS itself, and not something of its kind."""
-        named = self.access.endpoint_url
-        # to open a client takes a while, and schedules ask this all the time
-        return is_aws_client(self._client) if named is None or self._given else is_aws_endpoint(named)
+        """Whether this is AWS, not another service with its protocol."""
+        endpoint = self.access.endpoint_url
+        if endpoint is None or self._custom_client:
+            return is_aws_client(self._client)
+        return is_aws_endpoint(endpoint)  # without a client, which is slow to open: schedules need this often
 
     @property
     def service_end(self) -> date | None:
-        """The last day of which anything can be asked; None where there is none."""
+        """The last day that can be queried; None: there is no end."""
         return self._service_end or (SERVICE_END if self.is_aws else None)
 
     @cached_property
     def listed_schedulers(self) -> list[ListedScheduler]:
-        """The schedulers as they were when this was first asked for: one list serves a whole run."""
+        """The schedulers, listed at the first access: one list serves a whole run."""
         return self.list_schedulers()
 
     def list_schedulers(self) -> list[ListedScheduler]:
-        """List the schedulers whose names match.
+        """List the schedulers that match the patterns of this source.
 
         Raises:
-            LedgerError: whatever keeps the service from answering; see `resources.aws.session.told`.
-            BudgetSpentError: the run may make no more calls; so it is with all that asks.
+            LedgerError: the service returned an error, or cannot be reached.
+            BudgetSpentError: the run has no calls left. All queries raise it.
         """
+        responses = self._query("list_inference_schedulers", "list the schedulers", MaxResults=PAGE_SIZE)
         listed = [
-            scheduler
-            for answer in self._answers(
-                "list_inference_schedulers", "listing the schedulers", MaxResults=PAGE_SIZE
-            )
-            for scheduler in map(_scheduler, answer.get("InferenceSchedulerSummaries", []))
+            _parse_scheduler(summary)
+            for response in responses
+            for summary in response.get("InferenceSchedulerSummaries", [])
         ]
-        return [found for found in listed if matches_any(self.patterns, found.name, found.arn)]
+        return [
+            scheduler for scheduler in listed if matches_any(self.patterns, scheduler.name, scheduler.arn)
+        ]
 
-    def find_unmatched_patterns(self, found: Sequence[ListedScheduler]) -> list[str]:
-        """Return the patterns that match none of the schedulers that were found: a slip, or deleted."""
+    def find_unmatched_patterns(self, listed: Sequence[ListedScheduler]) -> list[str]:
+        """Return the patterns that match none of these schedulers: misspelled, or deleted."""
         return [
             pattern
             for pattern in self.patterns
-            if pattern != "*" and not any(matches(pattern, one.name, one.arn) for one in found)
+            if pattern != "*"
+            and not any(matches(pattern, scheduler.name, scheduler.arn) for scheduler in listed)
         ]
 
     def read_pages(
         self, scheduler: ListedScheduler, start: datetime, end: datetime, read_at: datetime
     ) -> Iterator[Page]:
-        """Hand on all executions whose window may start between two moments, and some beside them.
+        """Query all executions whose data starts in [start, end); the pages have some others too.
 
         Raises:
-            LedgerError: whatever keeps the service from answering; see `resources.aws.session.told`.
-            DataError: the pages could not be followed to their end.
+            LedgerError: the service returned an error, or cannot be reached.
+            DataError: the pages could not be followed to the last one.
         """
-        answers = self._answers(
+        responses = self._query(
             "list_inference_executions",
-            f"listing the executions of {scheduler.name}",
+            f"list the executions of {scheduler.name}",
             InferenceSchedulerName=scheduler.name,
             DataStartTimeAfter=start - QUERY_PADDING,
             DataEndTimeBefore=end + QUERY_PADDING,
             MaxResults=PAGE_SIZE,
         )
-        return (Page(_body(answer), KIND, scheduler.arn, read_at) for answer in answers)
+        return (Page(_get_body(response), KIND, scheduler.arn, read_at) for response in responses)
 
     def scheduler_exists(self, scheduler: ListedScheduler) -> bool:
-        """Tell whether the service still knows this very scheduler, not one re-created under its name."""
+        """Return whether the service has this scheduler, not a re-created one with its name."""
         try:
-            described = self._ask("describe_inference_scheduler", InferenceSchedulerName=scheduler.name)
-        except refusals.ClientError as problem:
-            if problem.response["Error"]["Code"] == "ResourceNotFoundException":
+            description = self._call("describe_inference_scheduler", InferenceSchedulerName=scheduler.name)
+        except (refusals.ClientError, refusals.BotoCoreError) as error:
+            if classify_error(error).kind is ErrorKind.NO_RESOURCE:
                 return False
-            raise translate_error(problem, self.access, f"describing {scheduler.name}") from None
-        except refusals.BotoCoreError as problem:
-            raise translate_error(problem, self.access, f"describing {scheduler.name}") from None
-        return bool(described.get("InferenceSchedulerArn", scheduler.arn) == scheduler.arn)
+            raise translate_error(error, self.access, f"describe {scheduler.name}") from None
+        return bool(description.get("InferenceSchedulerArn", scheduler.arn) == scheduler.arn)
 
-    def _answers(
+    def _query(
         self,
         operation: str,
-        doing: str,
+        action: str,
         **request: Any,  # noqa: ANN401
     ) -> Iterator[dict[str, Any]]:
-        """Follow the pages; where the chain of tokens breaks, begin again: what comes twice counts once."""
-        where = f"{doing}; {self.access}"
-        for _ in range(CHAINS):
+        """Yield the responses of all pages; if paging breaks, start again from the first page.
+
+        Callers deduplicate executions, so a page may come twice.
+        """
+        for _ in range(_PAGING_ATTEMPTS):
             try:
-                yield from self._chain(operation, request)
-            except _BrokenChainError as problem:
-                broken = str(problem)
-            except (refusals.ClientError, refusals.BotoCoreError) as problem:
-                raise translate_error(problem, self.access, doing) from None
+                yield from self._follow_pages(operation, request)
+            except _BrokenPagingError as error:
+                reason = str(error)
+            except (refusals.ClientError, refusals.BotoCoreError) as error:
+                raise translate_error(error, self.access, action) from None
             else:
                 return
         raise DataError(
-            f"{broken}, again and again",
-            where=where,
-            next_step="run it again later; if it stays so, something on the way spoils answers",
+            f"Cannot {action}: {reason}, in {_PAGING_ATTEMPTS} attempts",
+            where=str(self.access),
+            next_step="run it again later; if the error persists, check proxies between here and the service",
         )
 
-    def _chain(self, operation: str, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        seen: set[str] = set()
+    def _follow_pages(self, operation: str, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        used_tokens: set[str] = set()
         token: str | None = None
         while True:
-            answer, token = self._page(operation, request, token, seen)
-            yield answer
+            response, token = self._request_page(operation, request, token, used_tokens)
+            yield response
             if token is None:
                 return
-            seen.add(token)
+            used_tokens.add(token)
 
-    def _page(
-        self, operation: str, request: dict[str, Any], token: str | None, seen: set[str]
+    def _request_page(
+        self, operation: str, request: dict[str, Any], token: str | None, used_tokens: set[str]
     ) -> tuple[dict[str, Any], str | None]:
-        broken = ""
-        for _ in range(TRIES):
+        reason = ""
+        for _ in range(_PAGE_ATTEMPTS):
             try:
-                answer = self._ask(operation, **request, **({"NextToken": token} if token else {}))
-                following = _next_token(answer)
-            except msgspec.DecodeError as problem:
-                broken = f"an answer that is no JSON ({problem})"
+                response = self._call(operation, **request, **({"NextToken": token} if token else {}))
+                next_token = _find_next_token(response)
+            except msgspec.DecodeError as error:
+                reason = f"a response is not JSON ({error})"
                 continue
-            except refusals.ClientError as problem:
-                if token and problem.response["Error"]["Code"] == "ValidationException":
-                    raise _BrokenChainError(f"a NextToken is not taken any more ({problem})") from None
+            except refusals.ClientError as error:
+                if token and classify_error(error).kind is ErrorKind.INVALID_REQUEST:
+                    raise _BrokenPagingError(f"the service rejects its NextToken ({error})") from None
                 raise
-            if following not in seen:
-                return answer, following
-            broken = "the same NextToken came again, so the pages have no end"
-        raise _BrokenChainError(broken)
+            if next_token not in used_tokens:
+                return response, next_token
+            reason = "the service returned the same NextToken twice, so the pages have no end"
+        raise _BrokenPagingError(reason)
 
-    def _ask(self, operation: str, **request: Any) -> dict[str, Any]:  # noqa: ANN401
+    def _call(self, operation: str, **request: Any) -> dict[str, Any]:  # noqa: ANN401
         return getattr(self._client, operation)(**request)  # type: ignore[no-any-return]
 
 
-def _next_token(answer: dict[str, Any]) -> str | None:
-    """Return the token of the next page, and make sure that the answer is a whole one.
+def _find_next_token(response: dict[str, Any]) -> str | None:
+    """Return the token of the next page, and verify that the response is complete.
 
-    botocore takes a body that breaks off for an empty answer: neither items nor a token, and no error.
+    botocore parses a truncated body as an empty response, without items, token or error.
     """
-    if RAW_BODY in answer:
-        return msgspec.json.decode(answer[RAW_BODY], type=_Head).next_token
-    if not any(name.endswith("Summaries") for name in answer):
-        raise msgspec.DecodeError("it breaks off")
-    return answer.get("NextToken")
+    if RAW_BODY in response:
+        return msgspec.json.decode(response[RAW_BODY], type=_PageHead).next_token
+    if not any(name.endswith("Summaries") for name in response):
+        raise msgspec.DecodeError("it is truncated")
+    return response.get("NextToken")
 
 
-def _body(answer: dict[str, Any]) -> bytes:
-    """Return the bytes of an answer; a client that was handed in gives it parsed."""
-    if RAW_BODY in answer:
-        return bytes(answer[RAW_BODY])
-    return msgspec.json.encode({name: value for name, value in answer.items() if name != "ResponseMetadata"})
+def _get_body(response: dict[str, Any]) -> bytes:
+    """Return the body of a response; encode it again if a custom client has parsed it."""
+    if RAW_BODY in response:
+        return bytes(response[RAW_BODY])
+    return msgspec.json.encode(
+        {name: value for name, value in response.items() if name != "ResponseMetadata"}
+    )
 
 
-def _scheduler(summary: dict[str, Any]) -> ListedScheduler:
+def _parse_scheduler(summary: dict[str, Any]) -> ListedScheduler:
     return ListedScheduler(
         arn=summary["InferenceSchedulerArn"],
         name=summary["InferenceSchedulerName"],

@@ -1,8 +1,8 @@
-"""Saved responses as a source: whatever form they were saved in.
+"""Saved responses as a source.
 
-Forms: AWS CLI v1 and v2 output, bodies as they came over the wire, `json.dumps(response, default=str)`,
-printed responses of notebooks, JSON lines of responses or of summaries, bare lists, several pages in one
-file or one page a file; any of them gzipped.
+Supported formats: output of AWS CLI v1 and v2, raw HTTP bodies, `json.dumps(response, default=str)`,
+responses printed in notebooks, JSON lines of responses or summaries, and lists of summaries. A file has one
+page or several, and may be gzipped.
 """
 
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ from resources.storage.open import open_file_store
 
 KIND = "archive"
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt")
-"""What a saved response in a folder is called, `.gz` aside; a file that is named itself may have any name."""
+"""The suffixes of saved responses in a folder, without `.gz`. A URI of one file may have any name."""
 
 SUMMARIES_A_PAGE = 2_000
-"""Summaries are handed on in pages of this many, whatever the responses they were saved in."""
+"""The number of summaries in a page, independent of the saved responses."""
 
-_PROBLEMS_TOLD = 10
+_MAX_PROBLEMS = 10
 
 
 _Member = msgspec.Raw | msgspec.UnsetType
@@ -33,9 +33,9 @@ _Summaries = list[msgspec.Raw] | msgspec.UnsetType | None
 
 
 class _Item(msgspec.Struct, rename="pascal"):
-    """What tells a response from a summary, and both from anything else.
+    """The members that identify a response or a summary.
 
-    It is the times: a scheduler's description has the names, the ARNs and a status too.
+    A summary is identified by its times: the description of a scheduler has names, ARNs and a status too.
     """
 
     inference_execution_summaries: _Summaries = msgspec.UNSET
@@ -58,7 +58,7 @@ class _Item(msgspec.Struct, rename="pascal"):
 
 
 class _CamelCaseItem(_Item, rename="camel"):
-    """As other SDKs spell it; a member that were not named again would keep its spelling."""
+    """The spelling of other SDKs. All members are declared again: inherited ones keep their spelling."""
 
     inference_execution_summaries: _Summaries = msgspec.UNSET
     next_token: Any = None
@@ -67,23 +67,23 @@ class _CamelCaseItem(_Item, rename="camel"):
     data_end_time: _Member = msgspec.UNSET
 
 
-_SPELLINGS = (msgspec.json.Decoder(_Item), msgspec.json.Decoder(_CamelCaseItem))
+_DECODERS = (msgspec.json.Decoder(_Item), msgspec.json.Decoder(_CamelCaseItem))
 
 
 class ArchiveSource:
-    """A file, or a folder of files, that hold saved responses of ListInferenceExecutions."""
+    """A file or folder with saved responses of ListInferenceExecutions."""
 
     kind = KIND
     days = None
     service = None
 
     def __init__(self, uri: str, *, zone: tzinfo | None = None, store: FileStore | None = None) -> None:
-        """Name the place; nothing is opened yet.
+        """Open nothing yet.
 
         Args:
-            uri: a file or a folder.
-            zone: the zone of times that were saved without one.
-            store: where the uri lies, if not where its scheme says.
+            uri: a file, a folder, or an s3:// prefix.
+            zone: the time zone of times without an offset.
+            store: reads the files; None: chosen by the scheme of the URI.
         """
         self.uri = uri
         self._zone = zone
@@ -98,30 +98,30 @@ class ArchiveSource:
         """List the files that look like saved responses.
 
         Raises:
-            ConfigurationError: the place is not there, or may not be looked into.
+            ConfigurationError: the URI does not exist, or cannot be read.
         """
-        found = [self._tagged(file) for file in self._store.list_files(self.uri)]
-        if [file.uri for file in found] == [self.uri]:
-            return found
-        return [file for file in found if file.uri.lower().removesuffix(".gz").endswith(SUFFIXES)]
+        files = [self._with_zone(file) for file in self._store.list_files(self.uri)]
+        if [file.uri for file in files] == [self.uri]:
+            return files
+        return [file for file in files if file.uri.lower().removesuffix(".gz").endswith(SUFFIXES)]
 
     def read(self, file: StoredFile) -> SavedResponses:
-        """Read one file; what in it is no response of any form stands in the dump's `problems`.
+        """Read one file; `problems` names the parts that are in no supported format.
 
         Raises:
-            UnreadableArchiveError: it cannot be opened.
+            UnreadableArchiveError: the file cannot be opened.
         """
         data = self._store.read(file)
-        read = read_documents(data, self._zone)
+        content = read_documents(data, self._zone)
         summaries: list[msgspec.Raw] = []
-        problems = list(read.problems)
+        problems = list(content.problems)
         complete = True
-        items = [item for document in read.documents for item in _items(document)]
+        items = [item for document in content.documents for item in _split_list(document)]
         for number, raw in enumerate(items, 1):
             try:
-                item = _recognized(raw)
-            except ValueError as problem:
-                problems.append(f"document {number} {problem}" if len(items) > 1 else str(problem))
+                item = _decode_item(raw)
+            except ValueError as error:
+                problems.append(f"document {number} {error}" if len(items) > 1 else str(error))
                 continue
             if item.is_response:
                 summaries += item.inference_execution_summaries or ()
@@ -129,38 +129,37 @@ class ArchiveSource:
             else:
                 summaries.append(raw)
         digest = blake2b(data, digest_size=16, key=str(self._zone or "").encode())
-        return SavedResponses(file, digest.hexdigest(), tuple(summaries), complete, _told(problems))
+        return SavedResponses(file, digest.hexdigest(), tuple(summaries), complete, _limit(problems))
 
-    def _tagged(self, file: StoredFile) -> StoredFile:
-        # the same bytes mean something else in another zone, and are then read again
+    def _with_zone(self, file: StoredFile) -> StoredFile:
+        # the same bytes have another meaning in another zone and must then be read again
         return replace(file, etag=f"{file.etag} {self._zone}") if self._zone else file
 
     def read_pages(self, saved: SavedResponses, read_at: datetime) -> Iterator[Page]:
-        """Hand on what a file held, as lists of summaries."""
+        """Return the summaries of a file, in pages."""
         for start in range(0, len(saved.summaries), SUMMARIES_A_PAGE):
             body = b"[" + b",".join(saved.summaries[start : start + SUMMARIES_A_PAGE]) + b"]"
             yield Page(body, KIND, saved.file.uri, read_at, self._zone)
 
 
-def _items(document: msgspec.Raw) -> list[msgspec.Raw]:
-    """Open a list; what stands in it is judged as if it stood alone."""
+def _split_list(document: msgspec.Raw) -> list[msgspec.Raw]:
     if memoryview(document)[0] == ord("["):
         return msgspec.json.decode(document, type=list[msgspec.Raw])
     return [document]
 
 
-def _recognized(raw: msgspec.Raw) -> _Item:
-    for spelling in _SPELLINGS:
+def _decode_item(raw: msgspec.Raw) -> _Item:
+    for decoder in _DECODERS:
         try:
-            item = spelling.decode(raw)
-        except msgspec.ValidationError as problem:
-            raise ValueError(f"is no response: {problem}") from None
+            item = decoder.decode(raw)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"is not a response: {error}") from None
         if item.is_response or item.is_summary:
             return item
     names = ", ".join(sorted(msgspec.json.decode(raw, type=dict[str, msgspec.Raw]))[:5])
     raise ValueError(f"has no InferenceExecutionSummaries (but {names or 'nothing'})")
 
 
-def _told(problems: list[str]) -> tuple[str, ...]:
-    left_out = len(problems) - _PROBLEMS_TOLD
-    return (*problems[:_PROBLEMS_TOLD], *([f"and {left_out} more like these"] if left_out > 0 else []))
+def _limit(problems: list[str]) -> tuple[str, ...]:
+    omitted = len(problems) - _MAX_PROBLEMS
+    return (*problems[:_MAX_PROBLEMS], *([f"and {omitted} more problems"] if omitted > 0 else []))

@@ -1,6 +1,6 @@
-"""Saved text to JSON documents: gzip, byte order marks, JSON lines, several documents in one file.
+"""Splits a saved file into JSON documents. It may have gzip, byte order marks, JSON lines, several documents.
 
-Whatever can be read is read: what stands before and after a break is given, the breaks are told.
+Damaged parts are skipped and reported; the documents before and after them are read.
 """
 
 import gzip
@@ -22,136 +22,140 @@ _UTF16 = (BOM_UTF16_LE, BOM_UTF16_BE)  # what PowerShell's > writes
 _BLOCK = 1 << 20
 
 _DOCUMENT = msgspec.json.Decoder(msgspec.Raw)
-_UNSOUND = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-# Finds where a document ends, be its numbers as long as they like.
+# Finds the end of a document; numbers of any length are allowed.
 _PYTHON = json.JSONDecoder(parse_int=str, parse_float=str)
 _BLANKS = re.compile(r"[ \t\r\n]*")
 
-# In every form that puts several documents into one file each begins with a bracket that is not indented,
-# or follows the byte order mark of the file that it was appended from.
-_BEGINNING = re.compile(rb"(?:^|\xef\xbb\xbf)(?=[\[{])", re.MULTILINE)
+# If a file has several documents, each begins with a bracket at the start of a line, or after the byte order
+# mark of a file that was appended.
+_DOCUMENT_START = re.compile(rb"(?:^|\xef\xbb\xbf)(?=[\[{])", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Documents:
-    """JSON documents in their order, views of one text, and what could not be read, in words."""
+    """JSON documents in order, as views of one text, and descriptions of what could not be read."""
 
     documents: tuple[msgspec.Raw, ...]
     problems: tuple[str, ...] = ()
 
 
 def read_documents(data: bytes, local: tzinfo | None = None) -> Documents:
-    """Take a file apart; a file that is no JSON at all gives no document and a problem.
+    """Split a file; without any JSON the result has no document and one problem.
 
     Args:
-        data: the file.
-        local: the zone that printed times call local.
+        data: the content of the file.
+        local: the time zone of printed `tzlocal()` times.
     """
-    text, damage = _plain(data)
+    text, damage = _decode_text(data)
     problems = [damage] if damage else []
     try:
-        found = _sound(text)
-    except _UNSOUND:
-        found = []
-        for line, piece in _pieces(text):
-            inside, breaks = _rescued(piece, line, local)
-            found += inside
-            problems += breaks
-    if not found and not problems:
+        documents = _decode_documents(text)
+    except _DECODE_ERRORS:
+        documents = []
+        for line, piece in _split_text(text):
+            recovered, errors = _recover_documents(piece, line, local)
+            documents += recovered
+            problems += errors
+    if not documents and not problems:
         problems.append("is empty")
-    return Documents(tuple(found), tuple(problems))
+    return Documents(tuple(documents), tuple(problems))
 
 
-def _plain(data: bytes) -> tuple[bytes, str | None]:
-    """Unpack a file to UTF-8, as far as it goes, and say why where that is not to its end."""
+def _decode_text(data: bytes) -> tuple[bytes, str | None]:
+    """Decompress and decode to UTF-8 as far as possible; return the damage, if there is any."""
     damage = None
     if data.startswith(_GZIP):
-        data, damage = _unzipped(data)
+        data, damage = _decompress(data)
     if data.startswith(_UTF16):
         try:
             text = data.decode("utf-16")
-        except UnicodeDecodeError as problem:
-            text = data[: problem.start].decode("utf-16")
-            damage = f"is cut short or damaged: {problem.reason}"
+        except UnicodeDecodeError as error:
+            text = data[: error.start].decode("utf-16")
+            damage = f"is truncated or damaged: {error.reason}"
         data = text.encode()
     return data.removeprefix(BOM_UTF8), damage
 
 
-def _unzipped(data: bytes) -> tuple[bytes, str | None]:
+def _decompress(data: bytes) -> tuple[bytes, str | None]:
     blocks: list[bytes] = []
     damage = None
     try:
         with gzip.open(BytesIO(data)) as file:
             while block := file.read1(_BLOCK):
                 blocks.append(block)
-    except (OSError, EOFError, zlib.error) as problem:
-        damage = f"is cut short or damaged: {problem}"
+    except (OSError, EOFError, zlib.error) as error:
+        damage = f"is truncated or damaged: {error}"
     return b"".join(blocks), damage
 
 
-def _sound(text: bytes) -> list[msgspec.Raw]:
-    """Part documents that follow each other, whatever blanks are between them; raises one of `_UNSOUND`."""
-    found = _DOCUMENT.decode_lines(text)
+def _decode_documents(text: bytes) -> list[msgspec.Raw]:
+    """Split documents that are separated by any white space.
+
+    Raises:
+        _DECODE_ERRORS: a part of the text is not JSON.
+    """
+    documents = _DOCUMENT.decode_lines(text)
     if not text.isascii():
-        for document in found:  # whose characters were not looked at yet
+        for document in documents:  # msgspec does not validate the encoding of raw documents
             str(document, "utf-8")
-    return found
+    return documents
 
 
-def _pieces(text: bytes) -> Iterator[tuple[int, bytes]]:
-    """Cut a text before each document, however broken; gives the number of the first line, too."""
+def _split_text(text: bytes) -> Iterator[tuple[int, bytes]]:
+    """Cut a text at the start of each document, valid or not; yield line number and text."""
     line = 1
-    begin = 0
-    for beginning in _BEGINNING.finditer(text):
-        yield line, text[begin : beginning.start()]
-        line += text.count(b"\n", begin, beginning.start())
-        begin = beginning.end()
-    yield line, text[begin:]
+    start = 0
+    for match in _DOCUMENT_START.finditer(text):
+        yield line, text[start : match.start()]
+        line += text.count(b"\n", start, match.start())
+        start = match.end()
+    yield line, text[start:]
 
 
-def _rescued(piece: bytes, line: int, local: tzinfo | None) -> tuple[list[msgspec.Raw], list[str]]:
-    """Take what can be had of a piece: all of it, a printed response, or what stands before a break."""
+def _recover_documents(piece: bytes, line: int, local: tzinfo | None) -> tuple[list[msgspec.Raw], list[str]]:
+    """Decode a piece as JSON, as a printed response, or up to its first error."""
     try:
-        return _sound(piece), []
-    except _UNSOUND:
+        return _decode_documents(piece), []
+    except _DECODE_ERRORS:
         pass
     try:
         text = piece.decode()
-    except UnicodeDecodeError as problem:
-        line += piece.count(b"\n", 0, problem.start)
-        return [], [f"line {line} is no UTF-8 text: {problem.reason}"]
+    except UnicodeDecodeError as error:
+        line += piece.count(b"\n", 0, error.start)
+        return [], [f"line {line} is not UTF-8 text: {error.reason}"]
     printed = parse_repr(text, local)
     if printed:
         return [msgspec.Raw(document) for document in printed], []
-    return _before_the_break(text, line)
+    return _decode_until_error(text, line)
 
 
-def _before_the_break(text: str, line: int) -> tuple[list[msgspec.Raw], list[str]]:
-    found: list[msgspec.Raw] = []
-    breaks: list[tuple[int, str]] = []
-    text = text.rstrip()  # a text that is cut short breaks on its last line
-    position = _end_of_blanks(text, 0)
+def _decode_until_error(text: str, line: int) -> tuple[list[msgspec.Raw], list[str]]:
+    documents: list[msgspec.Raw] = []
+    errors: list[tuple[int, str]] = []
+    text = text.rstrip()  # the error of a truncated text is on its last line
+    position = _skip_blanks(text, 0)
     while position < len(text):
         start = position
         if text[start] not in "[{":
-            breaks.append((start, "is cut short or no JSON"))
+            errors.append((start, "is truncated or not JSON"))
             break
         try:
             _, end = _PYTHON.raw_decode(text, start)
-            position = _end_of_blanks(text, end)
-            found += _sound(text[start:end].encode())
-        except json.JSONDecodeError as problem:
-            breaks.append((problem.pos, f"is cut short or no JSON: {problem.msg}"))
+            position = _skip_blanks(text, end)
+            documents += _decode_documents(text[start:end].encode())
+        except json.JSONDecodeError as error:
+            errors.append((error.pos, f"is truncated or not JSON: {error.msg}"))
             break
         except RecursionError:
-            breaks.append((start, "is nested too deeply"))
+            errors.append((start, "is nested too deeply"))
             break
-        except msgspec.DecodeError as problem:  # NaN and halves of characters pass for JSON in Python only
-            breaks.append((start, f"is no JSON: {problem}"))
-    return found, [f"line {line + text.count(chr(10), 0, at)} {words}" for at, words in breaks]
+        except msgspec.DecodeError as error:  # only Python accepts NaN and half surrogate pairs
+            errors.append((start, f"is not JSON: {error}"))
+    return documents, [f"line {line + text.count(chr(10), 0, at)} {reason}" for at, reason in errors]
 
 
-def _end_of_blanks(text: str, start: int) -> int:
+def _skip_blanks(text: str, start: int) -> int:
     blanks = _BLANKS.match(text, start)
     return blanks.end() if blanks else start

@@ -303,16 +303,16 @@ SCHEDULER = {
         pytest.param({"ModelName": "m", "TrainingDataStartTime": 1.6e9}, "but ModelName", id="model"),
         pytest.param([SCHEDULER], "but DataDelayOffsetInMinutes", id="list of schedulers"),
         pytest.param({}, "but nothing", id="empty object"),
-        pytest.param({"InferenceExecutionSummaries": {}}, "is no response", id="summaries in no list"),
-        pytest.param(5, "is no response", id="number"),
-        pytest.param([[]], "is no response", id="list of lists"),
+        pytest.param({"InferenceExecutionSummaries": {}}, "is not a response", id="summaries in no list"),
+        pytest.param(5, "is not a response", id="number"),
+        pytest.param([[]], "is not a response", id="list of lists"),
     ],
 )
 def test_other_saved_responses_are_told_as_holding_no_executions(content: object, said: str) -> None:
     dump = read(json.dumps(content).encode())
     assert not dump.summaries
     assert said in "; ".join(dump.problems)
-    assert "is no response" in said or "has no InferenceExecutionSummaries" in dump.problems[0]
+    assert "is not a response" in said or "has no InferenceExecutionSummaries" in dump.problems[0]
 
 
 def test_the_odd_one_among_many_is_told_with_its_number() -> None:
@@ -325,7 +325,7 @@ def test_the_odd_one_among_many_is_told_with_its_number() -> None:
 def test_thousands_of_problems_are_told_in_a_few_words() -> None:
     dump = read(b'{"a": 1}\n' * 5_000)
     assert len(dump.problems) == 11
-    assert dump.problems[-1] == "and 4990 more like these"
+    assert dump.problems[-1] == "and 4990 more problems"
 
 
 # --- Pages ------------------------------------------------------------------------------------------------

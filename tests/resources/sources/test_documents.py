@@ -125,26 +125,26 @@ def test_numbers_may_be_as_long_as_they_like(digits: int) -> None:
         pytest.param(b" \r\n\t\n", "is empty", id="blank"),
         pytest.param(b"\xef\xbb\xbf", "is empty", id="byte order mark"),
         pytest.param(gzip.compress(b""), "is empty", id="gzip of nothing"),
-        pytest.param(b"<html><body>{}</body></html>", "line 1 is cut short or no JSON", id="HTML"),
-        pytest.param(b"An error occurred (AccessDenied)\n", "line 1 is cut short or no JSON", id="text"),
-        pytest.param(b"\nPAR1\x00\x01", "line 2 is cut short or no JSON", id="binary"),
-        pytest.param(b"caf\xe9", "line 1 is no UTF-8 text", id="Latin-1"),
-        pytest.param(b'{"a": "caf\xe9"}', "line 1 is no UTF-8 text", id="Latin-1 in a document"),
-        pytest.param(b'{"a": NaN}', "line 1 is no JSON", id="NaN"),
-        pytest.param(b'{"a": "\\ud800"}', "line 1 is no JSON", id="half of a character"),
-        pytest.param(b'{"\\udc00": 1}', "line 1 is no JSON", id="half of a character in a name"),
-        pytest.param(b'{"a": "\xed\xa0\x80"}', "line 1 is no UTF-8 text", id="half of a character, raw"),
-        pytest.param(b"{a: 1}", "line 1 is cut short or no JSON", id="no quotes"),
-        pytest.param(b"{'a': x}", "line 1 is cut short or no JSON", id="a program"),
-        pytest.param(b'{"a": 1,}', "line 1 is cut short or no JSON", id="trailing comma"),
-        pytest.param(b'{\n "a": 1,\n "b": [1, 2', "line 3 is cut short or no JSON", id="cut short"),
+        pytest.param(b"<html><body>{}</body></html>", "line 1 is truncated or not JSON", id="HTML"),
+        pytest.param(b"An error occurred (AccessDenied)\n", "line 1 is truncated or not JSON", id="text"),
+        pytest.param(b"\nPAR1\x00\x01", "line 2 is truncated or not JSON", id="binary"),
+        pytest.param(b"caf\xe9", "line 1 is not UTF-8 text", id="Latin-1"),
+        pytest.param(b'{"a": "caf\xe9"}', "line 1 is not UTF-8 text", id="Latin-1 in a document"),
+        pytest.param(b'{"a": NaN}', "line 1 is not JSON", id="NaN"),
+        pytest.param(b'{"a": "\\ud800"}', "line 1 is not JSON", id="half of a character"),
+        pytest.param(b'{"\\udc00": 1}', "line 1 is not JSON", id="half of a character in a name"),
+        pytest.param(b'{"a": "\xed\xa0\x80"}', "line 1 is not UTF-8 text", id="half of a character, raw"),
+        pytest.param(b"{a: 1}", "line 1 is truncated or not JSON", id="no quotes"),
+        pytest.param(b"{'a': x}", "line 1 is truncated or not JSON", id="a program"),
+        pytest.param(b'{"a": 1,}', "line 1 is truncated or not JSON", id="trailing comma"),
+        pytest.param(b'{\n "a": 1,\n "b": [1, 2', "line 3 is truncated or not JSON", id="cut short"),
         pytest.param(b"[" * 100_000, "line 1 is nested too deeply", id="nested and cut short"),
         pytest.param(b"[" * 100_000 + b"]" * 100_000, "line 1 is nested too deeply", id="nested lists"),
         pytest.param(b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nested too deeply", id="nested objects"),
-        pytest.param(b"{'a':" * 100_000 + b"1" + b"}" * 100_000, "no JSON", id="nested and printed"),
-        pytest.param(b"\x1f\x8bno gzip after all", "is cut short or damaged", id="no gzip"),
-        pytest.param(gzip.compress(b"{}")[:12], "is cut short or damaged", id="gzip cut short"),
-        pytest.param(b'\xff\xfe{\x00"', "is cut short or damaged", id="UTF-16 cut short"),
+        pytest.param(b"{'a':" * 100_000 + b"1" + b"}" * 100_000, "not JSON", id="nested and printed"),
+        pytest.param(b"\x1f\x8bno gzip after all", "is truncated or damaged", id="no gzip"),
+        pytest.param(gzip.compress(b"{}")[:12], "is truncated or damaged", id="gzip cut short"),
+        pytest.param(b'\xff\xfe{\x00"', "is truncated or damaged", id="UTF-16 cut short"),
     ],
 )
 def test_what_is_no_json_gives_no_document_and_a_reason(data: bytes, said: str) -> None:
@@ -160,9 +160,9 @@ def test_what_is_no_json_gives_no_document_and_a_reason(data: bytes, said: str) 
         pytest.param(b'{"a":1}\n{"a":2}\n{"x": ', [1, 2], "line 3 is", id="the last line, cut short"),
         pytest.param(b'{"a":1}\n"x": 1}\n{"a":2}\n', [1, 2], "line 2 is", id="a line without its beginning"),
         pytest.param(b'\r\n{"a":1}\r\n{"x"\r\n{"a":2}\r\n', [1, 2], "line 3 is", id="a line of CRLF"),
-        pytest.param(b'{"a":1}\n{"x":NaN}\n{"a":2}\n', [1, 2], "line 2 is no JSON", id="a line with NaN"),
-        pytest.param(b'{"a":1}{"x":NaN} {"a":2}', [1, 2], "line 1 is no JSON", id="NaN without a line"),
-        pytest.param(b'{"a":1}\n{"x":"\xe9"}\n{"a":2}', [1, 2], "line 2 is no UTF-8", id="a line of Latin-1"),
+        pytest.param(b'{"a":1}\n{"x":NaN}\n{"a":2}\n', [1, 2], "line 2 is not JSON", id="a line with NaN"),
+        pytest.param(b'{"a":1}{"x":NaN} {"a":2}', [1, 2], "line 1 is not JSON", id="NaN without a line"),
+        pytest.param(b'{"a":1}\n{"x":"\xe9"}\n{"a":2}', [1, 2], "line 2 is not UTF-8", id="Latin-1 line"),
         pytest.param(
             b'{"a":1}\n' + b'{"x":' * 9_999 + b'\n{"a":2}', [1, 2], "line 2 is nested", id="a line, nested"
         ),
@@ -207,7 +207,7 @@ def test_what_comes_before_the_cut_of_a_gzip_is_used(share: float) -> None:
     numbers = [json.loads(bytes(document))["a"] for document in read.documents]
     assert numbers == list(range(len(numbers)))
     assert len(numbers) > 1_900 * share
-    assert "is cut short or damaged" in read.problems[0]
+    assert "is truncated or damaged" in read.problems[0]
 
 
 def test_a_gzip_with_a_wrong_checksum_is_used_and_told() -> None:
@@ -215,13 +215,13 @@ def test_a_gzip_with_a_wrong_checksum_is_used_and_told() -> None:
     packed[-5] ^= 1
     read = read_documents(bytes(packed))
     assert len(read.documents) == 2_000
-    assert "is cut short or damaged: CRC" in read.problems[0]
+    assert "is truncated or damaged: CRC" in read.problems[0]
 
 
 def test_what_comes_before_the_cut_of_utf16_is_used() -> None:
     data = b"\xff\xfe" + '{"a":1}\n{"a":2}\n{"a'.encode("utf-16-le") + b"\x00"
     assert found(data) == [{"a": 1}, {"a": 2}]
-    assert "is cut short or damaged" in problems(data)
+    assert "is truncated or damaged" in problems(data)
 
 
 @how(deadline=None, max_examples=300)

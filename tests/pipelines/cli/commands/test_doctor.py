@@ -53,7 +53,7 @@ def test_a_healthy_set_up_has_nothing_to_mend(
         "DescribeInferenceScheduler",
         "ListInferenceExecutions",
     }
-    assert "you are arn:aws:" in finding(done, "credentials")["message"]
+    assert "the caller is arn:aws:" in finding(done, "credentials")["message"]
     assert finding(done, "results in s3://")["level"] == "ok"
     assert finding(done, "clock")["level"] == "warn", "this sandbox stands still, in the past"
     assert finding(done, "daemon")["level"] == "warn"

@@ -148,7 +148,7 @@ def test_days_outside_the_history_come_with_what_to_set(
     ("make", "told", "code"),
     [
         (None, "Cannot read a source", 2),
-        ("no json at all", "is cut short or no JSON", 1),
+        ("no json at all", "is truncated or not JSON", 1),
         (json.dumps({"Datasets": []}), "has no InferenceExecutionSummaries", 1),
     ],
     ids=["not there", "broken", "something else"],
