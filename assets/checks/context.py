@@ -23,7 +23,7 @@ from resources.lake.lake import Lake
 from resources.sources.base import OpenSources, Source
 
 MARGIN_DAYS = 3
-"""Days before the lookback window that checks also examine."""
+"""Days before the lookback period that checks also examine."""
 
 MAX_RUN_DAYS = 366
 _PARTITION_TAG = "dagster/partition"

@@ -31,10 +31,10 @@ CHECKS_CRON = "35 * * * *"
 """Half an hour after the default extraction, so that its runs have ended."""
 
 BEHIND_TAG = "ledger/behind"
-"""Tag of scheduled runs: the unsettled days before the lookback window, and the command to extract them."""
+"""Tag of scheduled runs: the unsettled days before the lookback period, and the command to extract them."""
 
 BEHIND_LOOKBACK = timedelta(days=31)
-"""How far before the lookback window the schedule looks for unsettled days, such as after an outage."""
+"""How far before the lookback period the schedule looks for unsettled days, such as after an outage."""
 
 _MAX_RUNTIME_TAG, _MAX_RUNTIME_SECONDS = "dagster/max_runtime", 2 * 3600
 """Dagster marks a run as failed after this time. A run whose process died blocks the schedule until then."""

@@ -1,63 +1,19 @@
 """The schedules: one run over the unsettled days or a skip reason, against a real service and instance."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
 
 from pipelines.automation.schedules import BEHIND_TAG, REFRESH
 from pipelines.definitions import build_defs
-from resources.config.settings import ApiSettings, ArchiveSettings, HistorySettings, LakeSettings, Settings
-from resources.lake.lake import Lake
+from resources.config.settings import ArchiveSettings, Settings
 from sandbox.service import Handle
-from tests.pipelines.conftest import END, START, Location
-from tests.pipelines.end_to_end.test_live import PLACES, _accounts, service  # noqa: F401 (fixtures)
-
-FIRST = date(2026, 9, 1)
-NOON = datetime(2026, 10, 8, 12, tzinfo=UTC)
-
-Ticking = Callable[..., "Ticks"]
-
-
-class Ticks(Location):
-    """A code location whose schedule is evaluated at `now`."""
-
-    def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
-        self.now = NOON
-        clock = {"clock": lambda: self.now}
-        super().__init__(build_defs(clock, settings=settings), instance, Lake(settings.lake.uri))
-        self.without_checks = dg.Definitions(
-            assets=self.definitions.assets,
-            jobs=self.definitions.jobs,
-            resources=self.definitions.resources,
-            executor=self.definitions.executor,
-        )
-
-    def tick(self) -> dg.RunRequest | dg.SkipReason:
-        """Evaluate the schedule."""
-        repository = self.definitions.get_repository_def()
-        context = dg.build_schedule_context(
-            self.instance,
-            scheduled_execution_time=self.now,
-            repository_def=repository,
-            resources=dict(self.definitions.resources or {}),
-        )
-        context._instance = self.instance  # otherwise the context opens the same instance again
-        tick = repository.get_schedule_def(REFRESH).evaluate_tick(context)
-        if tick.run_requests:
-            (request,) = tick.run_requests
-            return request
-        return dg.SkipReason(tick.skip_message)
-
-    def go(self, request: dg.RunRequest, *, checks: bool = True) -> dg.ExecuteInProcessResult:
-        """Execute a requested run as the daemon does, with or without the checks."""
-        job = (self.definitions if checks else self.without_checks).resolve_job_def(REFRESH)
-        return job.execute_in_process(
-            instance=self.instance, run_config=request.run_config, tags=request.tags, raise_on_error=False
-        )
+from tests.pipelines.conftest import END, START
+from tests.pipelines.end_to_end.test_live import _accounts, service  # noqa: F401 (fixtures)
+from tests.support.scheduled_location import NOON, Ticking, api
 
 
 @pytest.fixture
@@ -65,23 +21,6 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """An instance on disk: schedules open it a second time, as they run in another process."""
     with dg.DagsterInstance.local_temp(str(tmp_path)) as local:
         yield local
-
-
-@pytest.fixture
-def ticking(tmp_path: Path, instance: dg.DagsterInstance) -> Ticking:
-    def make(*sources: Any, **history: Any) -> Ticks:
-        settings = Settings(
-            lake=LakeSettings(uri=str(tmp_path / "lake")),
-            history=HistorySettings(**{"start_date": FIRST} | history),
-            sources=sources,
-        )
-        return Ticks(settings, instance)
-
-    return make
-
-
-def api(url: str, **more: Any) -> ApiSettings:
-    return ApiSettings(profile=PLACES[0][0], region=PLACES[0][1], endpoint_url=url, **more)
 
 
 def span(request: dg.RunRequest | dg.SkipReason) -> tuple[str, str]:
@@ -94,7 +33,7 @@ def reason(request: dg.RunRequest | dg.SkipReason) -> str:
     return str(request.skip_message)
 
 
-def test_first_tick_requests_the_lookback_window_and_later_ticks_only_unsettled_days(
+def test_first_tick_requests_the_lookback_period_and_later_ticks_only_unsettled_days(
     ticking: Ticking,
     service: Handle,  # noqa: F811
 ) -> None:
@@ -126,7 +65,7 @@ def test_days_missed_during_an_outage_are_caught_up_in_one_run(
     assert list(location.days_of(result)) == ["2026-10-08", "2026-10-09", "2026-10-10", "2026-10-11"]
 
 
-def test_unsettled_days_before_the_lookback_window_are_tagged_with_their_backfill_command(
+def test_unsettled_days_before_the_lookback_period_are_tagged_with_their_backfill_command(
     ticking: Ticking,
     service: Handle,  # noqa: F811
 ) -> None:
@@ -181,7 +120,7 @@ def test_ended_service_is_polled_until_its_days_are_settled(
     assert "ledger backfill --from 2026-09-01 --to 2026-09-30" in message, "names unsettled past days"
 
 
-def test_ended_service_without_data_is_not_polled_after_the_lookback_window(
+def test_ended_service_without_data_is_not_polled_after_the_lookback_period(
     ticking: Ticking,
     service: Handle,  # noqa: F811
 ) -> None:

@@ -31,10 +31,10 @@ from sandbox.fleet import Fleet, History, fleet
 from sandbox.operations import Question
 from sandbox.schedulers import Scheduler
 from sandbox.service import Handle, serving
-from tests.pipelines.automation.test_schedules import Ticks
 from tests.pipelines.conftest import END, START
 from tests.pipelines.end_to_end.test_live import PLACES, _accounts  # noqa: F401 (a fixture)
 from tests.pipelines.runs.test_runs import failure, rows
+from tests.support.scheduled_location import ScheduledLocation
 
 A_DAY, AN_HOUR = timedelta(days=1), timedelta(hours=1)
 BEGIN = datetime(2026, 9, 14, tzinfo=UTC)
@@ -107,7 +107,7 @@ class Books:
             self.proven[scheduler.arn, day] = now
 
 
-class Life(Ticks):
+class Life(ScheduledLocation):
     """The pipeline, the service and the books."""
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance, of: Fleet, service: Handle) -> None:

@@ -15,8 +15,8 @@ from dagster._core.instance.config import dagster_instance_config
 from pipelines.runs import instance as home
 from sandbox.service import Handle
 from tests.conftest import ROOT
-from tests.pipelines.automation.test_schedules import Ticking, api, ticking  # noqa: F401 (a fixture)
 from tests.pipelines.end_to_end.test_live import _accounts, service  # noqa: F401 (fixtures)
+from tests.support.scheduled_location import Ticking, api
 
 DEPLOY = ROOT / "deploy"
 RULES = ("run_retries", "run_monitoring")

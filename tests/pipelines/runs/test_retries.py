@@ -11,9 +11,9 @@ from assets.executions.extraction import Extraction
 from pipelines.automation.schedules import REFRESH
 from pipelines.runs import instance as home
 from sandbox.service import Handle
-from tests.pipelines.automation.test_schedules import Ticking, api, ticking  # noqa: F401 (a fixture)
 from tests.pipelines.end_to_end.test_live import _accounts, service  # noqa: F401 (fixtures)
 from tests.pipelines.runs.test_options import ASKED, options
+from tests.support.scheduled_location import Ticking, api
 
 LISTED = "ListInferenceSchedulers"
 
@@ -46,7 +46,7 @@ def will_be_retried(instance: dg.DagsterInstance, run_id: str) -> bool:
     ids=["all", "executions", "one scheduler"],
 )
 def test_what_needs_a_person_is_repeated_by_no_layer(
-    ticking: Ticking,  # noqa: F811
+    ticking: Ticking,
     service: Handle,  # noqa: F811
     fault: str,
     asked_once: dict[str, int],
@@ -69,7 +69,7 @@ def test_what_needs_a_person_is_repeated_by_no_layer(
 
 
 def test_what_passes_is_tried_again_by_botocore_and_then_by_the_step(
-    ticking: Ticking,  # noqa: F811
+    ticking: Ticking,
     service: Handle,  # noqa: F811
 ) -> None:
     service.inject("unavailable:ListInferenceSchedulers:count=9")  # one more than botocore's patience
@@ -84,7 +84,7 @@ def test_what_passes_is_tried_again_by_botocore_and_then_by_the_step(
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, dg.DagsterExecutionInterruptedError])
 def test_what_a_person_stops_is_not_started_again(
-    ticking: Ticking,  # noqa: F811
+    ticking: Ticking,
     service: Handle,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
     stop: type[BaseException],
@@ -103,7 +103,7 @@ def test_what_a_person_stops_is_not_started_again(
 
 
 def test_a_spent_budget_is_no_reason_to_try_again(
-    ticking: Ticking,  # noqa: F811
+    ticking: Ticking,
     service: Handle,  # noqa: F811
 ) -> None:
     location = ticking(api(service.url))

@@ -1,0 +1,3 @@
+"""Fixtures of the runs."""
+
+from tests.support.scheduled_location import ticking  # noqa: F401 (a fixture)
