@@ -1,1 +1,1 @@
-"""When it runs: definitions, jobs, and the command line."""
+"""When assets run: definitions, automation, runs, operations and the command line."""

@@ -11,8 +11,9 @@ import dagster as dg
 from assets.anomalies import assets as anomalies
 from assets.anomalies.events import EventRule
 from assets.checks import definitions as checks
-from assets.checks.context import CheckSettings
+from assets.checks.context import CheckSettings, get_service_state
 from assets.executions import assets as executions
+from assets.framework.asset_specs import add_locations
 from assets.framework.time_windows import Days
 from assets.health import assets as health
 from assets.report import assets as report_asset
@@ -22,6 +23,7 @@ from pipelines.operations.query import open_query
 from resources.clock import utc_now
 from resources.config.equipment import load_equipment
 from resources.config.settings import Settings, load_settings
+from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
 from resources.results.fetcher import ResultFetcher
 from resources.sources.factory import open_sources
@@ -38,7 +40,7 @@ def build_defs(
         settings: instead of those of this checkout and its environment.
 
     Raises:
-        ConfigurationError: the settings are wrong; the message says where and how to mend them.
+        ConfigurationError: the settings are wrong; the message says where and how to fix it.
     """
     warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)  # pinned, and tested
     settings = settings or load_settings()
@@ -46,12 +48,17 @@ def build_defs(
     settle_after = timedelta(minutes=settings.history.settle_after_minutes)
     lake = (overrides or {}).get("lake") or Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
     rule = EventRule(settings.events.gap_steps, timedelta(minutes=settings.events.min_duration_minutes))
-    assets = [
-        *executions.build(history, settle_after, settings.limits.max_calls_per_run),
-        *anomalies.build(history, rule),
-        *health.build(history, settle_after, rule),
-        *report_asset.build(history, ReportOptions.from_settings(settings)),
-    ]
+    assets = add_locations(
+        [
+            *executions.build(
+                history, settle_after, settings.limits.max_calls_per_run, _build_freshness_policy(settings)
+            ),
+            *anomalies.build(history, rule),
+            *health.build(history, settle_after, rule),
+            *report_asset.build(history, ReportOptions.from_settings(settings)),
+        ],
+        lake,
+    )
     rules = CheckSettings(
         history,
         settle_after,
@@ -79,6 +86,18 @@ def build_defs(
             **(overrides or {}),
         },
     )
+
+
+def _build_freshness_policy(settings: Settings) -> dg.FreshnessPolicy | None:
+    """Expect regular materializations while the schedule starts runs; None: no more data is expected."""
+    try:
+        service = get_service_state(open_sources(settings))
+    except ConfigurationError:  # definitions load without usable sources; the extraction reports the error
+        return None
+    last_day = service.last_expected(settings.history.end_date)
+    if last_day is not None and last_day < utc_now().date():
+        return None
+    return dg.FreshnessPolicy.time_window(timedelta(minutes=settings.alerts.late_after_minutes))
 
 
 defs = build_defs()

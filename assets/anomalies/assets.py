@@ -16,18 +16,10 @@ from assets.anomalies.objects import compute_contents_version
 from assets.anomalies.parse import READER_VERSION
 from assets.anomalies.reading import RecordedResults, record_results
 from assets.anomalies.top_sensors import CONTRIBUTION_COLUMNS
+from assets.framework.asset_specs import asset_spec_kwargs, column_schema
 from assets.framework.automation import upstream_content_changed
-from assets.framework.partitioned_run import (
-    PartitionedRun,
-    PartitionResult,
-    asset_spec_kwargs,
-    column_schema,
-    file_metadata,
-    partition_result,
-    previous_attempt,
-    translate_to_failure,
-    unpartitioned_result,
-)
+from assets.framework.materializations import PartitionResult, partition_result, unpartitioned_result
+from assets.framework.partitioned_run import PartitionedRun, previous_attempt, translate_to_failure
 from assets.framework.partitions import daily_partitions
 from assets.framework.row_content import stamp_changes
 from assets.framework.time_windows import Days
@@ -72,7 +64,7 @@ def _build_prediction_assets(
         backfill_policy=dg.BackfillPolicy.single_run(),  # `dg launch` takes ranges with no other policy
         automation_condition=upstream_content_changed(),
         code_version=f"{ANOMALY_PREDICTIONS.version}.{READER_VERSION}",
-        **asset_spec_kwargs(ANOMALY_PREDICTIONS, GROUP),
+        **asset_spec_kwargs(ANOMALY_PREDICTIONS, GROUP, "raw"),
     )
     def anomaly_predictions(
         context: dg.AssetExecutionContext,
@@ -86,14 +78,14 @@ def _build_prediction_assets(
         with translate_to_failure():
             fetcher = results()  # one for all days, because it caches what it learns about buckets
         run.process(remaining, partial(_record_day, lake, fetcher, clock, totals, context.log.warning))
-        return run.finish(totals, {})
+        return run.finish(totals)
 
     written_with_predictions = [
         dg.AssetSpec(
             table.name,
             deps=[anomaly_predictions],
             partitions_def=partitions,
-            **asset_spec_kwargs(table, GROUP, written_by=ANOMALY_PREDICTIONS.name),
+            **asset_spec_kwargs(table, GROUP, "raw", written_by=ANOMALY_PREDICTIONS.name),
         )
         for table in (SENSOR_CONTRIBUTIONS, REJECTED_RESULTS, RESULT_OBJECTS)
     ]
@@ -107,7 +99,7 @@ def _build_fragments_asset(partitions: dg.DailyPartitionsDefinition) -> dg.Asset
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         code_version=_rule_version(ANOMALY_FRAGMENTS),
-        **asset_spec_kwargs(ANOMALY_FRAGMENTS, GROUP),
+        **asset_spec_kwargs(ANOMALY_FRAGMENTS, GROUP, "derived"),
     )
     def anomaly_fragments(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
@@ -117,7 +109,7 @@ def _build_fragments_asset(partitions: dg.DailyPartitionsDefinition) -> dg.Asset
             lake.read(ANOMALY_EVENTS, columns=["event_id"])
         run = PartitionedRun(context)
         run.process(context.partition_keys, partial(_record_fragments, lake, clock))
-        return run.finish({}, {})
+        return run.finish()
 
     return anomaly_fragments
 
@@ -127,18 +119,22 @@ def _build_events_asset(rule: EventRule) -> dg.AssetsDefinition:
         deps=[dg.AssetKey(ANOMALY_FRAGMENTS.name)],
         automation_condition=upstream_content_changed(needs_all=False),
         code_version=_rule_version(ANOMALY_EVENTS),
-        **asset_spec_kwargs(ANOMALY_EVENTS, GROUP),
+        **asset_spec_kwargs(ANOMALY_EVENTS, GROUP, "derived"),
     )
     def anomaly_events(
-        lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
     ) -> dg.MaterializeResult[Any]:
         with translate_to_failure():
             fragments = lake.scan(ANOMALY_FRAGMENTS)
             written = lake.update(
                 ANOMALY_EVENTS, None, lambda existing: join_events(fragments, rule, existing, clock())
             )
-        numbers = {"fragments": fragments.num_rows, **_summarize_events(written.rows)}
-        return unpartitioned_result(ANOMALY_EVENTS, written, numbers)
+        counts = _summarize_events(written.rows)
+        context.log.info(
+            f"{written.rows.num_rows:,} events from {fragments.num_rows:,} fragments:"
+            f" {counts['open']:,} open, {counts['closed']:,} closed, {counts['cut']:,} cut"
+        )
+        return unpartitioned_result(ANOMALY_EVENTS, written, {"fragments": fragments.num_rows, **counts})
 
     return anomaly_events
 
@@ -161,14 +157,16 @@ def _record_day(
         **counts,
         "megabytes": round(recorded.bytes_read / _MEGABYTE, 3),
         "seconds": round(monotonic() - started, 3),
-        **file_metadata(recorded.predictions),
     }
-    objects_metadata = {**_count_states(recorded), **file_metadata(recorded.objects)}
+    summary = (
+        f"{counts['lines']:,} predictions, {counts['anomalous']:,} anomalous;"
+        f" {counts['objects_read']:,} of {counts['objects']:,} result objects read"
+    )
     return [
-        partition_result(ANOMALY_PREDICTIONS, recorded.predictions.rows, predictions_metadata),
+        partition_result(ANOMALY_PREDICTIONS, recorded.predictions, predictions_metadata, summary),
         _build_contributions_result(recorded),
-        partition_result(REJECTED_RESULTS, recorded.rejected.rows, file_metadata(recorded.rejected)),
-        partition_result(RESULT_OBJECTS, recorded.objects.rows, objects_metadata),
+        partition_result(REJECTED_RESULTS, recorded.rejected, {}),
+        partition_result(RESULT_OBJECTS, recorded.objects, _count_states(recorded)),
     ]
 
 
@@ -226,13 +224,17 @@ def _record_fragments(lake: Lake, clock: Clock, key: str) -> list[PartitionResul
         day,
         lambda existing: stamp_changes(ANOMALY_FRAGMENTS, rows, existing, clock()),
     )
-    point_counts = {
-        f"points_{state}": pc.sum(rows.filter(pc.equal(rows["state"], state))["points"]).as_py() or 0
-        for state in STATES
+    points = {
+        state: pc.sum(rows.filter(pc.equal(rows["state"], state))["points"]).as_py() or 0 for state in STATES
     }
-    seconds = round(monotonic() - started, 3)
-    metadata = point_counts | file_metadata(written) | {"seconds": seconds}
-    return [partition_result(ANOMALY_FRAGMENTS, written.rows, metadata)]
+    metadata = {
+        **{f"points_{state}": count for state, count in points.items()},
+        "seconds": round(monotonic() - started, 3),
+    }
+    summary = (
+        f"{rows.num_rows:,} fragments of {sum(points.values()):,} points, {points['anomalous']:,} anomalous"
+    )
+    return [partition_result(ANOMALY_FRAGMENTS, written, metadata, summary)]
 
 
 def _summarize_events(rows: pa.Table) -> dict[str, int | float]:

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from assets.checks.result import EXAMPLES, CheckOutcome, build_backfill_commands, summarize
-from assets.framework.partitioned_run import failed_sources
+from assets.framework.partitioned_run import read_failed_sources
 
 LAST_RUNS = 20
 """Maximum number of finished runs of an asset that are examined."""
@@ -144,7 +144,9 @@ def load_recent_runs(instance: dg.DagsterInstance, asset: dg.AssetKey) -> Iterat
     """Yield the finished extraction runs over all schedulers, the newest first."""
     for record in islice(_iterate_records(asset, instance), LAST_RUNS):
         ended = record.end_time or record.update_timestamp.timestamp()
-        yield FinishedRun(datetime.fromtimestamp(ended, UTC), failed_sources(instance, record.dagster_run))
+        yield FinishedRun(
+            datetime.fromtimestamp(ended, UTC), read_failed_sources(instance, record.dagster_run)
+        )
 
 
 def _iterate_records(asset: dg.AssetKey, instance: dg.DagsterInstance) -> Iterator[dg.RunRecord]:

@@ -14,18 +14,15 @@ from assets.executions.api_extraction import RefusedSources
 from assets.executions.extraction import Extraction, RecordedDay
 from assets.executions.flatten import READER_VERSION
 from assets.executions.selection import ExtractionSelection, PreviousAttempt, build_budget_error
+from assets.framework.asset_specs import asset_spec_kwargs
 from assets.framework.automation import upstream_content_changed
+from assets.framework.materializations import PartitionResult, partition_result, unpartitioned_result
 from assets.framework.partitioned_run import (
     PartitionedRun,
-    PartitionResult,
-    asset_spec_kwargs,
     batches,
-    file_metadata,
     no_retry_on_interrupt,
-    partition_result,
     previous_attempt,
     translate_to_failure,
-    unpartitioned_result,
 )
 from assets.framework.partitions import daily_partitions, parse_days
 from assets.framework.time_windows import Days
@@ -37,58 +34,79 @@ from resources.sources.base import OpenSources, Source
 from resources.sources.call_budget import CallBudget
 
 GROUP = "executions"
-DAYS_A_BATCH = 31
-"""A month of the largest fleet fits in memory; a run that dies has a month at most to read again."""
+DAYS_PER_BATCH = 31
+"""A month of the largest fleet fits in memory; an interrupted run repeats at most one batch."""
 
 POOL = "lookoutequipment_api"
-"""Runs that ask services take turns: their limits are for an account, not for a run."""
+"""Only one run at a time calls the services, because their limits apply to an account."""
 
 RETRIES, RETRY_DELAY_SECONDS = 2, 60
-"""A service that is busy or down longer than botocore waits gets two more chances, minutes apart."""
+"""botocore retries for seconds; this policy retries minutes later."""
 
 
 class ExtractionConfig(dg.Config):
-    """What a run of inference_executions may be told, beside its days."""
+    """Run config of inference_executions."""
 
     schedulers: list[str] = Field(
         default=[],
-        description="Names or ARNs of schedulers, with * and ?; empty: all. The rows of the others stay, and"
-        " their days stay as open as they were. Saved responses are read whole all the same.",
+        description="Names or ARNs of schedulers, with the wildcards * and ?. Empty: all schedulers."
+        " Rows and coverage of other schedulers stay as they are. Saved responses are read whole.",
     )
     skip_settled: bool = Field(
-        default=False, description="Leave out the days of schedulers that coverage proves complete."
+        default=False, description="Skip the days of a scheduler whose coverage proves them complete."
     )
     max_calls: int | None = Field(
         default=None,
-        description="Calls to services after which the run stops, keeping what came;"
-        " default: limits.max_calls_per_run of the settings.",
+        description="Maximum number of service calls. The run stops there and keeps what it recorded."
+        " Default: limits.max_calls_per_run of the settings.",
     )
 
 
 def build(
-    history: Days, settle_after: timedelta, max_calls: int | None = None
+    history: Days,
+    settle_after: timedelta,
+    max_calls: int | None = None,
+    freshness_policy: dg.FreshnessPolicy | None = None,
 ) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """Declare the assets for a history; their resources are `lake`, `sources` and `clock`.
+    """Declare the assets; their resources are `lake`, `sources` and `clock`.
 
     Args:
         history: the days that are partitions.
         settle_after: how long after its end a day may change.
-        max_calls: calls to services that a run may make, where it is not told otherwise; None: any number.
+        max_calls: service calls per run if the run config sets no limit; None: unlimited.
+        freshness_policy: how often inference_executions must be materialized; None: no policy.
     """
     partitions = daily_partitions(history)
+    coverage = dg.AssetSpec(
+        EXTRACTION_COVERAGE.name,
+        deps=[INFERENCE_EXECUTIONS.name],
+        partitions_def=partitions,
+        **asset_spec_kwargs(EXTRACTION_COVERAGE, GROUP, "derived", written_by=INFERENCE_EXECUTIONS.name),
+    )
+    executions = _build_executions_asset(partitions, history, settle_after, max_calls, freshness_policy)
+    return [executions, coverage, _build_schedulers_asset()]
 
+
+def _build_executions_asset(
+    partitions: dg.DailyPartitionsDefinition,
+    history: Days,
+    settle_after: timedelta,
+    max_calls: int | None,
+    freshness_policy: dg.FreshnessPolicy | None,
+) -> dg.AssetsDefinition:
     @dg.asset(
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),  # `dg launch` takes ranges with no other policy
         pool=POOL,
-        retry_policy=dg.RetryPolicy(
+        retry_policy=dg.RetryPolicy(  # only for RetryLaterError; other failures allow no retry
             max_retries=RETRIES,
             delay=RETRY_DELAY_SECONDS,
             backoff=dg.Backoff.EXPONENTIAL,
             jitter=dg.Jitter.PLUS_MINUS,
-        ),  # for RetryLaterError alone: everything else is told to people, as a failure that allows no retry
+        ),
+        freshness_policy=freshness_policy,
         code_version=f"{INFERENCE_EXECUTIONS.version}.{READER_VERSION}",
-        **asset_spec_kwargs(INFERENCE_EXECUTIONS, GROUP),
+        **asset_spec_kwargs(INFERENCE_EXECUTIONS, GROUP, "raw", kinds=["aws"]),
     )
     def inference_executions(
         context: dg.AssetExecutionContext,
@@ -97,130 +115,124 @@ def build(
         sources: dg.ResourceParam[OpenSources],
         clock: dg.ResourceParam[Clock],
     ) -> dg.Output[None]:
-        recorded, began = previous_attempt(context)
-        earlier = PreviousAttempt(frozenset(parse_days(sorted(recorded))), began)
+        recorded, started = previous_attempt(context)
+        earlier = PreviousAttempt(frozenset(parse_days(sorted(recorded))), started)
+        selection = ExtractionSelection(tuple(config.schedulers), config.skip_settled, earlier)
         calls = CallBudget(max_calls if config.max_calls is None else config.max_calls)
-        scope, refusals = (
-            ExtractionSelection(tuple(config.schedulers), config.skip_settled, earlier),
-            RefusedSources(),
-        )
+        refusals = RefusedSources()
         with no_retry_on_interrupt(), translate_to_failure():
-            opened = sources()  # once: each live one has a session and a client of its own
+            opened = sources()  # once, because each live source has its own session and client
             for source in opened:
                 if source.service:
                     source.service.calls = calls
-            return _extracted(
+            return _extract(
                 context,
                 opened,
-                scope,
+                selection,
                 calls,
                 lambda: Extraction(lake, history, settle_after, clock(), context.log.info, refusals),
             )
 
-    coverage = dg.AssetSpec(
-        EXTRACTION_COVERAGE.name,
-        deps=[inference_executions],
-        partitions_def=partitions,
-        **asset_spec_kwargs(EXTRACTION_COVERAGE, GROUP, written_by=INFERENCE_EXECUTIONS.name),
-    )
+    return inference_executions
 
+
+def _build_schedulers_asset() -> dg.AssetsDefinition:
     @dg.asset(
-        deps=[inference_executions],
+        deps=[INFERENCE_EXECUTIONS.name],
         automation_condition=upstream_content_changed(needs_all=False),
         backfill_policy=dg.BackfillPolicy.single_run(),
         code_version=str(INFERENCE_SCHEDULERS.version),
-        **asset_spec_kwargs(INFERENCE_SCHEDULERS, GROUP),
+        **asset_spec_kwargs(INFERENCE_SCHEDULERS, GROUP, "derived"),
     )
     def inference_schedulers(
-        lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
     ) -> dg.MaterializeResult[Any]:
         with translate_to_failure():
-            recorded = (
-                lake.read(INFERENCE_EXECUTIONS, day, schedulers.EXECUTION_COLUMNS)
-                for day in lake.days(INFERENCE_EXECUTIONS)
-            )
+            days = lake.days(INFERENCE_EXECUTIONS)
+            recorded = (lake.read(INFERENCE_EXECUTIONS, day, schedulers.EXECUTION_COLUMNS) for day in days)
             written = lake.update(
                 INFERENCE_SCHEDULERS,
                 None,
                 lambda existing: schedulers.merge_observed_settings(recorded, existing, clock()),
             )
-        return unpartitioned_result(
-            INFERENCE_SCHEDULERS, written, {"schedulers": len(written.rows["scheduler_arn"].unique())}
+        scheduler_count = len(written.rows["scheduler_arn"].unique())
+        context.log.info(
+            f"{scheduler_count:,} schedulers with {written.rows.num_rows:,} settings in {len(days):,} days"
         )
+        return unpartitioned_result(INFERENCE_SCHEDULERS, written, {"schedulers": scheduler_count})
 
-    return [inference_executions, coverage, inference_schedulers]
+    return inference_schedulers
 
 
-def _extracted(
+def _extract(
     context: dg.AssetExecutionContext,
     sources: Sequence[Source],
-    scope: ExtractionSelection,
+    selection: ExtractionSelection,
     calls: CallBudget,
-    begin: Callable[[], Extraction],
+    new_extraction: Callable[[], Extraction],
 ) -> dg.Output[None]:
-    """Work through the days of a run, a batch at a time: gather, record, forget."""
-    run, told, numbers = PartitionedRun(context), set[str](), Counter[str]()
+    """Extract and record the days of a run batch by batch."""
+    run, logged, totals = PartitionedRun(context), set[str](), Counter[str]()
     failed: dict[str, LedgerError] = {}
     stopped: LedgerError | None = None
     reached: date | None = None
-    for batch in batches(context.partition_keys, DAYS_A_BATCH):
-        extraction = begin()
+    for batch in batches(context.partition_keys, DAYS_PER_BATCH):
+        extraction = new_extraction()
         try:
-            left = extraction.gather(sources, parse_days(batch), scope)
-            run.process([day.isoformat() for day in left], partial(_record, extraction, calls))
+            days = extraction.gather(sources, parse_days(batch), selection)
+            run.process([day.isoformat() for day in days], partial(_record_day, extraction, calls))
             extraction.save_file_index()
-        except LedgerError as problem:
-            stopped = problem
+        except LedgerError as error:
+            stopped = error
         failed |= extraction.failed
-        for notice in [
-            *extraction.notices,
-            *(f"{name}: {why}" for name, why in extraction.failed.items()),
-        ]:
-            if notice not in told:
+        reasons = (f"{name}: {reason}" for name, reason in extraction.failed.items())
+        for notice in [*extraction.notices, *reasons]:
+            if notice not in logged:
                 context.log.warning(notice)
-                told.add(notice)
-        numbers.update(extraction.count_results())
+                logged.add(notice)
+        totals.update(extraction.count_results())
         stopped = stopped or extraction.budget_error
         if stopped:
             break
         reached = date.fromisoformat(batch[-1])
-        context.log.info(f"through {reached}: {calls.count:,} calls, {calls.throttled:,} of them throttled")
+        context.log.info(
+            f"Extracted through {reached} of {context.partition_keys[-1]}:"
+            f" {totals['rows_changed']:,} rows new or changed,"
+            f" {calls.count:,} calls ({calls.throttled:,} throttled)"
+        )
     if isinstance(stopped, BudgetSpentError):
         stopped = build_budget_error(
             stopped,
             parse_days(context.partition_keys),
             reached,
             context.run.run_id,
-            made_progress=bool(numbers["schedulers_answered"]),
+            made_progress=bool(totals["schedulers_answered"]),
         )
-    # a retry would begin with a budget of its own
-    return run.finish({**numbers, **calls.numbers}, failed, stopped, retries=calls.limit is None)
+    # A retry would start with a full budget, so runs with a limit are not retried.
+    return run.finish({**totals, **calls.numbers}, failed, stopped, retries=calls.limit is None)
 
 
-def _record(extraction: Extraction, calls: CallBudget, key: str) -> list[PartitionResult]:
+def _record_day(extraction: Extraction, calls: CallBudget, key: str) -> list[PartitionResult]:
     started = monotonic()
     recorded = extraction.record(date.fromisoformat(key))
+    executions, coverage = recorded.executions, recorded.coverage
     return [
         partition_result(
             INFERENCE_EXECUTIONS,
-            recorded.executions.rows,
+            executions,
             {
-                **_by_status(recorded),
+                **_count_by_status(recorded),
                 "rows_changed": recorded.changed_rows,
-                **file_metadata(recorded.executions),
                 "seconds": round(monotonic() - started, 3),
                 **{f"run_{name}": number for name, number in calls.numbers.items()},
             },
+            f"{executions.rows.num_rows:,} executions, {recorded.changed_rows:,} new or changed",
         ),
-        partition_result(
-            EXTRACTION_COVERAGE,
-            recorded.coverage.rows,
-            {"schedulers": recorded.coverage.rows.num_rows, **file_metadata(recorded.coverage)},
-        ),
+        partition_result(EXTRACTION_COVERAGE, coverage, {"schedulers": coverage.rows.num_rows}),
     ]
 
 
-def _by_status(recorded: RecordedDay) -> dict[str, int]:
-    counted = Counter(recorded.executions.rows["status"].to_pylist())
-    known = {name.lower(): counted.pop(name, 0) for name in ("SUCCESS", "FAILED", "IN_PROGRESS")}
-    return known | ({"other_status": counted.total()} if counted else {})
+def _count_by_status(recorded: RecordedDay) -> dict[str, int]:
+    counts = Counter(recorded.executions.rows["status"].to_pylist())
+    by_status = {name.lower(): counts.pop(name, 0) for name in ("SUCCESS", "FAILED", "IN_PROGRESS")}
+    return by_status | ({"other_status": counts.total()} if counts else {})

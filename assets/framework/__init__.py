@@ -1,1 +1,1 @@
-"""What all assets share: partitioned runs, row content, partitions, automation and time windows."""
+"""Shared by all assets: asset specs, materializations, partitioned runs, partitions, automation."""

@@ -1,4 +1,4 @@
-"""Recompute what changed, and nothing else: the one condition of all downstream assets."""
+"""The automation condition of all downstream assets: recompute exactly the partitions whose input changed."""
 
 from typing import Any
 
@@ -9,46 +9,48 @@ _Condition = dg.AutomationCondition[Any]
 
 
 def upstream_content_changed(*, needs_all: bool = True) -> _Condition:
-    """Ask for exactly those partitions whose upstream content changed, at any age.
+    """Request each partition whose upstream data version changed, whatever its age.
 
-    What counts is the data version, which is a hash of values. A change is kept until a run is *requested*,
-    so one that lands while a run is under way is not lost. A run that fails is asked for once more, not again
-    and again: after that a person, or new content upstream, has to come first. Where a blocking check
-    upstream fails, all waits for its mend, and is kept.
+    The data version is a hash of values, so a rerun that changes nothing requests nothing. A change stays
+    pending until a run is *requested*; a change during a run is not lost. A failed run is requested once
+    more. After that it waits for new upstream content or a manual run. While a blocking check of an upstream
+    asset fails, changes stay pending.
 
     Args:
-        needs_all: wait until every partition upstream is there; not for what looks back over days that may
-            never have been asked for.
+        needs_all: wait until every upstream partition is materialized. Set it to False for assets that read
+            a range of days, some of which may never be extracted.
     """
-    news: _Condition = _On.any_deps_match(_On.data_version_changed())
-    # news that come with the look right after a request came after the request
-    changed = news.since((_On.newly_requested() & ~news) | _On.initial_evaluation())
+    upstream_changed: _Condition = _On.any_deps_match(_On.data_version_changed())
+    # A change that the evaluation right after a request sees happened after that request.
+    changed = upstream_changed.since((_On.newly_requested() & ~upstream_changed) | _On.initial_evaluation())
     missing = _On.newly_missing().since(
         _On.newly_requested() | _On.newly_updated() | _On.initial_evaluation()
     )
-    at_rest = ~_On.any_deps_in_progress() & ~_On.in_progress() & ~_On.any_deps_match(_is_blocked())
+    idle = ~_On.any_deps_in_progress() & ~_On.in_progress() & ~_On.any_deps_match(_is_blocked())
     if needs_all:
-        at_rest = ~_On.any_deps_missing() & at_rest
-    return ((changed | missing | _failed_once(news)) & at_rest).with_label("upstream_content_changed")
+        idle = ~_On.any_deps_missing() & idle
+    return ((changed | missing | _failed_once(upstream_changed)) & idle).with_label(
+        "upstream_content_changed"
+    )
 
 
 def _is_blocked() -> _Condition:
-    """Tell of an asset whose blocking checks are being made, or found that using it would be wrong.
+    """Match an asset with a blocking check that is running or that failed.
 
-    A check that could not be made at all blocks nothing: it is skipped when a part of an extraction fails,
-    and what the other parts recorded is right.
+    A check that was skipped does not block. Checks are skipped if a part of the extraction failed, but the
+    recorded rows of the other parts are valid.
     """
-    bad = _On.check_failed() | _On.in_progress()
-    return _On.any_checks_match(bad, blocking_only=True).with_label("is_blocked")
+    failed_or_running = _On.check_failed() | _On.in_progress()
+    return _On.any_checks_match(failed_or_running, blocking_only=True).with_label("is_blocked")
 
 
-def _failed_once(news: _Condition) -> _Condition:
-    """Tell of what was requested, failed, and was not requested again since.
+def _failed_once(upstream_changed: _Condition) -> _Condition:
+    """Match a partition that was requested, failed, and was not requested again.
 
-    That a partition has failed just now (`newly_true`) would not do: it is so again after each retry, and
-    where the upstream is busy at that moment it passes unseen.
+    `execution_failed().newly_true()` is not enough: it is true again after each retry, and it is missed if
+    the upstream asset is busy at that moment.
     """
-    begun_anew = news | _On.newly_updated()
-    requested = _On.newly_requested().since(begun_anew)
-    requested_again = (_On.newly_requested() & ~requested.newly_true()).since(begun_anew)
+    restarted = upstream_changed | _On.newly_updated()
+    requested = _On.newly_requested().since(restarted)
+    requested_again = (_On.newly_requested() & ~requested.newly_true()).since(restarted)
     return _On.execution_failed() & requested & ~requested_again & ~_On.newly_requested()

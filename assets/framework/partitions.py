@@ -1,7 +1,7 @@
-"""The one partition dimension: days in UTC.
+"""The only partition dimension: days in UTC.
 
-UTC, because elsewhere a day has 23 or 25 hours twice a year. Today is a partition from its first minute on.
-Schedulers are a column and no second dimension: they come, go and are re-created under one name.
+In other time zones some days have 23 or 25 hours. Today is a partition from midnight on. The scheduler is a
+column, not a second dimension, because schedulers are created, deleted and recreated under the same name.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ import dagster as dg
 from assets.framework.time_windows import Days
 
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
-"""Tags of a run over a range: its first and its last day."""
+"""Tags of a run over a range of partitions: first and last day."""
 
 
 def daily_partitions(history: Days) -> dg.DailyPartitionsDefinition:
-    """Return the daily partitions of a history, today included."""
+    """Return one partition per day of the history, including today."""
     return dg.DailyPartitionsDefinition(
         start_date=history.first.isoformat(),
         end_date=history.end.isoformat() if history.end else None,
@@ -26,5 +26,5 @@ def daily_partitions(history: Days) -> dg.DailyPartitionsDefinition:
 
 
 def parse_days(partition_keys: Sequence[str]) -> list[date]:
-    """Return the dates of partition keys."""
+    """Convert partition keys to dates."""
     return [date.fromisoformat(key) for key in partition_keys]

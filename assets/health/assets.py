@@ -10,16 +10,10 @@ import pyarrow.compute as pc
 
 from assets.anomalies.events import EventRule
 from assets.checks.context import get_service_state
+from assets.framework.asset_specs import asset_spec_kwargs
 from assets.framework.automation import upstream_content_changed
-from assets.framework.partitioned_run import (
-    PartitionedRun,
-    PartitionResult,
-    asset_spec_kwargs,
-    batches,
-    file_metadata,
-    partition_result,
-    translate_to_failure,
-)
+from assets.framework.materializations import PartitionResult, partition_result
+from assets.framework.partitioned_run import PartitionedRun, batches, translate_to_failure
 from assets.framework.partitions import daily_partitions, parse_days
 from assets.framework.row_content import stamp_changes
 from assets.framework.time_windows import Days
@@ -83,7 +77,7 @@ def _build_execution_health_asset(
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         code_version=_rule_version(EXECUTION_HEALTH),
-        **asset_spec_kwargs(EXECUTION_HEALTH, GROUP),
+        **asset_spec_kwargs(EXECUTION_HEALTH, GROUP, "derived"),
     )
     def execution_health(
         context: dg.AssetExecutionContext,
@@ -99,7 +93,7 @@ def _build_execution_health_asset(
         policy = HealthPolicy(settle_after, now, last_day, is_live)
         run = PartitionedRun(context)
         run.process(context.partition_keys, partial(_record_execution_health, lake, schedulers, policy))
-        return run.finish({}, {})
+        return run.finish()
 
     return execution_health
 
@@ -123,7 +117,7 @@ def _build_equipment_health_asset(
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         code_version=_rule_version(EQUIPMENT_HEALTH),
-        **asset_spec_kwargs(EQUIPMENT_HEALTH, GROUP),
+        **asset_spec_kwargs(EQUIPMENT_HEALTH, GROUP, "derived"),
     )
     def equipment_health(
         context: dg.AssetExecutionContext,
@@ -137,7 +131,7 @@ def _build_equipment_health_asset(
             for batch in batches(context.partition_keys, DAYS_PER_BATCH):
                 rows = _compute_equipment_health(lake, parse_days(batch), equipment, rule, clock())
                 run.process(batch, partial(_record_equipment_health, lake, rows, clock))
-        return run.finish({}, {})
+        return run.finish()
 
     return equipment_health
 
@@ -156,7 +150,11 @@ def _record_execution_health(
         EXECUTION_HEALTH, day, lambda existing: build_execution_health(day, tables, policy, existing)
     )
     counts = {name: pc.sum(written.rows[name]).as_py() or 0 for name in ("expected", *REASONS)}
-    return [partition_result(EXECUTION_HEALTH, written.rows, counts | file_metadata(written))]
+    summary = (
+        f"{counts['succeeded']:,} of {counts['expected']:,} expected executions succeeded"
+        f" for {written.rows.num_rows:,} schedulers"
+    )
+    return [partition_result(EXECUTION_HEALTH, written, counts, summary)]
 
 
 def _compute_equipment_health(
@@ -190,7 +188,11 @@ def _record_equipment_health(lake: Lake, all_rows: pa.Table, clock: Clock, key: 
     )
     names = ("running_minutes", "off_minutes", "unknown_minutes", "anomalous_minutes", "events")
     sums = {name: round(pc.sum(written.rows[name]).as_py() or 0, 1) for name in names}
-    return [partition_result(EQUIPMENT_HEALTH, written.rows, sums | file_metadata(written))]
+    summary = (
+        f"{written.rows.num_rows:,} machines, {sums['running_minutes'] / 60:,.1f} h running,"
+        f" {sums['anomalous_minutes']:,.0f} minutes anomalous, {sums['events']:,.0f} new events"
+    )
+    return [partition_result(EQUIPMENT_HEALTH, written, sums, summary)]
 
 
 def _rule_version(table: Table) -> str:

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 
+from assets.framework.asset_specs import OWNERS
 from assets.framework.automation import upstream_content_changed
-from assets.framework.partitioned_run import PartitionedRun, PartitionResult, translate_to_failure
+from assets.framework.materializations import PartitionResult
+from assets.framework.metadata import build_metadata
+from assets.framework.partitioned_run import PartitionedRun, translate_to_failure
 from assets.framework.partitions import daily_partitions
 from assets.framework.time_windows import Days
 from assets.report.model.page import Page, build_page
@@ -32,6 +36,7 @@ from resources.config.silences import Silence, load_silences
 from resources.lake.lake import Lake
 from resources.storage.report_store import ReportStore
 
+GROUP = "report"
 NAME = "anomaly_report"
 LATEST = "latest.html"
 
@@ -59,6 +64,11 @@ class ReportOptions:
             gap_steps=settings.events.gap_steps,
         )
 
+    @property
+    def folder_uri(self) -> str:
+        """The folder as a URI."""
+        return self.folder if "://" in self.folder else Path(self.folder).absolute().as_uri()
+
     def build_scope(self, first: date, last: date) -> ReportScope:
         """Return the scope of a range of days, with all machines."""
         return ReportScope(first, last, ZoneInfo(self.time_zone), gap_steps=self.gap_steps)
@@ -85,8 +95,11 @@ def build(history: Days, options: ReportOptions) -> list[dg.AssetsDefinition]:
         partitions_def=daily_partitions(history),
         backfill_policy=dg.BackfillPolicy.single_run(),
         automation_condition=upstream_content_changed(),
-        group_name="reporting",
-        kinds={"html"},
+        group_name=GROUP,
+        owners=OWNERS,
+        tags={"domain": GROUP, "layer": "report"},
+        kinds={"html", "duckdb"},
+        metadata=build_metadata({"dagster/uri": options.folder_uri}),
         description="HTML report of one day and the six before it: machines that need attention,"
         " data quality, scores, events and failures. latest.html is the page of the newest day.",
     )
@@ -108,7 +121,7 @@ def build(history: Days, options: ReportOptions) -> list[dg.AssetsDefinition]:
                 find_newest_day(lake, now.date()),
             )
             run.process(context.partition_keys, partial(_write_page, inputs))
-        return run.finish({"pages": len(context.partition_keys)}, {})
+        return run.finish({"pages": len(context.partition_keys)})
 
     return [anomaly_report]
 
@@ -125,7 +138,9 @@ def _write_page(inputs: _PageInputs, partition_key: str) -> list[PartitionResult
         reports.write(LATEST, html)
     content = html.replace(page.created_at, "")  # the creation time alone is no new content
     version = blake2b(content.encode(), digest_size=16).hexdigest()
-    return [PartitionResult(dg.AssetKey(NAME), version, _build_metadata(page, path, len(html.encode())))]
+    metadata = _build_metadata(page, path, len(html.encode()))
+    summary = f"{len(page.cards):,} machines, {page.urgent:,} need attention: {path}"
+    return [PartitionResult(dg.AssetKey(NAME), version, metadata, summary)]
 
 
 def _build_metadata(page: Page, path: str, size: int) -> dict[str, dg.MetadataValue | int | float]:

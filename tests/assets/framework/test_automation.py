@@ -1,4 +1,4 @@
-"""What depends on a day is computed again when, and only when, the content of that day changed."""
+"""A downstream partition is recomputed if, and only if, the content of its upstream partition changed."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,18 +10,18 @@ import pytest
 
 from assets.framework.automation import upstream_content_changed
 
-BEGIN = datetime(2026, 10, 8, 0, 5, tzinfo=UTC)
+START = datetime(2026, 10, 8, 0, 5, tzinfo=UTC)
 DAILY = dg.DailyPartitionsDefinition("2026-10-01", end_date="2026-11-01", timezone="UTC", end_offset=1)
 UPSTREAM, DAYS, WHOLE = (dg.AssetKey(name) for name in ("upstream", "days", "whole"))
 
 
-INSIDE: list[Callable[[], None]] = []
-"""What happens inside the next run of a downstream asset."""
+DURING_RUN: list[Callable[[], None]] = []
+"""Callbacks inside the next run of a downstream asset."""
 
 
 @dg.asset(name="upstream", partitions_def=DAILY)
 def upstream() -> None:
-    """Told of by hand."""
+    """Reported by the tests."""
 
 
 @dg.asset(
@@ -31,79 +31,79 @@ def upstream() -> None:
     automation_condition=upstream_content_changed(),
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def of_days() -> None:
-    """A day for a day."""
-    while INSIDE:
-        INSIDE.pop()()
+def days_asset() -> None:
+    """One partition per upstream partition."""
+    while DURING_RUN:
+        DURING_RUN.pop()()
 
 
 @dg.asset(name="whole", deps=[UPSTREAM], automation_condition=upstream_content_changed(needs_all=False))
-def of_all_days() -> None:
-    """One table out of all days, some of which were never extracted."""
+def whole_asset() -> None:
+    """An unpartitioned table over all days; some days were never extracted."""
 
 
 @dg.multi_asset_check(
     specs=[
-        dg.AssetCheckSpec("right", asset=UPSTREAM, blocking=True),
-        dg.AssetCheckSpec("nice", asset=UPSTREAM),
+        dg.AssetCheckSpec("blocking", asset=UPSTREAM, blocking=True),
+        dg.AssetCheckSpec("warning", asset=UPSTREAM),
     ]
 )
 def checks() -> Iterator[dg.AssetCheckResult]:
-    """Told of by hand."""
+    """Reported by the tests."""
     yield from ()
 
 
-DEFINITIONS = dg.Definitions(assets=[upstream, of_days, of_all_days], asset_checks=[checks])
+DEFINITIONS = dg.Definitions(assets=[upstream, days_asset, whole_asset], asset_checks=[checks])
 
 
-class World:
-    """An instance, and the sensor's cursor, a minute later at each look."""
+class Automation:
+    """An instance and the state of the sensor; each evaluation is a minute later."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self.instance = instance
-        self.now = BEGIN
+        self.now = START
         self.cursor: Any = None
 
-    def look(self, of: dg.AssetKey = DAYS) -> list[str | None]:
-        """What the sensor requests now."""
+    def evaluate(self, asset: dg.AssetKey = DAYS) -> list[str | None]:
+        """Return the partitions that the sensor requests."""
         self.now += timedelta(minutes=1)
-        told = dg.evaluate_automation_conditions(
+        result = dg.evaluate_automation_conditions(
             DEFINITIONS,
             self.instance,
-            asset_selection=dg.AssetSelection.assets(of),
+            asset_selection=dg.AssetSelection.assets(asset),
             evaluation_time=self.now,
             cursor=self.cursor,
         )
-        self.cursor = told.cursor
-        return sorted(told.get_requested_partitions(of), key=str)
+        self.cursor = result.cursor
+        return sorted(result.get_requested_partitions(asset), key=str)
 
-    def change(self, version: str, *days: str) -> None:
-        """Record days of the upstream with some content."""
+    def evaluate_up_to_twice(self) -> list[str | None]:
+        """Return the requests of this or the next evaluation: the one after a request requests no retry."""
+        return self.evaluate() or self.evaluate()
+
+    def materialize_upstream(self, version: str, *days: str) -> None:
+        """Record upstream partitions with a data version."""
         tags = {"dagster/data_version": version, "dagster/data_version_is_user_provided": "true"}
         for day in days:
             self.instance.report_runless_asset_event(
                 dg.AssetMaterialization(UPSTREAM, partition=day, tags=tags)
             )
 
-    def find(self, check: str, *, passed: bool) -> None:
-        """Record what a check of the upstream found."""
+    def record_check(self, name: str, *, passed: bool) -> None:
+        """Record the result of an upstream check."""
         self.instance.report_runless_asset_event(
-            dg.AssetCheckEvaluation(asset_key=UPSTREAM, check_name=check, passed=passed, metadata={})
+            dg.AssetCheckEvaluation(asset_key=UPSTREAM, check_name=name, passed=passed, metadata={})
         )
 
-    def compute(self, day: str) -> bool:
-        """Run the downstream asset for a day; tell whether it went well."""
+    def run(self, day: str) -> bool:
+        """Run the downstream asset for a day; return whether it succeeded."""
         return dg.materialize(
-            [upstream, of_days],
-            selection=[of_days],
+            [upstream, days_asset],
+            selection=[days_asset],
             partition_key=day,
             instance=self.instance,
             raise_on_error=False,
         ).success
-
-    def soon(self) -> list[str | None]:
-        """What it requests now or at the next look: the one right after a request asks for no retry."""
-        return self.look() or self.look()
 
 
 def fail() -> None:
@@ -111,96 +111,105 @@ def fail() -> None:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    INSIDE.clear()
+def automation(tmp_path: Path) -> Iterator[Automation]:
+    DURING_RUN.clear()
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        made = World(instance)
-        assert made.look() == []
-        yield made
+        automation = Automation(instance)
+        assert automation.evaluate() == []
+        yield automation
 
 
-def test_changed_days_are_asked_for_at_any_age_and_each_change_once(world: World) -> None:
-    world.change("1", "2026-10-01", "2026-10-07")
-    assert world.look() == ["2026-10-01", "2026-10-07"]
-    assert world.look() == []
-    assert world.compute("2026-10-01") and world.compute("2026-10-07")
-    assert world.look() == []
+def test_changed_days_of_any_age_are_requested_once_per_change(automation: Automation) -> None:
+    automation.materialize_upstream("1", "2026-10-01", "2026-10-07")
+    assert automation.evaluate() == ["2026-10-01", "2026-10-07"]
+    assert automation.evaluate() == []
+    assert automation.run("2026-10-01") and automation.run("2026-10-07")
+    assert automation.evaluate() == []
 
-    world.change("1", "2026-10-01", "2026-10-07")
-    assert world.look() == [], "the same content again"
-    world.change("2", "2026-10-01")
-    assert world.look() == ["2026-10-01"]
-
-
-def test_a_change_that_lands_while_a_run_is_under_way_is_not_lost(world: World) -> None:
-    world.change("1", "2026-10-07")
-    assert world.look() == ["2026-10-07"]
-    seen = []
-    INSIDE.append(lambda: (world.change("2", "2026-10-07"), seen.append(world.look()))[0])
-
-    assert world.compute("2026-10-07")
-
-    assert seen == [[]], "not a second run beside the first"
-    assert world.look() == ["2026-10-07"]
-    assert world.compute("2026-10-07")
-    assert [world.look() for _ in range(3)] == [[], [], []]
+    automation.materialize_upstream("1", "2026-10-01", "2026-10-07")
+    assert automation.evaluate() == [], "the content is the same"
+    automation.materialize_upstream("2", "2026-10-01")
+    assert automation.evaluate() == ["2026-10-01"]
 
 
-@pytest.mark.parametrize("watched", [False, True], ids=["seen after it ended", "seen while it ran"])
-def test_a_failed_day_is_asked_for_once_more_and_not_for_ever(world: World, *, watched: bool) -> None:
-    def run() -> None:
-        INSIDE.extend([fail, *([lambda: world.look() and None] if watched else [])])
-        assert not world.compute("2026-10-07")
+def test_a_change_during_a_run_is_not_lost(automation: Automation) -> None:
+    automation.materialize_upstream("1", "2026-10-07")
+    assert automation.evaluate() == ["2026-10-07"]
+    requested = []
+    DURING_RUN.append(
+        lambda: (
+            automation.materialize_upstream("2", "2026-10-07"),
+            requested.append(automation.evaluate()),
+        )[0]
+    )
 
-    world.change("1", "2026-10-07")
-    assert world.look() == ["2026-10-07"]
-    run()
-    assert world.soon() == ["2026-10-07"]
-    run()
-    assert [world.look() for _ in range(4)] == [[], [], [], []]
+    assert automation.run("2026-10-07")
 
-    world.change("2", "2026-10-07")
-    assert world.look() == ["2026-10-07"], "new content is a new reason"
-    run()
-    assert world.soon() == ["2026-10-07"], "with a second chance of its own"
-    assert world.compute("2026-10-07")
-    assert [world.look() for _ in range(2)] == [[], []]
+    assert requested == [[]], "no second run at the same time"
+    assert automation.evaluate() == ["2026-10-07"]
+    assert automation.run("2026-10-07")
+    assert [automation.evaluate() for _ in range(3)] == [[], [], []]
 
 
-def test_a_day_that_is_not_there_upstream_waits_for_it(world: World) -> None:
-    world.now = BEGIN + timedelta(days=2)
-    assert world.look() == [], "two new days, and nothing upstream"
+@pytest.mark.parametrize("evaluated_during_run", [False, True], ids=["evaluated after", "evaluated during"])
+def test_a_failed_day_is_requested_once_more_and_not_endlessly(
+    automation: Automation, *, evaluated_during_run: bool
+) -> None:
+    def run_and_fail() -> None:
+        DURING_RUN.extend([fail, *([lambda: automation.evaluate() and None] if evaluated_during_run else [])])
+        assert not automation.run("2026-10-07")
 
-    world.change("1", "2026-10-09")
+    automation.materialize_upstream("1", "2026-10-07")
+    assert automation.evaluate() == ["2026-10-07"]
+    run_and_fail()
+    assert automation.evaluate_up_to_twice() == ["2026-10-07"]
+    run_and_fail()
+    assert [automation.evaluate() for _ in range(4)] == [[], [], [], []]
 
-    assert world.look() == ["2026-10-09"]
-
-
-def test_what_looks_back_over_all_days_waits_for_none_that_was_never_extracted(world: World) -> None:
-    world.cursor = None
-    assert world.look(WHOLE) == []
-    world.change("1", "2026-10-07")
-    assert world.look(WHOLE) == [None]
-    assert world.look(WHOLE) == []
-    world.change("1", "2026-10-07")
-    assert world.look(WHOLE) == []
-    world.change("2", "2026-10-02")
-    assert world.look(WHOLE) == [None]
-
-
-def test_where_a_blocking_check_fails_all_waits_for_its_mend_and_is_kept(world: World) -> None:
-    world.change("1", "2026-10-01", "2026-10-07")
-    world.find("right", passed=False)
-    world.find("nice", passed=True)
-    assert [world.look() for _ in range(3)] == [[], [], []]
-
-    world.find("right", passed=True)
-    assert world.look() == ["2026-10-01", "2026-10-07"]
-    assert world.look() == []
+    automation.materialize_upstream("2", "2026-10-07")
+    assert automation.evaluate() == ["2026-10-07"], "new content is requested again"
+    run_and_fail()
+    assert automation.evaluate_up_to_twice() == ["2026-10-07"], "and gets its own retry"
+    assert automation.run("2026-10-07")
+    assert [automation.evaluate() for _ in range(2)] == [[], []]
 
 
-def test_a_check_that_only_warns_keeps_nothing_from_being_computed(world: World) -> None:
-    world.change("1", "2026-10-07")
-    world.find("right", passed=True)
-    world.find("nice", passed=False)
-    assert world.look() == ["2026-10-07"]
+def test_a_day_waits_until_its_upstream_day_is_materialized(automation: Automation) -> None:
+    automation.now = START + timedelta(days=2)
+    assert automation.evaluate() == [], "two new days without upstream data"
+
+    automation.materialize_upstream("1", "2026-10-09")
+
+    assert automation.evaluate() == ["2026-10-09"]
+
+
+def test_an_unpartitioned_asset_does_not_wait_for_days_that_were_never_extracted(
+    automation: Automation,
+) -> None:
+    automation.cursor = None
+    assert automation.evaluate(WHOLE) == []
+    automation.materialize_upstream("1", "2026-10-07")
+    assert automation.evaluate(WHOLE) == [None]
+    assert automation.evaluate(WHOLE) == []
+    automation.materialize_upstream("1", "2026-10-07")
+    assert automation.evaluate(WHOLE) == []
+    automation.materialize_upstream("2", "2026-10-02")
+    assert automation.evaluate(WHOLE) == [None]
+
+
+def test_a_failed_blocking_check_holds_changes_back_until_it_passes(automation: Automation) -> None:
+    automation.materialize_upstream("1", "2026-10-01", "2026-10-07")
+    automation.record_check("blocking", passed=False)
+    automation.record_check("warning", passed=True)
+    assert [automation.evaluate() for _ in range(3)] == [[], [], []]
+
+    automation.record_check("blocking", passed=True)
+    assert automation.evaluate() == ["2026-10-01", "2026-10-07"]
+    assert automation.evaluate() == []
+
+
+def test_a_failed_warning_check_does_not_block(automation: Automation) -> None:
+    automation.materialize_upstream("1", "2026-10-07")
+    automation.record_check("blocking", passed=True)
+    automation.record_check("warning", passed=False)
+    assert automation.evaluate() == ["2026-10-07"]

@@ -345,6 +345,6 @@ def test_saved_responses_count_though_the_service_is_gone(
     for _ in range(2):  # the second time no file has to be read
         result = location.run()
         assert not result.success
-        assert "could not be asked" in failure(result)
+        assert "sources failed" in failure(result)
         assert set(location.status().values()) == {"MATERIALIZED"}
         assert set(rows(location.lake)) == dumps[1].executions

@@ -34,7 +34,7 @@ from pathlib import Path
 import dagster as dg
 from assets.executions import assets
 from tests.pipelines.runs.test_killed import DAYS, locate
-assets.DAYS_A_BATCH = 1
+assets.DAYS_PER_BATCH = 1
 url, lake, home = sys.argv[1:]
 locate(url, Path(lake), dg.DagsterInstance.local_temp(home)).run(DAYS[0], DAYS[-1])
 """
@@ -79,7 +79,7 @@ def test_a_killed_run_that_is_resumed_fetches_only_what_is_missing(
             (killed,) = instance.get_runs()
             missing = [day for day in DAYS if not location.lake.read(EXTRACTION_COVERAGE, day).num_rows]
             assert 0 < len(missing) < len(DAYS)
-            monkeypatch.setattr(execution_assets, "DAYS_A_BATCH", 1)
+            monkeypatch.setattr(execution_assets, "DAYS_PER_BATCH", 1)
 
             result = location.run(DAYS[0], DAYS[-1], **resumed(killed.run_id))
 

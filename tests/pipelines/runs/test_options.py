@@ -151,7 +151,7 @@ def test_a_budget_ends_a_run_between_two_calls_and_a_resumed_run_goes_on_from_th
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(execution_assets, "DAYS_A_BATCH", 2)
+    monkeypatch.setattr(execution_assets, "DAYS_PER_BATCH", 2)
     now = datetime.now(UTC)  # resuming goes by when Dagster started the earlier run
     assert live(service.url, PLACES[:1], now, lake=tmp_path / "in-one-go").run().success
     in_one_go = service.count(operation=ASKED)

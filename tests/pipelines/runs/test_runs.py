@@ -286,7 +286,7 @@ def test_batches_make_no_difference(
     size: int,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(execution_assets, "DAYS_A_BATCH", size)
+    monkeypatch.setattr(execution_assets, "DAYS_PER_BATCH", size)
     location = locate(dumps[0])
 
     result = location.run()
