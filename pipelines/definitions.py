@@ -94,7 +94,7 @@ def _build_freshness_policy(settings: Settings) -> dg.FreshnessPolicy | None:
         service = get_service_state(open_sources(settings))
     except ConfigurationError:  # definitions load without usable sources; the extraction reports the error
         return None
-    last_day = service.last_expected(settings.history.end_date)
+    last_day = service.get_last_expected_day(settings.history.end_date)
     if last_day is not None and last_day < utc_now().date():
         return None
     return dg.FreshnessPolicy.time_window(timedelta(minutes=settings.alerts.late_after_minutes))
