@@ -327,7 +327,7 @@ def test_a_lake_that_cannot_be_written_to_is_one_failure_with_its_mend(locate: L
     result = location.run()
 
     assert not result.success
-    assert failure(result).count("the lake cannot be") == 1
+    assert failure(result).count("Cannot read the lake") == 1
     assert "lake.uri" in failure(result)
     assert "set lake.uri to" in failure(result)
     assert location.days_of(result) == {}
