@@ -16,6 +16,7 @@ import msgspec
 from resources.aws.s3_bucket import Bucket, split_uri
 from resources.aws.session import SERVICE_END, AwsAccess, get_caller_arn
 from resources.clock import unique_id
+from resources.config.validation_errors import format_value
 from resources.errors import LedgerError, PermissionsError, RetryLaterError, ServiceEndedError
 from resources.results.bucket import ObjectState, ResultRequest
 from resources.results.fetcher import ResultFetcher
@@ -114,7 +115,7 @@ def check_service(api: LiveService, now: datetime, results: dict[str, str]) -> I
         yield Finding(
             Level.warn,
             f"{api.uri}: schedulers",
-            f"no scheduler is named {pattern}",
+            f"No scheduler matches {format_value(pattern)}",
             "correct sources.schedulers in ledger.toml; remove the name if the scheduler was deleted",
         )
     yield from _check_clock(api, now)

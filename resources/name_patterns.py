@@ -8,7 +8,11 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from resources.config.validation_errors import format_value, suggest
+from resources.errors import ConfigurationError
+
 ARN = "arn:"
+_MAX_NAMES = 20
 
 
 def matches(pattern: str, name: str | None, arn: str) -> bool:
@@ -20,6 +24,17 @@ def matches(pattern: str, name: str | None, arn: str) -> bool:
 def matches_any(patterns: Iterable[str], name: str | None, arn: str) -> bool:
     """Whether at least one pattern matches."""
     return any(matches(pattern, name, arn) for pattern in patterns)
+
+
+def no_scheduler_error(pattern: str, names: Iterable[str], where: str) -> ConfigurationError:
+    """Build the error for a pattern that matches none of the schedulers with these names."""
+    existing = sorted(set(names))
+    listed = ", ".join(existing[:_MAX_NAMES]) + (", ..." if len(existing) > _MAX_NAMES else "")
+    return ConfigurationError(
+        f"No scheduler matches {format_value(pattern)}{suggest(pattern, existing)}",
+        where=where,
+        next_step=f"use a name, a pattern with * and ?, or an ARN; the schedulers are: {listed or 'none'}",
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -20,7 +20,7 @@ from assets.executions.coverage import compute_settle_time, merge_coverage
 from assets.executions.flatten import READER_VERSION, REJECTED, FlattenedPages, flatten_pages
 from assets.executions.merge import merge_executions
 from assets.executions.scheduler_history import build_listed_settings, merge_listed_settings
-from assets.executions.selection import SELECT_ALL, ExtractionSelection, build_unknown_scheduler_error
+from assets.executions.selection import SELECT_ALL, ExtractionSelection
 from assets.framework.row_content import count_changed_rows, stamp_changes
 from assets.framework.time_windows import Days
 from assets.tables import (
@@ -32,6 +32,7 @@ from assets.tables import (
 )
 from resources.errors import BudgetSpentError, LedgerError, UnreadableArchiveError
 from resources.lake.lake import Lake, WriteResult
+from resources.name_patterns import no_scheduler_error
 from resources.sources.base import FileListing, LiveService, SchedulerResponse, Source
 from resources.storage.base import StoredFile
 
@@ -202,8 +203,9 @@ class Extraction:
         polls = [poll for poll in self._polls if poll.days]
         if polls and all(poll.is_listed for poll in polls):
             listed = [scheduler for poll in polls for scheduler in poll.schedulers]
+            where = "the schedulers of this run; deleted schedulers cannot be queried"
             self.failed |= {
-                name: build_unknown_scheduler_error(name, listed)
+                name: no_scheduler_error(name, (scheduler.name for scheduler in listed), where)
                 for name in selection.find_unmatched_names(listed)
             }
 

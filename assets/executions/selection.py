@@ -6,12 +6,10 @@ from datetime import date, datetime, timedelta
 
 from assets.executions.coverage import compute_settle_time
 from assets.tables import EXTRACTION_COVERAGE
-from resources.errors import BudgetSpentError, ConfigurationError
+from resources.errors import BudgetSpentError
 from resources.lake.lake import Lake
 from resources.name_patterns import matches, matches_any
 from resources.sources.base import ListedScheduler
-
-_NAMES_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -125,15 +123,4 @@ def build_budget_error(
         error.what,
         where=f"{first}...{last}: {progress}; all responses are recorded",
         next_step=resume if made_progress else f"{raise_budget}; then: {resume}",
-    )
-
-
-def build_unknown_scheduler_error(name: str, listed: Collection[ListedScheduler]) -> ConfigurationError:
-    """Return the error for a name that matches no scheduler, with the names that exist."""
-    names = sorted({scheduler.name for scheduler in listed})
-    shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
-    return ConfigurationError(
-        f"no scheduler is named {name}",
-        where="the schedulers of this run",
-        next_step=f"use names or ARNs that the service lists: {shown}. A deleted scheduler cannot be queried",
     )

@@ -1,18 +1,17 @@
 """Parsing and validation of days and scheduler names on the command line."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, timedelta
 
 from assets.framework.time_windows import Days
-from resources.config.validation_errors import format_value, suggest
+from resources.config.validation_errors import format_value
 from resources.errors import ConfigurationError
-from resources.name_patterns import matches, matches_any
+from resources.name_patterns import matches, matches_any, no_scheduler_error
 from resources.sources.base import ListedScheduler
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _A_DAY = timedelta(days=1)
-_MAX_NAMES = 20
 
 
 def parse_day(text: str, option: str, today: date) -> date:
@@ -92,18 +91,7 @@ def select_schedulers(patterns: Sequence[str], listed: Collection[ListedSchedule
     """
     for pattern in patterns:
         if not any(matches(pattern, scheduler.name, scheduler.arn) for scheduler in listed):
-            raise no_scheduler_error(pattern, (scheduler.name for scheduler in listed))
+            raise no_scheduler_error(pattern, (scheduler.name for scheduler in listed), "--scheduler")
     if not patterns:
         return None
     return {scheduler.arn for scheduler in listed if matches_any(patterns, scheduler.name, scheduler.arn)}
-
-
-def no_scheduler_error(pattern: str, names: Iterable[str]) -> ConfigurationError:
-    """Build the error for a pattern that matches no scheduler."""
-    existing = sorted(set(names))
-    listed = ", ".join(existing[:_MAX_NAMES]) + (", ..." if len(existing) > _MAX_NAMES else "")
-    return ConfigurationError(
-        f"No scheduler matches {format_value(pattern)}{suggest(pattern, existing)}",
-        where="--scheduler",
-        next_step=f"use a name, a pattern with * and ?, or an ARN; the schedulers are: {listed or 'none'}",
-    )

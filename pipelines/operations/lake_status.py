@@ -31,11 +31,10 @@ from assets.executions.selection import contiguous_ranges
 from assets.framework.partitions import daily_partitions, parse_days
 from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, PARTITION
-from pipelines.cli.arguments import no_scheduler_error
 from resources.config.settings import Settings
 from resources.errors import LedgerError
 from resources.lake.lake import Lake
-from resources.name_patterns import matches, matches_any
+from resources.name_patterns import matches, matches_any, no_scheduler_error
 from resources.sources.factory import open_sources
 
 
@@ -102,7 +101,7 @@ def inspect_lake(
     schedulers = find_scheduler_statuses(read_coverage(lake), days, extracted, failed, policy)
     for pattern in patterns:
         if not any(matches(pattern, row.scheduler_name, row.scheduler_arn) for row in schedulers):
-            raise no_scheduler_error(pattern, (row.scheduler_name for row in schedulers))
+            raise no_scheduler_error(pattern, (row.scheduler_name for row in schedulers), "--scheduler")
     if patterns:
         schedulers = [
             row for row in schedulers if matches_any(patterns, row.scheduler_name, row.scheduler_arn)

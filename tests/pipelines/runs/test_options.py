@@ -92,7 +92,7 @@ def test_a_name_that_no_scheduler_has_fails_the_run_and_says_which_there_are(
     result = location.run(**options(schedulers=["pump-1", "punp-2"]))
 
     assert not result.success
-    assert "no scheduler is named punp-2" in str(told(result)["failed_sources"])
+    assert 'No scheduler matches "punp-2"' in str(told(result)["failed_sources"])
     assert "pump-2" in str(told(result)["failed_sources"]), "what there is"
     assert {row["scheduler_name"] for row in rows(location.lake).values()} == {"pump-1"}
     assert not any(event.is_step_up_for_retry for event in result.all_events)
