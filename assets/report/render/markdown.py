@@ -53,7 +53,7 @@ def _render_attention(page: Page) -> list[str]:
     omitted = len(page.attention) - len(lines)
     lines += [f"- {omitted} more machines"] if omitted else []
     lines += [_render_item(item) for item in page.silenced]
-    return ["## Attention", "\n".join(lines) or "No findings."]
+    return ["## Machines that need attention", "\n".join(lines) or "No findings."]
 
 
 def _render_item(item: AttentionItem) -> str:
