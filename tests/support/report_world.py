@@ -1,4 +1,4 @@
-"""A sandbox fleet as the tables of a lake: what the rules of reports are tried on."""
+"""A sandbox fleet and its recorded rows as Arrow tables, for tests of the health rules."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,12 +36,12 @@ REGISTRY = EquipmentRegistry(
         EquipmentEntry(Equipment("Pumps", "both"), ("pump-1",)),
     ]
 )
-"""A machine that was watched by several schedulers, one after the other; another that two watch at once."""
+"""A machine with several schedulers one after the other, and a machine with two at once."""
 
 
 @dataclass(frozen=True)
-class World:
-    """A fleet and everything that it recorded, row by row."""
+class FleetRecords:
+    """A fleet and all its recorded rows."""
 
     fleet: Fleet
     executions: list[dict[str, Any]]
@@ -50,14 +50,14 @@ class World:
 
 
 @cache
-def world(seed: int) -> World:
-    """All that a fleet recorded; that of boiler-1, with its 300 sensors, without contributions."""
-    made = fleet(seed, History(START, END))
+def build_fleet_records(seed: int) -> FleetRecords:
+    """Return all rows of a fleet; without contributions of boiler-1, which has 300 sensors."""
+    sandbox_fleet = fleet(seed, History(START, END))
     executions = [
-        row_of(summary, "api") for summary in made.executions(NOW) if summary["DataStartTime"] < END
+        row_of(summary, "api") for summary in sandbox_fleet.executions(NOW) if summary["DataStartTime"] < END
     ]
     predictions, contributions = [], []
-    for scheduler in made.schedulers:
+    for scheduler in sandbox_fleet.schedulers:
         for slot in scheduler.slots(START, END):
             if not succeeded(scheduler, min(NOW, scheduler.deleted_at or NOW), slot):
                 continue
@@ -76,39 +76,39 @@ def world(seed: int) -> World:
                 if line["prediction"] and scheduler.name != "boiler-1":
                     key = {name: row[name] for name in CONTRIBUTION_COLUMNS[:3]}
                     contributions += [
-                        key | {"diagnostic_name": each["name"], "contribution": each["value"]}
-                        for each in line.get("diagnostics", [])
+                        key | {"diagnostic_name": diagnostic["name"], "contribution": diagnostic["value"]}
+                        for diagnostic in line.get("diagnostics", [])
                     ]
-    return World(made, executions, predictions, contributions)
+    return FleetRecords(sandbox_fleet, executions, predictions, contributions)
 
 
-def of_days(rows: Sequence[Row], days: Sequence[date]) -> list[Row]:
-    """The rows of some days, by the start of their execution."""
-    wanted = set(days)
-    return [row for row in rows if row["data_start_time"].date() in wanted]
+def select_days(rows: Sequence[Row], days: Sequence[date]) -> list[Row]:
+    """Return the rows of some days, by the start of their execution."""
+    selected = set(days)
+    return [row for row in rows if row["data_start_time"].date() in selected]
 
 
-def predictions_table(rows: Sequence[Row]) -> pa.Table:
-    return _table(ANOMALY_PREDICTIONS, PREDICTION_COLUMNS, rows)
+def build_predictions_table(rows: Sequence[Row]) -> pa.Table:
+    return _build_table(ANOMALY_PREDICTIONS, PREDICTION_COLUMNS, rows)
 
 
-def contributions_table(rows: Sequence[Row]) -> pa.Table:
-    return _table(SENSOR_CONTRIBUTIONS, CONTRIBUTION_COLUMNS, rows)
+def build_contributions_table(rows: Sequence[Row]) -> pa.Table:
+    return _build_table(SENSOR_CONTRIBUTIONS, CONTRIBUTION_COLUMNS, rows)
 
 
-def executions_table(rows: Sequence[Row]) -> pa.Table:
+def build_executions_table(rows: Sequence[Row]) -> pa.Table:
     return pa.Table.from_pylist(
         [{**row, "recorded_at": NOW} for row in rows], schema=INFERENCE_EXECUTIONS.schema
     )
 
 
-def schedulers_table(rows: Sequence[Row]) -> pa.Table:
-    """What the executions show of their schedulers."""
+def build_schedulers_table(rows: Sequence[Row]) -> pa.Table:
+    """Return the settings that the executions show of their schedulers."""
     return scheduler_history.merge_observed_settings(
-        [executions_table(rows)], INFERENCE_SCHEDULERS.schema.empty_table(), NOW
+        [build_executions_table(rows)], INFERENCE_SCHEDULERS.schema.empty_table(), NOW
     )
 
 
-def _table(table: Table, columns: Sequence[str], rows: Sequence[Row]) -> pa.Table:
+def _build_table(table: Table, columns: Sequence[str], rows: Sequence[Row]) -> pa.Table:
     schema = pa.schema([table.schema.field(name) for name in columns])
     return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)

@@ -34,13 +34,13 @@ from tests.support.report_world import (
     NOW,
     REGISTRY,
     START,
-    World,
-    contributions_table,
-    executions_table,
-    of_days,
-    predictions_table,
-    schedulers_table,
-    world,
+    FleetRecords,
+    build_contributions_table,
+    build_executions_table,
+    build_fleet_records,
+    build_predictions_table,
+    build_schedulers_table,
+    select_days,
 )
 
 DAY = timedelta(days=1)
@@ -54,13 +54,13 @@ every_seed = pytest.mark.parametrize(
 
 
 def build_day_fragments(
-    fleet: World, days: Sequence[date], without: frozenset[int] = frozenset()
+    fleet: FleetRecords, days: Sequence[date], without: frozenset[int] = frozenset()
 ) -> pa.Table:
     """Build the fragments of some days; `without` are the numbers of lines to leave out."""
     predictions = [row for number, row in enumerate(fleet.predictions) if number not in without]
     return build_fragments(
-        predictions_table(of_days(predictions, days)),
-        contributions_table(of_days(fleet.contributions, days)),
+        build_predictions_table(select_days(predictions, days)),
+        build_contributions_table(select_days(fleet.contributions, days)),
     )
 
 
@@ -78,7 +78,7 @@ def approximate(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 @every_seed
 def test_events_equal_those_of_the_reference(seed: int) -> None:
-    fleet = world(seed)
+    fleet = build_fleet_records(seed)
 
     events = join_normalized_events(build_day_fragments(fleet, DAYS))
 
@@ -92,7 +92,7 @@ def test_events_equal_those_of_the_reference(seed: int) -> None:
 
 @every_seed
 def test_events_do_not_depend_on_the_order_of_days_and_late_lines(seed: int) -> None:
-    fleet, luck = world(seed), random.Random(seed)  # noqa: S311 (drawn, not encrypted)
+    fleet, luck = build_fleet_records(seed), random.Random(seed)  # noqa: S311 (drawn, not encrypted)
     late = frozenset(luck.sample(range(len(fleet.predictions)), len(fleet.predictions) // 5))
     lake: dict[date, pa.Table] = {}
     for day in luck.sample(DAYS, len(DAYS)):
@@ -124,7 +124,7 @@ def compute_health(fragments: pa.Table, days: Sequence[date] = DAYS) -> list[dic
 
 @every_seed
 def test_equipment_health_equals_the_reference(seed: int) -> None:
-    fleet = world(seed)
+    fleet = build_fleet_records(seed)
 
     rows = compute_health(build_day_fragments(fleet, DAYS))
 
@@ -136,7 +136,7 @@ def test_equipment_health_equals_the_reference(seed: int) -> None:
 
 @every_seed
 def test_equipment_health_of_a_day_is_the_same_alone_and_in_a_range(seed: int) -> None:
-    fragments = build_day_fragments(world(seed), DAYS)
+    fragments = build_day_fragments(build_fleet_records(seed), DAYS)
     together = compute_health(fragments)
 
     for day in DAYS:
@@ -144,8 +144,10 @@ def test_equipment_health_of_a_day_is_the_same_alone_and_in_a_range(seed: int) -
 
 
 def test_missing_data_is_neither_running_nor_healthy() -> None:
-    arn = next(scheduler.arn for scheduler in world(1).fleet.schedulers if scheduler.name == "pump-2")
-    fragments = build_day_fragments(world(1), [])
+    arn = next(
+        scheduler.arn for scheduler in build_fleet_records(1).fleet.schedulers if scheduler.name == "pump-2"
+    )
+    fragments = build_day_fragments(build_fleet_records(1), [])
 
     expected = {DAYS[0]: {arn: "pump-2"}}
     table = build_equipment_health([DAYS[0]], fragments, expected, REGISTRY, RULE, NOW)
@@ -157,8 +159,8 @@ def test_missing_data_is_neither_running_nor_healthy() -> None:
 
 def test_the_rest_of_today_is_not_unknown_time() -> None:
     now = START + timedelta(hours=36)
-    past = [row for row in world(1).predictions if row["timestamp"] < now]
-    fragments = build_fragments(predictions_table(past), contributions_table([]))
+    past = [row for row in build_fleet_records(1).predictions if row["timestamp"] < now]
+    fragments = build_fragments(build_predictions_table(past), build_contributions_table([]))
 
     rows = build_equipment_health([DAYS[1]], fragments, {}, REGISTRY, RULE, now).to_pylist()
 
@@ -170,7 +172,7 @@ def test_the_rest_of_today_is_not_unknown_time() -> None:
 # --- The health of executions -----------------------------------------------------------------------------
 
 
-def build_coverage(fleet: World, day: date, complete_through: datetime | None) -> pa.Table:
+def build_coverage(fleet: FleetRecords, day: date, complete_through: datetime | None) -> pa.Table:
     """Build the coverage of a day for all schedulers that existed then."""
     midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
     rows = [
@@ -192,10 +194,10 @@ def build_coverage(fleet: World, day: date, complete_through: datetime | None) -
 
 
 def build_day_tables(
-    fleet: World, day: date, complete_through: datetime | None, coverage: pa.Table | None = None
+    fleet: FleetRecords, day: date, complete_through: datetime | None, coverage: pa.Table | None = None
 ) -> DayTables:
     """Build the tables of a day; results arrive as many minutes late as the scheduler's name has letters."""
-    executions = of_days(fleet.executions, [day])
+    executions = select_days(fleet.executions, [day])
     results = [
         {
             "scheduler_arn": row["scheduler_arn"],
@@ -207,9 +209,9 @@ def build_day_tables(
     ]
     result_schema = pa.schema([RESULT_OBJECTS.schema.field(name) for name in RESULT_COLUMNS])
     return DayTables(
-        executions_table(executions),
+        build_executions_table(executions),
         build_coverage(fleet, day, complete_through) if coverage is None else coverage,
-        schedulers_table(fleet.executions),
+        build_schedulers_table(fleet.executions),
         pa.Table.from_pylist(results, schema=result_schema),
     )
 
@@ -232,7 +234,7 @@ def list_windows(executions: Sequence[Mapping[str, Any]], day: date) -> Iterator
             at += length
 
 
-def count_expected_reasons(fleet: World, arn: str, day: date) -> Counter[str]:
+def count_expected_reasons(fleet: FleetRecords, arn: str, day: date) -> Counter[str]:
     """Count the slots of a day by reason, with every absence proven."""
     executions = sorted(
         (row for row in fleet.executions if row["scheduler_arn"] == arn),
@@ -258,7 +260,7 @@ def count_expected_reasons(fleet: World, arn: str, day: date) -> Counter[str]:
 
 @every_seed
 def test_execution_health_equals_the_reference(seed: int) -> None:
-    fleet = world(seed)
+    fleet = build_fleet_records(seed)
     policy = HealthPolicy(SETTLE_AFTER, NOW, None, is_live=True)
     seen_reasons: Counter[str] = Counter()
     for day in DAYS:
@@ -284,7 +286,7 @@ def test_execution_health_equals_the_reference(seed: int) -> None:
 
 @pytest.mark.parametrize("is_live", [False, True])
 def test_without_coverage_no_absence_is_proven(is_live: bool) -> None:
-    fleet = world(1)
+    fleet = build_fleet_records(1)
     turbine = next(scheduler.arn for scheduler in fleet.fleet.schedulers if scheduler.name == "turbine-1")
     policy = HealthPolicy(SETTLE_AFTER, NOW, None, is_live)
     for day in DAYS:
@@ -297,13 +299,13 @@ def test_without_coverage_no_absence_is_proven(is_live: bool) -> None:
 
 
 def test_a_day_that_was_not_extracted_is_so_while_the_service_can_be_queried() -> None:
-    fleet = world(1)
+    fleet = build_fleet_records(1)
     day = DAYS[-1] + DAY
     pump = next(scheduler for scheduler in fleet.fleet.schedulers if scheduler.name == "pump-2")
-    listed = [row | {"status": "RUNNING"} for row in schedulers_table(fleet.executions).to_pylist()]
+    listed = [row | {"status": "RUNNING"} for row in build_schedulers_table(fleet.executions).to_pylist()]
     tables = replace(
         build_day_tables(fleet, day, None, EXTRACTION_COVERAGE.schema.empty_table()),
-        schedulers=pa.Table.from_pylist(listed, schema=schedulers_table([]).schema),
+        schedulers=pa.Table.from_pylist(listed, schema=build_schedulers_table([]).schema),
     )
     policy = HealthPolicy(SETTLE_AFTER, NOW, None, is_live=True)
 
@@ -315,7 +317,7 @@ def test_a_day_that_was_not_extracted_is_so_while_the_service_can_be_queried() -
 
 
 def test_nothing_is_expected_of_a_scheduler_that_its_service_no_longer_lists() -> None:
-    fleet = world(1)
+    fleet = build_fleet_records(1)
     deleted = next(scheduler for scheduler in fleet.fleet.schedulers if scheduler.name == "fan-1")
     assert deleted.deleted_at is not None
     day = min(deleted.deleted_at.date() + DAY, DAYS[-1])
@@ -328,7 +330,7 @@ def test_nothing_is_expected_of_a_scheduler_that_its_service_no_longer_lists() -
 
 
 def test_unchanged_rows_keep_recorded_at() -> None:
-    tables = build_day_tables(world(1), DAYS[0], compute_settle_time(DAYS[0], SETTLE_AFTER))
+    tables = build_day_tables(build_fleet_records(1), DAYS[0], compute_settle_time(DAYS[0], SETTLE_AFTER))
     policy = HealthPolicy(SETTLE_AFTER, NOW, None, is_live=True)
     first = build_execution_health(DAYS[0], tables, policy, NO_ROWS)
 

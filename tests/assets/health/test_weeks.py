@@ -25,7 +25,7 @@ from assets.health.equipment_health import (
 from assets.tables import ANOMALY_EVENTS, PARTITION
 from resources.config.equipment import Equipment, EquipmentEntry, EquipmentRegistry
 from tests.support.health_reference import build_health_rows
-from tests.support.report_world import contributions_table, of_days, predictions_table
+from tests.support.report_world import build_contributions_table, build_predictions_table, select_days
 
 HOUR, MINUTE, DAY = timedelta(hours=1), timedelta(minutes=1), timedelta(days=1)
 FIRST = date(2026, 8, 20)
@@ -98,7 +98,8 @@ class IncrementalLake:
     def update_fragments(self, predictions: Rows, contributions: Rows, days: Sequence[date]) -> None:
         """Rebuild the fragments of some days together."""
         fragments = build_fragments(
-            predictions_table(of_days(predictions, days)), contributions_table(of_days(contributions, days))
+            build_predictions_table(select_days(predictions, days)),
+            build_contributions_table(select_days(contributions, days)),
         )
         for day in days:
             self._fragments[day] = fragments.filter(pc.equal(fragments[PARTITION], day))
