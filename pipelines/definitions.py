@@ -59,7 +59,7 @@ def build_defs(
         ],
         lake,
     )
-    rules = CheckSettings(
+    check_settings = CheckSettings(
         history,
         settle_after,
         settings.history.lookback_days,
@@ -67,7 +67,7 @@ def build_defs(
     )
     return dg.Definitions(
         assets=assets,
-        asset_checks=checks.build_checks(rules, assets),
+        asset_checks=checks.build_checks(check_settings, assets),
         jobs=[schedules.build_refresh_job()],
         schedules=[schedules.build_refresh_schedule(settings), schedules.build_check_schedule()],
         sensors=[

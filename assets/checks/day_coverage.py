@@ -155,28 +155,8 @@ def evaluate_execution_count_in_range(
         now: The time of the check.
         settle_after: How long after its end a day can still grow.
     """
-    counts: dict[str, dict[date, int]] = {}
-    names: dict[str, str] = {}
-    for row in coverage.to_pylist():
-        counts.setdefault(row["scheduler_arn"], {})[row[PARTITION]] = row["executions"]
-        names[row["scheduler_arn"]] = row["scheduler_name"] or row["scheduler_arn"]
     settled_days = [day for day in days if now >= compute_settle_time(day, settle_after)]
-    compared, unusual = 0, list[dict[str, Any]]()
-    for arn, day_counts in counts.items():
-        for day in settled_days:
-            baseline = _estimate_baseline(day_counts, day, grid.get(arn))
-            if day not in day_counts or day in (min(day_counts), max(day_counts)) or not baseline:
-                continue
-            compared += 1
-            if not USUAL_RANGE[0] * baseline <= day_counts[day] <= USUAL_RANGE[1] * baseline:
-                unusual.append(
-                    {
-                        "scheduler": names[arn],
-                        "day": day,
-                        "executions": day_counts[day],
-                        "usual": round(baseline),
-                    }
-                )
+    compared, unusual = _compare_counts(coverage, settled_days, grid)
     message = (
         f"{compared} scheduler-days compared: all have a usual number of executions. Not compared: days that"
         " can still grow, the first and the last day of a scheduler, and days without a baseline."
@@ -195,6 +175,30 @@ def evaluate_execution_count_in_range(
         build_status_commands({row["day"] for row in unusual}),
         problem_ids=[f"{row['scheduler']} {row['day']}" for row in unusual],
     )
+
+
+def _compare_counts(
+    coverage: pa.Table, days: Sequence[date], grid: Mapping[str, int | None]
+) -> tuple[int, list[dict[str, Any]]]:
+    """Return the number of scheduler-days with a baseline, and a row for each unusual one."""
+    counts: dict[str, dict[date, int]] = {}
+    names: dict[str, str] = {}
+    for row in coverage.to_pylist():
+        counts.setdefault(row["scheduler_arn"], {})[row[PARTITION]] = row["executions"]
+        names[row["scheduler_arn"]] = row["scheduler_name"] or row["scheduler_arn"]
+    compared, unusual = 0, list[dict[str, Any]]()
+    for arn, day_counts in counts.items():
+        for day in days:
+            baseline = _estimate_baseline(day_counts, day, grid.get(arn))
+            if day not in day_counts or day in (min(day_counts), max(day_counts)) or not baseline:
+                continue
+            compared += 1
+            count = day_counts[day]
+            if not USUAL_RANGE[0] * baseline <= count <= USUAL_RANGE[1] * baseline:
+                unusual.append(
+                    {"scheduler": names[arn], "day": day, "executions": count, "usual": round(baseline)}
+                )
+    return compared, unusual
 
 
 def _estimate_baseline(day_counts: Mapping[date, int], day: date, grid: int | None) -> float | None:

@@ -30,10 +30,10 @@ CHECKS = "hourly_checks"
 CHECKS_CRON = "35 * * * *"
 """Half an hour after the default extraction, so that its runs have ended."""
 
-BEHIND_TAG = "ledger/behind"
+BACKLOG_TAG = "ledger/backlog"
 """Tag of scheduled runs: the unsettled days before the lookback period, and the command to extract them."""
 
-BEHIND_LOOKBACK = timedelta(days=31)
+BACKLOG_SEARCH = timedelta(days=31)
 """How far before the lookback period the schedule looks for unsettled days, such as after an outage."""
 
 _MAX_RUNTIME_TAG, _MAX_RUNTIME_SECONDS = "dagster/max_runtime", 2 * 3600
@@ -124,7 +124,7 @@ def _evaluate_refresh(
         run_config={"ops": {INFERENCE_EXECUTIONS.name: {"config": {"skip_settled": True}}}},
         tags={
             **dict(zip(RANGE, (due.days[0].isoformat(), due.days[-1].isoformat()), strict=True)),
-            **({BEHIND_TAG: due.backlog_message[:_MAX_TAG_LENGTH]} if due.backlog else {}),
+            **({BACKLOG_TAG: due.backlog_message[:_MAX_TAG_LENGTH]} if due.backlog else {}),
         },
     )
 
@@ -143,7 +143,7 @@ def _find_due_days(
     )
     lookback_start = now.date() - timedelta(days=settings.history.lookback_days)
     extracted = lake.days(EXTRACTION_COVERAGE)
-    recent_coverage = read_coverage(lake, lookback_start - BEHIND_LOOKBACK, now.date())
+    recent_coverage = read_coverage(lake, lookback_start - BACKLOG_SEARCH, now.date())
     due = find_due_days(history, recent_coverage, extracted, policy)
     reasons = []
     if service_end is not None and service_end < now.date():

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from pipelines.automation.schedules import BEHIND_TAG, REFRESH
+from pipelines.automation.schedules import BACKLOG_TAG, REFRESH
 from pipelines.definitions import build_defs
 from resources.config.settings import ArchiveSettings, Settings
 from sandbox.service import Handle
@@ -71,13 +71,13 @@ def test_unsettled_days_before_the_lookback_period_are_tagged_with_their_backfil
 ) -> None:
     location = ticking(api(service.url), lookback_days=2)
 
-    behind = location.tick().tags[BEHIND_TAG]
-    assert "35 days before the lookback period" in behind and "2026-09-01...2026-10-05" in behind
-    assert "ledger backfill --from 2026-09-01 --to 2026-10-05" in behind
+    backlog = location.tick().tags[BACKLOG_TAG]
+    assert "35 days before the lookback period" in backlog and "2026-09-01...2026-10-05" in backlog
+    assert "ledger backfill --from 2026-09-01 --to 2026-10-05" in backlog
 
     location.go(location.tick())
     location.now = NOON + timedelta(days=9)
-    assert "2026-10-08...2026-10-14" in location.tick().tags[BEHIND_TAG], (
+    assert "2026-10-08...2026-10-14" in location.tick().tags[BACKLOG_TAG], (
         "only the last of these days was open"
     )
 
