@@ -216,8 +216,8 @@ def _find_models(
 ) -> dict[_MachineDay, dict[str, int | bool | None]]:
     """Return the latest model version of each machine and day, and whether it changed on that day.
 
-    An unknown version is no change. Neither is a change after a silence longer than the look-back, because
-    the row of a day must not depend on how many days before it are processed.
+    An unknown version is no change. A change after a silence longer than the look-back is not counted: the
+    row of a day must not depend on how many days before it are processed.
     """
     version = pc.fill_null(fragments["model_version"], -1).to_numpy()[runs.row]
     known = np.flatnonzero(version >= 0)

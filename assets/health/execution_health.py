@@ -140,28 +140,41 @@ def _build_scheduler_days(day: date, tables: DayTables, policy: HealthPolicy) ->
             is_deleted = account in complete_through
             if is_deleted or has_ended or not _has_begun(scheduler_settings, day):
                 continue
-        scheduler_coverage = coverage.get(arn, {})
-        is_pending = (
-            bool(scheduler_coverage)
-            and not scheduler_coverage["complete_through"]
-            and not scheduler_coverage["executions"]
-        )
+        coverage_row = coverage.get(arn)
+        # a final response for the account reports all executions of its schedulers, except of one that is
+        # listed and was not queried yet
         is_account_settled = account in complete_through and complete_through[account] >= settles_at
-        may_be_reported = is_pending or not is_account_settled
-        state = CoverageState(
-            _to_ms(policy.now),
-            _to_ms(scheduler_coverage["complete_through"])
-            if scheduler_coverage.get("complete_through")
-            else None,
-            _to_ms(settles_at),
-            _to_ms(get_day_window(policy.last_day).end) if policy.last_day else None,
-            can_be_queried=policy.is_live and account in queried and may_be_reported,
-        )
+        may_be_reported = not is_account_settled or _is_unqueried(coverage_row)
+        can_be_queried = policy.is_live and account in queried and may_be_reported
         rows = executions.get(arn, [])
-        named_rows = [row for row in (*rows, scheduler_coverage, *settings.get(arn, [])) if row]
+        named_rows = [*rows, *([coverage_row] if coverage_row else []), *settings.get(arn, [])]
         name = next((row["scheduler_name"] for row in named_rows if row["scheduler_name"]), None)
         result_times = {row["data_start_time"]: row["last_modified"] for row in results.get(arn, [])}
+        state = _build_coverage_state(coverage_row, policy, settles_at, can_be_queried=can_be_queried)
         yield _SchedulerDay(arn, name, day, rows, scheduler_settings, state, result_times)
+
+
+def _is_unqueried(coverage_row: Mapping[str, Any] | None) -> bool:
+    if coverage_row is None:
+        return False
+    return not coverage_row["complete_through"] and not coverage_row["executions"]
+
+
+def _build_coverage_state(
+    coverage_row: Mapping[str, Any] | None,
+    policy: HealthPolicy,
+    settles_at: datetime,
+    *,
+    can_be_queried: bool,
+) -> CoverageState:
+    complete_through = coverage_row["complete_through"] if coverage_row else None
+    return CoverageState(
+        _to_ms(policy.now),
+        _to_ms(complete_through) if complete_through else None,
+        _to_ms(settles_at),
+        _to_ms(get_day_window(policy.last_day).end) if policy.last_day else None,
+        can_be_queried=can_be_queried,
+    )
 
 
 def _find_complete_through(coverage: Iterable[Mapping[str, Any]]) -> dict[_AccountRegion, datetime]:

@@ -1,8 +1,12 @@
 """How long each machine ran, was off, and was anomalous, by day.
 
-A point is valid for one usual step, or until the next point. If several schedulers watch a machine, it is
-anomalous while any of them reports an anomaly, runs while any reports it running, and is off while any
-reports it off and none reports it running. The rest of the time is unknown.
+A point is valid for one usual step, or until the next point. A machine can have several schedulers:
+
+- It is anomalous while any of them reports an anomaly.
+- It runs while any of them has a normal or anomalous point.
+- It is off while any of them reports it off and it does not run.
+
+The rest of the time is unknown.
 """
 
 from dataclasses import dataclass
