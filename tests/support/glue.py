@@ -11,7 +11,7 @@ import pytest
 from moto.backends import get_backend
 
 from resources.aws.session import default_session
-from tests.resources.conftest import CREDENTIALS, Server
+from tests.support.s3_server import CREDENTIALS, Server
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 _TARGET = "HTTP_X_AMZ_TARGET"
@@ -44,7 +44,7 @@ class GlueServer(Server):
         self.before: list[Before] = []
         super().__init__()
 
-    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+    def _respond(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         operation = environ.get(_TARGET, "").rpartition(".")[2]
         for one in [one for one in self.before if one.operation == operation]:
             self.before.remove(one)

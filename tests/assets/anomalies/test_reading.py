@@ -25,7 +25,7 @@ from assets.tables import (
 from resources.aws.session import AwsAccess
 from resources.lake.lake import Lake
 from resources.results.fetcher import FetchLimits, ObjectState, ResultFetcher
-from tests.resources.conftest import Bucket, Mischief, Server
+from tests.support.s3_server import Bucket, Fault, Server
 
 DAY, START = date(2026, 10, 7), datetime(2026, 10, 7, tzinfo=UTC)
 NOW, LATER = datetime(2026, 10, 8, tzinfo=UTC), datetime(2026, 10, 9, tzinfo=UTC)
@@ -92,10 +92,10 @@ def read_states(lake: Lake) -> dict[int, tuple[str, str | None]]:
     return {row["data_start_time"].hour: (row["state"], row["error"]) for row in rows}
 
 
-def build_refusal(hour: int, status: str, code: str, message: str, times: int = 1) -> Mischief:
+def build_refusal(hour: int, status: str, code: str, message: str, times: int = 1) -> Fault:
     text = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
     about = f"{START + timedelta(hours=hour):%Y-%m-%dT%H}"
-    return Mischief("GET", status, text, times=times, about=about)
+    return Fault("GET", status, text, times=times, path_part=about)
 
 
 REFUSALS = {
@@ -113,7 +113,7 @@ def test_unread_objects_are_counted_and_described_by_state_and_read_by_the_next_
     write_executions(lake, bucket.name, 6)
     for hour in (0, 2, 3, 4, 5):
         bucket.put(build_key(hour), build_body(build_line(START + timedelta(hours=hour, minutes=5))))
-    s3.mischief += [build_refusal(hour, *REFUSALS[state]) for hour, state in enumerate(REFUSALS, 2)]
+    s3.faults += [build_refusal(hour, *REFUSALS[state]) for hour, state in enumerate(REFUSALS, 2)]
 
     recorded = record(lake)
 
@@ -130,7 +130,7 @@ def test_unread_objects_are_counted_and_described_by_state_and_read_by_the_next_
         assert f"{description}/{build_key(hour)}" in describe_unread_objects(recorded)
     assert lake.read(ANOMALY_PREDICTIONS, DAY)["data_start_time"].to_pylist() == [START]
 
-    s3.mischief.clear()
+    s3.faults.clear()
     bucket.put(build_key(1), build_body(build_line(START + timedelta(hours=1, minutes=5))))
     again = record(lake, LATER)
 
@@ -148,7 +148,7 @@ def test_rows_of_objects_that_become_unreadable_stay(lake: Lake, bucket: Bucket,
     before = lake.read(ANOMALY_PREDICTIONS, DAY), lake.read(SENSOR_CONTRIBUTIONS, DAY)
     for hour in range(5):  # all objects change, and only the first can be read
         bucket.put(build_key(hour), build_body(build_line(START + timedelta(hours=hour, minutes=6))))
-    s3.mischief += [build_refusal(hour, *REFUSALS[state]) for hour, state in enumerate(REFUSALS, 1)]
+    s3.faults += [build_refusal(hour, *REFUSALS[state]) for hour, state in enumerate(REFUSALS, 1)]
 
     recorded = record(lake, LATER)
 
@@ -166,7 +166,7 @@ def test_nothing_is_read_from_a_bucket_of_another_account(lake: Lake, bucket: Bu
     write_executions(lake, bucket.name, 2)
     for hour in range(2):
         bucket.put(build_key(hour), build_body(build_line(START + timedelta(hours=hour))))
-    s3.refuse("HEAD", "403 FORBIDDEN", times=2)  # for the bucket, and for one of its objects
+    s3.fail_next("HEAD", "403 FORBIDDEN", times=2)  # for the bucket, and for one of its objects
 
     recorded = record(lake, expected_bucket_owner=OWNER)
 

@@ -344,7 +344,7 @@ def test_an_extraction_from_s3_to_s3_is_that_of_one_from_disk_to_disk(tmp_path: 
     assert len(contents(in_s3)["inference_executions"]) > 1000
     assert len(contents(in_s3)["archive_files"]) == len(list(filter(Path.is_file, folder.rglob("*"))))
 
-    bucket.server.asked.clear()
+    bucket.server.requests.clear()
     again = extracted(in_s3, ArchiveSource(f"{bucket.uri}/dumps"))
     numbers = again.count_results()
     assert (numbers["files_read"], numbers["days_changed"], numbers["rows_changed"]) == (0, 0, 0)
@@ -416,7 +416,11 @@ def test_the_tables_look_the_same_to_sql(tmp_path: Path, bucket: Any) -> None:
 
 def objects_read(server: Any) -> list[str]:
     return sorted(
-        {asked.path.split("data_date=")[1][:10] for asked in server.asked if "data_date=" in asked.path}
+        {
+            request.path.split("data_date=")[1][:10]
+            for request in server.requests
+            if "data_date=" in request.path
+        }
     )
 
 
@@ -434,7 +438,7 @@ def test_only_the_days_that_are_asked_for_are_read(bucket: Any, where: str, read
     kept = InS3(bucket)
     for day in (1, 2, 3):
         kept.lake.update(INFERENCE_EXECUTIONS, date(2026, 3, day), lambda existing: existing)
-    bucket.server.asked.clear()
+    bucket.server.requests.clear()
     query_once(kept.lake, f"SELECT count(status) FROM inference_executions WHERE {where}")  # noqa: S608
     assert objects_read(bucket.server) == read
 
@@ -455,7 +459,7 @@ def test_an_older_day_has_null_where_a_column_came_later(bucket: Any) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_what_s3_refuses_to_sql_is_told_in_our_words(bucket: Any, method: str) -> None:
-    bucket.server.refuse(method, "403 Forbidden", "AccessDenied" if method == "GET" else "")
+    bucket.server.fail_next(method, "403 Forbidden", "AccessDenied" if method == "GET" else "")
     with pytest.raises(PermissionsError, match=r"Cannot [a-z ]+ S3: (AccessDenied|403)") as caught:
         query_once(InS3(bucket).lake, "SELECT count(status) FROM inference_executions")
     assert bucket.uri in caught.value.where

@@ -61,12 +61,12 @@ def test_only_the_end_of_an_object_is_read(bucket: Any) -> None:
     lake = Lake(f"{bucket.uri}/lake")
     names = [f"{number:040x}" for number in range(20_000)]
     lake.update(READINGS, DAY, lambda _: rows(*names))
-    bucket.server.asked.clear()
+    bucket.server.requests.clear()
 
     assert lake.read_version(READINGS, DAY) == 1
 
-    (asked,) = bucket.server.asked
-    assert asked.headers["range"] == "bytes=-65536"
+    (request,) = bucket.server.requests
+    assert request.headers["range"] == "bytes=-65536"
 
 
 def test_a_footer_longer_than_most_is_read_to_its_beginning(lake: Lake, monkeypatch: Any) -> None:

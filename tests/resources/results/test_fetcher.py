@@ -11,7 +11,7 @@ import pytest
 from resources.aws.session import AwsAccess
 from resources.errors import PermissionsError
 from resources.results.fetcher import FetchedResult, FetchLimits, ObjectState, ResultFetcher, ResultRequest
-from tests.resources.conftest import Bucket, Mischief, Server
+from tests.support.s3_server import Bucket, Fault, Server
 
 KEYS = [f"out/2026-10-07T{hour:02}:00:00Z/results.jsonl" for hour in range(12)]
 KMS = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -23,7 +23,7 @@ OfAPlant = tuple[Server, Path]
 def filled(bucket: Bucket) -> Bucket:
     for key in KEYS:
         bucket.put(key, key.encode())
-    bucket.server.asked.clear()
+    bucket.server.requests.clear()
     return bucket
 
 
@@ -45,7 +45,7 @@ def tags_of(found: dict[str, FetchedResult]) -> dict[str, str]:
 
 def gets(server: Server, bucket: Bucket) -> int:
     """Requests for objects; a listing is one for the bucket."""
-    return sum(one.method == "GET" and one.path != f"/{bucket.name}" for one in server.asked)
+    return sum(one.method == "GET" and one.path != f"/{bucket.name}" for one in server.requests)
 
 
 class TestReading:
@@ -60,7 +60,7 @@ class TestReading:
 
     def test_what_is_unchanged_costs_one_listing(self, filled: Bucket, s3: Server) -> None:
         tags = tags_of(fetched(filled))
-        s3.asked.clear()
+        s3.requests.clear()
 
         found = fetched(filled, tags)
 
@@ -72,7 +72,7 @@ class TestReading:
         tags = tags_of(fetched(filled))
         filled.put(KEYS[3], b"other")
         filled.client.delete_object(Bucket=filled.name, Key=KEYS[5])
-        s3.asked.clear()
+        s3.requests.clear()
 
         found = fetched(filled, tags)
 
@@ -90,8 +90,8 @@ class TestReading:
     ) -> None:
         tags = tags_of(fetched(filled))
         filled.put(KEYS[3], b"other")
-        s3.asked.clear()
-        s3.refuse("GET", "403 FORBIDDEN", "AccessDenied")  # the first GET is the listing
+        s3.requests.clear()
+        s3.fail_next("GET", "403 FORBIDDEN", "AccessDenied")  # the first GET is the listing
 
         found = fetched(filled, tags)
 
@@ -112,10 +112,15 @@ class TestReading:
         assert again.state is ObjectState.UNCHANGED
 
     @pytest.mark.parametrize("told", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "ca_bundle"])
-    def test_an_s3_of_a_plants_own_authority_is_read_where_that_is_named(
-        self, filled: Bucket, of_a_plant: OfAPlant, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    def test_an_s3_private_ca_s3s_own_authority_is_read_where_that_is_named(
+        self,
+        filled: Bucket,
+        private_ca_s3: OfAPlant,
+        told: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        server, bundle = of_a_plant
+        server, bundle = private_ca_s3
         (tmp_path / "config").write_text(f"[default]\nca_bundle = {bundle}\n")
         told_in = str(tmp_path / "config" if told == "ca_bundle" else bundle)
         monkeypatch.setenv("AWS_CONFIG_FILE" if told == "ca_bundle" else told, told_in)
@@ -134,7 +139,7 @@ class TestReading:
         ((one,),) = ResultFetcher(role).fetch([ResultRequest(filled.name, KEYS[0])])
 
         assert one.state is ObjectState.READ
-        last = s3.asked[-1].headers["authorization"]
+        last = s3.requests[-1].headers["authorization"]
         assert "Credential=testing/" not in last
         assert "Credential=" in last
 
@@ -160,7 +165,7 @@ class TestRefusals:
         self, filled: Bucket, s3: Server, status: str, code: str, message: str, state: ObjectState
     ) -> None:
         body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
-        s3.mischief.append(Mischief("GET", status, body))
+        s3.faults.append(Fault("GET", status, body))
 
         found = fetched(filled)
 
@@ -173,14 +178,14 @@ class TestRefusals:
         )
 
     def test_an_s3_that_is_busy_for_a_moment_is_asked_again(self, filled: Bucket, s3: Server) -> None:
-        s3.refuse("GET", "503 SLOW DOWN", "SlowDown", times=3)
+        s3.fail_next("GET", "503 SLOW DOWN", "SlowDown", times=3)
 
         assert states(fetched(filled)) == {ObjectState.READ: len(KEYS)}
 
     def test_an_s3_that_stays_out_of_order_is_unreachable_in_the_same_words_each_time(
         self, filled: Bucket, s3: Server
     ) -> None:
-        s3.refuse("GET", "500 INTERNAL SERVER ERROR", "InternalError", times=1000)
+        s3.fail_next("GET", "500 INTERNAL SERVER ERROR", "InternalError", times=1000)
 
         found = fetched(filled)
 
@@ -192,7 +197,7 @@ class TestRefusals:
 
         assert states(found) == {ObjectState.MISSING: len(KEYS)}
         assert found[KEYS[0]].error == "there is no bucket no-such-bucket"
-        assert len(s3.asked) == 1
+        assert len(s3.requests) == 1
 
     def test_an_endpoint_that_is_not_there_is_tried_once_and_not_for_each_object(
         self, filled: Bucket, monkeypatch: pytest.MonkeyPatch
@@ -201,20 +206,20 @@ class TestRefusals:
 
         assert states(fetched(filled)) == {ObjectState.UNREACHABLE: len(KEYS)}
 
-    def test_an_s3_of_a_plants_own_authority_is_not_trusted_by_itself(
-        self, filled: Bucket, of_a_plant: OfAPlant
+    def test_an_s3_private_ca_s3s_own_authority_is_not_trusted_by_itself(
+        self, filled: Bucket, private_ca_s3: OfAPlant
     ) -> None:
         found = fetched(filled)
 
         assert states(found) == {ObjectState.UNREACHABLE: len(KEYS)}
         assert all("AWS_CA_BUNDLE" in (one.error or "") for one in found.values())
-        assert not of_a_plant[0].asked
+        assert not private_ca_s3[0].requests
 
     @pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"])
     def test_a_caller_whom_nobody_knows_is_told_to_log_in(
         self, filled: Bucket, s3: Server, code: str
     ) -> None:
-        s3.refuse("GET", "403 FORBIDDEN", code, times=100)
+        s3.fail_next("GET", "403 FORBIDDEN", code, times=100)
 
         with pytest.raises(PermissionsError, match=r"(?s)usable AWS credentials.*aws sso login"):
             fetched(filled)
@@ -231,11 +236,11 @@ class TestOwner:
     def test_a_bucket_of_the_expected_owner_is_read(self, filled: Bucket, s3: Server) -> None:
         assert states(fetched(filled, expected_bucket_owner=OWNER)) == {ObjectState.READ: len(KEYS)}
 
-        (looked,) = [one for one in s3.asked if one.method == "HEAD"]
+        (looked,) = [one for one in s3.requests if one.method == "HEAD"]
         assert looked.headers["x-amz-expected-bucket-owner"] == OWNER
 
     def test_nothing_is_fetched_from_a_bucket_of_anybody_else(self, filled: Bucket, s3: Server) -> None:
-        s3.refuse("HEAD", "403 FORBIDDEN", times=2)  # of the bucket, and of one of its objects
+        s3.fail_next("HEAD", "403 FORBIDDEN", times=2)  # of the bucket, and of one of its objects
 
         found = fetched(filled, expected_bucket_owner=OWNER)
 
@@ -246,7 +251,7 @@ class TestOwner:
     def test_who_may_not_see_the_bucket_has_its_owner_verified_by_an_object(
         self, filled: Bucket, s3: Server
     ) -> None:
-        s3.refuse("HEAD", "403 FORBIDDEN")
+        s3.fail_next("HEAD", "403 FORBIDDEN")
 
         assert states(fetched(filled, expected_bucket_owner=OWNER)) == {ObjectState.READ: len(KEYS)}
 
@@ -275,12 +280,12 @@ class TestMemory:
         wanted = [ResultRequest(bucket.name, f"{number}") for number in range(60)]
         for one in wanted:
             bucket.put(one.key)
-        s3.most_at_once = 0
+        s3.max_concurrency = 0
 
         loads = list(ResultFetcher(AwsAccess(), limits=FetchLimits(concurrency=3)).fetch(wanted))
 
         assert sum(map(len, loads)) == 60
-        assert 1 < s3.most_at_once <= 3
+        assert 1 < s3.max_concurrency <= 3
 
     def test_who_turns_away_leaves_nobody_working(self, filled: Bucket) -> None:
         limits = FetchLimits(concurrency=4, load_bytes=1, bytes_in_flight=50)

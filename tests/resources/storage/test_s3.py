@@ -89,16 +89,16 @@ def test_the_days_of_many_pages_are_all_there(
 
 def test_a_read_is_one_request_and_an_update_two(lake: Lake, bucket: Any) -> None:
     lake.update(READINGS, DAY, adding("a"))
-    assert [asked.method for asked in bucket.server.asked] == ["GET", "PUT"]
-    bucket.server.asked.clear()
+    assert [request.method for request in bucket.server.requests] == ["GET", "PUT"]
+    bucket.server.requests.clear()
     lake.read(READINGS, DAY, ["name"])
-    assert [asked.method for asked in bucket.server.asked] == ["GET"]
+    assert [request.method for request in bucket.server.requests] == ["GET"]
 
 
 def test_nothing_is_ever_deleted_or_put_without_a_condition(lake: Lake, bucket: Any) -> None:
     for name in ("a", "b"):
         lake.update(READINGS, DAY, adding(name))
-    first, second = (asked.headers for asked in bucket.server.asked if asked.method == "PUT")
+    first, second = (request.headers for request in bucket.server.requests if request.method == "PUT")
     assert first["if-none-match"] == "*"
     assert "if-match" not in first
     assert second["if-match"].startswith('"')
@@ -110,7 +110,7 @@ def test_nothing_is_ever_deleted_or_put_without_a_condition(lake: Lake, bucket: 
 def test_objects_are_encrypted_with_the_key_that_is_set(bucket: Any) -> None:
     for key_id in (None, "alias/plant"):
         Lake(bucket.uri, kms_key_id=key_id).update(READINGS, DAY, adding("a"))
-    plain, encrypted = (asked.headers for asked in bucket.server.asked if asked.method == "PUT")
+    plain, encrypted = (request.headers for request in bucket.server.requests if request.method == "PUT")
     assert "x-amz-server-side-encryption" not in plain
     assert encrypted["x-amz-server-side-encryption"] == "aws:kms"
     assert encrypted["x-amz-server-side-encryption-aws-kms-key-id"] == "alias/plant"
@@ -198,7 +198,7 @@ def test_an_object_that_someone_takes_away_in_between_is_written_anew(lake: Lake
     ],
 )
 def test_every_way_to_say_conflict_is_understood(lake: Lake, bucket: Any, status: str, code: str) -> None:
-    bucket.server.refuse("PUT", status, code)
+    bucket.server.fail_next("PUT", status, code)
     assert lake.update(READINGS, DAY, adding("a")).changed
     assert names(lake) == ["a"]
     assert bucket.server.count("PUT") == 2
@@ -206,7 +206,7 @@ def test_every_way_to_say_conflict_is_understood(lake: Lake, bucket: Any, status
 
 def test_conflicts_without_end_are_given_up(bucket: Any) -> None:
     lake = Lake(f"{bucket.uri}/lake", lock_timeout_seconds=0.1)
-    bucket.server.refuse("PUT", "409 Conflict", "ConditionalRequestConflict", times=-1)
+    bucket.server.fail_next("PUT", "409 Conflict", "ConditionalRequestConflict", times=-1)
     with pytest.raises(RetryLaterError, match=r"\d+ conflicts with other writers") as caught:
         lake.update(READINGS, DAY, adding("a"))
     assert caught.value.where == f"lake.uri: {bucket.uri}/{KEY}"
@@ -219,7 +219,7 @@ def test_an_answer_that_got_lost_is_no_conflict_with_ourselves(
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
     lake = Lake(f"{bucket.uri}/lake")
     lake.update(READINGS, DAY, adding("old"))
-    bucket.server.refuse("PUT", "500 Internal Server Error", "InternalError", done_all_the_same=True)
+    bucket.server.fail_next("PUT", "500 Internal Server Error", "InternalError", after_execution=True)
     written = lake.update(READINGS, DAY, adding("new"))
     assert names(lake) == ["old", "new"]
     assert written.changed
@@ -260,7 +260,7 @@ def test_a_bucket_that_is_not_there_is_told(s3: Any) -> None:
 def test_a_name_that_no_bucket_can_have_is_told(s3: Any) -> None:
     with pytest.raises(ConfigurationError, match="Invalid bucket name"):
         Lake("s3://no bucket/lake").read(READINGS, DAY)
-    assert not s3.asked
+    assert not s3.requests
 
 
 def test_a_caller_that_aws_does_not_know_is_told(lake: Lake) -> None:
@@ -275,7 +275,7 @@ def test_a_caller_that_aws_does_not_know_is_told(lake: Lake) -> None:
 def test_a_caller_without_rights_is_told_which_to_ask_for(bucket: Any) -> None:
     lake = Lake(bucket.uri, kms_key_id="alias/plant")
     for method, action in (("GET", "s3:GetObject"), ("PUT", "s3:PutObject")):
-        bucket.server.refuse(method, "403 Forbidden", "AccessDenied")
+        bucket.server.fail_next(method, "403 Forbidden", "AccessDenied")
         with pytest.raises(PermissionsError, match=r"Cannot (read from|write to) S3: AccessDenied") as caught:
             lake.update(READINGS, DAY, adding("a"))
         assert action in caught.value.next_step
@@ -317,7 +317,7 @@ def test_what_s3_answers_is_told_by_who_can_mend_it(
     lake: Lake, bucket: Any, status: str, code: str, kind: type[Exception], said: str
 ) -> None:
     for method in ("GET", "PUT"):
-        bucket.server.refuse(method, status, code)
+        bucket.server.fail_next(method, status, code)
         with pytest.raises(kind, match=said) as caught:
             lake.update(READINGS, DAY, adding("a"))
         assert KEY in str(caught.value)
@@ -325,7 +325,7 @@ def test_what_s3_answers_is_told_by_who_can_mend_it(
 
 
 def test_another_region_is_named(lake: Lake, bucket: Any) -> None:
-    bucket.server.refuse("GET", "301 Moved Permanently", "PermanentRedirect", times=2)
+    bucket.server.fail_next("GET", "301 Moved Permanently", "PermanentRedirect", times=2)
     with pytest.raises(ConfigurationError, match="in another region") as caught:
         lake.read(READINGS, DAY)
     assert "AWS_DEFAULT_REGION" in caught.value.next_step
@@ -350,9 +350,9 @@ def test_an_endpoint_that_is_none_is_told(s3: Any, monkeypatch: pytest.MonkeyPat
 def test_an_answer_that_breaks_off_is_asked_for_again(lake: Lake, bucket: Any) -> None:
     lake.update(READINGS, DAY, adding("a"))
     cut = {"Content-Length": "1000", "ETag": '"x"'}
-    bucket.server.refuse("GET", "200 OK", headers=cut, times=2)
+    bucket.server.fail_next("GET", "200 OK", headers=cut, times=2)
     assert names(lake) == ["a"]
-    bucket.server.refuse("GET", "200 OK", headers=cut, times=3)
+    bucket.server.fail_next("GET", "200 OK", headers=cut, times=3)
     with pytest.raises(RetryLaterError, match="S3: the connection was lost"):
         lake.read(READINGS, DAY)
 

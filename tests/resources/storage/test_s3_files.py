@@ -111,7 +111,7 @@ def test_a_deleted_object_is_unreadable(bucket: Any) -> None:
 
 @pytest.mark.parametrize("code", ["AccessDenied", "InvalidObjectState", "KMS.DisabledException"])
 def test_an_object_without_permission_is_unreadable(bucket: Any, code: str) -> None:
-    bucket.server.refuse("GET", "403 Forbidden", code)
+    bucket.server.fail_next("GET", "403 Forbidden", code)
     with pytest.raises(UnreadableArchiveError, match=f"Cannot read from S3: {code}"):
         S3Files(bucket.uri).read(StoredFile(f"{bucket.uri}/a", 1, "x"))
 
@@ -128,7 +128,7 @@ def test_an_error_of_the_whole_bucket_is_not_reported_for_one_object(
     bucket: Any, status: str, code: str, kind: type[Exception]
 ) -> None:
     """Otherwise a run would record every file as unreadable, and succeed."""
-    bucket.server.refuse("GET", status, code)
+    bucket.server.fail_next("GET", status, code)
     with pytest.raises(kind, match=code):
         S3Files(bucket.uri).read(StoredFile(f"{bucket.uri}/a", 1, "x"))
 
