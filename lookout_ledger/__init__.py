@@ -1,6 +1,6 @@
-"""The lake from Python: `lookout_ledger.read("inference_executions", "2026-10-01", "2026-10-08")`.
+"""The Python API of the lake: `lookout_ledger.read("inference_executions", "2026-10-01", "2026-10-08")`.
 
-What other programs and notebooks import; everything else of this project is its own affair.
+This package is the public API for programs and notebooks; all other packages are internal.
 """
 
 from lookout_ledger.reading import Frame, read, sql, tables

@@ -1,7 +1,4 @@
-"""Tables of the lake in one line of Python, as pandas or as Arrow.
-
-pandas is loaded when it is asked for: it costs a second or two.
-"""
+"""Reads tables of the lake as pandas or Arrow."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time
@@ -21,10 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Frame = Literal["pandas", "arrow"]
-"""What an answer comes as: a `pandas.DataFrame` or a `pyarrow.Table`."""
+"""The result type: a `pandas.DataFrame` or a `pyarrow.Table`."""
 
 Day = date | str
-"""A day in UTC: a date, or text such as "2026-10-01"."""
+"""A day (UTC): a date, or text such as "2026-10-01"."""
 
 _SCHEDULER = ("scheduler_arn", "scheduler_name")
 
@@ -51,7 +48,7 @@ def read(
     as_: Literal["arrow"],
     lake: str | PathLike[str] | None = None,
 ) -> pa.Table: ...
-def read(  # noqa: PLR0913 (each may be left away)
+def read(  # noqa: PLR0913 (all but the first are optional)
     table: str,
     start: Day | None = None,
     end: Day | None = None,
@@ -61,39 +58,41 @@ def read(  # noqa: PLR0913 (each may be left away)
     as_: Frame = "pandas",
     lake: str | PathLike[str] | None = None,
 ) -> "pd.DataFrame | pa.Table":
-    """Read a table of the lake, or some days of it; files of other days are not opened.
+    """Read a table of the lake, or some of its days; files of other days are not opened.
 
-    Instants are aware, in UTC. In pandas, `data_date` holds dates, whole numbers are `Int64` and flags
-    `boolean`, so that a null stays one; rows come by day and, within a day, sorted by the table's key.
+    Rows are ordered by day, then by the primary key. Timestamps are timezone-aware, in UTC. In pandas,
+    `data_date` holds dates, integers are `Int64` and booleans are `boolean`, which keeps nulls.
 
     Args:
-        table: its name; `tables()` lists them.
-        start: the first day of `data_date`; None: from the first that is there.
-        end: the day after the last, as in `range`; None: to the last that is there.
-        columns: those to read, in this order; None: all of them, `data_date` last.
-        schedulers: names or ARNs of those to read; None: all. One that is not there has no rows.
+        table: name of the table; `tables()` lists the names.
+        start: the first day of `data_date`; None: the first recorded day.
+        end: the day after the last day, as in `range`; None: up to the last recorded day.
+        columns: names of the columns, in the order to return; None: all columns, `data_date` last.
+        schedulers: names or ARNs; None: all schedulers. An unknown scheduler has no rows.
         as_: "pandas" or "arrow".
-        lake: folder or s3:// uri of the lake; None: that of ledger.toml, or of what LEDGER_CONFIG names.
+        lake: folder or s3:// URI of the lake; None: the lake of the settings (ledger.toml or LEDGER_CONFIG).
 
     Raises:
-        ConfigurationError: no such table, column, day or lake.
+        ConfigurationError: the table, a column, a day or the lake is invalid.
         LakeContractError: a file of the lake cannot be read.
     """
     [declared] = select_tables([table], where="the argument table")
-    first, stop = _day(start, "start"), _day(end, "end")
+    first, stop = _parse_day(start, "start"), _parse_day(end, "end")
     if (first or stop) and not declared.partitioned:
-        raise _mistake(f"{table} has no days", "start, end", "leave both away: it is one small table")
+        raise _build_error(
+            f"Cannot select days of {table}: it has no partitions", "start, end", "remove start and end"
+        )
     if first and stop and stop < first:
-        raise _mistake(
-            f"the end {stop} is before the start {first}",
+        raise _build_error(
+            f"Cannot read days from {first} to {stop}: the end is before the start",
             "start, end",
-            "give the first day, and the day after the last",
+            "pass the first day, and the day after the last",
         )
     names = [*declared.schema.names, *([PARTITION] if declared.partitioned else [])]
-    wanted = _columns(declared, names, columns)
-    chosen = _of_schedulers(declared, names, schedulers)
-    rows = _lake(lake).scan(declared, first, stop, columns=wanted, rows=chosen)
-    return _shaped(rows, as_)
+    selected_columns = _select_columns(declared, names, columns)
+    row_filter = _build_scheduler_filter(declared, names, schedulers)
+    rows = _open_lake(lake).scan(declared, first, stop, columns=selected_columns, rows=row_filter)
+    return _convert(rows, as_)
 
 
 @overload
@@ -105,20 +104,20 @@ def sql(statement: str, *, as_: Literal["arrow"], lake: str | PathLike[str] | No
 def sql(
     statement: str, *, as_: Frame = "pandas", lake: str | PathLike[str] | None = None
 ) -> "pd.DataFrame | pa.Table":
-    """Answer one statement in DuckDB's SQL, with every table as a view; as `ledger sql` does.
+    """Run one statement in DuckDB's SQL, where each table is a view, as `ledger sql` does.
 
     Args:
-        statement: the question; a filter on `data_date` keeps the files of other days closed.
+        statement: the statement; a filter on `data_date` limits the files that are read.
         as_: "pandas" or "arrow".
-        lake: folder or s3:// uri of the lake; None: that of ledger.toml, or of what LEDGER_CONFIG names.
+        lake: folder or s3:// URI of the lake; None: the lake of the settings (ledger.toml or LEDGER_CONFIG).
 
     Raises:
-        DataError: DuckDB refuses the statement; the message is DuckDB's.
-        ConfigurationError: no such lake.
+        DataError: DuckDB rejects the statement; the message is from DuckDB.
+        ConfigurationError: the lake is invalid.
     """
     from pipelines.operations.query import query_once  # noqa: PLC0415 (loads DuckDB)
 
-    return _shaped(query_once(_lake(lake), statement), as_)
+    return _convert(query_once(_open_lake(lake), statement), as_)
 
 
 def tables() -> dict[str, str]:
@@ -126,64 +125,72 @@ def tables() -> dict[str, str]:
     return {table.name: table.meaning for table in TABLES}
 
 
-def _day(given: Day | None, argument: str) -> date | None:
-    match given:
+def _parse_day(value: Day | None, argument: str) -> date | None:
+    match value:
         case None:
             return None
-        case datetime():  # a Timestamp of pandas is one too
-            in_utc = given.astimezone(UTC) if given.tzinfo else given
+        case datetime():  # includes pandas.Timestamp
+            in_utc = value.astimezone(UTC) if value.tzinfo else value
             if in_utc.time() == time():
                 return in_utc.date()
-            mend = f"give the day, {in_utc.date()}, and compare the times of the rows that come"
-            raise _mistake(f"{given} is no day: it has a time", argument, mend)
+            fix = f"pass the day, {in_utc.date()}, and filter the returned rows by time"
+            raise _build_error(f"Cannot read {value} as a day: it has a time", argument, fix)
         case date():
-            return given
+            return value
     try:
-        return date.fromisoformat(given)
+        return date.fromisoformat(value)
     except (TypeError, ValueError):
-        raise _mistake(
-            f"{given!r} is no day", argument, 'give a date, or text such as "2026-10-01"'
+        raise _build_error(
+            f"Cannot read {value!r} as a day", argument, 'pass a date, or text such as "2026-10-01"'
         ) from None
 
 
-def _columns(table: Table, names: list[str], asked: Sequence[str] | None) -> list[str]:
-    if isinstance(asked, str):
-        raise _mistake("columns are a list of names, not one text", "columns", f"give columns=[{asked!r}]")
-    for name in asked or ():
+def _select_columns(table: Table, names: list[str], requested: Sequence[str] | None) -> list[str]:
+    if isinstance(requested, str):
+        raise _build_error(
+            "Cannot read columns from a string: they are a list", "columns", f"pass columns=[{requested!r}]"
+        )
+    for name in requested or ():
         if name not in names:
-            raise _mistake(
-                f"{table.name} has no column {name!r}{suggest(name, names)}",
+            raise _build_error(
+                f"Cannot find column {name!r} in {table.name}{suggest(name, names)}",
                 "columns",
-                f"name some of {', '.join(names)}",
+                f"use columns of {', '.join(names)}",
             )
-    return names if asked is None else list(asked)
+    return names if requested is None else list(requested)
 
 
-def _of_schedulers(table: Table, names: list[str], asked: str | Iterable[str] | None) -> pc.Expression | None:
-    if asked is None:
+def _build_scheduler_filter(
+    table: Table, names: list[str], requested: str | Iterable[str] | None
+) -> pc.Expression | None:
+    if requested is None:
         return None
     columns = [name for name in _SCHEDULER if name in names]
     if not columns:
-        raise _mistake(f"{table.name} is of no scheduler", "schedulers", "leave it away")
-    wanted = pa.array([asked] if isinstance(asked, str) else list(asked), pa.string())
-    by_arn, *by_name = (pc.field(name).isin(wanted) for name in columns)
+        raise _build_error(
+            f"Cannot select schedulers: {table.name} has no scheduler column",
+            "schedulers",
+            "remove schedulers",
+        )
+    values = pa.array([requested] if isinstance(requested, str) else list(requested), pa.string())
+    by_arn, *by_name = (pc.field(name).isin(values) for name in columns)
     return by_arn | by_name[0] if by_name else by_arn
 
 
-def _lake(given: str | PathLike[str] | None) -> Lake:
-    return Lake(load_settings().lake.uri if given is None else str(given))
+def _open_lake(location: str | PathLike[str] | None) -> Lake:
+    return Lake(load_settings().lake.uri if location is None else str(location))
 
 
-def _shaped(rows: pa.Table, as_: Frame) -> "pd.DataFrame | pa.Table":
+def _convert(rows: pa.Table, as_: Frame) -> "pd.DataFrame | pa.Table":
     if as_ == "arrow":
         return rows
     if as_ != "pandas":
-        raise _mistake(f"{as_!r} is no kind of frame", "as_", 'give "pandas" or "arrow"')
-    import pandas as pd  # noqa: PLC0415 (which takes a second or two)
+        raise _build_error(f"Cannot return rows as {as_!r}", "as_", 'pass "pandas" or "arrow"')
+    import pandas as pd  # noqa: PLC0415 (takes one to two seconds)
 
-    kept = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-    return rows.to_pandas(types_mapper=kept.get)
+    nullable_types = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    return rows.to_pandas(types_mapper=nullable_types.get)
 
 
-def _mistake(what: str, argument: str, mend: str) -> ConfigurationError:
-    return ConfigurationError(what, where=f"the argument {argument}", next_step=mend)
+def _build_error(what: str, argument: str, fix: str) -> ConfigurationError:
+    return ConfigurationError(what, where=f"the argument {argument}", next_step=fix)

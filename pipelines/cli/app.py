@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
 
+from pipelines.cli.options import format_examples
 from pipelines.runs import instance
 from resources.errors import LedgerError
 
@@ -71,7 +72,7 @@ def load_command(name: str) -> TyperCommand | TyperGroup:
     target = getattr(module, attribute)
     if not isinstance(target, typer.Typer):
         single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-        single.command(name, epilog=module.EXAMPLES)(target)
+        single.command(name, epilog=format_examples(module.EXAMPLES))(target)
         target = single
     command = typer.main.get_command(target)
     assert isinstance(command, TyperCommand | TyperGroup)  # noqa: S101 (Typer builds nothing else)

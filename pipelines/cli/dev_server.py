@@ -5,21 +5,27 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from pipelines.cli.demo import environment as demo
+from resources.clock import monotonic, sleep
 from resources.config.loader import CHECKOUT, CONFIG_FILE_NAME, CONFIG_VARIABLE
+
+_SHUTDOWN_SECONDS = 60
+"""Dagster gets this long to end by itself, its remaining subprocesses a sixth of it."""
 
 
 def run() -> int:
-    """Start Dagster, wait for its end and return its exit code.
+    """Start Dagster, wait for its end and return its exit code; SIGTERM and Ctrl-C stop all its processes.
 
     Raises:
         LedgerError: the sandbox of the demo does not start.
     """
-    signal.signal(signal.SIGTERM, _exit)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _exit)
     # a shell starts background jobs with SIGINT ignored; Dagster would inherit that and ignore SIGTERM too
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if CONFIG_VARIABLE in os.environ or (CHECKOUT / CONFIG_FILE_NAME).exists():
@@ -32,15 +38,35 @@ def run() -> int:
 
 def _run_dagster(environment: Mapping[str, str]) -> int:
     dagster = str(Path(sys.executable).with_name("dagster"))
-    with subprocess.Popen(  # noqa: S603
-        [dagster, "dev", "--workspace", "workspace.yaml"], cwd=CHECKOUT, env=dict(environment)
-    ) as process:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:  # the terminal sent Ctrl-C to Dagster too
-            return process.wait()
-        finally:
-            process.terminate()
+    process = subprocess.Popen(  # noqa: S603
+        [dagster, "dev", "--workspace", "workspace.yaml"],
+        cwd=CHECKOUT,
+        env=dict(environment),
+        start_new_session=True,  # one process group, which can be stopped as a whole
+    )
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End Dagster, then its code server, which otherwise runs until its heartbeat times out."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_SHUTDOWN_SECONDS)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):  # the group has ended
+            os.killpg(process.pid, number)
+            deadline = monotonic() + _SHUTDOWN_SECONDS / 6
+            while monotonic() < deadline:
+                process.poll()
+                os.killpg(process.pid, 0)
+                sleep(0.1)
 
 
 def _exit(_signal: int, _frame: FrameType | None) -> NoReturn:

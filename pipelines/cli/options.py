@@ -1,4 +1,6 @@
-"""Options and arguments that several commands share."""
+"""Options, arguments and help texts that several commands share."""
+
+from collections.abc import Sequence
 
 import typer
 
@@ -13,3 +15,9 @@ TableNames = typer.Argument(help="Table names; default: all tables.", show_defau
 Location = typer.Option(
     help="S3 location of the lake, s3://bucket/prefix; default: lake.uri of the settings.", show_default=False
 )
+
+
+def format_examples(examples: Sequence[str]) -> str:
+    """Return the Markdown text below the options of a command: a list of command lines."""
+    title = "Example:" if len(examples) == 1 else "Examples:"
+    return "\n\n".join([title, *(f"- `{example}`" for example in examples)])

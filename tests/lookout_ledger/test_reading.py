@@ -1,4 +1,4 @@
-"""The lake in one line of Python: types, days, filters, and words for what is taken amiss."""
+"""The Python API of the lake: types, days, filters and error messages."""
 
 import subprocess
 import sys
@@ -24,24 +24,24 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return build(tmp_path_factory.mktemp("reading") / "lake")
 
 
-def read(world: World, *days: Any, **more: Any) -> pa.Table:
-    return lookout_ledger.read(TABLE, *days, as_="arrow", lake=world.uri, **more)
+def read(world: World, *days: Any, **options: Any) -> pa.Table:
+    return lookout_ledger.read(TABLE, *days, as_="arrow", lake=world.uri, **options)
 
 
-def days_of(rows: pa.Table) -> set[date]:
+def get_days(rows: pa.Table) -> set[date]:
     return set(rows["data_date"].to_pylist())
 
 
 def test_the_end_is_excluded(world: World) -> None:
-    assert days_of(read(world, "2026-10-24", "2026-10-25")) == {date(2026, 10, 24)}
-    assert days_of(read(world, "2026-10-25", "2026-11-02")) == {date(2026, 10, 25), date(2026, 11, 1)}
+    assert get_days(read(world, "2026-10-24", "2026-10-25")) == {date(2026, 10, 24)}
+    assert get_days(read(world, "2026-10-25", "2026-11-02")) == {date(2026, 10, 25), date(2026, 11, 1)}
     assert read(world, "2026-10-25", "2026-10-25").num_rows == 0
 
 
-def test_no_bound_is_no_bound(world: World) -> None:
-    assert days_of(read(world)) == set(DAYS)
-    assert days_of(read(world, "2026-10-25")) == {date(2026, 10, 25), date(2026, 11, 1)}
-    assert days_of(read(world, end="2026-10-25")) == {date(2026, 3, 29), date(2026, 10, 24)}
+def test_without_bounds_all_days_are_read(world: World) -> None:
+    assert get_days(read(world)) == set(DAYS)
+    assert get_days(read(world, "2026-10-25")) == {date(2026, 10, 25), date(2026, 11, 1)}
+    assert get_days(read(world, end="2026-10-25")) == {date(2026, 3, 29), date(2026, 10, 24)}
 
 
 @pytest.mark.parametrize(
@@ -53,13 +53,13 @@ def test_no_bound_is_no_bound(world: World) -> None:
         pd.Timestamp("2026-10-25"),
         pd.Timestamp("2026-10-25 02:00", tz="Europe/Istanbul").normalize() + pd.Timedelta(hours=3),
     ],
-    ids=["date", "text", "datetime", "Timestamp", "midnight in UTC, written in another zone"],
+    ids=["date", "text", "datetime", "Timestamp", "midnight in UTC, in another time zone"],
 )
-def test_a_day_may_be_written_in_many_ways(world: World, day: Any) -> None:
-    assert days_of(read(world, day, "2026-10-26")) == {date(2026, 10, 25)}
+def test_days_are_accepted_in_several_types(world: World, day: Any) -> None:
+    assert get_days(read(world, day, "2026-10-26")) == {date(2026, 10, 25)}
 
 
-def test_columns_come_in_the_order_asked_for(world: World) -> None:
+def test_columns_are_returned_in_the_requested_order(world: World) -> None:
     assert read(world, columns=["status", "data_date", "scheduler_name"]).schema.names == [
         "status",
         "data_date",
@@ -67,7 +67,7 @@ def test_columns_come_in_the_order_asked_for(world: World) -> None:
     ]
 
 
-def test_schedulers_are_named_or_given_by_arn(world: World) -> None:
+def test_schedulers_are_selected_by_name_or_arn(world: World) -> None:
     arn = f"arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler/{'pump-1'}"
 
     assert set(read(world, schedulers=arn)["scheduler_arn"].to_pylist()) == {arn}
@@ -86,7 +86,7 @@ def test_files_of_other_days_are_not_opened(world: World, tmp_path: Path) -> Non
         lookout_ledger.read(TABLE, lake=lake.uri, as_="arrow")
 
 
-def test_pandas_has_aware_times_dates_and_nulls(world: World) -> None:
+def test_pandas_frames_keep_time_zones_dates_and_nulls(world: World) -> None:
     frame = lookout_ledger.read(TABLE, lake=world.uri)
 
     assert str(frame["data_start_time"].dtype) == "datetime64[ms, UTC]"
@@ -97,35 +97,35 @@ def test_pandas_has_aware_times_dates_and_nulls(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "more", "told"),
+    ("arguments", "options", "expected"),
     [
         (["inference_execution"], {}, ["inference_execution", "inference_executions"]),
-        ([TABLE, "2026-13-01"], {}, ["'2026-13-01' is no day", "start"]),
-        ([TABLE, None, 20261001], {}, ["20261001 is no day", "end"]),
+        ([TABLE, "2026-13-01"], {}, ["Cannot read '2026-13-01' as a day", "start"]),
+        ([TABLE, None, 20261001], {}, ["Cannot read 20261001 as a day", "end"]),
         ([TABLE, datetime(2026, 10, 1, 5, tzinfo=UTC)], {}, ["has a time", "2026-10-01"]),
         ([TABLE, "2026-10-02", "2026-10-01"], {}, ["before the start"]),
-        (["archive_files", "2026-10-01"], {}, ["archive_files has no days"]),
+        (["archive_files", "2026-10-01"], {}, ["Cannot select days of archive_files"]),
         ([TABLE], {"columns": ["statsu"]}, ["statsu", '"status"']),
         ([TABLE], {"columns": "status"}, ["columns=['status']"]),
-        (["archive_files"], {"schedulers": "pump-1"}, ["of no scheduler"]),
+        (["archive_files"], {"schedulers": "pump-1"}, ["no scheduler column"]),
         ([TABLE], {"as_": "polars"}, ["polars", "arrow"]),
         ([TABLE], {"lake": "gs://lake"}, ["gs://lake"]),
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_what_is_taken_amiss_is_told_with_the_mend(
-    world: World, words: list[Any], more: dict[str, Any], told: list[str]
+def test_a_wrong_argument_raises_an_error_with_its_fix(
+    world: World, arguments: list[Any], options: dict[str, Any], expected: list[str]
 ) -> None:
-    with pytest.raises(ConfigurationError) as refused:
-        lookout_ledger.read(*words, **({"lake": world.uri} | more))
+    with pytest.raises(ConfigurationError) as error:
+        lookout_ledger.read(*arguments, **({"lake": world.uri} | options))
 
-    assert all(part in str(refused.value) for part in told)
+    assert all(part in str(error.value) for part in expected)
 
 
-def test_sql_gives_frames_too(world: World) -> None:
-    found = lookout_ledger.sql("SELECT sum(prediction) AS n FROM anomaly_predictions", lake=world.uri)
+def test_sql_returns_frames(world: World) -> None:
+    frame = lookout_ledger.sql("SELECT sum(prediction) AS n FROM anomaly_predictions", lake=world.uri)
 
-    assert str(found["n"].dtype) == "Int64"
+    assert str(frame["n"].dtype) == "Int64"
     with pytest.raises(DataError, match="syntax error"):
         lookout_ledger.sql("SELEKT", lake=world.uri, as_="arrow")
 
@@ -134,7 +134,7 @@ def test_tables_are_listed_with_their_meaning() -> None:
     assert list(lookout_ledger.tables()) == [table.name for table in TABLES]
 
 
-def test_pandas_and_duckdb_are_loaded_when_asked_for() -> None:
+def test_importing_the_package_loads_no_large_library() -> None:
     program = "import sys, lookout_ledger; print({'pandas', 'duckdb', 'boto3', 'dagster'} & set(sys.modules))"
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

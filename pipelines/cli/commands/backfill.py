@@ -26,9 +26,9 @@ from resources.errors import ConfigurationError
 from resources.sources.factory import open_sources
 
 EXAMPLES = (
-    "Examples: **ledger backfill --from 2026-09-01 --to 2026-10-07** ·"
-    " **ledger backfill --from 2026-10-01 --to today --scheduler pump-1 --yes** ·"
-    " **ledger backfill --resume 5f0c2a4e-…**"
+    "ledger backfill --from 2026-09-01 --to 2026-10-07",
+    "ledger backfill --from 2026-10-01 --to today --scheduler pump-1 --yes",
+    "ledger backfill --resume 06608ff5-84d3-4643-abcb-c9f52e037a0c",
 )
 _MAX_DAILY_ROWS = 31
 """The table of a longer range has a row for each month."""

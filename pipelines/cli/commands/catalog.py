@@ -10,12 +10,18 @@ from assets.tables import select_tables
 from assets.tables.ddl import build_external_table
 from pipelines.cli.commands.ddl import lake_location
 from pipelines.cli.json_output import CatalogChange, CatalogOutput, CatalogTable
-from pipelines.cli.options import Json, Location, TableNames
+from pipelines.cli.options import Json, Location, TableNames, format_examples
 from pipelines.cli.output import print_json
 from resources.aws.external_table import ExternalTable, check_database
 from resources.aws.glue_catalog import Catalog, TableOutcome
 from resources.config.settings import load_settings
 from resources.errors import ConfigurationError
+
+EXAMPLES = (
+    "ledger catalog sync --database plant --dry-run",
+    "ledger catalog sync --database plant --create-database",
+    "ledger catalog sync --database plant inference_executions --json",
+)
 
 app = typer.Typer(
     name="catalog",
@@ -34,11 +40,7 @@ def _require_subcommand() -> None:
     """Keep `sync` a subcommand: Typer would merge a single command into its group."""
 
 
-@app.command(
-    epilog="Examples: **ledger catalog sync --database plant --dry-run** ·"
-    " **ledger catalog sync --database plant --create-database** ·"
-    " **ledger catalog sync --database plant inference_executions --json**"
-)
+@app.command(epilog=format_examples(EXAMPLES))
 def sync(  # noqa: PLR0913 (each is an option)
     tables: Annotated[list[str] | None, TableNames] = None,
     *,

@@ -14,9 +14,9 @@ from resources.config.settings import Settings, load_settings
 from resources.errors import ConfigurationError
 
 EXAMPLES = (
-    "Examples: **ledger ddl --database plant inference_executions** ·"
-    " **ledger ddl --location s3://plant-a/lake > tables.sql** ·"
-    " **ledger ddl --spark > tables.sql && spark-sql -f tables.sql**"
+    "ledger ddl --database plant inference_executions",
+    "ledger ddl --location s3://plant-a/lake > tables.sql",
+    "ledger ddl --spark > tables.sql && spark-sql -f tables.sql",
 )
 
 

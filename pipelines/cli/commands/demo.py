@@ -4,7 +4,7 @@ from rich.console import Console
 
 from pipelines.cli.demo import walkthrough
 
-EXAMPLES = "Example: **ledger demo**"
+EXAMPLES = ("ledger demo",)
 
 
 def demo() -> None:

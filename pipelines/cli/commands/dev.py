@@ -4,13 +4,14 @@ import sys
 
 from pipelines.cli import dev_server
 
-EXAMPLES = "Example: **ledger dev**, then open http://localhost:3000"
+EXAMPLES = ("ledger dev",)
 
 
 def dev() -> None:
     """Start the Dagster UI and daemon on this machine.
 
-    Uses your settings: ledger.toml next to workspace.yaml, or the file in LEDGER_CONFIG. Without settings it
-    uses the fleet of the demo and starts the simulated service. Stop it with Ctrl-C or SIGTERM.
+    Open http://localhost:3000 in a browser. Uses your settings: ledger.toml next to workspace.yaml, or the
+    file in LEDGER_CONFIG. Without settings it uses the fleet of the demo and starts the simulated service.
+    Stop it with Ctrl-C or SIGTERM.
     """
     sys.exit(dev_server.run())

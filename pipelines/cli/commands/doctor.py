@@ -13,7 +13,8 @@ from pipelines.runs.diagnostics import run_diagnostics
 from resources.diagnostics import Finding, Level
 
 EXAMPLES = (
-    "Examples: **ledger doctor** · **ledger doctor --json | jq '.findings[] | select(.level == \"fail\")'**"
+    "ledger doctor",
+    "ledger doctor --json | jq '.findings[] | select(.level == \"fail\")'",
 )
 _STYLES = {Level.ok: "green", Level.warn: "yellow", Level.fail: "bold red"}
 

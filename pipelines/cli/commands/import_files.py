@@ -26,8 +26,9 @@ from resources.errors import ConfigurationError
 from resources.storage.file_import import Copy, copy_files, plan_copies
 
 EXAMPLES = (
-    "Examples: **ledger import ~/dumps --dry-run** · **ledger import page-1.json page-2.json** ·"
-    " **ledger import /mnt/share/responses --register**"
+    "ledger import ~/dumps --dry-run",
+    "ledger import page-1.json page-2.json",
+    "ledger import /mnt/share/responses --register",
 )
 _MAX_NAMES = 10
 

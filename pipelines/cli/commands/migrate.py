@@ -21,8 +21,9 @@ from resources.lake.lake import Lake
 from resources.lake.table_versions import StoredVersion, VersionSurvey, survey_versions
 
 EXAMPLES = (
-    "Examples: **ledger migrate --dry-run** · **ledger migrate inference_executions** ·"
-    " **ledger migrate --from 2026-01-01 --to 2026-06-30**"
+    "ledger migrate --dry-run",
+    "ledger migrate inference_executions",
+    "ledger migrate --from 2026-01-01 --to 2026-06-30",
 )
 
 

@@ -23,8 +23,8 @@ from resources.lake.lake import Lake
 from resources.sources.factory import open_sources
 
 EXAMPLES = (
-    "Examples: **ledger plan --from 2026-09-01 --to 2026-10-07** ·"
-    " **ledger plan --from 2026-01-01 --to yesterday --scheduler 'pump-\\*' --skip-settled**"
+    "ledger plan --from 2026-09-01 --to 2026-10-07",
+    "ledger plan --from 2026-01-01 --to yesterday --scheduler 'pump-*' --skip-settled",
 )
 
 

@@ -24,9 +24,10 @@ from resources.lake.lake import Lake
 from resources.storage.report_store import ReportStore, write_page
 
 EXAMPLES = (
-    "Examples: **ledger report** · **ledger report --date 2026-10-06 --open** ·"
-    " **ledger report --week 2026-W41 --equipment 'pump-\\*'** ·"
-    " **ledger report --format markdown --out -** to print a summary for chat or mail"
+    "ledger report",
+    "ledger report --date 2026-10-06 --open",
+    "ledger report --week 2026-W41 --equipment 'pump-*'",
+    "ledger report --format markdown --out -",
 )
 
 

@@ -17,11 +17,10 @@ from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
 
 EXAMPLES = (
-    'Examples: **ledger sql "SELECT status, count(\\*) FROM inference_executions'
-    " WHERE data_date >= '2026-10-01' GROUP BY 1\"**"
-    " · **ledger sql --format csv \"FROM extraction_coverage WHERE data_date = '2026-10-06'\" > day.csv**"
-    " · **ledger sql --out october.parquet \"FROM inference_executions WHERE data_date >= '2026-10-01'\"**"
-    " · **ledger sql < queries.sql** · **ledger sql** for a shell"
+    'ledger sql "SELECT status, count(*) FROM inference_executions GROUP BY status"',
+    "ledger sql --format csv \"FROM extraction_coverage WHERE data_date = '2026-10-06'\" > day.csv",
+    "ledger sql --out october.parquet \"FROM inference_executions WHERE data_date >= '2026-10-01'\"",
+    "ledger sql < queries.sql",
 )
 
 

@@ -19,8 +19,9 @@ from resources.config.settings import load_settings
 from resources.lake.lake import Lake
 
 EXAMPLES = (
-    "Examples: **ledger status** · **ledger status --from 2026-09-01 --to 2026-10-07** ·"
-    " **ledger status --scheduler 'pump-\\*' --json**"
+    "ledger status",
+    "ledger status --from 2026-09-01 --to 2026-10-07",
+    "ledger status --scheduler 'pump-*' --json",
 )
 _CALENDAR_RANGE = timedelta(days=61)
 _MAX_ITEMS = 10

@@ -13,9 +13,9 @@ from resources.lake.lake import Lake
 from resources.storage.local import write_text_atomically
 
 EXAMPLES = (
-    "Examples: **ledger views --out views.sql**, then **duckdb -init views.sql** ·"
-    " **ledger views --database ledger.duckdb**, then **duckdb ledger.duckdb** ·"
-    " **ledger views --relative --out views.sql** for a folder that you move or share"
+    "ledger views --out views.sql && duckdb -init views.sql",
+    "ledger views --database ledger.duckdb && duckdb ledger.duckdb",
+    "ledger views --relative --out views.sql",
 )
 
 

@@ -51,7 +51,7 @@ def test_help_has_a_purpose_and_an_example(words: tuple[str, ...]) -> None:
     done = CliRunner().invoke(app, [*words, "--help"])
 
     assert done.exit_code == 0
-    assert re.search(rf"Examples?: ledger {' '.join(words)}", " ".join(done.output.split()))
+    assert re.search(rf"Examples?: • ledger {' '.join(words)}", " ".join(done.output.split()))
     assert ALL[words].help
 
 
