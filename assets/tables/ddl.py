@@ -1,7 +1,7 @@
-"""The tables for Athena, Glue and Spark: external tables over the files of the lake.
+"""DDL of external tables over the lake, for Athena, Glue and Spark.
 
-Properties of the table tell Athena which days there can be and where they lie (partition projection), so
-nobody has to register a day: no crawler, no MSCK REPAIR. Spark does not know projection and is told to look.
+The table properties define the partitions for Athena (partition projection), so that no crawler and no MSCK
+REPAIR is needed. Spark does not support projection; its DDL ends with MSCK REPAIR.
 """
 
 from collections.abc import Mapping
@@ -27,20 +27,20 @@ _PARTITION = ExternalColumn(PARTITION, "date", "UTC date of the execution's Data
 
 @dataclass(frozen=True)
 class LakeLocation:
-    """Where a lake lies, and which days it can have: from `start` on, before `end` where there is one."""
+    """URI of a lake and its possible days: from `start` to before `end`, or without end."""
 
     uri: str
     start: date
     end: date | None = None
 
-    def folder(self, table: Table) -> str:
-        """The folder of a table, with a slash at the end."""
+    def get_folder(self, table: Table) -> str:
+        """Return the URI of the folder of a table, with a trailing slash."""
         return f"{self.uri.rstrip('/')}/{table.name}/"
 
 
-def build_external_table(table: Table, place: LakeLocation) -> ExternalTable:
-    """Say of a table what a catalog must know."""
-    folder = place.folder(table)
+def build_external_table(table: Table, location: LakeLocation) -> ExternalTable:
+    """Return the definition of a table for catalogs and DDL."""
+    folder = location.get_folder(table)
     return ExternalTable(
         name=table.name,
         comment=table.description,
@@ -53,78 +53,82 @@ def build_external_table(table: Table, place: LakeLocation) -> ExternalTable:
             "classification": "parquet",
             TABLE_PROPERTY: table.name,
             VERSION_PROPERTY: str(table.version),
-            **(_projection(folder, place) if table.partitioned else {}),
+            **(_build_projection(folder, location) if table.partitioned else {}),
         },
     )
 
 
 def render_athena_ddl(external: ExternalTable, database: str | None = None) -> str:
-    """Return the statement that creates a table in Athena; Hive and Spark with Hive understand it too."""
-    keys = f"PARTITIONED BY (\n{_columns(external.partition_keys)}\n)\n" if external.partition_keys else ""
-    name, columns = _name(external, database), _columns(external.columns)
+    """Return the statement that creates a table in Athena. Hive and Spark with Hive support it as well."""
+    keys = (
+        f"PARTITIONED BY (\n{_render_columns(external.partition_keys)}\n)\n"
+        if external.partition_keys
+        else ""
+    )
+    name, columns = _render_name(external, database), _render_columns(external.columns)
     return (
         f"CREATE EXTERNAL TABLE IF NOT EXISTS {name} (\n{columns}\n)\n"
-        f"COMMENT {_text(external.comment)}\n"
+        f"COMMENT {_quote_text(external.comment)}\n"
         f"{keys}"
         "STORED AS PARQUET\n"
-        f"LOCATION {_text(external.location)}\n"
-        f"TBLPROPERTIES (\n{_properties(external.properties)}\n);"
+        f"LOCATION {_quote_text(external.location)}\n"
+        f"TBLPROPERTIES (\n{_render_properties(external.properties)}\n);"
     )
 
 
 def render_spark_ddl(external: ExternalTable, database: str | None = None) -> str:
-    """Return the statements that create a table in Spark, and let it look which days there are.
+    """Return the statements that create a table in Spark.
 
-    The second one is there for partitioned tables, and is to be run again when days were added.
+    Partitioned tables have a second statement, which discovers partitions. Run it again after adding days.
     """
     columns = (*external.columns, *external.partition_keys)
-    keys = ", ".join(_quoted(key.name) for key in external.partition_keys)
+    keys = ", ".join(_quote(key.name) for key in external.partition_keys)
     ours = {key: external.properties[key] for key in (TABLE_PROPERTY, VERSION_PROPERTY)}
     partitioned = f"PARTITIONED BY ({keys})\n" if keys else ""
     create = (
-        f"CREATE TABLE IF NOT EXISTS {_name(external, database)} (\n{_columns(columns)}\n)\n"
+        f"CREATE TABLE IF NOT EXISTS {_render_name(external, database)} (\n{_render_columns(columns)}\n)\n"
         "USING PARQUET\n"
         f"{partitioned}"
-        f"COMMENT {_text(external.comment)}\n"
-        f"LOCATION {_text(external.location)}\n"
-        f"TBLPROPERTIES (\n{_properties(ours)}\n);"
+        f"COMMENT {_quote_text(external.comment)}\n"
+        f"LOCATION {_quote_text(external.location)}\n"
+        f"TBLPROPERTIES (\n{_render_properties(ours)}\n);"
     )
-    return f"{create}\n\nMSCK REPAIR TABLE {_name(external, database)};" if keys else create
+    return f"{create}\n\nMSCK REPAIR TABLE {_render_name(external, database)};" if keys else create
 
 
-def _projection(folder: str, place: LakeLocation) -> dict[str, str]:
-    last = "NOW" if place.end is None else (place.end - timedelta(days=1)).isoformat()
+def _build_projection(folder: str, location: LakeLocation) -> dict[str, str]:
+    last = "NOW" if location.end is None else (location.end - timedelta(days=1)).isoformat()
     return {
         "projection.enabled": "true",
         f"projection.{PARTITION}.type": "date",
         f"projection.{PARTITION}.format": "yyyy-MM-dd",
-        f"projection.{PARTITION}.range": f"{place.start.isoformat()},{last}",
+        f"projection.{PARTITION}.range": f"{location.start.isoformat()},{last}",
         f"projection.{PARTITION}.interval": "1",
         f"projection.{PARTITION}.interval.unit": "DAYS",
         "storage.location.template": f"{folder}{PARTITION}=${{{PARTITION}}}",
     }
 
 
-def _columns(columns: tuple[ExternalColumn, ...]) -> str:
+def _render_columns(columns: tuple[ExternalColumn, ...]) -> str:
     return ",\n".join(
-        f"  {_quoted(column.name)} {column.type} COMMENT {_text(column.comment)}" for column in columns
+        f"  {_quote(column.name)} {column.type} COMMENT {_quote_text(column.comment)}" for column in columns
     )
 
 
-def _properties(properties: Mapping[str, str]) -> str:
-    return ",\n".join(f"  {_text(key)} = {_text(value)}" for key, value in properties.items())
+def _render_properties(properties: Mapping[str, str]) -> str:
+    return ",\n".join(f"  {_quote_text(key)} = {_quote_text(value)}" for key, value in properties.items())
 
 
-def _name(external: ExternalTable, database: str | None) -> str:
-    return ".".join(_quoted(part) for part in (database, external.name) if part)
+def _render_name(external: ExternalTable, database: str | None) -> str:
+    return ".".join(_quote(part) for part in (database, external.name) if part)
 
 
-def _quoted(name: str) -> str:
-    # every name: `timestamp` and others are reserved, and which ones are differs from engine to engine
+def _quote(name: str) -> str:
+    # quote every name, because engines reserve different words, such as `timestamp`
     return "`" + name.replace("`", "``") + "`"
 
 
-def _text(text: str) -> str:
-    # the escapes that Hive, and with it Athena, and Spark have in common
+def _quote_text(text: str) -> str:
+    # escapes that Hive, Athena and Spark have in common
     escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
     return f"'{escaped}'"

@@ -1,9 +1,9 @@
-"""The tables as DuckDB views.
+"""DuckDB views over the tables.
 
-A view tells DuckDB the columns of its files (`schema`) instead of letting it look: so it opens no file that a
-filter on the day leaves out, and a file of an older version gives null for columns that came later. The day
-is taken from the name of the file, which prunes as the engine's own Hive partitions do; DuckDB takes either
-those or `schema`. Both hold from DuckDB 1.5 on; `docs/explanation/decisions/0009` says what it saves.
+A view declares the columns of its files (`schema`) instead of reading them from the files. DuckDB then opens
+no file that a filter on the day excludes, and returns null for columns that older files lack. The day is
+extracted from the file name, which prunes files like Hive partitions; DuckDB does not combine those with
+`schema`. This requires DuckDB 1.5; `docs/explanation/decisions/0009` says what it saves.
 """
 
 from collections.abc import Iterable
@@ -26,44 +26,47 @@ _DAY = f"CAST(regexp_extract(filename, '{PARTITION}=([0-9]{{4}}-[0-9]{{2}}-[0-9]
 _HEAD = """\
 -- The tables of the lake as views, for DuckDB 1.5 and newer. Written by `ledger views`.
 -- See docs/how-to/query-the-lake.md.
--- A filter on data_date keeps the files of other days closed: let every query have one.
+-- Filter on data_date in every query, so that only the files of these days are read.
 SET TimeZone = 'UTC';
 """
 
 
 def render_view(table: Table, files: str | None) -> str:
-    """Return the statement that makes a view of a table.
+    """Return the statement that creates a view of a table.
 
     Args:
-        table: what to show.
-        files: pattern of its files; None where there are none yet: the view is empty, of the right types.
+        table: the table.
+        files: glob pattern of its files; None for an empty view with the declared types.
     """
-    return _view(table, _nothing(table) if files is None else _over(table, files))
+    return _create_view(table, _select_nothing(table) if files is None else _select_files(table, files))
 
 
 def render_empty_view(table: Table, files: str) -> str:
-    """Return the statement that makes a view of a table that has no file yet.
+    """Return the statement that creates a view of a table without files.
 
-    From DuckDB 2.0 on it shows the rows of files that come later (and reads all of them, until it is written
-    again as `render_view`); before, it stays empty.
+    From DuckDB 2.0 on the view shows files that are added later, but reads all of them. In older versions it
+    stays empty until it is created again with `render_view`.
     """
-    select = f"{_nothing(table, 'filename')} UNION ALL BY NAME FROM {_read(table, files, awaiting=True)}"
-    chosen = f"if(version() < 'v2', {_quoted(_nothing(table))}, {_quoted(_columns(table, f'({select})'))})"
-    return _view(table, f"FROM query({chosen})")
+    rows = (
+        f"{_select_nothing(table, 'filename')}"
+        f" UNION ALL BY NAME FROM {_read_files(table, files, allow_empty=True)}"
+    )
+    before_v2, from_v2 = _quote(_select_nothing(table)), _quote(_select_columns(table, f"({rows})"))
+    return _create_view(table, f"FROM query(if(version() < 'v2', {before_v2}, {from_v2}))")
 
 
 def render_views_script(tables: Iterable[tuple[Table, str, bool]]) -> str:
-    """Return `views.sql`: the statements that make a view of every table.
+    """Return `views.sql`, which creates a view of every table.
 
     Args:
-        tables: each with the pattern of its files, and whether there are any.
+        tables: each table with the glob pattern of its files, and whether any file exists.
     """
     views = [
         f"\n-- {table.description}\n"
         + (
             render_view(table, files)
             if has_files
-            else f"-- No file yet: write this again once there are some.\n{render_empty_view(table, files)}"
+            else f"-- No file yet. Run `ledger views` again later.\n{render_empty_view(table, files)}"
         )
         + ";\n"
         for table, files, has_files in tables
@@ -71,32 +74,32 @@ def render_views_script(tables: Iterable[tuple[Table, str, bool]]) -> str:
     return "".join([_HEAD, *views])
 
 
-def _view(table: Table, select: str) -> str:
+def _create_view(table: Table, select: str) -> str:
     return f'CREATE OR REPLACE VIEW "{table.name}" AS {select}'
 
 
-def _over(table: Table, files: str) -> str:
-    return _columns(table, _read(table, files))
+def _select_files(table: Table, files: str) -> str:
+    return _select_columns(table, _read_files(table, files))
 
 
-def _columns(table: Table, source: str) -> str:
+def _select_columns(table: Table, source: str) -> str:
     names = [f'"{column.name}"' for column in table.columns]
     names += [f"{_DAY} AS {PARTITION}"] if table.partitioned else []
-    return f"SELECT {', '.join(names)} FROM {source}"  # noqa: S608 (our own names)
+    return f"SELECT {', '.join(names)} FROM {source}"  # noqa: S608 (names from the declarations)
 
 
-def _read(table: Table, files: str, *, awaiting: bool = False) -> str:
+def _read_files(table: Table, files: str, *, allow_empty: bool = False) -> str:
     schema = ", ".join(
-        f"'{column.name}': {{name: '{column.name}', type: '{_type(column.type)}', default_value: NULL}}"
+        f"'{column.name}': {{name: '{column.name}', type: '{_get_type(column.type)}', default_value: NULL}}"
         for column in table.columns
     )
-    options = f"filename = true, schema = MAP {{{schema}}}" + (", allow_empty = true" if awaiting else "")
-    return f"read_parquet({_quoted(files)}, {options})"
+    options = f"filename = true, schema = MAP {{{schema}}}" + (", allow_empty = true" if allow_empty else "")
+    return f"read_parquet({_quote(files)}, {options})"
 
 
-def _nothing(table: Table, text: str | None = None) -> str:
-    """No rows, of the right types; with one more column of text, or else the day where there is one."""
-    columns = [(f'"{column.name}"', _type(column.type)) for column in table.columns]
+def _select_nothing(table: Table, text: str | None = None) -> str:
+    """Return a query without rows that has the columns of the table, and a text column or the partition."""
+    columns = [(f'"{column.name}"', _get_type(column.type)) for column in table.columns]
     if text:
         columns.append((text, "VARCHAR"))
     elif table.partitioned:
@@ -104,9 +107,9 @@ def _nothing(table: Table, text: str | None = None) -> str:
     return "SELECT " + ", ".join(f"NULL::{kind} AS {name}" for name, kind in columns) + " WHERE false"
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _type(arrow: pa.DataType) -> str:
+def _get_type(arrow: pa.DataType) -> str:
     return "TIMESTAMP WITH TIME ZONE" if pa.types.is_timestamp(arrow) else _TYPES[arrow]

@@ -1,8 +1,8 @@
-"""What the tables promise to everyone who wrote queries or holds older files: `history.json`.
+"""Compatibility of the declarations with released schemas, which are recorded in `history.json`.
 
-A table grows by nullable columns, in a new version, and in no other way. `python -m assets.tables.history`
-writes down what was added; it refuses what would break a promise, and `docs/how-to/upgrade.md` says what
-to do instead. With `--check` it only looks.
+The only permitted change of a table is a new version with additional nullable columns.
+`python -m assets.tables.history` records additions. It rejects incompatible changes;
+`docs/how-to/upgrade.md` has the alternatives. With `--check` it only reports.
 """
 
 import json
@@ -16,99 +16,101 @@ from assets.tables import TABLES, Table
 FILE = Path(__file__).with_name("history.json")
 
 Promises = Mapping[str, Mapping[str, Any]]
-"""By table: version, key, partitioned, and by column: type, required, and the version that it came with."""
+"""By table name: version, key, partitioned, and columns (type, required, and the version that added them)."""
 
 
 def load_promises() -> Promises:
-    """Return what is written down."""
-    found: Promises = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
-    return found
+    """Return the content of `history.json`; empty if there is no file."""
+    promises: Promises = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+    return promises
 
 
 def find_broken_promises(promises: Promises, tables: Sequence[Table]) -> list[str]:
-    """Say of each promise that the declarations break what it is, why it matters, and what to do instead."""
+    """Return a message for each incompatible change, with the reason and the alternative."""
     declared = {table.name: table for table in tables}
     problems = [
-        f"{name} is declared no more, and its files would be read by nobody: keep it, filled or not"
+        f"{name} is not declared any more, but files of it exist: keep the declaration, filled or not"
         for name in promises
         if name not in declared
     ]
     for name, table in declared.items():
         if name in promises:
-            problems += _of_table(table, promises[name])
-            problems += _of_columns(table, promises[name])
+            problems += _check_table(table, promises[name])
+            problems += _check_columns(table, promises[name])
     return problems
 
 
 def find_unrecorded_changes(promises: Promises, tables: Sequence[Table]) -> list[str]:
-    """Name the tables, columns and versions that are not written down yet."""
-    missing = []
+    """Return the names of the tables, columns and versions that are not recorded yet."""
+    unrecorded = []
     for table in tables:
-        known = promises.get(table.name)
-        if known is None:
-            missing.append(table.name)
+        promise = promises.get(table.name)
+        if promise is None:
+            unrecorded.append(table.name)
             continue
-        missing += [f"{table.name}.{name}" for name in table.schema.names if name not in known["columns"]]
-        missing += [f"{table.name} version {table.version}"] if table.version != known["version"] else []
-    return missing
+        unrecorded += [
+            f"{table.name}.{name}" for name in table.schema.names if name not in promise["columns"]
+        ]
+        unrecorded += [f"{table.name} version {table.version}"] if table.version != promise["version"] else []
+    return unrecorded
 
 
 def extend_promises(promises: Promises, tables: Sequence[Table]) -> Promises:
-    """Return the promises with everything that was added.
+    """Return the promises with all additions of the declarations.
 
     Raises:
-        ValueError: one would be broken; the message has them all.
+        ValueError: a change is incompatible; the message has all of them.
     """
     if problems := find_broken_promises(promises, tables):
         raise ValueError("\n".join(problems))
-    return {table.name: _promise(table, promises.get(table.name, {})) for table in tables}
+    return {table.name: _build_promise(table, promises.get(table.name, {})) for table in tables}
 
 
-def _of_table(table: Table, promise: Mapping[str, Any]) -> Iterator[str]:
+def _check_table(table: Table, promise: Mapping[str, Any]) -> Iterator[str]:
     name = table.name
     if table.version < promise["version"]:
         yield (
-            f"{name} is version {table.version} and was {promise['version']}: files of that version could not"
-            " be read any more; versions only rise"
+            f"{name} is version {table.version} and was {promise['version']}: files of that version would be"
+            " unreadable; only increase versions"
         )
     if list(table.key) != promise["key"]:
         yield (
             f"{name} has the key {', '.join(table.key)} and had {', '.join(promise['key'])}: rows of older"
-            " files would merge otherwise; declare another table"
+            " files would merge differently; declare another table"
         )
     if table.partitioned is not promise["partitioned"]:
-        yield f"{name} would lie elsewhere (partitioned: {table.partitioned}); declare another table"
+        yield f"{name} would have other paths (partitioned: {table.partitioned}); declare another table"
 
 
-def _of_columns(table: Table, promise: Mapping[str, Any]) -> Iterator[str]:
+def _check_columns(table: Table, promise: Mapping[str, Any]) -> Iterator[str]:
     columns = {column.name: column for column in table.columns}
-    for name, was in promise["columns"].items():
+    for name, promised in promise["columns"].items():
         column, title = columns.get(name), f"{table.name}.{name}"
         if column is None:
             yield (
-                f"{title} is gone or renamed: files hold it and queries name it; keep it, nullable, and add"
-                " the new one beside it"
+                f"{title} is removed or renamed, but files and queries use it: keep it, nullable, and add the"
+                " new column"
             )
             continue
-        if str(column.type) != was["type"]:
+        if str(column.type) != promised["type"]:
             yield (
-                f"{title} is {column.type} and was {was['type']}: engines would refuse or misread older"
-                " files; keep it and add a column of the new type beside it"
+                f"{title} is {column.type} and was {promised['type']}: engines would reject or misread"
+                " older files; keep it and add a column with the new type"
             )
-        if column.required and not was["required"]:
-            yield f"{title} is required and was not: older files have rows without it; leave it nullable"
+        if column.required and not promised["required"]:
+            yield f"{title} is required and was not: older files have rows without it; keep it nullable"
     for name in [name for name in columns if name not in promise["columns"]]:
         if table.version <= promise["version"]:
             yield (
-                f"{table.name}.{name} is new in version {table.version}, which stands already: nobody could"
-                f" tell which files lack it; set version={promise['version'] + 1}"
+                f"{table.name}.{name} is new, but version {table.version} is recorded without it: files of"
+                f" that version would differ; set version={promise['version'] + 1}"
             )
         if columns[name].required:
             yield f"{table.name}.{name} is new and required: older files have no value; make it nullable"
 
 
-def _promise(table: Table, before: Mapping[str, Any]) -> dict[str, Any]:
-    since = {name: was["since"] for name, was in before.get("columns", {}).items()}
+def _build_promise(table: Table, previous: Mapping[str, Any]) -> dict[str, Any]:
+    since = {name: promised["since"] for name, promised in previous.get("columns", {}).items()}
     return {
         "version": table.version,
         "key": list(table.key),
@@ -131,8 +133,8 @@ def _main() -> None:
     if "--check" not in sys.argv:
         text = json.dumps(extend_promises(promises, TABLES), indent=1)
         FILE.write_text(text + "\n", encoding="utf-8")
-    elif missing := find_unrecorded_changes(promises, TABLES):
-        sys.exit(f"not written down yet: {', '.join(missing)}; run: python -m assets.tables.history")
+    elif unrecorded := find_unrecorded_changes(promises, TABLES):
+        sys.exit(f"Not recorded yet: {', '.join(unrecorded)}. Run: python -m assets.tables.history")
 
 
 if __name__ == "__main__":
