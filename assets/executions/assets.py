@@ -14,6 +14,7 @@ from assets.executions.api_extraction import RefusedSources
 from assets.executions.extraction import Extraction, RecordedDay
 from assets.executions.flatten import READER_VERSION
 from assets.executions.selection import ExtractionSelection, PreviousAttempt, build_budget_error
+from assets.executions.statuses import FINAL_STATUSES, IN_PROGRESS
 from assets.framework.asset_specs import asset_spec_kwargs
 from assets.framework.automation import upstream_content_changed
 from assets.framework.materializations import PartitionResult, partition_result, unpartitioned_result
@@ -234,5 +235,5 @@ def _record_day(extraction: Extraction, calls: CallBudget, key: str) -> list[Par
 
 def _count_by_status(recorded: RecordedDay) -> dict[str, int]:
     counts = Counter(recorded.executions.rows["status"].to_pylist())
-    by_status = {name.lower(): counts.pop(name, 0) for name in ("SUCCESS", "FAILED", "IN_PROGRESS")}
+    by_status = {name.lower(): counts.pop(name, 0) for name in (*FINAL_STATUSES, IN_PROGRESS)}
     return by_status | ({"other_status": counts.total()} if counts else {})
