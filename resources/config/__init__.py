@@ -1,1 +1,1 @@
-"""Settings, and the files beside them: the equipment registry and the silences."""
+"""Settings, the equipment registry and the silences."""

@@ -221,12 +221,12 @@ class _Parser:
         self._add_error(f"{location}.{key}", problem, f"write {example}")
         return ""
 
-    def _check_keys(self, table: Mapping[str, Any], known: Sequence[str], prefix: str) -> None:
+    def _check_keys(self, table: Mapping[str, Any], known_keys: Sequence[str], prefix: str) -> None:
         for key in table:
-            if key not in known:
-                problem = f"is not a known key{suggest(key, known)}"
+            if key not in known_keys:
+                problem = f"is not a known key{suggest(key, known_keys)}"
                 self._add_error(
-                    f"{prefix}{key}", problem, f"remove it, or use a known key: {', '.join(known)}"
+                    f"{prefix}{key}", problem, f"remove it, or use a known key: {', '.join(known_keys)}"
                 )
 
 

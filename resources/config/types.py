@@ -66,7 +66,7 @@ def _check_cron(text: str) -> str:
     if len(fields) != len(_CRON_FIELDS):
         raise ValueError(f"{shown} has {len(fields)} fields, not the five of cron: {', '.join(_CRON_FIELDS)}")
     for position, (field, (name, span)) in enumerate(zip(fields, _CRON_FIELDS.items(), strict=True)):
-        alone = " ".join(field if place == position else "*" for place in range(len(fields)))
+        alone = " ".join(field if index == position else "*" for index in range(len(fields)))
         if not is_valid_cron_string(alone) or has_out_of_range_cron_interval(alone):
             problem = f"{format_value(field)} is not a valid {name} ({span})"
             raise ValueError(f"{shown} is not a cron expression: {problem}")

@@ -1,4 +1,4 @@
-"""Errors in settings and in the files beside them: the key, its location, the problem and the fix."""
+"""Errors in settings and in the files that they name: the key, its location, the problem and the fix."""
 
 import difflib
 import json

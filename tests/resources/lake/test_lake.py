@@ -1,4 +1,4 @@
-"""What the lake promises: whatever happens, a reader sees whole days, and no writer loses another's rows."""
+"""The guarantees of a local lake: readers see complete days, and concurrent writers lose no rows."""
 
 import errno
 import os
@@ -58,7 +58,7 @@ def orphans(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.endswith(".tmp")]
 
 
-# --- Where things are -------------------------------------------------------------------------------------
+# --- Layout ------------------------------------------------------------------------------------------------
 
 
 def test_a_day_is_one_file_below_a_hive_partition(lake: Lake) -> None:
@@ -70,14 +70,14 @@ def test_an_unpartitioned_table_is_one_file(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize(("table", "day"), [(READINGS, None), (SETTINGS, DAY)], ids=["missing", "surplus"])
-def test_a_day_goes_with_a_partitioned_table_and_with_no_other(
+def test_a_day_is_required_for_a_partitioned_table_and_for_no_other(
     lake: Lake, table: Table, day: date | None
 ) -> None:
     with pytest.raises(ValueError, match="a day is required for a partitioned table"):
         lake.path(table, day)
 
 
-def test_nothing_is_created_by_looking(lake: Lake) -> None:
+def test_reading_creates_nothing(lake: Lake) -> None:
     assert lake.days(READINGS) == []
     assert not lake.has(READINGS, DAY)
     assert lake.read(READINGS, DAY).num_rows == 0
@@ -93,32 +93,32 @@ def test_a_day_without_rows_is_a_file(lake: Lake) -> None:
     assert pq.read_table(written.path).num_rows == 0
 
 
-def test_the_days_are_told_oldest_first(lake: Lake) -> None:
+def test_days_are_listed_oldest_first(lake: Lake) -> None:
     days = [date(2026, 3, 2), date(2025, 12, 31), date(2026, 3, 1)]
     for day in days:
         put(lake, rows("a"), day)
     assert lake.days(READINGS) == sorted(days)
 
 
-def test_a_folder_where_nothing_was_written_is_no_day(lake: Lake) -> None:
+def test_a_folder_without_a_file_is_not_a_day(lake: Lake) -> None:
     lake.path(READINGS, DAY).parent.mkdir(parents=True)
     assert lake.days(READINGS) == []
 
 
 @pytest.mark.parametrize("name", ["__HIVE_DEFAULT_PARTITION__", "20260301", "2026-W09-7", "2026-3-1"])
-def test_a_folder_of_no_day_is_told_with_what_to_do(lake: Lake, name: str) -> None:
+def test_a_partition_folder_that_is_not_a_day_is_an_error_with_its_fix(lake: Lake, name: str) -> None:
     put(lake, rows("a"))
-    stranger = lake.root / "readings" / f"data_date={name}" / PART
-    stranger.parent.mkdir()
-    shutil.copy(lake.path(READINGS, DAY), stranger)
+    invalid = lake.root / "readings" / f"data_date={name}" / PART
+    invalid.parent.mkdir()
+    shutil.copy(lake.path(READINGS, DAY), invalid)
     with pytest.raises(LakeContractError, match=f"{name} is not a day") as caught:
         lake.days(READINGS)
-    assert caught.value.where == str(stranger.parent)
+    assert caught.value.where == str(invalid.parent)
     assert "move it out of the lake" in caught.value.next_step
 
 
 @pytest.mark.parametrize("folder", ["lake", "the [old] lake", "l?ke*", "Ofen-Köln's"])
-def test_the_pattern_of_files_finds_them_wherever_the_lake_is(tmp_path: Path, folder: str) -> None:
+def test_the_file_pattern_works_for_any_name_of_the_lake(tmp_path: Path, folder: str) -> None:
     lake = Lake(str(tmp_path / folder))
     put(lake, rows("a", "b"))
     put(lake, rows("c"), None, SETTINGS)
@@ -131,8 +131,8 @@ def test_the_pattern_of_files_finds_them_wherever_the_lake_is(tmp_path: Path, fo
         )
 
 
-def test_engines_see_nothing_but_the_rows(lake: Lake) -> None:
-    """A lock, and what a killed writer left, have names that begin with a dot."""
+def test_engines_read_only_the_data_files(lake: Lake) -> None:
+    """The names of locks and orphaned temporary files begin with a dot."""
     for day in (DAY, date(2026, 3, 2)):
         path = put(lake, rows("a", "b"), day)
         (path.parent / ".part-0.0123456789abcdef.tmp").write_bytes(b"PAR1 cut sh")
@@ -143,17 +143,17 @@ def test_engines_see_nothing_but_the_rows(lake: Lake) -> None:
     assert duckdb.sql(f"from read_parquet('{folder}/**/*.parquet', hive_partitioning = true)").shape[0] == 4
 
 
-def test_a_lake_elsewhere_than_in_a_folder_or_in_s3_is_refused_with_an_example() -> None:
+def test_an_unsupported_scheme_is_rejected_with_the_fix() -> None:
     with pytest.raises(ConfigurationError, match="not supported, only local paths and s3://") as caught:
         Lake("gs://bucket/lake")
     assert caught.value.where == "lake.uri = gs://bucket/lake"
     assert "local folder or to S3, and set lake.uri" in caught.value.next_step
 
 
-# --- What is in a file ------------------------------------------------------------------------------------
+# --- File content -----------------------------------------------------------------------------------------
 
 
-def test_rows_come_back_as_they_were_written(lake: Lake) -> None:
+def test_rows_are_read_as_written(lake: Lake) -> None:
     table = pa.Table.from_pylist(
         [
             {"name": "ä", "number": -(2**63), "at": datetime(1969, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)},
@@ -167,15 +167,13 @@ def test_rows_come_back_as_they_were_written(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize("metadata", ["declared", "none", "of another tool"])
-def test_table_version_and_comments_stand_in_the_footer_whoever_made_the_rows(
-    lake: Lake, metadata: str
-) -> None:
-    made = {
+def test_the_footer_has_the_table_version_and_the_comments_for_any_rows(lake: Lake, metadata: str) -> None:
+    variants = {
         "declared": rows("a"),
         "none": rows("a").cast(pa.schema([field.remove_metadata() for field in READINGS.schema])),
         "of another tool": rows("a").replace_schema_metadata({"pandas": "{}"}),
     }
-    path = put(lake, made[metadata])
+    path = put(lake, variants[metadata])
     footer = pq.read_schema(path)
     assert footer.metadata == {b"lookout_ledger.table": b"readings", b"lookout_ledger.version": b"1"}
     assert footer.field("number").metadata[b"comment"] == b"how much"
@@ -194,14 +192,14 @@ def test_columns_are_compressed_and_encoded_as_declared(lake: Lake) -> None:
     chunks = {metadata.column(n).path_in_schema: metadata.column(n) for n in range(metadata.num_columns)}
     assert {chunk.compression for chunk in chunks.values()} == {"ZSTD"}
     for column in INFERENCE_EXECUTIONS.columns:
-        found = set(chunks[column.name].encodings)
-        assert ("RLE_DICTIONARY" in found) == (column.encoding == "dictionary"), column.name
+        encodings = set(chunks[column.name].encodings)
+        assert ("RLE_DICTIONARY" in encodings) == (column.encoding == "dictionary"), column.name
         if column.encoding == "delta":
-            meant = "DELTA_BYTE_ARRAY" if column.type == pa.string() else "DELTA_BINARY_PACKED"
-            assert meant in found, column.name
+            expected = "DELTA_BYTE_ARRAY" if column.type == pa.string() else "DELTA_BINARY_PACKED"
+            assert expected in encodings, column.name
 
 
-def test_a_column_that_came_later_is_null_in_what_was_written_before(lake: Lake) -> None:
+def test_a_newer_column_is_null_in_an_older_file(lake: Lake) -> None:
     put(lake, rows("a"))
     later = replace(
         READINGS, version=2, columns=(Column("note", pa.string(), "since version 2"), *READINGS.columns)
@@ -233,7 +231,7 @@ def test_a_file_of_a_newer_version_is_neither_read_nor_replaced(lake: Lake) -> N
     assert lake.path(READINGS, DAY).read_bytes() == before
 
 
-def _broken(kind: str, good: bytes, path: Path) -> None:
+def _damage(kind: str, good: bytes, path: Path) -> None:
     if kind == "is a folder":
         path.unlink()
         path.mkdir()
@@ -242,8 +240,8 @@ def _broken(kind: str, good: bytes, path: Path) -> None:
     pq.write_table(pa.table({"city": ["Leeds"]}), foreign)
     other_types = path.with_name("types.parquet")
     pq.write_table(pa.table({"name": ["a"], "number": ["many"]}), other_types)
-    odd_version = path.with_name("version.parquet")
-    pq.write_table(rows("a").replace_schema_metadata({"lookout_ledger.version": "two"}), odd_version)
+    invalid_version = path.with_name("version.parquet")
+    pq.write_table(rows("a").replace_schema_metadata({"lookout_ledger.version": "two"}), invalid_version)
     middle = len(good) // 2
     contents = {
         "cut short": good[:-20],
@@ -252,7 +250,7 @@ def _broken(kind: str, good: bytes, path: Path) -> None:
         "damaged inside": good[:8] + bytes(middle) + good[8 + middle :],
         "Parquet of something else": foreign.read_bytes(),
         "Parquet of other types": other_types.read_bytes(),
-        "a version that is no number": odd_version.read_bytes(),
+        "a version that is no number": invalid_version.read_bytes(),
     }
     path.write_bytes(contents[kind])
 
@@ -270,9 +268,9 @@ def _broken(kind: str, good: bytes, path: Path) -> None:
         "is a folder",
     ],
 )
-def test_a_file_that_is_not_the_table_is_told_with_its_path_and_left_alone(lake: Lake, kind: str) -> None:
+def test_a_file_that_does_not_match_the_table_is_an_error_and_stays_unchanged(lake: Lake, kind: str) -> None:
     path = put(lake, rows("a"))
-    _broken(kind, path.read_bytes(), path)
+    _damage(kind, path.read_bytes(), path)
     before = None if path.is_dir() else path.read_bytes()
     for attempt in (lambda: lake.read(READINGS, DAY), lambda: put(lake, rows("b"))):
         with pytest.raises(LakeContractError, match="Cannot read a file of the lake") as caught:
@@ -282,7 +280,7 @@ def test_a_file_that_is_not_the_table_is_told_with_its_path_and_left_alone(lake:
     assert path.is_dir() or path.read_bytes() == before
 
 
-def test_flipped_bits_end_in_rows_or_in_a_contract_error(lake: Lake) -> None:
+def test_flipped_bits_give_rows_or_a_contract_error(lake: Lake) -> None:
     path = put(lake, rows(*map(str, range(200))))
     good = path.read_bytes()
     chance = random.Random(1)  # noqa: S311
@@ -300,7 +298,7 @@ def test_flipped_bits_end_in_rows_or_in_a_contract_error(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("new_rows", "problem"),
     [
         pytest.param(rows("a").drop_columns("number"), "number: missing where int64", id="column missing"),
         pytest.param(rows("a").append_column("x", pa.array([1])), "x: int64 where nothing", id="surplus"),
@@ -320,37 +318,37 @@ def test_flipped_bits_end_in_rows_or_in_a_contract_error(lake: Lake) -> None:
         ),
     ],
 )
-def test_rows_that_do_not_fit_are_refused_and_the_old_ones_stay(
-    lake: Lake, made: pa.Table, said: str
+def test_rows_that_do_not_match_are_rejected_and_the_old_rows_stay(
+    lake: Lake, new_rows: pa.Table, problem: str
 ) -> None:
     path = put(lake, rows("old"))
     before = path.read_bytes()
     with pytest.raises(LakeContractError, match="Cannot write rows that do not match readings") as caught:
-        put(lake, made)
-    assert said in caught.value.what
+        put(lake, new_rows)
+    assert problem in caught.value.what
     assert caught.value.where == str(path)
     assert path.read_bytes() == before
     assert not orphans(path.parent)
 
 
-# --- When something is written ----------------------------------------------------------------------------
+# --- Updates ----------------------------------------------------------------------------------------------
 
 
-def test_an_update_tells_the_rows_before_and_after(lake: Lake) -> None:
+def test_an_update_returns_the_rows_before_and_after(lake: Lake) -> None:
     put(lake, rows("a"))
     written = lake.update(READINGS, DAY, adding("b"))
     assert (names(written.before), names(written.rows), written.changed) == (["a"], ["a", "b"], True)
     assert names(lake.read(READINGS, DAY)) == ["a", "b"]
 
 
-@pytest.mark.parametrize("held", [rows("a", "b"), READINGS.schema.empty_table()], ids=["rows", "no rows"])
-def test_equal_rows_are_not_written_again(lake: Lake, held: pa.Table) -> None:
-    path = put(lake, held)
+@pytest.mark.parametrize("stored", [rows("a", "b"), READINGS.schema.empty_table()], ids=["rows", "no rows"])
+def test_equal_rows_are_not_written_again(lake: Lake, stored: pa.Table) -> None:
+    path = put(lake, stored)
     os.utime(path, (1, 1))
     before = path.stat()
-    written = lake.update(READINGS, DAY, lambda _: pa.concat_tables([held.slice(0, 1), held.slice(1)]))
+    written = lake.update(READINGS, DAY, lambda _: pa.concat_tables([stored.slice(0, 1), stored.slice(1)]))
     assert not written.changed
-    assert written.rows.equals(held)
+    assert written.rows.equals(stored)
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
 
 
@@ -363,8 +361,8 @@ def test_equal_rows_are_not_written_again(lake: Lake, held: pa.Table) -> None:
     ],
     ids=lambda problem: type(problem).__name__,
 )
-def test_what_goes_wrong_in_the_rule_is_told_as_it_is(lake: Lake, problem: Exception) -> None:
-    """It is no trouble of the lake's, and nothing but the rule's own words says what it is."""
+def test_an_exception_of_the_merge_function_is_raised_unchanged(lake: Lake, problem: Exception) -> None:
+    """It is not an error of the lake, so a translation would hide the cause."""
     path = put(lake, rows("a"))
 
     def failing(_: pa.Table) -> pa.Table:
@@ -377,7 +375,7 @@ def test_what_goes_wrong_in_the_rule_is_told_as_it_is(lake: Lake, problem: Excep
     assert lake.update(READINGS, DAY, adding("b")).changed  # and the lock is free
 
 
-# --- Several at once --------------------------------------------------------------------------------------
+# --- Concurrency ------------------------------------------------------------------------------------------
 
 PRELUDE = f"""
 import os, signal, sys, time
@@ -402,7 +400,7 @@ def rows(*names, number=1):
 def numbered(number):
     return rows(*map(str, range(300)), number=number)
 """
-"""What another process knows before it does its part."""
+"""The common start of the scripts that other processes run."""
 
 
 @contextmanager
@@ -426,18 +424,18 @@ for n in range(40):
 """
 
 
-def test_processes_that_update_the_same_day_lose_nobodys_rows(lake: Lake) -> None:
+def test_processes_that_update_the_same_day_lose_no_rows(lake: Lake) -> None:
     with (
         other_process(lake, ADD_KEYS, "one") as one,
         other_process(lake, ADD_KEYS, "two") as two,
     ):
         assert (one.wait(60), two.wait(60)) == (0, 0)
-    wanted = {f"{who}-{n}" for who in ("one", "two") for n in range(40)}
-    assert set(names(lake.read(READINGS, DAY))) == wanted
+    expected = {f"{who}-{n}" for who in ("one", "two") for n in range(40)}
+    assert set(names(lake.read(READINGS, DAY))) == expected
     assert not orphans(lake.path(READINGS, DAY).parent)
 
 
-def test_threads_that_update_the_same_day_lose_nobodys_rows(lake: Lake) -> None:
+def test_threads_that_update_the_same_day_lose_no_rows(lake: Lake) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: lake.update(READINGS, DAY, adding(str(n))), range(40)))
     assert sorted(map(int, names(lake.read(READINGS, DAY)))) == list(range(40))
@@ -449,12 +447,12 @@ for number in range(150):
 """
 
 
-def test_a_reader_sees_whole_days_while_they_are_rewritten(lake: Lake) -> None:
+def test_a_reader_sees_complete_days_during_rewrites(lake: Lake) -> None:
     seen: list[int] = []
     with other_process(lake, REWRITE) as writer:
         while writer.poll() is None:
             if not lake.has(READINGS, DAY):
-                continue  # not written yet; from then on it is always there
+                continue  # not written yet; after the first write it always exists
             for read in (lake.read(READINGS, DAY), pq.ParquetFile(lake.path(READINGS, DAY)).read()):
                 assert read.num_rows == 300
                 (number,) = set(read["number"].to_pylist())
@@ -464,14 +462,14 @@ def test_a_reader_sees_whole_days_while_they_are_rewritten(lake: Lake) -> None:
     assert len(set(seen)) > 10
 
 
-# --- Killed at any point ----------------------------------------------------------------------------------
+# --- Killed writers ---------------------------------------------------------------------------------------
 
-KILLED_AGAIN_AND_AGAIN = """
-numbered(0)  # pyarrow imports pandas when first it makes rows
+KILLED_REPEATEDLY = """
+numbered(0)  # loads pandas, which pyarrow imports with the first rows
 for command in sys.stdin:
     milliseconds, number = map(int, command.split())
     at_work, begun = os.pipe()
-    writer = os.fork()  # which spares it the imports
+    writer = os.fork()  # without repeating the imports
     if not writer:
         while True:
             lake.update(READINGS, day, lambda _: numbered(number))
@@ -485,25 +483,25 @@ for command in sys.stdin:
 """
 
 
-def test_a_writer_killed_at_random_moments_leaves_the_old_rows_or_the_new(lake: Lake) -> None:
+def test_a_writer_killed_at_random_times_leaves_the_old_or_the_new_rows(lake: Lake) -> None:
     put(lake, rows(*map(str, range(300)), number=0))
     folder = lake.path(READINGS, DAY).parent
     chance = random.Random(7)  # noqa: S311
-    last, left_over = 0, 0
-    with other_process(lake, KILLED_AGAIN_AND_AGAIN) as killer:
+    last, orphaned = 0, 0
+    with other_process(lake, KILLED_REPEATEDLY) as killer:
         assert killer.stdin
         for _ in range(60):
             killer.stdin.write(f"{chance.randrange(30)} {last + 1}\n")
             killer.stdin.flush()
             assert line(killer) == "killed"
-            left_over += bool(orphans(folder))
+            orphaned += bool(orphans(folder))
             read = lake.read(READINGS, DAY)
             (number,) = set(read["number"].to_pylist())
             assert read.num_rows == 300
             assert number >= last
             last = number
-    assert last > 10, "the writer never came to write: the test tests nothing"
-    assert left_over, "the writer was never killed while it wrote: the test tests nothing"
+    assert last > 10, "the writer never wrote, so the test proves nothing"
+    assert orphaned, "the writer was never killed during a write, so the test proves nothing"
     lake.update(READINGS, DAY, adding("after"))
     assert not orphans(folder)
 
@@ -525,7 +523,7 @@ lake.update(READINGS, day, lambda _: rows("new"))
     [("fsync", "old"), ("replace", "old"), ("open", "new")],
     ids=["before it is flushed", "before it is renamed", "before the folder is flushed"],
 )
-def test_what_a_killed_writer_left_is_swept_by_the_next(lake: Lake, call: str, survivor: str) -> None:
+def test_the_next_writer_deletes_orphaned_temporary_files(lake: Lake, call: str, survivor: str) -> None:
     path = put(lake, rows("old"))
     with other_process(lake, STOPPED, call) as writer:
         assert line(writer) == "stopped"
@@ -533,7 +531,7 @@ def test_what_a_killed_writer_left_is_swept_by_the_next(lake: Lake, call: str, s
         writer.wait()
     assert len(orphans(path.parent)) == (survivor == "old")
     assert names(lake.read(READINGS, DAY)) == [survivor]
-    lake.update(READINGS, DAY, lambda existing: existing)  # even if it has nothing to write
+    lake.update(READINGS, DAY, lambda existing: existing)  # also without a write
     assert not orphans(path.parent)
 
 
@@ -545,29 +543,29 @@ lake.update(READINGS, day, hold)
 """
 
 
-def test_the_lock_goes_with_its_holder(lake: Lake) -> None:
-    hasty = Lake(str(lake.root), lock_timeout_seconds=0.1)
+def test_the_lock_ends_with_its_process(lake: Lake) -> None:
+    impatient = Lake(str(lake.root), lock_timeout_seconds=0.1)
     with other_process(lake, HOLDING) as holder:
         assert line(holder) == "holding"
         with pytest.raises(RetryLaterError, match="another writer has held the lock") as caught:
-            hasty.update(READINGS, DAY, adding("a"))
+            impatient.update(READINGS, DAY, adding("a"))
         assert caught.value.where == str(lake.path(READINGS, DAY).parent / ".lock")
         assert "wait for the other run to end" in caught.value.next_step
-        assert hasty.update(READINGS, date(2026, 3, 2), adding("a")).changed, "another day is free"
-        assert not hasty.read(READINGS, DAY).num_rows, "a reader waits for nobody"
+        assert impatient.update(READINGS, date(2026, 3, 2), adding("a")).changed, "another day is not locked"
+        assert not impatient.read(READINGS, DAY).num_rows, "a reader does not wait"
         holder.kill()
         holder.wait()
-        assert hasty.update(READINGS, DAY, adding("a")).changed
+        assert impatient.update(READINGS, DAY, adding("a")).changed
 
 
-def test_a_lock_file_that_was_left_behind_stops_nobody(lake: Lake) -> None:
+def test_an_old_lock_file_does_not_block(lake: Lake) -> None:
     path = lake.path(READINGS, DAY)
     path.parent.mkdir(parents=True)
     (path.parent / ".lock").write_text("12345\nsome-host\n")
     assert Lake(str(lake.root), lock_timeout_seconds=0.1).update(READINGS, DAY, adding("a")).changed
 
 
-# --- Places that cannot be written to ---------------------------------------------------------------------
+# --- Unusable locations -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -575,10 +573,10 @@ def test_a_lock_file_that_was_left_behind_stops_nobody(lake: Lake) -> None:
     [
         pytest.param("file", id="is a file"),
         pytest.param("file/lake", id="below a file"),
-        pytest.param("/proc/lake", id="where nothing can be made"),
+        pytest.param("/proc/lake", id="where no folder can be created"),
     ],
 )
-def test_a_place_that_cannot_be_a_lake_is_told_with_its_mend(tmp_path: Path, place: str) -> None:
+def test_an_unusable_location_is_an_error_with_its_fix(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
     lake = Lake(str(tmp_path / place))
     with pytest.raises(ConfigurationError, match=r"Cannot write to the lake: [A-Z]") as caught:
@@ -587,15 +585,15 @@ def test_a_place_that_cannot_be_a_lake_is_told_with_its_mend(tmp_path: Path, pla
     assert "set lake.uri to a writable folder" in caught.value.next_step
 
 
-def test_a_lake_below_a_file_cannot_be_looked_into(tmp_path: Path) -> None:
+def test_a_lake_below_a_file_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="Cannot read the lake: Not a directory"):
         Lake(str(tmp_path / "file")).read(READINGS, DAY)
 
 
 @pytest.fixture
-def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], None]]:
-    """Become a user without rights, for whom root would not do."""
+def drop_privileges(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], None]]:
+    """Switch from root to a user without privileges."""
     for folder in (tmp_path_factory.getbasetemp(), *tmp_path_factory.getbasetemp().parents[:1]):
         folder.chmod(0o755)
     yield lambda: os.seteuid(65534) if os.geteuid() == 0 else None
@@ -603,14 +601,14 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
         os.seteuid(0)
 
 
-@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="rights are POSIX's here")
-def test_missing_rights_are_told_as_such_and_not_as_a_broken_file(
-    tmp_path: Path, lake: Lake, stranger: Callable[[], None]
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="requires POSIX permissions")
+def test_missing_permissions_are_not_reported_as_a_damaged_file(
+    tmp_path: Path, lake: Lake, drop_privileges: Callable[[], None]
 ) -> None:
     path = put(lake, rows("a"))
     tmp_path.chmod(0o755)
     path.chmod(0o000)
-    stranger()
+    drop_privileges()
     with pytest.raises(ConfigurationError, match="Cannot read the lake: Permission denied") as caught:
         lake.read(READINGS, DAY)
     assert str(path) in caught.value.where
@@ -622,10 +620,10 @@ def test_missing_rights_are_told_as_such_and_not_as_a_broken_file(
 
 @pytest.mark.parametrize("code", ["ENOSYS", "ENOLCK", "EOPNOTSUPP"])
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows always locks")
-def test_a_file_system_without_locks_is_refused(
+def test_a_file_system_without_locks_is_rejected(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
-    """A lock that is but a file, to which filelock would turn, stays for ever when its owner is killed."""
+    """The soft lock to which filelock would fall back is never released if its process is killed."""
     number = getattr(errno, code)
 
     def flock(*_: Any) -> None:
@@ -654,9 +652,9 @@ print(*lake.read(READINGS, day)["name"].to_pylist(), *sorted(os.listdir(folder))
 
 
 @pytest.mark.parametrize("limit", ["disk", "file size"])
-@pytest.mark.skipif(sys.platform == "win32", reason="no limits to set")
-def test_without_room_the_old_rows_stay_and_nothing_else(lake: Lake, limit: str) -> None:
-    import resource  # noqa: PLC0415 (not everywhere)
+@pytest.mark.skipif(sys.platform == "win32", reason="requires resource limits")
+def test_on_a_full_disk_the_old_rows_stay_without_orphans(lake: Lake, limit: str) -> None:
+    import resource  # noqa: PLC0415 (POSIX only)
 
     command = [sys.executable, "-c", PRELUDE + FILLED, str(lake.root)]
     before = None
@@ -668,15 +666,15 @@ def test_without_room_the_old_rows_stay_and_nothing_else(lake: Lake, limit: str)
             not shutil.which("unshare")
             or subprocess.run([*alone, "true"], capture_output=True, check=False).returncode
         ):
-            pytest.skip("this machine lets nobody mount a small disk")
+            pytest.skip("cannot mount a small disk here")
         command = [*alone, *command]
     else:
         before = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))  # noqa: E731
-    told = subprocess.run(command, capture_output=True, text=True, check=True, preexec_fn=before).stdout
-    kind, what, where, mend, left = told.splitlines()
+    output = subprocess.run(command, capture_output=True, text=True, check=True, preexec_fn=before).stdout
+    kind, what, where, fix, remaining = output.splitlines()
     assert kind == "ConfigurationError"
     assert what.startswith("Cannot write to the lake: ")
     assert what.endswith({"disk": "No space left on device", "file size": "File too large"}[limit])
     assert str(lake.root) in where
-    assert "free disk space and run again; the existing files are unchanged" in mend
-    assert left == "old .lock part-0.parquet"
+    assert "free disk space and run again; the existing files are unchanged" in fix
+    assert remaining == "old .lock part-0.parquet"

@@ -1,4 +1,4 @@
-"""A lake is a lake: the same bodies on disk and in S3, one object for one file."""
+"""Behavior that a local lake and a lake in S3 share; each file is one object."""
 
 import io
 from abc import ABC, abstractmethod
@@ -38,8 +38,8 @@ DAY, NEXT_DAY = date(2026, 3, 1), date(2026, 3, 2)
 NAME = "readings/data_date=2026-03-01/part-0.parquet"
 
 
-class Kept(ABC):
-    """A lake, and the way to its files past it."""
+class StoredLake(ABC):
+    """A lake, with direct access to its files."""
 
     lake: Lake
 
@@ -51,14 +51,14 @@ class Kept(ABC):
 
     @abstractmethod
     def stamps(self) -> dict[str, Any]:
-        """Whatever would tell that a file was written again."""
+        """A value that changes when the file is written again."""
 
     @abstractmethod
     def location(self, name: str) -> str: ...
 
 
 @dataclass
-class OnDisk(Kept):
+class OnDisk(StoredLake):
     folder: Path
 
     def __post_init__(self) -> None:
@@ -83,7 +83,7 @@ class OnDisk(Kept):
 
 
 @dataclass
-class InS3(Kept):
+class InS3(StoredLake):
     bucket: Any
 
     def __post_init__(self) -> None:
@@ -109,15 +109,15 @@ class InS3(Kept):
 
 
 @pytest.fixture(params=["on disk", "in S3"])
-def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Kept:
+def stored_lake(request: pytest.FixtureRequest, tmp_path: Path) -> StoredLake:
     if request.param == "on disk":
         return OnDisk(tmp_path / "a lake")
     return InS3(request.getfixturevalue("bucket"))
 
 
 @pytest.fixture
-def lake(kept: Kept) -> Lake:
-    return kept.lake
+def lake(stored_lake: StoredLake) -> Lake:
+    return stored_lake.lake
 
 
 def rows(*names: str, number: int = 1, table: Table = READINGS) -> pa.Table:
@@ -136,20 +136,20 @@ def names(table: pa.Table) -> list[str]:
     return found
 
 
-# --- What a lake promises ---------------------------------------------------------------------------------
+# --- Guarantees --------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_there_before_the_first_write(kept: Kept, lake: Lake) -> None:
+def test_a_new_lake_is_empty(stored_lake: StoredLake, lake: Lake) -> None:
     assert lake.days(READINGS) == []
     assert not lake.has(READINGS, DAY)
     assert not lake.has(SETTINGS)
     assert lake.read(READINGS, DAY).schema.equals(READINGS.schema)
     assert lake.read(SETTINGS).num_rows == 0
     assert lake.read(READINGS, DAY, ["at"]).schema.names == ["at"]
-    assert kept.stamps() == {}
+    assert stored_lake.stamps() == {}
 
 
-def test_rows_come_back_as_they_were_written(kept: Kept, lake: Lake) -> None:
+def test_rows_are_read_as_written(stored_lake: StoredLake, lake: Lake) -> None:
     table = pa.Table.from_pylist(
         [
             {"name": "ä", "number": -(2**63), "at": datetime(1969, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)},
@@ -158,13 +158,13 @@ def test_rows_come_back_as_they_were_written(kept: Kept, lake: Lake) -> None:
         schema=READINGS.schema,
     )
     written = lake.update(READINGS, DAY, lambda _: table)
-    assert str(written.path) == str(lake.path(READINGS, DAY)) == kept.location(NAME)
+    assert str(written.path) == str(lake.path(READINGS, DAY)) == stored_lake.location(NAME)
     assert lake.read(READINGS, DAY).equals(table, check_metadata=True)
     assert lake.read(READINGS, DAY, ["number", "name"]).equals(table.select(["number", "name"]))
-    assert set(kept.stamps()) == {NAME}
+    assert set(stored_lake.stamps()) == {NAME}
 
 
-def test_what_is_written_is_the_same_to_the_byte(tmp_path: Path, bucket: Any) -> None:
+def test_both_lakes_write_identical_bytes(tmp_path: Path, bucket: Any) -> None:
     places = [OnDisk(tmp_path), InS3(bucket)]
     for one in places:
         one.lake.update(READINGS, DAY, lambda _: rows("a", "b"))
@@ -180,14 +180,14 @@ def test_a_day_without_rows_is_a_file(lake: Lake) -> None:
     assert not lake.update(READINGS, DAY, lambda existing: existing).changed
 
 
-def test_an_unpartitioned_table_is_one_file(kept: Kept, lake: Lake) -> None:
+def test_an_unpartitioned_table_is_one_file(stored_lake: StoredLake, lake: Lake) -> None:
     lake.update(SETTINGS, None, lambda _: rows("a", table=SETTINGS))
     assert lake.has(SETTINGS)
     assert names(lake.read(SETTINGS)) == ["a"]
-    assert set(kept.stamps()) == {"settings/part-0.parquet"}
+    assert set(stored_lake.stamps()) == {"settings/part-0.parquet"}
 
 
-def test_the_days_are_told_oldest_first_and_nothing_else_is_one(kept: Kept, lake: Lake) -> None:
+def test_only_days_are_listed_oldest_first(stored_lake: StoredLake, lake: Lake) -> None:
     for day in (NEXT_DAY, date(2025, 12, 31), DAY):
         lake.update(READINGS, day, lambda existing: existing)
     for stranger in (
@@ -196,18 +196,18 @@ def test_the_days_are_told_oldest_first_and_nothing_else_is_one(kept: Kept, lake
         "readings/part-0.parquet",
         "readings2/data_date=2026-03-07/part-0.parquet",
     ):
-        kept.write(stranger, b"")
+        stored_lake.write(stranger, b"")
     assert lake.days(READINGS) == [date(2025, 12, 31), DAY, NEXT_DAY]
 
 
-def test_a_folder_of_no_day_is_told(kept: Kept, lake: Lake) -> None:
-    kept.write("readings/data_date=20260301/part-0.parquet", b"")
+def test_a_partition_folder_that_is_not_a_day_is_an_error(stored_lake: StoredLake, lake: Lake) -> None:
+    stored_lake.write("readings/data_date=20260301/part-0.parquet", b"")
     with pytest.raises(LakeContractError, match="20260301 is not a day") as caught:
         lake.days(READINGS)
-    assert caught.value.where == kept.location("readings/data_date=20260301")
+    assert caught.value.where == stored_lake.location("readings/data_date=20260301")
 
 
-def test_an_update_merges_with_what_is_there(lake: Lake) -> None:
+def test_an_update_merges_with_the_stored_rows(lake: Lake) -> None:
     assert lake.update(READINGS, DAY, adding("a")).before.num_rows == 0
     written = lake.update(READINGS, DAY, adding("b"))
     assert (names(written.before), names(written.rows), written.changed) == (["a"], ["a", "b"], True)
@@ -216,16 +216,16 @@ def test_an_update_merges_with_what_is_there(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize("held", [rows("a", "b"), READINGS.schema.empty_table()], ids=["rows", "no rows"])
-def test_equal_rows_are_not_written_again(kept: Kept, lake: Lake, held: pa.Table) -> None:
+def test_equal_rows_are_not_written_again(stored_lake: StoredLake, lake: Lake, held: pa.Table) -> None:
     lake.update(READINGS, DAY, lambda _: held)
-    before = kept.stamps()
+    before = stored_lake.stamps()
     written = lake.update(READINGS, DAY, lambda _: pa.concat_tables([held.slice(0, 1), held.slice(1)]))
     assert not written.changed
     assert written.rows.equals(held)
-    assert kept.stamps() == before
+    assert stored_lake.stamps() == before
 
 
-def test_a_column_that_came_later_is_null_in_what_was_written_before(kept: Kept, lake: Lake) -> None:
+def test_a_newer_column_is_null_in_an_older_file(stored_lake: StoredLake, lake: Lake) -> None:
     lake.update(READINGS, DAY, adding("a"))
     later = replace(
         READINGS, version=2, columns=(Column("note", pa.string(), "since version 2"), *READINGS.columns)
@@ -233,59 +233,61 @@ def test_a_column_that_came_later_is_null_in_what_was_written_before(kept: Kept,
     assert lake.read(later, DAY).to_pylist() == [{"note": None, **rows("a").to_pylist()[0]}]
     assert lake.read(later, DAY, columns=["note"]).to_pylist() == [{"note": None}]
     lake.update(later, DAY, lambda existing: pa.concat_tables([existing, existing]))
-    assert pq.read_schema(io.BytesIO(kept.read(NAME))).metadata[b"lookout_ledger.version"] == b"2"
+    assert pq.read_schema(io.BytesIO(stored_lake.read(NAME))).metadata[b"lookout_ledger.version"] == b"2"
 
 
-def test_a_file_of_a_newer_version_is_neither_read_nor_replaced(kept: Kept, lake: Lake) -> None:
+def test_a_file_of_a_newer_version_is_neither_read_nor_replaced(stored_lake: StoredLake, lake: Lake) -> None:
     newer = replace(READINGS, version=3)
     lake.update(newer, DAY, adding("a"))
     lake.update(newer, DAY, lambda _: rows("a", table=newer))
-    before = kept.stamps()
+    before = stored_lake.stamps()
     for attempt in (
         lambda: lake.read(READINGS, DAY),
         lambda: lake.update(READINGS, DAY, adding("b")),
     ):
         with pytest.raises(LakeContractError, match="Cannot read a newer version of the table") as caught:
             attempt()
-        assert caught.value.where == kept.location(NAME)
-    assert kept.stamps() == before
+        assert caught.value.where == stored_lake.location(NAME)
+    assert stored_lake.stamps() == before
 
 
 @pytest.mark.parametrize("content", ["cut short", "empty", "text"])
-def test_a_file_that_is_not_the_table_is_told_with_its_place_and_left_alone(
-    kept: Kept, lake: Lake, content: str
+def test_a_file_that_does_not_match_the_table_is_an_error_and_stays_unchanged(
+    stored_lake: StoredLake, lake: Lake, content: str
 ) -> None:
     lake.update(READINGS, DAY, adding("a"))
-    broken = {"cut short": kept.read(NAME)[:-20], "empty": b"", "text": b"name,number\na,1\n"}[content]
-    kept.write(NAME, broken)
+    broken = {"cut short": stored_lake.read(NAME)[:-20], "empty": b"", "text": b"name,number\na,1\n"}[content]
+    stored_lake.write(NAME, broken)
     for attempt in (
         lambda: lake.read(READINGS, DAY),
         lambda: lake.update(READINGS, DAY, adding("b")),
     ):
         with pytest.raises(LakeContractError, match="Cannot read a file of the lake") as caught:
             attempt()
-        assert caught.value.where == kept.location(NAME)
-    assert kept.read(NAME) == broken
+        assert caught.value.where == stored_lake.location(NAME)
+    assert stored_lake.read(NAME) == broken
 
 
-def test_rows_that_do_not_fit_are_refused_and_the_old_ones_stay(kept: Kept, lake: Lake) -> None:
+def test_rows_that_do_not_match_are_rejected_and_the_old_rows_stay(
+    stored_lake: StoredLake, lake: Lake
+) -> None:
     lake.update(READINGS, DAY, adding("old"))
-    before = kept.stamps()
+    before = stored_lake.stamps()
     with pytest.raises(LakeContractError, match="Cannot write rows that do not match readings") as caught:
         lake.update(READINGS, DAY, lambda _: rows("a").drop_columns("number"))
-    assert caught.value.where == kept.location(NAME)
-    assert kept.stamps() == before
+    assert caught.value.where == stored_lake.location(NAME)
+    assert stored_lake.stamps() == before
 
 
-def test_what_goes_wrong_in_the_rule_is_told_as_it_is(kept: Kept, lake: Lake) -> None:
+def test_an_exception_of_the_merge_function_is_raised_unchanged(stored_lake: StoredLake, lake: Lake) -> None:
     lake.update(READINGS, DAY, adding("old"))
-    before = kept.stamps()
+    before = stored_lake.stamps()
     with pytest.raises(ZeroDivisionError):
         lake.update(READINGS, DAY, lambda _: 1 // 0)
-    assert kept.stamps() == before
+    assert stored_lake.stamps() == before
 
 
-def test_threads_that_update_the_same_day_lose_nobodys_rows(lake: Lake) -> None:
+def test_threads_that_update_the_same_day_lose_no_rows(lake: Lake) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda n: lake.update(READINGS, DAY, adding(str(n))), range(12)))
     assert sorted(map(int, names(lake.read(READINGS, DAY)))) == list(range(12))
@@ -308,7 +310,7 @@ def extracted(lake: Lake, archive: ArchiveSource) -> Extraction:
 
 
 def contents(lake: Lake) -> dict[str, list[dict[str, Any]]]:
-    """All rows of the lake, files by what is below the archive, and without what a disk and S3 tag with."""
+    """Return all rows of the lake, with relative file names and without etags."""
     tables = {}
     for table in RECORDED:
         held = lake.read(table, TODAY if table.partitioned else None)
@@ -329,7 +331,7 @@ def _below(value: Any) -> Any:
     return value.partition("/dumps/")[2] or value if isinstance(value, str) else value
 
 
-def test_an_extraction_from_s3_to_s3_is_that_of_one_from_disk_to_disk(tmp_path: Path, bucket: Any) -> None:
+def test_an_extraction_from_s3_to_s3_equals_one_from_disk_to_disk(tmp_path: Path, bucket: Any) -> None:
     folder = tmp_path / "dumps"
     folder.mkdir()
     write_history(fleet(1, History(START, START + timedelta(days=1))), folder, NOW)
@@ -355,14 +357,14 @@ def test_an_extraction_from_s3_to_s3_is_that_of_one_from_disk_to_disk(tmp_path: 
 
 
 @pytest.fixture
-def filled(kept: Kept) -> Kept:
+def filled(stored_lake: StoredLake) -> StoredLake:
     """Three days of executions, of two rows, one row and none."""
     for number, day in enumerate((DAY, NEXT_DAY, date(2026, 3, 3))):
         held = pa.Table.from_pylist(
             [_execution(day, n) for n in range(2 - number)], INFERENCE_EXECUTIONS.schema
         )
-        kept.lake.update(INFERENCE_EXECUTIONS, day, lambda _, held=held: held)
-    return kept
+        stored_lake.lake.update(INFERENCE_EXECUTIONS, day, lambda _, held=held: held)
+    return stored_lake
 
 
 def _execution(day: date, number: int) -> dict[str, Any]:
@@ -378,7 +380,7 @@ def _execution(day: date, number: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("statement", "answered"),
+    ("statement", "expected"),
     [
         (
             "SELECT data_date, count(*) AS n FROM inference_executions GROUP BY 1 ORDER BY 1",
@@ -397,16 +399,18 @@ def _execution(day: date, number: int) -> dict[str, Any]:
     ],
     ids=["days", "one day", "time", "nothing yet", "nothing yet, unpartitioned"],
 )
-def test_sql_answers_the_same(filled: Kept, statement: str, answered: list[dict[str, Any]]) -> None:
-    assert query_once(filled.lake, statement).to_pylist() == answered
+def test_sql_returns_the_same_rows(
+    filled: StoredLake, statement: str, expected: list[dict[str, Any]]
+) -> None:
+    assert query_once(filled.lake, statement).to_pylist() == expected
 
 
-def test_the_tables_look_the_same_to_sql(tmp_path: Path, bucket: Any) -> None:
+def test_sql_sees_the_same_columns(tmp_path: Path, bucket: Any) -> None:
     described = []
-    for kept in (OnDisk(tmp_path), InS3(bucket)):
+    for stored_lake in (OnDisk(tmp_path), InS3(bucket)):
         for table in TABLES:
-            kept.lake.update(table, DAY if table.partitioned else None, lambda existing: existing)
-        with connect(kept.lake) as connection:
+            stored_lake.lake.update(table, DAY if table.partitioned else None, lambda existing: existing)
+        with connect(stored_lake.lake) as connection:
             described.append(
                 [connection.sql("SHOW TABLES").fetchall()]
                 + [connection.sql(f"DESCRIBE {table.name}").fetchall() for table in TABLES]
@@ -434,38 +438,38 @@ def objects_read(server: Any) -> list[str]:
         ("status = 'x'", ["2026-03-01", "2026-03-02", "2026-03-03"]),
     ],
 )
-def test_only_the_days_that_are_asked_for_are_read(bucket: Any, where: str, read: list[str]) -> None:
-    kept = InS3(bucket)
+def test_only_the_selected_days_are_read(bucket: Any, where: str, read: list[str]) -> None:
+    stored_lake = InS3(bucket)
     for day in (1, 2, 3):
-        kept.lake.update(INFERENCE_EXECUTIONS, date(2026, 3, day), lambda existing: existing)
+        stored_lake.lake.update(INFERENCE_EXECUTIONS, date(2026, 3, day), lambda existing: existing)
     bucket.server.requests.clear()
-    query_once(kept.lake, f"SELECT count(status) FROM inference_executions WHERE {where}")  # noqa: S608
+    query_once(stored_lake.lake, f"SELECT count(status) FROM inference_executions WHERE {where}")  # noqa: S608
     assert objects_read(bucket.server) == read
 
 
-def test_an_older_day_has_null_where_a_column_came_later(bucket: Any) -> None:
-    kept = InS3(bucket)
-    kept.lake.update(READINGS, DAY, adding("a"))
+def test_sql_reads_null_for_a_newer_column_of_an_older_day(bucket: Any) -> None:
+    stored_lake = InS3(bucket)
+    stored_lake.lake.update(READINGS, DAY, adding("a"))
     later = replace(
         READINGS, version=2, columns=(Column("note", pa.string(), "since version 2"), *READINGS.columns)
     )
     noted = pa.Table.from_pylist([{"note": "new", "name": "b"}], schema=later.schema)
-    kept.lake.update(later, NEXT_DAY, lambda _: noted)
+    stored_lake.lake.update(later, NEXT_DAY, lambda _: noted)
     with duckdb.connect() as connection:
-        connection.register("readings", kept.lake.dataset(later))
+        connection.register("readings", stored_lake.lake.dataset(later))
         found = connection.sql("SELECT name, note, data_date FROM readings ORDER BY name").fetchall()
     assert found == [("a", None, DAY), ("b", "new", NEXT_DAY)]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_what_s3_refuses_to_sql_is_told_in_our_words(bucket: Any, method: str) -> None:
+def test_errors_of_s3_in_sql_are_translated(bucket: Any, method: str) -> None:
     bucket.server.fail_next(method, "403 Forbidden", "AccessDenied" if method == "GET" else "")
     with pytest.raises(PermissionsError, match=r"Cannot [a-z ]+ S3: (AccessDenied|403)") as caught:
         query_once(InS3(bucket).lake, "SELECT count(status) FROM inference_executions")
     assert bucket.uri in caught.value.where
 
 
-def test_a_file_that_sql_cannot_read_is_told_with_its_name(filled: Kept) -> None:
+def test_a_file_that_sql_cannot_read_is_named(filled: StoredLake) -> None:
     filled.write("inference_executions/data_date=2026-03-02/part-0.parquet", b"no Parquet")
     with pytest.raises(DataError, match=r"data_date=2026-03-02/part-0\.parquet"):
         query_once(filled.lake, "SELECT count(status) FROM inference_executions")

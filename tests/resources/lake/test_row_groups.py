@@ -1,4 +1,4 @@
-"""A table that is read and written a row group at a time, in a folder and in S3."""
+"""Reading and writing a table one row group at a time, locally and in S3."""
 
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -46,59 +46,59 @@ def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
     )
 
 
-def test_pieces_are_row_groups_and_stay_in_their_order(lake: Lake) -> None:
+def test_each_table_becomes_a_row_group_in_order(lake: Lake) -> None:
     lake.update_row_groups(TABLE, DAY, groups(rows(1, 2), rows(3)))
     lake.update_row_groups(TABLE, DAY, groups(rows(4, 5, 6)))
 
-    assert [piece.num_rows for piece in lake.read_row_groups(TABLE, DAY)] == [2, 1, 3]
+    assert [group.num_rows for group in lake.read_row_groups(TABLE, DAY)] == [2, 1, 3]
     assert lake.read(TABLE, DAY).equals(rows(1, 2, 3, 4, 5, 6))
     footer = lake.footer(TABLE, DAY)
     assert footer is not None
     assert (footer.rows, footer.version, footer.problem) == (6, TABLE.version, "")
 
 
-def test_nothing_written_yet_is_no_piece(lake: Lake) -> None:
+def test_without_a_file_there_are_no_row_groups(lake: Lake) -> None:
     assert list(lake.read_row_groups(TABLE, DAY)) == []
     assert not lake.has(TABLE, DAY)
 
 
-def test_no_piece_is_a_file_without_rows(lake: Lake) -> None:
+def test_without_row_groups_the_file_has_no_rows(lake: Lake) -> None:
     lake.update_row_groups(TABLE, DAY, groups())
 
     assert lake.has(TABLE, DAY)
     assert lake.read(TABLE, DAY).equals(rows())
 
 
-def test_what_fails_midway_leaves_what_was_there(lake: Lake) -> None:
+def test_a_failed_update_leaves_the_old_file(lake: Lake) -> None:
     lake.update_row_groups(TABLE, DAY, groups(rows(1)))
 
-    def breaks(existing: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    def fail_midway(existing: Iterator[pa.Table]) -> Iterator[pa.Table]:
         yield from existing
         raise RuntimeError("midway")
 
     with pytest.raises(RuntimeError, match="midway"):
-        lake.update_row_groups(TABLE, DAY, breaks)
+        lake.update_row_groups(TABLE, DAY, fail_midway)
     with pytest.raises(LakeContractError, match="Cannot write rows that do not match numbers"):
         lake.update_row_groups(TABLE, DAY, groups(rows(2).drop_columns("word")))
 
     assert lake.read(TABLE, DAY).equals(rows(1))
 
 
-def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_parquet_is_an_error(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path))
     lake.update_row_groups(TABLE, DAY, groups(rows(1)))
-    Path(lake.path(TABLE, DAY)).write_bytes(b"nothing of the kind")
+    Path(lake.path(TABLE, DAY)).write_bytes(b"not Parquet")
 
     with pytest.raises(LakeContractError, match="Cannot read a file of the lake"):
         list(lake.read_row_groups(TABLE, DAY))
 
 
-def test_a_file_of_an_older_version_lacks_columns_and_is_read_all_the_same(tmp_path: Path) -> None:
+def test_newer_columns_of_an_older_file_are_null(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path))
     lake.update_row_groups(TABLE, DAY, groups(rows(1)))
-    place: Any = lake.path(TABLE, DAY)
-    pq.write_table(rows(1, 2).drop_columns("word"), place)
+    path: Any = lake.path(TABLE, DAY)
+    pq.write_table(rows(1, 2).drop_columns("word"), path)
 
-    (piece,) = lake.read_row_groups(TABLE, DAY)
+    (group,) = lake.read_row_groups(TABLE, DAY)
 
-    assert piece.to_pylist() == [{"number": 1, "word": None}, {"number": 2, "word": None}]
+    assert group.to_pylist() == [{"number": 1, "word": None}, {"number": 2, "word": None}]

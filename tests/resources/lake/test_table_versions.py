@@ -1,4 +1,4 @@
-"""Files of older versions: found by their footers, on disk and in S3, and written again on request."""
+"""Files of older table versions: surveyed by their footers and rewritten, locally and in S3."""
 
 import subprocess
 import sys
@@ -51,10 +51,10 @@ def test_a_day_that_was_never_written_has_no_version(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize("table", [READINGS, replace(READINGS, version=7)], ids=["1", "7"])
-def test_a_file_tells_which_version_wrote_it(lake: Lake, table: Table) -> None:
+def test_a_file_has_the_version_that_wrote_it(lake: Lake, table: Table) -> None:
     put(lake, DAY, table)
 
-    assert lake.read_version(READINGS, DAY) == table.version  # be it newer than this software
+    assert lake.read_version(READINGS, DAY) == table.version  # also if it is newer than this software
 
 
 def test_only_the_end_of_an_object_is_read(bucket: Any) -> None:
@@ -69,7 +69,7 @@ def test_only_the_end_of_an_object_is_read(bucket: Any) -> None:
     assert request.headers["range"] == "bytes=-65536"
 
 
-def test_a_footer_longer_than_most_is_read_to_its_beginning(lake: Lake, monkeypatch: Any) -> None:
+def test_a_long_footer_is_read_completely(lake: Lake, monkeypatch: Any) -> None:
     monkeypatch.setattr("resources.lake.lake._FOOTER_BYTES", 100)
     put(lake, DAY)
 
@@ -77,7 +77,7 @@ def test_a_footer_longer_than_most_is_read_to_its_beginning(lake: Lake, monkeypa
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"no Parquet at all" * 10], ids=["empty", "cut", "other"])
-def test_a_file_that_is_no_parquet_is_told(lake: Lake, data: bytes, bucket: Any) -> None:
+def test_a_file_that_is_not_parquet_is_an_error(lake: Lake, data: bytes, bucket: Any) -> None:
     put(lake, DAY)
     if lake.is_local:
         lake.root.joinpath("readings", "data_date=2026-03-01", "part-0.parquet").write_bytes(data)
@@ -91,10 +91,10 @@ def test_a_file_that_is_no_parquet_is_told(lake: Lake, data: bytes, bucket: Any)
         lake.read_version(READINGS, DAY)
 
 
-# --- Writing one again -------------------------------------------------------------------------------------
+# --- Rewriting a file --------------------------------------------------------------------------------------
 
 
-def test_an_older_day_is_written_again_with_the_same_rows(lake: Lake) -> None:
+def test_an_older_day_is_rewritten_with_the_same_rows(lake: Lake) -> None:
     put(lake, DAY)
     before = lake.read(LATER, DAY)
 
@@ -109,25 +109,25 @@ def test_an_older_day_is_written_again_with_the_same_rows(lake: Lake) -> None:
         assert pq.read_schema(file).equals(LATER.schema, check_metadata=True)
 
 
-def test_a_present_day_is_not_written_again(lake: Lake) -> None:
+def test_a_current_day_is_not_rewritten(lake: Lake) -> None:
     put(lake, DAY, LATER)
 
     assert not lake.rewrite(LATER, DAY)
 
 
-def test_a_day_that_is_not_there_is_not_made(lake: Lake) -> None:
+def test_a_missing_day_is_not_created(lake: Lake) -> None:
     assert not lake.rewrite(LATER, DAY)
     assert not lake.has(LATER, DAY)
 
 
-def test_a_day_of_a_newer_version_stays_as_it_is(lake: Lake) -> None:
+def test_a_day_of_a_newer_version_is_not_rewritten(lake: Lake) -> None:
     put(lake, DAY, replace(READINGS, version=3))
 
     assert not lake.rewrite(LATER, DAY)
     assert lake.read_version(LATER, DAY) == 3
 
 
-def test_rewriting_and_updating_at_once_lose_nothing(lake: Lake) -> None:
+def test_concurrent_rewrites_and_updates_lose_no_rows(lake: Lake) -> None:
     put(lake, DAY)
 
     def append(name: str) -> None:
@@ -138,49 +138,49 @@ def test_rewriting_and_updating_at_once_lose_nothing(lake: Lake) -> None:
             ],
             schema=LATER.schema,
         )
-        lake.update(LATER, DAY, lambda found: pa.concat_tables([found, more]))
+        lake.update(LATER, DAY, lambda stored: pa.concat_tables([stored, more]))
 
     with ThreadPoolExecutor(8) as pool:
-        doing = [pool.submit(append, f"more {number}") for number in range(6)]
-        doing += [pool.submit(lake.rewrite, LATER, DAY) for _ in range(6)]
-    assert [one.exception() for one in doing] == [None] * 12
+        futures = [pool.submit(append, f"more {number}") for number in range(6)]
+        futures += [pool.submit(lake.rewrite, LATER, DAY) for _ in range(6)]
+    assert [future.exception() for future in futures] == [None] * 12
 
     assert set(lake.read(LATER, DAY)["name"].to_pylist()) == {"a", "b", *(f"more {n}" for n in range(6))}
     assert lake.read_version(LATER, DAY) == 2
 
 
-# --- All of them -------------------------------------------------------------------------------------------
+# --- Surveys -----------------------------------------------------------------------------------------------
 
 
-def test_a_survey_tells_the_version_of_every_file(lake: Lake) -> None:
+def test_a_survey_lists_the_version_of_every_file(lake: Lake) -> None:
     days = [DAY + timedelta(days=number) for number in range(5)]
     for number, day in enumerate(days):
         put(lake, day, LATER if number % 2 else READINGS)
     put(lake, None, SETTINGS)
 
-    found = survey_versions(lake, [LATER, LATER_SETTINGS])
+    survey = survey_versions(lake, [LATER, LATER_SETTINGS])
 
-    assert [(file.table.name, file.day, file.version) for file in found.files] == [
+    assert [(file.table.name, file.day, file.version) for file in survey.files] == [
         *[("readings", day, 1 + number % 2) for number, day in enumerate(days)],
         ("settings", None, 1),
     ]
-    assert [str(file) for file in found.old] == [
+    assert [str(file) for file in survey.old] == [
         "readings 2026-03-01",
         "readings 2026-03-03",
         "readings 2026-03-05",
         "settings",
     ]
-    assert found.unreadable == []
+    assert survey.unreadable == []
 
 
-def test_a_survey_of_some_days_leaves_out_the_others(lake: Lake) -> None:
+def test_a_survey_can_be_limited_to_days(lake: Lake) -> None:
     days = [DAY + timedelta(days=number) for number in range(5)]
     for day in days:
         put(lake, day)
 
-    found = survey_versions(lake, [LATER], days[1], days[3])
+    survey = survey_versions(lake, [LATER], days[1], days[3])
 
-    assert [file.day for file in found.old] == days[1:4]
+    assert [file.day for file in survey.old] == days[1:4]
 
 
 def test_an_unreadable_file_does_not_hide_the_others(tmp_path: Path) -> None:
@@ -189,20 +189,20 @@ def test_an_unreadable_file_does_not_hide_the_others(tmp_path: Path) -> None:
         put(lake, DAY + timedelta(days=number))
     Path(lake.path(READINGS, DAY + timedelta(days=1))).write_bytes(b"torn")
 
-    found = survey_versions(lake, [LATER])
+    survey = survey_versions(lake, [LATER])
 
-    assert [file.day for file in found.old] == [DAY, DAY + timedelta(days=2)]
-    (problem,) = found.unreadable
+    assert [file.day for file in survey.old] == [DAY, DAY + timedelta(days=2)]
+    (problem,) = survey.unreadable
     assert "data_date=2026-03-02" in problem.where
 
 
-def test_a_table_without_any_file_has_nothing_to_survey(lake: Lake) -> None:
-    found = survey_versions(lake, [LATER, LATER_SETTINGS])
+def test_a_survey_of_tables_without_files_is_empty(lake: Lake) -> None:
+    survey = survey_versions(lake, [LATER, LATER_SETTINGS])
 
-    assert (found.files, found.unreadable) == ([], [])
+    assert (survey.files, survey.unreadable) == ([], [])
 
 
-# --- Killed midway -----------------------------------------------------------------------------------------
+# --- Killed rewrites ---------------------------------------------------------------------------------------
 
 _REWRITE_ALL = """\
 import sys
@@ -217,7 +217,7 @@ for file in survey_versions(lake, [LATER]).old:
 """
 
 
-def test_a_killed_rewriting_leaves_each_day_old_or_new_and_is_simply_run_again(tmp_path: Path) -> None:
+def test_a_killed_rewrite_leaves_each_day_old_or_new_and_can_be_repeated(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
     days = [DAY + timedelta(days=number) for number in range(60)]
     for day in days:

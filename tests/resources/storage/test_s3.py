@@ -1,4 +1,4 @@
-"""The lake in S3 by itself: conflicts, what is sent, and whatever S3 and the network refuse."""
+"""A lake in S3: requests, conflicts, and errors of S3 and the network."""
 
 import subprocess
 import sys
@@ -50,7 +50,7 @@ def names(lake: Lake) -> list[str]:
     return found
 
 
-# --- Where things are, and what is asked ------------------------------------------------------------------
+# --- Layout and requests ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def names(lake: Lake) -> list[str]:
         ("/a b/c:d/100%25?x#y", "a b/c:d/100%25?x#y/readings/data_date=2026-03-01/part-0.parquet"),
     ],
 )
-def test_a_prefix_is_a_folder_whatever_is_in_its_name(bucket: Any, below: str, key: str) -> None:
+def test_a_prefix_is_a_folder_whatever_characters_it_has(bucket: Any, below: str, key: str) -> None:
     lake = Lake(bucket.uri + below)
     path = lake.update(READINGS, DAY, adding("a")).path
     assert path == f"{bucket.uri}/{key}"
@@ -71,13 +71,13 @@ def test_a_prefix_is_a_folder_whatever_is_in_its_name(bucket: Any, below: str, k
     assert lake.files(READINGS).startswith("s3://")
 
 
-def test_a_lake_in_s3_is_no_folder(lake: Lake) -> None:
+def test_a_lake_in_s3_has_no_root_folder(lake: Lake) -> None:
     assert not lake.is_local
     with pytest.raises(AttributeError, match="is not a folder"):
         lake.root  # noqa: B018
 
 
-def test_the_days_of_many_pages_are_all_there(
+def test_the_days_of_all_listing_pages_are_read(
     lake: Lake, bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "20")
@@ -95,7 +95,7 @@ def test_a_read_is_one_request_and_an_update_two(lake: Lake, bucket: Any) -> Non
     assert [request.method for request in bucket.server.requests] == ["GET"]
 
 
-def test_nothing_is_ever_deleted_or_put_without_a_condition(lake: Lake, bucket: Any) -> None:
+def test_every_write_is_conditional_and_nothing_is_deleted(lake: Lake, bucket: Any) -> None:
     for name in ("a", "b"):
         lake.update(READINGS, DAY, adding(name))
     first, second = (request.headers for request in bucket.server.requests if request.method == "PUT")
@@ -107,7 +107,7 @@ def test_nothing_is_ever_deleted_or_put_without_a_condition(lake: Lake, bucket: 
     assert not bucket.server.count("POST")
 
 
-def test_objects_are_encrypted_with_the_key_that_is_set(bucket: Any) -> None:
+def test_objects_are_encrypted_with_the_configured_key(bucket: Any) -> None:
     for key_id in (None, "alias/plant"):
         Lake(bucket.uri, kms_key_id=key_id).update(READINGS, DAY, adding("a"))
     plain, encrypted = (request.headers for request in bucket.server.requests if request.method == "PUT")
@@ -116,7 +116,7 @@ def test_objects_are_encrypted_with_the_key_that_is_set(bucket: Any) -> None:
     assert encrypted["x-amz-server-side-encryption-aws-kms-key-id"] == "alias/plant"
 
 
-# --- Several at once --------------------------------------------------------------------------------------
+# --- Concurrency ------------------------------------------------------------------------------------------
 
 WRITER = f"""
 import sys
@@ -141,14 +141,14 @@ for n in range(25):
 """
 
 
-def test_processes_that_update_the_same_day_lose_nobodys_rows(lake: Lake, bucket: Any) -> None:
+def test_processes_that_update_the_same_day_lose_no_rows(lake: Lake, bucket: Any) -> None:
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, lake.uri, who]) for who in ("one", "two")]
     assert [writer.wait(60) for writer in writers] == [0, 0]
     assert sorted(names(lake)) == sorted(f"{who}-{n}" for who in ("one", "two") for n in range(25))
-    assert bucket.server.count("PUT") > 50, "they never met: the test tests nothing"
+    assert bucket.server.count("PUT") > 50, "there was no conflict, so the test proves nothing"
 
 
-def test_what_another_writer_put_in_between_is_merged(lake: Lake) -> None:
+def test_a_conflicting_write_is_merged(lake: Lake) -> None:
     lake.update(READINGS, DAY, adding("old"))
     rival = Lake(lake.uri)
     seen: list[list[str]] = []
@@ -166,7 +166,7 @@ def test_what_another_writer_put_in_between_is_merged(lake: Lake) -> None:
     assert written.changed
 
 
-def test_a_day_that_another_writer_makes_first_is_merged_too(lake: Lake) -> None:
+def test_a_conflicting_first_write_is_merged(lake: Lake) -> None:
     def merge(existing: pa.Table) -> pa.Table:
         if not existing.num_rows:
             Lake(lake.uri).update(READINGS, DAY, adding("rival"))
@@ -176,7 +176,7 @@ def test_a_day_that_another_writer_makes_first_is_merged_too(lake: Lake) -> None
     assert names(lake) == ["rival", "ours"]
 
 
-def test_an_object_that_someone_takes_away_in_between_is_written_anew(lake: Lake, bucket: Any) -> None:
+def test_an_object_that_is_deleted_meanwhile_is_created_again(lake: Lake, bucket: Any) -> None:
     lake.update(READINGS, DAY, adding("old"))
 
     def merge(existing: pa.Table) -> pa.Table:
@@ -197,14 +197,14 @@ def test_an_object_that_someone_takes_away_in_between_is_written_anew(lake: Lake
         ("412 Precondition Failed", ""),
     ],
 )
-def test_every_way_to_say_conflict_is_understood(lake: Lake, bucket: Any, status: str, code: str) -> None:
+def test_every_conflict_response_is_recognized(lake: Lake, bucket: Any, status: str, code: str) -> None:
     bucket.server.fail_next("PUT", status, code)
     assert lake.update(READINGS, DAY, adding("a")).changed
     assert names(lake) == ["a"]
     assert bucket.server.count("PUT") == 2
 
 
-def test_conflicts_without_end_are_given_up(bucket: Any) -> None:
+def test_endless_conflicts_time_out(bucket: Any) -> None:
     lake = Lake(f"{bucket.uri}/lake", lock_timeout_seconds=0.1)
     bucket.server.fail_next("PUT", "409 Conflict", "ConditionalRequestConflict", times=-1)
     with pytest.raises(RetryLaterError, match=r"\d+ conflicts with other writers") as caught:
@@ -212,10 +212,8 @@ def test_conflicts_without_end_are_given_up(bucket: Any) -> None:
     assert caught.value.where == f"lake.uri: {bucket.uri}/{KEY}"
 
 
-def test_an_answer_that_got_lost_is_no_conflict_with_ourselves(
-    bucket: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """botocore asks again, and S3 refuses: the object is no longer what it was, for we have written it."""
+def test_a_lost_response_is_not_a_conflict(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The retry of botocore fails its condition, because the first request has written the object."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
     lake = Lake(f"{bucket.uri}/lake")
     lake.update(READINGS, DAY, adding("old"))
@@ -226,10 +224,10 @@ def test_an_answer_that_got_lost_is_no_conflict_with_ourselves(
     assert written.before["name"].to_pylist() == ["old"]
 
 
-# --- What is refused --------------------------------------------------------------------------------------
+# --- Errors -----------------------------------------------------------------------------------------------
 
 
-def test_a_file_that_is_too_large_is_not_sent(
+def test_a_file_above_the_size_limit_is_not_sent(
     lake: Lake, bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("resources.storage.s3.MAX_OBJECT_BYTES", 100)
@@ -248,7 +246,7 @@ def attempts(lake: Lake) -> list[Callable[[], object]]:
     ]
 
 
-def test_a_bucket_that_is_not_there_is_told(s3: Any) -> None:
+def test_a_missing_bucket_is_an_error(s3: Any) -> None:
     for attempt in attempts(Lake("s3://no-such-bucket/lake")):
         with pytest.raises(ConfigurationError, match="NoSuchBucket") as caught:
             attempt()
@@ -257,13 +255,13 @@ def test_a_bucket_that_is_not_there_is_told(s3: Any) -> None:
         assert "create the bucket, or correct lake.uri" in caught.value.next_step
 
 
-def test_a_name_that_no_bucket_can_have_is_told(s3: Any) -> None:
+def test_an_invalid_bucket_name_is_an_error(s3: Any) -> None:
     with pytest.raises(ConfigurationError, match="Invalid bucket name"):
         Lake("s3://no bucket/lake").read(READINGS, DAY)
     assert not s3.requests
 
 
-def test_a_caller_that_aws_does_not_know_is_told(lake: Lake) -> None:
+def test_invalid_credentials_are_a_permissions_error(lake: Lake) -> None:
     with enable_iam_authentication():
         for attempt in attempts(lake):
             with pytest.raises(PermissionsError, match="usable AWS credentials: InvalidAccessKeyId"):
@@ -272,7 +270,7 @@ def test_a_caller_that_aws_does_not_know_is_told(lake: Lake) -> None:
             lake.has(READINGS, DAY)
 
 
-def test_a_caller_without_rights_is_told_which_to_ask_for(bucket: Any) -> None:
+def test_missing_permissions_are_named(bucket: Any) -> None:
     lake = Lake(bucket.uri, kms_key_id="alias/plant")
     for method, action in (("GET", "s3:GetObject"), ("PUT", "s3:PutObject")):
         bucket.server.fail_next(method, "403 Forbidden", "AccessDenied")
@@ -284,7 +282,7 @@ def test_a_caller_without_rights_is_told_which_to_ask_for(bucket: Any) -> None:
 
 @pytest.mark.usefixtures("new_session")
 @pytest.mark.parametrize("kind", ["none at all", "a profile that is not there"])
-def test_without_credentials_it_is_said_how_to_get_some(
+def test_without_credentials_the_error_says_how_to_set_them(
     bucket: Any, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
@@ -294,13 +292,13 @@ def test_without_credentials_it_is_said_how_to_get_some(
             Lake(bucket.uri).read(READINGS, DAY)
         assert "AWS_PROFILE" in caught.value.next_step
     else:
-        monkeypatch.setenv("AWS_PROFILE", "nobody")
-        with pytest.raises(ConfigurationError, match="nobody"):
+        monkeypatch.setenv("AWS_PROFILE", "missing")
+        with pytest.raises(ConfigurationError, match="missing"):
             Lake(bucket.uri).read(READINGS, DAY)
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "kind", "said"),
+    ("status", "code", "kind", "problem"),
     [
         ("503 Slow Down", "SlowDown", RetryLaterError, "S3 is busy: SlowDown"),
         ("500 Internal Server Error", "InternalError", RetryLaterError, "InternalError"),
@@ -313,25 +311,25 @@ def test_without_credentials_it_is_said_how_to_get_some(
         ("400 Bad Request", "InvalidRequest", ConfigurationError, "S3: InvalidRequest"),
     ],
 )
-def test_what_s3_answers_is_told_by_who_can_mend_it(
-    lake: Lake, bucket: Any, status: str, code: str, kind: type[Exception], said: str
+def test_errors_of_s3_are_classified_by_their_fix(
+    lake: Lake, bucket: Any, status: str, code: str, kind: type[Exception], problem: str
 ) -> None:
     for method in ("GET", "PUT"):
         bucket.server.fail_next(method, status, code)
-        with pytest.raises(kind, match=said) as caught:
+        with pytest.raises(kind, match=problem) as caught:
             lake.update(READINGS, DAY, adding("a"))
         assert KEY in str(caught.value)
     assert not lake.has(READINGS, DAY)
 
 
-def test_another_region_is_named(lake: Lake, bucket: Any) -> None:
+def test_a_bucket_in_another_region_is_an_error(lake: Lake, bucket: Any) -> None:
     bucket.server.fail_next("GET", "301 Moved Permanently", "PermanentRedirect", times=2)
     with pytest.raises(ConfigurationError, match="in another region") as caught:
         lake.read(READINGS, DAY)
     assert "AWS_DEFAULT_REGION" in caught.value.next_step
 
 
-def test_an_endpoint_that_is_gone_is_named(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_endpoint_is_named(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     del s3
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     for attempt in attempts(Lake("s3://plant/lake")):
@@ -340,14 +338,14 @@ def test_an_endpoint_that_is_gone_is_named(s3: Any, monkeypatch: pytest.MonkeyPa
         assert "AWS_ENDPOINT_URL_S3" in caught.value.next_step
 
 
-def test_an_endpoint_that_is_none_is_told(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_endpoint_is_an_error(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     del s3
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "not a url")
     with pytest.raises(ConfigurationError, match="not a url"):
         Lake("s3://plant/lake").read(READINGS, DAY)
 
 
-def test_an_answer_that_breaks_off_is_asked_for_again(lake: Lake, bucket: Any) -> None:
+def test_a_truncated_response_is_retried(lake: Lake, bucket: Any) -> None:
     lake.update(READINGS, DAY, adding("a"))
     cut = {"Content-Length": "1000", "ETag": '"x"'}
     bucket.server.fail_next("GET", "200 OK", headers=cut, times=2)
@@ -357,7 +355,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(lake: Lake, bucket: Any) -
         lake.read(READINGS, DAY)
 
 
-def test_what_the_lake_itself_has_to_complain_of_stays_its_own(lake: Lake, bucket: Any) -> None:
+def test_contract_errors_are_not_translated_into_s3_errors(lake: Lake, bucket: Any) -> None:
     bucket.put(KEY, b"no Parquet")
     with pytest.raises(LakeContractError, match="Cannot read a file of the lake"):
         lake.read(replace(READINGS, version=2), DAY)
@@ -366,21 +364,21 @@ def test_what_the_lake_itself_has_to_complain_of_stays_its_own(lake: Lake, bucke
 # --- Settings ---------------------------------------------------------------------------------------------
 
 
-def test_the_key_to_encrypt_with_comes_from_the_settings(tmp_path: Path) -> None:
+def test_the_encryption_key_comes_from_the_settings(tmp_path: Path) -> None:
     environ = {"LEDGER_LAKE__URI": "s3://plant/lake/", "LEDGER_LAKE__KMS_KEY_ID": "alias/plant"}
     lake = load_settings(environ, tmp_path, DAY).lake
     assert (lake.uri, lake.kms_key_id) == ("s3://plant/lake", "alias/plant")
     assert load_settings({}, tmp_path, DAY).lake.kms_key_id is None
 
 
-def test_a_key_that_is_empty_is_refused(tmp_path: Path) -> None:
+def test_an_empty_key_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"lake\.kms_key_id: is empty") as caught:
         load_settings({"LEDGER_LAKE__KMS_KEY_ID": " "}, tmp_path, DAY)
     assert "alias/" in caught.value.next_step
 
 
-def test_a_lake_on_disk_needs_no_boto3() -> None:
-    """It takes a while to import, and those who keep everything here shall not wait for it."""
+def test_a_local_lake_does_not_import_boto3() -> None:
+    """boto3 takes long to import, which would slow down every command."""
     code = "import sys; from resources.lake.lake import Lake; Lake('x'); print('boto3' in sys.modules)"
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, cwd=CHECKOUT, capture_output=True, check=True).stdout == b"False\n"
