@@ -190,13 +190,14 @@ def _find_missing_results(data: ReportData, arn: str) -> Iterator[Finding]:
     records: SchedulerRecords | None = data.recorded.get(arn)
     if records is None:
         return
-    minutes = records.blind_minutes.value or 0
+    minutes = records.minutes_without_result.value or 0
     if records.newest_result.value is None:
         text: Statement = ("no results: none of ", records.executions, " executions returned a result")
         yield Finding(Severity.ALERT, 1e8, text)
     elif minutes >= NO_RESULT_MINUTES:
         severity = Severity.ALERT if minutes >= 6 * NO_RESULT_MINUTES else Severity.WARNING
-        text = ("no result for ", records.blind_minutes, ": the newest is from ", records.newest_result)
+        age, newest = records.minutes_without_result, records.newest_result
+        text = ("no result for ", age, ": the newest is from ", newest)
         yield Finding(severity, minutes * 60, text)
 
 

@@ -13,14 +13,14 @@ from assets.report.query.result import Figure, Statement
 
 REASONS = {
     "succeeded": ("with a result", "good"),
-    "failed_missing_input": ("failed: no input data", "blind"),
+    "failed_missing_input": ("failed: no input data", "no-input"),
     "failed_other": ("failed: other reasons", "bad"),
     "in_progress": ("in progress", "open"),
     "stuck": ("stuck in progress", "bad"),
     "missing": ("missing", "bad"),
-    "not_running": ("scheduler not running", "still"),
+    "not_running": ("scheduler not running", "idle"),
     "not_extracted": ("not extracted yet", "open"),
-    "after_service_end": ("after the end of the service", "still"),
+    "after_service_end": ("after the end of the service", "idle"),
     "unknown": ("unknown", "open"),
 }
 """The label of each reason of `execution_health`, and the CSS class of its color."""
@@ -124,7 +124,7 @@ def _choose_columns(data: ReportData) -> list[str]:
 def _judge(slots: SlotCounts) -> tuple[str, Statement]:
     share = slots.result_share.value
     if not slots.expected:
-        return "No data", ("The lake has no expected executions for these days",)
+        return "No data", ("No executions were due, or execution_health is not computed for these days",)
     text: Statement = (slots.result_share, " of the executions due returned a result")
     if slots.not_extracted:
         return "Incomplete", (*text, "; ", slots.not_extracted, " are not extracted yet")

@@ -40,7 +40,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Cause:
-    """A cause of failed executions; `is_new` if the previous days are in the lake and do not have it."""
+    """A cause of failed executions; `is_new` if the previous days are computed and do not have it."""
 
     row: FailureCause
     is_new: bool

@@ -28,8 +28,8 @@ class Page:
         scope: the days and machines.
         title: the days in words.
         zone: the time zone of all printed times.
-        created_at: when the page was made.
-        as_of: the end of the days, or `created_at` if that is earlier.
+        created_at: the time when the page was built, as printed.
+        as_of: the end of the days, or the time of the page if that is earlier.
         attention: what needs attention, the most urgent first.
         silenced: the same for findings that a silence covers.
         unused_silences: silences of these days that cover no finding.
@@ -39,7 +39,7 @@ class Page:
         result_share: the share of the executions due that returned a result.
         event_totals: the numbers of events.
         data_quality: the section about data quality.
-        cards: one card a machine.
+        cards: one card per machine.
         ticks: the time axis of all score charts.
         events: the printed events.
         events_omitted: the number of events that are not printed.
@@ -82,7 +82,7 @@ def build_page(
         data: the query results.
         registry: names machines and sensors.
         silences: all silences; those that overlap the days are printed with what they silence.
-        now: when the page is made.
+        now: the time of the page.
     """
     scope = data.scope
     as_of = min(now, scope.end)

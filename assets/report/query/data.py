@@ -56,7 +56,7 @@ class ReportData:
         equipment: totals by equipment name.
         no_equipment: the totals of a machine without a row in `equipment_health`: dashes only.
         last_day: totals of the last day, by equipment name.
-        score_bins: one row a scheduler and bin of time, drawn by the score charts.
+        score_bins: one row per scheduler and bin of time, drawn by the score charts.
         models: model versions by scheduler, oldest first.
         event_totals: numbers of events.
         events: events that overlap the days, newest first.

@@ -66,7 +66,7 @@ class SchedulerRecords:
         scheduler_name: its name.
         executions: their number.
         newest_result: end of the newest window that succeeded.
-        blind_minutes: from there to the end of the newest recorded window.
+        minutes_without_result: from there to the end of the newest recorded window.
         sources: kinds of sources, separated by commas.
     """
 
@@ -74,7 +74,7 @@ class SchedulerRecords:
     scheduler_name: str | None
     executions: Count
     newest_result: Instant
-    blind_minutes: Minutes
+    minutes_without_result: Minutes
     sources: str | None
 
 
@@ -98,7 +98,7 @@ class ObjectState:
 
 @dataclass(frozen=True)
 class FailureCause:
-    """A cause of failed executions; `executions_before` is None if the previous days are not in the lake."""
+    """A cause of failed executions; `executions_before` is None if the previous days are not computed."""
 
     cause: str
     scheduler_names: str | None
@@ -136,7 +136,7 @@ class SettingChange:
 
 
 def build_slots_query(scope: ReportScope) -> Query[SlotCounts]:
-    """Query one row: all expected executions by reason."""
+    """Select one row: all expected executions by reason."""
     return Query(
         "slots",
         "Expected executions by reason",
@@ -150,7 +150,7 @@ WHERE {scope.sql_days} AND {scope.sql_schedulers}""",
 
 
 def build_days_query(scope: ReportScope) -> Query[SlotDay]:
-    """Query one row a day, oldest first."""
+    """Select one row per day, oldest first."""
     return Query(
         "days",
         "Expected executions by reason, by day",
@@ -166,7 +166,7 @@ ORDER BY data_date""",
 
 
 def build_schedulers_query(scope: ReportScope) -> Query[SchedulerSlots]:
-    """Query one row a scheduler."""
+    """Select one row per scheduler."""
     return Query(
         "schedulers",
         "Expected executions by reason, by scheduler",
@@ -183,7 +183,7 @@ ORDER BY scheduler_arn""",
 
 
 def build_recorded_query(scope: ReportScope) -> Query[SchedulerRecords]:
-    """Query one row a scheduler: its recorded executions and the age of its newest result."""
+    """Select one row per scheduler: its recorded executions and the age of its newest result."""
     return Query(
         "recorded",
         "Recorded executions, newest result and sources, by scheduler",
@@ -195,7 +195,7 @@ SELECT scheduler_arn, any_value(scheduler_name) AS scheduler_name,
        max(data_end_time) FILTER (status = 'SUCCESS') AS newest_result,
        max(data_end_time) AS newest_window,
        date_diff('minute', max(data_end_time) FILTER (status = 'SUCCESS'), max(data_end_time))
-         AS blind_minutes,
+         AS minutes_without_result,
        max(recorded_at) AS recorded_at,
        string_agg(DISTINCT outcome_source, ', ' ORDER BY outcome_source) AS sources
 FROM inference_executions
@@ -206,7 +206,7 @@ ORDER BY scheduler_arn""",
 
 
 def build_objects_query(scope: ReportScope) -> Query[SchedulerObjects]:
-    """Query one row a scheduler and state of its result objects."""
+    """Select one row per scheduler and state of its result objects."""
     return Query(
         "objects",
         "Result objects by scheduler and state",
@@ -223,7 +223,7 @@ ORDER BY scheduler_arn, state""",
 
 
 def build_object_states_query(scope: ReportScope) -> Query[ObjectState]:
-    """Query one row a state of the result objects."""
+    """Select one row per state of the result objects."""
     return Query(
         "object_states",
         "Result objects by state",
@@ -238,7 +238,7 @@ ORDER BY state""",
 
 
 def build_causes_query(scope: ReportScope) -> Query[FailureCause]:
-    """Query one row a cause, the most frequent first, with its count in the previous days."""
+    """Select one row per cause, the most frequent first, with its count in the previous days."""
     shape = '[{"cause": "VARCHAR", "count": "BIGINT"}]'
     in_range = f"data_date >= DATE '{scope.first}'"
     return Query(
@@ -266,7 +266,7 @@ ORDER BY executions DESC, executions_before DESC, cause""",
 
 
 def build_rejected_query(scope: ReportScope) -> Query[RejectedCounts]:
-    """Query one row: what was rejected."""
+    """Select one row: what was rejected."""
     return Query(
         "rejected",
         "Rejected result lines and execution summaries",
@@ -278,7 +278,7 @@ SELECT (SELECT count(*) FROM rejected_results WHERE {scope.sql_days} AND {scope.
 
 
 def build_settings_query(scope: ReportScope) -> Query[SettingChange]:
-    """Query one row a change of settings, oldest first."""
+    """Select one row per change of settings, oldest first."""
     changed = f"valid_from >= {sql_timestamp(scope.start)} AND valid_from < {sql_timestamp(scope.end)}"
     return Query(
         "settings",

@@ -98,7 +98,7 @@ class ScoreBin:
 
 
 def build_equipment_query(scope: ReportScope) -> Query[EquipmentTotals]:
-    """Query one row a machine: its totals over all days."""
+    """Select one row per machine: its totals over all days."""
     return Query(
         "equipment",
         "Totals by machine",
@@ -118,7 +118,7 @@ ORDER BY equipment""",
 
 
 def build_last_day_query(scope: ReportScope) -> Query[AnomalyTotals]:
-    """Query one row a machine: its totals of the last day."""
+    """Select one row per machine: its totals of the last day."""
     return Query(
         "last_day",
         "Totals of the last day by machine",
@@ -132,7 +132,7 @@ ORDER BY equipment""",
 
 
 def build_events_query(scope: ReportScope) -> Query[EventRow]:
-    """Query one row an event that overlaps the days, newest first."""
+    """Select one row per event that overlaps the days, newest first."""
     return Query(
         "events",
         "Anomaly events that overlap these days",
@@ -149,7 +149,7 @@ ORDER BY start_time DESC, event_id""",
 
 
 def build_event_totals_query(scope: ReportScope) -> Query[EventTotals]:
-    """Query one row: the numbers of events."""
+    """Select one row: the numbers of events."""
     return Query(
         "event_totals",
         "Number of anomaly events",
@@ -165,7 +165,7 @@ WHERE {_build_overlap_condition(scope)}""",
 
 
 def build_sensors_query(scope: ReportScope) -> Query[EventSensor]:
-    """Query one row an event and top sensor, largest contribution first."""
+    """Select one row per event and top sensor, largest contribution first."""
     shape = '[{"component": "VARCHAR", "sensor": "VARCHAR", "contribution": "DOUBLE"}]'
     return Query(
         "sensors",
@@ -187,7 +187,7 @@ ORDER BY event_id, rank""",
 
 
 def build_score_bins_query(scope: ReportScope) -> Query[ScoreBin]:
-    """Query one row a scheduler and bin; the maximum score keeps every peak."""
+    """Select one row per scheduler and bin; the maximum score keeps every peak."""
     start, width = sql_timestamp(scope.start), scope.bin_seconds
     return Query(
         "score_bins",
@@ -206,7 +206,7 @@ ORDER BY scheduler_arn, bin""",
 
 
 def build_models_query(scope: ReportScope) -> Query[ModelStart]:
-    """Query one row a scheduler and model version, oldest first."""
+    """Select one row per scheduler and model version, oldest first."""
     return Query(
         "models",
         "Model versions and their first window in these days",
@@ -221,7 +221,7 @@ ORDER BY scheduler_arn, since""",
 
 
 def build_changes_query(scope: ReportScope) -> Query[EquipmentChange]:
-    """Query one row a machine and one total: these days and the previous ones."""
+    """Select one row per machine and one for the total: these days and the previous ones."""
     in_range = f"data_date >= DATE '{scope.first}'"
     return Query(
         "changes",

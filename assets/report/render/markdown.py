@@ -67,7 +67,7 @@ def _render_item(item: AttentionItem) -> str:
 
 def _render_events(page: Page) -> list[str]:
     if not page.events:
-        return ["## Anomaly events", "No events in these days."]
+        return ["## Anomaly events", "No events recorded for these days."]
     head = "| start | machine | duration | peak score | top sensors |\n| --- | --- | ---: | ---: | --- |\n"
     rows = "\n".join(map(_render_event, page.events[:MAX_EVENTS]))
     omitted = page.events_omitted + len(page.events) - len(page.events[:MAX_EVENTS])

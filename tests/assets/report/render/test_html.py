@@ -156,9 +156,7 @@ WORLDS: dict[str, list[Machine]] = {
 }
 
 
-def test_a_cause_is_new_only_if_the_previous_days_are_in_the_lake(
-    lake: Lake, build_report: BuildPage
-) -> None:
+def test_a_cause_is_new_only_if_the_previous_days_are_computed(lake: Lake, build_report: BuildPage) -> None:
     (unknown,) = build_report(Machine("pump-1", gaps=[(20, 30)])).causes
     day_before = {"data_date": FIRST - timedelta(days=1), "scheduler_arn": Machine("pump-1").arn}
     counts = dict.fromkeys(REASONS, 0) | {"expected": 144, "succeeded": 144}
