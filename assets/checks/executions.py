@@ -63,8 +63,9 @@ def build_execution_checks(scope: str) -> list[Check]:
         ),
         Check(
             "data_fresh",
-            "The newest data is not late. Backfills of old days do not affect this check, and an ended"
-            " service is not late.",
+            "The newest data is not late. This check judges the time of the data; the freshness policy of the"
+            " asset judges the time of the latest run. Backfills of old days do not affect this check, and an"
+            " ended service is not late.",
             _check_freshness,
         ),
     ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -14,7 +15,7 @@ from assets.tables import Table
 from resources.lake.lake import WriteResult
 from resources.notifications import escape_markdown
 
-PREVIEW_ROWS, PREVIEW_COLUMNS, PREVIEW_CHARACTERS = 10, 12, 32
+PREVIEW_ROWS, PREVIEW_COLUMNS, PREVIEW_CHARACTERS = 10, 16, 32
 """Every materialization has a preview, so it must stay small: about 3 kB."""
 
 # Dagster's daemon and its staleness rules read these tags; the constants are private in Dagster 1.13.
@@ -86,30 +87,41 @@ def _common_metadata(table: Table, written: WriteResult) -> dict[str, Any]:
 
 
 def format_preview(table: Table, rows: pa.Table) -> str:
-    """Format the first rows as a Markdown table: the key, then columns whose values differ."""
-    sample = rows.slice(0, PREVIEW_ROWS)
-    if not sample.num_rows:
+    """Format rows that are evenly spread over the table as Markdown.
+
+    If there are too many columns, it prefers the key, then columns with few nulls and short values.
+    """
+    count = min(PREVIEW_ROWS, rows.num_rows)
+    if not count:
         return "No rows."
-    values = sample.to_pydict()
+    sample = rows.take([at * rows.num_rows // count for at in range(count)]).to_pydict()
+    texts = {name: [_format_value(value) for value in values] for name, values in sample.items()}
     ranked = sorted(
-        (name for name in values if sample[name].null_count < sample.num_rows),
-        key=lambda name: (name not in table.key, len(set(map(str, values[name]))) == 1),
+        (name for name in texts if any(texts[name])),
+        key=lambda name: (
+            name not in table.key,
+            sum(map(bool, texts[name])) <= count / 2,
+            max(map(len, texts[name])) > PREVIEW_CHARACTERS,
+        ),
     )
-    shown = set(ranked[:PREVIEW_COLUMNS])
-    names = [name for name in values if name in shown]
-    lines = [
-        names,
-        ["---"] * len(names),
-        *zip(*(map(_format_cell, values[name]) for name in names), strict=True),
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    selected = set(ranked[:PREVIEW_COLUMNS])
+    names = [name for name in texts if name in selected]
+    cells = zip(*(map(_format_cell, texts[name]) for name in names), strict=True)
+    return "\n".join(f"| {' | '.join(line)} |" for line in [names, ["---"] * len(names), *cells])
 
 
-def _format_cell(value: object) -> str:
-    """Long values lose their middle: ARNs and keys of objects differ at the end."""
+def _format_value(value: object) -> str:
     if value is None:
         return ""
-    text = " ".join(str(value).split())
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, float):
+        return f"{value:.4f}".rstrip("0").rstrip(".")
+    return " ".join(str(value).split())
+
+
+def _format_cell(text: str) -> str:
+    """Shorten long values in the middle, because ARNs and object keys differ at the end."""
     if len(text) > PREVIEW_CHARACTERS:
         half = PREVIEW_CHARACTERS // 2
         text = f"{text[: half - 1]}…{text[-half:]}"

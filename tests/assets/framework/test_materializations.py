@@ -32,18 +32,19 @@ def build_rows(values: dict[str, list[object]], count: int) -> pa.Table:
     return pa.Table.from_pydict(empty | {"last": list(range(count))} | values, WIDE.schema)
 
 
-def test_preview_shows_the_first_ten_rows_in_declared_column_order() -> None:
+def test_preview_shows_ten_rows_spread_over_the_table_in_declared_column_order() -> None:
     rows = build_rows({"c3": [f"row {number}" for number in range(30)]}, 30)
 
     header, _, *body = parse(format_preview(WIDE, rows))
 
     assert header == ["c3", "last"]
-    assert body == [[f"row {number}", str(number)] for number in range(PREVIEW_ROWS)]
+    assert len(body) == PREVIEW_ROWS
+    assert body == [[f"row {number}", str(number)] for number in range(0, 30, 3)]
 
 
-def test_preview_prefers_the_key_and_columns_whose_values_differ() -> None:
-    constant = {f"c{number}": ["same", "same"] for number in range(19)}
-    rows = build_rows(constant | {"c19": ["this", "that"]}, 2)
+def test_preview_prefers_the_key_and_columns_with_short_values() -> None:
+    long_values = {f"c{number}": ["x" * 40] * 2 for number in range(19)}
+    rows = build_rows(long_values | {"c19": ["this", "that"]}, 2)
 
     header, *_ = parse(format_preview(WIDE, rows))
 
