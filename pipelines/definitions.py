@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.alerts import assets as alerts
 from assets.anomalies import assets as anomalies
 from assets.anomalies.events import EventRule
 from assets.checks import definitions as checks
@@ -56,6 +57,7 @@ def build_defs(
             *anomalies.build(history, rule),
             *health.build(history, settle_after, rule),
             *report_asset.build(history, ReportOptions.from_settings(settings)),
+            *alerts.build(event_alerts.NAME),
         ],
         lake,
     )

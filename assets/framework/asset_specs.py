@@ -48,12 +48,12 @@ def asset_spec_kwargs(
         group: the asset group, which is also the domain.
         layer: where the table is between source and report.
         kinds: technologies besides Parquet; Dagster shows at most three.
-        written_by: the asset whose runs write this table, if it has none of its own.
+        written_by: the asset or sensor that writes this table, if it has no runs of its own.
     """
     docs = f"{PAGE.relative_to(_CHECKOUT).as_posix()}#{table.name}"
     paragraphs = [
         table.description,
-        *([f"Written by the runs of `{written_by}`."] if written_by else []),
+        *([f"Written by `{written_by}`."] if written_by else []),
         f"Primary key: {', '.join(f'`{name}`' for name in table.key)}.",
         f"Documentation: `{docs}`.",
     ]

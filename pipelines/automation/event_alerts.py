@@ -25,6 +25,7 @@ from assets.alerts.messages import (
     build_event_notice,
     build_summary_notice,
 )
+from assets.framework.metadata import build_metadata
 from assets.framework.row_content import stamp_changes
 from assets.tables import ANOMALY_EVENTS, EVENT_NOTIFICATIONS
 from pipelines.automation.failure_alerts import TICK_SECONDS, open_notifier
@@ -38,6 +39,7 @@ from resources.notifications import Notice, Notifier
 
 _T = TypeVar("_T")
 
+NAME = "notify_anomaly_events"
 _COLUMNS = {"start": "start_time", "end": "end_time"}
 """Columns of `event_notifications` whose name differs from the field of `NotificationRecord`."""
 
@@ -46,14 +48,14 @@ def build_event_sensor(settings: Settings) -> dg.SensorDefinition:
     """Declare the sensor, on by default; its resources are `lake` and `clock`."""
 
     @dg.sensor(
-        name="notify_anomaly_events",
+        name=NAME,
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Notify once when an anomaly event starts, ends or is changed by late data.",
     )
     def anomaly_events(
         context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
-    ) -> dg.SkipReason:
+    ) -> dg.SkipReason | dg.SensorResult:
         notifier = open_notifier(settings.alerts, context.log.info)
         notified_errors = context.cursor or ""
         try:
@@ -64,7 +66,12 @@ def build_event_sensor(settings: Settings) -> dg.SensorDefinition:
             not file_errors or notifier.send([_build_file_error_notice(file_errors)], clock())
         ):
             context.update_cursor(file_errors)
-        return dg.SkipReason(f"{count} notifications sent.")
+        sent = dg.AssetMaterialization(
+            EVENT_NOTIFICATIONS.name, metadata=build_metadata({"notifications": count})
+        )
+        return dg.SensorResult(
+            skip_reason=f"{count} notifications sent.", asset_events=[sent] if count else []
+        )
 
     return anomaly_events
 

@@ -188,6 +188,6 @@ def test_a_budget_that_does_not_reach_for_one_scheduler_says_so(
 
     result = location.run(**options(max_calls=1))
 
-    assert "allow it more calls (limits.max_calls_per_run" in failure(result)
+    assert "raise limits.max_calls_per_run in ledger.toml" in failure(result)
     assert location.days_of(result) == {}, "a day that nobody asked for is not recorded as one without rows"
     assert rows(location.lake) == {}
