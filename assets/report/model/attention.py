@@ -122,9 +122,9 @@ def _find_anomalies(
     described = recent or events
     longest = max(described, key=_get_seconds)
     source = data.last_day if recent else data.equipment
-    totals = (
-        _describe_totals(source.get(machine.key), described, is_last_day=bool(recent)) if is_complete else ()
-    )
+    totals: Statement = ()
+    if is_complete:
+        totals = _describe_totals(source.get(machine.key), described, is_last_day=bool(recent))
     yield Finding(
         Severity.WARNING if recent else Severity.INFO,
         sum(map(_get_seconds, described)),

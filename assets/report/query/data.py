@@ -93,7 +93,7 @@ class ReportData:
 
 @dataclass
 class _Reader:
-    """Runs queries and remembers them in order."""
+    """Runs queries and records them in order."""
 
     scope: ReportScope
     run_query: RunQuery
@@ -116,10 +116,8 @@ def read_report_data(scope: ReportScope, run_query: RunQuery) -> ReportData:
     """
     scope = replace(scope, bins=_choose_bins(scope, run_query))
     reader = _Reader(scope, run_query)
-    equipment_query, changes_query = (
-        machines.build_equipment_query(scope),
-        machines.build_changes_query(scope),
-    )
+    equipment_query = machines.build_equipment_query(scope)
+    changes_query = machines.build_changes_query(scope)
     blank_equipment = equipment_query.build_row({"equipment": ""}, 0, scope.zone)
     blank_change = changes_query.build_row({"equipment": ""}, 0, scope.zone)
     return ReportData(  # the arguments run the queries in the order in which the page prints them
