@@ -33,37 +33,24 @@ from resources.sources.factory import open_sources
 def build_defs(
     overrides: Mapping[str, Any] | None = None, *, settings: Settings | None = None
 ) -> dg.Definitions:
-    """Build fresh definitions.
+    """Build new definitions.
 
     Args:
-        overrides: resources to use instead of the real ones: `lake`, `sources`, `results`, `registry`,
+        overrides: replaces resources by name: `lake`, `open_query`, `sources`, `results`, `registry`,
             `clock`.
-        settings: instead of those of this checkout and its environment.
+        settings: default: the settings of this checkout and its environment.
 
     Raises:
-        ConfigurationError: the settings are wrong; the message says where and how to fix it.
+        ConfigurationError: the settings are invalid.
     """
-    warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)  # pinned, and tested
+    # Dagster marks the parameter as beta; the dependency is pinned and the behavior is tested.
+    warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
     settings = settings or load_settings()
-    history = Days(settings.history.start_date, settings.history.end_date)
-    settle_after = timedelta(minutes=settings.history.settle_after_minutes)
     lake = (overrides or {}).get("lake") or Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
-    rule = EventRule(settings.events.gap_steps, timedelta(minutes=settings.events.min_duration_minutes))
-    assets = add_locations(
-        [
-            *executions.build(
-                history, settle_after, settings.limits.max_calls_per_run, _build_freshness_policy(settings)
-            ),
-            *anomalies.build(history, rule),
-            *health.build(history, settle_after, rule),
-            *report_asset.build(history, ReportOptions.from_settings(settings)),
-            *alerts.build(event_alerts.NAME),
-        ],
-        lake,
-    )
+    assets = _build_assets(settings, lake)
     check_settings = CheckSettings(
-        history,
-        settle_after,
+        _get_history(settings),
+        timedelta(minutes=settings.history.settle_after_minutes),
         settings.history.lookback_days,
         timedelta(minutes=settings.alerts.late_after_minutes),
     )
@@ -77,7 +64,7 @@ def build_defs(
             *failure_alerts.build_failure_sensors(settings.alerts),
             event_alerts.build_event_sensor(settings),
         ],
-        executor=dg.in_process_executor,  # one light step a run: a process of its own costs seconds
+        executor=dg.in_process_executor,  # the steps are short; a process per step takes seconds to start
         resources={
             "lake": lake,
             "open_query": partial(open_query, lake),
@@ -90,8 +77,31 @@ def build_defs(
     )
 
 
+def _get_history(settings: Settings) -> Days:
+    return Days(settings.history.start_date, settings.history.end_date)
+
+
+def _build_assets(settings: Settings, lake: Lake) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    history = _get_history(settings)
+    settle_after = timedelta(minutes=settings.history.settle_after_minutes)
+    rule = EventRule(settings.events.gap_steps, timedelta(minutes=settings.events.min_duration_minutes))
+    assets = [
+        *executions.build(
+            history, settle_after, settings.limits.max_calls_per_run, _build_freshness_policy(settings)
+        ),
+        *anomalies.build(history, rule),
+        *health.build(history, settle_after, rule),
+        *report_asset.build(history, ReportOptions.from_settings(settings)),
+        *alerts.build(event_alerts.NAME),
+    ]
+    return add_locations(assets, lake)
+
+
 def _build_freshness_policy(settings: Settings) -> dg.FreshnessPolicy | None:
-    """Expect regular materializations while the schedule starts runs; None: no more data is expected."""
+    """Expect regular materializations while the schedule starts runs; None: no more data is expected.
+
+    The decision is made when the definitions are loaded; reload them after the end of the service.
+    """
     try:
         service = get_service_state(open_sources(settings))
     except ConfigurationError:  # definitions load without usable sources; the extraction reports the error

@@ -69,7 +69,7 @@ def asset_spec_kwargs(
                 "dagster/column_schema": column_schema(table),
                 "dagster/column_lineage": column_lineage(table),
                 "docs": docs,
-                "version": table.version,
+                "schema_version": table.version,
             }
         ),
     }
