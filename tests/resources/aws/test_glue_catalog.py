@@ -1,4 +1,4 @@
-"""Glue's catalog: real boto3 over HTTP, against a Glue that is as strict about versions as AWS is."""
+"""The Glue catalog: boto3 over HTTP, against a Glue server that checks versions as AWS does."""
 
 import subprocess
 import sys
@@ -50,28 +50,29 @@ def column_names(table: dict[str, Any]) -> list[str]:
 # --- Creating ---------------------------------------------------------------------------------------------
 
 
-def test_tables_are_created_as_the_ddl_would_create_them(glue: Glue) -> None:
+def test_created_tables_match_the_ddl(glue: Glue) -> None:
     assert actions(sync(*ALL)) == ["create"] * len(ALL)
 
-    for wanted in ALL:
-        table = glue.table(wanted.name)
+    for declared in ALL:
+        table = glue.table(declared.name)
         storage = table["StorageDescriptor"]
-        assert storage["Location"] == f"s3://plant-a/lake/{wanted.name}/"
+        assert storage["Location"] == f"s3://plant-a/lake/{declared.name}/"
         assert storage["Columns"] == [
-            {"Name": column.name, "Type": column.type, "Comment": column.comment} for column in wanted.columns
+            {"Name": column.name, "Type": column.type, "Comment": column.comment}
+            for column in declared.columns
         ]
         assert [(key["Name"], key["Type"]) for key in table["PartitionKeys"]] == [
-            (key.name, key.type) for key in wanted.partition_keys
+            (key.name, key.type) for key in declared.partition_keys
         ]
         assert table["TableType"] == "EXTERNAL_TABLE"
-        assert table["Description"] == wanted.comment
-        assert table["Parameters"] == {"EXTERNAL": "TRUE", **wanted.properties}
+        assert table["Description"] == declared.comment
+        assert table["Parameters"] == {"EXTERNAL": "TRUE", **declared.properties}
         assert storage["InputFormat"].endswith("MapredParquetInputFormat")
         assert storage["OutputFormat"].endswith("MapredParquetOutputFormat")
         assert storage["SerdeInfo"]["SerializationLibrary"].endswith("ParquetHiveSerDe")
 
 
-def test_a_second_time_nothing_is_written(glue: Glue) -> None:
+def test_a_second_sync_writes_nothing(glue: Glue) -> None:
     sync(*ALL)
     glue.server.operations.clear()
 
@@ -79,13 +80,13 @@ def test_a_second_time_nothing_is_written(glue: Glue) -> None:
     assert set(glue.server.operations) == {"GetTable"}
 
 
-def test_comparing_changes_nothing(glue: Glue) -> None:
+def test_compare_changes_nothing(glue: Glue) -> None:
     assert actions(Catalog("plant").compare(ALL)) == ["create"] * len(ALL)
     assert glue.client.get_tables(DatabaseName="plant")["TableList"] == []
 
 
 @pytest.mark.usefixtures("glue")
-def test_a_database_is_created_once() -> None:
+def test_create_is_idempotent() -> None:
     catalog = Catalog("another")
 
     assert not catalog.exists()
@@ -95,7 +96,7 @@ def test_a_database_is_created_once() -> None:
 
 
 @pytest.mark.usefixtures("glue")
-def test_without_the_database_no_table_is_tried_again_and_again() -> None:
+def test_a_missing_database_fails_without_retries() -> None:
     with pytest.raises(ConfigurationError, match="EntityNotFoundException"):
         list(Catalog("nowhere").sync([EXECUTIONS]))
 
@@ -103,7 +104,7 @@ def test_without_the_database_no_table_is_tried_again_and_again() -> None:
 # --- Updating ---------------------------------------------------------------------------------------------
 
 
-def test_a_column_that_came_later_is_added_and_said(glue: Glue) -> None:
+def test_a_new_column_is_added_and_reported(glue: Glue) -> None:
     sync(EXECUTIONS)
 
     (outcome,) = sync(LATER)
@@ -116,9 +117,9 @@ def test_a_column_that_came_later_is_added_and_said(glue: Glue) -> None:
     assert column_names(glue.table(EXECUTIONS.name)) == [column.name for column in LATER.columns]
 
 
-def test_a_column_that_is_not_declared_stays_and_is_named(glue: Glue) -> None:
+def test_an_undeclared_column_stays_and_is_reported(glue: Glue) -> None:
     sync(EXECUTIONS)
-    mine = {"Name": "mine", "Type": "int", "Comment": "of somebody", "Parameters": {"a": "b"}}
+    mine = {"Name": "mine", "Type": "int", "Comment": "of another owner", "Parameters": {"a": "b"}}
     glue.change(EXECUTIONS.name, lambda table: table["StorageDescriptor"]["Columns"].insert(3, mine))
 
     (untouched,) = sync(EXECUTIONS)
@@ -132,7 +133,7 @@ def test_a_column_that_is_not_declared_stays_and_is_named(glue: Glue) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         (lambda table: table.update(Description="else"), "~ comment: else -> "),
         (lambda table: table.pop("Description"), "+ comment: "),
@@ -175,28 +176,28 @@ def test_a_column_that_is_not_declared_stays_and_is_named(glue: Glue) -> None:
         "a serde",
     ],
 )
-def test_what_somebody_changed_is_told_and_mended(glue: Glue, change: Change, told: str) -> None:
+def test_a_foreign_change_is_reported_and_reverted(glue: Glue, change: Change, expected: str) -> None:
     sync(EXECUTIONS)
     glue.change(EXECUTIONS.name, change)
 
     (planned,) = Catalog("plant").compare([EXECUTIONS])
     (outcome,) = sync(EXECUTIONS)
 
-    assert [str(one) for one in planned.changes] == [str(one) for one in outcome.changes]
-    (only,) = (str(one) for one in outcome.changes)
-    assert only.startswith(told)
+    assert [str(change) for change in planned.changes] == [str(change) for change in outcome.changes]
+    (line,) = map(str, outcome.changes)
+    assert line.startswith(expected)
     assert actions(sync(EXECUTIONS)) == ["none"]
 
 
-def test_what_else_somebody_set_survives_an_update(glue: Glue) -> None:
+def test_undeclared_properties_survive_an_update(glue: Glue) -> None:
     sync(EXECUTIONS)
 
-    def dress(table: dict[str, Any]) -> None:
+    def add_undeclared(table: dict[str, Any]) -> None:
         table["Owner"] = "plant"
         table["Parameters"]["team"] = "reliability"
         table["StorageDescriptor"]["SerdeInfo"]["Parameters"]["more"] = "of it"
 
-    glue.change(EXECUTIONS.name, dress)
+    glue.change(EXECUTIONS.name, add_undeclared)
     sync(LATER)
 
     table = glue.table(EXECUTIONS.name)
@@ -208,7 +209,7 @@ def test_what_else_somebody_set_survives_an_update(glue: Glue) -> None:
     }
 
 
-def test_an_unnamed_slash_at_the_end_of_a_location_is_no_difference(glue: Glue) -> None:
+def test_a_missing_slash_at_the_end_of_a_location_is_no_difference(glue: Glue) -> None:
     sync(EXECUTIONS)
     glue.change(
         EXECUTIONS.name,
@@ -218,12 +219,12 @@ def test_an_unnamed_slash_at_the_end_of_a_location_is_no_difference(glue: Glue) 
     assert actions(sync(EXECUTIONS)) == ["none"]
 
 
-# --- Tables that are not ours -----------------------------------------------------------------------------
+# --- Tables of other owners -------------------------------------------------------------------------------
 
 
-def foreign(glue: Glue, **more: Any) -> dict[str, Any]:
-    """A table of our name that somebody else made."""
-    given = {
+def create_foreign_table(glue: Glue, **more: Any) -> dict[str, Any]:
+    """Create a table with a declared name and another owner."""
+    table_input = {
         "Name": EXECUTIONS.name,
         "TableType": "EXTERNAL_TABLE",
         "PartitionKeys": [{"Name": "data_date", "Type": "date"}],
@@ -231,12 +232,12 @@ def foreign(glue: Glue, **more: Any) -> dict[str, Any]:
         "Parameters": {"classification": "csv"},
         **more,
     }
-    glue.client.create_table(DatabaseName="plant", TableInput=given)
+    glue.client.create_table(DatabaseName="plant", TableInput=table_input)
     return glue.table(EXECUTIONS.name)
 
 
-def test_a_table_of_the_same_name_that_is_not_ours_is_left_alone(glue: Glue) -> None:
-    before = foreign(glue)
+def test_a_table_of_another_owner_is_not_changed(glue: Glue) -> None:
+    before = create_foreign_table(glue)
 
     outcomes = sync(*ALL)
 
@@ -244,21 +245,21 @@ def test_a_table_of_the_same_name_that_is_not_ours_is_left_alone(glue: Glue) -> 
     (refused,) = (outcome for outcome in outcomes if outcome.action == "refuse")
     assert refused.table == EXECUTIONS.name
     assert "belongs to another owner" in refused.reason and "--adopt" in refused.reason
-    assert actions(outcomes).count("create") == len(ALL) - 1  # the others are not kept from theirs
+    assert actions(outcomes).count("create") == len(ALL) - 1  # the other tables are created
 
 
-def test_it_is_taken_over_when_told_and_keeps_its_columns(glue: Glue) -> None:
-    foreign(glue)
+def test_an_adopted_table_keeps_its_columns(glue: Glue) -> None:
+    create_foreign_table(glue)
 
     (outcome,) = sync(EXECUTIONS, adopt=True)
 
     assert (outcome.action, outcome.kept) == ("update", ("theirs",))
     assert column_names(glue.table(EXECUTIONS.name)) == [*(c.name for c in EXECUTIONS.columns), "theirs"]
-    assert actions(sync(EXECUTIONS)) == ["none"]  # from now on it is ours
+    assert actions(sync(EXECUTIONS)) == ["none"]  # the table has the property now
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "expected"),
     [
         (
             {"PartitionKeys": [{"Name": "day", "Type": "string"}]},
@@ -270,19 +271,19 @@ def test_it_is_taken_over_when_told_and_keeps_its_columns(glue: Glue) -> None:
     ],
     ids=["other partitions", "no partitions", "a view", "an Iceberg table"],
 )
-def test_what_cannot_become_ours_is_left_alone_whatever_is_told(
-    glue: Glue, more: dict[str, Any], told: str
+def test_a_table_that_cannot_be_adopted_is_not_changed(
+    glue: Glue, more: dict[str, Any], expected: str
 ) -> None:
-    before = foreign(glue, **more)
+    before = create_foreign_table(glue, **more)
 
     (outcome,) = sync(EXECUTIONS, adopt=True)
 
     assert outcome.action == "refuse"
-    assert told in outcome.reason
+    assert expected in outcome.reason
     assert glue.table(EXECUTIONS.name) == before
 
 
-def test_a_table_that_a_newer_version_wrote_is_left_alone(glue: Glue) -> None:
+def test_a_table_of_a_newer_version_is_not_changed(glue: Glue) -> None:
     sync(LATER)
 
     (outcome,) = sync(EXECUTIONS)
@@ -292,7 +293,7 @@ def test_a_table_that_a_newer_version_wrote_is_left_alone(glue: Glue) -> None:
     assert glue.table(EXECUTIONS.name)["Parameters"]["lookout_ledger.version"] == "2"
 
 
-def test_other_tables_of_the_database_are_not_even_looked_at(glue: Glue) -> None:
+def test_other_tables_of_the_database_are_not_read(glue: Glue) -> None:
     glue.client.create_table(DatabaseName="plant", TableInput={"Name": "others"})
     before = glue.table("others")
     glue.server.operations.clear()
@@ -303,10 +304,10 @@ def test_other_tables_of_the_database_are_not_even_looked_at(glue: Glue) -> None
     assert glue.table("others") == before
 
 
-# --- At once ----------------------------------------------------------------------------------------------
+# --- Concurrency---------------------------------------------------------------------------------------------
 
 
-def test_a_change_between_looking_and_writing_is_not_lost(glue: Glue) -> None:
+def test_a_change_between_read_and_write_is_not_lost(glue: Glue) -> None:
     sync(EXECUTIONS)
     mine = {"Name": "mine", "Type": "int"}
 
@@ -320,8 +321,8 @@ def test_a_change_between_looking_and_writing_is_not_lost(glue: Glue) -> None:
     assert column_names(glue.table(EXECUTIONS.name)) == [*(c.name for c in LATER.columns), "mine"]
 
 
-def test_a_table_that_somebody_else_creates_first_is_compared_again(glue: Glue) -> None:
-    glue.server.before.append(Before("CreateTable", lambda: foreign(glue) and None))
+def test_a_table_that_another_writer_creates_first_is_compared_again(glue: Glue) -> None:
+    glue.server.before.append(Before("CreateTable", lambda: create_foreign_table(glue) and None))
 
     (outcome,) = sync(EXECUTIONS)
 
@@ -329,7 +330,7 @@ def test_a_table_that_somebody_else_creates_first_is_compared_again(glue: Glue) 
     assert column_names(glue.table(EXECUTIONS.name)) == ["theirs"]
 
 
-def test_a_table_that_is_dropped_meanwhile_is_created(glue: Glue) -> None:
+def test_a_table_that_is_dropped_during_an_update_is_created(glue: Glue) -> None:
     sync(EXECUTIONS)
     drop = {"DatabaseName": "plant", "Name": EXECUTIONS.name}
     glue.server.before.append(Before("UpdateTable", lambda: glue.client.delete_table(**drop)))
@@ -340,18 +341,18 @@ def test_a_table_that_is_dropped_meanwhile_is_created(glue: Glue) -> None:
     assert column_names(glue.table(EXECUTIONS.name)) == [column.name for column in LATER.columns]
 
 
-def test_threads_that_sync_at_once_agree_in_the_end(glue: Glue) -> None:
+def test_concurrent_threads_reach_the_same_state(glue: Glue) -> None:
     sync(EXECUTIONS)
     tables = [LATER, *(table for table in ALL if table.name != EXECUTIONS.name)]
 
     with ThreadPoolExecutor(4) as pool:
-        doing = [pool.submit(sync, *tables) for _ in range(4)]
-    outcomes = [outcome for one in doing for outcome in one.result()]
+        futures = [pool.submit(sync, *tables) for _ in range(4)]
+    outcomes = [outcome for future in futures for outcome in future.result()]
 
     assert {outcome.action for outcome in outcomes} <= {"create", "update", "none"}
     for table in tables:
         mine = [outcome.action for outcome in outcomes if outcome.table == table.name]
-        assert len([action for action in mine if action != "none"]) == 1  # one did it, the others saw it done
+        assert len([action for action in mine if action != "none"]) == 1  # only one thread changed it
         assert column_names(glue.table(table.name)) == [column.name for column in table.columns]
 
 
@@ -362,18 +363,18 @@ print("\\n".join(outcome.action for outcome in sync(*ALL)))
 
 
 @pytest.mark.usefixtures("glue")
-def test_processes_that_sync_at_once_agree_in_the_end() -> None:
+def test_concurrent_processes_reach_the_same_state() -> None:
     processes = [
         subprocess.Popen([sys.executable, "-c", _SYNC], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    told = [process.communicate(timeout=240)[0].split() for process in processes]
+    expected = [process.communicate(timeout=240)[0].split() for process in processes]
 
     assert [process.returncode for process in processes] == [0, 0]
-    assert [sorted(pair) for pair in zip(*told, strict=True)] == [["create", "none"]] * len(ALL)
+    assert [sorted(pair) for pair in zip(*expected, strict=True)] == [["create", "none"]] * len(ALL)
 
 
-def test_endless_changes_by_others_end_in_a_message(glue: Glue) -> None:
+def test_permanent_conflicts_raise_an_error(glue: Glue) -> None:
     sync(EXECUTIONS)
     glue.server.refusals.append(Refusal("UpdateTable", "ConcurrentModificationException", times=1000))
 
@@ -382,7 +383,7 @@ def test_endless_changes_by_others_end_in_a_message(glue: Glue) -> None:
     assert glue.server.operations.count("UpdateTable") == ATTEMPTS
 
 
-# --- What can go wrong ------------------------------------------------------------------------------------
+# --- Errors ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -393,7 +394,7 @@ def test_endless_changes_by_others_end_in_a_message(glue: Glue) -> None:
         ("UpdateTable", "glue:UpdateTable"),
     ],
 )
-def test_a_missing_permission_is_named(glue: Glue, operation: str, action: str) -> None:
+def test_a_missing_table_permission_is_named(glue: Glue, operation: str, action: str) -> None:
     sync(EXECUTIONS)
     glue.server.refusals.append(Refusal(operation, "AccessDeniedException"))
 
@@ -404,7 +405,7 @@ def test_a_missing_permission_is_named(glue: Glue, operation: str, action: str) 
 
 
 @pytest.mark.parametrize("operation", ["GetDatabase", "CreateDatabase"])
-def test_a_missing_permission_on_databases_is_named(glue: Glue, operation: str) -> None:
+def test_a_missing_database_permission_is_named(glue: Glue, operation: str) -> None:
     glue.server.refusals.append(Refusal(operation, "AccessDeniedException"))
     catalog = Catalog("another")
     ask = catalog.exists if operation == "GetDatabase" else catalog.create
@@ -423,7 +424,9 @@ def test_a_missing_permission_on_databases_is_named(glue: Glue, operation: str) 
         ("InvalidInputException", "400 Bad Request", ConfigurationError),
     ],
 )
-def test_a_refusal_is_told_by_who_can_mend_it(glue: Glue, code: str, status: str, kind: type) -> None:
+def test_an_error_response_is_classified_by_what_fixes_it(
+    glue: Glue, code: str, status: str, kind: type
+) -> None:
     glue.server.refusals.append(Refusal("GetTable", code, status=status))
 
     with pytest.raises(kind, match=code):
@@ -431,7 +434,7 @@ def test_a_refusal_is_told_by_who_can_mend_it(glue: Glue, code: str, status: str
 
 
 @pytest.mark.usefixtures("glue")
-def test_no_credentials_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_raise_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     default_session.cache_clear()
@@ -442,7 +445,7 @@ def test_no_credentials_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("glue")
-def test_no_region_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_region_raises_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
 
     with pytest.raises(ConfigurationError) as caught:
@@ -451,7 +454,7 @@ def test_no_region_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("glue")
-def test_a_place_where_nobody_answers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_endpoint_raises_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_GLUE", "http://127.0.0.1:9")
 
     with pytest.raises(RetryLaterError, match="Cannot reach Glue"):

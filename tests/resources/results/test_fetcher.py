@@ -1,4 +1,4 @@
-"""Result objects, fetched many at once from a real S3, behind a door that counts and refuses."""
+"""Fetching result objects from an S3 server that counts requests and injects errors."""
 
 import itertools
 import threading
@@ -16,135 +16,135 @@ from tests.support.s3_server import Bucket, Fault, Server
 KEYS = [f"out/2026-10-07T{hour:02}:00:00Z/results.jsonl" for hour in range(12)]
 KMS = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 OWNER = "111122223333"
-OfAPlant = tuple[Server, Path]
+PrivateCaServer = tuple[Server, Path]
 
 
 @pytest.fixture
-def filled(bucket: Bucket) -> Bucket:
+def full_bucket(bucket: Bucket) -> Bucket:
     for key in KEYS:
         bucket.put(key, key.encode())
     bucket.server.requests.clear()
     return bucket
 
 
-def fetched(bucket: Bucket, tags: dict[str, str] | None = None, **more: Any) -> dict[str, FetchedResult]:
-    results = ResultFetcher(AwsAccess(), limits=FetchLimits(concurrency=4), **more)
-    wanted = [ResultRequest(bucket.name, key, (tags or {}).get(key)) for key in KEYS]
-    found = [one for load in results.fetch(wanted) for one in load]
-    assert sorted(one.request.key for one in found) == KEYS, "each once"
-    return {one.request.key: one for one in found}
+def fetch_all(bucket: Bucket, etags: dict[str, str] | None = None, **more: Any) -> dict[str, FetchedResult]:
+    fetcher = ResultFetcher(AwsAccess(), limits=FetchLimits(concurrency=4), **more)
+    requests = [ResultRequest(bucket.name, key, (etags or {}).get(key)) for key in KEYS]
+    results = [result for load in fetcher.fetch(requests) for result in load]
+    assert sorted(result.request.key for result in results) == KEYS, "each object once"
+    return {result.request.key: result for result in results}
 
 
-def states(found: dict[str, FetchedResult]) -> Counter[ObjectState]:
-    return Counter(one.state for one in found.values())
+def count_states(results: dict[str, FetchedResult]) -> Counter[ObjectState]:
+    return Counter(result.state for result in results.values())
 
 
-def tags_of(found: dict[str, FetchedResult]) -> dict[str, str]:
-    return {key: one.etag or "" for key, one in found.items()}
+def get_etags(results: dict[str, FetchedResult]) -> dict[str, str]:
+    return {key: result.etag or "" for key, result in results.items()}
 
 
-def gets(server: Server, bucket: Bucket) -> int:
-    """Requests for objects; a listing is one for the bucket."""
-    return sum(one.method == "GET" and one.path != f"/{bucket.name}" for one in server.requests)
+def count_object_requests(server: Server, bucket: Bucket) -> int:
+    """Count the requests for objects, without listings."""
+    return sum(request.method == "GET" and request.path != f"/{bucket.name}" for request in server.requests)
 
 
 class TestReading:
-    def test_every_object_comes_once_with_its_content_and_tag(self, filled: Bucket) -> None:
-        found = fetched(filled)
+    def test_each_object_is_returned_once_with_content_and_etag(self, full_bucket: Bucket) -> None:
+        results = fetch_all(full_bucket)
 
-        assert states(found) == {ObjectState.READ: len(KEYS)}
-        for key, one in found.items():
-            assert one.data == key.encode()
-            head = filled.client.head_object(Bucket=filled.name, Key=key)
-            assert (f'"{one.etag}"', one.last_modified) == (head["ETag"], head["LastModified"])
+        assert count_states(results) == {ObjectState.READ: len(KEYS)}
+        for key, result in results.items():
+            assert result.data == key.encode()
+            head = full_bucket.client.head_object(Bucket=full_bucket.name, Key=key)
+            assert (f'"{result.etag}"', result.last_modified) == (head["ETag"], head["LastModified"])
 
-    def test_what_is_unchanged_costs_one_listing(self, filled: Bucket, s3: Server) -> None:
-        tags = tags_of(fetched(filled))
+    def test_unchanged_objects_cost_one_listing(self, full_bucket: Bucket, s3: Server) -> None:
+        etags = get_etags(fetch_all(full_bucket))
         s3.requests.clear()
 
-        found = fetched(filled, tags)
+        results = fetch_all(full_bucket, etags)
 
-        assert states(found) == {ObjectState.UNCHANGED: len(KEYS)}
-        assert gets(s3, filled) == 0
+        assert count_states(results) == {ObjectState.UNCHANGED: len(KEYS)}
+        assert count_object_requests(s3, full_bucket) == 0
         assert s3.count("GET") == 1
 
-    def test_what_changed_or_went_is_all_that_costs_more(self, filled: Bucket, s3: Server) -> None:
-        tags = tags_of(fetched(filled))
-        filled.put(KEYS[3], b"other")
-        filled.client.delete_object(Bucket=filled.name, Key=KEYS[5])
+    def test_only_changed_and_missing_objects_cost_more_requests(
+        self, full_bucket: Bucket, s3: Server
+    ) -> None:
+        etags = get_etags(fetch_all(full_bucket))
+        full_bucket.put(KEYS[3], b"other")
+        full_bucket.client.delete_object(Bucket=full_bucket.name, Key=KEYS[5])
         s3.requests.clear()
 
-        found = fetched(filled, tags)
+        results = fetch_all(full_bucket, etags)
 
-        assert states(found) == {
+        assert count_states(results) == {
             ObjectState.UNCHANGED: len(KEYS) - 2,
             ObjectState.READ: 1,
             ObjectState.MISSING: 1,
         }
-        assert found[KEYS[3]].data == b"other"
-        assert found[KEYS[5]].state is ObjectState.MISSING
-        assert gets(s3, filled) == 1
+        assert results[KEYS[3]].data == b"other"
+        assert results[KEYS[5]].state is ObjectState.MISSING
+        assert count_object_requests(s3, full_bucket) == 1
 
-    def test_where_listing_is_forbidden_each_is_asked_whether_it_changed(
-        self, filled: Bucket, s3: Server
-    ) -> None:
-        tags = tags_of(fetched(filled))
-        filled.put(KEYS[3], b"other")
+    def test_conditional_requests_replace_a_forbidden_listing(self, full_bucket: Bucket, s3: Server) -> None:
+        etags = get_etags(fetch_all(full_bucket))
+        full_bucket.put(KEYS[3], b"other")
         s3.requests.clear()
         s3.fail_next("GET", "403 FORBIDDEN", "AccessDenied")  # the first GET is the listing
 
-        found = fetched(filled, tags)
+        results = fetch_all(full_bucket, etags)
 
-        assert states(found) == {ObjectState.UNCHANGED: len(KEYS) - 1, ObjectState.READ: 1}
-        assert gets(s3, filled) == len(KEYS)
+        assert count_states(results) == {ObjectState.UNCHANGED: len(KEYS) - 1, ObjectState.READ: 1}
+        assert count_object_requests(s3, full_bucket) == len(KEYS)
 
     @pytest.mark.parametrize(
         "key", ["a//b", "/led", "a/./b", "../a", "a/", "til~de", "a b+c%20?#d", "ü/ñ", "a\\b"]
     )
-    def test_keys_are_anything(self, bucket: Bucket, key: str) -> None:
+    def test_any_key_is_read(self, bucket: Bucket, key: str) -> None:
         bucket.put(key, b"found")
 
-        ((one,),) = ResultFetcher(AwsAccess()).fetch([ResultRequest(bucket.name, key)])
+        ((result,),) = ResultFetcher(AwsAccess()).fetch([ResultRequest(bucket.name, key)])
 
-        assert (one.state, one.data) == (ObjectState.READ, b"found")
+        assert (result.state, result.data) == (ObjectState.READ, b"found")
 
-        ((again,),) = ResultFetcher(AwsAccess()).fetch([ResultRequest(bucket.name, key, one.etag)])
-        assert again.state is ObjectState.UNCHANGED
+        ((unchanged,),) = ResultFetcher(AwsAccess()).fetch([ResultRequest(bucket.name, key, result.etag)])
+        assert unchanged.state is ObjectState.UNCHANGED
 
-    @pytest.mark.parametrize("told", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "ca_bundle"])
-    def test_an_s3_private_ca_s3s_own_authority_is_read_where_that_is_named(
+    @pytest.mark.parametrize("source", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "ca_bundle"])
+    def test_an_endpoint_with_a_configured_authority_is_read(
         self,
-        filled: Bucket,
-        private_ca_s3: OfAPlant,
-        told: str,
+        full_bucket: Bucket,
+        private_ca_s3: PrivateCaServer,
+        source: str,
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         server, bundle = private_ca_s3
         (tmp_path / "config").write_text(f"[default]\nca_bundle = {bundle}\n")
-        told_in = str(tmp_path / "config" if told == "ca_bundle" else bundle)
-        monkeypatch.setenv("AWS_CONFIG_FILE" if told == "ca_bundle" else told, told_in)
+        value = str(tmp_path / "config" if source == "ca_bundle" else bundle)
+        monkeypatch.setenv("AWS_CONFIG_FILE" if source == "ca_bundle" else source, value)
 
-        found = fetched(filled)
+        results = fetch_all(full_bucket)
 
-        assert states(found) == {ObjectState.READ: len(KEYS)}, found[KEYS[0]].error
-        assert server.count("GET") == len(KEYS), "by the same way"
+        assert count_states(results) == {ObjectState.READ: len(KEYS)}, results[KEYS[0]].error
+        assert server.count("GET") == len(KEYS), "obstore uses the same authority"
 
-    def test_a_role_is_taken_on_first(
-        self, filled: Bucket, s3: Server, monkeypatch: pytest.MonkeyPatch
+    def test_a_role_is_assumed_first(
+        self, full_bucket: Bucket, s3: Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", s3.url)
         role = AwsAccess(role_arn="arn:aws:iam::111122223333:role/results-reader")
 
-        ((one,),) = ResultFetcher(role).fetch([ResultRequest(filled.name, KEYS[0])])
+        ((result,),) = ResultFetcher(role).fetch([ResultRequest(full_bucket.name, KEYS[0])])
 
-        assert one.state is ObjectState.READ
+        assert result.state is ObjectState.READ
         last = s3.requests[-1].headers["authorization"]
         assert "Credential=testing/" not in last
         assert "Credential=" in last
 
 
-class TestRefusals:
+class TestErrors:
     @pytest.mark.parametrize(
         ("status", "code", "message", "state"),
         [
@@ -161,136 +161,141 @@ class TestRefusals:
         ],
         ids=["forbidden", "archived", "kms denied", "kms disabled", "missing"],
     )
-    def test_an_object_that_cannot_be_read_is_a_fact_and_the_others_are_read(
-        self, filled: Bucket, s3: Server, status: str, code: str, message: str, state: ObjectState
+    def test_an_unreadable_object_is_reported_and_the_others_are_read(
+        self, full_bucket: Bucket, s3: Server, status: str, code: str, message: str, state: ObjectState
     ) -> None:
         body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
         s3.faults.append(Fault("GET", status, body))
 
-        found = fetched(filled)
+        results = fetch_all(full_bucket)
 
-        assert states(found) == {ObjectState.READ: len(KEYS) - 1, state: 1}
-        (one,) = [one for one in found.values() if one.state is state]
-        assert one.error is not None
-        assert f"{code}: {message}" in one.error
-        assert state is not ObjectState.KEY_MISSING or one.error.startswith(
+        assert count_states(results) == {ObjectState.READ: len(KEYS) - 1, state: 1}
+        (result,) = [result for result in results.values() if result.state is state]
+        assert result.error is not None
+        assert f"{code}: {message}" in result.error
+        assert state is not ObjectState.KEY_MISSING or result.error.startswith(
             f"its KMS key {KMS} cannot be used"
         )
 
-    def test_an_s3_that_is_busy_for_a_moment_is_asked_again(self, filled: Bucket, s3: Server) -> None:
+    def test_a_temporary_error_is_retried(self, full_bucket: Bucket, s3: Server) -> None:
         s3.fail_next("GET", "503 SLOW DOWN", "SlowDown", times=3)
 
-        assert states(fetched(filled)) == {ObjectState.READ: len(KEYS)}
+        assert count_states(fetch_all(full_bucket)) == {ObjectState.READ: len(KEYS)}
 
-    def test_an_s3_that_stays_out_of_order_is_unreachable_in_the_same_words_each_time(
-        self, filled: Bucket, s3: Server
+    def test_a_permanent_error_gives_the_same_message_each_time(
+        self, full_bucket: Bucket, s3: Server
     ) -> None:
         s3.fail_next("GET", "500 INTERNAL SERVER ERROR", "InternalError", times=1000)
 
-        found = fetched(filled)
+        results = fetch_all(full_bucket)
 
-        assert states(found) == {ObjectState.UNREACHABLE: len(KEYS)}
-        assert {one.error for one in found.values()} == {"InternalError: said InternalError"}
+        assert count_states(results) == {ObjectState.UNREACHABLE: len(KEYS)}
+        assert {result.error for result in results.values()} == {"InternalError: said InternalError"}
 
-    def test_a_bucket_that_is_not_there_is_asked_for_once(self, filled: Bucket, s3: Server) -> None:
-        found = fetched(Bucket("no-such-bucket", s3, filled.client))
+    def test_a_missing_bucket_is_requested_once(self, full_bucket: Bucket, s3: Server) -> None:
+        results = fetch_all(Bucket("no-such-bucket", s3, full_bucket.client))
 
-        assert states(found) == {ObjectState.MISSING: len(KEYS)}
-        assert found[KEYS[0]].error == "there is no bucket no-such-bucket"
+        assert count_states(results) == {ObjectState.MISSING: len(KEYS)}
+        assert results[KEYS[0]].error == "there is no bucket no-such-bucket"
         assert len(s3.requests) == 1
 
-    def test_an_endpoint_that_is_not_there_is_tried_once_and_not_for_each_object(
-        self, filled: Bucket, monkeypatch: pytest.MonkeyPatch
+    def test_an_unreachable_endpoint_is_tried_once_for_all_objects(
+        self, full_bucket: Bucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
 
-        assert states(fetched(filled)) == {ObjectState.UNREACHABLE: len(KEYS)}
+        assert count_states(fetch_all(full_bucket)) == {ObjectState.UNREACHABLE: len(KEYS)}
 
-    def test_an_s3_private_ca_s3s_own_authority_is_not_trusted_by_itself(
-        self, filled: Bucket, private_ca_s3: OfAPlant
+    def test_an_endpoint_with_an_unknown_authority_is_not_trusted(
+        self, full_bucket: Bucket, private_ca_s3: PrivateCaServer
     ) -> None:
-        found = fetched(filled)
+        results = fetch_all(full_bucket)
 
-        assert states(found) == {ObjectState.UNREACHABLE: len(KEYS)}
-        assert all("AWS_CA_BUNDLE" in (one.error or "") for one in found.values())
+        assert count_states(results) == {ObjectState.UNREACHABLE: len(KEYS)}
+        assert all("AWS_CA_BUNDLE" in (result.error or "") for result in results.values())
         assert not private_ca_s3[0].requests
 
     @pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"])
-    def test_a_caller_whom_nobody_knows_is_told_to_log_in(
-        self, filled: Bucket, s3: Server, code: str
-    ) -> None:
+    def test_unknown_credentials_raise_an_error(self, full_bucket: Bucket, s3: Server, code: str) -> None:
         s3.fail_next("GET", "403 FORBIDDEN", code, times=100)
 
         with pytest.raises(PermissionsError, match=r"(?s)usable AWS credentials.*aws sso login"):
-            fetched(filled)
+            fetch_all(full_bucket)
 
-    def test_no_credentials_at_all(self, filled: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_missing_credentials_raise_an_error(
+        self, full_bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
 
         with pytest.raises(PermissionsError, match="usable AWS credentials"):
-            fetched(filled)
+            fetch_all(full_bucket)
 
 
 class TestOwner:
-    def test_a_bucket_of_the_expected_owner_is_read(self, filled: Bucket, s3: Server) -> None:
-        assert states(fetched(filled, expected_bucket_owner=OWNER)) == {ObjectState.READ: len(KEYS)}
+    def test_a_bucket_of_the_expected_owner_is_read(self, full_bucket: Bucket, s3: Server) -> None:
+        assert count_states(fetch_all(full_bucket, expected_bucket_owner=OWNER)) == {
+            ObjectState.READ: len(KEYS)
+        }
 
-        (looked,) = [one for one in s3.requests if one.method == "HEAD"]
-        assert looked.headers["x-amz-expected-bucket-owner"] == OWNER
+        (head_request,) = [request for request in s3.requests if request.method == "HEAD"]
+        assert head_request.headers["x-amz-expected-bucket-owner"] == OWNER
 
-    def test_nothing_is_fetched_from_a_bucket_of_anybody_else(self, filled: Bucket, s3: Server) -> None:
-        s3.fail_next("HEAD", "403 FORBIDDEN", times=2)  # of the bucket, and of one of its objects
+    def test_a_bucket_of_another_owner_is_not_read(self, full_bucket: Bucket, s3: Server) -> None:
+        s3.fail_next("HEAD", "403 FORBIDDEN", times=2)  # for the bucket and for an object
 
-        found = fetched(filled, expected_bucket_owner=OWNER)
+        results = fetch_all(full_bucket, expected_bucket_owner=OWNER)
 
-        assert states(found) == {ObjectState.WRONG_OWNER: len(KEYS)}
-        assert f"does not belong to account {OWNER}" in (found[KEYS[0]].error or "")
+        assert count_states(results) == {ObjectState.WRONG_OWNER: len(KEYS)}
+        assert f"does not belong to account {OWNER}" in (results[KEYS[0]].error or "")
         assert s3.count("GET") == 0
 
-    def test_who_may_not_see_the_bucket_has_its_owner_verified_by_an_object(
-        self, filled: Bucket, s3: Server
+    def test_the_owner_is_verified_by_an_object_if_the_bucket_cannot_be_listed(
+        self, full_bucket: Bucket, s3: Server
     ) -> None:
         s3.fail_next("HEAD", "403 FORBIDDEN")
 
-        assert states(fetched(filled, expected_bucket_owner=OWNER)) == {ObjectState.READ: len(KEYS)}
+        assert count_states(fetch_all(full_bucket, expected_bucket_owner=OWNER)) == {
+            ObjectState.READ: len(KEYS)
+        }
 
 
 class TestMemory:
     @pytest.mark.parametrize("concurrency", [1, 3, 16])
     @pytest.mark.parametrize("sizes", [[10] * 40, [1, 250, 1, 90, 90, 90, 1], [400, 400, 1]], ids=str)
-    def test_so_many_bytes_wait_at_most_and_all_come(
+    def test_bytes_in_memory_are_limited_and_all_objects_are_returned(
         self, bucket: Bucket, sizes: list[int], concurrency: int
     ) -> None:
-        wanted = []
+        requests = []
         for number, size in enumerate(sizes):
             bucket.put(f"{number}", b"x" * size)
-            wanted.append(ResultRequest(bucket.name, f"{number}"))
+            requests.append(ResultRequest(bucket.name, f"{number}"))
         limits = FetchLimits(concurrency, load_bytes=60, bytes_in_flight=100)
 
-        loads = list(ResultFetcher(AwsAccess(), limits=limits).fetch(wanted))
+        loads = list(ResultFetcher(AwsAccess(), limits=limits).fetch(requests))
 
-        assert sorted(one.size_in_memory for one in itertools.chain(*loads)) == sorted(sizes)
+        assert sorted(result.size_in_memory for result in itertools.chain(*loads)) == sorted(sizes)
         for load in loads:
             assert (
-                sum(one.size_in_memory for one in load) <= 100 or len([one for one in load if one.data]) == 1
+                sum(result.size_in_memory for result in load) <= 100
+                or len([result for result in load if result.data]) == 1
             )
 
-    def test_so_many_are_asked_for_at_once_and_no_more(self, bucket: Bucket, s3: Server) -> None:
-        wanted = [ResultRequest(bucket.name, f"{number}") for number in range(60)]
-        for one in wanted:
-            bucket.put(one.key)
+    def test_concurrency_is_limited(self, bucket: Bucket, s3: Server) -> None:
+        requests = [ResultRequest(bucket.name, f"{number}") for number in range(60)]
+        for request in requests:
+            bucket.put(request.key)
         s3.max_concurrency = 0
 
-        loads = list(ResultFetcher(AwsAccess(), limits=FetchLimits(concurrency=3)).fetch(wanted))
+        loads = list(ResultFetcher(AwsAccess(), limits=FetchLimits(concurrency=3)).fetch(requests))
 
         assert sum(map(len, loads)) == 60
         assert 1 < s3.max_concurrency <= 3
 
-    def test_who_turns_away_leaves_nobody_working(self, filled: Bucket) -> None:
+    def test_an_abandoned_fetch_leaves_no_threads(self, full_bucket: Bucket) -> None:
         limits = FetchLimits(concurrency=4, load_bytes=1, bytes_in_flight=50)
         loads = ResultFetcher(AwsAccess(), limits=limits).fetch(
-            [ResultRequest(filled.name, key) for key in KEYS]
+            [ResultRequest(full_bucket.name, key) for key in KEYS]
         )
         next(loads)
 

@@ -1,4 +1,4 @@
-"""The live service as a source: what it promises, whatever the service does where nothing is documented."""
+"""The API source, for each behavior that the service's documentation leaves open."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -51,7 +51,7 @@ def api(handle: Handle, **more: Any) -> ApiSource:
 
 
 def starts(source: ApiSource, scheduler: ListedScheduler, start: datetime, end: datetime) -> list[datetime]:
-    """The executions of one window, cut as an extraction cuts them; one that comes twice counts once."""
+    """Return the start times in one window, filtered and deduplicated as an extraction does."""
     pages = flatten_pages(source.read_pages(scheduler, start, end, NOW))
     return sorted(
         {
@@ -64,7 +64,7 @@ def starts(source: ApiSource, scheduler: ListedScheduler, start: datetime, end: 
 
 @pytest.mark.parametrize("order", ["newest", "oldest", "shuffled"])
 @pytest.mark.parametrize("bounds", ["strict", "inclusive"])
-def test_the_union_of_any_split_of_a_range_is_the_range(plants: Fleet, bounds: Any, order: Any) -> None:
+def test_any_split_of_a_range_returns_the_same_executions(plants: Fleet, bounds: Any, order: Any) -> None:
     faults = ("shift:ListInferenceExecutions:share=0.5", "shuffle:ListInferenceExecutions:share=0.5")
     with serving(plants, NOW, s3=False, bounds=bounds, order=order, faults=faults) as handle:
         source = api(handle)
@@ -95,53 +95,55 @@ def test_the_union_of_any_split_of_a_range_is_the_range(plants: Fleet, bounds: A
     assert whole == truth
 
 
-def test_a_client_that_is_handed_in_gives_the_same_rows(handle: Handle) -> None:
-    stock = boto3.client("lookoutequipment", region_name=REGION, endpoint_url=handle.url)
-    mine, theirs = api(handle), api(handle, client=stock)
+def test_a_custom_client_returns_the_same_rows(handle: Handle) -> None:
+    standard_client = boto3.client("lookoutequipment", region_name=REGION, endpoint_url=handle.url)
+    own_source, custom_source = api(handle), api(handle, client=standard_client)
 
-    for scheduler in mine.list_schedulers():
-        ours, parsed = (
+    for scheduler in own_source.list_schedulers():
+        raw_pages, parsed_pages = (
             [page.rows for page in flatten_pages(source.read_pages(scheduler, START, END, NOW))]
-            for source in (mine, theirs)
+            for source in (own_source, custom_source)
         )
-        assert [rows.to_pylist() for rows in ours] == [rows.to_pylist() for rows in parsed]
+        assert [rows.to_pylist() for rows in raw_pages] == [rows.to_pylist() for rows in parsed_pages]
 
 
-def test_a_role_in_another_account_is_taken_on(plants: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_role_in_another_account_is_assumed(plants: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(plants, NOW) as handle:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", handle.s3_url)
         role = f"arn:aws:iam::{OTHER}:role/lookout-reader"
         source = ApiSource(AwsAccess(region="eu-west-1", role_arn=role, endpoint_url=handle.url))
 
-        found = {scheduler.arn.split(":")[4] for scheduler in source.list_schedulers()}
+        accounts = {scheduler.arn.split(":")[4] for scheduler in source.list_schedulers()}
 
-    assert found == {OTHER}
+    assert accounts == {OTHER}
 
 
-def test_the_endpoint_may_come_from_the_environment(handle: Handle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_endpoint_can_come_from_the_environment(handle: Handle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_LOOKOUTEQUIPMENT", handle.url)
 
     assert ApiSource(AwsAccess(region=REGION)).list_schedulers()
 
 
-def test_an_empty_answer_for_a_scheduler_that_is_gone_proves_nothing(handle: Handle) -> None:
-    gone = ListedScheduler(arn="arn:aws:lookoutequipment:us-east-1:1:inference-scheduler/gone/1", name="gone")
+def test_an_empty_response_for_a_deleted_scheduler_proves_nothing(handle: Handle) -> None:
+    deleted = ListedScheduler(
+        arn="arn:aws:lookoutequipment:us-east-1:1:inference-scheduler/gone/1", name="gone"
+    )
 
-    assert next(flatten_pages(api(handle).read_pages(gone, START, END, NOW))).summaries == 0
-    assert not api(handle).scheduler_exists(gone)
-    here = api(handle).list_schedulers()[0]
-    assert api(handle).scheduler_exists(here)
-    assert not api(handle).scheduler_exists(ListedScheduler(arn=here.arn + "0", name=here.name)), (
+    assert next(flatten_pages(api(handle).read_pages(deleted, START, END, NOW))).summaries == 0
+    assert not api(handle).scheduler_exists(deleted)
+    existing = api(handle).list_schedulers()[0]
+    assert api(handle).scheduler_exists(existing)
+    assert not api(handle).scheduler_exists(ListedScheduler(arn=existing.arn + "0", name=existing.name)), (
         "re-created under its name"
     )
 
 
-def test_a_region_that_never_had_the_service_is_named() -> None:
+def test_a_region_without_the_service_raises_an_error() -> None:
     with pytest.raises(ConfigurationError, match=r"never offered in eu-central-1[\s\S]*eu-west-1"):
         open_lookout_client(AwsAccess(region="eu-central-1"))
 
 
-def test_no_region_at_all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_region_raises_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
 
@@ -149,49 +151,51 @@ def test_no_region_at_all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         open_lookout_client(AwsAccess())
 
 
-def test_a_profile_that_is_not_there_is_told() -> None:
+def test_an_unknown_profile_raises_an_error() -> None:
     with pytest.raises(ConfigurationError, match="plant-z"):
         open_lookout_client(AwsAccess(profile="plant-z", region=REGION))
 
 
-def test_a_boto3_without_the_client_names_the_last_one_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_boto3_without_the_client_raises_an_error_with_the_last_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(session, "SERVICE", "lookoutequipment-no-more")
 
     with pytest.raises(ConfigurationError, match=r"pip install boto3==\d+\.\d+\.\d+"):
         open_lookout_client(AwsAccess(region=REGION))
 
 
-def test_aws_itself_has_an_end_and_nothing_else_has(handle: Handle) -> None:
+def test_only_the_aws_service_has_an_end(handle: Handle) -> None:
     assert ApiSource(AwsAccess(region=REGION)).service_end == session.SERVICE_END
     assert api(handle).service_end is None
 
 
-def test_permission_network_and_end_are_told_apart(handle: Handle) -> None:
+def test_missing_permission_network_error_and_end_of_service_are_distinguished(handle: Handle) -> None:
     import botocore.exceptions as refusals  # noqa: PLC0415
 
-    def of(problem: Exception) -> type[Exception]:
-        return type(session.translate_error(problem, AwsAccess(), "asking"))
+    def translate(error: Exception) -> type[Exception]:
+        return type(session.translate_error(error, AwsAccess(), "list the schedulers"))
 
-    def said(code: str, status: int = 400) -> refusals.ClientError:
+    def response(code: str, status: int = 400) -> refusals.ClientError:
         return refusals.ClientError(
             {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": status}}, "List"
         )
 
-    at_aws = "https://lookoutequipment.us-east-1.amazonaws.com/"
-    assert of(refusals.EndpointConnectionError(endpoint_url=at_aws)) is ServiceEndedError
-    assert of(refusals.EndpointConnectionError(endpoint_url=handle.url)) is RetryLaterError
-    assert of(said("AccessDeniedException")) is PermissionsError
-    assert of(said("ThrottlingException")) is RetryLaterError
-    assert of(said("Anything", 503)) is RetryLaterError
-    assert of(said("ValidationException")) is ConfigurationError
-    assert of(refusals.NoCredentialsError()) is PermissionsError
+    aws_endpoint = "https://lookoutequipment.us-east-1.amazonaws.com/"
+    assert translate(refusals.EndpointConnectionError(endpoint_url=aws_endpoint)) is ServiceEndedError
+    assert translate(refusals.EndpointConnectionError(endpoint_url=handle.url)) is RetryLaterError
+    assert translate(response("AccessDeniedException")) is PermissionsError
+    assert translate(response("ThrottlingException")) is RetryLaterError
+    assert translate(response("Anything", 503)) is RetryLaterError
+    assert translate(response("ValidationException")) is ConfigurationError
+    assert translate(refusals.NoCredentialsError()) is PermissionsError
     untrusted = refusals.SSLError(endpoint_url=handle.url, error="self-signed certificate")
-    assert of(untrusted) is ConfigurationError, "no later try helps"
-    assert "AWS_CA_BUNDLE" in str(session.translate_error(untrusted, AwsAccess(), "asking"))
+    assert translate(untrusted) is ConfigurationError, "a retry does not help"
+    assert "AWS_CA_BUNDLE" in str(session.translate_error(untrusted, AwsAccess(), "list the schedulers"))
 
 
 @pytest.mark.slow
-def test_throttled_for_long_is_worth_another_try_later(handle: Handle) -> None:
+def test_continued_throttling_raises_a_retryable_error(handle: Handle) -> None:
     handle.inject("throttle")
 
     with pytest.raises(RetryLaterError, match="ThrottlingException"):

@@ -1,4 +1,4 @@
-"""Saved responses as a source: summaries in, the same summaries out, in whatever form they were saved."""
+"""The archive source: any format returns the summaries that were saved."""
 
 import gzip
 import json
@@ -27,7 +27,9 @@ from sandbox.schedulers import Summary, newest_first
 END = datetime(2026, 10, 8, tzinfo=UTC)
 FLEET = fleet(3, History(END - timedelta(days=3), END))
 HISTORY: list[Summary] = newest_first(
-    next(one for one in FLEET.schedulers if one.name == "compressor-2").executions(END, end=END)
+    next(scheduler for scheduler in FLEET.schedulers if scheduler.name == "compressor-2").executions(
+        END, end=END
+    )
 )
 PAGES = [HISTORY[:4], HISTORY[4:7], HISTORY[7:9]]
 SUMMARIES = [summary for page in PAGES for summary in page]
@@ -45,7 +47,7 @@ def read(path: Path | bytes, archive: ArchiveSource | None = None) -> SavedRespo
 
 
 class Bytes:
-    """A store that holds one file."""
+    """A store with one file."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -58,13 +60,13 @@ class Bytes:
         return self.data
 
 
-def plain(dump: SavedResponses) -> list[Any]:
-    return [json.loads(bytes(summary)) for summary in dump.summaries]
+def plain(saved: SavedResponses) -> list[Any]:
+    return [json.loads(bytes(summary)) for summary in saved.summaries]
 
 
-def summaries(dump: SavedResponses) -> list[Summary]:
-    """What a file held, as the fleet has it."""
-    return [_with_instants(_pascal(summary)) for summary in plain(dump)]
+def summaries(saved: SavedResponses) -> list[Summary]:
+    """Return the summaries of a file, in the types of the fleet."""
+    return [_with_instants(_pascal(summary)) for summary in plain(saved)]
 
 
 def _pascal(value: Any) -> Any:
@@ -89,18 +91,18 @@ def _instant(value: float | str) -> datetime:
 @pytest.mark.parametrize("suffix", ["", ".gz"], ids=["plain", "gzip"])
 @pytest.mark.parametrize("pages", [[[]], PAGES[:1], PAGES], ids=["none", "one page", "three pages"])
 @pytest.mark.parametrize("form", Form)
-def test_every_form_gives_the_summaries_that_were_saved(
+def test_every_format_returns_the_saved_summaries(
     tmp_path: Path, form: Form, pages: list[list[Summary]], suffix: str
 ) -> None:
     (path,) = write_dump(tmp_path / f"x.json{suffix}", form, pages, zone=timezone(timedelta(hours=-4)))
-    dump = read(path)
-    assert summaries(dump) == [summary for page in pages for summary in page]
-    assert dump.complete
-    assert dump.problems == (() if pages[0] or form is not Form.JSON_LINES else ("is empty",))
+    saved = read(path)
+    assert summaries(saved) == [summary for page in pages for summary in page]
+    assert saved.complete
+    assert saved.problems == (() if pages[0] or form is not Form.JSON_LINES else ("is empty",))
 
 
 @pytest.mark.parametrize("form", Form)
-def test_a_page_a_file_gives_them_too(tmp_path: Path, form: Form) -> None:
+def test_pages_in_separate_files_return_the_saved_summaries(tmp_path: Path, form: Form) -> None:
     paths = write_dump(tmp_path / "x.json", form, PAGES, one_file_per_page=True)
     assert [summaries(read(path)) for path in paths] == PAGES
     has_token = form in WHOLE_RESPONSES
@@ -111,12 +113,12 @@ def test_a_page_a_file_gives_them_too(tmp_path: Path, form: Form) -> None:
     "between", ["", "\n", " ", "\n\n"], ids=["nothing", "newline", "blank", "empty line"]
 )
 @pytest.mark.parametrize("form", [form for form in WHOLE_RESPONSES if form is not Form.BOTO3_REPR])
-def test_pages_may_be_joined_in_any_way(form: Form, between: str) -> None:
+def test_pages_can_be_joined_with_any_separator(form: Form, between: str) -> None:
     texts = [FORMS[form](Response(page, next_token="t" if page is not PAGES[-1] else None)) for page in PAGES]
-    dump = read(between.join(text.strip() for text in texts).encode())
-    assert summaries(dump) == SUMMARIES
-    assert dump.complete
-    assert not dump.problems
+    saved = read(between.join(text.strip() for text in texts).encode())
+    assert summaries(saved) == SUMMARIES
+    assert saved.complete
+    assert not saved.problems
 
 
 @pytest.mark.parametrize(
@@ -135,45 +137,45 @@ def test_pages_may_be_joined_in_any_way(form: Form, between: str) -> None:
     ],
 )
 @pytest.mark.parametrize("indent", [None, 2], ids=["compact", "pretty-printed"])
-def test_lists_of_anything_are_opened(container: Any, indent: int | None) -> None:
+def test_nested_lists_are_read(container: Any, indent: int | None) -> None:
     data = json.dumps(container(PAGES[:2]), default=str, indent=indent).encode()
     assert summaries(read(data)) == PAGES[0] + PAGES[1]
     assert not read(data).problems
 
 
 @pytest.mark.parametrize("indent", [None, 4], ids=["compact", "pretty-printed"])
-def test_a_single_summary_is_a_saved_response_too(indent: int | None) -> None:
+def test_a_single_summary_is_a_saved_response(indent: int | None) -> None:
     data = json.dumps(SUMMARIES[0], default=str, indent=indent).encode()
     assert summaries(read(data)) == SUMMARIES[:1]
 
 
-def test_forms_may_be_mixed_in_one_file() -> None:
+def test_formats_can_be_mixed_in_one_file() -> None:
     texts = [FORMS[form](Response([summary])) for form, summary in zip(Form, SUMMARIES, strict=False)]
-    dump = read("\n".join(texts).encode())
-    assert summaries(dump) == SUMMARIES[: len(Form)]
-    assert not dump.problems
+    saved = read("\n".join(texts).encode())
+    assert summaries(saved) == SUMMARIES[: len(Form)]
+    assert not saved.problems
 
 
 @pytest.mark.parametrize("zone", [None, ZoneInfo("Europe/Berlin")], ids=["unknown", "of the source"])
-def test_local_times_of_a_notebook_are_in_the_zone_of_the_source(zone: ZoneInfo | None) -> None:
+def test_local_times_of_a_notebook_get_the_zone_of_the_source(zone: ZoneInfo | None) -> None:
     printed = "{'DataStartTime': datetime.datetime(2021, 10, 31, 2, 30, fold=1, tzinfo=tzlocal())}"
-    dump = read(Path(), ArchiveSource("x", zone=zone, store=Bytes(printed.encode())))
-    assert plain(dump) == [{"DataStartTime": "2021-10-31T02:30:00" + ("+01:00" if zone else "")}]
+    saved = read(Path(), ArchiveSource("x", zone=zone, store=Bytes(printed.encode())))
+    assert plain(saved) == [{"DataStartTime": "2021-10-31T02:30:00" + ("+01:00" if zone else "")}]
 
 
 @pytest.mark.parametrize("member", ["ScheduledStartTime", "DataStartTime", "DataEndTime", "dataStartTime"])
-def test_a_summary_is_known_by_any_of_its_times(member: str) -> None:
-    """What else it lacks is for others to say: they keep the raw text of what they reject."""
-    odd = [{member: None, "x": 10**400}, {member: [1], "InferenceSchedulerArn": "ü"}]
-    data = "\n".join(json.dumps(one, ensure_ascii=False) for one in odd).encode()
-    assert plain(read(data)) == odd
+def test_a_summary_is_recognized_by_any_of_its_times(member: str) -> None:
+    """The caller rejects summaries without other members and keeps their text."""
+    items = [{member: None, "x": 10**400}, {member: [1], "InferenceSchedulerArn": "ü"}]
+    data = "\n".join(json.dumps(item, ensure_ascii=False) for item in items).encode()
+    assert plain(read(data)) == items
 
 
-def test_whatever_a_response_lists_is_handed_on_as_it_stands() -> None:
+def test_items_of_a_response_are_returned_unchanged() -> None:
     listed = [{}, 1, "x", None, [], {"DataStartTime": {}}]
-    dump = read(json.dumps({"InferenceExecutionSummaries": listed}).encode())
-    assert plain(dump) == listed
-    assert not dump.problems
+    saved = read(json.dumps({"InferenceExecutionSummaries": listed}).encode())
+    assert plain(saved) == listed
+    assert not saved.problems
 
 
 SUMMARY = st.fixed_dictionaries(
@@ -184,7 +186,7 @@ SUMMARY = st.fixed_dictionaries(
 
 @how(deadline=None)
 @given(pages=st.lists(st.lists(SUMMARY, max_size=3), min_size=1, max_size=4), draw=st.data())
-def test_no_summary_is_ever_lost(pages: list[list[dict[str, Any]]], draw: st.DataObject) -> None:
+def test_no_summary_is_lost(pages: list[list[dict[str, Any]]], draw: st.DataObject) -> None:
     containers = {
         "responses": [{"InferenceExecutionSummaries": page} for page in pages],
         "lists": list(pages),
@@ -216,13 +218,13 @@ def test_no_summary_is_ever_lost(pages: list[list[dict[str, Any]]], draw: st.Dat
         max_leaves=8,
     ).map(lambda value: json.dumps(value).encode())
 )
-def test_no_file_is_an_error_and_none_is_passed_over_in_silence(data: bytes) -> None:
-    dump = read(data)
+def test_any_bytes_give_summaries_or_a_problem(data: bytes) -> None:
+    saved = read(data)
     held_nothing = {b"[]", b'{"InferenceExecutionSummaries": []}', b'{"InferenceExecutionSummaries": null}'}
     if data in held_nothing:
-        assert not dump.summaries
-        assert not dump.problems
-    for page in ArchiveSource("x", store=Bytes(data)).read_pages(dump, NOW):
+        assert not saved.summaries
+        assert not saved.problems
+    for page in ArchiveSource("x", store=Bytes(data)).read_pages(saved, NOW):
         assert isinstance(json.loads(page.body), list)
 
 
@@ -231,7 +233,7 @@ def test_no_file_is_an_error_and_none_is_passed_over_in_silence(data: bytes) -> 
 
 @pytest.mark.parametrize("pages", [PAGES[:1], PAGES], ids=["one page", "three pages"])
 @pytest.mark.parametrize("form", WHOLE_RESPONSES)
-def test_a_token_at_the_end_tells_that_pages_are_missing(
+def test_a_token_at_the_end_marks_the_file_as_incomplete(
     tmp_path: Path, form: Form, pages: list[list[Summary]]
 ) -> None:
     (path,) = write_dump(tmp_path / "x.json", form, pages, leave_token=True)
@@ -251,7 +253,7 @@ def test_a_token_at_the_end_tells_that_pages_are_missing(
     ],
 )
 @pytest.mark.parametrize("as_list", [False, True], ids=["one after the other", "in a list"])
-def test_the_last_response_says_whether_pages_are_missing(
+def test_only_the_token_of_the_last_response_counts(
     documents: list[dict[str, Any]], complete: bool, as_list: bool
 ) -> None:
     responses = [{**document, "InferenceExecutionSummaries": []} for document in documents]
@@ -259,25 +261,25 @@ def test_the_last_response_says_whether_pages_are_missing(
     assert read(data.encode()).complete is complete
 
 
-def test_summaries_after_a_response_are_no_next_page_of_it() -> None:
+def test_summaries_after_a_response_do_not_complete_it() -> None:
     text = (
         '{"NextToken": "t", "InferenceExecutionSummaries": []}\n{"DataStartTime": 1}\n[{"DataStartTime": 2}]'
     )
     assert not read(text.encode()).complete
 
 
-def test_a_page_cut_half_way_leaves_the_ones_before_it_incomplete(tmp_path: Path) -> None:
+def test_a_truncated_page_leaves_the_file_incomplete(tmp_path: Path) -> None:
     for form in WHOLE_RESPONSES:
         (path,) = write_dump(tmp_path / "x.json", form, PAGES)
         whole = path.read_bytes()
         last = FORMS[form](Response(PAGES[-1])).encode()
-        dump = read(whole[: -len(last) // 2])
-        assert summaries(dump) == PAGES[0] + PAGES[1], form
-        assert not dump.complete, form
-        assert len(dump.problems) == 1, form
+        saved = read(whole[: -len(last) // 2])
+        assert summaries(saved) == PAGES[0] + PAGES[1], form
+        assert not saved.complete, form
+        assert len(saved.problems) == 1, form
 
 
-# --- What is none -----------------------------------------------------------------------------------------
+# --- Other files ------------------------------------------------------------------------------------------
 
 SCHEDULER = {
     "ModelName": "m",
@@ -291,7 +293,7 @@ SCHEDULER = {
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "problem"),
     [
         pytest.param(
             {"InferenceSchedulerSummaries": [SCHEDULER]}, "but InferenceSchedulerSummaries", id="schedulers"
@@ -308,30 +310,30 @@ SCHEDULER = {
         pytest.param([[]], "is not a response", id="list of lists"),
     ],
 )
-def test_other_saved_responses_are_told_as_holding_no_executions(content: object, said: str) -> None:
-    dump = read(json.dumps(content).encode())
-    assert not dump.summaries
-    assert said in "; ".join(dump.problems)
-    assert "is not a response" in said or "has no InferenceExecutionSummaries" in dump.problems[0]
+def test_a_response_of_another_operation_is_a_problem(content: object, problem: str) -> None:
+    saved = read(json.dumps(content).encode())
+    assert not saved.summaries
+    assert problem in "; ".join(saved.problems)
+    assert "is not a response" in problem or "has no InferenceExecutionSummaries" in saved.problems[0]
 
 
-def test_the_odd_one_among_many_is_told_with_its_number() -> None:
+def test_an_invalid_document_is_reported_with_its_number() -> None:
     data = b'{"DataStartTime": 1}\n{"a": 1}\n{"DataStartTime": 2}\n'
-    dump = read(data)
-    assert plain(dump) == [{"DataStartTime": 1}, {"DataStartTime": 2}]
-    assert dump.problems == ("document 2 has no InferenceExecutionSummaries (but a)",)
+    saved = read(data)
+    assert plain(saved) == [{"DataStartTime": 1}, {"DataStartTime": 2}]
+    assert saved.problems == ("document 2 has no InferenceExecutionSummaries (but a)",)
 
 
-def test_thousands_of_problems_are_told_in_a_few_words() -> None:
-    dump = read(b'{"a": 1}\n' * 5_000)
-    assert len(dump.problems) == 11
-    assert dump.problems[-1] == "and 4990 more problems"
+def test_thousands_of_problems_are_summarized() -> None:
+    saved = read(b'{"a": 1}\n' * 5_000)
+    assert len(saved.problems) == 11
+    assert saved.problems[-1] == "and 4990 more problems"
 
 
 # --- Pages ------------------------------------------------------------------------------------------------
 
 
-def test_pages_tell_where_they_come_from_and_when(tmp_path: Path) -> None:
+def test_pages_have_origin_and_time(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text('{"DataStartTime": 1}\n{"DataStartTime": 2}\n')
     zone = ZoneInfo("Asia/Seoul")
@@ -344,7 +346,7 @@ def test_pages_tell_where_they_come_from_and_when(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [1, SUMMARIES_A_PAGE, SUMMARIES_A_PAGE + 1, 3 * SUMMARIES_A_PAGE - 1])
 @pytest.mark.parametrize("shape", ["lines", "response", "small responses", "list"])
-def test_summaries_are_handed_on_in_pages_of_one_size_whatever_held_them(shape: str, count: int) -> None:
+def test_pages_have_one_size_for_any_file(shape: str, count: int) -> None:
     every = [{"DataStartTime": number} for number in range(count)]
     texts: dict[str, Iterable[object]] = {
         "lines": every,
@@ -361,16 +363,16 @@ def test_summaries_are_handed_on_in_pages_of_one_size_whatever_held_them(shape: 
     assert 1 <= len(pages[-1]) <= SUMMARIES_A_PAGE
 
 
-def test_the_hash_is_of_the_bytes_of_the_file() -> None:
+def test_the_hash_depends_on_the_bytes_of_the_file() -> None:
     hashes = {read(data).content_hash for data in (b"[]", b"[] ", gzip.compress(b"[]", mtime=0))}
     assert len(hashes) == 3
     assert read(b"[]").content_hash in hashes
-    assert all(len(found) == 32 for found in hashes)
+    assert all(len(digest) == 32 for digest in hashes)
 
 
 @pytest.mark.parametrize("shape", ["lines", "response", "pretty-printed pages", "pages in one line"])
 def test_memory_stays_near_the_size_of_the_file(shape: str) -> None:
-    """Summaries are views of it: a dump of hundreds of megabytes must fit beside a run."""
+    """Summaries are views of the file, so a file of hundreds of megabytes fits in memory."""
     every: Sequence[Summary] = HISTORY[:400] * 6
     texts = {
         "lines": lambda: "".join(json.dumps(one, default=str) + "\n" for one in every),
@@ -380,34 +382,34 @@ def test_memory_stays_near_the_size_of_the_file(shape: str) -> None:
     }
     data = texts[shape]().encode()
     archive = ArchiveSource("x", store=Bytes(data))
-    read(b"", archive)  # whatever is loaded only once
+    read(b"", archive)  # loads modules
     tracemalloc.start()
     try:
-        dump = read(b"", archive)
+        saved = read(b"", archive)
         beside_the_file = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert len(dump.summaries) == len(every)
+    assert len(saved.summaries) == len(every)
     assert beside_the_file < 0.5 * len(data)
 
 
 # --- Files ------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_gives_what_looks_like_saved_responses(tmp_path: Path) -> None:
+def test_a_folder_lists_files_with_known_suffixes(tmp_path: Path) -> None:
     taken = ["a.json", "b.jsonl", "c.ndjson", "d.txt", "e.JSON", "f.json.gz", "g.Jsonl.GZ", "sub/h.json"]
     passed = [".i.json", "_j.json", "k.csv", "l.json.bak", "m", "n.gz", "json", ".git/o.json", "_tmp/p.json"]
     for name in taken + passed:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("[]")
-    found = [file.uri for file in ArchiveSource(str(tmp_path)).list_files()]
-    assert found == sorted(str(tmp_path / name) for name in taken)
+    uris = [file.uri for file in ArchiveSource(str(tmp_path)).list_files()]
+    assert uris == sorted(str(tmp_path / name) for name in taken)
 
 
 @pytest.mark.parametrize("name", ["saved", "saved.out", ".saved.json", "_saved", "saved.csv"])
 @pytest.mark.parametrize("spelling", ["{}", "./{}", "sub/../{}", ".//{}"])
-def test_a_file_that_is_named_itself_may_have_any_name(
+def test_the_uri_of_a_file_can_have_any_suffix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, spelling: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -418,7 +420,7 @@ def test_a_file_that_is_named_itself_may_have_any_name(
     assert plain(archive.read(file)) == [{"DataStartTime": 1}]
 
 
-def test_a_file_that_vanishes_before_it_is_read_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_deleted_before_it_is_read_raises_an_error(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_text("[]")
     archive = ArchiveSource(str(tmp_path))

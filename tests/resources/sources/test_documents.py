@@ -1,4 +1,4 @@
-"""Text to JSON documents: whatever can be read is read, and whatever cannot is told with its line."""
+"""Splitting text into JSON documents: invalid parts are reported with their line."""
 
 import gzip
 import json
@@ -14,7 +14,7 @@ from resources.sources.documents import read_documents
 A, B, C = {"a": 1}, {"b": [2, {"c": None}]}, [3, "ü\n"]
 
 
-def found(data: bytes) -> list[object]:
+def decode(data: bytes) -> list[object]:
     return [json.loads(bytes(document)) for document in read_documents(data).documents]
 
 
@@ -54,11 +54,11 @@ SAVED: dict[str, Callable[[str], bytes]] = {
 @pytest.mark.parametrize("saved", SAVED.values(), ids=SAVED)
 @pytest.mark.parametrize("joined", JOINED.values(), ids=JOINED)
 @pytest.mark.parametrize("every", [[A], [A, B, C], [[], A, {}, B]], ids=["one", "three", "with empty ones"])
-def test_the_same_documents_come_out_however_they_were_saved(
+def test_every_encoding_returns_the_same_documents(
     every: list[object], joined: Callable[[list[object]], str], saved: Callable[[str], bytes]
 ) -> None:
     data = saved(joined(every))
-    assert found(data) == every
+    assert decode(data) == every
     assert not problems(data)
 
 
@@ -75,39 +75,37 @@ CONTAINERS = st.recursive(
     joined=st.sampled_from(list(JOINED.values())),
     saved=st.sampled_from(list(SAVED.values())),
 )
-def test_no_document_is_ever_lost(
+def test_no_document_is_lost(
     every: list[object], joined: Callable[[list[object]], str], saved: Callable[[str], bytes]
 ) -> None:
     data = saved(joined(every))
-    assert found(data) == every
+    assert decode(data) == every
     assert not problems(data)
 
 
 @how(deadline=None)
 @given(every=st.lists(CONTAINERS, min_size=1, max_size=4), ways=st.data())
-def test_no_document_is_lost_where_each_was_saved_in_another_way(
-    every: list[object], ways: st.DataObject
-) -> None:
-    """As by `>>` at different times, or by `cat` of files that begin with a byte order mark."""
+def test_no_document_is_lost_in_mixed_formats(every: list[object], ways: st.DataObject) -> None:
+    """As `>>` or `cat` produces it, with byte order marks."""
     way = st.sampled_from([way for name, way in JOINED.items() if "none after" not in name])
     data = b"\n".join(
         ways.draw(st.sampled_from([b"", b"\xef\xbb\xbf"])) + ways.draw(way)([one]).strip().encode()
         for one in every
     )
-    assert found(data) == every
+    assert decode(data) == every
     assert not problems(data)
 
 
 @pytest.mark.parametrize("between", ["", "\n"], ids=["nothing", "newline"])
-def test_files_with_byte_order_marks_may_be_appended_to_each_other(between: str) -> None:
+def test_files_with_byte_order_marks_can_be_concatenated(between: str) -> None:
     data = (between.join("\ufeff" + json.dumps(one) for one in (A, B, C))).encode()
-    assert found(data) == [A, B, C]
+    assert decode(data) == [A, B, C]
     assert not problems(data)
 
 
 @pytest.mark.parametrize("digits", [20, 400, 5_000], ids="{} digits".format)
-def test_numbers_may_be_as_long_as_they_like(digits: int) -> None:
-    """Python reads no more than 4300 digits; what a number means is for others to say."""
+def test_numbers_can_have_any_length(digits: int) -> None:
+    """Python parses at most 4300 digits, but numbers are not parsed here."""
     for text in (f'{{"a":{"9" * digits}}}', f'{{"a":{"9" * digits}}}{{"b":1}}', f'{{"a":1e{"9" * digits}}}'):
         read = read_documents(text.encode())
         assert b"".join(map(bytes, read.documents)) == text.encode()
@@ -119,7 +117,7 @@ def test_numbers_may_be_as_long_as_they_like(digits: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "problem"),
     [
         pytest.param(b"", "is empty", id="empty"),
         pytest.param(b" \r\n\t\n", "is empty", id="blank"),
@@ -147,13 +145,13 @@ def test_numbers_may_be_as_long_as_they_like(digits: int) -> None:
         pytest.param(b'\xff\xfe{\x00"', "is truncated or damaged", id="UTF-16 cut short"),
     ],
 )
-def test_what_is_no_json_gives_no_document_and_a_reason(data: bytes, said: str) -> None:
-    assert found(data) == []
-    assert said in problems(data)
+def test_invalid_json_returns_no_document_and_a_reason(data: bytes, problem: str) -> None:
+    assert decode(data) == []
+    assert problem in problems(data)
 
 
 @pytest.mark.parametrize(
-    ("data", "every", "said"),
+    ("data", "every", "problem"),
     [
         pytest.param(b'{"a":1}\n{"x": oops}\n{"a":2}\n', [1, 2], "line 2 is", id="a line in the middle"),
         pytest.param(b'{"x": \n{"a":1}\n{"a":2}\n', [1, 2], "line 1 is", id="the first line, cut short"),
@@ -185,14 +183,14 @@ def test_what_is_no_json_gives_no_document_and_a_reason(data: bytes, said: str) 
         pytest.param(b'{"a":1}\n{"a":2}\nDone.\n', [1, 2], "line 3 is", id="words after the last line"),
     ],
 )
-def test_what_stands_around_a_break_is_used_and_the_line_is_told(
-    data: bytes, every: list[int], said: str
+def test_documents_around_an_error_are_read_and_its_line_is_reported(
+    data: bytes, every: list[int], problem: str
 ) -> None:
-    assert found(data) == [{"a": number} for number in every]
-    assert said in problems(data)
+    assert decode(data) == [{"a": number} for number in every]
+    assert problem in problems(data)
 
 
-def test_every_broken_line_is_told() -> None:
+def test_every_invalid_line_is_reported() -> None:
     read = read_documents(b'{"a":1}\n{"x":\n{"a":2}\n{"y"\n')
     assert [problem.split(" is ")[0] for problem in read.problems] == ["line 2", "line 4"]
 
@@ -201,7 +199,7 @@ LINES = b"".join(b'{"a":%d,"b":"%032x"}\n' % (number, number * 7**30) for number
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
-def test_what_comes_before_the_cut_of_a_gzip_is_used(share: float) -> None:
+def test_a_truncated_gzip_is_read_up_to_its_end(share: float) -> None:
     packed = gzip.compress(LINES)
     read = read_documents(packed[: int(len(packed) * share)])
     numbers = [json.loads(bytes(document))["a"] for document in read.documents]
@@ -210,7 +208,7 @@ def test_what_comes_before_the_cut_of_a_gzip_is_used(share: float) -> None:
     assert "is truncated or damaged" in read.problems[0]
 
 
-def test_a_gzip_with_a_wrong_checksum_is_used_and_told() -> None:
+def test_a_gzip_with_a_wrong_checksum_is_read_and_reported() -> None:
     packed = bytearray(gzip.compress(LINES))
     packed[-5] ^= 1
     read = read_documents(bytes(packed))
@@ -218,9 +216,9 @@ def test_a_gzip_with_a_wrong_checksum_is_used_and_told() -> None:
     assert "is truncated or damaged: CRC" in read.problems[0]
 
 
-def test_what_comes_before_the_cut_of_utf16_is_used() -> None:
+def test_truncated_utf16_is_read_up_to_its_end() -> None:
     data = b"\xff\xfe" + '{"a":1}\n{"a":2}\n{"a'.encode("utf-16-le") + b"\x00"
-    assert found(data) == [{"a": 1}, {"a": 2}]
+    assert decode(data) == [{"a": 1}, {"a": 2}]
     assert "is truncated or damaged" in problems(data)
 
 
@@ -232,7 +230,7 @@ def test_what_comes_before_the_cut_of_utf16_is_used() -> None:
         b"".join
     )
 )
-def test_no_bytes_are_an_error_and_none_are_passed_over_in_silence(data: bytes) -> None:
+def test_any_bytes_give_documents_or_a_problem(data: bytes) -> None:
     for saved in (data, gzip.compress(data)):
         read = read_documents(saved)
         assert read.documents or read.problems
@@ -242,9 +240,7 @@ def test_no_bytes_are_an_error_and_none_are_passed_over_in_silence(data: bytes) 
 
 @how(deadline=None)
 @given(cut=st.integers(0, 999), pack=st.booleans(), every=st.lists(CONTAINERS, min_size=2, max_size=4))
-def test_a_cut_loses_nothing_but_the_document_that_it_goes_through(
-    cut: int, pack: bool, every: list[object]
-) -> None:
+def test_truncation_loses_only_the_truncated_document(cut: int, pack: bool, every: list[object]) -> None:
     texts = [json.dumps(one).encode() + b"\n" for one in every]
     whole = b"".join(texts)
     rest = whole[: cut * len(whole) // 1_000]
@@ -252,5 +248,5 @@ def test_a_cut_loses_nothing_but_the_document_that_it_goes_through(
         one for number, one in enumerate(every) if len(b"".join(texts[: number + 1])) - 1 <= len(rest)
     ]
     data = gzip.compress(rest) if pack else rest
-    assert found(data) == complete
+    assert decode(data) == complete
     assert problems(data) or rest == b"".join(texts[: len(complete)])[: len(rest)]

@@ -1,4 +1,4 @@
-"""From settings to sources."""
+"""Opening the sources of the settings."""
 
 import json
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -18,7 +18,7 @@ def settings(tmp_path: Path, *sources: dict[str, str]) -> Settings:
     return load_settings(environ, tmp_path, date(2026, 1, 1))
 
 
-def test_every_source_is_opened_in_order(tmp_path: Path) -> None:
+def test_sources_are_opened_in_order(tmp_path: Path) -> None:
     opened = open_sources(settings(tmp_path, {"uri": "b"}, {"uri": "a"}))
     assert all(isinstance(source, ArchiveSource) for source in opened)
     assert [source.uri for source in opened] == [str(tmp_path / "b"), str(tmp_path / "a")]
@@ -34,7 +34,7 @@ def test_every_source_is_opened_in_order(tmp_path: Path) -> None:
         pytest.param({"time_zone": "+00:00"}, UTC, id="offset of nothing"),
     ],
 )
-def test_pages_carry_the_zone_that_is_set(
+def test_pages_have_the_configured_zone(
     tmp_path: Path, source: dict[str, str], zone: ZoneInfo | timezone | None
 ) -> None:
     (tmp_path / "x.json").write_text('[{"DataStartTime": "2026-01-01 00:00:00"}]')
@@ -44,11 +44,11 @@ def test_pages_carry_the_zone_that_is_set(
     assert page.zone == zone
 
 
-def test_without_sources_it_is_said_what_to_write(tmp_path: Path) -> None:
+def test_settings_without_sources_raise_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no sources are set"):
         open_sources(settings(tmp_path))
 
 
-def test_a_source_in_s3_is_opened_without_asking_it_anything(tmp_path: Path) -> None:
+def test_a_source_in_s3_is_opened_without_a_request(tmp_path: Path) -> None:
     (source,) = open_sources(settings(tmp_path, {"uri": "s3://bucket/dumps/"}))
     assert source.uri == "s3://bucket/dumps/"

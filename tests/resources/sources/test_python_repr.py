@@ -1,4 +1,4 @@
-"""Responses as Python prints them: read as data, never run."""
+"""Responses that Python printed are parsed and never executed."""
 
 import datetime as dt
 import json
@@ -24,7 +24,7 @@ def read(text: str, local: dt.tzinfo | None = None) -> list[object] | None:
 
 
 def time_of(text: str, local: dt.tzinfo | None = None) -> str | None:
-    """The time that `{'at': <text>}` is read as."""
+    """Return the time of `{'at': <text>}`."""
     printed = parse_repr(f"{{'at': {text}}}", local)
     return None if printed is None else json.loads(printed[0])["at"]
 
@@ -43,7 +43,7 @@ def time_of(text: str, local: dt.tzinfo | None = None) -> str | None:
     ids=repr,
 )
 @pytest.mark.parametrize("zero", [0, 30], ids=["whole minute", "seconds"])
-def test_a_time_is_read_in_the_zone_that_it_was_printed_with(zone: dt.tzinfo, offset: str, zero: int) -> None:
+def test_a_time_keeps_the_zone_that_it_was_printed_with(zone: dt.tzinfo, offset: str, zero: int) -> None:
     printed = repr(datetime(2021, 8, 31, 12, 50, zero, tzinfo=zone))
     assert time_of(printed) == f"2021-08-31T12:50:{zero:02}{offset}"
 
@@ -60,11 +60,11 @@ def test_a_time_is_read_in_the_zone_that_it_was_printed_with(zone: dt.tzinfo, of
         ),
     ],
 )
-def test_other_spellings_mean_the_same(printed: str) -> None:
+def test_other_spellings_give_the_same_time(printed: str) -> None:
     assert time_of(printed) == "2021-08-31T12:50:00+00:00"
 
 
-def test_local_times_have_no_zone_until_it_is_known() -> None:
+def test_local_times_have_no_offset_without_a_zone() -> None:
     printed = repr(datetime(2021, 8, 31, 12, 50, 0, 500_000, tzinfo=tzlocal()))
     assert "tzlocal()" in printed
     assert time_of(printed) == "2021-08-31T12:50:00.500000"
@@ -72,7 +72,7 @@ def test_local_times_have_no_zone_until_it_is_known() -> None:
     assert time_of(printed, timezone(timedelta(hours=9))) == "2021-08-31T12:50:00.500000+09:00"
 
 
-def test_the_two_hours_that_a_clock_shows_twice_are_told_apart() -> None:
+def test_repeated_hours_are_distinguished_by_their_offset() -> None:
     first = repr(datetime(2021, 10, 31, 2, 30, tzinfo=tzlocal()))
     second = repr(datetime(2021, 10, 31, 2, 30, fold=1, tzinfo=tzlocal()))
     assert "fold=1" in second
@@ -80,7 +80,7 @@ def test_the_two_hours_that_a_clock_shows_twice_are_told_apart() -> None:
     assert time_of(second, BERLIN) == "2021-10-31T02:30:00+01:00"
 
 
-def test_a_time_without_a_zone_stays_without_one() -> None:
+def test_a_time_without_a_zone_stays_without_an_offset() -> None:
     assert time_of("datetime.datetime(2021, 8, 31, 12, 50)", BERLIN) == "2021-08-31T12:50:00"
 
 
@@ -99,9 +99,7 @@ VALUES = st.recursive(
 @given(
     every=st.lists(VALUES, min_size=1, max_size=3), pretty=st.booleans(), between=st.sampled_from("\n,\n\n")
 )
-def test_whatever_json_can_say_is_read_back_as_it_was_printed(
-    every: list[object], pretty: bool, between: str
-) -> None:
+def test_printed_json_values_are_read_back(every: list[object], pretty: bool, between: str) -> None:
     shown = pprint.pformat if pretty else repr
     between = "\n" if between == "," else between
     text = between.join(shown({"Status": value}) for value in every)
@@ -114,7 +112,7 @@ def test_a_list_of_printed_summaries_is_read() -> None:
     ]
 
 
-def test_nothing_in_a_text_is_ever_run(tmp_path: Path) -> None:
+def test_text_is_never_executed(tmp_path: Path) -> None:
     trap = tmp_path / "sprung"
     act = f"__import__('pathlib').Path({str(trap)!r}).touch()"
     for text in (
@@ -170,7 +168,7 @@ def test_nothing_in_a_text_is_ever_run(tmp_path: Path) -> None:
     ],
     ids=lambda text: text if len(text) < 60 else text[:12] + "...",
 )
-def test_what_is_no_printed_data_is_none(text: str) -> None:
+def test_other_text_returns_none(text: str) -> None:
     assert parse_repr(text, UTC) is None
 
 
@@ -178,6 +176,6 @@ def test_what_is_no_printed_data_is_none(text: str) -> None:
 @given(
     st.text(alphabet="{}[]()'\"\\:, \n-+1.eEjxnNone=datetimezoulcaftTF", max_size=40).map("{'a': ".__add__)
 )
-def test_no_text_is_an_error(text: str) -> None:
+def test_no_text_raises_an_error(text: str) -> None:
     printed = parse_repr(text, UTC)
     assert printed is None or all(json.loads(document) is not None for document in printed)
