@@ -1,4 +1,4 @@
-"""Coverage: only answers of the service prove a day, and what is proven stays so."""
+"""Coverage: only responses of the service prove a day, and the proof is never withdrawn."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -59,8 +59,8 @@ def through(table: pa.Table) -> dict[str, datetime | None]:
     return {arn: row["complete_through"] for arn, row in by_arn(table).items()}
 
 
-class TestSettling:
-    def test_a_day_settles_some_time_after_its_end(self) -> None:
+class TestSettleTime:
+    def test_day_settles_some_time_after_its_end(self) -> None:
         assert compute_settle_time(DAY, timedelta(hours=3)) == SETTLES_AT
         assert compute_settle_time(DAY, timedelta(0)) == datetime(2026, 10, 7, tzinfo=UTC)
 
@@ -68,18 +68,18 @@ class TestSettling:
         ("complete_through", "settled"),
         [
             pytest.param(None, False, id="never proven"),
-            pytest.param(SETTLES_AT - timedelta(milliseconds=1), False, id="just before"),
-            pytest.param(SETTLES_AT, True, id="at the moment itself"),
-            pytest.param(SETTLES_AT + timedelta(hours=1), True, id="proven when days settled later"),
+            pytest.param(SETTLES_AT - timedelta(milliseconds=1), False, id="one millisecond too early"),
+            pytest.param(SETTLES_AT, True, id="exactly"),
+            pytest.param(SETTLES_AT + timedelta(hours=1), True, id="later"),
         ],
     )
-    def test_is_settled_when_it_is_proven_up_to_that_moment(
+    def test_day_is_settled_if_proven_through_its_settle_time(
         self, complete_through: datetime | None, settled: bool
     ) -> None:
         assert is_settled(complete_through, SETTLES_AT) is settled
 
     @given(st.none() | moments, st.none() | moments)
-    def test_complete_through_never_goes_back_and_no_answer_moves_it_beyond(
+    def test_complete_through_only_advances_and_at_most_to_the_settle_time(
         self, before: datetime | None, answer: datetime | None
     ) -> None:
         after = advance_coverage(before, answer, SETTLES_AT)
@@ -94,7 +94,7 @@ class TestSettling:
             assert after >= min(answer, SETTLES_AT)
 
     @given(st.lists(moments), st.randoms(use_true_random=False))
-    def test_answers_in_any_order_and_repetition_prove_the_same(
+    def test_order_and_repetition_of_responses_do_not_matter(
         self,
         answers: list[datetime],
         random: Any,
@@ -108,10 +108,10 @@ class TestSettling:
         assert after(random.sample([*answers, *answers], 2 * len(answers))) == after(answers)
 
 
-class TestComplete:
+class TestCompleteThrough:
     @given(st.lists(st.tuples(executed, answered), min_size=1, max_size=4))
     @settings(deadline=None, max_examples=40)
-    def test_never_goes_back_and_never_lies_beyond_the_settling(
+    def test_only_advances_and_at_most_to_the_settle_time(
         self, runs: list[tuple[list[dict[str, Any]], dict[str, datetime]]]
     ) -> None:
         table = NOTHING
@@ -124,7 +124,7 @@ class TestComplete:
 
     @given(executed, answered)
     @settings(deadline=None, max_examples=40)
-    def test_is_never_advanced_by_saved_responses(
+    def test_does_not_advance_by_saved_responses(
         self, rows: list[dict[str, Any]], answers: dict[str, datetime]
     ) -> None:
         proven = covered([], answers=answers)
@@ -132,18 +132,18 @@ class TestComplete:
         assert {arn: after[arn] for arn in answers} == through(proven)
         assert all(after[arn] is None for arn in after if arn not in answers)
 
-    def test_stays_when_days_are_said_to_settle_earlier_than_before(self) -> None:
+    def test_stays_if_settle_after_is_shortened(self) -> None:
         proven = covered([], answers={"arn:a": NOW})
         later = covered([], proven, {"arn:a": NOW}, settles_at=SETTLES_AT - timedelta(hours=2))
         assert through(later) == {"arn:a": SETTLES_AT}
 
-    def test_goes_on_when_days_are_said_to_settle_later_than_before(self) -> None:
+    def test_advances_further_if_settle_after_is_extended(self) -> None:
         proven = covered([], answers={"arn:a": NOW})
         later = SETTLES_AT + timedelta(hours=1)
         assert through(covered([], proven, settles_at=later)) == {"arn:a": SETTLES_AT}
         assert through(covered([], proven, {"arn:a": NOW}, settles_at=later)) == {"arn:a": later}
 
-    def test_is_no_more_than_the_time_of_an_answer_that_came_before_the_settling(self) -> None:
+    def test_is_the_query_time_if_the_day_is_not_settled(self) -> None:
         early = datetime(2026, 10, 6, 15, tzinfo=UTC)
         assert through(covered([], answers={"arn:a": early})) == {"arn:a": early}
 
@@ -151,7 +151,7 @@ class TestComplete:
 class TestCounts:
     @given(executed, executed, answered)
     @settings(deadline=None, max_examples=60)
-    def test_are_those_of_a_plain_recount(
+    def test_equal_a_plain_recount(
         self, earlier: list[dict[str, Any]], rows: list[dict[str, Any]], answers: dict[str, datetime]
     ) -> None:
         table = by_arn(covered(rows, covered(earlier), answers))
@@ -166,7 +166,7 @@ class TestCounts:
             kinds = {row["source"] for row in own} | {row["outcome_source"] for row in own}
             assert found["sources"] == ",".join(sorted(kinds))
 
-    def test_a_scheduler_that_answered_without_executions_has_a_row_of_zeros(self) -> None:
+    def test_queried_scheduler_without_executions_has_a_row_of_zeros(self) -> None:
         assert by_arn(covered([], answers={"arn:quiet": NOW})) == {
             "arn:quiet": {
                 "scheduler_arn": "arn:quiet",
@@ -180,25 +180,25 @@ class TestCounts:
             }
         }
 
-    def test_a_day_of_nothing_has_no_rows_and_the_right_columns(self) -> None:
+    def test_no_input_gives_an_empty_table(self) -> None:
         assert covered([]).equals(NOTHING)
 
 
 class TestRows:
-    def test_a_scheduler_once_covered_stays_with_what_is_known_of_it(self) -> None:
+    def test_recorded_scheduler_stays_with_its_counts(self) -> None:
         row = {"scheduler_arn": "arn:a", "status": "FAILED", "source": "archive", "outcome_source": "api"}
         before = covered([row], answers={"arn:a": NOW})
         assert covered([], before, now=NOW + timedelta(days=1)).equals(before)
 
     @given(executed, answered)
     @settings(deadline=None, max_examples=40)
-    def test_a_second_time_changes_nothing(
+    def test_second_merge_changes_nothing(
         self, rows: list[dict[str, Any]], answers: dict[str, datetime]
     ) -> None:
         once = covered(rows, answers=answers)
         assert covered(rows, once, answers, now=NOW + timedelta(days=1)).equals(once)
 
-    def test_only_rows_that_change_are_recorded_anew(self) -> None:
+    def test_recorded_at_changes_only_for_changed_rows(self) -> None:
         row = {"status": "IN_PROGRESS", "source": "archive", "outcome_source": "archive"}
         first = [{"scheduler_arn": arn} | row for arn in ("arn:a", "arn:b")]
         second = [first[0], first[1] | {"status": "SUCCESS"}]
@@ -206,7 +206,7 @@ class TestRows:
         table = by_arn(covered(second, covered(first), now=later))
         assert {arn: row["recorded_at"] for arn, row in table.items()} == {"arn:a": NOW, "arn:b": later}
 
-    def test_they_fit_the_declaration_sorted_by_scheduler(self) -> None:
+    def test_have_the_declared_schema_and_order(self) -> None:
         table = covered([], answers=dict.fromkeys(reversed(ARNS), NOW))
         assert table.schema.equals(EXTRACTION_COVERAGE.schema)
         assert table["scheduler_arn"].to_pylist() == ARNS

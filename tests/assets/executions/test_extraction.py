@@ -1,4 +1,4 @@
-"""An extraction: saved responses into a real lake, again and again, and nothing is lost or done twice."""
+"""Extraction of saved responses into a lake: repeated runs lose nothing and repeat nothing."""
 
 import os
 import shutil
@@ -37,13 +37,13 @@ END = datetime(2026, 10, 8, tzinfo=UTC)
 START = END - timedelta(days=3)
 DAYS = [START.date() + timedelta(days=number) for number in range(3)]
 NOW = datetime(2026, 10, 9, 12, tzinfo=UTC)
-LATER = END + timedelta(hours=2)  # by then everything has settled but what is stuck
+LATER = END + timedelta(hours=2)  # all executions have ended, except the stuck one
 FLEET = fleet(2, History(START, END))
 COMPRESSOR, BLOWER = (  # every 10 minutes, and every 15
     next(one for one in FLEET.schedulers if one.name == name) for name in ("compressor-1", "blower-1")
 )
 A_DAY = 144
-EARLY = START + timedelta(hours=12, minutes=5, seconds=30)  # one is just running then
+EARLY = START + timedelta(hours=12, minutes=5, seconds=30)  # one execution is running at this time
 
 
 @pytest.fixture
@@ -60,13 +60,13 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
-    """The whole fleet as people saved it, mistakes included; to be read and not to be changed."""
+    """All saved responses of a fleet, including invalid ones. Do not modify them."""
     place = tmp_path_factory.mktemp("history")
     return place, write_history(FLEET, place, LATER)
 
 
 class Filled(NamedTuple):
-    """The whole history in a lake, after one run; to be read and not to be changed."""
+    """The lake after one run over the history. Do not modify it."""
 
     lake: Lake
     manifest: Manifest
@@ -110,9 +110,11 @@ def begin(
     return extraction
 
 
-def run(lake: Lake, *sources: ArchiveSource | Path, days: Sequence[date] = DAYS, **given: Any) -> Extraction:
-    """One whole run, as the asset makes it."""
-    extraction = begin(lake, *sources, days=days, **given)
+def run(
+    lake: Lake, *sources: ArchiveSource | Path, days: Sequence[date] = DAYS, **options: Any
+) -> Extraction:
+    """Run a complete extraction, in the same steps as the asset."""
+    extraction = begin(lake, *sources, days=days, **options)
     for day in days:
         extraction.record(day)
     extraction.save_file_index()
@@ -132,7 +134,7 @@ def executions(lake: Lake, days: Iterable[date] = DAYS) -> dict[tuple[str, datet
 
 
 def contents(lake: Lake) -> dict[str, list[Row]]:
-    """All that the lake says of executions, apart from when it was recorded."""
+    """Return the rows of executions, coverage and rejects without `recorded_at`."""
     return {
         f"{table.name} {day}": lake.read(table, day).drop_columns("recorded_at").to_pylist()
         for table in (INFERENCE_EXECUTIONS, EXTRACTION_COVERAGE)
@@ -141,7 +143,7 @@ def contents(lake: Lake) -> dict[str, list[Row]]:
 
 
 def stored(lake: Lake, days: Iterable[date] | None = None) -> dict[Path, tuple[int, bytes]]:
-    """Every data file, byte for byte, with its time of modification."""
+    """Return modification time and content of the data files."""
     wanted = None if days is None else {f"data_date={day}" for day in days}
     return {
         path: (path.stat().st_mtime_ns, path.read_bytes())
@@ -154,14 +156,14 @@ def files(lake: Lake) -> dict[str, ArchiveRecord]:
     return {Path(uri).name: file for uri, file in load_records(lake.read(ARCHIVE_FILES)).items()}
 
 
-class TestTheWholeHistoryOfAFleet:
-    def test_every_execution_that_was_saved_is_in_the_lake_once_on_its_day(self, filled: Filled) -> None:
+class TestHistoryOfAFleet:
+    def test_every_saved_execution_is_in_the_lake_once_on_its_day(self, filled: Filled) -> None:
         lake, manifest, _ = filled
         assert executions(lake).keys() == manifest.executions
         for day in DAYS:
             assert all(start.date() == day for _, start in executions(lake, [day]))
 
-    def test_executions_end_as_they_ended_however_early_some_dumps_were_taken(self, filled: Filled) -> None:
+    def test_final_status_wins_over_earlier_dumps(self, filled: Filled) -> None:
         lake = filled.lake
         truth = {
             (one["InferenceSchedulerArn"], one["DataStartTime"]): one["Status"]
@@ -172,7 +174,7 @@ class TestTheWholeHistoryOfAFleet:
         assert found == truth
         assert list(found.values()).count("IN_PROGRESS") == 1  # the one that is stuck
 
-    def test_coverage_counts_what_is_there_and_proves_nothing(self, filled: Filled) -> None:
+    def test_coverage_counts_executions_and_proves_nothing(self, filled: Filled) -> None:
         lake = filled.lake
         for day in DAYS:
             rows = executions(lake, [day]).values()
@@ -188,14 +190,14 @@ class TestTheWholeHistoryOfAFleet:
                     own.count("FAILED"),
                 )
 
-    def test_people_are_told_which_files_are_odd(self, filled: Filled) -> None:
+    def test_notices_name_the_files_with_problems(self, filled: Filled) -> None:
         _, manifest, notices = filled
-        told = "\n".join(notices)
+        messages = "\n".join(notices)
         for path in (*manifest.unreadable, *manifest.incomplete, *manifest.unusable):
-            assert str(path) in told
-        assert sum(str(file.path) in told for file in manifest.files) == 3
+            assert str(path) in messages
+        assert sum(str(file.path) in messages for file in manifest.files) == 3
 
-    def test_of_each_file_is_remembered_what_it_held(self, filled: Filled) -> None:
+    def test_index_has_the_content_of_each_file(self, filled: Filled) -> None:
         lake, manifest, _ = filled
         found = load_records(lake.read(ARCHIVE_FILES))
         assert found.keys() == {str(file.path) for file in manifest.files}
@@ -206,16 +208,14 @@ class TestTheWholeHistoryOfAFleet:
             if not file.is_unreadable and file.form not in (Form.JSON_LINES, Form.BARE_LIST):
                 assert row.complete is not file.ends_with_token
 
-    def test_what_cannot_be_used_is_kept_with_its_file_and_place(self, filled: Filled) -> None:
+    def test_rejected_summary_is_stored_with_its_file_and_position(self, filled: Filled) -> None:
         lake, manifest, _ = filled
         (row,) = lake.read(REJECTED_EXECUTIONS).to_pylist()
         assert row["source"] == str(manifest.unusable[0])
         assert (row["position"], row["reason"]) == (2, "no DataStartTime")
         assert row["recorded_at"] == NOW
 
-    def test_a_second_run_reads_nothing_and_changes_nothing(
-        self, lake: Lake, history: tuple[Path, Manifest]
-    ) -> None:
+    def test_second_run_reads_and_changes_nothing(self, lake: Lake, history: tuple[Path, Manifest]) -> None:
         run(lake, history[0])
         before = stored(lake)
         again = run(lake, history[0], now=NOW + timedelta(days=1))
@@ -241,7 +241,7 @@ class TestTheWholeHistoryOfAFleet:
             run(by_folders, part)
         assert contents(by_days) == contents(by_folders) == contents(filled.lake)
 
-    def test_how_many_candidates_are_held_at_once_does_not_show(
+    def test_buffer_size_does_not_affect_the_lake(
         self, filled: Filled, history: tuple[Path, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(candidates, "PENDING_ROWS", 10)
@@ -251,7 +251,7 @@ class TestTheWholeHistoryOfAFleet:
 
 
 class TestNewDumps:
-    def test_change_only_the_days_that_they_add_to(self, lake: Lake, folder: Path) -> None:
+    def test_change_only_the_days_that_they_cover(self, lake: Lake, folder: Path) -> None:
         save(folder / "one.json", executed())
         run(lake, folder)
         others = stored(lake, [DAYS[0], DAYS[2]])
@@ -269,9 +269,7 @@ class TestNewDumps:
             "rows_changed": 4,
         }
 
-    def test_that_tell_nothing_new_change_nothing_but_what_is_remembered(
-        self, lake: Lake, folder: Path
-    ) -> None:
+    def test_without_new_content_change_only_the_index(self, lake: Lake, folder: Path) -> None:
         save(folder / "one.json", executed())
         run(lake, folder)
         before = stored(lake, DAYS)
@@ -280,7 +278,7 @@ class TestNewDumps:
         assert read(again) == ["copy.json"]
         assert stored(lake, DAYS) == before
 
-    def test_settle_what_was_in_progress_in_any_order(self, lake: Lake, folder: Path, tmp_path: Path) -> None:
+    def test_finalize_executions_in_any_order(self, lake: Lake, folder: Path, tmp_path: Path) -> None:
         early = save(folder / "early.json", executed(clock=EARLY))
         late = save(folder / "late.json", executed())
         run(lake, early)
@@ -293,7 +291,7 @@ class TestNewDumps:
         assert contents(lake) == contents(backwards)
         assert all(row["status"] in ("SUCCESS", "FAILED") for row in executions(lake).values())
 
-    def test_record_anew_only_the_rows_that_differ(self, lake: Lake, folder: Path) -> None:
+    def test_change_only_the_rows_that_differ(self, lake: Lake, folder: Path) -> None:
         save(folder / "early.json", executed(clock=EARLY))
         run(lake, folder)
         before = executions(lake)
@@ -310,8 +308,8 @@ class TestNewDumps:
         assert recorded.count_results()["rows_changed"] == len(differ) < len(after)
 
 
-class TestNothingIsEverLost:
-    def test_when_the_folder_is_emptied(self, lake: Lake, folder: Path) -> None:
+class TestNothingIsLost:
+    def test_if_the_folder_is_emptied(self, lake: Lake, folder: Path) -> None:
         save(folder / "one.json", executed())
         run(lake, folder)
         before = stored(lake)
@@ -320,7 +318,7 @@ class TestNothingIsEverLost:
         assert stored(lake) == before
         assert any("has no saved responses" in notice for notice in again.notices)
 
-    def test_when_the_folder_is_gone(self, lake: Lake, folder: Path) -> None:
+    def test_if_the_folder_is_deleted(self, lake: Lake, folder: Path) -> None:
         save(folder / "one.json", executed())
         run(lake, folder)
         before = stored(lake)
@@ -329,7 +327,7 @@ class TestNothingIsEverLost:
             run(lake, folder)
         assert stored(lake) == before
 
-    def test_when_a_file_is_replaced_by_one_that_holds_less(self, lake: Lake, folder: Path) -> None:
+    def test_if_a_file_is_replaced_by_a_smaller_one(self, lake: Lake, folder: Path) -> None:
         save(folder / "one.json", executed())
         run(lake, folder)
         before = contents(lake)
@@ -338,7 +336,7 @@ class TestNothingIsEverLost:
         assert read(again) == ["one.json"]
         assert contents(lake) == before
 
-    def test_when_an_older_dump_comes_last(self, lake: Lake, folder: Path) -> None:
+    def test_if_an_older_dump_is_added_last(self, lake: Lake, folder: Path) -> None:
         save(folder / "late.json", executed())
         run(lake, folder)
         before = stored(lake, DAYS)
@@ -348,13 +346,13 @@ class TestNothingIsEverLost:
 
 
 class TestDays:
-    def test_that_nobody_wants_are_not_written(self, lake: Lake, folder: Path) -> None:
+    def test_not_requested_are_not_written(self, lake: Lake, folder: Path) -> None:
         save(folder / "one.json", executed())
         run(lake, folder, days=[DAYS[0], DAYS[2]])
         assert lake.days(INFERENCE_EXECUTIONS) == [DAYS[0], DAYS[2]]
         assert len(executions(lake)) == 2 * A_DAY
 
-    def test_that_are_wanted_later_are_filled_from_the_same_files(self, lake: Lake, folder: Path) -> None:
+    def test_requested_later_are_filled_from_the_same_files(self, lake: Lake, folder: Path) -> None:
         save(folder / "one.json", executed())
         run(lake, folder, days=[DAYS[0]])
         assert read(run(lake, folder, days=[DAYS[1]])) == ["one.json"]
@@ -362,7 +360,7 @@ class TestDays:
         assert len(executions(lake)) == 2 * A_DAY
         assert files(lake)["one.json"].merged_dates == {*DAYS[:2]}
 
-    def test_read_only_the_files_that_reach_them(self, lake: Lake, folder: Path) -> None:
+    def test_read_only_the_files_that_cover_them(self, lake: Lake, folder: Path) -> None:
         for number in range(3):
             start = START + timedelta(days=number)
             save(folder / f"{number}.json", executed(start=start, end=start + timedelta(days=1)))
@@ -376,7 +374,7 @@ class TestDays:
             assert lake.days(table) == DAYS
             assert [lake.read(table, day).num_rows for day in DAYS[1:]] == [0, 0]
 
-    def test_that_were_removed_from_the_lake_are_filled_again(self, lake: Lake, folder: Path) -> None:
+    def test_removed_from_the_lake_are_filled_again(self, lake: Lake, folder: Path) -> None:
         save(folder / "one.json", executed())
         run(lake, folder)
         before = contents(lake)
@@ -386,23 +384,23 @@ class TestDays:
         assert read(run(lake, folder)) == ["one.json"]
         assert contents(lake) == before
 
-    def test_outside_the_history_are_told_with_the_dates_to_set(self, lake: Lake, folder: Path) -> None:
+    def test_outside_the_history_are_reported_with_the_dates_to_set(self, lake: Lake, folder: Path) -> None:
         save(folder / "one.json", executed())
         short = run(lake, folder, days=DAYS[1:2], history=Days(DAYS[1], DAYS[2]))
-        told = "\n".join(short.notices)
-        assert f'start_date = "{DAYS[0]}"' in told
-        assert f'end_date = "{END.date()}"' in told
+        messages = "\n".join(short.notices)
+        assert f'start_date = "{DAYS[0]}"' in messages
+        assert f'end_date = "{END.date()}"' in messages
         again = run(lake, folder, days=DAYS[1:2], history=Days(DAYS[1], DAYS[2]))
         assert (read(again), again.notices) == ([], short.notices)  # as long as it is so
 
-    def test_of_no_run_at_all_are_none(self, lake: Lake, folder: Path) -> None:
+    def test_none_requested_writes_no_day(self, lake: Lake, folder: Path) -> None:
         save(folder / "one.json", executed())
         run(lake, folder, days=[])
         assert lake.days(INFERENCE_EXECUTIONS) == []
         assert read(run(lake, folder)) == ["one.json"]
         assert len(executions(lake)) == 3 * A_DAY
 
-    def test_tell_what_changed_in_them(self, lake: Lake, folder: Path) -> None:
+    def test_report_their_changes(self, lake: Lake, folder: Path) -> None:
         save(folder / "one.json", executed())
         extraction = begin(lake, folder)
         first = extraction.record(DAYS[0])
@@ -424,7 +422,7 @@ BROKEN: dict[str, Callable[[bytes], bytes]] = {
 
 class TestUnreadableFiles:
     @pytest.mark.parametrize("spoil", BROKEN.values(), ids=BROKEN)
-    def test_are_named_and_the_others_are_read(
+    def test_are_reported_and_the_others_are_read(
         self, spoil: Callable[[bytes], bytes], lake: Lake, folder: Path
     ) -> None:
         whole = save(folder / "whole.json", executed()).read_bytes()
@@ -435,24 +433,22 @@ class TestUnreadableFiles:
         assert files(lake)["broken.json"].error
         assert len(executions(lake)) == 3 * A_DAY
 
-    def test_are_not_read_again_until_they_change_and_told_of_every_time(
-        self, lake: Lake, folder: Path
-    ) -> None:
+    def test_are_not_read_again_until_they_change_but_always_reported(self, lake: Lake, folder: Path) -> None:
         whole = save(folder / "one.json", executed()).read_bytes()
         (folder / "one.json").write_bytes(whole[:-100])
         first = run(lake, folder)
         again = run(lake, folder)
         assert (read(again), again.notices) == ([], first.notices)
         (folder / "one.json").write_bytes(whole)
-        mended = run(lake, folder)
-        assert (read(mended), mended.notices) == (["one.json"], [])
+        fixed = run(lake, folder)
+        assert (read(fixed), fixed.notices) == (["one.json"], [])
         assert files(lake)["one.json"].error is None
         assert len(executions(lake)) == 3 * A_DAY
 
     @pytest.mark.skipif(
         not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is forbidden to this user"
     )
-    def test_by_their_permissions_are_read_as_soon_as_they_may(self, lake: Lake, folder: Path) -> None:
+    def test_without_permission_are_read_once_permitted(self, lake: Lake, folder: Path) -> None:
         path = save(folder / "one.json", executed())
         path.chmod(0)
         assert any("one.json" in notice for notice in run(lake, folder).notices)
@@ -460,7 +456,7 @@ class TestUnreadableFiles:
         assert read(run(lake, folder)) == ["one.json"]
         assert len(executions(lake)) == 3 * A_DAY
 
-    def test_that_cannot_be_opened_are_tried_again_each_time(self, lake: Lake, folder: Path) -> None:
+    def test_that_cannot_be_opened_are_retried_by_every_run(self, lake: Lake, folder: Path) -> None:
         class Closed(LocalFiles):
             def read(self, file: StoredFile) -> bytes:
                 raise UnreadableArchiveError("a file cannot be opened", where=file.uri, next_step="open it")
@@ -476,7 +472,7 @@ class TestUnreadableFiles:
         assert (read(opened), opened.notices) == (["one.json"], [])
         assert len(executions(lake)) == 3 * A_DAY
 
-    def test_that_become_unreadable_lose_nothing(self, lake: Lake, folder: Path) -> None:
+    def test_that_become_unreadable_remove_nothing(self, lake: Lake, folder: Path) -> None:
         path = save(folder / "one.json", executed())
         run(lake, folder)
         before = contents(lake)
@@ -498,21 +494,21 @@ class TestRejectedSummaries:
             (Path(row["source"]).name, row["position"]) for row in lake.read(REJECTED_EXECUTIONS).to_pylist()
         ]
 
-    def test_vanish_when_their_file_is_mended(self, lake: Lake, folder: Path) -> None:
+    def test_are_removed_if_their_file_is_fixed(self, lake: Lake, folder: Path) -> None:
         save(folder / "a.json", self.spoilt()[:300])
         save(folder / "b.json", self.spoilt()[300:])
         run(lake, folder)
         rejected = [("a.json", 0), ("a.json", 100), ("a.json", 200), ("b.json", 0), ("b.json", 100)]
         assert self.positions(lake) == rejected
         save(folder / "a.json", executed()[:300])
-        mended = run(lake, folder)
-        assert read(mended) == ["a.json"]
+        fixed = run(lake, folder)
+        assert read(fixed) == ["a.json"]
         assert self.positions(lake) == [("b.json", 0), ("b.json", 100)]
         save(folder / "b.json", executed()[300:])
         run(lake, folder)
         assert self.positions(lake) == []
 
-    def test_stay_when_their_file_is_gone_or_not_read(self, lake: Lake, folder: Path) -> None:
+    def test_stay_if_their_file_is_deleted_or_not_read(self, lake: Lake, folder: Path) -> None:
         save(folder / "a.json", self.spoilt())
         run(lake, folder)
         before = stored(lake)
@@ -521,7 +517,7 @@ class TestRejectedSummaries:
         run(lake, folder, now=NOW + timedelta(days=2))
         assert stored(lake) == before
 
-    def test_keep_their_time_when_their_file_is_read_again(self, lake: Lake, folder: Path) -> None:
+    def test_keep_recorded_at_if_their_file_is_read_again(self, lake: Lake, folder: Path) -> None:
         path = save(folder / "a.json", self.spoilt())
         run(lake, folder)
         os.utime(path, ns=(1, 1))
@@ -529,26 +525,26 @@ class TestRejectedSummaries:
         assert read(again) == ["a.json"]
         assert set(lake.read(REJECTED_EXECUTIONS)["recorded_at"].to_pylist()) == {NOW}
 
-    def test_are_counted_for_their_file_beside_its_executions(self, lake: Lake, folder: Path) -> None:
+    def test_are_counted_in_the_index(self, lake: Lake, folder: Path) -> None:
         save(folder / "a.json", self.spoilt())
         run(lake, folder)
         assert (files(lake)["a.json"].executions, files(lake)["a.json"].rejected) == (3 * A_DAY - 5, 5)
 
-    def test_are_one_each_even_where_two_sources_name_the_same_file(self, lake: Lake, folder: Path) -> None:
+    def test_occur_once_if_two_sources_have_the_same_file(self, lake: Lake, folder: Path) -> None:
         path = save(folder / "a.json", self.spoilt()[:300])
         run(lake, folder, path)
         assert len(self.positions(lake)) == 3
         assert len(executions(lake)) == 297
 
-    def test_make_no_table_where_there_are_none(self, lake: Lake, folder: Path) -> None:
+    def test_create_no_table_if_there_are_none(self, lake: Lake, folder: Path) -> None:
         save(folder / "a.json", executed())
         run(lake, folder)
         assert not lake.has(REJECTED_EXECUTIONS)
 
 
-class TestARunThatIsKilled:
+class TestKilledRun:
     @pytest.mark.parametrize("recorded", range(4), ids="after {} days".format)
-    def test_has_forgotten_what_it_read_and_the_next_one_ends_as_it_would_have(
+    def test_next_run_gives_the_same_lake(
         self, recorded: int, lake: Lake, folder: Path, tmp_path: Path
     ) -> None:
         save(folder / "early.json", executed(clock=EARLY + timedelta(days=1)))
@@ -566,7 +562,7 @@ class TestARunThatIsKilled:
             name: file.merged_dates for name, file in files(undisturbed).items()
         }
 
-    def test_remembers_only_the_days_that_it_recorded(self, lake: Lake, folder: Path) -> None:
+    def test_index_has_only_the_recorded_days(self, lake: Lake, folder: Path) -> None:
         save(folder / "one.json", executed())
         extraction = begin(lake, folder)
         extraction.record(DAYS[1])
@@ -575,8 +571,8 @@ class TestARunThatIsKilled:
         assert read(run(lake, folder)) == ["one.json"]
 
 
-class TestWhatIsRememberedOfAFile:
-    def test_is_what_it_held(self, lake: Lake, folder: Path) -> None:
+class TestFileIndex:
+    def test_record_has_the_content_of_the_file(self, lake: Lake, folder: Path) -> None:
         path = save(folder / "one.json", executed())
         run(lake, folder)
         file = files(lake)["one.json"]
@@ -587,30 +583,30 @@ class TestWhatIsRememberedOfAFile:
         assert file.merged_dates == {*DAYS}
         assert file.recorded_at == NOW
 
-    def test_does_not_depend_on_the_pages_it_is_handed_on_in(
+    def test_record_does_not_depend_on_the_page_size(
         self, lake: Lake, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(archive, "SUMMARIES_A_PAGE", 100)
-        self.test_is_what_it_held(lake, folder)
+        self.test_record_has_the_content_of_the_file(lake, folder)
 
-    def test_includes_days_that_nobody_wanted(self, lake: Lake, folder: Path) -> None:
+    def test_record_includes_days_that_are_not_requested(self, lake: Lake, folder: Path) -> None:
         save(folder / "one.json", executed())
         run(lake, folder, days=DAYS[1:2])
         assert files(lake)["one.json"].executions == 3 * A_DAY
 
-    def test_is_that_pages_are_missing(self, lake: Lake, folder: Path) -> None:
+    def test_missing_pages_are_recorded_and_reported(self, lake: Lake, folder: Path) -> None:
         write_dump(folder / "one.json", Form.CLI_V2, [executed()[:10]], leave_token=True)
         extraction = run(lake, folder)
         assert files(lake)["one.json"].complete is False
         assert any("NextToken" in notice for notice in extraction.notices)
 
-    def test_a_set_of_pages_is_whole(self, lake: Lake, folder: Path) -> None:
+    def test_complete_set_of_pages_gives_no_notice(self, lake: Lake, folder: Path) -> None:
         write_dump(folder / "one.json", Form.CLI_V2, paged(executed(), 300), one_file_per_page=True)
         extraction = run(lake, folder)
         assert len(read(extraction)) == 2
         assert extraction.notices == []
 
-    def test_a_file_that_was_touched_is_read_again_and_changes_no_day(self, lake: Lake, folder: Path) -> None:
+    def test_touched_file_is_read_again_and_changes_no_day(self, lake: Lake, folder: Path) -> None:
         path = save(folder / "one.json", executed())
         run(lake, folder)
         before = stored(lake, DAYS)
@@ -620,21 +616,21 @@ class TestWhatIsRememberedOfAFile:
         assert read(run(lake, folder)) == []  # the same bytes are still merged into the other days
 
 
-def test_several_sources_are_read_as_one(lake: Lake, tmp_path: Path) -> None:
+def test_several_sources_are_merged(lake: Lake, tmp_path: Path) -> None:
     save(tmp_path / "a" / "one.json", executed())
     save(tmp_path / "b" / "two.json", executed(BLOWER))
     assert read(run(lake, tmp_path / "a", tmp_path / "b")) == ["one.json", "two.json"]
     assert {arn for arn, _ in executions(lake)} == {COMPRESSOR.arn, BLOWER.arn}
 
 
-def test_progress_is_told_in_words(lake: Lake, folder: Path) -> None:
+def test_progress_is_reported(lake: Lake, folder: Path) -> None:
     save(folder / "one.json", executed()[:1])
-    told: list[str] = []
-    run(lake, folder, progress=told.append)
-    assert told == [f"{folder}: 1 saved responses, 1 of them to read"]
+    messages: list[str] = []
+    run(lake, folder, progress=messages.append)
+    assert messages == [f"{folder}: 1 saved responses, 1 of them to read"]
 
 
-def test_nothing_is_left_in_the_lake_but_data_and_hidden_files(lake: Lake, folder: Path) -> None:
+def test_lake_has_only_data_and_hidden_files(lake: Lake, folder: Path) -> None:
     save(folder / "one.json", executed())
     run(lake, folder)
     visible = {path.name for path in lake.root.rglob("*") if path.is_file() and path.name[0] not in "._"}

@@ -1,4 +1,4 @@
-"""Flattening: every member lands in its column, nothing is dropped, and one odd summary spoils no other."""
+"""Flattening: every member is stored in its column, and an invalid summary does not affect the others."""
 
 import json
 from collections.abc import Iterator
@@ -91,13 +91,13 @@ every_structure = pytest.mark.parametrize("path", STRUCTURES, ids=lambda path: p
 
 
 def page(*summaries: Any, **given_page: Any) -> Page:
-    told: Row = {
+    fields: Row = {
         "body": json.dumps(summaries).encode(),
         "kind": "archive",
         "origin": "dump.json",
         "read_at": NOW,
     }
-    return Page(**(told | given_page))
+    return Page(**(fields | given_page))
 
 
 def flattened(*summaries: Any, **given_page: Any) -> FlattenedPages:
@@ -108,8 +108,8 @@ def flattened(*summaries: Any, **given_page: Any) -> FlattenedPages:
 def rows(*summaries: Any, **given_page: Any) -> list[Row]:
     found = flattened(*summaries, **given_page)
     assert found.rejected.num_rows == 0
-    told: list[Row] = found.rows.to_pylist()
-    return told
+    fields: list[Row] = found.rows.to_pylist()
+    return fields
 
 
 def put(summary: Row, path: str, value: Any) -> Row:
@@ -140,7 +140,7 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-class TestTheServiceModel:
+class TestServiceModel:
     SHAPE = (
         botocore.session.get_session()
         .get_service_model("lookoutequipment")
@@ -151,17 +151,17 @@ class TestTheServiceModel:
     def leaves(shape: Any, path: str = "") -> Iterator[tuple[str, str]]:
         for name, inside in shape.members.items():
             if inside.type_name == "structure":
-                yield from TestTheServiceModel.leaves(inside, f"{path}{name}.")
+                yield from TestServiceModel.leaves(inside, f"{path}{name}.")
             else:
                 yield f"{path}{name}", inside.type_name
 
-    def test_every_member_that_the_service_knows_has_a_column_of_its_type(self) -> None:
+    def test_every_member_of_the_service_model_has_a_column_of_its_type(self) -> None:
         types = {"string": pa.string(), "timestamp": INSTANT, "long": pa.int64()}
         assert {column.source: column.type for column in MEMBERS} == {
             path: types[kind] for path, kind in self.leaves(self.SHAPE)
         }
 
-    def test_the_summary_has_exactly_these_members_at_every_level(self) -> None:
+    def test_structures_equal_the_service_model(self) -> None:
         def compare(ours: type, theirs: Any) -> None:
             fields = {field.name: field.type for field in msgspec.structs.fields(ours)}
             assert set(fields) == set(theirs.members), ours
@@ -171,16 +171,16 @@ class TestTheServiceModel:
 
         compare(Summary, self.SHAPE)
 
-    def test_these_tests_have_an_example_of_every_member(self) -> None:
+    def test_example_has_every_member(self) -> None:
         assert all(member(FULL, path) is not None for path, _ in self.leaves(self.SHAPE))
 
 
-class TestAMember:
-    def test_lands_in_its_column_all_of_them_together(self) -> None:
+class TestMember:
+    def test_all_members_are_stored_in_their_columns(self) -> None:
         assert rows(FULL) == [FLAT]
 
     @every_member
-    def test_lands_in_its_column_alone(self, column: Column) -> None:
+    def test_single_member_is_stored_in_its_column(self, column: Column) -> None:
         assert column.source
         alone = put(LEAST, column.source, member(FULL, column.source))
         (row,) = rows(alone)
@@ -188,7 +188,7 @@ class TestAMember:
         assert row == bare | {column.name: FLAT[column.name]}
 
     @every_member
-    def test_that_is_absent_is_null_and_so_is_one_that_is_null(self, column: Column) -> None:
+    def test_missing_or_null_member_is_null(self, column: Column) -> None:
         if column.required:
             return
         assert column.source
@@ -199,33 +199,33 @@ class TestAMember:
         "structure", ["DataInputConfiguration", "DataOutputConfiguration", "CustomerResultObject"]
     )
     @pytest.mark.parametrize("value", [None, {}], ids=["null", "empty"])
-    def test_of_a_structure_that_is_null_or_empty_is_null(self, structure: str, value: Row | None) -> None:
+    def test_member_of_a_null_or_empty_structure_is_null(self, structure: str, value: Row | None) -> None:
         (row,) = rows(FULL | {structure: value})
         inside = {
             column.name: None for column in MEMBERS if column.source and column.source.startswith(structure)
         }
         assert row == FLAT | inside
 
-    def test_that_is_an_empty_text_is_an_empty_text(self) -> None:
+    def test_empty_text_stays_empty(self) -> None:
         (row,) = rows(put(FULL, "DataInputConfiguration.S3InputConfiguration.Prefix", ""))
         assert row["input_s3_prefix"] == ""
 
-    def test_may_be_spelled_with_a_small_first_letter(self) -> None:
+    def test_lower_case_first_letter_is_accepted(self) -> None:
         assert rows(camel(FULL)) == [FLAT]
         assert rows(FULL, camel(FULL), FULL) == [FLAT] * 3
 
-    def test_spelled_both_ways_is_kept_both_ways(self) -> None:
+    def test_both_spellings_are_kept(self) -> None:
         (row,) = rows(LEAST | {"Status": "SUCCESS", "status": "FAILED"})
         assert (row["status"], row["unrecognized"]) == ("SUCCESS", '{"status":"FAILED"}')
 
-    def test_spelled_both_ways_loses_nothing_beneath_either(self) -> None:
+    def test_both_spellings_keep_their_nested_members(self) -> None:
         (row,) = rows(LEAST | {"customerResultObject": {"new": 1}, "CustomerResultObject": {"New": 2}})
         assert json.loads(row["unrecognized"]) == {
             "customerResultObject": {"new": 1},
             "CustomerResultObject": {"New": 2},
         }
 
-    def test_keeps_any_text(self) -> None:
+    def test_any_text_is_kept(self) -> None:
         text = 'ä€🚀 "quoted" \\ \n\t\u0000'
         assert rows(FULL | {"FailedReason": text})[0]["failed_reason"] == text
 
@@ -240,38 +240,38 @@ class TestAccountAndRegion:
             ("pump-1", (None, None)),
         ],
     )
-    def test_come_from_the_arn(self, arn: str, owner: tuple[str | None, str | None]) -> None:
+    def test_are_parsed_from_the_arn(self, arn: str, owner: tuple[str | None, str | None]) -> None:
         (row,) = rows(LEAST | {"InferenceSchedulerArn": arn})
         assert (row["account_id"], row["region"]) == owner
 
 
-class TestMembersThatNobodyKnows:
+class TestUnknownMembers:
     @every_structure
     @pytest.mark.parametrize(
         "value", [1, "x", None, [1, {"b": 2, "a": 1}], {"z": 1, "a": {"y": 2.5}}], ids=str
     )
-    def test_are_kept_as_canonical_json_at_every_level(self, path: str, value: Any) -> None:
+    def test_are_stored_as_canonical_json_at_every_level(self, path: str, value: Any) -> None:
         new = f"{path}.New" if path else "New"
         (row,) = rows(put(FULL, new, value))
         assert row == FLAT | {"unrecognized": canonical(put({}, new, value))}
 
-    def test_at_several_levels_are_kept_together(self) -> None:
+    def test_of_several_levels_are_stored_together(self) -> None:
         summary = put(put(FULL, "New", 1), "DataInputConfiguration.S3InputConfiguration.Newer", [2])
         (row,) = rows(summary)
         assert row["unrecognized"] == (
             '{"DataInputConfiguration":{"S3InputConfiguration":{"Newer":[2]}},"New":1}'
         )
 
-    def test_give_the_same_text_in_any_order(self) -> None:
+    def test_order_does_not_matter(self) -> None:
         one, other = (rows(LEAST | dict(new))[0] for new in ([("B", 1), ("A", 2)], [("A", 2), ("B", 1)]))
         assert one["unrecognized"] == other["unrecognized"] == '{"A":2,"B":1}'
 
-    def test_of_the_response_itself_are_none_of_an_execution(self) -> None:
+    def test_of_the_response_are_not_stored_with_executions(self) -> None:
         body = json.dumps({"InferenceExecutionSummaries": [FULL], "NextToken": "t", "ResponseMetadata": {}})
         assert rows(body=body.encode()) == [FLAT]
 
 
-class TestASummaryThatCannotBeUsed:
+class TestRejectedSummary:
     @pytest.mark.parametrize(
         ("summary", "reason"),
         [
@@ -305,7 +305,7 @@ class TestASummaryThatCannotBeUsed:
             pytest.param("text", "object", id="a text"),
         ],
     )
-    def test_is_put_aside_as_it_was_found_with_the_reason_and_the_others_survive(
+    def test_is_quarantined_with_raw_text_and_reason_and_others_are_kept(
         self,
         summary: Any,
         reason: str,
@@ -318,13 +318,13 @@ class TestASummaryThatCannotBeUsed:
         assert json.loads(rejected.pop("raw")) == summary
         assert rejected == {"source": "dump.json", "position": 1, "recorded_at": None}
 
-    def test_with_a_number_beyond_all_numbers_is_one_of_them(self) -> None:
+    def test_number_out_of_range_is_rejected(self) -> None:
         body = f'[{json.dumps(LEAST)}, {json.dumps(LEAST)[:-1]}, "New": 1e999}}]'.encode()
         found = flattened(body=body)
         assert (found.rows.num_rows, found.rejected["position"].to_pylist()) == (1, [1])
 
     @pytest.mark.parametrize("name", ["FailedReason", "New"])
-    def test_with_bytes_that_are_no_utf_8_is_one_of_them(self, name: str) -> None:
+    def test_invalid_utf_8_is_rejected(self, name: str) -> None:
         spoilt = json.dumps(LEAST | {name: "@"}).encode().replace(b"@", b"\xe9")
         found = flattened(body=b"[" + json.dumps(FULL).encode() + b"," + spoilt + b"]")
         assert found.rows.to_pylist() == [FLAT]
@@ -332,31 +332,31 @@ class TestASummaryThatCannotBeUsed:
         assert "utf-8" in rejected["reason"]
         assert rejected["raw"] == spoilt.decode(errors="backslashreplace")
 
-    def test_has_its_raw_text_even_where_that_is_spelled_unusually(self) -> None:
+    def test_raw_text_keeps_unusual_spelling(self) -> None:
         raw = '{ "Status" :5,\n"New":  1.0e0 }'
         (rejected,) = flattened(body=f"[{raw}]".encode()).rejected.to_pylist()
         assert rejected["raw"] == raw
 
-    def test_without_a_zone_can_be_used_where_the_source_has_one(self) -> None:
+    def test_time_without_offset_is_accepted_if_the_source_has_a_zone(self) -> None:
         summary = LEAST | {"DataStartTime": "2021-08-31 14:45:00"}
         (row,) = rows(summary, zone=timezone(timedelta(hours=2)))
         assert row["data_start_time"] == START
 
 
 class TestPages:
-    def test_positions_count_on_from_page_to_page(self) -> None:
+    def test_positions_continue_from_page_to_page(self) -> None:
         pages = [page(FULL, {}), page(), page({}, FULL, {}), page({})]
         found = [*flatten_pages(pages)]
         assert [part.rejected["position"].to_pylist() for part in found] == [[1], [], [2, 4], [5]]
         assert [part.summaries for part in found] == [2, 0, 3, 1]
 
-    def test_positions_begin_anew_with_each_origin(self) -> None:
+    def test_positions_restart_for_each_origin(self) -> None:
         one, other = (next(iter(flatten_pages([page({}, origin=origin)]))) for origin in ("a.json", "b.json"))
         assert [part.rejected.to_pylist()[0]["position"] for part in (one, other)] == [0, 0]
         assert other.rejected.to_pylist()[0]["source"] == "b.json"
 
     @pytest.mark.parametrize("kind", ["api", "archive", "bucket"])
-    def test_the_kind_of_the_source_is_named_for_identity_and_outcome(self, kind: str) -> None:
+    def test_source_and_outcome_source_are_the_kind_of_the_page(self, kind: str) -> None:
         for summary in (FULL, FULL | {"New": 1}):
             (row,) = rows(summary, kind=kind)
             assert (row["source"], row["outcome_source"]) == (kind, kind)
@@ -366,7 +366,7 @@ class TestPages:
         [b"[]", b"{}", b" \n[ ]", b'{"InferenceExecutionSummaries": []}'],
         ids=bytes.decode,
     )
-    def test_without_summaries_there_are_no_rows_of_the_right_columns(self, body: bytes) -> None:
+    def test_page_without_summaries_gives_empty_tables(self, body: bytes) -> None:
         found = flattened(body=body)
         assert found.rows.equals(ROWS.empty_table())
         assert found.rejected.equals(REJECTED.empty_table())
@@ -386,22 +386,22 @@ class TestPages:
         ],
         ids=repr,
     )
-    def test_that_are_no_pages_are_told_with_their_origin(self, body: bytes) -> None:
+    def test_invalid_page_raises_an_error_with_its_origin(self, body: bytes) -> None:
         with pytest.raises(DataError, match=r"dump\.json"):
             flattened(body=body)
 
-    def test_that_are_nested_without_end_are_told_too(self) -> None:
+    def test_too_deeply_nested_page_raises_an_error(self) -> None:
         deep = b"[" * 100_000 + b"]" * 100_000
         with pytest.raises(DataError, match="recursion"):
             flattened(body=b'[{"New":' + deep + b"}]")
 
-    def test_the_same_execution_twice_is_two_candidates(self) -> None:
+    def test_repeated_execution_gives_two_candidates(self) -> None:
         assert rows(FULL, FULL) == [FLAT, FLAT]
 
     @pytest.mark.parametrize(
         "summary", [FULL, LEAST, FULL | {"New": 1}, {}], ids=["full", "least", "new", "none"]
     )
-    def test_rows_have_the_columns_of_the_table_and_no_time_of_recording(self, summary: Row) -> None:
+    def test_rows_have_the_declared_columns_and_null_recorded_at(self, summary: Row) -> None:
         found = flattened(summary)
         assert found.rows.schema.equals(ROWS)
         assert found.rejected.schema.equals(REJECTED)
@@ -432,17 +432,19 @@ anything = st.recursive(
     lambda inside: st.lists(inside, max_size=3) | st.dictionaries(names, inside, max_size=4),
     max_leaves=8,
 )
-oddities = anything | st.dictionaries(names, anything, max_size=5).map(lambda odd: LEAST | odd)
+invalid_summaries = anything | st.dictionaries(names, anything, max_size=5).map(
+    lambda changed: LEAST | changed
+)
 usable = st.fixed_dictionaries(
     {name: st.just(value) for name, value in LEAST.items()},
     optional={name: st.just(value) for name, value in FULL.items() if name not in LEAST},
 )
 
 
-class TestTheLaws:
-    @given(st.lists(oddities, max_size=5))
+class TestFlattenLaws:
+    @given(st.lists(invalid_summaries, max_size=5))
     @settings(deadline=None, max_examples=120)
-    def test_every_summary_of_any_list_is_a_row_or_put_aside(self, summaries: list[Any]) -> None:
+    def test_every_summary_gives_a_row_or_a_reject(self, summaries: list[Any]) -> None:
         found = flattened(*summaries)
         assert found.summaries == len(summaries)
         aside = found.rejected["position"].to_pylist()
@@ -455,9 +457,9 @@ class TestTheLaws:
             assert row["data_start_time"] is not None
             assert row["unrecognized"] is None or json.loads(row["unrecognized"])
 
-    @given(st.lists(oddities, max_size=4))
+    @given(st.lists(invalid_summaries, max_size=4))
     @settings(deadline=None, max_examples=60)
-    def test_each_summary_gives_what_it_gives_alone(self, summaries: list[Any]) -> None:
+    def test_result_of_a_summary_does_not_depend_on_others(self, summaries: list[Any]) -> None:
         together = flattened(*summaries)
         alone = [flattened(summary) for summary in summaries]
         assert together.rows.to_pylist() == [row for part in alone for row in part.rows.to_pylist()]
@@ -467,20 +469,22 @@ class TestTheLaws:
 
     @given(st.lists(usable, min_size=1, max_size=5), st.data())
     @settings(deadline=None, max_examples=60)
-    def test_a_new_member_in_one_summary_changes_nothing_in_the_others(
+    def test_unknown_member_does_not_affect_other_summaries(
         self, summaries: list[Row], data: st.DataObject
     ) -> None:
         at = data.draw(st.integers(0, len(summaries) - 1))
         path = data.draw(st.sampled_from(STRUCTURES))
         new = f"{path}.New" if path else "New"
-        odd = [put(summary, new, 1) if number == at else summary for number, summary in enumerate(summaries)]
+        changed = [
+            put(summary, new, 1) if number == at else summary for number, summary in enumerate(summaries)
+        ]
         expected = rows(*summaries)
         expected[at]["unrecognized"] = canonical(put({}, new, 1))
-        assert rows(*odd) == expected
+        assert rows(*changed) == expected
 
     @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
     @settings(deadline=None, max_examples=100)
-    def test_bytes_that_are_no_page_raise_nothing_else(self, body: bytes) -> None:
+    def test_any_bytes_give_rows_or_a_data_error(self, body: bytes) -> None:
         try:
             flattened(body=body)
         except DataError as error:
@@ -493,7 +497,7 @@ class TestSavedResponses:
 
     @classmethod
     def truth(cls) -> list[Row]:
-        """All summaries of the fleet, those included that are in progress, stuck or odd."""
+        """All summaries of the fleet, those included that are in progress, stuck or invalid."""
         return newest_first(cls.FLEET.executions(cls.END))
 
     @staticmethod
@@ -518,7 +522,7 @@ class TestSavedResponses:
         }
 
     @pytest.mark.parametrize("form", Form)
-    def test_of_every_form_give_the_truth(self, form: Form, tmp_path: Path) -> None:
+    def test_every_format_gives_the_expected_rows(self, form: Form, tmp_path: Path) -> None:
         truth = self.truth()
         zone = timezone(timedelta(hours=5, minutes=30))
         size = len(truth) if form is Form.BARE_LIST else 500
@@ -532,7 +536,7 @@ class TestSavedResponses:
         found = pa.concat_tables(part.rows for part in parts).to_pylist()
         assert found == [self.expected(summary, form) for summary in truth]
 
-    def test_the_truth_has_everything_that_can_go_wrong(self) -> None:
+    def test_expected_rows_include_all_problems(self) -> None:
         truth = self.truth()
         assert {summary["Status"] for summary in truth} == {"IN_PROGRESS", "SUCCESS", "FAILED"}
         assert any("ModelVersion" not in summary for summary in truth)

@@ -1,6 +1,6 @@
-"""The merge: any order, grouping and repetition of what sources tell gives the same table, and loses nothing.
+"""Merge of executions: independent of order, grouping and repetition of sources, and without loss of rows.
 
-`reference` says the rule once more in plain Python, one row at a time; everything else holds the laws.
+`reference` implements the rule in plain Python, row by row. The other tests check the laws.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -51,7 +51,7 @@ candidate = st.fixed_dictionaries(
         "outcome_source": kinds,
     }
 )
-# as sources give them, and as the lake holds them, with groups that came from two sources
+# candidates from one source, and recorded rows whose groups come from two sources
 candidates = st.lists(
     candidate | candidate.map(lambda row: row | {"outcome_source": row["source"]}), max_size=10
 )
@@ -67,7 +67,7 @@ def row(**values: Any) -> Row:
 
 
 def merged(*batches: list[Row]) -> pa.Table:
-    """Merge batch after batch, an hour between them."""
+    """Merge the batches in sequence, one hour apart."""
     lake = NOTHING
     for number, batch in enumerate(batches):
         lake = merge_executions(lake, table(batch), NOW + timedelta(hours=number))
@@ -75,14 +75,14 @@ def merged(*batches: list[Row]) -> pa.Table:
 
 
 def content(rows: pa.Table) -> list[Row]:
-    found: list[Row] = rows.drop_columns("recorded_at").to_pylist()
-    return found
+    result: list[Row] = rows.drop_columns("recorded_at").to_pylist()
+    return result
 
 
-def the_one(rows: pa.Table) -> Row:
-    (found,) = rows.to_pylist()
-    assert isinstance(found, dict)
-    return found
+def get_single_row(rows: pa.Table) -> Row:
+    (single,) = rows.to_pylist()
+    assert isinstance(single, dict)
+    return single
 
 
 def key(one: Row) -> tuple[Any, ...]:
@@ -90,17 +90,17 @@ def key(one: Row) -> tuple[Any, ...]:
 
 
 def reference(rows: list[Row]) -> list[Row]:
-    """The rule: of each group the highest candidate, whole."""
+    """Take each group from the candidate with the highest rank."""
     whole = [dict.fromkeys(ROWS.names) | one for one in rows]
-    told = []
-    for one_key in sorted({key(one) for one in whole}):
-        rivals = [one for one in whole if key(one) == one_key]
-        result = dict(zip(KEY, one_key, strict=True))
+    result_rows = []
+    for current_key in sorted({key(one) for one in whole}):
+        rivals = [one for one in whole if key(one) == current_key]
+        result = dict(zip(KEY, current_key, strict=True))
         for group in GROUPS:
             winner = max(rivals, key=lambda one: rank(one, group))
             result |= {name: winner[name] for name in group}
-        told.append({name: result[name] for name in ROWS.names if name != "recorded_at"})
-    return told
+        result_rows.append({name: result[name] for name in ROWS.names if name != "recorded_at"})
+    return result_rows
 
 
 def rank(one: Row, group: tuple[str, ...]) -> tuple[Any, ...]:
@@ -109,25 +109,25 @@ def rank(one: Row, group: tuple[str, ...]) -> tuple[Any, ...]:
         finals.get(one["status"], 2) if group is OUTCOME else 0,
         ["bucket", "archive", "api"].index(one["outcome_source" if group is OUTCOME else "source"]),
         sum(one[name] is not None for name in group),
-        # by value, with what is unknown above all: any order will do, as long as it is one
+        # by value, null last; any total order would do
         *((one[name] is None, one[name] if one[name] is not None else 0) for name in group),
     )
 
 
-class TestTheLaws:
+class TestMergeLaws:
     @given(candidates)
     @settings(deadline=None, max_examples=100)
-    def test_the_merge_is_the_rule(self, rows: list[Row]) -> None:
+    def test_merge_equals_the_reference(self, rows: list[Row]) -> None:
         assert content(merged(rows)) == reference(rows)
 
     @given(candidates, candidates)
     @settings(deadline=None, max_examples=30)
-    def test_it_is_commutative(self, one: list[Row], other: list[Row]) -> None:
+    def test_merge_is_commutative(self, one: list[Row], other: list[Row]) -> None:
         assert content(merged(one, other)) == content(merged(other, one))
 
     @given(candidates, candidates, candidates)
     @settings(deadline=None, max_examples=30)
-    def test_it_is_associative(self, one: list[Row], two: list[Row], three: list[Row]) -> None:
+    def test_merge_is_associative(self, one: list[Row], two: list[Row], three: list[Row]) -> None:
         first, second, third = map(table, (one, two, three))
         left = reduce_candidates(
             pa.concat_tables([reduce_candidates(pa.concat_tables([first, second])), third])
@@ -140,7 +140,7 @@ class TestTheLaws:
 
     @given(candidates)
     @settings(deadline=None, max_examples=30)
-    def test_it_is_idempotent(self, rows: list[Row]) -> None:
+    def test_merge_is_idempotent(self, rows: list[Row]) -> None:
         once = merged(rows)
         assert merge_executions(once, table(rows), NOW + timedelta(days=1)).equals(once)
         assert merge_executions(once, once, NOW + timedelta(days=1)).equals(once)
@@ -152,16 +152,14 @@ class TestTheLaws:
         self, rows: list[Row], data: st.DataObject
     ) -> None:
         again = data.draw(st.lists(st.sampled_from(rows), max_size=4)) if rows else []
-        told = data.draw(st.permutations([*rows, *again]))
-        cuts = sorted(data.draw(st.lists(st.integers(0, len(told)), max_size=3)))
-        batches = [told[start:end] for start, end in zip([0, *cuts], [*cuts, len(told)], strict=True)]
+        shuffled = data.draw(st.permutations([*rows, *again]))
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(shuffled)), max_size=3)))
+        batches = [shuffled[start:end] for start, end in zip([0, *cuts], [*cuts, len(shuffled)], strict=True)]
         assert content(merged(*batches)) == content(merged(rows))
 
     @given(candidates, candidates)
     @settings(deadline=None, max_examples=30)
-    def test_no_execution_is_ever_lost_and_none_stands_twice(
-        self, before: list[Row], more: list[Row]
-    ) -> None:
+    def test_every_key_of_either_side_occurs_exactly_once(self, before: list[Row], more: list[Row]) -> None:
         keys = [key(one) for one in content(merged(before, more))]
         assert keys == sorted({key(one) for one in [*before, *more]})
 
@@ -175,30 +173,28 @@ class TestTheLaws:
 
     @given(candidates)
     @settings(deadline=None, max_examples=30)
-    def test_each_group_is_taken_whole_from_one_candidate(self, rows: list[Row]) -> None:
+    def test_each_group_comes_from_a_single_candidate(self, rows: list[Row]) -> None:
         whole = [dict.fromkeys(ROWS.names) | one for one in rows]
-        for found in content(merged(rows)):
+        for result in content(merged(rows)):
             for group in GROUPS:
                 assert any(
-                    key(one) == key(found) and all(one[name] == found[name] for name in group)
+                    key(one) == key(result) and all(one[name] == result[name] for name in group)
                     for one in whole
                 )
 
     @given(candidates)
     @settings(deadline=None, max_examples=30)
-    def test_identity_and_times_come_from_the_source_that_is_named(self, rows: list[Row]) -> None:
+    def test_identity_and_times_come_from_the_named_source(self, rows: list[Row]) -> None:
         whole = [dict.fromkeys(ROWS.names) | one for one in rows]
-        for found in content(merged(rows)):
+        for result in content(merged(rows)):
             for group in (IDENTITY, TIMES):
                 assert any(
-                    all(one[name] == found[name] for name in (*KEY, *group, "source")) for one in whole
+                    all(one[name] == result[name] for name in (*KEY, *group, "source")) for one in whole
                 )
 
     @given(st.lists(candidates, min_size=1, max_size=4))
     @settings(deadline=None, max_examples=30)
-    def test_recorded_at_changes_when_the_content_of_the_row_does_and_only_then(
-        self, batches: list[list[Row]]
-    ) -> None:
+    def test_recorded_at_changes_only_with_the_content(self, batches: list[list[Row]]) -> None:
         lake = NOTHING
         for number, batch in enumerate(batches):
             now = NOW + timedelta(hours=number)
@@ -210,82 +206,88 @@ class TestTheLaws:
 
     @given(candidates)
     @settings(deadline=None, max_examples=20)
-    def test_rows_are_as_the_lake_stores_them(self, rows: list[Row]) -> None:
+    def test_result_has_the_declared_schema_and_order(self, rows: list[Row]) -> None:
         lake = merged(rows)
         assert lake.schema.equals(INFERENCE_EXECUTIONS.schema, check_metadata=True)
         assert lake.equals(lake.sort_by([(name, "ascending") for name in KEY]))
 
 
-class TestTheOutcome:
+class TestOutcome:
     @pytest.mark.parametrize(
         ("lower", "higher"),
         [*combinations([None, "IN_PROGRESS", "SKIPPED", "SUCCESS"], 2)],
         ids=str,
     )
-    def test_that_is_further_on_wins_whoever_tells_it(self, lower: str | None, higher: str) -> None:
+    def test_higher_status_wins_from_any_source(self, lower: str | None, higher: str) -> None:
         early, late = row(status=lower, source="api"), row(status=higher, source="bucket")
         for order in permutations([early, late]):
-            found = the_one(merged(*([one] for one in order)))
-            assert (found["status"], found["outcome_source"]) == (higher, "bucket")
-            assert found["source"] == "api"
+            result = get_single_row(merged(*([one] for one in order)))
+            assert (result["status"], result["outcome_source"]) == (higher, "bucket")
+            assert result["source"] == "api"
 
-    @pytest.mark.parametrize("in_one_batch", [True, False], ids=["at once", "one after the other"])
-    def test_of_two_that_are_final_is_that_of_the_better_source(self, in_one_batch: bool) -> None:
-        told = [row(status="FAILED", source="archive", failed_reason="no data"), row(source="api")]
-        found = the_one(merged(told) if in_one_batch else merged(*([one] for one in told)))
-        assert (found["status"], found["failed_reason"], found["outcome_source"]) == ("SUCCESS", None, "api")
+    @pytest.mark.parametrize("in_one_batch", [True, False], ids=["one batch", "two batches"])
+    def test_better_source_wins_between_final_statuses(self, in_one_batch: bool) -> None:
+        candidates = [row(status="FAILED", source="archive", failed_reason="no data"), row(source="api")]
+        result = get_single_row(
+            merged(candidates) if in_one_batch else merged(*([candidate] for candidate in candidates))
+        )
+        assert (result["status"], result["failed_reason"], result["outcome_source"]) == (
+            "SUCCESS",
+            None,
+            "api",
+        )
 
-    def test_of_equals_is_the_one_that_tells_more(self) -> None:
+    def test_candidate_with_more_values_wins_between_equals(self) -> None:
         bare, full = row(), row(result_s3_bucket="b", result_s3_key="k")
         for order in permutations([bare, full]):
-            assert the_one(merged(*([one] for one in order)))["result_s3_key"] == "k"
+            assert get_single_row(merged(*([one] for one in order)))["result_s3_key"] == "k"
 
-    def test_never_mixes_the_reason_of_one_with_the_status_of_another(self) -> None:
+    def test_failed_reason_and_status_come_from_the_same_candidate(self) -> None:
         failed = row(status="FAILED", failed_reason="no data", source="archive")
         succeeded = row(status="SUCCESS", source="api", result_s3_bucket="b", result_s3_key="k")
-        found = the_one(merged([failed], [succeeded]))
-        assert found["failed_reason"] is None
+        result = get_single_row(merged([failed], [succeeded]))
+        assert result["failed_reason"] is None
 
-    def test_finality_ranks_what_it_does_not_know_between_running_and_final(self) -> None:
+    def test_unknown_status_ranks_between_in_progress_and_final(self) -> None:
         statuses = [None, "", "IN_PROGRESS", "SKIPPED", "success", "SUCCESS", "FAILED"]
         assert rank_statuses(pa.chunked_array([statuses])).to_pylist() == [0, 0, 1, 2, 2, 3, 3]
 
 
 class TestIdentityAndTimes:
-    def test_a_better_source_is_believed_even_if_it_knows_less(self) -> None:
+    def test_better_source_wins_even_with_fewer_values(self) -> None:
         poor, rich = row(source="api", model_name="m"), row(source="archive", model_name="x", model_version=2)
         for order in permutations([poor, rich]):
-            found = the_one(merged(*([one] for one in order)))
-            assert (found["model_name"], found["model_version"], found["source"]) == ("m", None, "api")
+            result = get_single_row(merged(*([one] for one in order)))
+            assert (result["model_name"], result["model_version"], result["source"]) == ("m", None, "api")
 
-    def test_of_one_source_the_response_that_tells_more_is_believed(self) -> None:
+    def test_candidate_with_more_values_wins_within_a_source(self) -> None:
         old, new = row(model_name="m"), row(model_name="m", model_version=2)
         for order in permutations([old, new]):
-            assert the_one(merged(*([one] for one in order)))["model_version"] == 2
+            assert get_single_row(merged(*([one] for one in order)))["model_version"] == 2
 
-    def test_members_that_nobody_knows_are_kept_with_the_identity(self) -> None:
-        found = the_one(merged([row(unrecognized='{"New":1}')], [row()]))
-        assert found["unrecognized"] == '{"New":1}'
+    def test_unrecognized_members_belong_to_the_identity(self) -> None:
+        result = get_single_row(merged([row(unrecognized='{"New":1}')], [row()]))
+        assert result["unrecognized"] == '{"New":1}'
 
-    def test_times_are_taken_whole_too(self) -> None:
+    def test_times_come_from_a_single_candidate(self) -> None:
         one = row(scheduled_start_time=START, data_end_time=None)
         other = row(scheduled_start_time=None, data_end_time=START)
-        found = the_one(merged([one], [other]))
-        assert [found["scheduled_start_time"], found["data_end_time"]] in ([START, None], [None, START])
+        result = get_single_row(merged([one], [other]))
+        assert [result["scheduled_start_time"], result["data_end_time"]] in ([START, None], [None, START])
 
 
 class TestKeys:
-    def test_the_same_window_of_two_schedulers_is_two_executions(self) -> None:
+    def test_same_window_of_two_schedulers_gives_two_rows(self) -> None:
         assert merged([row(scheduler_arn="arn:1"), row(scheduler_arn="arn:2")]).num_rows == 2
 
-    def test_a_millisecond_makes_another_execution(self) -> None:
+    def test_start_times_one_millisecond_apart_give_two_rows(self) -> None:
         later = START + timedelta(milliseconds=1)
         assert merged([row(), row(data_start_time=later)]).num_rows == 2
 
-    def test_an_execution_that_no_source_tells_of_any_more_stays(self) -> None:
+    def test_row_stays_if_no_source_returns_it(self) -> None:
         lake = merged([row(scheduler_arn="arn:gone")])
         after = merge_executions(lake, table([row()]), NOW + timedelta(days=1))
         assert after.slice(1).equals(lake)
 
-    def test_nothing_merged_with_nothing_is_nothing(self) -> None:
+    def test_empty_inputs_give_an_empty_result(self) -> None:
         assert merge_executions(NOTHING, NOTHING, NOW).equals(NOTHING)

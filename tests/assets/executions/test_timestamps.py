@@ -1,4 +1,4 @@
-"""Instants: the same moment in whatever form it was saved is the same millisecond, on any machine."""
+"""Parsing of timestamps: every format of a time gives the same millisecond on every machine."""
 
 import time
 from collections.abc import Callable
@@ -60,16 +60,18 @@ zones = st.integers(-24 * 60 + 1, 24 * 60 - 1).map(lambda minutes: timezone(time
 moments = st.datetimes(datetime(1970, 1, 2), datetime(2199, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
 
 
-class TestAMomentInEveryForm:
+class TestFormats:
     @every_form
     @pytest.mark.parametrize("hours", [0, -4, 9, 5.5, -9.75], ids="{:+}".format)
-    def test_is_the_same_instant(self, form: Callable[..., RawTimestamp], hours: float) -> None:
+    def test_every_format_gives_the_same_timestamp(
+        self, form: Callable[..., RawTimestamp], hours: float
+    ) -> None:
         assert read(form(MOMENT, timezone(timedelta(hours=hours)))) == [MOMENT]
 
     @every_form
     @given(moments, zones)
     @settings(deadline=None, max_examples=30)
-    def test_keeps_its_milliseconds(
+    def test_milliseconds_are_kept(
         self, form: Callable[..., RawTimestamp], moment: datetime, zone: timezone
     ) -> None:
         moment -= timedelta(microseconds=moment.microsecond % 1000)
@@ -78,7 +80,7 @@ class TestAMomentInEveryForm:
     @pytest.mark.parametrize("form", EXACT.values(), ids=EXACT)
     @given(moments, st.none() | st.integers(0, 999), zones)
     @settings(deadline=None, max_examples=40)
-    def test_is_rounded_to_the_nearest_millisecond_halves_up(
+    def test_microseconds_are_rounded_half_up(
         self, form: Callable[..., RawTimestamp], moment: datetime, milliseconds: int | None, zone: timezone
     ) -> None:
         if milliseconds is not None:  # halves are rare otherwise
@@ -89,7 +91,7 @@ class TestAMomentInEveryForm:
 
     @given(st.lists(st.none() | st.tuples(moments, zones, st.sampled_from([*FORMS])), max_size=6))
     @settings(deadline=None, max_examples=60)
-    def test_does_not_depend_on_what_stands_beside_it(
+    def test_result_does_not_depend_on_other_values(
         self, drawn: list[tuple[datetime, timezone, str] | None]
     ) -> None:
         saved = [None if one is None else FORMS[one[2]](one[0], one[1]) for one in drawn]
@@ -121,7 +123,7 @@ class TestAMomentInEveryForm:
         assert found.cast(pa.int64()).to_pylist() == [milliseconds]
         assert reasons == {}
 
-    def test_absent_times_are_null_and_no_fault(self) -> None:
+    def test_none_gives_null_without_a_reason(self) -> None:
         assert read() == []
         assert read(None, None) == [None, None]
         assert read(None, MOMENT.timestamp()) == [None, MOMENT]
@@ -130,7 +132,7 @@ class TestAMomentInEveryForm:
 
 @pytest.mark.skipif(not hasattr(time, "tzset"), reason="this system cannot change its zone")
 @pytest.mark.parametrize("machine", ["UTC", "America/New_York", "Asia/Kolkata", "Pacific/Apia"])
-def test_the_zone_of_the_machine_never_counts(machine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_zone_of_the_machine_is_ignored(machine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [form(MOMENT, timezone(timedelta(hours=2))) for form in FORMS.values()]
     with monkeypatch.context() as patched:
         patched.setenv("TZ", machine)
@@ -148,9 +150,9 @@ def test_the_zone_of_the_machine_never_counts(machine: str, monkeypatch: pytest.
     assert 0 in refused
 
 
-class TestATextWithoutAZone:
+class TestTextWithoutOffset:
     @pytest.mark.parametrize("text", ["2021-08-31T12:45:00", "2021-08-31 12:45:00.5", "2021-08-31"])
-    def test_is_refused_with_the_setting_that_would_help(self, text: str) -> None:
+    def test_is_rejected_with_the_setting_to_change(self, text: str) -> None:
         assert "time_zone" in reason(text)[0]
         assert text in reason(text)[0]
 
@@ -163,15 +165,15 @@ class TestATextWithoutAZone:
         ],
         ids=str,
     )
-    def test_is_read_in_the_zone_that_is_set(self, zone: Any, expected: datetime) -> None:
+    def test_is_parsed_in_the_configured_zone(self, zone: Any, expected: datetime) -> None:
         assert read("2021-08-31T12:45:00", zone=zone) == [expected]
 
-    def test_is_read_with_the_daylight_saving_of_its_own_day(self) -> None:
+    def test_uses_the_daylight_saving_time_of_its_day(self) -> None:
         summer, winter = read("2021-08-31 12:45:00", "2021-12-31 12:45:00", zone=ZoneInfo("Europe/Berlin"))
         assert summer == MOMENT - timedelta(hours=2)
         assert winter == datetime(2021, 12, 31, 11, 45, tzinfo=UTC)
 
-    def test_does_not_change_what_texts_with_a_zone_mean(self) -> None:
+    def test_does_not_affect_texts_with_an_offset(self) -> None:
         texts = ("2021-08-31T12:45:00Z", "2021-08-31T12:45:00", "2021-08-31T12:45:00+09:00")
         assert read(*texts, zone=timezone(timedelta(hours=2))) == [
             MOMENT,
@@ -180,7 +182,7 @@ class TestATextWithoutAZone:
         ]
 
 
-class TestWhatIsNoTime:
+class TestInvalidTimestamps:
     @pytest.mark.parametrize(
         "saved",
         [
@@ -201,7 +203,7 @@ class TestWhatIsNoTime:
             pytest.param(10**400, id="an int beyond all doubles"),
         ],
     )
-    def test_has_a_reason_and_spoils_nothing_beside_it(self, saved: RawTimestamp) -> None:
+    def test_invalid_value_has_a_reason_and_others_are_parsed(self, saved: RawTimestamp) -> None:
         for neighbour in (MOMENT.timestamp(), MOMENT.isoformat()):
             found, reasons = parse_timestamps([neighbour, saved, None, neighbour])
             assert found.to_pylist() == [MOMENT, None, None, MOMENT]
@@ -210,7 +212,7 @@ class TestWhatIsNoTime:
 
     @given(st.lists(st.none() | st.floats() | st.integers() | st.text(max_size=30), max_size=8))
     @settings(deadline=None, max_examples=200)
-    def test_never_raises_and_everything_is_an_instant_or_a_reason(self, saved: list[RawTimestamp]) -> None:
+    def test_every_value_gives_a_timestamp_or_a_reason(self, saved: list[RawTimestamp]) -> None:
         found, reasons = parse_timestamps(saved, UTC)
         missing = {position for position, value in enumerate(saved) if value is None}
         read_as_null = {position for position, moment in enumerate(found.to_pylist()) if moment is None}
@@ -225,7 +227,7 @@ class TestWhatIsNoTime:
         )
     )
     @settings(deadline=None, max_examples=300)
-    def test_whatever_looks_like_a_time_is_judged_alike_alone_and_in_company(self, text: str) -> None:
+    def test_plausible_text_gives_the_same_result_alone_and_with_others(self, text: str) -> None:
         alone, why = parse_timestamps([text])
         among, why_among = parse_timestamps([1.5, text])
         assert alone[0].as_py() == among[1].as_py()

@@ -1,4 +1,4 @@
-"""DDL: what Athena and Spark are told of the tables, read back by a parser of Athena's dialect."""
+"""DDL for Athena and Spark, verified with a SQL parser."""
 
 from dataclasses import replace
 from datetime import date
@@ -11,7 +11,7 @@ from sqlglot import exp
 from assets.tables import ANOMALY_PREDICTIONS, ARCHIVE_FILES, INFERENCE_EXECUTIONS, TABLES, Column, Table
 from assets.tables.ddl import LakeLocation, build_external_table, render_athena_ddl, render_spark_ddl
 
-PLACE = LakeLocation("s3://plant-a/lake", date(2025, 1, 1))
+LOCATION = LakeLocation("s3://plant-a/lake", date(2025, 1, 1))
 ATHENA = {
     pa.string(): "STRING",
     pa.int64(): "BIGINT",
@@ -24,15 +24,15 @@ ATHENA = {
 every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 
 
-def parsed(table: Table, place: LakeLocation = PLACE, database: str | None = None) -> exp.Create:
-    statement = render_athena_ddl(build_external_table(table, place), database)
+def parsed(table: Table, location: LakeLocation = LOCATION, database: str | None = None) -> exp.Create:
+    statement = render_athena_ddl(build_external_table(table, location), database)
     (create,) = sqlglot.parse(statement, dialect="athena")
     assert isinstance(create, exp.Create)
     return create
 
 
 def columns(create: exp.Expression) -> dict[str, tuple[str, str]]:
-    """Type and comment by name, as the parser read them."""
+    """Return type and comment of each column from the parsed statement."""
     found = {}
     for column in create.find_all(exp.ColumnDef):
         comment = column.find(exp.CommentColumnConstraint)
@@ -50,7 +50,7 @@ def properties(create: exp.Create) -> dict[str, str]:
 
 
 @every_table
-def test_athena_reads_every_column_with_its_type_and_what_it_means(table: Table) -> None:
+def test_athena_ddl_has_every_column_with_type_and_comment(table: Table) -> None:
     found = columns(parsed(table))
 
     expected = {column.name: (ATHENA[column.type], column.comment) for column in table.columns}
@@ -60,7 +60,7 @@ def test_athena_reads_every_column_with_its_type_and_what_it_means(table: Table)
 
 
 @every_table
-def test_a_table_lies_in_its_folder_of_the_lake(table: Table) -> None:
+def test_location_is_the_folder_of_the_table(table: Table) -> None:
     create = parsed(table)
 
     assert create.find(exp.LocationProperty).this.name == f"s3://plant-a/lake/{table.name}/"
@@ -69,7 +69,7 @@ def test_a_table_lies_in_its_folder_of_the_lake(table: Table) -> None:
 
 
 @every_table
-def test_athena_works_out_the_days_by_itself(table: Table) -> None:
+def test_athena_ddl_has_partition_projection(table: Table) -> None:
     found = properties(parsed(table))
 
     assert found["lookout_ledger.table"] == table.name
@@ -86,25 +86,25 @@ def test_athena_works_out_the_days_by_itself(table: Table) -> None:
         assert not [name for name in found if name.startswith(("projection", "storage"))]
 
 
-def test_a_history_that_has_ended_is_not_looked_for_after_its_last_day() -> None:
-    place = LakeLocation("s3://plant-a/lake", date(2025, 3, 1), date(2026, 10, 8))
+def test_projection_ends_with_the_history() -> None:
+    location = LakeLocation("s3://plant-a/lake", date(2025, 3, 1), date(2026, 10, 8))
 
-    found = properties(parsed(INFERENCE_EXECUTIONS, place))
+    found = properties(parsed(INFERENCE_EXECUTIONS, location))
 
     assert found["projection.data_date.range"] == "2025-03-01,2026-10-07"
 
 
-def test_a_slash_at_the_end_of_the_lake_changes_nothing() -> None:
-    slashed = LakeLocation("s3://plant-a/lake/", date(2025, 1, 1))
+def test_trailing_slash_of_the_uri_is_ignored() -> None:
+    with_slash = LakeLocation("s3://plant-a/lake/", date(2025, 1, 1))
 
-    assert build_external_table(INFERENCE_EXECUTIONS, slashed) == build_external_table(
-        INFERENCE_EXECUTIONS, PLACE
+    assert build_external_table(INFERENCE_EXECUTIONS, with_slash) == build_external_table(
+        INFERENCE_EXECUTIONS, LOCATION
     )
 
 
 @every_table
-def test_every_name_is_quoted_for_some_are_reserved(table: Table) -> None:
-    external = build_external_table(table, PLACE)
+def test_every_name_is_quoted(table: Table) -> None:
+    external = build_external_table(table, LOCATION)
 
     for statement in (render_athena_ddl(external, "plant"), render_spark_ddl(external, "plant")):
         assert f"`plant`.`{table.name}`" in statement
@@ -113,7 +113,7 @@ def test_every_name_is_quoted_for_some_are_reserved(table: Table) -> None:
 
 
 @pytest.mark.parametrize("database", [None, "plant_a"])
-def test_a_table_goes_to_the_database_that_is_named(database: str | None) -> None:
+def test_table_name_has_the_database(database: str | None) -> None:
     table = parsed(ANOMALY_PREDICTIONS, database=database).find(exp.Table)
 
     assert table is not None
@@ -134,18 +134,18 @@ def test_a_table_goes_to_the_database_that_is_named(database: str | None) -> Non
         "Zürich °C",
     ],
 )
-def test_any_text_survives_as_a_comment(text: str) -> None:
-    odd = replace(ARCHIVE_FILES, columns=(Column("uri", pa.string(), text),), meaning=text)
+def test_any_text_is_escaped_as_a_comment(text: str) -> None:
+    table = replace(ARCHIVE_FILES, columns=(Column("uri", pa.string(), text),), meaning=text)
 
-    create = parsed(odd)
+    create = parsed(table)
 
     assert columns(create) == {"uri": ("STRING", text)}
     assert create.find(exp.SchemaCommentProperty).this.this.startswith(text)
 
 
 @every_table
-def test_glue_takes_the_comments(table: Table) -> None:
-    external = build_external_table(table, PLACE)
+def test_comments_fit_the_limits_of_glue(table: Table) -> None:
+    external = build_external_table(table, LOCATION)
 
     assert len(external.comment) <= 2048
     assert {column.name for column in external.columns if len(column.comment) > 255} == set()
@@ -153,10 +153,10 @@ def test_glue_takes_the_comments(table: Table) -> None:
 
 
 @every_table
-def test_spark_is_told_to_look_which_days_there_are(table: Table) -> None:
+def test_spark_ddl_discovers_partitions(table: Table) -> None:
     statements = [
         found
-        for found in sqlglot.parse(render_spark_ddl(build_external_table(table, PLACE)), dialect="spark")
+        for found in sqlglot.parse(render_spark_ddl(build_external_table(table, LOCATION)), dialect="spark")
         if found
     ]
 

@@ -1,4 +1,4 @@
-"""`docs/reference/tables.md` says what the declarations say."""
+"""`docs/reference/tables.md` matches the declarations."""
 
 import pytest
 
@@ -6,12 +6,12 @@ from assets.tables import TABLES, Table
 from assets.tables.docs import PAGE, render_page
 
 
-def test_the_page_in_the_repository_is_not_stale() -> None:
+def test_page_in_the_repository_is_current() -> None:
     assert PAGE.read_text(encoding="utf-8") == render_page(), "write it again with: make docs"
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-def test_every_table_has_a_section_with_a_line_for_each_column(table: Table) -> None:
+def test_every_table_has_a_section_with_every_column(table: Table) -> None:
     (section,) = (part for part in render_page().split("\n## ")[1:] if part.startswith(f"{table.name}\n"))
     lines = [line for line in section.splitlines() if line.startswith("| `")]
     assert [line.split("`")[1] for line in lines] == table.schema.names

@@ -1,4 +1,4 @@
-"""DuckDB views: the same names and types whether there is a file yet or not."""
+"""DuckDB views: the same columns with and without files."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.n
 
 
 def write(table: Table, lake: Path) -> str:
-    """A lake with one row of the table; returns the pattern of its files."""
+    """Write a file with one row, and return the glob pattern of the files."""
     row = {column.name: SAMPLES[column.type] for column in table.columns}
     folder = lake / table.name / ("data_date=2026-10-06" if table.partitioned else "")
     folder.mkdir(parents=True)
@@ -34,34 +34,34 @@ def write(table: Table, lake: Path) -> str:
     return str(lake / table.name / ("*/part-0.parquet" if table.partitioned else "part-0.parquet"))
 
 
-def described(statement: str, name: str) -> list[tuple[str, str]]:
+def describe(statement: str, name: str) -> list[tuple[str, str]]:
     with duckdb.connect() as connection:
         connection.execute(statement)
         return [(row[0], row[1]) for row in connection.execute(f"DESCRIBE {name}").fetchall()]
 
 
 @every_table
-def test_an_empty_view_has_the_names_and_types_of_one_over_files(table: Table, tmp_path: Path) -> None:
+def test_empty_view_has_the_same_columns_as_a_view_over_files(table: Table, tmp_path: Path) -> None:
     over_files = render_view(table, write(table, tmp_path))
-    assert described(render_view(table, None), table.name) == described(over_files, table.name)
+    assert describe(render_view(table, None), table.name) == describe(over_files, table.name)
 
 
 @every_table
-def test_a_view_has_every_column_and_the_partition_as_a_date(table: Table) -> None:
-    columns = described(render_view(table, None), table.name)
+def test_view_has_every_column_and_the_partition_as_a_date(table: Table) -> None:
+    columns = describe(render_view(table, None), table.name)
     partition = [("data_date", "DATE")] if table.partitioned else []
     assert [name for name, _ in columns] == [*table.schema.names, *(name for name, _ in partition)]
     assert columns[len(table.columns) :] == partition
 
 
 @every_table
-def test_a_view_without_files_has_no_rows(table: Table) -> None:
+def test_view_without_files_has_no_rows(table: Table) -> None:
     with duckdb.connect() as connection:
         connection.execute(render_view(table, None))
         assert connection.execute(f"SELECT count(*) FROM {table.name}").fetchall() == [(0,)]  # noqa: S608
 
 
-def test_a_view_shows_the_rows_and_filters_on_the_day(tmp_path: Path) -> None:
+def test_view_returns_the_rows_of_a_day(tmp_path: Path) -> None:
     files = write(INFERENCE_EXECUTIONS, tmp_path)
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
@@ -69,27 +69,27 @@ def test_a_view_shows_the_rows_and_filters_on_the_day(tmp_path: Path) -> None:
         query = (
             "SELECT status, epoch_ms(data_start_time) FROM inference_executions WHERE data_date = DATE '{}'"
         )
-        there = connection.execute(query.format("2026-10-06")).fetchall()
-        not_there = connection.execute(query.format("2026-10-07")).fetchall()
-    assert there == [("text", int(MOMENT.timestamp() * 1000))]
-    assert not_there == []
+        matching_rows = connection.execute(query.format("2026-10-06")).fetchall()
+        other_rows = connection.execute(query.format("2026-10-07")).fetchall()
+    assert matching_rows == [("text", int(MOMENT.timestamp() * 1000))]
+    assert other_rows == []
 
 
-def test_a_view_can_be_made_again(tmp_path: Path) -> None:
+def test_view_can_be_replaced(tmp_path: Path) -> None:
     with duckdb.connect() as connection:
         connection.execute(render_view(INFERENCE_EXECUTIONS, None))
         connection.execute(render_view(INFERENCE_EXECUTIONS, write(INFERENCE_EXECUTIONS, tmp_path)))
         assert connection.execute("SELECT count(*) FROM inference_executions").fetchall() == [(1,)]
 
 
-def test_a_quote_in_the_path_is_no_end_of_the_path(tmp_path: Path) -> None:
+def test_quote_in_the_path_is_escaped(tmp_path: Path) -> None:
     files = write(INFERENCE_EXECUTIONS, tmp_path / "the plant's lake")
     with duckdb.connect() as connection:
         connection.execute(render_view(INFERENCE_EXECUTIONS, files))
         assert connection.execute("SELECT count(*) FROM inference_executions").fetchall() == [(1,)]
 
 
-def test_a_day_without_executions_is_a_file_without_rows(tmp_path: Path) -> None:
+def test_file_without_rows_gives_no_rows(tmp_path: Path) -> None:
     files = write(INFERENCE_EXECUTIONS, tmp_path)
     other = tmp_path / INFERENCE_EXECUTIONS.name / "data_date=2026-10-07"
     other.mkdir()

@@ -1,4 +1,4 @@
-"""A column that came later: days of both versions read as one table, in every engine that runs here."""
+"""Added columns: every engine reads files of both versions as one table."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -16,12 +16,12 @@ from assets.tables.duckdb_views import render_view
 from resources.lake.lake import Lake
 
 OLD = EXTRACTION_COVERAGE
-NEW = replace(  # in the midst of the others, so that nothing can go by position
+NEW = replace(  # between other columns, so that positions differ
     OLD,
     version=2,
     columns=(
         OLD.columns[0],
-        Column("asked_at", INSTANT, "since version 2", "UTC", encoding="delta"),
+        Column("added_at", INSTANT, "since version 2", "UTC", encoding="delta"),
         *OLD.columns[1:],
     ),
 )
@@ -40,34 +40,34 @@ EXPECTED = [(date(2026, 10, 1), 7, None), (date(2026, 10, 2), 7, MOMENT)]
 def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
     lake = Lake(str(tmp_path / "lake"))
     lake.update(OLD, date(2026, 10, 1), lambda _: pa.Table.from_pylist([ROW], OLD.schema))
-    newer = pa.Table.from_pylist([ROW | {"asked_at": MOMENT}], NEW.schema)
+    newer = pa.Table.from_pylist([ROW | {"added_at": MOMENT}], NEW.schema)
     lake.update(NEW, date(2026, 10, 2), lambda _: newer)
     if request.param == "after ledger migrate":
         assert lake.rewrite(NEW, date(2026, 10, 1))
     return lake
 
 
-def picked(rows: pa.Table) -> list[tuple[Any, ...]]:
-    chosen = rows.select(["data_date", "executions", "asked_at"]).to_pylist()
+def select_columns(rows: pa.Table) -> list[tuple[Any, ...]]:
+    chosen = rows.select(["data_date", "executions", "added_at"]).to_pylist()
     return sorted((tuple(row.values()) for row in chosen), key=lambda row: row[0])
 
 
-def test_duckdb_reads_both(lake: Lake) -> None:
+def test_duckdb_reads_both_versions(lake: Lake) -> None:
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(render_view(NEW, lake.files(NEW)))
-        assert picked(connection.sql(f"FROM {NEW.name}").to_arrow_table()) == EXPECTED
+        assert select_columns(connection.sql(f"FROM {NEW.name}").to_arrow_table()) == EXPECTED
 
 
-def test_pyarrow_reads_both(lake: Lake) -> None:
-    assert picked(lake.dataset(NEW).to_table()) == EXPECTED
+def test_pyarrow_reads_both_versions(lake: Lake) -> None:
+    assert select_columns(lake.dataset(NEW).to_table()) == EXPECTED
 
 
-def test_polars_reads_both(lake: Lake) -> None:
+def test_polars_reads_both_versions(lake: Lake) -> None:
     found = pl.scan_parquet(
         lake.files(NEW), hive_schema={"data_date": pl.Date}, missing_columns="insert", schema=_polars_schema()
     )
-    assert picked(found.collect().to_arrow()) == EXPECTED
+    assert select_columns(found.collect().to_arrow()) == EXPECTED
 
 
 def _polars_schema() -> pl.Schema:
@@ -76,14 +76,14 @@ def _polars_schema() -> pl.Schema:
     return empty.schema
 
 
-def test_the_lake_reads_each_day_as_declared(lake: Lake) -> None:
-    assert lake.read(NEW, date(2026, 10, 1))["asked_at"].to_pylist() == [None]
-    assert lake.read(NEW, date(2026, 10, 2))["asked_at"].to_pylist() == [MOMENT]
+def test_lake_reads_each_day_as_declared(lake: Lake) -> None:
+    assert lake.read(NEW, date(2026, 10, 1))["added_at"].to_pylist() == [None]
+    assert lake.read(NEW, date(2026, 10, 2))["added_at"].to_pylist() == [MOMENT]
 
 
 @pytest.mark.spark
 @pytest.mark.parametrize("dialect", ["athena", "spark"])
-def test_spark_reads_both(hive: Any, lake: Lake, dialect: str) -> None:
+def test_spark_reads_both_versions(hive: Any, lake: Lake, dialect: str) -> None:
     database = f"grown_{dialect}_{abs(hash(lake.uri)) % 10**6}"
     hive.sql(f"CREATE DATABASE {database}")
     external = build_external_table(NEW, LakeLocation(lake.root.as_uri(), date(2026, 10, 1)))
@@ -91,4 +91,4 @@ def test_spark_reads_both(hive: Any, lake: Lake, dialect: str) -> None:
     hive.sql(statement.removesuffix(";").split(";\n\n")[0])
     hive.sql(f"MSCK REPAIR TABLE {database}.{NEW.name}")
 
-    assert picked(hive.table(f"{database}.{NEW.name}").toArrow()) == EXPECTED
+    assert select_columns(hive.table(f"{database}.{NEW.name}").toArrow()) == EXPECTED
