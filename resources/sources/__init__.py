@@ -1,1 +1,1 @@
-"""Where executions come from: one protocol, one module per kind of source."""
+"""Sources of executions: one protocol, and one module for each kind of source."""
