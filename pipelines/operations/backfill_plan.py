@@ -109,11 +109,7 @@ def plan_backfill(  # noqa: PLR0913 (the options of a run, and the time)
     for service, scheduler in listing.schedulers:
         if arns is None or scheduler.arn in arns:
             skipped = counts.get(scheduler.arn, NO_COUNTS).counts if skip_settled else ()
-            of_scheduler = [
-                [day for day in batch if _is_offered(service, day) and day not in skipped]
-                for batch in day_batches
-            ]
-            tasks.append((service, scheduler, [batch for batch in of_scheduler if batch]))
+            tasks.append((service, scheduler, _select_days(service, day_batches, skipped)))
     near_midnight = _load_windows_near_midnight(
         lake, _list_edge_days(batch for *_, own in tasks for batch in own)
     )
@@ -125,16 +121,12 @@ def plan_backfill(  # noqa: PLR0913 (the options of a run, and the time)
             counts.get(scheduler.arn, NO_COUNTS), near_midnight=near_midnight.get(scheduler.arn, {})
         )
         estimates.append(estimate_scheduler(quickest, service.uri, own_batches, in_lake, now))
-    settled_days = [
-        day
-        for day in days
-        if estimates and all(day in counts.get(row.scheduler.arn, NO_COUNTS).counts for row in estimates)
-    ]
+    settled = [counts.get(row.scheduler.arn, NO_COUNTS).counts for row in estimates]
     return BackfillPlan(
         days[0],
         days[-1],
         batches=len(day_batches),
-        settled_days=len(settled_days),
+        settled_days=sum(bool(settled) and all(day in own for own in settled) for day in days),
         list_calls=listing.calls,  # a run lists the schedulers once
         schedulers=sorted(estimates, key=lambda row: (row.source, row.scheduler.name)),
         files_to_read=_estimate_files_to_read(lake, listing.files, day_batches),
@@ -143,8 +135,15 @@ def plan_backfill(  # noqa: PLR0913 (the options of a run, and the time)
     )
 
 
-def _is_offered(service: LiveService, day: date) -> bool:
-    return service.service_end is None or day <= service.service_end
+def _select_days(
+    service: LiveService, day_batches: Sequence[Sequence[date]], skipped: Collection[date]
+) -> list[list[date]]:
+    """Return the days of each batch that a run queries, without empty batches."""
+    end = service.service_end
+    selected = [
+        [day for day in batch if (end is None or day <= end) and day not in skipped] for batch in day_batches
+    ]
+    return [batch for batch in selected if batch]
 
 
 def _count_executions(coverage: pa.Table, settle_after: timedelta) -> dict[str, LakeCounts]:

@@ -1,4 +1,4 @@
-"""The code location over a small fleet: real files, a real lake, real Dagster instances."""
+"""Fixtures of the code location over a small fleet, with real files, lakes and Dagster instances."""
 
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +21,7 @@ from resources.lake.lake import Lake
 
 NOW = datetime(2026, 10, 9, 12, tzinfo=UTC)
 DAYS = [date(2026, 10, day) for day in range(5, 9)]
-"""The two days of the small fleet, and one without any execution on either side."""
+"""The two days of the small fleet, and an empty day before and after them."""
 
 EXTRACTION = [dg.AssetKey("inference_executions"), dg.AssetKey("inference_schedulers")]
 START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -29,7 +29,7 @@ START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_ran
 
 @dataclass
 class Location:
-    """Definitions, the instance they run on, and the lake they write."""
+    """Definitions with their instance and lake."""
 
     definitions: dg.Definitions
     instance: dg.DagsterInstance
@@ -43,30 +43,30 @@ class Location:
         *,
         assets: Sequence[dg.AssetKey] = EXTRACTION,
         checks: bool = False,
-        **more: Any,
+        **options: Any,
     ) -> dg.ExecuteInProcessResult:
-        """Materialize what extraction makes over a range of days, as the launchpad does.
+        """Materialize a range of days in this process.
 
         Args:
             first: the first day.
             last: the last day.
-            tags: beside those of the range.
-            assets: others than those of the extraction.
-            checks: whether the run makes its checks too, as it does elsewhere.
-            more: what else Dagster is told.
+            tags: further tags of the run.
+            assets: the assets; default: the extraction.
+            checks: whether to run the asset checks.
+            options: further arguments of `execute_in_process`.
         """
         job = self.definitions.resolve_implicit_global_asset_job_def().get_subset(
             asset_selection=set(assets), asset_check_selection=None if checks else set()
         )
         span = {START: first.isoformat(), END: last.isoformat()}
         return job.execute_in_process(
-            instance=self.instance, tags=span | (tags or {}), raise_on_error=False, **more
+            instance=self.instance, tags=span | (tags or {}), raise_on_error=False, **options
         )
 
-    def days_of(
+    def get_materializations(
         self, result: dg.ExecuteInProcessResult, asset: str = "inference_executions"
     ) -> dict[str, Any]:
-        """The materializations that a run logged, by day, in their order."""
+        """Return the materializations of a run by day, in the order of the log."""
         entries = self.instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
         events = [entry.dagster_event for entry in entries if entry.dagster_event]
         return {
@@ -76,16 +76,16 @@ class Location:
         }
 
     def status(self, asset: str = "inference_executions") -> dict[str, str]:
-        """What Dagster shows for each day."""
+        """Return the status of each day in the Dagster UI."""
         partitions = self.definitions.resolve_assets_def(asset).partitions_def
-        found = self.instance.get_status_by_partition(
+        statuses = self.instance.get_status_by_partition(
             dg.AssetKey(asset), [day.isoformat() for day in DAYS], partitions
         )
-        return {day: status.value if status else "MISSING" for day, status in (found or {}).items()}
+        return {day: status.value if status else "MISSING" for day, status in (statuses or {}).items()}
 
 
 def call_s3_at(url: str, environment: pytest.MonkeyPatch) -> None:
-    """Let boto3 find the sandbox's S3, and an account there, and nothing of this machine."""
+    """Point boto3 to the S3 of the sandbox, without the credentials of this machine."""
     for name in ("AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ENDPOINT_URL"):
         environment.delenv(name, raising=False)
     environment.setenv("AWS_ENDPOINT_URL_S3", url)
@@ -95,12 +95,12 @@ def call_s3_at(url: str, environment: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _retry_without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execution_assets, "RETRY_DELAY_SECONDS", 0)
 
 
 @pytest.fixture(autouse=True)
-def _no_pages_in_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _keep_pages_out_of_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read_options = ReportOptions.from_settings
 
     def read_with_other_folder(settings: Settings) -> ReportOptions:
@@ -119,7 +119,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def locate(tmp_path: Path, instance: dg.DagsterInstance) -> Callable[..., Location]:
-    """Make a code location over folders of saved responses."""
+    """Return a function that builds a code location over folders of saved responses."""
 
     def make(*folders: Path, clock: datetime = NOW, zone: str | None = None, **history: Any) -> Location:
         bounds = {"start_date": DAYS[0], "end_date": date(2026, 10, 9)} | history
@@ -128,8 +128,8 @@ def locate(tmp_path: Path, instance: dg.DagsterInstance) -> Callable[..., Locati
             history=HistorySettings(**bounds),
             sources=tuple(ArchiveSettings(uri=str(folder), time_zone=zone) for folder in folders),
         )
-        made = build_defs({"clock": lambda: clock}, settings=settings)
-        return Location(made, instance, Lake(settings.lake.uri))
+        definitions = build_defs({"clock": lambda: clock}, settings=settings)
+        return Location(definitions, instance, Lake(settings.lake.uri))
 
     return make
 
@@ -141,7 +141,7 @@ def local_lake_uri(tmp_path: Path) -> str:
 
 @pytest.fixture
 def s3_lake_uri(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A lake in a bucket of its own, on a server of its own."""
+    """Start an S3 server with an empty bucket for the lake."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

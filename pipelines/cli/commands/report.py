@@ -88,11 +88,9 @@ def report(  # noqa: PLR0913 (an option each)
     if out == "-":
         sys.stdout.write(text)
         return
-    location = (
-        str(write_page(Path(out), text))
-        if out
-        else ReportStore(options.folder).write(f"{build_file_name(scope)}.{ending}", text)
-    )
+    store = ReportStore(options.folder)
+    name = f"{build_file_name(scope)}.{ending}"
+    location = str(write_page(Path(out), text)) if out else store.write(name, text)
     sys.stdout.write(f"{location}\n")
     if open_page:
         typer.launch(location)

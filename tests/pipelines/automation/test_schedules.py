@@ -62,7 +62,12 @@ def test_days_missed_during_an_outage_are_caught_up_in_one_run(
 
     assert span(request) == ("2026-10-08", "2026-10-11"), "includes the day that was open at the outage"
     result = location.go(request)
-    assert list(location.days_of(result)) == ["2026-10-08", "2026-10-09", "2026-10-10", "2026-10-11"]
+    assert list(location.get_materializations(result)) == [
+        "2026-10-08",
+        "2026-10-09",
+        "2026-10-10",
+        "2026-10-11",
+    ]
 
 
 def test_unsettled_days_before_the_lookback_period_are_tagged_with_their_backfill_command(

@@ -1,4 +1,4 @@
-"""The commands that people type: Dagster's and our own, as processes, over a lake of their own."""
+"""The commands of Dagster and `ledger` as processes."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def test_dg_checks_the_definitions(run: Run) -> None:
     assert "Warning" not in done.stdout + done.stderr
 
 
-def test_a_range_is_launched_in_one_line_and_then_queried(run: Run) -> None:
+def test_a_range_can_be_launched_with_dg_and_then_queried(run: Run) -> None:
     launched = run(
         "dg", "launch", "--assets", "inference_executions", "--partition-range", "2026-10-06...2026-10-07"
     )
@@ -77,18 +77,18 @@ def test_a_range_is_launched_in_one_line_and_then_queried(run: Run) -> None:
     assert all(count > 1000 for count in counts.values())
 
 
-def test_a_mistake_in_the_settings_is_told_by_dagster_before_anything_else(run: Run, config: Path) -> None:
+def test_dagster_reports_invalid_settings_first(run: Run, config: Path) -> None:
     config.write_text('[lake]\nurl = "lake"\n')
 
     done = run("dagster", "definitions", "validate", "-w", "workspace.yaml")
 
     assert done.returncode != 0
-    told = done.stdout + done.stderr
-    assert "lake.url" in told and str(config) in told and 'did you mean "uri"' in told
+    output = done.stdout + done.stderr
+    assert "lake.url" in output and str(config) in output and 'did you mean "uri"' in output
 
 
 @pytest.mark.parametrize("shape", ["table", "csv", "json"])
-def test_an_empty_lake_answers_with_no_rows(run: Run, shape: str) -> None:
+def test_a_query_on_an_empty_lake_returns_no_rows(run: Run, shape: str) -> None:
     done = run("ledger", "sql", "--format", shape, "SELECT scheduler_name, status FROM inference_executions")
 
     assert done.returncode == 0, done.stderr
@@ -97,7 +97,7 @@ def test_an_empty_lake_answers_with_no_rows(run: Run, shape: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "environment", "told"),
+    ("words", "environment", "expected"),
     [
         (["sql", "SELEKT 1"], {}, ["syntax error", "next:"]),
         (["sql", "FROM executions"], {}, ["executions", "the tables are inference_schedulers"]),
@@ -110,26 +110,26 @@ def test_an_empty_lake_answers_with_no_rows(run: Run, shape: str) -> None:
         (["sql", "SHOW TABLES"], {"LEDGER_SOURCES": "archive"}, ["LEDGER_SOURCES", "JSON"]),
     ],
     ids=[
-        "a slip in SQL",
-        "a table that is not there",
+        "invalid SQL",
+        "unknown table",
         "no settings file",
-        "a lake nowhere",
-        "sources that are no JSON",
+        "unsupported lake location",
+        "sources that are not JSON",
     ],
 )
-def test_a_users_mistake_gives_a_message_and_exit_code_2(
-    run: Run, words: list[str], environment: dict[str, str], told: list[str]
+def test_a_user_error_prints_a_message_and_exits_with_code_2(
+    run: Run, words: list[str], environment: dict[str, str], expected: list[str]
 ) -> None:
     done = run("ledger", *words, **environment)
 
     assert done.returncode == 2
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
-    for part in told:
+    for part in expected:
         assert part in done.stderr
 
 
-def test_help_teaches_by_example(run: Run) -> None:
+def test_help_has_examples(run: Run) -> None:
     for words in ([], ["demo"], ["dev"], ["sql"]):
         done = run("ledger", *words, "--help")
         assert done.returncode == 0
@@ -137,7 +137,7 @@ def test_help_teaches_by_example(run: Run) -> None:
     assert "FROM inference_executions" in run("ledger", "sql", "--help").stdout
 
 
-def test_text_from_the_lake_is_not_taken_for_markup(run: Run) -> None:
+def test_text_from_the_lake_is_not_parsed_as_markup(run: Run) -> None:
     done = run("ledger", "sql", "SELECT '[red]stop[/red] [/]' AS name")
 
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The calendar: every day has its letter in its place, whatever the width."""
+"""The calendar: each day has one letter, at any width."""
 
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -13,17 +13,17 @@ from pipelines.cli.calendar import LETTERS, STYLES, draw_calendar
 ARN = "arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler"
 
 
-def days_of(first: date, count: int) -> list[date]:
+def list_days(first: date, count: int) -> list[date]:
     return [first + timedelta(days=n) for n in range(count)]
 
 
-def drawn(names: Mapping[str, str], days: list[date], state: DayState, width: int = 80) -> list[str]:
+def draw(names: Mapping[str, str], days: list[date], state: DayState, width: int = 80) -> list[str]:
     schedulers = [SchedulerStatus(arn, name, dict.fromkeys(days, state)) for arn, name in names.items()]
     return [line.plain for line in draw_calendar(schedulers, days, width)]
 
 
-def test_two_months_stand_side_by_side_in_80_columns() -> None:
-    lines = drawn({f"{ARN}/pump-1/a": "pump-1"}, days_of(date(2026, 9, 1), 61), DayState.settled)
+def test_two_months_fit_side_by_side_in_80_columns() -> None:
+    lines = draw({f"{ARN}/pump-1/a": "pump-1"}, list_days(date(2026, 9, 1), 61), DayState.settled)
 
     assert lines == [
         "       2026-09                        2026-10                        ",
@@ -41,7 +41,7 @@ def test_two_months_stand_side_by_side_in_80_columns() -> None:
 def test_each_day_is_drawn_once_and_no_line_is_wider_than_the_terminal(
     first: date, count: int, width: int, state: DayState
 ) -> None:
-    lines = drawn({f"{ARN}/fan/a": "fan"}, days_of(first, count), state, width)
+    lines = draw({f"{ARN}/fan/a": "fan"}, list_days(first, count), state, width)
 
     assert sum(line.count(LETTERS[state]) for line in lines if line.startswith("fan")) == count
     assert all(len(line) <= width for line in lines)
@@ -55,15 +55,15 @@ def test_each_day_is_drawn_once_and_no_line_is_wider_than_the_terminal(
         (["eu-west-1:111122223333:x/p/31a2-7", "eu-west-1:111122223333:x/p/55cb-1"], ["p 31a2", "p 55cb"]),
         (["eu-west-1:111122223333:x/p/a"], ["p"]),
     ],
-    ids=["regions", "accounts", "generations", "one alone"],
+    ids=["regions", "accounts", "generations", "single"],
 )
-def test_namesakes_are_told_apart_by_no_more_than_it_takes(arns: list[str], shown: list[str]) -> None:
-    lines = drawn({f"arn:aws:l:{arn}": "p" for arn in arns}, [date(2026, 9, 1)], DayState.open)
+def test_equal_names_get_the_shortest_distinguishing_suffix(arns: list[str], shown: list[str]) -> None:
+    lines = draw({f"arn:aws:l:{arn}": "p" for arn in arns}, [date(2026, 9, 1)], DayState.open)
 
     assert [line.rpartition(" ")[0].rstrip() for line in lines[2:]] == shown
 
 
-def test_without_colour_every_state_can_be_told_and_those_for_a_person_are_capitals() -> None:
+def test_letters_are_unique_and_capitals_mark_states_that_need_action() -> None:
     assert len(set(LETTERS.values())) == len(DayState) == len(STYLES)
     assert {state for state in DayState if LETTERS[state].isupper()} == {
         DayState.failed,

@@ -1,4 +1,4 @@
-"""Where statements end: at semicolons, apart from those in quotes and comments."""
+"""Statements end at semicolons outside of quotes and comments."""
 
 import pytest
 from hypothesis import given
@@ -24,12 +24,12 @@ HARMLESS = st.sampled_from(
 )
 
 
-def texts(text: str) -> list[str]:
+def split_texts(text: str) -> list[str]:
     return [statement.text for statement in split(text)[0]]
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "statements"),
     [
         ("SELECT 1;", ["SELECT 1"]),
         ("SELECT 1; SELECT\n2;", ["SELECT 1", "SELECT\n2"]),
@@ -48,31 +48,36 @@ def texts(text: str) -> list[str]:
         ("SELECT /* open;", []),
     ],
 )
-def test_a_semicolon_ends_a_statement(text: str, found: list[str]) -> None:
-    assert texts(text) == found
+def test_a_semicolon_ends_a_statement(text: str, statements: list[str]) -> None:
+    assert split_texts(text) == statements
 
 
-def test_what_has_not_ended_is_handed_back() -> None:
+def test_an_incomplete_statement_is_returned_as_the_rest() -> None:
     assert split("SELECT 1; SELECT 'a\n;")[1] == " SELECT 'a\n;"
 
 
-def test_a_statement_knows_its_line() -> None:
-    assert [one.line for one in split("\n-- one;\nSELECT 1;\n\nSELECT\n2; SELECT 3;")[0]] == [3, 5, 6]
+def test_a_statement_has_its_first_line_number() -> None:
+    assert [statement.line for statement in split("\n-- one;\nSELECT 1;\n\nSELECT\n2; SELECT 3;")[0]] == [
+        3,
+        5,
+        6,
+    ]
 
 
 @pytest.mark.parametrize(
     ("text", "blank"), [("", True), (" \n-- a;\n/* b */", True), ("x", False), ("'", False)]
 )
-def test_space_and_comments_are_nothing(text: str, blank: bool) -> None:
+def test_whitespace_and_comments_are_blank(text: str, blank: bool) -> None:
     assert is_blank(text) is blank
 
 
 @given(st.lists(st.lists(HARMLESS, min_size=1).map(" ".join), max_size=5))
-def test_statements_that_are_put_together_come_apart_again(parts: list[str]) -> None:
-    found, rest = split("".join(f"{part};" for part in parts))
+def test_joined_statements_are_split_again(parts: list[str]) -> None:
+    statements, rest = split("".join(f"{part};" for part in parts))
 
-    assert len(found) == sum(not is_blank(part) for part in parts)
+    assert len(statements) == sum(not is_blank(part) for part in parts)
     assert rest == ""
     assert all(
-        one.text in part for one, part in zip(found, [p for p in parts if not is_blank(p)], strict=True)
+        statement.text in part
+        for statement, part in zip(statements, [p for p in parts if not is_blank(p)], strict=True)
     )

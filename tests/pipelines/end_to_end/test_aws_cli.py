@@ -14,7 +14,7 @@ from sandbox.fleet import Fleet
 from sandbox.service import serving
 from tests.pipelines.conftest import Location
 from tests.pipelines.end_to_end.test_live import NOW, Live, _accounts, live  # noqa: F401 (fixtures)
-from tests.pipelines.runs.test_runs import rows
+from tests.support.run_results import read_rows
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 TOLD_BY = ("source", "outcome_source")
@@ -75,7 +75,7 @@ def test_what_the_cli_saves_is_what_the_api_source_records(
     def told(location: Location) -> list[dict[str, object]]:
         return [
             {name: value for name, value in row.items() if name not in TOLD_BY}
-            for row in rows(location.lake).values()
+            for row in read_rows(location.lake).values()
         ]
 
     assert len(list(folder.iterdir())) > 3

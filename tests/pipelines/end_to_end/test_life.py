@@ -33,7 +33,7 @@ from sandbox.schedulers import Scheduler
 from sandbox.service import Handle, serving
 from tests.pipelines.conftest import END, START
 from tests.pipelines.end_to_end.test_live import PLACES, _accounts  # noqa: F401 (a fixture)
-from tests.pipelines.runs.test_runs import failure, rows
+from tests.support.run_results import get_failure_message, read_rows
 from tests.support.scheduled_location import ScheduledLocation
 
 A_DAY, AN_HOUR = timedelta(days=1), timedelta(hours=1)
@@ -160,7 +160,10 @@ class Life(ScheduledLocation):
         days = self.books.due(now)
         assert (request.tags[START], request.tags[END]) == (days[0].isoformat(), days[-1].isoformat()), now
         result = self.go(request, checks=checks)
-        assert result.success is not (dead or bool(refused)), (now, result.success or failure(result))
+        assert result.success is not (dead or bool(refused)), (
+            now,
+            result.success or get_failure_message(result),
+        )
         if not dead:
             self._check_what_was_asked(now, days, refused)
             self.books.extracted |= set(days)
@@ -207,7 +210,7 @@ class Life(ScheduledLocation):
     def _follow(self, result: dg.ExecuteInProcessResult) -> None:
         """What depends on the executions is computed for exactly the days whose content changed."""
         changed = set()
-        for day, made in self.days_of(result).items():
+        for day, made in self.get_materializations(result).items():
             version = made.tags["dagster/data_version"]
             if self.versions.get(day) != version:
                 changed.add(day)
@@ -336,7 +339,7 @@ def live_through(tmp_path: Path, instance: dg.DagsterInstance, days: int, down_h
 
 def check_the_end(life: Life, gone: str) -> None:
     of = life.fleet
-    recorded = {key: row["status"] for key, row in rows(life.lake).items()}
+    recorded = {key: row["status"] for key, row in read_rows(life.lake).items()}
     assert recorded == life.books.seen
     now_there = {
         (scheduler.arn, summary["DataStartTime"]): summary["Status"]

@@ -16,7 +16,7 @@ from resources.lake.lake import Lake
 from sandbox.fleet import Fleet, History, fleet
 from sandbox.service import Handle, serving
 from tests.pipelines.conftest import DAYS, Location
-from tests.pipelines.runs.test_runs import failure, numbers, rows
+from tests.support.run_results import get_failure_message, read_output_metadata, read_rows
 
 PLACES = (
     ("111122223333", "us-east-1"),
@@ -88,7 +88,7 @@ def visible(of: Fleet, clock: datetime) -> dict[tuple[str, object], str]:
 
 
 def statuses(location: Location) -> dict[tuple[str, object], object]:
-    return {key: row["status"] for key, row in rows(location.lake).items()}
+    return {key: row["status"] for key, row in read_rows(location.lake).items()}
 
 
 def test_several_accounts_and_regions_give_exactly_what_the_service_has(
@@ -100,8 +100,8 @@ def test_several_accounts_and_regions_give_exactly_what_the_service_has(
 
     assert result.success
     assert statuses(location) == visible(small_fleet, NOW)
-    assert {row["source"] for row in rows(location.lake).values()} == {"api"}
-    assert numbers(result)["schedulers_answered"] == len(small_fleet.listed(NOW))
+    assert {row["source"] for row in read_rows(location.lake).values()} == {"api"}
+    assert read_output_metadata(result)["schedulers_answered"] == len(small_fleet.listed(NOW))
 
 
 @pytest.mark.parametrize(
@@ -177,12 +177,12 @@ def test_a_scheduler_that_may_not_be_asked_keeps_no_other_from_it(live: Live, se
     first = location.run()
 
     assert not first.success
-    assert "pump-2" in failure(first)
+    assert "pump-2" in get_failure_message(first)
     assert service.count(operation="ListInferenceExecutions", scheduler="pump-2") == 1, (
         "asked once, not again"
     )
     assert set(location.status().values()) == {"MATERIALIZED"}
-    names = {row["scheduler_name"] for row in rows(location.lake).values()}
+    names = {row["scheduler_name"] for row in read_rows(location.lake).values()}
     assert "pump-1" in names
     assert "pump-2" not in names
 
@@ -196,7 +196,7 @@ def test_a_scheduler_that_may_not_be_asked_keeps_no_other_from_it(live: Live, se
     second = location.run(tags=resume)
 
     assert second.success
-    assert "pump-2" in {row["scheduler_name"] for row in rows(location.lake).values()}
+    assert "pump-2" in {row["scheduler_name"] for row in read_rows(location.lake).values()}
     asked = service.requests(operation="ListInferenceExecutions")
     assert {kind.scheduler for kind in asked if kind.outcome == "ok"} >= {"pump-1", "pump-2"}
     again = service.count(operation="ListInferenceExecutions") - before
@@ -240,7 +240,7 @@ def test_what_passes_is_got_over(live: Live, service: Handle, small_fleet: Fleet
 def test_without_an_endpoint_the_run_says_so_and_nothing_is_lost(live: Live, service: Handle) -> None:
     good = live(service.url, PLACES[:1])
     good.run()
-    before = rows(good.lake)
+    before = read_rows(good.lake)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -248,9 +248,9 @@ def test_without_an_endpoint_the_run_says_so_and_nothing_is_lost(live: Live, ser
     result = live(nowhere, PLACES[:1]).run(DAYS[1], DAYS[1])
 
     assert not result.success
-    assert "cannot be reached" in failure(result)
-    assert nowhere in failure(result)
-    assert rows(good.lake) == before
+    assert "cannot be reached" in get_failure_message(result)
+    assert nowhere in get_failure_message(result)
+    assert read_rows(good.lake) == before
 
 
 def test_without_permission_the_run_says_which_to_grant(live: Live, service: Handle) -> None:
@@ -259,7 +259,7 @@ def test_without_permission_the_run_says_which_to_grant(live: Live, service: Han
     result = live(service.url, PLACES[:1]).run()
 
     assert not result.success
-    assert "lookoutequipment:ListInferenceSchedulers" in failure(result)
+    assert "lookoutequipment:ListInferenceSchedulers" in get_failure_message(result)
     assert service.count() == 1, "asked once, not again"
 
 
@@ -276,7 +276,7 @@ def test_without_credentials_the_run_says_how_to_get_some(
         build_defs({"clock": lambda: NOW}, settings=settings), instance, Lake(settings.lake.uri)
     )
 
-    assert "AWS_PROFILE" in failure(location.run(DAYS[1], DAYS[1]))
+    assert "AWS_PROFILE" in get_failure_message(location.run(DAYS[1], DAYS[1]))
 
 
 def test_a_name_that_no_scheduler_has_is_told(
@@ -287,7 +287,7 @@ def test_a_name_that_no_scheduler_has_is_told(
     assert location.run().success
 
     assert "has no scheduler named punp-3" in capfd.readouterr().err
-    assert {row["scheduler_name"] for row in rows(location.lake).values()} == {"pump-1", "pump-2"}
+    assert {row["scheduler_name"] for row in read_rows(location.lake).values()} == {"pump-1", "pump-2"}
 
 
 def test_days_after_the_end_of_a_service_are_not_asked_for(live: Live, service: Handle) -> None:
@@ -345,6 +345,6 @@ def test_saved_responses_count_though_the_service_is_gone(
     for _ in range(2):  # the second time no file has to be read
         result = location.run()
         assert not result.success
-        assert "sources failed" in failure(result)
+        assert "sources failed" in get_failure_message(result)
         assert set(location.status().values()) == {"MATERIALIZED"}
-        assert set(rows(location.lake)) == dumps[1].executions
+        assert set(read_rows(location.lake)) == dumps[1].executions

@@ -136,7 +136,7 @@ def test_one_run_makes_events_and_health_and_the_same_again_changes_nothing(loca
     assert again.success
     assert lake.read(ANOMALY_EVENTS).equals(before)
     for asset in ("anomaly_fragments", "execution_health", "equipment_health"):
-        for made in location.days_of(again, asset).values():
+        for made in location.get_materializations(again, asset).values():
             assert made.metadata["ledger/changed"].value is False
 
 

@@ -169,7 +169,7 @@ def states(location: Location) -> Counter[str]:
 
 
 def numbers(location: Location, result: dg.ExecuteInProcessResult) -> dict[str, Any]:
-    metadata = location.days_of(result, "anomaly_predictions")[DAY.isoformat()].metadata
+    metadata = location.get_materializations(result, "anomaly_predictions")[DAY.isoformat()].metadata
     return read_metadata(metadata)
 
 
@@ -209,7 +209,7 @@ def test_every_line_of_every_object_is_in_the_lake_as_it_was_written(
     assert told["lines"] == sum(map(len, expected.values()))
     assert told["anomalous"] == sum(line["prediction"] for some in expected.values() for line in some)
     for table in TABLES:
-        assert location.days_of(result, table.name).keys() == {DAY.isoformat()}
+        assert location.get_materializations(result, table.name).keys() == {DAY.isoformat()}
 
 
 def test_a_second_run_fetches_nothing_and_writes_nothing(first: First) -> None:
@@ -223,7 +223,9 @@ def test_a_second_run_fetches_nothing_and_writes_nothing(first: First) -> None:
     assert (told["objects_read"], told["megabytes"]) == (0, 0)
     assert told["objects_unchanged"] == told["objects"]
     for table in TABLES:
-        (one,), (other,) = (location.days_of(run, table.name).values() for run in (first.result, again))
+        (one,), (other,) = (
+            location.get_materializations(run, table.name).values() for run in (first.result, again)
+        )
         assert one.tags["dagster/data_version"] == other.tags["dagster/data_version"]
 
 

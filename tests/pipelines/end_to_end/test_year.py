@@ -16,7 +16,7 @@ from sandbox.fleet import Fleet, History, fleet
 from sandbox.service import Handle, serving
 from tests.conftest import ROOT
 from tests.pipelines.end_to_end.test_live import PLACES, _accounts, visible  # noqa: F401 (a fixture)
-from tests.pipelines.runs.test_options import ASKED
+from tests.support.run_results import LIST_EXECUTIONS
 from tests.support.site import Pages, Site, until
 
 FIRST, LAST = date(2025, 10, 8), date(2026, 10, 7)
@@ -137,7 +137,7 @@ def test_a_year_from_the_pages_tells_which_days_failed_and_does_those_alone_agai
         assert len(lake.days(INFERENCE_EXECUTIONS)) == len(DAYS)
         for day in broken:
             Path(lake.path(INFERENCE_EXECUTIONS, day)).unlink()
-        asked = service.count(operation=ASKED)
+        asked = service.count(operation=LIST_EXECUTIONS)
 
         params = {"parentRunId": run.run_id, "strategy": "FROM_FAILURE"}
         told = pages.ask(AGAIN, params=params)["launchRunReexecution"]
@@ -148,7 +148,7 @@ def test_a_year_from_the_pages_tells_which_days_failed_and_does_those_alone_agai
         assert run.status is dg.DagsterRunStatus.SUCCESS
         assert failed(pages) == []
         assert recorded(site) == there(plants)
-        assert service.count(operation=ASKED) - asked == len(plants.listed(NOW)) * len(broken)
+        assert service.count(operation=LIST_EXECUTIONS) - asked == len(plants.listed(NOW)) * len(broken)
 
 
 @pytest.mark.long

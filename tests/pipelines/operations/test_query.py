@@ -1,4 +1,4 @@
-"""SQL over a lake in S3: the same answers, and of one day only that day's file is fetched."""
+"""SQL over a lake in S3: the same results as on disk, and only the files of the queried days are fetched."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ STATEMENT = "SELECT status, count(*) AS n FROM inference_executions {where} GROU
 
 @pytest.fixture
 def lake(s3_lake_uri: str, tmp_path: Path) -> Lake:
-    """Written on disk, and put there file by file."""
+    """Write a lake on disk and upload it."""
     local = World(Lake(str(tmp_path / "lake")))
     client = boto3.Session().client("s3")
     for day in DAYS:
@@ -31,8 +31,8 @@ def lake(s3_lake_uri: str, tmp_path: Path) -> Lake:
 
 
 @pytest.fixture
-def fetched(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> set[str]:  # noqa: ARG001 (which is there before)
-    """The days whose files S3 was asked for."""
+def fetched(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> set[str]:  # noqa: ARG001 (must exist first)
+    """Record the days whose files are fetched from S3."""
     days: set[str] = set()
     answer_to = DomainDispatcherApplication.__call__
 
@@ -46,22 +46,22 @@ def fetched(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> set[str]:  # noqa: A
     return days
 
 
-def test_a_question_about_one_day_fetches_the_file_of_that_day_alone(lake: Lake, fetched: set[str]) -> None:
-    found = query_once(lake, STATEMENT.format(where=f"WHERE data_date = '{DAYS[2]}'"))
+def test_a_query_on_one_day_fetches_only_its_file(lake: Lake, fetched: set[str]) -> None:
+    rows = query_once(lake, STATEMENT.format(where=f"WHERE data_date = '{DAYS[2]}'"))
 
-    assert sum(found["n"].to_pylist()) == 18
+    assert sum(rows["n"].to_pylist()) == 18
     assert fetched == {str(DAYS[2])}
 
 
-def test_reading_some_days_in_python_fetches_their_files_alone(lake: Lake, fetched: set[str]) -> None:
-    found = lookout_ledger.read(INFERENCE_EXECUTIONS.name, DAYS[1], DAYS[3], lake=lake.uri)
+def test_reading_some_days_in_python_fetches_only_their_files(lake: Lake, fetched: set[str]) -> None:
+    rows = lookout_ledger.read(INFERENCE_EXECUTIONS.name, DAYS[1], DAYS[3], lake=lake.uri)
 
-    assert len(found) == 36
+    assert len(rows) == 36
     assert fetched == {str(DAYS[1]), str(DAYS[2])}
 
 
-def test_a_question_without_a_day_fetches_them_all(lake: Lake, fetched: set[str]) -> None:
-    found = query_once(lake, STATEMENT.format(where=""))
+def test_a_query_without_a_day_fetches_all_files(lake: Lake, fetched: set[str]) -> None:
+    rows = query_once(lake, STATEMENT.format(where=""))
 
-    assert sum(found["n"].to_pylist()) == 18 * len(DAYS)
+    assert sum(rows["n"].to_pylist()) == 18 * len(DAYS)
     assert fetched == {str(day) for day in DAYS}

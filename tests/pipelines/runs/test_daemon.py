@@ -1,4 +1,4 @@
-"""The daemon itself: a process on an instance on disk, killed and started again while the service goes on."""
+"""The Dagster daemon as a process, killed and restarted while the service continues."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from sandbox.fleet import Fleet, History, fleet
 from sandbox.service import Handle, serving
 from tests.conftest import ROOT
 from tests.pipelines.end_to_end.test_live import PLACES, _accounts, visible  # noqa: F401 (a fixture)
-from tests.pipelines.runs.test_runs import rows
+from tests.support.run_results import read_rows
 from tests.support.site import Process, Site, until
 
 A_DAY, AN_HOUR = timedelta(days=1), timedelta(hours=1)
@@ -204,7 +204,7 @@ def kill(process: Process) -> None:
 
 
 @pytest.mark.long
-def test_a_daemon_that_is_killed_and_started_again_loses_nothing_and_repeats_nothing(world: World) -> None:
+def test_a_killed_and_restarted_daemon_loses_nothing_and_repeats_nothing(world: World) -> None:
     folder, service = world.site.folder, world.service
     fails = (folder / "fails").read_text()
     (folder / "hold").touch()
@@ -237,7 +237,7 @@ def test_a_daemon_that_is_killed_and_started_again_loses_nothing_and_repeats_not
         made = world.made(BELOW)
         assert all(made[day] <= len(versions[day]) for day in made), "for changes alone"
         assert world.made(SCHEDULERS).total() <= sum(map(len, versions.values()))
-        recorded = {key: row["status"] for key, row in rows(Lake(str(folder / "lake"))).items()}
+        recorded = {key: row["status"] for key, row in read_rows(Lake(str(folder / "lake"))).items()}
         there = visible(world.fleet, world.now)
         assert recorded == {key: status for key, status in there.items() if str(key[1])[:10] >= fails}
 

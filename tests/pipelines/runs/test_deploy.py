@@ -1,4 +1,4 @@
-"""The instance of a shared deployment, as Dagster loads it, and on a real PostgreSQL where there is one."""
+"""The instance of a shared deployment, loaded by Dagster and run on PostgreSQL if installed."""
 
 import os
 import pwd
@@ -22,8 +22,8 @@ DEPLOY = ROOT / "deploy"
 RULES = ("run_retries", "run_monitoring")
 
 
-def programs() -> Path:
-    """The folder of PostgreSQL's programs."""
+def find_programs() -> Path:
+    """Return the folder of the PostgreSQL programs."""
     on_path = shutil.which("initdb")
     found = [Path(on_path).parent] if on_path else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not found:
@@ -31,8 +31,8 @@ def programs() -> Path:
     return found[-1]
 
 
-def as_server(*command: str | Path) -> None:
-    """Run a program of the server's, which refuses to be root."""
+def run_as_server(*command: str | Path) -> None:
+    """Run a PostgreSQL program, which refuses to run as root."""
     user = "postgres" if os.geteuid() == 0 else None
     if user and user not in {entry.pw_name for entry in pwd.getpwall()}:
         pytest.skip("PostgreSQL cannot run as root, and there is no user postgres")
@@ -41,28 +41,30 @@ def as_server(*command: str | Path) -> None:
 
 @pytest.fixture
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a PostgreSQL that lives as long as a test."""
+    """Start PostgreSQL for a test; yields its port."""
     pytest.importorskip("dagster_postgres", reason="pip install -e '.[deploy]'")
-    bin_ = programs()
+    bin_ = find_programs()
     folder = Path(tmp_path_factory.mktemp("postgres"))
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")
-        for parent in list(folder.parents)[:2]:  # pytest's own folders are for their owner alone
+        for parent in list(folder.parents)[:2]:  # pytest makes its folders private
             parent.chmod(0o755)
     data = folder / "data"
-    as_server(bin_ / "initdb", "--pgdata", data, "--username", "ledger", "--auth", "trust", "--no-sync")
+    run_as_server(bin_ / "initdb", "--pgdata", data, "--username", "ledger", "--auth", "trust", "--no-sync")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
-    as_server(bin_ / "pg_ctl", "--pgdata", data, "--wait", "--log", folder / "log", "-o", options, "start")
+    run_as_server(
+        bin_ / "pg_ctl", "--pgdata", data, "--wait", "--log", folder / "log", "-o", options, "start"
+    )
     try:
         yield port
     finally:
-        as_server(bin_ / "pg_ctl", "--pgdata", data, "--mode", "immediate", "stop")
+        run_as_server(bin_ / "pg_ctl", "--pgdata", data, "--mode", "immediate", "stop")
 
 
-def test_dagster_takes_the_file_and_its_rules_are_those_of_the_local_instance(
+def test_the_deployed_instance_is_valid_and_has_the_rules_of_the_local_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("USERNAME", "PASSWORD", "HOST", "DB"):
@@ -90,7 +92,7 @@ def instance(postgres: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.slow
-def test_the_schedule_and_its_runs_live_on_postgres(ticking: Ticking, service: Handle) -> None:  # noqa: F811
+def test_the_schedule_and_its_runs_work_on_postgres(ticking: Ticking, service: Handle) -> None:  # noqa: F811
     location = ticking(api(service.url))
 
     result = location.go(location.tick())

@@ -1,4 +1,4 @@
-"""A run that is killed, and goes on: a real process, SIGKILL, and the requests that the service counted."""
+"""A killed run that is resumed, and the requests that the service counted."""
 
 import os
 import signal
@@ -21,8 +21,7 @@ from sandbox.service import Handle, serving
 from tests.conftest import ROOT
 from tests.pipelines.conftest import Location
 from tests.pipelines.end_to_end.test_live import PLACES, _accounts, visible  # noqa: F401 (a fixture)
-from tests.pipelines.runs.test_options import ASKED, resumed
-from tests.pipelines.runs.test_runs import failure, rows
+from tests.support.run_results import LIST_EXECUTIONS, build_resume_options, get_failure_message, read_rows
 
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
 DAYS = [date(2026, 9, day) for day in range(21, 31)]
@@ -50,15 +49,17 @@ def locate(url: str, lake: Path, instance: dg.DagsterInstance) -> Location:
     return Location(build_defs(clock, settings=settings), instance, Lake(str(lake)))
 
 
-def kill_once_asked(process: subprocess.Popen[bytes], service: Handle, requests: int) -> None:
+def kill_after_requests(process: subprocess.Popen[bytes], service: Handle, requests: int) -> None:
     deadline = time.monotonic() + 300
-    while service.count(operation=ASKED) < requests:
+    while service.count(operation=LIST_EXECUTIONS) < requests:
         assert process.poll() is None and time.monotonic() < deadline, "it ended before it could be killed"
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     counted = -1
-    while counted != (counted := service.count(operation=ASKED)):  # what was on its way is counted late
+    while counted != (
+        counted := service.count(operation=LIST_EXECUTIONS)
+    ):  # what was on its way is counted late
         time.sleep(1)
 
 
@@ -71,9 +72,12 @@ def test_a_killed_run_that_is_resumed_fetches_only_what_is_missing(
     with serving(FLEET, NOW, s3=False, faults=["slow:ListInferenceExecutions:seconds=0.1"]) as service:
         command = [sys.executable, "-c", CHILD, service.url, str(lake), str(home)]
         with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
-            kill_once_asked(process, service, requests=4 * 4 + 2)
+            kill_after_requests(process, service, requests=4 * 4 + 2)
         service.heal()
-        before, listings = service.count(operation=ASKED), service.count(operation="ListInferenceSchedulers")
+        before, listings = (
+            service.count(operation=LIST_EXECUTIONS),
+            service.count(operation="ListInferenceSchedulers"),
+        )
         with dg.DagsterInstance.local_temp(str(home)) as instance:
             location = locate(service.url, lake, instance)
             (killed,) = instance.get_runs()
@@ -81,13 +85,13 @@ def test_a_killed_run_that_is_resumed_fetches_only_what_is_missing(
             assert 0 < len(missing) < len(DAYS)
             monkeypatch.setattr(execution_assets, "DAYS_PER_BATCH", 1)
 
-            result = location.run(DAYS[0], DAYS[-1], **resumed(killed.run_id))
+            result = location.run(DAYS[0], DAYS[-1], **build_resume_options(killed.run_id))
 
-            assert result.success, failure(result)
+            assert result.success, get_failure_message(result)
             schedulers = [one for one in FLEET.listed(NOW) if (one.account, one.region) == PLACE]
-            assert service.count(operation=ASKED) - before == len(schedulers) * len(missing)
+            assert service.count(operation=LIST_EXECUTIONS) - before == len(schedulers) * len(missing)
             assert service.count(operation="ListInferenceSchedulers") - listings == 1, "once a run"
-        recorded = {key: row["status"] for key, row in rows(location.lake).items()}
+        recorded = {key: row["status"] for key, row in read_rows(location.lake).items()}
         assert recorded == {
             key: status
             for key, status in visible(FLEET, NOW).items()

@@ -1,4 +1,4 @@
-"""Results runs that are killed, over and over: a real process, SIGKILL, and the lake of a calm run."""
+"""Result runs that are killed repeatedly end with the lake of an undisturbed run."""
 
 import os
 import shutil
@@ -70,13 +70,13 @@ def _caller(service: Handle, monkeypatch: pytest.MonkeyPatch) -> None:
     call_s3_at(service.s3_url, monkeypatch)
 
 
-def killed_when(happened: Callable[[], bool], command: list[str]) -> None:
-    """Start a run, and kill it at a moment."""
+def kill_when(happened: Callable[[], bool], command: list[str]) -> None:
+    """Start a run and kill it when a condition holds."""
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         deadline = time.monotonic() + 300
         while not happened():
             assert process.poll() is None, "it ended before it could be killed"
-            assert time.monotonic() < deadline, "it never came so far"
+            assert time.monotonic() < deadline, "the condition never held"
             time.sleep(0.002)
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
@@ -84,9 +84,7 @@ def killed_when(happened: Callable[[], bool], command: list[str]) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_again_and_again_ends_with_the_lake_of_a_calm_one(
-    service: Handle, tmp_path: Path
-) -> None:
+def test_a_repeatedly_killed_run_ends_with_the_same_lake(service: Handle, tmp_path: Path) -> None:
     calm, rough = tmp_path / "calm", tmp_path / "rough"
     with dg.DagsterInstance.ephemeral() as instance:
         location = locate(service.url, calm, instance)
@@ -96,16 +94,16 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_lake_of_a_calm_one(
     lake, expected = Lake(str(rough)), Lake(str(calm))
     command = [sys.executable, "-c", CHILD, service.url, str(rough)]
 
-    def written(table: Table, day: date) -> Callable[[], bool]:
+    def is_written(table: Table, day: date) -> Callable[[], bool]:
         return Path(lake.path(table, day)).exists
 
-    # with rows of a day but not yet its contributions; with both but without their tags; with whole days
+    # after the first rows of a day; after its contributions, before its object records; after a complete day
     for happened in (
-        written(ANOMALY_PREDICTIONS, DAYS[0]),
-        written(SENSOR_CONTRIBUTIONS, DAYS[0]),
-        written(RESULT_OBJECTS, DAYS[1]),
+        is_written(ANOMALY_PREDICTIONS, DAYS[0]),
+        is_written(SENSOR_CONTRIBUTIONS, DAYS[0]),
+        is_written(RESULT_OBJECTS, DAYS[1]),
     ):
-        killed_when(happened, command)
+        kill_when(happened, command)
         for day in DAYS:
             for row in lake.read(RESULT_OBJECTS, day).to_pylist() if lake.has(RESULT_OBJECTS, day) else ():
                 assert row["state"] == "read", "what is remembered was read, and stands in the lake"
@@ -114,8 +112,8 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_lake_of_a_calm_one(
 
     for day in DAYS:
         for table in TABLES:
-            told, wanted = lake.read(table, day), expected.read(table, day)
-            assert compute_content_version(table, told) == compute_content_version(table, wanted), (
+            rows, expected_rows = lake.read(table, day), expected.read(table, day)
+            assert compute_content_version(table, rows) == compute_content_version(table, expected_rows), (
                 table.name,
                 day,
             )

@@ -1,4 +1,4 @@
-"""Who repeats what: errors that pass are waited out, errors that need a person are repeated by no layer."""
+"""Retries: transient errors are retried, permanent errors are not retried by any layer."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,15 +12,13 @@ from pipelines.automation.schedules import REFRESH
 from pipelines.runs import instance as home
 from sandbox.service import Handle
 from tests.pipelines.end_to_end.test_live import _accounts, service  # noqa: F401 (fixtures)
-from tests.pipelines.runs.test_options import ASKED, options
+from tests.support.run_results import LIST_EXECUTIONS, LIST_SCHEDULERS, build_options
 from tests.support.scheduled_location import Ticking, api
-
-LISTED = "ListInferenceSchedulers"
 
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """The local instance as `ledger` sets it up."""
+    """An instance with the local configuration."""
     folder = tmp_path / "home"
     folder.mkdir()
     (folder / "dagster.yaml").write_text(home.INSTANCE)
@@ -38,14 +36,14 @@ def will_be_retried(instance: dg.DagsterInstance, run_id: str) -> bool:
 @pytest.mark.parametrize(
     ("fault", "asked_once"),
     [
-        ("deny", {LISTED: 1}),
-        ("deny:ListInferenceExecutions", {LISTED: 1, ASKED: 4}),
-        # the pages of pump-1 are two
-        ("deny:ListInferenceExecutions:scheduler=pump-2", {LISTED: 1, ASKED: 5}),
+        ("deny", {LIST_SCHEDULERS: 1}),
+        ("deny:ListInferenceExecutions", {LIST_SCHEDULERS: 1, LIST_EXECUTIONS: 4}),
+        # pump-1 has two pages
+        ("deny:ListInferenceExecutions:scheduler=pump-2", {LIST_SCHEDULERS: 1, LIST_EXECUTIONS: 5}),
     ],
     ids=["all", "executions", "one scheduler"],
 )
-def test_what_needs_a_person_is_repeated_by_no_layer(
+def test_permanent_errors_are_retried_by_no_layer(
     ticking: Ticking,
     service: Handle,  # noqa: F811
     fault: str,
@@ -60,39 +58,39 @@ def test_what_needs_a_person_is_repeated_by_no_layer(
     assert {name: service.count(operation=name) for name in asked_once} == asked_once, "botocore, RetryPolicy"
     assert not any(event.is_step_up_for_retry for event in result.all_events)
     assert not will_be_retried(location.instance, result.run_id), "run retries"
-    follow = dg.evaluate_automation_conditions(
+    automation = dg.evaluate_automation_conditions(
         location.definitions,
         location.instance,
         asset_selection=dg.AssetSelection.assets("inference_executions"),
     )
-    assert follow.total_requested == 0, "automation"
+    assert automation.total_requested == 0, "automation"
 
 
-def test_what_passes_is_tried_again_by_botocore_and_then_by_the_step(
+def test_transient_errors_are_retried_by_botocore_and_then_by_the_step(
     ticking: Ticking,
     service: Handle,  # noqa: F811
 ) -> None:
-    service.inject("unavailable:ListInferenceSchedulers:count=9")  # one more than botocore's patience
+    service.inject("unavailable:ListInferenceSchedulers:count=9")  # one more than botocore retries
     location = ticking(api(service.url))
 
     result = location.go(location.tick())
 
     assert result.success
     assert sum(event.is_step_up_for_retry for event in result.all_events) == 1
-    assert service.count(operation=LISTED) == 9 + 1
+    assert service.count(operation=LIST_SCHEDULERS) == 9 + 1
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, dg.DagsterExecutionInterruptedError])
-def test_what_a_person_stops_is_not_started_again(
+def test_an_interrupted_run_is_not_retried(
     ticking: Ticking,
     service: Handle,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
     stop: type[BaseException],
 ) -> None:
-    def stopped(*_: object) -> None:
+    def interrupt(*_: object) -> None:
         raise stop
 
-    monkeypatch.setattr(Extraction, "gather", stopped)
+    monkeypatch.setattr(Extraction, "gather", interrupt)
     location = ticking(api(service.url))
 
     result = location.go(location.tick(), checks=False)
@@ -102,7 +100,7 @@ def test_what_a_person_stops_is_not_started_again(
     assert not will_be_retried(location.instance, result.run_id)
 
 
-def test_a_spent_budget_is_no_reason_to_try_again(
+def test_a_spent_call_limit_is_not_retried(
     ticking: Ticking,
     service: Handle,  # noqa: F811
 ) -> None:
@@ -113,7 +111,7 @@ def test_a_spent_budget_is_no_reason_to_try_again(
         instance=location.instance,
         tags=location.tick().tags,
         raise_on_error=False,
-        **options(max_calls=3),
+        **build_options(max_calls=3),
     )
 
     assert service.count() == 3
@@ -121,7 +119,7 @@ def test_a_spent_budget_is_no_reason_to_try_again(
     assert not will_be_retried(location.instance, result.run_id)
 
 
-def test_a_run_whose_process_died_is_launched_again(ticking: Ticking, service: Handle) -> None:  # noqa: F811
+def test_a_run_whose_process_died_is_retried(ticking: Ticking, service: Handle) -> None:  # noqa: F811
     location = ticking(api(service.url))
     request = location.tick()
     job = location.definitions.resolve_job_def(REFRESH)
@@ -132,7 +130,7 @@ def test_a_run_whose_process_died_is_launched_again(ticking: Ticking, service: H
     assert will_be_retried(location.instance, run.run_id)
 
 
-def test_runs_that_ask_services_take_turns(ticking: Ticking, service: Handle) -> None:  # noqa: F811
+def test_runs_that_call_the_api_share_a_pool_of_one(ticking: Ticking, service: Handle) -> None:  # noqa: F811
     location = ticking(api(service.url))
 
     assert location.definitions.resolve_assets_def("inference_executions").op.pool == "lookoutequipment_api"

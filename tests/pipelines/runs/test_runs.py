@@ -11,7 +11,6 @@ import dagster as dg
 import pytest
 
 from assets.executions import assets as execution_assets
-from assets.framework.metadata import read_metadata
 from assets.tables import (
     ARCHIVE_FILES,
     EXTRACTION_COVERAGE,
@@ -25,36 +24,11 @@ from resources.lake.lake import Lake
 from sandbox.dumps import Manifest
 from sandbox.fleet import Fleet
 from tests.pipelines.conftest import DAYS, NOW, Location
+from tests.support.run_results import get_failure_message, read_output_metadata, read_rows
 
 Locate = Callable[..., Location]
 Dumps = tuple[Path, Manifest]
 EMPTY, FULL = ("2026-10-05", "2026-10-08"), ("2026-10-06", "2026-10-07")
-
-
-def rows(lake: Lake) -> dict[tuple[str, object], dict[str, object]]:
-    found = [
-        row
-        for day in lake.days(INFERENCE_EXECUTIONS)
-        for row in lake.read(INFERENCE_EXECUTIONS, day).to_pylist()
-    ]
-    keyed = {(row["scheduler_arn"], row["data_start_time"]): row for row in found}
-    assert len(keyed) == len(found)
-    return keyed
-
-
-def numbers(result: dg.ExecuteInProcessResult) -> dict[str, object]:
-    output = next(
-        event
-        for event in result.all_events
-        if event.event_type_value == "STEP_OUTPUT" and event.step_key == "inference_executions"
-    )
-    return read_metadata(output.step_output_data.metadata)
-
-
-def failure(result: dg.ExecuteInProcessResult) -> str:
-    event = next(event for event in result.all_events if event.is_step_failure)
-    assert event.step_failure_data.user_failure_data is not None, event
-    return str(event.step_failure_data.user_failure_data.description)
 
 
 def test_a_ranged_run_records_exactly_the_executions_of_the_fleet(
@@ -64,7 +38,7 @@ def test_a_ranged_run_records_exactly_the_executions_of_the_fleet(
 
     assert location.run().success
 
-    recorded = rows(location.lake)
+    recorded = read_rows(location.lake)
     assert set(recorded) == dumps[1].executions
     last = {
         (summary["InferenceSchedulerArn"], summary["DataStartTime"]): summary
@@ -92,26 +66,26 @@ def test_each_day_gets_one_materialization_of_its_own(locate: Locate, dumps: Dum
         assert set(location.status(asset).values()) == {"MATERIALIZED"}
 
 
-def test_a_day_tells_its_rows_its_statuses_and_whether_it_changed(locate: Locate, dumps: Dumps) -> None:
+def test_day_metadata_has_rows_statuses_and_changes(locate: Locate, dumps: Dumps) -> None:
     location = locate(dumps[0])
 
-    told = location.days_of(location.run())["2026-10-06"].metadata
+    metadata = location.get_materializations(location.run())["2026-10-06"].metadata
 
     day = location.lake.read(INFERENCE_EXECUTIONS, date(2026, 10, 6))
     statuses = day["status"].to_pylist()
-    assert told["dagster/partition_row_count"].value == day.num_rows > 1000
+    assert metadata["dagster/partition_row_count"].value == day.num_rows > 1000
     for status in ("SUCCESS", "FAILED", "IN_PROGRESS"):
-        assert told[f"ledger/{status.lower()}"].value == statuses.count(status)
-    assert told["ledger/changed"].value is True
-    assert told["ledger/rows_changed"].value == day.num_rows
-    assert told["ledger/seconds"].value >= 0
-    assert Path(told["ledger/path"].value) == location.lake.path(INFERENCE_EXECUTIONS, date(2026, 10, 6))
-    columns = told["dagster/column_schema"].value.columns
+        assert metadata[f"ledger/{status.lower()}"].value == statuses.count(status)
+    assert metadata["ledger/changed"].value is True
+    assert metadata["ledger/rows_changed"].value == day.num_rows
+    assert metadata["ledger/seconds"].value >= 0
+    assert Path(metadata["ledger/path"].value) == location.lake.path(INFERENCE_EXECUTIONS, date(2026, 10, 6))
+    columns = metadata["dagster/column_schema"].value.columns
     assert [column.name for column in columns] == day.schema.names
     assert all(column.description for column in columns)
 
 
-def test_a_day_without_executions_is_a_file_without_rows(locate: Locate, dumps: Dumps) -> None:
+def test_a_day_without_executions_has_an_empty_file(locate: Locate, dumps: Dumps) -> None:
     location = locate(dumps[0])
 
     location.run()
@@ -122,7 +96,7 @@ def test_a_day_without_executions_is_a_file_without_rows(locate: Locate, dumps: 
             assert location.lake.read(table, date.fromisoformat(day)).num_rows == 0
 
 
-def test_the_same_run_again_reads_nothing_and_changes_nothing(locate: Locate, dumps: Dumps) -> None:
+def test_a_rerun_reads_nothing_and_changes_nothing(locate: Locate, dumps: Dumps) -> None:
     location = locate(dumps[0])
     first = location.run()
     files = {path: path.stat().st_mtime_ns for path in location.lake.root.rglob("*.parquet")}
@@ -130,8 +104,8 @@ def test_the_same_run_again_reads_nothing_and_changes_nothing(locate: Locate, du
     second = location.run()
 
     assert second.success
-    assert numbers(first)["files_read"] == len(dumps[1].files)
-    assert numbers(second) == {
+    assert read_output_metadata(first)["files_read"] == len(dumps[1].files)
+    assert read_output_metadata(second) == {
         "calls": 0,
         "throttled": 0,
         "files_read": 0,
@@ -141,19 +115,19 @@ def test_the_same_run_again_reads_nothing_and_changes_nothing(locate: Locate, du
         "rows_changed": 0,
     }
     assert {path: path.stat().st_mtime_ns for path in location.lake.root.rglob("*.parquet")} == files
-    before, after = location.days_of(first), location.days_of(second)
+    before, after = location.get_materializations(first), location.get_materializations(second)
     for day in before:
         assert after[day].tags["dagster/data_version"] == before[day].tags["dagster/data_version"]
         assert after[day].metadata["ledger/changed"].value is False
 
 
-def test_what_depends_on_the_executions_runs_in_the_same_run(locate: Locate, dumps: Dumps) -> None:
+def test_dependent_assets_and_checks_run_in_the_same_run(locate: Locate, dumps: Dumps) -> None:
     location = locate(dumps[0])
 
     result = location.run(checks=True)
 
     schedulers = location.lake.read(INFERENCE_SCHEDULERS)
-    assert set(schedulers["scheduler_arn"].to_pylist()) == {arn for arn, _ in rows(location.lake)}
+    assert set(schedulers["scheduler_arn"].to_pylist()) == {arn for arn, _ in read_rows(location.lake)}
     evaluated = {
         evaluation.check_name: evaluation
         for evaluation in (
@@ -171,7 +145,7 @@ def test_what_depends_on_the_executions_runs_in_the_same_run(locate: Locate, dum
     assert all(evaluated[name].passed for name in (*blocking, "no_missing_days", "partitions_succeeded"))
 
 
-def test_a_bad_day_fails_alone_and_is_done_alone_afterwards(locate: Locate, dumps: Dumps) -> None:
+def test_only_the_bad_day_fails_and_is_retried(locate: Locate, dumps: Dumps) -> None:
     location = locate(dumps[0])
     blocked = location.lake.path(INFERENCE_EXECUTIONS, date(2026, 10, 6)).parent
     blocked.parent.mkdir(parents=True)
@@ -180,7 +154,7 @@ def test_a_bad_day_fails_alone_and_is_done_alone_afterwards(locate: Locate, dump
     first = location.run()
 
     assert not first.success
-    assert "1 partitions failed" in failure(first) and "2026-10-06" in failure(first)
+    assert "1 partitions failed" in get_failure_message(first) and "2026-10-06" in get_failure_message(first)
     assert location.status() == {
         "2026-10-05": "MATERIALIZED",
         "2026-10-06": "FAILED",
@@ -197,11 +171,11 @@ def test_a_bad_day_fails_alone_and_is_done_alone_afterwards(locate: Locate, dump
     second = location.run(tags=resume)
 
     assert second.success
-    assert list(location.days_of(second)) == ["2026-10-06"]
-    assert set(rows(location.lake)) == dumps[1].executions
+    assert list(location.get_materializations(second)) == ["2026-10-06"]
+    assert set(read_rows(location.lake)) == dumps[1].executions
 
 
-def test_a_broken_file_of_the_lake_is_left_alone_and_named(locate: Locate, dumps: Dumps) -> None:
+def test_a_broken_lake_file_is_reported_and_unchanged(locate: Locate, dumps: Dumps) -> None:
     location = locate(dumps[0])
     location.run()
     broken = location.lake.path(INFERENCE_EXECUTIONS, date(2026, 10, 7))
@@ -211,7 +185,7 @@ def test_a_broken_file_of_the_lake_is_left_alone_and_named(locate: Locate, dumps
     result = location.run()
 
     assert not result.success
-    assert list(location.days_of(result)) == ["2026-10-05", "2026-10-06", "2026-10-08"]
+    assert list(location.get_materializations(result)) == ["2026-10-05", "2026-10-06", "2026-10-08"]
     assert len(broken.read_bytes()) == 1000
     assert str(broken) in str(
         next(
@@ -220,43 +194,43 @@ def test_a_broken_file_of_the_lake_is_left_alone_and_named(locate: Locate, dumps
     )
 
 
-def test_nothing_is_lost_when_the_source_shrinks_and_goes(
+def test_rows_stay_when_the_source_shrinks_or_disappears(
     locate: Locate, dumps: Dumps, tmp_path: Path
 ) -> None:
     folder = tmp_path / "mine"
     shutil.copytree(dumps[0], folder)
     location = locate(folder)
     location.run()
-    before = rows(location.lake)
+    before = read_rows(location.lake)
 
     for file in sorted(folder.rglob("*.*"))[::2]:
         file.unlink()
     assert location.run().success
-    assert rows(location.lake) == before
+    assert read_rows(location.lake) == before
 
     shutil.rmtree(folder)
     folder.mkdir()
     assert location.run().success
-    assert rows(location.lake) == before
+    assert read_rows(location.lake) == before
 
     folder.rmdir()
     gone = location.run()
     assert not gone.success
-    assert str(folder) in failure(gone) and "next:" in failure(gone)
-    assert rows(location.lake) == before
+    assert str(folder) in get_failure_message(gone) and "next:" in get_failure_message(gone)
+    assert read_rows(location.lake) == before
 
 
-def test_without_sources_the_definitions_load_and_a_run_says_what_to_write(locate: Locate) -> None:
+def test_without_sources_the_definitions_load_and_a_run_fails_with_the_fix(locate: Locate) -> None:
     location = locate()
 
     result = location.run()
 
     assert not result.success
-    assert "ledger.toml" in failure(result) and "[[sources]]" in failure(result)
-    assert location.days_of(result) == {}
+    assert "ledger.toml" in get_failure_message(result) and "[[sources]]" in get_failure_message(result)
+    assert location.get_materializations(result) == {}
 
 
-def test_a_failure_that_needs_a_person_is_not_retried(locate: Locate, tmp_path: Path) -> None:
+def test_a_permanent_failure_is_not_retried(locate: Locate, tmp_path: Path) -> None:
     location = locate(tmp_path / "nowhere")
 
     result = location.run()
@@ -266,20 +240,20 @@ def test_a_failure_that_needs_a_person_is_not_retried(locate: Locate, tmp_path: 
     assert not any(event.is_step_up_for_retry for event in result.all_events)
 
 
-def test_data_outside_the_history_is_told_with_the_dates_to_set(
+def test_data_outside_the_history_is_reported_with_the_dates_to_set(
     locate: Locate, dumps: Dumps, capfd: pytest.CaptureFixture[str]
 ) -> None:
     location = locate(dumps[0], start_date=date(2026, 10, 7), end_date=date(2026, 10, 8))
 
     assert location.run(date(2026, 10, 7), date(2026, 10, 7)).success
 
-    told = capfd.readouterr().err
-    assert 'set [history] start_date = "2026-10-06" in ledger.toml' in told
+    log = capfd.readouterr().err
+    assert 'set [history] start_date = "2026-10-06" in ledger.toml' in log
     assert location.lake.days(INFERENCE_EXECUTIONS) == [date(2026, 10, 7)]
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_batches_make_no_difference(
+def test_the_batch_size_does_not_change_the_result(
     locate: Locate,
     dumps: Dumps,
     monkeypatch: pytest.MonkeyPatch,
@@ -291,13 +265,13 @@ def test_batches_make_no_difference(
 
     result = location.run()
 
-    assert list(location.days_of(result)) == [day.isoformat() for day in DAYS]
-    assert set(rows(location.lake)) == dumps[1].executions
-    told = capfd.readouterr().err
-    assert told.count("Rejected, see rejected_executions") == 1, "whatever the number of batches"
+    assert list(location.get_materializations(result)) == [day.isoformat() for day in DAYS]
+    assert set(read_rows(location.lake)) == dumps[1].executions
+    log = capfd.readouterr().err
+    assert log.count("Rejected, see rejected_executions") == 1, "whatever the number of batches"
 
 
-def test_one_partition_alone(locate: Locate, dumps: Dumps) -> None:
+def test_a_single_partition_can_be_materialized(locate: Locate, dumps: Dumps) -> None:
     location = locate(dumps[0])
     job = location.definitions.resolve_implicit_global_asset_job_def()
 
@@ -309,7 +283,7 @@ def test_one_partition_alone(locate: Locate, dumps: Dumps) -> None:
 
     assert result.success
     assert location.lake.days(INFERENCE_EXECUTIONS) == [date(2026, 10, 7)]
-    assert {start.date() for _, start in rows(location.lake)} == {date(2026, 10, 7)}
+    assert {start.date() for _, start in read_rows(location.lake)} == {date(2026, 10, 7)}
 
 
 def test_recorded_at_is_the_clock_of_the_run(locate: Locate, dumps: Dumps) -> None:
@@ -317,25 +291,23 @@ def test_recorded_at_is_the_clock_of_the_run(locate: Locate, dumps: Dumps) -> No
 
     location.run()
 
-    assert {row["recorded_at"] for row in rows(location.lake).values()} == {NOW}
+    assert {row["recorded_at"] for row in read_rows(location.lake).values()} == {NOW}
 
 
-def test_a_lake_that_cannot_be_written_to_is_one_failure_with_its_mend(locate: Locate, dumps: Dumps) -> None:
+def test_an_unwritable_lake_is_one_failure_with_its_fix(locate: Locate, dumps: Dumps) -> None:
     location = locate(dumps[0])
     location.lake.root.write_text("a file where the lake should be")
 
     result = location.run()
 
     assert not result.success
-    assert failure(result).count("Cannot read the lake") == 1
-    assert "lake.uri" in failure(result)
-    assert "set lake.uri to" in failure(result)
-    assert location.days_of(result) == {}
+    assert get_failure_message(result).count("Cannot read the lake") == 1
+    assert "lake.uri" in get_failure_message(result)
+    assert "set lake.uri to" in get_failure_message(result)
+    assert location.get_materializations(result) == {}
 
 
-def test_a_zone_that_is_set_later_takes_in_what_was_put_aside_for_the_want_of_it(
-    locate: Locate, tmp_path: Path
-) -> None:
+def test_setting_a_time_zone_recovers_rejected_summaries(locate: Locate, tmp_path: Path) -> None:
     folder = tmp_path / "notebooks"
     folder.mkdir()
     summary = {
@@ -348,11 +320,11 @@ def test_a_zone_that_is_set_later_takes_in_what_was_put_aside_for_the_want_of_it
     location = locate(folder, zone="Europe/Berlin")
     assert location.run().success
 
-    assert [start for _, start in rows(location.lake)] == [datetime(2026, 10, 6, 6, tzinfo=UTC)]
+    assert [start for _, start in read_rows(location.lake)] == [datetime(2026, 10, 6, 6, tzinfo=UTC)]
     assert location.lake.read(REJECTED_EXECUTIONS).num_rows == 0
 
 
-def test_a_lake_in_s3_is_written_with_the_key_that_is_set(
+def test_a_lake_in_s3_is_encrypted_with_the_kms_key_of_the_settings(
     s3_lake_uri: str, dumps: Dumps, instance: dg.DagsterInstance
 ) -> None:
     key = "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-4000-8000-000000000000"
@@ -365,7 +337,7 @@ def test_a_lake_in_s3_is_written_with_the_key_that_is_set(
 
     assert location.run(DAYS[1], DAYS[2]).success
 
-    assert set(rows(location.lake)) == dumps[1].executions
+    assert set(read_rows(location.lake)) == dumps[1].executions
     stored = (
         boto3.Session()
         .client("s3")

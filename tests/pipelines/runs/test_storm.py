@@ -1,4 +1,4 @@
-"""Two months of a fleet, with everything going wrong that can."""
+"""Two months of a fleet with every fault of the sandbox."""
 
 from datetime import UTC, date, datetime
 from typing import Any
@@ -14,7 +14,7 @@ from sandbox.fleet import Fleet, History, fleet
 from sandbox.service import serving
 from tests.pipelines.conftest import Location
 from tests.pipelines.end_to_end.test_live import PLACES, _accounts  # noqa: F401 (a fixture)
-from tests.pipelines.runs.test_runs import failure, rows
+from tests.support.run_results import get_failure_message, read_rows
 from tests.support.truth import row_of
 
 START, END = datetime(2026, 8, 9, tzinfo=UTC), datetime(2026, 10, 8, tzinfo=UTC)
@@ -37,7 +37,7 @@ FAULTS = (
 )
 
 
-def truth(of: Fleet, clock: datetime) -> dict[tuple[str, object], dict[str, Any]]:
+def list_expected_rows(of: Fleet, clock: datetime) -> dict[tuple[str, object], dict[str, Any]]:
     found = (
         row_of(summary, "api")
         for scheduler in of.listed(clock)
@@ -54,10 +54,10 @@ def lake_uri(request: pytest.FixtureRequest, _accounts: None) -> str:  # noqa: F
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_accounts")
-def test_ends_with_exactly_the_executions_that_the_service_has(
+def test_a_storm_of_faults_ends_with_the_executions_of_the_service(
     lake_uri: str, instance: dg.DagsterInstance
 ) -> None:
-    assert {fault.split(":")[0] for fault in FAULTS} == set(KINDS), "every fault there is"
+    assert {fault.split(":")[0] for fault in FAULTS} == set(KINDS), "all faults are used"
     of, clock = fleet(seed=3, history=History(START, END)), datetime(2026, 10, 8, 12, tzinfo=UTC)
     with serving(of, clock, s3=False, faults=FAULTS, paging="offset") as handle:
         sources = tuple(
@@ -70,18 +70,18 @@ def test_ends_with_exactly_the_executions_that_the_service_has(
         )
         location = Location(build_defs(settings=settings), instance, Lake(lake_uri))
         result = location.run(FIRST, LAST)
-        assert not result.success, "one scheduler may not be asked at first"
-        attempts, told = 1, [failure(result)]
+        assert not result.success, "one scheduler is denied at first"
+        attempts, messages = 1, [get_failure_message(result)]
         while not result.success and attempts < 5:
             resume = dict.fromkeys(("dagster/parent_run_id", "dagster/root_run_id"), result.run_id)
             result = location.run(FIRST, LAST, tags={"dagster/is_resume_retry": "true"} | resume)
             attempts += 1
-            told.append("success" if result.success else failure(result))
+            messages.append("success" if result.success else get_failure_message(result))
         struck = {word for kind in handle.requests() for word in kind.faults.split("+") if word}
 
-    assert result.success, told
+    assert result.success, messages
     assert struck == set(KINDS)
-    recorded = rows(location.lake)
+    recorded = read_rows(location.lake)
     for row in recorded.values():
         del row["recorded_at"], row["unrecognized"]
-    assert recorded == truth(of, clock)
+    assert recorded == list_expected_rows(of, clock)

@@ -1,4 +1,4 @@
-"""The command line as it is typed, in this process: real settings, a real lake, a real Dagster instance."""
+"""Runs commands in this process with real settings, a real lake and a real Dagster instance."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -18,27 +18,27 @@ from sandbox.fleet import Fleet
 from sandbox.service import Handle, serving
 
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
-"""When the service of these tests stands still."""
+"""The fixed time of the simulated service."""
 
 SETTLE_AFTER = timedelta(hours=3)
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a command left: its exit code, and what it printed."""
+    """The exit code and output of a command."""
 
     code: int
     out: str
     err: str
 
     @property
-    def answer(self) -> Any:
-        """What it printed as JSON."""
+    def json(self) -> Any:
+        """The parsed standard output."""
         return json.loads(self.out)
 
     @property
-    def said(self) -> str:
-        """What it printed for people, without the line breaks that a narrow terminal makes."""
+    def text(self) -> str:
+        """The standard output without the line breaks of a narrow terminal."""
         return " ".join(self.out.split())
 
 
@@ -47,7 +47,7 @@ Ledger = Callable[..., Done]
 
 @pytest.fixture
 def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ledger:
-    """Run `ledger` with some words, with settings and a Dagster home of its own."""
+    """Run `ledger` with its own settings and Dagster home."""
     home = tmp_path / "home"
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
@@ -70,7 +70,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Callable[..., Path]:
-    """Write the settings: sources as lines of TOML, and the bounds of the history."""
+    """Write the settings: sources as TOML lines, and the range of the history."""
 
     def write(
         *sources: str, start: str = "2026-10-05", end: str | None = "2026-10-09", more: str = ""
@@ -91,7 +91,7 @@ def lake(tmp_path: Path) -> Lake:
 
 @pytest.fixture
 def accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A profile for each account; the access key tells the sandbox which."""
+    """Write a profile for each account; the sandbox reads the account from the access key."""
     file = tmp_path / "credentials"
     file.write_text(
         "".join(
@@ -106,18 +106,18 @@ def accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def service(small_fleet: Fleet, accounts: None) -> Iterator[Handle]:  # noqa: ARG001 (its keys open it)
+def service(small_fleet: Fleet, accounts: None) -> Iterator[Handle]:  # noqa: ARG001 (provides its credentials)
     with serving(small_fleet, NOW, s3=False) as handle:
         yield handle
 
 
 def api(url: str, account: str = "111122223333", region: str = "us-east-1", more: str = "") -> str:
-    """Settings of a live source."""
+    """Return the settings of an API source."""
     return f'kind = "api"\nprofile = "{account}"\nregion = "{region}"\nendpoint_url = "{url}"\n{more}'
 
 
 def record(lake: Lake, day: date, names: Sequence[str], through: datetime | None = None) -> None:
-    """Write a day's coverage as a run does after the service has answered, and a day without executions."""
+    """Write the coverage of a day as a run does, and a day without executions."""
     answered = through or compute_settle_time(day, SETTLE_AFTER)
     arns = {
         f"arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler/{name}/1": name

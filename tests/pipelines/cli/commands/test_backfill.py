@@ -1,4 +1,4 @@
-"""`ledger backfill`: a run of Dagster's, watched, stopped and resumed from the command line."""
+"""`ledger backfill`: a Dagster run that is followed, stopped and resumed."""
 
 import os
 import signal
@@ -24,11 +24,11 @@ RANGE = ("--from", "2026-10-05", "--to", "2026-10-08")
 LEDGER = str(Path(sys.executable).with_name("ledger"))
 
 
-def rows(lake: Lake) -> int:
+def count_rows(lake: Lake) -> int:
     return sum(lake.read(INFERENCE_EXECUTIONS, day).num_rows for day in lake.days(INFERENCE_EXECUTIONS))
 
 
-def test_a_range_is_recorded_by_a_run_that_dagster_shows(
+def test_a_range_is_recorded_by_a_dagster_run(
     ledger: Ledger, settings: Callable[..., Path], service: Handle, lake: Lake
 ) -> None:
     settings(api(service.url))
@@ -36,10 +36,10 @@ def test_a_range_is_recorded_by_a_run_that_dagster_shows(
     done = ledger("backfill", *RANGE, "--yes", "--json")
 
     assert done.code == 0, done.err
-    answer = done.answer
+    answer = done.json
     assert answer["outcome"] == "succeeded"
     assert list(answer["days"]) == ["2026-10-05", "2026-10-06", "2026-10-07", "2026-10-08"]
-    assert sum(day["executions"] for day in answer["days"].values()) == rows(lake) > 1000
+    assert sum(day["executions"] for day in answer["days"].values()) == count_rows(lake) > 1000
     assert answer["metrics"]["calls"] == service.count()
     with dg.DagsterInstance.get() as instance:
         run = instance.get_run_by_id(answer["run_id"])
@@ -50,13 +50,13 @@ def test_a_range_is_recorded_by_a_run_that_dagster_shows(
 
 
 @pytest.mark.slow
-def test_the_same_again_costs_what_its_plan_says_and_changes_nothing(
+def test_a_rerun_is_idempotent_and_costs_what_its_plan_says(
     ledger: Ledger, settings: Callable[..., Path], service: Handle
 ) -> None:
     settings(api(service.url))
     assert ledger("backfill", *RANGE, "--yes").code == 0
 
-    planned = ledger("plan", *RANGE, "--json").answer
+    planned = ledger("plan", *RANGE, "--json").json
     service.reset()
     again = ledger("backfill", *RANGE, "--yes")
     assert again.code == 0
@@ -65,7 +65,7 @@ def test_the_same_again_costs_what_its_plan_says_and_changes_nothing(
 
 
 @pytest.mark.slow
-def test_what_failed_is_named_and_resuming_does_that_alone(
+def test_failures_are_named_and_resuming_extracts_only_them(
     ledger: Ledger, settings: Callable[..., Path], service: Handle, lake: Lake
 ) -> None:
     settings(api(service.url))
@@ -74,7 +74,7 @@ def test_what_failed_is_named_and_resuming_does_that_alone(
     first = ledger("backfill", *RANGE, "--yes")
     assert first.code == 1
     assert "pump-2" in first.out
-    before = rows(lake)
+    before = count_rows(lake)
     command = next(line for line in first.out.splitlines() if line.startswith("  ledger backfill")).split()
 
     service.heal()
@@ -82,64 +82,64 @@ def test_what_failed_is_named_and_resuming_does_that_alone(
     second = ledger(*command[1:], "--json")
 
     assert second.code == 0, second.err
-    assert rows(lake) > before
-    asked = service.requests(operation="ListInferenceExecutions")
-    assert {kind.scheduler for kind in asked} == {"pump-2"}
+    assert count_rows(lake) > before
+    requests = service.requests(operation="ListInferenceExecutions")
+    assert {kind.scheduler for kind in requests} == {"pump-2"}
     with dg.DagsterInstance.get() as instance:
-        run = instance.get_run_by_id(second.answer["run_id"])
+        run = instance.get_run_by_id(second.json["run_id"])
         assert run is not None
         assert run.tags["dagster/parent_run_id"] == command[-1]
 
 
 @pytest.mark.slow
-def test_a_subset_merges_and_keeps_the_others(
+def test_a_backfill_of_one_scheduler_keeps_the_others(
     ledger: Ledger, settings: Callable[..., Path], service: Handle, lake: Lake
 ) -> None:
     settings(api(service.url))
     assert ledger("backfill", *RANGE, "--yes").code == 0
-    before = rows(lake)
+    before = count_rows(lake)
 
     done = ledger("backfill", *RANGE, "--yes", "--scheduler", "pump-1", "--json")
 
     assert done.code == 0, done.err
-    assert rows(lake) == before
+    assert count_rows(lake) == before
 
 
 @pytest.mark.slow
-def test_a_budget_stops_it_and_resuming_goes_on(
+def test_a_call_limit_stops_the_run_and_resuming_continues(
     ledger: Ledger, settings: Callable[..., Path], service: Handle, lake: Lake
 ) -> None:
     settings(api(service.url))
 
     first = ledger("backfill", *RANGE, "--yes", "--max-calls", "3")
     assert first.code == 1
-    assert "budget of 3 calls" in first.said
+    assert "budget of 3 calls" in first.text
     assert service.count() == 3
     run_id = next(line for line in first.out.splitlines() if "--resume" in line).split()[-1]
 
     second = ledger("backfill", "--resume", run_id, "--max-calls", "1000")
 
     assert second.code == 0, second.out
-    assert rows(lake) > 1000
+    assert count_rows(lake) > 1000
 
 
-def _heed_ctrl_c() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # which tests that run in the background would ignore
+def _accept_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # background processes ignore it
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_it_cleanly_and_says_how_to_go_on(
+def test_ctrl_c_stops_the_run_and_prints_the_resume_command(
     ledger: Ledger, settings: Callable[..., Path], service: Handle, lake: Lake
 ) -> None:
     settings(api(service.url))
-    # pump-1 has a second page, and the signal has to come before that is there
+    # the signal must arrive before the second page of pump-1
     service.inject("slow:ListInferenceExecutions:seconds=10")
     process = subprocess.Popen(
         [LEDGER, "backfill", *RANGE, "--yes"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=_heed_ctrl_c,  # noqa: PLW1509 (nothing here holds a lock)
+        preexec_fn=_accept_ctrl_c,  # noqa: PLW1509 (nothing here holds a lock)
     )
     deadline = time.monotonic() + 400
     while not service.count(operation="ListInferenceExecutions") and time.monotonic() < deadline:
@@ -160,12 +160,12 @@ def test_ctrl_c_stops_it_cleanly_and_says_how_to_go_on(
     service.heal()
     second = ledger("backfill", "--resume", run_id)
     assert second.code == 0, second.out
-    assert rows(lake) > 1000
+    assert count_rows(lake) > 1000
     assert len(lake.days(EXTRACTION_COVERAGE)) == 4
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_is_no_eternal_run_and_can_be_resumed(
+def test_a_killed_run_is_marked_failed_and_can_be_resumed(
     ledger: Ledger, settings: Callable[..., Path], service: Handle, lake: Lake
 ) -> None:
     settings(api(service.url))
@@ -187,11 +187,11 @@ def test_a_run_that_was_killed_is_no_eternal_run_and_can_be_resumed(
         assert run is not None and run.status is dg.DagsterRunStatus.FAILURE
     service.heal()
     assert ledger("backfill", "--resume", run_id).code == 0
-    assert rows(lake) > 1000
+    assert count_rows(lake) > 1000
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         ([], ["without a range of days", "--resume"]),
         ([*RANGE], ["--yes", "ledger plan --from 2026-10-05"]),
@@ -199,23 +199,23 @@ def test_a_run_that_was_killed_is_no_eternal_run_and_can_be_resumed(
         ([*RANGE, "--yes", "--scheduler", "pupm-1"], ['did you mean "pump-1"']),
         (["--resume", "nonsense"], ["the run does not exist"]),
     ],
-    ids=["no days", "nobody to ask", "turned round", "a slip", "no such run"],
+    ids=["no days", "no terminal", "wrong order", "misspelled name", "unknown run"],
 )
-def test_a_mistake_is_told_before_anything_runs(
-    ledger: Ledger, settings: Callable[..., Path], service: Handle, words: list[str], told: list[Any]
+def test_an_invalid_request_fails_before_any_call(
+    ledger: Ledger, settings: Callable[..., Path], service: Handle, words: list[str], expected: list[Any]
 ) -> None:
     settings(api(service.url))
 
     done = ledger("backfill", *words)
 
     assert done.code == 2
-    for part in told:
+    for part in expected:
         assert part in done.err
     assert service.count(operation="ListInferenceExecutions") == 0
 
 
 @pytest.mark.long
-def test_a_year_of_the_whole_fleet_in_one_go_is_what_was_planned_and_what_there_is(
+def test_a_year_of_the_whole_fleet_matches_its_plan_and_the_service(
     ledger: Ledger,
     settings: Callable[..., Path],
     lake: Lake,
@@ -224,12 +224,12 @@ def test_a_year_of_the_whole_fleet_in_one_go_is_what_was_planned_and_what_there_
     days = 365
     history = History(END - timedelta(days=days), END)
     plants = fleet(seed=3, history=history)
-    places = sorted({(one.account, one.region) for one in plants.schedulers})
+    places = sorted({(scheduler.account, scheduler.region) for scheduler in plants.schedulers})
     first, last = history.start.date(), (END - timedelta(days=1)).date()
     span = ("--from", str(first), "--to", str(last))
     with serving(plants, NOW, s3=False) as handle:
         settings(*(api(handle.url, *place) for place in places), start=str(first), end=str(END.date()))
-        plan = ledger("plan", *span, "--json").answer
+        plan = ledger("plan", *span, "--json").json
         handle.reset()
         handle.inject("throttle:ListInferenceExecutions:share=0.02")
 
@@ -239,18 +239,18 @@ def test_a_year_of_the_whole_fleet_in_one_go_is_what_was_planned_and_what_there_
         assert f"{days} days recorded" in done.out
         months = {(first + timedelta(days=n)).strftime("%Y-%m") for n in range(days)}
         assert {line.split()[0] for line in done.out.splitlines() if line[:4].isdigit()} == months
-        there = {
+        expected = {
             (summary["InferenceSchedulerArn"], summary["DataStartTime"])
             for scheduler in plants.listed(NOW)
             for summary in scheduler.executions(NOW)
             if summary["DataStartTime"] < END
         }
-        assert rows(lake) == len(there)
+        assert count_rows(lake) == len(expected)
         answered = handle.count(outcome="ok")
         assert plan["calls"]["min"] <= answered <= plan["calls"]["max"]
 
-        exact = ledger("plan", *span, "--json").answer
+        exact = ledger("plan", *span, "--json").json
         assert exact["settled_days"] == days
         assert exact["calls"]["min"] <= answered <= exact["calls"]["max"]
-    status = ledger("status", "--json").answer
+    status = ledger("status", "--json").json
     assert set(status["state_counts"]) <= {"settled", "stuck", "unseen"}

@@ -1,4 +1,4 @@
-"""`ledger catalog sync`: what a user sees, and what scripts get."""
+"""`ledger catalog sync`: its output for users and programs."""
 
 import json
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from tests.support.glue import Glue, glue, glue_client, glue_server
 
 __all__ = ["glue", "glue_client", "glue_server"]  # fixtures
 
-Ask = Callable[..., Result]
+Run = Callable[..., Result]
 
 
 @pytest.fixture
-def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
-    """Run the command with settings of its own."""
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command with its own settings."""
 
     def command(*words: str, uri: str = "s3://plant-a/lake") -> Result:
         file = tmp_path / "ledger.toml"
@@ -30,9 +30,9 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
     return command
 
 
-def test_the_differences_are_shown_and_then_made(glue: Glue, ask: Ask) -> None:
-    first = ask("--database", "plant")
-    again = ask("--database", "plant")
+def test_differences_are_shown_and_then_applied(glue: Glue, run: Run) -> None:
+    first = run("--database", "plant")
+    again = run("--database", "plant")
 
     assert (first.exit_code, again.exit_code) == (0, 0), first.output
     assert "+ plant.inference_executions: create" in first.stdout
@@ -43,19 +43,19 @@ def test_the_differences_are_shown_and_then_made(glue: Glue, ask: Ask) -> None:
     assert glue.table("archive_files")["StorageDescriptor"]["Location"] == "s3://plant-a/lake/archive_files/"
 
 
-def test_a_dry_run_changes_nothing(glue: Glue, ask: Ask) -> None:
-    done = ask("--database", "plant", "--dry-run", "inference_executions")
+def test_a_dry_run_changes_nothing(glue: Glue, run: Run) -> None:
+    done = run("--database", "plant", "--dry-run", "inference_executions")
 
     assert done.exit_code == 0, done.output
     assert "1 to create. Nothing was changed." in done.stdout
     assert glue.client.get_tables(DatabaseName="plant")["TableList"] == []
 
 
-def test_a_database_is_created_only_when_told(glue: Glue, ask: Ask) -> None:
-    refused = ask("--database", "another")
-    planned = ask("--database", "another", "--create-database", "--dry-run")
+def test_a_database_is_created_only_on_request(glue: Glue, run: Run) -> None:
+    refused = run("--database", "another")
+    planned = run("--database", "another", "--create-database", "--dry-run")
     names = {found["Name"] for found in glue.client.get_databases()["DatabaseList"]}
-    done = ask("--database", "another", "--create-database", "inference_executions")
+    done = run("--database", "another", "--create-database", "inference_executions")
 
     assert isinstance(refused.exception, ConfigurationError)
     assert "--create-database" in str(refused.exception)
@@ -65,11 +65,11 @@ def test_a_database_is_created_only_when_told(glue: Glue, ask: Ask) -> None:
     assert glue.table("inference_executions", "another")["TableType"] == "EXTERNAL_TABLE"
 
 
-def test_a_table_that_is_not_ours_needs_a_person(glue: Glue, ask: Ask) -> None:
+def test_a_foreign_table_is_refused_unless_adopted(glue: Glue, run: Run) -> None:
     theirs = {"Name": "archive_files", "StorageDescriptor": {"Columns": [{"Name": "mine", "Type": "int"}]}}
     glue.client.create_table(DatabaseName="plant", TableInput=theirs)
 
-    done = ask("--database", "plant", "archive_files", "extraction_coverage")
+    done = run("--database", "plant", "archive_files", "extraction_coverage")
 
     assert done.exit_code == 1
     assert "! plant.archive_files: refused" in done.stdout
@@ -77,14 +77,14 @@ def test_a_table_that_is_not_ours_needs_a_person(glue: Glue, ask: Ask) -> None:
     assert "= column mine: undeclared, kept" in done.stdout
     assert "1 created, 1 refused." in done.stdout
 
-    assert ask("--database", "plant", "archive_files", "--adopt").exit_code == 0
+    assert run("--database", "plant", "archive_files", "--adopt").exit_code == 0
     columns = glue.table("archive_files")["StorageDescriptor"]["Columns"]
     assert (columns[0]["Name"], columns[-1]["Name"]) == ("uri", "mine")
 
 
-def test_json_has_each_table_with_its_changes(glue: Glue, ask: Ask) -> None:
-    planned = ask("--database", "plant", "--json", "--dry-run")
-    done = ask("--database", "plant", "--json")
+def test_json_has_each_table_with_its_changes(glue: Glue, run: Run) -> None:
+    planned = run("--database", "plant", "--json", "--dry-run")
+    done = run("--database", "plant", "--json")
 
     output = json.loads(done.stdout)
     assert json.loads(planned.stdout) == output | {"dry_run": True}
@@ -100,8 +100,8 @@ def test_json_has_each_table_with_its_changes(glue: Glue, ask: Ask) -> None:
 
 
 @pytest.mark.usefixtures("glue")
-def test_a_lake_of_this_machine_is_refused_before_anything_is_asked(ask: Ask) -> None:
-    done = ask("--database", "plant", uri="lake")
+def test_a_local_lake_is_refused_before_any_call(run: Run) -> None:
+    done = run("--database", "plant", uri="lake")
 
     assert isinstance(done.exception, ConfigurationError)
     assert "Athena reads only from S3" in str(done.exception)

@@ -1,4 +1,4 @@
-"""`ledger ddl`: what a user copies into Athena or hands to Spark."""
+"""`ledger ddl`: SQL for Athena and Spark."""
 
 import re
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from assets.tables import TABLES
 from pipelines.cli.app import app
 from resources.errors import ConfigurationError
 
-Ask = Callable[..., Result]
+Run = Callable[..., Result]
 
 
 @pytest.fixture
-def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
-    """Run the command with settings of its own."""
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command with its own settings."""
 
     def command(*words: str, uri: str = "s3://plant-a/lake", history: str = "") -> Result:
         file = tmp_path / "ledger.toml"
@@ -27,8 +27,8 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
     return command
 
 
-def test_all_tables_are_printed_where_none_is_named(ask: Ask) -> None:
-    done = ask()
+def test_all_tables_are_printed_by_default(run: Run) -> None:
+    done = run()
 
     assert done.exit_code == 0, done.output
     created = re.findall(r"^CREATE EXTERNAL TABLE IF NOT EXISTS `(\w+)` \($", done.stdout, re.MULTILINE)
@@ -36,22 +36,22 @@ def test_all_tables_are_printed_where_none_is_named(ask: Ask) -> None:
     assert "'projection.data_date.range' = '2025-02-01,NOW'" in done.stdout
 
 
-def test_the_end_of_the_history_ends_the_projection(ask: Ask) -> None:
-    done = ask("inference_executions", history='end_date = "2026-10-08"')
+def test_the_end_of_the_history_ends_the_projection(run: Run) -> None:
+    done = run("inference_executions", history='end_date = "2026-10-08"')
 
     assert "'projection.data_date.range' = '2025-02-01,2026-10-07'" in done.stdout
 
 
-def test_another_place_and_a_database_can_be_named(ask: Ask) -> None:
-    done = ask("--database", "plant_a", "--location", "s3://copy/of/it/", "archive_files", uri="lake")
+def test_location_and_database_can_be_set(run: Run) -> None:
+    done = run("--database", "plant_a", "--location", "s3://copy/of/it/", "archive_files", uri="lake")
 
     assert done.exit_code == 0, done.output
     assert "`plant_a`.`archive_files`" in done.stdout
     assert "LOCATION 's3://copy/of/it/archive_files/'" in done.stdout
 
 
-def test_spark_reads_a_lake_of_this_machine(ask: Ask, tmp_path: Path) -> None:
-    done = ask("--spark", "inference_executions", uri="a lake")
+def test_spark_ddl_accepts_a_local_lake(run: Run, tmp_path: Path) -> None:
+    done = run("--spark", "inference_executions", uri="a lake")
 
     assert done.exit_code == 0, done.output
     assert f"LOCATION '{(tmp_path / 'a lake').as_uri()}/inference_executions/'" in done.stdout
@@ -59,7 +59,7 @@ def test_spark_reads_a_lake_of_this_machine(ask: Ask, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "uri", "told"),
+    ("words", "uri", "expected"),
     [
         (["inference_execution"], "s3://plant-a/lake", ["did you mean inference_executions?"]),
         (["nothing"], "s3://plant-a/lake", ["inference_schedulers, inference_executions"]),
@@ -67,11 +67,11 @@ def test_spark_reads_a_lake_of_this_machine(ask: Ask, tmp_path: Path) -> None:
         (["--location", "/mnt/lake"], "s3://plant-a/lake", ["/mnt/lake", "--location"]),
         (["--database", "Plant A"], "s3://plant-a/lake", ["'Plant A'", "lower-case"]),
     ],
-    ids=["a slip", "no such table", "a lake of this machine", "a place that is not S3", "a bad database"],
+    ids=["misspelled table", "unknown table", "local lake", "location outside S3", "invalid database"],
 )
-def test_a_mistake_is_told_with_its_mend(ask: Ask, words: list[str], uri: str, told: list[str]) -> None:
-    done = ask(*words, uri=uri)
+def test_an_error_names_its_cause_and_fix(run: Run, words: list[str], uri: str, expected: list[str]) -> None:
+    done = run(*words, uri=uri)
 
     assert isinstance(done.exception, ConfigurationError)
     assert done.stdout == ""
-    assert [part for part in told if part not in str(done.exception)] == []
+    assert [part for part in expected if part not in str(done.exception)] == []

@@ -1,4 +1,4 @@
-"""`ledger doctor`: each thing that can be wrong is found, told apart from its neighbours, and has a mend."""
+"""`ledger doctor`: finds each kind of problem and says how to fix it."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from tests.pipelines.cli.commands.conftest import NOW, Done, Ledger, api
 
 @pytest.fixture
 def box(small_fleet: Fleet, accounts: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Handle]:  # noqa: ARG001
-    """The service with S3 and STS beside it, and an environment that finds them."""
+    """Run the service with S3 and STS, and set the environment for them."""
     with serving(small_fleet, NOW) as handle:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", handle.s3_url)
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", handle.s3_url)
@@ -32,38 +32,36 @@ def box(small_fleet: Fleet, accounts: None, monkeypatch: pytest.MonkeyPatch) -> 
     default_session.cache_clear()
 
 
-def levels(done: Done) -> dict[str, str]:
-    return {one["subject"]: one["level"] for one in done.answer["findings"]}
+def get_levels(done: Done) -> dict[str, str]:
+    return {finding["subject"]: finding["level"] for finding in done.json["findings"]}
 
 
-def finding(done: Done, part: str) -> dict[str, Any]:
-    return next(one for one in done.answer["findings"] if part in one["subject"])
+def get_finding(done: Done, part: str) -> dict[str, Any]:
+    return next(finding for finding in done.json["findings"] if part in finding["subject"])
 
 
-def test_a_healthy_set_up_has_nothing_to_mend(
+def test_a_healthy_setup_has_no_failures(
     ledger: Ledger, settings: Callable[..., Path], box: Handle, tmp_path: Path
 ) -> None:
     settings(api(box.url))
     done = ledger("doctor", "--json")
 
     assert done.code == 0, done.out
-    found = levels(done)
-    assert found["settings"] == found["lake"] == "ok"
-    assert {name.rpartition(":")[2] for name in found if "lookoutequipment:" in name} == {
+    levels = get_levels(done)
+    assert levels["settings"] == levels["lake"] == "ok"
+    assert {name.rpartition(":")[2] for name in levels if "lookoutequipment:" in name} == {
         "DescribeInferenceScheduler",
         "ListInferenceExecutions",
     }
-    assert "the caller is arn:aws:" in finding(done, "credentials")["message"]
-    assert finding(done, "results in s3://")["level"] == "ok"
-    assert finding(done, "clock")["level"] == "warn", "this sandbox stands still, in the past"
-    assert finding(done, "daemon")["level"] == "warn"
+    assert "the caller is arn:aws:" in get_finding(done, "credentials")["message"]
+    assert get_finding(done, "results in s3://")["level"] == "ok"
+    assert get_finding(done, "clock")["level"] == "warn", "the clock of this sandbox is fixed"
+    assert get_finding(done, "daemon")["level"] == "warn"
     assert box.count() == box.count(outcome="ok") == 3
     assert [path.name for path in (tmp_path / "lake").iterdir() if path.name != ".lock"] == []
 
 
-def test_every_mistake_in_the_settings_is_told_and_the_rest_is_still_looked_at(
-    ledger: Ledger, tmp_path: Path
-) -> None:
+def test_all_setting_errors_are_reported_and_other_checks_still_run(ledger: Ledger, tmp_path: Path) -> None:
     (tmp_path / "ledger.toml").write_text('[lake]\nurl = "x"\n[history]\nstart_date = "soon"\n')
 
     done = ledger("doctor")
@@ -80,12 +78,12 @@ def test_a_missing_permission_is_named(ledger: Ledger, settings: Callable[..., P
     done = ledger("doctor", "--json")
 
     assert done.code == 1
-    assert finding(done, "ListInferenceExecutions")["level"] == "fail"
-    assert "grant lookoutequipment:" in finding(done, "ListInferenceExecutions")["fix"]
-    assert finding(done, "DescribeInferenceScheduler")["level"] == "ok"
+    assert get_finding(done, "ListInferenceExecutions")["level"] == "fail"
+    assert "grant lookoutequipment:" in get_finding(done, "ListInferenceExecutions")["fix"]
+    assert get_finding(done, "DescribeInferenceScheduler")["level"] == "ok"
 
 
-def test_a_wrong_region_a_silent_endpoint_and_no_credentials_are_told_apart(
+def test_wrong_region_unreachable_endpoint_and_missing_credentials_are_distinguished(
     ledger: Ledger,
     settings: Callable[..., Path],
     box: Handle,
@@ -100,35 +98,35 @@ def test_a_wrong_region_a_silent_endpoint_and_no_credentials_are_told_apart(
     done = ledger("doctor", "--json")
 
     assert done.code == 1
-    told = [one for one in done.answer["findings"] if one["level"] == "fail"]
-    assert "was never offered in eu-north-1" in told[0]["message"]
-    assert "set region to one of" in told[0]["fix"]
-    assert "cannot be reached" in told[1]["message"]
-    assert nowhere in told[1]["message"]
+    failures = [finding for finding in done.json["findings"] if finding["level"] == "fail"]
+    assert "was never offered in eu-north-1" in failures[0]["message"]
+    assert "set region to one of" in failures[0]["fix"]
+    assert "cannot be reached" in failures[1]["message"]
+    assert nowhere in failures[1]["message"]
 
     monkeypatch.delenv("AWS_PROFILE")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     default_session.cache_clear()
     settings(f'kind = "api"\nregion = "us-east-1"\nendpoint_url = "{box.url}"')
-    assert "usable AWS credentials" in finding(ledger("doctor", "--json"), "credentials")["message"]
+    assert "usable AWS credentials" in get_finding(ledger("doctor", "--json"), "credentials")["message"]
 
 
-def test_an_ended_service_is_not_taken_for_a_missing_permission() -> None:
+def test_the_end_of_the_service_is_distinguished_from_a_missing_permission() -> None:
     class Ended:
         uri, is_aws = "api (region eu-west-1)", True
 
         def list_schedulers(self) -> list[Any]:
             raise PermissionsError("AccessDeniedException: no", where="x", next_step="grant it")
 
-    def told(now: datetime) -> diagnostics.Finding:
-        (one,) = diagnostics.check_service(Ended(), now, {})  # type: ignore[arg-type]
-        return one
+    def check(now: datetime) -> diagnostics.Finding:
+        (finding,) = diagnostics.check_service(Ended(), now, {})  # type: ignore[arg-type]
+        return finding
 
-    assert "AWS ended the service on 2026-10-07" in told(datetime(2026, 11, 1, tzinfo=UTC)).message
-    assert told(datetime(2026, 9, 1, tzinfo=UTC)).fix == "grant it"
+    assert "AWS ended the service on 2026-10-07" in check(datetime(2026, 11, 1, tzinfo=UTC)).message
+    assert check(datetime(2026, 9, 1, tzinfo=UTC)).fix == "grant it"
 
 
-def test_an_archive_that_is_not_there_or_empty_is_told(
+def test_a_missing_archive_and_one_without_files_are_reported(
     ledger: Ledger, settings: Callable[..., Path], tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -137,12 +135,12 @@ def test_an_archive_that_is_not_there_or_empty_is_told(
     done = ledger("doctor", "--json")
 
     assert done.code == 1
-    assert finding(done, "gone")["level"] == "fail"
-    assert finding(done, "empty")["level"] == "warn"
-    assert "ledger import" in finding(done, "empty")["fix"]
+    assert get_finding(done, "gone")["level"] == "fail"
+    assert get_finding(done, "empty")["level"] == "warn"
+    assert "ledger import" in get_finding(done, "empty")["fix"]
 
 
-def test_a_lake_that_cannot_be_written_to_is_told(
+def test_an_unwritable_lake_is_reported(
     ledger: Ledger, settings: Callable[..., Path], tmp_path: Path
 ) -> None:
     settings('kind = "archive"\nuri = "gone/"')
@@ -150,49 +148,50 @@ def test_a_lake_that_cannot_be_written_to_is_told(
 
     done = ledger("doctor", "--json")
 
-    assert finding(done, "lake")["level"] == "fail"
-    assert "lake.uri" in finding(done, "lake")["fix"]
+    assert get_finding(done, "lake")["level"] == "fail"
+    assert "lake.uri" in get_finding(done, "lake")["fix"]
 
 
-def test_a_lake_in_s3_is_tried_with_its_conditions_and_needs_no_right_to_delete(box: Handle) -> None:  # noqa: ARG001
+def test_a_lake_in_s3_is_checked_with_conditional_writes_and_without_deletes(box: Handle) -> None:  # noqa: ARG001
     boto3.Session().client("s3").create_bucket(Bucket="my-lake")
 
     for _ in range(2):
-        found = diagnostics.check_lake("s3://my-lake/tables")
-        assert found.level is Level.ok, found
+        result = diagnostics.check_lake("s3://my-lake/tables")
+        assert result.level is Level.ok, result
     assert diagnostics.check_lake("s3://nobodys-lake/x").level is Level.fail
 
 
-def test_results_are_read_as_a_run_reads_them_and_by_whom_it_does(
+def test_results_are_checked_with_the_credentials_of_the_results(
     ledger: Ledger, settings: Callable[..., Path], box: Handle
 ) -> None:
     settings(api(box.url), more='[results]\nprofile = "123456789012"')
     done = ledger("doctor", "--json")
-    assert ":123456789012:" in finding(done, "credentials of results")["message"]
-    assert finding(done, "results in s3://")["level"] == "ok"
+    assert ":123456789012:" in get_finding(done, "credentials of results")["message"]
+    assert get_finding(done, "results in s3://")["level"] == "ok"
 
-    settings(api(box.url), more='[results]\nprofile = "nobody"')
+    settings(api(box.url), more='[results]\nprofile = "unknown"')
     done = ledger("doctor", "--json")
-    assert finding(done, "credentials of results")["level"] == "fail"
-    assert "nobody" in next(one for one in done.answer["findings"] if one["subject"] == "results")["message"]
+    assert get_finding(done, "credentials of results")["level"] == "fail"
+    assert (
+        "unknown"
+        in next(finding for finding in done.json["findings"] if finding["subject"] == "results")["message"]
+    )
 
 
-def test_a_pool_without_a_limit_is_told(
+def test_a_pool_without_a_limit_is_reported(
     ledger: Ledger, settings: Callable[..., Path], tmp_path: Path
 ) -> None:
     settings('kind = "archive"\nuri = "gone/"')
-    told = finding(ledger("doctor", "--json"), "pool lookout")
-    assert told["level"] == "warn"
-    assert "dagster instance concurrency set lookoutequipment_api 1" in told["fix"]
+    pool = get_finding(ledger("doctor", "--json"), "pool lookout")
+    assert pool["level"] == "warn"
+    assert "dagster instance concurrency set lookoutequipment_api 1" in pool["fix"]
 
     (tmp_path / "home" / "dagster.yaml").write_text(instance.INSTANCE)
-    assert finding(ledger("doctor", "--json"), "pool lookout")["message"] == "allows 1 concurrent run"
+    assert get_finding(ledger("doctor", "--json"), "pool lookout")["message"] == "allows 1 concurrent run"
 
 
-def test_an_instance_that_cannot_be_opened_is_told(
-    ledger: Ledger, settings: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_a_broken_instance_is_reported(ledger: Ledger, settings: Callable[..., Path], tmp_path: Path) -> None:
     settings('kind = "archive"\nuri = "gone/"')
     (tmp_path / "home" / "dagster.yaml").write_text("storages: {nonsense: true}\n")
 
-    assert finding(ledger("doctor", "--json"), "Dagster instance")["level"] == "fail"
+    assert get_finding(ledger("doctor", "--json"), "Dagster instance")["level"] == "fail"

@@ -1,4 +1,4 @@
-"""`ledger import`: what people saved becomes part of an archive source, once, whole, and after a look."""
+"""`ledger import`: saved responses are previewed, then copied or registered once."""
 
 import json
 import shutil
@@ -25,23 +25,23 @@ def archive(tmp_path: Path, settings: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def whole(dumps: Any, tmp_path: Path) -> Path:
-    """One saved response that is whole."""
-    odd = {*dumps[1].incomplete, *dumps[1].unreadable, *dumps[1].unusable}
+    """Return one complete saved response."""
+    problems = {*dumps[1].incomplete, *dumps[1].unreadable, *dumps[1].unusable}
     paths = sorted(file.path for file in dumps[1].files if file.path.suffix == ".json")
-    chosen = next(path for path in paths if path not in odd)
+    chosen = next(path for path in paths if path not in problems)
     copy = tmp_path / "mine" / "page.json"
     copy.parent.mkdir()
     shutil.copy(chosen, copy)
     return copy
 
 
-def test_files_are_looked_into_copied_and_the_next_command_has_their_days(
+def test_files_are_previewed_and_copied_and_the_next_command_has_their_days(
     ledger: Ledger, archive: Path, dumps: Any
 ) -> None:
     done = ledger("import", str(dumps[0]), "--json")
 
-    answer = done.answer
-    assert done.code == 1, "some of these are broken on purpose"
+    answer = done.json
+    assert done.code == 1, "some files are broken on purpose"
     assert answer["files"] == len(dumps[1].files)
     assert (answer["from"], answer["to"]) == ("2026-10-06", "2026-10-07")
     assert "pump-1" in answer["schedulers"]
@@ -52,7 +52,7 @@ def test_files_are_looked_into_copied_and_the_next_command_has_their_days(
     assert len(copied) > 10
 
 
-def test_nothing_is_copied_twice_under_any_name(ledger: Ledger, archive: Path, whole: Path) -> None:
+def test_content_is_not_copied_twice(ledger: Ledger, archive: Path, whole: Path) -> None:
     assert ledger("import", str(whole)).code == 0
     renamed = whole.with_name("other.json")
     whole.rename(renamed)
@@ -75,7 +75,7 @@ def test_a_file_of_the_same_name_is_never_replaced_and_pages_stay_together(
 
     assert done.code == 0, done.out
     assert (archive / "page.json").read_text() == "{}"
-    assert sorted(Path(name).relative_to(archive) for name in done.answer["copied"]) == [
+    assert sorted(Path(name).relative_to(archive) for name in done.json["copied"]) == [
         Path("mine-2/page-2.json"),
         Path("mine-2/page.json"),
     ]
@@ -89,10 +89,10 @@ def test_a_dry_run_changes_nothing(ledger: Ledger, archive: Path, whole: Path) -
     assert list(archive.iterdir()) == []
 
 
-def test_registering_appends_to_the_settings_and_leaves_the_rest_as_it_was(
+def test_registering_only_appends_to_the_settings(
     ledger: Ledger, settings: Callable[..., Path], whole: Path
 ) -> None:
-    file = settings(FOLDER, more="# a remark of mine\n")
+    file = settings(FOLDER, more="# my comment\n")
     before = file.read_text()
 
     done = ledger("import", str(whole.parent), "--register")
@@ -101,13 +101,11 @@ def test_registering_appends_to_the_settings_and_leaves_the_rest_as_it_was(
     assert file.read_text().startswith(before.rstrip())
     assert str(whole.parent) in [source.uri for source in load_settings().sources]
     again = ledger("import", str(whole.parent), "--register", "--json")
-    assert again.answer["registered"] == []
+    assert again.json["registered"] == []
     assert list(file.parent.glob(".*.tmp")) == []
 
 
-def test_without_any_settings_the_first_import_writes_them(
-    ledger: Ledger, whole: Path, tmp_path: Path
-) -> None:
+def test_the_first_import_creates_the_settings(ledger: Ledger, whole: Path, tmp_path: Path) -> None:
     done = ledger("import", str(whole))
 
     assert done.code == 0, done.err
@@ -115,9 +113,7 @@ def test_without_any_settings_the_first_import_writes_them(
     assert (tmp_path / "ledger.toml").read_text().startswith("[[sources]]")
 
 
-def test_settings_that_cannot_be_added_to_stay_as_they_are(
-    ledger: Ledger, tmp_path: Path, whole: Path
-) -> None:
+def test_settings_that_cannot_be_extended_are_unchanged(ledger: Ledger, tmp_path: Path, whole: Path) -> None:
     file = tmp_path / "ledger.toml"
     file.write_text('sources = [{ kind = "archive", uri = "elsewhere/x.json" }]\n')
     (tmp_path / "elsewhere").mkdir()
@@ -130,13 +126,13 @@ def test_settings_that_cannot_be_added_to_stay_as_they_are(
     assert file.read_text().startswith("sources = [")
 
 
-def test_days_outside_the_history_come_with_what_to_set(
+def test_days_outside_the_history_come_with_the_settings_to_change(
     ledger: Ledger, settings: Callable[..., Path], tmp_path: Path, whole: Path
 ) -> None:
     settings(FOLDER, start="2026-10-07", end="2026-10-08")
     (tmp_path / "archive").mkdir()
 
-    answer = ledger("import", str(whole), "--dry-run", "--json").answer
+    answer = ledger("import", str(whole), "--dry-run", "--json").json
 
     assert (
         answer["next_steps"][0] == 'set [history] start_date = "2026-10-06" in ledger.toml (now 2026-10-07)'
@@ -145,16 +141,16 @@ def test_days_outside_the_history_come_with_what_to_set(
 
 
 @pytest.mark.parametrize(
-    ("make", "told", "code"),
+    ("make", "expected", "code"),
     [
         (None, "Cannot read a source", 2),
         ("no json at all", "is truncated or not JSON", 1),
         (json.dumps({"Datasets": []}), "has no InferenceExecutionSummaries", 1),
     ],
-    ids=["not there", "broken", "something else"],
+    ids=["missing", "broken", "another response"],
 )
-def test_what_is_no_saved_response_is_told_and_not_copied(
-    ledger: Ledger, archive: Path, tmp_path: Path, make: str | None, told: str, code: int
+def test_files_that_are_not_saved_responses_are_reported_and_not_copied(
+    ledger: Ledger, archive: Path, tmp_path: Path, make: str | None, expected: str, code: int
 ) -> None:
     file = tmp_path / "thing.json"
     if make is not None:
@@ -163,5 +159,5 @@ def test_what_is_no_saved_response_is_told_and_not_copied(
     done = ledger("import", str(file))
 
     assert done.code == code
-    assert told in done.out + done.err
+    assert expected in done.out + done.err
     assert list(archive.iterdir()) == []

@@ -1,4 +1,4 @@
-"""`ledger migrate`: days of an older version are told, and written again when asked."""
+"""`ledger migrate`: lists and rewrites files of older table versions."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,7 +36,7 @@ ROW = {
 def _a_column_that_came_later(
     settings: Callable[..., Path], lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Four days, the last of them written by the version of today, which has a column more."""
+    """Write three days with version 1, and the last day with version 2, which has one more column."""
     settings()
     for day in DAYS:
         table: Any = GROWN if day == DAYS[-1] else EXTRACTION_COVERAGE
@@ -50,39 +50,39 @@ def versions(lake: Lake) -> list[int | None]:
     return [lake.read_version(GROWN, day) for day in DAYS]
 
 
-def test_a_dry_run_tells_which_days_are_old_and_writes_nothing(ledger: Ledger, lake: Lake) -> None:
+def test_a_dry_run_lists_old_files_and_writes_nothing(ledger: Ledger, lake: Lake) -> None:
     done = ledger("migrate", "--dry-run")
 
     assert done.code == 0, done.err
     assert (
-        "extraction_coverage: 3 files of version 1, current version 2, 2026-10-01 to 2026-10-03" in done.said
+        "extraction_coverage: 3 files of version 1, current version 2, 2026-10-01 to 2026-10-03" in done.text
     )
-    assert "3 to rewrite, 1 up to date. Nothing was changed." in done.said
+    assert "3 to rewrite, 1 up to date. Nothing was changed." in done.text
     assert versions(lake) == [1, 1, 1, 2]
 
 
-def test_old_days_are_written_again_with_the_same_rows(ledger: Ledger, lake: Lake) -> None:
+def test_old_files_are_rewritten_with_the_same_rows(ledger: Ledger, lake: Lake) -> None:
     before = [lake.read(GROWN, day) for day in DAYS]
 
     done = ledger("migrate")
 
     assert done.code == 0, done.err
-    assert "3 rewritten, 1 were up to date." in done.said
+    assert "3 rewritten, 1 were up to date." in done.text
     assert versions(lake) == [2, 2, 2, 2]
     assert [lake.read(GROWN, day) for day in DAYS] == before
-    assert "0 rewritten, 4 were up to date." in ledger("migrate").said
+    assert "0 rewritten, 4 were up to date." in ledger("migrate").text
 
 
-def test_only_the_days_that_are_named_are_written(ledger: Ledger, lake: Lake) -> None:
+def test_only_the_selected_days_are_rewritten(ledger: Ledger, lake: Lake) -> None:
     ledger("migrate", "extraction_coverage", "--from", "2026-10-02", "--to", "2026-10-02")
 
     assert versions(lake) == [1, 2, 1, 2]
 
 
-def test_programs_get_the_old_days(ledger: Ledger, lake: Lake) -> None:
-    told = ledger("migrate", "--dry-run", "--json", "--to", "2026-10-01").answer
+def test_json_lists_the_old_files(ledger: Ledger, lake: Lake) -> None:
+    output = ledger("migrate", "--dry-run", "--json", "--to", "2026-10-01").json
 
-    assert told == {
+    assert output == {
         "dry_run": True,
         "files": 1,
         "outdated_files": [
@@ -91,23 +91,23 @@ def test_programs_get_the_old_days(ledger: Ledger, lake: Lake) -> None:
         "files_written": 0,
         "errors": [],
     }
-    assert ledger("migrate", "--json").answer["files_written"] == 3
+    assert ledger("migrate", "--json").json["files_written"] == 3
     assert versions(lake) == [2, 2, 2, 2]
 
 
-def test_an_unreadable_file_is_told_and_keeps_no_other_from_its_turn(ledger: Ledger, lake: Lake) -> None:
+def test_an_unreadable_file_is_reported_and_the_others_are_rewritten(ledger: Ledger, lake: Lake) -> None:
     Path(lake.path(GROWN, DAYS[1])).write_bytes(b"torn")
 
     done = ledger("migrate")
 
     assert done.code == 1
-    assert "! Cannot read a file of the lake" in done.said
-    assert "data_date=2026-10-02" in done.said
-    assert "2 rewritten" in done.said
+    assert "! Cannot read a file of the lake" in done.text
+    assert "data_date=2026-10-02" in done.text
+    assert "2 rewritten" in done.text
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (["extraction_coverag"], "did you mean extraction_coverage?"),
         (["--from", "2026-13-01"], "as a day"),
@@ -115,8 +115,8 @@ def test_an_unreadable_file_is_told_and_keeps_no_other_from_its_turn(ledger: Led
     ],
     ids=["a slip", "no day", "the wrong order"],
 )
-def test_a_mistake_gives_a_message_and_exit_code_2(ledger: Ledger, words: list[str], told: str) -> None:
+def test_an_invalid_argument_exits_with_code_2(ledger: Ledger, words: list[str], expected: str) -> None:
     done = ledger("migrate", *words)
 
     assert done.code == 2
-    assert told in done.err
+    assert expected in done.err

@@ -1,4 +1,4 @@
-"""`ledger plan`: what it counts is what a run then asks for."""
+"""`ledger plan`: its counts match the calls of the run."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -18,7 +18,7 @@ VIRGINIA = {"account": "111122223333", "region": "us-east-1"}
 
 
 def run(first: str, last: str, **config: Any) -> None:
-    """Extract a range, by the job that every launcher runs."""
+    """Extract a range in a Dagster run."""
     job = build_defs({"clock": lambda: NOW}).resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.ephemeral() as instance:
         done = job.execute_in_process(
@@ -30,7 +30,7 @@ def run(first: str, last: str, **config: Any) -> None:
     assert done.success
 
 
-def asked(handle: Handle, **of: str) -> int:
+def count_calls(handle: Handle, **of: str) -> int:
     return handle.count(operation="ListInferenceExecutions", **of) + handle.count(
         operation="DescribeInferenceScheduler", **of
     )
@@ -38,13 +38,13 @@ def asked(handle: Handle, **of: str) -> int:
 
 @pytest.fixture
 def month(accounts: None) -> Any:  # noqa: ARG001 (its keys open it)
-    """Forty days of the fleet: a run over them has two batches and many pages."""
+    """Serve forty days of the fleet: two batches and many pages."""
     history = History(datetime(2026, 8, 29, tzinfo=UTC), datetime(2026, 10, 8, tzinfo=UTC))
     with serving(fleet(seed=4, history=history), NOW, s3=False) as handle:
         yield handle
 
 
-def test_planning_spends_no_more_than_the_listing(
+def test_a_plan_only_makes_listing_calls(
     ledger: Ledger, settings: Callable[..., Path], service: Handle
 ) -> None:
     settings(api(service.url))
@@ -53,48 +53,48 @@ def test_planning_spends_no_more_than_the_listing(
 
     assert done.code == 0, done.err
     assert service.count() == service.count(operation="ListInferenceSchedulers") == 1
-    assert done.answer["calls_made"] == 1
-    assert done.answer["command"] == "ledger backfill --from 2026-10-05 --to 2026-10-08"
+    assert done.json["calls_made"] == 1
+    assert done.json["command"] == "ledger backfill --from 2026-10-05 --to 2026-10-08"
 
 
-def test_what_ran_all_the_time_costs_what_was_expected_and_what_is_settled_exactly_that(
+def test_estimates_are_exact_for_steady_schedulers_and_settled_days(
     ledger: Ledger, settings: Callable[..., Path], month: Handle
 ) -> None:
     settings(api(month.url), start="2026-08-29", end="2026-10-08")
     words = ("plan", "--from", "2026-08-29", "--to", "2026-10-07", "--json")
 
-    before = ledger(*words).answer
+    before = ledger(*words).json
     month.reset()
     run("2026-08-29", "2026-10-07")
     counted = month.count()
-    steady = {one["scheduler_name"]: one["calls"]["expected"] for one in before["schedulers"]}
+    steady = {row["scheduler_name"]: row["calls"]["expected"] for row in before["schedulers"]}
     assert before["batches"] == 2
     assert before["listing_calls"] == month.count(operation="ListInferenceSchedulers") == 1
     for name in ("pump-1", "pump-2"):
-        assert steady[name] == asked(month, scheduler=name) > 20
+        assert steady[name] == count_calls(month, scheduler=name) > 20
     assert before["calls"]["min"] <= counted <= before["calls"]["max"]
 
-    after = ledger(*words).answer
+    after = ledger(*words).json
     month.reset()
     run("2026-08-29", "2026-10-07")
     assert after["settled_days"] == 40
-    for one in after["schedulers"]:
-        assert one["calls"]["min"] <= asked(month, scheduler=one["scheduler_name"])
-        assert one["calls"]["max"] >= asked(month, scheduler=one["scheduler_name"])
+    for row in after["schedulers"]:
+        assert row["calls"]["min"] <= count_calls(month, scheduler=row["scheduler_name"])
+        assert row["calls"]["max"] >= count_calls(month, scheduler=row["scheduler_name"])
     assert after["calls"]["expected"] == month.count()
 
-    inside = ledger("plan", "--from", "2026-09-03", "--to", "2026-10-05", "--json").answer
+    inside = ledger("plan", "--from", "2026-09-03", "--to", "2026-10-05", "--json").json
     month.reset()
     run("2026-09-03", "2026-10-05")
     assert inside["calls"]["expected"] == month.count()
     assert inside["calls"]["max"] - inside["calls"]["min"] <= len(inside["schedulers"]), (
-        "what lies exactly on a bound is all that can be doubted"
+        "only windows exactly on a bound are uncertain"
     )
 
 
 @pytest.mark.usefixtures("accounts")
 @pytest.mark.parametrize("bounds", ["strict", "inclusive"])
-def test_whatever_the_fleet_did_the_calls_lie_within_the_bounds(
+def test_calls_are_within_the_bounds_for_any_fleet(
     ledger: Ledger,
     settings: Callable[..., Path],
     small_fleet: Fleet,
@@ -107,18 +107,18 @@ def test_whatever_the_fleet_did_the_calls_lie_within_the_bounds(
     ]
     with serving(small_fleet, NOW, s3=False, bounds=bounds) as handle:
         settings(*(api(handle.url, *place) for place in places))
-        plan = ledger("plan", *RANGE, "--json").answer
+        plan = ledger("plan", *RANGE, "--json").json
         handle.reset()
         run("2026-10-05", "2026-10-08")
 
         assert plan["calls"]["min"] <= handle.count() <= plan["calls"]["max"]
-        for one in plan["schedulers"]:
-            account, region = one["scheduler_arn"].split(":")[4], one["scheduler_arn"].split(":")[3]
-            counted = asked(handle, scheduler=one["scheduler_name"], account=account, region=region)
-            assert one["calls"]["min"] <= counted <= one["calls"]["max"]
+        for row in plan["schedulers"]:
+            account, region = row["scheduler_arn"].split(":")[4], row["scheduler_arn"].split(":")[3]
+            counted = count_calls(handle, scheduler=row["scheduler_name"], account=account, region=region)
+            assert row["calls"]["min"] <= counted <= row["calls"]["max"]
 
 
-def test_settled_days_cost_nothing_where_they_are_skipped(
+def test_skipped_settled_days_cost_no_calls(
     ledger: Ledger, settings: Callable[..., Path], month: Handle
 ) -> None:
     settings(api(month.url), start="2026-08-29", end="2026-10-08")
@@ -126,20 +126,20 @@ def test_settled_days_cost_nothing_where_they_are_skipped(
     run("2026-09-24", "2026-09-24", schedulers=["pump-1"])
     words = ("--from", "2026-09-05", "--to", "2026-09-26", "--skip-settled")
 
-    plan = ledger("plan", *words, "--json").answer
+    plan = ledger("plan", *words, "--json").json
     month.reset()
     run("2026-09-05", "2026-09-26", skip_settled=True)
 
-    questions = {one["scheduler_name"]: one["queries"] for one in plan["schedulers"]}
+    questions = {row["scheduler_name"]: row["queries"] for row in plan["schedulers"]}
     assert questions["pump-1"] == 3
     assert questions["pump-2"] == 2
-    pump = next(one for one in plan["schedulers"] if one["scheduler_name"] == "pump-1")
-    assert pump["calls"]["expected"] == asked(month, scheduler="pump-1")
+    pump = next(row for row in plan["schedulers"] if row["scheduler_name"] == "pump-1")
+    assert pump["calls"]["expected"] == count_calls(month, scheduler="pump-1")
     assert plan["calls"]["min"] <= month.count() <= plan["calls"]["max"]
     assert plan["command"].endswith("--skip-settled")
 
 
-def test_one_scheduler_alone_and_a_budget_that_is_too_small(
+def test_a_plan_for_one_scheduler_warns_about_a_too_small_call_limit(
     ledger: Ledger, settings: Callable[..., Path], service: Handle
 ) -> None:
     settings(api(service.url), more="[limits]\nmax_calls_per_run = 1\n")
@@ -153,20 +153,20 @@ def test_one_scheduler_alone_and_a_budget_that_is_too_small(
     assert all(len(line) <= 80 for line in done.out.splitlines())
 
 
-def test_saved_responses_are_counted_as_often_as_they_are_read(
+def test_each_read_of_a_saved_response_is_counted(
     ledger: Ledger, settings: Callable[..., Path], dumps: Any
 ) -> None:
     settings(f'kind = "archive"\nuri = "{dumps[0]}"')
 
-    first = ledger("plan", *RANGE, "--json").answer["files_to_read"]
+    first = ledger("plan", *RANGE, "--json").json["files_to_read"]
     run("2026-10-05", "2026-10-08")
-    again = ledger("plan", *RANGE, "--json").answer["files_to_read"]
+    again = ledger("plan", *RANGE, "--json").json["files_to_read"]
 
     assert first["min"] == first["max"] > 10
-    assert again["max"] < 3, "only what could not be opened is tried again"
+    assert again["max"] < 3, "only unreadable files are read again"
 
 
-def test_a_source_that_refuses_is_told_and_the_others_are_planned(
+def test_a_failing_source_is_reported_and_the_others_are_planned(
     ledger: Ledger, settings: Callable[..., Path], service: Handle
 ) -> None:
     settings(api(service.url), api(service.url, "123456789012", "eu-west-1"))
@@ -176,11 +176,11 @@ def test_a_source_that_refuses_is_told_and_the_others_are_planned(
 
     assert done.code == 1
     assert "pump-2" in done.out
-    assert "lookoutequipment:ListInferenceSchedulers" in done.said
+    assert "lookoutequipment:ListInferenceSchedulers" in done.text
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (
             ["--from", "2026-10-07", "--to", "2026-10-05"],
@@ -198,8 +198,8 @@ def test_a_source_that_refuses_is_told_and_the_others_are_planned(
     ],
     ids=["turned round", "no month", "another form", "no day", "too early", "too late", "a slip"],
 )
-def test_a_mistake_is_told_with_its_mend(
-    ledger: Ledger, settings: Callable[..., Path], service: Handle, words: list[str], told: list[str]
+def test_an_error_names_its_cause_and_fix(
+    ledger: Ledger, settings: Callable[..., Path], service: Handle, words: list[str], expected: list[str]
 ) -> None:
     settings(api(service.url))
 
@@ -207,12 +207,12 @@ def test_a_mistake_is_told_with_its_mend(
 
     assert done.code == 2
     assert done.out == ""
-    for part in told:
+    for part in expected:
         assert part in done.err
 
 
 @pytest.mark.parametrize("lacking", ["settings", "sources"])
-def test_without_settings_or_sources_the_message_says_what_to_write(
+def test_without_settings_or_sources_the_error_says_what_to_write(
     ledger: Ledger, settings: Callable[..., Path], lacking: str
 ) -> None:
     if lacking == "sources":
@@ -225,10 +225,12 @@ def test_without_settings_or_sources_the_message_says_what_to_write(
     assert "Traceback" not in done.err
 
 
-def test_a_day_can_be_named_by_a_word(ledger: Ledger, settings: Callable[..., Path], service: Handle) -> None:
+def test_days_can_be_today_or_yesterday(
+    ledger: Ledger, settings: Callable[..., Path], service: Handle
+) -> None:
     settings(api(service.url), start="2026-10-05", end=None)
 
-    answer = ledger("plan", "--from", "yesterday", "--to", "today", "--json").answer
+    answer = ledger("plan", "--from", "yesterday", "--to", "today", "--json").json
 
     assert answer["days"] == 2
     assert date.fromisoformat(answer["to"]) == datetime.now(UTC).date()

@@ -1,4 +1,4 @@
-"""`ledger sql` and `ledger views`: a statement, a pipe, a terminal, files, and views."""
+"""`ledger sql` and `ledger views`."""
 
 import io
 import json
@@ -43,7 +43,7 @@ def environment(tmp_path: Path, lake: Lake) -> dict[str, str]:
 
 @pytest.fixture
 def run(environment: dict[str, str], tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run `ledger` in this process, with what is piped into it."""
+    """Run `ledger` in this process with standard input."""
     monkeypatch.setenv("LEDGER_CONFIG", environment["LEDGER_CONFIG"])
     monkeypatch.chdir(tmp_path)
 
@@ -54,7 +54,7 @@ def run(environment: dict[str, str], tmp_path: Path, ledger: Ledger, monkeypatch
     return command
 
 
-def test_it_answers_as_a_process_that_is_piped_to(environment: dict[str, str]) -> None:
+def test_a_piped_statement_is_run_by_the_installed_program(environment: dict[str, str]) -> None:
     done = subprocess.run(
         [LEDGER, "sql", "--format", "csv"],
         input=f"{COUNT};",
@@ -67,7 +67,7 @@ def test_it_answers_as_a_process_that_is_piped_to(environment: dict[str, str]) -
     assert done.stdout.splitlines()[1:] == [f"{day},18" for day in DAYS]
 
 
-def test_statements_from_a_pipe_are_answered_one_after_the_other(run: Run) -> None:
+def test_piped_statements_are_run_in_order(run: Run) -> None:
     done = run("sql", "--format", "json", typed=f"-- two;\n{COUNT};\nSELECT ';' AS mark")
 
     assert done.code == 0, done.err
@@ -75,7 +75,7 @@ def test_statements_from_a_pipe_are_answered_one_after_the_other(run: Run) -> No
     assert rows == [{"data_date": str(day), "n": 18} for day in DAYS] + [{"mark": ";"}]
 
 
-def test_a_mistake_in_a_pipe_is_told_with_its_line_after_the_answers_before_it(run: Run) -> None:
+def test_an_error_in_a_script_names_its_line_after_the_earlier_results(run: Run) -> None:
     done = run("sql", "--format", "csv", typed="SELECT 1 AS one;\n\nSELEKT 2;")
 
     assert done.code == 2
@@ -84,7 +84,7 @@ def test_a_mistake_in_a_pipe_is_told_with_its_line_after_the_answers_before_it(r
     assert "Traceback" not in done.err
 
 
-def test_a_plan_is_printed_as_drawn_and_shows_that_a_filter_on_the_day_opens_that_day_alone(run: Run) -> None:
+def test_explain_output_is_unwrapped_and_a_day_filter_scans_one_file(run: Run) -> None:
     done = run(
         "sql", "EXPLAIN ANALYZE SELECT count(*) FROM inference_executions WHERE data_date = '2026-03-29'"
     )
@@ -97,7 +97,7 @@ def test_a_plan_is_printed_as_drawn_and_shows_that_a_filter_on_the_day_opens_tha
     }
 
 
-def test_answers_that_csv_and_json_have_no_types_for(run: Run) -> None:
+def test_nested_values_are_converted_for_csv_and_json(run: Run) -> None:
     statement = "SELECT sum(1) AS s, [1, 2] AS l, {'a': 1.5} AS r, INTERVAL 1 DAY AS i FROM range(3)"
 
     assert json.loads(run("sql", "--format", "json", statement).out) == {
@@ -109,7 +109,7 @@ def test_answers_that_csv_and_json_have_no_types_for(run: Run) -> None:
     assert run("sql", "--format", "csv", statement).out.splitlines()[1].startswith('3,"[1,2]",')
 
 
-def test_an_answer_goes_to_a_file(run: Run, tmp_path: Path) -> None:
+def test_a_result_is_written_to_a_file(run: Run, tmp_path: Path) -> None:
     assert run("sql", "--out", "a.parquet", "FROM inference_executions").code == 0
     assert run("sql", "--out", "a.csv", COUNT).code == 0
 
@@ -118,7 +118,7 @@ def test_an_answer_goes_to_a_file(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (["--out", "a.xlsx", "SELECT 1"], ".parquet or .csv"),
         (["--out", "nowhere/a.csv", "SELECT 1"], "Cannot write the result"),
@@ -128,21 +128,21 @@ def test_an_answer_goes_to_a_file(run: Run, tmp_path: Path) -> None:
     ],
     ids=lambda value: str(value)[:24],
 )
-def test_a_file_that_cannot_be_written_is_told_and_leaves_nothing(
-    run: Run, tmp_path: Path, words: list[str], told: str
+def test_an_unwritable_file_is_an_error_and_leaves_no_file(
+    run: Run, tmp_path: Path, words: list[str], expected: str
 ) -> None:
     before = set(tmp_path.iterdir())
 
     done = run("sql", *words)
 
     assert "Traceback" not in done.err
-    if told:
-        assert done.code == 2 and told in done.err
+    if expected:
+        assert done.code == 2 and expected in done.err
         assert {file.name for file in set(tmp_path.iterdir()) - before} <= {"storage", "logs", "dagster.yaml"}
 
 
-def test_on_a_terminal_it_is_a_shell(environment: dict[str, str], tmp_path: Path) -> None:
-    told = _typed(
+def test_a_terminal_gets_a_shell(environment: dict[str, str], tmp_path: Path) -> None:
+    screen = _type_in_shell(
         environment,
         "SELECT count(*) AS\nexecutions FROM inference_executions;\n",
         "SELEKT 1;\n",
@@ -151,18 +151,18 @@ def test_on_a_terminal_it_is_a_shell(environment: dict[str, str], tmp_path: Path
         "\x04",
     )
 
-    assert "executions" in told and str(len(DAYS) * 18) in told
-    assert "syntax error" in told and "Traceback" not in told
-    assert INFERENCE_EXECUTIONS.description in told
-    assert 'did you mean "inference_executions"' in told
-    assert "the partition, from the path" in told
-    assert "Unknown command .nonsense" in told
-    assert '{"words":"still here"}' in told
+    assert "executions" in screen and str(len(DAYS) * 18) in screen
+    assert "syntax error" in screen and "Traceback" not in screen
+    assert INFERENCE_EXECUTIONS.description in screen
+    assert 'did you mean "inference_executions"' in screen
+    assert "the partition, from the path" in screen
+    assert "Unknown command .nonsense" in screen
+    assert '{"words":"still here"}' in screen
     assert "SELEKT 1" in (tmp_path / ".ledger_sql_history").read_text()
 
 
-def _typed(environment: dict[str, str], *keys: str) -> str:
-    """What a shell on a terminal shows while someone types; it must have left at the end."""
+def _type_in_shell(environment: dict[str, str], *keys: str) -> str:
+    """Type text in a shell on a terminal and return the screen; the shell must exit."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [LEDGER, "sql"], stdin=theirs, stdout=theirs, stderr=theirs, env=environment | {"TERM": "dumb"}
@@ -175,7 +175,7 @@ def _typed(environment: dict[str, str], *keys: str) -> str:
         while time.monotonic() < deadline:
             try:
                 shown += os.read(ours, 65536)
-            except OSError:  # it has left
+            except OSError:  # the shell has exited
                 break
             if waiting and shown.rstrip(b" \x1b[?2004h\r").endswith(b"ledger>"):
                 os.write(ours, waiting.pop(0).encode())
@@ -187,7 +187,7 @@ def _typed(environment: dict[str, str], *keys: str) -> str:
     return shown.decode()
 
 
-def test_the_views_work_in_any_duckdb(run: Run, tmp_path: Path) -> None:
+def test_views_work_in_any_duckdb(run: Run, tmp_path: Path) -> None:
     assert run("views", "--out", "views.sql", "--database", "ledger.duckdb").code == 0
 
     with duckdb.connect() as connection:
@@ -200,7 +200,7 @@ def test_the_views_work_in_any_duckdb(run: Run, tmp_path: Path) -> None:
         assert [row[1] for row in connection.execute(COUNT).fetchall()] == found
 
 
-def test_the_views_can_be_written_again(run: Run) -> None:
+def test_views_can_be_rewritten(run: Run) -> None:
     for _ in range(2):
         assert run("views", "--database", "ledger.duckdb").code == 0
 
@@ -217,7 +217,7 @@ def test_relative_views_move_with_their_folder(
         assert connection.execute(COUNT).fetchall()
 
 
-def test_a_table_that_gets_its_first_file_later_is_seen_by_views_written_before(run: Run, lake: Lake) -> None:
+def test_existing_views_read_the_first_file_of_a_table(run: Run, lake: Lake) -> None:
     coverage = next(table for table in TABLES if table.name == "extraction_coverage")
     text = run("views").out
 
@@ -230,7 +230,7 @@ def test_a_table_that_gets_its_first_file_later_is_seen_by_views_written_before(
     assert found == [(DAYS[0],)]
 
 
-def test_a_database_that_is_none_is_refused(run: Run, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_an_error(run: Run, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no database" * 1000)
 
     done = run("views", "--database", "notes.txt")
@@ -239,7 +239,7 @@ def test_a_database_that_is_none_is_refused(run: Run, tmp_path: Path) -> None:
     assert "Cannot write the database" in done.err and "Traceback" not in done.err
 
 
-def test_a_filter_on_the_day_opens_the_files_of_that_day_alone(run: Run) -> None:
+def test_a_day_filter_on_a_view_scans_one_file(run: Run) -> None:
     with duckdb.connect() as connection:
         connection.execute(run("views").out)
         plan = connection.execute(

@@ -1,4 +1,4 @@
-"""`ledger status`: what stands how, what needs a person, and the command that mends it."""
+"""`ledger status`: the states of days, the actions needed and their commands."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -15,14 +15,14 @@ from resources.sources.archive import ArchiveSource
 from sandbox.service import Handle
 from tests.pipelines.cli.commands.conftest import Ledger, api, record
 
-SOURCE = api("http://127.0.0.1:9")  # nothing answers there, and nobody asks
+SOURCE = api("http://127.0.0.1:9")  # no server; `ledger status` calls no service
 DAYS = [date(2026, 9, 1) + timedelta(days=n) for n in range(30)]
 NAMES = ("fan-1", "pump-1", "pump-2")
 
 
 @pytest.fixture
 def september(lake: Lake, settings: Callable[..., Path]) -> Lake:
-    """A month, all of it settled, for three schedulers."""
+    """Write a settled month of three schedulers."""
     settings(SOURCE, start="2026-09-01", end="2026-10-01")
     for day in DAYS:
         record(lake, day, NAMES)
@@ -30,7 +30,7 @@ def september(lake: Lake, settings: Callable[..., Path]) -> Lake:
 
 
 @pytest.mark.usefixtures("september")
-def test_a_settled_lake_needs_nobody(ledger: Ledger) -> None:
+def test_a_settled_lake_needs_no_action(ledger: Ledger) -> None:
     done = ledger("status")
 
     assert done.code == 0, done.err
@@ -39,9 +39,7 @@ def test_a_settled_lake_needs_nobody(ledger: Ledger) -> None:
     assert all(len(line) <= 80 for line in done.out.splitlines()[1:])
 
 
-def test_days_that_need_a_person_come_with_the_command_that_mends_them(
-    ledger: Ledger, september: Lake
-) -> None:
+def test_days_that_need_action_come_with_the_command_that_fixes_them(ledger: Ledger, september: Lake) -> None:
     for day in (DAYS[3], DAYS[4]):
         Path(september.path(INFERENCE_EXECUTIONS, day)).unlink()
         Path(september.path(EXTRACTION_COVERAGE, day)).unlink()
@@ -57,7 +55,7 @@ def test_days_that_need_a_person_come_with_the_command_that_mends_them(
     assert "missing: 2026-09-11, pump-1\n  ledger backfill --from 2026-09-11 --to 2026-09-11" in done.out
     assert "overdue: 2026-09-21, all schedulers" in done.out
 
-    answer = ledger("status", "--json").answer
+    answer = ledger("status", "--json").json
     assert answer["never_extracted_days"] == ["2026-09-04", "2026-09-05"]
     assert answer["state_counts"] == {"settled": 80, "overdue": 3, "missing": 1, "never_extracted": 6}
     assert [item["state"] for item in answer["action_items"]] == ["missing", "never_extracted", "overdue"]
@@ -66,17 +64,17 @@ def test_days_that_need_a_person_come_with_the_command_that_mends_them(
 
 
 @pytest.mark.usefixtures("september")
-def test_a_range_and_a_scheduler_narrow_the_question(ledger: Ledger) -> None:
+def test_a_range_and_a_scheduler_limit_the_output(ledger: Ledger) -> None:
     answer = ledger(
         "status", "--from", "2026-09-03", "--to", "2026-09-05", "--scheduler", "pump-*", "--json"
-    ).answer
+    ).json
 
     assert [one["scheduler_name"] for one in answer["schedulers"]] == ["pump-1", "pump-2"]
     assert list(answer["schedulers"][0]["days"]) == ["2026-09-03", "2026-09-04", "2026-09-05"]
 
 
 @pytest.mark.slow
-def test_a_day_that_the_last_run_failed_for_is_shown_as_failed(ledger: Ledger, september: Lake) -> None:
+def test_a_day_whose_last_run_failed_is_failed(ledger: Ledger, september: Lake) -> None:
     broken = Path(september.path(INFERENCE_EXECUTIONS, DAYS[7]))
     whole = broken.read_bytes()
     broken.write_bytes(b"no parquet")
@@ -99,7 +97,7 @@ def test_a_day_that_the_last_run_failed_for_is_shown_as_failed(ledger: Ledger, s
     assert ledger("status").code == 0
 
 
-def test_who_has_refused_for_days_is_shown_with_since_when_and_why(
+def test_failing_sources_are_listed_with_their_start_and_reason(
     ledger: Ledger, settings: Callable[..., Path], service: Handle
 ) -> None:
     settings(api(service.url))
@@ -116,25 +114,25 @@ def test_who_has_refused_for_days_is_shown_with_since_when_and_why(
     with dg.DagsterInstance.get() as instance:
         service.inject("deny:ListInferenceExecutions:scheduler=pump-2")
         assert not run(instance)
-        (once,) = ledger("status", "--json").answer["failed_sources"]
+        (once,) = ledger("status", "--json").json["failed_sources"]
         assert once["consecutive_runs"] == 1
         assert not run(instance)
-        assert run(instance, "pump-1"), "which says nothing of pump-2"
+        assert run(instance, "pump-1"), "a run without pump-2"
 
-        (told,) = ledger("status", "--json").answer["failed_sources"]
-        assert told["name"].endswith("pump-2")
-        assert told["consecutive_runs"] == 2 and told["since"] == once["since"]
+        (source,) = ledger("status", "--json").json["failed_sources"]
+        assert source["name"].endswith("pump-2")
+        assert source["consecutive_runs"] == 2 and source["since"] == once["since"]
         done = ledger("status")
         assert done.code == 1
-        assert f"{told['name']}, in 2 runs since {told['since'][:10]}" in done.said
-        assert "ListInferenceExecutions to this caller" in done.said
+        assert f"{source['name']}, in 2 runs since {source['since'][:10]}" in done.text
+        assert "ListInferenceExecutions to this caller" in done.text
 
         service.heal()
         assert run(instance)
-        assert ledger("status", "--json").answer["failed_sources"] == []
+        assert ledger("status", "--json").json["failed_sources"] == []
 
 
-def test_an_empty_lake_says_how_to_begin(ledger: Ledger, settings: Callable[..., Path]) -> None:
+def test_an_empty_lake_suggests_a_backfill(ledger: Ledger, settings: Callable[..., Path]) -> None:
     settings(SOURCE, start="2026-09-01", end="2026-10-01")
 
     done = ledger("status")
@@ -144,9 +142,7 @@ def test_an_empty_lake_says_how_to_begin(ledger: Ledger, settings: Callable[...,
     assert "ledger backfill --from 2026-09-01 --to 2026-09-30" in done.out
 
 
-def test_without_any_source_the_settings_are_what_is_missing(
-    ledger: Ledger, settings: Callable[..., Path]
-) -> None:
+def test_without_sources_the_error_names_the_settings(ledger: Ledger, settings: Callable[..., Path]) -> None:
     settings()
 
     done = ledger("status")
@@ -156,9 +152,7 @@ def test_without_any_source_the_settings_are_what_is_missing(
 
 
 @pytest.mark.slow
-def test_a_year_of_a_large_fleet_is_answered_from_one_scan(
-    ledger: Ledger, settings: Callable[..., Path], lake: Lake
-) -> None:
+def test_a_year_of_a_large_fleet_is_shown(ledger: Ledger, settings: Callable[..., Path], lake: Lake) -> None:
     settings(SOURCE, start="2025-10-01", end="2026-10-01")
     names = [f"pump-{n}" for n in range(15)]
     days = [date(2025, 10, 1) + timedelta(days=n) for n in range(365)]
@@ -166,9 +160,9 @@ def test_a_year_of_a_large_fleet_is_answered_from_one_scan(
         record(lake, day, names)
 
     done = ledger("status", "--from", "2025-10-01")
-    answer = ledger("status", "--json").answer
+    answer = ledger("status", "--json").json
 
     assert done.code == 0
     assert done.out.count("2026-09") >= 1 and done.out.count("2025-10") >= 1
     assert answer["state_counts"] == {DayState.settled: 365 * 15}
-    assert "--from 2025-10-01 also shows the days before 2026-08-01" in ledger("status").said
+    assert "--from 2025-10-01 also shows the days before 2026-08-01" in ledger("status").text
