@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from pipelines.definitions import build_defs
 from resources.config.loader import variable_name
 from resources.config.sections import Section
-from resources.config.settings import ApiSettings, ArchiveSettings, Settings
+from resources.config.settings import KINDS, SECTIONS, Settings
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
 
@@ -25,10 +25,19 @@ _SETTINGS_HEAD = f"""\
 
 {_GENERATED}
 
-Settings come from `ledger.toml` next to `workspace.yaml`, or from the file in `LEDGER_CONFIG`. Relative
-paths in the file start at its folder. An environment variable overrides a value of the file;
-`LEDGER_SOURCES` replaces all sources with a JSON list. Credentials never belong in settings: they come from
-boto3's default chain.
+Settings come from the first of these files:
+
+1. the file in `LEDGER_CONFIG`
+2. `ledger.toml` in the current folder
+3. `ledger.toml` next to `workspace.yaml`
+
+`ledger init` writes a file with all settings as comments; `ledger doctor` names the file in use. The folder
+of the file is the project: relative paths in the file and default paths start there, and so does
+`DAGSTER_HOME`, which defaults to the folder `.dagster`.
+
+An environment variable overrides a value of the file; `LEDGER_SOURCES` replaces all sources with a JSON list.
+Relative paths in variables start at the folder of `workspace.yaml`. Credentials never belong in settings:
+they come from boto3's default chain.
 
 Invalid settings are reported together, each with its location and a fix. Unknown keys are errors.
 """
@@ -44,17 +53,11 @@ These names are stable from release 0.1.0. Table columns are listed in [Tables](
 
 def render_settings() -> str:
     """Return the page of all settings."""
-    sections = {
-        name: field.annotation
-        for name, field in Settings.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
-    }
     lines = [_SETTINGS_HEAD]
-    for name, section in sections.items():
+    for name, section in SECTIONS.items():
         lines += [f"## [{name}]", "", section.__doc__ or "", "", *_render_fields(section, name), ""]
     lines += ["## [[sources]]", "", "Repeat the table for each source. All of them are read.", ""]
-    for source in (ArchiveSettings, ApiSettings):
-        kind = source.model_fields["kind"].default
+    for kind, source in KINDS.items():
         lines += [f'### kind = "{kind}"', "", source.__doc__ or "", "", *_render_fields(source), ""]
     return "\n".join(lines)
 

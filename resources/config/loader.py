@@ -1,6 +1,7 @@
 """The sources of settings: the file, the environment, and the origin of each value."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -35,22 +36,38 @@ class SettingsOrigin:
         """Return the environment variable that set the value at `loc`, or the list that contains it."""
         return next((variable_name(loc[:n]) for n in (1, 2) if loc[:n] in self.in_environment), None)
 
-    def base_folder(self, loc: Loc, *, beside_file: bool = False) -> Path:
-        """Return the folder at which a relative path starts.
-
-        Args:
-            loc: the path of the setting.
-            beside_file: a default also starts at the folder of the settings file.
-        """
-        is_default = loc not in self.in_file | self.in_environment
-        is_from_file = loc in self.in_file - self.in_environment
-        starts_at_file = is_from_file or (is_default and beside_file)
-        return self.file.parent if self.file and starts_at_file else self.root
+    def base_folder(self, loc: Loc) -> Path:
+        """Return the folder at which a relative path of a setting starts: that of the file, or the root."""
+        return self.file.parent if self.file and loc not in self.in_environment else self.root
 
     @classmethod
     def from_info(cls, info: ValidationInfo) -> "SettingsOrigin":
         """Return the context of a validator; without one, all values are defaults."""
         return info.context if isinstance(info.context, cls) else cls()
+
+
+def find_config_file(environ: Mapping[str, str] | None = None) -> Path:
+    """Return the absolute path of the settings file of this process; the file may not exist.
+
+    It is the file in LEDGER_CONFIG, or an existing `ledger.toml` in the current folder, or the one next to
+    `workspace.yaml`.
+
+    Raises:
+        RuntimeError: LEDGER_CONFIG begins with ~ and an unknown user.
+    """
+    path = (os.environ if environ is None else environ).get(CONFIG_VARIABLE)
+    if path is not None:
+        return Path(path).expanduser().absolute()
+    return find_default_folder() / CONFIG_FILE_NAME
+
+
+def find_default_folder() -> Path:
+    """Return the current folder if it contains `ledger.toml`, else the checkout."""
+    try:
+        folder = Path.cwd()
+    except FileNotFoundError:  # the current folder was deleted
+        return CHECKOUT
+    return folder if os.path.lexists(folder / CONFIG_FILE_NAME) else CHECKOUT
 
 
 def variable_name(loc: Loc) -> str:
@@ -86,19 +103,19 @@ def read_environment(
 
 
 def read_file(
-    path: str | None, root: Path, errors: list[SettingError]
+    path: str | None, folder: Path, errors: list[SettingError]
 ) -> tuple[Path | None, dict[str, Any] | None]:
     """Return the settings file and its content.
 
     Args:
-        path: the value of LEDGER_CONFIG; None: use `ledger.toml` in the root, if it exists.
-        root: the folder of the default file.
+        path: the value of LEDGER_CONFIG; None: use `ledger.toml` in the folder, if it exists.
+        folder: the folder of the default file.
         errors: receives the error of an unreadable file.
 
     Returns:
         (None, {}) without a file; (file, None) for an unreadable file.
     """
-    file, key, data = root / CONFIG_FILE_NAME, CONFIG_FILE_NAME, b""
+    file, key, data = folder / CONFIG_FILE_NAME, CONFIG_FILE_NAME, b""
     try:
         if path is not None:
             file, key = Path(path), f"the file that {CONFIG_VARIABLE} names"

@@ -24,7 +24,7 @@ class LakeSettings(Section):
     ] = Field(
         default="data/lake",
         validate_default=True,
-        description="Folder or s3:// prefix of the lake. Becomes absolute, without a slash at the end.",
+        description="Folder or s3:// prefix of the lake.",
         examples=["data/lake"],
     )
     kms_key_id: str | None = Field(
@@ -96,7 +96,7 @@ class ReportSettings(Section):
     folder: Annotated[str, resolve_location("report", "folder")] = Field(
         default="data/reports",
         validate_default=True,
-        description="Folder or s3:// prefix for the report pages. Becomes absolute.",
+        description="Folder or s3:// prefix for the report pages.",
         examples=["data/reports"],
     )
 
@@ -165,10 +165,10 @@ class EventSettings(Section):
 class EquipmentSettings(Section):
     """The equipment registry."""
 
-    registry: Annotated[str, resolve_location("equipment", "registry", beside_file=True)] = Field(
+    registry: Annotated[str, resolve_location("equipment", "registry")] = Field(
         default="equipment.toml",
         validate_default=True,
-        description="File that names the equipment behind the schedulers. Becomes absolute.",
+        description="File that names the equipment behind the schedulers.",
         examples=["equipment.toml"],
     )
 
@@ -220,10 +220,10 @@ class AlertSettings(Section):
         description="URL of the pages in report.folder. Unset: notifications name the folder.",
         examples=["https://reports.example.com"],
     )
-    silences: Annotated[str, resolve_location("alerts", "silences", beside_file=True)] = Field(
+    silences: Annotated[str, resolve_location("alerts", "silences")] = Field(
         default="silences.toml",
         validate_default=True,
-        description="File with planned maintenance and acknowledgements. Becomes absolute.",
+        description="File with planned maintenance and acknowledgements.",
         examples=["silences.toml"],
     )
 

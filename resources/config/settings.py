@@ -22,6 +22,7 @@ from resources.config.loader import (
     CONFIG_FILE_NAME,
     CONFIG_VARIABLE,
     SettingsOrigin,
+    find_default_folder,
     read_environment,
     read_file,
     variable_name,
@@ -64,7 +65,7 @@ class ArchiveSettings(Section):
         default="archive", description="Kind of the source.", examples=["archive"]
     )
     uri: Annotated[str, resolve_location("sources")] = Field(
-        description="Folder, file or s3:// prefix of the saved responses. Becomes absolute.",
+        description="Folder, file or s3:// prefix of the saved responses.",
         examples=["dumps/"],
     )
     time_zone: TimeZoneOrOffset | None = Field(
@@ -106,7 +107,7 @@ class ApiSettings(Section):
 
 _AnySource = ArchiveSettings | ApiSettings  # add a new kind of source here
 SourceSettings = Annotated[_AnySource, Field(discriminator="kind")]
-_KINDS: dict[str, type[Section]] = {
+KINDS: dict[str, type[Section]] = {
     source.model_fields["kind"].default: source for source in get_args(_AnySource) or (_AnySource,)
 }
 
@@ -130,7 +131,7 @@ class Settings(Section):
     _origin: SettingsOrigin = PrivateAttr(default_factory=SettingsOrigin)
 
     def model_post_init(self, context: object, /) -> None:
-        """Keep the origin of the values, for `config_file` and `require_sources`."""
+        """Keep the origin of the values, which properties and messages need."""
         if isinstance(context, SettingsOrigin):
             self._origin = context
 
@@ -138,6 +139,10 @@ class Settings(Section):
     def config_file(self) -> Path | None:
         """The settings file; None without a file."""
         return self._origin.file
+
+    def find_variable(self, *loc: str) -> str | None:
+        """Return the environment variable that sets the value at `loc`, or None."""
+        return self._origin.find_variable(loc)
 
     def require_sources(self) -> tuple[SourceSettings, ...]:
         """Return the sources.
@@ -156,7 +161,7 @@ class Settings(Section):
         raise ConfigurationError("Cannot read executions: no sources are set", where=where, next_step=fix)
 
 
-_SECTIONS: dict[str, type[Section]] = {
+SECTIONS: dict[str, type[Section]] = {
     name: field.annotation
     for name, field in Settings.model_fields.items()
     if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
@@ -164,7 +169,7 @@ _SECTIONS: dict[str, type[Section]] = {
 _WITH_PATHS = ("lake", "report", "equipment", "alerts")
 """Sections with default paths; an empty table makes pydantic run the validators that resolve them."""
 
-_SETTABLE = [(name, key) for name, section in _SECTIONS.items() for key in section.model_fields]
+_SETTABLE = [(name, key) for name, section in SECTIONS.items() for key in section.model_fields]
 _VARIABLES: dict[str, tuple[str, ...]] = {variable_name(loc): loc for loc in (*_SETTABLE, ("sources",))}
 
 
@@ -175,18 +180,20 @@ def load_settings(
 
     Args:
         environ: the environment variables; default: those of the process.
-        root: the folder of the default `ledger.toml`, and the start of relative paths outside of the file;
-            default: the checkout.
+        root: the folder of the default `ledger.toml`, and the start of relative paths outside of the file.
+            Default: `ledger.toml` is searched in the current folder, then in the checkout; the paths start
+            at the checkout.
         today: the last day on which the history can start; default: the UTC date.
 
     Raises:
         ConfigurationError: the settings are invalid; one message lists all errors and their fixes.
     """
     environ = os.environ if environ is None else environ
+    folder = find_default_folder() if root is None else root.absolute()
     root = (root or CHECKOUT).absolute()
     errors: list[SettingError] = []
     overrides = read_environment(environ, _VARIABLES, errors)
-    file, values = read_file(environ.get(CONFIG_VARIABLE), root, errors)
+    file, values = read_file(environ.get(CONFIG_VARIABLE), folder, errors)
     if values is None:  # errors about missing values would be guesses
         raise build_configuration_error(errors)
     in_file: set[Loc] = {(name,) for name in values}
@@ -201,7 +208,7 @@ def load_settings(
     try:
         settings = Settings.model_validate(values, context=origin)
     except ValidationError as invalid:
-        known = KnownKeys(Settings, _SECTIONS, _KINDS)
+        known = KnownKeys(Settings, SECTIONS, KINDS)
         errors += [
             explain_error(details, known, origin.file, origin.find_variable(details["loc"]))
             for details in invalid.errors(include_url=False)

@@ -1,10 +1,16 @@
-"""TOML files that a setting names."""
+"""TOML files: reading, and changes that keep the text of the user."""
 
+import json
+import re
 import tomllib
+from collections.abc import Mapping
 from typing import Any
 
 from resources.errors import ConfigurationError
 from resources.storage.open import read_bytes
+
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+_VALUE = r"""(?:"[^"]*"|'[^']*'|[^#\s"'\[{]+)"""
 
 
 def read_toml(uri: str, setting: str) -> dict[str, Any] | None:
@@ -42,3 +48,72 @@ def explain_toml_error(error: ValueError, data: bytes) -> tuple[str, str]:
         return f"is not UTF-8 text: line {line} has other bytes", "save the file as UTF-8"
     fix = "correct that line: put text in quotes, and a Windows path in single quotes (uri = 'D:\\dumps')"
     return f"is not TOML: {error}", fix
+
+
+def extend_toml(data: bytes, values: Mapping[str, Mapping[str, str]], addition: str = "") -> bytes:
+    """Set text values in tables of a TOML file, and append lines; all other bytes stay as they are.
+
+    A new line ends as most lines of the file do. A new key follows its commented default, if there is one.
+
+    Args:
+        data: the content of the file.
+        values: the values by table and key.
+        addition: lines to append, such as a further table.
+
+    Raises:
+        ValueError: the file cannot be extended in this way, for example because it writes a table inline.
+    """
+    text = data.decode("utf-8")
+    mark = "\ufeff" if text.startswith("\ufeff") else ""
+    text = text.removeprefix(mark)
+    expected = tomllib.loads(text)
+    newline = "\r\n" if 2 * text.count("\r\n") > text.count("\n") else "\n"
+    lines = _LINE.findall(text)
+    for table, keys in values.items():
+        expected[table] = {**expected.get(table, {}), **keys}
+        for key, value in keys.items():
+            _set_value(lines, table, key, json.dumps(value, ensure_ascii=False), newline)
+    if addition:
+        _append(lines, addition, newline)
+    result = "".join(lines)
+    actual = tomllib.loads(result)
+    if addition:
+        for name, tables in tomllib.loads(addition).items():
+            expected[name] = [*expected.get(name, ()), *tables]
+    if actual != expected:
+        raise ValueError("its tables are written in a form that cannot be edited")
+    return (mark + result).encode("utf-8")
+
+
+def _set_value(lines: list[str], table: str, key: str, value: str, newline: str) -> None:
+    header = re.compile(rf"\s*\[\s*{re.escape(table)}\s*\]\s*(#.*)?\s*")
+    start = next((number for number, line in enumerate(lines) if header.fullmatch(line)), None)
+    if start is None:
+        _append(lines, f"[{table}]\n{key} = {value}\n", newline)
+        return
+    following = range(start + 1, len(lines))
+    end = next((number for number in following if lines[number].lstrip().startswith("[")), len(lines))
+    assignment = re.compile(rf"(\s*{re.escape(key)}\s*=\s*)({_VALUE})(\s*(?:#.*)?\s*)")
+    default = re.compile(rf"\s*#\s*{re.escape(key)}\s*=.*\s*")
+    position = start
+    for number in range(start, end):
+        if matched := assignment.fullmatch(lines[number]):
+            lines[number] = f"{matched[1]}{value}{matched[3]}"
+            return
+        if default.fullmatch(lines[number]):
+            position = number
+            break
+        if lines[number].strip() and not lines[number].lstrip().startswith("#"):
+            position = number
+    if not lines[position].endswith("\n"):
+        lines[position] += newline
+    lines.insert(position + 1, f"{key} = {value}{newline}")
+
+
+def _append(lines: list[str], addition: str, newline: str) -> None:
+    """Append lines after an empty line."""
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += newline
+    if lines and lines[-1].strip():
+        lines.append(newline)
+    lines += [line + newline for line in addition.splitlines()]

@@ -80,20 +80,15 @@ def _check_cron(text: str) -> str:
     return expression
 
 
-def resolve_location(*loc: str, beside_file: bool = False) -> AfterValidator:
-    """Make a local path absolute; accept s3:// URIs and reject other schemes.
-
-    Args:
-        loc: the path of the setting.
-        beside_file: a relative default starts at the folder of the settings file, not at the checkout.
-    """
+def resolve_location(*loc: str) -> AfterValidator:
+    """Make the local path of the setting `loc` absolute; accept s3:// URIs and reject other schemes."""
 
     def resolve(text: str, info: ValidationInfo) -> str:
         if not text:
             raise ValueError("is empty")
         scheme = parse_scheme(text)
         if scheme is None:
-            base = SettingsOrigin.from_info(info).base_folder(loc, beside_file=beside_file)
+            base = SettingsOrigin.from_info(info).base_folder(loc)
             try:
                 return str((base / Path(text).expanduser()).resolve())
             except RuntimeError as error:  # an unknown user after ~, or cyclic links

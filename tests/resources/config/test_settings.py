@@ -12,6 +12,7 @@ from hypothesis import settings as how
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from resources.config.loader import CHECKOUT, find_config_file
 from resources.config.settings import EXAMPLE_TOML, ArchiveSettings, HistorySettings, Settings, load_settings
 from resources.errors import ConfigurationError
 
@@ -85,7 +86,32 @@ def test_defaults_are_the_checkout_and_the_environment_of_the_process(
     monkeypatch.setenv("LEDGER_HISTORY__LOOKBACK_DAYS", "3")
     settings = load_settings()
     assert settings.history.lookback_days == 3
-    assert settings.lake.uri == str(Path(__file__).resolve().parents[3] / "data" / "lake")
+    assert settings.lake.uri == str(empty.parent / "data" / "lake")
+
+
+def test_settings_in_the_current_folder_are_used_unless_a_variable_names_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_config_file({}) == CHECKOUT / "ledger.toml"
+    (tmp_path / "ledger.toml").write_text("[history]\nlookback_days = 3\n")
+    (tmp_path / "other.toml").write_text("")
+
+    assert find_config_file({}) == tmp_path / "ledger.toml"
+    assert load_settings({}).config_file == tmp_path / "ledger.toml"
+    assert load_settings({}).history.lookback_days == 3
+    assert find_config_file({"LEDGER_CONFIG": "other.toml"}) == tmp_path / "other.toml"
+    assert load_settings({"LEDGER_CONFIG": "other.toml"}).config_file == tmp_path / "other.toml"
+
+
+def test_the_checkout_is_the_default_folder_if_the_current_folder_was_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "deleted"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert find_config_file({}) == CHECKOUT / "ledger.toml"
 
 
 def test_without_sources_and_file_the_error_names_the_file_to_write(load: Load, root: Path) -> None:
@@ -271,17 +297,12 @@ def test_paths_in_the_environment_start_at_the_checkout(root: Path) -> None:
     assert load_settings(environ, root, TODAY).sources[0].uri == str(root / "dumps")
 
 
-def test_the_default_lake_is_in_the_checkout(root: Path) -> None:
+def test_default_paths_are_in_the_folder_of_the_settings(root: Path) -> None:
     config = root.parent / "ledger.toml"
     config.write_text("")
     settings = load_settings({"LEDGER_CONFIG": str(config)}, root, TODAY)
-    assert settings.lake.uri == str(root / "data" / "lake")
-
-
-def test_the_registry_and_the_silences_are_in_the_folder_of_the_settings_by_default(root: Path) -> None:
-    config = root.parent / "ledger.toml"
-    config.write_text("")
-    settings = load_settings({"LEDGER_CONFIG": str(config)}, root, TODAY)
+    assert settings.lake.uri == str(root.parent / "data" / "lake")
+    assert settings.report.folder == str(root.parent / "data" / "reports")
     assert settings.equipment.registry == str(root.parent / "equipment.toml")
     assert settings.alerts.silences == str(root.parent / "silences.toml")
     assert load_settings({}, root, TODAY).alerts.silences == str(root / "silences.toml")
