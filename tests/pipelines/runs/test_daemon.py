@@ -82,12 +82,14 @@ def below(days: dg.PartitionsDefinition) -> dg.AssetsDefinition:
     return asset
 
 def part(of: dg.Definitions) -> dg.Definitions:
-    assets = [one for one in of.assets if KEPT & set(one.keys if hasattr(one, "keys") else [one.key])]
+    assets = [
+        asset for asset in of.assets if KEPT & set(asset.keys if hasattr(asset, "keys") else [asset.key])
+    ]
     return dg.Definitions(
         assets=[*assets, below(of.resolve_assets_def("inference_executions").partitions_def)],
         jobs=of.jobs,
-        schedules=[one for one in of.schedules if one.name == "refresh_unsettled_days"],
-        sensors=[one for one in of.sensors if one.name == "automation"],
+        schedules=[schedule for schedule in of.schedules if schedule.name == "refresh_unsettled_days"],
+        sensors=[sensor for sensor in of.sensors if sensor.name == "automation"],
         resources=of.resources,
         executor=of.executor,
     )
@@ -98,7 +100,7 @@ defs = part(build_defs())
 
 @dataclass
 class World:
-    """The daemon's site, the service, and what Dagster remembers."""
+    """The daemon, its instance and the simulated service."""
 
     site: Site
     instance: dg.DagsterInstance
@@ -107,20 +109,20 @@ class World:
     now: datetime
 
     @property
-    def begun(self) -> list[list[str]]:
-        """The days of each run of `below`, as they began."""
+    def started_days(self) -> list[list[str]]:
+        """The days of each run of `below`, in the order of their start."""
         file = self.site.folder / "computed"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
-    def runs(self, *statuses: dg.DagsterRunStatus, job: str | None = None) -> list[dg.DagsterRun]:
+    def list_runs(self, *statuses: dg.DagsterRunStatus, job: str | None = None) -> list[dg.DagsterRun]:
         return list(self.instance.get_runs(dg.RunsFilter(statuses=list(statuses) or None, job_name=job)))
 
-    def refreshed(self, times: int) -> bool:
-        """Whether the schedule's runs went well so often."""
-        return len(self.runs(dg.DagsterRunStatus.SUCCESS, job=schedules.REFRESH)) >= times
+    def has_refreshed(self, times: int) -> bool:
+        """Whether so many runs of the schedule succeeded."""
+        return len(self.list_runs(dg.DagsterRunStatus.SUCCESS, job=schedules.REFRESH)) >= times
 
-    def versions(self) -> dict[str, list[str]]:
-        """What each day held, one time after another."""
+    def list_versions(self) -> dict[str, list[str]]:
+        """Return the successive content versions of each day."""
         found: dict[str, list[str]] = {}
         for day, tags in self._materializations(EXECUTIONS):
             held = found.setdefault(day, [])
@@ -128,11 +130,11 @@ class World:
                 held.append(tags["dagster/data_version"])
         return found
 
-    def made(self, asset: dg.AssetKey) -> Counter[str]:
+    def count_materializations(self, asset: dg.AssetKey) -> Counter[str]:
         return Counter(day for day, _ in self._materializations(asset))
 
     def is_computed(self, but: str) -> bool:
-        """Whether what depends on the days was computed after the last change of each, but for one."""
+        """Whether dependent assets are newer than the last change of each day, except one."""
         changed = self._last_changes()
         days = {str(record.partition_key): record.storage_id for record in self._records(BELOW)}
         whole = max((record.storage_id for record in self._records(SCHEDULERS)), default=-1)
@@ -142,20 +144,20 @@ class World:
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether nothing waits or is under way but what the schedule starts."""
+        """Whether no run is queued or active, except those of the schedule."""
         statuses = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
-        return all(run.job_name == schedules.REFRESH for run in self.runs(*statuses))
+        return all(run.job_name == schedules.REFRESH for run in self.list_runs(*statuses))
 
-    def ticks(self) -> int:
-        """How often `automation` has looked."""
+    def count_ticks(self) -> int:
+        """Count the ticks of the sensor `automation`."""
         return sum(
             len(self.instance.get_ticks(state.instigator_origin_id, state.selector_id))
             for state in self.instance.all_instigator_state()
             if state.instigator_name == "automation"
         )
 
-    def pass_(self, hours: int) -> None:
-        """Let time pass in the service: there is news of some days."""
+    def advance_clock(self, hours: int) -> None:
+        """Advance the clock of the service, which changes some days."""
         self.now += hours * AN_HOUR
         self.service.set_clock(self.now)
 
@@ -172,7 +174,7 @@ class World:
         ]
 
     def _last_changes(self) -> dict[str, int]:
-        """The place in the log where each day got the content that it has."""
+        """Return the event id of the last content change of each day."""
         found: dict[str, tuple[str, int]] = {}
         for record in self._records(EXECUTIONS):
             version = record.asset_materialization.tags["dagster/data_version"]
@@ -185,7 +187,7 @@ class World:
 def world(tmp_path: Path) -> Iterator[World]:
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     whole = fleet(seed=6, history=History(today - 3 * A_DAY, today + 2 * A_DAY))
-    hourly = tuple(one for one in whole.schedulers if one.name in ("mill-1", "chiller-1"))
+    hourly = tuple(scheduler for scheduler in whole.schedulers if scheduler.name in ("mill-1", "chiller-1"))
     now = datetime.now(UTC) - 30 * AN_HOUR
     mine = replace(whole, schedulers=hourly)
     with serving(mine, now, s3=False) as service:
@@ -209,45 +211,45 @@ def test_a_killed_and_restarted_daemon_loses_nothing_and_repeats_nothing(world: 
     fails = (folder / "fails").read_text()
     (folder / "hold").touch()
     with world.site.daemon() as daemon:
-        until(lambda: world.refreshed(1), daemon)
-        (first,) = until(lambda: world.begun, daemon)
-        assert fails in first and len(first) > 2, "all days are new to it"
+        until(lambda: world.has_refreshed(1), daemon)
+        (first,) = until(lambda: world.started_days, daemon)
+        assert fails in first and len(first) > 2, "all days are new"
 
-        world.pass_(hours=12)
-        changes = sum(map(len, world.versions().values()))
-        until(lambda: sum(map(len, world.versions().values())) > changes, daemon)
-        assert world.begun == [first], "the change waits: its run is under way"
+        world.advance_clock(hours=12)
+        changes = sum(map(len, world.list_versions().values()))
+        until(lambda: sum(map(len, world.list_versions().values())) > changes, daemon)
+        assert world.started_days == [first], "the change waits for the active run"
         kill(daemon)
         (folder / "hold").unlink()
-        until(lambda: not world.runs(dg.DagsterRunStatus.STARTED))
-        world.pass_(hours=12)
-        refreshed = len(world.runs(dg.DagsterRunStatus.SUCCESS, job=schedules.REFRESH))
+        until(lambda: not world.list_runs(dg.DagsterRunStatus.STARTED))
+        world.advance_clock(hours=12)
+        refreshed = len(world.list_runs(dg.DagsterRunStatus.SUCCESS, job=schedules.REFRESH))
 
     with world.site.daemon() as daemon:
-        until(lambda: world.refreshed(refreshed + 1), daemon)
+        until(lambda: world.has_refreshed(refreshed + 1), daemon)
         until(lambda: world.is_computed(but=fails), daemon)
-        until(lambda: sum(fails in days for days in world.begun) > 1, daemon)
+        until(lambda: sum(fails in days for days in world.started_days) > 1, daemon)
         until(lambda: world.is_at_rest, daemon)
-        looked = world.ticks()
-        until(lambda: world.ticks() >= looked + 3, daemon)
+        looked = world.count_ticks()
+        until(lambda: world.count_ticks() >= looked + 3, daemon)
 
-        versions = world.versions()
-        assert sum(fails in days for days in world.begun) == 2, "once more, and not for ever"
-        assert set(world.made(BELOW)) == set(versions) - {fails}
-        made = world.made(BELOW)
-        assert all(made[day] <= len(versions[day]) for day in made), "for changes alone"
-        assert world.made(SCHEDULERS).total() <= sum(map(len, versions.values()))
+        versions = world.list_versions()
+        assert sum(fails in days for days in world.started_days) == 2, "one retry, not an endless loop"
+        assert set(world.count_materializations(BELOW)) == set(versions) - {fails}
+        counts = world.count_materializations(BELOW)
+        assert all(counts[day] <= len(versions[day]) for day in counts), "only for changes"
+        assert world.count_materializations(SCHEDULERS).total() <= sum(map(len, versions.values()))
         recorded = {key: row["status"] for key, row in read_rows(Lake(str(folder / "lake"))).items()}
         there = visible(world.fleet, world.now)
         assert recorded == {key: status for key, status in there.items() if str(key[1])[:10] >= fails}
 
-        service.inject("deny:ListInferenceSchedulers")  # the first question of each run
-        until(lambda: world.runs(dg.DagsterRunStatus.FAILURE, job=schedules.REFRESH), daemon)
-        looked = world.ticks()
-        until(lambda: world.ticks() >= looked + 3, daemon)
+        service.inject("deny:ListInferenceSchedulers")  # the first call of each run
+        until(lambda: world.list_runs(dg.DagsterRunStatus.FAILURE, job=schedules.REFRESH), daemon)
+        looked = world.count_ticks()
+        until(lambda: world.count_ticks() >= looked + 3, daemon)
 
-    failed = len(world.runs(dg.DagsterRunStatus.FAILURE, job=schedules.REFRESH))
-    cut_off = len(world.runs(dg.DagsterRunStatus.STARTED, job=schedules.REFRESH))
+    failed = len(world.list_runs(dg.DagsterRunStatus.FAILURE, job=schedules.REFRESH))
+    cut_off = len(world.list_runs(dg.DagsterRunStatus.STARTED, job=schedules.REFRESH))
     denied = service.count(operation="ListInferenceSchedulers", outcome="AccessDeniedException")
-    assert failed <= denied <= failed + cut_off, "the schedule asks once each time, and nobody repeats it"
-    assert not any("dagster/parent_run_id" in run.tags for run in world.runs())
+    assert failed <= denied <= failed + cut_off, "the schedule calls once each time, without retries"
+    assert not any("dagster/parent_run_id" in run.tags for run in world.list_runs())

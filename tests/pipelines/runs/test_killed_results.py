@@ -106,7 +106,7 @@ def test_a_repeatedly_killed_run_ends_with_the_same_lake(service: Handle, tmp_pa
         kill_when(happened, command)
         for day in DAYS:
             for row in lake.read(RESULT_OBJECTS, day).to_pylist() if lake.has(RESULT_OBJECTS, day) else ():
-                assert row["state"] == "read", "what is remembered was read, and stands in the lake"
+                assert row["state"] == "read", "recorded objects were read and their rows are in the lake"
 
     assert subprocess.run(command, cwd=ROOT, check=False, stderr=subprocess.DEVNULL).returncode == 0
 
