@@ -10,8 +10,7 @@ import pyarrow.compute as pc
 
 from assets.tables import PARTITION, TABLES, Table, select_tables
 from resources.config.settings import load_settings
-from resources.config.validation_errors import suggest
-from resources.errors import ConfigurationError
+from resources.errors import ConfigurationError, suggest
 from resources.lake.lake import Lake
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ import msgspec
 from resources.aws.s3_bucket import Bucket, split_uri
 from resources.aws.session import SERVICE_END, AwsAccess, get_caller_arn
 from resources.clock import unique_id
-from resources.config.validation_errors import format_value
-from resources.errors import LedgerError, PermissionsError, RetryLaterError, ServiceEndedError
+from resources.errors import LedgerError, PermissionsError, RetryLaterError, ServiceEndedError, format_value
 from resources.results.bucket import ObjectState, ResultRequest
 from resources.results.fetcher import ResultFetcher
 from resources.sources.base import FileListing, ListedScheduler, LiveService

@@ -4,6 +4,12 @@ Each message has three parts: what failed, where, and the next step. Only a `Ret
 retry without a change; no layer retries the others.
 """
 
+import difflib
+import json
+from collections.abc import Iterable
+
+_MAX_VALUE_LENGTH = 60
+
 
 class LedgerError(Exception):
     """The base of all errors; only its subclasses are raised."""
@@ -45,3 +51,18 @@ class UnreadableArchiveError(DataError):
 
 class LakeContractError(DataError):
     """A file of the lake, or rows to write, that do not match the declaration of the table."""
+
+
+def format_value(value: object) -> str:
+    """Format a value as JSON, shortened; of a table or a list only its type, because it may hold a secret."""
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    text = json.dumps(value, ensure_ascii=False, default=str).encode(errors="backslashreplace").decode()
+    return text if len(text) <= _MAX_VALUE_LENGTH else text[: _MAX_VALUE_LENGTH - 1] + "…"
+
+
+def suggest(word: str, options: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return a " (did you mean …?)" with the most similar option, or an empty text."""
+    folded = {option.casefold(): option for option in options}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=cutoff)
+    return f" (did you mean {format_value(folded[close[0]])}?)" if close else ""

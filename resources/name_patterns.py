@@ -8,8 +8,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from resources.config.validation_errors import format_value, suggest
-from resources.errors import ConfigurationError
+from resources.errors import ConfigurationError, format_value, suggest
 
 ARN = "arn:"
 _MAX_NAMES = 20

@@ -9,8 +9,7 @@ from assets.report.query.data import RunQuery
 from assets.report.query.scope import ReportScope
 from assets.tables import EQUIPMENT_HEALTH, EXECUTION_HEALTH, INFERENCE_EXECUTIONS
 from resources.config.equipment import EquipmentRegistry
-from resources.config.validation_errors import format_value, suggest
-from resources.errors import ConfigurationError
+from resources.errors import ConfigurationError, format_value, suggest
 from resources.lake.lake import Lake
 from resources.name_patterns import matches
 

@@ -5,8 +5,7 @@ from collections.abc import Collection, Sequence
 from datetime import date, timedelta
 
 from assets.framework.time_windows import Days
-from resources.config.validation_errors import format_value
-from resources.errors import ConfigurationError
+from resources.errors import ConfigurationError, format_value
 from resources.name_patterns import matches, matches_any, no_scheduler_error
 from resources.sources.base import ListedScheduler
 

@@ -14,7 +14,7 @@ from assets.tables import PARTITION, TABLES
 from pipelines.cli.output import Shape, show
 from pipelines.cli.sql_splitter import is_blank, split
 from pipelines.operations.query import execute
-from resources.config.validation_errors import suggest
+from resources.errors import suggest
 from resources.storage.local import write_atomically
 
 HISTORY = Path("~/.ledger_sql_history")

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from resources.config.toml_file import read_toml
-from resources.config.validation_errors import SettingError, build_configuration_error, format_value, suggest
-from resources.errors import ConfigurationError
+from resources.config.validation_errors import SettingError, build_configuration_error
+from resources.errors import ConfigurationError, format_value, suggest
 from resources.name_patterns import ARN, matches_any
 
 CRITICALITIES = ("low", "medium", "high")

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import ValidationInfo
 
 from resources.config.toml_file import decode_toml, explain_toml_error
-from resources.config.validation_errors import EXAMPLE_SOURCES, Loc, SettingError, suggest
+from resources.config.validation_errors import EXAMPLE_SOURCES, Loc, SettingError
+from resources.errors import suggest
 
 CONFIG_FILE_NAME = "ledger.toml"
 CONFIG_VARIABLE = "LEDGER_CONFIG"

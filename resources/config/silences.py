@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from resources.config.toml_file import read_toml
-from resources.config.validation_errors import format_value, suggest
-from resources.errors import ConfigurationError
+from resources.errors import ConfigurationError, format_value, suggest
 
 SETTING = "alerts.silences"
 TARGETS = ("equipment", "scheduler", "event")

@@ -9,7 +9,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 from resources.config.loader import SettingsOrigin
-from resources.config.validation_errors import format_value, suggest
+from resources.errors import format_value, suggest
 from resources.storage.open import parse_scheme
 
 _S3 = re.compile(r"[sS]3://[A-Za-z0-9._-]+(/.*)?")

@@ -1,23 +1,19 @@
 """Errors in settings and in the files that they name: the key, its location, the problem and the fix."""
 
-import difflib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from resources.errors import ConfigurationError
+from resources.errors import ConfigurationError, format_value, suggest
 
 Loc = tuple[int | str, ...]
 """The path of a setting: ("lake", "uri"), ("sources", 0, "kind"), ..."""
 
 EXAMPLE_SOURCES = '[{"kind": "archive", "uri": "dumps/"}]'
 """The shortest useful list of sources, as JSON."""
-
-_MAX_VALUE_LENGTH = 60
 
 
 @dataclass(frozen=True)
@@ -128,21 +124,6 @@ def _suggest_fix(loc: Loc, example: object, variable: str | None) -> str:
 
 def _join_path(loc: Loc) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
-
-
-def format_value(value: object) -> str:
-    """Format a value as JSON, shortened; of a table or a list only its type, because it may hold a secret."""
-    if isinstance(value, dict | list):
-        return "a table" if isinstance(value, dict) else "a list"
-    text = json.dumps(value, ensure_ascii=False, default=str).encode(errors="backslashreplace").decode()
-    return text if len(text) <= _MAX_VALUE_LENGTH else text[: _MAX_VALUE_LENGTH - 1] + "…"
-
-
-def suggest(word: str, options: Iterable[str], cutoff: float = 0.6) -> str:
-    """Return a " (did you mean …?)" with the most similar option, or an empty text."""
-    folded = {option.casefold(): option for option in options}
-    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=cutoff)
-    return f" (did you mean {format_value(folded[close[0]])}?)" if close else ""
 
 
 def build_configuration_error(
