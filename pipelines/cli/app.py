@@ -126,7 +126,7 @@ def _configure(
 
 def main() -> None:
     """Run the command line; print a `LedgerError` as a message without a traceback."""
-    instance.prepare()
+    instance.select_home()
     try:
         app()
     except LedgerError as error:

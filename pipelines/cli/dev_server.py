@@ -1,4 +1,4 @@
-"""`ledger dev`: the Dagster UI and daemon of this checkout."""
+"""`ledger dev`: the Dagster UI and daemon of a project."""
 
 import os
 import signal
@@ -11,8 +11,10 @@ from types import FrameType
 from typing import NoReturn
 
 from pipelines.cli.demo import environment as demo
+from pipelines.runs import instance
 from resources.clock import monotonic, sleep
-from resources.config.loader import CHECKOUT, CONFIG_FILE_NAME, CONFIG_VARIABLE
+from resources.config.loader import CHECKOUT
+from resources.config.settings import load_settings
 
 _SHUTDOWN_SECONDS = 60
 """Dagster gets this long to end by itself, its remaining subprocesses a sixth of it."""
@@ -22,14 +24,16 @@ def run() -> int:
     """Start Dagster, wait for its end and return its exit code; SIGTERM and Ctrl-C stop all its processes.
 
     Raises:
-        LedgerError: the sandbox of the demo does not start.
+        LedgerError: the settings or DAGSTER_HOME are invalid, or the sandbox of the demo does not start.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _exit)
     # a shell starts background jobs with SIGINT ignored; Dagster would inherit that and ignore SIGTERM too
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if CONFIG_VARIABLE in os.environ or (CHECKOUT / CONFIG_FILE_NAME).exists():
-        return _run_dagster(os.environ)
+    settings = load_settings()
+    if settings.config_file or settings.sources:
+        instance.prepare_home()
+        return _run_dagster(instance.build_environment())
     if not demo.CONFIG.exists():
         demo.prepare()
     with demo.run_service() as environment:

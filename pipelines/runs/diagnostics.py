@@ -1,12 +1,11 @@
 """The checks of `ledger doctor`, in their order."""
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import dagster as dg
 
 from assets.executions.assets import POOL
+from pipelines.runs.instance import prepare_home
 from resources import diagnostics
 from resources.aws.session import AwsAccess
 from resources.clock import utc_now
@@ -62,14 +61,11 @@ def _check_sources(settings: Settings) -> Iterator[Finding]:
 
 def check_instance(*, is_configured: bool) -> Iterator[Finding]:
     """Check the storage and daemons of the Dagster instance and, with valid settings, its schedules."""
-    subject = f"Dagster instance at {os.environ.get('DAGSTER_HOME', '?')}"
-    if not Path(os.environ.get("DAGSTER_HOME", ""), "dagster.yaml").exists():
-        yield Finding(
-            Level.warn,
-            subject,
-            "has no dagster.yaml, so the defaults of Dagster apply",
-            "run: python -m pipelines.runs.instance",
-        )
+    try:
+        subject = f"Dagster instance at {prepare_home()}"
+    except ConfigurationError as error:
+        yield diagnostics.error_finding("Dagster instance", error)
+        return
     try:
         with dg.DagsterInstance.get() as instance:
             runs = instance.get_runs_count()

@@ -1,14 +1,19 @@
-"""The local Dagster instance of this checkout (DAGSTER_HOME)."""
+"""The local Dagster instance of a project: the folder in DAGSTER_HOME, or `.dagster` next to the settings."""
 
 import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from resources.config.loader import CHECKOUT
+from resources.config.loader import CHECKOUT, CONFIG_VARIABLE, find_config_file
+from resources.errors import ConfigurationError, LedgerError
 
-HOME = CHECKOUT / ".dagster"
+HOME_NAME = ".dagster"
+HOME_VARIABLE = "DAGSTER_HOME"
 
 INSTANCE = """\
-# the local instance of this checkout; its SQLite files are in this folder
+# the local instance of this project; its SQLite files are in this folder
 telemetry:
   enabled: false
 nux: # no newsletter dialog
@@ -33,13 +38,96 @@ ENVIRONMENT = "DAGSTER_HOME=${{DAGSTER_HOME:-{home}}}\n"
 """The content of .env. Dagster prefers .env to the environment, so the value refers back to it."""
 
 
-def prepare() -> Path:
-    """Create the folder of the instance, dagster.yaml, and `.env` for `dg` and `dagster`, where missing."""
-    home = Path(os.environ.setdefault("DAGSTER_HOME", str(HOME)))
-    home.mkdir(parents=True, exist_ok=True)
-    _write_missing(home / "dagster.yaml", INSTANCE)
-    _write_missing(CHECKOUT / ".env", ENVIRONMENT.format(home=HOME))
+def find_home(environ: Mapping[str, str] | None = None) -> Path:
+    """Return the absolute path of the instance, which may not exist.
+
+    It is DAGSTER_HOME, where ~ and relative paths are expanded. If that is unset or empty, it is the folder
+    `.dagster` next to the settings file, or in the checkout if there are no settings.
+
+    Raises:
+        ConfigurationError: a path begins with ~ and an unknown user.
+    """
+    environ = os.environ if environ is None else environ
+    path = environ.get(HOME_VARIABLE, "").strip()
+    try:
+        if path:
+            return Path(path).expanduser().absolute()
+        return find_config_file(environ).parent / HOME_NAME
+    except RuntimeError as error:
+        name = HOME_VARIABLE if path else CONFIG_VARIABLE
+        raise ConfigurationError(
+            f"Cannot use {name}: {error}",
+            where=f"environment variable {name}",
+            next_step=f"set {name} to an absolute path",
+        ) from None
+
+
+def select_home() -> None:
+    """Set DAGSTER_HOME of this process to the absolute path, if there is one; create nothing."""
+    with suppress(ConfigurationError):  # a command that needs the instance raises it
+        os.environ[HOME_VARIABLE] = str(find_home())
+
+
+def build_environment() -> dict[str, str]:
+    """Return the environment for a process of the same project that runs in another folder.
+
+    Raises:
+        ConfigurationError: the variables hold an invalid path.
+    """
+    environment = os.environ | {HOME_VARIABLE: str(find_home())}
+    config = find_config_file()
+    if CONFIG_VARIABLE in environment or config.parent != CHECKOUT:
+        environment[CONFIG_VARIABLE] = str(config)
+    return environment
+
+
+def prepare_home() -> Path:
+    """Create the instance of this process and set DAGSTER_HOME; return its folder.
+
+    Raises:
+        ConfigurationError: the folder cannot be created or written.
+    """
+    home = find_home()
+    create_home(home)
+    os.environ[HOME_VARIABLE] = str(home)
     return home
+
+
+def create_home(home: Path) -> None:
+    """Create the folder and its dagster.yaml, if they do not exist.
+
+    Raises:
+        ConfigurationError: the folder cannot be created or written.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        _write_missing(home / "dagster.yaml", INSTANCE)
+    except OSError as error:
+        is_file = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = "it is not a folder" if is_file else error.strerror or str(error)
+        raise _build_error(reason, home) from None
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise _build_error("the folder is read-only", home)
+
+
+def set_up() -> None:
+    """Create the instance of the checkout, and `.env`, which names it to `dg` and `dagster`.
+
+    Raises:
+        ConfigurationError: the checkout or DAGSTER_HOME cannot be written.
+    """
+    prepare_home()
+    home = CHECKOUT / HOME_NAME
+    create_home(home)
+    file = CHECKOUT / ".env"
+    try:
+        _write_missing(file, ENVIRONMENT.format(home=home))
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot write .env: {error.strerror}",
+            where=str(file),
+            next_step=f"make the folder writable, or set {HOME_VARIABLE} before you start dg or dagster",
+        ) from None
 
 
 def _write_missing(file: Path, text: str) -> None:
@@ -47,5 +135,17 @@ def _write_missing(file: Path, text: str) -> None:
         file.write_text(text)
 
 
+def _build_error(reason: str, home: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"Cannot use the Dagster home: {reason}",
+        where=str(home),
+        next_step=f"set {HOME_VARIABLE} to a folder that you can write, or unset it to use {HOME_NAME} next"
+        " to your settings",
+    )
+
+
 if __name__ == "__main__":
-    prepare()
+    try:
+        set_up()
+    except LedgerError as problem:
+        sys.exit(str(problem))

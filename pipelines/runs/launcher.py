@@ -24,6 +24,7 @@ import msgspec
 from assets.framework.metadata import FAILED_PARTITIONS, FAILED_SOURCES, PREFIX, read_reasons
 from assets.framework.partitions import RANGE
 from assets.tables import INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
+from pipelines.runs.instance import HOME_VARIABLE, build_environment
 from pipelines.runs.worker import WorkerTask
 from resources.clock import sleep, unique_id, utc_now
 from resources.config.loader import CHECKOUT
@@ -155,9 +156,10 @@ def launch(
         request: what to extract.
         instance: the instance of the run; the subprocess opens the same one through DAGSTER_HOME.
         update: is called with the report a few times a second.
-        environment: environment of the subprocess; default: that of this process.
+        environment: environment of the subprocess; default: `build_environment()`.
     """
-    report = RunReport(str(UUID(unique_id())), request, _create_log_path())
+    environment = build_environment() if environment is None else dict(environment)
+    report = RunReport(str(UUID(unique_id())), request, _create_log_path(environment))
     task = WorkerTask(
         report.run_id, list(request.assets), _build_tags(request, instance), _build_config(request)
     )
@@ -166,7 +168,7 @@ def launch(
         process = subprocess.Popen(  # noqa: S603
             command,
             cwd=CHECKOUT,
-            env=dict(os.environ if environment is None else environment),
+            env=environment,
             stdout=log,
             stderr=log,
             start_new_session=True,  # the terminal sends Ctrl-C to this process only, which forwards it
@@ -297,8 +299,8 @@ def _read_integers(metadata: Mapping[str, dg.MetadataValue[Any]]) -> dict[str, i
     }
 
 
-def _create_log_path() -> Path:
-    folder = Path(os.environ["DAGSTER_HOME"]) / "backfills"
+def _create_log_path(environment: Mapping[str, str]) -> Path:
+    folder = Path(environment[HOME_VARIABLE]) / "backfills"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{utc_now():%Y%m%d-%H%M%S}-{os.getpid()}.log"
 

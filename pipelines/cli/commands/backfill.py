@@ -19,6 +19,7 @@ from pipelines.cli.options import From, Json, SchedulerPatterns, SkipSettled, To
 from pipelines.cli.output import print_json
 from pipelines.cli.progress import show_progress
 from pipelines.operations.backfill_plan import list_sources
+from pipelines.runs.instance import prepare_home
 from pipelines.runs.launcher import BackfillRequest, RunOutcome, RunReport, launch, resume_request
 from resources.clock import utc_now
 from resources.config.settings import Settings, load_settings
@@ -62,6 +63,7 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
     settings = load_settings()
     settings.require_sources()
     console = Console(highlight=False, stderr=as_json)
+    prepare_home()
     with dg.DagsterInstance.get() as instance:
         if resume is None:
             request = replace(

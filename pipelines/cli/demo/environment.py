@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 
+from pipelines.runs.instance import HOME_NAME, HOME_VARIABLE, create_home
 from resources.clock import monotonic, sleep
-from resources.config.loader import CHECKOUT
+from resources.config.loader import CHECKOUT, CONFIG_VARIABLE
 from resources.errors import DataError
 
 FIRST, LAST = date(2026, 9, 10), date(2026, 10, 7)
@@ -17,6 +18,7 @@ FIRST, LAST = date(2026, 9, 10), date(2026, 10, 7)
 
 FOLDER = CHECKOUT / "data" / "demo"
 CONFIG = FOLDER / "ledger.toml"
+HOME = FOLDER / HOME_NAME
 EXPORTS = FOLDER / "env"
 _CREDENTIALS = FOLDER / "credentials"
 _DUMPS = FOLDER / "dumps"
@@ -26,11 +28,12 @@ _ACCOUNTS_AND_REGIONS = (
     ("123456789012", "eu-west-1"),
     ("123456789012", "ap-northeast-2"),
 )
+_VARIABLES = {CONFIG_VARIABLE: CONFIG, HOME_VARIABLE: HOME, "AWS_SHARED_CREDENTIALS_FILE": _CREDENTIALS}
 _START_SECONDS = 60
 _CLOCK = f"{LAST + timedelta(days=1)}T02:00:00Z"  # fixed; all executions of the dumps have ended by then
 
 _SETTINGS = f"""\
-# written by `ledger demo`; put your own settings in ledger.toml next to workspace.yaml
+# written by `ledger demo`; a project of your own is another folder: ledger init FOLDER
 [lake]
 uri = "lake"
 
@@ -90,8 +93,13 @@ def prepare() -> str:
     Raises:
         DataError: the sandbox cannot write the responses.
     """
-    shutil.rmtree(FOLDER, ignore_errors=True)  # holds only the files of an earlier demo
-    FOLDER.mkdir(parents=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for path in FOLDER.iterdir():  # the files of an earlier demo; `make dev` may be using the Dagster home
+        if path.is_dir() and path != HOME:
+            shutil.rmtree(path)
+        elif path != HOME:
+            path.unlink()
+    create_home(HOME)
     CONFIG.write_text(
         _SETTINGS
         + "".join(_API.format(account=account, region=region) for account, region in _ACCOUNTS_AND_REGIONS)
@@ -120,6 +128,7 @@ def run_service() -> Iterator[dict[str, str]]:
         DataError: the service does not start.
     """
     EXPORTS.unlink(missing_ok=True)
+    create_home(HOME)
     command = _build_sandbox_command(
         "serve", "--clock", _CLOCK, "--exports", str(EXPORTS), "--stop-with-stdin"
     )
@@ -134,9 +143,7 @@ def run_service() -> Iterator[dict[str, str]]:
         try:
             _wait_for_start(process)
             with EXPORTS.open("a") as file:
-                file.write(
-                    f"export LEDGER_CONFIG={CONFIG}\nexport AWS_SHARED_CREDENTIALS_FILE={_CREDENTIALS}\n"
-                )
+                file.writelines(f"export {name}={path}\n" for name, path in _VARIABLES.items())
             yield os.environ | _read_exports()
         finally:
             process.terminate()

@@ -8,7 +8,7 @@ from rich.console import Console
 from assets.report.assets import LATEST
 from assets.report.request import get_default_range
 from assets.tables import ANOMALY_PREDICTIONS, TABLES, Table
-from pipelines.cli.demo.environment import CONFIG, FIRST, FOLDER, LAST, prepare, run_service
+from pipelines.cli.demo.environment import CONFIG, FIRST, FOLDER, HOME, LAST, prepare, run_service
 from pipelines.cli.output import build_grid
 from pipelines.cli.progress import show_progress
 from pipelines.operations.query import query_once
@@ -98,7 +98,10 @@ def _count_days(request: BackfillRequest) -> int:
 
 
 def _launch(console: Console, request: BackfillRequest, environment: Mapping[str, str]) -> RunReport:
-    with dg.DagsterInstance.get() as instance, show_progress(console, _count_days(request)) as update:
+    with (
+        dg.DagsterInstance.from_config(str(HOME)) as instance,
+        show_progress(console, _count_days(request)) as update,
+    ):
         report = launch(request, instance, update, environment)
     if report.outcome is not RunOutcome.succeeded:
         raise DataError(
@@ -140,7 +143,7 @@ Open it in a browser: {PAGE.as_uri()}"""
 def _describe_next_steps() -> str:
     return f"""\
 . .venv/bin/activate
-export LEDGER_CONFIG={CONFIG.relative_to(CHECKOUT)}   # the lake of the demo instead of your ledger.toml
+export LEDGER_CONFIG={CONFIG.relative_to(CHECKOUT)}   # the project of the demo
 ledger sql "SELECT status, count(*) FROM inference_executions GROUP BY ALL"
 ledger report --format markdown --out -
 ledger sql "SELECT reason, raw FROM rejected_executions"

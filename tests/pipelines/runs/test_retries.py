@@ -5,7 +5,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.secrets.env_file import get_env_var_dict
 
 from assets.executions.extraction import Extraction
 from pipelines.automation.schedules import REFRESH
@@ -136,27 +135,3 @@ def test_runs_that_call_the_api_share_a_pool_of_one(ticking: Ticking, service: H
     assert location.definitions.resolve_assets_def("inference_executions").op.pool == "lookoutequipment_api"
     pools = location.instance.get_concurrency_config().pool_config
     assert (pools.default_pool_limit, str(pools.pool_granularity)) == (1, "PoolGranularity.RUN")
-
-
-def test_preparing_writes_the_instance_file_once_and_keeps_an_existing_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(home, "CHECKOUT", tmp_path)
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
-    home.prepare()
-    file = tmp_path / "home" / "dagster.yaml"
-    assert file.read_text() == home.INSTANCE
-    file.write_text("# mine\n")
-    home.prepare()
-    assert file.read_text() == "# mine\n"
-
-
-def test_dagster_home_of_the_environment_takes_precedence_over_the_env_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(home, "CHECKOUT", tmp_path)
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
-    home.prepare()
-    assert get_env_var_dict(str(tmp_path)) == {"DAGSTER_HOME": str(tmp_path / "home")}
-    monkeypatch.delenv("DAGSTER_HOME")
-    assert get_env_var_dict(str(tmp_path)) == {"DAGSTER_HOME": str(home.HOME)}

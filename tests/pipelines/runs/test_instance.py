@@ -1,0 +1,123 @@
+"""The Dagster home of a project: its path, its creation, and the environment of subprocesses."""
+
+import os
+from pathlib import Path
+
+import pytest
+from dagster._core.secrets.env_file import get_env_var_dict
+
+from pipelines.runs import instance as home
+from resources.config.loader import CHECKOUT
+from resources.errors import ConfigurationError
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder; it has settings."""
+    monkeypatch.delenv("LEDGER_CONFIG", raising=False)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "ledger.toml").touch()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, "project/.dagster"),
+        ({"DAGSTER_HOME": ""}, "project/.dagster"),
+        ({"DAGSTER_HOME": "  "}, "project/.dagster"),
+        ({"LEDGER_CONFIG": "../other/x.toml"}, "other/.dagster"),
+        ({"DAGSTER_HOME": "~/dagster"}, "user/dagster"),
+        ({"DAGSTER_HOME": "relative"}, "project/relative"),
+        ({"DAGSTER_HOME": "/srv/dagster", "LEDGER_CONFIG": "x.toml"}, "/srv/dagster"),
+    ],
+)
+def test_the_home_is_next_to_the_settings_unless_a_variable_names_it(
+    project: Path, environ: dict[str, str], expected: str
+) -> None:
+    assert home.find_home(environ).resolve() == project.parent / expected
+
+
+def test_without_settings_the_home_is_in_the_checkout(project: Path) -> None:
+    (project / "ledger.toml").unlink()
+
+    assert home.find_home({}) == CHECKOUT / ".dagster"
+
+
+def test_an_unknown_user_is_refused_and_named_with_the_variable(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", "~nobody-has-this-name/x")
+
+    home.select_home()
+    with pytest.raises(ConfigurationError, match="Cannot use DAGSTER_HOME"):
+        home.prepare_home()
+
+    assert [path.name for path in project.iterdir()] == ["ledger.toml"]
+
+
+@pytest.mark.parametrize("path", ["file", "file/below"])
+def test_a_file_as_home_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    (project / "file").touch()
+    monkeypatch.setenv("DAGSTER_HOME", path)
+
+    with pytest.raises(ConfigurationError, match="it is not a folder") as caught:
+        home.prepare_home()
+
+    assert caught.value.where == str(project / path)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = project / "home"
+    folder.mkdir()
+    (folder / "dagster.yaml").touch()
+    monkeypatch.setenv("DAGSTER_HOME", str(folder))
+    monkeypatch.setattr(os, "access", lambda *_: False)  # permissions do not restrict root
+
+    with pytest.raises(ConfigurationError, match="read-only"):
+        home.prepare_home()
+
+
+def test_selecting_the_home_creates_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", "~/home")
+
+    home.select_home()
+
+    assert os.environ["DAGSTER_HOME"] == str(project.parent / "user" / "home")
+    assert not (project.parent / "user").exists()
+    assert [path.name for path in project.iterdir()] == ["ledger.toml"]
+
+
+def test_preparing_writes_the_instance_file_once_and_keeps_an_existing_one(project: Path) -> None:
+    home.prepare_home()
+    file = project / ".dagster" / "dagster.yaml"
+    assert file.read_text() == home.INSTANCE
+    file.write_text("# mine\n")
+    home.prepare_home()
+    assert file.read_text() == "# mine\n"
+
+
+def test_a_subprocess_in_another_folder_gets_absolute_paths(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = home.build_environment()
+    assert environment["LEDGER_CONFIG"] == str(project / "ledger.toml")
+    assert environment["DAGSTER_HOME"] == str(project / ".dagster")
+
+    monkeypatch.setenv("LEDGER_CONFIG", "other.toml")
+    assert home.build_environment()["LEDGER_CONFIG"] == str(project / "other.toml")
+
+
+def test_dagster_home_of_the_environment_takes_precedence_over_the_env_file(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home, "CHECKOUT", tmp_path)
+    home.set_up()
+    assert get_env_var_dict(str(tmp_path)) == {"DAGSTER_HOME": str(project / ".dagster")}
+    monkeypatch.delenv("DAGSTER_HOME")
+    assert get_env_var_dict(str(tmp_path)) == {"DAGSTER_HOME": str(tmp_path / ".dagster")}
+    assert (tmp_path / ".dagster" / "dagster.yaml").exists()
