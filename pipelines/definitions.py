@@ -19,7 +19,7 @@ from assets.framework.time_windows import Days
 from assets.health import assets as health
 from assets.report import assets as report_asset
 from assets.report.assets import ReportOptions
-from pipelines.automation import event_alerts, failure_alerts, schedules, sensors
+from pipelines.automation import archive_sensor, event_alerts, failure_alerts, schedules, sensors
 from pipelines.operations.query import open_query
 from resources.clock import utc_now
 from resources.config.equipment import load_equipment
@@ -57,10 +57,11 @@ def build_defs(
     return dg.Definitions(
         assets=assets,
         asset_checks=checks.build_checks(check_settings, assets),
-        jobs=[schedules.build_refresh_job()],
+        jobs=[schedules.build_refresh_job(), archive_sensor.build_archive_job()],
         schedules=[schedules.build_refresh_schedule(settings), schedules.build_check_schedule()],
         sensors=[
             sensors.build_automation_sensor(),
+            archive_sensor.build_archive_sensor(settings.history, has_archives=_has_archives(settings)),
             *failure_alerts.build_failure_sensors(settings.alerts),
             event_alerts.build_event_sensor(settings),
         ],
@@ -95,6 +96,13 @@ def _build_assets(settings: Settings, lake: Lake) -> list[dg.AssetsDefinition | 
         *alerts.build(event_alerts.NAME),
     ]
     return add_locations(assets, lake)
+
+
+def _has_archives(settings: Settings) -> bool:
+    try:
+        return any(source.files for source in open_sources(settings))
+    except ConfigurationError:  # definitions load without usable sources; the extraction reports the error
+        return False
 
 
 def _build_freshness_policy(settings: Settings) -> dg.FreshnessPolicy | None:

@@ -56,6 +56,9 @@ class ExtractionConfig(dg.Config):
     skip_settled: bool = Field(
         default=False, description="Skip the days of a scheduler whose coverage proves them complete."
     )
+    only_files: bool = Field(
+        default=False, description="Read only saved responses and query no live service."
+    )
     max_calls: int | None = Field(
         default=None,
         description="Maximum number of service calls. The run stops there and keeps what it recorded."
@@ -123,6 +126,8 @@ def _build_executions_asset(
         refusals = RefusedSources()
         with no_retry_on_interrupt(), translate_to_failure():
             opened = sources()  # once, because each live source has its own session and client
+            if config.only_files:
+                opened = [source for source in opened if source.files]
             for source in opened:
                 if source.service:
                     source.service.calls = calls

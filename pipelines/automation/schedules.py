@@ -36,10 +36,10 @@ BACKLOG_TAG = "ledger/backlog"
 BACKLOG_SEARCH = timedelta(days=31)
 """How far before the lookback period the schedule looks for unsettled days, such as after an outage."""
 
-_MAX_RUNTIME_TAG, _MAX_RUNTIME_SECONDS = "dagster/max_runtime", 2 * 3600
+MAX_RUNTIME_TAG, MAX_RUNTIME_SECONDS = "dagster/max_runtime", 2 * 3600
 """Dagster marks a run as failed after this time. A run whose process died blocks the schedule until then."""
 
-_UNFINISHED = [
+UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -53,7 +53,7 @@ def build_refresh_job() -> "UnresolvedAssetJobDefinition":
     return dg.define_asset_job(
         REFRESH,
         selection=dg.AssetSelection.assets(INFERENCE_EXECUTIONS.name),
-        tags={_MAX_RUNTIME_TAG: str(_MAX_RUNTIME_SECONDS)},
+        tags={MAX_RUNTIME_TAG: str(MAX_RUNTIME_SECONDS)},
         description="Extract the days that are not settled yet from the live sources.",
     )
 
@@ -109,8 +109,8 @@ def _evaluate_refresh(
     live = [source for source in sources() if source.service]
     if not live:
         return dg.SkipReason(
-            "No live source is configured, so no new data is expected. To extract added saved responses, run:"
-            f" ledger backfill --from {settings.history.start_date} --to {clock().date()}"
+            "No live source is configured, so no new data is expected. The sensor new_archive_files extracts"
+            " added saved responses."
         )
     if reason := _describe_unfinished_run(context.instance):
         return dg.SkipReason(reason)
@@ -157,7 +157,7 @@ def _find_due_days(
 def _describe_unfinished_run(instance: dg.DagsterInstance) -> str | None:
     """Return None if no run of the refresh job is in progress."""
     records = instance.get_run_records(
-        dg.RunsFilter(job_name=REFRESH, statuses=_UNFINISHED), limit=1, ascending=True
+        dg.RunsFilter(job_name=REFRESH, statuses=UNFINISHED), limit=1, ascending=True
     )
     if not records:
         return None

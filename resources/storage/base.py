@@ -1,7 +1,7 @@
 """The two protocols of file storage: `Storage` for the lake, `FileStore` for the files of a source."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
 
@@ -51,11 +51,15 @@ class Storage(Protocol):
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A listed file; `etag` changes whenever the content may have changed."""
+    """A listed file; `etag` changes whenever the content may have changed.
+
+    `modified_at` is in seconds since 1970; None: the store lists a file only after it is complete.
+    """
 
     uri: str
     size_bytes: int
     etag: str
+    modified_at: float | None = field(default=None, compare=False)
 
 
 class FileStore(Protocol):

@@ -262,7 +262,7 @@ def _raise_unless_missing(problem: OSError) -> None:
 
 
 def _describe_file(uri: str, status: os.stat_result) -> StoredFile:
-    return StoredFile(uri, status.st_size, str(status.st_mtime_ns))
+    return StoredFile(uri, status.st_size, str(status.st_mtime_ns), status.st_mtime)
 
 
 def _is_hidden(name: str) -> bool:
