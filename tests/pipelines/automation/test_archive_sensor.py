@@ -13,11 +13,13 @@ import dagster as dg
 import pytest
 from botocore.httpsession import URLLib3Session
 
+from assets.executions.extraction import read_file
 from assets.tables import INFERENCE_EXECUTIONS
 from pipelines.automation import archive_sensor
 from pipelines.automation.archive_sensor import FILES_TAG, JOB, SENSOR
 from pipelines.definitions import build_defs
-from resources.config.settings import ApiSettings, ArchiveSettings, HistorySettings, LakeSettings, Settings
+from resources.config.sections import HistorySettings, LakeSettings
+from resources.config.settings import ApiSettings, ArchiveSettings, Settings
 from resources.lake.lake import Lake
 from tests.pipelines.conftest import END, START, Location
 
@@ -158,7 +160,6 @@ def test_changed_file_is_extracted_again_and_an_unchanged_one_is_not_read(
     assert location.tick() == []
 
     read_uris: list[str] = []
-    read_file = archive_sensor.read_file
 
     def count(listing: Any, file: Any, *more: Any) -> Any:
         read_uris.append(file.uri)
