@@ -13,6 +13,72 @@ FAILED_PARTITIONS = "failed_partitions"
 FAILED_SOURCES = "failed_sources"
 _RESERVED = ("dagster/", "__")
 
+MEANINGS: dict[str, dict[str, str]] = {
+    "every table": {
+        "changed": "Whether the run had to write the file.",
+        "path": "Path or URI of the file.",
+        "preview": "Ten rows, spread evenly over the file.",
+        "docs": "Section of the table reference.",
+        "schema_version": "Version of the table declaration.",
+        "files": "Pattern of the files of the table.",
+        "seconds": "Duration of the update.",
+    },
+    "inference_executions": {
+        "success": "Executions with status SUCCESS.",
+        "failed": "Executions with status FAILED.",
+        "in_progress": "Executions with status IN_PROGRESS.",
+        "other_status": "Executions with another status, or none.",
+        "rows_changed": "New or changed executions.",
+        "run_calls": "API calls of the run so far.",
+        "run_throttled": "Throttled API calls of the run so far.",
+        "files_read": "Saved responses that the run read.",
+        "schedulers_answered": "Schedulers that answered the run completely.",
+        "days_recorded": "Days that the run recorded.",
+        "days_changed": "Days whose file the run changed.",
+        "calls": "API calls of the run, including retries.",
+        "throttled": "API calls of the run that were throttled.",
+    },
+    "extraction_coverage, inference_schedulers": {"schedulers": "Schedulers with a row."},
+    "anomaly_predictions": {
+        "objects": "Result objects that executions name.",
+        "objects_read": "Result objects whose rows are in the lake.",
+        "lines": "Result lines.",
+        "anomalous": "Result lines with prediction 1.",
+        "contributions": "Sensor contributions.",
+        "rejected": "Rejected result lines.",
+        "megabytes": "Megabytes that the run fetched.",
+    },
+    "anomaly_fragments": {
+        "points_normal": "Normal points.",
+        "points_anomalous": "Anomalous points.",
+        "points_off": "Points of machines that were off.",
+    },
+    "anomaly_events": {
+        "fragments": "Fragments that were joined.",
+        "closed": "Events that ended.",
+        "open": "Events at the end of the known data.",
+        "cut": "Events that end with a gap.",
+        "anomalous_minutes": "Minutes of all events.",
+    },
+    "anomaly_report": {
+        "page": "Path or URI of the report.",
+        "pages": "Reports that the run wrote.",
+        "bytes": "Size of the report.",
+        "machines": "Machines on the report.",
+        "machines_that_need_attention": "Machines with an alert.",
+        "events": "Anomaly events on the report.",
+        "ongoing_events": "Anomaly events that are still open.",
+        "anomalous_share_of_running_time": "Anomalous divided by running time of the fleet.",
+        "share_of_executions_with_result": "Executions with a result, divided by expected ones.",
+        "score_charts": "Thumbnail of the score charts.",
+    },
+    "failed runs": {
+        FAILED_PARTITIONS: "Failed partitions, with the reason of each.",
+        FAILED_SOURCES: "Failed sources and schedulers, with the reason of each.",
+    },
+}
+"""Meanings of the names, for the reference; counts that are named after a column or state are not listed."""
+
 
 def build_metadata(values: Mapping[str, Any]) -> dict[str, Any]:
     """Add the prefix to each name, except to the names that Dagster defines."""

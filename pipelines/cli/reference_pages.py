@@ -3,6 +3,7 @@
 `python -m pipelines.cli.reference_pages` writes the pages. With `--check` it only reports a stale page.
 """
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import dagster as dg
 from pydantic.fields import FieldInfo
 
+from assets.framework.metadata import MEANINGS, PREFIX
+from pipelines.cli.app import COMMANDS, load_command
+from pipelines.cli.json_output import list_json_fields
 from pipelines.definitions import build_defs
 from resources.config.loader import variable_name
 from resources.config.sections import Section
@@ -48,6 +52,29 @@ _NAMES_HEAD = f"""\
 
 These names are stable from release 0.1.0. Table columns are listed in [Tables](tables.md), settings in
 [Settings](settings.md), and commands in [Command line](command-line.md).
+"""
+
+
+_COMMANDS_HEAD = f"""\
+# Command line
+
+{_GENERATED}
+
+`ledger --help` lists the commands, and each command's `--help` has examples. Commands that start runs use
+Dagster, so the Dagster UI shows these runs too.
+
+- **Settings** come from `ledger.toml` next to `workspace.yaml`, or from the file in `LEDGER_CONFIG`.
+- **Days** are UTC days: `YYYY-MM-DD`, `today` or `yesterday`. `--from` and `--to` are both included.
+- **Schedulers** are names or ARNs, with `*` and `?`. Repeat `--scheduler` for several.
+- **`--json`** prints one object; [Public names](names.md#json-output) lists its fields.
+- **Completion**: run `ledger --install-completion`.
+
+| exit code | meaning |
+| --- | --- |
+| 0 | success |
+| 1 | something needs action: a run failed in part, a day is missing, a file is broken |
+| 2 | an error in the command or the settings; the message says what, where and how to fix it |
+| 130 | stopped by Ctrl-C |
 """
 
 
@@ -138,8 +165,66 @@ def render_names() -> str:
             ("schedule", "does"),
             ((f"`{one.name}`", one.description or "") for one in repository.schedule_defs),
         ),
+        *_render_metadata(),
+        *_render_json_fields(),
     ]
     return "\n".join(lines)
+
+
+def _render_metadata() -> Iterator[str]:
+    yield from (
+        "## Metadata keys",
+        "",
+        f"All keys have the prefix `{PREFIX}`. Counts named after a column or a state are not listed.",
+        "",
+    )
+    rows = (
+        (f"`{PREFIX}{name}`", owner, meaning)
+        for owner, names in MEANINGS.items()
+        for name, meaning in names.items()
+    )
+    yield from list(_render_table("", ("key", "on", "meaning"), rows))[2:]
+
+
+def _render_json_fields() -> Iterator[str]:
+    yield from ("## JSON output", "", "Fields that commands print with `--json`.", "")
+    rows = (
+        (f"`{field.command}`", f"`{field.path}`", field.type, field.meaning) for field in list_json_fields()
+    )
+    yield from list(_render_table("", ("command", "field", "type", "meaning"), rows))[2:]
+
+
+def render_commands() -> str:
+    """Return the page of all commands, as their `--help` describes them."""
+    lines = [_COMMANDS_HEAD]
+    for name in COMMANDS:
+        command = load_command(name)
+        subcommands = getattr(command, "commands", None) or {"": command}
+        for subname, leaf in subcommands.items():
+            lines += _render_command(f"ledger {name} {subname}".strip(), leaf)
+    return "\n".join(lines)
+
+
+def _render_command(title: str, command: Any) -> Iterator[str]:  # noqa: ANN401 (a click command)
+    yield from (f"## {title}", "", _clean(command.help), "")
+    options = [parameter for parameter in command.params if parameter.name != "help"]
+    if options:
+        yield from ("| option | meaning |", "| --- | --- |", *map(_render_option, options), "")
+    yield from ("```text", *_list_examples(command), "```", "")
+
+
+def _clean(text: str | None) -> str:
+    return "\n".join(line.strip() for line in (text or "").strip().splitlines())
+
+
+def _render_option(option: Any) -> str:  # noqa: ANN401 (a click parameter)
+    names = [name for name in (*option.opts, *option.secondary_opts) if name.startswith("-")]
+    label = ", ".join(f"`{name}`" for name in names) or f"`{option.name.upper()}`"
+    return f"| {label} | {' '.join((getattr(option, 'help', None) or '').split()).replace('|', '&#124;')} |"
+
+
+def _list_examples(command: Any) -> list[str]:  # noqa: ANN401 (a click command)
+    return re.findall(r"`?(ledger [^`\n]+?)`?(?:\n|$)", (command.epilog or "").replace("**", "`"))
 
 
 def _render_table(title: str, head: Sequence[str], rows: Iterator[Sequence[str]] | Any) -> Iterator[str]:  # noqa: ANN401
@@ -148,7 +233,7 @@ def _render_table(title: str, head: Sequence[str], rows: Iterator[Sequence[str]]
     yield ""
 
 
-PAGES = {"settings.md": render_settings, "names.md": render_names}
+PAGES = {"settings.md": render_settings, "names.md": render_names, "command-line.md": render_commands}
 
 if __name__ == "__main__":
     for file_name, render in PAGES.items():
