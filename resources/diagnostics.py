@@ -257,10 +257,19 @@ def check_archive(source: FileListing) -> Finding:
     subject = f"archive {source.uri}"
     try:
         files = source.list_files()
-        if files:
-            source.read(files[0])
+        unreadable = [file for file in files if file.problem]
+        if len(files) > len(unreadable):
+            source.read(next(file for file in files if not file.problem))
     except LedgerError as error:
         return error_finding(subject, error)
+    if unreadable:
+        return Finding(
+            Level.warn,
+            subject,
+            f"{len(unreadable)} of {len(files)} entries cannot be read, the first is {unreadable[0].uri}:"
+            f" {unreadable[0].problem}",
+            "make them readable for this user, or remove them; the others are read",
+        )
     if not files:
         return Finding(
             Level.warn,

@@ -129,10 +129,11 @@ def describe_files_outside_history(files: Sequence[ArchiveRecord], history: Days
     end = history.end or today + timedelta(days=1)
     late = [span for span in spans if span[1] >= end]
     if late:
-        _, last, file = max(late, key=lambda span: span[1])
+        past = [span for span in late if span[1] <= today]
+        _, last, file = max(past or late, key=lambda span: span[1])
         next_step = (
             f'To include them, set [history] end_date = "{last + timedelta(days=1)}" in ledger.toml.'
-            if history.end
+            if history.end and past
             else "They are in the future: compare the clocks of this machine and the one that saved them."
         )
         messages.append(

@@ -102,6 +102,7 @@ class Extraction:
             listings = [source.files for source in sources if source.files]
             self._read_files(listings, remaining_days, in_lake, buffer)
             self._read_days(sources, remaining_days, buffer)
+        has_unread_files = bool(self.failed)
         days_to_skip = selection.find_days_to_skip(self.lake, days, self.settle_after)
         for source in sources:
             if source.service and not self.budget_error:
@@ -110,14 +111,15 @@ class Extraction:
         self._candidates = buffer.merge_by_day()
         answered_days = {day for response in self._list_responses() for day in response.days} & set(days)
         obtained = answered_days | (self._candidates.keys() & set(remaining_days))
-        has_only_services = all(source.service for source in sources)
         is_nothing_proven = not days_to_skip or not any(poll.is_listed for poll in self._polls)
-        if self.failed and has_only_services and not obtained and is_nothing_proven:
+        needs_answers = has_unread_files or all(source.service for source in sources)
+        has_other_files = any(not source.service and source.uri not in self.failed for source in sources)
+        if self.failed and needs_answers and not has_other_files and not obtained and is_nothing_proven:
             raise next(iter(self.failed.values()))
         self._save_rejected(buffer.rejected)
         self.save_file_index()  # before any day, so that a read-only lake is one error and not one per day
         unchanged = self._find_days_without_news(
-            set(remaining_days), in_lake, selection, has_only_services=has_only_services
+            set(remaining_days), in_lake, selection, needs_answers=needs_answers
         )
         return sorted(obtained | unchanged)
 
@@ -127,12 +129,12 @@ class Extraction:
         in_lake: set[date],
         selection: ExtractionSelection,
         *,
-        has_only_services: bool,
+        needs_answers: bool,
     ) -> set[date]:
         """Return the days to record although no source returned anything for them."""
         if self.budget_error:
             return set()  # they may not have been queried
-        if self.failed and has_only_services:
+        if self.failed and needs_answers:
             remaining_days = remaining_days & in_lake
         return remaining_days - in_lake if selection.skip_settled else remaining_days
 
@@ -146,32 +148,48 @@ class Extraction:
         records = archive_index.load_records(self.lake.read(ARCHIVE_FILES))
         listed: list[StoredFile] = []
         for listing in listings:
-            files = listing.list_files()
+            try:
+                files = listing.list_files()
+            except LedgerError as error:
+                self.failed[listing.uri] = error
+                continue
             if not files:
                 self.notices.append(f"{listing.uri} has no saved responses: no file matches *.json[l].")
             selected = archive_index.select_files_to_read(files, records, READER_VERSION, days, in_lake)
             self.report_progress(
                 f"{listing.uri}: {len(files)} saved responses, {len(selected)} of them to read"
             )
-            self.files_read += [
-                read_file(listing, file, self.now, buffer.add, self._recorded_responses.extend)
-                for file in selected
-            ]
+            self._read_listed_files(listing, selected, buffer)
             listed += files
         records |= {file.uri: file for file in self.files_read}
-        listed_records = [records[file.uri] for file in listed]
+        listed_records = [records[file.uri] for file in listed if file.uri in records]
         self.notices += [
             *archive_index.describe_problems(listed_records),
             *archive_index.describe_files_outside_history(listed_records, self.history, self.now.date()),
         ]
 
+    def _read_listed_files(
+        self, listing: FileListing, files: Sequence[StoredFile], buffer: CandidateBuffer
+    ) -> None:
+        """Read files until an error concerns all of them, such as a store that cannot be reached."""
+        try:
+            for file in files:
+                self.files_read.append(
+                    read_file(listing, file, self.now, buffer.add, self._recorded_responses.extend)
+                )
+        except LedgerError as error:
+            self.failed[listing.uri] = error
+
     def _read_days(self, sources: Sequence[Source], days: Collection[date], buffer: CandidateBuffer) -> None:
         for source in sources:
             if source.days:
-                listed = source.days.list_days(days)
-                self.report_progress(f"{source.uri}: has executions on {len(listed)} of {len(days)} days")
-                for page in flatten_pages(source.days.read_pages(listed, self.now)):
-                    buffer.add(page)
+                try:
+                    listed = source.days.list_days(days)
+                    self.report_progress(f"{source.uri}: has executions on {len(listed)} of {len(days)} days")
+                    for page in flatten_pages(source.days.read_pages(listed, self.now)):
+                        buffer.add(page)
+                except LedgerError as error:
+                    self.failed[source.uri] = error
 
     def _poll(
         self,

@@ -87,8 +87,9 @@ class TrackedFile(msgspec.Struct):
         """Return the days of the file that are partitions."""
         days: set[date] = set()
         for first, last in self.ranges:
-            start, end = max(first, history.first), min(last + timedelta(days=1), history.end or date.max)
-            days.update(start + timedelta(days=number) for number in range(max((end - start).days, 0)))
+            start = max(first, history.first)
+            end = min(last, (history.end or date.max) - timedelta(days=1))  # `last` can be in the year 9999
+            days.update(start + timedelta(days=number) for number in range((end - start).days + 1))
         return days
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from resources.sources.base import Page, SavedResponses
 from resources.sources.documents import read_documents
-from resources.storage.base import FileStore, StoredFile
+from resources.storage.base import NAME_NOT_UTF8, FileStore, StoredFile
 from resources.storage.open import open_file_store
 
 KIND = "archive"
@@ -95,7 +95,7 @@ class ArchiveSource:
         return self
 
     def list_files(self) -> list[StoredFile]:
-        """List the files that look like saved responses.
+        """List the files that look like saved responses, and the entries that cannot be read.
 
         Raises:
             ConfigurationError: the URI does not exist, or cannot be read.
@@ -103,7 +103,7 @@ class ArchiveSource:
         files = [self._with_zone(file) for file in self._store.list_files(self.uri)]
         if [file.uri for file in files] == [self.uri]:
             return files
-        return [file for file in files if file.uri.lower().removesuffix(".gz").endswith(SUFFIXES)]
+        return [file for file in files if _is_candidate(file)]
 
     def read(self, file: StoredFile) -> SavedResponses:
         """Read one file; `problems` names the parts that are in no supported format.
@@ -140,6 +140,12 @@ class ArchiveSource:
         for start in range(0, len(saved.summaries), SUMMARIES_A_PAGE):
             body = b"[" + b",".join(saved.summaries[start : start + SUMMARIES_A_PAGE]) + b"]"
             yield Page(body, KIND, saved.file.uri, read_at, self._zone)
+
+
+def _is_candidate(file: StoredFile) -> bool:
+    # a link or folder that cannot be opened may hold saved responses, whatever its name is
+    has_suffix = file.uri.lower().removesuffix(".gz").endswith(SUFFIXES)
+    return has_suffix or file.problem not in {None, NAME_NOT_UTF8}
 
 
 def _split_list(document: msgspec.Raw) -> list[msgspec.Raw]:

@@ -49,24 +49,37 @@ class Storage(Protocol):
         """Return a pyarrow file system and the prefix of all names in it."""
 
 
+NAME_NOT_UTF8 = "Cannot open a file: its name is not UTF-8 (it is shown escaped)"
+"""The problem of a file whose name no table can hold."""
+
+
 @dataclass(frozen=True)
 class StoredFile:
-    """A listed file; `etag` changes whenever the content may have changed.
+    r"""A listed file.
 
-    `modified_at` is in seconds since 1970; None: the store lists a file only after it is complete.
+    Attributes:
+        uri: the path or URI; bytes of a name that are not UTF-8 are escaped, such as `\xfc`.
+        size_bytes: the size.
+        etag: changes whenever the content may have changed.
+        modified_at: seconds since 1970; None: the store lists a file only after it is complete.
+        problem: why the entry cannot be read, such as a broken link; None: it looks readable.
     """
 
     uri: str
     size_bytes: int
     etag: str
     modified_at: float | None = field(default=None, compare=False)
+    problem: str | None = None
 
 
 class FileStore(Protocol):
     """Files of a source, read-only."""
 
     def list_files(self, uri: str) -> list[StoredFile]:
-        """List the files at or below a URI, sorted, without hidden names (`.` and `_`)."""
+        """List the files at or below a URI, sorted, without hidden names (`.` and `_`).
+
+        An entry that cannot be read is listed with its problem.
+        """
 
     def read(self, file: StoredFile) -> bytes:
         """Return the content of a file."""

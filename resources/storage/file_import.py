@@ -32,7 +32,9 @@ def plan_copies(origins: Sequence[Path], top: Path, folder: Path) -> list[Copy]:
         folder: the folder of the source.
     """
     existing = (
-        _group_by_size(Path(file.uri) for file in LocalFiles().list_files(str(folder)))
+        _group_by_size(
+            Path(file.uri) for file in LocalFiles().list_files(str(folder)) if file.problem is None
+        )
         if folder.is_dir()
         else {}
     )

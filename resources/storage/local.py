@@ -8,12 +8,12 @@ supported and cannot be detected.
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from errno import EACCES, EDQUOT, EFBIG, ENOLCK, ENOSPC, ENOSYS, EOPNOTSUPP
 from functools import partial
 from glob import escape
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISSOCK
 from typing import TypeVar
 
 import filelock
@@ -22,13 +22,22 @@ from pyarrow.fs import FileSystem, LocalFileSystem
 
 from resources.clock import unique_id
 from resources.errors import ConfigurationError, RetryLaterError, UnreadableArchiveError
-from resources.storage.base import OpenFile, StoredFile, WriteFile
+from resources.storage.base import NAME_NOT_UTF8, OpenFile, StoredFile, WriteFile
 
 T = TypeVar("T")
 
 _ORPHANS = ".part-0.*.tmp"
 _NO_LOCKS = {ENOLCK, ENOSYS, EOPNOTSUPP}
 _NO_SPACE = {EDQUOT, EFBIG, ENOSPC}
+_SPECIAL_FILES = (
+    (S_ISDIR, "folder"),
+    (S_ISFIFO, "named pipe"),
+    (S_ISSOCK, "socket"),
+    (S_ISCHR, "device"),
+    (S_ISBLK, "device"),
+)
+_FILE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt", ".gz")
+_REMOVE_FILE = "make it readable for this user, or remove it from the source's folder"
 
 
 @contextmanager
@@ -209,18 +218,20 @@ class LocalFiles:
     def list_files(self, uri: str) -> list[StoredFile]:
         """List one file, or a folder with its subfolders; symbolic links are followed.
 
+        An entry that cannot be read, such as a broken link or a pipe, is listed with its problem.
+
         Raises:
             ConfigurationError: the path does not exist or cannot be read.
         """
-        top = Path(uri)
         try:
-            if not top.is_dir():
-                return [_describe_file(uri, top.stat())]
-            return sorted(_walk(top), key=lambda file: file.uri)
-        except OSError as problem:
+            if not Path(uri).is_dir():
+                return [_describe_file(uri, os.stat(uri))]  # noqa: PTH116 (keeps the path as it is written)
+            return sorted(_walk(uri), key=lambda file: file.uri)
+        except (OSError, ValueError) as problem:
+            place = getattr(problem, "filename", None) or uri
             raise ConfigurationError(
-                f"Cannot read a source: {problem.strerror}",
-                where=f"sources.uri = {problem.filename or uri}",
+                f"Cannot read a source: {_get_reason(problem)}",
+                where=f"sources.uri = {escape_name(place)}",
                 next_step="correct the uri in ledger.toml, or put the saved responses there",
             ) from None
 
@@ -230,39 +241,90 @@ class LocalFiles:
         Raises:
             UnreadableArchiveError: the file no longer exists or cannot be read.
         """
+        if file.problem:
+            raise UnreadableArchiveError(file.problem, where=file.uri, next_step=_REMOVE_FILE)
         try:
-            return Path(file.uri).read_bytes()
-        except OSError as problem:
+            # without O_NONBLOCK, a pipe that replaced the file would block for ever
+            descriptor = os.open(file.uri, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+            with os.fdopen(descriptor, "rb") as content:
+                if problem := _find_problem(file.uri, os.fstat(descriptor)):
+                    raise UnreadableArchiveError(problem, where=file.uri, next_step=_REMOVE_FILE)
+                return content.read()
+        except (OSError, ValueError) as problem:
             raise UnreadableArchiveError(
-                f"Cannot open a file: {problem.strerror}",
-                where=file.uri,
-                next_step="make it readable for this user, or remove it from the source's folder",
+                f"Cannot open a file: {_get_reason(problem)}", where=file.uri, next_step=_REMOVE_FILE
             ) from None
 
 
-def _walk(top: Path) -> Iterator[StoredFile]:
+def escape_name(path: str) -> str:
+    r"""Return a path as valid text: bytes that are not UTF-8 become `\xfc`."""
+    try:
+        return os.fsencode(path).decode(errors="backslashreplace")
+    except UnicodeEncodeError:  # it names no file of any file system
+        return ascii(path)[1:-1]
+
+
+def _walk(top: str) -> Iterator[StoredFile]:
     visited: set[tuple[int, int]] = set()
-    for folder, subfolders, names in os.walk(top, onerror=_raise_unless_missing, followlinks=True):
-        status = Path(folder).stat()
-        if (status.st_dev, status.st_ino) in visited:  # links can form a cycle
-            subfolders.clear()
+    pending = [top]
+    while pending:
+        folder = pending.pop()
+        try:
+            status = os.stat(folder)  # noqa: PTH116 (a Path would normalize the URI)
+            if (status.st_dev, status.st_ino) in visited:  # links can form a cycle
+                continue
+            visited.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as entries:
+                names = [entry.name for entry in entries if not _is_hidden(entry.name)]
+        except OSError as problem:
+            if folder == top:
+                raise
+            if not isinstance(problem, FileNotFoundError):  # deleted meanwhile
+                yield _describe_unreadable(f"{folder}/", problem)
             continue
-        visited.add((status.st_dev, status.st_ino))
-        subfolders[:] = sorted(name for name in subfolders if not _is_hidden(name))
+        if not names and folder != top and folder.lower().endswith(_FILE_SUFFIXES):
+            yield StoredFile(f"{folder}/", 0, "", problem="Cannot open a file: it is an empty folder")
         for name in names:
-            with suppress(FileNotFoundError):  # deleted meanwhile, or a broken link
-                status = Path(folder, name).stat()
-                if not _is_hidden(name) and S_ISREG(status.st_mode):
-                    yield _describe_file(str(Path(folder, name)), status)
+            path = os.path.join(folder, name)  # noqa: PTH118 (a Path would normalize the URI)
+            if _is_folder(path):
+                pending.append(path)
+            else:
+                yield from _describe_entry(path)
 
 
-def _raise_unless_missing(problem: OSError) -> None:
-    if not isinstance(problem, FileNotFoundError):
-        raise problem
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path) and escape_name(path) == path  # noqa: PTH112
 
 
-def _describe_file(uri: str, status: os.stat_result) -> StoredFile:
-    return StoredFile(uri, status.st_size, str(status.st_mtime_ns), status.st_mtime)
+def _describe_entry(path: str) -> Iterator[StoredFile]:
+    try:
+        yield _describe_file(path, os.stat(path))  # noqa: PTH116
+    except OSError as problem:
+        if os.path.lexists(path):  # else it was deleted meanwhile
+            yield _describe_unreadable(path, problem)
+
+
+def _describe_file(path: str, status: os.stat_result) -> StoredFile:
+    problem = _find_problem(path, status)
+    return StoredFile(escape_name(path), status.st_size, str(status.st_mtime_ns), status.st_mtime, problem)
+
+
+def _describe_unreadable(path: str, problem: OSError) -> StoredFile:
+    reason = _get_reason(problem)
+    if os.path.islink(path):  # noqa: PTH114
+        reason = f"it is a link to {escape_name(os.readlink(path))}: {reason}"  # noqa: PTH115
+    return StoredFile(escape_name(path), 0, "", problem=f"Cannot open a file: {reason}")
+
+
+def _find_problem(path: str, status: os.stat_result) -> str | None:
+    if escape_name(path) != path:
+        return NAME_NOT_UTF8
+    kind = next((name for is_kind, name in _SPECIAL_FILES if is_kind(status.st_mode)), None)
+    return f"Cannot open a file: it is a {kind}, not a file" if kind else None
+
+
+def _get_reason(problem: Exception) -> str:
+    return getattr(problem, "strerror", None) or str(problem)
 
 
 def _is_hidden(name: str) -> bool:

@@ -228,6 +228,13 @@ class TestFilesOutsideHistory:
         assert len(messages) == message_count
         assert all("clocks" in message and "end_date" not in message for message in messages)
 
+    def test_years_that_no_history_can_include_suggest_comparing_clocks(self) -> None:
+        far = replace(record(), last_data_start_time=datetime(9999, 12, 31, tzinfo=UTC))
+        (message,) = describe_files_outside_history([far], Days(DAYS[0], DAYS[3]), self.TODAY)
+        assert "clocks" in message
+        (message,) = describe_files_outside_history([far, record()], Days(DAYS[0], DAYS[3]), self.TODAY)
+        assert 'end_date = "2026-10-06"' in message
+
     def test_suggested_dates_remove_the_messages(self) -> None:
         files = [record(days=(0, 6))]
         messages = " ".join(describe_files_outside_history(files, Days(DAYS[2], DAYS[3]), self.TODAY))

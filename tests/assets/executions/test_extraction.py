@@ -481,6 +481,46 @@ class TestUnreadableFiles:
         assert contents(lake) == before
 
 
+class TestUnusualInput:
+    def test_is_reported_by_name_and_the_others_are_read(self, lake: Lake, folder: Path) -> None:
+        save(folder / "one.json", executed())
+        (folder / "P\udcfcmpe.json").write_bytes(b"{}")
+        (folder / "self").symlink_to("self")
+        (folder / "gone").symlink_to("nowhere")
+        (folder / "folder.json").mkdir()
+        os.mkfifo(folder / "pipe.json")
+        (folder / "P\udcfcmpe.pdf").write_bytes(b"not a saved response")
+        unusual = {r"P\xfcmpe.json", "self", "gone", "folder.json", "pipe.json"}
+        for _ in range(2):
+            extraction = run(lake, folder)
+            problems = {name: row.error for name, row in files(lake).items() if row.error}
+            assert problems.keys() == unusual
+            assert len(extraction.notices) == len(unusual)
+            assert all(any(name in notice for notice in extraction.notices) for name in unusual)
+        assert len(executions(lake)) == 3 * A_DAY
+
+    @pytest.mark.parametrize("history", [Days(DAYS[0]), Days(DAYS[0], DAYS[-1])], ids=["open", "ended"])
+    @pytest.mark.parametrize("year", [1000, 9999])
+    def test_of_any_year_is_accepted(self, year: int, history: Days, lake: Lake, folder: Path) -> None:
+        *others, last = executed()
+        time = datetime(year, 12, 31, 23, 59, 59, 999000, tzinfo=UTC).isoformat()
+        save(folder / "one.json", [*others, last | {"DataStartTime": time, "DataEndTime": time}])
+        extraction = run(lake, folder, history=history)
+        assert len(executions(lake)) == 3 * A_DAY - 1
+        assert any(str(year) in notice for notice in extraction.notices)
+
+    def test_of_a_source_that_does_not_exist_stops_no_other_source(self, lake: Lake, folder: Path) -> None:
+        save(folder / "one.json", executed()[A_DAY:])  # nothing on the last day
+        missing = folder / "missing"
+        extraction = Extraction(lake, Days(DAYS[0]), timedelta(hours=3), NOW, lambda _: None)
+        sources = [ArchiveSource(str(missing)), ArchiveSource(str(folder))]
+        days = extraction.gather(sources, DAYS)
+        assert days == DAYS[:2]  # whether the last day has executions is not known
+        assert list(extraction.failed) == [str(missing)]
+        with pytest.raises(ConfigurationError, match="No such file"):
+            begin(lake, missing)
+
+
 class TestRejectedSummaries:
     @staticmethod
     def spoilt() -> list[Summary]:

@@ -1,13 +1,17 @@
 """Local files of a source: listed through links, identified by size and time, and never skipped silently."""
 
 import os
+import shutil
+import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from resources.errors import ConfigurationError, UnreadableArchiveError
-from resources.storage.base import StoredFile
+from resources.storage.base import NAME_NOT_UTF8, StoredFile
 from resources.storage.local import LocalFiles, write_atomically, write_text_atomically
 
 
@@ -19,7 +23,7 @@ def list_names(folder: Path) -> list[str]:
 def write(folder: Path, *names: str) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(name)
+        (folder / name).write_bytes(os.fsencode(name))
 
 
 @pytest.fixture
@@ -58,11 +62,60 @@ def test_a_single_file_keeps_the_uri_that_named_it(tmp_path: Path) -> None:
     assert [file.uri for file in LocalFiles().list_files(uri)] == [uri]
 
 
-def test_only_regular_files_are_listed(tmp_path: Path) -> None:
-    write(tmp_path, "a")
+def list_problems(folder: Path) -> dict[str, str | None]:
+    """The problem of each listed entry; None: it is readable."""
+    return {
+        file.uri.removeprefix(f"{folder}/"): file.problem
+        and file.problem.removeprefix("Cannot open a file: ")
+        for file in LocalFiles().list_files(str(folder))
+    }
+
+
+def test_entries_that_are_no_files_are_listed_with_their_problem(tmp_path: Path) -> None:
+    write(tmp_path, "a", "filled.json/b")
     (tmp_path / "folder.json").mkdir()
+    (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe.json")
-    assert list_names(tmp_path) == ["a"]
+    with closing(socket.socket(socket.AF_UNIX)) as server:
+        server.bind(os.path.relpath(tmp_path / "socket"))  # a path of a socket has at most 107 bytes
+    assert list_problems(tmp_path) == {
+        "a": None,
+        "filled.json/b": None,
+        "folder.json/": "it is an empty folder",
+        "pipe.json": "it is a named pipe, not a file",
+        "socket": "it is a socket, not a file",
+    }
+
+
+def test_names_that_are_not_utf8_are_listed_escaped(tmp_path: Path) -> None:
+    write(tmp_path, "a", "P\udcfcmpe.json", "\udcfc/b", "\udcfc/c")
+    assert list_problems(tmp_path) == {
+        "a": None,
+        r"P\xfcmpe.json": NAME_NOT_UTF8.split(": ")[1],
+        r"\xfc": NAME_NOT_UTF8.split(": ")[1],
+    }
+    path = str(tmp_path / "P\udcfcmpe.json")
+    (file,) = LocalFiles().list_files(path)
+    with pytest.raises(UnreadableArchiveError, match="not UTF-8") as caught:
+        LocalFiles().read(file)
+    assert str(caught.value).encode()
+
+
+@pytest.mark.parametrize("uri", ["a\0b", "\ud800", "x" * 5000], ids=["null", "surrogate", "long"])
+def test_an_impossible_path_raises_an_error(uri: str) -> None:
+    with pytest.raises(ConfigurationError, match="Cannot read a source: ") as caught:
+        LocalFiles().list_files(uri)
+    assert str(caught.value).encode()
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    write(tmp_path, "a")
+    (file,) = LocalFiles().list_files(str(tmp_path / "a"))
+    (tmp_path / "a").unlink()
+    os.mkfifo(tmp_path / "a")
+    for pipe in (file, *LocalFiles().list_files(str(tmp_path / "a"))):
+        with pytest.raises(UnreadableArchiveError, match="it is a named pipe, not a file"):
+            LocalFiles().read(pipe)
 
 
 def test_a_file_is_identified_by_size_and_modification_time(tmp_path: Path) -> None:
@@ -90,27 +143,32 @@ def test_cyclic_links_are_followed_once(tmp_path: Path) -> None:
     assert list_names(tmp_path) == ["a", "sub/b"]
 
 
-def test_a_broken_link_is_skipped(tmp_path: Path) -> None:
+def test_broken_links_are_listed_with_their_problem(tmp_path: Path) -> None:
     write(tmp_path, "a")
-    (tmp_path / "b").symlink_to(tmp_path / "gone")
-    assert list_names(tmp_path) == ["a"]
+    (tmp_path / "b").symlink_to("gone")
+    (tmp_path / "c").symlink_to("c")
+    assert list_problems(tmp_path) == {
+        "a": None,
+        "b": "it is a link to gone: No such file or directory",
+        "c": "it is a link to c: Too many levels of symbolic links",
+    }
 
 
 def test_files_and_folders_that_are_deleted_meanwhile_are_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, "a", "b", "sub/c", "sub2/d")
-    original = os.walk
+    original = os.stat
 
-    def walk_and_delete(*args: object, **kwargs: object) -> Iterator[object]:
-        for step in original(*args, **kwargs):  # type: ignore[call-overload]
+    def delete_and_stat(path: str, **kwargs: Any) -> os.stat_result:
+        if Path(path).name == "b":
             (tmp_path / "b").unlink(missing_ok=True)
-            (tmp_path / "sub/c").unlink(missing_ok=True)
-            if (tmp_path / "sub").exists():
-                (tmp_path / "sub").rmdir()
-            yield step
+        status = original(path, **kwargs)
+        if Path(path).name == "sub":
+            shutil.rmtree(path)
+        return status
 
-    monkeypatch.setattr("os.walk", walk_and_delete)
+    monkeypatch.setattr("os.stat", delete_and_stat)
     assert list_names(tmp_path) == ["a", "sub2/d"]
 
 
@@ -123,16 +181,30 @@ def test_a_missing_path_raises_an_error_with_its_fix(tmp_path: Path, name: str) 
     assert "correct the uri in ledger.toml" in caught.value.next_step
 
 
-@pytest.mark.parametrize("unreadable", ["dumps", "dumps/sub"], ids=["itself", "below it"])
 def test_an_unreadable_folder_raises_an_error_instead_of_counting_as_empty(
-    tmp_path: Path, request: pytest.FixtureRequest, unreadable: str
+    tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    write(tmp_path, "dumps/a", "dumps/sub/b")
-    (tmp_path / unreadable).chmod(0o000)
+    write(tmp_path, "dumps/a")
+    (tmp_path / "dumps").chmod(0o000)
     request.getfixturevalue("without_privileges")
     with pytest.raises(ConfigurationError, match="Cannot read a source: Permission denied") as caught:
         LocalFiles().list_files(str(tmp_path / "dumps"))
-    assert caught.value.where == f"sources.uri = {tmp_path / unreadable}"
+    assert caught.value.where == f"sources.uri = {tmp_path / 'dumps'}"
+
+
+def test_an_unreadable_subfolder_is_listed_with_its_problem(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    write(tmp_path, "dumps/a", "dumps/closed/b", "dumps/z/c")
+    (tmp_path / "dumps/closed").chmod(0o000)
+    (tmp_path / "dumps/link").symlink_to("closed/b")
+    request.getfixturevalue("without_privileges")
+    assert list_problems(tmp_path / "dumps") == {
+        "a": None,
+        "closed/": "Permission denied",
+        "link": "it is a link to closed/b: Permission denied",
+        "z/c": None,
+    }
 
 
 def test_an_unreadable_file_raises_an_error(tmp_path: Path, request: pytest.FixtureRequest) -> None:
