@@ -1,54 +1,144 @@
-"""What all tests share: a small fleet with its saved responses; captured responses where there are any."""
+"""Fixtures of all tests: a small fleet, saved and captured responses, S3, Spark, a receiver of alerts."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
 
+from resources.aws.session import default_session
 from sandbox.dumps import Manifest, write_history
 from sandbox.fleet import Fleet, History, fleet
+from tests.support.glue import REGION as GLUE_REGION
+from tests.support.glue import Glue, GlueServer
 from tests.support.receiver import Receiver, run_receiver
-from tests.support.spark import hive, spark
+from tests.support.s3_server import Bucket, Server, set_aws_credentials
+from tests.support.spark import HIVE, open_session
 
-__all__ = ["hive", "spark"]  # fixtures like those below
-
-ROOT = Path(__file__).resolve().parents[1]
-UNTIL = datetime(2026, 10, 8, tzinfo=UTC)
+BUCKET_NUMBERS = itertools.count(1)
+FLEET_END = datetime(2026, 10, 8, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
 def small_fleet() -> Fleet:
     """Two days of the fleet: 2026-10-06 and 2026-10-07."""
-    return fleet(seed=1, history=History(datetime(2026, 10, 6, tzinfo=UTC), UNTIL))
+    return fleet(seed=1, history=History(datetime(2026, 10, 6, tzinfo=UTC), FLEET_END))
 
 
 @pytest.fixture(scope="session")
 def dumps(small_fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
-    """Its saved responses; read them, do not change them."""
+    """The folder and manifest of saved responses of the small fleet. Tests only read them."""
     folder = tmp_path_factory.mktemp("dumps")
-    return folder, write_history(small_fleet, folder, UNTIL)
+    return folder, write_history(small_fleet, folder, FLEET_END)
 
 
 @pytest.fixture(scope="session")
 def captures() -> Path:
-    """The folder of captured real responses that LEDGER_CAPTURES names, one subfolder per form."""
+    """The folder of captured real responses that LEDGER_CAPTURES names, with a subfolder for each form."""
     folder = os.environ.get("LEDGER_CAPTURES")
     if not folder:
-        pytest.skip("LEDGER_CAPTURES names no folder of captured responses")
+        pytest.skip("LEDGER_CAPTURES is not set")
     return Path(folder)
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """A web address that takes notices."""
-    with run_receiver() as kept:
-        yield kept
+    """An HTTP server that records alerts."""
+    with run_receiver() as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("LEDGER_") and name != "LEDGER_CAPTURES":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Server]:
+    server = Server()
+    default_session.cache_clear()  # a new one is slow to open, so one serves all tests
+    yield server
+    default_session.cache_clear()
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """The server, with an environment that has its credentials and no other AWS settings."""
+    set_aws_credentials(monkeypatch)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.url)
+    s3_server.faults.clear()
+    s3_server.requests.clear()
+    return s3_server
+
+
+@pytest.fixture(scope="session")
+def _client(s3_server: Server) -> Any:
+    return boto3.Session().client(
+        "s3",
+        endpoint_url=s3_server.url,
+        region_name="eu-west-1",
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",  # noqa: S106
+    )
+
+
+@pytest.fixture
+def bucket(s3: Server, _client: Any) -> Bucket:
+    name = f"bucket-{next(BUCKET_NUMBERS)}"
+    _client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    s3.requests.clear()
+    return Bucket(name, s3, _client)
+
+
+@pytest.fixture(scope="session")
+def glue_server() -> Iterator[GlueServer]:
+    server = GlueServer()
+    default_session.cache_clear()  # a new session is slow to open, so one serves all tests
+    yield server
+    default_session.cache_clear()
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def glue_client(glue_server: GlueServer) -> Any:
+    """One client for all tests, because botocore loads its model of Glue for seconds."""
+    return boto3.Session().client(
+        "glue",
+        endpoint_url=glue_server.url,
+        region_name=GLUE_REGION,
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",  # noqa: S106
+    )
+
+
+@pytest.fixture
+def glue(glue_server: GlueServer, glue_client: Any, monkeypatch: pytest.MonkeyPatch) -> Glue:
+    """The catalog, and an environment with its credentials and no other AWS settings."""
+    set_aws_credentials(monkeypatch)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", GLUE_REGION)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_GLUE", glue_server.url)
+    for database in glue_client.get_databases()["DatabaseList"]:
+        glue_client.delete_database(Name=database["Name"])
+    glue_client.create_database(DatabaseInput={"Name": "plant"})
+    for records in (glue_server.operations, glue_server.refusals, glue_server.before):
+        records.clear()
+    return Glue(glue_server, glue_client)
+
+
+@pytest.fixture(scope="module")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A Spark session for one module. Mark the tests `spark`."""
+    yield from open_session(tmp_path_factory.mktemp("spark"), {})
+
+
+@pytest.fixture(scope="module")
+def hive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A Spark session with a Hive catalog in memory. Mark the tests `spark`."""
+    yield from open_session(tmp_path_factory.mktemp("hive"), HIVE)

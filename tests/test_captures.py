@@ -17,7 +17,7 @@ from assets.tables import ARCHIVE_FILES, INFERENCE_EXECUTIONS
 from pipelines.definitions import build_defs
 from resources.config.settings import ArchiveSettings, HistorySettings, LakeSettings, ReportSettings, Settings
 from resources.lake.lake import Lake
-from tests.support.truth import row_of
+from tests.support.truth import build_row
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 FIRST, LAST = date(2021, 4, 1), date(2022, 5, 31)
@@ -45,7 +45,7 @@ def summaries(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def expected(summary: dict[str, Any]) -> dict[str, Any]:
-    row = row_of(summary, "archive") | {"recorded_at": NOW, "unrecognized": None}
+    row = build_row(summary, "archive") | {"recorded_at": NOW, "unrecognized": None}
     return row | {
         name: instant(value)
         for name, value in row.items()

@@ -1,6 +1,6 @@
 """An empty lake for each test, and the report page of what a test writes to it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,7 @@ from pipelines.operations.query import open_query
 from resources.config.equipment import EquipmentRegistry
 from resources.config.silences import Silence
 from resources.lake.lake import Lake
-from tests.support.machine_lake import FIRST, LAST, NOW, Machine, write_machines
-
-BuildPage = Callable[..., Page]
+from tests.support.machine_lake import FIRST, LAST, NOW, BuildPage, Machine, write_machines
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from resources.config.settings import ApiSettings, ArchiveSettings, HistorySetti
 from resources.lake.lake import Lake
 from sandbox.fleet import Fleet
 from sandbox.service import serving
-from tests.pipelines.conftest import Location
+from tests.support.code_location import Location
 from tests.support.engine_questions import Asked, Engine, Plain, asked
 from tests.support.engine_world import World
 from tests.support.engines import ENGINES, Spark

@@ -1,9 +1,9 @@
-"""Fixtures of the code location over a small fleet, with real files, lakes and Dagster instances."""
+"""Fixtures that build code locations over saved responses and over the sandbox's service."""
 
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,91 +16,23 @@ from assets.executions import assets as execution_assets
 from assets.report.assets import ReportOptions
 from pipelines.definitions import build_defs
 from resources.config.loader import CHECKOUT
-from resources.config.settings import ArchiveSettings, HistorySettings, LakeSettings, Settings
+from resources.config.settings import ApiSettings, ArchiveSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
-
-NOW = datetime(2026, 10, 9, 12, tzinfo=UTC)
-DAYS = [date(2026, 10, day) for day in range(5, 9)]
-"""The two days of the small fleet, and an empty day before and after them."""
-
-EXTRACTION = [dg.AssetKey("inference_executions"), dg.AssetKey("inference_schedulers")]
-START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-
-
-@dataclass
-class Location:
-    """Definitions with their instance and lake."""
-
-    definitions: dg.Definitions
-    instance: dg.DagsterInstance
-    lake: Lake
-
-    def run(
-        self,
-        first: date = DAYS[0],
-        last: date = DAYS[-1],
-        tags: dict[str, str] | None = None,
-        *,
-        assets: Sequence[dg.AssetKey] = EXTRACTION,
-        checks: bool = False,
-        **options: Any,
-    ) -> dg.ExecuteInProcessResult:
-        """Materialize a range of days in this process.
-
-        Args:
-            first: the first day.
-            last: the last day.
-            tags: further tags of the run.
-            assets: the assets; default: the extraction.
-            checks: whether to run the asset checks.
-            options: further arguments of `execute_in_process`.
-        """
-        job = self.definitions.resolve_implicit_global_asset_job_def().get_subset(
-            asset_selection=set(assets), asset_check_selection=None if checks else set()
-        )
-        span = {START: first.isoformat(), END: last.isoformat()}
-        return job.execute_in_process(
-            instance=self.instance, tags=span | (tags or {}), raise_on_error=False, **options
-        )
-
-    def get_materializations(
-        self, result: dg.ExecuteInProcessResult, asset: str = "inference_executions"
-    ) -> dict[str, Any]:
-        """Return the materializations of a run by day, in the order of the log."""
-        entries = self.instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
-        events = [entry.dagster_event for entry in entries if entry.dagster_event]
-        return {
-            str(event.partition): event.step_materialization_data.materialization
-            for event in events
-            if event.asset_key == dg.AssetKey(asset)
-        }
-
-    def status(self, asset: str = "inference_executions") -> dict[str, str]:
-        """Return the status of each day in the Dagster UI."""
-        partitions = self.definitions.resolve_assets_def(asset).partitions_def
-        statuses = self.instance.get_status_by_partition(
-            dg.AssetKey(asset), [day.isoformat() for day in DAYS], partitions
-        )
-        return {day: status.value if status else "MISSING" for day, status in (statuses or {}).items()}
-
-
-def call_s3_at(url: str, environment: pytest.MonkeyPatch) -> None:
-    """Point boto3 to the S3 of the sandbox, without the credentials of this machine."""
-    for name in ("AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ENDPOINT_URL"):
-        environment.delenv(name, raising=False)
-    environment.setenv("AWS_ENDPOINT_URL_S3", url)
-    environment.setenv("AWS_ACCESS_KEY_ID", "123456789012")
-    environment.setenv("AWS_SECRET_ACCESS_KEY", "x")
-    environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
+from sandbox.fleet import Fleet
+from sandbox.service import Handle, serving
+from tests.support import code_location, live_service
+from tests.support.code_location import DAYS, Location
+from tests.support.live_service import PLACES, BuildLiveLocation, write_profiles
+from tests.support.scheduled_location import FIRST, BuildScheduledLocation, ScheduledLocation
 
 
 @pytest.fixture(autouse=True)
-def _retry_without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_retry_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execution_assets, "RETRY_DELAY_SECONDS", 0)
 
 
 @pytest.fixture(autouse=True)
-def _keep_pages_out_of_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_reports_in_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read_options = ReportOptions.from_settings
 
     def read_with_other_folder(settings: Settings) -> ReportOptions:
@@ -118,10 +50,29 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def locate(tmp_path: Path, instance: dg.DagsterInstance) -> Callable[..., Location]:
-    """Return a function that builds a code location over folders of saved responses."""
+def accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile for each account. The sandbox takes the access key as the account."""
+    file = tmp_path / "credentials"
+    write_profiles(file)
+    for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_CONFIG_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
-    def make(*folders: Path, clock: datetime = NOW, zone: str | None = None, **history: Any) -> Location:
+
+@pytest.fixture
+def service(small_fleet: Fleet, accounts: None) -> Iterator[Handle]:  # noqa: ARG001 (its keys open it)
+    with serving(small_fleet, live_service.NOW, s3=False) as handle:
+        yield handle
+
+
+@pytest.fixture
+def locate(tmp_path: Path, instance: dg.DagsterInstance) -> Callable[..., Location]:
+    """Build a code location over folders of saved responses."""
+
+    def build(
+        *folders: Path, clock: datetime = code_location.NOW, zone: str | None = None, **history: Any
+    ) -> Location:
         bounds = {"start_date": DAYS[0], "end_date": date(2026, 10, 9)} | history
         settings = Settings(
             lake=LakeSettings(uri=str(tmp_path / "lake")),
@@ -131,7 +82,48 @@ def locate(tmp_path: Path, instance: dg.DagsterInstance) -> Callable[..., Locati
         definitions = build_defs({"clock": lambda: clock}, settings=settings)
         return Location(definitions, instance, Lake(settings.lake.uri))
 
-    return make
+    return build
+
+
+@pytest.fixture
+def live(tmp_path: Path, instance: dg.DagsterInstance, accounts: None) -> BuildLiveLocation:  # noqa: ARG001
+    """Build a code location over a service."""
+
+    def build(
+        url: str,
+        places: Sequence[tuple[str, str]] = PLACES,
+        clock: datetime = live_service.NOW,
+        lake: Path = tmp_path / "lake",
+        **options: Any,
+    ) -> Location:
+        sources = tuple(
+            ApiSettings(profile=account, region=region, endpoint_url=url, **options)
+            for account, region in places
+        )
+        settings = Settings(
+            lake=LakeSettings(uri=str(lake)),
+            history=HistorySettings(start_date=DAYS[0], end_date=date(2026, 10, 9)),
+            sources=sources,
+        )
+        definitions = build_defs({"clock": lambda: clock}, settings=settings)
+        return Location(definitions, instance, Lake(settings.lake.uri))
+
+    return build
+
+
+@pytest.fixture
+def schedule_location(tmp_path: Path, instance: dg.DagsterInstance) -> BuildScheduledLocation:
+    """Build a code location whose refresh schedule the test evaluates."""
+
+    def build(*sources: Any, **history: Any) -> ScheduledLocation:
+        settings = Settings(
+            lake=LakeSettings(uri=str(tmp_path / "lake")),
+            history=HistorySettings(**{"start_date": FIRST} | history),
+            sources=sources,
+        )
+        return ScheduledLocation(settings, instance)
+
+    return build
 
 
 @pytest.fixture
@@ -141,7 +133,7 @@ def local_lake_uri(tmp_path: Path) -> str:
 
 @pytest.fixture
 def s3_lake_uri(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Start an S3 server with an empty bucket for the lake."""
+    """A lake in its own bucket, on its own server."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

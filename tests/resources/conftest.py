@@ -1,14 +1,11 @@
-"""Fixtures with an S3 server and its environment."""
+"""Fixtures with an S3 over HTTPS and with new boto3 sessions."""
 
-import itertools
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,18 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from resources.aws.session import default_session
-from tests.support.s3_server import CREDENTIALS, Bucket, Server
-
-NUMBERS = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[Server]:
-    server = Server()
-    default_session.cache_clear()  # a new one is slow to open, so one serves all tests
-    yield server
-    default_session.cache_clear()
-    server.stop()
+from tests.support.s3_server import Server
 
 
 def _build_certificate(
@@ -80,39 +66,3 @@ def new_session() -> Iterator[None]:
     default_session.cache_clear()
     yield
     default_session.cache_clear()
-
-
-@pytest.fixture
-def s3(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
-    """The server, with an environment that has its credentials and no other AWS settings."""
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, "/dev/null")
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.url)
-    s3_server.faults.clear()
-    s3_server.requests.clear()
-    return s3_server
-
-
-@pytest.fixture(scope="session")
-def _client(s3_server: Server) -> Any:
-    return boto3.Session().client(
-        "s3",
-        endpoint_url=s3_server.url,
-        region_name="eu-west-1",
-        aws_access_key_id="testing",
-        aws_secret_access_key="testing",  # noqa: S106
-    )
-
-
-@pytest.fixture
-def bucket(s3: Server, _client: Any) -> Bucket:
-    name = f"bucket-{next(NUMBERS)}"
-    _client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    s3.requests.clear()
-    return Bucket(name, s3, _client)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from assets.framework.row_content import conform
+from assets.report.model.page import Page
 from assets.tables import (
     ANOMALY_EVENTS,
     ANOMALY_PREDICTIONS,
@@ -28,6 +29,8 @@ FIRST, LAST = date(2026, 10, 1), date(2026, 10, 7)
 NOW = datetime(2026, 10, 8, 6, tzinfo=UTC)
 START = datetime(2026, 10, 1, tzinfo=UTC)
 _A_DAY = timedelta(days=1)
+
+BuildPage = Callable[..., Page]
 
 REASONS = (
     "succeeded",

@@ -22,7 +22,7 @@ from resources.config.equipment import Equipment, EquipmentEntry, EquipmentRegis
 from sandbox.events import succeeded
 from sandbox.fleet import Fleet, History, fleet
 from sandbox.results import lines
-from tests.support.truth import row_of
+from tests.support.truth import build_row
 
 Row = Mapping[str, Any]
 FIRST, LAST = date(2026, 10, 4), date(2026, 10, 7)
@@ -54,7 +54,9 @@ def build_fleet_records(seed: int) -> FleetRecords:
     """Return all rows of a fleet; without contributions of boiler-1, which has 300 sensors."""
     sandbox_fleet = fleet(seed, History(START, END))
     executions = [
-        row_of(summary, "api") for summary in sandbox_fleet.executions(NOW) if summary["DataStartTime"] < END
+        build_row(summary, "api")
+        for summary in sandbox_fleet.executions(NOW)
+        if summary["DataStartTime"] < END
     ]
     predictions, contributions = [], []
     for scheduler in sandbox_fleet.schedulers:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     MotoRequestHandler,
@@ -149,3 +150,15 @@ class Bucket:
     def get(self, key: str) -> bytes:
         data: bytes = self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
         return data
+
+
+def set_aws_credentials(environment: pytest.MonkeyPatch) -> None:
+    """Set the test credentials and remove all other AWS settings of this machine."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"):
+        environment.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        environment.setenv(name, "/dev/null")
+    for name, value in CREDENTIALS.items():
+        environment.setenv(name, value)
+    environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    environment.setenv("AWS_MAX_ATTEMPTS", "1")

@@ -2,23 +2,19 @@
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from pathlib import Path
-from typing import Any
 
 import dagster as dg
-import pytest
 
 from pipelines.automation.schedules import REFRESH
 from pipelines.definitions import build_defs
-from resources.config.settings import ApiSettings, HistorySettings, LakeSettings, Settings
+from resources.config.settings import Settings
 from resources.lake.lake import Lake
-from tests.pipelines.conftest import Location
-from tests.pipelines.end_to_end.test_live import PLACES
+from tests.support.code_location import Location
 
 FIRST = date(2026, 9, 1)
 NOON = datetime(2026, 10, 8, 12, tzinfo=UTC)
 
-Ticking = Callable[..., "ScheduledLocation"]
+BuildScheduledLocation = Callable[..., "ScheduledLocation"]
 
 
 class ScheduledLocation(Location):
@@ -51,26 +47,9 @@ class ScheduledLocation(Location):
             return request
         return dg.SkipReason(tick.skip_message)
 
-    def go(self, request: dg.RunRequest, *, checks: bool = True) -> dg.ExecuteInProcessResult:
+    def execute(self, request: dg.RunRequest, *, checks: bool = True) -> dg.ExecuteInProcessResult:
         """Execute a requested run as the daemon does, with or without the checks."""
         job = (self.definitions if checks else self.without_checks).resolve_job_def(REFRESH)
         return job.execute_in_process(
             instance=self.instance, run_config=request.run_config, tags=request.tags, raise_on_error=False
         )
-
-
-@pytest.fixture
-def ticking(tmp_path: Path, instance: dg.DagsterInstance) -> Ticking:
-    def make(*sources: Any, **history: Any) -> ScheduledLocation:
-        settings = Settings(
-            lake=LakeSettings(uri=str(tmp_path / "lake")),
-            history=HistorySettings(**{"start_date": FIRST} | history),
-            sources=sources,
-        )
-        return ScheduledLocation(settings, instance)
-
-    return make
-
-
-def api(url: str, **more: Any) -> ApiSettings:
-    return ApiSettings(profile=PLACES[0][0], region=PLACES[0][1], endpoint_url=url, **more)

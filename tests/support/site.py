@@ -17,7 +17,7 @@ from typing import Any
 import dagster as dg
 
 from pipelines.runs import instance as home
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 PATIENCE_SECONDS = 900
 """For what another process is to do, on a machine that has much else to do."""

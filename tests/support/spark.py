@@ -1,4 +1,4 @@
-"""Sessions of Spark for tests, made to start and to answer small questions quickly."""
+"""Spark sessions that start quickly and run small queries quickly."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-"""How Java is told that it will not run for long."""
+"""Options of Java for short processes."""
 
 QUICK = {
     "spark.driver.bindAddress": "127.0.0.1",
@@ -20,30 +20,18 @@ QUICK = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
 }
-"""Settings that change no answer: nothing is compiled, since questions as small as ours do not repay it."""
+"""Settings that do not change results. Compiling code does not pay off for queries this small."""
 
 
 HIVE = {
     "spark.hadoop.javax.jdo.option.ConnectionURL": "jdbc:derby:memory:catalog;create=true",
     "spark.sql.catalogImplementation": "hive",
 }
-"""Hive's catalog, as near to Athena's as runs anywhere. It triples what it costs to make a table."""
+"""A Hive catalog in memory, like the catalog of Athena. Creating a table takes three times as long."""
 
 
-@pytest.fixture(scope="module")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A SparkSession of its own; mark the tests `spark`."""
-    yield from _session(tmp_path_factory.mktemp("spark"), {})
-
-
-@pytest.fixture(scope="module")
-def hive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A SparkSession with Hive support, whose catalog lives in memory; mark the tests `spark`."""
-    yield from _session(tmp_path_factory.mktemp("hive"), HIVE)
-
-
-def _session(home: Path, more: dict[str, str]) -> Iterator[Any]:
-    """Times are UTC whatever the machine's zone is. One session at a time; they all share one Java."""
+def open_session(home: Path, more: dict[str, str]) -> Iterator[Any]:
+    """Open a session in UTC. Only one session can be open, because all sessions share one Java process."""
     sql = pytest.importorskip("pyspark.sql", reason="pip install '.[spark]'")
     settings = QUICK | {
         "spark.driver.extraJavaOptions": f"{JAVA} -Dderby.system.home={home} -Duser.timezone=UTC",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def row_of(summary: Mapping[str, Any], source: str) -> dict[str, Any]:
+def build_row(summary: Mapping[str, Any], source: str) -> dict[str, Any]:
     """One summary as a row, times as they are, without `recorded_at` and `unrecognized`."""
     arn = summary["InferenceSchedulerArn"]
     given, target = summary["DataInputConfiguration"], summary["DataOutputConfiguration"]

@@ -15,7 +15,7 @@ from resources.config.sections import AlertSettings, HistorySettings, LakeSettin
 from resources.config.settings import ArchiveSettings, Settings
 from resources.lake.lake import Lake
 from sandbox.dumps import Manifest
-from tests.pipelines.conftest import DAYS, NOW, Location
+from tests.support.code_location import DAYS, NOW, Location
 from tests.support.receiver import Receiver
 
 DAGSTER = "https://dagster.example.com"

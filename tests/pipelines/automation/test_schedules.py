@@ -11,9 +11,9 @@ from pipelines.automation.schedules import BACKLOG_TAG, REFRESH
 from pipelines.definitions import build_defs
 from resources.config.settings import ArchiveSettings, Settings
 from sandbox.service import Handle
-from tests.pipelines.conftest import END, START
-from tests.pipelines.end_to_end.test_live import _accounts, service  # noqa: F401 (fixtures)
-from tests.support.scheduled_location import NOON, Ticking, api
+from tests.support.code_location import RANGE_END, RANGE_START
+from tests.support.live_service import build_api_settings
+from tests.support.scheduled_location import NOON, BuildScheduledLocation
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 def span(request: dg.RunRequest | dg.SkipReason) -> tuple[str, str]:
     assert isinstance(request, dg.RunRequest), request
-    return request.tags[START], request.tags[END]
+    return request.tags[RANGE_START], request.tags[RANGE_END]
 
 
 def reason(request: dg.RunRequest | dg.SkipReason) -> str:
@@ -34,14 +34,14 @@ def reason(request: dg.RunRequest | dg.SkipReason) -> str:
 
 
 def test_first_tick_requests_the_lookback_period_and_later_ticks_only_unsettled_days(
-    ticking: Ticking,
-    service: Handle,  # noqa: F811
+    schedule_location: BuildScheduledLocation,
+    service: Handle,
 ) -> None:
-    location = ticking(api(service.url))
+    location = schedule_location(build_api_settings(service.url))
 
     first = location.tick()
     assert span(first) == ("2026-10-01", "2026-10-08")
-    assert location.go(first).success
+    assert location.execute(first).success
     assert span(location.tick()) == ("2026-10-08", "2026-10-08"), "yesterday settled at 03:00"
 
     location.now = datetime(2026, 10, 9, 2, tzinfo=UTC)
@@ -50,18 +50,18 @@ def test_first_tick_requests_the_lookback_period_and_later_ticks_only_unsettled_
 
 
 def test_days_missed_during_an_outage_are_caught_up_in_one_run(
-    ticking: Ticking,
-    service: Handle,  # noqa: F811
+    schedule_location: BuildScheduledLocation,
+    service: Handle,
 ) -> None:
-    location = ticking(api(service.url))
-    location.go(location.tick())
+    location = schedule_location(build_api_settings(service.url))
+    location.execute(location.tick())
     location.now = NOON + timedelta(days=3)
     service.set_clock(location.now)
 
     request = location.tick()
 
     assert span(request) == ("2026-10-08", "2026-10-11"), "includes the day that was open at the outage"
-    result = location.go(request)
+    result = location.execute(request)
     assert list(location.get_materializations(result)) == [
         "2026-10-08",
         "2026-10-09",
@@ -71,24 +71,26 @@ def test_days_missed_during_an_outage_are_caught_up_in_one_run(
 
 
 def test_unsettled_days_before_the_lookback_period_are_tagged_with_their_backfill_command(
-    ticking: Ticking,
-    service: Handle,  # noqa: F811
+    schedule_location: BuildScheduledLocation,
+    service: Handle,
 ) -> None:
-    location = ticking(api(service.url), lookback_days=2)
+    location = schedule_location(build_api_settings(service.url), lookback_days=2)
 
     backlog = location.tick().tags[BACKLOG_TAG]
     assert "35 days before the lookback period" in backlog and "2026-09-01...2026-10-05" in backlog
     assert "ledger backfill --from 2026-09-01 --to 2026-10-05" in backlog
 
-    location.go(location.tick())
+    location.execute(location.tick())
     location.now = NOON + timedelta(days=9)
     assert "2026-10-08...2026-10-14" in location.tick().tags[BACKLOG_TAG], (
         "only the last of these days was open"
     )
 
 
-def test_tick_is_skipped_while_a_run_is_in_progress(ticking: Ticking, service: Handle) -> None:  # noqa: F811
-    location = ticking(api(service.url))
+def test_tick_is_skipped_while_a_run_is_in_progress(
+    schedule_location: BuildScheduledLocation, service: Handle
+) -> None:
+    location = schedule_location(build_api_settings(service.url))
     request = location.tick()
     job = location.definitions.resolve_job_def(REFRESH)
     run = location.instance.create_run_for_job(job, run_config=request.run_config, tags=request.tags)
@@ -101,21 +103,21 @@ def test_tick_is_skipped_while_a_run_is_in_progress(ticking: Ticking, service: H
 
 @pytest.mark.parametrize("by", ["end_date", "service_end"])
 def test_ended_service_is_polled_until_its_days_are_settled(
-    ticking: Ticking,
-    service: Handle,  # noqa: F811
+    schedule_location: BuildScheduledLocation,
+    service: Handle,
     by: str,
 ) -> None:
     if by == "end_date":
-        location = ticking(api(service.url), end_date=date(2026, 10, 8))
+        location = schedule_location(build_api_settings(service.url), end_date=date(2026, 10, 8))
     else:
-        location = ticking(api(service.url, service_end=date(2026, 10, 7)))
+        location = schedule_location(build_api_settings(service.url, service_end=date(2026, 10, 7)))
     location.now = datetime(2026, 10, 8, 1, tzinfo=UTC)
     service.set_clock(location.now)
-    location.go(location.tick())
+    location.execute(location.tick())
     assert span(location.tick()) == ("2026-10-07", "2026-10-07"), "not settled yet"
     location.now = NOON
     service.set_clock(NOON)
-    location.go(location.tick())
+    location.execute(location.tick())
 
     message = reason(location.tick())
     assert "No new data is expected" in message
@@ -126,19 +128,21 @@ def test_ended_service_is_polled_until_its_days_are_settled(
 
 
 def test_ended_service_without_data_is_not_polled_after_the_lookback_period(
-    ticking: Ticking,
-    service: Handle,  # noqa: F811
+    schedule_location: BuildScheduledLocation,
+    service: Handle,
 ) -> None:
-    location = ticking(api(service.url, service_end=date(2026, 10, 7)))
+    location = schedule_location(build_api_settings(service.url, service_end=date(2026, 10, 7)))
     location.now = datetime(2026, 10, 15, 12, tzinfo=UTC)
 
     assert "ledger backfill --from 2026-09-01 --to 2026-10-07" in reason(location.tick())
     assert service.count() == 0, "the schedule itself reads only the lake"
 
 
-def test_tick_is_skipped_without_a_live_source(ticking: Ticking, tmp_path: Path) -> None:
-    assert "No source is configured" in reason(ticking().tick())
-    assert "No live source" in reason(ticking(ArchiveSettings(uri=str(tmp_path))).tick())
+def test_tick_is_skipped_without_a_live_source(
+    schedule_location: BuildScheduledLocation, tmp_path: Path
+) -> None:
+    assert "No source is configured" in reason(schedule_location().tick())
+    assert "No live source" in reason(schedule_location(ArchiveSettings(uri=str(tmp_path))).tick())
 
 
 def test_schedule_and_sensor_run_by_default_with_the_configured_cron(

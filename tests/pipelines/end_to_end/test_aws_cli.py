@@ -12,8 +12,8 @@ import pytest
 
 from sandbox.fleet import Fleet
 from sandbox.service import serving
-from tests.pipelines.conftest import Location
-from tests.pipelines.end_to_end.test_live import NOW, Live, _accounts, live  # noqa: F401 (fixtures)
+from tests.support.code_location import Location
+from tests.support.live_service import NOW, BuildLiveLocation
 from tests.support.run_results import read_rows
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
@@ -56,7 +56,7 @@ def save_pages(aws: str, url: str, scheduler: str, folder: Path) -> None:
 def test_what_the_cli_saves_is_what_the_api_source_records(
     aws: str,
     tmp_path: Path,
-    live: Live,  # noqa: F811
+    live: BuildLiveLocation,
     locate: Callable[..., Location],
     small_fleet: Fleet,
 ) -> None:

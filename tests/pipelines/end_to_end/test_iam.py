@@ -31,10 +31,8 @@ from resources.sources.factory import open_sources
 from sandbox.dumps import Manifest
 from sandbox.fleet import Fleet
 from sandbox.service import serving
-from tests.pipelines.conftest import DAYS, Location
-from tests.support.glue import Glue, glue, glue_client, glue_server
-
-__all__ = ["glue", "glue_client", "glue_server"]  # fixtures
+from tests.support.code_location import DAYS, Location
+from tests.support.glue import Glue
 
 FOLDER = Path(__file__).resolve().parents[3] / "docs" / "reference" / "iam"
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)

@@ -31,10 +31,12 @@ from sandbox.fleet import Fleet, History, fleet
 from sandbox.operations import Question
 from sandbox.schedulers import Scheduler
 from sandbox.service import Handle, serving
-from tests.pipelines.conftest import END, START
-from tests.pipelines.end_to_end.test_live import PLACES, _accounts  # noqa: F401 (a fixture)
+from tests.support.code_location import RANGE_END, RANGE_START
+from tests.support.live_service import PLACES
 from tests.support.run_results import get_failure_message, read_rows
 from tests.support.scheduled_location import ScheduledLocation
+
+pytestmark = pytest.mark.usefixtures("accounts")
 
 A_DAY, AN_HOUR = timedelta(days=1), timedelta(hours=1)
 BEGIN = datetime(2026, 9, 14, tzinfo=UTC)
@@ -158,8 +160,11 @@ class Life(ScheduledLocation):
         request = self.tick()
         assert isinstance(request, dg.RunRequest), request
         days = self.books.due(now)
-        assert (request.tags[START], request.tags[END]) == (days[0].isoformat(), days[-1].isoformat()), now
-        result = self.go(request, checks=checks)
+        assert (request.tags[RANGE_START], request.tags[RANGE_END]) == (
+            days[0].isoformat(),
+            days[-1].isoformat(),
+        ), now
+        result = self.execute(request, checks=checks)
         assert result.success is not (dead or bool(refused)), (
             now,
             result.success or get_failure_message(result),
@@ -205,7 +210,7 @@ class Life(ScheduledLocation):
                     assert states[arn][day] is expected, (now, arn, day)
         told = {one.name for one in found.refused}
         assert told == refused if not failed else len(told) == 1, (now, told)
-        assert found.needs_action is bool(found.trouble)
+        assert found.needs_action is bool(found.action_items)
 
     def _follow(self, result: dg.ExecuteInProcessResult) -> None:
         """What depends on the executions is computed for exactly the days whose content changed."""

@@ -1,7 +1,6 @@
 """The live service as a source: real boto3 against the sandbox over HTTP, on real Dagster instances."""
 
 import socket
-from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -15,91 +14,20 @@ from resources.config.settings import ApiSettings, ArchiveSettings, HistorySetti
 from resources.lake.lake import Lake
 from sandbox.fleet import Fleet, History, fleet
 from sandbox.service import Handle, serving
-from tests.pipelines.conftest import DAYS, Location
+from tests.support.code_location import DAYS, Location
+from tests.support.live_service import NOW, PLACES, BuildLiveLocation, get_visible_statuses, read_statuses
 from tests.support.run_results import get_failure_message, read_output_metadata, read_rows
-
-PLACES = (
-    ("111122223333", "us-east-1"),
-    ("111122223333", "eu-west-1"),
-    ("123456789012", "eu-west-1"),
-    ("123456789012", "ap-northeast-2"),
-)
-NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
-
-Live = Callable[..., Location]
-
-
-@pytest.fixture(autouse=True)
-def _accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A profile for each account; the access key tells the sandbox which."""
-    file = tmp_path / "credentials"
-    file.write_text(
-        "".join(
-            f"[{account}]\naws_access_key_id={account}\naws_secret_access_key=x\n"
-            for account, _ in PLACES[::2]
-        )
-    )
-    for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_CONFIG_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-
-
-@pytest.fixture
-def service(small_fleet: Fleet) -> Iterator[Handle]:
-    with serving(small_fleet, NOW, s3=False) as handle:
-        yield handle
-
-
-@pytest.fixture
-def live(tmp_path: Path, instance: dg.DagsterInstance) -> Live:
-    """Make a code location over a service."""
-
-    def make(
-        url: str,
-        places: Sequence[tuple[str, str]] = PLACES,
-        clock: datetime = NOW,
-        lake: Path = tmp_path / "lake",
-        **more: Any,
-    ) -> Location:
-        sources = tuple(
-            ApiSettings(profile=account, region=region, endpoint_url=url, **more)
-            for account, region in places
-        )
-        settings = Settings(
-            lake=LakeSettings(uri=str(lake)),
-            history=HistorySettings(start_date=DAYS[0], end_date=date(2026, 10, 9)),
-            sources=sources,
-        )
-        return Location(
-            build_defs({"clock": lambda: clock}, settings=settings), instance, Lake(settings.lake.uri)
-        )
-
-    return make
-
-
-def visible(of: Fleet, clock: datetime) -> dict[tuple[str, object], str]:
-    """What the service can tell at a time: key and status of all executions of the schedulers it lists."""
-    return {
-        (summary["InferenceSchedulerArn"], summary["DataStartTime"]): summary["Status"]
-        for scheduler in of.listed(clock)
-        for summary in scheduler.executions(clock)
-    }
-
-
-def statuses(location: Location) -> dict[tuple[str, object], object]:
-    return {key: row["status"] for key, row in read_rows(location.lake).items()}
 
 
 def test_several_accounts_and_regions_give_exactly_what_the_service_has(
-    live: Live, service: Handle, small_fleet: Fleet
+    live: BuildLiveLocation, service: Handle, small_fleet: Fleet
 ) -> None:
     location = live(service.url)
 
     result = location.run()
 
     assert result.success
-    assert statuses(location) == visible(small_fleet, NOW)
+    assert read_statuses(location) == get_visible_statuses(small_fleet, NOW)
     assert {row["source"] for row in read_rows(location.lake).values()} == {"api"}
     assert read_output_metadata(result)["schedulers_answered"] == len(small_fleet.listed(NOW))
 
@@ -108,7 +36,7 @@ def test_several_accounts_and_regions_give_exactly_what_the_service_has(
     ("order", "bounds"), [("newest", "strict"), ("oldest", "inclusive"), ("shuffled", "strict")]
 )
 def test_the_days_of_any_split_are_those_of_one_run(
-    live: Live, small_fleet: Fleet, bounds: Any, order: Any
+    live: BuildLiveLocation, small_fleet: Fleet, bounds: Any, order: Any
 ) -> None:
     with serving(small_fleet, NOW, s3=False, bounds=bounds, order=order, paging="offset") as handle:
         location = live(handle.url, PLACES[2:])
@@ -117,14 +45,14 @@ def test_the_days_of_any_split_are_those_of_one_run(
 
     expected = {
         key: status
-        for key, status in visible(small_fleet, NOW).items()
+        for key, status in get_visible_statuses(small_fleet, NOW).items()
         if key[0].split(":")[4] == "123456789012"
     }
-    assert statuses(location) == expected
+    assert read_statuses(location) == expected
 
 
 def test_an_answer_proves_a_day_up_to_its_moment_and_not_beyond(
-    live: Live, service: Handle, small_fleet: Fleet
+    live: BuildLiveLocation, service: Handle, small_fleet: Fleet
 ) -> None:
     during = datetime(2026, 10, 7, 12, tzinfo=UTC)
     service.set_clock(during)
@@ -143,22 +71,24 @@ def test_an_answer_proves_a_day_up_to_its_moment_and_not_beyond(
     assert None not in covered["scheduler_name"].to_pylist()
 
 
-def test_executions_settle_between_two_runs(live: Live, service: Handle, small_fleet: Fleet) -> None:
+def test_executions_settle_between_two_runs(
+    live: BuildLiveLocation, service: Handle, small_fleet: Fleet
+) -> None:
     early = datetime(2026, 10, 7, 12, 0, 30, tzinfo=UTC)
     service.set_clock(early)
     first = live(service.url, clock=early)
     first.run()
-    assert "IN_PROGRESS" in statuses(first).values()
+    assert "IN_PROGRESS" in read_statuses(first).values()
 
     service.set_clock(NOW)
     second = live(service.url)
     assert second.run().success
 
-    assert statuses(second).items() >= visible(small_fleet, NOW).items()
+    assert read_statuses(second).items() >= get_visible_statuses(small_fleet, NOW).items()
 
 
 def test_what_the_service_lists_is_told_of_the_schedulers(
-    live: Live, service: Handle, small_fleet: Fleet
+    live: BuildLiveLocation, service: Handle, small_fleet: Fleet
 ) -> None:
     location = live(service.url)
     location.run()
@@ -170,7 +100,9 @@ def test_what_the_service_lists_is_told_of_the_schedulers(
         assert latest[scheduler.arn]["output_s3_bucket"] == scheduler.output.bucket
 
 
-def test_a_scheduler_that_may_not_be_asked_keeps_no_other_from_it(live: Live, service: Handle) -> None:
+def test_a_scheduler_that_may_not_be_asked_keeps_no_other_from_it(
+    live: BuildLiveLocation, service: Handle
+) -> None:
     service.inject("deny:ListInferenceExecutions:scheduler=pump-2")
     location = live(service.url, PLACES[:1], clock=datetime.now(UTC))
 
@@ -181,7 +113,7 @@ def test_a_scheduler_that_may_not_be_asked_keeps_no_other_from_it(live: Live, se
     assert service.count(operation="ListInferenceExecutions", scheduler="pump-2") == 1, (
         "asked once, not again"
     )
-    assert set(location.status().values()) == {"MATERIALIZED"}
+    assert set(location.get_partition_statuses().values()) == {"MATERIALIZED"}
     names = {row["scheduler_name"] for row in read_rows(location.lake).values()}
     assert "pump-1" in names
     assert "pump-2" not in names
@@ -223,7 +155,9 @@ def test_a_scheduler_that_may_not_be_asked_keeps_no_other_from_it(live: Live, se
     ],
     ids=lambda fault: "-".join(fault.split(":")[:2]),
 )
-def test_what_passes_is_got_over(live: Live, service: Handle, small_fleet: Fleet, fault: str) -> None:
+def test_what_passes_is_got_over(
+    live: BuildLiveLocation, service: Handle, small_fleet: Fleet, fault: str
+) -> None:
     service.inject(fault)
     location = live(service.url, PLACES[2:3])
 
@@ -231,13 +165,15 @@ def test_what_passes_is_got_over(live: Live, service: Handle, small_fleet: Fleet
 
     mine = {
         key: status
-        for key, status in visible(small_fleet, NOW).items()
+        for key, status in get_visible_statuses(small_fleet, NOW).items()
         if key[0].split(":")[3:5] == ["eu-west-1", "123456789012"]
     }
-    assert statuses(location) == mine
+    assert read_statuses(location) == mine
 
 
-def test_without_an_endpoint_the_run_says_so_and_nothing_is_lost(live: Live, service: Handle) -> None:
+def test_without_an_endpoint_the_run_says_so_and_nothing_is_lost(
+    live: BuildLiveLocation, service: Handle
+) -> None:
     good = live(service.url, PLACES[:1])
     good.run()
     before = read_rows(good.lake)
@@ -253,7 +189,7 @@ def test_without_an_endpoint_the_run_says_so_and_nothing_is_lost(live: Live, ser
     assert read_rows(good.lake) == before
 
 
-def test_without_permission_the_run_says_which_to_grant(live: Live, service: Handle) -> None:
+def test_without_permission_the_run_says_which_to_grant(live: BuildLiveLocation, service: Handle) -> None:
     service.inject("deny")
 
     result = live(service.url, PLACES[:1]).run()
@@ -280,7 +216,7 @@ def test_without_credentials_the_run_says_how_to_get_some(
 
 
 def test_a_name_that_no_scheduler_has_is_told(
-    live: Live, service: Handle, capfd: pytest.CaptureFixture[str]
+    live: BuildLiveLocation, service: Handle, capfd: pytest.CaptureFixture[str]
 ) -> None:
     location = live(service.url, PLACES[:1], schedulers=("pump-*", "punp-3"))
 
@@ -290,7 +226,7 @@ def test_a_name_that_no_scheduler_has_is_told(
     assert {row["scheduler_name"] for row in read_rows(location.lake).values()} == {"pump-1", "pump-2"}
 
 
-def test_days_after_the_end_of_a_service_are_not_asked_for(live: Live, service: Handle) -> None:
+def test_days_after_the_end_of_a_service_are_not_asked_for(live: BuildLiveLocation, service: Handle) -> None:
     location = live(service.url, PLACES[:1], service_end=date(2026, 10, 6))
 
     assert location.run(DAYS[2], DAYS[3]).success
@@ -304,7 +240,7 @@ def test_days_after_the_end_of_a_service_are_not_asked_for(live: Live, service: 
     assert set(location.lake.read(EXTRACTION_COVERAGE, DAYS[2])["complete_through"].to_pylist()) <= {None}
 
 
-def test_many_days_are_one_question_a_scheduler(live: Live) -> None:
+def test_many_days_are_one_question_a_scheduler(live: BuildLiveLocation) -> None:
     week = fleet(
         seed=2, history=History(datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 10, 8, tzinfo=UTC))
     )
@@ -346,5 +282,5 @@ def test_saved_responses_count_though_the_service_is_gone(
         result = location.run()
         assert not result.success
         assert "sources failed" in get_failure_message(result)
-        assert set(location.status().values()) == {"MATERIALIZED"}
+        assert set(location.get_partition_statuses().values()) == {"MATERIALIZED"}
         assert set(read_rows(location.lake)) == dumps[1].executions

@@ -32,8 +32,8 @@ from resources.config.settings import ApiSettings, EquipmentSettings, HistorySet
 from resources.lake.lake import Lake
 from sandbox.fleet import Fleet
 from sandbox.service import Handle, serving
-from tests.pipelines.conftest import DAYS, Location, call_s3_at
 from tests.support import event_reference
+from tests.support.code_location import DAYS, Location, use_s3_at
 from tests.support.health_reference import build_health_rows
 
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
@@ -73,7 +73,7 @@ def location(
     service: Handle, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> Location:
     """Two schedulers of one account and region; one of them watches a machine that the registry names."""
-    call_s3_at(service.s3_url, monkeypatch)
+    use_s3_at(service.s3_url, monkeypatch)
     (tmp_path / "equipment.toml").write_text(REGISTRY)
     settings = Settings(
         lake=LakeSettings(uri=str(tmp_path / "lake")),

@@ -32,7 +32,7 @@ from sandbox.events import succeeded
 from sandbox.fleet import Fleet
 from sandbox.results import Line, lines
 from sandbox.service import Handle, serving
-from tests.pipelines.conftest import DAYS, EXTRACTION, Location, call_s3_at
+from tests.support.code_location import DAYS, EXTRACTION, Location, use_s3_at
 
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
 DAY = date(2026, 10, 7)
@@ -44,7 +44,7 @@ TABLES = (RESULT_OBJECTS, ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS, REJECTED_RE
 @pytest.fixture(scope="module")
 def service(small_fleet: Fleet) -> Iterator[Handle]:
     with serving(small_fleet, NOW) as handle, pytest.MonkeyPatch.context() as environment:
-        call_s3_at(handle.s3_url, environment)
+        use_s3_at(handle.s3_url, environment)
         environment.setenv("AWS_DEFAULT_REGION", "eu-west-1")
         environment.setenv("AWS_MAX_ATTEMPTS", "1")
         yield handle

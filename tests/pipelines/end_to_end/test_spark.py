@@ -14,8 +14,8 @@ from pipelines.definitions import build_defs
 from resources.config.settings import ArchiveSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
 from sandbox.dumps import Manifest
-from tests.pipelines.conftest import DAYS as EXTRACTED
-from tests.pipelines.conftest import NOW, Location
+from tests.support.code_location import DAYS as EXTRACTED
+from tests.support.code_location import NOW, Location
 
 pytestmark = pytest.mark.spark
 

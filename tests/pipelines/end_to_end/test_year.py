@@ -14,10 +14,12 @@ from assets.tables import INFERENCE_EXECUTIONS
 from resources.lake.lake import Lake
 from sandbox.fleet import Fleet, History, fleet
 from sandbox.service import Handle, serving
-from tests.conftest import ROOT
-from tests.pipelines.end_to_end.test_live import PLACES, _accounts, visible  # noqa: F401 (a fixture)
+from tests.support.live_service import PLACES, get_visible_statuses
+from tests.support.paths import ROOT
 from tests.support.run_results import LIST_EXECUTIONS
 from tests.support.site import Pages, Site, until
+
+pytestmark = pytest.mark.usefixtures("accounts")
 
 FIRST, LAST = date(2025, 10, 8), date(2026, 10, 7)
 DAYS = [FIRST + timedelta(days=n) for n in range((LAST - FIRST).days + 1)]
@@ -94,7 +96,7 @@ def recorded(site: Site) -> int:
 
 
 def there(plants: Fleet) -> int:
-    return sum(FIRST <= start.date() <= LAST for _, start in visible(plants, NOW))  # type: ignore[attr-defined]
+    return sum(FIRST <= start.date() <= LAST for _, start in get_visible_statuses(plants, NOW))  # type: ignore[attr-defined]
 
 
 def failed(pages: Pages) -> list[str]:

@@ -17,10 +17,12 @@ from pipelines.automation import schedules
 from resources.lake.lake import Lake
 from sandbox.fleet import Fleet, History, fleet
 from sandbox.service import Handle, serving
-from tests.conftest import ROOT
-from tests.pipelines.end_to_end.test_live import PLACES, _accounts, visible  # noqa: F401 (a fixture)
+from tests.support.live_service import PLACES, get_visible_statuses
+from tests.support.paths import ROOT
 from tests.support.run_results import read_rows
 from tests.support.site import Process, Site, until
+
+pytestmark = pytest.mark.usefixtures("accounts")
 
 A_DAY, AN_HOUR = timedelta(days=1), timedelta(hours=1)
 ACCOUNT, REGION = PLACES[3]
@@ -240,7 +242,7 @@ def test_a_killed_and_restarted_daemon_loses_nothing_and_repeats_nothing(world: 
         assert all(counts[day] <= len(versions[day]) for day in counts), "only for changes"
         assert world.count_materializations(SCHEDULERS).total() <= sum(map(len, versions.values()))
         recorded = {key: row["status"] for key, row in read_rows(Lake(str(folder / "lake"))).items()}
-        there = visible(world.fleet, world.now)
+        there = get_visible_statuses(world.fleet, world.now)
         assert recorded == {key: status for key, status in there.items() if str(key[1])[:10] >= fails}
 
         service.inject("deny:ListInferenceSchedulers")  # the first call of each run

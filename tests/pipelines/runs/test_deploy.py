@@ -14,9 +14,9 @@ from dagster._core.instance.config import dagster_instance_config
 
 from pipelines.runs import instance as home
 from sandbox.service import Handle
-from tests.conftest import ROOT
-from tests.pipelines.end_to_end.test_live import _accounts, service  # noqa: F401 (fixtures)
-from tests.support.scheduled_location import Ticking, api
+from tests.support.live_service import build_api_settings
+from tests.support.paths import ROOT
+from tests.support.scheduled_location import BuildScheduledLocation
 
 DEPLOY = ROOT / "deploy"
 RULES = ("run_retries", "run_monitoring")
@@ -92,12 +92,14 @@ def instance(postgres: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.slow
-def test_the_schedule_and_its_runs_work_on_postgres(ticking: Ticking, service: Handle) -> None:  # noqa: F811
-    location = ticking(api(service.url))
+def test_the_schedule_and_its_runs_work_on_postgres(
+    schedule_location: BuildScheduledLocation, service: Handle
+) -> None:
+    location = schedule_location(build_api_settings(service.url))
 
-    result = location.go(location.tick())
+    result = location.execute(location.tick())
 
     assert result.success
     assert "PostgresEventLogStorage" in type(location.instance.event_log_storage).__name__
-    assert set(location.status().values()) == {"MATERIALIZED"}
+    assert set(location.get_partition_statuses().values()) == {"MATERIALIZED"}
     assert location.instance.get_run_by_id(result.run_id).status is dg.DagsterRunStatus.SUCCESS

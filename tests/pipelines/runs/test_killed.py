@@ -18,10 +18,12 @@ from resources.config.settings import ApiSettings, HistorySettings, LakeSettings
 from resources.lake.lake import Lake
 from sandbox.fleet import History, fleet
 from sandbox.service import Handle, serving
-from tests.conftest import ROOT
-from tests.pipelines.conftest import Location
-from tests.pipelines.end_to_end.test_live import PLACES, _accounts, visible  # noqa: F401 (a fixture)
+from tests.support.code_location import Location
+from tests.support.live_service import PLACES, get_visible_statuses
+from tests.support.paths import ROOT
 from tests.support.run_results import LIST_EXECUTIONS, build_resume_options, get_failure_message, read_rows
+
+pytestmark = pytest.mark.usefixtures("accounts")
 
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
 DAYS = [date(2026, 9, day) for day in range(21, 31)]
@@ -94,7 +96,7 @@ def test_a_killed_run_that_is_resumed_fetches_only_what_is_missing(
         recorded = {key: row["status"] for key, row in read_rows(location.lake).items()}
         assert recorded == {
             key: status
-            for key, status in visible(FLEET, NOW).items()
+            for key, status in get_visible_statuses(FLEET, NOW).items()
             if key[0] in {one.arn for one in schedulers} and key[1].date() in DAYS
         }
         assert location.lake.days(INFERENCE_EXECUTIONS) == DAYS

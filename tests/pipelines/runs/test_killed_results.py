@@ -28,8 +28,8 @@ from resources.config.settings import ApiSettings, HistorySettings, LakeSettings
 from resources.lake.lake import Lake
 from sandbox.fleet import History, fleet
 from sandbox.service import Handle, serving
-from tests.conftest import ROOT
-from tests.pipelines.conftest import EXTRACTION, Location, call_s3_at
+from tests.support.code_location import EXTRACTION, Location, use_s3_at
+from tests.support.paths import ROOT
 
 DAYS = [date(2026, 9, day) for day in range(25, 28)]
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
@@ -67,7 +67,7 @@ def service() -> Iterator[Handle]:
 
 @pytest.fixture(autouse=True)
 def _caller(service: Handle, monkeypatch: pytest.MonkeyPatch) -> None:
-    call_s3_at(service.s3_url, monkeypatch)
+    use_s3_at(service.s3_url, monkeypatch)
 
 
 def kill_when(happened: Callable[[], bool], command: list[str]) -> None:

@@ -11,17 +11,8 @@ from assets.executions import assets as execution_assets
 from assets.tables import EXTRACTION_COVERAGE
 from sandbox.fleet import Fleet
 from sandbox.service import Handle
-from tests.pipelines.conftest import DAYS, Location
-from tests.pipelines.end_to_end.test_live import (  # noqa: F401 (fixtures)
-    NOW,
-    PLACES,
-    Live,
-    _accounts,
-    live,
-    service,
-    statuses,
-    visible,
-)
+from tests.support.code_location import DAYS, Location
+from tests.support.live_service import NOW, PLACES, BuildLiveLocation, get_visible_statuses, read_statuses
 from tests.support.run_results import (
     LIST_EXECUTIONS,
     build_options,
@@ -44,8 +35,8 @@ def read_coverage(location: Location, day: date) -> dict[str, Any]:
 
 @pytest.mark.parametrize("by", ["name", "arn", "pattern"])
 def test_only_selected_schedulers_are_queried_and_the_others_keep_their_rows(
-    live: Live,  # noqa: F811
-    service: Handle,  # noqa: F811
+    live: BuildLiveLocation,
+    service: Handle,
     small_fleet: Fleet,
     by: str,
 ) -> None:
@@ -67,7 +58,9 @@ def test_only_selected_schedulers_are_queried_and_the_others_keep_their_rows(
     assert {kind.scheduler for kind in asked} == {"pump-1"}
     recorded = read_rows(location.lake)
     assert {key: row for key, row in recorded.items() if row["scheduler_name"] != "pump-1"} == others
-    mine = {key: status for key, status in visible(small_fleet, NOW).items() if key[0] == pump.arn}
+    mine = {
+        key: status for key, status in get_visible_statuses(small_fleet, NOW).items() if key[0] == pump.arn
+    }
     assert {key: row["status"] for key, row in recorded.items() if key[0] == pump.arn} == mine
     through = read_coverage(location, date(2026, 10, 7))
     assert through.pop("pump-1") == datetime(2026, 10, 8, 3, tzinfo=UTC)
@@ -75,8 +68,8 @@ def test_only_selected_schedulers_are_queried_and_the_others_keep_their_rows(
 
 
 def test_an_unknown_scheduler_fails_the_run_and_lists_the_existing_ones(
-    live: Live,  # noqa: F811
-    service: Handle,  # noqa: F811
+    live: BuildLiveLocation,
+    service: Handle,
 ) -> None:
     location = live(service.url, PLACES)
 
@@ -90,8 +83,8 @@ def test_an_unknown_scheduler_fails_the_run_and_lists_the_existing_ones(
 
 
 def test_settled_days_are_skipped_for_each_scheduler(
-    live: Live,  # noqa: F811
-    service: Handle,  # noqa: F811
+    live: BuildLiveLocation,
+    service: Handle,
 ) -> None:
     service.inject("deny:ListInferenceExecutions:scheduler=pump-2")
     first = live(service.url, PLACES[:1]).run(DAYS[0], DAYS[2])
@@ -128,7 +121,7 @@ def test_settled_days_are_skipped_for_each_scheduler(
     assert location.get_materializations(last) == {}
 
 
-def test_counted_calls_equal_those_of_the_service(live: Live, service: Handle) -> None:  # noqa: F811
+def test_counted_calls_equal_those_of_the_service(live: BuildLiveLocation, service: Handle) -> None:
     service.inject("throttle:share=0.2", "internal:share=0.1", "hangup:share=0.1")
 
     result = live(service.url, PLACES).run()
@@ -139,8 +132,8 @@ def test_counted_calls_equal_those_of_the_service(live: Live, service: Handle) -
 
 
 def test_a_call_limit_ends_a_run_and_a_resumed_run_continues(
-    live: Live,  # noqa: F811
-    service: Handle,  # noqa: F811
+    live: BuildLiveLocation,
+    service: Handle,
     small_fleet: Fleet,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -167,9 +160,9 @@ def test_a_call_limit_ends_a_run_and_a_resumed_run_continues(
         runs.append(result)
     assert result.success, get_failure_message(result)
     assert not any(event.is_step_up_for_retry for run in runs for event in run.all_events)
-    assert statuses(location) == {
+    assert read_statuses(location) == {
         key: status
-        for key, status in visible(small_fleet, NOW).items()
+        for key, status in get_visible_statuses(small_fleet, NOW).items()
         if key[0].split(":")[3:5] == ["us-east-1", "111122223333"]
     }
     broken_off = len(runs) - 1
@@ -179,8 +172,8 @@ def test_a_call_limit_ends_a_run_and_a_resumed_run_continues(
 
 
 def test_a_too_small_call_limit_is_reported(
-    live: Live,  # noqa: F811
-    service: Handle,  # noqa: F811
+    live: BuildLiveLocation,
+    service: Handle,
 ) -> None:
     location = live(service.url, PLACES[:1])
 

@@ -10,9 +10,9 @@ from assets.executions.extraction import Extraction
 from pipelines.automation.schedules import REFRESH
 from pipelines.runs import instance as home
 from sandbox.service import Handle
-from tests.pipelines.end_to_end.test_live import _accounts, service  # noqa: F401 (fixtures)
+from tests.support.live_service import build_api_settings
 from tests.support.run_results import LIST_EXECUTIONS, LIST_SCHEDULERS, build_options
-from tests.support.scheduled_location import Ticking, api
+from tests.support.scheduled_location import BuildScheduledLocation
 
 
 @pytest.fixture
@@ -43,15 +43,15 @@ def will_be_retried(instance: dg.DagsterInstance, run_id: str) -> bool:
     ids=["all", "executions", "one scheduler"],
 )
 def test_permanent_errors_are_retried_by_no_layer(
-    ticking: Ticking,
-    service: Handle,  # noqa: F811
+    schedule_location: BuildScheduledLocation,
+    service: Handle,
     fault: str,
     asked_once: dict[str, int],
 ) -> None:
     service.inject(fault)
-    location = ticking(api(service.url))
+    location = schedule_location(build_api_settings(service.url))
 
-    result = location.go(location.tick())
+    result = location.execute(location.tick())
 
     assert not result.success
     assert {name: service.count(operation=name) for name in asked_once} == asked_once, "botocore, RetryPolicy"
@@ -66,13 +66,13 @@ def test_permanent_errors_are_retried_by_no_layer(
 
 
 def test_transient_errors_are_retried_by_botocore_and_then_by_the_step(
-    ticking: Ticking,
-    service: Handle,  # noqa: F811
+    schedule_location: BuildScheduledLocation,
+    service: Handle,
 ) -> None:
     service.inject("unavailable:ListInferenceSchedulers:count=9")  # one more than botocore retries
-    location = ticking(api(service.url))
+    location = schedule_location(build_api_settings(service.url))
 
-    result = location.go(location.tick())
+    result = location.execute(location.tick())
 
     assert result.success
     assert sum(event.is_step_up_for_retry for event in result.all_events) == 1
@@ -81,8 +81,8 @@ def test_transient_errors_are_retried_by_botocore_and_then_by_the_step(
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, dg.DagsterExecutionInterruptedError])
 def test_an_interrupted_run_is_not_retried(
-    ticking: Ticking,
-    service: Handle,  # noqa: F811
+    schedule_location: BuildScheduledLocation,
+    service: Handle,
     monkeypatch: pytest.MonkeyPatch,
     stop: type[BaseException],
 ) -> None:
@@ -90,9 +90,9 @@ def test_an_interrupted_run_is_not_retried(
         raise stop
 
     monkeypatch.setattr(Extraction, "gather", interrupt)
-    location = ticking(api(service.url))
+    location = schedule_location(build_api_settings(service.url))
 
-    result = location.go(location.tick(), checks=False)
+    result = location.execute(location.tick(), checks=False)
 
     assert not result.success
     assert not any(event.is_step_up_for_retry for event in result.all_events)
@@ -100,10 +100,10 @@ def test_an_interrupted_run_is_not_retried(
 
 
 def test_a_spent_call_limit_is_not_retried(
-    ticking: Ticking,
-    service: Handle,  # noqa: F811
+    schedule_location: BuildScheduledLocation,
+    service: Handle,
 ) -> None:
-    location = ticking(api(service.url))
+    location = schedule_location(build_api_settings(service.url))
     job = location.definitions.resolve_job_def(REFRESH)
 
     result = job.execute_in_process(
@@ -118,8 +118,10 @@ def test_a_spent_call_limit_is_not_retried(
     assert not will_be_retried(location.instance, result.run_id)
 
 
-def test_a_run_whose_process_died_is_retried(ticking: Ticking, service: Handle) -> None:  # noqa: F811
-    location = ticking(api(service.url))
+def test_a_run_whose_process_died_is_retried(
+    schedule_location: BuildScheduledLocation, service: Handle
+) -> None:
+    location = schedule_location(build_api_settings(service.url))
     request = location.tick()
     job = location.definitions.resolve_job_def(REFRESH)
     run = location.instance.create_run_for_job(job, run_config=request.run_config, tags=request.tags)
@@ -129,8 +131,10 @@ def test_a_run_whose_process_died_is_retried(ticking: Ticking, service: Handle) 
     assert will_be_retried(location.instance, run.run_id)
 
 
-def test_runs_that_call_the_api_share_a_pool_of_one(ticking: Ticking, service: Handle) -> None:  # noqa: F811
-    location = ticking(api(service.url))
+def test_runs_that_call_the_api_share_a_pool_of_one(
+    schedule_location: BuildScheduledLocation, service: Handle
+) -> None:
+    location = schedule_location(build_api_settings(service.url))
 
     assert location.definitions.resolve_assets_def("inference_executions").op.pool == "lookoutequipment_api"
     pools = location.instance.get_concurrency_config().pool_config

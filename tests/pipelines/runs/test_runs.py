@@ -23,7 +23,7 @@ from resources.config.settings import ArchiveSettings, HistorySettings, LakeSett
 from resources.lake.lake import Lake
 from sandbox.dumps import Manifest
 from sandbox.fleet import Fleet
-from tests.pipelines.conftest import DAYS, NOW, Location
+from tests.support.code_location import DAYS, NOW, Location
 from tests.support.run_results import get_failure_message, read_output_metadata, read_rows
 
 Locate = Callable[..., Location]
@@ -63,7 +63,7 @@ def test_each_day_gets_one_materialization_of_its_own(locate: Locate, dumps: Dum
         assert [event.partition for event in events] == [day.isoformat() for day in DAYS]
         versions = [event.materialization.tags["dagster/data_version"] for event in events]
         assert len(set(versions)) == 3, "the two empty days are the same, the two full ones differ"
-        assert set(location.status(asset).values()) == {"MATERIALIZED"}
+        assert set(location.get_partition_statuses(asset).values()) == {"MATERIALIZED"}
 
 
 def test_day_metadata_has_rows_statuses_and_changes(locate: Locate, dumps: Dumps) -> None:
@@ -155,7 +155,7 @@ def test_only_the_bad_day_fails_and_is_retried(locate: Locate, dumps: Dumps) -> 
 
     assert not first.success
     assert "1 partitions failed" in get_failure_message(first) and "2026-10-06" in get_failure_message(first)
-    assert location.status() == {
+    assert location.get_partition_statuses() == {
         "2026-10-05": "MATERIALIZED",
         "2026-10-06": "FAILED",
         "2026-10-07": "MATERIALIZED",

@@ -12,10 +12,10 @@ from resources.lake.lake import Lake
 from sandbox.faults import KINDS
 from sandbox.fleet import Fleet, History, fleet
 from sandbox.service import serving
-from tests.pipelines.conftest import Location
-from tests.pipelines.end_to_end.test_live import PLACES, _accounts  # noqa: F401 (a fixture)
+from tests.support.code_location import Location
+from tests.support.live_service import PLACES
 from tests.support.run_results import get_failure_message, read_rows
-from tests.support.truth import row_of
+from tests.support.truth import build_row
 
 START, END = datetime(2026, 8, 9, tzinfo=UTC), datetime(2026, 10, 8, tzinfo=UTC)
 FIRST, LAST = date(2026, 8, 9), date(2026, 10, 7)
@@ -39,7 +39,7 @@ FAULTS = (
 
 def list_expected_rows(of: Fleet, clock: datetime) -> dict[tuple[str, object], dict[str, Any]]:
     found = (
-        row_of(summary, "api")
+        build_row(summary, "api")
         for scheduler in of.listed(clock)
         for summary in scheduler.executions(clock)
         if START <= summary["DataStartTime"] < END
@@ -48,12 +48,12 @@ def list_expected_rows(of: Fleet, clock: datetime) -> dict[tuple[str, object], d
 
 
 @pytest.fixture(params=["local", "s3"])
-def lake_uri(request: pytest.FixtureRequest, _accounts: None) -> str:  # noqa: F811 (before the lake's keys)
+def lake_uri(request: pytest.FixtureRequest, accounts: None) -> str:  # noqa: ARG001 (before the keys of the lake)
     return str(request.getfixturevalue(f"{request.param}_lake_uri"))
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_accounts")
+@pytest.mark.usefixtures("accounts")
 def test_a_storm_of_faults_ends_with_the_executions_of_the_service(
     lake_uri: str, instance: dg.DagsterInstance
 ) -> None:

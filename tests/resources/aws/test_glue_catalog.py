@@ -17,9 +17,7 @@ from resources.aws.external_table import ExternalColumn, ExternalTable
 from resources.aws.glue_catalog import ATTEMPTS, Catalog
 from resources.aws.session import default_session
 from resources.errors import ConfigurationError, PermissionsError, RetryLaterError
-from tests.support.glue import Before, Glue, Refusal, glue, glue_client, glue_server
-
-__all__ = ["glue", "glue_client", "glue_server"]  # fixtures
+from tests.support.glue import Before, Glue, Refusal
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 PLACE = LakeLocation("s3://plant-a/lake", date(2025, 1, 1))

@@ -14,8 +14,7 @@ from assets.tables import EVENT_NOTIFICATIONS
 from resources.config.equipment import Equipment, EquipmentEntry, EquipmentRegistry
 from resources.config.silences import Silence
 from resources.lake.lake import Lake
-from tests.assets.conftest import BuildPage
-from tests.support.machine_lake import NOW, START, Machine, write_rows
+from tests.support.machine_lake import NOW, START, BuildPage, Machine, write_rows
 
 
 def to_text(statement: Statement) -> str:

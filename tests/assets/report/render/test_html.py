@@ -18,8 +18,16 @@ from assets.tables import EXECUTION_HEALTH
 from pipelines.operations.query import open_query, query_once
 from resources.config.equipment import Equipment, EquipmentEntry, EquipmentRegistry, Sensor
 from resources.lake.lake import Lake
-from tests.assets.conftest import BuildPage
-from tests.support.machine_lake import FIRST, LAST, NOW, REASONS, Machine, write_machines, write_rows
+from tests.support.machine_lake import (
+    FIRST,
+    LAST,
+    NOW,
+    REASONS,
+    BuildPage,
+    Machine,
+    write_machines,
+    write_rows,
+)
 
 MOST_BYTES = 2_000_000
 VOID = {"meta", "br", "img", "input", "link", "hr"}

@@ -17,7 +17,7 @@ from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 from resources.lake.lake import Lake
 from sandbox.fleet import History, fleet
 from sandbox.service import Handle, serving
-from tests.pipelines.cli.commands.conftest import NOW, Ledger, api
+from tests.support.command_line import NOW, RunLedger, build_api_toml
 
 END = datetime(2026, 10, 8, tzinfo=UTC)
 RANGE = ("--from", "2026-10-05", "--to", "2026-10-08")
@@ -29,9 +29,9 @@ def count_rows(lake: Lake) -> int:
 
 
 def test_a_range_is_recorded_by_a_dagster_run(
-    ledger: Ledger, settings: Callable[..., Path], service: Handle, lake: Lake
+    ledger: RunLedger, settings: Callable[..., Path], service: Handle, lake: Lake
 ) -> None:
-    settings(api(service.url))
+    settings(build_api_toml(service.url))
 
     done = ledger("backfill", *RANGE, "--yes", "--json")
 
@@ -51,9 +51,9 @@ def test_a_range_is_recorded_by_a_dagster_run(
 
 @pytest.mark.slow
 def test_a_rerun_is_idempotent_and_costs_what_its_plan_says(
-    ledger: Ledger, settings: Callable[..., Path], service: Handle
+    ledger: RunLedger, settings: Callable[..., Path], service: Handle
 ) -> None:
-    settings(api(service.url))
+    settings(build_api_toml(service.url))
     assert ledger("backfill", *RANGE, "--yes").code == 0
 
     planned = ledger("plan", *RANGE, "--json").json
@@ -66,9 +66,9 @@ def test_a_rerun_is_idempotent_and_costs_what_its_plan_says(
 
 @pytest.mark.slow
 def test_failures_are_named_and_resuming_extracts_only_them(
-    ledger: Ledger, settings: Callable[..., Path], service: Handle, lake: Lake
+    ledger: RunLedger, settings: Callable[..., Path], service: Handle, lake: Lake
 ) -> None:
-    settings(api(service.url))
+    settings(build_api_toml(service.url))
     service.inject("deny:ListInferenceExecutions:scheduler=pump-2")
 
     first = ledger("backfill", *RANGE, "--yes")
@@ -93,9 +93,9 @@ def test_failures_are_named_and_resuming_extracts_only_them(
 
 @pytest.mark.slow
 def test_a_backfill_of_one_scheduler_keeps_the_others(
-    ledger: Ledger, settings: Callable[..., Path], service: Handle, lake: Lake
+    ledger: RunLedger, settings: Callable[..., Path], service: Handle, lake: Lake
 ) -> None:
-    settings(api(service.url))
+    settings(build_api_toml(service.url))
     assert ledger("backfill", *RANGE, "--yes").code == 0
     before = count_rows(lake)
 
@@ -107,9 +107,9 @@ def test_a_backfill_of_one_scheduler_keeps_the_others(
 
 @pytest.mark.slow
 def test_a_call_limit_stops_the_run_and_resuming_continues(
-    ledger: Ledger, settings: Callable[..., Path], service: Handle, lake: Lake
+    ledger: RunLedger, settings: Callable[..., Path], service: Handle, lake: Lake
 ) -> None:
-    settings(api(service.url))
+    settings(build_api_toml(service.url))
 
     first = ledger("backfill", *RANGE, "--yes", "--max-calls", "3")
     assert first.code == 1
@@ -129,9 +129,9 @@ def _accept_ctrl_c() -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_stops_the_run_and_prints_the_resume_command(
-    ledger: Ledger, settings: Callable[..., Path], service: Handle, lake: Lake
+    ledger: RunLedger, settings: Callable[..., Path], service: Handle, lake: Lake
 ) -> None:
-    settings(api(service.url))
+    settings(build_api_toml(service.url))
     # the signal must arrive before the second page of pump-1
     service.inject("slow:ListInferenceExecutions:seconds=10")
     process = subprocess.Popen(
@@ -166,9 +166,9 @@ def test_ctrl_c_stops_the_run_and_prints_the_resume_command(
 
 @pytest.mark.slow
 def test_a_killed_run_is_marked_failed_and_can_be_resumed(
-    ledger: Ledger, settings: Callable[..., Path], service: Handle, lake: Lake
+    ledger: RunLedger, settings: Callable[..., Path], service: Handle, lake: Lake
 ) -> None:
-    settings(api(service.url))
+    settings(build_api_toml(service.url))
     service.inject("slow:ListInferenceExecutions:seconds=2")
     process = subprocess.Popen(
         [LEDGER, "backfill", *RANGE, "--yes"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -202,9 +202,9 @@ def test_a_killed_run_is_marked_failed_and_can_be_resumed(
     ids=["no days", "no terminal", "wrong order", "misspelled name", "unknown run"],
 )
 def test_an_invalid_request_fails_before_any_call(
-    ledger: Ledger, settings: Callable[..., Path], service: Handle, words: list[str], expected: list[Any]
+    ledger: RunLedger, settings: Callable[..., Path], service: Handle, words: list[str], expected: list[Any]
 ) -> None:
-    settings(api(service.url))
+    settings(build_api_toml(service.url))
 
     done = ledger("backfill", *words)
 
@@ -216,7 +216,7 @@ def test_an_invalid_request_fails_before_any_call(
 
 @pytest.mark.long
 def test_a_year_of_the_whole_fleet_matches_its_plan_and_the_service(
-    ledger: Ledger,
+    ledger: RunLedger,
     settings: Callable[..., Path],
     lake: Lake,
     accounts: None,  # noqa: ARG001 (its keys open it)
@@ -228,7 +228,9 @@ def test_a_year_of_the_whole_fleet_matches_its_plan_and_the_service(
     first, last = history.start.date(), (END - timedelta(days=1)).date()
     span = ("--from", str(first), "--to", str(last))
     with serving(plants, NOW, s3=False) as handle:
-        settings(*(api(handle.url, *place) for place in places), start=str(first), end=str(END.date()))
+        settings(
+            *(build_api_toml(handle.url, *place) for place in places), start=str(first), end=str(END.date())
+        )
         plan = ledger("plan", *span, "--json").json
         handle.reset()
         handle.inject("throttle:ListInferenceExecutions:share=0.02")

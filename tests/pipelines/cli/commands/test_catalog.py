@@ -10,9 +10,7 @@ from typer.testing import CliRunner, Result
 from assets.tables import TABLES
 from pipelines.cli.app import app
 from resources.errors import ConfigurationError
-from tests.support.glue import Glue, glue, glue_client, glue_server
-
-__all__ = ["glue", "glue_client", "glue_server"]  # fixtures
+from tests.support.glue import Glue
 
 Run = Callable[..., Result]
 

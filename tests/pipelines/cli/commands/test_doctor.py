@@ -16,7 +16,7 @@ from resources.diagnostics import Level
 from resources.errors import PermissionsError
 from sandbox.fleet import Fleet
 from sandbox.service import Handle, serving
-from tests.pipelines.cli.commands.conftest import NOW, Done, Ledger, api
+from tests.support.command_line import NOW, CommandResult, RunLedger, build_api_toml
 
 
 @pytest.fixture
@@ -32,18 +32,18 @@ def box(small_fleet: Fleet, accounts: None, monkeypatch: pytest.MonkeyPatch) -> 
     default_session.cache_clear()
 
 
-def get_levels(done: Done) -> dict[str, str]:
+def get_levels(done: CommandResult) -> dict[str, str]:
     return {finding["subject"]: finding["level"] for finding in done.json["findings"]}
 
 
-def get_finding(done: Done, part: str) -> dict[str, Any]:
+def get_finding(done: CommandResult, part: str) -> dict[str, Any]:
     return next(finding for finding in done.json["findings"] if part in finding["subject"])
 
 
 def test_a_healthy_setup_has_no_failures(
-    ledger: Ledger, settings: Callable[..., Path], box: Handle, tmp_path: Path
+    ledger: RunLedger, settings: Callable[..., Path], box: Handle, tmp_path: Path
 ) -> None:
-    settings(api(box.url))
+    settings(build_api_toml(box.url))
     done = ledger("doctor", "--json")
 
     assert done.code == 0, done.out
@@ -61,7 +61,9 @@ def test_a_healthy_setup_has_no_failures(
     assert [path.name for path in (tmp_path / "lake").iterdir() if path.name != ".lock"] == []
 
 
-def test_all_setting_errors_are_reported_and_other_checks_still_run(ledger: Ledger, tmp_path: Path) -> None:
+def test_all_setting_errors_are_reported_and_other_checks_still_run(
+    ledger: RunLedger, tmp_path: Path
+) -> None:
     (tmp_path / "ledger.toml").write_text('[lake]\nurl = "x"\n[history]\nstart_date = "soon"\n')
 
     done = ledger("doctor")
@@ -71,8 +73,8 @@ def test_all_setting_errors_are_reported_and_other_checks_still_run(ledger: Ledg
     assert "Dagster instance" in done.out
 
 
-def test_a_missing_permission_is_named(ledger: Ledger, settings: Callable[..., Path], box: Handle) -> None:
-    settings(api(box.url))
+def test_a_missing_permission_is_named(ledger: RunLedger, settings: Callable[..., Path], box: Handle) -> None:
+    settings(build_api_toml(box.url))
     box.inject("deny:ListInferenceExecutions")
 
     done = ledger("doctor", "--json")
@@ -84,7 +86,7 @@ def test_a_missing_permission_is_named(ledger: Ledger, settings: Callable[..., P
 
 
 def test_wrong_region_unreachable_endpoint_and_missing_credentials_are_distinguished(
-    ledger: Ledger,
+    ledger: RunLedger,
     settings: Callable[..., Path],
     box: Handle,
     monkeypatch: pytest.MonkeyPatch,
@@ -93,7 +95,7 @@ def test_wrong_region_unreachable_endpoint_and_missing_credentials_are_distingui
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{free.getsockname()[1]}"
-    settings('kind = "api"\nprofile = "111122223333"\nregion = "eu-north-1"', api(nowhere))
+    settings('kind = "api"\nprofile = "111122223333"\nregion = "eu-north-1"', build_api_toml(nowhere))
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     done = ledger("doctor", "--json")
 
@@ -127,7 +129,7 @@ def test_the_end_of_the_service_is_distinguished_from_a_missing_permission() -> 
 
 
 def test_a_missing_archive_and_one_without_files_are_reported(
-    ledger: Ledger, settings: Callable[..., Path], tmp_path: Path
+    ledger: RunLedger, settings: Callable[..., Path], tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
     settings('kind = "archive"\nuri = "gone/"', 'kind = "archive"\nuri = "empty/"')
@@ -141,7 +143,7 @@ def test_a_missing_archive_and_one_without_files_are_reported(
 
 
 def test_an_unwritable_lake_is_reported(
-    ledger: Ledger, settings: Callable[..., Path], tmp_path: Path
+    ledger: RunLedger, settings: Callable[..., Path], tmp_path: Path
 ) -> None:
     settings('kind = "archive"\nuri = "gone/"')
     (tmp_path / "lake").write_text("a file where the folder should be")
@@ -162,14 +164,14 @@ def test_a_lake_in_s3_is_checked_with_conditional_writes_and_without_deletes(box
 
 
 def test_results_are_checked_with_the_credentials_of_the_results(
-    ledger: Ledger, settings: Callable[..., Path], box: Handle
+    ledger: RunLedger, settings: Callable[..., Path], box: Handle
 ) -> None:
-    settings(api(box.url), more='[results]\nprofile = "123456789012"')
+    settings(build_api_toml(box.url), more='[results]\nprofile = "123456789012"')
     done = ledger("doctor", "--json")
     assert ":123456789012:" in get_finding(done, "credentials of results")["message"]
     assert get_finding(done, "results in s3://")["level"] == "ok"
 
-    settings(api(box.url), more='[results]\nprofile = "unknown"')
+    settings(build_api_toml(box.url), more='[results]\nprofile = "unknown"')
     done = ledger("doctor", "--json")
     assert get_finding(done, "credentials of results")["level"] == "fail"
     assert (
@@ -179,7 +181,7 @@ def test_results_are_checked_with_the_credentials_of_the_results(
 
 
 def test_a_pool_without_a_limit_is_reported(
-    ledger: Ledger, settings: Callable[..., Path], tmp_path: Path
+    ledger: RunLedger, settings: Callable[..., Path], tmp_path: Path
 ) -> None:
     settings('kind = "archive"\nuri = "gone/"')
     pool = get_finding(ledger("doctor", "--json"), "pool lookout")
@@ -190,7 +192,9 @@ def test_a_pool_without_a_limit_is_reported(
     assert get_finding(ledger("doctor", "--json"), "pool lookout")["message"] == "allows 1 concurrent run"
 
 
-def test_a_broken_instance_is_reported(ledger: Ledger, settings: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_broken_instance_is_reported(
+    ledger: RunLedger, settings: Callable[..., Path], tmp_path: Path
+) -> None:
     settings('kind = "archive"\nuri = "gone/"')
     (tmp_path / "home" / "dagster.yaml").write_text("storages: {nonsense: true}\n")
 

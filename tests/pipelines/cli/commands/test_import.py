@@ -10,7 +10,7 @@ import pytest
 
 from resources.config.settings import load_settings
 from resources.sources.archive import ArchiveSource
-from tests.pipelines.cli.commands.conftest import Ledger
+from tests.support.command_line import RunLedger
 
 FOLDER = 'kind = "archive"\nuri = "archive/"'
 
@@ -36,7 +36,7 @@ def whole(dumps: Any, tmp_path: Path) -> Path:
 
 
 def test_files_are_previewed_and_copied_and_the_next_command_has_their_days(
-    ledger: Ledger, archive: Path, dumps: Any
+    ledger: RunLedger, archive: Path, dumps: Any
 ) -> None:
     done = ledger("import", str(dumps[0]), "--json")
 
@@ -52,7 +52,7 @@ def test_files_are_previewed_and_copied_and_the_next_command_has_their_days(
     assert len(copied) > 10
 
 
-def test_content_is_not_copied_twice(ledger: Ledger, archive: Path, whole: Path) -> None:
+def test_content_is_not_copied_twice(ledger: RunLedger, archive: Path, whole: Path) -> None:
     assert ledger("import", str(whole)).code == 0
     renamed = whole.with_name("other.json")
     whole.rename(renamed)
@@ -65,7 +65,7 @@ def test_content_is_not_copied_twice(ledger: Ledger, archive: Path, whole: Path)
 
 
 def test_a_file_of_the_same_name_is_never_replaced_and_pages_stay_together(
-    ledger: Ledger, archive: Path, whole: Path
+    ledger: RunLedger, archive: Path, whole: Path
 ) -> None:
     (archive / "page.json").write_text("{}")
     shutil.copy(whole, whole.with_name("page-2.json"))
@@ -81,7 +81,7 @@ def test_a_file_of_the_same_name_is_never_replaced_and_pages_stay_together(
     ]
 
 
-def test_a_dry_run_changes_nothing(ledger: Ledger, archive: Path, whole: Path) -> None:
+def test_a_dry_run_changes_nothing(ledger: RunLedger, archive: Path, whole: Path) -> None:
     done = ledger("import", str(whole), "--dry-run")
 
     assert done.code == 0
@@ -90,7 +90,7 @@ def test_a_dry_run_changes_nothing(ledger: Ledger, archive: Path, whole: Path) -
 
 
 def test_registering_only_appends_to_the_settings(
-    ledger: Ledger, settings: Callable[..., Path], whole: Path
+    ledger: RunLedger, settings: Callable[..., Path], whole: Path
 ) -> None:
     file = settings(FOLDER, more="# my comment\n")
     before = file.read_text()
@@ -105,7 +105,7 @@ def test_registering_only_appends_to_the_settings(
     assert list(file.parent.glob(".*.tmp")) == []
 
 
-def test_the_first_import_creates_the_settings(ledger: Ledger, whole: Path, tmp_path: Path) -> None:
+def test_the_first_import_creates_the_settings(ledger: RunLedger, whole: Path, tmp_path: Path) -> None:
     done = ledger("import", str(whole))
 
     assert done.code == 0, done.err
@@ -113,7 +113,9 @@ def test_the_first_import_creates_the_settings(ledger: Ledger, whole: Path, tmp_
     assert (tmp_path / "ledger.toml").read_text().startswith("[[sources]]")
 
 
-def test_settings_that_cannot_be_extended_are_unchanged(ledger: Ledger, tmp_path: Path, whole: Path) -> None:
+def test_settings_that_cannot_be_extended_are_unchanged(
+    ledger: RunLedger, tmp_path: Path, whole: Path
+) -> None:
     file = tmp_path / "ledger.toml"
     file.write_text('sources = [{ kind = "archive", uri = "elsewhere/x.json" }]\n')
     (tmp_path / "elsewhere").mkdir()
@@ -127,7 +129,7 @@ def test_settings_that_cannot_be_extended_are_unchanged(ledger: Ledger, tmp_path
 
 
 def test_days_outside_the_history_come_with_the_settings_to_change(
-    ledger: Ledger, settings: Callable[..., Path], tmp_path: Path, whole: Path
+    ledger: RunLedger, settings: Callable[..., Path], tmp_path: Path, whole: Path
 ) -> None:
     settings(FOLDER, start="2026-10-07", end="2026-10-08")
     (tmp_path / "archive").mkdir()
@@ -150,7 +152,7 @@ def test_days_outside_the_history_come_with_the_settings_to_change(
     ids=["missing", "broken", "another response"],
 )
 def test_files_that_are_not_saved_responses_are_reported_and_not_copied(
-    ledger: Ledger, archive: Path, tmp_path: Path, make: str | None, expected: str, code: int
+    ledger: RunLedger, archive: Path, tmp_path: Path, make: str | None, expected: str, code: int
 ) -> None:
     file = tmp_path / "thing.json"
     if make is not None:

@@ -11,7 +11,7 @@ import pytest
 import assets.tables
 from assets.tables import EXTRACTION_COVERAGE, INSTANT, TABLES, Column
 from resources.lake.lake import Lake
-from tests.pipelines.cli.commands.conftest import Ledger
+from tests.support.command_line import RunLedger
 
 FIRST = date(2026, 10, 1)
 DAYS = [FIRST + timedelta(days=number) for number in range(4)]
@@ -50,7 +50,7 @@ def versions(lake: Lake) -> list[int | None]:
     return [lake.read_version(GROWN, day) for day in DAYS]
 
 
-def test_a_dry_run_lists_old_files_and_writes_nothing(ledger: Ledger, lake: Lake) -> None:
+def test_a_dry_run_lists_old_files_and_writes_nothing(ledger: RunLedger, lake: Lake) -> None:
     done = ledger("migrate", "--dry-run")
 
     assert done.code == 0, done.err
@@ -61,7 +61,7 @@ def test_a_dry_run_lists_old_files_and_writes_nothing(ledger: Ledger, lake: Lake
     assert versions(lake) == [1, 1, 1, 2]
 
 
-def test_old_files_are_rewritten_with_the_same_rows(ledger: Ledger, lake: Lake) -> None:
+def test_old_files_are_rewritten_with_the_same_rows(ledger: RunLedger, lake: Lake) -> None:
     before = [lake.read(GROWN, day) for day in DAYS]
 
     done = ledger("migrate")
@@ -73,13 +73,13 @@ def test_old_files_are_rewritten_with_the_same_rows(ledger: Ledger, lake: Lake) 
     assert "0 rewritten, 4 were up to date." in ledger("migrate").text
 
 
-def test_only_the_selected_days_are_rewritten(ledger: Ledger, lake: Lake) -> None:
+def test_only_the_selected_days_are_rewritten(ledger: RunLedger, lake: Lake) -> None:
     ledger("migrate", "extraction_coverage", "--from", "2026-10-02", "--to", "2026-10-02")
 
     assert versions(lake) == [1, 2, 1, 2]
 
 
-def test_json_lists_the_old_files(ledger: Ledger, lake: Lake) -> None:
+def test_json_lists_the_old_files(ledger: RunLedger, lake: Lake) -> None:
     output = ledger("migrate", "--dry-run", "--json", "--to", "2026-10-01").json
 
     assert output == {
@@ -95,7 +95,7 @@ def test_json_lists_the_old_files(ledger: Ledger, lake: Lake) -> None:
     assert versions(lake) == [2, 2, 2, 2]
 
 
-def test_an_unreadable_file_is_reported_and_the_others_are_rewritten(ledger: Ledger, lake: Lake) -> None:
+def test_an_unreadable_file_is_reported_and_the_others_are_rewritten(ledger: RunLedger, lake: Lake) -> None:
     Path(lake.path(GROWN, DAYS[1])).write_bytes(b"torn")
 
     done = ledger("migrate")
@@ -115,7 +115,7 @@ def test_an_unreadable_file_is_reported_and_the_others_are_rewritten(ledger: Led
     ],
     ids=["a slip", "no day", "the wrong order"],
 )
-def test_an_invalid_argument_exits_with_code_2(ledger: Ledger, words: list[str], expected: str) -> None:
+def test_an_invalid_argument_exits_with_code_2(ledger: RunLedger, words: list[str], expected: str) -> None:
     done = ledger("migrate", *words)
 
     assert done.code == 2

@@ -11,7 +11,7 @@ import pytest
 from pipelines.definitions import build_defs
 from sandbox.fleet import Fleet, History, fleet
 from sandbox.service import Handle, serving
-from tests.pipelines.cli.commands.conftest import NOW, Ledger, api
+from tests.support.command_line import NOW, RunLedger, build_api_toml
 
 RANGE = ("--from", "2026-10-05", "--to", "2026-10-08")
 VIRGINIA = {"account": "111122223333", "region": "us-east-1"}
@@ -45,9 +45,9 @@ def month(accounts: None) -> Any:  # noqa: ARG001 (its keys open it)
 
 
 def test_a_plan_only_makes_listing_calls(
-    ledger: Ledger, settings: Callable[..., Path], service: Handle
+    ledger: RunLedger, settings: Callable[..., Path], service: Handle
 ) -> None:
-    settings(api(service.url))
+    settings(build_api_toml(service.url))
 
     done = ledger("plan", *RANGE, "--json")
 
@@ -58,9 +58,9 @@ def test_a_plan_only_makes_listing_calls(
 
 
 def test_estimates_are_exact_for_steady_schedulers_and_settled_days(
-    ledger: Ledger, settings: Callable[..., Path], month: Handle
+    ledger: RunLedger, settings: Callable[..., Path], month: Handle
 ) -> None:
-    settings(api(month.url), start="2026-08-29", end="2026-10-08")
+    settings(build_api_toml(month.url), start="2026-08-29", end="2026-10-08")
     words = ("plan", "--from", "2026-08-29", "--to", "2026-10-07", "--json")
 
     before = ledger(*words).json
@@ -95,7 +95,7 @@ def test_estimates_are_exact_for_steady_schedulers_and_settled_days(
 @pytest.mark.usefixtures("accounts")
 @pytest.mark.parametrize("bounds", ["strict", "inclusive"])
 def test_calls_are_within_the_bounds_for_any_fleet(
-    ledger: Ledger,
+    ledger: RunLedger,
     settings: Callable[..., Path],
     small_fleet: Fleet,
     bounds: Any,
@@ -106,7 +106,7 @@ def test_calls_are_within_the_bounds_for_any_fleet(
         ("123456789012", "ap-northeast-2"),
     ]
     with serving(small_fleet, NOW, s3=False, bounds=bounds) as handle:
-        settings(*(api(handle.url, *place) for place in places))
+        settings(*(build_api_toml(handle.url, *place) for place in places))
         plan = ledger("plan", *RANGE, "--json").json
         handle.reset()
         run("2026-10-05", "2026-10-08")
@@ -119,9 +119,9 @@ def test_calls_are_within_the_bounds_for_any_fleet(
 
 
 def test_skipped_settled_days_cost_no_calls(
-    ledger: Ledger, settings: Callable[..., Path], month: Handle
+    ledger: RunLedger, settings: Callable[..., Path], month: Handle
 ) -> None:
-    settings(api(month.url), start="2026-08-29", end="2026-10-08")
+    settings(build_api_toml(month.url), start="2026-08-29", end="2026-10-08")
     run("2026-09-10", "2026-09-20")
     run("2026-09-24", "2026-09-24", schedulers=["pump-1"])
     words = ("--from", "2026-09-05", "--to", "2026-09-26", "--skip-settled")
@@ -140,9 +140,9 @@ def test_skipped_settled_days_cost_no_calls(
 
 
 def test_a_plan_for_one_scheduler_warns_about_a_too_small_call_limit(
-    ledger: Ledger, settings: Callable[..., Path], service: Handle
+    ledger: RunLedger, settings: Callable[..., Path], service: Handle
 ) -> None:
-    settings(api(service.url), more="[limits]\nmax_calls_per_run = 1\n")
+    settings(build_api_toml(service.url), more="[limits]\nmax_calls_per_run = 1\n")
 
     done = ledger("plan", *RANGE, "--scheduler", "pump-2")
 
@@ -154,7 +154,7 @@ def test_a_plan_for_one_scheduler_warns_about_a_too_small_call_limit(
 
 
 def test_each_read_of_a_saved_response_is_counted(
-    ledger: Ledger, settings: Callable[..., Path], dumps: Any
+    ledger: RunLedger, settings: Callable[..., Path], dumps: Any
 ) -> None:
     settings(f'kind = "archive"\nuri = "{dumps[0]}"')
 
@@ -167,9 +167,9 @@ def test_each_read_of_a_saved_response_is_counted(
 
 
 def test_a_failing_source_is_reported_and_the_others_are_planned(
-    ledger: Ledger, settings: Callable[..., Path], service: Handle
+    ledger: RunLedger, settings: Callable[..., Path], service: Handle
 ) -> None:
-    settings(api(service.url), api(service.url, "123456789012", "eu-west-1"))
+    settings(build_api_toml(service.url), build_api_toml(service.url, "123456789012", "eu-west-1"))
     service.inject("deny:region=eu-west-1")
 
     done = ledger("plan", *RANGE)
@@ -199,9 +199,9 @@ def test_a_failing_source_is_reported_and_the_others_are_planned(
     ids=["turned round", "no month", "another form", "no day", "too early", "too late", "a slip"],
 )
 def test_an_error_names_its_cause_and_fix(
-    ledger: Ledger, settings: Callable[..., Path], service: Handle, words: list[str], expected: list[str]
+    ledger: RunLedger, settings: Callable[..., Path], service: Handle, words: list[str], expected: list[str]
 ) -> None:
-    settings(api(service.url))
+    settings(build_api_toml(service.url))
 
     done = ledger("plan", *words)
 
@@ -213,7 +213,7 @@ def test_an_error_names_its_cause_and_fix(
 
 @pytest.mark.parametrize("lacking", ["settings", "sources"])
 def test_without_settings_or_sources_the_error_says_what_to_write(
-    ledger: Ledger, settings: Callable[..., Path], lacking: str
+    ledger: RunLedger, settings: Callable[..., Path], lacking: str
 ) -> None:
     if lacking == "sources":
         settings()
@@ -226,9 +226,9 @@ def test_without_settings_or_sources_the_error_says_what_to_write(
 
 
 def test_days_can_be_today_or_yesterday(
-    ledger: Ledger, settings: Callable[..., Path], service: Handle
+    ledger: RunLedger, settings: Callable[..., Path], service: Handle
 ) -> None:
-    settings(api(service.url), start="2026-10-05", end=None)
+    settings(build_api_toml(service.url), start="2026-10-05", end=None)
 
     answer = ledger("plan", "--from", "yesterday", "--to", "today", "--json").json
 

@@ -12,7 +12,7 @@ from assets.report.assets import LATEST, NAME
 from pipelines.definitions import build_defs
 from resources.config.settings import HistorySettings, LakeSettings, ReportSettings, Settings
 from resources.lake.lake import Lake
-from tests.pipelines.cli.commands.conftest import Done, Ledger
+from tests.support.command_line import CommandResult, RunLedger
 from tests.support.machine_lake import Machine, write_machines
 
 WEEK = "report-2026-10-01--2026-10-07"
@@ -20,13 +20,15 @@ PUMP, FAN = Machine("pump-1", events=[(150, 153)]), Machine("fan-1", step_minute
 
 
 @pytest.fixture
-def run(tmp_path: Path, settings: Callable[..., Path], ledger: Ledger) -> Callable[..., Done]:
+def run(tmp_path: Path, settings: Callable[..., Path], ledger: RunLedger) -> Callable[..., CommandResult]:
     write_machines(Lake(str(tmp_path / "lake")), PUMP, FAN)
     settings(more='[report]\nfolder = "pages"\n')
     return lambda *words: ledger("report", *words)
 
 
-def test_without_dates_the_report_covers_the_newest_week(run: Callable[..., Done], tmp_path: Path) -> None:
+def test_without_dates_the_report_covers_the_newest_week(
+    run: Callable[..., CommandResult], tmp_path: Path
+) -> None:
     done = run()
 
     assert done.code == 0, done.err
@@ -36,7 +38,7 @@ def test_without_dates_the_report_covers_the_newest_week(run: Callable[..., Done
     assert "pump-1" in page.read_text() and "fan-1" in page.read_text()
 
 
-def test_markdown_of_one_machine_on_one_day_is_printed(run: Callable[..., Done]) -> None:
+def test_markdown_of_one_machine_on_one_day_is_printed(run: Callable[..., CommandResult]) -> None:
     done = run("--date", "2026-10-07", "--equipment", "pump-*", "--format", "markdown", "--out", "-")
 
     assert done.code == 0, done.err
@@ -45,7 +47,7 @@ def test_markdown_of_one_machine_on_one_day_is_printed(run: Callable[..., Done])
     assert "fan-1" not in done.out
 
 
-def test_a_week_is_written_to_the_given_file(run: Callable[..., Done], tmp_path: Path) -> None:
+def test_a_week_is_written_to_the_given_file(run: Callable[..., CommandResult], tmp_path: Path) -> None:
     done = run("--week", "2026-W40", "--out", str(tmp_path / "deep" / "w40.html"))
 
     assert done.code == 0, done.err
@@ -65,7 +67,7 @@ def test_a_week_is_written_to_the_given_file(run: Callable[..., Done], tmp_path:
     ids=["no such machine", "no such week", "two ranges", "backwards", "too long", "no date"],
 )
 def test_an_invalid_selection_is_an_error_without_a_traceback(
-    run: Callable[..., Done], words: list[str], parts: list[str]
+    run: Callable[..., CommandResult], words: list[str], parts: list[str]
 ) -> None:
     done = run(*words)
 

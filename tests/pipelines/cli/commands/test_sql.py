@@ -16,14 +16,14 @@ import pytest
 
 from assets.tables import INFERENCE_EXECUTIONS, TABLES
 from resources.lake.lake import Lake
-from tests.pipelines.cli.commands.conftest import Done, Ledger
+from tests.support.command_line import CommandResult, RunLedger
 from tests.support.engine_world import DAYS, made, write
 from tests.support.engine_world import World as Made
 
 LEDGER = str(Path(sys.executable).with_name("ledger"))
 COUNT = "SELECT data_date, count(*) AS n FROM inference_executions GROUP BY 1 ORDER BY 1"
 
-Run = Callable[..., Done]
+Run = Callable[..., CommandResult]
 
 
 @pytest.fixture
@@ -42,12 +42,14 @@ def environment(tmp_path: Path, lake: Lake) -> dict[str, str]:
 
 
 @pytest.fixture
-def run(environment: dict[str, str], tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(
+    environment: dict[str, str], tmp_path: Path, ledger: RunLedger, monkeypatch: pytest.MonkeyPatch
+) -> Run:
     """Run `ledger` in this process with standard input."""
     monkeypatch.setenv("LEDGER_CONFIG", environment["LEDGER_CONFIG"])
     monkeypatch.chdir(tmp_path)
 
-    def command(*words: str, typed: str = "") -> Done:
+    def command(*words: str, typed: str = "") -> CommandResult:
         monkeypatch.setattr("sys.stdin", io.StringIO(typed))
         return ledger(*words)
 

@@ -13,9 +13,9 @@ from pipelines.definitions import build_defs
 from resources.lake.lake import Lake
 from resources.sources.archive import ArchiveSource
 from sandbox.service import Handle
-from tests.pipelines.cli.commands.conftest import Ledger, api, record
+from tests.support.command_line import RunLedger, build_api_toml, record_complete_day
 
-SOURCE = api("http://127.0.0.1:9")  # no server; `ledger status` calls no service
+SOURCE = build_api_toml("http://127.0.0.1:9")  # no server; `ledger status` calls no service
 DAYS = [date(2026, 9, 1) + timedelta(days=n) for n in range(30)]
 NAMES = ("fan-1", "pump-1", "pump-2")
 
@@ -25,12 +25,12 @@ def september(lake: Lake, settings: Callable[..., Path]) -> Lake:
     """Write a settled month of three schedulers."""
     settings(SOURCE, start="2026-09-01", end="2026-10-01")
     for day in DAYS:
-        record(lake, day, NAMES)
+        record_complete_day(lake, day, NAMES)
     return lake
 
 
 @pytest.mark.usefixtures("september")
-def test_a_settled_lake_needs_no_action(ledger: Ledger) -> None:
+def test_a_settled_lake_needs_no_action(ledger: RunLedger) -> None:
     done = ledger("status")
 
     assert done.code == 0, done.err
@@ -39,14 +39,16 @@ def test_a_settled_lake_needs_no_action(ledger: Ledger) -> None:
     assert all(len(line) <= 80 for line in done.out.splitlines()[1:])
 
 
-def test_days_that_need_action_come_with_the_command_that_fixes_them(ledger: Ledger, september: Lake) -> None:
+def test_days_that_need_action_come_with_the_command_that_fixes_them(
+    ledger: RunLedger, september: Lake
+) -> None:
     for day in (DAYS[3], DAYS[4]):
         Path(september.path(INFERENCE_EXECUTIONS, day)).unlink()
         Path(september.path(EXTRACTION_COVERAGE, day)).unlink()
     Path(september.path(EXTRACTION_COVERAGE, DAYS[10])).unlink()
-    record(september, DAYS[10], ["fan-1", "pump-2"])
+    record_complete_day(september, DAYS[10], ["fan-1", "pump-2"])
     Path(september.path(EXTRACTION_COVERAGE, DAYS[20])).unlink()
-    record(september, DAYS[20], NAMES, datetime(2026, 9, 21, 12, tzinfo=UTC))
+    record_complete_day(september, DAYS[20], NAMES, datetime(2026, 9, 21, 12, tzinfo=UTC))
 
     done = ledger("status")
 
@@ -64,7 +66,7 @@ def test_days_that_need_action_come_with_the_command_that_fixes_them(ledger: Led
 
 
 @pytest.mark.usefixtures("september")
-def test_a_range_and_a_scheduler_limit_the_output(ledger: Ledger) -> None:
+def test_a_range_and_a_scheduler_limit_the_output(ledger: RunLedger) -> None:
     answer = ledger(
         "status", "--from", "2026-09-03", "--to", "2026-09-05", "--scheduler", "pump-*", "--json"
     ).json
@@ -74,7 +76,7 @@ def test_a_range_and_a_scheduler_limit_the_output(ledger: Ledger) -> None:
 
 
 @pytest.mark.slow
-def test_a_day_whose_last_run_failed_is_failed(ledger: Ledger, september: Lake) -> None:
+def test_a_day_whose_last_run_failed_is_failed(ledger: RunLedger, september: Lake) -> None:
     broken = Path(september.path(INFERENCE_EXECUTIONS, DAYS[7]))
     whole = broken.read_bytes()
     broken.write_bytes(b"no parquet")
@@ -98,9 +100,9 @@ def test_a_day_whose_last_run_failed_is_failed(ledger: Ledger, september: Lake) 
 
 
 def test_failing_sources_are_listed_with_their_start_and_reason(
-    ledger: Ledger, settings: Callable[..., Path], service: Handle
+    ledger: RunLedger, settings: Callable[..., Path], service: Handle
 ) -> None:
-    settings(api(service.url))
+    settings(build_api_toml(service.url))
     job = build_defs().resolve_implicit_global_asset_job_def()
     day = {"dagster/partition": "2026-10-06"}
 
@@ -132,7 +134,7 @@ def test_failing_sources_are_listed_with_their_start_and_reason(
         assert ledger("status", "--json").json["failed_sources"] == []
 
 
-def test_an_empty_lake_suggests_a_backfill(ledger: Ledger, settings: Callable[..., Path]) -> None:
+def test_an_empty_lake_suggests_a_backfill(ledger: RunLedger, settings: Callable[..., Path]) -> None:
     settings(SOURCE, start="2026-09-01", end="2026-10-01")
 
     done = ledger("status")
@@ -142,7 +144,9 @@ def test_an_empty_lake_suggests_a_backfill(ledger: Ledger, settings: Callable[..
     assert "ledger backfill --from 2026-09-01 --to 2026-09-30" in done.out
 
 
-def test_without_sources_the_error_names_the_settings(ledger: Ledger, settings: Callable[..., Path]) -> None:
+def test_without_sources_the_error_names_the_settings(
+    ledger: RunLedger, settings: Callable[..., Path]
+) -> None:
     settings()
 
     done = ledger("status")
@@ -152,12 +156,14 @@ def test_without_sources_the_error_names_the_settings(ledger: Ledger, settings: 
 
 
 @pytest.mark.slow
-def test_a_year_of_a_large_fleet_is_shown(ledger: Ledger, settings: Callable[..., Path], lake: Lake) -> None:
+def test_a_year_of_a_large_fleet_is_shown(
+    ledger: RunLedger, settings: Callable[..., Path], lake: Lake
+) -> None:
     settings(SOURCE, start="2025-10-01", end="2026-10-01")
     names = [f"pump-{n}" for n in range(15)]
     days = [date(2025, 10, 1) + timedelta(days=n) for n in range(365)]
     for day in days:
-        record(lake, day, names)
+        record_complete_day(lake, day, names)
 
     done = ledger("status", "--from", "2025-10-01")
     answer = ledger("status", "--json").json

@@ -1,3 +1,0 @@
-"""Fixtures of the runs."""
-
-from tests.support.scheduled_location import ticking  # noqa: F401 (a fixture)
