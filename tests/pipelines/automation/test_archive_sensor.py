@@ -21,7 +21,7 @@ from pipelines.definitions import build_defs
 from resources.config.sections import HistorySettings, LakeSettings
 from resources.config.settings import ApiSettings, ArchiveSettings, Settings
 from resources.lake.lake import Lake
-from tests.pipelines.conftest import END, START, Location
+from tests.support.code_location import RANGE_END, RANGE_START, Location
 
 NOW = datetime(2026, 10, 9, 12, tzinfo=UTC)
 Watch = Callable[..., "WatchedLocation"]
@@ -61,7 +61,7 @@ class WatchedLocation(Location):
         self.cursor = tick.cursor or self.cursor
         self.skip_message = tick.skip_message or ""
         self.requests = list(tick.run_requests or [])
-        return [(request.tags[START], request.tags[END]) for request in self.requests]
+        return [(request.tags[RANGE_START], request.tags[RANGE_END]) for request in self.requests]
 
     def execute(self) -> list[dg.ExecuteInProcessResult]:
         """Execute the requested runs."""
@@ -288,7 +288,7 @@ def test_run_in_progress_is_not_joined_by_another(watch: Watch, folder: Path) ->
     location = watch(ArchiveSettings(uri=str(folder)))
     write(folder / "a.json", "2026-10-01T10:00:00Z")
     job = location.definitions.resolve_job_def("refresh_unsettled_days")
-    run = location.instance.create_run_for_job(job, tags={START: "2026-10-08", END: "2026-10-08"})
+    run = location.instance.create_run_for_job(job, tags={RANGE_START: "2026-10-08", RANGE_END: "2026-10-08"})
 
     assert location.tick() == []
     assert run.run_id in location.skip_message
