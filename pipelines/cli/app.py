@@ -33,6 +33,7 @@ class CommandEntry:
 COMMANDS: Mapping[str, CommandEntry] = {
     "demo": CommandEntry("demo:demo", START, "Run the whole pipeline on generated data."),
     "dev": CommandEntry("dev:dev", START, "Start the Dagster UI and daemon on this machine."),
+    "init": CommandEntry("init:init", START, "Write a commented ledger.toml for a new project."),
     "doctor": CommandEntry("doctor:doctor", START, "Check settings, credentials, sources, lake and Dagster."),
     "import": CommandEntry("import_files:import_", EXTRACT, "Add saved API responses to an archive source."),
     "plan": CommandEntry("plan:plan", EXTRACT, "Estimate the API calls and minutes of a backfill."),
@@ -59,7 +60,7 @@ Exit codes:
 - **130**: stopped by Ctrl-C
 """
 EPILOG = (
-    "Try it with generated data: **ledger demo**. With your own settings: **ledger doctor**, then"
+    "Try it with generated data: **ledger demo**. With your own data: **ledger init**, **ledger import**,"
     " **ledger plan --from 2026-09-01 --to 2026-10-07**, **ledger backfill …** and **ledger status**."
     " Each command has examples: **ledger plan --help**."
 )

@@ -153,7 +153,10 @@ class Settings(Section):
         if self.sources:
             return self.sources
         file = self._origin.root / CONFIG_FILE_NAME
-        where, fix = f"{file} (no such file)", f"write {file} with\n\n{EXAMPLE_TOML}"
+        where, fix = (
+            f"{file} (no such file)",
+            f"run ledger init FOLDER, or write {file} with\n\n{EXAMPLE_TOML}",
+        )
         if self.config_file:
             where, fix = f"{self.config_file}: sources", f"add to {self.config_file}\n\n{EXAMPLE_TOML}"
         if variable := self._origin.find_variable(("sources",)):
