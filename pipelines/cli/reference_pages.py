@@ -63,7 +63,8 @@ _COMMANDS_HEAD = f"""\
 `ledger --help` lists the commands, and each command's `--help` has examples. Commands that start runs use
 Dagster, so the Dagster UI shows these runs too.
 
-- **Settings** come from `ledger.toml` next to `workspace.yaml`, or from the file in `LEDGER_CONFIG`.
+- **Settings** come from the file in `LEDGER_CONFIG`, or from `ledger.toml` in the current folder or next to
+  `workspace.yaml`.
 - **Days** are UTC days: `YYYY-MM-DD`, `today` or `yesterday`. `--from` and `--to` are both included.
 - **Schedulers** are names or ARNs, with `*` and `?`. Repeat `--scheduler` for several.
 - **`--json`** prints one object; [Public names](names.md#json-output) lists its fields.
