@@ -19,7 +19,7 @@ from assets.anomalies.top_sensors import CONTRIBUTION_COLUMNS
 from assets.framework.asset_specs import asset_spec_kwargs, column_schema
 from assets.framework.automation import upstream_content_changed
 from assets.framework.materializations import PartitionResult, partition_result, unpartitioned_result
-from assets.framework.partitioned_run import PartitionedRun, previous_attempt, translate_to_failure
+from assets.framework.partitioned_run import PartitionedRun, handle_errors, previous_attempt
 from assets.framework.partitions import daily_partitions
 from assets.framework.row_content import stamp_changes
 from assets.framework.time_windows import Days
@@ -72,13 +72,13 @@ def _build_prediction_assets(
         results: dg.ResourceParam[Callable[[], ResultFetcher]],
         clock: dg.ResourceParam[Clock],
     ) -> dg.Output[None]:
-        recorded, _ = previous_attempt(context)
-        remaining = [key for key in context.partition_keys if key not in recorded]
-        run, totals = PartitionedRun(context), Counter[str]()
-        with translate_to_failure():
+        with handle_errors(context):
+            recorded, _ = previous_attempt(context)
+            remaining = [key for key in context.partition_keys if key not in recorded]
+            run, totals = PartitionedRun(context), Counter[str]()
             fetcher = results()  # one for all days, because it caches what it learns about buckets
-        run.process(remaining, partial(_record_day, lake, fetcher, clock, totals, context.log.warning))
-        return run.finish(totals)
+            run.process(remaining, partial(_record_day, lake, fetcher, clock, totals, context.log.warning))
+            return run.finish(totals)
 
     written_with_predictions = [
         dg.AssetSpec(
@@ -104,12 +104,12 @@ def _build_fragments_asset(partitions: dg.DailyPartitionsDefinition) -> dg.Asset
     def anomaly_fragments(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
     ) -> dg.Output[None]:
-        with translate_to_failure():
+        with handle_errors(context):
             # an unreachable lake fails the run here once, not once per day
             lake.read(ANOMALY_EVENTS, columns=["event_id"])
-        run = PartitionedRun(context)
-        run.process(context.partition_keys, partial(_record_fragments, lake, clock))
-        return run.finish()
+            run = PartitionedRun(context)
+            run.process(context.partition_keys, partial(_record_fragments, lake, clock))
+            return run.finish()
 
     return anomaly_fragments
 
@@ -124,7 +124,7 @@ def _build_events_asset(rule: EventRule) -> dg.AssetsDefinition:
     def anomaly_events(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
     ) -> dg.MaterializeResult[Any]:
-        with translate_to_failure():
+        with handle_errors(context):
             fragments = lake.scan(ANOMALY_FRAGMENTS)
             written = lake.update(
                 ANOMALY_EVENTS, None, lambda existing: join_events(fragments, rule, existing, clock())

@@ -17,13 +17,13 @@ from assets.executions.selection import ExtractionSelection, PreviousAttempt, bu
 from assets.executions.statuses import FINAL_STATUSES, IN_PROGRESS
 from assets.framework.asset_specs import asset_spec_kwargs
 from assets.framework.automation import upstream_content_changed
+from assets.framework.interrupts import is_interrupt, raise_if_interrupted
 from assets.framework.materializations import PartitionResult, partition_result, unpartitioned_result
 from assets.framework.partitioned_run import (
     PartitionedRun,
     batches,
-    no_retry_on_interrupt,
+    handle_errors,
     previous_attempt,
-    translate_to_failure,
 )
 from assets.framework.partitions import daily_partitions, parse_days
 from assets.framework.time_windows import Days
@@ -98,16 +98,17 @@ def _build_executions_asset(
     max_calls: int | None,
     freshness_policy: dg.FreshnessPolicy | None,
 ) -> dg.AssetsDefinition:
+    retry_policy = dg.RetryPolicy(  # only for RetryLaterError; other failures allow no retry
+        max_retries=RETRIES,
+        delay=RETRY_DELAY_SECONDS,
+        backoff=dg.Backoff.EXPONENTIAL,
+        jitter=dg.Jitter.PLUS_MINUS,
+    )
+
     @dg.asset(
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),  # `dg launch` takes ranges with no other policy
         pool=POOL,
-        retry_policy=dg.RetryPolicy(  # only for RetryLaterError; other failures allow no retry
-            max_retries=RETRIES,
-            delay=RETRY_DELAY_SECONDS,
-            backoff=dg.Backoff.EXPONENTIAL,
-            jitter=dg.Jitter.PLUS_MINUS,
-        ),
         freshness_policy=freshness_policy,
         code_version=f"{INFERENCE_EXECUTIONS.version}.{READER_VERSION}",
         **asset_spec_kwargs(INFERENCE_EXECUTIONS, GROUP, "raw", kinds=["aws"]),
@@ -124,7 +125,7 @@ def _build_executions_asset(
         selection = ExtractionSelection(tuple(config.schedulers), config.skip_settled, earlier)
         calls = CallBudget(max_calls if config.max_calls is None else config.max_calls)
         refusals = RefusedSources()
-        with no_retry_on_interrupt(), translate_to_failure():
+        with handle_errors(context, retry_policy):
             opened = sources()  # once, because each live source has its own session and client
             if config.only_files:
                 opened = [source for source in opened if source.files]
@@ -153,7 +154,7 @@ def _build_schedulers_asset() -> dg.AssetsDefinition:
     def inference_schedulers(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
     ) -> dg.MaterializeResult[Any]:
-        with translate_to_failure():
+        with handle_errors(context):
             days = lake.days(INFERENCE_EXECUTIONS)
             recorded = (lake.read(INFERENCE_EXECUTIONS, day, schedulers.EXECUTION_COLUMNS) for day in days)
             written = lake.update(
@@ -183,12 +184,15 @@ def _extract(
     stopped: LedgerError | None = None
     reached: date | None = None
     for batch in batches(context.partition_keys, DAYS_PER_BATCH):
+        raise_if_interrupted()
         extraction = new_extraction()
         try:
             days = extraction.gather(sources, parse_days(batch), selection)
             run.process([day.isoformat() for day in days], partial(_record_day, extraction, calls))
             extraction.save_file_index()
         except LedgerError as error:
+            if is_interrupt(error):
+                raise
             stopped = error
         failed |= extraction.failed
         reasons = (f"{name}: {reason}" for name, reason in extraction.failed.items())

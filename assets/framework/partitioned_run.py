@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 import dagster as dg
 
+from assets.framework.interrupts import is_interrupt, raise_if_interrupted, stop_on_interrupt
 from assets.framework.materializations import PartitionResult
 from assets.framework.metadata import FAILED_PARTITIONS, FAILED_SOURCES, build_metadata, read_reasons
-from resources.clock import monotonic
+from resources.clock import monotonic, sleep
 from resources.errors import LedgerError, RetryLaterError
 
 _IS_RESUME = "dagster/is_resume_retry"
@@ -46,16 +47,19 @@ class PartitionedRun:
     ) -> None:
         """Process each partition; a failure does not stop the others."""
         for key in keys:
+            raise_if_interrupted()
             try:
                 for result in process_partition(key):
                     self._context.log_event(result.materialization(key))
                     if result.summary:
                         self._context.log.info(f"{key}: {result.summary}")
-            except LedgerError as error:
-                self._context.log.error(f"{key} failed: {error}")  # noqa: TRY400 (the message is complete)
-                self._failed[key] = error
             except Exception as error:
-                self._context.log.exception(f"{key} failed")
+                if is_interrupt(error):
+                    raise
+                if isinstance(error, LedgerError):
+                    self._context.log.error(f"{key} failed: {error}")  # noqa: TRY400 (the message is complete)
+                else:
+                    self._context.log.exception(f"{key} failed")
                 self._failed[key] = error
             else:
                 self._recorded += 1
@@ -97,10 +101,7 @@ class PartitionedRun:
                     **(metadata or {}),
                 }
             ),
-            # Dagster drops the message and metadata of a failure that allows a retry but has none left.
-            allow_retries=retries
-            and self._has_retries_left
-            and all(isinstance(error, RetryLaterError) for error in errors),
+            allow_retries=retries and all(isinstance(error, RetryLaterError) for error in errors),
         )
 
     def _describe_failure(
@@ -117,11 +118,6 @@ class PartitionedRun:
                 "Everything else is recorded. Re-execute this run from failure to process only these."
             )
         return "\n".join(lines)
-
-    @property
-    def _has_retries_left(self) -> bool:
-        policy = self._context.op_def.retry_policy
-        return policy is not None and self._context.retry_number < policy.max_retries
 
 
 def previous_attempt(context: dg.AssetExecutionContext) -> tuple[set[str], datetime | None]:
@@ -162,6 +158,38 @@ def read_failed_sources(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dic
 
 
 @contextmanager
+def handle_errors(
+    context: dg.AssetExecutionContext, retry_policy: dg.RetryPolicy | None = None
+) -> Iterator[None]:
+    """Stop at a signal, turn errors into Dagster failures, and retry the step where that can help.
+
+    Args:
+        context: the context of the step.
+        retry_policy: for failures that allow a retry; None: no retry.
+    """
+    with stop_on_interrupt(context), _retry_step(context, retry_policy), translate_to_failure():
+        yield
+
+
+@contextmanager
+def _retry_step(context: dg.AssetExecutionContext, policy: dg.RetryPolicy | None) -> Iterator[None]:
+    """Retry the step after a failure that allows it, as Dagster's `retry_policy` does.
+
+    Dagster's policy also retries interrupted steps, cannot be interrupted while it waits, and drops the
+    message and metadata of the last failure.
+    """
+    try:
+        yield
+    except dg.Failure as failure:
+        if policy is None or not failure.allow_retries or context.retry_number >= policy.max_retries:
+            raise
+        seconds = policy.calculate_delay(context.retry_number + 1)
+        context.log.warning(f"Retrying in {seconds:.0f} s. {failure.description}")
+        sleep(seconds)
+        raise dg.RetryRequested(policy.max_retries, seconds_to_wait=0) from failure
+
+
+@contextmanager
 def translate_to_failure() -> Iterator[None]:
     """Turn errors into Dagster failures with the whole message; only `RetryLaterError` allows a retry.
 
@@ -176,20 +204,3 @@ def translate_to_failure() -> Iterator[None]:
         raise dg.Failure(str(error), allow_retries=isinstance(error, RetryLaterError)) from None
     except Exception as error:
         raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
-
-
-@contextmanager
-def no_retry_on_interrupt() -> Iterator[None]:
-    """Fail without a retry if the run is interrupted; Dagster's retry policy would start it again.
-
-    Raises:
-        dagster.Failure: the run was stopped with Ctrl-C or terminated in the Dagster UI.
-    """
-    try:
-        yield
-    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
-        raise dg.Failure(
-            "The run was stopped. Everything recorded so far stays."
-            " Re-execute this run from failure to process the rest.",
-            allow_retries=False,
-        ) from None

@@ -13,7 +13,7 @@ from assets.checks.context import get_service_state
 from assets.framework.asset_specs import asset_spec_kwargs
 from assets.framework.automation import upstream_content_changed
 from assets.framework.materializations import PartitionResult, partition_result
-from assets.framework.partitioned_run import PartitionedRun, batches, translate_to_failure
+from assets.framework.partitioned_run import PartitionedRun, batches, handle_errors
 from assets.framework.partitions import daily_partitions, parse_days
 from assets.framework.row_content import stamp_changes
 from assets.framework.time_windows import Days
@@ -85,15 +85,15 @@ def _build_execution_health_asset(
         sources: dg.ResourceParam[OpenSources],
         clock: dg.ResourceParam[Clock],
     ) -> dg.Output[None]:
-        with translate_to_failure():
+        with handle_errors(context):
             service, now = get_service_state(sources()), clock()
             schedulers = lake.read(INFERENCE_SCHEDULERS, columns=SCHEDULER_COLUMNS)
-        last_day = service.last_day if service.exists else SERVICE_END
-        is_live = service.exists and (last_day is None or now.date() <= last_day)
-        policy = HealthPolicy(settle_after, now, last_day, is_live)
-        run = PartitionedRun(context)
-        run.process(context.partition_keys, partial(_record_execution_health, lake, schedulers, policy))
-        return run.finish()
+            last_day = service.last_day if service.exists else SERVICE_END
+            is_live = service.exists and (last_day is None or now.date() <= last_day)
+            policy = HealthPolicy(settle_after, now, last_day, is_live)
+            run = PartitionedRun(context)
+            run.process(context.partition_keys, partial(_record_execution_health, lake, schedulers, policy))
+            return run.finish()
 
     return execution_health
 
@@ -125,13 +125,13 @@ def _build_equipment_health_asset(
         registry: dg.ResourceParam[LoadRegistry],
         clock: dg.ResourceParam[Clock],
     ) -> dg.Output[None]:
-        run = PartitionedRun(context)
-        with translate_to_failure():
+        with handle_errors(context):
+            run = PartitionedRun(context)
             equipment = registry()
             for batch in batches(context.partition_keys, DAYS_PER_BATCH):
                 rows = _compute_equipment_health(lake, parse_days(batch), equipment, rule, clock())
                 run.process(batch, partial(_record_equipment_health, lake, rows, clock))
-        return run.finish()
+            return run.finish()
 
     return equipment_health
 

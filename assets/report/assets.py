@@ -19,7 +19,7 @@ from assets.framework.asset_specs import OWNERS
 from assets.framework.automation import upstream_content_changed
 from assets.framework.materializations import PartitionResult
 from assets.framework.metadata import build_metadata
-from assets.framework.partitioned_run import PartitionedRun, translate_to_failure
+from assets.framework.partitioned_run import PartitionedRun, handle_errors
 from assets.framework.partitions import daily_partitions
 from assets.framework.time_windows import Days
 from assets.report.model.page import Page, build_page
@@ -109,8 +109,8 @@ def build(history: Days, options: ReportOptions) -> list[dg.AssetsDefinition]:
         open_query: dg.ResourceParam[OpenQuery],
         clock: dg.ResourceParam[Clock],
     ) -> dg.Output[None]:
-        run = PartitionedRun(context)
-        with translate_to_failure(), open_query() as run_query:
+        with handle_errors(context), open_query() as run_query:
+            run = PartitionedRun(context)
             now = clock()
             inputs = _PageInputs(
                 run_query,
@@ -121,7 +121,7 @@ def build(history: Days, options: ReportOptions) -> list[dg.AssetsDefinition]:
                 find_newest_day(lake, now.date()),
             )
             run.process(context.partition_keys, partial(_write_page, inputs))
-        return run.finish({"pages": len(context.partition_keys)})
+            return run.finish({"pages": len(context.partition_keys)})
 
     return [anomaly_report]
 

@@ -79,12 +79,20 @@ def test_transient_errors_are_retried_by_botocore_and_then_by_the_step(
     assert service.count(operation=LIST_SCHEDULERS) == 9 + 1
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, dg.DagsterExecutionInterruptedError])
-def test_an_interrupted_run_is_not_retried(
+@pytest.mark.parametrize(
+    ("stop", "status"),
+    [
+        (KeyboardInterrupt, dg.DagsterRunStatus.CANCELED),
+        (dg.DagsterExecutionInterruptedError, dg.DagsterRunStatus.FAILURE),
+    ],
+    ids=["a person", "a shutdown"],
+)
+def test_an_interrupted_run_is_retried_only_if_no_person_stopped_it(
     schedule_location: BuildScheduledLocation,
     service: Handle,
     monkeypatch: pytest.MonkeyPatch,
     stop: type[BaseException],
+    status: dg.DagsterRunStatus,
 ) -> None:
     def interrupt(*_: object) -> None:
         raise stop
@@ -94,9 +102,10 @@ def test_an_interrupted_run_is_not_retried(
 
     result = location.execute(location.tick(), checks=False)
 
-    assert not result.success
+    run = location.instance.get_run_by_id(result.run_id)
+    assert run is not None and run.status is status
     assert not any(event.is_step_up_for_retry for event in result.all_events)
-    assert not will_be_retried(location.instance, result.run_id)
+    assert will_be_retried(location.instance, result.run_id) == (status is dg.DagsterRunStatus.FAILURE)
 
 
 def test_a_spent_call_limit_is_not_retried(

@@ -1,0 +1,99 @@
+"""Stops a step at a signal, wherever its code is.
+
+A signal raises an exception in the main thread. A library in C can report it as an error of its own, and code
+that translates errors would record it as the failure of one day. So the signal itself is recorded too.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+import dagster as dg
+import duckdb
+import pyarrow as pa
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_INTERRUPTS = (
+    KeyboardInterrupt,
+    dg.DagsterExecutionInterruptedError,
+    duckdb.InterruptException,
+    pa.ArrowCancelled,
+)
+_MESSAGES = ("query interrupted", "operation interrupted")
+_STOPPED = (
+    "The run was stopped. Everything recorded so far stays."
+    " Re-execute this run from failure to process the rest."
+)
+_received: list[int] = []
+
+
+@contextmanager
+def stop_on_interrupt(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Stop the step and its run at Ctrl-C, SIGTERM, or a termination in the Dagster UI.
+
+    The run ends as CANCELED if a person stopped it: in the UI, or with Ctrl-C. Otherwise, it ends as FAILURE,
+    and the daemon may retry it.
+
+    Raises:
+        dagster.DagsterExecutionInterruptedError: the step was interrupted.
+    """
+    with _record_signals():
+        try:
+            yield
+            raise_if_interrupted()
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as error:
+            _stop(context, error)
+        except Exception as error:
+            if not is_interrupt(error):
+                raise
+            _stop(context, error)
+
+
+def raise_if_interrupted() -> None:
+    """Raise an exception if this step received a signal."""
+    if _received:
+        raise dg.DagsterExecutionInterruptedError(_STOPPED)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Return whether an error is the consequence of a signal."""
+    if _received:
+        return True
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, _INTERRUPTS) or any(text in str(cause).lower() for text in _MESSAGES):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _stop(context: dg.AssetExecutionContext, error: BaseException) -> NoReturn:
+    if signal.SIGINT in _received or isinstance(error, KeyboardInterrupt):
+        run = context.instance.get_run_by_id(context.run.run_id)
+        # Dagster has already changed the status of a run that it terminates
+        if run is not None and run.status is dg.DagsterRunStatus.STARTED:
+            context.instance.report_run_canceling(run, "Stopped with Ctrl-C.")
+    raise dg.DagsterExecutionInterruptedError(_STOPPED) from error
+
+
+@contextmanager
+def _record_signals() -> Iterator[None]:
+    _received.clear()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
+        yield
+        return
+
+    def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+        _received.append(number)
+        raise dg.DagsterExecutionInterruptedError(_STOPPED)
+
+    previous = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        _received.clear()
