@@ -63,25 +63,27 @@ def parse_json_line(text: bytes) -> tuple[ResultLine, str | None]:
         InvalidLineError: the line is not JSON, or not a result line.
     """
     try:
-        return _strict_decoder.decode(text), None
+        try:
+            return _strict_decoder.decode(text), None
+        except msgspec.ValidationError:  # before the end of the line, which can be truncated
+            return _parse_leniently(text)
     except UnicodeDecodeError as error:
         raise InvalidLineError(f"not UTF-8: {error.reason}") from None
-    except msgspec.ValidationError:
-        return _parse_leniently(text)
-    except msgspec.DecodeError as error:
+    except msgspec.ValidationError as error:
+        raise InvalidLineError(f"not a result line: {error}") from None
+    except RecursionError:
+        raise InvalidLineError("nested too deeply") from None
+    except ValueError as error:  # msgspec.DecodeError, and integers that are too long
         raise InvalidLineError(f"not JSON: {error}") from None
 
 
 def _parse_leniently(text: bytes) -> tuple[ResultLine, str | None]:
-    try:
-        line = _lenient_decoder.decode(text)
-    except msgspec.ValidationError as error:
-        raise InvalidLineError(f"not a result line: {error}") from None
+    line = _lenient_decoder.decode(text)
     members = _members_decoder.decode(text)
     unrecognized: dict[str, Any] = {name: members[name] for name in sorted(members.keys() - _RECOGNIZED)}
     if contributions := _find_unrecognized_contributions(members):
         unrecognized["diagnostics"] = contributions
-    return line, msgspec.json.encode(unrecognized).decode() if unrecognized else None
+    return line, msgspec.json.encode(unrecognized).decode() if unrecognized else None  # may not be UTF-8
 
 
 def _find_unrecognized_contributions(members: Mapping[str, msgspec.Raw]) -> list[dict[str, Any]]:

@@ -5,9 +5,8 @@ rejected with a reason, and the other lines are used. Memory holds only the colu
 line are freed before the next line.
 """
 
-import zlib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -23,17 +22,27 @@ from assets.anomalies.lines import (
     round_to_milliseconds,
 )
 from assets.tables import INSTANT
+from resources.gzip_data import GZIP, MAX_GZIP_LAYERS, TOO_LARGE, unpack_gzip
+from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 
 READER_VERSION = 1
 """Increase it when the same bytes give different rows; objects read by an older version are read again."""
 
-MAX_OBJECT_BYTES = 2_000_000_000
-"""Unpacked size; an hour of 300 sensors with a row per second is 50 million."""
-
 WHOLE_OBJECT = 0
 """The line number of a rejection that concerns the whole object."""
 
-_GZIP = b"\x1f\x8b"
+MAX_LINE_BYTES = 1_000_000
+"""A line with 300 sensors has 20 thousand."""
+
+MAX_SENSORS = 30_000
+"""Distinct sensor names in an object; the service accepts 3,000 in a dataset."""
+
+MAX_REJECTED_PER_OBJECT = 1_000
+"""Further rejected lines of an object are only counted."""
+
+_MAX_RAW_BYTES = 10_000
+"""A rejected line is kept up to this length."""
+
 _BOM = b"\xef\xbb\xbf"
 _CSV_HEADER = b"timestamp,predictions"
 _BACKSLASH = "\\"
@@ -70,20 +79,46 @@ class ParsedResult:
     rejected: pa.Table
 
 
-def parse_objects(objects: Iterable[tuple[int, str, bytes]]) -> ParsedResult:
+def parse_objects(
+    objects: Iterable[tuple[int, str, bytes]], limits: ReadLimits = DEFAULT_LIMITS
+) -> ParsedResult:
     """Parse objects into columns.
 
     Args:
         objects: number, key and bytes of each object.
+        limits: limits of each object.
 
     Returns:
         The valid lines, their contributions, and the rejected lines. Timestamps are unique in each object.
         Rows of an object are in its order.
     """
-    builder = _ColumnBuilder()
+    builder = _ColumnBuilder(limits)
     for number, key, data in objects:
         builder.add_object(number, key, data)
     return builder.build()
+
+
+def parse_in_batches(
+    objects: Iterable[tuple[int, str, bytes]],
+    limits: ReadLimits = DEFAULT_LIMITS,
+    problems: Mapping[int, str] | None = None,
+) -> Iterator[ParsedResult]:
+    """Parse objects like `parse_objects`; yield whenever there are as many lines as one object may have.
+
+    Args:
+        objects: number, key and bytes of each object.
+        limits: limits of each object.
+        problems: the reasons to reject whole objects, by number.
+    """
+    builder = _ColumnBuilder(limits)
+    for number, problem in (problems or {}).items():
+        builder.reject(number, WHOLE_OBJECT, problem, b"")
+    for number, key, data in objects:
+        builder.add_object(number, key, data)
+        if builder.line_count >= limits.rows or len(builder.name_codes) >= MAX_SENSORS:
+            yield builder.build()
+            builder = _ColumnBuilder(limits)
+    yield builder.build()
 
 
 def split_diagnostic_names(names: pa.Array) -> tuple[pa.Array, pa.Array]:
@@ -102,6 +137,7 @@ class _ColumnBuilder:
     Layout 0 has no sensors.
     """
 
+    limits: ReadLimits = DEFAULT_LIMITS
     numbers: list[int] = field(default_factory=list)
     timestamps: list[datetime] = field(default_factory=list)
     predictions: list[int | None] = field(default_factory=list)
@@ -112,37 +148,57 @@ class _ColumnBuilder:
     values: "array[float]" = field(default_factory=lambda: array("d"))
     rejected: list[tuple[int, int, str, str]] = field(default_factory=list)
     name_codes: dict[str, int] = field(default_factory=dict)
+    names_before: int = 0
     layout_numbers: dict[tuple[str, ...], int] = field(default_factory=lambda: {(): 0})
     layout_codes: list[Any] = field(default_factory=lambda: [np.zeros(0, np.int32)])
 
+    @property
+    def line_count(self) -> int:
+        """How many lines were added, rejected ones included."""
+        return len(self.numbers) + len(self.rejected)
+
     def add_object(self, number: int, key: str, data: bytes) -> None:
-        text, problem = _unpack(data)
+        text, problem = _unpack(data, self.limits)
         if problem:
-            self._reject(number, WHOLE_OBJECT, problem, b"")
+            self.reject(number, WHOLE_OBJECT, problem, b"")
         is_csv = key.lower().removesuffix(".gz").endswith(".csv")
         seen: set[datetime] = set()
-        for line_number, raw in _number_lines(text):
+        rejected_before, self.names_before = len(self.rejected), len(self.name_codes)
+        omitted = 0
+        for line_number, raw in _number_lines(text, self.limits.rows):
+            if line_number > self.limits.rows:
+                self.reject(number, WHOLE_OBJECT, f"{self.limits.too_many_rows}; the rest was not read", b"")
+                break
             if is_csv and line_number == 1 and raw.lower() == _CSV_HEADER:
                 continue
             try:
-                line, unrecognized = (parse_csv_line(raw), None) if is_csv else parse_json_line(raw)
-                time = round_to_milliseconds(line.timestamp)
-                if time in seen:
-                    raise InvalidLineError("an earlier line has the same timestamp")  # noqa: TRY301
-                layout = self._find_layout(line)
+                self._add_line(number, raw, seen, is_csv=is_csv)
             except InvalidLineError as error:
-                self._reject(number, line_number, str(error), raw)
-                continue
-            seen.add(time)
-            self.numbers.append(number)
-            self.timestamps.append(time)
-            self.predictions.append(line.prediction)
-            self.reasons.append(line.prediction_reason)
-            self.scores.append(line.anomaly_score)
-            self.unrecognized.append(unrecognized)
-            self.layouts.append(layout)
-            if layout:
-                self.values.extend([contribution.value for contribution in line.diagnostics or ()])
+                if len(self.rejected) - rejected_before < MAX_REJECTED_PER_OBJECT:
+                    self.reject(number, line_number, str(error), raw)
+                else:
+                    omitted += 1
+        if omitted:
+            self.reject(number, WHOLE_OBJECT, f"{omitted:,} more lines are rejected", b"")
+
+    def _add_line(self, number: int, raw: bytes, seen: set[datetime], *, is_csv: bool) -> None:
+        if len(raw) > MAX_LINE_BYTES:
+            raise InvalidLineError(f"longer than {MAX_LINE_BYTES:,} bytes")
+        line, unrecognized = (parse_csv_line(raw), None) if is_csv else parse_json_line(raw)
+        time = round_to_milliseconds(line.timestamp)
+        if time in seen:
+            raise InvalidLineError("an earlier line has the same timestamp")
+        layout = self._find_layout(line)
+        seen.add(time)
+        self.numbers.append(number)
+        self.timestamps.append(time)
+        self.predictions.append(line.prediction)
+        self.reasons.append(line.prediction_reason)
+        self.scores.append(line.anomaly_score)
+        self.unrecognized.append(unrecognized)
+        self.layouts.append(layout)
+        if layout:
+            self.values.extend([contribution.value for contribution in line.diagnostics or ()])
 
     def _find_layout(self, line: ResultLine) -> int:
         """Return the number of the line's layout; a new layout gets a new number."""
@@ -154,14 +210,17 @@ class _ColumnBuilder:
             if len(set(names)) != len(names):
                 repeated = next(name for name in names if names.count(name) > 1)
                 raise InvalidLineError(f"a sensor occurs twice: {repeated}")
+            if len(self.name_codes) - self.names_before + len(names) > MAX_SENSORS:
+                raise InvalidLineError(f"more than {MAX_SENSORS:,} different sensors")
             for name in names:
                 self.name_codes.setdefault(name, len(self.name_codes))
             layout = self.layout_numbers[names] = len(self.layout_codes)
             self.layout_codes.append(np.array([self.name_codes[name] for name in names], np.int32))
         return layout
 
-    def _reject(self, number: int, line_number: int, reason: str, raw: bytes) -> None:
-        self.rejected.append((number, line_number, reason, raw.decode(errors="backslashreplace")))
+    def reject(self, number: int, line_number: int, reason: str, raw: bytes) -> None:
+        text = raw[:_MAX_RAW_BYTES].decode(errors="backslashreplace")
+        self.rejected.append((number, line_number, reason, text))
 
     def build(self) -> ParsedResult:
         lines = pa.table(
@@ -201,38 +260,31 @@ class _ColumnBuilder:
         )
 
 
-def _unpack(data: bytes) -> tuple[bytes, str]:
-    """Unpack gzip data.
+def _unpack(data: bytes, limits: ReadLimits) -> tuple[bytes, str]:
+    """Unpack gzip data, also if it was packed more than once.
 
     Returns:
         The unpacked bytes, as many as could be read, and a problem ("": none).
     """
-    if not data.startswith(_GZIP):
-        return data, ""
-    parts: list[bytes] = []
-    remaining = MAX_OBJECT_BYTES
-    while data:
-        decompressor = zlib.decompressobj(wbits=31)
-        try:
-            part = decompressor.decompress(data, remaining)
-        except zlib.error as error:
-            return b"".join(parts), f"invalid gzip data: {error}"
-        parts.append(part)
-        remaining -= len(part)
-        if not decompressor.eof:
-            return b"".join(parts), "truncated gzip data" if remaining else "too large"
-        data = decompressor.unused_data.lstrip(b"\0")
-    return b"".join(parts), ""
+    for _ in range(MAX_GZIP_LAYERS):
+        if not data.startswith(GZIP):
+            break
+        data, problem = unpack_gzip(data, limits.size_bytes)
+        if problem is not None:
+            return data, limits.too_large if problem == TOO_LARGE else problem
+    if len(data) > limits.size_bytes:
+        return b"", limits.too_large
+    return data, ""
 
 
-def _number_lines(text: bytes) -> Iterator[tuple[int, bytes]]:
-    """Number the lines from 1; skip a byte order mark, and blank lines, which count."""
+def _number_lines(text: bytes, limit: int) -> Iterator[tuple[int, bytes]]:
+    """Number the lines from 1; skip a byte order mark, and up to a limit blank lines, which count."""
     start, number = len(_BOM) if text.startswith(_BOM) else 0, 0
     while start < len(text):
         end = text.find(b"\n", start)
         end = len(text) if end < 0 else end
         number += 1
         line = text[start:end].strip()
-        if line:
+        if line or number > limit:
             yield number, line
         start = end + 1

@@ -28,7 +28,7 @@ from assets.anomalies.objects import (
     index_object_records,
     merge_object_records,
 )
-from assets.anomalies.parse import parse_objects
+from assets.anomalies.parse import parse_in_batches
 from assets.tables import (
     ANOMALY_PREDICTIONS,
     INFERENCE_EXECUTIONS,
@@ -102,18 +102,21 @@ def _fetch_objects(
     object_numbers = {location: number for number, location in enumerate(index.executions_by_object)}
     for batch in results.fetch(requests):
         objects = {object_numbers[fetched.request.bucket, fetched.request.key]: fetched for fetched in batch}
-        parsed = parse_objects(_select_read_objects(objects))
-        row_counts, rejected_counts = (_count_by_object(rows) for rows in (parsed.lines, parsed.rejected))
+        row_counts, rejected_counts = Counter[int](), Counter[int]()
+        problems = {number: fetched.problem for number, fetched in objects.items() if fetched.problem}
+        for parsed in parse_in_batches(_select_read_objects(objects), results.read_limits, problems):
+            row_counts.update(_count_by_object(parsed.lines))
+            rejected_counts.update(_count_by_object(parsed.rejected))
+            if parsed.lines.num_rows or parsed.rejected.num_rows:
+                day.lines.append(index.assign_executions(parsed.lines))
+                day.rejected.append(index.assign_executions(parsed.rejected))
+                day.contributions.add(index.assign_executions(parsed.contributions))
         for number, fetched in objects.items():
             location = fetched.request.bucket, fetched.request.key
             day.outcomes[location] = ObjectOutcome.from_fetched(
-                fetched, row_counts.get(number, 0), rejected_counts.get(number, 0)
+                fetched, row_counts[number], rejected_counts[number]
             )
             day.bytes_read += fetched.size_in_memory
-        if parsed.lines.num_rows or parsed.rejected.num_rows:
-            day.lines.append(index.assign_executions(parsed.lines))
-            day.rejected.append(index.assign_executions(parsed.rejected))
-            day.contributions.add(index.assign_executions(parsed.contributions))
     return day
 
 

@@ -56,7 +56,9 @@ def _check_sources(settings: Settings) -> Iterator[Finding]:
     reader = AwsAccess(profile=settings.results.profile, role_arn=settings.results.role_arn)
     if reader != AwsAccess():
         yield diagnostics.check_identity(reader, "results")
-    yield from diagnostics.check_results(ResultFetcher.from_settings(settings.results), results)
+    yield from diagnostics.check_results(
+        ResultFetcher.from_settings(settings.results, settings.limits), results
+    )
 
 
 def check_instance(*, is_configured: bool) -> Iterator[Finding]:

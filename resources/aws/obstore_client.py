@@ -28,15 +28,19 @@ _STATUS = re.compile(r"non-2xx status code: (\d+)")
 _CODE, _MESSAGE = (re.compile(f"<{name}>(.*?)</{name}>", re.DOTALL) for name in ("Code", "Message"))
 
 
-def open_store(bucket: str, session: boto3.Session, endpoint: str, region: str) -> S3Store:
+def open_store(
+    bucket: str, session: boto3.Session, endpoint: str, region: str, *, seconds: float = 600
+) -> S3Store:
     """Open a bucket with the credentials of a session, at the endpoint that boto3 found.
+
+    A request with its whole response takes at most `seconds`.
 
     The certificate authorities of boto3 are trusted in addition to the system's.
     """
     client_options: ClientConfig = {
         "allow_http": endpoint.startswith("http://"),
         "connect_timeout": timedelta(seconds=10),
-        "timeout": timedelta(minutes=10),
+        "timeout": timedelta(seconds=seconds),
     }
     bundle = ca_bundle(session)
     if bundle and endpoint.startswith("https://"):

@@ -112,13 +112,39 @@ class ScheduleSettings(Section):
 
 
 class LimitSettings(Section):
-    """Limits of one run."""
+    """Limits of one run, of one file and of one request. They bound calls, memory and time."""
 
     max_calls_per_run: Count | None = Field(
         default=None,
         ge=1,
         description="Calls to the service after which a run stops. It keeps the results so far.",
         examples=[1000],
+    )
+    max_megabytes_per_file: Count = Field(
+        default=256,
+        ge=1,
+        le=100_000,
+        description="Largest unpacked size of a saved response, a result object or a response.",
+        examples=[256],
+    )
+    max_rows_per_file: Count = Field(
+        default=1_000_000,
+        ge=1,
+        description="Most executions in a saved response, and most lines in a result object.",
+        examples=[1_000_000],
+    )
+    max_pages_per_query: Count = Field(
+        default=10_000,
+        ge=1,
+        description="Most pages of one query of the service.",
+        examples=[10_000],
+    )
+    max_seconds_per_request: Count = Field(
+        default=600,
+        ge=1,
+        le=86_400,
+        description="Longest duration of one request to the service or to S3.",
+        examples=[600],
     )
 
 

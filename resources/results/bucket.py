@@ -22,6 +22,7 @@ from resources.aws.error_codes import AwsError, ErrorKind, classify_error, crede
 from resources.aws.obstore_client import OBSTORE_ERRORS, ReserveBytes, open_store, parse_error, read_object
 from resources.aws.s3_bucket import ListedObject
 from resources.clock import monotonic
+from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 
 CONNECTIONS = 16
 _MAX_LISTED_PER_KEY = 10
@@ -34,6 +35,10 @@ _LISTING_PAGE = 1_000
 _NOT_MODIFIED = 304
 _client_lock = Lock()
 _OBSTORE_KEY = re.compile(r"(?!\.{1,2}(/|$))[^/\x00-\x1f\x7f]+(/(?!\.{1,2}(/|$))[^/\x00-\x1f\x7f]+)*")
+
+
+class _ObjectTooLargeError(Exception):
+    """The object is larger than the limit."""
 
 
 class ObjectState(StrEnum):
@@ -65,7 +70,10 @@ class ResultRequest:
 
 @dataclass(frozen=True)
 class FetchedResult:
-    """The content of an object, or the error that prevented the read."""
+    """The content of an object, or the error that prevented the read.
+
+    An object beyond a limit is read as empty, and `problem` is the reason to reject it.
+    """
 
     request: ResultRequest
     state: ObjectState
@@ -73,6 +81,7 @@ class FetchedResult:
     etag: str | None = None
     last_modified: datetime | None = None
     error: str | None = None
+    problem: str | None = None
 
     @property
     def size_in_memory(self) -> int:
@@ -107,14 +116,22 @@ class _BucketAccess:
 class ResultBucket:
     """A bucket, with the permissions of one caller. It is thread-safe."""
 
-    def __init__(self, name: str, session: boto3.Session, owner: str | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        session: boto3.Session,
+        owner: str | None,
+        limits: ReadLimits = DEFAULT_LIMITS,
+    ) -> None:
         """Make no request yet.
 
         Args:
             name: the name of the bucket.
             session: the credentials.
             owner: the account that must own the bucket; None: any.
+            limits: limits of each object.
         """
+        self._limits = limits
         self.name = name
         self._session = session
         self._owner_arguments = {"ExpectedBucketOwner": owner} if owner else {}
@@ -136,11 +153,20 @@ class ResultBucket:
         access = self._get_access(request.key)
         if access.state:
             return FetchedResult(request, access.state, error=access.error)
+
+        def reserve_within_limit(size_bytes: int) -> None:
+            if size_bytes > self._limits.size_bytes:
+                raise _ObjectTooLargeError
+            reserve(size_bytes)
+
         try:
             if _OBSTORE_KEY.fullmatch(request.key):
-                content = read_object(access.store, request.key, known_etag, reserve)
+                content = read_object(access.store, request.key, known_etag, reserve_within_limit)
                 return FetchedResult(request, ObjectState.READ, *content)
-            return self._read_with_boto3(access.client, request, known_etag, reserve)
+            return self._read_with_boto3(access.client, request, known_etag, reserve_within_limit)
+        except _ObjectTooLargeError:
+            # without its ETag, so that it is read once the limit is raised
+            return FetchedResult(request, ObjectState.READ, b"", problem=self._limits.too_large)
         except (refusals.BotoCoreError, refusals.ClientError) as error:
             return self._build_failure(request, classify_error(error))
         except OBSTORE_ERRORS as error:
@@ -231,7 +257,9 @@ class ResultBucket:
         region = headers.get("x-amz-bucket-region", client.meta.region_name)
         if region != client.meta.region_name:
             client = self._open_client(region)
-        store = open_store(self.name, self._session, client.meta.endpoint_url, region)
+        store = open_store(
+            self.name, self._session, client.meta.endpoint_url, region, seconds=self._limits.seconds
+        )
         return _BucketAccess(client, store)
 
     def _find_owner_error(self, client: Any, key: str) -> str | None:  # noqa: ANN401

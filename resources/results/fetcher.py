@@ -18,7 +18,8 @@ import boto3
 
 from resources.aws.s3_bucket import ListedObject
 from resources.aws.session import AwsAccess, open_session
-from resources.config.sections import ResultSettings
+from resources.config.sections import LimitSettings, ResultSettings
+from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.results.bucket import FetchedResult, ObjectState, ResultBucket, ResultRequest
 
 __all__ = ["FetchLimits", "FetchedResult", "ObjectState", "ResultFetcher", "ResultRequest"]
@@ -59,6 +60,7 @@ class ResultFetcher:
         *,
         expected_bucket_owner: str | None = None,
         limits: FetchLimits | None = None,
+        read_limits: ReadLimits = DEFAULT_LIMITS,
     ) -> None:
         """Make no request yet.
 
@@ -66,7 +68,9 @@ class ResultFetcher:
             access: profile and role; endpoint and region are found for each bucket.
             expected_bucket_owner: the account that must own the buckets; None: any.
             limits: limits of parallelism and memory.
+            read_limits: limits of each object.
         """
+        self.read_limits = read_limits
         self._access = access
         self._owner = expected_bucket_owner
         self._limits = limits or FetchLimits()
@@ -74,12 +78,13 @@ class ResultFetcher:
         self._buckets_lock = Lock()
 
     @classmethod
-    def from_settings(cls, settings: ResultSettings) -> "ResultFetcher":
-        """Use profile, role, owner and concurrency of the settings."""
+    def from_settings(cls, settings: ResultSettings, limits: LimitSettings | None = None) -> "ResultFetcher":
+        """Use the sections `[results]` and `[limits]` of the settings."""
         return cls(
             AwsAccess(profile=settings.profile, role_arn=settings.role_arn),
             expected_bucket_owner=settings.expected_bucket_owner,
             limits=FetchLimits(concurrency=settings.concurrency),
+            read_limits=ReadLimits.from_settings(limits) if limits else DEFAULT_LIMITS,
         )
 
     def fetch(self, requests: Sequence[ResultRequest]) -> Iterator[list[FetchedResult]]:
@@ -112,7 +117,7 @@ class ResultFetcher:
     def _get_bucket(self, name: str) -> ResultBucket:
         with self._buckets_lock:
             if name not in self._buckets:
-                self._buckets[name] = ResultBucket(name, self._session, self._owner)
+                self._buckets[name] = ResultBucket(name, self._session, self._owner, self.read_limits)
             return self._buckets[name]
 
     @cached_property

@@ -9,13 +9,22 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assets.anomalies.parse import WHOLE_OBJECT, ParsedResult, parse_objects, split_diagnostic_names
+from assets.anomalies.parse import (
+    MAX_SENSORS,
+    WHOLE_OBJECT,
+    ParsedResult,
+    parse_in_batches,
+    parse_objects,
+    split_diagnostic_names,
+)
+from resources.read_limits import ReadLimits
 from sandbox.fleet import History, fleet
 from sandbox.result_formats import AGES
 from sandbox.results import content, lines
+from tests.support.mutations import damaged
 
 KEY = "out/2026-10-07T00:00:00Z/results.jsonl"
 GOOD = b'{"timestamp": "2026-10-07T00:01:00.000000", "prediction": 0}'
@@ -123,6 +132,16 @@ class TestFormats:
 INVALID_LINES = {
     "not JSON": (b"nope", "not JSON"),
     "truncated": (GOOD[:-20], "not JSON"),
+    "truncated after an unrecognized member": (b'{"colour": 1, "timestamp": "2026-', "not JSON"),
+    "deep in an unrecognized member": (
+        b'{"colour": ' + b"[" * 9_999 + b"]" * 9_999 + b', "timestamp": "2026-10-01T00:00:00"}',
+        "nested too deeply",
+    ),
+    "not UTF-8 in an unrecognized member": (
+        b'{"colour": "\xff", "timestamp": "2026-10-01T00:00:00"}',
+        "not UTF-8",
+    ),
+    "too long": (b"[" + b" " * 1_000_000 + b"]", "longer than 1,000,000 bytes"),
     "a list": (b"[1]", "not a result line"),
     "no timestamp": (b'{"prediction": 1}', "`timestamp`"),
     "a timestamp that is a number": (b'{"timestamp": 1791331260, "prediction": 1}', "`$.timestamp`"),
@@ -155,7 +174,7 @@ class TestInvalidLines:
 
         (rejected,) = parsed.rejected.to_pylist()
         assert rejected["line_number"] == 3, "blank lines count"
-        assert rejected["raw"] == invalid.decode(errors="backslashreplace")
+        assert rejected["raw"] == invalid.decode(errors="backslashreplace")[:10_000]
         assert reason in rejected["reason"]
         assert parsed.lines["prediction"].to_pylist() == [0, 0]
         assert not parsed.contributions.num_rows
@@ -274,6 +293,93 @@ def test_arbitrary_bytes_between_lines_do_not_affect_the_other_lines(
 
     assert rebuild_lines(parsed) == [to_json(line) for line in body]
     assert parsed.rejected["line_number"].to_pylist() == [min(position, len(whole)) + 1]
+
+
+LINES = b"".join(
+    json.dumps(
+        {
+            "timestamp": f"2026-10-01T00:0{minute}:00.000000",
+            "prediction": minute % 2,
+            "anomaly_score": 0.5,
+            "diagnostics": [{"name": "pump\\\\flow", "value": 0.25}, {"name": "pump\\\\heat", "value": 0.75}],
+        }
+    ).encode()
+    + b"\n"
+    for minute in range(5)
+)
+
+
+@pytest.mark.parametrize("examples", [60, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_damaged_objects_are_rejected_line_by_line(examples: int) -> None:
+    """Every line is used or rejected once, whatever its bytes are, and no other object is affected."""
+
+    @given(damaged(st.sampled_from([LINES, gzip.compress(LINES)])), st.sampled_from([KEY, "x.csv"]))
+    @settings(deadline=None, max_examples=examples, suppress_health_check=list(HealthCheck))
+    def check(data: bytes, key: str) -> None:
+        parsed = parse_objects([(0, KEY, LINES), (1, key, data), (2, KEY, LINES)])
+        assert parsed.lines.filter(pc.not_equal(parsed.lines["object"], 1)).num_rows == 10
+        rejected = [row["line_number"] for row in parsed.rejected.to_pylist() if row["object"] == 1]
+        used = parsed.lines.filter(pc.equal(parsed.lines["object"], 1)).num_rows
+        assert len(rejected) == len(set(rejected))
+        assert len(rejected) == parsed.rejected.num_rows
+        if not data.startswith(b"\x1f\x8b"):
+            content = data.removeprefix(b"\xef\xbb\xbf")
+            assert used + len(rejected) == sum(bool(line.strip()) for line in content.split(b"\n"))
+
+    check()
+
+
+LIMITS = ReadLimits(size_bytes=100_000, rows=100)
+
+
+class TestLimits:
+    @pytest.mark.parametrize("layers", [0, 1, 2])
+    def test_a_larger_object_is_rejected_whole_with_the_setting(self, layers: int) -> None:
+        data = b"\n" * 200_000
+        for _ in range(layers):
+            data = gzip.compress(data)
+        parsed = parse_objects([(0, KEY, data), (1, KEY, GOOD)], LIMITS)
+        (rejected,) = parsed.rejected.to_pylist()
+        assert (rejected["line_number"], rejected["object"]) == (WHOLE_OBJECT, 0)
+        assert rejected["reason"] == "larger than 0 MB unpacked (limits.max_megabytes_per_file)"
+        assert parsed.lines.num_rows == 1
+
+    @pytest.mark.parametrize("line", [b"", b"x", GOOD], ids=["blank", "invalid", "valid"])
+    def test_lines_beyond_the_limit_are_not_read(self, line: bytes) -> None:
+        parsed = parse_objects([(0, KEY, b"\n".join([LATER] + 150 * [line]))], LIMITS)
+        reasons = {row["line_number"]: row["reason"] for row in parsed.rejected.to_pylist()}
+        reason = "more than 100 rows (limits.max_rows_per_file); the rest was not read"
+        assert reasons[WHOLE_OBJECT] == reason
+        assert parsed.lines.num_rows == 1 + (line == GOOD)
+
+    def test_many_rejected_lines_are_counted(self) -> None:
+        data = b"\n".join([b"x"] * 1500 + [GOOD])
+        parsed = parse_objects([(0, KEY, data)])
+        assert parsed.rejected.num_rows == 1001
+        assert parsed.rejected.to_pylist()[-1] == {
+            "object": 0,
+            "line_number": WHOLE_OBJECT,
+            "reason": "500 more lines are rejected",
+            "raw": "",
+        }
+        assert parsed.lines.num_rows == 1
+
+    def test_a_sensor_in_every_line_is_not_another_one(self) -> None:
+        many = [{"name": f"{number}", "value": 0} for number in range(MAX_SENSORS)]
+        line = json.dumps({"timestamp": "2026-10-01T00:00:00", "diagnostics": many[:20_000]}).encode()
+        other = json.dumps({"timestamp": "2026-10-01T00:01:00", "diagnostics": many[10_001:]}).encode()
+        extra = line.replace(b"00:00:00", b"00:02:00").replace(b'"0"', b'"x"')
+        parsed = parse_objects([(0, KEY, line + b"\n" + other), (1, KEY, extra)])
+        assert parsed.lines.num_rows == 2
+        assert parsed.rejected["reason"].to_pylist() == ["more than 30,000 different sensors"]
+
+    def test_batches_have_a_bounded_number_of_lines(self) -> None:
+        objects = [(number, KEY, LINES) for number in range(50)]
+        batches = list(parse_in_batches(objects, LIMITS, {50: "too large"}))
+        assert [batch.lines.num_rows for batch in batches] == [100, 100, 50]
+        assert batches[0].rejected["reason"].to_pylist() == ["too large"]
+        numbers = {number for batch in batches for number in batch.lines["object"].to_pylist()}
+        assert numbers == {*range(50)}
 
 
 @given(st.text())
