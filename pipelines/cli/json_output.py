@@ -67,6 +67,10 @@ class ImportOutput(Struct):
     ]
     registered: Annotated[list[str], Meta(description="Paths added to the settings as archive sources.")]
     would_register: Annotated[list[str], Meta(description="With --dry-run: paths to add to the settings.")]
+    history: Annotated[dict[str, date], Meta(description="Values written to [history] of the settings.")]
+    would_set_history: Annotated[
+        dict[str, date], Meta(description="With --dry-run: values to write to [history].")
+    ]
     next_steps: Annotated[list[str], Meta(description="Settings to change and the command to run next.")]
 
 

@@ -1,29 +1,49 @@
-"""Saved API responses: previewed, then added to an archive source."""
+"""Saved API responses: previewed, then added to an archive source, with the settings that they need."""
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from assets.executions.archive_index import ArchiveRecord, describe_problems
 from assets.executions.extraction import read_file
 from assets.executions.flatten import FlattenedPages
-from resources.config.loader import CHECKOUT, CONFIG_FILE_NAME, CONFIG_VARIABLE, SOURCES_VARIABLE
-from resources.config.settings import Settings, load_settings
-from resources.errors import ConfigurationError
+from assets.tables import EXTRACTION_COVERAGE
+from resources.aws.session import SERVICE_END
+from resources.clock import unique_id
+from resources.config.loader import CONFIG_FILE_NAME, CONFIG_VARIABLE, SOURCES_VARIABLE, find_config_file
+from resources.config.settings import ArchiveSettings, Settings, load_settings
+from resources.config.template import render_template
+from resources.config.toml_file import extend_toml
+from resources.errors import ConfigurationError, LedgerError
+from resources.lake.lake import Lake
 from resources.sources.archive import ArchiveSource
+from resources.sources.factory import parse_zone
 from resources.storage.local import write_atomically
 from resources.storage.open import is_s3
+
+_A_DAY = timedelta(days=1)
+_NEAR_SERVICE_END = timedelta(days=31)
+_MAX_REASONS = 10
 
 
 @dataclass(frozen=True)
 class ImportPreview:
-    """The content of some files, as an archive source reads them."""
+    """The content of some files, as an archive source reads them.
+
+    Attributes:
+        path: the file or folder that the user named.
+        files: what each file holds.
+        schedulers: the names of the schedulers.
+        rejected: the number of rejected summaries by file and reason.
+    """
 
     path: Path
     files: Sequence[ArchiveRecord]
     schedulers: Sequence[str]
+    rejected: Mapping[tuple[str, str], int]
 
     @property
     def usable(self) -> list[Path]:
@@ -39,89 +59,173 @@ class ImportPreview:
 
     @property
     def problems(self) -> list[str]:
-        """Messages about broken and incomplete files."""
-        return describe_problems(self.files)
+        """Messages about broken and incomplete files, and about rejected summaries with their reasons."""
+        messages = describe_problems([replace(file, rejected=0) for file in self.files])
+        rejected = sorted(self.rejected.items())
+        for (uri, reason), count in rejected[:_MAX_REASONS]:
+            messages.append(f"{uri}: {count} {'summary' if count == 1 else 'summaries'} rejected: {reason}")
+        if len(rejected) > _MAX_REASONS:
+            remaining = sum(count for _, count in rejected[_MAX_REASONS:])
+            messages.append(f"{remaining} more rejected summaries; after a backfill, see rejected_executions")
+        return messages
 
 
-def preview_files(path: Path, now: datetime) -> ImportPreview:
+def preview_files(path: Path, now: datetime, time_zone: str | None = None) -> ImportPreview:
     """Read a file or folder as an archive source does.
+
+    Args:
+        path: the file or folder.
+        now: the current time.
+        time_zone: the `time_zone` of the source.
 
     Raises:
         ConfigurationError: the path does not exist or cannot be read.
     """
-    source = ArchiveSource(str(path))
+    source = ArchiveSource(str(path), zone=parse_zone(time_zone))
     names = set[str]()
+    rejected = Counter[tuple[str, str]]()
 
-    def collect_names(page: FlattenedPages) -> None:
+    def collect(page: FlattenedPages) -> None:
         names.update(name for name in page.rows["scheduler_name"].unique().to_pylist() if name)
+        rejected.update((row["source"], row["reason"]) for row in page.rejected.to_pylist())
 
-    files = [read_file(source, file, now, collect_names) for file in source.list_files()]
-    return ImportPreview(path, files, sorted(names))
-
-
-def archive_folder(settings: Settings) -> Path | None:
-    """Return the folder of the first archive source with a local folder, or None."""
-    return next((path for path in _local_archives(settings) if not path.is_file()), None)
+    files = [read_file(source, file, now, collect) for file in source.list_files()]
+    return ImportPreview(path, files, sorted(names), rejected)
 
 
-def _local_archives(settings: Settings) -> Iterator[Path]:
+def find_target(settings: Settings) -> ArchiveSettings | None:
+    """Return the first archive source with a local folder, or None."""
+    return next((source for source in _local_archives(settings) if not Path(source.uri).is_file()), None)
+
+
+def find_source(path: Path, settings: Settings) -> ArchiveSettings | None:
+    """Return the archive source that contains the path, or None."""
+    return next((source for source in _local_archives(settings) if path.is_relative_to(source.uri)), None)
+
+
+def _local_archives(settings: Settings) -> Iterator[ArchiveSettings]:
     for source in settings.sources:
-        if source.kind == "archive" and not is_s3(source.uri, "sources.uri"):
-            yield Path(source.uri)
+        if isinstance(source, ArchiveSettings) and not is_s3(source.uri, "sources.uri"):
+            yield source
 
 
-def source_toml(path: Path, config: Path) -> str:
+def find_settings() -> tuple[Path, Settings]:
+    """Return the settings file and the settings.
+
+    Without a file, the file is the one to write: LEDGER_CONFIG, or `ledger.toml` in the current folder.
+
+    Raises:
+        ConfigurationError: the settings are invalid.
+    """
+    file = find_config_file()
+    if file.exists():
+        return file, load_settings()
+    environ = {name: value for name, value in os.environ.items() if name != CONFIG_VARIABLE}
+    is_default = CONFIG_VARIABLE not in os.environ
+    return (Path.cwd() / CONFIG_FILE_NAME if is_default else file), load_settings(environ)
+
+
+def detect_history(settings: Settings, first: date, last: date, today: date) -> dict[str, date]:
+    """Return the values of [history] that must change so that it contains the days of imported files.
+
+    For a new project, the history becomes the span of the files. In the last month of the service, its end
+    is the end of the service, so that files of later days can follow. In other projects the history only
+    grows.
+    """
+    history = settings.history
+    first, last = min(first, today), min(last, today)
+    end = last + _A_DAY
+    if last <= SERVICE_END < last + _NEAR_SERVICE_END:
+        end = SERVICE_END + _A_DAY
+    if _is_new(settings):
+        values = {"start_date": first, "end_date": end}
+    else:
+        values = {"start_date": first} if first < history.start_date else {}
+        if history.end_date and last >= history.end_date:
+            values["end_date"] = end
+    return {key: day for key, day in values.items() if getattr(history, key) != day}
+
+
+def _is_new(settings: Settings) -> bool:
+    """Return whether neither the user nor a run has determined the history."""
+    if settings.history.model_fields_set & {"start_date", "end_date"}:
+        return False
+    if not all(isinstance(source, ArchiveSettings) for source in settings.sources):
+        return False
+    try:
+        return not Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id).days(EXTRACTION_COVERAGE)
+    except LedgerError:
+        return False
+
+
+def render_source(path: Path, config: Path, time_zone: str | None = None) -> str:
     """Return the TOML lines that declare a path as an archive source."""
     uri = path.relative_to(config.parent) if path.is_relative_to(config.parent) else path
-    text = uri.as_posix().replace("\\", "\\\\").replace('"', '\\"')
-    return f'[[sources]]\nkind = "archive"\nuri = "{text}{"/" if path.is_dir() else ""}"\n'
+    values = {"uri": uri.as_posix() + ("/" if path.is_dir() else ""), "time_zone": time_zone}
+    lines = [
+        f'{key} = "{_escape(value)}"\n' for key, value in ({"kind": "archive"} | values).items() if value
+    ]
+    return "[[sources]]\n" + "".join(lines)
 
 
-def config_file() -> Path:
-    """Return the path of the settings file, which may not exist."""
-    return Path(os.environ.get(CONFIG_VARIABLE, CHECKOUT / CONFIG_FILE_NAME)).expanduser().absolute()
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def is_registered(path: Path, settings: Settings) -> bool:
-    """Return True if an archive source contains the path."""
-    return any(path.is_relative_to(archive) for archive in _local_archives(settings))
+def update_settings(
+    config: Path, paths: Sequence[Path], history: Mapping[str, date], time_zone: str | None = None
+) -> None:
+    """Add archive sources to the settings file and set values of [history]; the rest of the text stays.
 
+    A file that does not exist is written from the template.
 
-def register_sources(paths: Sequence[Path], config: Path) -> None:
-    """Append archive sources to the settings file; its text stays as it is.
+    Args:
+        config: the settings file.
+        paths: the files and folders to add.
+        history: the values to set.
+        time_zone: the time zone of the added sources.
 
     Raises:
         ConfigurationError: the new settings would be invalid or without effect. The file is unchanged.
     """
-    text = config.read_text() if config.exists() else ""
-    addition = "\n".join(source_toml(path, config) for path in paths)
+    addition = "\n".join(render_source(path, config, time_zone) for path in paths)
+    values = {key: day.isoformat() for key, day in history.items()}
+    lines = "".join(f'{key} = "{value}"\n' for key, value in values.items())
+    by_hand = "\n".join(filter(None, (f"[history]\n{lines}" if lines else "", addition)))
     try:
-        with write_atomically(config) as trial:
-            trial.write_text(f"{text.rstrip()}\n\n{addition}" if text.strip() else addition)
-            if config.exists():
-                trial.chmod(config.stat().st_mode & 0o777)
-            _check_registered(paths, trial, config, addition)
-    except OSError as error:
-        raise _build_register_error(error.strerror or str(error), config, addition) from None
+        before = config.read_bytes() if config.exists() else render_template().encode()
+        after = extend_toml(before, {"history": values} if values else {}, addition)
+        _check_settings(after, config, paths, by_hand)
+        file = config.resolve()  # a link stays a link
+        with write_atomically(file) as temporary:
+            temporary.write_bytes(after)
+            if file.exists():
+                temporary.chmod(file.stat().st_mode & 0o777)
+    except (OSError, ValueError) as error:
+        raise _build_update_error(getattr(error, "strerror", None) or str(error), config, by_hand) from None
 
 
-def _check_registered(paths: Sequence[Path], trial: Path, config: Path, addition: str) -> None:
+def _check_settings(content: bytes, config: Path, paths: Sequence[Path], by_hand: str) -> None:
+    trial = config.with_name(f".{config.name}.{unique_id()}.tmp")
     try:
+        trial.write_bytes(content)
         settings = load_settings(os.environ | {CONFIG_VARIABLE: str(trial)})
     except ConfigurationError as error:
         reason = str(error).replace(str(trial), str(config))
-        raise _build_register_error(reason, config, addition) from None
-    if not all(is_registered(path, settings) for path in paths):
+        raise _build_update_error(reason, config, by_hand) from None
+    finally:
+        trial.unlink(missing_ok=True)
+    if not all(find_source(path, settings) for path in paths):
         raise ConfigurationError(
             f"Cannot add the source to the settings: {SOURCES_VARIABLE} overrides the sources of the file",
             where=str(config),
-            next_step=f"add the source there, or unset it and retry (nothing was changed):\n\n{addition}",
+            next_step=f"add the source there, or unset it and retry (nothing was changed):\n\n{by_hand}",
         )
 
 
-def _build_register_error(reason: str, config: Path, addition: str) -> ConfigurationError:
+def _build_update_error(reason: str, config: Path, by_hand: str) -> ConfigurationError:
     return ConfigurationError(
-        f"Cannot add the source to the settings: {reason}",
+        f"Cannot change the settings: {reason}",
         where=str(config),
-        next_step=f"add it by hand (nothing was changed):\n\n{addition}",
+        next_step=f"add it by hand (nothing was changed):\n\n{by_hand}",
     )

@@ -49,7 +49,8 @@ def _check_zone(name: str) -> str:
     return name
 
 
-def _check_zone_or_offset(name: str) -> str:
+def check_zone_or_offset(name: str) -> str:
+    """Return the name of a zone, or an offset such as +02:00; raise ValueError for others."""
     return name if _OFFSET.fullmatch(name) else _check_zone(name)
 
 
@@ -106,4 +107,4 @@ Day = Annotated[date, BeforeValidator(_parse_day)]
 Cron = Annotated[str, AfterValidator(_check_cron)]
 Count = Annotated[int, BeforeValidator(_reject_bool)]
 TimeZone = Annotated[str, AfterValidator(_check_zone)]
-TimeZoneOrOffset = Annotated[str, AfterValidator(_check_zone_or_offset)]
+TimeZoneOrOffset = Annotated[str, AfterValidator(check_zone_or_offset)]

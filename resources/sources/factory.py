@@ -24,7 +24,7 @@ def open_sources(settings: Settings) -> list[Source]:
 
 
 def _open_archive(settings: ArchiveSettings) -> Source:
-    return ArchiveSource(settings.uri, zone=_parse_zone(settings.time_zone))
+    return ArchiveSource(settings.uri, zone=parse_zone(settings.time_zone))
 
 
 def _open_api(settings: ApiSettings) -> Source:
@@ -39,7 +39,8 @@ _OPEN_BY_KIND: Mapping[str, Callable[[Any], Source]] = {
 """One entry for each kind of source in the settings."""
 
 
-def _parse_zone(name: str | None) -> tzinfo | None:
+def parse_zone(name: str | None) -> tzinfo | None:
+    """Return the zone of an IANA name or of an offset such as +02:00."""
     if name is None:
         return None
     return datetime.strptime(name, "%z").tzinfo if name[0] in "+-" else ZoneInfo(name)

@@ -1,7 +1,9 @@
 """`ledger import`: add saved API responses to an archive source."""
 
-from collections.abc import Sequence
-from datetime import date, timedelta
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -14,26 +16,39 @@ from pipelines.cli.options import Json
 from pipelines.cli.output import print_json
 from pipelines.operations.archive_import import (
     ImportPreview,
-    archive_folder,
-    config_file,
-    is_registered,
+    detect_history,
+    find_settings,
+    find_source,
+    find_target,
     preview_files,
-    register_sources,
+    update_settings,
 )
 from resources.clock import utc_now
-from resources.config.settings import Settings, load_settings
+from resources.config.settings import ArchiveSettings, Settings
+from resources.config.types import check_zone_or_offset
 from resources.errors import ConfigurationError
 from resources.storage.file_import import Copy, copy_files, plan_copies
 
 EXAMPLES = (
     "ledger import ~/dumps --dry-run",
     "ledger import page-1.json page-2.json",
-    "ledger import /mnt/share/responses --register",
+    "ledger import /mnt/share/responses --register --yes",
+    "ledger import ~/notebooks --register --time-zone Europe/Berlin",
 )
 _MAX_NAMES = 10
 
 
-def import_(
+@dataclass(frozen=True)
+class _Plan:
+    """What an import changes: copies, sources and values of [history] to add, and what the user must set."""
+
+    copies: Sequence[Copy] = ()
+    sources: Sequence[Path] = ()
+    history: Mapping[str, date] = field(default_factory=dict)
+    steps: Sequence[str] = ()
+
+
+def import_(  # noqa: PLR0913, PLR0917 (each is an option)
     paths: Annotated[
         list[Path], typer.Argument(help="Files or folders of saved responses.", metavar="PATH…")
     ],
@@ -43,15 +58,24 @@ def import_(
     register: Annotated[
         bool, typer.Option("--register", help="Leave the files in place and add a source to the settings.")
     ] = False,
+    time_zone: Annotated[
+        str | None,
+        typer.Option(
+            help="Time zone of times without one, for a new source: an IANA name or +HH:MM.", metavar="ZONE"
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Change the settings without asking.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read the files; change nothing.")] = False,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
     """Add saved API responses to an archive source.
 
-    Reads each file and reports what it holds. Then it copies the files to the folder of the first archive
-    source, or registers their folder if there is none. It copies no content twice, replaces no file, and
-    skips files without executions. The last line is the command that extracts them. Exit code 1: files are
-    broken or incomplete.
+    Reads each file as the archive source will, and reports what it holds. Then it copies the files to the
+    folder of the first archive source, or registers their folder if there is none. It copies no content
+    twice, replaces no file, and skips files without executions. It extends [history] to the days of the
+    files; a new project gets their days. On a terminal it asks before it changes ledger.toml. Without a
+    terminal it adds keys and sources, and changes values only with --yes. The last line is the command that
+    extracts the files. Exit code 1: files are broken or incomplete.
     """
     if copy and register:
         raise ConfigurationError(
@@ -59,95 +83,154 @@ def import_(
             where="the command line",
             next_step="use one of them",
         )
-    config = config_file()
-    settings = load_settings() if config.exists() else load_settings({})
-    folder = None if register else archive_folder(settings)
-    if copy and folder is None:
+    config, settings = find_settings()
+    target = None if register else find_target(settings)
+    if copy and target is None:
         raise ConfigurationError(
             "Cannot copy: the settings have no archive source with a local folder",
             where=str(config),
             next_step='use --register, or add a source: kind = "archive", uri = "dumps/" under [[sources]]',
         )
-    previews = [preview_files(path.expanduser().absolute(), utc_now()) for path in paths]
-    copies: list[Copy] = []
-    registered: list[Path] = []
-    if folder is not None:
-        copies = _copy(previews, folder, dry_run=dry_run)
-    else:
-        registered = _register(previews, settings, config, dry_run=dry_run)
-    output = _build_output(previews, copies, registered, settings, dry_run=dry_run)
+    previews = _preview(paths, settings, target, time_zone)
+    span = _find_span(previews)
+    plan = _Plan()
+    if span:
+        replaces = yes or _is_interactive(as_json)
+        plan = _plan_import(previews, settings, target, span, replaces=replaces)
+    if not dry_run:
+        _apply(plan, config, time_zone, asks=not yes and _is_interactive(as_json))
+    output = _build_output(previews, span, plan, dry_run=dry_run)
     if as_json:
         print_json(output)
     else:
-        _print(output)
-    if output.problems or not any(preview.usable for preview in previews):
+        _print(output, config)
+    if output.problems or span is None:
         raise typer.Exit(1)
 
 
-def _copy(previews: Sequence[ImportPreview], folder: Path, *, dry_run: bool) -> list[Copy]:
-    copies = []
-    for preview in previews:
-        planned = plan_copies(preview.usable, preview.path, folder)
-        copies += planned
-        if not dry_run:
-            copy_files(planned)
-    return copies
+def _preview(
+    paths: Sequence[Path], settings: Settings, target: ArchiveSettings | None, time_zone: str | None
+) -> list[ImportPreview]:
+    """Read each path in the time zone of the source that contains it or that will contain it."""
+    try:
+        zone = time_zone and check_zone_or_offset(time_zone)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"Cannot use --time-zone: {error}",
+            where="the command line",
+            next_step="use an IANA name such as Europe/Berlin, or an offset such as +02:00",
+        ) from None
+    previews = []
+    for path in (path.expanduser().absolute() for path in paths):
+        source = find_source(path, settings) or target
+        if source and zone and zone != source.time_zone:
+            raise ConfigurationError(
+                f"Cannot use --time-zone {zone}: the archive source reads times without a zone as"
+                f" {source.time_zone or 'invalid'}",
+                where=source.uri,
+                next_step="set time_zone of that source in ledger.toml, or import another folder with"
+                " --register",
+            )
+        previews.append(preview_files(path, utc_now(), source.time_zone if source else zone))
+    return previews
 
 
-def _register(
-    previews: Sequence[ImportPreview], settings: Settings, config: Path, *, dry_run: bool
-) -> list[Path]:
-    new = [
-        preview.path for preview in previews if preview.usable and not is_registered(preview.path, settings)
+def _find_span(previews: Sequence[ImportPreview]) -> tuple[date, date] | None:
+    spans = [preview.span for preview in previews if preview.span]
+    return (min(span[0] for span in spans), max(span[1] for span in spans)) if spans else None
+
+
+def _plan_import(
+    previews: Sequence[ImportPreview],
+    settings: Settings,
+    target: ArchiveSettings | None,
+    span: tuple[date, date],
+    *,
+    replaces: bool,
+) -> _Plan:
+    """Plan the import; `replaces` also changes values of [history] that the settings set."""
+    history, steps = {}, []
+    for key, day in detect_history(settings, *span, utc_now().date()).items():
+        if variable := settings.find_variable("history", key):
+            steps.append(f"set {variable}={day} (now {getattr(settings.history, key)})")
+        elif key in settings.history.model_fields_set and not replaces:
+            steps.append(
+                f'set [history] {key} = "{day}" in ledger.toml (now {getattr(settings.history, key)})'
+            )
+        else:
+            history[key] = day
+    if target is None:
+        sources = [
+            preview.path for preview in previews if preview.usable and not find_source(preview.path, settings)
+        ]
+        return _Plan(sources=sources, history=history, steps=steps)
+    folder = Path(target.uri)
+    copies = [
+        copy
+        for preview in previews
+        for copy in (
+            [Copy(file, None, file) for file in preview.usable]  # already part of a source
+            if find_source(preview.path, settings)
+            else plan_copies(preview.usable, preview.path, folder)
+        )
     ]
-    if new and not dry_run:
-        register_sources(new, config)
-    return new
+    return _Plan(copies=copies, history=history, steps=steps)
+
+
+def _apply(plan: _Plan, config: Path, time_zone: str | None, *, asks: bool) -> None:
+    if plan.sources or plan.history:
+        if asks:
+            Console(highlight=False).print(Text(_describe_changes(plan, config)), soft_wrap=True)
+            typer.confirm("Continue?", default=True, abort=True)
+        update_settings(config, plan.sources, plan.history, time_zone)
+    copy_files(plan.copies)
+
+
+def _describe_changes(plan: _Plan, config: Path) -> str:
+    lines = [f"add {path} as an archive source" for path in plan.sources]
+    if plan.history:
+        lines.append(f"set [history] {_format_history(plan.history)}")
+    return f"Change {config}:" + "".join(f"\n  {line}" for line in lines)
+
+
+def _format_history(history: Mapping[str, date]) -> str:
+    return ", ".join(f'{key} = "{day}"' for key, day in history.items())
+
+
+def _is_interactive(as_json: bool) -> bool:
+    return not as_json and sys.stdin is not None and sys.stdin.isatty()
 
 
 def _build_output(
-    previews: Sequence[ImportPreview],
-    copies: Sequence[Copy],
-    registered: Sequence[Path],
-    settings: Settings,
-    *,
-    dry_run: bool,
+    previews: Sequence[ImportPreview], span: tuple[date, date] | None, plan: _Plan, *, dry_run: bool
 ) -> ImportOutput:
-    spans = [preview.span for preview in previews if preview.span]
-    first = min((span[0] for span in spans), default=None)
-    last = max((span[1] for span in spans), default=None)
-    targets = [str(copy.target) for copy in copies if copy.target]
-    new_sources = list(map(str, registered))
+    targets = [str(copy.target) for copy in plan.copies if copy.target]
+    new_sources = list(map(str, plan.sources))
+    history = dict(plan.history)
+    steps = list(plan.steps)
+    if span:
+        today = utc_now().date()
+        steps.append(f"ledger backfill --from {min(span[0], today)} --to {min(span[1], today)}")
     return ImportOutput(
         dry_run=dry_run,
         files=sum(len(preview.files) for preview in previews),
         executions=sum(file.executions for preview in previews for file in preview.files),
         schedulers=sorted({name for preview in previews for name in preview.schedulers}),
-        first=first,
-        last=last,
+        first=span[0] if span else None,
+        last=span[1] if span else None,
         problems=[problem for preview in previews for problem in preview.problems],
         copied=[] if dry_run else targets,
         would_copy=targets if dry_run else [],
-        already_present=[str(copy.origin) for copy in copies if copy.same],
+        already_present=[str(copy.origin) for copy in plan.copies if copy.same],
         registered=[] if dry_run else new_sources,
         would_register=new_sources if dry_run else [],
-        next_steps=_list_next_steps(first, last, settings),
+        history={} if dry_run else history,
+        would_set_history=history if dry_run else {},
+        next_steps=steps,
     )
 
 
-def _list_next_steps(first: date | None, last: date | None, settings: Settings) -> list[str]:
-    if first is None or last is None:
-        return []
-    history, steps = settings.history, []
-    if first < history.start_date:
-        steps.append(f'set [history] start_date = "{first}" in ledger.toml (now {history.start_date})')
-    if history.end_date and last >= history.end_date:
-        end = last + timedelta(days=1)
-        steps.append(f'set [history] end_date = "{end}" in ledger.toml (now {history.end_date})')
-    return [*steps, f"ledger backfill --from {first} --to {last}"]
-
-
-def _print(output: ImportOutput) -> None:
+def _print(output: ImportOutput, config: Path) -> None:
     console = Console(highlight=False)
 
     def line(text: str, style: str = "") -> None:
@@ -167,6 +250,10 @@ def _print(output: ImportOutput) -> None:
     ):
         if names:
             line(f"{len(names):,} {words}: {_list_names(names)}")
+    if output.history:
+        line(f"Set [history] {_format_history(output.history)} in {config}")
+    if output.would_set_history:
+        line(f"Would set [history] {_format_history(output.would_set_history)} in {config}")
     if output.next_steps:
         line("Next:")
         for step in output.next_steps:

@@ -3,12 +3,15 @@
 import json
 import shutil
 from collections.abc import Callable
+from datetime import date
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from resources.config.settings import load_settings
+from resources.config.settings import ArchiveSettings, load_settings
+from resources.config.template import render_template
 from resources.sources.archive import ArchiveSource
 from tests.support.command_line import RunLedger
 
@@ -109,8 +112,125 @@ def test_the_first_import_creates_the_settings(ledger: RunLedger, whole: Path, t
     done = ledger("import", str(whole))
 
     assert done.code == 0, done.err
-    assert load_settings().sources[0].uri == str(whole)
-    assert (tmp_path / "ledger.toml").read_text().startswith("[[sources]]")
+    settings = load_settings()
+    assert settings.sources[0].uri == str(whole)
+    assert (settings.history.start_date, settings.history.end_date) == (date(2026, 10, 6), date(2026, 10, 8))
+    written = (tmp_path / "ledger.toml").read_text().splitlines()
+    assert [line for line in render_template().splitlines() if line not in written] == []
+    assert done.out.splitlines()[-1] == "  ledger backfill --from 2026-10-06 --to 2026-10-06"
+
+
+@pytest.mark.usefixtures("archive")
+def test_without_a_terminal_only_yes_changes_values_that_the_settings_set(
+    ledger: RunLedger, settings: Callable[..., Path], whole: Path
+) -> None:
+    file = settings(FOLDER, start="2026-10-07", end="2026-10-09", more="# my comment\n")
+    before = file.read_bytes()
+
+    done = ledger("import", str(whole))
+    assert 'set [history] start_date = "2026-10-06" in ledger.toml (now 2026-10-07)' in done.out
+    assert file.read_bytes() == before
+
+    done = ledger("import", str(whole), "--yes", "--json")
+    assert done.json["history"] == {"start_date": "2026-10-06"}
+    assert done.json["next_steps"] == ["ledger backfill --from 2026-10-06 --to 2026-10-06"]
+    assert file.read_bytes() == before.replace(b"2026-10-07", b"2026-10-06")
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 1)])
+def test_on_a_terminal_the_settings_change_after_a_confirmation(
+    ledger: RunLedger, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
+) -> None:
+    terminal = StringIO(f"{answer}\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", terminal)
+
+    done = ledger("import", str(whole))
+
+    assert done.code == code
+    assert f"add {whole} as an archive source" in done.out
+    assert 'set [history] start_date = "2026-10-06"' in done.out
+    assert (tmp_path / "ledger.toml").exists() == (code == 0)
+
+
+@pytest.mark.usefixtures("archive")
+def test_a_variable_that_sets_the_history_is_named(
+    ledger: RunLedger, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEDGER_HISTORY__START_DATE", "2026-10-07")
+
+    done = ledger("import", str(whole), "--yes", "--json")
+
+    assert done.json["history"] == {}
+    assert done.json["next_steps"][0] == "set LEDGER_HISTORY__START_DATE=2026-10-06 (now 2026-10-07)"
+
+
+def test_line_ends_comments_and_links_of_the_settings_stay(
+    ledger: RunLedger, tmp_path: Path, whole: Path
+) -> None:
+    target = tmp_path / "shared.toml"
+    before = b"# mine\r\n[history]\r\n# start_date\r\nlookback_days = 3 # days\r\n"
+    target.write_bytes(before)
+    file = tmp_path / "ledger.toml"
+    file.symlink_to(target)
+
+    done = ledger("import", str(whole), "--yes")
+
+    assert done.code == 0, done.err
+    assert file.is_symlink()
+    assert target.read_bytes().startswith(before)
+    assert target.read_bytes().count(b"\n") == target.read_bytes().count(b"\r\n") == 10
+
+
+def test_the_settings_in_the_current_folder_are_written_if_there_are_none(
+    ledger: RunLedger, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "plant"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("LEDGER_CONFIG")
+
+    assert ledger("import", str(whole)).code == 0
+    assert load_settings().config_file == folder / "ledger.toml"
+
+
+def write_printed_response(file: Path) -> None:
+    """Write a response as a notebook prints it, with a time without a zone."""
+    arn = "arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler/pump-1/1"
+    start = "datetime.datetime(2026, 10, 6, 0, 30, tzinfo=tzlocal())"
+    file.write_text(
+        f"{{'InferenceExecutionSummaries': [{{'InferenceSchedulerArn': '{arn}', 'Status': 'SUCCESS',"
+        f" 'InferenceSchedulerName': 'pump-1', 'DataStartTime': {start}}}]}}"
+    )
+
+
+def test_files_are_read_in_the_time_zone_of_their_source(
+    ledger: RunLedger, settings: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "archive").mkdir()
+    file = tmp_path / "page.json"
+    write_printed_response(file)
+
+    settings(FOLDER)
+    done = ledger("import", str(file), "--dry-run")
+    assert done.code == 1
+    assert f"{file}: 1 summary rejected: data_start_time: " in done.text
+    assert "has no time zone" in done.text
+
+    settings(FOLDER + '\ntime_zone = "Europe/Berlin"')
+    assert ledger("import", str(file), "--dry-run", "--json").json["from"] == "2026-10-05"
+    assert ledger("import", str(file), "--dry-run", "--time-zone", "UTC").code == 2
+
+
+def test_the_time_zone_of_a_new_source_is_written(ledger: RunLedger, tmp_path: Path) -> None:
+    file = tmp_path / "page.json"
+    write_printed_response(file)
+
+    assert "Cannot use --time-zone" in ledger("import", str(file), "--time-zone", "Mars").err
+    done = ledger("import", str(file), "--time-zone", "+02:00", "--json")
+
+    assert done.json["from"] == "2026-10-05"
+    assert load_settings().sources == (ArchiveSettings(uri=str(file), time_zone="+02:00"),)
 
 
 def test_settings_that_cannot_be_extended_are_unchanged(

@@ -1,0 +1,65 @@
+"""The history that an import detects."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from assets.tables import EXTRACTION_COVERAGE
+from pipelines.operations.archive_import import detect_history
+from resources.config.settings import Settings, load_settings
+from resources.lake.lake import Lake
+
+TODAY = date(2026, 11, 1)
+ARCHIVE = '[[sources]]\nkind = "archive"\nuri = "dumps"\n'
+API = '[[sources]]\nkind = "api"\n'
+
+
+def load(folder: Path, text: str) -> Settings:
+    (folder / "ledger.toml").write_text(text)
+    return load_settings({}, folder, TODAY)
+
+
+@pytest.mark.parametrize("text", ["", ARCHIVE, "[history]\nlookback_days = 3\n"])
+@pytest.mark.parametrize(
+    ("first", "last", "start", "end"),
+    [
+        ("2021-08-31", "2021-09-03", "2021-08-31", "2021-09-04"),
+        ("2026-09-10", "2026-09-20", "2026-09-10", "2026-10-08"),
+        ("2026-10-07", "2026-10-07", "2026-10-07", "2026-10-08"),
+        ("2026-10-07", "2026-10-20", "2026-10-07", "2026-10-21"),
+        ("2026-10-20", "9999-12-31", "2026-10-20", "2026-11-02"),
+    ],
+)
+def test_the_history_of_a_new_project_is_the_span_of_the_files(
+    tmp_path: Path, text: str, first: str, last: str, start: str, end: str
+) -> None:
+    values = detect_history(load(tmp_path, text), date.fromisoformat(first), date.fromisoformat(last), TODAY)
+
+    assert values == {"start_date": date.fromisoformat(start), "end_date": date.fromisoformat(end)}
+
+
+@pytest.mark.parametrize("text", [API, '[history]\nstart_date = "2025-01-01"\n'])
+def test_another_history_only_grows(tmp_path: Path, text: str) -> None:
+    settings = load(tmp_path, text)
+
+    assert detect_history(settings, date(2025, 6, 1), date(2026, 10, 7), TODAY) == {}
+    assert detect_history(settings, date(2024, 6, 1), date(2026, 10, 7), TODAY) == {
+        "start_date": date(2024, 6, 1)
+    }
+
+
+def test_a_history_with_an_end_grows_at_its_end(tmp_path: Path) -> None:
+    settings = load(tmp_path, '[history]\nend_date = "2021-09-04"\nstart_date = "2021-08-31"\n')
+
+    assert detect_history(settings, date(2021, 9, 1), date(2021, 9, 3), TODAY) == {}
+    assert detect_history(settings, date(2021, 9, 1), date(2021, 9, 4), TODAY) == {
+        "end_date": date(2021, 9, 5)
+    }
+
+
+def test_a_lake_with_days_keeps_its_history(tmp_path: Path) -> None:
+    settings = load(tmp_path, ARCHIVE)
+    Lake(settings.lake.uri).update(EXTRACTION_COVERAGE, date(2025, 6, 1), lambda existing: existing)
+
+    assert detect_history(settings, date(2026, 10, 1), date(2026, 10, 7), TODAY) == {}
