@@ -52,6 +52,8 @@ class ReportOptions:
     registry: str
     silences: str
     gap_steps: float
+    min_event_minutes: float = 0.0
+    history: Days | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "ReportOptions":
@@ -62,6 +64,8 @@ class ReportOptions:
             registry=settings.equipment.registry,
             silences=settings.alerts.silences,
             gap_steps=settings.events.gap_steps,
+            min_event_minutes=settings.events.min_duration_minutes,
+            history=Days(settings.history.start_date, settings.history.end_date),
         )
 
     @property
@@ -69,9 +73,17 @@ class ReportOptions:
         """The folder as a URI."""
         return self.folder if "://" in self.folder else Path(self.folder).absolute().as_uri()
 
-    def build_scope(self, first: date, last: date) -> ReportScope:
-        """Return the scope of a range of days, with all machines."""
-        return ReportScope(first, last, ZoneInfo(self.time_zone), gap_steps=self.gap_steps)
+    def build_scope(self, first: date, last: date, now: datetime) -> ReportScope:
+        """Return the scope of a range of days, with all machines, for a page created now."""
+        return ReportScope(
+            first,
+            last,
+            ZoneInfo(self.time_zone),
+            gap_steps=self.gap_steps,
+            min_event_seconds=60 * self.min_event_minutes,
+            as_of=now,
+            history=self.history,
+        )
 
 
 @dataclass(frozen=True)
@@ -128,7 +140,7 @@ def build(history: Days, options: ReportOptions) -> list[dg.AssetsDefinition]:
 
 def _write_page(inputs: _PageInputs, partition_key: str) -> list[PartitionResult]:
     last = date.fromisoformat(partition_key)
-    scope = inputs.options.build_scope(*get_default_range(last))
+    scope = inputs.options.build_scope(*get_default_range(last), inputs.now)
     data = read_report_data(scope, inputs.run_query)
     page = build_page(data, inputs.registry, inputs.silences, inputs.now)
     html = render_html(page)
@@ -146,8 +158,8 @@ def _write_page(inputs: _PageInputs, partition_key: str) -> list[PartitionResult
 def _build_metadata(page: Page, path: str, size: int) -> dict[str, dg.MetadataValue | int | float]:
     """Return numbers to plot, the path of the page and a thumbnail of its charts."""
     figures: dict[str, Figure[Any]] = {
-        "events": page.event_totals.events,
-        "ongoing_events": page.event_totals.open,
+        **({"events": page.event_totals.events} if page.counts_events else {}),
+        **({"ongoing_events": page.event_totals.open} if page.counts_events else {}),
         "anomalous_share_of_running_time": page.fleet_share,
         "share_of_executions_with_result": page.result_share,
     }
@@ -155,6 +167,7 @@ def _build_metadata(page: Page, path: str, size: int) -> dict[str, dg.MetadataVa
         "page": dg.MetadataValue.path(path),
         "machines": len(page.cards),
         "machines_that_need_attention": page.urgent,
+        "machines_not_fully_known": page.not_fully_known,
         **{name: figure.value for name, figure in figures.items() if figure.value is not None},
         "bytes": size,
         "score_charts": dg.MetadataValue.md(f"![Score charts]({render_thumbnail(page)})"),

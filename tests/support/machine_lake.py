@@ -15,6 +15,7 @@ from assets.framework.row_content import conform
 from assets.report.model.page import Page
 from assets.tables import (
     ANOMALY_EVENTS,
+    ANOMALY_FRAGMENTS,
     ANOMALY_PREDICTIONS,
     EQUIPMENT_HEALTH,
     EXECUTION_HEALTH,
@@ -105,6 +106,7 @@ def write_machines(lake: Lake, *machines: Machine) -> None:
     """Write the tables of the week for these machines."""
     for table, rows in (
         (ANOMALY_PREDICTIONS, [row for machine in machines for row in _build_predictions(machine)]),
+        (ANOMALY_FRAGMENTS, [row for machine in machines for row in _build_fragments(machine)]),
         (ANOMALY_EVENTS, [row for machine in machines for row in _build_events(machine)]),
         (EXECUTION_HEALTH, [row for machine in machines for row in _build_execution_health(machine)]),
         (EQUIPMENT_HEALTH, [row for machine in machines for row in _build_equipment_health(machine)]),
@@ -256,8 +258,30 @@ def _build_executions(machine: Machine) -> Iterable[dict[str, Any]]:
             "data_start_time": at,
             "data_end_time": at + step,
             "status": "SUCCESS" if at in succeeded else "FAILED",
+            **(_build_location(machine, at) if at in succeeded else {}),
             "source": "api",
             "outcome_source": "api",
+        }
+
+
+def _build_location(machine: Machine, at: datetime) -> dict[str, str]:
+    key = f"{machine.name}/{at:%Y-%m-%dT%H:%M:%SZ}/results.jsonl"
+    return {"result_s3_bucket": "plant", "result_s3_key": key}
+
+
+def _build_fragments(machine: Machine) -> Iterable[dict[str, Any]]:
+    """Yield the runs of points with the same state on the same day."""
+    for (day, state), run in groupby(machine.points, lambda point: (point[0].date(), point[1])):
+        times = [at for at, _ in run]
+        yield _build_name_columns(machine) | {
+            "data_date": day,
+            "first_time": times[0],
+            "last_time": times[-1],
+            "state": "anomalous" if state == "event" else state,
+            "points": len(times),
+            "usual_steps": 0,
+            "scored_points": 0,
+            "diagnosed_points": 0,
         }
 
 
@@ -267,8 +291,7 @@ def _build_objects(machine: Machine) -> Iterable[dict[str, Any]]:
         yield _build_name_columns(machine) | {
             "data_date": at.date(),
             "data_start_time": at,
-            "result_s3_bucket": "plant",
-            "result_s3_key": f"{machine.name}/{at:%Y-%m-%dT%H:%M:%SZ}/results.jsonl",
+            **_build_location(machine, at),
             "state": states[number] if number < len(states) else "read",
             "rows": 1,
             "rejected": 0,

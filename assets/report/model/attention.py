@@ -12,6 +12,7 @@ from typing import Any
 
 from assets.report.formatting import pluralize
 from assets.report.model.fleet import Fleet, Machine
+from assets.report.model.knowledge import UNREAD_STATES
 from assets.report.model.silencing import SilenceMatcher, SilenceSummary
 from assets.report.query.data import ReportData
 from assets.report.query.executions import SchedulerRecords, SchedulerSlots
@@ -38,6 +39,18 @@ class Severity(IntEnum):
     def word(self) -> str:
         """The name on the page."""
         return self.name.lower()
+
+
+_UNREAD_FINDINGS = {
+    "not_read": (Severity.WARNING, "{are} not read yet"),
+    "forbidden": (Severity.ALERT, "{are} not readable: access denied"),
+    "wrong_owner": (Severity.ALERT, "{are} in a bucket of an unexpected account"),
+    "key_missing": (Severity.ALERT, "{are} not readable: the KMS key cannot be used"),
+    "archived": (Severity.WARNING, "{are} archived and must be restored before reading"),
+    "unreachable": (Severity.WARNING, "could not be reached"),
+    "missing": (Severity.WARNING, "{are} not found"),
+}
+"""Severity and words for the states of unread result objects; other states are a warning."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +110,7 @@ def _find_all(
             yield replace(finding, silence=silence)
     for scheduler in machine.schedulers:
         silence = silences.find_for_scheduler(scheduler, machine)
-        for find in (_find_missing_results, _find_failures, _find_unread_objects, _find_new_models):
+        for find in _FINDERS:
             for finding in find(data, scheduler.arn):
                 yield replace(finding, silence=silence)
 
@@ -206,22 +219,20 @@ def _find_failures(data: ReportData, arn: str) -> Iterator[Finding]:
     if slots is None:
         return
     share = slots.result_share.value
-    if slots.succeeded and share is not None and share < GOOD_RESULT_SHARE:
+    possible_share = slots.possible_result_share
+    if slots.succeeded and share is not None and possible_share < GOOD_RESULT_SHARE:
         no_input = slots.failed_missing_input
-        cause: Statement = ("; ", *_count(no_input, "execution", "had no input data")) if no_input else ()
-        yield Finding(
-            Severity.ALERT if share < POOR_RESULT_SHARE else Severity.WARNING,
-            (1 - share) * 1e4,
-            (
-                "only ",
-                slots.result_share,
-                " of the executions due returned a result",
-                *cause,
-                "; longest time without a result within a day: ",
-                slots.longest_silence_minutes,
-            ),
-        )
+        text: Statement = ("only ", slots.result_share, " of the executions due returned a result")
+        if slots.unknown:
+            text = (slots.result_share, " of the executions due are known to have returned a result")
+        if no_input:
+            text += ("; ", *_count(no_input, "execution", "had no input data"))
+        if not slots.unknown:
+            text += ("; longest time without a result within a day: ", slots.longest_silence_minutes)
+        severity = Severity.ALERT if possible_share < POOR_RESULT_SHARE else Severity.WARNING
+        yield Finding(severity, (1 - share) * 1e4, text)
     for count, words in (
+        (slots.unknown, "{are} unknown: no source proves that they exist"),
         (slots.stuck, "{are} stuck in progress"),
         (slots.missing, "{are} missing"),
         (slots.failed_other, "failed for a reason other than missing input"),
@@ -233,17 +244,36 @@ def _find_failures(data: ReportData, arn: str) -> Iterator[Finding]:
 
 def _find_unread_objects(data: ReportData, arn: str) -> Iterator[Finding]:
     counts = {row.state: row.objects for row in data.objects if row.scheduler_arn == arn}
-    for state, words, severity in (
-        ("forbidden", "{are} not readable: access denied", Severity.ALERT),
-        ("wrong_owner", "{are} in a bucket of an unexpected account", Severity.ALERT),
-        ("key_missing", "{are} not readable: the KMS key cannot be used", Severity.ALERT),
-        ("archived", "{are} archived and must be restored before reading", Severity.WARNING),
-        ("unreachable", "could not be reached", Severity.WARNING),
-        ("missing", "{are} not found", Severity.WARNING),
-    ):
+    for state, (label, _) in UNREAD_STATES.items():
+        severity, words = _UNREAD_FINDINGS.get(state, (Severity.WARNING, f"{{are}} not read: {label}"))
         count = counts.get(state)
         if count:
             yield Finding(severity, float(count.value or 0), _count(count, "result object", words))
+
+
+def _find_uncomputed_days(data: ReportData, arn: str) -> Iterator[Finding]:
+    knowledge = data.scheduler_knowledge.get(arn)
+    if knowledge and knowledge.days_not_computed:
+        text: Statement = (
+            knowledge.days_not_computed,
+            " of ",
+            knowledge.days,
+            f" recorded {pluralize(knowledge.days.value, 'day')} not computed",
+        )
+        yield Finding(Severity.WARNING, 0.5, text)
+
+
+def _find_blind_time(data: ReportData, arn: str) -> Iterator[Finding]:
+    blind = data.blind_time.get(arn)
+    if blind is None:
+        return
+    text: Statement = ("state not known for ", blind.minutes)
+    if blind.stretches.value == 1:
+        text += (" from ", blind.longest_since)
+    else:
+        text += (" in ", blind.stretches, " stretches; longest: ", blind.longest_minutes)
+        text += (" from ", blind.longest_since)
+    yield Finding(Severity.WARNING, (blind.minutes.value or 0) / 1e6, text)
 
 
 def _find_new_models(data: ReportData, arn: str) -> Iterator[Finding]:
@@ -256,6 +286,16 @@ def _find_new_models(data: ReportData, arn: str) -> Iterator[Finding]:
             ": scores before and after are not comparable",
         )
         yield Finding(Severity.INFO, 0, text)
+
+
+_FINDERS = (
+    _find_missing_results,
+    _find_failures,
+    _find_unread_objects,
+    _find_uncomputed_days,
+    _find_blind_time,
+    _find_new_models,
+)
 
 
 def _count(figure: Figure[Any], noun: str, words: str) -> Statement:

@@ -1,12 +1,13 @@
 """The quality of the data: results of the expected executions, freshness and sources."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assets.report.formatting import pluralize
+from assets.report.formatting import DASH, pluralize
 from assets.report.model.attention import GOOD_RESULT_SHARE, POOR_RESULT_SHARE
 from assets.report.model.fleet import Fleet, Machine
+from assets.report.model.knowledge import UNREAD_STATES, describe_execution_gaps
 from assets.report.query.data import ReportData
 from assets.report.query.executions import SlotCounts
 from assets.report.query.result import Figure, Statement
@@ -41,15 +42,13 @@ DAY_COLUMNS = {
 """The columns of the table of days. All but the first two appear only if any day has a value."""
 
 _SOURCES = {"api": "API", "archive": "saved responses", "bucket": "result bucket"}
-_OBJECT_STATES = {
-    "read": "read",
-    "missing": "not found",
-    "forbidden": "access denied",
-    "key_missing": "KMS key cannot be used",
-    "wrong_owner": "unexpected bucket owner",
-    "archived": "archived",
-    "unreachable": "not reached",
+_KNOWLEDGE_COLUMNS = {
+    "executions_not_computed": "not computed",
+    "results_unread": "results not read",
 }
+"""The columns of the table of days about what is not known; they appear only if any day has a value."""
+
+_OBJECT_STATES = {"read": "read", **{state: label for state, (label, _) in UNREAD_STATES.items()}}
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class DataQuality:
 
 def assess_data_quality(data: ReportData, fleet: Fleet) -> DataQuality:
     """Return the content of the section."""
-    verdict, explanation = _judge(data.slots)
+    verdict, explanation = _judge(data)
     schedulers = [_assess_scheduler(data, fleet, arn) for arn in data.schedulers]
     incomplete = [scheduler for scheduler in schedulers if scheduler.counts]
     incomplete.sort(
@@ -99,40 +98,88 @@ def assess_data_quality(data: ReportData, fleet: Fleet) -> DataQuality:
             scheduler.machine.label,
         )
     )
+    has_gaps = bool(describe_execution_gaps(data.knowledge))
     columns = _choose_columns(data)
     return DataQuality(
         verdict=verdict,
         explanation=explanation,
         slices=tuple(_build_slices(data.slots)),
-        day_columns=tuple(DAY_COLUMNS[column] for column in columns),
-        days=tuple((day.data_date, *(day.get_figure(column) for column in columns)) for day in data.days),
+        day_columns=tuple((DAY_COLUMNS | _KNOWLEDGE_COLUMNS)[column] for column in columns),
+        days=tuple(_list_days(data, columns)),
         facts=tuple(_list_facts(data)),
         incomplete=tuple(incomplete[:SHOWN_SCHEDULERS]),
-        complete=len(schedulers) - len(incomplete),
+        complete=0 if has_gaps else len(schedulers) - len(incomplete),
         omitted=max(0, len(incomplete) - SHOWN_SCHEDULERS),
     )
 
 
 def _choose_columns(data: ReportData) -> list[str]:
-    return [
+    slot_columns = [
         column
         for column in DAY_COLUMNS
         if column in {"expected", "result_share"} or any(day.get_figure(column) for day in data.days)
     ]
+    return slot_columns + [
+        column
+        for column in _KNOWLEDGE_COLUMNS
+        if any(getattr(day, column) for day in data.day_knowledge.values())
+    ]
 
 
-def _judge(slots: SlotCounts) -> tuple[str, Statement]:
-    share = slots.result_share.value
-    if not slots.expected:
-        return "No data", ("No executions were due, or execution_health is not computed for these days",)
-    text: Statement = (slots.result_share, " of the executions due returned a result")
-    if slots.not_extracted:
-        return "Incomplete", (*text, "; ", slots.not_extracted, " are not extracted yet")
-    if share is None:
+def _list_days(data: ReportData, columns: Sequence[str]) -> Iterator[tuple[Figure[Any], ...]]:
+    """Yield a row for each recorded or computed day; a day that is not computed has dashes."""
+    computed = {day.data_date.get_value(): day for day in data.days}
+    for number, knowledge in sorted(data.day_knowledge.items()):
+        day = computed.get(number)
+        if day is None and not knowledge.executions:
+            continue
+        cells = [
+            getattr(knowledge, column)
+            if column in _KNOWLEDGE_COLUMNS
+            else (day.get_figure(column) if day else Figure(DASH, "days", 0, column))
+            for column in columns
+        ]
+        yield (knowledge.day, *cells)
+
+
+def _judge(data: ReportData) -> tuple[str, Statement]:
+    """Return the verdict; it is Incomplete if what is not known could change it."""
+    slots, knowledge = data.slots, data.knowledge
+    if not slots.expected and not knowledge.executions:
+        if knowledge.days_not_recorded or not knowledge.days_recorded:
+            return "No data", (knowledge.days_not_recorded, " of ", knowledge.days, " days are not recorded")
+        return "No executions due", ("The sources returned no executions",)
+    text: Statement = ()
+    if slots.result_share.value is not None:
+        text = ("; ", slots.result_share, " of the executions due returned a result")
+    if slots.unknown:
+        text += ("; ", slots.unknown, " are unknown")
+    verdict = _classify(slots.result_share.value)
+    is_known = verdict == _classify(slots.possible_result_share)
+    gaps = _list_verdict_gaps(data)
+    if slots.result_share.value is None and not gaps:
         return "No executions due", ("No scheduler was running",)
-    if share >= GOOD_RESULT_SHARE:
-        return "Good", text
-    return "Degraded" if share >= POOR_RESULT_SHARE else "Poor", text
+    if gaps or not is_known:
+        return "Incomplete", (*text, *gaps)[1:]
+    return verdict, text[1:]
+
+
+def _list_verdict_gaps(data: ReportData) -> Statement:
+    slots, knowledge = data.slots, data.knowledge
+    gaps: Statement = ()
+    if slots.not_extracted:
+        gaps += ("; ", slots.not_extracted, " are not extracted yet")
+    if executions := describe_execution_gaps(knowledge):
+        gaps += ("; ", *executions)
+    if knowledge.results_unread:
+        gaps += ("; ", knowledge.results_unread, " of ", knowledge.results, " result objects not read")
+    return gaps
+
+
+def _classify(share: float | None) -> str:
+    if share is None or share < POOR_RESULT_SHARE:
+        return "Poor"
+    return "Good" if share >= GOOD_RESULT_SHARE else "Degraded"
 
 
 def _build_slices(slots: SlotCounts) -> list[Slice]:
@@ -162,7 +209,9 @@ def _list_facts(data: ReportData) -> list[tuple[str, Statement]]:
     noun = "summary" if summaries.value == 1 else "summaries"
     rejected: Statement = (
         lines,
-        f" result {pluralize(lines.value, 'line')}, ",
+        f" result {pluralize(lines.value, 'line')} of ",
+        data.knowledge.results_read,
+        " result objects read, ",
         summaries,
         f" execution {noun} (of all days)",
     )
@@ -185,7 +234,10 @@ def _list_object_states(data: ReportData) -> Statement:
 
 
 def _assess_scheduler(data: ReportData, fleet: Fleet, arn: str) -> SchedulerQuality:
-    slots = data.schedulers[arn]
+    slots, knowledge = data.schedulers[arn], data.scheduler_knowledge.get(arn)
+    not_computed: tuple[tuple[Figure[int], str], ...] = ()
+    if knowledge and knowledge.executions_not_computed:
+        not_computed = ((knowledge.executions_not_computed, "not computed"),)
     return SchedulerQuality(
         machine=fleet.get_machine(arn),
         result_share=slots.result_share,
@@ -194,5 +246,6 @@ def _assess_scheduler(data: ReportData, fleet: Fleet, arn: str) -> SchedulerQual
             (slots.get_figure(reason), label)
             for reason, (label, _) in REASONS.items()
             if reason not in {"succeeded", "after_service_end"} and slots.get_figure(reason)
-        ),
+        )
+        + not_computed,
     )

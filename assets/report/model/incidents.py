@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assets.report.model.fleet import Fleet, Machine, join_sensor_name
+from assets.report.model.knowledge import describe_execution_gaps
 from assets.report.model.silencing import SilenceMatcher, SilenceSummary
 from assets.report.query.data import ReportData
 from assets.report.query.executions import FailureCause, SettingChange
@@ -82,7 +83,10 @@ def list_events(data: ReportData, fleet: Fleet, silences: SilenceMatcher) -> tup
 def list_causes(data: ReportData) -> tuple[list[Cause], int]:
     """Return the causes to print, the most frequent first, and the number of omitted ones."""
     rows = [row for row in data.causes if row.executions]
-    causes = [Cause(row, is_new=row.executions_before.value == 0) for row in rows[:SHOWN_CAUSES]]
+    is_complete = not describe_execution_gaps(data.knowledge_before)
+    causes = [
+        Cause(row, is_new=is_complete and row.executions_before.value == 0) for row in rows[:SHOWN_CAUSES]
+    ]
     return causes, len(rows) - len(causes)
 
 
@@ -138,7 +142,7 @@ def _describe_settings(change: SettingChange) -> list[Statement]:
         return [("scheduler first seen on ", since)]
     texts: list[Statement] = []
     model, model_before = change.model_version, change.model_version_before
-    if model.value != model_before.value:
+    if None not in {model.value, model_before.value} and model.value != model_before.value:
         texts.append(("model changed from ", model_before, " to ", model, " on ", since))
     for label, value, before, unit in (
         ("frequency", change.data_upload_frequency, change.data_upload_frequency_before, ""),

@@ -12,6 +12,7 @@ from assets.report.formatting import pluralize
 from assets.report.model.attention import AttentionItem
 from assets.report.model.charts import ScoreChart, draw_chart, get_position
 from assets.report.model.fleet import Fleet, Machine, Scheduler
+from assets.report.model.knowledge import Extent, find_result_extent
 from assets.report.query.data import ReportData
 from assets.report.query.machines import ModelStart
 from assets.report.query.result import Figure, Statement
@@ -53,10 +54,19 @@ class SchedulerChart:
 
 @dataclass(frozen=True)
 class Card:
-    """A machine with its figures and charts; `severity` is `none` if it needs no attention."""
+    """A machine with its figures and charts.
+
+    Attributes:
+        machine: the machine.
+        severity: its severity; `none` if it has no finding.
+        extent: how much of its results is known; empty if all.
+        figures: label and figure of what is known.
+        charts: one chart per scheduler.
+    """
 
     machine: Machine
     severity: str
+    extent: str
     figures: tuple[tuple[str, Figure[Any]], ...]
     charts: tuple[SchedulerChart, ...]
 
@@ -74,7 +84,8 @@ def build_cards(data: ReportData, fleet: Fleet, attention: Sequence[AttentionIte
         Card(
             machine,
             severities.get(machine.key, "none"),
-            tuple(_list_figures(data, machine)),
+            "" if (extent := _find_extent(data, machine)) is Extent.KNOWN else f"results {extent}",
+            tuple(_list_figures(data, machine, extent)),
             tuple(_build_chart(data, scheduler, bins, spans) for scheduler in machine.schedulers),
         )
         for machine in machines
@@ -97,15 +108,33 @@ def list_ticks(scope: ReportScope) -> list[Tick]:
     return ticks
 
 
-def _list_figures(data: ReportData, machine: Machine) -> list[tuple[str, Figure[Any]]]:
+def _find_extent(data: ReportData, machine: Machine) -> Extent:
+    """Return how much of the results of a machine is known, over all its schedulers."""
+    rows = [data.scheduler_knowledge.get(scheduler.arn) for scheduler in machine.schedulers]
+    known = [row for row in rows if row]
+    extents = {find_result_extent(row) for row in known}
+    if machine.key not in data.equipment:
+        extents = {Extent.NOT_COMPUTED if extent.is_countable else extent for extent in extents}
+    if len(extents) == 1 and not extents & {Extent.KNOWN}:
+        return extents.pop()
+    is_partial = len(extents) != 1 or any(
+        row.running_days_not_computed or row.event_days_not_computed for row in known
+    )
+    is_blind = any(scheduler.arn in data.blind_time for scheduler in machine.schedulers)
+    return Extent.PARTLY if is_partial or is_blind or data.knowledge.days_not_recorded else Extent.KNOWN
+
+
+def _list_figures(data: ReportData, machine: Machine, extent: Extent) -> list[tuple[str, Figure[Any]]]:
     totals = data.equipment.get(machine.key, data.no_equipment)
-    figures: list[tuple[str, Figure[Any]]] = [
-        ("anomalous", totals.anomalous_share),
-        (pluralize(totals.events.value, "event"), totals.events),
-        ("running", totals.running_minutes),
-    ]
-    if totals.off_minutes:
-        figures.append(("off", totals.off_minutes))
+    figures: list[tuple[str, Figure[Any]]] = []
+    if extent.is_countable:
+        figures = [
+            ("anomalous", totals.anomalous_share),
+            (pluralize(totals.events.value, "event"), totals.events),
+            ("running", totals.running_minutes),
+        ]
+        if totals.off_minutes:
+            figures.append(("off", totals.off_minutes))
     slots = [data.schedulers[item.arn] for item in machine.schedulers if item.arn in data.schedulers]
     shares = [row.result_share for row in slots if row.result_share.value is not None]
     if len(shares) == 1:
@@ -137,6 +166,12 @@ def _build_chart(
     counted = f"{len(events)} {pluralize(len(events), 'event')}"
     description = f"score over time, {counted}" if chart.known else "no results read for these days"
     notes: list[Statement] = [("model ", change.version, " since ", change.since) for change in changes]
+    if knowledge := data.scheduler_knowledge.get(scheduler.arn):
+        if knowledge.results_unread:
+            unread = (knowledge.results_unread, " of ", knowledge.results, " result objects not read")
+            notes.append(unread)
+        if knowledge.days_not_computed:
+            notes.append((knowledge.days_not_computed, " of ", knowledge.days, " recorded days not computed"))
     if chart.known and not chart.has_scores:
         notes.append(("this format has no scores",))
     return SchedulerChart(scheduler.name, chart, changes, f"{scheduler.name}: {description}", tuple(notes))

@@ -10,11 +10,21 @@ from assets.report.model.attention import AttentionItem, Severity, rank_machines
 from assets.report.model.data_quality import DataQuality, assess_data_quality
 from assets.report.model.fleet import build_fleet
 from assets.report.model.incidents import Cause, Changes, Event, list_causes, list_changes, list_events
+from assets.report.model.knowledge import (
+    Extent,
+    KnowledgeGap,
+    describe_execution_gaps,
+    describe_result_gaps,
+    describe_running_gaps,
+    find_result_extent,
+    find_unknown_schedulers,
+    list_gaps,
+)
 from assets.report.model.machine_cards import Card, Tick, build_cards, list_ticks
 from assets.report.model.silencing import SilenceMatcher, SilenceSummary
 from assets.report.query.data import ReportData
 from assets.report.query.machines import EventTotals
-from assets.report.query.result import Figure, Query
+from assets.report.query.result import Figure, Query, Statement
 from assets.report.query.scope import ReportScope
 from resources.config.equipment import EquipmentRegistry
 from resources.config.silences import Silence
@@ -30,6 +40,14 @@ class Page:
         zone: the time zone of all printed times.
         created_at: the time when the page was built, as printed.
         as_of: the end of the days, or the time of the page if that is earlier.
+        gaps: what is not known of these days.
+        extent: how much of the results is known.
+        result_gaps: what qualifies statements about events; empty: nothing is missing.
+        running_gaps: the same for statements about running time.
+        execution_gaps: the same for statements about executions.
+        gaps_before: the same for all statements about the previous days.
+        results_read: the number of result objects that were read.
+        not_fully_known: the number of machines of which something is not known.
         attention: what needs attention, the most urgent first.
         silenced: the same for findings that a silence covers.
         unused_silences: silences of these days that cover no finding.
@@ -54,6 +72,14 @@ class Page:
     zone: str
     created_at: str
     as_of: str
+    gaps: tuple[KnowledgeGap, ...]
+    extent: Extent
+    result_gaps: Statement
+    running_gaps: Statement
+    execution_gaps: Statement
+    gaps_before: Statement
+    results_read: Figure[int]
+    not_fully_known: int
     attention: tuple[AttentionItem, ...]
     silenced: tuple[AttentionItem, ...]
     unused_silences: tuple[SilenceSummary, ...]
@@ -71,6 +97,33 @@ class Page:
     causes_omitted: int
     changes: Changes
     queries: tuple[Query[Any], ...]
+
+    @property
+    def counts_events(self) -> bool:
+        """Whether the number of events says anything."""
+        return self.extent.is_countable or bool(self.event_totals.events)
+
+    @property
+    def running_word(self) -> str:
+        """The state of the running time, where it has no value."""
+        if not self.extent.is_countable:
+            return str(self.extent)
+        return "not computed" if self.running_gaps else "none"
+
+    @property
+    def execution_word(self) -> str:
+        """The state of the share of executions with a result, where it has no value."""
+        if self.extent is Extent.NOT_RECORDED:
+            return "not recorded"
+        return "not computed" if self.execution_gaps else "none due"
+
+    @property
+    def events_empty(self) -> Statement:
+        """What the page says instead of events."""
+        if not self.counts_events:
+            return (f"Events are {self.extent}: ", *self.result_gaps) if self.result_gaps else ("No data",)
+        text: Statement = ("No events in ", self.results_read, " result objects read")
+        return (*text, "; ", *self.result_gaps) if self.result_gaps else text
 
 
 def build_page(
@@ -91,6 +144,8 @@ def build_page(
     items = rank_machines(data, fleet, matcher)
     attention = tuple(item for item in items if item.silence is None)
     silenced = tuple(item for item in items if item.silence is not None)
+    unknown = find_unknown_schedulers(data)
+    before = data.knowledge_before
     events, events_omitted = list_events(data, fleet, matcher)
     causes, causes_omitted = list_causes(data)
     return Page(
@@ -99,6 +154,16 @@ def build_page(
         zone=str(scope.zone),
         created_at=format_timestamp(now, scope.zone),
         as_of=format_timestamp(as_of, scope.zone),
+        gaps=tuple(list_gaps(data)),
+        extent=find_result_extent(data.knowledge),
+        result_gaps=describe_result_gaps(data.knowledge),
+        running_gaps=describe_running_gaps(data.knowledge),
+        execution_gaps=describe_execution_gaps(data.knowledge),
+        gaps_before=describe_running_gaps(before) or describe_execution_gaps(before),
+        results_read=data.knowledge.results_read,
+        not_fully_known=sum(
+            any(scheduler.arn in unknown for scheduler in machine.schedulers) for machine in fleet.machines
+        ),
         attention=attention,
         silenced=silenced,
         unused_silences=tuple(matcher.list_unused({item.silence for item in silenced if item.silence})),

@@ -2,22 +2,22 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from assets.report.query import executions, machines
+from assets.report.query import executions, knowledge, machines
 from assets.report.query.executions import (
     FailureCause,
-    ObjectState,
     RejectedCounts,
-    SchedulerObjects,
     SchedulerRecords,
     SchedulerSlots,
     SettingChange,
     SlotCounts,
     SlotDay,
 )
+from assets.report.query.knowledge import BlindTime, Knowledge, ObjectState, SchedulerObjects
 from assets.report.query.machines import (
     AnomalyTotals,
     EquipmentChange,
@@ -50,6 +50,11 @@ class ReportData:
         days: the same by day, oldest first.
         schedulers: the same by scheduler ARN.
         recorded: recorded executions by scheduler ARN.
+        knowledge: how much is known of all days and schedulers.
+        knowledge_before: the same for the previous days.
+        scheduler_knowledge: the same by scheduler ARN.
+        day_knowledge: the same by day.
+        blind_time: stretches without a result, by scheduler ARN.
         objects: result objects by scheduler and state.
         object_states: result objects by state.
         rejected: rejected lines and summaries.
@@ -73,6 +78,11 @@ class ReportData:
     days: tuple[SlotDay, ...]
     schedulers: Mapping[str, SchedulerSlots]
     recorded: Mapping[str, SchedulerRecords]
+    knowledge: Knowledge
+    knowledge_before: Knowledge
+    scheduler_knowledge: Mapping[str, Knowledge]
+    day_knowledge: Mapping[date, Knowledge]
+    blind_time: Mapping[str, BlindTime]
     objects: tuple[SchedulerObjects, ...]
     object_states: Mapping[str, ObjectState]
     rejected: RejectedCounts
@@ -107,6 +117,15 @@ class _Reader:
         return query.read_rows(self.read_table(query), self.scope.zone)
 
 
+class _KnowledgeByLevel:
+    """The rows of the knowledge query by level."""
+
+    def __init__(self, rows: Sequence[Knowledge]) -> None:
+        (self.total,) = (row for row in rows if row.level == knowledge.LEVEL_TOTAL)
+        self.by_scheduler = {row.scheduler_arn: row for row in rows if row.scheduler_arn is not None}
+        self.by_day = {row.day.value: row for row in rows if row.day.value is not None}
+
+
 def read_report_data(scope: ReportScope, run_query: RunQuery) -> ReportData:
     """Run all queries of a report.
 
@@ -126,8 +145,13 @@ def read_report_data(scope: ReportScope, run_query: RunQuery) -> ReportData:
         days=reader.read(executions.build_days_query(scope)),
         schedulers=_index(reader.read(executions.build_schedulers_query(scope)), "scheduler_arn"),
         recorded=_index(reader.read(executions.build_recorded_query(scope)), "scheduler_arn"),
-        objects=reader.read(executions.build_objects_query(scope)),
-        object_states=_index(reader.read(executions.build_object_states_query(scope)), "state"),
+        knowledge=(known := _KnowledgeByLevel(reader.read(knowledge.build_knowledge_query(scope)))).total,
+        scheduler_knowledge=known.by_scheduler,
+        day_knowledge=known.by_day,
+        knowledge_before=_KnowledgeByLevel(reader.read(knowledge.build_knowledge_before_query(scope))).total,
+        blind_time=_index(reader.read(knowledge.build_blind_time_query(scope)), "scheduler_arn"),
+        objects=reader.read(knowledge.build_objects_query(scope)),
+        object_states=_index(reader.read(knowledge.build_object_states_query(scope)), "state"),
         rejected=reader.read(executions.build_rejected_query(scope))[0],
         equipment=_index(reader.read(equipment_query), "equipment"),
         no_equipment=blank_equipment,

@@ -35,6 +35,16 @@ class SlotCounts:
     lateness_median_minutes: Minutes
     lateness_max_minutes: Minutes
 
+    @property
+    def possible_result_share(self) -> float:
+        """The share of the executions due with a result if all unknown ones returned a result."""
+        due = sum(
+            self.get_figure(reason).value or 0
+            for reason in REASONS
+            if reason not in {"not_running", "after_service_end"}
+        )
+        return ((self.succeeded.value or 0) + (self.unknown.value or 0)) / due if due else 1.0
+
     def get_figure(self, column: str) -> Figure[Any]:
         """Return the figure of a column by its name."""
         figure: Figure[Any] = getattr(self, column)
@@ -76,24 +86,6 @@ class SchedulerRecords:
     newest_result: Instant
     minutes_without_result: Minutes
     sources: str | None
-
-
-@dataclass(frozen=True)
-class SchedulerObjects:
-    """The result objects of one scheduler in one state of `result_objects`."""
-
-    scheduler_arn: str
-    scheduler_name: str | None
-    state: str
-    objects: Count
-
-
-@dataclass(frozen=True)
-class ObjectState:
-    """The result objects of all schedulers in one state."""
-
-    state: str
-    objects: Count
 
 
 @dataclass(frozen=True)
@@ -202,38 +194,6 @@ FROM inference_executions
 WHERE {scope.sql_days} AND {scope.sql_schedulers}
 GROUP BY scheduler_arn
 ORDER BY scheduler_arn""",
-    )
-
-
-def build_objects_query(scope: ReportScope) -> Query[SchedulerObjects]:
-    """Select one row per scheduler and state of its result objects."""
-    return Query(
-        "objects",
-        "Result objects by scheduler and state",
-        SchedulerObjects,
-        f"""\
-SELECT scheduler_arn, any_value(scheduler_name) AS scheduler_name,
-       state, count(*) AS objects, sum("rows")::BIGINT AS lines, sum(rejected)::BIGINT AS rejected,
-       any_value(error) AS error
-FROM result_objects
-WHERE {scope.sql_days} AND {scope.sql_schedulers}
-GROUP BY scheduler_arn, state
-ORDER BY scheduler_arn, state""",
-    )
-
-
-def build_object_states_query(scope: ReportScope) -> Query[ObjectState]:
-    """Select one row per state of the result objects."""
-    return Query(
-        "object_states",
-        "Result objects by state",
-        ObjectState,
-        f"""\
-SELECT state, count(*) AS objects
-FROM result_objects
-WHERE {scope.sql_days} AND {scope.sql_schedulers}
-GROUP BY state
-ORDER BY state""",
     )
 
 

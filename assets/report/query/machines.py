@@ -214,7 +214,7 @@ def build_models_query(scope: ReportScope) -> Query[ModelStart]:
         f"""\
 SELECT scheduler_arn, model_version, min(data_start_time) AS since
 FROM inference_executions
-WHERE {scope.sql_days} AND {scope.sql_schedulers}
+WHERE {scope.sql_days} AND {scope.sql_schedulers} AND model_version IS NOT NULL
 GROUP BY scheduler_arn, model_version
 ORDER BY scheduler_arn, since""",
     )

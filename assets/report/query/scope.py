@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
+from assets.framework.time_windows import Days
+
 _ONE_DAY = timedelta(days=1)
 
 
@@ -18,6 +20,9 @@ class ReportScope:
         equipment: names of the machines to include, as in `equipment_health`; None: all.
         bins: the number of bins of a score chart.
         gap_steps: a gap is more than this many usual steps without a point.
+        min_event_seconds: shorter events are not recorded.
+        as_of: the time of the page; nothing later can be known. None: the end of the last day.
+        history: the days that can be extracted; None: all.
     """
 
     first: date
@@ -27,6 +32,9 @@ class ReportScope:
     equipment: tuple[str, ...] | None = None
     bins: int = 672
     gap_steps: float = 2.0
+    min_event_seconds: float = 0.0
+    as_of: datetime | None = None
+    history: Days | None = None
 
     @property
     def start(self) -> datetime:
@@ -37,6 +45,16 @@ class ReportScope:
     def end(self) -> datetime:
         """Midnight UTC at the end of the last day, exclusive."""
         return self.start + self.length
+
+    @property
+    def known_end(self) -> datetime:
+        """The end of the range, or the time of the page if that is earlier."""
+        return min(self.end, self.as_of or self.end)
+
+    @property
+    def last_begun(self) -> date:
+        """The last day that has begun at the time of the page; at least the first day."""
+        return max(self.first, (self.known_end - timedelta(microseconds=1)).astimezone(UTC).date())
 
     @property
     def last_day(self) -> datetime:

@@ -24,6 +24,7 @@ def render_markdown(page: Page) -> str:
     parts = [
         f"# {escape_markdown(page.title)}",
         _render_summary(page),
+        *_render_gaps(page),
         *_render_attention(page),
         "## Data quality",
         f"**{page.data_quality.verdict}.** {_render_statement(page.data_quality.explanation)}.",
@@ -41,11 +42,34 @@ def escape_markdown(text: str) -> str:
 
 def _render_summary(page: Page) -> str:
     totals = page.event_totals
-    return (
-        f"{page.urgent} of {len(page.cards)} machines need attention · "
-        f"{totals.events.text} anomaly events, {totals.open.text} ongoing · "
-        f"{page.result_share.text} of the executions due returned a result · as of {page.as_of} ({page.zone})"
+    machines = (
+        f"{page.urgent} of {len(page.cards)} machines need attention"
+        if page.cards
+        else "no machines recorded"
     )
+    if page.not_fully_known:
+        machines += f", {page.not_fully_known} not fully known"
+    events = f"anomaly events {page.extent}"
+    if page.counts_events:
+        known = " known" if page.result_gaps else ""
+        events = f"{totals.events.text}{known} anomaly events, {totals.open.text} ongoing"
+    executions = f"executions {page.execution_word}"
+    if page.result_share.value is not None:
+        executions = f"{page.result_share.text} of the executions due returned a result"
+        executions += " (of the computed ones)" if page.execution_gaps else ""
+    return f"{machines} · {events} · {executions} · as of {page.as_of} ({page.zone})"
+
+
+def _render_gaps(page: Page) -> list[str]:
+    if not page.gaps:
+        return []
+    parts = ["## Not known"]
+    for gap in page.gaps:
+        reasons = "".join(f"\n  - {_render_statement(reason)}" for reason in gap.reasons)
+        parts.append(f"- **{gap.title}**: {_render_statement(gap.text)}{reasons}")
+        if gap.commands:
+            parts.append("\n".join(["```sh", *gap.commands, "```"]))
+    return parts
 
 
 def _render_attention(page: Page) -> list[str]:
@@ -53,7 +77,10 @@ def _render_attention(page: Page) -> list[str]:
     omitted = len(page.attention) - len(lines)
     lines += [f"- {omitted} more machines"] if omitted else []
     lines += [_render_item(item) for item in page.silenced]
-    return ["## Machines that need attention", "\n".join(lines) or "No findings."]
+    return [
+        "## Machines that need attention",
+        "\n".join(lines) or ("No findings in what is known." if page.gaps else "No findings."),
+    ]
 
 
 def _render_item(item: AttentionItem) -> str:
@@ -67,11 +94,16 @@ def _render_item(item: AttentionItem) -> str:
 
 def _render_events(page: Page) -> list[str]:
     if not page.events:
-        return ["## Anomaly events", "No events recorded for these days."]
+        return ["## Anomaly events", f"{_render_statement(page.events_empty)}."]
     head = "| start | machine | duration | peak score | top sensors |\n| --- | --- | ---: | ---: | --- |\n"
     rows = "\n".join(map(_render_event, page.events[:MAX_EVENTS]))
     omitted = page.events_omitted + len(page.events) - len(page.events[:MAX_EVENTS])
-    return ["## Anomaly events", head + rows, *([f"{omitted} more events."] if omitted else [])]
+    return [
+        "## Anomaly events",
+        head + rows,
+        *([f"{omitted} more events."] if omitted else []),
+        *_render_not_included(page.result_gaps),
+    ]
 
 
 def _render_event(event: Event) -> str:
@@ -90,7 +122,11 @@ def _render_causes(page: Page) -> list[str]:
         + (" (new)" if cause.is_new else "")
         for cause in page.causes[:MAX_CAUSES]
     ]
-    return ["## Failed executions by cause", "\n".join(lines)]
+    return ["## Failed executions by cause", "\n".join(lines), *_render_not_included(page.execution_gaps)]
+
+
+def _render_not_included(gaps: Statement) -> list[str]:
+    return [f"Not included: {_render_statement(gaps)}."] if gaps else []
 
 
 def _render_name(machine: Machine) -> str:

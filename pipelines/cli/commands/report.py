@@ -80,7 +80,7 @@ def report(  # noqa: PLR0913 (an option each)
     span = select_range(single, week, begin, end, find_newest_day(lake, now.date()))
     registry, silences = load_equipment(options.registry), load_silences(options.silences)
     with open_query(lake) as run_query:
-        scope = narrow_scope(options.build_scope(*span), equipment or [], registry, run_query)
+        scope = narrow_scope(options.build_scope(*span, now), equipment or [], registry, run_query)
         data = read_report_data(scope, run_query)
     page = build_page(data, registry, silences, now)
     is_html = output_format is Format.html

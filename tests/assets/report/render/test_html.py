@@ -166,13 +166,19 @@ WORLDS: dict[str, list[Machine]] = {
 
 def test_a_cause_is_new_only_if_the_previous_days_are_computed(lake: Lake, build_report: BuildPage) -> None:
     (unknown,) = build_report(Machine("pump-1", gaps=[(20, 30)])).causes
-    day_before = {"data_date": FIRST - timedelta(days=1), "scheduler_arn": Machine("pump-1").arn}
-    counts = dict.fromkeys(REASONS, 0) | {"expected": 144, "succeeded": 144}
-    write_rows(lake, EXECUTION_HEALTH, [day_before | counts | {"failures_by_cause": "[]"}])
+    counts = dict.fromkeys(REASONS, 0) | {"expected": 144, "missing": 144, "failures_by_cause": "[]"}
+    rows = [
+        {"data_date": FIRST - timedelta(days=number), "scheduler_arn": Machine("pump-1").arn} | counts
+        for number in range(1, 8)
+    ]
+    write_rows(lake, EXECUTION_HEALTH, rows[1:])
+    (incomplete,) = build_report().causes
+    write_rows(lake, EXECUTION_HEALTH, rows)
     page = build_report()
     (known,) = page.causes
 
     assert (unknown.is_new, unknown.row.executions_before.value) == (False, None)
+    assert (incomplete.is_new, incomplete.row.executions_before.value) == (False, 0)
     assert (known.is_new, known.row.executions_before.value) == (True, 0)
     assert_numbers_match_the_sql(lake, page, render_html(page))
 
