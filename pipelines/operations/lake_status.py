@@ -30,7 +30,7 @@ from assets.executions.day_status import (
 from assets.executions.selection import contiguous_ranges
 from assets.framework.partitions import daily_partitions, parse_days
 from assets.framework.time_windows import Days
-from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, PARTITION
+from assets.tables import ARCHIVE_FILES, EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, PARTITION
 from resources.config.settings import Settings
 from resources.errors import LedgerError
 from resources.lake.lake import Lake
@@ -133,18 +133,46 @@ def settlement_policy(settings: Settings, now: datetime, extracted: Sequence[dat
     )
 
 
+def find_data_range(lake: Lake, settings: Settings, history: Days, today: date) -> tuple[date, date] | None:
+    """Return the first and the last day with data; None if there is none, or if a service can add days.
+
+    Saved responses count from the first run that reads them, also for days that are not extracted.
+
+    Raises:
+        LedgerError: the lake cannot be read.
+    """
+    ends = _list_service_ends(settings)
+    if any(end is None or end >= today for end in ends):
+        return None
+    days = [*lake.days(EXTRACTION_COVERAGE), *_list_archive_bounds(lake)]
+    days = [day for day in days if history.first <= day <= today and day < (history.end or date.max)]
+    return (min(days), max(days)) if days else None
+
+
+def _list_archive_bounds(lake: Lake) -> list[date]:
+    bounds = lake.read(ARCHIVE_FILES, columns=["first_data_start_time", "last_data_start_time"])
+    return [moment.date() for row in bounds.to_pylist() for moment in row.values() if moment]
+
+
 def _last_expected_day(settings: Settings, extracted: Sequence[date], today: date) -> date | None:
-    ends = [max(extracted, default=today)]
+    last = max(extracted, default=today)
+    for end in _list_service_ends(settings):
+        if end is None:
+            return None
+        last = max(last, end)
+    return last
+
+
+def _list_service_ends(settings: Settings) -> list[date | None]:
+    """Return the last day of each service; None: it has no end, or its settings are invalid."""
+    ends: list[date | None] = []
     for source in open_sources(settings) if settings.sources else ():
         if source.service:
             try:
-                end = source.service.service_end
+                ends.append(source.service.service_end)
             except LedgerError:
-                end = None  # `ledger doctor` reports why the source fails
-            if end is None:
-                return None
-            ends.append(end)
-    return max(ends)
+                ends.append(None)  # `ledger doctor` reports why the source fails
+    return ends
 
 
 def _load_failures(settings: Settings, days: Sequence[date]) -> tuple[list[date], list[UnansweredSource]]:

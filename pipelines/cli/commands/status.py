@@ -13,7 +13,7 @@ from pipelines.cli.calendar import LETTERS, STYLES, draw_calendar, label
 from pipelines.cli.json_output import StatusActionItem, StatusOutput, StatusScheduler, StatusSourceFailure
 from pipelines.cli.options import From, Json, SchedulerPatterns, To
 from pipelines.cli.output import print_json
-from pipelines.operations.lake_status import LakeStatus, inspect_lake
+from pipelines.operations.lake_status import LakeStatus, find_data_range, inspect_lake
 from resources.clock import utc_now
 from resources.config.settings import load_settings
 from resources.lake.lake import Lake
@@ -38,20 +38,25 @@ def status(
 
     Prints a calendar with one letter for each day; capital letters need action. Below it, the command lists
     each action with the command to run, and the sources that the last run could not read. It reads the lake
-    and the Dagster runs, and calls no service. Default range: the whole history; the calendar shows its last
-    two months. Exit code 1: something needs action.
+    and the Dagster runs, and calls no service. Default range: the whole history, or the days with data if no
+    service can add days; the calendar shows the last two months. Exit code 1: something needs action.
     """
     settings, now = load_settings(), utc_now()
     history = Days(settings.history.start_date, settings.history.end_date)
-    end = last_day(history, now.date())
-    days = parse_range(first or str(history.first), last or str(max(end, history.first)), history, now.date())
     lake = Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
+    span = None if first or last else find_data_range(lake, settings, history, now.date())
+    begin, end = span or (history.first, max(last_day(history, now.date()), history.first))
+    days = parse_range(first or str(begin), last or str(end), history, now.date())
     lake_status = inspect_lake(lake, settings, days, now, schedulers or ())
     if as_json:
         print_json(_build_json(lake_status, lake.uri, now))
     else:
         console = Console(highlight=False)
-        console.print(f"{lake.uri}, as of {now:%Y-%m-%d %H:%M} UTC", soft_wrap=True)
+        origin = f" ({settings.config_file})" if settings.config_file else ""
+        line = f"{lake.uri}, as of {now:%Y-%m-%d %H:%M} UTC{origin}"
+        console.print(line, markup=False, soft_wrap=True)
+        if span:
+            console.print(f"Days with data: {begin} to {end}")
         _print_calendar(console, lake_status, is_default_range=first is None)
         _print_failed_sources(console, lake_status)
         _print_action_items(console, lake_status)

@@ -5,10 +5,11 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from assets.executions.day_status import DayState
-from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
+from assets.tables import ARCHIVE_FILES, EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 from pipelines.definitions import build_defs
 from resources.lake.lake import Lake
 from resources.sources.archive import ArchiveSource
@@ -37,6 +38,39 @@ def test_a_settled_lake_needs_no_action(ledger: RunLedger) -> None:
     assert "=" * 30 in done.out
     assert "No action needed." in done.out
     assert all(len(line) <= 80 for line in done.out.splitlines()[1:])
+
+
+def test_without_a_service_the_default_range_is_the_span_of_the_data(
+    ledger: RunLedger, lake: Lake, settings: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "dumps").mkdir()
+    archive = 'kind = "archive"\nuri = "dumps/"'
+    ended = 'kind = "api"\nregion = "eu-west-1"\nservice_end = "2026-10-07"'
+    for day in DAYS[10:12]:
+        record_complete_day(lake, day, NAMES)
+    row = dict.fromkeys(ARCHIVE_FILES.schema.names) | {
+        "uri": "page.json",
+        "size_bytes": 1,
+        "executions": 1,
+        "rejected": 0,
+        "reader_version": 1,
+        "recorded_at": datetime(2026, 10, 8, tzinfo=UTC),
+        "first_data_start_time": datetime(2026, 9, 14, 23, tzinfo=UTC),
+        "last_data_start_time": datetime(9999, 12, 31, tzinfo=UTC),
+        "merged_dates": [],
+    }
+    lake.update(ARCHIVE_FILES, None, lambda _: pa.Table.from_pylist([row], schema=ARCHIVE_FILES.schema))
+    settings(archive, ended, start="2025-01-01", end=None)
+
+    answer = ledger("status", "--json").json
+
+    assert (answer["from"], answer["to"]) == ("2026-09-11", "2026-09-14")
+    assert answer["never_extracted_days"] == ["2026-09-13", "2026-09-14"]
+    assert "Days with data: 2026-09-11 to 2026-09-14" in ledger("status").text
+    assert ledger("status", "--from", "2026-09-01", "--json").json["from"] == "2026-09-01"
+
+    settings(archive, SOURCE, start="2025-01-01", end=None)
+    assert ledger("status", "--json").json["from"] == "2025-01-01"
 
 
 def test_days_that_need_action_come_with_the_command_that_fixes_them(
