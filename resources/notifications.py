@@ -1,4 +1,4 @@
-"""Notification sinks: the log, and a webhook that receives JSON by POST.
+"""Notification targets: the log, and a webhook that receives JSON by POST.
 
 The JSON is a public interface (docs/how-to/alerts.md): new members can be added, but no member changes its
 name or type within one `version`. The URL is usually a secret, so messages contain only its host. Credentials
@@ -14,13 +14,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from http.client import HTTPException
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
-from resources.clock import sleep
+from resources.address_guard import guard_addresses
+from resources.clock import monotonic, sleep
 from resources.errors import ConfigurationError, DataError, LedgerError, RetryLaterError
 
 VERSION = 1
+MAX_SECONDS_PER_TICK = 40
+"""Dagster stops a tick after 60 seconds. Apprise waits up to 5.5 seconds between two notices to a service."""
+
 Severity = Literal["info", "warning", "critical"]
 
 _REDACTED = "[redacted]"
@@ -84,19 +88,19 @@ def build_payload(notice: Notice, at: datetime) -> dict[str, Any]:
         "link": notice.link,
         "facts": dict(notice.facts),
     }
-    return {name: _redact(value) for name, value in payload.items()}
+    return {name: redact(value) for name, value in payload.items()}
 
 
-def _redact(value: Any) -> Any:  # noqa: ANN401 (any JSON)
+def redact(value: Any) -> Any:  # noqa: ANN401 (any JSON)
     """Redact credentials in a JSON value, and replace NaN and infinity by null."""
     if isinstance(value, str):
         for secret in _SECRETS:
             value = secret.sub(_REDACTED, value)
         return value
     if isinstance(value, Mapping):
-        return {name: _redact(member) for name, member in value.items()}
+        return {name: redact(member) for name, member in value.items()}
     if isinstance(value, Sequence):
-        return [_redact(item) for item in value]
+        return [redact(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -107,21 +111,54 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
+class Target(Protocol):
+    """A receiver of notices outside of this machine."""
+
+    @property
+    def location(self) -> str:
+        """The name for messages, without secrets."""
+
+    def post(self, notice: Notice, at: datetime) -> None:
+        """Send one notice.
+
+        Raises:
+            DataError: the receiver rejects this notice, and a retry cannot help.
+            LedgerError: the notice was not sent.
+        """
+
+
+def refused_address_error(address: str, location: str) -> ConfigurationError:
+    """Build the error of a target whose address is not public."""
+    return ConfigurationError(
+        f"Cannot send a notice: {address} is a private, link-local or loopback address",
+        where=location,
+        next_step="use a public address; if the receiver or a proxy is in your own network, set"
+        " alerts.allow_private_addresses = true",
+    )
+
+
 class Webhook:
     """A URL that receives JSON by POST."""
 
     def __init__(
-        self, url: str, *, timeout_seconds: float = 5, tries: int = 3, pause_seconds: float = 0.5
+        self,
+        url: str,
+        *,
+        allow_private: bool = False,
+        timeout_seconds: float = 5,
+        tries: int = 3,
+        pause_seconds: float = 0.5,
     ) -> None:
         """Set the URL; nothing is sent yet.
 
         Args:
             url: https:// or http://.
+            allow_private: whether connections to addresses that are not public are allowed.
             timeout_seconds: the timeout of one attempt.
             tries: the maximum number of attempts while the receiver is unreachable or busy.
             pause_seconds: the pause before the second attempt; it doubles for each further one.
         """
-        self._url = url
+        self._url, self._allow_private = url, allow_private
         self._timeout, self._tries, self._pause = timeout_seconds, tries, pause_seconds
         self._opener = urllib.request.build_opener(_NoRedirects)
 
@@ -135,13 +172,14 @@ class Webhook:
 
         Raises:
             RetryLaterError: the receiver was unreachable or busy at every attempt.
-            ConfigurationError: the URL does not accept notices.
+            ConfigurationError: the URL does not accept notices, or its address is not allowed.
             DataError: the receiver rejects this notice.
         """
         body = json.dumps(build_payload(notice, at), default=str, allow_nan=False).encode()
         for attempt in range(1, self._tries + 1):
             try:
-                self._send(body)
+                with guard_addresses(allow_private=self._allow_private) as refused:
+                    self._send(body, refused)
             except RetryLaterError:
                 if attempt == self._tries:
                     raise
@@ -149,7 +187,7 @@ class Webhook:
             else:
                 return
 
-    def _send(self, body: bytes) -> None:
+    def _send(self, body: bytes, refused: Sequence[str]) -> None:
         headers = {"Content-Type": "application/json", "User-Agent": "lookout-ledger"}
         request = urllib.request.Request(self._url, body, headers, method="POST")  # noqa: S310 (settings check)
         try:
@@ -159,6 +197,8 @@ class Webhook:
             response.close()
             raise self._translate_status(response.code) from None
         except (OSError, HTTPException) as problem:
+            if refused:
+                raise refused_address_error(refused[0], self.location) from None
             reason = getattr(problem, "reason", problem)
             raise RetryLaterError(
                 f"Cannot post a notice: {type(reason).__name__}: {reason}".replace(self._url, "the URL"),
@@ -185,35 +225,61 @@ class Webhook:
 
 @dataclass
 class Notifier:
-    """Sends notices to the log and, if there is one, to the webhook."""
+    """Sends notices to the log and to all targets. It lives for one tick.
+
+    Attributes:
+        log: Takes a line.
+        targets: The receivers.
+        problems: Why a target failed, by its position; a failed target is not used again.
+        deadline: When the tick has no time left, on the clock of `monotonic`.
+    """
 
     log: Callable[[str], None]
-    webhook: Webhook | None = None
-    webhook_problem: str = ""
-    """Why the webhook failed; after that, this object does not use it again. It lives for one tick."""
+    targets: Sequence[Target] = ()
+    problems: dict[int, str] = field(default_factory=dict)
+    deadline: float = field(default_factory=lambda: monotonic() + MAX_SECONDS_PER_TICK)
 
     def send(self, notices: Sequence[Notice], at: datetime) -> list[Notice]:
         """Send notices and return those that need no retry.
 
-        Errors of the webhook are logged, not raised. After a failure the webhook is skipped, so that a tick
-        stays within Dagster's timeout. A notice that the receiver rejects counts as sent: it is in the log,
-        and a retry would only block other notices.
+        Errors of targets are logged, not raised. After a failure a target is skipped, so that a tick stays
+        within Dagster's timeout. A notice is retried until one target has it: a retry for the other targets
+        would repeat it there. A notice that a receiver rejects counts as sent: it is in the log, and a retry
+        would only block other notices.
         """
         sent = []
         for notice in notices:
-            if self.webhook and not self.webhook_problem:
-                try:
-                    self.webhook.post(notice, at)
-                except DataError as problem:
-                    self.log(f"{problem}")
-                except LedgerError as problem:
-                    self.webhook_problem = str(problem)
-            self.log(_format_log_entry(notice, self.webhook_problem))
-            if not self.webhook_problem:
+            accepted = [number for number in range(len(self.targets)) if self._post(number, notice, at)]
+            self.log(_format_log_entry(notice, self._describe_problems(bool(accepted))))
+            if accepted or not self.targets:
                 sent.append(notice)
         return sent
 
+    def _post(self, number: int, notice: Notice, at: datetime) -> bool:
+        target = self.targets[number]
+        if number in self.problems:
+            return False
+        if monotonic() > self.deadline:
+            self.problems[number] = f"No time is left in this tick\n  where: {target.location}"
+            return False
+        try:
+            target.post(notice, at)
+        except DataError as problem:
+            self.log(f"{problem}")
+        except LedgerError as problem:
+            self.problems[number] = str(problem)
+            return False
+        return True
 
-def _format_log_entry(notice: Notice, problem: str) -> str:
-    suffix = f"\n\nNot posted yet, will be retried: {problem}" if problem else ""
-    return str(_redact(f"[{notice.severity}] {notice.kind}\n{format_markdown(notice)}{suffix}"))
+    def _describe_problems(self, is_accepted: bool) -> str:
+        problems = "\n".join(self.problems.values())
+        if not problems:
+            return ""
+        prefix = (
+            "Not posted to all targets, and not retried" if is_accepted else "Not posted yet, will be retried"
+        )
+        return f"\n\n{prefix}: {problems}"
+
+
+def _format_log_entry(notice: Notice, suffix: str) -> str:
+    return str(redact(f"[{notice.severity}] {notice.kind}\n{format_markdown(notice)}{suffix}"))

@@ -19,6 +19,9 @@ Change = Literal[
 ]
 OPEN, CLOSED, CUT, MERGED, GONE = "open", "closed", "cut", "merged", "gone"
 
+PAST_EVENTS_INTERVAL = timedelta(hours=1)
+"""A backfill computes events for a long time, but they are over, so their notifications can wait."""
+
 
 @dataclass(frozen=True)
 class Event:
@@ -87,6 +90,11 @@ class Notification:
     records: tuple[NotificationRecord, ...]
     previous: NotificationRecord | None = None
 
+    @property
+    def is_past_event(self) -> bool:
+        """Whether this is the first notification of an event, and the event is over."""
+        return self.change == "new" and self.event is not None and self.event.is_over
+
 
 def plan_notifications(
     records: Sequence[NotificationRecord],
@@ -126,6 +134,33 @@ def plan_notifications(
         and now - record.end <= thresholds.max_age
     ]
     return notifications
+
+
+def group_notifications(
+    notifications: Sequence[Notification],
+    records: Sequence[NotificationRecord],
+    now: datetime,
+    *,
+    max_singles: int,
+) -> list[list[Notification]]:
+    """Return the notifications to send now; each group is one message.
+
+    The first notifications of a lake are one group. Later, events that were over when they were first seen,
+    as after a backfill, are one group, and at most one such group is sent in an hour: the others wait. More
+    than `max_singles` other notifications are one group too.
+    """
+    if not records:
+        return [list(notifications)] if notifications else []
+    past = [item for item in notifications if item.is_past_event]
+    others = [item for item in notifications if not item.is_past_event]
+    groups = [others] if len(others) > max_singles else [[item] for item in others]
+    last_past = max(
+        (item.first_notified_at for item in records if item.first_notified_at == item.end_notified_at),
+        default=None,
+    )
+    if past and (last_past is None or now - last_past >= PAST_EVENTS_INTERVAL):
+        groups.append(past)
+    return groups
 
 
 def _build_subject(event: Event, own: Iterable[NotificationRecord] = ()) -> SilenceSubject:

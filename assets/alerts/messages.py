@@ -14,6 +14,8 @@ MAX_TOP_SENSORS = 3
 MAX_SINGLE_NOTICES = 5
 """If one tick has more notifications, a single summary notice replaces them."""
 
+MAX_SUMMARY_LINES = 20
+
 _STATES = {
     "open": "The anomaly continues.",
     "closed": "The anomaly is over.",
@@ -76,11 +78,14 @@ def build_summary_notice(notices: Sequence[Notice], link: str | None) -> Notice:
     """Combine many notices into one, the most severe first."""
     order: dict[str, int] = {"critical": 0, "warning": 1, "info": 2}
     ordered = sorted(notices, key=lambda notice: order[notice.severity])
+    lines = [f"- {escape_markdown(notice.title)}" for notice in ordered[:MAX_SUMMARY_LINES]]
+    if len(ordered) > MAX_SUMMARY_LINES:
+        lines.append(f"- and {len(ordered) - MAX_SUMMARY_LINES} more")
     return Notice(
         kind="events",
         severity=ordered[0].severity,
         title=f"{len(ordered)} anomaly notifications: {ordered[0].title}, and more",
-        text="\n".join(f"- {escape_markdown(notice.title)}" for notice in ordered),
+        text="\n".join(lines),
         cause="events:" + ",".join(sorted(notice.cause.removeprefix("event:") for notice in ordered)),
         facts={"events": [{"kind": notice.kind, **notice.facts} for notice in ordered]},
         link=link,

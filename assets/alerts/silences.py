@@ -1,9 +1,12 @@
-"""Decides which notifications about anomaly events are silenced.
+"""Decides which notifications are silenced.
 
 A silence of equipment or of a scheduler covers a time range; only the part of an event outside of it counts.
 So an anomaly during maintenance is not notified, also if its data arrives late. An anomaly that continues
 after the maintenance is notified once the rest is long enough. An acknowledgement of one event silences all
 notifications about it while it is active.
+
+A silence of a run or a check suppresses its failures while the silence is active. A failure that continues
+after it is notified as new. Recoveries are never silenced, because they close what was notified earlier.
 """
 
 from collections.abc import Iterable
@@ -11,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from resources.config.silences import Silence
-from resources.name_patterns import matches
+from resources.name_patterns import matches, matches_any
 
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
@@ -28,11 +31,25 @@ class SilenceSubject:
 
 def matches_subject(silence: Silence, subject: SilenceSubject) -> bool:
     """Return whether a silence names this event, its scheduler or its equipment."""
+    if silence.is_about_failures:
+        return False
     if silence.event is not None:
         return silence.event in subject.event_ids
     if silence.equipment is not None:
         return silence.equipment == subject.equipment
     return matches(silence.scheduler or "", subject.scheduler_name, subject.scheduler_arn)
+
+
+def is_run_silenced(silences: Iterable[Silence], names: Iterable[str], now: datetime) -> bool:
+    """Return whether an active silence names a run by one of its names, such as the job and the asset."""
+    patterns = [silence.run for silence in silences if silence.run is not None and silence.is_active(now)]
+    return any(matches_any(patterns, name, "") for name in names)
+
+
+def is_check_silenced(silences: Iterable[Silence], name: str, now: datetime) -> bool:
+    """Return whether an active silence names an asset check."""
+    patterns = [silence.check for silence in silences if silence.check is not None and silence.is_active(now)]
+    return matches_any(patterns, name, "")
 
 
 def find_acknowledgement(

@@ -16,6 +16,7 @@ from assets.alerts.event_notifications import (
     Notification,
     NotificationRecord,
     Thresholds,
+    group_notifications,
     plan_notifications,
 )
 from assets.alerts.messages import (
@@ -27,10 +28,12 @@ from assets.alerts.messages import (
 )
 from assets.framework.metadata import build_metadata
 from assets.framework.row_content import stamp_changes
+from assets.report.assets import LATEST
 from assets.tables import ANOMALY_EVENTS, EVENT_NOTIFICATIONS
 from pipelines.automation.failure_alerts import TICK_SECONDS, open_notifier
 from resources.clock import Clock
 from resources.config.equipment import EquipmentRegistry, load_equipment
+from resources.config.sections import AlertSettings
 from resources.config.settings import Settings
 from resources.config.silences import Silence, load_silences
 from resources.errors import ConfigurationError, LedgerError
@@ -101,39 +104,37 @@ def notify_events(lake: Lake, settings: Settings, notifier: Notifier, now: datet
     thresholds = Thresholds(
         timedelta(minutes=alerts.min_duration_minutes), timedelta(days=alerts.max_age_days)
     )
-    notifications = plan_notifications(_read_records(lake), events, silences, thresholds, now)
+    records = _read_records(lake)
+    notifications = plan_notifications(records, events, silences, thresholds, now)
+    groups = group_notifications(notifications, records, now, max_singles=MAX_SINGLE_NOTICES)
     message_context = MessageContext(
         ZoneInfo(settings.report.time_zone),
         lambda name, equipment: registry.find_sensor(name, equipment).name,
-        alerts.report_url
-        or (alerts.dagster_url and f"{alerts.dagster_url.rstrip('/')}/assets/anomaly_events"),
+        _get_link(alerts),
     )
-    notices = [
-        build_event_notice(notification, _get_details(notification, event_rows, registry), message_context)
-        for notification in notifications
-    ]
-    delivered = _send(notifications, notices, notifier, now, message_context.link)
+
+    def build_notice(group: Sequence[Notification]) -> Notice:
+        notices = [
+            build_event_notice(item, _get_details(item, event_rows, registry), message_context)
+            for item in group
+        ]
+        return notices[0] if len(notices) == 1 else build_summary_notice(notices, message_context.link)
+
+    delivered = [item for group in groups if notifier.send([build_notice(group)], now) for item in group]
     if delivered:
-        records = [record for notification in delivered for record in notification.records]
-        lake.update(EVENT_NOTIFICATIONS, None, lambda existing: upsert_records(existing, records, now))
+        updated = [record for notification in delivered for record in notification.records]
+        lake.update(EVENT_NOTIFICATIONS, None, lambda existing: upsert_records(existing, updated, now))
     return len(delivered), "\n".join(dict.fromkeys(file_errors))
 
 
-def _send(
-    notifications: Sequence[Notification],
-    notices: Sequence[Notice],
-    notifier: Notifier,
-    now: datetime,
-    link: str | None,
-) -> list[Notification]:
-    """Return the delivered notifications. Many of them are sent as one summary."""
-    if len(notices) > MAX_SINGLE_NOTICES:
-        return list(notifications) if notifier.send([build_summary_notice(notices, link)], now) else []
-    return [
-        notification
-        for notification, notice in zip(notifications, notices, strict=True)
-        if notifier.send([notice], now)
-    ]
+def _get_link(alerts: AlertSettings) -> str | None:
+    if alerts.report_url:
+        return (
+            alerts.report_url
+            if alerts.report_url.endswith(".html")
+            else f"{alerts.report_url.rstrip('/')}/{LATEST}"
+        )
+    return alerts.dagster_url and f"{alerts.dagster_url.rstrip('/')}/assets/{ANOMALY_EVENTS.name}"
 
 
 def upsert_records(existing: pa.Table, records: Sequence[NotificationRecord], now: datetime) -> pa.Table:

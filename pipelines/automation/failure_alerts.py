@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 
 from assets.alerts.deduplication import OpenIncident, find_notification_reason, mark_notified
+from assets.alerts.silences import is_check_silenced, is_run_silenced
 from assets.checks.result import NEXT_COMMANDS, PROBLEM_IDS
 from assets.framework.metadata import read_metadata
 from pipelines.automation.run_failures import (
@@ -25,7 +26,10 @@ from pipelines.automation.run_failures import (
 )
 from resources.clock import Clock
 from resources.config.sections import AlertSettings
-from resources.notifications import Notice, Notifier, Severity, Webhook, escape_markdown
+from resources.config.silences import Silence, load_silences
+from resources.errors import LedgerError
+from resources.notification_targets import open_targets
+from resources.notifications import Notice, Notifier, Severity, escape_markdown
 
 RUNS_A_TICK = 25
 SEEN_RUNS = 500
@@ -76,8 +80,17 @@ class SensorCursor:
 
 
 def open_notifier(alerts: AlertSettings, log: Callable[[str], None]) -> Notifier:
-    """Return a notifier for the log, and for the webhook if one is configured."""
-    return Notifier(log, Webhook(alerts.webhook_url) if alerts.webhook_url else None)
+    """Return a notifier for the log and for the targets in the settings."""
+    return Notifier(log, open_targets(alerts))
+
+
+def _load_silences(alerts: AlertSettings, context: dg.SensorEvaluationContext) -> list[Silence]:
+    """Load the silences; an invalid file silences nothing, and the event sensor notifies its errors."""
+    try:
+        return load_silences(alerts.silences)
+    except LedgerError as error:
+        context.log.warning(str(error))
+        return []
 
 
 def build_failure_sensors(alerts: AlertSettings) -> list[dg.SensorDefinition]:
@@ -108,6 +121,7 @@ def _notify_runs(context: dg.SensorEvaluationContext, alerts: AlertSettings, now
     cursor = SensorCursor.from_json(context.cursor)
     notifier = open_notifier(alerts, context.log.info)
     repeat_after = timedelta(hours=alerts.repeat_after_hours)
+    silences = _load_silences(alerts, context)
     count = 0
     records = context.instance.get_run_records(
         dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=RUNS_A_TICK
@@ -117,6 +131,8 @@ def _notify_runs(context: dg.SensorEvaluationContext, alerts: AlertSettings, now
             continue
         all_delivered = True
         for failure in list_failures(context.instance, run):
+            if is_run_silenced(silences, filter(None, (failure.job, failure.step)), now):
+                continue
             incident = cursor.incidents.get(failure.cause)
             reason = find_notification_reason(incident, [], now, repeat_after)
             notice = _build_run_notice(failure, reason or "again", alerts, incident)
@@ -231,6 +247,7 @@ def _notify_checks(
     cursor = SensorCursor.from_json(context.cursor)
     notifier = open_notifier(alerts, context.log.info)
     assert context.repository_def is not None  # noqa: S101 (always set for a sensor of a code location)
+    silences = _load_silences(alerts, context)
     keys = list(context.repository_def.asset_graph.asset_check_keys)
     latest = context.instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
     count = 0
@@ -250,7 +267,7 @@ def _notify_checks(
         reason = find_notification_reason(
             incident, problem_ids, now, timedelta(hours=alerts.repeat_after_hours)
         )
-        if reason is None:
+        if reason is None or is_check_silenced(silences, key.name, now):
             continue
         notice = _build_check_notice(evaluation, reason, cause, alerts, incident)
         if notifier.send([notice], now):

@@ -45,6 +45,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     ),
     "report": CommandEntry("report:report", QUERY, "Write the report page as HTML or Markdown."),
     "ddl": CommandEntry("ddl:ddl", INTEGRATE, "Print CREATE TABLE statements for Athena or Spark."),
+    "alerts": CommandEntry("alerts:app", INTEGRATE, "Test the targets of notifications."),
     "catalog": CommandEntry("catalog:app", INTEGRATE, "Manage the tables of the lake in AWS Glue."),
     "migrate": CommandEntry("migrate:migrate", INTEGRATE, "Rewrite files of older table versions."),
 }

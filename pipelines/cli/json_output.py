@@ -74,6 +74,24 @@ class ImportOutput(Struct):
     next_steps: Annotated[list[str], Meta(description="Settings to change and the command to run next.")]
 
 
+# --- ledger alerts test
+
+
+class AlertTarget(Struct):
+    """A target of notifications."""
+
+    target: Annotated[str, Meta(description="Name of the target, without its URL.")]
+    delivered: Annotated[bool, Meta(description="Whether the target accepted the test notification.")]
+    error: Annotated[str | None, Meta(description="Why it did not; null if it did.")]
+
+
+class AlertTestOutput(Struct):
+    """`ledger alerts test --json`."""
+
+    delivered: Annotated[bool, Meta(description="True if there are targets and all accepted it.")]
+    targets: Annotated[list[AlertTarget], Meta(description="All targets, in the order of the settings.")]
+
+
 # --- ledger plan
 
 
@@ -261,6 +279,7 @@ class MigrateOutput(Struct):
 
 JSON_OUTPUT: Mapping[str, type[Struct]] = {
     "doctor": DoctorOutput,
+    "alerts test": AlertTestOutput,
     "import": ImportOutput,
     "plan": PlanOutput,
     "backfill": BackfillOutput,

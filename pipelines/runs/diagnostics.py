@@ -12,6 +12,7 @@ from resources.clock import utc_now
 from resources.config.settings import Settings, load_settings
 from resources.diagnostics import Finding, Level
 from resources.errors import ConfigurationError, LedgerError
+from resources.notification_targets import open_targets
 from resources.results.fetcher import ResultFetcher
 from resources.sources.factory import open_sources
 
@@ -27,6 +28,7 @@ def run_diagnostics() -> Iterator[Finding]:
         yield _check_settings(settings)
         yield diagnostics.check_lake(settings.lake.uri, settings.lake.kms_key_id)
         yield from _check_sources(settings)
+        yield _check_alerts(settings)
     yield from check_instance(is_configured=settings is not None)
 
 
@@ -59,6 +61,12 @@ def _check_sources(settings: Settings) -> Iterator[Finding]:
     yield from diagnostics.check_results(
         ResultFetcher.from_settings(settings.results, settings.limits), results
     )
+
+
+def _check_alerts(settings: Settings) -> Finding:
+    names = ", ".join(target.location for target in open_targets(settings.alerts))
+    message = f"are sent to {names}; try it: ledger alerts test" if names else "are only in the sensors' log"
+    return Finding(Level.ok, "alerts", message)
 
 
 def check_instance(*, is_configured: bool) -> Iterator[Finding]:

@@ -4,8 +4,17 @@ from datetime import date, timedelta
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
+from resources.apprise_target import describe_url, is_apprise_url
 from resources.config.loader import SettingsOrigin
 from resources.config.types import Count, Cron, Day, TimeZone, resolve_location
 
@@ -199,6 +208,20 @@ class EquipmentSettings(Section):
     )
 
 
+def _parse_urls(value: object) -> tuple[str, ...]:
+    """Accept a list, or text with spaces between the URLs, as in the environment. Messages show no URL."""
+    urls = value.split() if isinstance(value, str) else value
+    if not isinstance(urls, list | tuple) or not all(isinstance(url, str) for url in urls):
+        raise ValueError("must be a list of Apprise URLs")
+    invalid = [describe_url(url, number) for number, url in enumerate(urls) if not is_apprise_url(url)]
+    if invalid:
+        raise ValueError(
+            f"{', '.join(invalid)}: not an Apprise URL, or parts of it are missing; the Apprise wiki lists"
+            " the URL of each service. For JSON by POST, use webhook_url"
+        )
+    return tuple(urls)
+
+
 class AlertSettings(Section):
     """Notifications and their sinks."""
 
@@ -207,8 +230,23 @@ class AlertSettings(Section):
         description="URL to which JSON is posted. Often a secret: prefer the environment variable.",
         examples=["https://hooks.example.com/ledger"],
     )
+    urls: Annotated[tuple[str, ...], BeforeValidator(_parse_urls)] = Field(
+        default=(),
+        description="Apprise URLs of chats, mail and other services. Often secrets: prefer the environment"
+        " variable, with spaces between URLs.",
+        examples=[["slack://TokenA/TokenB/TokenC/#plant"]],
+    )
+    allow_private_addresses: bool = Field(
+        default=False,
+        description="Whether notifications may be sent to private, link-local and loopback addresses.",
+        examples=[True],
+    )
     min_duration_minutes: Count = Field(
-        default=0, ge=0, le=10_080, description="Shorter anomaly events are not notified.", examples=[10]
+        default=10,
+        ge=0,
+        le=10_080,
+        description="Shorter anomaly events are not notified.",
+        examples=[10],
     )
     min_criticality: Literal["low", "medium", "high"] | None = Field(
         default=None,
@@ -238,12 +276,12 @@ class AlertSettings(Section):
     )
     dagster_url: str | None = Field(
         default=None,
-        description="URL of the Dagster UI. Notifications link to the run or the asset there.",
+        description="URL of the Dagster UI, for links to the run or the asset. Unset: no such links.",
         examples=["https://dagster.example.com"],
     )
     report_url: str | None = Field(
         default=None,
-        description="URL of the pages in report.folder. Unset: notifications name the folder.",
+        description="URL of the pages in report.folder. Notifications about events link to the latest one.",
         examples=["https://reports.example.com"],
     )
     silences: Annotated[str, resolve_location("alerts", "silences")] = Field(

@@ -15,12 +15,12 @@ from resources.config.toml_file import read_toml
 from resources.errors import ConfigurationError, format_value, suggest
 
 SETTING = "alerts.silences"
-TARGETS = ("equipment", "scheduler", "event")
+TARGETS = ("equipment", "scheduler", "event", "run", "check")
 _REQUIRED = ("who", "why", "until")
 _KEYS = (*TARGETS, *_REQUIRED, "from")
 EXAMPLE = """\
 [[silences]]
-equipment = "Pump 7"  # or scheduler = "pump-*", or event = "0f3a…"
+equipment = "Pump 7"  # or scheduler = "pump-*", event = "0f3a…", run = "anomaly_*", check = "data_fresh"
 from = 2026-10-05T06:00:00Z  # optional; a date means its start, in UTC
 until = 2026-10-05T14:00:00Z  # a date means its end, in UTC
 who = "shift lead"
@@ -31,7 +31,7 @@ why = "bearing replacement"
 
 @dataclass(frozen=True)
 class Silence:
-    """One entry. Exactly one of `equipment`, `scheduler` and `event` is set.
+    """One entry. Exactly one of `equipment`, `scheduler`, `event`, `run` and `check` is set.
 
     Attributes:
         who: the author.
@@ -41,6 +41,8 @@ class Silence:
         equipment: a name in the registry.
         scheduler: a name or an ARN, with `*` and `?`.
         event: an `event_id`.
+        run: the name of a job or an asset whose failed runs are silenced, with `*` and `?`.
+        check: the name of an asset check, with `*` and `?`.
     """
 
     who: str
@@ -50,6 +52,13 @@ class Silence:
     equipment: str | None = None
     scheduler: str | None = None
     event: str | None = None
+    run: str | None = None
+    check: str | None = None
+
+    @property
+    def is_about_failures(self) -> bool:
+        """Whether this silences failed runs or checks, and not anomaly events."""
+        return self.run is not None or self.check is not None
 
     @property
     def target(self) -> str:

@@ -1,5 +1,6 @@
 """Errors in settings and in the files that they name: the key, its location, the problem and the fix."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +105,7 @@ def _list_keys(known: KnownKeys) -> list[str]:
 # By the first word of pydantic's error type.
 _TYPES = {
     "string": "text",
+    "bool": "true or false",
     "int": "a whole number",
     "finite": "a whole number",
     "model": "a table of keys and values",
@@ -115,11 +117,11 @@ def _suggest_fix(loc: Loc, example: object, variable: str | None) -> str:
     if variable and loc[0] == "sources":
         return f"set {variable}='{EXAMPLE_SOURCES}'"
     if variable:
-        return f"set {variable}={example}"
+        return f"set {variable}={' '.join(example) if isinstance(example, list) else example}"
     if example is None:
         title = "[[sources]]" if loc[0] == "sources" else f"[{loc[0]}]"
         return f"write {title} on its own line, and the keys below it"
-    return f"write {loc[-1]} = {format_value(example)}"
+    return f"write {loc[-1]} = {json.dumps(example) if isinstance(example, list) else format_value(example)}"
 
 
 def _join_path(loc: Loc) -> str:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from resources.clock import monotonic
 from resources.errors import ConfigurationError, DataError, RetryLaterError
 from resources.notifications import Notice, Notifier, Webhook, build_payload, escape_markdown, format_markdown
 from tests.support.receiver import Receiver
@@ -36,7 +37,7 @@ Hook = Callable[[str], Webhook]
 
 @pytest.fixture
 def hook() -> Hook:
-    return lambda url: Webhook(url, timeout_seconds=20, pause_seconds=0.001)
+    return lambda url: Webhook(url, allow_private=True, timeout_seconds=20, pause_seconds=0.001)
 
 
 def test_the_json_payload_is_stable() -> None:
@@ -122,7 +123,7 @@ def test_a_receiver_without_response_times_out() -> None:
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(RetryLaterError, match="Cannot post a notice"):
-            Webhook(url, timeout_seconds=0.05, tries=2, pause_seconds=0).post(NOTICE, AT)
+            Webhook(url, allow_private=True, timeout_seconds=0.05, tries=2, pause_seconds=0).post(NOTICE, AT)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_credentials_are_redacted_everywhere(receiver: Receiver, hook: Hook, sec
     logged: list[str] = []
     notice = Notice("run_failed", "warning", secret, secret, secret, {"a": [{"b": secret}]}, secret)
 
-    assert Notifier(logged.append, hook(receiver.url)).send([notice], AT) == [notice]
+    assert Notifier(logged.append, [hook(receiver.url)]).send([notice], AT) == [notice]
 
     for text in (json.dumps(receiver.bodies), *logged):
         assert "hunter2" not in text.lower()
@@ -159,7 +160,7 @@ def test_without_a_webhook_notices_are_logged() -> None:
 def test_an_unreachable_webhook_is_logged_without_an_error(unreachable: str, hook: Hook) -> None:
     logged: list[str] = []
 
-    assert Notifier(logged.append, hook(unreachable)).send([NOTICE, NOTICE], AT) == []
+    assert Notifier(logged.append, [hook(unreachable)]).send([NOTICE, NOTICE], AT) == []
 
     assert [("Not posted yet" in text, NOTICE.title in text) for text in logged] == [(True, True)] * 2
     assert "s3cr3t" not in "".join(logged)
@@ -168,7 +169,7 @@ def test_an_unreachable_webhook_is_logged_without_an_error(unreachable: str, hoo
 def test_after_a_webhook_failure_further_notices_are_not_posted(receiver: Receiver, hook: Hook) -> None:
     receiver.statuses = [200, 503, 503, 503]
 
-    assert Notifier(lambda _: None, hook(receiver.url)).send([NOTICE] * 4, AT) == [NOTICE]
+    assert Notifier(lambda _: None, [hook(receiver.url)]).send([NOTICE] * 4, AT) == [NOTICE]
 
     assert len(receiver.bodies) == 4, "one success, and three attempts of the second notice"
 
@@ -177,10 +178,39 @@ def test_a_rejected_notice_does_not_block_the_others(receiver: Receiver, hook: H
     logged: list[str] = []
     receiver.statuses = [413]
 
-    assert Notifier(logged.append, hook(receiver.url)).send([NOTICE, NOTICE], AT) == [NOTICE, NOTICE]
+    assert Notifier(logged.append, [hook(receiver.url)]).send([NOTICE, NOTICE], AT) == [NOTICE, NOTICE]
 
     assert len(receiver.bodies) == 2
     assert "HTTP 413" in logged[0]
+
+
+def test_a_private_address_is_refused_before_anything_is_sent(receiver: Receiver) -> None:
+    with pytest.raises(ConfigurationError, match="is a private, link-local or loopback address"):
+        Webhook(receiver.url, pause_seconds=0).post(NOTICE, AT)
+
+    assert receiver.methods == []
+
+
+def test_a_notice_is_sent_if_one_of_several_targets_has_it(
+    receiver: Receiver, unreachable: str, hook: Hook
+) -> None:
+    logged: list[str] = []
+    targets = [hook(unreachable), hook(receiver.url)]
+
+    assert Notifier(logged.append, targets).send([NOTICE, NOTICE], AT) == [NOTICE, NOTICE]
+
+    assert len(receiver.bodies) == 2
+    assert "Not posted to all targets, and not retried" in logged[0]
+
+
+def test_no_target_is_used_after_the_deadline_of_the_tick(receiver: Receiver, hook: Hook) -> None:
+    logged: list[str] = []
+    notifier = Notifier(logged.append, [hook(receiver.url)], deadline=monotonic() - 1)
+
+    assert notifier.send([NOTICE], AT) == []
+
+    assert receiver.bodies == []
+    assert "Not posted yet, will be retried: No time is left" in logged[0]
 
 
 def test_a_number_that_json_cannot_represent_is_null() -> None:

@@ -35,8 +35,8 @@ class SilenceMatcher:
     """Finds the silence of an event or of a scheduler."""
 
     def __init__(self, silences: Sequence[Silence], scope: ReportScope, as_of: datetime) -> None:
-        """Take all silences; a silence is active if it covers `as_of`."""
-        self._silences = silences
+        """Take all silences; a silence is active if it covers `as_of`. The page shows no runs and checks."""
+        self._silences = [silence for silence in silences if not silence.is_about_failures]
         self._scope = scope
         self._as_of = as_of
 

@@ -14,6 +14,7 @@ from assets.alerts.event_notifications import (
     Notification,
     NotificationRecord,
     Thresholds,
+    group_notifications,
     plan_notifications,
 )
 from resources.config.silences import Silence
@@ -223,3 +224,31 @@ def test_after_delivery_nothing_is_due_and_each_event_has_its_record(worlds: Any
         assert before <= {record.event_id for record in records}, "records are never deleted"
         active = {record.current_event_id for record in records if record.state not in ("merged", "gone")}
         assert {current.event_id for current in build_events(world)} == active
+
+
+def group_names(
+    notifications: Sequence[Notification], records: Sequence[NotificationRecord], now: datetime = NOW
+) -> list[list[str]]:
+    groups = group_notifications(notifications, records, now, max_singles=2)
+    return [[str(item.event and item.event.scheduler_name) for item in group] for group in groups]
+
+
+def test_first_notifications_are_one_group_and_later_ones_are_single_up_to_a_limit() -> None:
+    events = [event(0, 10, "open", name) for name in ("a", "b", "c")]
+    planned = plan_notifications([], events, [], ALL, NOW)
+    _, earlier = notify([], event(0, 10, "open", "z"))
+
+    assert group_names(planned, []) == [["a", "b", "c"]]
+    assert group_names(planned[:2], earlier) == [["a"], ["b"]]
+    assert group_names(planned, earlier) == [["a", "b", "c"]]
+    assert group_names([], []) == []
+
+
+def test_past_events_are_grouped_and_wait_an_hour_after_the_last_group() -> None:
+    _, earlier = notify([], event(0, 10, "closed", "z"))
+    states = {"a": "closed", "b": "open", "c": "cut", "z": "closed"}
+    events = [event(0, 10, state, name) for name, state in states.items()]
+    planned = plan_notifications(earlier, events, [], ALL, NOW)
+
+    assert group_names(planned, earlier, NOW + timedelta(minutes=59)) == [["b"]]
+    assert group_names(planned, earlier, NOW + timedelta(minutes=60)) == [["b"], ["a", "c"]]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dagster as dg
 import pyarrow as pa
@@ -75,7 +76,10 @@ def plant(tmp_path: Path, receiver: Receiver, instance: dg.DagsterInstance) -> C
             lake=LakeSettings(uri=str(tmp_path / "lake")),
             equipment=EquipmentSettings(registry=str(tmp_path / "equipment.toml")),
             alerts=AlertSettings(
-                webhook_url=receiver.url, silences=str(tmp_path / "silences.toml"), **alerts
+                webhook_url=receiver.url,
+                allow_private_addresses=True,
+                silences=str(tmp_path / "silences.toml"),
+                **alerts,
             ),
         )
         return Plant(tmp_path, settings, Lake(settings.lake.uri), instance)
@@ -123,7 +127,7 @@ def test_event_is_notified_once_as_new_and_once_as_over_across_restarts(
         "- Top sensors: Bearing temperature 41%",
         '- To acknowledge, add `event = "0f3a"` to the silences file.',
         "",
-        "<https://reports.example.com>",
+        "<https://reports.example.com/latest.html>",
     ]
     assert new["facts"]["top_sensors"] == [{"name": r"pump\bearing", "contribution": 0.41}]
 
@@ -217,6 +221,65 @@ def test_many_notifications_are_sent_as_one_summary(plant: Callable[..., Plant],
     assert site.lake.read(EVENT_NOTIFICATIONS).num_rows == 8
 
 
+def build_past_events(*numbers: int) -> list[dict[str, Any]]:
+    """Events of other schedulers that are over."""
+    return [
+        event(
+            state="closed",
+            event_id=f"past{number}",
+            scheduler_name=f"fan-{number}",
+            scheduler_arn=f"{ARN}{number}",
+        )
+        for number in numbers
+    ]
+
+
+def test_first_look_at_old_history_is_one_summary(plant: Callable[..., Plant], receiver: Receiver) -> None:
+    site = plant()
+    site.replace_events(*build_past_events(*range(10, 89)))
+
+    site.tick()
+    site.tick()
+
+    assert receiver.kinds() == ["events"]
+    assert "79 anomaly notifications" in receiver.bodies[0]["title"]
+    assert "and 59 more" in receiver.bodies[0]["text"]
+    assert len(receiver.bodies[0]["facts"]["events"]) == 79
+
+
+def test_past_events_of_a_backfill_are_summarized_once_an_hour_and_current_ones_are_sent_at_once(
+    plant: Callable[..., Plant], receiver: Receiver
+) -> None:
+    site = plant()
+    past: list[dict[str, Any]] = []
+    for minute in range(10):
+        past = build_past_events(*range(10, 13 + 3 * minute))
+        site.replace_events(event(), *past) if minute == 9 else site.replace_events(*past)
+        site.now += timedelta(minutes=1)
+        site.tick()
+    assert receiver.kinds() == ["events", "event_new"]
+    assert len(receiver.bodies[0]["facts"]["events"]) == 3
+
+    site.now += timedelta(hours=1)
+    site.tick()
+    site.tick()
+
+    assert receiver.kinds() == ["events", "event_new", "events"]
+    assert len(receiver.bodies[2]["facts"]["events"]) == 27
+
+
+def test_notifications_reach_apprise_services_too(plant: Callable[..., Plant], receiver: Receiver) -> None:
+    site = plant(urls=[f"json://127.0.0.1:{urlsplit(receiver.url).port}/chat"])
+    site.replace_events(event())
+
+    site.tick()
+    site.tick()
+
+    posted, sent = receiver.bodies
+    assert posted["kind"] == "event_new"
+    assert sent["title"] == posted["title"] and sent["type"] == "warning"
+
+
 def test_silenced_equipment_is_notified_after_the_silence(
     plant: Callable[..., Plant], receiver: Receiver
 ) -> None:
@@ -250,14 +313,16 @@ def test_errors_in_the_silences_file_are_notified_once_and_silence_nothing(
 
 
 @pytest.mark.parametrize(
-    "alerts", [{"min_duration_minutes": 46}, {"min_criticality": "high"}], ids=["too short", "not critical"]
+    ("minutes", "alerts"),
+    [(45, {"min_duration_minutes": 46}), (9, {}), (45, {"min_criticality": "high"})],
+    ids=["too short", "shorter than the default", "not critical"],
 )
 def test_event_below_a_threshold_is_not_notified(
-    plant: Callable[..., Plant], receiver: Receiver, alerts: dict[str, Any]
+    plant: Callable[..., Plant], receiver: Receiver, minutes: int, alerts: dict[str, Any]
 ) -> None:
     site = plant(**alerts)
     (site.folder / "equipment.toml").write_text(REGISTRY.replace('"high"', '"medium"'))
-    site.replace_events(event())
+    site.replace_events(event(minutes))
 
     site.tick()
 

@@ -49,7 +49,10 @@ def watch(tmp_path: Path, instance: dg.DagsterInstance, receiver: Receiver) -> C
             history=HistorySettings(start_date=DAYS[0], end_date=date(2026, 10, 9)),
             sources=(ArchiveSettings(uri=str(folder)),),
             alerts=AlertSettings(
-                webhook_url=receiver.url, dagster_url="https://dagster.example.com", **alerts
+                webhook_url=receiver.url,
+                allow_private_addresses=True,
+                dagster_url="https://dagster.example.com",
+                **alerts,
             ),
         )
         watched = Watched(None, instance, Lake(settings.lake.uri), NOW)  # type: ignore[arg-type]
@@ -105,6 +108,71 @@ def test_continuing_failure_is_notified_again_after_repeat_after(
     assert receiver.kinds() == ["run_failed", "run_failed"]
     assert "(still failing)" in receiver.bodies[1]["title"]
     assert receiver.bodies[0]["cause"] == receiver.bodies[1]["cause"]
+
+
+def build_silence(target: str) -> str:
+    return f"""\
+[[silences]]
+{target}
+until = {NOW + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}
+who = "operator"
+why = "the folder is moved"
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "kinds"),
+    [
+        ('run = "inference_executions"', []),
+        ('run = "__ASSET_JOB*"', []),
+        ('run = "anomaly_*"', ["run_failed"]),
+        ('check = "*"', ["run_failed"]),
+    ],
+)
+def test_silenced_run_is_not_notified(
+    watch: Callable[..., Watched], tmp_path: Path, receiver: Receiver, target: str, kinds: list[str]
+) -> None:
+    silences = tmp_path / "silences.toml"
+    silences.write_text(build_silence(target))
+    watched = watch(tmp_path / "nowhere", silences=str(silences))
+    assert not watched.run().success
+
+    cursor = watched.tick("notify_failed_runs")
+    assert receiver.kinds() == kinds
+
+    watched.now = NOW + timedelta(hours=2)
+    assert not watched.run().success
+    watched.tick("notify_failed_runs", cursor)
+    assert receiver.kinds() == ["run_failed"], "after the silence a new failure is notified"
+
+
+def test_silenced_check_is_notified_after_the_silence(
+    watch: Callable[..., Watched], tmp_path: Path, dumps: Dumps, receiver: Receiver
+) -> None:
+    silences = tmp_path / "silences.toml"
+    silences.write_text(build_silence('check = "*"'))
+    watched = watch(dumps[0], silences=str(silences))
+    watched.run(checks=True)
+
+    cursor = watched.tick("notify_failing_checks")
+    assert receiver.kinds() == []
+
+    watched.now = NOW + timedelta(hours=2)
+    watched.tick("notify_failing_checks", cursor)
+    assert "check_failed" in receiver.kinds()
+
+
+def test_invalid_silences_silence_nothing(
+    watch: Callable[..., Watched], tmp_path: Path, receiver: Receiver
+) -> None:
+    silences = tmp_path / "silences.toml"
+    silences.write_text(build_silence('run = "*"').replace("who", "whoo"))
+    watched = watch(tmp_path / "nowhere", silences=str(silences))
+    assert not watched.run().success
+
+    watched.tick("notify_failed_runs")
+
+    assert receiver.kinds() == ["run_failed"]
 
 
 def test_undelivered_failure_is_sent_by_a_later_tick(

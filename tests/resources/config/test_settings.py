@@ -795,6 +795,57 @@ def test_any_environment_gives_settings_or_a_readable_error(value: object) -> No
     assert "LEDGER_SOURCES" in message
 
 
+@pytest.mark.parametrize(
+    ("text", "environ"),
+    [
+        ('[alerts]\nurls = ["json://a.example.com", "slack://A12/B34/C56"]', {}),
+        ("", {"LEDGER_ALERTS__URLS": "json://a.example.com  slack://A12/B34/C56"}),
+        (
+            '[alerts]\nurls = ["json://b"]',
+            {"LEDGER_ALERTS__URLS": "json://a.example.com slack://A12/B34/C56"},
+        ),
+    ],
+    ids=["file", "environment", "both"],
+)
+def test_apprise_urls_are_a_list_or_words_in_the_environment(
+    load: Load, text: str, environ: dict[str, str]
+) -> None:
+    assert load(text, **environ).alerts.urls == ("json://a.example.com", "slack://A12/B34/C56")
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ('["json://ok", "nosuch://s3cr3t"]', "alerts.urls[1] (nosuch): not an Apprise URL"),
+        ('["s3cr3t"]', "alerts.urls[0]: not an Apprise URL"),
+        ('["https://s3cr3t.example.com/hook"]', "use webhook_url"),
+        ('{ a = "s3cr3t" }', "must be a list of Apprise URLs"),
+        ("[5]", "must be a list of Apprise URLs"),
+    ],
+)
+def test_an_invalid_apprise_url_is_named_without_its_content(
+    error_message: Callable[..., str], value: str, problem: str
+) -> None:
+    message = error_message(f"[alerts]\nurls = {value}")
+    assert problem in message
+    assert "s3cr3t" not in message
+    assert 'write urls = ["slack://TokenA/TokenB/TokenC/#plant"]' in message
+
+
+def test_an_invalid_apprise_url_in_the_environment_names_the_variable(
+    error_message: Callable[..., str],
+) -> None:
+    message = error_message("", LEDGER_ALERTS__URLS="nosuch://s3cr3t")
+    assert "set LEDGER_ALERTS__URLS=slack://TokenA/TokenB/TokenC/#plant" in message
+    assert "s3cr3t" not in message
+
+
+def test_alerts_have_a_minimum_duration_and_only_public_targets_by_default(load: Load) -> None:
+    alerts = load("").alerts
+    assert alerts.min_duration_minutes == 10
+    assert not alerts.allow_private_addresses
+
+
 def test_every_setting_has_a_description_and_an_example() -> None:
     """The documentation and the fixes in messages use them."""
     sections = [type(part) for _, part in Settings() if isinstance(part, BaseModel)]

@@ -51,9 +51,13 @@ def test_the_example_is_a_valid_entry(file: Path) -> None:
         ('equipment = "Pump 7"', "equipment Pump 7"),
         ('scheduler = "pump-*"', "scheduler pump-*"),
         ('event = "0f3a"', "event 0f3a"),
+        ('run = "anomaly_*"', "run anomaly_*"),
+        ('check = "data_fresh"', "check data_fresh"),
     ],
 )
-def test_the_target_is_equipment_a_scheduler_or_an_event(file: Path, target: str, text: str) -> None:
+def test_the_target_is_equipment_a_scheduler_an_event_a_run_or_check(
+    file: Path, target: str, text: str
+) -> None:
     file.write_text("[[silences]]\n" + VALID.replace('equipment = "Pump 7"', target))
 
     assert load_silences(file)[0].target == text
@@ -103,6 +107,11 @@ def test_a_silence_is_active_from_its_start_until_its_exclusive_end() -> None:
         ("[[silences]]\n" + VALID.replace("who", "whoo"), "silences[0].who: is missing"),
         ("[[silences]]\n" + VALID + 'scheduler = "p"\n', "has equipment and scheduler"),
         ("[[silences]]\n" + VALID.replace('equipment = "Pump 7"', ""), "but has none"),
+        ("[[silences]]\n" + VALID + 'check = "data_fresh"\n', "has equipment and check"),
+        (
+            "[[silences]]\n" + VALID.replace('equipment = "Pump 7"', "run = 3"),
+            "silences[0].run: must be text",
+        ),
         ("[[silences]]\n" + VALID.replace("14:00:00Z", "14:00:00"), "has no time zone"),
         ("[[silences]]\n" + VALID.replace("2026-10-05T14:00:00Z", '"tomorrow"'), "must be a date or a time"),
         ("[[silences]]\n" + VALID.replace("2026-10-05T14:00:00Z", "14:00:00"), "must be a date or a time"),
