@@ -1,42 +1,21 @@
-"""Notifications through Apprise: chats, mail, pagers and other services, each named by a URL.
+"""A notification target that Apprise sends to: a chat, mail, a pager or another service, named by a URL."""
 
-Nearly every part of such a URL can be a secret: host, path and query. Messages therefore contain only its
-scheme and its position in `alerts.urls`. Apprise takes a second to import, so it is imported only if a URL is
-set.
-"""
-
-import logging
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from resources.address_guard import guard_addresses
+from resources.apprise_url import collect_log, describe_url, open_plugin
 from resources.errors import ConfigurationError, RetryLaterError
 from resources.notifications import Notice, redact, refused_address_error
 
 if TYPE_CHECKING:
     from apprise import NotifyBase, NotifyType
 
-SETTING = "alerts.urls"
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,19})://")
 _SEPARATORS = re.compile(r"[/:@?&=#,;+\s]+")
 _MIN_SECRET_LENGTH = 3
 _RESOLVED_KINDS = {"run_recovered", "check_recovered", "event_over"}
-
-
-def describe_url(url: str, number: int) -> str:
-    """Return the name of a URL for messages: its position in the settings and its scheme."""
-    scheme = _SCHEME.match(url)
-    return f"{SETTING}[{number}]" + (f" ({scheme[1].lower()})" if scheme else "")
-
-
-def is_apprise_url(url: str) -> bool:
-    """Whether Apprise knows the service and finds all its required parts; nothing is sent."""
-    return _open_plugin(url) is not None
 
 
 class AppriseTarget:
@@ -61,7 +40,7 @@ class AppriseTarget:
             RetryLaterError: the service did not accept it; Apprise does not say whether a retry can help.
             ConfigurationError: the URL is not valid, or its address is not allowed.
         """
-        self._plugin = self._plugin or _open_plugin(self._url)
+        self._plugin = self._plugin or open_plugin(self._url)
         if self._plugin is None:
             raise ConfigurationError(
                 "Cannot send a notice: the URL is not valid",
@@ -70,7 +49,7 @@ class AppriseTarget:
             )
         link = f"\n\n<{notice.link}>" if notice.link else ""
         guard = guard_addresses(allow_private=self._allow_private)
-        with guard as refused, _collect_log() as messages:
+        with guard as refused, collect_log() as messages:
             try:
                 accepted = self._plugin.notify(
                     body=redact(f"{notice.text.strip()}{link}") or notice.title,
@@ -103,46 +82,6 @@ def _get_type(notice: Notice) -> "NotifyType":
         "warning": NotifyType.WARNING,
         "critical": NotifyType.FAILURE,
     }[notice.severity]
-
-
-def _open_plugin(url: str) -> "NotifyBase | None":
-    from apprise import Apprise, AppriseAsset  # noqa: PLC0415 (slow to import)
-
-    asset = AppriseAsset(app_id="lookout-ledger", app_desc="lookout-ledger", async_mode=False)
-    with _collect_log():
-        try:
-            plugin = Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError):  # from the parsers of services
-            return None
-    return plugin
-
-
-class _LogCollector(logging.Handler):
-    """Collects the warnings of the thread that created it."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-        self._thread = threading.get_ident()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self._thread:
-            self.messages.append(record.getMessage())
-
-
-@contextmanager
-def _collect_log() -> Iterator[list[str]]:
-    """Collect what Apprise logs, which can contain the whole URL, and show it nowhere."""
-    logger = logging.getLogger("apprise")
-    logger.propagate = False
-    collector = _LogCollector()
-    logger.addHandler(collector)
-    try:
-        yield collector.messages
-    finally:
-        logger.removeHandler(collector)
-        if not logger.handlers:
-            logger.addHandler(logging.NullHandler())
 
 
 def _hide_parts(text: str, url: str) -> str:

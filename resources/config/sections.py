@@ -14,7 +14,7 @@ from pydantic import (
     field_validator,
 )
 
-from resources.apprise_target import describe_url, is_apprise_url
+from resources.apprise_url import describe_url, is_apprise_url
 from resources.config.loader import SettingsOrigin
 from resources.config.types import Count, Cron, Day, TimeZone, resolve_location
 

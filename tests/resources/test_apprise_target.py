@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from resources.apprise_target import AppriseTarget, describe_url, is_apprise_url
+from resources.apprise_target import AppriseTarget
+from resources.apprise_url import describe_url, is_apprise_url
 from resources.errors import ConfigurationError, LedgerError, RetryLaterError
 from resources.notifications import Notice
 from tests.support.receiver import Receiver

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.pipelines.cli.commands.conftest import Ledger
+from tests.support.command_line import RunLedger
 from tests.support.receiver import Receiver
 
 
@@ -22,7 +22,7 @@ allow_private_addresses = {str(allow_private).lower()}
 
 
 def test_each_target_is_tested_and_one_failure_is_exit_code_1(
-    ledger: Ledger, tmp_path: Path, receiver: Receiver
+    ledger: RunLedger, tmp_path: Path, receiver: Receiver
 ) -> None:
     write_settings(tmp_path, receiver)
 
@@ -40,7 +40,7 @@ def test_each_target_is_tested_and_one_failure_is_exit_code_1(
     assert "t0ken" not in done.out and "s3cr3t" not in done.out
 
 
-def test_all_delivered_is_exit_code_0(ledger: Ledger, tmp_path: Path, receiver: Receiver) -> None:
+def test_all_delivered_is_exit_code_0(ledger: RunLedger, tmp_path: Path, receiver: Receiver) -> None:
     (tmp_path / "ledger.toml").write_text(
         f'[alerts]\nwebhook_url = "{receiver.url}"\nallow_private_addresses = true\n'
     )
@@ -51,7 +51,9 @@ def test_all_delivered_is_exit_code_0(ledger: Ledger, tmp_path: Path, receiver: 
     assert receiver.kinds() == ["test"]
 
 
-def test_private_addresses_are_refused_by_default(ledger: Ledger, tmp_path: Path, receiver: Receiver) -> None:
+def test_private_addresses_are_refused_by_default(
+    ledger: RunLedger, tmp_path: Path, receiver: Receiver
+) -> None:
     write_settings(tmp_path, receiver, allow_private=False)
 
     done = ledger("alerts", "test")
@@ -61,7 +63,7 @@ def test_private_addresses_are_refused_by_default(ledger: Ledger, tmp_path: Path
     assert receiver.methods == []
 
 
-def test_without_targets_nothing_is_tested(ledger: Ledger, tmp_path: Path) -> None:
+def test_without_targets_nothing_is_tested(ledger: RunLedger, tmp_path: Path) -> None:
     (tmp_path / "ledger.toml").write_text("")
 
     done = ledger("alerts", "test")
@@ -71,7 +73,7 @@ def test_without_targets_nothing_is_tested(ledger: Ledger, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("value", ["slack://", "https://s3cr3t.example.com"])
-def test_an_invalid_url_is_a_settings_error(ledger: Ledger, tmp_path: Path, value: str) -> None:
+def test_an_invalid_url_is_a_settings_error(ledger: RunLedger, tmp_path: Path, value: str) -> None:
     (tmp_path / "ledger.toml").write_text(f'[alerts]\nurls = ["{value}"]\n')
 
     done = ledger("alerts", "test")
