@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from resources.config.settings import load_settings
-from tests.pipelines.cli.commands.conftest import Ledger
+from tests.support.command_line import RunLedger
 
 
 @pytest.fixture
-def folder(tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: ARG001 (sets both)
+def folder(tmp_path: Path, ledger: RunLedger, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: ARG001 (sets both)
     """An empty current folder, and an environment without the variables of a project."""
     monkeypatch.delenv("LEDGER_CONFIG")
     monkeypatch.delenv("DAGSTER_HOME")
@@ -19,7 +19,7 @@ def folder(tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> P
     return path
 
 
-def test_the_settings_are_valid_and_the_next_steps_name_the_project(ledger: Ledger, folder: Path) -> None:
+def test_the_settings_are_valid_and_the_next_steps_name_the_project(ledger: RunLedger, folder: Path) -> None:
     done = ledger("init")
 
     assert done.code == 0, done.err
@@ -32,14 +32,14 @@ def test_the_settings_are_valid_and_the_next_steps_name_the_project(ledger: Ledg
     assert "!" not in done.out
 
 
-def test_a_folder_is_created_and_entered(ledger: Ledger, folder: Path) -> None:
+def test_a_folder_is_created_and_entered(ledger: RunLedger, folder: Path) -> None:
     done = ledger("init", "deep/er")
 
     assert (folder / "deep" / "er" / "ledger.toml").exists()
     assert f"cd '{folder / 'deep' / 'er'}'" in done.out
 
 
-def test_existing_settings_are_not_replaced(ledger: Ledger, folder: Path) -> None:
+def test_existing_settings_are_not_replaced(ledger: RunLedger, folder: Path) -> None:
     (folder / "ledger.toml").write_text("# mine\n")
 
     done = ledger("init")
@@ -49,7 +49,7 @@ def test_existing_settings_are_not_replaced(ledger: Ledger, folder: Path) -> Non
     assert (folder / "ledger.toml").read_text() == "# mine\n"
 
 
-def test_a_file_in_place_of_the_folder_is_refused(ledger: Ledger, folder: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_refused(ledger: RunLedger, folder: Path) -> None:
     (folder / "file").touch()
 
     assert "it is not a folder" in ledger("init", "file").err
@@ -57,7 +57,7 @@ def test_a_file_in_place_of_the_folder_is_refused(ledger: Ledger, folder: Path) 
 
 
 def test_variables_that_select_another_project_are_named(
-    ledger: Ledger, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ledger: RunLedger, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LEDGER_CONFIG", str(folder.parent / "ledger.toml"))
     monkeypatch.setenv("DAGSTER_HOME", str(folder.parent / "home"))
