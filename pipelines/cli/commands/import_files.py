@@ -64,9 +64,7 @@ def import_(  # noqa: PLR0913, PLR0917 (each is an option)
             help="Time zone of times without one, for a new source: an IANA name or +HH:MM.", metavar="ZONE"
         ),
     ] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Change the settings without confirmation.")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Change the settings; do not confirm.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read the files; change nothing.")] = False,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
