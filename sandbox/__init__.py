@@ -1,1 +1,1 @@
-"""The service in a box, for the first run and the tests: a fleet that misbehaves."""
+"""A local Amazon Lookout for Equipment with a generated fleet, for the demo and the tests."""

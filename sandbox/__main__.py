@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from sandbox import serve
-from sandbox.arguments import add_fleet, chosen_fleet
+from sandbox.arguments import add_fleet_options, build_chosen_fleet
 from sandbox.dumps import Manifest, write_history
 from sandbox.fleet import Fleet
 
@@ -17,35 +17,35 @@ _DUMPED_AFTER = timedelta(hours=2)  # the slowest execution has settled by then
 _EPILOG = """\
 examples:
   python -m sandbox serve
-      runs the service on this machine; `python -m sandbox serve --help` tells what it can do
+      run the service on this machine; see `python -m sandbox serve --help`
 
   python -m sandbox dump --to dumps/
-      writes four weeks of a made-up fleet's executions as saved responses of the service, in every form
-      that the AWS CLI, the SDKs and people have saved them in, mistakes included
+      write four weeks of a generated fleet's executions as saved responses, in every format of the
+      AWS CLI and the SDKs, with typical defects
 
-The same arguments make the same fleet.
+The same arguments build the same fleet.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; a mistake in its arguments ends with exit code 2 and a sentence."""
-    parser = _parser()
+    """Run one command. Invalid arguments end with a message and exit code 2."""
+    parser = _build_parser()
     options = parser.parse_args(arguments)
     try:
         options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output has read enough. Python flushes it once more at the end: into nothing.
+        # The reader closed the pipe. Python flushes stdout again at exit, so point it to /dev/null.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         parser.exit(2, f"sandbox: {error}\n")
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sandbox",
-        description="The service in a box: a made-up fleet that misbehaves as real ones do.",
+        description="A local Amazon Lookout for Equipment with a generated fleet that has typical defects.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -62,23 +62,23 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         required=True,
         metavar="DIR",
-        help="the folder to write into; same names are replaced",
+        help="the folder to write to; existing files are replaced",
     )
-    add_fleet(dump)
-    dump.set_defaults(run=_dump)
+    add_fleet_options(dump)
+    dump.set_defaults(run=_run_dump)
     return parser
 
 
-def _dump(options: argparse.Namespace) -> None:
-    plants = chosen_fleet(options)
+def _run_dump(options: argparse.Namespace) -> None:
+    plants = build_chosen_fleet(options)
     try:
         manifest = write_history(plants, options.to, options.until + _DUMPED_AFTER)
     except OSError as error:
         raise OSError(f"cannot write to {options.to}: {error.strerror or error}") from error
-    print(_told(plants, manifest, options.to))  # noqa: T201 - this is the command line
+    print(_format_summary(plants, manifest, options.to))  # noqa: T201 - this is the command line
 
 
-def _told(plants: Fleet, manifest: Manifest, folder: Path) -> str:
+def _format_summary(plants: Fleet, manifest: Manifest, folder: Path) -> str:
     def named(paths: Sequence[Path]) -> str:
         return ", ".join(str(path.relative_to(folder)) for path in paths)
 
@@ -89,17 +89,17 @@ def _told(plants: Fleet, manifest: Manifest, folder: Path) -> str:
             f"{len(manifest.executions):,} executions of {len(plants.schedulers)} schedulers",
             f"{history.start:%Y-%m-%d %H:%M}Z to {history.end:%Y-%m-%d %H:%M}Z",
             "",
-            "What is odd about the fleet:",
+            "Peculiarities of the fleet:",
             *(
                 f"  {scheduler.name:<13} {scheduler.region:<15} {scheduler.remark}"
                 for scheduler in plants.schedulers
                 if scheduler.remark
             ),
             "",
-            "What is odd about the files:",
+            "Defects of the files:",
             f"  incomplete    {named(manifest.incomplete)}",
             f"  unreadable    {named(manifest.unreadable)}",
-            f"  with a summary that nobody can use    {named(manifest.unusable)}",
+            f"  with an unusable summary    {named(manifest.unusable)}",
         )
     )
 

@@ -1,4 +1,4 @@
-"""Whose account an access key opens."""
+"""Which account an access key belongs to."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,27 +8,27 @@ ACCOUNT_DIGITS = 12
 
 @dataclass(frozen=True)
 class Accounts:
-    """The rules, the first that fits.
+    """The rules that map access keys to accounts. The first rule that matches wins.
 
-    1. A key that was given an account has that one.
-    2. A key of twelve digits is itself the account: `AWS_ACCESS_KEY_ID=111122223333`.
-    3. A key that the STS of the sandbox issued for a role has the account of the role.
+    1. A key with a configured account has that account.
+    2. A key of twelve digits is the account: `AWS_ACCESS_KEY_ID=111122223333`.
+    3. A key that the sandbox's STS issued for a role has the account of the role.
     4. Any other key has the first account of the fleet.
 
     Attributes:
         first: The first account of the fleet.
-        given: Accounts of keys.
-        issued: Finds the account of a key that was issued for a role.
+        configured: The configured account of each key.
+        find_role_account: Returns the account of a key that STS issued for a role, or None.
     """
 
     first: str
-    given: Mapping[str, str]
-    issued: Callable[[str], str | None]
+    configured: Mapping[str, str]
+    find_role_account: Callable[[str], str | None]
 
-    def account(self, access_key: str) -> str:
-        """The account that this key opens."""
-        if access_key in self.given:
-            return self.given[access_key]
+    def get_account(self, access_key: str) -> str:
+        """Return the account of an access key."""
+        if access_key in self.configured:
+            return self.configured[access_key]
         if len(access_key) == ACCOUNT_DIGITS and access_key.isdecimal():
             return access_key
-        return self.issued(access_key) or self.first
+        return self.find_role_account(access_key) or self.first

@@ -1,7 +1,7 @@
-"""Chance without state: every draw is a hash of what it is drawn for.
+"""Random draws without state: every draw is a hash of its key.
 
-A generator that is advanced from draw to draw would make an execution depend on which executions were asked
-for before it. A hash does not: the same slot has the same fate in any order of questions, at any clock.
+With a random generator, an execution would depend on the draws before it. With a hash, the same slot has the
+same outcome in any order of requests and at any clock.
 """
 
 import hashlib
@@ -9,22 +9,22 @@ import struct
 import uuid
 
 
-def fractions(*what: object, count: int) -> tuple[float, ...]:
-    """Up to eight numbers in [0, 1) that belong to `what`, the same ones each time."""
-    numbers = struct.unpack(f">{count}Q", _digest(what, size=8 * count))
+def draw_fractions(*key: object, count: int) -> tuple[float, ...]:
+    """Return up to eight numbers in [0, 1) for a key."""
+    numbers = struct.unpack(f">{count}Q", _digest(key, size=8 * count))
     return tuple((number >> 11) / 2**53 for number in numbers)
 
 
-def numbers(*what: object, count: int) -> tuple[int, ...]:
-    """Any number of numbers from 0 to 65,535 that belong to `what`; cheaper than as many fractions."""
-    stream = hashlib.shake_128("\x1f".join(map(str, what)).encode())
+def draw_numbers(*key: object, count: int) -> tuple[int, ...]:
+    """Return any number of integers from 0 to 65,535 for a key. This is faster than `draw_fractions`."""
+    stream = hashlib.shake_128("\x1f".join(map(str, key)).encode())
     return struct.unpack(f">{count}H", stream.digest(2 * count))
 
 
-def identifier(*what: object) -> str:
-    """A uuid that belongs to `what`."""
-    return str(uuid.UUID(bytes=_digest(what, size=16), version=4))
+def draw_uuid(*key: object) -> str:
+    """Return a UUID for a key."""
+    return str(uuid.UUID(bytes=_digest(key, size=16), version=4))
 
 
-def _digest(what: tuple[object, ...], *, size: int) -> bytes:
-    return hashlib.blake2b("\x1f".join(map(str, what)).encode(), digest_size=size).digest()
+def _digest(key: tuple[object, ...], *, size: int) -> bytes:
+    return hashlib.blake2b("\x1f".join(map(str, key)).encode(), digest_size=size).digest()

@@ -1,4 +1,4 @@
-"""The way in for tests and people, beside the service: `/_sandbox/...`, JSON both ways."""
+"""The control endpoints `/_sandbox/...` for tests and users. Requests and responses are JSON."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -7,119 +7,124 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from sandbox.box import Box
-from sandbox.faults import fault
-from sandbox.results import truth
+from sandbox.core import SandboxService
+from sandbox.faults import parse_fault
+from sandbox.planted_anomalies import get_ground_truth
 
 PREFIX = "/_sandbox/"
 
-Told = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
-def answer(box: Box, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-    """Status and body of the answer; a mistake is told in a sentence."""
+def handle_request(core: SandboxService, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    """Return the status and body of the response. An error is a message."""
     name = path.removeprefix(PREFIX)
     if (method, name) not in _ROUTES:
-        ways = ", ".join(f"{verb} {PREFIX}{route}" for verb, route in _ROUTES)
-        return _told(404, {"error": f"there is no {method} {path}; there are {ways}"})
+        endpoints = ", ".join(f"{verb} {PREFIX}{route}" for verb, route in _ROUTES)
+        return _build_response(404, {"error": f"No endpoint {method} {path}; the endpoints are {endpoints}"})
     try:
-        return _told(200, _ROUTES[method, name](box, _asked(body)))
+        return _build_response(200, _ROUTES[method, name](core, _parse_body(body)))
     except ValueError as error:
-        return _told(400, {"error": str(error)})
+        return _build_response(400, {"error": str(error)})
 
 
-def _asked(body: bytes) -> Told:
-    asked = json.loads(body or b"{}")
-    if not isinstance(asked, dict):
-        raise ValueError("the body is no JSON object")  # noqa: TRY004 - told like the others
-    return asked
+def _parse_body(body: bytes) -> JsonObject:
+    members = json.loads(body or b"{}")
+    if not isinstance(members, dict):
+        raise ValueError("The body is not a JSON object")  # noqa: TRY004 - reported like the other errors
+    return members
 
 
-def _told(status: int, told: Told) -> tuple[int, bytes]:
-    return status, json.dumps(told, indent=1).encode() + b"\n"
+def _build_response(status: int, response: JsonObject) -> tuple[int, bytes]:
+    return status, json.dumps(response, indent=1).encode() + b"\n"
 
 
-def _clock(box: Box, _: Told) -> Told:
-    return {"now": box.clock.now().isoformat(), "rate": box.clock.rate}
+def _get_clock(core: SandboxService, _: JsonObject) -> JsonObject:
+    return {"now": core.clock.now().isoformat(), "rate": core.clock.rate}
 
 
-def _set_clock(box: Box, asked: Told) -> Told:
-    now, rate = asked.get("now"), asked.get("rate")
-    _only(asked, "now", "rate")
+def _set_clock(core: SandboxService, body: JsonObject) -> JsonObject:
+    now, rate = body.get("now"), body.get("rate")
+    _reject_other_keys(body, "now", "rate")
     if rate is not None and (not isinstance(rate, int | float) or rate < 0):
-        raise ValueError(f"{rate!r} is no rate; 0 stands, 1 is real time")
-    box.set_clock(None if now is None else _instant(now), rate)
-    return _clock(box, {})
+        raise ValueError(f"{rate!r} is not a rate; 0 stops the clock, 1 is real time")
+    core.set_clock(None if now is None else _parse_time(now), rate)
+    return _get_clock(core, {})
 
 
-def _faults(box: Box, _: Told) -> Told:
-    return {"faults": [asdict(one) for one in box.injector.faults]}
+def _get_faults(core: SandboxService, _: JsonObject) -> JsonObject:
+    return {"faults": [asdict(fault) for fault in core.injector.faults]}
 
 
-def _set_faults(box: Box, asked: Told) -> Told:
-    _only(asked, "faults")
-    box.injector.set([fault(str(text)) for text in asked.get("faults", [])])
-    return _faults(box, {})
+def _set_faults(core: SandboxService, body: JsonObject) -> JsonObject:
+    _reject_other_keys(body, "faults")
+    core.injector.set([parse_fault(str(text)) for text in body.get("faults", [])])
+    return _get_faults(core, {})
 
 
-def _requests(box: Box, _: Told) -> Told:
-    return {"requests": [asdict(kind) | {"count": count} for kind, count in box.tally.counts().items()]}
-
-
-def _reset(box: Box, _: Told) -> Told:
-    box.reset()
-    return _clock(box, {})
-
-
-def _fleet(box: Box, _: Told) -> Told:
-    """All schedulers, those deleted by now and those not created yet included, with what happened to each."""
-    now, history = box.clock.now(), box.fleet.history
+def _get_requests(core: SandboxService, _: JsonObject) -> JsonObject:
     return {
-        "schedulers": [
-            {
-                "arn": one.arn,
-                "listed": one.is_listed(now),
-                "created": one.created_at.isoformat(),
-                "deleted": one.deleted_at and one.deleted_at.isoformat(),
-                "age": one.age(now).name,
-                "remark": one.remark,
-                **_happenings(asdict(truth(one, history.start, now))),
-            }
-            for one in box.fleet.schedulers
+        "requests": [
+            asdict(kind) | {"count": count} for kind, count in core.request_counter.get_counts().items()
         ]
     }
 
 
-def _happenings(found: Told) -> Told:
-    def written(value: object) -> object:
-        return value.isoformat() if isinstance(value, datetime) else value
+def _reset(core: SandboxService, _: JsonObject) -> JsonObject:
+    core.reset()
+    return _get_clock(core, {})
 
+
+def _get_fleet(core: SandboxService, _: JsonObject) -> JsonObject:
+    """Return all schedulers, also deleted and future ones, with the ground truth of each."""
+    now, history = core.clock.now(), core.fleet.history
     return {
-        kind: [{name: written(one[name]) for name in one} for one in some] for kind, some in found.items()
+        "schedulers": [
+            {
+                "arn": scheduler.arn,
+                "listed": scheduler.is_listed(now),
+                "created": scheduler.created_at.isoformat(),
+                "deleted": scheduler.deleted_at and scheduler.deleted_at.isoformat(),
+                "age": scheduler.get_result_format(now).name,
+                "remark": scheduler.remark,
+                **_format_ground_truth(asdict(get_ground_truth(scheduler, history.start, now))),
+            }
+            for scheduler in core.fleet.schedulers
+        ]
     }
 
 
-def _only(asked: Told, *names: str) -> None:
-    others = asked.keys() - {*names}
+def _format_ground_truth(ground_truth: JsonObject) -> JsonObject:
+    def format_value(value: object) -> object:
+        return value.isoformat() if isinstance(value, datetime) else value
+
+    return {
+        kind: [{name: format_value(item[name]) for name in item} for item in items]
+        for kind, items in ground_truth.items()
+    }
+
+
+def _reject_other_keys(body: JsonObject, *names: str) -> None:
+    others = body.keys() - {*names}
     if others:
-        raise ValueError(f"{', '.join(sorted(others))}: only {', '.join(names)} can be set here")
+        raise ValueError(f"{', '.join(sorted(others))}: only {', '.join(names)} can be set")
 
 
-def _instant(text: object) -> datetime:
+def _parse_time(text: object) -> datetime:
     now = datetime.fromisoformat(str(text))
     if now.tzinfo is None:
-        raise ValueError(f"{text!r} has no zone; write it like 2026-10-08T00:00:00Z")
+        raise ValueError(f"{text!r} has no time zone; write it like 2026-10-08T00:00:00Z")
     return now
 
 
-_ROUTES: Mapping[tuple[str, str], Callable[[Box, Told], Told]] = MappingProxyType(
+_ROUTES: Mapping[tuple[str, str], Callable[[SandboxService, JsonObject], JsonObject]] = MappingProxyType(
     {
-        ("GET", "clock"): _clock,
+        ("GET", "clock"): _get_clock,
         ("POST", "clock"): _set_clock,
-        ("GET", "faults"): _faults,
+        ("GET", "faults"): _get_faults,
         ("POST", "faults"): _set_faults,
-        ("GET", "requests"): _requests,
-        ("GET", "fleet"): _fleet,
+        ("GET", "requests"): _get_requests,
+        ("GET", "fleet"): _get_fleet,
         ("POST", "reset"): _reset,
     }
 )

@@ -1,57 +1,62 @@
-"""What the service says of a scheduler itself."""
+"""The summary and the description of a scheduler."""
 
 from datetime import datetime, timedelta
 from typing import Any
 
 from sandbox import chance
-from sandbox.events import latest_result
+from sandbox.events import find_latest_result
 from sandbox.schedulers import Scheduler
 
 
-def status(scheduler: Scheduler, clock: datetime) -> str:
-    """Its status; the few seconds of PENDING and STOPPING are over at once."""
+def get_status(scheduler: Scheduler, clock: datetime) -> str:
+    """Return the status. PENDING and STOPPING, which last seconds, never occur."""
     return "RUNNING" if scheduler.is_running(clock) else "STOPPED"
 
 
-def model_name(scheduler: Scheduler) -> str:
-    """The name of its model."""
+def get_model_name(scheduler: Scheduler) -> str:
+    """Return the name in the ARN of the model."""
     return scheduler.model_arn.split("/")[1]
 
 
-def row(scheduler: Scheduler, clock: datetime) -> dict[str, Any]:
-    """One element of InferenceSchedulerSummaries; no value, no member."""
-    era = scheduler.era(clock)
+def build_summary(scheduler: Scheduler, clock: datetime) -> dict[str, Any]:
+    """Return one element of InferenceSchedulerSummaries, without members that have no value."""
+    schedule = scheduler.get_schedule(clock)
     summary: dict[str, Any] = {
-        "ModelName": model_name(scheduler),
+        "ModelName": get_model_name(scheduler),
         "ModelArn": scheduler.model_arn,
         "InferenceSchedulerName": scheduler.name,
         "InferenceSchedulerArn": scheduler.arn,
-        "Status": status(scheduler, clock),
-        "DataDelayOffsetInMinutes": era.delay_minutes,
-        "DataUploadFrequency": era.frequency,
+        "Status": get_status(scheduler, clock),
+        "DataDelayOffsetInMinutes": schedule.delay_minutes,
+        "DataUploadFrequency": schedule.frequency,
     }
-    latest = latest_result(scheduler, clock)
+    latest = find_latest_result(scheduler, clock)
     return summary if latest is None else summary | {"LatestInferenceResult": latest}
 
 
-def description(scheduler: Scheduler, clock: datetime) -> dict[str, Any]:
-    """What DescribeInferenceScheduler says."""
-    return row(scheduler, clock) | {
-        "CreatedAt": _moment(scheduler, scheduler.created_at),
-        "UpdatedAt": _moment(scheduler, _updated_at(scheduler, clock)),
-        "DataInputConfiguration": scheduler.input_configuration(whole=True),
+def build_description(scheduler: Scheduler, clock: datetime) -> dict[str, Any]:
+    """Return the response of DescribeInferenceScheduler."""
+    return build_summary(scheduler, clock) | {
+        "CreatedAt": _shift_before_hour(scheduler, scheduler.created_at),
+        "UpdatedAt": _shift_before_hour(scheduler, _find_update_time(scheduler, clock)),
+        "DataInputConfiguration": scheduler.input_configuration(include_names=True),
         "DataOutputConfiguration": scheduler.output_configuration(),
         "RoleArn": f"arn:aws:iam::{scheduler.account}:role/lookout-for-equipment",
     }
 
 
-def _updated_at(scheduler: Scheduler, clock: datetime) -> datetime:
-    """The latest start, stop or change by now."""
-    times = [time for era in scheduler.eras for time in (era.since, era.until) if time is not None]
+def _find_update_time(scheduler: Scheduler, clock: datetime) -> datetime:
+    """Return the time of the last start, stop or change."""
+    times = [
+        time
+        for schedule in scheduler.schedules
+        for time in (schedule.since, schedule.until)
+        if time is not None
+    ]
     return max((time for time in times if time <= clock), default=scheduler.created_at)
 
 
-def _moment(scheduler: Scheduler, at: datetime) -> datetime:
-    """Shortly before the whole hour, to the millisecond: as people click."""
-    (luck,) = chance.fractions(scheduler.seed, scheduler.arn, "clicked", int(at.timestamp()), count=1)
+def _shift_before_hour(scheduler: Scheduler, at: datetime) -> datetime:
+    """Return a time up to a minute earlier, because real changes are not exactly on the hour."""
+    (luck,) = chance.draw_fractions(scheduler.seed, scheduler.arn, "clicked", int(at.timestamp()), count=1)
     return at - timedelta(milliseconds=1 + int(luck * 60_000))

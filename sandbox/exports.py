@@ -1,4 +1,4 @@
-"""How others find a running sandbox: exports for a shell."""
+"""Shell exports that point the AWS CLI and SDKs to a running sandbox."""
 
 import os
 from pathlib import Path
@@ -6,38 +6,40 @@ from pathlib import Path
 from sandbox.fleet import Fleet
 
 
-def exports(fleet: Fleet, url: str, s3_url: str | None) -> str:
-    """Lines for `eval`; those that begin with # are for people.
+def build_exports(fleet: Fleet, url: str, s3_url: str | None) -> str:
+    """Return shell lines with exports and comments.
 
     Args:
-        fleet: What is served.
-        url: The service.
-        s3_url: The S3 beside it, which is the STS as well, if there is one.
+        fleet: The served fleet.
+        url: The endpoint of the service.
+        s3_url: The endpoint of S3 and STS, if they run.
     """
-    places: dict[str, set[str]] = {}
-    for one in fleet.schedulers:
-        places.setdefault(one.account, set()).add(one.region)
-    first, *others = places
+    regions: dict[str, set[str]] = {}
+    for scheduler in fleet.schedulers:
+        regions.setdefault(scheduler.account, set()).add(scheduler.region)
+    first, *others = regions
     region, history = fleet.schedulers[0].region, fleet.history
-    told = [
+    lines = [
         f"# {len(fleet.schedulers)} schedulers, {history.start:%Y-%m-%d} to {history.end:%Y-%m-%d}",
         f"export SANDBOX={url}",
         f"export AWS_ENDPOINT_URL_LOOKOUTEQUIPMENT={url}",
     ]
     if s3_url is not None:
-        told += [f"export AWS_ENDPOINT_URL_S3={s3_url}", f"export AWS_ENDPOINT_URL_STS={s3_url}"]
-    told += [
+        lines += [f"export AWS_ENDPOINT_URL_S3={s3_url}", f"export AWS_ENDPOINT_URL_STS={s3_url}"]
+    lines += [
         f"export AWS_ACCESS_KEY_ID={first}",
         "export AWS_SECRET_ACCESS_KEY=sandbox",
         f"export AWS_DEFAULT_REGION={region}",
     ]
-    told += [f"# this account is in {', '.join(sorted(places[first]))}"]
-    told += [f"# AWS_ACCESS_KEY_ID={other} is in {', '.join(sorted(places[other]))}" for other in others]
-    return "\n".join(told) + "\n"
+    lines += [f"# regions of this account: {', '.join(sorted(regions[first]))}"]
+    lines += [
+        f"# regions of AWS_ACCESS_KEY_ID={other}: {', '.join(sorted(regions[other]))}" for other in others
+    ]
+    return "\n".join(lines) + "\n"
 
 
-def write(path: Path, told: str) -> None:
-    """Puts the exports where someone may be waiting for them: the file is whole as soon as it is there."""
+def write_exports(path: Path, text: str) -> None:
+    """Write the exports atomically, because other processes may wait for the file."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(told)
+    unfinished.write_text(text)
     unfinished.replace(path)

@@ -1,4 +1,4 @@
-"""Faults: what goes wrong on the way, and how often."""
+"""Faults of requests and responses, and how often they occur."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sandbox import chance
-from sandbox.paging import NO_TRICKS, Tricks
+from sandbox.paging import NO_PAGE_FAULTS, PageFaults
 from sandbox.protocol import OPERATIONS, ServiceError
 
 KINDS: Mapping[str, str] = MappingProxyType(
@@ -19,16 +19,16 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "reset": "the connection is reset in the middle of the response",
         "drop": "the connection is closed in the middle of the response",
         "hangup": "the connection is closed before the response",
-        "truncate": "half of the body, as if it were all of it",
-        "slow": "the answer takes `seconds` (5) longer",
-        "repeat-token": "the NextToken that was sent comes back",
-        "empty-page": "no items, but a NextToken that leads on",
-        "shift": "a page repeats `items` (3) of the one before, as if as many had come in front",
-        "shuffle": "the items of a page are in no order",
-        "expire-token": "the NextToken that was sent has expired",
+        "truncate": "half of the body, with a matching Content-Length",
+        "slow": "the response takes `seconds` (5) longer",
+        "repeat-token": "the response has the NextToken of the request",
+        "empty-page": "a page without items, but with a NextToken",
+        "shift": "a page repeats `items` (3) of the previous page, as if new items had been added in front",
+        "shuffle": "the items of a page are in random order",
+        "expire-token": "the NextToken of the request has expired",
     }
 )
-"""What can go wrong, and what it is."""
+"""The kinds of faults and their descriptions."""
 
 _ERRORS = {
     "throttle": ("ThrottlingException", "Rate exceeded"),
@@ -36,35 +36,35 @@ _ERRORS = {
     "unavailable": ("ServiceUnavailableException", "Service is unable to handle the request"),
     "deny": ("AccessDeniedException", "Not authorized to perform: lookoutequipment:{operation}"),
 }
-_TRICKS: Mapping[str, Callable[[Tricks, "Fault"], Tricks]] = MappingProxyType(
+_PAGE_FAULTS: Mapping[str, Callable[[PageFaults, "Fault"], PageFaults]] = MappingProxyType(
     {
-        "repeat-token": lambda tricks, _: replace(tricks, repeats_token=True),
-        "empty-page": lambda tricks, _: replace(tricks, is_empty=True),
-        "shift": lambda tricks, one: replace(tricks, shift=tricks.shift + one.items),
-        "shuffle": lambda tricks, _: replace(tricks, is_shuffled=True),
-        "expire-token": lambda tricks, _: replace(tricks, expires_token=True),
+        "repeat-token": lambda page_faults, _: replace(page_faults, repeat_token=True),
+        "empty-page": lambda page_faults, _: replace(page_faults, is_empty=True),
+        "shift": lambda page_faults, fault: replace(page_faults, shift=page_faults.shift + fault.items),
+        "shuffle": lambda page_faults, _: replace(page_faults, is_shuffled=True),
+        "expire-token": lambda page_faults, _: replace(page_faults, expire_token=True),
     }
 )
-_MOST = 1_000_000
+_LARGEST_NUMBER = 1_000_000
 _NUMBERS = ("share", "count", "after", "seconds", "items")
-_PLACES = ("scheduler", "region", "account")
+_TARGETS = ("scheduler", "region", "account")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong with some requests.
+    """A fault of some requests.
 
     Attributes:
         kind: One of `KINDS`.
-        operation: Only requests for this operation, where given.
+        operation: Only requests for this operation.
         scheduler: Only requests that name this scheduler.
         region: Only requests in this region.
         account: Only requests in this account.
-        share: How many of these it strikes, from 0 to 1; which ones is drawn from the seed.
-        count: How many it strikes at most.
-        after: How many it leaves alone first.
-        seconds: How long a slow answer takes.
-        items: How many items a shifted page repeats.
+        share: The share of these requests, from 0 to 1, drawn from the seed.
+        count: The maximum number of affected requests.
+        after: The number of requests to skip first.
+        seconds: The delay of a slow response.
+        items: The number of items that a shifted page repeats.
     """
 
     kind: str
@@ -78,59 +78,61 @@ class Fault:
     seconds: float = 5
     items: int = 3
 
-    def fits(self, operation: str, place: Mapping[str, str | None]) -> bool:
-        """Whether it can strike a request."""
+    def matches(self, operation: str, target: Mapping[str, str | None]) -> bool:
+        """Whether the fault applies to a request."""
         return self.operation in (None, operation) and all(
-            getattr(self, name) in (None, place[name]) for name in _PLACES
+            getattr(self, name) in (None, target[name]) for name in _TARGETS
         )
 
 
-def fault(text: str) -> Fault:
-    """Reads `KIND[:OPERATION][:NAME=VALUE]...`, as in `throttle:ListInferenceExecutions:share=0.2`.
+def parse_fault(text: str) -> Fault:
+    """Parse `KIND[:OPERATION][:NAME=VALUE]...`, as in `throttle:ListInferenceExecutions:share=0.2`.
 
     Raises:
-        ValueError: It is no fault; the message says why.
+        ValueError: The text is not a fault.
     """
     kind, *rest = text.split(":")
     if kind not in KINDS:
-        raise ValueError(f"{kind!r} is no fault; there are {', '.join(KINDS)}")
+        raise ValueError(f"{kind!r} is not a fault; the faults are {', '.join(KINDS)}")
     properties: dict[str, Any] = {}
     for part in rest:
         name, equals, value = part.partition("=")
         if not equals:
             if part not in OPERATIONS:
-                raise ValueError(f"{part!r} is no operation; there are {', '.join(OPERATIONS)}")
+                raise ValueError(f"{part!r} is not an operation; the operations are {', '.join(OPERATIONS)}")
             properties["operation"] = part
-        elif name in _PLACES:
+        elif name in _TARGETS:
             properties[name] = value
         elif name in _NUMBERS:
-            properties[name] = _number(name, value)
+            properties[name] = _parse_number(name, value)
         else:
-            raise ValueError(f"{name!r} is no property of a fault; there are {', '.join(_PLACES + _NUMBERS)}")
+            raise ValueError(
+                f"{name!r} is not a property of a fault; the properties are {', '.join(_TARGETS + _NUMBERS)}"
+            )
     return Fault(kind, **properties)
 
 
 @dataclass(frozen=True)
-class Mischief:
-    """All that goes wrong with one request.
+class FaultEffects:
+    """The effects of all faults on one request.
 
     Attributes:
-        error: The service's answer is this error.
-        seconds: It takes this much longer.
-        wire: What happens to the response on its way: `reset`, `drop`, `hangup` or `truncate`.
-        tricks: What goes wrong with its page.
-        kinds: The faults that struck.
+        error: The error response, or None.
+        seconds: The delay.
+        transport_fault: How the transfer fails: `reset`, `drop`, `hangup` or `truncate`.
+        page_faults: The faults of its page.
+        kinds: The kinds of the applied faults.
     """
 
     error: ServiceError | None = None
     seconds: float = 0
-    wire: str | None = None
-    tricks: Tricks = NO_TRICKS
+    transport_fault: str | None = None
+    page_faults: PageFaults = NO_PAGE_FAULTS
     kinds: tuple[str, ...] = ()
 
 
 class Injector:
-    """The faults that are on; they count the requests that they could strike."""
+    """The active faults, with a count of the requests that each of them matches."""
 
     def __init__(self, seed: int, faults: Sequence[Fault]) -> None:
         self._seed = seed
@@ -139,65 +141,65 @@ class Injector:
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """Those that are on, in the order in which they strike."""
+        """The active faults in the order of application."""
         return tuple(self._faults)
 
     def set(self, faults: Sequence[Fault]) -> None:
-        """Puts these in the place of all others and counts anew."""
+        """Replace all faults and reset the counts."""
         with self._lock:
             self._faults = list(faults)
-            self._met = [0] * len(self._faults)
-            self._struck = [0] * len(self._faults)
+            self._matched = [0] * len(self._faults)
+            self._applied = [0] * len(self._faults)
 
     def add(self, faults: Sequence[Fault]) -> None:
-        """Puts these beside the others."""
+        """Add faults."""
         with self._lock:
             self._faults += faults
-            self._met += [0] * len(faults)
-            self._struck += [0] * len(faults)
+            self._matched += [0] * len(faults)
+            self._applied += [0] * len(faults)
 
-    def strike(self, operation: str, place: Mapping[str, str | None]) -> Mischief:
-        """What goes wrong with a request: of errors the first, of the rest all."""
+    def apply_faults(self, operation: str, target: Mapping[str, str | None]) -> FaultEffects:
+        """Return the effects of all matching faults. Of several errors, the first wins."""
         with self._lock:
-            struck = [
-                one
-                for number, one in enumerate(self._faults)
-                if one.fits(operation, place) and self._strikes(number, one)
+            applied = [
+                fault
+                for number, fault in enumerate(self._faults)
+                if fault.matches(operation, target) and self._is_due(number, fault)
             ]
-        mischief = Mischief(kinds=tuple(one.kind for one in struck))
-        for one in struck:
-            mischief = _worse(mischief, one, operation)
-        return mischief
+        effects = FaultEffects(kinds=tuple(fault.kind for fault in applied))
+        for fault in applied:
+            effects = _add_fault(effects, fault, operation)
+        return effects
 
-    def _strikes(self, number: int, one: Fault) -> bool:
-        met = self._met[number]
-        self._met[number] += 1
-        if met < one.after or (one.count is not None and self._struck[number] >= one.count):
+    def _is_due(self, number: int, fault: Fault) -> bool:
+        matched = self._matched[number]
+        self._matched[number] += 1
+        if matched < fault.after or (fault.count is not None and self._applied[number] >= fault.count):
             return False
-        (luck,) = chance.fractions(self._seed, "fault", number, one.kind, met, count=1)
-        if luck >= one.share:
+        (luck,) = chance.draw_fractions(self._seed, "fault", number, fault.kind, matched, count=1)
+        if luck >= fault.share:
             return False
-        self._struck[number] += 1
+        self._applied[number] += 1
         return True
 
 
-def _worse(mischief: Mischief, one: Fault, operation: str) -> Mischief:
-    if one.kind == "slow":
-        return replace(mischief, seconds=mischief.seconds + one.seconds)
-    if one.kind in _ERRORS:
-        code, message = _ERRORS[one.kind]
+def _add_fault(effects: FaultEffects, fault: Fault, operation: str) -> FaultEffects:
+    if fault.kind == "slow":
+        return replace(effects, seconds=effects.seconds + fault.seconds)
+    if fault.kind in _ERRORS:
+        code, message = _ERRORS[fault.kind]
         error = ServiceError(code, message.format(operation=operation))
-        return replace(mischief, error=mischief.error or error)
-    if one.kind in _TRICKS:
-        return replace(mischief, tricks=_TRICKS[one.kind](mischief.tricks, one))
-    return replace(mischief, wire=mischief.wire or one.kind)
+        return replace(effects, error=effects.error or error)
+    if fault.kind in _PAGE_FAULTS:
+        return replace(effects, page_faults=_PAGE_FAULTS[fault.kind](effects.page_faults, fault))
+    return replace(effects, transport_fault=effects.transport_fault or fault.kind)
 
 
-def _number(name: str, text: str) -> float | int:
+def _parse_number(name: str, text: str) -> float | int:
     try:
         number = float(text) if name in {"share", "seconds"} else int(text)
     except ValueError:
-        raise ValueError(f"{text!r} is no number for {name!r}") from None
-    if not 0 <= number <= (1 if name == "share" else _MOST):
-        raise ValueError(f"{name} is not {text}")
+        raise ValueError(f"{text!r} is not a number for {name!r}") from None
+    if not 0 <= number <= (1 if name == "share" else _LARGEST_NUMBER):
+        raise ValueError(f"{name} cannot be {text}")
     return number

@@ -1,7 +1,7 @@
-"""The forms in which people saved the service's responses: one page of summaries to text.
+"""The formats of saved responses.
 
-Forms of a whole response hold the NextToken and, from boto3, the ResponseMetadata; the bare forms hold
-nothing but summaries, so an incomplete one cannot be told from a complete one.
+Formats of a whole response have the NextToken and, from boto3, the ResponseMetadata. Bare formats have only
+summaries, so they do not show whether pages are missing.
 """
 
 import json
@@ -20,35 +20,35 @@ from sandbox.schedulers import Summary
 
 
 class Form(StrEnum):
-    """How a response was saved."""
+    """The format of a saved response."""
 
     CLI_V2 = "cli-v2"
-    """AWS CLI v2: ISO 8601 in the zone of the machine."""
+    """AWS CLI v2: ISO 8601 in the local time zone."""
     CLI_V1 = "cli-v1"
     """AWS CLI v1: seconds as floats."""
     WIRE = "wire"
-    """The body of the HTTP response: compact, seconds as Java writes doubles, and no newline at the end."""
+    """The body of the HTTP response: compact, seconds in Java's format of doubles, no newline at the end."""
     BOTO3_JSON = "boto3-json"
     """`json.dumps(response, default=str)`."""
     BOTO3_REPR = "boto3-repr"
-    """The response as a notebook shows it: Python, with `datetime.datetime` in it."""
+    """The `repr` of the response, with `datetime.datetime`, as a notebook prints it."""
     JSON_LINES = "json-lines"
-    """Bare summaries, one a line."""
+    """Bare summaries, one per line."""
     BARE_LIST = "bare-list"
     """A list of bare summaries."""
     CAMEL_CASE = "camel-case"
-    """As SDKs of other languages have it: camelCase members, milliseconds, Z."""
+    """The format of other SDKs: camelCase members, milliseconds, Z."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """One response: its summaries, and what else a form may need of it.
+    """One response.
 
     Attributes:
-        summaries: In the order of the response.
-        next_token: Absent on the last page.
-        taken_at: When it was requested; boto3 keeps the response's Date header.
-        zone: The zone of the machine that saved it.
+        summaries: The summaries in the order of the response.
+        next_token: The NextToken, or None on the last page.
+        taken_at: The time of the request, for the Date header.
+        zone: The local time zone of the machine.
     """
 
     summaries: list[Summary]
@@ -58,14 +58,14 @@ class Page:
 
     @property
     def response(self) -> dict[str, Any]:
-        """The members in the order in which botocore and the CLI give them."""
+        """The response in the member order of botocore and the CLI."""
         token = {} if self.next_token is None else {"NextToken": self.next_token}
         return token | {"InferenceExecutionSummaries": self.summaries}
 
     @property
     def response_with_metadata(self) -> dict[str, Any]:
-        """What boto3 returns."""
-        request_id = chance.identifier(self.next_token, self.taken_at, len(self.summaries))
+        """The response of boto3."""
+        request_id = chance.draw_uuid(self.next_token, self.taken_at, len(self.summaries))
         headers = {"x-amzn-requestid": request_id, "content-type": "application/x-amz-json-1.0"}
         if self.taken_at is not None:
             headers["date"] = format_datetime(self.taken_at.astimezone(UTC), usegmt=True)
@@ -78,13 +78,12 @@ class Page:
         return self.response | {"ResponseMetadata": metadata}
 
 
-def java_double(number: float) -> str:
-    """A finite double as Java's `Double.toString` writes it, with the fewest digits that tell it apart.
+def format_java_double(number: float) -> str:
+    """Format a finite double like Java's `Double.toString`, with the shortest unique digits.
 
-    Plain notation from 10^-3 up to, but not with, 10^7; beyond it one digit, a point, at least one more digit
-    and an exponent: 1.6304139E9.
+    The notation is plain from 10^-3 to below 10^7. Otherwise it has an exponent: 1.6304139E9.
     """
-    if 1e7 <= number < 1e15 and number.is_integer():  # noqa: PLR2004 - times, and there are millions of them
+    if 1e7 <= number < 1e15 and number.is_integer():  # noqa: PLR2004 - a fast path for times
         whole = str(int(number))
         return f"{whole[0]}.{whole[1:].rstrip('0') or '0'}E{len(whole) - 1}"
     sign, digits, exponent = Decimal(repr(number)).as_tuple()
@@ -98,83 +97,83 @@ def java_double(number: float) -> str:
     return f"{'-' if sign else ''}{significant[0]}.{significant[1:] or '0'}E{power}"
 
 
-def _cli_v2(page: Page) -> str:
+def _format_cli_v2(page: Page) -> str:
     def in_zone(at: datetime) -> str:
         return at.astimezone(page.zone).isoformat()
 
     return json.dumps(page.response, indent=4, default=in_zone) + "\n"
 
 
-def _cli_v1(page: Page) -> str:
+def _format_cli_v1(page: Page) -> str:
     return json.dumps(page.response, indent=4, default=datetime.timestamp) + "\n"
 
 
-def _wire(page: Page) -> str:
-    return wire(page.response)
+def _format_wire_page(page: Page) -> str:
+    return format_wire(page.response)
 
 
-def wire(value: object) -> str:
-    """A value as the service puts it on the wire."""
+def format_wire(value: object) -> str:
+    """Format a value like the service."""
     if isinstance(value, str):
         return encode_basestring_ascii(value)
     if isinstance(value, dict):
-        return "{" + ",".join([f'"{key}":{wire(value[key])}' for key in sorted(value)]) + "}"
+        return "{" + ",".join([f'"{key}":{format_wire(value[key])}' for key in sorted(value)]) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(map(wire, value)) + "]"
+        return "[" + ",".join(map(format_wire, value)) + "]"
     if isinstance(value, datetime):
-        return java_double(value.timestamp())
+        return format_java_double(value.timestamp())
     if isinstance(value, float):
-        return java_double(value)
+        return format_java_double(value)
     return json.dumps(value)
 
 
-def _boto3_json(page: Page) -> str:
+def _format_boto3_json(page: Page) -> str:
     return json.dumps(page.response_with_metadata, default=str) + "\n"
 
 
-def _boto3_repr(page: Page) -> str:
-    # boto3 gives times in the machine's zone; on a machine that runs on UTC dateutil calls it so.
+def _format_boto3_repr(page: Page) -> str:
+    # boto3 returns times in the local zone, which dateutil prints like this on a machine in UTC
     return repr(page.response_with_metadata).replace("datetime.timezone.utc", "tzutc()") + "\n"
 
 
-def _json_lines(page: Page) -> str:
+def _format_json_lines(page: Page) -> str:
     return "".join(json.dumps(summary, default=datetime.isoformat) + "\n" for summary in page.summaries)
 
 
-def _bare_list(page: Page) -> str:
-    return json.dumps(page.summaries, indent=2, default=_zulu) + "\n"
+def _format_bare_list(page: Page) -> str:
+    return json.dumps(page.summaries, indent=2, default=_format_utc) + "\n"
 
 
-def _camel_case(page: Page) -> str:
-    return json.dumps(_camel(page.response), default=_zulu_milliseconds) + "\n"
+def _format_camel_case(page: Page) -> str:
+    return json.dumps(_to_camel_case(page.response), default=_format_utc_milliseconds) + "\n"
 
 
-def _zulu(at: datetime) -> str:
+def _format_utc(at: datetime) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _zulu_milliseconds(at: datetime) -> str:
+def _format_utc_milliseconds(at: datetime) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _camel(value: object) -> object:
+def _to_camel_case(value: object) -> object:
     if isinstance(value, dict):
-        return {key[0].lower() + key[1:]: _camel(member) for key, member in value.items()}
+        return {key[0].lower() + key[1:]: _to_camel_case(member) for key, member in value.items()}
     if isinstance(value, list):
-        return [_camel(element) for element in value]
+        return [_to_camel_case(element) for element in value]
     return value
 
 
 FORMS: Mapping[Form, Callable[[Page], str]] = MappingProxyType(
     {
-        Form.CLI_V2: _cli_v2,
-        Form.CLI_V1: _cli_v1,
-        Form.WIRE: _wire,
-        Form.BOTO3_JSON: _boto3_json,
-        Form.BOTO3_REPR: _boto3_repr,
-        Form.JSON_LINES: _json_lines,
-        Form.BARE_LIST: _bare_list,
-        Form.CAMEL_CASE: _camel_case,
+        Form.CLI_V2: _format_cli_v2,
+        Form.CLI_V1: _format_cli_v1,
+        Form.WIRE: _format_wire_page,
+        Form.BOTO3_JSON: _format_boto3_json,
+        Form.BOTO3_REPR: _format_boto3_repr,
+        Form.JSON_LINES: _format_json_lines,
+        Form.BARE_LIST: _format_bare_list,
+        Form.CAMEL_CASE: _format_camel_case,
     }
 )
-"""How each form writes a page."""
+"""The function that formats a page, by format."""

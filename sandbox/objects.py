@@ -1,8 +1,8 @@
-"""The S3 beside the service: moto in this process, with the fleet's buckets and all result objects in them.
+"""The S3 of the sandbox: moto in this process, with the buckets and result objects of the fleet.
 
-The objects of a whole history are too many to be written one by one. So a result object is put into moto's
-own store as a promise: it is made up when it is read or listed. Everything else in S3 is moto as it is;
-buckets and objects of your own are welcome. moto keeps one store a process, so there is one S3 a process.
+A whole history has too many objects to write them all. The store holds lazy objects: their content is
+computed when they are read or listed. Everything else is moto, so tests can add buckets and objects.
+moto has one store per process, so there is one S3 per process.
 """
 
 import bisect
@@ -25,7 +25,7 @@ from moto.moto_server.werkzeug_app import (
 from moto.s3.models import FakeBucket, FakeKey, s3_backends
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from sandbox.results import content
+from sandbox.results import build_content
 from sandbox.schedulers import Scheduler, Slot
 from sandbox.timeline import Timeline
 
@@ -38,73 +38,75 @@ _running = threading.Lock()
 
 
 class AlreadyRunningError(RuntimeError):
-    """This process has an S3 already."""
+    """This process already runs an S3."""
 
     def __init__(self) -> None:
-        super().__init__("this process has a sandbox with an S3 already; start the other with s3=False")
+        super().__init__("this process already runs a sandbox with S3; start the other one with s3=False")
 
 
 class Storage:
-    """The fleet's buckets, kept in step with the clock."""
+    """The buckets of the fleet, synchronized with the clock."""
 
     def __init__(self, timelines: Iterable[Timeline]) -> None:
         self._timelines = list(timelines)
         self._lock = threading.Lock()
         self._synced_to: datetime | None = None
-        self._placed: list[_Placed] = []
+        self._stored: list[_StoredResult] = []
         self._templates: dict[str, FakeKey] = {}
         self._buckets: dict[str, FakeBucket] = {}
         for timeline in self._timelines:
-            self._prepare(timeline.scheduler)
+            self._create_bucket(timeline.scheduler)
 
     def __len__(self) -> int:
-        return len(self._placed)
+        return len(self._stored)
 
     def sync(self, clock: datetime) -> None:
-        """Places the objects of all that succeeded by `clock`, and takes away what came later."""
+        """Add the results of executions that succeeded by `clock`, and remove later ones."""
         clock = clock.replace(microsecond=0)  # executions end on whole seconds
         with self._lock:
             since = self._synced_to
             if since is None:
-                since = min(one.scheduler.created_at for one in self._timelines) - timedelta(days=1)
+                since = min(timeline.scheduler.created_at for timeline in self._timelines) - timedelta(days=1)
             elif clock < since:
-                self._take_away(clock)
+                self._remove_results(clock)
                 self._synced_to = clock
             if clock > since:
-                self._place(since, clock)
+                self._add_results(since, clock)
                 self._synced_to = clock
 
     def find(self, path: str) -> "_ResultObject | None":
-        """The result object that lies at `/bucket/key`, unless someone has put another one there."""
+        """The result object that lies at `/bucket/key`, unless someone has put another timeline there."""
         _, name, key = (path + "//").split("/", 2)
         bucket = self._buckets.get(name)
-        found = None if bucket is None else bucket.keys.get(key.removesuffix("//"))
-        return found if isinstance(found, _ResultObject) else None
+        stored = None if bucket is None else bucket.keys.get(key.removesuffix("//"))
+        return stored if isinstance(stored, _ResultObject) else None
 
-    def _place(self, since: datetime, clock: datetime) -> None:
-        added: list[_Placed] = []
+    def _add_results(self, since: datetime, clock: datetime) -> None:
+        added: list[_StoredResult] = []
         for timeline in self._timelines:
             scheduler = timeline.scheduler
             keys = self._buckets[scheduler.output.bucket].keys
             if since < scheduler.created_at <= clock:
                 check = f"{scheduler.output.prefix}{CHECK_FILE}"
-                keys.setlist(check, [self._promise(scheduler, check, scheduler.created_at, bytes)])
-            for at, slot in timeline.succeeded(since, clock):
+                keys.setlist(check, [self._build_object(scheduler, check, scheduler.created_at, bytes)])
+            for at, slot in timeline.list_succeeded(since, clock):
                 name = scheduler.result_object(slot.window)["Key"]
-                keys.setlist(name, [self._promise(scheduler, name, at, partial(content, scheduler, slot))])
-                added.append(_Placed(at, scheduler, slot))
-        self._placed += sorted(added, key=lambda placed: placed.at)  # all of them later than the others
+                keys.setlist(
+                    name, [self._build_object(scheduler, name, at, partial(build_content, scheduler, slot))]
+                )
+                added.append(_StoredResult(at, scheduler, slot))
+        self._stored += sorted(added, key=lambda stored: stored.at)  # all later than the existing ones
 
-    def _take_away(self, clock: datetime) -> None:
-        first = bisect.bisect_right(self._placed, clock, key=lambda placed: placed.at)
-        for placed in self._placed[first:]:
-            name = placed.scheduler.result_object(placed.slot.window)["Key"]
-            keys = self._buckets[placed.scheduler.output.bucket].keys
+    def _remove_results(self, clock: datetime) -> None:
+        first = bisect.bisect_right(self._stored, clock, key=lambda stored: stored.at)
+        for stored in self._stored[first:]:
+            name = stored.scheduler.result_object(stored.slot.window)["Key"]
+            keys = self._buckets[stored.scheduler.output.bucket].keys
             if isinstance(keys.get(name), _ResultObject):
                 keys.pop(name)
-        del self._placed[first:]
+        del self._stored[first:]
 
-    def _prepare(self, scheduler: Scheduler) -> None:
+    def _create_bucket(self, scheduler: Scheduler) -> None:
         name = scheduler.output.bucket
         backend = s3_backends[scheduler.account][_PARTITION]
         if name not in backend.buckets:
@@ -121,40 +123,40 @@ class Storage:
             kms_key_id=key,
         )
 
-    def _promise(
-        self, scheduler: Scheduler, name: str, at: datetime, make: Callable[[], bytes]
+    def _build_object(
+        self, scheduler: Scheduler, name: str, at: datetime, build: Callable[[], bytes]
     ) -> "_ResultObject":
-        return _ResultObject(self._templates[scheduler.arn], name, at, make)
+        return _ResultObject(self._templates[scheduler.arn], name, at, build)
 
 
 @dataclass(frozen=True, slots=True)
-class _Placed:
+class _StoredResult:
     at: datetime
     scheduler: Scheduler
     slot: Slot
 
 
 class _ResultObject(FakeKey):
-    """An object that is made up when it is asked for; in all else it is like a template."""
+    """An object whose content is computed when it is read. Other attributes come from a template."""
 
     def __new__(cls, *_: object) -> Self:
-        return object.__new__(cls)  # moto would keep a list of all that ever were
+        return object.__new__(cls)  # moto would keep a list of all instances
 
-    def __init__(self, template: FakeKey, name: str, at: datetime, make: Callable[[], bytes]) -> None:
+    def __init__(self, template: FakeKey, name: str, at: datetime, build: Callable[[], bytes]) -> None:
         self._template = template
-        self._make = make
-        self._made: tuple[int, str] | None = None
+        self._build = build
+        self._cached_measures: tuple[int, str] | None = None
         self.name = name
-        self.last_modified = at.replace(tzinfo=None)  # as moto has it
+        self.last_modified = at.replace(tzinfo=None)  # moto uses naive times
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - it stands for anything
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any attribute of the template
         if name == "_template":
             raise AttributeError(name)
         return getattr(self._template, name)
 
     @property
     def value(self) -> bytes:
-        return self._make()
+        return self._build()
 
     @property
     def contentsize(self) -> int:  # type: ignore[override]
@@ -166,19 +168,19 @@ class _ResultObject(FakeKey):
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """The headers of an answer with it, but for its length."""
-        told = {**self.response_dict, **self.metadata}
-        return [(name, str(value)) for name, value in told.items() if name != "content-length"]
+        """The headers of a response, without the length."""
+        headers = {**self.response_dict, **self.metadata}
+        return [(name, str(value)) for name, value in headers.items() if name != "content-length"]
 
     def dispose(self, garbage: bool = False) -> None:
-        """There is nothing to dispose of."""
+        """Do nothing: no file is open."""
 
     @property
     def _measures(self) -> tuple[int, str]:
-        if self._made is None:
-            made = self.value
-            self._made = len(made), hashlib.md5(made, usedforsecurity=False).hexdigest()
-        return self._made
+        if self._cached_measures is None:
+            content = self.value
+            self._cached_measures = len(content), hashlib.md5(content, usedforsecurity=False).hexdigest()
+        return self._cached_measures
 
 
 class S3:
@@ -191,16 +193,16 @@ class S3:
         account: Callable[[str], str],
         port: int = 0,
     ) -> None:
-        """Starts listening, on loopback only.
+        """Start to listen on loopback.
 
         Args:
-            timelines: Whose results it holds.
-            now: The time.
-            account: The account that an access key opens.
-            port: Where it listens; 0 is a free port.
+            timelines: The executions whose results it holds.
+            now: Returns the time.
+            account: Returns the account of an access key.
+            port: The port; 0 selects a free one.
 
         Raises:
-            AlreadyRunningError: There is one already in this process.
+            AlreadyRunningError: This process already runs one.
             OSError: The port is taken.
         """
         if not _running.acquire(blocking=False):
@@ -208,7 +210,7 @@ class S3:
         try:
             self._moto = DomainDispatcherApplication(create_backend_app)
             self._now, self._account = now, account
-            self._server: BaseWSGIServer = _listening(port, self._answer)
+            self._server: BaseWSGIServer = _open_server(port, self._respond)
             self.storage = Storage(timelines)
             self.storage.sync(now())
         except BaseException:
@@ -223,23 +225,23 @@ class S3:
         return f"http://{_HOST}:{self._server.socket.getsockname()[1]}"
 
     def stop(self) -> None:
-        """Stops it; everything in it is gone."""
+        """Stop it and delete its content."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
         _clean_up()
 
-    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:  # noqa: ANN401
+    def _respond(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:  # noqa: ANN401
         self.storage.sync(self._now())
-        found = self.storage.find(environ["PATH_INFO"]) if _is_plain_read(environ) else None
-        if found is None:
+        stored = self.storage.find(environ["PATH_INFO"]) if _is_plain_read(environ) else None
+        if stored is None:
             key = _KEY.search(environ.get("HTTP_AUTHORIZATION", ""))
             if key is not None:
                 environ["HTTP_X_MOTO_ACCOUNT_ID"] = self._account(key[1])
             return self._moto(environ, start_response)
-        # moto takes ten times as long for the same answer, and there are many of these.
-        body = found.value
-        start_response("200 OK", [*found.headers, ("Content-Length", str(len(body)))])
+        # moto takes ten times as long, and this is the most frequent request.
+        body = stored.value
+        start_response("200 OK", [*stored.headers, ("Content-Length", str(len(body)))])
         return [body]
 
 
@@ -252,8 +254,8 @@ def _is_plain_read(environ: dict[str, Any]) -> bool:
     )
 
 
-def account_of_role_key(access_key: str) -> str | None:
-    """The account for whose role moto's STS issued this access key, if it did."""
+def find_role_account(access_key: str) -> str | None:
+    """Return the account for whose role moto's STS issued an access key, or None."""
     for account, backends in list(iam_backends.items()):
         if access_key in backends[_PARTITION].access_keys:
             return str(account)
@@ -264,11 +266,11 @@ class _Quiet(MotoRequestHandler):
     disable_nagle_algorithm = True
 
     def log(self, *_: object) -> None:
-        """A line for each request is too much."""
+        """Log no requests."""
 
 
-def _listening(port: int, app: Callable[..., Any]) -> BaseWSGIServer:
-    # Given a socket, werkzeug leaves it to us what happens when the port is taken; else it ends the process.
+def _open_server(port: int, app: Callable[..., Any]) -> BaseWSGIServer:
+    # Without an open socket, werkzeug ends the process when the port is taken.
     with socket.create_server((_HOST, port), backlog=128) as listening:
         return make_server(_HOST, port, app, threaded=True, request_handler=_Quiet, fd=listening.fileno())
 

@@ -1,4 +1,4 @@
-"""The operations of the service: what it answers to a checked request, at a given clock."""
+"""The operations of the service: the response to a valid request at a given time."""
 
 import bisect
 import json
@@ -7,177 +7,185 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sandbox.descriptions import description, model_name, row, status
-from sandbox.events import events
+from sandbox.descriptions import build_description, build_summary, get_model_name, get_status
+from sandbox.events import find_events
 from sandbox.fleet import Fleet
-from sandbox.forms import wire
-from sandbox.paging import NO_TRICKS, Listing, Rank, Tricks, page
+from sandbox.forms import format_wire
+from sandbox.paging import NO_PAGE_FAULTS, Listing, PageFaults, Rank, get_page
 from sandbox.protocol import ServiceError
 from sandbox.schedulers import Scheduler
 from sandbox.switches import Switches
-from sandbox.timeline import Timeline, instant
+from sandbox.timeline import Timeline, parse_epoch_seconds
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Whose schedulers are asked for."""
+    """The account and region of a request."""
 
     account: str
     region: str
 
 
 @dataclass(frozen=True)
-class Question:
-    """A request, understood.
+class Request:
+    """A parsed request.
 
     Attributes:
         operation: Its name.
         caller: Who asks.
         members: The request's members, checked.
         clock: When.
-        tricks: What goes wrong with its page.
+        page_faults: What goes wrong with its page.
     """
 
     operation: str
     caller: Caller
     members: Mapping[str, Any]
     clock: datetime
-    tricks: Tricks = NO_TRICKS
+    page_faults: PageFaults = NO_PAGE_FAULTS
 
-    def of(self, *about: object) -> tuple[object, ...]:
-        """What tokens of this question fit: all of it but the place and the size of the page."""
+    def get_token_scope(self, *parts: object) -> tuple[object, ...]:
+        """Return what a token is valid for: everything but the page and its size."""
         filters = {
             name: value for name, value in self.members.items() if name not in {"NextToken", "MaxResults"}
         }
-        return (self.operation, self.caller, sorted(filters.items()), *about)
+        return (self.operation, self.caller, sorted(filters.items()), *parts)
 
 
 class Operations:
-    """All operations on one fleet."""
+    """All operations on scheduler fleet."""
 
     def __init__(self, fleet: Fleet, switches: Switches) -> None:
         self.fleet = fleet
         self.switches = switches
         self.timelines = {scheduler.arn: Timeline(scheduler) for scheduler in fleet.schedulers}
 
-    def answer(self, question: Question) -> bytes:
-        """The body of the response.
+    def execute(self, request: Request) -> bytes:
+        """Return the body of the response.
 
         Raises:
-            ServiceError: As the service answers instead.
+            ServiceError: The response is an error.
         """
-        operations: dict[str, Callable[[Question], bytes]] = {
+        operations: dict[str, Callable[[Request], bytes]] = {
             "ListInferenceSchedulers": self._list_schedulers,
             "DescribeInferenceScheduler": self._describe_scheduler,
             "ListInferenceExecutions": self._list_executions,
             "ListInferenceEvents": self._list_events,
         }
-        return operations[question.operation](question)
+        return operations[request.operation](request)
 
-    def _list_schedulers(self, question: Question) -> bytes:
-        members, clock = question.members, question.clock
-        found = [
-            one
-            for one in self._of(question)
-            if one.name.startswith(members.get("InferenceSchedulerNameBeginsWith", ""))
-            and members.get("ModelName") in (None, model_name(one))
-            and members.get("Status") in (None, status(one, clock))
+    def _list_schedulers(self, request: Request) -> bytes:
+        members, clock = request.members, request.clock
+        schedulers = [
+            scheduler
+            for scheduler in self._list_schedulers_of_caller(request)
+            if scheduler.name.startswith(members.get("InferenceSchedulerNameBeginsWith", ""))
+            and members.get("ModelName") in (None, get_model_name(scheduler))
+            and members.get("Status") in (None, get_status(scheduler, clock))
         ]
-        found.sort(key=lambda one: one.name)
-        listing = Listing(found, lambda one: one.name, question.of(), clock)
-        return self._page(
-            question, listing, "InferenceSchedulerSummaries", lambda one: wire(row(one, clock)).encode()
+        schedulers.sort(key=lambda scheduler: scheduler.name)
+        listing = Listing(schedulers, lambda scheduler: scheduler.name, request.get_token_scope(), clock)
+        return self._build_page(
+            request,
+            listing,
+            "InferenceSchedulerSummaries",
+            lambda scheduler: format_wire(build_summary(scheduler, clock)).encode(),
         )
 
-    def _describe_scheduler(self, question: Question) -> bytes:
-        found = self._named(question)
-        if found is None:
-            raise _unknown(question)
-        return wire(description(found, question.clock)).encode()
+    def _describe_scheduler(self, request: Request) -> bytes:
+        scheduler = self._find_scheduler(request)
+        if scheduler is None:
+            raise _build_not_found_error(request)
+        return format_wire(build_description(scheduler, request.clock)).encode()
 
-    def _list_executions(self, question: Question) -> bytes:
-        found = self._named(question)
-        if found is None:
-            return self._of_nobody(question, "InferenceExecutionSummaries")
-        timeline, clock = self.timelines[found.arn], question.clock
-        numbers: Sequence[int] = _within(timeline, question, self.switches)
-        wanted = question.members.get("Status")
-        if wanted is not None:
-            numbers = [number for number in numbers if timeline.status(number, clock) == wanted]
-        items, rank = self._ordered(numbers, lambda number: timeline.starts[number])
-        listing = Listing(items, rank, question.of(found.arn), clock)
-        return self._page(
-            question, listing, "InferenceExecutionSummaries", lambda number: timeline.summary(number, clock)
+    def _list_executions(self, request: Request) -> bytes:
+        scheduler = self._find_scheduler(request)
+        if scheduler is None:
+            return self._list_nothing(request, "InferenceExecutionSummaries")
+        timeline, clock = self.timelines[scheduler.arn], request.clock
+        numbers: Sequence[int] = _select_executions(timeline, request, self.switches)
+        status = request.members.get("Status")
+        if status is not None:
+            numbers = [number for number in numbers if timeline.status(number, clock) == status]
+        items, rank = self._sort(numbers, lambda number: timeline.starts[number])
+        listing = Listing(items, rank, request.get_token_scope(scheduler.arn), clock)
+        return self._build_page(
+            request, listing, "InferenceExecutionSummaries", lambda number: timeline.summary(number, clock)
         )
 
-    def _list_events(self, question: Question) -> bytes:
-        found = self._named(question)
-        if found is None:
-            return self._of_nobody(question, "InferenceEventSummaries")
-        start, end = (instant(question.members[f"Interval{side}Time"]) for side in ("Start", "End"))
-        known = events(found, question.clock, start, end)
-        numbers, rank = self._ordered(range(len(known)), lambda number: known[number].start.timestamp())
-        listing = Listing(numbers, rank, question.of(found.arn), question.clock)
-        return self._page(
-            question,
+    def _list_events(self, request: Request) -> bytes:
+        scheduler = self._find_scheduler(request)
+        if scheduler is None:
+            return self._list_nothing(request, "InferenceEventSummaries")
+        start, end = (
+            parse_epoch_seconds(request.members[f"Interval{side}Time"]) for side in ("Start", "End")
+        )
+        events = find_events(scheduler, request.clock, start, end)
+        numbers, rank = self._sort(range(len(events)), lambda number: events[number].start.timestamp())
+        listing = Listing(numbers, rank, request.get_token_scope(scheduler.arn), request.clock)
+        return self._build_page(
+            request,
             listing,
             "InferenceEventSummaries",
-            lambda number: wire(known[number].summary).encode(),
+            lambda number: format_wire(events[number].summary).encode(),
         )
 
-    def _of(self, question: Question) -> list[Scheduler]:
-        caller = question.caller
+    def _list_schedulers_of_caller(self, request: Request) -> list[Scheduler]:
+        caller = request.caller
         return [
-            one
-            for one in self.fleet.listed(question.clock)
-            if (one.account, one.region) == (caller.account, caller.region)
+            scheduler
+            for scheduler in self.fleet.listed(request.clock)
+            if (scheduler.account, scheduler.region) == (caller.account, caller.region)
         ]
 
-    def _named(self, question: Question) -> Scheduler | None:
-        name = question.members["InferenceSchedulerName"]
-        return next((one for one in self._of(question) if one.name == name), None)
+    def _find_scheduler(self, request: Request) -> Scheduler | None:
+        name = request.members["InferenceSchedulerName"]
+        return next(
+            (scheduler for scheduler in self._list_schedulers_of_caller(request) if scheduler.name == name),
+            None,
+        )
 
-    def _of_nobody(self, question: Question, member: str) -> bytes:
+    def _list_nothing(self, request: Request, member: str) -> bytes:
         if self.switches.unknown_scheduler == "error":
-            raise _unknown(question)
-        nothing: Listing[int] = Listing((), lambda number: number, question.of(), question.clock)
-        return self._page(question, nothing, member, lambda _: b"")
+            raise _build_not_found_error(request)
+        empty: Listing[int] = Listing((), lambda number: number, request.get_token_scope(), request.clock)
+        return self._build_page(request, empty, member, lambda _: b"")
 
-    def _ordered(
+    def _sort(
         self, oldest_first: Sequence[int], start: Callable[[int], float]
     ) -> tuple[Sequence[int], Callable[[int], Rank]]:
-        """The items in the order of the switch, and the rank that puts them so."""
+        """Return the items in the configured order, and the rank that defines the order."""
         match self.switches.order:
             case "newest":
                 return oldest_first[::-1], lambda number: -int(start(number))
             case "oldest":
                 return oldest_first, lambda number: int(start(number))
             case "shuffled":
-                # Times of a lifetime times an odd number, cut to 32 bits: no two of them meet.
-                def anywhere(number: int) -> Rank:
+                # A multiplication by this constant modulo 2^32 is a bijection, so ranks are unique.
+                def scatter(number: int) -> Rank:
                     return int(start(number)) * 0x9E3779B1 & 0xFFFFFFFF
 
-                return sorted(oldest_first, key=anywhere), anywhere
+                return sorted(oldest_first, key=scatter), scatter
 
-    def _page(
-        self, question: Question, listing: Listing[Item], member: str, render: Callable[[Item], bytes]
+    def _build_page(
+        self, request: Request, listing: Listing[Item], member: str, render: Callable[[Item], bytes]
     ) -> bytes:
-        size = question.members.get("MaxResults", self.switches.page_size)
-        token = question.members.get("NextToken")
-        items, following = page(listing, size, token, self.switches, question.tricks)
+        size = request.members.get("MaxResults", self.switches.page_size)
+        token = request.members.get("NextToken")
+        items, next_token = get_page(listing, size, token, self.switches, request.page_faults)
         body = b'{"%b":[%b]' % (member.encode(), b",".join(map(render, items)))
-        if following is not None:
-            body += b',"NextToken":%b' % json.dumps(following).encode()
+        if next_token is not None:
+            body += b',"NextToken":%b' % json.dumps(next_token).encode()
         return body + b"}"
 
 
-def _within(timeline: Timeline, question: Question, switches: Switches) -> range:
-    """The executions that show, between the bounds on the times of their data."""
-    first, last = 0, timeline.count(question.clock)
-    after = question.members.get("DataStartTimeAfter")
-    before = question.members.get("DataEndTimeBefore")
+def _select_executions(timeline: Timeline, request: Request, switches: Switches) -> range:
+    """Return the visible executions within the requested times."""
+    first, last = 0, timeline.count(request.clock)
+    after = request.members.get("DataStartTimeAfter")
+    before = request.members.get("DataEndTimeBefore")
     strict = switches.bounds == "strict"
     if after is not None:
         first = (bisect.bisect_right if strict else bisect.bisect_left)(timeline.starts, after)
@@ -186,6 +194,6 @@ def _within(timeline: Timeline, question: Question, switches: Switches) -> range
     return range(first, max(first, last))
 
 
-def _unknown(question: Question) -> ServiceError:
-    name = question.members["InferenceSchedulerName"]
+def _build_not_found_error(request: Request) -> ServiceError:
+    name = request.members["InferenceSchedulerName"]
     return ServiceError("ResourceNotFoundException", f"No inference scheduler has the name {name}")

@@ -1,4 +1,4 @@
-"""Pages and tokens: one way through a listing, however it is ordered."""
+"""Pages and tokens of a listing in any order."""
 
 import base64
 import bisect
@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from sandbox.protocol import invalid
+from sandbox.protocol import build_validation_error
 from sandbox.switches import Switches
 
 Item = TypeVar("Item")
 Rank = int | str
-"""What items are ordered by, and what tells them apart: a token remembers it."""
+"""The unique sort key of an item, which a token contains."""
 
 
 @dataclass(frozen=True)
-class Tricks:
-    """What goes wrong with a page.
+class PageFaults:
+    """The faults of a page.
 
     Attributes:
         shift: So many items of the page before are repeated, as if as many had come in front meanwhile.
@@ -33,78 +33,82 @@ class Tricks:
     shift: int = 0
     is_shuffled: bool = False
     is_empty: bool = False
-    repeats_token: bool = False
-    expires_token: bool = False
+    repeat_token: bool = False
+    expire_token: bool = False
 
 
-NO_TRICKS = Tricks()
+NO_PAGE_FAULTS = PageFaults()
 
 
 @dataclass(frozen=True)
 class Listing(Generic[Item]):
-    """What there is to list, in the order of its ranks.
+    """The items to list, in the order of their ranks.
 
     Attributes:
-        items: In order; a range will do.
-        rank: What puts an item in its place.
-        question: All that the listing depends on; tokens of other questions do not fit.
-        clock: When it is asked for.
+        items: The items in order, which may be a range.
+        rank: Returns the rank of an item.
+        scope: All parameters of the listing. Tokens of other scopes are invalid.
+        clock: The time of the request.
     """
 
     items: Sequence[Item]
     rank: Callable[[Item], Rank]
-    question: tuple[object, ...]
+    scope: tuple[object, ...]
     clock: datetime
 
     @property
     def fingerprint(self) -> str:
-        """The question in short."""
-        return hashlib.blake2b(repr(self.question).encode(), digest_size=12).hexdigest()
+        """A hash of the scope."""
+        return hashlib.blake2b(repr(self.scope).encode(), digest_size=12).hexdigest()
 
 
-def page(
-    listing: Listing[Item], size: int, token: str | None, switches: Switches, tricks: Tricks = NO_TRICKS
+def get_page(
+    listing: Listing[Item],
+    size: int,
+    token: str | None,
+    switches: Switches,
+    page_faults: PageFaults = NO_PAGE_FAULTS,
 ) -> tuple[Sequence[Item], str | None]:
-    """One page, and the token that leads to the next one, if there is any.
+    """Return one page and the token of the next page, or None.
 
     Raises:
-        ServiceError: The token is garbage, of another listing, or expired.
+        ServiceError: The token is invalid, of another listing, or expired.
     """
     start = 0
     if token is not None:
-        start = max(_begin(listing, token, switches, tricks) - tricks.shift, 0)
-    if tricks.is_empty:
-        return (), _token(listing, start, switches)
+        start = max(_find_page_start(listing, token, switches, page_faults) - page_faults.shift, 0)
+    if page_faults.is_empty:
+        return (), _build_token(listing, start, switches)
     end = min(start + size, len(listing.items))
     items = listing.items[start:end]
-    following = _token(listing, end, switches) if end < len(listing.items) else None
-    if tricks.is_shuffled:
+    next_token = _build_token(listing, end, switches) if end < len(listing.items) else None
+    if page_faults.is_shuffled:
         items = sorted(items, key=lambda item: hashlib.blake2b(repr(listing.rank(item)).encode()).digest())
-    return items, token if tricks.repeats_token and token is not None else following
+    return items, token if page_faults.repeat_token and token is not None else next_token
 
 
-def _token(listing: Listing[Item], position: int, switches: Switches) -> str:
-    """Opaque: what was given so far, sealed together with the question."""
+def _build_token(listing: Listing[Item], position: int, switches: Switches) -> str:
+    """Return an opaque token: the position and the scope, signed."""
     last = listing.rank(listing.items[position - 1]) if position else None
-    told = {
+    content = {
         "after": last if switches.paging == "item" else position,
-        "question": listing.fingerprint,
+        "scope": listing.fingerprint,
         "at": listing.clock.timestamp(),
     }
-    text = json.dumps(told).encode()
-    return base64.b64encode(_seal(text) + text).decode()
+    text = json.dumps(content).encode()
+    return base64.b64encode(_sign(text) + text).decode()
 
 
-def _begin(listing: Listing[Item], token: str, switches: Switches, tricks: Tricks) -> int:
-    told = _opened(token)
-    if told is None or told["question"] != listing.fingerprint:
-        raise invalid("Invalid NextToken: it belongs to no listing with these parameters")
-    age = listing.clock.timestamp() - told["at"]
-    if tricks.expires_token or 0 < switches.token_seconds < age:
+def _find_page_start(listing: Listing[Item], token: str, switches: Switches, page_faults: PageFaults) -> int:
+    content = _decode_token(token)
+    if content is None or content["scope"] != listing.fingerprint:
+        raise build_validation_error("Invalid NextToken: it belongs to no listing with these parameters")
+    age = listing.clock.timestamp() - content["at"]
+    if page_faults.expire_token or 0 < switches.token_seconds < age:
         if switches.when_expired == "error":
-            raise invalid("Invalid NextToken: it has expired")
+            raise build_validation_error("Invalid NextToken: it has expired")
         return 0
-    after = told["after"]
+    after = content["after"]
     if after is None:
         return 0
     if switches.paging == "offset":
@@ -112,20 +116,20 @@ def _begin(listing: Listing[Item], token: str, switches: Switches, tricks: Trick
     return bisect.bisect_right(listing.items, after, key=listing.rank)
 
 
-def _opened(token: str) -> dict[str, Any] | None:
+def _decode_token(token: str) -> dict[str, Any] | None:
     try:
-        sealed = base64.b64decode(token, validate=True)
+        signed = base64.b64decode(token, validate=True)
     except ValueError:
         return None
-    seal, text = sealed[:_SEAL], sealed[_SEAL:]
-    if not hmac.compare_digest(seal, _seal(text)):
+    signature, text = signed[:_SIGNATURE_BYTES], signed[_SIGNATURE_BYTES:]
+    if not hmac.compare_digest(signature, _sign(text)):
         return None
-    opened: dict[str, Any] = json.loads(text)
-    return opened
+    content: dict[str, Any] = json.loads(text)
+    return content
 
 
-_SEAL = 12
+_SIGNATURE_BYTES = 12
 
 
-def _seal(text: bytes) -> bytes:
-    return hashlib.blake2b(text, key=b"sandbox", digest_size=_SEAL).digest()
+def _sign(text: bytes) -> bytes:
+    return hashlib.blake2b(text, key=b"sandbox", digest_size=_SIGNATURE_BYTES).digest()

@@ -1,7 +1,7 @@
-"""The machine behind a scheduler: when its data does not arrive, and what the service then says.
+"""The machine of a scheduler: when its data is missing, and the failure reason that the service gives.
 
-The service's texts have quirks that readers meet in the wild and that are kept here: "sensor" names the
-component, and the s3:// address holds the prefix twice and the bucket never.
+The texts copy the defects of the real ones: "sensor" names the component, and the s3:// address has the
+prefix twice and no bucket.
 """
 
 import functools
@@ -12,39 +12,39 @@ from sandbox import chance
 
 OUTAGES_PER_DAY = 1 / 8
 OUTAGE_HOURS = (4.0, 10.0)  # long enough to lose at least three windows of an hour in a row
-DROPPED_WINDOWS = 0.004  # lone failures, beside the outages
+DROPPED_WINDOWS = 0.004  # single failures, in addition to the outages
 
 _STRFTIME = {"yyyyMMddHHmmss": "%Y%m%d%H%M%S", "yyyy-MM-dd-HH-mm-ss": "%Y-%m-%d-%H-%M-%S"}
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The stretch of data that one execution looks at."""
+    """The period of data of one execution."""
 
     start: datetime
     end: datetime
 
     @property
-    def before(self) -> "Window":
-        """The window of the same length that ends where this one starts."""
+    def previous(self) -> "Window":
+        """The previous window of the same length."""
         return Window(self.start - (self.end - self.start), self.start)
 
 
 @dataclass(frozen=True)
 class Plant:
-    """A machine that uploads one file a window for its component, most of the time.
+    """A machine that uploads one file per window, with outages.
 
     Attributes:
-        seed: What its fate is drawn from, together with the ARN of its scheduler.
+        seed: The seed of its random draws, together with the ARN of its scheduler.
         scheduler_arn: The scheduler that reads its data.
-        component: What the service calls a sensor in its texts: the part of the machine with a file.
-        bucket: Where it uploads to.
-        prefix: And under which prefix.
-        zone: The zone of the times in the names of its files.
-        delimiter: What separates component and time in the name of a file.
-        timestamp_format: How that time is written.
-        sensors: How many the component has.
-        sampling: The time from row to row.
+        component: The part of the machine with one file. The service calls it a sensor.
+        bucket: The bucket of its uploads.
+        prefix: The prefix of its uploads.
+        zone: The UTC offset of the times in file names.
+        delimiter: The text between component and time in file names.
+        timestamp_format: The format of that time.
+        sensors: The number of sensors of the component.
+        sampling: The time between rows.
     """
 
     seed: int
@@ -58,82 +58,87 @@ class Plant:
     sensors: int = 30
     sampling: timedelta = timedelta(minutes=1)
 
-    def is_silent(self, window: Window) -> bool:
-        """Whether no usable row of this window ever arrives."""
-        return self._is_dropped(window) or self._is_out(window)
+    def has_no_data(self, window: Window) -> bool:
+        """Whether no row of a window arrives."""
+        return self._is_dropped(window) or self._is_in_outage(window)
 
-    def is_out(self, at: datetime) -> bool:
-        """Whether a row of this time falls into an outage; one at its very start does not."""
-        return any(outage.start < at <= outage.end for outage in self._outages(at))
+    def is_in_outage(self, at: datetime) -> bool:
+        """Whether a time is in an outage, excluding its start."""
+        return any(outage.start < at <= outage.end for outage in self._list_outages(at))
 
-    def why_failed(self, window: Window, *, in_the_old_words: bool = False) -> str:
-        """The FailedReason of a window without data.
+    def get_failed_reason(self, window: Window, *, use_legacy_text: bool = False) -> str:
+        """Return the FailedReason of a window without data.
 
-        The first empty window still finds the file of its neighbour, so the service misses rows in it; the
-        following ones find no file at all.
+        The first empty window still has the file of the previous window, so rows are missing. The next
+        windows have no file.
 
         Args:
             window: The window without data.
-            in_the_old_words: As the service spoke in its first year, before it told the two cases apart.
+            use_legacy_text: Use the text of the first year, which did not distinguish the two cases.
         """
-        if in_the_old_words:
-            return self._no_file_in_the_old_words(window)
-        return self._no_file(window) if self.is_silent(window.before) else self._no_rows(window)
+        if use_legacy_text:
+            return self._format_legacy_reason(window)
+        return (
+            self._format_no_file_reason(window)
+            if self.has_no_data(window.previous)
+            else self._format_no_rows_reason(window)
+        )
 
     def _is_dropped(self, window: Window) -> bool:
-        (luck,) = chance.fractions(
+        (luck,) = chance.draw_fractions(
             self.seed, self.scheduler_arn, "dropped", int(window.start.timestamp()), count=1
         )
         return luck < DROPPED_WINDOWS
 
-    def _is_out(self, window: Window) -> bool:
-        # A window that is covered in part still has rows, and succeeds.
+    def _is_in_outage(self, window: Window) -> bool:
+        # a window that is only partly in an outage has rows and succeeds
         return any(
             outage.start <= window.start and window.end <= outage.end
-            for outage in self._outages(window.start)
+            for outage in self._list_outages(window.start)
         )
 
-    def _outages(self, at: datetime) -> list[Window]:
-        # An outage is shorter than a day, so only one that began today or yesterday can last until now.
+    def _list_outages(self, at: datetime) -> list[Window]:
+        # an outage is shorter than a day, so it began today or yesterday
         days = (at.date(), at.date() - timedelta(days=1))
-        outages = (_outage(self.seed, self.scheduler_arn, day) for day in days)
+        outages = (_draw_outage(self.seed, self.scheduler_arn, day) for day in days)
         return [outage for outage in outages if outage is not None]
 
-    def _no_file_in_the_old_words(self, window: Window) -> str:
+    def _format_legacy_reason(self, window: Window) -> str:
         hour = f"{window.start + self.zone:%Y%m%d%H}"
-        return f"{self._misses_file(window)} {self.prefix}{self.component}{self.delimiter}{hour}"
+        return f"{self._format_missing_file(window)} {self.prefix}{self.component}{self.delimiter}{hour}"
 
-    def _no_file(self, window: Window) -> str:
-        # The service looks one window further on both sides for a file before it gives up.
+    def _format_no_file_reason(self, window: Window) -> str:
+        # the service also searches one window before and after
         length = window.end - window.start
-        first, last = self._file(window.start - length), self._file(window.end + length)
-        return f"{self._misses_file(window)} '{first}' ~ '{last}'"
+        first, last = self._format_file_uri(window.start - length), self._format_file_uri(window.end + length)
+        return f"{self._format_missing_file(window)} '{first}' ~ '{last}'"
 
-    def _misses_file(self, window: Window) -> str:
+    def _format_missing_file(self, window: Window) -> str:
         return (
             f"Could not find data file for sensor {self.component} within expected range of "
-            f"({_second(window.start)}, {_second(window.end)}]. Please ensure data is present for all "
+            f"{_format_interval(window)}. Please ensure data is present for all "
             "sensors of the machine under prefix"
         )
 
-    def _no_rows(self, window: Window) -> str:
-        before = window.before
+    def _format_no_rows_reason(self, window: Window) -> str:
+        previous = window.previous
         return (
             f"Could not find data for sensor {self.component} within expected time range of "
-            f"({_second(window.start)}, {_second(window.end)}] while searching in the given data range of "
-            f"({_minute(before.start)}, {_minute(before.end - timedelta(minutes=1))}). Please ensure data is "
-            "present for all sensors of the machine and ensure there is data within the expected time range."
+            f"{_format_interval(window)} while searching in the given data range of "
+            f"({_format_minute(previous.start)}, {_format_minute(previous.end - timedelta(minutes=1))}). "
+            "Please ensure data is present for all sensors of the machine "
+            "and ensure there is data within the expected time range."
         )
 
-    def _file(self, at: datetime) -> str:
+    def _format_file_uri(self, at: datetime) -> str:
         local_time = (at + self.zone).strftime(_STRFTIME[self.timestamp_format])
         return f"s3://{self.prefix}{self.prefix}{self.component}{self.delimiter}{local_time}"
 
 
 @functools.lru_cache(maxsize=65_536)
-def _outage(seed: int, scheduler_arn: str, day: date) -> Window | None:
-    """The outage that begins on this UTC day, if one does."""
-    luck, minute, length = chance.fractions(seed, scheduler_arn, "outage", day.isoformat(), count=3)
+def _draw_outage(seed: int, scheduler_arn: str, day: date) -> Window | None:
+    """Return the outage that begins on a UTC day, or None."""
+    luck, minute, length = chance.draw_fractions(seed, scheduler_arn, "outage", day.isoformat(), count=3)
     if luck >= OUTAGES_PER_DAY:
         return None
     shortest, longest = OUTAGE_HOURS
@@ -142,9 +147,13 @@ def _outage(seed: int, scheduler_arn: str, day: date) -> Window | None:
     return Window(start, start + timedelta(minutes=int(60 * (shortest + length * (longest - shortest)))))
 
 
-def _second(at: datetime) -> str:
+def _format_second(at: datetime) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _minute(at: datetime) -> str:
+def _format_interval(window: Window) -> str:
+    return f"({_format_second(window.start)}, {_format_second(window.end)}]"
+
+
+def _format_minute(at: datetime) -> str:
     return f"{at:%Y-%m-%dT%H:%MZ}"

@@ -1,4 +1,4 @@
-"""What was asked of the service, counted."""
+"""Counts of requests."""
 
 import threading
 from collections import Counter
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, order=True)
-class Kind:
-    """What requests are told apart by.
+class RequestKind:
+    """The properties by which requests are counted.
 
     Attributes:
-        operation: The operation, or nothing where the sandbox has none such.
-        account: Whose schedulers were asked for.
-        region: Where.
-        scheduler: The name in the request, or nothing.
+        operation: The operation, or empty if it is unknown.
+        account: The account of the request.
+        region: The region of the request.
+        scheduler: The scheduler name in the request, or empty.
         outcome: `ok`, the code of an error, or `reset`, `drop`, `hangup` or `truncate`.
-        faults: The faults that struck, in one word, such as `slow+throttle`; or nothing.
+        faults: The applied faults, such as `slow+throttle`, or empty.
     """
 
     operation: str = ""
@@ -26,24 +26,24 @@ class Kind:
     faults: str = ""
 
 
-class Tally:
-    """Counts requests."""
+class RequestCounter:
+    """Counts requests from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: Counter[Kind] = Counter()
+        self._counts: Counter[RequestKind] = Counter()
 
-    def add(self, kind: Kind) -> None:
-        """Counts one more."""
+    def add(self, kind: RequestKind) -> None:
+        """Count one request."""
         with self._lock:
             self._counts[kind] += 1
 
-    def counts(self) -> dict[Kind, int]:
-        """All counts, in order."""
+    def get_counts(self) -> dict[RequestKind, int]:
+        """Return all counts in order."""
         with self._lock:
             return dict(sorted(self._counts.items()))
 
     def clear(self) -> None:
-        """Forgets all."""
+        """Remove all counts."""
         with self._lock:
             self._counts.clear()

@@ -1,29 +1,28 @@
-"""The ages of the result line: which members it had when, as the service grew."""
+"""The formats of result lines, which gained members over the years."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Diagnostics(StrEnum):
-    """Which lines name the contribution of each sensor."""
+    """Which lines have the contributions of sensors."""
 
     NEVER = "never"
     ON_ANOMALIES = "on anomalies"
     EMPTY_WHEN_NORMAL = "an empty list when normal"
-    ALWAYS = "always, but when the machine is off"
+    ALWAYS = "always, except when the machine is off"
 
 
 @dataclass(frozen=True)
-class Age:
-    """The members of a line, beside `timestamp` and `prediction`.
+class ResultFormat:
+    """The members of a line in addition to `timestamp` and `prediction`.
 
     Attributes:
-        name: For people.
-        diagnostics: Which lines have them.
-        has_reason: `prediction_reason`; without one nobody can say that the machine was off.
-        has_score: `anomaly_score`, on all lines but those of a machine that is off.
-        has_start: The row at the start of the window belongs to it, and the one at its end does not. It was
-            so in the service's first months only.
+        name: The display name.
+        diagnostics: Which lines have `diagnostics`.
+        has_reason: `prediction_reason`. Without it, lines do not show that the machine was off.
+        has_score: `anomaly_score` on all lines, except when the machine is off.
+        has_start: The window includes its start and excludes its end. This was so in the first months only.
     """
 
     name: str
@@ -33,17 +32,17 @@ class Age:
     has_start: bool = False
 
 
-BARE = Age("bare", Diagnostics.NEVER, has_reason=False, has_score=False, has_start=True)
-"""Before the service was generally available: 0 or 1."""
-FIRST = Age("first", Diagnostics.ON_ANOMALIES, has_reason=False, has_score=False, has_start=True)
+BARE = ResultFormat("bare", Diagnostics.NEVER, has_reason=False, has_score=False, has_start=True)
+"""Before general availability: 0 or 1."""
+FIRST = ResultFormat("first", Diagnostics.ON_ANOMALIES, has_reason=False, has_score=False, has_start=True)
 """April 2021."""
-REASONED = Age("reasoned", Diagnostics.ON_ANOMALIES, has_score=False)
+REASONED = ResultFormat("reasoned", Diagnostics.ON_ANOMALIES, has_score=False)
 """From August 2021, and of models trained before 28 March 2022."""
-SCORED = Age("scored", Diagnostics.ON_ANOMALIES)
+SCORED = ResultFormat("scored", Diagnostics.ON_ANOMALIES)
 """Since then."""
-EMPTY = Age("empty", Diagnostics.EMPTY_WHEN_NORMAL)
-"""The same, with a list on every line."""
-LATEST = Age("latest", Diagnostics.ALWAYS)
-"""As it is documented last."""
+EMPTY = ResultFormat("empty", Diagnostics.EMPTY_WHEN_NORMAL)
+"""As `SCORED`, with `diagnostics` on every line."""
+LATEST = ResultFormat("latest", Diagnostics.ALWAYS)
+"""As documented last."""
 
-AGES = (BARE, FIRST, REASONED, SCORED, EMPTY, LATEST)
+RESULT_FORMATS = (BARE, FIRST, REASONED, SCORED, EMPTY, LATEST)

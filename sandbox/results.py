@@ -1,7 +1,7 @@
-"""The result object of an execution: a line for each row, as the service wrote it at the scheduler's age.
+"""The result object of an execution: one line per row, in the format of the scheduler at that time.
 
-An object is a function of the seed, the scheduler and the slot. Normal scores stay below 0.5 and anomalous
-ones above it; contributions of an anomaly lie with its sensors, the clearest first.
+An object is a function of the seed, the scheduler and the slot. Normal scores are below 0.5, anomalous scores
+above it. The sensors of an anomaly have the largest contributions.
 """
 
 import functools
@@ -11,45 +11,50 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sandbox import chance
-from sandbox.planted_anomalies import Anomaly, Off, Truth, happening, sensors, truth
+from sandbox.planted_anomalies import (
+    Anomaly,
+    OffPeriod,
+    find_state,
+    list_sensors,
+)
 from sandbox.plants import Plant
-from sandbox.result_formats import Age, Diagnostics
+from sandbox.result_formats import Diagnostics, ResultFormat
 from sandbox.schedulers import Scheduler, Slot
 
-__all__ = ["Truth", "content", "contributions", "lines", "rows", "truth"]
-
-MISSING_ROWS = 0.02  # of all windows: one row of them never arrived
-TOP_SHARES = (0.36, 0.2, 0.12, 0.08)  # of the contributions, for the sensors that show an anomaly
+MISSING_ROWS = 0.02  # the share of windows with one missing row
+TOP_SHARES = (0.36, 0.2, 0.12, 0.08)  # the contributions of the sensors of an anomaly
 
 _WORDS = 65_536
 _WORD = 1 / _WORDS
 _DIGITS = 5
 
 Line = dict[str, Any]
-"""A result line, its members in the order of the service."""
+"""A result line with members in the order of the service."""
 
 
-def lines(scheduler: Scheduler, slot: Slot) -> list[Line]:
-    """The lines of one window, as its execution wrote them; those of a failed one are nobody's."""
-    age = scheduler.age(slot.window.start)
-    return [_line(scheduler, age, at) for at in rows(scheduler, slot)]
+def build_lines(scheduler: Scheduler, slot: Slot) -> list[Line]:
+    """Return the lines of one window. A failed execution has no result object."""
+    result_format = scheduler.get_result_format(slot.window.start)
+    return [_build_line(scheduler, result_format, at) for at in list_row_times(scheduler, slot)]
 
 
 @functools.lru_cache(maxsize=512)
-def content(scheduler: Scheduler, slot: Slot) -> bytes:
-    """The bytes of `results.jsonl`: what `json.dumps` makes of each line, in half the time."""
-    age = scheduler.age(slot.window.start)
-    return "".join(_written(scheduler, age, at) for at in rows(scheduler, slot)).encode()
+def build_content(scheduler: Scheduler, slot: Slot) -> bytes:
+    """Return the bytes of `results.jsonl`. They equal `json.dumps` of each line, in half the time."""
+    result_format = scheduler.get_result_format(slot.window.start)
+    return "".join(
+        _format_line(scheduler, result_format, at) for at in list_row_times(scheduler, slot)
+    ).encode()
 
 
-def rows(scheduler: Scheduler, slot: Slot) -> list[datetime]:
-    """The times of a window's rows: those in (start, end], and at first those in [start, end)."""
+def list_row_times(scheduler: Scheduler, slot: Slot) -> list[datetime]:
+    """Return the row times of a window: in (start, end], or in [start, end) in the first formats."""
     window, plant = slot.window, scheduler.plant
     step = plant.sampling
-    first = window.start if scheduler.age(window.start).has_start else window.start + step
+    first = window.start if scheduler.get_result_format(window.start).has_start else window.start + step
     grid = [first + number * step for number in range((window.end - window.start) // step)]
-    arrived = [at for at in grid if not plant.is_out(at)] or grid[-1:]
-    luck, which = chance.fractions(
+    arrived = [at for at in grid if not plant.is_in_outage(at)] or grid[-1:]
+    luck, which = chance.draw_fractions(
         scheduler.seed, scheduler.arn, "missing row", int(window.start.timestamp()), count=2
     )
     if luck < MISSING_ROWS and len(arrived) > 1:
@@ -57,18 +62,18 @@ def rows(scheduler: Scheduler, slot: Slot) -> list[datetime]:
     return arrived
 
 
-def contributions(scheduler: Scheduler, at: datetime) -> Mapping[str, float]:
-    """How much each sensor contributed to the row of this time; the sum is 1, but for rounding."""
-    return dict(zip(sensors(scheduler.plant), _shares(scheduler, at), strict=True))
+def get_contributions(scheduler: Scheduler, at: datetime) -> Mapping[str, float]:
+    """Return the contribution of each sensor to a row. The sum is 1, except for rounding."""
+    return dict(zip(list_sensors(scheduler.plant), _compute_contributions(scheduler, at), strict=True))
 
 
-def _shares(scheduler: Scheduler, at: datetime) -> list[float]:
-    """The contributions of a row, in the order of the sensors."""
-    names, places = sensors(scheduler.plant), _places(scheduler.plant)
-    noise = chance.numbers(scheduler.seed, scheduler.arn, "row", int(at.timestamp()), count=len(names))
+def _compute_contributions(scheduler: Scheduler, at: datetime) -> list[float]:
+    """Return the contributions in the order of the sensors."""
+    names, places = list_sensors(scheduler.plant), _index_sensors(scheduler.plant)
+    noise = chance.draw_numbers(scheduler.seed, scheduler.arn, "row", int(at.timestamp()), count=len(names))
     weights = [word * word * word for word in map(_WORD.__mul__, noise)]
-    thing = happening(scheduler, at)
-    top = thing.sensors if isinstance(thing, Anomaly) else ()
+    state = find_state(scheduler, at)
+    top = state.sensors if isinstance(state, Anomaly) else ()
     shares = {
         places[name]: share * (0.9 + 0.2 * noise[rank] / _WORDS)
         for rank, (name, share) in enumerate(zip(top, TOP_SHARES, strict=False))
@@ -82,60 +87,62 @@ def _shares(scheduler: Scheduler, at: datetime) -> list[float]:
     return values
 
 
-def _line(scheduler: Scheduler, age: Age, at: datetime) -> Line:
-    line, has_diagnostics = _head(scheduler, age, at)
+def _build_line(scheduler: Scheduler, result_format: ResultFormat, at: datetime) -> Line:
+    line, has_diagnostics = _build_base_line(scheduler, result_format, at)
     if has_diagnostics:
         line["diagnostics"] = [
-            {"name": name, "value": value} for name, value in contributions(scheduler, at).items()
+            {"name": name, "value": value} for name, value in get_contributions(scheduler, at).items()
         ]
     return line
 
 
-def _written(scheduler: Scheduler, age: Age, at: datetime) -> str:
-    line, has_diagnostics = _head(scheduler, age, at)
-    written = json.dumps(line)
+def _format_line(scheduler: Scheduler, result_format: ResultFormat, at: datetime) -> str:
+    line, has_diagnostics = _build_base_line(scheduler, result_format, at)
+    text = json.dumps(line)
     if not has_diagnostics:
-        return written + "\n"
-    beginnings, values = _beginnings(scheduler.plant), _shares(scheduler, at)
-    told = [f"{beginning}{value}" for beginning, value in zip(beginnings, values, strict=True)]
-    return f'{written[:-1]}, "diagnostics": [{"}, ".join(told)}}}]}}\n'
+        return text + "\n"
+    prefixes, values = _build_sensor_prefixes(scheduler.plant), _compute_contributions(scheduler, at)
+    diagnostics = [f"{prefix}{value}" for prefix, value in zip(prefixes, values, strict=True)]
+    return f'{text[:-1]}, "diagnostics": [{"}, ".join(diagnostics)}}}]}}\n'
 
 
 @functools.lru_cache(maxsize=256)
-def _beginnings(plant: Plant) -> list[str]:
-    """What is written of each sensor before its value."""
-    return [f'{{"name": {json.dumps(name)}, "value": ' for name in sensors(plant)]
+def _build_sensor_prefixes(plant: Plant) -> list[str]:
+    """Return the JSON text of each sensor before its value."""
+    return [f'{{"name": {json.dumps(name)}, "value": ' for name in list_sensors(plant)]
 
 
 @functools.lru_cache(maxsize=256)
-def _places(plant: Plant) -> Mapping[str, int]:
-    return {name: place for place, name in enumerate(sensors(plant))}
+def _index_sensors(plant: Plant) -> Mapping[str, int]:
+    return {name: place for place, name in enumerate(list_sensors(plant))}
 
 
-def _head(scheduler: Scheduler, age: Age, at: datetime) -> tuple[Line, bool]:
-    """A line, and whether it has the contributions of the sensors beside that."""
-    thing = happening(scheduler, at)
-    anomaly = thing if isinstance(thing, Anomaly) else None
+def _build_base_line(scheduler: Scheduler, result_format: ResultFormat, at: datetime) -> tuple[Line, bool]:
+    """Return a line without contributions, and whether it has contributions."""
+    state = find_state(scheduler, at)
+    anomaly = state if isinstance(state, Anomaly) else None
     line: Line = {
         "timestamp": at.replace(tzinfo=None).isoformat(timespec="microseconds"),
         "prediction": int(anomaly is not None),
     }
-    if age.has_reason and isinstance(thing, Off):
+    if result_format.has_reason and isinstance(state, OffPeriod):
         return line | {"prediction_reason": "MACHINE_OFF"}, False
-    if age.has_reason:
+    if result_format.has_reason:
         line["prediction_reason"] = "NO_ANOMALY_DETECTED" if anomaly is None else "ANOMALY_DETECTED"
-    if age.has_score:
-        line["anomaly_score"] = _score(scheduler, at, anomaly)
-    if age.diagnostics is Diagnostics.ALWAYS or (anomaly and age.diagnostics is not Diagnostics.NEVER):
+    if result_format.has_score:
+        line["anomaly_score"] = _compute_score(scheduler, at, anomaly)
+    if result_format.diagnostics is Diagnostics.ALWAYS or (
+        anomaly and result_format.diagnostics is not Diagnostics.NEVER
+    ):
         return line, True
-    if age.diagnostics is Diagnostics.EMPTY_WHEN_NORMAL:
+    if result_format.diagnostics is Diagnostics.EMPTY_WHEN_NORMAL:
         line["diagnostics"] = []
     return line, False
 
 
-def _score(scheduler: Scheduler, at: datetime, anomaly: Anomaly | None) -> float:
-    """Up to 0.48 when normal; an anomaly rises from 0.52 to its full height in the middle of it."""
-    (noise,) = chance.fractions(scheduler.seed, scheduler.arn, "score", int(at.timestamp()), count=1)
+def _compute_score(scheduler: Scheduler, at: datetime, anomaly: Anomaly | None) -> float:
+    """Return at most 0.48 for a normal row, and at least 0.52, with a peak in the middle, for an anomaly."""
+    (noise,) = chance.draw_fractions(scheduler.seed, scheduler.arn, "score", int(at.timestamp()), count=1)
     if anomaly is None:
         return round(0.02 + 0.46 * noise**3, _DIGITS)
     half = max((anomaly.end - anomaly.start) / 2, timedelta(minutes=1))

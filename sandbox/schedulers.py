@@ -1,7 +1,7 @@
-"""A scheduler and the executions it runs: the grid of its slots and the life cycle of each.
+"""A scheduler and its executions: the grid of slots and the state of each execution.
 
-Everything is a function of the seed and of the clock that is handed in. A later clock adds executions and
-settles those in progress; it never changes one that is final.
+Everything is a function of the seed and the given time. A later time adds executions and ends those in
+progress. It never changes a final execution.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from sandbox import chance
 from sandbox.plants import Plant, Window
-from sandbox.result_formats import LATEST, Age
+from sandbox.result_formats import LATEST, ResultFormat
 
 FREQUENCIES = {
     "PT5M": timedelta(minutes=5),
@@ -25,17 +25,17 @@ SLOW_LATENCY_SECONDS = (600, 2_700)
 SLOW_EXECUTIONS = 0.02
 
 Summary = dict[str, Any]
-"""One element of InferenceExecutionSummaries: the service's member names, times as aware UTC datetimes."""
+"""One element of InferenceExecutionSummaries, with times as aware UTC datetimes."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Era:
-    """A stretch of time through which a scheduler runs with one frequency and one delay.
+class Schedule:
+    """A period in which a scheduler runs with one frequency and one delay.
 
-    A stop is a gap between two eras. An update ends one era and begins the next; windows that were waiting
-    for their delay at that moment are not run, and the grid starts anew.
+    A stop is a gap between two schedules. An update ends a schedule and begins the next one: windows that are
+    in their delay at that time do not run, and the grid starts again.
     """
 
     since: datetime
@@ -45,24 +45,24 @@ class Era:
 
 
 @dataclass(frozen=True)
-class Version:
-    """The model version in use from `since` on; `None` stands for the years before the service had any."""
+class ModelVersion:
+    """The model version since a time. `None` is the time before the service had model versions."""
 
     since: datetime
     number: int | None
 
 
 @dataclass(frozen=True)
-class Format:
-    """How result lines are written for windows that start at `since` or later."""
+class FormatChange:
+    """The result format of windows that start at `since` or later."""
 
     since: datetime
-    age: Age
+    result_format: ResultFormat
 
 
 @dataclass(frozen=True)
 class Output:
-    """Where a scheduler puts its result objects."""
+    """The location of the result objects of a scheduler."""
 
     bucket: str
     prefix: str
@@ -71,7 +71,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One place on a scheduler's grid: the window of data, and when the execution on it starts."""
+    """A data window on the grid of a scheduler, and the start of its execution."""
 
     window: Window
     scheduled: datetime
@@ -79,7 +79,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How the execution of a slot ends, and when; never, where `settles_at` is `None`."""
+    """The result of an execution and its end, which is `None` if it never ends."""
 
     status: Literal["SUCCESS", "FAILED"]
     settles_at: datetime | None
@@ -91,19 +91,19 @@ class Scheduler:
     """An inference scheduler, from its creation to its deletion.
 
     Attributes:
-        seed: What its fate is drawn from, together with its ARN.
-        arn: Its ARN; a scheduler that is created again under its old name has a new one.
-        model_arn: The model that it runs.
+        seed: The seed of its random draws, together with its ARN.
+        arn: The ARN. A scheduler that is created again with the same name has a new ARN.
+        model_arn: The ARN of the model.
         plant: The machine whose data it reads.
-        output: Where its results go.
-        eras: When it runs and how often, oldest first.
-        versions: The model versions that it used, oldest first.
-        deleted_at: When it was deleted, and its history with it.
-        stuck_at: The execution whose window holds this instant never ends.
-        novelties_since: From here on, some executions have members that no published model of the API knows.
-        echoes_input: Whether its executions repeat how input files are named, or only where they lie.
-        formats: How its result lines were written, oldest first; before the first as the first.
-        remark: What is odd about it, for people.
+        output: The location of its results.
+        schedules: Its frequencies and delays, oldest first.
+        versions: Its model versions, oldest first.
+        deleted_at: The time of the deletion of the scheduler and its history.
+        stuck_at: The execution whose window contains this time never ends.
+        unknown_members_since: From this time, some executions have members that no published API model has.
+        repeats_input_names: Whether executions include the names of input files, in addition to the location.
+        formats: The changes of its result format, oldest first. The first also applies earlier.
+        remark: Its peculiarity, as text.
     """
 
     seed: int
@@ -111,18 +111,18 @@ class Scheduler:
     model_arn: str
     plant: Plant
     output: Output
-    eras: tuple[Era, ...]
-    versions: tuple[Version, ...]
+    schedules: tuple[Schedule, ...]
+    versions: tuple[ModelVersion, ...]
     deleted_at: datetime | None = None
     stuck_at: datetime | None = None
-    novelties_since: datetime | None = None
-    echoes_input: bool = False
-    formats: tuple[Format, ...] = ()
+    unknown_members_since: datetime | None = None
+    repeats_input_names: bool = False
+    formats: tuple[FormatChange, ...] = ()
     remark: str = ""
 
     @property
     def name(self) -> str:
-        """Its name, which is unique in an account and region at any one time only."""
+        """The name, which is unique in an account and region at any time."""
         return self.arn.split("/")[1]
 
     @property
@@ -137,46 +137,46 @@ class Scheduler:
 
     @property
     def created_at(self) -> datetime:
-        """When it was created, which also started it."""
-        return self.eras[0].since
+        """The time of its creation and first start."""
+        return self.schedules[0].since
 
     def is_listed(self, clock: datetime) -> bool:
-        """Whether the service knows of it: it is created and not yet deleted."""
+        """Whether the service lists it: it is created and not deleted."""
         return self.created_at <= clock and (self.deleted_at is None or clock < self.deleted_at)
 
     def is_running(self, clock: datetime) -> bool:
-        """Whether it runs, as opposed to being stopped."""
-        until = self.era(clock).until
+        """Whether it is running, not stopped."""
+        until = self.get_schedule(clock).until
         return self.is_listed(clock) and (until is None or clock < until)
 
-    def era(self, clock: datetime) -> Era:
-        """The era whose frequency and delay are set at `clock`; while stopped, that of before the stop."""
-        return [era for era in self.eras if era.since <= clock or era is self.eras[0]][-1]
+    def get_schedule(self, clock: datetime) -> Schedule:
+        """Return the schedule at a time, or the one before the stop if it is stopped."""
+        return [item for item in self.schedules if item.since <= clock or item is self.schedules[0]][-1]
 
-    def version(self, at: datetime) -> int | None:
-        """The model version in use, where the service says one."""
+    def get_version(self, at: datetime) -> int | None:
+        """Return the model version at a time, or None."""
         return [version for version in self.versions if version.since <= at][-1].number
 
-    def age(self, at: datetime) -> Age:
-        """How the result lines of a window that starts at `at` are written."""
-        ages = [one.age for one in self.formats if one.since <= at or one is self.formats[0]]
-        return ages[-1] if ages else LATEST
+    def get_result_format(self, at: datetime) -> ResultFormat:
+        """Return the result format of a window that starts at `at`."""
+        changes = [change for change in self.formats if change.since <= at or change is self.formats[0]]
+        return changes[-1].result_format if changes else LATEST
 
     def slots(self, start: datetime, end: datetime) -> Iterator[Slot]:
-        """The slots whose window starts in [start, end), oldest first."""
-        for era in self.eras:
-            yield from _slots(era, self.plant.zone, start, end)
+        """Yield the slots whose window starts in [start, end), oldest first."""
+        for schedule in self.schedules:
+            yield from _generate_slots(schedule, self.plant.zone, start, end)
 
     def outcome(self, slot: Slot) -> Outcome:
-        """How the execution on this slot ends; the same whenever it is asked."""
-        latency, slowness = chance.fractions(
+        """Return the outcome of the execution of a slot. It does not depend on the clock."""
+        latency, slowness = chance.draw_fractions(
             self.seed, self.arn, "latency", int(slot.window.start.timestamp()), count=2
         )
         shortest, longest = SLOW_LATENCY_SECONDS if slowness < SLOW_EXECUTIONS else USUAL_LATENCY_SECONDS
         seconds = shortest + int(latency * (longest - shortest))
         stuck = self.stuck_at is not None and slot.window.start <= self.stuck_at < slot.window.end
         return Outcome(
-            status="FAILED" if self.plant.is_silent(slot.window) else "SUCCESS",
+            status="FAILED" if self.plant.has_no_data(slot.window) else "SUCCESS",
             settles_at=None if stuck else slot.scheduled + timedelta(seconds=seconds),
             seconds=seconds,
         )
@@ -184,13 +184,13 @@ class Scheduler:
     def executions(
         self, clock: datetime, start: datetime | None = None, end: datetime | None = None
     ) -> Iterator[Summary]:
-        """All that ran by `clock`, oldest first, as it stood then.
+        """Yield the executions up to `clock` with their state at that time, oldest first.
 
-        Of a deleted scheduler this is its record up to the deletion, as a dump made before still holds it;
-        the service itself has forgotten it (`is_listed`).
+        For a deleted scheduler, these are the executions up to the deletion. Only older dumps have them,
+        because the service does not list them (`is_listed`).
 
         Args:
-            clock: The moment of looking.
+            clock: The time of the state.
             start: Only executions whose DataStartTime is not before this.
             end: Only executions whose DataStartTime is before this.
         """
@@ -200,7 +200,7 @@ class Scheduler:
                 yield self.summary(slot, clock)
 
     def summary(self, slot: Slot, clock: datetime) -> Summary:
-        """The execution of one slot as the service shows it at `clock`; no value, no member."""
+        """Return the summary of an execution at `clock`, without members that have no value."""
         window = slot.window
         summary: Summary = {
             "ModelName": self.model_arn.split("/")[1],
@@ -210,10 +210,10 @@ class Scheduler:
             "ScheduledStartTime": slot.scheduled,
             "DataStartTime": window.start,
             "DataEndTime": window.end,
-            "DataInputConfiguration": self.input_configuration(whole=self.echoes_input),
+            "DataInputConfiguration": self.input_configuration(include_names=self.repeats_input_names),
             "DataOutputConfiguration": self.output_configuration(),
         }
-        version = self.version(window.start)
+        version = self.get_version(window.start)
         outcome = self.outcome(slot)
         settled = outcome.settles_at is not None and outcome.settles_at <= clock
         if not settled:
@@ -221,24 +221,24 @@ class Scheduler:
         elif outcome.status == "SUCCESS":
             summary |= {"CustomerResultObject": self.result_object(window), "Status": "SUCCESS"}
         else:
-            reason = self.plant.why_failed(window, in_the_old_words=version is None)
+            reason = self.plant.get_failed_reason(window, use_legacy_text=version is None)
             summary |= {"Status": "FAILED", "FailedReason": reason}
         if version is not None:
             summary |= {
                 "ModelVersion": version,
                 "ModelVersionArn": f"{self.model_arn}/model-version/{version}",
             }
-        self._add_novelties(summary, outcome if settled else None)
+        self._add_unknown_members(summary, outcome if settled else None)
         return summary
 
-    def input_configuration(self, *, whole: bool) -> dict[str, Any]:
-        """Where its input lies and, as a whole, how input files are named."""
+    def input_configuration(self, *, include_names: bool) -> dict[str, Any]:
+        """Return the location of the input, and optionally the names of input files."""
         plant = self.plant
         configuration: dict[str, Any] = {
             "S3InputConfiguration": {"Bucket": plant.bucket, "Prefix": plant.prefix}
         }
-        if whole:
-            configuration["InputTimeZoneOffset"] = _offset(plant.zone)
+        if include_names:
+            configuration["InputTimeZoneOffset"] = _format_offset(plant.zone)
             configuration["InferenceInputNameConfiguration"] = {
                 "TimestampFormat": plant.timestamp_format,
                 "ComponentTimestampDelimiter": plant.delimiter,
@@ -246,7 +246,7 @@ class Scheduler:
         return configuration
 
     def output_configuration(self) -> dict[str, Any]:
-        """Where its results go."""
+        """Return the location of the results."""
         output = self.output
         configuration: dict[str, Any] = {
             "S3OutputConfiguration": {"Bucket": output.bucket, "Prefix": output.prefix}
@@ -256,41 +256,41 @@ class Scheduler:
         return configuration
 
     def result_object(self, window: Window) -> dict[str, str]:
-        """Where the results of a window lie, once it succeeded."""
+        """Return the location of the result object of a successful window."""
         key = f"{self.output.prefix}{window.start:%Y-%m-%dT%H:%M:%SZ}/results.jsonl"
         return {"Bucket": self.output.bucket, "Key": key}
 
-    def _add_novelties(self, summary: Summary, outcome: Outcome | None) -> None:
+    def _add_unknown_members(self, summary: Summary, outcome: Outcome | None) -> None:
         start = summary["DataStartTime"]
-        if self.novelties_since is None or start < self.novelties_since:
+        if self.unknown_members_since is None or start < self.unknown_members_since:
             return
-        (luck,) = chance.fractions(self.seed, self.arn, "novelty", int(start.timestamp()), count=1)
+        (luck,) = chance.draw_fractions(self.seed, self.arn, "novelty", int(start.timestamp()), count=1)
         if luck < 1 / 2:
             summary["DataOutputConfiguration"]["ResultFormat"] = {"Name": "JSON_LINES", "Revision": 2}
             if outcome is not None:
                 summary["InferenceRuntimeInSeconds"] = outcome.seconds - 18.5
 
 
-def newest_first(summaries: Iterable[Summary]) -> list[Summary]:
-    """The order in which the service lists the executions of one scheduler."""
+def sort_newest_first(summaries: Iterable[Summary]) -> list[Summary]:
+    """Sort executions in the order of the service."""
     return sorted(summaries, key=lambda summary: summary["DataStartTime"], reverse=True)
 
 
-def _slots(era: Era, zone: timedelta, start: datetime, end: datetime) -> Iterator[Slot]:
-    # Windows lie on the plant's clock: at +05:30 the hours begin at half past in UTC.
-    step = FREQUENCIES[era.frequency]
-    delay = timedelta(minutes=era.delay_minutes)
-    slots_before = -((_EPOCH - zone - max(start, era.since)) // step)
+def _generate_slots(schedule: Schedule, zone: timedelta, start: datetime, end: datetime) -> Iterator[Slot]:
+    # windows follow the local time of the plant: at +05:30, hours begin at half past in UTC
+    step = FREQUENCIES[schedule.frequency]
+    delay = timedelta(minutes=schedule.delay_minutes)
+    slots_before = -((_EPOCH - zone - max(start, schedule.since)) // step)
     window_start = _EPOCH - zone + slots_before * step
     while window_start < end:
         window_end = window_start + step
         scheduled = window_end + delay
-        if era.until is not None and scheduled >= era.until:
+        if schedule.until is not None and scheduled >= schedule.until:
             return
         yield Slot(Window(window_start, window_end), scheduled)
         window_start = window_end
 
 
-def _offset(zone: timedelta) -> str:
+def _format_offset(zone: timedelta) -> str:
     minutes = int(abs(zone).total_seconds()) // 60
     return f"{'-' if zone < timedelta(0) else '+'}{minutes // 60:02}:{minutes % 60:02}"

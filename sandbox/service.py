@@ -1,4 +1,4 @@
-"""The service over HTTP, on loopback: the server, and a handle on it for tests."""
+"""The HTTP server of the sandbox on loopback, and its handle for tests."""
 
 import contextlib
 import socket
@@ -14,12 +14,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Unpack
 
 from sandbox import control
-from sandbox.box import Box, Reply
 from sandbox.clock import Clock
-from sandbox.faults import Fault, fault
+from sandbox.core import Reply, SandboxService
+from sandbox.faults import Fault, parse_fault
 from sandbox.fleet import Fleet
 from sandbox.protocol import CONTENT_TYPE
-from sandbox.request_counter import Kind
+from sandbox.request_counter import RequestKind
 from sandbox.switches import Switches, SwitchSettings
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 
-_RESET = struct.pack("ii", 1, 0)  # linger for no time: a close drops what was not read yet
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER of zero: close() resets the connection
 
 
 @dataclass(frozen=True)
@@ -35,53 +35,53 @@ class Handle:
     """A running sandbox.
 
     Attributes:
-        box: The service itself.
-        url: Its endpoint.
-        s3: The S3 beside it, if there is one.
+        core: The service without HTTP.
+        url: The endpoint of the service.
+        s3: The S3 server, or None.
     """
 
-    box: Box
+    core: SandboxService
     url: str
     s3: "S3 | None" = None
 
     @property
     def s3_url(self) -> str:
-        """The endpoint of the S3 beside it, which is that of an STS as well."""
+        """The endpoint of S3 and STS."""
         if self.s3 is None:
             raise ValueError("this sandbox was started with s3=False")
         return self.s3.url
 
     def set_clock(self, now: datetime | None = None, rate: float | None = None) -> None:
-        """Sets the time and the rate at which it passes: 0 stands, 1 is real time."""
-        self.box.set_clock(now, rate)
+        """Set the time and the rate of the clock: 0 is stopped, 1 is real time."""
+        self.core.set_clock(now, rate)
 
     def inject(self, *faults: Fault | str) -> None:
-        """Puts faults beside those that are on; `throttle:ListInferenceExecutions:share=0.2` is one."""
-        self.box.injector.add([fault(one) if isinstance(one, str) else one for one in faults])
+        """Add faults, such as `throttle:ListInferenceExecutions:share=0.2`."""
+        self.core.injector.add([parse_fault(item) if isinstance(item, str) else item for item in faults])
 
-    def heal(self) -> None:
-        """Takes all faults away."""
-        self.box.injector.set(())
+    def clear_faults(self) -> None:
+        """Remove all faults."""
+        self.core.injector.set(())
 
-    def requests(self, **of: str) -> dict[Kind, int]:
-        """How often what was asked with which outcome; with arguments, only what is of such a kind."""
+    def requests(self, **filters: str) -> dict[RequestKind, int]:
+        """Return the number of requests by kind, filtered by attributes of `RequestKind`."""
         return {
             kind: count
-            for kind, count in self.box.tally.counts().items()
-            if all(getattr(kind, name) == value for name, value in of.items())
+            for kind, count in self.core.request_counter.get_counts().items()
+            if all(getattr(kind, name) == value for name, value in filters.items())
         }
 
-    def count(self, **of: str) -> int:
-        """How many requests there were, of such a kind."""
-        return sum(self.requests(**of).values())
+    def count(self, **filters: str) -> int:
+        """Return the number of requests, filtered by attributes of `RequestKind`."""
+        return sum(self.requests(**filters).values())
 
     def reset(self) -> None:
-        """Clock and faults as they were at first, and nothing counted."""
-        self.box.reset()
+        """Restore the initial clock and faults, and clear the counters."""
+        self.core.reset()
 
 
 @contextlib.contextmanager
-def serving(  # noqa: PLR0913 - the first two make a service; the rest have defaults
+def run_sandbox(  # noqa: PLR0913 - the first two make a service; the rest have defaults
     fleet: Fleet,
     clock: datetime | Clock,
     *,
@@ -89,79 +89,79 @@ def serving(  # noqa: PLR0913 - the first two make a service; the rest have defa
     s3: bool = True,
     s3_port: int = 0,
     faults: Sequence[Fault | str] = (),
-    accounts_of: Mapping[str, str] | None = None,
+    accounts_by_key: Mapping[str, str] | None = None,
     **switches: Unpack[SwitchSettings],
 ) -> Iterator[Handle]:
-    """Runs the service in this process, and beside it an S3 with the result objects.
+    """Run the service in this process, with an S3 that has the result objects.
 
     Args:
-        fleet: What it serves.
-        clock: The time, which then stands, or a clock.
-        port: Where it listens; 0 is a free port.
-        s3: Whether there is an S3: one a process at any time.
-        s3_port: Where that listens; 0 is a free port.
-        faults: What goes wrong.
-        accounts_of: Accounts of access keys, beside the usual rules (`accounts`).
-        switches: Those of `Switches`.
+        fleet: The fleet.
+        clock: A clock, or a time at which the clock is stopped.
+        port: The port of the service; 0 selects a free one.
+        s3: Whether to run S3. A process can run one at a time.
+        s3_port: The port of S3; 0 selects a free one.
+        faults: The initial faults.
+        accounts_by_key: Accounts of access keys, in addition to the rules of `Accounts`.
+        switches: The fields of `Switches`.
 
     Yields:
-        A handle on it. Both servers stop at the end, and what was put into S3 is gone.
+        A handle. At the end both servers stop, and the content of S3 is deleted.
     """
     with contextlib.ExitStack() as stack:
-        issued = _issued if s3 else _nobody
-        box = Box(
+        find_role_account = _find_role_account if s3 else _find_no_account
+        core = SandboxService(
             fleet,
             clock if isinstance(clock, Clock) else Clock(clock),
             switches=Switches(**switches),
-            faults=[fault(one) if isinstance(one, str) else one for one in faults],
-            accounts_of=accounts_of,
-            issued=issued,
+            faults=[parse_fault(item) if isinstance(item, str) else item for item in faults],
+            accounts_by_key=accounts_by_key,
+            find_role_account=find_role_account,
         )
-        with _told(port):
-            server = _Server((HOST, port), _handler(box))
+        with _explain_taken_port(port):
+            server = _Server((HOST, port), _build_handler(core))
         stack.callback(server.stop)
-        with _told(s3_port):
-            storage = _storage(box, s3_port) if s3 else None
+        with _explain_taken_port(s3_port):
+            storage = _start_s3(core, s3_port) if s3 else None
         if storage is not None:
             stack.callback(storage.stop)
         server.start()
-        stack.callback(box.stopping.set)
-        yield Handle(box, f"http://{HOST}:{server.server_port}", storage)
+        stack.callback(core.stopping.set)
+        yield Handle(core, f"http://{HOST}:{server.server_port}", storage)
 
 
 @contextlib.contextmanager
-def _told(port: int) -> Iterator[None]:
+def _explain_taken_port(port: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise OSError(f"cannot listen on port {port} of {HOST}: {error.strerror or error}") from error
 
 
-def _storage(box: Box, port: int) -> "S3":
-    from sandbox.objects import S3  # noqa: PLC0415 - moto takes its time, and is not needed without S3
+def _start_s3(core: SandboxService, port: int) -> "S3":
+    from sandbox.objects import S3  # noqa: PLC0415 - moto loads slowly and is optional
 
-    return S3(list(box.operations.timelines.values()), box.clock.now, box.accounts.account, port)
-
-
-def _issued(access_key: str) -> str | None:
-    from sandbox.objects import account_of_role_key  # noqa: PLC0415 - see above
-
-    return account_of_role_key(access_key)
+    return S3(list(core.operations.timelines.values()), core.clock.now, core.accounts.get_account, port)
 
 
-def _nobody(_: str) -> str | None:
+def _find_role_account(access_key: str) -> str | None:
+    from sandbox.objects import find_role_account  # noqa: PLC0415 - see above
+
+    return find_role_account(access_key)
+
+
+def _find_no_account(_: str) -> str | None:
     return None
 
 
 class _Server(ThreadingHTTPServer):
-    """Keeps its connections at hand, so that none outlives it."""
+    """A server that closes all its connections when it stops."""
 
     daemon_threads = True
     request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         super().__init__(address, handler)
-        self._open: set[socket.socket] = set()
+        self._connections: set[socket.socket] = set()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
 
     def start(self) -> None:
@@ -172,37 +172,37 @@ class _Server(ThreadingHTTPServer):
             self.shutdown()
             self._thread.join()
         self.server_close()
-        for connection in list(self._open):
+        for connection in list(self._connections):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def process_request(self, request: object, client_address: object) -> None:
         assert isinstance(request, socket.socket)  # noqa: S101 - for the type checker
-        self._open.add(request)
+        self._connections.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: object) -> None:
         assert isinstance(request, socket.socket)  # noqa: S101 - for the type checker
-        self._open.discard(request)
+        self._connections.discard(request)
         if request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_RESET)) == _RESET:
-            self.close_request(request)  # without the farewell that a shutdown would be
+            self.close_request(request)  # without a shutdown, which would end the connection normally
         else:
             super().shutdown_request(request)
 
     def handle_error(
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
     ) -> None:
-        """Clients may leave as they like; anything else is a mistake of the sandbox, and shows."""
+        """Ignore disconnected clients. Report other errors, which are defects of the sandbox."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
 
-def _handler(box: Box) -> type[BaseHTTPRequestHandler]:
-    return type("Handler", (_Handler,), {"box": box})
+def _build_handler(core: SandboxService) -> type[BaseHTTPRequestHandler]:
+    return type("Handler", (_Handler,), {"core": core})
 
 
 class _Handler(BaseHTTPRequestHandler):
-    box: Box
+    core: SandboxService
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
@@ -212,17 +212,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer_control(body)
         else:
             headers = {name.lower(): value for name, value in self.headers.items()}
-            self._send(self.box.reply(headers, body))
+            self._send(self.core.respond(headers, body))
 
     def do_GET(self) -> None:
         self._answer_control(b"")
 
     def log_message(self, *_: object) -> None:
-        """A line for each request is too much."""
+        """Log no requests."""
 
     def _answer_control(self, body: bytes) -> None:
-        status, told = control.answer(self.box, self.command, self.path, body)
-        self._write(status, {"Content-Type": "application/json"}, told)
+        status, response = control.handle_request(self.core, self.command, self.path, body)
+        self._write(status, {"Content-Type": "application/json"}, response)
 
     def _send(self, reply: Reply) -> None:
         headers = {
@@ -231,22 +231,22 @@ class _Handler(BaseHTTPRequestHandler):
             "Date": format_datetime(reply.clock, usegmt=True),
         }
         half = reply.body[: len(reply.body) // 2]
-        match reply.wire:
+        match reply.transport_fault:
             case "hangup":
                 self.close_connection = True
             case "drop" | "reset":
-                if reply.wire == "reset":
+                if reply.transport_fault == "reset":
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                self._write(reply.status, headers, half, of=len(reply.body))
+                self._write(reply.status, headers, half, length=len(reply.body))
                 self.close_connection = True
             case "truncate":
                 self._write(reply.status, headers, half)
             case _:
                 self._write(reply.status, headers, reply.body)
 
-    def _write(self, status: int, headers: Mapping[str, str], body: bytes, of: int | None = None) -> None:
-        """In one piece; `of` is the length that is promised, where it is not that of the body."""
+    def _write(self, status: int, headers: Mapping[str, str], body: bytes, length: int | None = None) -> None:
+        """Write a response at once. `length` overrides the length of the body."""
         lines = [f"{self.protocol_version} {status} {HTTPStatus(status).phrase}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
-        lines += [f"Content-Length: {len(body) if of is None else of}", "", ""]
+        lines += [f"Content-Length: {len(body) if length is None else length}", "", ""]
         self.wfile.write("\r\n".join(lines).encode() + body)

@@ -1,4 +1,4 @@
-"""The switches: whatever nobody knows about the service, and what the sandbox does instead of guessing."""
+"""Switches for behavior of the service that is not documented."""
 
 from dataclasses import dataclass, fields
 from typing import Literal, TypedDict, get_args
@@ -8,17 +8,17 @@ LARGEST_PAGE = 500
 
 @dataclass(frozen=True)
 class Switches:
-    """How the service answers where its documentation is silent.
+    """The undocumented behavior of the service.
 
     Attributes:
-        bounds: Whether DataStartTimeAfter and DataEndTimeBefore leave out what lies exactly on them.
-        order: How executions and events are listed. Captured listings are newest first; nothing promises it.
-        page_size: How many come without MaxResults.
-        paging: What a token remembers: the last item (`item`), so that nothing shifts, or how many were
-            given (`offset`), so that a page repeats items when new ones came in front.
-        token_seconds: How long a token lives on the sandbox's clock; 0 is for ever.
-        when_expired: Whether an expired token is an error or ignored: then the listing begins again.
-        unknown_scheduler: What a listing for an unknown scheduler is: the documentation has both.
+        bounds: Whether DataStartTimeAfter and DataEndTimeBefore exclude times equal to them.
+        order: The order of executions and events. Captured listings are newest first.
+        page_size: The page size without MaxResults.
+        paging: What a token contains: the last item (`item`), or the number of returned items (`offset`).
+            With `offset`, new items in front make a page repeat items.
+        token_seconds: The lifetime of a token in sandbox seconds. 0 means no limit.
+        when_expired: Whether an expired token is an error or restarts the listing.
+        unknown_scheduler: The response for an unknown scheduler. The documentation has both.
     """
 
     bounds: Literal["strict", "inclusive"] = "strict"
@@ -33,13 +33,13 @@ class Switches:
         for field in fields(self):
             choices = get_args(field.type)
             if choices and getattr(self, field.name) not in choices:
-                raise ValueError(f"{field.name} is one of {', '.join(choices)}")
+                raise ValueError(f"{field.name} must be one of {', '.join(choices)}")
         if not 1 <= self.page_size <= LARGEST_PAGE:
-            raise ValueError(f"page_size is from 1 to {LARGEST_PAGE}")
+            raise ValueError(f"page_size must be from 1 to {LARGEST_PAGE}")
 
 
 class SwitchSettings(TypedDict, total=False):
-    """The same as keyword arguments."""
+    """`Switches` as keyword arguments."""
 
     bounds: Literal["strict", "inclusive"]
     order: Literal["newest", "oldest", "shuffled"]

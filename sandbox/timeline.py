@@ -1,20 +1,20 @@
-"""A scheduler's executions by time: which exist, their status, and their bytes on the wire."""
+"""The executions of a scheduler by time: their number, status and wire format."""
 
 import bisect
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from sandbox.forms import wire
+from sandbox.forms import format_wire
 from sandbox.schedulers import Outcome, Scheduler, Slot
 
-_STRIDE = timedelta(days=2)  # how far beyond the clock the grid is laid out at a time
+_STRIDE = timedelta(days=2)  # the grid is extended in steps of this length
 
 
 class Timeline:
-    """The executions of one scheduler by number, oldest first; starts, ends and schedules only ever grow.
+    """The executions of one scheduler by number, oldest first. `starts` and `ends` only grow.
 
-    Nothing in it depends on a clock but what is asked with one, so that a clock may go back.
+    Methods take the clock as an argument, so it may go back.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
@@ -25,38 +25,38 @@ class Timeline:
         self._slots: list[Slot] = []
         self._outcomes: dict[int, Outcome] = {}
         self._rendered: dict[int, bytes] = {}
-        self._laid_until = scheduler.created_at
+        self._grid_end = scheduler.created_at
         self._lock = threading.Lock()
 
     def count(self, clock: datetime) -> int:
-        """How many executions show at `clock`; those of a deleted scheduler are its record."""
+        """Return the number of executions at `clock`, or at the deletion of the scheduler."""
         deleted_at = self.scheduler.deleted_at
         until = clock if deleted_at is None else min(clock, deleted_at)
-        self._lay(until)
+        self._extend_grid(until)
         return bisect.bisect_right(self._schedules, until.timestamp())
 
     def slot(self, number: int) -> Slot:
-        """Where an execution lies on the grid."""
+        """Return the slot of an execution."""
         return self._slots[number]
 
     def status(self, number: int, clock: datetime) -> str:
-        """How an execution stands at `clock`."""
+        """Return the status of an execution at `clock`."""
         outcome = self._outcome(number)
         if outcome.settles_at is None or outcome.settles_at > clock:
             return "IN_PROGRESS"
         return outcome.status
 
     def summary(self, number: int, clock: datetime) -> bytes:
-        """Its summary on the wire; that of a settled one is kept."""
+        """Return the summary in wire format. Summaries of ended executions are cached."""
         if self.status(number, clock) == "IN_PROGRESS":
             return self._render(number, clock)
         if number not in self._rendered:
             self._rendered[number] = self._render(number, clock)
         return self._rendered[number]
 
-    def succeeded(self, since: datetime, clock: datetime) -> Iterator[tuple[datetime, Slot]]:
-        """Those that end well after `since` and not after `clock`, with the moment."""
-        # The slowest execution takes less than an hour.
+    def list_succeeded(self, since: datetime, clock: datetime) -> Iterator[tuple[datetime, Slot]]:
+        """Yield the time and slot of executions that succeeded after `since` and up to `clock`."""
+        # the slowest execution takes less than an hour
         first = bisect.bisect_left(self._schedules, (since - timedelta(hours=1)).timestamp())
         for number in range(first, self.count(clock)):
             outcome = self._outcome(number)
@@ -70,22 +70,22 @@ class Timeline:
         return self._outcomes[number]
 
     def _render(self, number: int, clock: datetime) -> bytes:
-        return wire(self.scheduler.summary(self._slots[number], clock)).encode()
+        return format_wire(self.scheduler.summary(self._slots[number], clock)).encode()
 
-    def _lay(self, until: datetime) -> None:
+    def _extend_grid(self, until: datetime) -> None:
         with self._lock:
-            if until < self._laid_until:
+            if until < self._grid_end:
                 return
-            # The schedules come last: whoever counts them without the lock finds the rest in place.
+            # append to _schedules last: `count` reads it without the lock
             end = until + _STRIDE
-            for slot in self.scheduler.slots(self._laid_until, end):
+            for slot in self.scheduler.slots(self._grid_end, end):
                 self._slots.append(slot)
                 self.starts.append(slot.window.start.timestamp())
                 self.ends.append(slot.window.end.timestamp())
                 self._schedules.append(slot.scheduled.timestamp())
-            self._laid_until = end
+            self._grid_end = end
 
 
-def instant(seconds: float) -> datetime:
-    """A time from a request."""
+def parse_epoch_seconds(seconds: float) -> datetime:
+    """Convert a time of a request."""
     return datetime.fromtimestamp(seconds, UTC)

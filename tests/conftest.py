@@ -12,7 +12,7 @@ import pytest
 
 from resources.aws.session import default_session
 from sandbox.dumps import Manifest, write_history
-from sandbox.fleet import Fleet, History, fleet
+from sandbox.fleet import Fleet, History, build_fleet
 from tests.support.glue import REGION as GLUE_REGION
 from tests.support.glue import Glue, GlueServer
 from tests.support.receiver import Receiver, run_receiver
@@ -26,7 +26,7 @@ FLEET_END = datetime(2026, 10, 8, tzinfo=UTC)
 @pytest.fixture(scope="session")
 def small_fleet() -> Fleet:
     """Two days of the fleet: 2026-10-06 and 2026-10-07."""
-    return fleet(seed=1, history=History(datetime(2026, 10, 6, tzinfo=UTC), FLEET_END))
+    return build_fleet(seed=1, history=History(datetime(2026, 10, 6, tzinfo=UTC), FLEET_END))
 
 
 @pytest.fixture(scope="session")

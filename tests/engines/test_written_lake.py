@@ -18,7 +18,7 @@ from pipelines.definitions import build_defs
 from resources.config.settings import ApiSettings, ArchiveSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
 from sandbox.fleet import Fleet
-from sandbox.service import serving
+from sandbox.service import run_sandbox
 from tests.support.code_location import Location
 from tests.support.engine_questions import Asked, Engine, Plain, asked
 from tests.support.engine_world import World
@@ -49,7 +49,7 @@ def world(small_fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> World
     (folder / "saved").mkdir()
     useless = {"InferenceExecutionSummaries": [{"Status": "SUCCESS"}]}
     (folder / "saved" / "dump.json").write_text(json.dumps(useless))
-    with serving(small_fleet, NOW) as service, pytest.MonkeyPatch.context() as environment:
+    with run_sandbox(small_fleet, NOW) as service, pytest.MonkeyPatch.context() as environment:
         for name in ("AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ENDPOINT_URL"):
             environment.delenv(name, raising=False)
         for name, value in {

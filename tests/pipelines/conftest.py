@@ -19,7 +19,7 @@ from resources.config.loader import CHECKOUT
 from resources.config.settings import ApiSettings, ArchiveSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
 from sandbox.fleet import Fleet
-from sandbox.service import Handle, serving
+from sandbox.service import Handle, run_sandbox
 from tests.support import code_location, live_service
 from tests.support.code_location import DAYS, Location
 from tests.support.live_service import PLACES, BuildLiveLocation, write_profiles
@@ -62,7 +62,7 @@ def accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def service(small_fleet: Fleet, accounts: None) -> Iterator[Handle]:  # noqa: ARG001 (its keys open it)
-    with serving(small_fleet, live_service.NOW, s3=False) as handle:
+    with run_sandbox(small_fleet, live_service.NOW, s3=False) as handle:
         yield handle
 
 

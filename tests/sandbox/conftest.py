@@ -8,11 +8,11 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from sandbox.fleet import Fleet, History, fleet
-from sandbox.service import Handle, serving
+from sandbox.fleet import Fleet, History, build_fleet
+from sandbox.service import Handle, run_sandbox
 
 END = datetime(2026, 10, 8, tzinfo=UTC)
-FLEET = fleet(1, History(END - timedelta(days=3), END))
+FLEET = build_fleet(1, History(END - timedelta(days=3), END))
 
 Client = Any  # boto3 is untyped
 MakeClient = Callable[..., Client]
@@ -31,7 +31,7 @@ def end() -> datetime:
 @pytest.fixture(scope="session")
 def serving_once() -> Iterator[Handle]:
     """With the clock at the end, when some executions are in progress."""
-    with serving(FLEET, END, s3=False) as handle:
+    with run_sandbox(FLEET, END, s3=False) as handle:
         yield handle
 
 

@@ -15,22 +15,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.__main__ import main
-from sandbox.dumps import Manifest, paged, write_dump, write_history
-from sandbox.fleet import History, fleet
-from sandbox.forms import FORMS, Form, java_double
-from sandbox.schedulers import Summary, newest_first
+from sandbox.dumps import Manifest, split_into_pages, write_dump, write_history
+from sandbox.fleet import History, build_fleet
+from sandbox.forms import FORMS, Form, format_java_double
+from sandbox.schedulers import Summary, sort_newest_first
 
 END = datetime(2026, 10, 8, tzinfo=UTC)
 HISTORY = History(END - timedelta(days=4), END)
 LATER = END + timedelta(hours=2)
-FLEET = fleet(3, HISTORY)
+FLEET = build_fleet(3, HISTORY)
 TIMES = {"ScheduledStartTime", "DataStartTime", "DataEndTime"}
 WHOLE_RESPONSES = [form for form in Form if form not in {Form.JSON_LINES, Form.BARE_LIST}]
 
 
 def some_summaries(name: str = "compressor-2", count: int = 7) -> list[Summary]:
     one = next(one for one in FLEET.schedulers if one.name == name)
-    return newest_first(one.executions(LATER, end=END))[:count]
+    return sort_newest_first(one.executions(LATER, end=END))[:count]
 
 
 def text_of(path: Path) -> str:
@@ -103,18 +103,18 @@ class TestJavaDouble:
         ],
     )
     def test_examples(self, number: float, written: str) -> None:
-        assert java_double(number) == written
+        assert format_java_double(number) == written
 
     @given(st.floats(allow_nan=False, allow_infinity=False))
     def test_it_reads_back_as_the_same_number(self, number: float) -> None:
-        assert float(java_double(number)).hex() == number.hex()
-        assert json.loads(java_double(number)) == number
+        assert float(format_java_double(number)).hex() == number.hex()
+        assert json.loads(format_java_double(number)) == number
 
     @given(st.floats(allow_nan=False, allow_infinity=False))
     def test_its_notation_follows_the_size(self, number: float) -> None:
         plain = number == 0 or 1e-3 <= abs(number) < 1e7
         shape = r"-?(0|[1-9]\d{0,6})\.(0|\d*[1-9])" if plain else r"-?[1-9]\.(0|\d*[1-9])E-?[1-9]\d*"
-        assert re.fullmatch(shape, java_double(number))
+        assert re.fullmatch(shape, format_java_double(number))
 
 
 class TestForms:
@@ -132,12 +132,14 @@ class TestForms:
     @pytest.mark.parametrize("form", Form)
     def test_pages_follow_each_other_in_one_file(self, form: Form, tmp_path: Path) -> None:
         summaries = some_summaries()
-        (path,) = write_dump(tmp_path / "dump.gz", form, paged(summaries, 3))
+        (path,) = write_dump(tmp_path / "dump.gz", form, split_into_pages(summaries, 3))
         assert summaries_in(path) == summaries
 
     @pytest.mark.parametrize("form", WHOLE_RESPONSES)
     def test_every_page_but_the_last_names_the_next(self, form: Form, tmp_path: Path) -> None:
-        paths = write_dump(tmp_path / "x.json.gz", form, paged(some_summaries(), 3), one_file_per_page=True)
+        paths = write_dump(
+            tmp_path / "x.json.gz", form, split_into_pages(some_summaries(), 3), one_file_per_page=True
+        )
         assert [path.name for path in paths] == [f"x-page-{number}.json.gz" for number in (1, 2, 3)]
         tokens = [pascal(documents(text_of(path))[0]).get("NextToken") for path in paths]
         assert tokens[2] is None
@@ -166,7 +168,7 @@ class TestForms:
         assert f'"DataEndTime": {int(summaries[0]["DataEndTime"].timestamp())}.0,' in path.read_text()
 
     def test_wire(self, tmp_path: Path) -> None:
-        (path,) = write_dump(tmp_path / "x", Form.WIRE, paged(some_summaries(), 4))
+        (path,) = write_dump(tmp_path / "x", Form.WIRE, split_into_pages(some_summaries(), 4))
         text = path.read_text()
         assert "}{" in text  # two bodies, and nothing between them
         assert not re.search(r"[\s]", re.sub(r'"[^"]*"', '""', text))
@@ -199,7 +201,7 @@ class TestForms:
         assert set(first["dataInputConfiguration"]["s3InputConfiguration"]) == {"bucket", "prefix"}
 
     def test_a_listing_without_executions_is_one_empty_page(self, tmp_path: Path) -> None:
-        (path,) = write_dump(tmp_path / "x", Form.WIRE, paged([]))
+        (path,) = write_dump(tmp_path / "x", Form.WIRE, split_into_pages([]))
         assert path.read_text() == '{"InferenceExecutionSummaries":[]}'
 
 
@@ -315,7 +317,7 @@ class TestHistory:
         assert [file.unusable for file in manifest.files if file.path == path] == [1]
 
     def test_the_bytes_are_the_same_each_time(self, folder: Path, manifest: Manifest, tmp_path: Path) -> None:
-        again = write_history(fleet(3, HISTORY), tmp_path, LATER)
+        again = write_history(build_fleet(3, HISTORY), tmp_path, LATER)
         assert len(again.files) == len(manifest.files)
         for file in again.files:
             assert file.path.read_bytes() == (folder / file.path.relative_to(tmp_path)).read_bytes(), (
@@ -337,16 +339,16 @@ class TestCommandLine:
         files = [path for path in tmp_path.rglob("*") if path.is_file()]
         assert f"{len(files)} files in {tmp_path}" in told
         assert "2026-02-28 00:00Z to 2026-03-01 00:00Z" in told
-        assert "stays IN_PROGRESS for ever" in told
+        assert "stays IN_PROGRESS forever" in told
 
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (["--until", "yesterday"], "'yesterday' is no time; write it like 2026-10-08T00:00:00Z"),
-            (["--until", "2026-10-08T00:00:00"], "has no zone"),
+            (["--until", "yesterday"], "'yesterday' is not a time; write it like 2026-10-08T00:00:00Z"),
+            (["--until", "2026-10-08T00:00:00"], "has no time zone"),
             (["--until", "0001-01-01T00:00:00Z"], "is not between 2000 and 2100"),
-            (["--days", "0"], "'0' is no number of days"),
-            (["--days", "many"], "'many' is no number of days"),
+            (["--days", "0"], "'0' is not a number of days"),
+            (["--days", "many"], "'many' is not a number of days"),
             (["--seed", "x"], "invalid int value: 'x'"),
             (["--to", __file__, "--days", "1"], "cannot write to"),
         ],

@@ -12,11 +12,11 @@ from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandbox.faults import KINDS, Fault, Injector, fault
+from sandbox.faults import KINDS, Fault, Injector, parse_fault
 from sandbox.fleet import Fleet
 from sandbox.protocol import OPERATIONS
-from sandbox.schedulers import newest_first
-from sandbox.service import Handle, serving
+from sandbox.schedulers import sort_newest_first
+from sandbox.service import Handle, run_sandbox
 
 LIST = "ListInferenceExecutions"
 NOWHERE: dict[str, str | None] = {"scheduler": None, "region": None, "account": None}
@@ -179,7 +179,7 @@ class TestPages:
             if "NextToken" not in page:
                 break
             token = {"NextToken": page["NextToken"]}
-        assert newest_first(found.values()) == newest_first(plants.schedulers[0].executions(clock))
+        assert sort_newest_first(found.values()) == sort_newest_first(plants.schedulers[0].executions(clock))
         struck = {kind for asked in handle.requests() for kind in asked.faults.split("+")}
         assert kinds <= struck
 
@@ -204,11 +204,13 @@ class TestWhere:
     def test_faults_can_be_there_from_the_start_and_be_healed(
         self, make_client: Callable[..., Any], plants: Fleet
     ) -> None:
-        with serving(plants, plants.history.end, s3=False, faults=["deny", Fault("slow", seconds=0)]) as one:
+        with run_sandbox(
+            plants, plants.history.end, s3=False, faults=["deny", Fault("slow", seconds=0)]
+        ) as one:
             client = make_client(url=one.url)
             with pytest.raises(client.exceptions.AccessDeniedException):
                 first_page(client)
-            one.heal()
+            one.clear_faults()
             assert starts(first_page(client))
             one.reset()
             with pytest.raises(client.exceptions.AccessDeniedException):
@@ -217,8 +219,8 @@ class TestWhere:
 
 class TestHowOften:
     def struck(self, text: str, *, seed: int = 1, requests: int = 400) -> list[bool]:
-        injector = Injector(seed, [fault(text)])
-        return [bool(injector.strike(LIST, NOWHERE).kinds) for _ in range(requests)]
+        injector = Injector(seed, [parse_fault(text)])
+        return [bool(injector.apply_faults(LIST, NOWHERE).kinds) for _ in range(requests)]
 
     def test_always_unless_told_otherwise(self) -> None:
         assert all(self.struck("deny"))
@@ -240,12 +242,12 @@ class TestHowOften:
         assert not any(islice(struck, after))
 
     def test_one_more_does_not_change_the_others(self) -> None:
-        injector = Injector(1, [fault("slow:share=0.5:seconds=1")])
-        alone = [injector.strike(LIST, NOWHERE).seconds for _ in range(20)]
-        injector.set([fault("slow:share=0.5:seconds=1")])
-        half = [injector.strike(LIST, NOWHERE).seconds for _ in range(10)]
-        injector.add([fault("deny")])
-        rest = [injector.strike(LIST, NOWHERE) for _ in range(10)]
+        injector = Injector(1, [parse_fault("slow:share=0.5:seconds=1")])
+        alone = [injector.apply_faults(LIST, NOWHERE).seconds for _ in range(20)]
+        injector.set([parse_fault("slow:share=0.5:seconds=1")])
+        half = [injector.apply_faults(LIST, NOWHERE).seconds for _ in range(10)]
+        injector.add([parse_fault("deny")])
+        rest = [injector.apply_faults(LIST, NOWHERE) for _ in range(10)]
         assert half + [one.seconds for one in rest] == alone
         assert all(one.error is not None for one in rest)
 
@@ -255,26 +257,29 @@ class TestWriting:
     @pytest.mark.parametrize("operation", [None, *OPERATIONS])
     def test_every_kind_can_be_written(self, kind: str, operation: str | None) -> None:
         text = kind if operation is None else f"{kind}:{operation}"
-        assert fault(text) == Fault(kind, operation=operation)
+        assert parse_fault(text) == Fault(kind, operation=operation)
 
     def test_all_of_it(self) -> None:
         text = f"shift:{LIST}:scheduler=a:region=b:account=c:share=0.5:count=1:after=2:seconds=0.1:items=9"
-        assert fault(text) == Fault("shift", LIST, "a", "b", "c", 0.5, 1, 2, 0.1, 9)
+        assert parse_fault(text) == Fault("shift", LIST, "a", "b", "c", 0.5, 1, 2, 0.1, 9)
 
     @pytest.mark.parametrize(
         ("text", "said"),
         [
-            ("rain", "'rain' is no fault; there are throttle,"),
-            ("", "'' is no fault"),
-            ("deny:ListModels", "'ListModels' is no operation; there are ListInferenceSchedulers,"),
-            ("deny:weather=bad", "'weather' is no property of a fault; there are scheduler,"),
-            ("deny:share=much", "'much' is no number for 'share'"),
-            ("deny:share=2", "share is not 2"),
-            ("deny:count=-1", "count is not -1"),
-            ("deny:count=1.5", "'1.5' is no number for 'count'"),
-            ("deny:share=nan", "share is not nan"),
+            ("rain", "'rain' is not a fault; the faults are throttle,"),
+            ("", "'' is not a fault"),
+            (
+                "deny:ListModels",
+                "'ListModels' is not an operation; the operations are ListInferenceSchedulers,",
+            ),
+            ("deny:weather=bad", "'weather' is not a property of a fault; the properties are scheduler,"),
+            ("deny:share=much", "'much' is not a number for 'share'"),
+            ("deny:share=2", "share cannot be 2"),
+            ("deny:count=-1", "count cannot be -1"),
+            ("deny:count=1.5", "'1.5' is not a number for 'count'"),
+            ("deny:share=nan", "share cannot be nan"),
         ],
     )
     def test_a_mistake_is_told(self, text: str, said: str) -> None:
         with pytest.raises(ValueError, match=said):
-            fault(text)
+            parse_fault(text)

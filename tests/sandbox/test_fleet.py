@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandbox.fleet import Fleet, History, fleet
-from sandbox.schedulers import FREQUENCIES, Scheduler, Summary, newest_first
+from sandbox.fleet import Fleet, History, build_fleet
+from sandbox.schedulers import FREQUENCIES, Scheduler, Summary, sort_newest_first
 
 END = datetime(2026, 10, 8, tzinfo=UTC)
 HISTORY = History(END - timedelta(days=10), END)
 LATER = END + timedelta(hours=2)  # everything up to END has settled by then
-FLEET = fleet(1, HISTORY)
+FLEET = build_fleet(1, HISTORY)
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 MINUTE = r"\d{4}-\d\d-\d\dT\d\d:\d\dZ"
@@ -60,10 +60,10 @@ def whole_of() -> dict[str, list[Summary]]:
 
 class TestPurity:
     def test_the_same_seed_and_history_give_the_same_fleet(self, everything: list[Summary]) -> None:
-        assert list(fleet(1, HISTORY).executions(LATER)) == everything
+        assert list(build_fleet(1, HISTORY).executions(LATER)) == everything
 
     def test_another_seed_gives_other_arns_and_other_failures(self, everything: list[Summary]) -> None:
-        other = list(fleet(2, HISTORY).executions(LATER))
+        other = list(build_fleet(2, HISTORY).executions(LATER))
         assert not {key(one)[0] for one in other} & {key(one)[0] for one in everything}
         failed, other_failed = (
             {(one["InferenceSchedulerName"], one["DataStartTime"]) for one in some if "FailedReason" in one}
@@ -93,7 +93,7 @@ class TestPurity:
                 assert now[which] == one or one["Status"] == "IN_PROGRESS"
 
     def test_newest_first_is_by_data_time(self) -> None:
-        times = [one["DataStartTime"] for one in newest_first(executions(scheduler("turbine-2")))]
+        times = [one["DataStartTime"] for one in sort_newest_first(executions(scheduler("turbine-2")))]
         assert times == sorted(times, reverse=True)
 
 
@@ -149,7 +149,7 @@ class TestGrid:
     def test_windows_lie_on_the_plants_clock_and_start_after_the_delay(self) -> None:
         for one in FLEET.schedulers:
             for execution in executions(one):
-                era = one.era(execution["ScheduledStartTime"])
+                era = one.get_schedule(execution["ScheduledStartTime"])
                 step = FREQUENCIES[era.frequency]
                 local = execution["DataStartTime"] + one.plant.zone
                 assert (local - datetime(1970, 1, 1, tzinfo=UTC)) % step == timedelta(0)
@@ -168,7 +168,7 @@ class TestGrid:
         assert gaps == {"turbine-1", "turbine-2"}
 
     def test_all_frequencies_and_a_wide_range_of_delays_are_there(self) -> None:
-        eras = [era for one in FLEET.schedulers for era in one.eras]
+        eras = [era for one in FLEET.schedulers for era in one.schedules]
         assert {era.frequency for era in eras} == {"PT5M", "PT10M", "PT15M", "PT30M", "PT1H"}
         delays = {era.delay_minutes for era in eras}
         assert {0, 60} <= delays
@@ -196,7 +196,9 @@ class TestFailures:
                     assert shape.fullmatch(after["FailedReason"])
 
     def test_missing_files_are_named_one_window_further_on_each_side_in_the_plants_zone(self) -> None:
-        long = fleet(1, History(END - timedelta(days=40), END))  # until each of the two has had an outage
+        long = build_fleet(
+            1, History(END - timedelta(days=40), END)
+        )  # until each of the two has had an outage
         for name, written in (("mill-1", "%Y%m%d%H%M%S"), ("compressor-2", "%Y-%m-%d-%H-%M-%S")):
             (one,) = (each for each in long.schedulers if each.name == name)
             found = [
@@ -259,7 +261,7 @@ class TestOddities:
 
     def test_a_stopped_scheduler_runs_nothing_and_says_so(self) -> None:
         one = scheduler("turbine-1")
-        stopped, restarted = one.eras[0].until, one.eras[1].since
+        stopped, restarted = one.schedules[0].until, one.schedules[1].since
         assert stopped is not None
         assert restarted - stopped > timedelta(days=1)
         starts = [execution["ScheduledStartTime"] for execution in executions(one)]
@@ -270,11 +272,11 @@ class TestOddities:
         assert one.is_listed(during)
         assert not one.is_running(during)
         assert one.is_running(restarted)
-        assert one.era(during) == one.eras[0]
+        assert one.get_schedule(during) == one.schedules[0]
 
     def test_a_changed_frequency_changes_windows_and_delay(self) -> None:
         one = scheduler("turbine-2")
-        changed = one.eras[1].since
+        changed = one.schedules[1].since
         kinds = {
             (
                 execution["ScheduledStartTime"] >= changed,
@@ -336,7 +338,7 @@ class TestOddities:
 
     def test_members_ahead_of_the_api_appear_on_some_executions_from_a_date_on(self) -> None:
         one = scheduler("chiller-1")
-        since = one.novelties_since
+        since = one.unknown_members_since
         assert since is not None
         early = [each for each in executions(one) if each["DataStartTime"] < since]
         late = [each for each in executions(one) if each["DataStartTime"] >= since]
@@ -435,9 +437,9 @@ def _unlike_string(shape: Any, value: str, where: str) -> set[str]:
 
 @pytest.mark.parametrize("days", [1, 2, 45])
 def test_a_history_of_any_length_tells_the_same_stories(days: int) -> None:
-    some: Fleet = fleet(1, History(END - timedelta(days=days), END))
+    some: Fleet = build_fleet(1, History(END - timedelta(days=days), END))
     told = [(one.name, bool(one.remark)) for one in some.schedulers]
     assert told == [(one.name, bool(one.remark)) for one in FLEET.schedulers]
     for one in some.schedulers:
         assert next(one.executions(END)), one.name
-        assert all(era.until is None or era.since < era.until for era in one.eras)
+        assert all(era.until is None or era.since < era.until for era in one.schedules)

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from sandbox.events import succeeded
+from sandbox.events import has_succeeded
 from sandbox.fleet import Fleet
 from sandbox.objects import CHECK_FILE, AlreadyRunningError
-from sandbox.results import content, lines
+from sandbox.results import build_content, build_lines
 from sandbox.schedulers import Scheduler
-from sandbox.service import Handle, serving
+from sandbox.service import Handle, run_sandbox
 
 HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
 def running(plants: Fleet, end: datetime) -> Iterator[Handle]:
-    with serving(plants, end + 2 * HOUR) as handle:
+    with run_sandbox(plants, end + 2 * HOUR) as handle:
         yield handle
 
 
@@ -66,10 +66,10 @@ class TestObjects:
             slots = list(one.slots(one.created_at, end))[5:200:19]
             for slot in slots:
                 where = one.result_object(slot.window)
-                if succeeded(one, end + 2 * HOUR, slot):
+                if has_succeeded(one, end + 2 * HOUR, slot):
                     got = s3.get_object(**where)
                     body = got["Body"].read()
-                    assert [json.loads(line) for line in body.splitlines()] == lines(one, slot)
+                    assert [json.loads(line) for line in body.splitlines()] == build_lines(one, slot)
                     assert got["ContentLength"] == len(body)
                     assert got["LastModified"] == one.outcome(slot).settles_at
                 else:
@@ -99,7 +99,7 @@ class TestObjects:
         pump = plants.schedulers[0]
         slot = next(pump.slots(pump.created_at, pump.created_at + HOUR))
         where = pump.result_object(slot.window)
-        whole = content(pump, slot)
+        whole = build_content(pump, slot)
         got = s3.get_object(**where, Range="bytes=10-29")
         assert got["Body"].read() == whole[10:30]
         etag = s3.get_object(**where)["ETag"]
@@ -190,7 +190,7 @@ class TestS3:
         assert [one["InferenceSchedulerName"] for one in found] == ["boiler-1", "pump-1", "turbine-2"]
 
     def test_there_is_one_in_a_process(self, running: Handle, plants: Fleet, end: datetime) -> None:
-        with pytest.raises(AlreadyRunningError), serving(plants, end):
+        with pytest.raises(AlreadyRunningError), run_sandbox(plants, end):
             pass
         assert running.s3_url.startswith("http://127.0.0.1:")
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from sandbox.protocol import ServiceError, check, model
+from sandbox.protocol import ServiceError, check_parameters, load_service_model
 from sandbox.service import Handle
 
 PREFIX = "AWSLookoutEquipmentFrontendService"
@@ -88,7 +88,7 @@ class TestWire:
             ("ListInferenceExecutions", client.list_inference_executions(**of, MaxResults=1)),
             ("ListInferenceEvents", client.list_inference_events(**of, **interval, MaxResults=1)),
         ):
-            members = model().operation_model(name).output_shape.members
+            members = load_service_model().operation_model(name).output_shape.members
             rare = {"ServerSideKmsKeyId", "NextToken"}
             assert response.keys() - {"ResponseMetadata"} - rare == members.keys() - rare
 
@@ -138,11 +138,11 @@ class TestValidation:
                 client.list_inference_executions(**({"InferenceSchedulerName": "pump-1"} | asked))
 
     def test_unknown_members_are_passed_over(self) -> None:
-        check(LIST, {"InferenceSchedulerName": "a", "Colour": "red"})
+        check_parameters(LIST, {"InferenceSchedulerName": "a", "Colour": "red"})
 
     def test_all_problems_are_told_at_once(self) -> None:
         with pytest.raises(ServiceError, match="2 validation errors"):
-            check(LIST, {"MaxResults": 0})
+            check_parameters(LIST, {"MaxResults": 0})
 
 
 class TestRequests:

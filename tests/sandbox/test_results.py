@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandbox.events import events, succeeded
-from sandbox.fleet import History, fleet
-from sandbox.planted_anomalies import sensors
-from sandbox.result_formats import AGES, BARE, EMPTY, FIRST, LATEST, REASONED, SCORED
-from sandbox.results import content, contributions, lines, rows, truth
+from sandbox.events import find_events, has_succeeded
+from sandbox.fleet import History, build_fleet
+from sandbox.planted_anomalies import get_ground_truth, list_sensors
+from sandbox.result_formats import BARE, EMPTY, FIRST, LATEST, REASONED, RESULT_FORMATS, SCORED
+from sandbox.results import build_content, build_lines, get_contributions, list_row_times
 from sandbox.schedulers import Scheduler, Slot
 
 END = datetime(2026, 10, 8, tzinfo=UTC)
 HISTORY = History(END - timedelta(days=8), END)
-FLEET = fleet(1, HISTORY)
+FLEET = build_fleet(1, HISTORY)
 MINUTE = timedelta(minutes=1)
 
 
@@ -40,7 +40,7 @@ OF_AGE = {
 
 def slots(one: Scheduler, age: Any = None) -> Iterator[Slot]:
     for slot in one.slots(one.created_at, END):
-        if succeeded(one, END, slot) and age in (None, one.age(slot.window.start)):
+        if has_succeeded(one, END, slot) and age in (None, one.get_result_format(slot.window.start)):
             yield slot
 
 
@@ -52,13 +52,15 @@ def at(line: dict[str, Any]) -> datetime:
 def written() -> dict[str, list[dict[str, Any]]]:
     """All lines of each age, parsed from their bytes."""
     return {
-        age.name: [json.loads(line) for slot in slots(one, age) for line in content(one, slot).splitlines()]
+        age.name: [
+            json.loads(line) for slot in slots(one, age) for line in build_content(one, slot).splitlines()
+        ]
         for age, one in OF_AGE.items()
     }
 
 
 class TestLines:
-    @pytest.mark.parametrize("age", AGES, ids=lambda age: age.name)
+    @pytest.mark.parametrize("age", RESULT_FORMATS, ids=lambda age: age.name)
     def test_members_of_each_kind_of_line(self, written: dict[str, list[dict[str, Any]]], age: Any) -> None:
         kinds = {
             (
@@ -91,10 +93,10 @@ class TestLines:
             }[age.name]
         )
 
-    @pytest.mark.parametrize("age", AGES, ids=lambda age: age.name)
+    @pytest.mark.parametrize("age", RESULT_FORMATS, ids=lambda age: age.name)
     def test_lines_tell_the_truth(self, written: dict[str, list[dict[str, Any]]], age: Any) -> None:
         one = OF_AGE[age]
-        told = truth(one, HISTORY.start, END)
+        told = get_ground_truth(one, HISTORY.start, END)
         found = Counter[str]()
         for line in written[age.name]:
             is_anomalous = any(thing.start <= at(line) <= thing.end for thing in told.anomalies)
@@ -133,78 +135,83 @@ class TestLines:
 
     def test_the_sensors_of_an_anomaly_stand_out(self) -> None:
         one = OF_AGE[LATEST]
-        for anomaly in truth(one, HISTORY.start, END).anomalies:
-            told = contributions(one, anomaly.start)
+        for anomaly in get_ground_truth(one, HISTORY.start, END).anomalies:
+            told = get_contributions(one, anomaly.start)
             assert (
                 tuple(sorted(told, key=lambda name: -told[name]))[: len(anomaly.sensors)] == anomaly.sensors
             )
 
     def test_a_line_in_bytes(self) -> None:
         one = OF_AGE[SCORED]
-        first = content(one, next(slots(one))).split(b"\n")[0]
+        first = build_content(one, next(slots(one))).split(b"\n")[0]
         assert first.startswith(
             b'{"timestamp": "2026-09-30T00:01:00.000000", "prediction": 0, "prediction_reason"'
         )
 
     def test_a_file_ends_with_a_newline(self) -> None:
         one = OF_AGE[LATEST]
-        assert all(content(one, slot).endswith(b"}\n") for slot in list(slots(one))[:50])
+        assert all(build_content(one, slot).endswith(b"}\n") for slot in list(slots(one))[:50])
 
     def test_one_scheduler_has_three_hundred_sensors(self) -> None:
         boiler = named("boiler-1")
-        told = lines(boiler, next(slots(boiler)))
+        told = build_lines(boiler, next(slots(boiler)))
         assert len(told[0]["diagnostics"]) == 300
-        assert Counter(len(sensors(one.plant)) for one in FLEET.schedulers) == {30: 14, 300: 1}
+        assert Counter(len(list_sensors(one.plant)) for one in FLEET.schedulers) == {30: 14, 300: 1}
 
     def test_a_scheduler_grows_up_in_the_middle_of_its_history(self) -> None:
-        ages = [named("compressor-1").age(slot.window.start).name for slot in slots(named("compressor-1"))]
+        ages = [
+            named("compressor-1").get_result_format(slot.window.start).name
+            for slot in slots(named("compressor-1"))
+        ]
         assert list(dict.fromkeys(ages)) == ["first", "reasoned", "latest"]
 
 
 class TestRows:
     def test_a_window_has_a_row_a_minute_most_of_the_time(self) -> None:
         for one in (OF_AGE[LATEST], OF_AGE[SCORED]):
-            counts = Counter(len(rows(one, slot)) for slot in slots(one))
+            counts = Counter(len(list_row_times(one, slot)) for slot in slots(one))
             assert counts[5] > 0.9 * counts.total()
             assert counts[4]
 
     def test_rows_lie_in_the_window_without_its_start_and_once_without_its_end(self) -> None:
         for age, one in OF_AGE.items():
-            found = [(slot.window, row) for slot in slots(one, age) for row in rows(one, slot)]
+            found = [(slot.window, row) for slot in slots(one, age) for row in list_row_times(one, slot)]
             assert all(window.start <= row <= window.end for window, row in found)
             assert any(window.start == row for window, row in found) is age.has_start
             assert any(window.end == row for window, row in found) is not age.has_start
 
     def test_there_is_no_row_twice_and_none_in_an_outage(self) -> None:
         for one in FLEET.schedulers:
-            found = [row for slot in slots(one) for row in rows(one, slot)]
+            found = [row for slot in slots(one) for row in list_row_times(one, slot)]
             assert all(before < after for before, after in pairwise(found))
             # A window that lies in two outages keeps one row.
-            assert sum(one.plant.is_out(row) for row in found) <= 1
+            assert sum(one.plant.is_in_outage(row) for row in found) <= 1
 
     def test_sampling_may_be_slower(self) -> None:
         boiler = named("boiler-1")
-        found = rows(boiler, next(slots(boiler)))
+        found = list_row_times(boiler, next(slots(boiler)))
         assert {after - before for before, after in pairwise(found)} == {timedelta(minutes=5)}
 
 
 class TestTruth:
     def test_the_same_each_time(self) -> None:
-        again = fleet(1, HISTORY)
+        again = build_fleet(1, HISTORY)
         for one, other in zip(FLEET.schedulers, again.schedulers, strict=True):
-            assert truth(one, HISTORY.start, END) == truth(other, HISTORY.start, END)
+            assert get_ground_truth(one, HISTORY.start, END) == get_ground_truth(other, HISTORY.start, END)
             slot = next(slots(one))
-            content.cache_clear()
-            assert content(one, slot) == b"".join(
-                json.dumps(line).encode() + b"\n" for line in lines(other, slot)
+            build_content.cache_clear()
+            assert build_content(one, slot) == b"".join(
+                json.dumps(line).encode() + b"\n" for line in build_lines(other, slot)
             )
 
     def test_another_seed_tells_another_story(self) -> None:
-        other = fleet(2, HISTORY).schedulers[0]
-        assert truth(FLEET.schedulers[0], HISTORY.start, END) != truth(other, HISTORY.start, END)
+        other = build_fleet(2, HISTORY).schedulers[0]
+        assert get_ground_truth(FLEET.schedulers[0], HISTORY.start, END) != get_ground_truth(
+            other, HISTORY.start, END
+        )
 
     def test_there_is_enough_of_everything(self) -> None:
-        told = [truth(one, HISTORY.start, END) for one in FLEET.schedulers]
+        told = [get_ground_truth(one, HISTORY.start, END) for one in FLEET.schedulers]
         anomalies = [anomaly for each in told for anomaly in each.anomalies]
         minutes = [(anomaly.end - anomaly.start) / MINUTE for anomaly in anomalies]
         assert sum(each < 5 for each in minutes) > 5
@@ -215,7 +222,7 @@ class TestTruth:
 
     def test_nothing_touches(self) -> None:
         for one in FLEET.schedulers:
-            told = truth(one, HISTORY.start, END)
+            told = get_ground_truth(one, HISTORY.start, END)
             things = sorted((thing.start, thing.end) for thing in (*told.anomalies, *told.off))
             assert all(start <= end for start, end in things)
             assert all(before[1] + 2 * MINUTE <= after[0] for before, after in pairwise(things))
@@ -225,8 +232,8 @@ class TestTruth:
     def test_a_part_of_the_time_is_what_overlaps_it(self, minutes: list[int]) -> None:
         start, end = (HISTORY.start + minute * MINUTE for minute in minutes)
         one = FLEET.schedulers[0]
-        whole = truth(one, HISTORY.start - timedelta(days=1), END + timedelta(days=1))
-        assert truth(one, start, end).anomalies == tuple(
+        whole = get_ground_truth(one, HISTORY.start - timedelta(days=1), END + timedelta(days=1))
+        assert get_ground_truth(one, start, end).anomalies == tuple(
             thing for thing in whole.anomalies if thing.start <= end and start <= thing.end
         )
 
@@ -236,10 +243,12 @@ class TestEvents:
         for age in (REASONED, SCORED, EMPTY, LATEST):
             one = OF_AGE[age]
             anomalous = [at(line) for line in written[age.name] if line["prediction"]]
-            for anomaly in truth(one, HISTORY.start, END).anomalies:
-                seen = [row for row in anomalous if anomaly.holds(row)]
+            for anomaly in get_ground_truth(one, HISTORY.start, END).anomalies:
+                seen = [row for row in anomalous if anomaly.contains(row)]
                 found = [
-                    event for event in events(one, END, HISTORY.start, END) if anomaly.holds(event.start)
+                    event
+                    for event in find_events(one, END, HISTORY.start, END)
+                    if anomaly.contains(event.start)
                 ]
                 if seen and seen[-1] - seen[0] > timedelta(minutes=5):
                     (event,) = found

@@ -81,7 +81,7 @@ def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
 def test_a_process_from_start_to_end(start: Start, tmp_path: Path) -> None:
     exports = tmp_path / "box.env"
     exports.write_text("stale")
-    process = start("--exports", str(exports), "--clock", "stand")
+    process = start("--exports", str(exports), "--clock", "stop")
     variables = told(process)
     assert set(variables) == {
         "SANDBOX",
@@ -184,7 +184,7 @@ def test_arguments_reach_the_service(start: Start) -> None:
 
 @pytest.mark.skipif(shutil.which("aws") is None, reason="the AWS CLI is not installed")
 def test_the_aws_cli(start: Start) -> None:
-    variables = told(start("--no-s3", "--clock", "stand"))
+    variables = told(start("--no-s3", "--clock", "stop"))
     command = ["aws", "lookoutequipment", "list-inference-executions", "--inference-scheduler-name", "pump-1"]
     done = subprocess.run(
         [*command, "--max-results", "2", "--output", "json"],
@@ -201,14 +201,14 @@ def test_the_aws_cli(start: Start) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--port", "70000"], "'70000' is no number from 0 to 65535"),
-        (["--page-size", "501"], "'501' is no number from 1 to 500"),
-        (["--clock", "soon"], "'soon' is no time; write it like"),
-        (["--fault", "rain"], "'rain' is no fault; there are throttle,"),
+        (["--port", "70000"], "'70000' is not a number from 0 to 65535"),
+        (["--page-size", "501"], "'501' is not a number from 1 to 500"),
+        (["--clock", "soon"], "'soon' is not a time; write it like"),
+        (["--fault", "rain"], "'rain' is not a fault; the faults are throttle,"),
         (["--bounds", "fuzzy"], "invalid choice: 'fuzzy'"),
         (["--account-of", "KEY=1"], "'KEY=1' is not like KEY=111122223333"),
-        (["--days", "0"], "'0' is no number of days"),
-        (["--speed", "fast"], "'fast' is no number from 1"),
+        (["--days", "0"], "'0' is not a number of days"),
+        (["--speed", "fast"], "'fast' is not a number from 1"),
     ],
 )
 def test_a_mistake_is_told_in_a_sentence(

@@ -15,11 +15,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox.fleet import Fleet
-from sandbox.paging import Listing, page
+from sandbox.paging import Listing, get_page
+from sandbox.planted_anomalies import get_ground_truth
 from sandbox.protocol import ServiceError
-from sandbox.results import truth
-from sandbox.schedulers import Scheduler, Summary, newest_first
-from sandbox.service import Handle, serving
+from sandbox.schedulers import Scheduler, Summary, sort_newest_first
+from sandbox.service import Handle, run_sandbox
 from sandbox.switches import Switches
 
 ACCOUNTS = ("111122223333", "123456789012")
@@ -55,7 +55,7 @@ def known(summary: Summary) -> Summary:
 
 
 def executions(one: Scheduler, clock: datetime) -> list[Summary]:
-    return [known(summary) for summary in newest_first(one.executions(clock))]
+    return [known(summary) for summary in sort_newest_first(one.executions(clock))]
 
 
 def code(error: pytest.ExceptionInfo[ClientError]) -> tuple[str, int]:
@@ -113,8 +113,8 @@ class TestListInferenceSchedulers:
         self, make_client: Callable[..., Any], handle: Handle, plants: Fleet
     ) -> None:
         turbine = named(plants, "turbine-1", "eu-west-1")
-        assert turbine.eras[0].until is not None
-        handle.set_clock(turbine.eras[0].until + MINUTE)
+        assert turbine.schedules[0].until is not None
+        handle.set_clock(turbine.schedules[0].until + MINUTE)
         stopped = listed(make_client("eu-west-1"), "list_inference_schedulers", Status="STOPPED")
         assert [one["InferenceSchedulerName"] for one in stopped] == ["turbine-1"]
 
@@ -133,7 +133,10 @@ class TestDescribeInferenceScheduler:
         turbine = named(plants, "turbine-2", "eu-west-1")
         client = make_client("eu-west-1", "123456789012")
         before, after = [], []
-        for clock, told in ((turbine.eras[1].since - MINUTE, before), (turbine.eras[1].since, after)):
+        for clock, told in (
+            (turbine.schedules[1].since - MINUTE, before),
+            (turbine.schedules[1].since, after),
+        ):
             handle.set_clock(clock)
             told += [client.describe_inference_scheduler(InferenceSchedulerName="turbine-2")]
         assert [one["DataUploadFrequency"] for one in (*before, *after)] == ["PT15M", "PT5M"]
@@ -172,7 +175,7 @@ class TestListInferenceExecutions:
             return low <= start and stop <= high if bounds == "inclusive" else low < start and stop < high
 
         for paging in ("item", "offset"):
-            with serving(plants, end, s3=False, bounds=bounds, order=order, paging=paging) as handle:
+            with run_sandbox(plants, end, s3=False, bounds=bounds, order=order, paging=paging) as handle:
                 for one in plants.listed(end):
                     if one.name not in {"pump-2", "turbine-2", "mill-1", "chiller-1"}:
                         continue
@@ -188,7 +191,7 @@ class TestListInferenceExecutions:
                         expected.reverse()
                     if order == "shuffled":
                         assert got != expected
-                        got = newest_first(got)
+                        got = sort_newest_first(got)
                     assert got == expected
 
     def test_everything_of_everyone(
@@ -275,7 +278,7 @@ class TestListInferenceExecutions:
         assert "NextToken" not in response
 
     def test_or_is_an_error(self, make_client: Callable[..., Any], plants: Fleet, end: datetime) -> None:
-        with serving(plants, end, s3=False, unknown_scheduler="error") as handle:
+        with run_sandbox(plants, end, s3=False, unknown_scheduler="error") as handle:
             client = make_client(url=handle.url)
             for operation in ("list_inference_executions", "list_inference_events"):
                 asked: dict[str, Any] = {"InferenceSchedulerName": "nobody"}
@@ -289,7 +292,7 @@ class TestListInferenceExecutions:
     ) -> None:
         repeated = {}
         for paging in ("item", "offset"):
-            with serving(plants, end, s3=False, paging=paging) as handle:
+            with run_sandbox(plants, end, s3=False, paging=paging) as handle:
                 client = make_client(url=handle.url)
                 asked = {"InferenceSchedulerName": "pump-1", "MaxResults": 10}
                 first = client.list_inference_executions(**asked)
@@ -356,7 +359,7 @@ class TestTokens:
         self, make_client: Callable[..., Any], plants: Fleet, end: datetime
     ) -> None:
         for when_expired in ("error", "ignore"):
-            with serving(plants, end, s3=False, token_seconds=60, when_expired=when_expired) as handle:
+            with run_sandbox(plants, end, s3=False, token_seconds=60, when_expired=when_expired) as handle:
                 client = make_client(url=handle.url)
                 asked = {"InferenceSchedulerName": "mixer-1", "MaxResults": 5}
                 first = client.list_inference_executions(**asked)
@@ -374,11 +377,11 @@ class TestTokens:
 
     def test_a_token_knows_its_place_in_anything_that_has_ranks(self, end: datetime) -> None:
         listing = Listing(["a", "b", "c"], str, ("letters",), end)
-        items, token = page(listing, 2, None, Switches())
+        items, token = get_page(listing, 2, None, Switches())
         grown = Listing(["a", "a1", "b", "b1", "c"], str, ("letters",), end)
-        assert (items, page(grown, 9, token, Switches())) == (["a", "b"], (["b1", "c"], None))
+        assert (items, get_page(grown, 9, token, Switches())) == (["a", "b"], (["b1", "c"], None))
         with pytest.raises(ServiceError):
-            page(Listing(["a"], str, ("words",), end), 2, token, Switches())
+            get_page(Listing(["a"], str, ("words",), end), 2, token, Switches())
 
 
 class TestListInferenceEvents:
@@ -408,7 +411,7 @@ class TestListInferenceEvents:
         assert len(events) >= 5
         for event in events:
             one = named(plants, event["InferenceSchedulerName"])
-            (anomaly,) = truth(one, event["EventStartTime"], event["EventEndTime"]).anomalies
+            (anomaly,) = get_ground_truth(one, event["EventStartTime"], event["EventEndTime"]).anomalies
             assert anomaly.start <= event["EventStartTime"] < event["EventEndTime"] <= anomaly.end
             lasted = event["EventEndTime"] - event["EventStartTime"]
             assert event["EventDurationInSeconds"] == lasted.total_seconds() > 300
@@ -418,7 +421,7 @@ class TestListInferenceEvents:
     ) -> None:
         for event in events:
             one = named(plants, event["InferenceSchedulerName"])
-            (anomaly,) = truth(one, event["EventStartTime"], event["EventEndTime"]).anomalies
+            (anomaly,) = get_ground_truth(one, event["EventStartTime"], event["EventEndTime"]).anomalies
             values = {each["name"]: each["value"] for each in json.loads(event["Diagnostics"])}
             assert len(values) == one.plant.sensors
             assert sum(values.values()) == pytest.approx(1, abs=0.001)
@@ -464,7 +467,7 @@ class TestAccounts:
     def test_a_key_can_be_given_an_account(
         self, make_client: Callable[..., Any], plants: Fleet, end: datetime
     ) -> None:
-        with serving(plants, end, s3=False, accounts_of={"AKIAEXAMPLE": "123456789012"}) as handle:
+        with run_sandbox(plants, end, s3=False, accounts_by_key={"AKIAEXAMPLE": "123456789012"}) as handle:
             names = {
                 key: [
                     one["InferenceSchedulerName"]
@@ -495,23 +498,23 @@ class TestControl:
         assert self.ask(handle, "clock") == {"now": end.isoformat(), "rate": 0}
         told = self.ask(handle, "clock", {"now": "2026-10-08T03:00:00+02:00"})
         assert datetime.fromisoformat(told["now"]) == end + timedelta(hours=1)
-        assert handle.box.clock.now() == end + timedelta(hours=1)
+        assert handle.core.clock.now() == end + timedelta(hours=1)
 
     def test_the_clock_can_run(self, handle: Handle, end: datetime) -> None:
         self.ask(handle, "clock", {"rate": 3600})
         time.sleep(0.05)
-        assert handle.box.clock.now() >= end + timedelta(minutes=2)
+        assert handle.core.clock.now() >= end + timedelta(minutes=2)
 
     @pytest.mark.parametrize(
         ("path", "told", "said"),
         [
             ("clock", {"now": "soon"}, "soon"),
-            ("clock", {"now": "2026-10-08T00:00:00"}, "has no zone"),
+            ("clock", {"now": "2026-10-08T00:00:00"}, "has no time zone"),
             ("clock", {"now": "2099-10-08T00:00:00Z"}, "more than 400 days"),
-            ("clock", {"rate": -1}, "no rate"),
+            ("clock", {"rate": -1}, "not a rate"),
             ("clock", {"then": 1}, "then: only now, rate can be set"),
-            ("faults", {"faults": ["rain"]}, "'rain' is no fault; there are throttle,"),
-            ("faults", [], "no JSON object"),
+            ("faults", {"faults": ["rain"]}, "'rain' is not a fault; the faults are throttle,"),
+            ("faults", [], "not a JSON object"),
         ],
     )
     def test_a_mistake_is_told(self, handle: Handle, path: str, told: object, said: str) -> None:
@@ -543,12 +546,12 @@ class TestControl:
         handle.set_clock(end + MINUTE)
         self.ask(handle, "reset", {})
         assert self.ask(handle, "faults") == {"faults": []}
-        assert handle.box.clock.now() == end
+        assert handle.core.clock.now() == end
 
     def test_the_fleet_tells_the_truth(self, handle: Handle, plants: Fleet, end: datetime) -> None:
         told = self.ask(handle, "fleet")["schedulers"]
         assert [one["arn"] for one in told] == [one.arn for one in plants.schedulers]
-        planted = truth(plants.schedulers[0], plants.history.start, end)
+        planted = get_ground_truth(plants.schedulers[0], plants.history.start, end)
         assert [one["start"] for one in told[0]["anomalies"]] == [
             one.start.isoformat() for one in planted.anomalies
         ]
@@ -562,7 +565,7 @@ class TestServer:
         port = int(handle.url.rpartition(":")[2])
         with (
             pytest.raises(OSError, match=f"cannot listen on port {port} of 127.0.0.1"),
-            serving(plants, end, port=port, s3=False),
+            run_sandbox(plants, end, port=port, s3=False),
         ):
             pass
 
@@ -584,7 +587,7 @@ class TestServer:
         took = []
         for _ in range(3):
             began = time.perf_counter()
-            answer = handle.box.reply(
+            answer = handle.core.respond(
                 {
                     "x-amz-target": "AWSLookoutEquipmentFrontendService.ListInferenceExecutions",
                     "authorization": "Credential=1/20261008/us-east-1/lookoutequipment/aws4_request",
@@ -607,7 +610,7 @@ class TestServer:
             except Exception as error:  # noqa: BLE001 - any will do
                 failed[type(error).__name__] += 1
 
-        with serving(plants, end, s3=False, faults=["slow:seconds=60"]) as handle:
+        with run_sandbox(plants, end, s3=False, faults=["slow:seconds=60"]) as handle:
             waiting = threading.Thread(target=ask, args=(make_client(url=handle.url),))
             waiting.start()
             time.sleep(0.2)

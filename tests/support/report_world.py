@@ -19,9 +19,9 @@ from assets.tables import (
     Table,
 )
 from resources.config.equipment import Equipment, EquipmentEntry, EquipmentRegistry
-from sandbox.events import succeeded
-from sandbox.fleet import Fleet, History, fleet
-from sandbox.results import lines
+from sandbox.events import has_succeeded
+from sandbox.fleet import Fleet, History, build_fleet
+from sandbox.results import build_lines
 from tests.support.truth import build_row
 
 Row = Mapping[str, Any]
@@ -52,7 +52,7 @@ class FleetRecords:
 @cache
 def build_fleet_records(seed: int) -> FleetRecords:
     """Return all rows of a fleet; without contributions of boiler-1, which has 300 sensors."""
-    sandbox_fleet = fleet(seed, History(START, END))
+    sandbox_fleet = build_fleet(seed, History(START, END))
     executions = [
         build_row(summary, "api")
         for summary in sandbox_fleet.executions(NOW)
@@ -61,9 +61,9 @@ def build_fleet_records(seed: int) -> FleetRecords:
     predictions, contributions = [], []
     for scheduler in sandbox_fleet.schedulers:
         for slot in scheduler.slots(START, END):
-            if not succeeded(scheduler, min(NOW, scheduler.deleted_at or NOW), slot):
+            if not has_succeeded(scheduler, min(NOW, scheduler.deleted_at or NOW), slot):
                 continue
-            for line in lines(scheduler, slot):
+            for line in build_lines(scheduler, slot):
                 row = {
                     "scheduler_arn": scheduler.arn,
                     "scheduler_name": scheduler.name,
@@ -72,7 +72,7 @@ def build_fleet_records(seed: int) -> FleetRecords:
                     "prediction": line["prediction"],
                     "prediction_reason": line.get("prediction_reason"),
                     "anomaly_score": line.get("anomaly_score"),
-                    "model_version": scheduler.version(slot.window.start),
+                    "model_version": scheduler.get_version(slot.window.start),
                 }
                 predictions.append(row)
                 if line["prediction"] and scheduler.name != "boiler-1":

@@ -21,9 +21,9 @@ from assets.anomalies.parse import (
     split_diagnostic_names,
 )
 from resources.read_limits import ReadLimits
-from sandbox.fleet import History, fleet
-from sandbox.result_formats import AGES
-from sandbox.results import content, lines
+from sandbox.fleet import History, build_fleet
+from sandbox.result_formats import RESULT_FORMATS
+from sandbox.results import build_content, build_lines
 from tests.support.mutations import damaged
 
 KEY = "out/2026-10-07T00:00:00Z/results.jsonl"
@@ -55,23 +55,25 @@ def drop_empty_lists(line: dict[str, Any]) -> dict[str, Any]:
 
 
 class TestFormats:
-    @pytest.mark.parametrize("age", AGES, ids=lambda age: age.name)
+    @pytest.mark.parametrize("age", RESULT_FORMATS, ids=lambda age: age.name)
     def test_a_line_of_any_format_is_parsed_as_it_was_written(self, age: Any) -> None:
         end = datetime(2026, 10, 8, tzinfo=UTC)
-        plants = fleet(1, History(end - timedelta(days=8), end))
+        plants = build_fleet(1, History(end - timedelta(days=8), end))
         (scheduler, *_) = [
             candidate
             for candidate in plants.schedulers
-            if age in (candidate.age(end), candidate.age(candidate.created_at))
+            if age in (candidate.get_result_format(end), candidate.get_result_format(candidate.created_at))
         ]
         all_slots = scheduler.slots(scheduler.created_at, end)
-        slots = [slot for slot in all_slots if scheduler.age(slot.window.start) == age][:400]
+        slots = [slot for slot in all_slots if scheduler.get_result_format(slot.window.start) == age][:400]
 
-        parsed = parse_objects([(number, KEY, content(scheduler, slot)) for number, slot in enumerate(slots)])
+        parsed = parse_objects(
+            [(number, KEY, build_content(scheduler, slot)) for number, slot in enumerate(slots)]
+        )
 
         assert not parsed.rejected.num_rows
         assert rebuild_lines(parsed) == [
-            drop_empty_lists(line) for slot in slots for line in lines(scheduler, slot)
+            drop_empty_lists(line) for slot in slots for line in build_lines(scheduler, slot)
         ]
 
     def test_members_that_a_format_lacks_are_null(self) -> None:

@@ -26,10 +26,10 @@ from resources.sources import archive
 from resources.sources.archive import ArchiveSource
 from resources.storage.base import StoredFile
 from resources.storage.local import LocalFiles
-from sandbox.dumps import Manifest, paged, write_dump, write_history
-from sandbox.fleet import History, fleet
+from sandbox.dumps import Manifest, split_into_pages, write_dump, write_history
+from sandbox.fleet import History, build_fleet
 from sandbox.forms import Form
-from sandbox.schedulers import Scheduler, Summary, newest_first
+from sandbox.schedulers import Scheduler, Summary, sort_newest_first
 
 Row = dict[str, Any]
 
@@ -38,7 +38,7 @@ START = END - timedelta(days=3)
 DAYS = [START.date() + timedelta(days=number) for number in range(3)]
 NOW = datetime(2026, 10, 9, 12, tzinfo=UTC)
 LATER = END + timedelta(hours=2)  # all executions have ended, except the stuck one
-FLEET = fleet(2, History(START, END))
+FLEET = build_fleet(2, History(START, END))
 COMPRESSOR, BLOWER = (  # every 10 minutes, and every 15
     next(one for one in FLEET.schedulers if one.name == name) for name in ("compressor-1", "blower-1")
 )
@@ -86,11 +86,11 @@ def executed(
     start: datetime = START,
     end: datetime = END,
 ) -> list[Summary]:
-    return newest_first(scheduler.executions(clock, start, end))
+    return sort_newest_first(scheduler.executions(clock, start, end))
 
 
 def save(path: Path, summaries: Sequence[Summary], form: Form = Form.BOTO3_JSON) -> Path:
-    (written,) = write_dump(path, form, paged(summaries, len(summaries) or 1))
+    (written,) = write_dump(path, form, split_into_pages(summaries, len(summaries) or 1))
     return written
 
 
@@ -641,7 +641,9 @@ class TestFileIndex:
         assert any("NextToken" in notice for notice in extraction.notices)
 
     def test_complete_set_of_pages_gives_no_notice(self, lake: Lake, folder: Path) -> None:
-        write_dump(folder / "one.json", Form.CLI_V2, paged(executed(), 300), one_file_per_page=True)
+        write_dump(
+            folder / "one.json", Form.CLI_V2, split_into_pages(executed(), 300), one_file_per_page=True
+        )
         extraction = run(lake, folder)
         assert len(read(extraction)) == 2
         assert extraction.notices == []

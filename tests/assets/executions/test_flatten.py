@@ -20,10 +20,10 @@ from assets.tables import INFERENCE_EXECUTIONS, INSTANT, Column
 from resources.errors import DataError
 from resources.sources.archive import ArchiveSource
 from resources.sources.base import Page
-from sandbox.dumps import paged, write_dump
-from sandbox.fleet import History, fleet
+from sandbox.dumps import split_into_pages, write_dump
+from sandbox.fleet import History, build_fleet
 from sandbox.forms import Form
-from sandbox.schedulers import newest_first
+from sandbox.schedulers import sort_newest_first
 
 Row = dict[str, Any]
 
@@ -493,12 +493,12 @@ class TestFlattenLaws:
 
 class TestSavedResponses:
     END = datetime(2026, 10, 8, tzinfo=UTC)
-    FLEET = fleet(5, History(END - timedelta(days=1), END))
+    FLEET = build_fleet(5, History(END - timedelta(days=1), END))
 
     @classmethod
     def truth(cls) -> list[Row]:
         """All summaries of the fleet, those included that are in progress, stuck or invalid."""
-        return newest_first(cls.FLEET.executions(cls.END))
+        return sort_newest_first(cls.FLEET.executions(cls.END))
 
     @staticmethod
     def expected(summary: Row, form: Form) -> Row:
@@ -527,7 +527,7 @@ class TestSavedResponses:
         zone = timezone(timedelta(hours=5, minutes=30))
         size = len(truth) if form is Form.BARE_LIST else 500
         (path,) = write_dump(
-            tmp_path / "dump.json.gz", form, paged(truth, size), zone=zone, taken_at=self.END
+            tmp_path / "dump.json.gz", form, split_into_pages(truth, size), zone=zone, taken_at=self.END
         )
         archive = ArchiveSource(str(path))
         (file,) = archive.list_files()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from assets.executions.timestamps import RawTimestamp, parse_timestamps
 from assets.tables import INSTANT
-from sandbox.forms import java_double
+from sandbox.forms import format_java_double
 
 MOMENT = datetime(2021, 8, 31, 12, 45, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,7 +41,7 @@ def iso(separator: str, timespec: str) -> Callable[[datetime, timezone], str]:
 
 FORMS: dict[str, Callable[[datetime, timezone], RawTimestamp]] = {
     "epoch seconds": lambda at, _: at.timestamp(),
-    "Java double": lambda at, _: float(java_double(at.timestamp())),
+    "Java double": lambda at, _: float(format_java_double(at.timestamp())),
     "CLI v2": iso("T", "auto"),
     "json.dumps with default=str": lambda at, zone: str(at.astimezone(zone)),
     "three decimals": iso("T", "milliseconds"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.fleet import Fleet
-from sandbox.service import serving
+from sandbox.service import run_sandbox
 from tests.support.code_location import Location
 from tests.support.live_service import NOW, BuildLiveLocation
 from tests.support.run_results import read_rows
@@ -62,7 +62,7 @@ def test_what_the_cli_saves_is_what_the_api_source_records(
 ) -> None:
     folder = tmp_path / "dumps"
     folder.mkdir()
-    with serving(small_fleet, NOW, s3=False) as handle:
+    with run_sandbox(small_fleet, NOW, s3=False) as handle:
         asked = live(handle.url, [(ACCOUNT, REGION)], lake=tmp_path / "asked")
         assert asked.run().success
         for scheduler in small_fleet.listed(NOW):

@@ -30,7 +30,7 @@ from resources.sources.api import ApiSource
 from resources.sources.factory import open_sources
 from sandbox.dumps import Manifest
 from sandbox.fleet import Fleet
-from sandbox.service import serving
+from sandbox.service import run_sandbox
 from tests.support.code_location import DAYS, Location
 from tests.support.glue import Glue
 
@@ -196,7 +196,7 @@ def test_the_extractor_may_do_what_a_run_does_and_nothing_else(  # noqa: PLR0913
     saved = sorted(path for path in dumps[0].rglob("*") if path.is_file())[:3]
     for path in saved:
         s3.upload_file(str(path), "example-archive", f"dumps/{path.name}")
-    with serving(small_fleet, NOW, s3=False) as service:
+    with run_sandbox(small_fleet, NOW, s3=False) as service:
         settings = Settings(
             lake=LakeSettings(uri=lake.uri),
             history=HistorySettings(start_date=DAYS[0], end_date=date(2026, 10, 9)),

@@ -27,10 +27,10 @@ from assets.framework.time_windows import Days
 from assets.tables import INFERENCE_SCHEDULERS
 from pipelines.operations.lake_status import inspect_lake
 from resources.config.settings import ApiSettings, HistorySettings, LakeSettings, Settings
-from sandbox.fleet import Fleet, History, fleet
-from sandbox.operations import Question
+from sandbox.fleet import Fleet, History, build_fleet
+from sandbox.operations import Request
 from sandbox.schedulers import Scheduler
-from sandbox.service import Handle, serving
+from sandbox.service import Handle, run_sandbox
 from tests.support.code_location import RANGE_END, RANGE_START
 from tests.support.live_service import PLACES
 from tests.support.run_results import get_failure_message, read_rows
@@ -51,7 +51,7 @@ Key = tuple[str, datetime]
 
 def plant(days: int) -> Fleet:
     """Seoul: one deleted, one deleted and created again, one on another clock, one far behind, one stuck."""
-    whole = fleet(seed=5, history=History(BEGIN, BEGIN + days * A_DAY))
+    whole = build_fleet(seed=5, history=History(BEGIN, BEGIN + days * A_DAY))
     here = [one for one in whole.schedulers if (one.account, one.region) == PLACE]
     stuck = BEGIN + days * A_DAY * 0.3
     return replace(
@@ -125,12 +125,12 @@ class Life(ScheduledLocation):
         self.now = BEGIN
         assert self._look() == set()
         self._follow_as_a_whole()
-        service.box.operations.answer = self._overhear(service.box.operations.answer)  # type: ignore[method-assign]
+        service.core.operations.answer = self._overhear(service.core.operations.answer)  # type: ignore[method-assign]
 
     def _overhear(self, answer: Any) -> Any:
         """Note what executions are asked for; a page that follows another is the same question."""
 
-        def overheard(question: Question) -> bytes:
+        def overheard(question: Request) -> bytes:
             members = question.members
             if question.operation == "ListInferenceExecutions" and "NextToken" not in members:
                 after, before = (
@@ -314,7 +314,7 @@ def live_through(tmp_path: Path, instance: dg.DagsterInstance, days: int, down_h
     gone, again = (one for one in of.schedulers if one.name == "fan-2")
     assert gone.deleted_at and BEGIN < gone.deleted_at < again.created_at < end
     outage = BEGIN + days * A_DAY * 0.6
-    with serving(of, BEGIN + AN_HOUR, s3=False, page_size=500) as service:
+    with run_sandbox(of, BEGIN + AN_HOUR, s3=False, page_size=500) as service:
         settings = Settings(
             lake=LakeSettings(uri=str(tmp_path / "lake")),
             history=HistorySettings(start_date=BEGIN.date(), lookback_days=LOOKBACK_DAYS),
@@ -338,7 +338,7 @@ def live_through(tmp_path: Path, instance: dg.DagsterInstance, days: int, down_h
                 dead=trouble == "dead",
                 checks=now.hour in (5, 17),
             )
-            service.heal()
+            service.clear_faults()
         check_the_end(life, gone.arn)
 
 

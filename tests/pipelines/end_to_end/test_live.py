@@ -12,8 +12,8 @@ from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_S
 from pipelines.definitions import build_defs
 from resources.config.settings import ApiSettings, ArchiveSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
-from sandbox.fleet import Fleet, History, fleet
-from sandbox.service import Handle, serving
+from sandbox.fleet import Fleet, History, build_fleet
+from sandbox.service import Handle, run_sandbox
 from tests.support.code_location import DAYS, Location
 from tests.support.live_service import NOW, PLACES, BuildLiveLocation, get_visible_statuses, read_statuses
 from tests.support.run_results import get_failure_message, read_output_metadata, read_rows
@@ -38,7 +38,7 @@ def test_several_accounts_and_regions_give_exactly_what_the_service_has(
 def test_the_days_of_any_split_are_those_of_one_run(
     live: BuildLiveLocation, small_fleet: Fleet, bounds: Any, order: Any
 ) -> None:
-    with serving(small_fleet, NOW, s3=False, bounds=bounds, order=order, paging="offset") as handle:
+    with run_sandbox(small_fleet, NOW, s3=False, bounds=bounds, order=order, paging="offset") as handle:
         location = live(handle.url, PLACES[2:])
         for day in reversed(DAYS):
             assert location.run(day, day).success
@@ -118,7 +118,7 @@ def test_a_scheduler_that_may_not_be_asked_keeps_no_other_from_it(
     assert "pump-1" in names
     assert "pump-2" not in names
 
-    service.heal()
+    service.clear_faults()
     before = service.count(operation="ListInferenceExecutions")
     resume = {
         "dagster/is_resume_retry": "true",
@@ -241,10 +241,10 @@ def test_days_after_the_end_of_a_service_are_not_asked_for(live: BuildLiveLocati
 
 
 def test_many_days_are_one_question_a_scheduler(live: BuildLiveLocation) -> None:
-    week = fleet(
+    week = build_fleet(
         seed=2, history=History(datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 10, 8, tzinfo=UTC))
     )
-    with serving(week, NOW, s3=False) as handle:
+    with run_sandbox(week, NOW, s3=False) as handle:
         location = live(handle.url, PLACES[:1])
         location.run(DAYS[1], DAYS[2])
         asked = handle.count(operation="ListInferenceExecutions")

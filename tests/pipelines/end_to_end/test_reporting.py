@@ -31,7 +31,7 @@ from resources.config.equipment import Equipment, EquipmentEntry, EquipmentRegis
 from resources.config.settings import ApiSettings, EquipmentSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
 from sandbox.fleet import Fleet
-from sandbox.service import Handle, serving
+from sandbox.service import Handle, run_sandbox
 from tests.support import event_reference
 from tests.support.code_location import DAYS, Location, use_s3_at
 from tests.support.health_reference import build_health_rows
@@ -64,7 +64,7 @@ FEED_PUMP = EquipmentRegistry([EquipmentEntry(Equipment("Feed pump", "Leeds", "h
 
 @pytest.fixture(scope="module")
 def service(small_fleet: Fleet) -> Iterator[Handle]:
-    with serving(small_fleet, NOW) as handle:
+    with run_sandbox(small_fleet, NOW) as handle:
         yield handle
 
 

@@ -28,10 +28,10 @@ from assets.tables import (
 from pipelines.definitions import build_defs
 from resources.config.settings import ApiSettings, HistorySettings, LakeSettings, ResultSettings, Settings
 from resources.lake.lake import Lake
-from sandbox.events import succeeded
+from sandbox.events import has_succeeded
 from sandbox.fleet import Fleet
-from sandbox.results import Line, lines
-from sandbox.service import Handle, serving
+from sandbox.results import Line, build_lines
+from sandbox.service import Handle, run_sandbox
 from tests.support.code_location import DAYS, EXTRACTION, Location, use_s3_at
 
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
@@ -43,7 +43,7 @@ TABLES = (RESULT_OBJECTS, ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS, REJECTED_RE
 
 @pytest.fixture(scope="module")
 def service(small_fleet: Fleet) -> Iterator[Handle]:
-    with serving(small_fleet, NOW) as handle, pytest.MonkeyPatch.context() as environment:
+    with run_sandbox(small_fleet, NOW) as handle, pytest.MonkeyPatch.context() as environment:
         use_s3_at(handle.s3_url, environment)
         environment.setenv("AWS_DEFAULT_REGION", "eu-west-1")
         environment.setenv("AWS_MAX_ATTEMPTS", "1")
@@ -101,11 +101,11 @@ def truth(of: Fleet, location: Location) -> dict[tuple[str, datetime], list[Line
     arns = {row["scheduler_arn"] for row in executions}
     wanted = {(row["scheduler_arn"], row["data_start_time"]) for row in executions}
     found = {
-        (one.arn, slot.window.start): lines(one, slot)
+        (one.arn, slot.window.start): build_lines(one, slot)
         for one in of.schedulers
         if one.arn in arns
         for slot in one.slots(datetime(2026, 10, 7, tzinfo=UTC), datetime(2026, 10, 8, tzinfo=UTC))
-        if succeeded(one, NOW, slot) and (one.arn, slot.window.start) in wanted
+        if has_succeeded(one, NOW, slot) and (one.arn, slot.window.start) in wanted
     }
     assert len(found) == sum(row["status"] == "SUCCESS" for row in executions)
     return found

@@ -12,8 +12,8 @@ import pytest
 
 from assets.tables import INFERENCE_EXECUTIONS
 from resources.lake.lake import Lake
-from sandbox.fleet import Fleet, History, fleet
-from sandbox.service import Handle, serving
+from sandbox.fleet import Fleet, History, build_fleet
+from sandbox.service import Handle, run_sandbox
 from tests.support.live_service import PLACES, get_visible_statuses
 from tests.support.paths import ROOT
 from tests.support.run_results import LIST_EXECUTIONS
@@ -56,11 +56,11 @@ query Statuses($key: AssetKeyInput!) {
 @pytest.fixture(scope="module")
 def plants() -> Fleet:
     """The whole fleet, hourly: a twelfth of the data, and as many days and events."""
-    whole = fleet(
+    whole = build_fleet(
         seed=3, history=History(datetime(2025, 10, 8, tzinfo=UTC), datetime(2026, 10, 8, tzinfo=UTC))
     )
     slow = (
-        replace(one, eras=tuple(replace(era, frequency="PT1H") for era in one.eras))
+        replace(one, schedules=tuple(replace(era, frequency="PT1H") for era in one.schedules))
         for one in whole.schedulers
     )
     return replace(whole, schedulers=tuple(slow))
@@ -69,7 +69,7 @@ def plants() -> Fleet:
 @pytest.fixture(scope="module")
 def service(plants: Fleet) -> Iterator[Handle]:
     assert len(plants.schedulers) == 15
-    with serving(plants, NOW, s3=False) as handle:
+    with run_sandbox(plants, NOW, s3=False) as handle:
         yield handle
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from pipelines.automation import schedules
 from resources.lake.lake import Lake
-from sandbox.fleet import Fleet, History, fleet
-from sandbox.service import Handle, serving
+from sandbox.fleet import Fleet, History, build_fleet
+from sandbox.service import Handle, run_sandbox
 from tests.support.live_service import PLACES, get_visible_statuses
 from tests.support.paths import ROOT
 from tests.support.run_results import read_rows
@@ -188,11 +188,11 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    whole = fleet(seed=6, history=History(today - 3 * A_DAY, today + 2 * A_DAY))
+    whole = build_fleet(seed=6, history=History(today - 3 * A_DAY, today + 2 * A_DAY))
     hourly = tuple(scheduler for scheduler in whole.schedulers if scheduler.name in ("mill-1", "chiller-1"))
     now = datetime.now(UTC) - 30 * AN_HOUR
     mine = replace(whole, schedulers=hourly)
-    with serving(mine, now, s3=False) as service:
+    with run_sandbox(mine, now, s3=False) as service:
         (tmp_path / "location.py").write_text(LOCATION)
         start = f"{today - 2 * A_DAY:%Y-%m-%d}"
         (tmp_path / "fails").write_text(start)

@@ -16,8 +16,8 @@ from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 from pipelines.definitions import build_defs
 from resources.config.settings import ApiSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
-from sandbox.fleet import History, fleet
-from sandbox.service import Handle, serving
+from sandbox.fleet import History, build_fleet
+from sandbox.service import Handle, run_sandbox
 from tests.support.code_location import Location
 from tests.support.live_service import PLACES, get_visible_statuses
 from tests.support.paths import ROOT
@@ -28,7 +28,9 @@ pytestmark = pytest.mark.usefixtures("accounts")
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
 DAYS = [date(2026, 9, day) for day in range(21, 31)]
 PLACE = PLACES[0]
-FLEET = fleet(seed=4, history=History(datetime(2026, 9, 21, tzinfo=UTC), datetime(2026, 10, 1, tzinfo=UTC)))
+FLEET = build_fleet(
+    seed=4, history=History(datetime(2026, 9, 21, tzinfo=UTC), datetime(2026, 10, 1, tzinfo=UTC))
+)
 CHILD = """
 import sys
 from pathlib import Path
@@ -71,11 +73,11 @@ def test_a_killed_run_that_is_resumed_fetches_only_what_is_missing(
 ) -> None:
     lake, home = tmp_path / "lake", tmp_path / "home"
     home.mkdir()
-    with serving(FLEET, NOW, s3=False, faults=["slow:ListInferenceExecutions:seconds=0.1"]) as service:
+    with run_sandbox(FLEET, NOW, s3=False, faults=["slow:ListInferenceExecutions:seconds=0.1"]) as service:
         command = [sys.executable, "-c", CHILD, service.url, str(lake), str(home)]
         with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
             kill_after_requests(process, service, requests=4 * 4 + 2)
-        service.heal()
+        service.clear_faults()
         before, listings = (
             service.count(operation=LIST_EXECUTIONS),
             service.count(operation="ListInferenceSchedulers"),

@@ -26,8 +26,8 @@ from assets.tables import (
 from pipelines.definitions import build_defs
 from resources.config.settings import ApiSettings, HistorySettings, LakeSettings, ResultSettings, Settings
 from resources.lake.lake import Lake
-from sandbox.fleet import History, fleet
-from sandbox.service import Handle, serving
+from sandbox.fleet import History, build_fleet
+from sandbox.service import Handle, run_sandbox
 from tests.support.code_location import EXTRACTION, Location, use_s3_at
 from tests.support.paths import ROOT
 
@@ -61,7 +61,7 @@ def locate(url: str, lake: Path, instance: dg.DagsterInstance) -> Location:
 @pytest.fixture(scope="module")
 def service() -> Iterator[Handle]:
     first, last = (datetime.combine(day, datetime.min.time(), UTC) for day in (DAYS[0], DAYS[-1]))
-    with serving(fleet(seed=4, history=History(first, last + timedelta(days=1))), NOW) as handle:
+    with run_sandbox(build_fleet(seed=4, history=History(first, last + timedelta(days=1))), NOW) as handle:
         yield handle
 
 

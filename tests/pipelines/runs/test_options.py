@@ -89,7 +89,7 @@ def test_settled_days_are_skipped_for_each_scheduler(
     service.inject("deny:ListInferenceExecutions:scheduler=pump-2")
     first = live(service.url, PLACES[:1]).run(DAYS[0], DAYS[2])
     assert not first.success
-    service.heal()
+    service.clear_faults()
     before, listings = (
         service.count(operation=LIST_EXECUTIONS),
         service.count(operation="ListInferenceSchedulers"),

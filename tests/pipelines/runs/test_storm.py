@@ -10,8 +10,8 @@ from pipelines.definitions import build_defs
 from resources.config.settings import ApiSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
 from sandbox.faults import KINDS
-from sandbox.fleet import Fleet, History, fleet
-from sandbox.service import serving
+from sandbox.fleet import Fleet, History, build_fleet
+from sandbox.service import run_sandbox
 from tests.support.code_location import Location
 from tests.support.live_service import PLACES
 from tests.support.run_results import get_failure_message, read_rows
@@ -58,8 +58,8 @@ def test_a_storm_of_faults_ends_with_the_executions_of_the_service(
     lake_uri: str, instance: dg.DagsterInstance
 ) -> None:
     assert {fault.split(":")[0] for fault in FAULTS} == set(KINDS), "all faults are used"
-    of, clock = fleet(seed=3, history=History(START, END)), datetime(2026, 10, 8, 12, tzinfo=UTC)
-    with serving(of, clock, s3=False, faults=FAULTS, paging="offset") as handle:
+    of, clock = build_fleet(seed=3, history=History(START, END)), datetime(2026, 10, 8, 12, tzinfo=UTC)
+    with run_sandbox(of, clock, s3=False, faults=FAULTS, paging="offset") as handle:
         sources = tuple(
             ApiSettings(profile=account, region=region, endpoint_url=handle.url) for account, region in PLACES
         )

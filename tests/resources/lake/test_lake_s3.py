@@ -31,7 +31,7 @@ from resources.errors import DataError, LakeContractError, PermissionsError
 from resources.lake.lake import Lake
 from resources.sources.archive import ArchiveSource
 from sandbox.dumps import write_history
-from sandbox.fleet import History, fleet
+from sandbox.fleet import History, build_fleet
 from tests.support.readings import READINGS, SETTINGS
 
 DAY, NEXT_DAY = date(2026, 3, 1), date(2026, 3, 2)
@@ -334,7 +334,7 @@ def _below(value: Any) -> Any:
 def test_an_extraction_from_s3_to_s3_equals_one_from_disk_to_disk(tmp_path: Path, bucket: Any) -> None:
     folder = tmp_path / "dumps"
     folder.mkdir()
-    write_history(fleet(1, History(START, START + timedelta(days=1))), folder, NOW)
+    write_history(build_fleet(1, History(START, START + timedelta(days=1))), folder, NOW)
     for path in folder.rglob("*"):
         if path.is_file():
             bucket.put(f"dumps/{path.relative_to(folder).as_posix()}", path.read_bytes())

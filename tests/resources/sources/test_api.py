@@ -18,8 +18,8 @@ from resources.aws.session import AwsAccess, open_lookout_client
 from resources.errors import ConfigurationError, PermissionsError, RetryLaterError, ServiceEndedError
 from resources.sources.api import ApiSource
 from resources.sources.base import ListedScheduler
-from sandbox.fleet import Fleet, History, fleet
-from sandbox.service import Handle, serving
+from sandbox.fleet import Fleet, History, build_fleet
+from sandbox.service import Handle, run_sandbox
 
 START, END = datetime(2026, 10, 6, tzinfo=UTC), datetime(2026, 10, 8, tzinfo=UTC)
 NOW = END + timedelta(hours=2)
@@ -28,7 +28,7 @@ ACCOUNT, OTHER, REGION = "111122223333", "123456789012", "us-east-1"
 
 @pytest.fixture(scope="module")
 def plants() -> Fleet:
-    return fleet(seed=5, history=History(START, END))
+    return build_fleet(seed=5, history=History(START, END))
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def _caller(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def handle(plants: Fleet) -> Iterator[Handle]:
-    with serving(plants, NOW, s3=False) as running:
+    with run_sandbox(plants, NOW, s3=False) as running:
         yield running
 
 
@@ -66,7 +66,7 @@ def starts(source: ApiSource, scheduler: ListedScheduler, start: datetime, end: 
 @pytest.mark.parametrize("bounds", ["strict", "inclusive"])
 def test_any_split_of_a_range_returns_the_same_executions(plants: Fleet, bounds: Any, order: Any) -> None:
     faults = ("shift:ListInferenceExecutions:share=0.5", "shuffle:ListInferenceExecutions:share=0.5")
-    with serving(plants, NOW, s3=False, bounds=bounds, order=order, faults=faults) as handle:
+    with run_sandbox(plants, NOW, s3=False, bounds=bounds, order=order, faults=faults) as handle:
         source = api(handle)
         schedulers = source.list_schedulers()
         whole = {scheduler.arn: starts(source, scheduler, START, END) for scheduler in schedulers}
@@ -108,7 +108,7 @@ def test_a_custom_client_returns_the_same_rows(handle: Handle) -> None:
 
 
 def test_a_role_in_another_account_is_assumed(plants: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(plants, NOW) as handle:
+    with run_sandbox(plants, NOW) as handle:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", handle.s3_url)
         role = f"arn:aws:iam::{OTHER}:role/lookout-reader"
         source = ApiSource(AwsAccess(region="eu-west-1", role_arn=role, endpoint_url=handle.url))

@@ -19,14 +19,14 @@ from resources.sources.archive import SUMMARIES_A_PAGE, ArchiveSource
 from resources.sources.base import Page, SavedResponses
 from resources.storage.base import StoredFile
 from sandbox.dumps import write_dump
-from sandbox.fleet import History, fleet
+from sandbox.fleet import History, build_fleet
 from sandbox.forms import FORMS, Form
 from sandbox.forms import Page as Response
-from sandbox.schedulers import Summary, newest_first
+from sandbox.schedulers import Summary, sort_newest_first
 
 END = datetime(2026, 10, 8, tzinfo=UTC)
-FLEET = fleet(3, History(END - timedelta(days=3), END))
-HISTORY: list[Summary] = newest_first(
+FLEET = build_fleet(3, History(END - timedelta(days=3), END))
+HISTORY: list[Summary] = sort_newest_first(
     next(scheduler for scheduler in FLEET.schedulers if scheduler.name == "compressor-2").executions(
         END, end=END
     )

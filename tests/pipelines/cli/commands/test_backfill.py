@@ -15,8 +15,8 @@ import pytest
 
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 from resources.lake.lake import Lake
-from sandbox.fleet import History, fleet
-from sandbox.service import Handle, serving
+from sandbox.fleet import History, build_fleet
+from sandbox.service import Handle, run_sandbox
 from tests.support.command_line import NOW, RunLedger, build_api_toml
 
 END = datetime(2026, 10, 8, tzinfo=UTC)
@@ -77,7 +77,7 @@ def test_failures_are_named_and_resuming_extracts_only_them(
     before = count_rows(lake)
     command = next(line for line in first.out.splitlines() if line.startswith("  ledger backfill")).split()
 
-    service.heal()
+    service.clear_faults()
     service.reset()
     second = ledger(*command[1:], "--json")
 
@@ -157,7 +157,7 @@ def test_ctrl_c_stops_the_run_and_prints_the_resume_command(
         assert run is not None
         assert run.is_finished
 
-    service.heal()
+    service.clear_faults()
     second = ledger("backfill", "--resume", run_id)
     assert second.code == 0, second.out
     assert count_rows(lake) > 1000
@@ -185,7 +185,7 @@ def test_a_killed_run_is_marked_failed_and_can_be_resumed(
     with dg.DagsterInstance.get() as instance:
         run = instance.get_run_by_id(run_id)
         assert run is not None and run.status is dg.DagsterRunStatus.FAILURE
-    service.heal()
+    service.clear_faults()
     assert ledger("backfill", "--resume", run_id).code == 0
     assert count_rows(lake) > 1000
 
@@ -223,11 +223,11 @@ def test_a_year_of_the_whole_fleet_matches_its_plan_and_the_service(
 ) -> None:
     days = 365
     history = History(END - timedelta(days=days), END)
-    plants = fleet(seed=3, history=history)
+    plants = build_fleet(seed=3, history=history)
     places = sorted({(scheduler.account, scheduler.region) for scheduler in plants.schedulers})
     first, last = history.start.date(), (END - timedelta(days=1)).date()
     span = ("--from", str(first), "--to", str(last))
-    with serving(plants, NOW, s3=False) as handle:
+    with run_sandbox(plants, NOW, s3=False) as handle:
         settings(
             *(build_api_toml(handle.url, *place) for place in places), start=str(first), end=str(END.date())
         )

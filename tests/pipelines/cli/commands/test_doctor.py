@@ -15,14 +15,14 @@ from resources.aws.session import default_session
 from resources.diagnostics import Level
 from resources.errors import PermissionsError
 from sandbox.fleet import Fleet
-from sandbox.service import Handle, serving
+from sandbox.service import Handle, run_sandbox
 from tests.support.command_line import NOW, CommandResult, RunLedger, build_api_toml
 
 
 @pytest.fixture
 def box(small_fleet: Fleet, accounts: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Handle]:  # noqa: ARG001
     """Run the service with S3 and STS, and set the environment for them."""
-    with serving(small_fleet, NOW) as handle:
+    with run_sandbox(small_fleet, NOW) as handle:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", handle.s3_url)
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", handle.s3_url)
         monkeypatch.setenv("AWS_PROFILE", "111122223333")

@@ -9,8 +9,8 @@ import dagster as dg
 import pytest
 
 from pipelines.definitions import build_defs
-from sandbox.fleet import Fleet, History, fleet
-from sandbox.service import Handle, serving
+from sandbox.fleet import Fleet, History, build_fleet
+from sandbox.service import Handle, run_sandbox
 from tests.support.command_line import NOW, RunLedger, build_api_toml
 
 RANGE = ("--from", "2026-10-05", "--to", "2026-10-08")
@@ -40,7 +40,7 @@ def count_calls(handle: Handle, **of: str) -> int:
 def month(accounts: None) -> Any:  # noqa: ARG001 (its keys open it)
     """Serve forty days of the fleet: two batches and many pages."""
     history = History(datetime(2026, 8, 29, tzinfo=UTC), datetime(2026, 10, 8, tzinfo=UTC))
-    with serving(fleet(seed=4, history=history), NOW, s3=False) as handle:
+    with run_sandbox(build_fleet(seed=4, history=history), NOW, s3=False) as handle:
         yield handle
 
 
@@ -105,7 +105,7 @@ def test_calls_are_within_the_bounds_for_any_fleet(
         ("111122223333", "eu-west-1"),
         ("123456789012", "ap-northeast-2"),
     ]
-    with serving(small_fleet, NOW, s3=False, bounds=bounds) as handle:
+    with run_sandbox(small_fleet, NOW, s3=False, bounds=bounds) as handle:
         settings(*(build_api_toml(handle.url, *place) for place in places))
         plan = ledger("plan", *RANGE, "--json").json
         handle.reset()

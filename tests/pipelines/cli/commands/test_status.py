@@ -163,7 +163,7 @@ def test_failing_sources_are_listed_with_their_start_and_reason(
         assert f"{source['name']}, in 2 runs since {source['since'][:10]}" in done.text
         assert "ListInferenceExecutions to this caller" in done.text
 
-        service.heal()
+        service.clear_faults()
         assert run(instance)
         assert ledger("status", "--json").json["failed_sources"] == []
 
