@@ -1,12 +1,14 @@
 """The exceptions of this project, grouped by what the operator can do about them.
 
 Each message has three parts: what failed, where, and the next step. Only a `RetryLaterError` can succeed on a
-retry without a change; no layer retries the others.
+retry without a change; no layer retries the others. Credentials in messages are redacted.
 """
 
 import difflib
 import json
 from collections.abc import Iterable
+
+from resources.redaction import redact
 
 _MAX_VALUE_LENGTH = 60
 
@@ -15,10 +17,8 @@ class LedgerError(Exception):
     """The base of all errors; only its subclasses are raised."""
 
     def __init__(self, what: str, *, where: str, next_step: str) -> None:
-        super().__init__(f"{what}\n  where: {where}\n  next:  {next_step}")
-        self.what = what
-        self.where = where
-        self.next_step = next_step
+        self.what, self.where, self.next_step = redact(what), redact(where), redact(next_step)
+        super().__init__(f"{self.what}\n  where: {self.where}\n  next:  {self.next_step}")
 
 
 class RetryLaterError(LedgerError):

@@ -6,7 +6,6 @@ in notices are redacted.
 """
 
 import json
-import math
 import re
 import urllib.error
 import urllib.request
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 from resources.address_guard import guard_addresses
 from resources.clock import monotonic, sleep
 from resources.errors import ConfigurationError, DataError, LedgerError, RetryLaterError
+from resources.redaction import redact, redact_values
 
 VERSION = 1
 MAX_SECONDS_PER_TICK = 40
@@ -27,14 +27,6 @@ MAX_SECONDS_PER_TICK = 40
 
 Severity = Literal["info", "warning", "critical"]
 
-_REDACTED = "[redacted]"
-_SECRETS = [
-    re.compile(r"(?<=://)[^/\s@:]+:[^/\s@]+(?=@)"),
-    re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b"),
-    re.compile(r"(?i)x-amz-(?:signature|credential|security-token)=[^&\s\"']+"),
-    re.compile(r"(?i)(?<=authorization: )[^\n]+"),
-    re.compile(r"(?i)(?:secret\\?_access\\?_key|session\\?_token)[\"']?\s*[:=]\s*[\"']?[^\s\"',}]+"),
-]
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|])")
 
 
@@ -88,20 +80,7 @@ def build_payload(notice: Notice, at: datetime) -> dict[str, Any]:
         "link": notice.link,
         "facts": dict(notice.facts),
     }
-    return {name: redact(value) for name, value in payload.items()}
-
-
-def redact(value: Any) -> Any:  # noqa: ANN401 (any JSON)
-    """Redact credentials in a JSON value, and replace NaN and infinity by null."""
-    if isinstance(value, str):
-        for secret in _SECRETS:
-            value = secret.sub(_REDACTED, value)
-        return value
-    if isinstance(value, Mapping):
-        return {name: redact(member) for name, member in value.items()}
-    if isinstance(value, Sequence):
-        return [redact(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return {name: redact_values(value) for name, value in payload.items()}
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -282,4 +261,4 @@ class Notifier:
 
 
 def _format_log_entry(notice: Notice, suffix: str) -> str:
-    return str(redact(f"[{notice.severity}] {notice.kind}\n{format_markdown(notice)}{suffix}"))
+    return redact(f"[{notice.severity}] {notice.kind}\n{format_markdown(notice)}{suffix}")

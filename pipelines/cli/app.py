@@ -1,18 +1,21 @@
 """The `ledger` command: a group that imports the module of a command only when that command is called."""
 
+import io
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
 
 from pipelines.cli.options import format_examples
+from pipelines.cli.output import PIPE_CLOSED, discard_output, open_console
 from pipelines.runs import instance
-from resources.errors import LedgerError
+from resources.errors import ConfigurationError, LedgerError
 
 START, EXTRACT, QUERY, INTEGRATE = "Get started", "Extract", "Query and report", "Integrate and maintain"
 """The panels of `ledger --help`."""
@@ -128,9 +131,57 @@ def _configure(
 
 def main() -> None:
     """Run the command line; print a `LedgerError` as a message without a traceback."""
-    instance.select_home()
+    _replace_missing_streams()
     try:
+        code = _run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_output()
+        code = PIPE_CLOSED
+    sys.exit(code)
+
+
+def _run() -> int:
+    output, descriptor = sys.stdout, _identify_output()
+    try:
+        instance.select_home()
         app()
     except LedgerError as error:
-        Console(stderr=True, highlight=False).print(str(error), markup=False, soft_wrap=True)
-        sys.exit(2)
+        open_console(stderr=True).print(str(error), soft_wrap=True)
+        return 2
+    except SystemExit as end:
+        # after a write to a closed pipe, Typer wraps the stream and rich replaces the descriptor
+        if sys.stdout is not output or _identify_output() != descriptor:
+            sys.stdout = output
+            raise BrokenPipeError from None
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _identify_output() -> tuple[int, int] | None:
+    try:
+        status = os.fstat(sys.stdout.fileno())
+    except (OSError, ValueError):  # no file, as in tests
+        return None
+    return status.st_dev, status.st_ino
+
+
+class _ClosedInput(io.StringIO):
+    def read(self, _size: int | None = -1, /) -> str:
+        raise ConfigurationError(
+            "Cannot read standard input: it is closed",
+            where="standard input",
+            next_step="pass the input as an argument, or connect standard input to a file or a pipe",
+        )
+
+
+def _replace_missing_streams() -> None:
+    """Replace standard streams that the caller has closed, so that no other file gets their descriptors."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor, which is this one
+    sys.stdin = sys.stdin or _ClosedInput()
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115

@@ -1,24 +1,15 @@
 """Query results as files."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import duckdb
-import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
-from pipelines.cli.output import flatten_cells
-from pipelines.operations.query import stream_batches
-from resources.errors import ConfigurationError
+from pipelines.cli.query_output import format_csv
+from pipelines.operations.query import run_statement, select_exact, stream_batches
+from resources.errors import ConfigurationError, DataError
 from resources.storage.local import write_atomically
-
-_WRITERS: dict[str, Callable[[str, pa.Schema], AbstractContextManager[Any]]] = {
-    ".parquet": lambda file, schema: pq.ParquetWriter(file, schema, compression="zstd"),
-    ".csv": pyarrow.csv.CSVWriter,
-}
 
 
 def write(connection: duckdb.DuckDBPyConnection, statement: str, file: Path) -> int:
@@ -29,29 +20,55 @@ def write(connection: duckdb.DuckDBPyConnection, statement: str, file: Path) -> 
 
     Raises:
         ConfigurationError: the suffix is unknown, or the file cannot be written.
+        DataError: the statement has no result.
         duckdb.Error: DuckDB rejects the statement.
     """
-    open_writer = _WRITERS.get(file.suffix.lower())
-    if open_writer is None:
+    write_rows = _WRITERS.get(file.suffix.lower())
+    if write_rows is None:
         raise ConfigurationError(
             f"Cannot write files with the suffix {file.suffix!r}",
             where=f"--out {file}",
             next_step=f"use the suffix {' or '.join(_WRITERS)}",
         )
-    is_text = open_writer is _WRITERS[".csv"]
-    rows = 0
     try:
-        batches = stream_batches(connection, statement)
-        schema = flatten_cells(batches.schema.empty_table()).schema if is_text else batches.schema
-        with write_atomically(file) as temporary, open_writer(str(temporary), schema) as writer:
-            for batch in batches:
-                part = pa.Table.from_batches([batch])
-                writer.write_table(flatten_cells(part) if is_text else part)
-                rows += batch.num_rows
+        relation = run_statement(connection, statement)
+        if relation is None:
+            raise DataError(
+                "Cannot write a file: the statement has no result",
+                where=statement,
+                next_step="use a SELECT statement",
+            )
+        with write_atomically(file) as temporary:
+            return write_rows(relation, temporary)
     except OSError as error:
         raise ConfigurationError(
             f"Cannot write the result: {error.strerror or error}",
             where=f"--out {file}",
             next_step="name a file in an existing, writable folder",
         ) from None
+
+
+def _write_parquet(relation: duckdb.DuckDBPyRelation, file: Path) -> int:
+    rows = 0
+    batches = stream_batches(select_exact(relation))
+    first = next(batches)
+    with pq.ParquetWriter(file, first.schema, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+            rows += batch.num_rows
     return rows
+
+
+def _write_csv(relation: duckdb.DuckDBPyRelation, file: Path) -> int:
+    lines = 0
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        for line in format_csv(relation):
+            stream.write(line)
+            lines += 1
+    return lines - 1  # without the header
+
+
+_WRITERS: dict[str, Callable[[duckdb.DuckDBPyRelation, Path], int]] = {
+    ".parquet": _write_parquet,
+    ".csv": _write_csv,
+}

@@ -1,87 +1,76 @@
-"""Query results and JSON on standard output."""
+"""Messages and JSON on standard output; text from data, names and paths is never interpreted."""
 
+import os
+import re
 import sys
-from enum import StrEnum
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
-import pyarrow as pa
-import pyarrow.csv
-from rich.console import Console
-from rich.table import Table as Grid
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
-_LARGE = 100
-"""Numbers from here on are shown with one decimal, smaller ones with three."""
+from resources.redaction import redact, redact_values
 
-_EXPLAIN_COLUMNS = ["explain_key", "explain_value"]
-"""The columns of an EXPLAIN result, which is a drawing that must not be wrapped."""
+PIPE_CLOSED = 141
+"""The exit code of a program whose reader has closed the pipe: 128 + SIGPIPE."""
 
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
-
-
-class Shape(StrEnum):
-    """Output formats of a query result."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Control characters except tab and newline, marks that reorder text, and bytes that are not UTF-8."""
 
 
-def show(rows: pa.Table, shape: Shape = Shape.table) -> None:
-    """Print rows on standard output as a table, CSV or JSON lines."""
-    if shape is Shape.csv:
-        sys.stdout.flush()
-        pyarrow.csv.write_csv(flatten_cells(rows), sys.stdout.buffer)
-    elif shape is Shape.json:
-        for row in rows.to_pylist():
-            sys.stdout.write(_encode(row) + "\n")
-    elif rows.schema.names == _EXPLAIN_COLUMNS:
-        sys.stdout.writelines(f"{plan}\n" for plan in rows["explain_value"].to_pylist())
-    else:
-        Console().print(build_grid(rows))
+def replace_control_characters(text: str) -> str:
+    """Replace each such character by one character, which keeps the columns of a drawing aligned."""
+    return _CONTROL.sub("\ufffd", text)
+
+
+def escape_control_characters(text: str) -> str:
+    r"""Replace characters that a terminal would interpret by escapes, such as `\\x1b`."""
+    return _CONTROL.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:  # noqa: PLR2004 (a byte of a file name, as Python decodes it)
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"  # noqa: PLR2004 (one byte)
+
+
+class _LiteralConsole(Console):
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Escape control characters and redact credentials in all text."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(escape_control_characters(redact(segment.text)), segment.style)
+
+    def on_broken_pipe(self) -> None:
+        """End the program with the usual exit code if the reader has closed the pipe."""
+        discard_output()
+        raise SystemExit(PIPE_CLOSED)
+
+
+def open_console(*, stderr: bool = False) -> Console:
+    """Return a console that interprets no markup and no emoji codes, and escapes control characters."""
+    options: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
+    return _LiteralConsole(stderr=stderr, **options)
 
 
 def print_json(output: msgspec.Struct) -> None:
-    """Print one JSON object on standard output, indented."""
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(output), indent=2).decode() + "\n")
+    """Print one JSON object on standard output, indented, without credentials."""
+    encoded = msgspec.json.encode(redact_values(msgspec.to_builtins(output, str_keys=True)))
+    sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
 
 
-def flatten_cells(rows: pa.Table) -> pa.Table:
-    """Convert columns that CSV cannot hold: nested values to JSON text, bytes to base64."""
-    return pa.table(
-        [column if _fits_csv(column.type) else _convert_to_text(column) for column in rows.columns],
-        names=rows.schema.names,
-    )
-
-
-def _fits_csv(kind: pa.DataType) -> bool:
-    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_interval(kind))
-
-
-def _convert_to_text(column: pa.ChunkedArray) -> pa.Array:
-    values = (None if value is None else _encode(value) for value in column.to_pylist())
-    return pa.array([value and value.strip('"') for value in values], pa.string())
-
-
-def _encode(value: object) -> str:
-    return _ENCODER.encode(value).decode()
-
-
-def build_grid(rows: pa.Table) -> Grid:
-    """Build a table: numbers are right-aligned, times are in UTC."""
-    grid = Grid(header_style="bold", box=None, pad_edge=False)
-    for field in rows.schema:
-        is_number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-        grid.add_column(field.name, justify="right" if is_number else "left", overflow="fold")
-    for row in rows.to_pylist():
-        grid.add_row(*map(_format_cell, row.values()))
-    return grid
-
-
-def _format_cell(value: object) -> str:
-    match value:
-        case None:
-            return "[dim]·[/]"
-        case float():
-            return f"{value:,.1f}" if abs(value) >= _LARGE else f"{value:,.3f}"
-    text = str(value).removesuffix("+00:00") if hasattr(value, "tzinfo") else str(value)
-    return text.replace("[", "\\[")
+def discard_output() -> None:
+    """Send all further output of this process to the null device."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            os.dup2(null, stream.fileno())
+        except (AttributeError, OSError, ValueError):  # no file, as in tests
+            continue
+    os.close(null)

@@ -2,7 +2,6 @@
 
 import atexit
 import readline
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -11,9 +10,9 @@ import duckdb
 from rich.console import Console
 
 from assets.tables import PARTITION, TABLES
-from pipelines.cli.output import Shape, show
+from pipelines.cli.query_output import Shape, show
 from pipelines.cli.sql_splitter import is_blank, split
-from pipelines.operations.query import execute
+from pipelines.operations.query import explain_quotes, run_statement
 from resources.errors import suggest
 from resources.storage.local import write_atomically
 
@@ -28,7 +27,7 @@ Filter on data_date where you can: only the files of those days are read.
 
   .tables          list the tables with their meaning
   .schema TABLE    list the columns of a table: type, unit, meaning
-  .format SHAPE    print results as table, csv or json
+  .format SHAPE    print results as table, csv, json or jsonl
   .help            show this help
   .quit            leave the shell (also Ctrl-D)
 
@@ -79,15 +78,14 @@ class Shell:
 
     def _execute(self, statement: str) -> None:
         try:
-            rows = execute(self._connection, statement)
+            relation = run_statement(self._connection, statement)
+            if relation is not None:
+                show(relation, self._shape)
         except duckdb.Error as error:
-            self._print(str(error))
+            rule = explain_quotes(str(error), statement)
+            self._print(f"{error}\n{rule}" if rule else str(error))
         except KeyboardInterrupt:
             self._print("stopped")
-        else:
-            if rows.num_columns:
-                show(rows, self._shape)
-                sys.stdout.flush()
 
     def _run_command(self, command: str, argument: str) -> None:
         if command in self._commands:
@@ -128,7 +126,7 @@ class Shell:
             self._print(f"The formats are {', '.join(Shape)}; the current format is {self._shape}.")
 
     def _print(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(text, soft_wrap=True)
 
 
 def _set_up_readline() -> None:

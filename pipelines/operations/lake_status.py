@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from shlex import quote
 
 import dagster as dg
 import pyarrow as pa
@@ -214,5 +215,5 @@ def _list_action_items(
 
 
 def _build_action_item(state: DayState, first: date, last: date, names: tuple[str, ...]) -> ActionItem:
-    options = "".join(f" --scheduler {name}" for name in names)
+    options = "".join(f" --scheduler {quote(name)}" for name in names)
     return ActionItem(state, first, last, names, f"ledger backfill --from {first} --to {last}{options}")

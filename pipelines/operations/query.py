@@ -1,19 +1,39 @@
 """SQL queries over the lake with DuckDB, and views for other DuckDB programs."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+from duckdb.sqltypes import DuckDBPyType
 
 from assets.tables import TABLES, Table
 from assets.tables.duckdb_views import render_view, render_views_script
 from resources.errors import ConfigurationError, DataError
 from resources.lake.lake import Lake
 
-_ROWS_A_BATCH = 100_000
+_ROWS_PER_BATCH = 20_000
+
+_RESULT = "ledger_result"
+"""The name of a result within the statements that convert it."""
+
+_STATUS_COLUMNS = (["Success"], ["Count"])
+"""The columns that DuckDB returns for statements without a result, such as SET, CREATE and INSERT."""
+
+_HUGE_INTEGERS = {"hugeint", "uhugeint"}
+_CONTAINERS = {"list", "struct", "map", "array"}
+_EXACT = {
+    *("null", "boolean", "tinyint", "smallint", "integer", "bigint"),
+    *("utinyint", "usmallint", "uinteger", "ubigint", "float", "double", "decimal"),
+    *("date", "time", "time_ns", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"),
+    *("timestamp with time zone", "timestamptz_ns", "uuid", "varchar", "blob", "enum"),
+}
+"""The types that Arrow and Parquet hold without loss; newer types become text until they are listed."""
+
+_UNKNOWN_COLUMN = re.compile(r'Referenced column ("(?:[^"]|"")+") (?:was )?not found')
 
 
 def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
@@ -36,7 +56,7 @@ def query_once(lake: Lake, statement: str) -> pa.Table:
         DataError: DuckDB rejects the statement; the message is from DuckDB.
         LedgerError: the lake cannot be read.
     """
-    with translate_errors(lake), connect(lake) as connection:
+    with translate_errors(lake, statement), connect(lake) as connection:
         return execute(connection, statement)
 
 
@@ -46,21 +66,105 @@ def execute(connection: duckdb.DuckDBPyConnection, statement: str) -> pa.Table:
     Raises:
         duckdb.Error: DuckDB rejects the statement.
     """
-    relation = connection.sql(statement)
-    return pa.table({}) if relation is None else _restore_integers(relation.to_arrow_table())
+    relation = run_statement(connection, statement)
+    return pa.table({}) if relation is None else _restore_integers(select_exact(relation).to_arrow_table())
 
 
-def stream_batches(connection: duckdb.DuckDBPyConnection, statement: str) -> pa.RecordBatchReader:
-    """Run one statement and stream its result, which may exceed the memory.
+def run_statement(connection: duckdb.DuckDBPyConnection, statement: str) -> duckdb.DuckDBPyRelation | None:
+    """Run one statement; None if it has no result. A query runs only when its rows are read.
 
     Raises:
         duckdb.Error: DuckDB rejects the statement.
-        DataError: the statement has no result.
     """
-    relation = connection.sql(statement)
+    relation: duckdb.DuckDBPyRelation | None = connection.sql(statement)
     if relation is None:
-        raise DataError("The statement has no result", where=statement, next_step="use a SELECT statement")
-    return relation.to_arrow_reader(_ROWS_A_BATCH)
+        return None
+    has_result = relation.type != "MATERIALIZED_RELATION" or relation.columns not in _STATUS_COLUMNS
+    return relation if has_result else None
+
+
+def select_columns(
+    relation: duckdb.DuckDBPyRelation, render: Callable[[str, DuckDBPyType], str]
+) -> duckdb.DuckDBPyRelation:
+    """Select an expression for each column; names are unique, `a` and `a` become `a` and `a_1`.
+
+    Args:
+        relation: the result of a statement.
+        render: returns the expression for a column, from its alias and its type.
+
+    Raises:
+        duckdb.Error: DuckDB rejects an expression.
+    """
+    names = _query(relation, f"FROM {_RESULT}").columns
+    aliases = [f"c{index}" for index in range(len(names))]
+    selected = ", ".join(
+        f"{render(alias, kind)} AS {_quote_name(name)}"
+        for alias, kind, name in zip(aliases, relation.types, names, strict=True)
+    )
+    source = f"{_RESULT} AS {_RESULT}({', '.join(aliases)})"
+    return _query(relation, f"SELECT {selected} FROM {source}")  # noqa: S608 (quoted names)
+
+
+def _query(relation: duckdb.DuckDBPyRelation, statement: str) -> duckdb.DuckDBPyRelation:
+    result = relation.query(_RESULT, statement)
+    assert result is not None  # noqa: S101 (a query has a result)
+    return result
+
+
+def select_exact(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """Convert columns that Arrow and Parquet cannot hold: integers over 64 bits to decimals, others to text.
+
+    Raises:
+        duckdb.Error: DuckDB rejects an expression.
+    """
+    return select_columns(relation, _render_exact)
+
+
+def _render_exact(column: str, kind: DuckDBPyType) -> str:
+    if kind.id in _HUGE_INTEGERS:
+        return f"CAST({column} AS DECIMAL(38, 0))"
+    if _is_exact(kind):
+        return column
+    return render_json(column) if is_nested(kind) else f"CAST({column} AS VARCHAR)"
+
+
+def _is_exact(kind: DuckDBPyType) -> bool:
+    if kind.id not in _CONTAINERS:
+        return kind.id in _EXACT
+    children = [child for _, child in kind.children if isinstance(child, DuckDBPyType)]
+    return bool(children) and all(map(_is_exact, children))
+
+
+def is_nested(kind: DuckDBPyType) -> bool:
+    """Whether the values have parts, so that JSON represents them better than text."""
+    return kind.id in {*_CONTAINERS, "union", "tuple", "variant"}
+
+
+def render_json(column: str) -> str:
+    """Return the expression for a column as JSON text."""
+    return f"CAST(to_json({column}) AS VARCHAR)"
+
+
+def _quote_name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def stream_batches(relation: duckdb.DuckDBPyRelation) -> Iterator[pa.RecordBatch]:
+    """Stream the rows of a result, which may exceed the memory; the first batch can be empty.
+
+    Raises:
+        duckdb.Error: DuckDB cannot compute the rows.
+    """
+    reader = relation.to_arrow_reader(_ROWS_PER_BATCH)
+    yield pa.RecordBatch.from_pylist([], schema=reader.schema)
+    while True:
+        try:
+            batch = reader.read_next_batch()
+        except StopIteration:
+            return
+        except (OSError, pa.ArrowException) as error:  # an error after the first rows arrives through Arrow
+            raise duckdb.Error(str(error)) from None
+        yield batch
 
 
 @contextmanager
@@ -83,16 +187,37 @@ def open_query(lake: Lake) -> Iterator[Callable[[str], pa.Table]]:
 
 
 @contextmanager
-def translate_errors(lake: Lake, where: str = "the SQL statement") -> Iterator[None]:
-    """Raise DuckDB errors as `DataError`; the message of DuckDB has the position in the statement."""
+def translate_errors(lake: Lake, statement: str, where: str = "the SQL statement") -> Iterator[None]:
+    """Raise DuckDB errors as `DataError`; the message of DuckDB has the position in the statement.
+
+    Args:
+        lake: the lake.
+        statement: the statement, or the script that contains it.
+        where: which statement it is.
+    """
     try:
         yield
     except duckdb.Error as error:
+        tables = f"the tables are {', '.join(table.name for table in TABLES)}"
         raise DataError(
             str(error),
             where=f"{where}, over the lake at {lake.uri}",
-            next_step=f"the tables are {', '.join(table.name for table in TABLES)}",
+            next_step=explain_quotes(str(error), statement) or tables,
         ) from None
+
+
+def explain_quotes(message: str, statement: str) -> str:
+    """Return the quoting rule if a statement has text in double quotes; else an empty text.
+
+    Args:
+        message: the error message of DuckDB.
+        statement: the statement.
+    """
+    match = _UNKNOWN_COLUMN.search(message)
+    if not match or match[1] not in statement:
+        return ""
+    text = match[1][1:-1].replace("'", "''")
+    return f"write '{text}': double quotes name columns, single quotes enclose text"
 
 
 def views(lake: Lake, relative_to: Path | None = None) -> str:

@@ -16,7 +16,7 @@ from assets.framework.time_windows import Days
 from pipelines.cli.arguments import parse_range, select_schedulers
 from pipelines.cli.json_output import BackfillDay, BackfillOutput, SourceFailure
 from pipelines.cli.options import From, Json, SchedulerPatterns, SkipSettled, To
-from pipelines.cli.output import print_json
+from pipelines.cli.output import open_console, print_json
 from pipelines.cli.progress import show_progress
 from pipelines.operations.backfill_plan import list_sources
 from pipelines.runs.instance import prepare_home
@@ -62,7 +62,7 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
     """
     settings = load_settings()
     settings.require_sources()
-    console = Console(highlight=False, stderr=as_json)
+    console = open_console(stderr=as_json)
     prepare_home()
     with dg.DagsterInstance.get() as instance:
         if resume is None:
@@ -127,9 +127,7 @@ def _confirm(console: Console, settings: Settings, request: BackfillRequest) -> 
             next_step=f"add --yes; `{plan}` estimates the cost",
         )
     days = (request.last - request.first).days + 1
-    console.print(
-        f"Extract {days} days into {settings.lake.uri} (`{plan}` estimates the cost).", markup=False
-    )
+    console.print(f"Extract {days} days into {settings.lake.uri} (`{plan}` estimates the cost).")
     typer.confirm("Continue?", default=True, abort=True)
 
 

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from assets.tables import select_tables
 from assets.tables.ddl import build_external_table
 from pipelines.cli.commands.ddl import lake_location
 from pipelines.cli.json_output import CatalogChange, CatalogOutput, CatalogTable
 from pipelines.cli.options import Json, Location, TableNames, format_examples
-from pipelines.cli.output import print_json
+from pipelines.cli.output import open_console, print_json
 from resources.aws.external_table import ExternalTable, check_database
 from resources.aws.glue_catalog import Catalog, TableOutcome
 from resources.config.settings import load_settings
@@ -93,16 +92,16 @@ def _compare(
 
 
 def _print_plan(planned: Sequence[TableOutcome], catalog: Catalog) -> None:
-    console = Console(highlight=False)
+    console = open_console()
     for outcome in planned:
         name = f"{catalog.database}.{outcome.table}"
         console.print(f"{_SIGNS[outcome.action]} {name}: {_STATES[outcome.action]}", soft_wrap=True)
         for change in outcome.changes:
-            console.print(f"    {change}", markup=False, soft_wrap=True)
+            console.print(f"    {change}", soft_wrap=True)
         for column in outcome.kept:
-            console.print(f"    = column {column}: undeclared, kept", markup=False, soft_wrap=True)
+            console.print(f"    = column {column}: undeclared, kept", soft_wrap=True)
         if outcome.reason:
-            console.print(f"    {outcome.reason}", markup=False, soft_wrap=True)
+            console.print(f"    {outcome.reason}", soft_wrap=True)
 
 
 def _print_summary(outcomes: Sequence[TableOutcome], *, dry_run: bool) -> None:
@@ -111,7 +110,7 @@ def _print_summary(outcomes: Sequence[TableOutcome], *, dry_run: bool) -> None:
         words |= {"create": "to create", "update": "to update"}
     counts = {word: sum(outcome.action == action for outcome in outcomes) for action, word in words.items()}
     summary = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-    Console(highlight=False).print(f"{summary}." + (" Nothing was changed." if dry_run else ""))
+    open_console().print(f"{summary}." + (" Nothing was changed." if dry_run else ""))
 
 
 def _build_json(outcome: TableOutcome) -> CatalogTable:

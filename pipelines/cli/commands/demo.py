@@ -1,8 +1,7 @@
 """`ledger demo`: a walkthrough on generated data."""
 
-from rich.console import Console
-
 from pipelines.cli.demo import walkthrough
+from pipelines.cli.output import open_console
 
 EXAMPLES = ("ledger demo",)
 
@@ -14,4 +13,4 @@ def demo() -> None:
     simulated service and from saved responses, queries the results, reruns the last week and writes the
     report page. All files are below data/demo.
     """
-    walkthrough.run(Console())
+    walkthrough.run(open_console())

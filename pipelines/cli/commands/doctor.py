@@ -8,7 +8,7 @@ from rich.text import Text
 
 from pipelines.cli.json_output import DoctorCounts, DoctorFinding, DoctorOutput
 from pipelines.cli.options import Json
-from pipelines.cli.output import print_json
+from pipelines.cli.output import open_console, print_json
 from pipelines.runs.diagnostics import run_diagnostics
 from resources.diagnostics import Finding, Level
 
@@ -26,7 +26,7 @@ def doctor(as_json: Annotated[bool, Json] = False) -> None:
     to the lake, tests each permission that a run needs, and sends at most four requests to each service. Exit
     code 1: a check failed.
     """
-    console = Console(highlight=False)
+    console = open_console()
     findings: list[Finding] = []
     for finding in run_diagnostics():
         findings.append(finding)

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from pipelines.cli.json_output import ImportOutput
 from pipelines.cli.options import Json
-from pipelines.cli.output import print_json
+from pipelines.cli.output import open_console, print_json
 from pipelines.operations.archive_import import (
     ImportPreview,
     detect_history,
@@ -231,7 +230,7 @@ def _build_output(
 
 
 def _print(output: ImportOutput, config: Path) -> None:
-    console = Console(highlight=False)
+    console = open_console()
 
     def line(text: str, style: str = "") -> None:
         console.print(Text(text, style), soft_wrap=True)

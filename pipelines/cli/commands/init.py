@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
+from pipelines.cli.output import open_console
 from pipelines.runs.instance import HOME_NAME, HOME_VARIABLE, find_home
 from resources.config.loader import CHECKOUT, CONFIG_FILE_NAME, CONFIG_VARIABLE
 from resources.config.template import render_template
@@ -32,7 +32,7 @@ def init(
     """
     overrides = _list_overrides()
     file = _write_settings(folder)
-    console = Console(highlight=False)
+    console = open_console()
 
     def line(text: str, style: str = "") -> None:
         console.print(Text(text, style), soft_wrap=True)

@@ -13,7 +13,7 @@ from assets.tables import select_tables
 from pipelines.cli.arguments import check_order, parse_day
 from pipelines.cli.json_output import MigrateOutput, OutdatedFile
 from pipelines.cli.options import From, Json, TableNames, To
-from pipelines.cli.output import print_json
+from pipelines.cli.output import open_console, print_json
 from resources.clock import utc_now
 from resources.config.settings import load_settings
 from resources.errors import DataError
@@ -56,7 +56,7 @@ def migrate(
     if as_json:
         print_json(_build_json(survey, result, dry_run=dry_run))
     else:
-        _print(Console(highlight=False), survey, result, dry_run=dry_run)
+        _print(open_console(), survey, result, dry_run=dry_run)
     if survey.unreadable or result.errors:
         raise typer.Exit(1)
 
@@ -71,7 +71,7 @@ def _parse_bounds(first: str | None, last: str | None, today: date) -> tuple[dat
 
 def _rewrite(lake: Lake, survey: VersionSurvey, *, quiet: bool) -> _RewriteResult:
     result = _RewriteResult()
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     for file in track(
         survey.old, "writing", console=console, disable=quiet or not survey.old, transient=True
     ):
@@ -93,7 +93,7 @@ def _print(console: Console, survey: VersionSurvey, result: _RewriteResult, *, d
             f"{name}: {count} {files} of version {version}, current version {current}{span}", soft_wrap=True
         )
     for error in (*survey.unreadable, *result.errors):
-        console.print(f"! {error}", markup=False, soft_wrap=True)
+        console.print(f"! {error}", soft_wrap=True)
     current_count = len(survey.files) - len(survey.old)
     if dry_run and survey.old:
         console.print(f"{len(survey.old)} to rewrite, {current_count} up to date. Nothing was changed.")

@@ -6,7 +6,6 @@ from shlex import quote
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -15,7 +14,7 @@ from assets.framework.time_windows import Days
 from pipelines.cli.arguments import parse_range, select_schedulers
 from pipelines.cli.json_output import EstimatedCount, PlanOutput, PlanScheduler, SourceFailure
 from pipelines.cli.options import From, Json, SchedulerPatterns, SkipSettled, To
-from pipelines.cli.output import print_json
+from pipelines.cli.output import open_console, print_json
 from pipelines.operations.backfill_plan import SourceListing, list_sources, plan_backfill
 from resources.clock import utc_now
 from resources.config.settings import load_settings
@@ -69,7 +68,7 @@ def plan(
 
 
 def _print(estimate: BackfillPlan, listing: SourceListing, command: str, calls_per_second: float) -> None:
-    console = Console(highlight=False)
+    console = open_console()
     console.print(
         f"{estimate.first} to {estimate.last}: {_pluralize(estimate.days, 'day')} in one run of"
         f" {_pluralize(estimate.batches, 'batch', 'batches')}; {estimate.settled_days} already settled."

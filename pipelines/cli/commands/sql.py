@@ -2,16 +2,17 @@
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from pipelines.cli.export import write
-from pipelines.cli.output import Shape, show
+from pipelines.cli.output import open_console
+from pipelines.cli.query_output import Shape, show
 from pipelines.cli.sql_shell import Shell
 from pipelines.cli.sql_splitter import Statement, is_blank, split
-from pipelines.operations.query import connect, execute, translate_errors
+from pipelines.operations.query import connect, run_statement, translate_errors
 from resources.config.settings import load_settings
 from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
@@ -45,8 +46,8 @@ def sql(
     elif statement is not None:
         _run_all(lake, [(statement, "the SQL statement")], shape)
     elif sys.stdin.isatty():
-        with translate_errors(lake), connect(lake) as connection:
-            Shell(connection, shape, Console()).run()
+        with connect(lake) as connection:
+            Shell(connection, shape, open_console()).run()
     else:
         _run_all(lake, _split_script(sys.stdin.read()), shape)
 
@@ -54,10 +55,10 @@ def sql(
 def _run_all(lake: Lake, statements: list[tuple[str, str]], shape: Shape) -> None:
     with connect(lake) as connection:
         for statement, where in statements:
-            with translate_errors(lake, where):
-                rows = execute(connection, statement)
-            if rows.num_columns:
-                show(rows, shape)
+            with translate_errors(lake, statement, where):
+                relation = run_statement(connection, statement)
+                if relation is not None:
+                    show(relation, shape)
 
 
 def _split_script(script: str) -> list[tuple[str, str]]:
@@ -75,8 +76,8 @@ def _export(lake: Lake, statement: str | None, file: Path) -> None:
         raise ConfigurationError(
             "Cannot write a file without a statement",
             where=f"--out {file}",
-            next_step=f'add a statement: ledger sql --out {file} "FROM inference_schedulers"',
+            next_step=f'add a statement: ledger sql --out {quote(str(file))} "FROM inference_schedulers"',
         )
-    with connect(lake) as connection, translate_errors(lake):
+    with connect(lake) as connection, translate_errors(lake, statement):
         rows = write(connection, statement, file)
-    print(f"{rows:,} rows in {file}", file=sys.stderr)  # noqa: T201 (standard output is for results)
+    open_console(stderr=True).print(f"{rows:,} rows in {file}", soft_wrap=True)

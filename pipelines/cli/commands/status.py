@@ -12,7 +12,7 @@ from pipelines.cli.arguments import last_day, parse_range
 from pipelines.cli.calendar import LETTERS, STYLES, draw_calendar, label
 from pipelines.cli.json_output import StatusActionItem, StatusOutput, StatusScheduler, StatusSourceFailure
 from pipelines.cli.options import From, Json, SchedulerPatterns, To
-from pipelines.cli.output import print_json
+from pipelines.cli.output import open_console, print_json
 from pipelines.operations.lake_status import LakeStatus, find_data_range, inspect_lake
 from resources.clock import utc_now
 from resources.config.settings import load_settings
@@ -51,10 +51,10 @@ def status(
     if as_json:
         print_json(_build_json(lake_status, lake.uri, now))
     else:
-        console = Console(highlight=False)
+        console = open_console()
         origin = f" ({settings.config_file})" if settings.config_file else ""
         line = f"{lake.uri}, as of {now:%Y-%m-%d %H:%M} UTC{origin}"
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
         if span:
             console.print(f"Days with data: {begin} to {end}")
         _print_calendar(console, lake_status, is_default_range=first is None)

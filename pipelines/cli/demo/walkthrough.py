@@ -4,14 +4,15 @@ from collections.abc import Mapping
 
 import dagster as dg
 from rich.console import Console
+from rich.text import Text
 
 from assets.report.assets import LATEST
 from assets.report.request import get_default_range
 from assets.tables import ANOMALY_PREDICTIONS, TABLES, Table
 from pipelines.cli.demo.environment import CONFIG, FIRST, FOLDER, HOME, LAST, prepare, run_service
-from pipelines.cli.output import build_grid
 from pipelines.cli.progress import show_progress
-from pipelines.operations.query import query_once
+from pipelines.cli.query_output import show
+from pipelines.operations.query import connect
 from pipelines.runs.launcher import BackfillRequest, RunOutcome, RunReport, launch
 from resources.config.loader import CHECKOUT
 from resources.errors import DataError
@@ -51,33 +52,42 @@ def run(console: Console) -> None:
     Raises:
         DataError: a step failed; the message names it and its log.
     """
-    console.rule("[bold]Generate a fleet", align="left")
-    console.print(prepare(), highlight=False)
+    _print_title(console, "Generate a fleet")
+    console.print(prepare())
     all_days = BackfillRequest(FIRST, LAST)
     week = BackfillRequest(*get_default_range(LAST), assets=(), progress_asset=ANOMALY_PREDICTIONS.name)
     with run_service() as environment:
-        console.rule(f"[bold]Extract {_count_days(all_days)} days into the lake with Dagster", align="left")
+        _print_title(console, f"Extract {_count_days(all_days)} days into the lake with Dagster")
         console.print("Sources: the simulated service, and saved API responses.")
         first = _launch(console, all_days, environment)
         for warning in first.warnings:
-            console.print(f"[yellow]![/] {_shorten_paths(warning)}", highlight=False)
+            console.print(Text(f"! {_shorten_paths(warning)}", "yellow"))
         lake = Lake(str(FOLDER / "lake"))
-        console.rule("[bold]Query: the longest periods of failed executions", align="left")
-        console.print(build_grid(query_once(lake, FAILED_PERIODS)))
-        console.rule(f"[bold]Rerun the last {_count_days(week)} days with all assets", align="left")
+        _print_title(console, "Query: the longest periods of failed executions")
+        _print_query(lake, FAILED_PERIODS)
+        _print_title(console, f"Rerun the last {_count_days(week)} days with all assets")
         console.print(
             "This reads the result objects and builds anomalies, health and a report page for each day."
         )
         again = _launch(console, week, environment)
     console.print(_compare_runs(first, again))
-    console.rule("[bold]Query: the longest anomaly events", align="left")
-    console.print(build_grid(query_once(lake, EVENTS)))
-    console.rule("[bold]Tables in the lake", align="left")
-    console.print(build_grid(query_once(lake, _build_inventory_query(lake))))
-    console.rule("[bold]Report page", align="left")
-    console.print(_describe_page(), highlight=False, soft_wrap=True)
-    console.rule("[bold]Next steps", align="left")
-    console.print(_describe_next_steps(), highlight=False, soft_wrap=True)
+    _print_title(console, "Query: the longest anomaly events")
+    _print_query(lake, EVENTS)
+    _print_title(console, "Tables in the lake")
+    _print_query(lake, _build_inventory_query(lake))
+    _print_title(console, "Report page")
+    console.print(_describe_page(), soft_wrap=True)
+    _print_title(console, "Next steps")
+    console.print(_describe_next_steps(), soft_wrap=True)
+
+
+def _print_title(console: Console, title: str) -> None:
+    console.rule(Text(title, "bold"), align="left")
+
+
+def _print_query(lake: Lake, statement: str) -> None:
+    with connect(lake) as connection:
+        show(connection.sql(statement))
 
 
 def _compare_runs(first: RunReport, again: RunReport) -> str:

@@ -68,7 +68,7 @@ def test_a_range_can_be_launched_with_dg_and_then_queried(run: Run) -> None:
         "ledger",
         "sql",
         "--format",
-        "json",
+        "jsonl",
         "SELECT data_date, count(*) AS n FROM inference_executions GROUP BY 1",
     )
     assert asked.returncode == 0, asked.stderr
@@ -87,13 +87,13 @@ def test_dagster_reports_invalid_settings_first(run: Run, config: Path) -> None:
     assert "lake.url" in output and str(config) in output and 'did you mean "uri"' in output
 
 
-@pytest.mark.parametrize("shape", ["table", "csv", "json"])
+@pytest.mark.parametrize("shape", ["table", "csv", "json", "jsonl"])
 def test_a_query_on_an_empty_lake_returns_no_rows(run: Run, shape: str) -> None:
     done = run("ledger", "sql", "--format", shape, "SELECT scheduler_name, status FROM inference_executions")
 
     assert done.returncode == 0, done.stderr
     assert "SUCCESS" not in done.stdout
-    assert ("scheduler_name" in done.stdout) == (shape != "json")
+    assert ("scheduler_name" in done.stdout) == (shape in ("table", "csv"))
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_a_piped_statement_is_run_by_the_installed_program(environment: dict[str
 
 
 def test_piped_statements_are_run_in_order(run: Run) -> None:
-    done = run("sql", "--format", "json", typed=f"-- two;\n{COUNT};\nSELECT ';' AS mark")
+    done = run("sql", "--format", "jsonl", typed=f"-- two;\n{COUNT};\nSELECT ';' AS mark")
 
     assert done.code == 0, done.err
     rows = [json.loads(line) for line in done.out.splitlines()]
@@ -102,11 +102,11 @@ def test_explain_output_is_unwrapped_and_a_day_filter_scans_one_file(run: Run) -
 def test_nested_values_are_converted_for_csv_and_json(run: Run) -> None:
     statement = "SELECT sum(1) AS s, [1, 2] AS l, {'a': 1.5} AS r, INTERVAL 1 DAY AS i FROM range(3)"
 
-    assert json.loads(run("sql", "--format", "json", statement).out) == {
+    assert json.loads(run("sql", "--format", "jsonl", statement).out) == {
         "s": 3,
         "l": [1, 2],
         "r": {"a": 1.5},
-        "i": [0, 1, 0],
+        "i": "1 day",
     }
     assert run("sql", "--format", "csv", statement).out.splitlines()[1].startswith('3,"[1,2]",')
 
@@ -148,7 +148,7 @@ def test_a_terminal_gets_a_shell(environment: dict[str, str], tmp_path: Path) ->
         environment,
         "SELECT count(*) AS\nexecutions FROM inference_executions;\n",
         "SELEKT 1;\n",
-        ".tables\n.schema inference_executionz\n.schema inference_executions\n.format json\n.nonsense\n",
+        ".tables\n.schema inference_executionz\n.schema inference_executions\n.format jsonl\n.nonsense\n",
         "SELECT 'still' || ' here' AS words;\n",
         "\x04",
     )

@@ -1,0 +1,92 @@
+"""Redaction: the one function that removes credentials from text that is shown, logged, stored or raised.
+
+Patterns find credentials by their form. `protect` adds values that only the settings identify as secret,
+such as the URL of a webhook.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+REDACTED = "[redacted]"
+
+_PUBLIC_SCHEMES = (
+    "https?|s3[an]?|file|gcs|gs|abfss?|wasbs?|hdfs|ftp|postgres(?:ql)?|mysql|sqlite|jdbc|git|ssh"
+)
+_NAMES_BEFORE_VALUES = (
+    r"secret|passwo?r?d|passphrase|pwd|token|api\\?[_-]?key|access\\?[_-]?key(?:\\?[_-]?id)?|private\\?[_-]?key|signature"
+    r"|x-amz-credential|sig|webhook\\?[_-]?url"
+)
+_PATTERNS = [
+    # https://user:password@host: the password may have a slash that should have been encoded
+    re.compile(r"(?<=://)[^\s/@:\"'<>]*:(?!\d+(?:[/?#\s]|$))[^\s@\"'<>]*@"),
+    re.compile(r"(?<=://)[^\s/@\"'<>]+@"),
+    # slack://tokenA/tokenB/tokenC and the other channel URLs, whose host and path are credentials
+    re.compile(rf"(?i)\b(?!(?:{_PUBLIC_SCHEMES})://)(?:[a-z][a-z0-9+.-]+)://[^\s\"'<>)]+"),
+    re.compile(r"(?i)(?<=/services/)T\w+/B\w+/[\w-]+"),
+    re.compile(r"(?i)(?<=/webhooks/)\d+/[\w-]+"),
+    re.compile(r"(?i)(?<=://)(?:hooks\.|[\w.-]*webhook)[^\s/\"'<>]*/[^\s\"'<>]+"),
+    re.compile(r"\bxox[a-z]-[\w-]+|\bgh[oprsu]_\w{16,}|\bglpat-[\w-]{16,}"),
+    re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"),
+    re.compile(r"\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,}\b"),
+    re.compile(r"(?i)(?<=authorization: )[^\n]+"),
+    re.compile(r"(?i)(?<=authorization\": \")[^\"\n]+"),
+    re.compile(r"(?i)(?<=\bbearer )[^\s\"',]+"),
+    re.compile(r"(?i)(?<=\bbasic )(?=[a-z+/]*[\d=])[a-z0-9+/=]{6,}"),
+    re.compile(
+        rf"(?i)(?<![a-z])((?:[\w\\-]*[_-])?(?:{_NAMES_BEFORE_VALUES})\\?[\"']?\s*[:=]\s*\\?[\"']?)"
+        r"(?!\[redacted\])[^\s\"'\\,;&)}\]]+"
+    ),
+]
+_MIN_PROTECTED = 6
+"""Shorter values would match ordinary text."""
+
+_protected: set[str] = set()
+
+
+def protect(*values: str | None) -> None:
+    """Redact these values from now on, wherever they appear: secrets of the settings.
+
+    Of a URL, its credentials, path and query are also redacted where they appear alone.
+    """
+    for value in values:
+        if not value:
+            continue
+        parts = [value]
+        if "://" in value:
+            url = urlsplit(value)
+            parts += [url.path, url.path.strip("/"), url.query, url.netloc.rpartition("@")[0]]
+            parts += (url.netloc.rpartition("@")[0]).split(":")
+            parts += url.path.split("/")[-1:]
+        _protected.update(
+            text for part in parts for text in (part, unquote(part)) if len(text) >= _MIN_PROTECTED
+        )
+
+
+def redact(text: str) -> str:
+    """Replace credentials in a text by "[redacted]"."""
+    for value in sorted(_protected, key=len, reverse=True):
+        text = text.replace(value, REDACTED)
+    for pattern in _PATTERNS:
+        text = pattern.sub(_replace, text)
+    return text
+
+
+def _replace(match: re.Match[str]) -> str:
+    name = match[1] if match.re.groups else ""
+    end = "@" if match[0].endswith("@") else ""
+    scheme = "" if name or "://" not in match[0] else match[0].partition("://")[0] + "://"
+    return f"{name}{scheme}{REDACTED}{end}"
+
+
+def redact_values(value: Any) -> Any:  # noqa: ANN401 (any JSON)
+    """Redact credentials in a JSON value, and replace NaN and infinity by null."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {name: redact_values(member) for name, member in value.items()}
+    if isinstance(value, Sequence):
+        return [redact_values(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
