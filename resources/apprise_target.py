@@ -8,7 +8,8 @@ from urllib.parse import unquote
 from resources.address_guard import guard_addresses
 from resources.apprise_url import collect_log, describe_url, open_plugin
 from resources.errors import ConfigurationError, RetryLaterError
-from resources.notifications import Notice, redact, refused_address_error
+from resources.notifications import Notice, refused_address_error
+from resources.redaction import redact
 
 if TYPE_CHECKING:
     from apprise import NotifyBase, NotifyType

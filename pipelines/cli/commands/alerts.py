@@ -3,12 +3,11 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from pipelines.cli.json_output import AlertTarget, AlertTestOutput
 from pipelines.cli.options import Json, format_examples
-from pipelines.cli.output import print_json
+from pipelines.cli.output import open_console, print_json
 from resources.clock import unique_id, utc_now
 from resources.config.settings import load_settings
 from resources.errors import LedgerError
@@ -64,7 +63,7 @@ def _send_test(target: Target) -> AlertTarget:
 
 
 def _print(targets: list[AlertTarget]) -> None:
-    console = Console(highlight=False)
+    console = open_console()
     for target in targets:
         line = Text("ok    ", "green") if target.delivered else Text("fail  ", "bold red")
         console.print(line.append(target.target, "default"), soft_wrap=True)

@@ -179,7 +179,7 @@ def _plan_import(
 def _apply(plan: _Plan, config: Path, time_zone: str | None, *, asks: bool) -> None:
     if plan.sources or plan.history:
         if asks:
-            Console(highlight=False).print(Text(_describe_changes(plan, config)), soft_wrap=True)
+            open_console().print(Text(_describe_changes(plan, config)), soft_wrap=True)
             typer.confirm("Continue?", default=True, abort=True)
         update_settings(config, plan.sources, plan.history, time_zone)
     copy_files(plan.copies)
