@@ -35,9 +35,11 @@ def unpack_gzip(data: bytes, size_bytes: int) -> tuple[bytes, str | None]:
             block = view[position : position + _BLOCK]
             if not block:
                 return unpacked.getvalue(), "truncated gzip data"
+            before = decompressor.copy()
             try:
                 unpacked.write(decompressor.decompress(block, size_bytes - unpacked.tell() + 1))
             except zlib.error as error:
+                unpacked.write(_unpack_until_error(before, block))
                 return unpacked.getvalue(), f"invalid gzip data: {error}"
             if unpacked.tell() > size_bytes:
                 return b"", TOO_LARGE
@@ -46,3 +48,13 @@ def unpack_gzip(data: bytes, size_bytes: int) -> tuple[bytes, str | None]:
         position = padding.end() if padding else position
     rest = len(data) - position
     return unpacked.getvalue(), f"invalid gzip data: {rest:,} other bytes follow" if rest else None
+
+
+def _unpack_until_error(decompressor: "zlib._Decompress", block: memoryview) -> bytes:
+    unpacked = bytearray()
+    try:
+        for position in range(len(block)):
+            unpacked += decompressor.decompress(block[position : position + 1])
+    except zlib.error:
+        pass
+    return bytes(unpacked)

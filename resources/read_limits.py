@@ -22,8 +22,8 @@ class ReadLimits:
         seconds: the duration of one request.
     """
 
-    size_bytes: int = 256 * MEGABYTE
-    rows: int = 1_000_000
+    size_bytes: int = 200 * MEGABYTE
+    rows: int = 500_000
     pages: int = 10_000
     seconds: float = 600
 

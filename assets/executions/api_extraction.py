@@ -139,6 +139,7 @@ def _list_schedulers(service: LiveService, poll: ApiPoll) -> None:
         return
     poll.schedulers = service.listed_schedulers
     poll.is_listed = True
+    poll.failed |= service.rejected_schedulers
     poll.notices += [
         f"{service.uri} has no scheduler named {name}."
         for name in service.find_unmatched_patterns(poll.schedulers)

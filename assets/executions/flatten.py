@@ -19,7 +19,7 @@ from assets.tables import INFERENCE_EXECUTIONS, INSTANT, REJECTED_EXECUTIONS
 from resources.errors import DataError
 from resources.sources.base import Page
 
-READER_VERSION = 1
+READER_VERSION = 2
 """Increase it when the same bytes give different rows; all saved responses are then read again."""
 
 _MEMBERS: dict[str, tuple[pa.DataType, Callable[[Summary], Any]]] = {
@@ -30,6 +30,7 @@ _MEMBERS: dict[str, tuple[pa.DataType, Callable[[Summary], Any]]] = {
 _ARN_PATTERN = r"^arn:[^:]*:[^:]*:(?P<region>[^:]+):(?P<account_id>[^:]+):"
 
 
+_DOTNET_TYPES = "Amazon.LookoutEquipment."
 T = TypeVar("T")
 
 
@@ -144,6 +145,7 @@ def _split_members(members: dict[str, Any], structure: type) -> tuple[dict[str, 
     """Split members into those that a structure declares and all others, recursively.
 
     Other SDKs write member names with a lower-case first letter. Null means that the member is missing.
+    PowerShell writes a status as `{"Value": "SUCCESS"}`, and beyond a depth the type instead of the content.
     """
     types = {field.name: field.type for field in msgspec.structs.fields(structure)}
     known: dict[str, Any] = {}
@@ -152,13 +154,21 @@ def _split_members(members: dict[str, Any], structure: type) -> tuple[dict[str, 
         name = key[:1].upper() + key[1:]
         if name not in types or name in known:
             unknown[key] = value
-        elif isinstance(value, dict) and isinstance(types[name], type):
+        elif isinstance(value, dict) and value.keys() == {"Value"} and not _is_structure(types[name]):
+            known[name] = value["Value"]
+        elif isinstance(value, str) and _is_structure(types[name]) and value.startswith(_DOTNET_TYPES):
+            unknown[key] = value
+        elif isinstance(value, dict) and _is_structure(types[name]):
             known[name], nested = _split_members(value, types[name])
             if nested:
                 unknown[key] = nested
         elif value is not None:
             known[name] = value
     return known, unknown
+
+
+def _is_structure(member_type: Any) -> bool:  # noqa: ANN401 (a type or a union)
+    return isinstance(member_type, type) and issubclass(member_type, msgspec.Struct)
 
 
 def _encode_canonical(members: dict[str, Any]) -> str:

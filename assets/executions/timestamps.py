@@ -5,8 +5,10 @@ Saved responses contain these formats:
 - The service and AWS CLI v1: epoch seconds; the service writes them as Java doubles.
 - AWS CLI v2: ISO 8601 in the time zone of the machine.
 - `json.dumps(response, default=str)`: the same, with a space instead of the T.
+- PowerShell's `ConvertTo-Json`: `/Date(1791331260000)/`, in epoch milliseconds.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
@@ -22,6 +24,10 @@ RawTimestamp = float | str | None
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST, _LAST = -62_135_596_800_000, 253_402_300_799_999
 """Range of Python dates (years 1 to 9999) in epoch milliseconds; Arrow timestamps and doubles exceed it."""
+_POWERSHELL_DATE = re.compile(r"/Date\((-?\d{1,15})(?:[+-]\d{4})?\)/", re.ASCII)
+"""The offset names the zone of the machine; the number is in UTC."""
+
+_MAX_QUOTED = 100
 _MICROSECONDS = pa.timestamp("us", tz="UTC")
 _HALF_A_MILLISECOND = pa.scalar(timedelta(microseconds=500), pa.duration("us"))
 
@@ -92,10 +98,12 @@ def _parse_milliseconds(value: float | str, zone: tzinfo | None) -> int:
 
 
 def _parse_text(text: str, zone: tzinfo | None) -> int:
+    if match := _POWERSHELL_DATE.fullmatch(text):
+        return _parse_milliseconds(int(match[1]) / 1000, zone)
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise ValueError(f"{text!r} is not an ISO 8601 timestamp") from None
+        raise ValueError(f"{text[:_MAX_QUOTED]!r} is not an ISO 8601 timestamp") from None
     if moment.tzinfo is None:
         if zone is None:
             raise ValueError(f"{text!r} has no time zone; set time_zone of the source if you know it")

@@ -13,6 +13,10 @@ _TOO_MANY_REQUESTS = 429
 _PRECONDITION_FAILED = 412
 _SERVER_ERROR = 500
 _NOT_IMPLEMENTED = 501
+_CLOCK_SKEW = re.compile(
+    r"RequestTimeTooSkewed|RequestExpired|RequestInTheFuture|Signature expired|Signature not yet current"
+)
+_EXPIRED = re.compile(r"ExpiredToken|TokenRefreshRequired|(?i:token .*expired|credentials .*expired)")
 _KMS_KEY_ARN = re.compile(r"arn:aws[\w-]*:kms:[\w-]*:\d*:(?:key|alias)/[\w/-]+")
 
 THROTTLING_CODES = frozenset(
@@ -78,6 +82,9 @@ _CODES_BY_KIND = {
         "InvalidSignatureException",
         "InvalidToken",
         "MissingAuthenticationTokenException",
+        "RequestExpired",
+        "RequestInTheFuture",
+        "RequestTimeTooSkewed",
         "SignatureDoesNotMatch",
         "TokenRefreshRequired",
         "UnrecognizedClientException",
@@ -215,7 +222,25 @@ def classify_error(error: BaseException | None) -> AwsError:
 
 
 def credentials_error(message: str, where: str, *, profile: str = "AWS_PROFILE") -> PermissionsError:
-    """Build the error for missing or invalid credentials; `profile` is what can name the profile."""
+    """Build the error for missing, invalid or expired credentials, or for a wrong clock.
+
+    Args:
+        message: the code and message of AWS, or the message of botocore.
+        where: what failed.
+        profile: what can name the profile.
+    """
+    if _CLOCK_SKEW.search(message):
+        return PermissionsError(
+            f"Cannot sign requests: the clock of this machine is wrong: {message}",
+            where=where,
+            next_step="synchronize the clock of this machine (see `timedatectl`), and run again",
+        )
+    if _EXPIRED.search(message):
+        return PermissionsError(
+            f"Cannot use the AWS credentials: they have expired: {message}",
+            where=where,
+            next_step=f"log in again (aws sso login), or renew the credentials of {profile}",
+        )
     return PermissionsError(
         f"Cannot find usable AWS credentials: {message}",
         where=where,

@@ -1,5 +1,6 @@
 """Translates errors of S3 into the project's errors, which name the setting, the place and the fix."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,11 @@ import botocore.exceptions as refusals
 from resources.aws.error_codes import AwsError, ErrorKind, classify_error, credentials_error
 from resources.errors import ConfigurationError, LedgerError, PermissionsError, RetryLaterError
 
+_BAD_REQUEST = 400
+_CHECKSUM = re.compile(r"(?i)checksum|x-amz-trailer|aws-chunked|XAmzContentSHA256Mismatch")
+_CHECKSUM_FIX = (
+    "set AWS_REQUEST_CHECKSUM_CALCULATION=when_required and AWS_RESPONSE_CHECKSUM_VALIDATION=when_required"
+)
 _VERBS = {"s3:GetObject": "read from", "s3:PutObject": "write to", "s3:ListBucket": "list"}
 
 
@@ -89,8 +95,18 @@ def _translate_permanent(error: Exception, answer: AwsError, request: S3Request)
             region = _find_region(error)
             reason = f"the bucket is in another region{f', {region}' if region else ''}: {reason}"
             fix = "set AWS_DEFAULT_REGION to the region of the bucket"
+        case _ if _CHECKSUM.search(answer.message):
+            fix = f"{_CHECKSUM_FIX}: this store does not support the checksums of current AWS SDKs"
         case ErrorKind.NOT_IMPLEMENTED:
-            fix = "use another store: this one lacks an operation (a lake needs conditional writes)"
+            fix = (
+                "use another store: this one lacks an operation (a lake needs conditional writes). If it"
+                f" lacks only checksums, {_CHECKSUM_FIX}"
+            )
+        case _ if answer.status == _BAD_REQUEST and request.actions[0] == "s3:PutObject":
+            fix = (
+                f"correct {request.setting}, or what it points to. If this store does not support the"
+                f" checksums of current AWS SDKs, {_CHECKSUM_FIX}"
+            )
         case _ if answer.code:
             fix = f"correct {request.setting}, or what it points to"
     return ConfigurationError(f"{request.failure}: {reason}", where=request.where, next_step=fix)

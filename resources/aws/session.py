@@ -1,8 +1,8 @@
 """Opens boto3 sessions and the client of Lookout for Equipment, and translates the errors of the service.
 
 Credentials and endpoints come from boto3's default chain, such as `AWS_ENDPOINT_URL_LOOKOUTEQUIPMENT`.
-botocore signs, retries and parses. The body of a page of executions stays bytes: one dict for
-each row would cost ten times as much as typed decoding.
+botocore signs, retries and parses. The body of a response stays bytes: botocore expects valid
+JSON of the right types, and one dict for each row would cost ten times as much as typed decoding.
 """
 
 from dataclasses import dataclass
@@ -14,11 +14,13 @@ import boto3
 import botocore.exceptions as refusals
 import botocore.parsers
 import botocore.session
+import msgspec
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials, create_assume_role_refresher
 from botocore.loaders import create_loader
 
 from resources.aws.error_codes import ErrorKind, classify_error, credentials_error
+from resources.aws.limited_session import LimitedSession
 from resources.errors import (
     ConfigurationError,
     LedgerError,
@@ -26,10 +28,11 @@ from resources.errors import (
     RetryLaterError,
     ServiceEndedError,
 )
+from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 
 SERVICE = "lookoutequipment"
 RAW_BODY = "RawBody"
-"""The key of a parsed response that holds the body of a page of executions."""
+"""The key of a parsed response that holds its body."""
 
 LAST_BOTO3_WITH_CLIENT = "1.44.5"
 SERVICE_END = date(2026, 10, 7)
@@ -38,7 +41,20 @@ SERVICE_END = date(2026, 10, 7)
 _STS_REGION = "us-east-1"  # every region of STS returns the same
 _AWS = ".amazonaws.com"
 _SET_CA_BUNDLE = "set AWS_CA_BUNDLE to the certificates of the endpoint, or of the proxy"
-_RAW_SHAPES = frozenset({"ListInferenceExecutionsResponse"})
+_RAW_SHAPES = frozenset(
+    {
+        "DescribeInferenceSchedulerResponse",
+        "ListInferenceExecutionsResponse",
+        "ListInferenceSchedulersResponse",
+    }
+)
+_MAX_MESSAGE_BYTES = 500
+
+
+class _ErrorBody(msgspec.Struct):
+    code: str | None = msgspec.field(default=None, name="__type")
+    message: str | None = None
+    other_message: str | None = msgspec.field(default=None, name="Message")
 
 
 @dataclass(frozen=True)
@@ -62,10 +78,11 @@ class AwsAccess:
 
 
 class _RawPageParsers(botocore.parsers.ResponseParserFactory):  # type: ignore[misc]
-    """Keeps the body of a page of executions as bytes; botocore parses everything else."""
+    """Keeps the body of a response of the service as bytes; botocore parses everything else."""
 
     def create_parser(self, protocol_name: str) -> Any:  # noqa: ANN401
-        return _RawPageParser(super().create_parser(protocol_name))
+        parser = super().create_parser(protocol_name)
+        return _RawPageParser(parser) if protocol_name == "json" else parser
 
 
 class _RawPageParser:
@@ -73,13 +90,28 @@ class _RawPageParser:
         self._inner = inner
 
     def parse(self, response: dict[str, Any], shape: Any) -> dict[str, Any]:  # noqa: ANN401
-        if response["status_code"] >= 300 or shape is None or shape.name not in _RAW_SHAPES:  # noqa: PLR2004
+        if response["status_code"] >= 300:  # noqa: PLR2004
+            body = _normalize_error(response["body"], response["status_code"])
+            return self._inner.parse({**response, "body": body}, shape)  # type: ignore[no-any-return]
+        if shape is None or shape.name not in _RAW_SHAPES:
             return self._inner.parse(response, shape)  # type: ignore[no-any-return]
         parsed: dict[str, Any] = self._inner.parse({**response, "body": b"{}"}, shape)
         return parsed | {RAW_BODY: response["body"]}
 
 
-def open_lookout_client(access: AwsAccess, *, connections: int = 4) -> Any:  # noqa: ANN401
+def _normalize_error(body: bytes, status: int) -> bytes:
+    """Return the body of an error as JSON that botocore can parse, whatever a proxy or a service sent."""
+    try:
+        error = msgspec.json.decode(body, type=_ErrorBody)
+        code, message = error.code, error.message or error.other_message
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        code, message = None, body[:_MAX_MESSAGE_BYTES].decode(errors="backslashreplace")
+    return msgspec.json.encode({"__type": code or str(status), "message": message or f"HTTP {status}"})
+
+
+def open_lookout_client(
+    access: AwsAccess, *, connections: int = 4, limits: ReadLimits = DEFAULT_LIMITS
+) -> Any:  # noqa: ANN401
     """Open a client of Lookout for Equipment.
 
     Raises:
@@ -106,6 +138,8 @@ def open_lookout_client(access: AwsAccess, *, connections: int = 4) -> Any:  # n
     except (refusals.BotoCoreError, refusals.ClientError) as error:
         raise translate_error(error, access, "open a client") from None
     _check_region(session, client, access)
+    endpoint = client._endpoint  # noqa: SLF001 (no public access)
+    endpoint.http_session = LimitedSession(endpoint.http_session, limits)
     return client
 
 
@@ -220,10 +254,10 @@ def translate_error(error: Exception, access: AwsAccess, action: str) -> LedgerE
     error_class: type[LedgerError] = ConfigurationError
     reason, fix = answer.message, "correct the source in ledger.toml"
     match answer.kind:
-        case ErrorKind.CREDENTIALS if not answer.code:  # no request was sent
+        case ErrorKind.CREDENTIALS:
             profile = "AWS_PROFILE or profile in ledger.toml"
             return credentials_error(answer.message, f"{action}; {access}", profile=profile)
-        case ErrorKind.CREDENTIALS | ErrorKind.FORBIDDEN | ErrorKind.KMS:
+        case ErrorKind.FORBIDDEN | ErrorKind.KMS:
             error_class = PermissionsError
             fix = (
                 "grant lookoutequipment:ListInferenceSchedulers, DescribeInferenceScheduler and"

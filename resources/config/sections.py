@@ -130,17 +130,17 @@ class LimitSettings(Section):
         examples=[1000],
     )
     max_megabytes_per_file: Count = Field(
-        default=256,
+        default=200,
         ge=1,
         le=100_000,
         description="Largest unpacked size of a saved response, a result object or a response.",
-        examples=[256],
+        examples=[200],
     )
     max_rows_per_file: Count = Field(
-        default=1_000_000,
+        default=500_000,
         ge=1,
         description="Most executions in a saved response, and most lines in a result object.",
-        examples=[1_000_000],
+        examples=[500_000],
     )
     max_pages_per_query: Count = Field(
         default=10_000,

@@ -10,7 +10,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import botocore.exceptions as refusals
 import msgspec
@@ -26,8 +26,9 @@ from resources.aws.session import (
     open_lookout_client,
     translate_error,
 )
-from resources.errors import DataError
+from resources.errors import DataError, LedgerError
 from resources.name_patterns import matches, matches_any
+from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.sources.base import ListedScheduler, Page
 from resources.sources.call_budget import CallBudget
 
@@ -47,13 +48,39 @@ _PAGING_ATTEMPTS = 3
 """How often paging starts from the first page, before broken paging is an error."""
 
 
+_CHECK_PROXIES = "run it again later; if the error persists, check proxies between here and the service"
+
+
 class _BrokenPagingError(Exception):
     """The pages cannot be followed to the last one."""
 
 
-class _PageHead(msgspec.Struct, rename="pascal"):
+class _ExecutionsPage(msgspec.Struct, rename="pascal"):
     inference_execution_summaries: msgspec.Raw
     next_token: str | None = None
+
+
+class _SchedulersPage(msgspec.Struct, rename="pascal"):
+    inference_scheduler_summaries: list[msgspec.Raw]
+    next_token: str | None = None
+
+
+class _Description(msgspec.Struct, rename="pascal"):
+    inference_scheduler_arn: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class _SchedulerSummary(msgspec.Struct, rename="pascal"):
+    inference_scheduler_arn: Annotated[str, msgspec.Meta(min_length=1)]
+    inference_scheduler_name: Annotated[str, msgspec.Meta(min_length=1)]
+    status: str | None = None
+    model_arn: str | None = None
+    model_name: str | None = None
+    data_upload_frequency: str | None = None
+    data_delay_offset_in_minutes: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | None = None
+
+
+_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_PAGES = {"list_inference_executions": _ExecutionsPage, "list_inference_schedulers": _SchedulersPage}
 
 
 class ApiSource:
@@ -71,6 +98,7 @@ class ApiSource:
         *,
         service_end: date | None = None,
         client: Any = None,  # noqa: ANN401
+        limits: ReadLimits = DEFAULT_LIMITS,
     ) -> None:
         """Send no request yet.
 
@@ -79,7 +107,10 @@ class ApiSource:
             patterns: names or ARNs of schedulers, with `*` and `?`.
             service_end: the last day of the service; None: that of AWS for an endpoint of AWS, else no end.
             client: a boto3 client to use instead of an own one; it is slower, because it parses every row.
+            limits: limits of each request and query; a client of the caller has its own limits of a request.
         """
+        self.rejected_schedulers: dict[str, LedgerError] = {}
+        self._limits = limits
         self.access = access
         self.patterns = tuple(patterns)
         self.calls = CallBudget()
@@ -99,7 +130,9 @@ class ApiSource:
 
     @cached_property
     def _client(self) -> Any:  # noqa: ANN401
-        client = self._custom_client or open_lookout_client(self.access, connections=THREADS)
+        client = self._custom_client or open_lookout_client(
+            self.access, connections=THREADS, limits=self._limits
+        )
         # the event comes before every request, also before retries; an error raised in it reaches the caller
         client.meta.events.register(f"before-send.{SERVICE}", lambda **_: self.calls.count_call())
         client.meta.events.register(f"response-received.{SERVICE}", self._note_response)
@@ -131,16 +164,30 @@ class ApiSource:
     def list_schedulers(self) -> list[ListedScheduler]:
         """List the schedulers that match the patterns of this source.
 
+        Invalid entries of the list are left out; their errors are in `rejected_schedulers`.
+
         Raises:
             LedgerError: the service returned an error, or cannot be reached.
             BudgetSpentError: the run has no calls left. All queries raise it.
         """
-        responses = self._query("list_inference_schedulers", "list the schedulers", MaxResults=PAGE_SIZE)
-        listed = [
-            _parse_scheduler(summary)
-            for response in responses
-            for summary in response.get("InferenceSchedulerSummaries", [])
+        pages = self._query("list_inference_schedulers", "list the schedulers", MaxResults=PAGE_SIZE)
+        summaries = [
+            summary
+            for body in pages
+            for summary in msgspec.json.decode(body, type=_SchedulersPage).inference_scheduler_summaries
         ]
+        self.rejected_schedulers = {}
+        listed: list[ListedScheduler] = []
+        for position, summary in enumerate(summaries):
+            try:
+                listed.append(_parse_scheduler(summary))
+            except _DECODE_ERRORS as error:
+                name = f"{self.uri}: entry {position} of the list of schedulers"
+                self.rejected_schedulers[name] = DataError(
+                    f"Cannot use an entry of the list of schedulers: {error}",
+                    where=f"{self.access}: {bytes(summary[:200]).decode(errors='backslashreplace')}",
+                    next_step="report it to the operator of the service; the other schedulers are extracted",
+                )
         return [
             scheduler for scheduler in listed if matches_any(self.patterns, scheduler.name, scheduler.arn)
         ]
@@ -163,7 +210,7 @@ class ApiSource:
             LedgerError: the service returned an error, or cannot be reached.
             DataError: the pages could not be followed to the last one.
         """
-        responses = self._query(
+        bodies = self._query(
             "list_inference_executions",
             f"list the executions of {scheduler.name}",
             InferenceSchedulerName=scheduler.name,
@@ -171,31 +218,38 @@ class ApiSource:
             DataEndTimeBefore=end + QUERY_PADDING,
             MaxResults=PAGE_SIZE,
         )
-        return (Page(_get_body(response), KIND, scheduler.arn, read_at) for response in responses)
+        return (Page(body, KIND, scheduler.arn, read_at) for body in bodies)
 
     def scheduler_exists(self, scheduler: ListedScheduler) -> bool:
         """Return whether the service has this scheduler, not a re-created one with its name."""
         try:
-            description = self._call("describe_inference_scheduler", InferenceSchedulerName=scheduler.name)
+            body = self._call("describe_inference_scheduler", InferenceSchedulerName=scheduler.name)
+            description = msgspec.json.decode(body, type=_Description)
+        except _DECODE_ERRORS as error:
+            raise DataError(
+                f"Cannot describe {scheduler.name}: the response is not valid: {error}",
+                where=str(self.access),
+                next_step=_CHECK_PROXIES,
+            ) from None
         except (refusals.ClientError, refusals.BotoCoreError) as error:
             if classify_error(error).kind is ErrorKind.NO_RESOURCE:
                 return False
             raise translate_error(error, self.access, f"describe {scheduler.name}") from None
-        return bool(description.get("InferenceSchedulerArn", scheduler.arn) == scheduler.arn)
+        return description.inference_scheduler_arn == scheduler.arn
 
     def _query(
         self,
         operation: str,
         action: str,
         **request: Any,  # noqa: ANN401
-    ) -> Iterator[dict[str, Any]]:
-        """Yield the responses of all pages; if paging breaks, start again from the first page.
+    ) -> Iterator[bytes]:
+        """Yield the bodies of all pages; if paging breaks, start again from the first page.
 
         Callers deduplicate executions, so a page may come twice.
         """
         for _ in range(_PAGING_ATTEMPTS):
             try:
-                yield from self._follow_pages(operation, request)
+                yield from self._follow_pages(operation, action, request)
             except _BrokenPagingError as error:
                 reason = str(error)
             except (refusals.ClientError, refusals.BotoCoreError) as error:
@@ -205,71 +259,71 @@ class ApiSource:
         raise DataError(
             f"Cannot {action}: {reason}, in {_PAGING_ATTEMPTS} attempts",
             where=str(self.access),
-            next_step="run it again later; if the error persists, check proxies between here and the service",
+            next_step=_CHECK_PROXIES,
         )
 
-    def _follow_pages(self, operation: str, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def _follow_pages(self, operation: str, action: str, request: dict[str, Any]) -> Iterator[bytes]:
         used_tokens: set[str] = set()
         token: str | None = None
-        while True:
-            response, token = self._request_page(operation, request, token, used_tokens)
-            yield response
-            if token is None:
+        size_bytes = 0
+        for _ in range(self._limits.pages):
+            body, token = self._request_page(operation, request, token, used_tokens)
+            size_bytes += len(body)
+            if size_bytes > self._limits.size_bytes:
+                raise self._build_limit_error(action, self._limits.too_large)
+            yield body
+            if not token:
                 return
             used_tokens.add(token)
+        raise self._build_limit_error(action, self._limits.too_many_pages)
+
+    def _build_limit_error(self, action: str, reason: str) -> DataError:
+        return DataError(
+            f"Cannot {action}: the response has {reason}"
+            if reason == self._limits.too_many_pages
+            else f"Cannot {action}: the response is {reason}",
+            where=str(self.access),
+            next_step="extract fewer days in one run, or raise the limit; a service that works returns fewer",
+        )
 
     def _request_page(
         self, operation: str, request: dict[str, Any], token: str | None, used_tokens: set[str]
-    ) -> tuple[dict[str, Any], str | None]:
+    ) -> tuple[bytes, str | None]:
         reason = ""
         for _ in range(_PAGE_ATTEMPTS):
             try:
-                response = self._call(operation, **request, **({"NextToken": token} if token else {}))
-                next_token = _find_next_token(response)
-            except msgspec.DecodeError as error:
-                reason = f"a response is not JSON ({error})"
+                body = self._call(operation, **request, **({"NextToken": token} if token else {}))
+                next_token = msgspec.json.decode(body, type=_PAGES[operation]).next_token
+            except _DECODE_ERRORS as error:
+                reason = f"a response is not valid ({error})"
                 continue
             except refusals.ClientError as error:
                 if token and classify_error(error).kind is ErrorKind.INVALID_REQUEST:
                     raise _BrokenPagingError(f"the service rejects its NextToken ({error})") from None
                 raise
             if next_token not in used_tokens:
-                return response, next_token
+                return body, next_token
             reason = "the service returned the same NextToken twice, so the pages have no end"
         raise _BrokenPagingError(reason)
 
-    def _call(self, operation: str, **request: Any) -> dict[str, Any]:  # noqa: ANN401
-        return getattr(self._client, operation)(**request)  # type: ignore[no-any-return]
+    def _call(self, operation: str, **request: Any) -> bytes:  # noqa: ANN401
+        """Return the body of a response; encode it again if a custom client has parsed it."""
+        response: dict[str, Any] = getattr(self._client, operation)(**request)
+        if RAW_BODY in response:
+            return bytes(response[RAW_BODY])
+        return msgspec.json.encode(
+            {name: value for name, value in response.items() if name != "ResponseMetadata"}
+        )
 
 
-def _find_next_token(response: dict[str, Any]) -> str | None:
-    """Return the token of the next page, and verify that the response is complete.
-
-    botocore parses a truncated body as an empty response, without items, token or error.
-    """
-    if RAW_BODY in response:
-        return msgspec.json.decode(response[RAW_BODY], type=_PageHead).next_token
-    if not any(name.endswith("Summaries") for name in response):
-        raise msgspec.DecodeError("it is truncated")
-    return response.get("NextToken")
-
-
-def _get_body(response: dict[str, Any]) -> bytes:
-    """Return the body of a response; encode it again if a custom client has parsed it."""
-    if RAW_BODY in response:
-        return bytes(response[RAW_BODY])
-    return msgspec.json.encode(
-        {name: value for name, value in response.items() if name != "ResponseMetadata"}
-    )
-
-
-def _parse_scheduler(summary: dict[str, Any]) -> ListedScheduler:
+def _parse_scheduler(summary: msgspec.Raw) -> ListedScheduler:
+    parsed = msgspec.json.decode(summary, type=_SchedulerSummary)
     return ListedScheduler(
-        arn=summary["InferenceSchedulerArn"],
-        name=summary["InferenceSchedulerName"],
-        status=summary.get("Status"),
-        model_arn=summary.get("ModelArn"),
-        model_name=summary.get("ModelName"),
-        frequency=summary.get("DataUploadFrequency"),
-        delay_minutes=summary.get("DataDelayOffsetInMinutes"),
+        arn=parsed.inference_scheduler_arn,
+        name=parsed.inference_scheduler_name,
+        status=parsed.status,
+        model_arn=parsed.model_arn,
+        model_name=parsed.model_name,
+        frequency=parsed.data_upload_frequency,
+        delay_minutes=parsed.data_delay_offset_in_minutes,
     )

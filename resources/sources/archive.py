@@ -5,6 +5,7 @@ responses printed in notebooks, JSON lines of responses or summaries, and lists 
 page or several, and may be gzipped.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, tzinfo
@@ -13,8 +14,10 @@ from typing import Any
 
 import msgspec
 
+from resources.errors import UnreadableArchiveError
+from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.sources.base import Page, SavedResponses
-from resources.sources.documents import read_documents
+from resources.sources.documents import MAX_PROBLEMS, read_documents
 from resources.storage.base import NAME_NOT_UTF8, FileStore, StoredFile
 from resources.storage.open import open_file_store
 
@@ -26,6 +29,7 @@ SUMMARIES_A_PAGE = 2_000
 """The number of summaries in a page, independent of the saved responses."""
 
 _MAX_PROBLEMS = 10
+_MAX_LIST_DEPTH = 3
 
 
 _Member = msgspec.Raw | msgspec.UnsetType
@@ -67,6 +71,7 @@ class _CamelCaseItem(_Item, rename="camel"):
     data_end_time: _Member = msgspec.UNSET
 
 
+_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _DECODERS = (msgspec.json.Decoder(_Item), msgspec.json.Decoder(_CamelCaseItem))
 
 
@@ -77,14 +82,23 @@ class ArchiveSource:
     days = None
     service = None
 
-    def __init__(self, uri: str, *, zone: tzinfo | None = None, store: FileStore | None = None) -> None:
+    def __init__(
+        self,
+        uri: str,
+        *,
+        zone: tzinfo | None = None,
+        store: FileStore | None = None,
+        limits: ReadLimits = DEFAULT_LIMITS,
+    ) -> None:
         """Open nothing yet.
 
         Args:
             uri: a file, a folder, or an s3:// prefix.
             zone: the time zone of times without an offset.
             store: reads the files; None: chosen by the scheme of the URI.
+            limits: limits of each file.
         """
+        self._limits = limits
         self.uri = uri
         self._zone = zone
         self._store = store or open_file_store(uri)
@@ -111,8 +125,14 @@ class ArchiveSource:
         Raises:
             UnreadableArchiveError: the file cannot be opened.
         """
+        if file.size_bytes > self._limits.size_bytes:
+            raise UnreadableArchiveError(
+                f"Cannot read a file: it is {self._limits.too_large}",
+                where=file.uri,
+                next_step="split the file, or raise the limit",
+            )
         data = self._store.read(file)
-        content = read_documents(data, self._zone)
+        content = read_documents(data, self._zone, self._limits)
         summaries: list[msgspec.Raw] = []
         problems = list(content.problems)
         complete = True
@@ -122,12 +142,18 @@ class ArchiveSource:
                 item = _decode_item(raw)
             except ValueError as error:
                 problems.append(f"document {number} {error}" if len(items) > 1 else str(error))
+                if len(problems) > MAX_PROBLEMS:
+                    problems.append("is not read further")
+                    break
                 continue
             if item.is_response:
                 summaries += item.inference_execution_summaries or ()
                 complete = not item.next_token
             else:
                 summaries.append(raw)
+        if len(summaries) > self._limits.rows:
+            problems.insert(0, f"has {self._limits.too_many_rows}; the others are not read")
+            del summaries[self._limits.rows :]
         digest = blake2b(data, digest_size=16, key=str(self._zone or "").encode())
         return SavedResponses(file, digest.hexdigest(), tuple(summaries), complete, _limit(problems))
 
@@ -148,17 +174,40 @@ def _is_candidate(file: StoredFile) -> bool:
     return has_suffix or file.problem not in {None, NAME_NOT_UTF8}
 
 
-def _split_list(document: msgspec.Raw) -> list[msgspec.Raw]:
-    if memoryview(document)[0] == ord("["):
-        return msgspec.json.decode(document, type=list[msgspec.Raw])
-    return [document]
+def _split_list(document: msgspec.Raw, depth: int = 0) -> Iterator[msgspec.Raw]:
+    """Yield the objects of a document: of a list, of a list of lists, or of an object that wraps a list."""
+    is_list = memoryview(document)[0] == ord("[")
+    values = document if is_list else _find_wrapped_list(document)
+    if values is None or depth > _MAX_LIST_DEPTH:
+        yield document
+    else:
+        for element in msgspec.json.decode(values, type=list[msgspec.Raw]):
+            yield from _split_list(element, depth + 1)
+
+
+def _find_wrapped_list(document: msgspec.Raw) -> msgspec.Raw | None:
+    """Return the list in `{"value": [...], "Count": 2}`, which PowerShell writes for a list; else None."""
+    if len(memoryview(document)) > 0 and _WRAPPED_LIST.match(memoryview(document)[:100]):
+        try:
+            return msgspec.json.decode(document, type=_WrappedList).value
+        except _DECODE_ERRORS:
+            return None
+    return None
+
+
+_WRAPPED_LIST = re.compile(rb"\s*\{\s*\"value\"\s*:\s*\[")
+
+
+class _WrappedList(msgspec.Struct, forbid_unknown_fields=True):
+    value: msgspec.Raw
+    count: int = msgspec.field(default=0, name="Count")
 
 
 def _decode_item(raw: msgspec.Raw) -> _Item:
     for decoder in _DECODERS:
         try:
             item = decoder.decode(raw)
-        except msgspec.ValidationError as error:
+        except _DECODE_ERRORS as error:
             raise ValueError(f"is not a response: {error}") from None
         if item.is_response or item.is_summary:
             return item

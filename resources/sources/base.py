@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from resources.errors import LedgerError
 from resources.sources.call_budget import CallBudget
 from resources.storage.base import StoredFile
 
@@ -124,6 +125,9 @@ class LiveService(Protocol):
 
     date_header: str | None
     """The clock of the service, as of its last answer."""
+
+    rejected_schedulers: dict[str, LedgerError]
+    """Errors of the entries that the last list of schedulers had and that cannot be used, by description."""
 
     @property
     def uri(self) -> str:

@@ -3,11 +3,9 @@
 Damaged parts are skipped and reported; the documents before and after them are read.
 """
 
-import gzip
 import json
 import re
-import zlib
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -15,11 +13,24 @@ from io import BytesIO
 
 import msgspec
 
+from resources.gzip_data import GZIP, MAX_GZIP_LAYERS, TOO_LARGE, unpack_gzip
+from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.sources.python_repr import parse_repr
 
-_GZIP = b"\x1f\x8b"
 _UTF16 = (BOM_UTF16_LE, BOM_UTF16_BE)  # what PowerShell's > writes
 _BLOCK = 1 << 20
+
+MAX_PROBLEMS = 10_000
+"""A file with more problems is not read further."""
+
+_MAX_PYTHON_BYTES = 4_000_000
+"""Larger damaged or printed documents are not salvaged: Python's parsers need fifty times as much memory."""
+
+_MAX_VALUES = 2_000_000
+"""With more commas and line ends, a text is checked before its values are held as objects of Python."""
+
+_OBJECTS_PER_ROW = 8
+"""A summary has seven nested objects."""
 
 _DOCUMENT = msgspec.json.Decoder(msgspec.Raw)
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -41,66 +52,118 @@ class Documents:
     problems: tuple[str, ...] = ()
 
 
-def read_documents(data: bytes, local: tzinfo | None = None) -> Documents:
+class _DenseTextError(Exception):
+    """A text has more values than the limit; the message is the reason."""
+
+
+def read_documents(
+    data: bytes, local: tzinfo | None = None, limits: ReadLimits = DEFAULT_LIMITS
+) -> Documents:
     """Split a file; without any JSON the result has no document and one problem.
 
     Args:
         data: the content of the file.
         local: the time zone of printed `tzlocal()` times.
+        limits: the largest size, and the number of documents.
     """
-    text, damage = _decode_text(data)
+    text, damage = _decode_text(data, limits)
     problems = [damage] if damage else []
+    documents: list[msgspec.Raw] = []
     try:
-        documents = _decode_documents(text)
+        documents = _decode_documents(text, limits)
+    except _DenseTextError as error:
+        problems.append(str(error))
     except _DECODE_ERRORS:
-        documents = []
         for line, piece in _split_text(text):
-            recovered, errors = _recover_documents(piece, line, local)
+            recovered, errors = _recover_documents(piece, line, local, limits)
             documents += recovered
             problems += errors
+            if len(problems) > MAX_PROBLEMS:
+                problems.append("is not read further")
+                break
     if not documents and not problems:
         problems.append("is empty")
     return Documents(tuple(documents), tuple(problems))
 
 
-def _decode_text(data: bytes) -> tuple[bytes, str | None]:
+def _decode_text(data: bytes, limits: ReadLimits) -> tuple[bytes, str | None]:
     """Decompress and decode to UTF-8 as far as possible; return the damage, if there is any."""
     damage = None
-    if data.startswith(_GZIP):
-        data, damage = _decompress(data)
+    for _ in range(MAX_GZIP_LAYERS):
+        if damage or not data.startswith(GZIP):
+            break
+        data, damage = unpack_gzip(data, limits.size_bytes)
+    if damage == TOO_LARGE or len(data) > limits.size_bytes:
+        return b"", f"is {limits.too_large}"
+    if damage:
+        damage = f"is truncated or damaged: {damage}"
     if data.startswith(_UTF16):
-        try:
-            text = data.decode("utf-16")
-        except UnicodeDecodeError as error:
-            text = data[: error.start].decode("utf-16")
-            damage = f"is truncated or damaged: {error.reason}"
-        data = text.encode()
+        data, problem = _decode_utf16(data)
+        damage = problem or damage
     return data.removeprefix(BOM_UTF8), damage
 
 
-def _decompress(data: bytes) -> tuple[bytes, str | None]:
-    blocks: list[bytes] = []
-    damage = None
-    try:
-        with gzip.open(BytesIO(data)) as file:
-            while block := file.read1(_BLOCK):
-                blocks.append(block)
-    except (OSError, EOFError, zlib.error) as error:
-        damage = f"is truncated or damaged: {error}"
-    return b"".join(blocks), damage
+def _decode_utf16(data: bytes) -> tuple[bytes, str | None]:
+    decoder = getincrementaldecoder("utf-16")()
+    text = BytesIO()
+    for start in range(0, len(data), _BLOCK):
+        block = data[start : start + _BLOCK]
+        is_last = start + _BLOCK >= len(data)
+        try:
+            text.write(decoder.decode(block, final=is_last).encode())
+        except UnicodeDecodeError as error:
+            valid = error.object[: error.start]
+            encoding = "utf-16-le" if data.startswith(BOM_UTF16_LE) else "utf-16-be"
+            text.write(valid.decode("utf-16" if start == 0 else encoding, errors="ignore").encode())
+            return text.getvalue(), f"is truncated or damaged: {error.reason}"
+    return text.getvalue(), None
 
 
-def _decode_documents(text: bytes) -> list[msgspec.Raw]:
+class _Object(msgspec.Struct, gc=False):
+    """Any object; its members are skipped."""
+
+
+class _Shape(msgspec.Struct, gc=False):
+    """A response or a summary, without its content."""
+
+    summaries: list[_Object] | None = msgspec.field(default=None, name="InferenceExecutionSummaries")
+    other_summaries: list[_Object] | None = msgspec.field(default=None, name="inferenceExecutionSummaries")
+
+
+_SHAPE = msgspec.json.Decoder(_Shape | list[_Shape])
+
+
+def _decode_documents(text: bytes, limits: ReadLimits) -> list[msgspec.Raw]:
     """Split documents that are separated by any white space.
 
     Raises:
         _DECODE_ERRORS: a part of the text is not JSON.
+        _DenseTextError: the values of the text need too much memory.
     """
+    _check_density(text, limits)
     documents = _DOCUMENT.decode_lines(text)
     if not text.isascii():
         for document in documents:  # msgspec does not validate the encoding of raw documents
-            str(document, "utf-8")
+            _validate_utf8(memoryview(document))
     return documents
+
+
+def _check_density(text: bytes, limits: ReadLimits) -> None:
+    """Limit the values that become objects of Python: small values need thirty times their size."""
+    if text.count(b"{") > _OBJECTS_PER_ROW * limits.rows:
+        raise _DenseTextError(f"has {limits.too_many_rows}")
+    if text.count(b",") + text.count(b"\n") > _MAX_VALUES:
+        try:
+            _SHAPE.decode_lines(text)  # stops at the first value that is no object
+        except msgspec.ValidationError as error:
+            raise _DenseTextError(f"is not a response: {error}") from None
+
+
+def _validate_utf8(text: memoryview) -> None:
+    decoder = getincrementaldecoder("utf-8")()
+    for start in range(0, len(text), _BLOCK):  # a text of Python can need four times as much memory
+        decoder.decode(text[start : start + _BLOCK])
+    decoder.decode(b"", final=True)
 
 
 def _split_text(text: bytes) -> Iterator[tuple[int, bytes]]:
@@ -114,12 +177,17 @@ def _split_text(text: bytes) -> Iterator[tuple[int, bytes]]:
     yield line, text[start:]
 
 
-def _recover_documents(piece: bytes, line: int, local: tzinfo | None) -> tuple[list[msgspec.Raw], list[str]]:
+def _recover_documents(
+    piece: bytes, line: int, local: tzinfo | None, limits: ReadLimits
+) -> tuple[list[msgspec.Raw], list[str]]:
     """Decode a piece as JSON, as a printed response, or up to its first error."""
     try:
-        return _decode_documents(piece), []
-    except _DECODE_ERRORS:
-        pass
+        return _decode_documents(piece, limits), []
+    except _DenseTextError as error:
+        return [], [f"line {line} {error}"]
+    except _DECODE_ERRORS as error:
+        if len(piece) > _MAX_PYTHON_BYTES:
+            return [], [f"line {line} is truncated or not JSON: {error}"]
     try:
         text = piece.decode()
     except UnicodeDecodeError as error:
@@ -128,10 +196,10 @@ def _recover_documents(piece: bytes, line: int, local: tzinfo | None) -> tuple[l
     printed = parse_repr(text, local)
     if printed:
         return [msgspec.Raw(document) for document in printed], []
-    return _decode_until_error(text, line)
+    return _decode_until_error(text, line, limits)
 
 
-def _decode_until_error(text: str, line: int) -> tuple[list[msgspec.Raw], list[str]]:
+def _decode_until_error(text: str, line: int, limits: ReadLimits) -> tuple[list[msgspec.Raw], list[str]]:
     documents: list[msgspec.Raw] = []
     errors: list[tuple[int, str]] = []
     text = text.rstrip()  # the error of a truncated text is on its last line
@@ -144,7 +212,7 @@ def _decode_until_error(text: str, line: int) -> tuple[list[msgspec.Raw], list[s
         try:
             _, end = _PYTHON.raw_decode(text, start)
             position = _skip_blanks(text, end)
-            documents += _decode_documents(text[start:end].encode())
+            documents += _decode_documents(text[start:end].encode(), limits)
         except json.JSONDecodeError as error:
             errors.append((error.pos, f"is truncated or not JSON: {error.msg}"))
             break

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from resources.aws.session import AwsAccess
 from resources.config.settings import ApiSettings, ArchiveSettings, Settings
+from resources.read_limits import ReadLimits
 from resources.sources import api, archive
 from resources.sources.api import ApiSource
 from resources.sources.archive import ArchiveSource
@@ -20,19 +21,20 @@ def open_sources(settings: Settings) -> list[Source]:
         ConfigurationError: the settings have no source, or one whose location is not supported.
     """
     settings.require_sources()
-    return [_OPEN_BY_KIND[source.kind](source) for source in settings.sources]
+    limits = ReadLimits.from_settings(settings.limits)
+    return [_OPEN_BY_KIND[source.kind](source, limits) for source in settings.sources]
 
 
-def _open_archive(settings: ArchiveSettings) -> Source:
-    return ArchiveSource(settings.uri, zone=parse_zone(settings.time_zone))
+def _open_archive(settings: ArchiveSettings, limits: ReadLimits) -> Source:
+    return ArchiveSource(settings.uri, zone=parse_zone(settings.time_zone), limits=limits)
 
 
-def _open_api(settings: ApiSettings) -> Source:
+def _open_api(settings: ApiSettings, limits: ReadLimits) -> Source:
     access = AwsAccess(settings.region, settings.profile, settings.role_arn, settings.endpoint_url)
-    return ApiSource(access, settings.schedulers, service_end=settings.service_end)
+    return ApiSource(access, settings.schedulers, service_end=settings.service_end, limits=limits)
 
 
-_OPEN_BY_KIND: Mapping[str, Callable[[Any], Source]] = {
+_OPEN_BY_KIND: Mapping[str, Callable[[Any, ReadLimits], Source]] = {
     archive.KIND: _open_archive,
     api.KIND: _open_api,
 }

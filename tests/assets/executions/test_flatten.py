@@ -245,6 +245,24 @@ class TestAccountAndRegion:
         assert (row["account_id"], row["region"]) == owner
 
 
+class TestPowerShell:
+    """`ConvertTo-Json` of the AWS tools for PowerShell: a status is an object, and a time has its own format."""
+
+    def test_statuses_and_times_are_read(self) -> None:
+        saved = FULL | {"Status": {"Value": "SUCCESS"}, "DataStartTime": "/Date(1630413900000)/"}
+        assert rows(saved) == [FLAT]
+
+    def test_an_omitted_structure_leaves_the_rest_usable(self) -> None:
+        type_name = "Amazon.LookoutEquipment.Model.S3Object"
+        (row,) = rows(FULL | {"CustomerResultObject": type_name})
+        assert row["result_s3_key"] is None
+        assert json.loads(row["unrecognized"]) == {"CustomerResultObject": type_name}
+
+    def test_other_objects_are_no_values(self) -> None:
+        for value in ({"Value": 1}, {"Value": "SUCCESS", "Other": 1}, {}):
+            assert flattened(FULL | {"Status": value}).rejected.num_rows == 1
+
+
 class TestUnknownMembers:
     @every_structure
     @pytest.mark.parametrize(

@@ -232,3 +232,9 @@ class TestInvalidTimestamps:
         among, why_among = parse_timestamps([1.5, text])
         assert alone[0].as_py() == among[1].as_py()
         assert why.get(0) == why_among.get(1)
+
+
+@pytest.mark.parametrize("text", ["/Date(1630413900000)/", "/Date(1630413900000+0200)/"])
+def test_dates_of_powershell_are_epoch_milliseconds(text: str) -> None:
+    assert read(text, "2021-08-31T12:45:00Z", None) == [MOMENT, MOMENT, None]
+    assert reason("/Date(x)/", "/Date(999999999999999)/").keys() == {0, 1}

@@ -2,8 +2,11 @@
 
 import gzip
 import json
+import subprocess
+import sys
 import tracemalloc
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from resources.errors import UnreadableArchiveError
+from resources.read_limits import ReadLimits
 from resources.sources.archive import SUMMARIES_A_PAGE, ArchiveSource
 from resources.sources.base import Page, SavedResponses
 from resources.storage.base import StoredFile
@@ -307,7 +311,8 @@ SCHEDULER = {
         pytest.param({}, "but nothing", id="empty object"),
         pytest.param({"InferenceExecutionSummaries": {}}, "is not a response", id="summaries in no list"),
         pytest.param(5, "is not a response", id="number"),
-        pytest.param([[]], "is not a response", id="list of lists"),
+        pytest.param([[5]], "is not a response", id="list of lists"),
+        pytest.param([[[[[[{}]]]]]], "is not a response", id="deep lists"),
     ],
 )
 def test_a_response_of_another_operation_is_a_problem(content: object, problem: str) -> None:
@@ -430,3 +435,126 @@ def test_a_file_that_is_deleted_before_it_is_read_raises_an_error(tmp_path: Path
         archive.read(file)
     assert caught.value.where == str(path)
     assert "remove it from the source's folder" in caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda rows: [rows[:1], rows[1:]], lambda rows: {"value": rows, "Count": 2}],
+    ids=["list", "object"],
+)
+@pytest.mark.parametrize("layers", [0, 1, 2, 3])
+def test_wrapped_and_repeatedly_compressed_summaries_are_read(
+    wrap: Callable[[list[Any]], Any], layers: int
+) -> None:
+    data = json.dumps(wrap([{"DataStartTime": 1}, {"DataStartTime": 2}])).encode()
+    for _ in range(layers):
+        data = gzip.compress(data)
+    saved = read(data)
+    assert plain(saved) == [{"DataStartTime": 1}, {"DataStartTime": 2}]
+    assert not saved.problems
+
+
+LIMITS = ReadLimits(size_bytes=3_000_000, rows=1_000)
+LARGER = "is larger than 3 MB unpacked (limits.max_megabytes_per_file)"
+MORE_ROWS = "has more than 1,000 rows (limits.max_rows_per_file)"
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        pytest.param(b" " * 4_000_000, LARGER, id="plain"),
+        pytest.param(gzip.compress(b" " * 4_000_000), LARGER, id="gzip"),
+        pytest.param(gzip.compress(gzip.compress(b"[" * 4_000_000)), LARGER, id="gzip twice"),
+        pytest.param(b"[" + b"{}," * 8_000 + b"{}]", MORE_ROWS, id="objects"),
+        pytest.param(b"{}\n" * 8_001, MORE_ROWS, id="lines"),
+        pytest.param(b"\n" * 2_900_000, "is empty", id="blank lines"),
+        pytest.param(b"1\n" * 1_400_000, "is not a response: Expected", id="numbers"),
+        pytest.param(b"[" + b"1," * 1_400_000 + b"1]", "got `int`", id="list of numbers"),
+        pytest.param(
+            b'{"InferenceExecutionSummaries": [' + b"1," * 1_400_000 + b"1]}",
+            "got `int`",
+            id="response of numbers",
+        ),
+        pytest.param(b"[\n" * 900_000, "more problems", id="open brackets"),
+        pytest.param(gzip.compress(b"") * 100_001, "more than 100,000 gzip members", id="gzip members"),
+    ],
+)
+def test_a_file_beyond_a_limit_is_named_with_the_limit(
+    data: bytes, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resources.sources.documents._MAX_VALUES", 1_000_000)
+    saved = read(data, ArchiveSource("saved.json", store=Bytes(data), limits=LIMITS))
+    assert not saved.summaries
+    assert problem in "; ".join(saved.problems)
+    assert len(saved.problems) <= 11
+
+
+def test_rows_beyond_the_limit_are_not_read_and_reported() -> None:
+    data = json.dumps([{"DataStartTime": number} for number in range(1_500)]).encode()
+    saved = read(data, ArchiveSource("saved.json", store=Bytes(data), limits=LIMITS))
+    assert len(saved.summaries) == 1_000
+    assert saved.problems == (f"{MORE_ROWS}; the others are not read",)
+
+
+def test_a_file_beyond_the_limit_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.json"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    archive = ArchiveSource(str(path))
+    with pytest.raises(UnreadableArchiveError, match=r"\(limits.max_megabytes_per_file\)"):
+        archive.read(archive.list_files()[0])
+
+
+def read_in_child_process(data: bytes, tmp_path: Path) -> tuple[int, list[str]]:
+    """Return the peak memory in megabytes, and the problems."""
+    path = tmp_path / "saved.json"
+    path.write_bytes(data)
+    script = (
+        "import resource, sys; from resources.sources.archive import ArchiveSource;"
+        "source = ArchiveSource(sys.argv[1]);"
+        "saved = source.read(source.list_files()[0]);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000, *saved.problems, sep='\\n')"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", script, str(path)], check=True, capture_output=True, text=True
+    ).stdout
+    memory, *problems = output.splitlines()
+    return int(memory), problems
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems measure memory in other units")
+@pytest.mark.parametrize("block", [b"\0", b"[\n", b'{"InferenceExecutionSummaries":[]}\n'])
+def test_a_gzip_that_unpacks_to_gigabytes_needs_little_memory(block: bytes, tmp_path: Path) -> None:
+    megabyte = block * (1_000_000 // len(block))
+    packer = zlib.compressobj(9, wbits=31)
+    packed = b"".join([*(packer.compress(megabyte) for _ in range(300)), packer.flush()])
+    memory, problems = read_in_child_process(packed, tmp_path)
+    assert problems == ["is larger than 200 MB unpacked (limits.max_megabytes_per_file)"]
+    assert memory < 600
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems measure memory in other units")
+@pytest.mark.parametrize(
+    ("first", "block", "last"),
+    [
+        (b"", b"1\n", b""),
+        (b"", b"[]\n", b""),
+        (b"", b"[\n", b""),
+        (b"", b"{}\n", b""),
+        (b"[0", b",0", b"]"),
+        (b"[0", b",[]", b"]"),
+        (b"[{}", b",{}", b"]"),
+        (b"[0", b",0", b""),
+        (b"", b"{'a': 1}\n", b""),
+        (b"\xff\xfe", b"1\0", b""),
+        (b"\xef\xbb\xbf[", b'{"DataStartTime":1},\n', b"{}]"),
+        ('["\U0001f600"'.encode(), b',{"DataStartTime":1}', b"]"),
+    ],
+)
+def test_any_file_within_the_limit_needs_little_memory(
+    first: bytes, block: bytes, last: bytes, tmp_path: Path
+) -> None:
+    data = first + block * ((199_000_000 - len(first)) // len(block)) + last
+    memory, _ = read_in_child_process(data, tmp_path)
+    assert memory < 600
