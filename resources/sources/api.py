@@ -185,7 +185,7 @@ class ApiSource:
                 name = f"{self.uri}: entry {position} of the list of schedulers"
                 self.rejected_schedulers[name] = DataError(
                     f"Cannot use an entry of the list of schedulers: {error}",
-                    where=f"{self.access}: {bytes(summary[:200]).decode(errors='backslashreplace')}",
+                    where=f"{self.access}: {bytes(summary)[:200].decode(errors='backslashreplace')}",
                     next_step="report it to the operator of the service; the other schedulers are extracted",
                 )
         return [

@@ -150,7 +150,7 @@ def _decode_documents(text: bytes, limits: ReadLimits) -> list[msgspec.Raw]:
 
 def _check_density(text: bytes, limits: ReadLimits) -> None:
     """Limit the values that become objects of Python: small values need thirty times their size."""
-    if text.count(b"{") > _OBJECTS_PER_ROW * limits.rows:
+    if text.count(b"{") + text.count(b"[") > _OBJECTS_PER_ROW * limits.rows:
         raise _DenseTextError(f"has {limits.too_many_rows}")
     if text.count(b",") + text.count(b"\n") > _MAX_VALUES:
         try:

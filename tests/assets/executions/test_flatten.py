@@ -246,7 +246,7 @@ class TestAccountAndRegion:
 
 
 class TestPowerShell:
-    """`ConvertTo-Json` of the AWS tools for PowerShell: a status is an object, and a time has its own format."""
+    """`ConvertTo-Json` of the AWS tools: a status is an object, and a time has its own format."""
 
     def test_statuses_and_times_are_read(self) -> None:
         saved = FULL | {"Status": {"Value": "SUCCESS"}, "DataStartTime": "/Date(1630413900000)/"}

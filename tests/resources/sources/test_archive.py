@@ -475,7 +475,8 @@ MORE_ROWS = "has more than 1,000 rows (limits.max_rows_per_file)"
             "got `int`",
             id="response of numbers",
         ),
-        pytest.param(b"[\n" * 900_000, "more problems", id="open brackets"),
+        pytest.param(b"[\n" * 900_000, MORE_ROWS, id="open brackets"),
+        pytest.param(b"]\n[" * 7_000, "truncated or not JSON", id="closed brackets"),
         pytest.param(gzip.compress(b"") * 100_001, "more than 100,000 gzip members", id="gzip members"),
     ],
 )
