@@ -6,8 +6,6 @@ small gzip file that unpacks to gigabytes. A message names the setting of the ex
 
 from dataclasses import dataclass
 
-from resources.config.sections import LimitSettings
-
 MEGABYTE = 1_000_000
 
 
@@ -26,16 +24,6 @@ class ReadLimits:
     rows: int = 500_000
     pages: int = 10_000
     seconds: float = 600
-
-    @classmethod
-    def from_settings(cls, settings: LimitSettings) -> "ReadLimits":
-        """Use the section `[limits]` of the settings."""
-        return cls(
-            settings.max_megabytes_per_file * MEGABYTE,
-            settings.max_rows_per_file,
-            settings.max_pages_per_query,
-            settings.max_seconds_per_request,
-        )
 
     @property
     def too_large(self) -> str:

@@ -17,6 +17,7 @@ from pydantic import (
 from resources.apprise_url import describe_url, is_apprise_url
 from resources.config.loader import SettingsOrigin
 from resources.config.types import Count, Cron, Day, TimeZone, resolve_location
+from resources.read_limits import MEGABYTE, ReadLimits
 
 
 class Section(BaseModel):
@@ -155,6 +156,16 @@ class LimitSettings(Section):
         description="Longest duration of one request to the service or to S3.",
         examples=[600],
     )
+
+    @property
+    def read_limits(self) -> ReadLimits:
+        """The limits of a reader."""
+        return ReadLimits(
+            self.max_megabytes_per_file * MEGABYTE,
+            self.max_rows_per_file,
+            self.max_pages_per_query,
+            self.max_seconds_per_request,
+        )
 
 
 class ResultSettings(Section):

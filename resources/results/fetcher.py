@@ -84,7 +84,7 @@ class ResultFetcher:
             AwsAccess(profile=settings.profile, role_arn=settings.role_arn),
             expected_bucket_owner=settings.expected_bucket_owner,
             limits=FetchLimits(concurrency=settings.concurrency),
-            read_limits=ReadLimits.from_settings(limits) if limits else DEFAULT_LIMITS,
+            read_limits=limits.read_limits if limits else DEFAULT_LIMITS,
         )
 
     def fetch(self, requests: Sequence[ResultRequest]) -> Iterator[list[FetchedResult]]:

@@ -21,7 +21,7 @@ def open_sources(settings: Settings) -> list[Source]:
         ConfigurationError: the settings have no source, or one whose location is not supported.
     """
     settings.require_sources()
-    limits = ReadLimits.from_settings(settings.limits)
+    limits = settings.limits.read_limits
     return [_OPEN_BY_KIND[source.kind](source, limits) for source in settings.sources]
 
 
