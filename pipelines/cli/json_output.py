@@ -221,6 +221,7 @@ class StatusOutput(Struct):
         list[StatusSourceFailure],
         Meta(description="Sources and schedulers that the last run could not read."),
     ]
+    runs_error: Annotated[str | None, Meta(description="Why the Dagster runs could not be read, or null.")]
     schedulers: Annotated[list[StatusScheduler], Meta(description="State of each day of each scheduler.")]
 
 

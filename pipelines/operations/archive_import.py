@@ -19,7 +19,7 @@ from resources.config.template import render_template
 from resources.config.toml_file import extend_toml
 from resources.errors import ConfigurationError, LedgerError
 from resources.lake.lake import Lake
-from resources.sources.archive import ArchiveSource
+from resources.sources.archive import SUFFIXES, ArchiveSource
 from resources.sources.factory import parse_zone
 from resources.storage.local import write_atomically
 from resources.storage.open import is_s3
@@ -60,6 +60,9 @@ class ImportPreview:
     @property
     def problems(self) -> list[str]:
         """Messages about broken and incomplete files, and about rejected summaries with their reasons."""
+        if not self.files:
+            endings = ", ".join(SUFFIXES)
+            return [f"{self.path}: contains no file that ends in {endings}, with or without .gz"]
         messages = describe_problems([replace(file, rejected=0) for file in self.files])
         rejected = sorted(self.rejected.items())
         for (uri, reason), count in rejected[:_MAX_REASONS]:

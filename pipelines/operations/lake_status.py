@@ -58,6 +58,7 @@ class LakeStatus:
     """The state of each scheduler on some days.
 
     `never_extracted` lists the days that no run has recorded; `refused` what the last runs could not read.
+    `runs_error` is the reason if the runs themselves could not be read.
     """
 
     days: Sequence[date]
@@ -65,6 +66,7 @@ class LakeStatus:
     never_extracted: Sequence[date]
     action_items: Sequence[ActionItem]
     refused: Sequence[UnansweredSource] = ()
+    runs_error: str | None = None
 
     @property
     def needs_action(self) -> bool:
@@ -98,8 +100,8 @@ def inspect_lake(
     if not extracted:
         settings.require_sources()
     policy = settlement_policy(settings, now, extracted)
-    failed, refused = _load_failures(settings, days)
-    schedulers = find_scheduler_statuses(read_coverage(lake), days, extracted, failed, policy)
+    failures = _load_failures(settings, days)
+    schedulers = find_scheduler_statuses(read_coverage(lake), days, extracted, failures.days, policy)
     for pattern in patterns:
         if not any(matches(pattern, row.scheduler_name, row.scheduler_arn) for row in schedulers):
             raise no_scheduler_error(pattern, (row.scheduler_name for row in schedulers), "--scheduler")
@@ -109,7 +111,7 @@ def inspect_lake(
         ]
     never_extracted = find_days_without_coverage(days, extracted)
     items = list(_list_action_items(schedulers, never_extracted, policy))
-    return LakeStatus(days, schedulers, never_extracted, items, refused)
+    return LakeStatus(days, schedulers, never_extracted, items, failures.sources, failures.error)
 
 
 def read_coverage(lake: Lake, first: date | None = None, last: date | None = None) -> pa.Table:
@@ -176,18 +178,35 @@ def _list_service_ends(settings: Settings) -> list[date | None]:
     return ends
 
 
-def _load_failures(settings: Settings, days: Sequence[date]) -> tuple[list[date], list[UnansweredSource]]:
-    """Return the days whose last run failed and the sources it could not read; both empty without Dagster."""
+@dataclass(frozen=True)
+class _RunFailures:
+    """The days whose last run failed, the sources it could not read, and why the runs cannot be read."""
+
+    days: Sequence[date] = ()
+    sources: Sequence[UnansweredSource] = ()
+    error: str | None = None
+
+
+def _load_failures(settings: Settings, days: Sequence[date]) -> _RunFailures:
+    """Read the failures from Dagster; without an instance there are none."""
     home = os.environ.get("DAGSTER_HOME")
     if home is None or not Path(home, "dagster.yaml").exists():
-        return [], []
+        return _RunFailures()
+    try:
+        return _read_failures(settings, days)
+    except Exception as error:  # noqa: BLE001 (databases and YAML files raise many types)
+        message = str(error).strip().partition("\n")[0] or repr(error)
+        return _RunFailures(error=f"Cannot open the Dagster instance at {home}: {message}")
+
+
+def _read_failures(settings: Settings, days: Sequence[date]) -> _RunFailures:
     executions = dg.AssetKey(INFERENCE_EXECUTIONS.name)
     partitions = daily_partitions(Days(settings.history.start_date, settings.history.end_date))
     keys = [day.isoformat() for day in days]
     with dg.DagsterInstance.get() as instance:
         failed = filter_failed_partitions(instance, executions, partitions, keys)
         refused = find_unanswered_sources(load_recent_runs(instance, executions))
-    return parse_days(failed), refused
+    return _RunFailures(parse_days(failed), refused)
 
 
 def _list_action_items(

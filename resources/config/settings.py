@@ -158,7 +158,10 @@ class Settings(Section):
             f"run ledger init FOLDER, or write {file} with\n\n{EXAMPLE_TOML}",
         )
         if self.config_file:
-            where, fix = f"{self.config_file}: sources", f"add to {self.config_file}\n\n{EXAMPLE_TOML}"
+            where, fix = (
+                f"{self.config_file}: sources",
+                f"run ledger import, or add to {self.config_file}\n\n{EXAMPLE_TOML}",
+            )
         if variable := self._origin.find_variable(("sources",)):
             where, fix = f"environment variable {variable}", f"set {variable}='{EXAMPLE_SOURCES}'"
         raise ConfigurationError("Cannot read executions: no sources are set", where=where, next_step=fix)

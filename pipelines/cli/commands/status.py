@@ -89,6 +89,10 @@ def _print_calendar(console: Console, lake_status: LakeStatus, *, is_default_ran
 
 
 def _print_failed_sources(console: Console, lake_status: LakeStatus) -> None:
+    if lake_status.runs_error:
+        console.print(
+            Text(f"! Failed runs are not known. {lake_status.runs_error}", "yellow"), soft_wrap=True
+        )
     if not lake_status.refused:
         return
     console.print("Not read by the last run:", style="bold")
@@ -104,7 +108,8 @@ def _print_failed_sources(console: Console, lake_status: LakeStatus) -> None:
 def _print_action_items(console: Console, lake_status: LakeStatus) -> None:
     items = lake_status.action_items
     if not lake_status.needs_action:
-        console.print("No action needed.")
+        scope = " for the days in the lake" if lake_status.runs_error else ""
+        console.print(f"No action needed{scope}.")
     if not items:
         return
     console.print("1 action needed:" if len(items) == 1 else f"{len(items)} actions needed:", style="bold")
@@ -138,6 +143,7 @@ def _build_json(lake_status: LakeStatus, uri: str, now: datetime) -> StatusOutpu
             )
             for source in lake_status.refused
         ],
+        runs_error=lake_status.runs_error,
         schedulers=[
             StatusScheduler(
                 scheduler.scheduler_arn,

@@ -100,6 +100,17 @@ def test_days_that_need_action_come_with_the_command_that_fixes_them(
 
 
 @pytest.mark.usefixtures("september")
+def test_runs_that_cannot_be_read_are_named(ledger: RunLedger, tmp_path: Path) -> None:
+    (tmp_path / "home" / "dagster.yaml").write_text("storages: {nonsense: true}\n")
+
+    done = ledger("status")
+
+    assert "! Failed runs are not known. Cannot open the Dagster instance" in done.out
+    assert "No action needed for the days in the lake." in done.out
+    assert str(tmp_path / "home") in ledger("status", "--json").json["runs_error"]
+
+
+@pytest.mark.usefixtures("september")
 def test_a_range_and_a_scheduler_limit_the_output(ledger: RunLedger) -> None:
     answer = ledger(
         "status", "--from", "2026-09-03", "--to", "2026-09-05", "--scheduler", "pump-*", "--json"
