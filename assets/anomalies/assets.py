@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from assets.anomalies.top_sensors import CONTRIBUTION_COLUMNS
 from assets.framework.asset_specs import asset_spec_kwargs, column_schema
 from assets.framework.automation import upstream_content_changed
 from assets.framework.materializations import PartitionResult, partition_result, unpartitioned_result
-from assets.framework.partitioned_run import PartitionedRun, handle_errors, previous_attempt
+from assets.framework.partitioned_run import PartitionedRun, handle_errors, select_partitions
 from assets.framework.partitions import daily_partitions
 from assets.framework.row_content import stamp_changes
 from assets.framework.time_windows import Days
@@ -43,6 +44,38 @@ RULE_VERSION = 3
 """Increase it when the same predictions give different fragments or events."""
 
 _MEGABYTE = 1_000_000
+
+
+@dataclass
+class UnreadObjects:
+    """The result objects that a run could not read, so that one cause is one message for all days."""
+
+    _days: dict[str, list[str]] = field(default_factory=dict)
+    _counts: Counter[str] = field(default_factory=Counter)
+    _examples: dict[str, str] = field(default_factory=dict)
+
+    def add(self, day: str, recorded: RecordedResults) -> None:
+        """Add the objects of a day."""
+        columns = ["state", "error", "result_s3_bucket", "result_s3_key"]
+        for row in recorded.objects.rows.select(columns).to_pylist():
+            state = row["state"]
+            if not ObjectState(state).is_unavailable:
+                continue
+            if state not in self._examples:
+                path = f"s3://{row['result_s3_bucket']}/{row['result_s3_key']}"
+                self._examples[state] = f"{path}: {row['error']}"
+            self._counts[state] += 1
+            days = self._days.setdefault(state, [])
+            if day not in days:
+                days.append(day)
+
+    def describe(self) -> list[str]:
+        """Return one message for each state, with an example."""
+        return [
+            f"{self._counts[state]:,} result objects {state.replace('_', ' ')} on {len(days):,} days"
+            f" ({days[0]}{f' to {days[-1]}' if len(days) > 1 else ''}), for example {self._examples[state]}"
+            for state, days in sorted(self._days.items())
+        ]
 
 
 def build(history: Days, rule: EventRule) -> list[dg.AssetsDefinition | dg.AssetSpec]:
@@ -73,11 +106,12 @@ def _build_prediction_assets(
         clock: dg.ResourceParam[Clock],
     ) -> dg.Output[None]:
         with handle_errors(context):
-            recorded, _ = previous_attempt(context)
-            remaining = [key for key in context.partition_keys if key not in recorded]
-            run, totals = PartitionedRun(context), Counter[str]()
+            run, totals, unread = PartitionedRun(context), Counter[str](), UnreadObjects()
             fetcher = results()  # one for all days, because it caches what it learns about buckets
-            run.process(remaining, partial(_record_day, lake, fetcher, clock, totals, context.log.warning))
+            keys = select_partitions(context, lake, INFERENCE_EXECUTIONS)
+            run.process(keys, partial(_record_day, lake, fetcher, clock, totals, unread))
+            for message in unread.describe():
+                context.log.warning(message)
             return run.finish(totals)
 
     written_with_predictions = [
@@ -108,7 +142,8 @@ def _build_fragments_asset(partitions: dg.DailyPartitionsDefinition) -> dg.Asset
             # an unreachable lake fails the run here once, not once per day
             lake.read(ANOMALY_EVENTS, columns=["event_id"])
             run = PartitionedRun(context)
-            run.process(context.partition_keys, partial(_record_fragments, lake, clock))
+            keys = select_partitions(context, lake, ANOMALY_PREDICTIONS)
+            run.process(keys, partial(_record_fragments, lake, clock))
             return run.finish()
 
     return anomaly_fragments
@@ -118,6 +153,7 @@ def _build_events_asset(rule: EventRule) -> dg.AssetsDefinition:
     @dg.asset(
         deps=[dg.AssetKey(ANOMALY_FRAGMENTS.name)],
         automation_condition=upstream_content_changed(needs_all=False),
+        backfill_policy=dg.BackfillPolicy.single_run(),  # so that runs over a range accept it
         code_version=_rule_version(ANOMALY_EVENTS),
         **asset_spec_kwargs(ANOMALY_EVENTS, GROUP, "derived"),
     )
@@ -144,15 +180,14 @@ def _record_day(
     fetcher: ResultFetcher,
     clock: Clock,
     totals: Counter[str],
-    warn: Callable[[str], None],
+    unread: "UnreadObjects",
     key: str,
 ) -> list[PartitionResult]:
     started = monotonic()
     recorded = record_results(lake, fetcher, date.fromisoformat(key), clock())
     counts = _count_results(recorded)
     totals.update(counts)
-    if message := _describe_unread_objects(recorded):
-        warn(f"{key}: {message}")
+    unread.add(key, recorded)
     predictions_metadata = {
         **counts,
         "megabytes": round(recorded.bytes_read / _MEGABYTE, 3),
@@ -200,17 +235,6 @@ def _count_states(recorded: RecordedResults) -> dict[str, int]:
     return {"objects": recorded.states.total()} | {
         f"objects_{state.value}": recorded.states[state] for state in ObjectState
     }
-
-
-def _describe_unread_objects(recorded: RecordedResults) -> str:
-    """Describe the objects that could not be read, with one example per state; "": all were read."""
-    rows = recorded.objects.rows.select(["state", "error", "result_s3_bucket", "result_s3_key"]).to_pylist()
-    examples = {row["state"]: row for row in reversed(rows) if ObjectState(row["state"]).is_unavailable}
-    return "; ".join(
-        f"{recorded.states[ObjectState(state)]} result objects {state.replace('_', ' ')}, for example"
-        f" s3://{row['result_s3_bucket']}/{row['result_s3_key']}: {row['error']}"
-        for state, row in sorted(examples.items())
-    )
 
 
 def _record_fragments(lake: Lake, clock: Clock, key: str) -> list[PartitionResult]:

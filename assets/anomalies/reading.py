@@ -5,7 +5,7 @@ recorded no object whose rows are missing; the next run reads such objects again
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import partial
@@ -36,7 +36,7 @@ from assets.tables import (
     RESULT_OBJECTS,
     SENSOR_CONTRIBUTIONS,
 )
-from resources.errors import RetryLaterError
+from resources.errors import PermissionsError, RetryLaterError
 from resources.lake.lake import Lake, WriteResult
 from resources.results.fetcher import FetchedResult, ObjectState, ResultFetcher, ResultRequest
 
@@ -78,7 +78,7 @@ def record_results(lake: Lake, results: ResultFetcher, day: date, now: datetime)
 
     Raises:
         RetryLaterError: the day has objects, and none of them could be reached.
-        LedgerError: the credentials cannot be used, or the lake cannot be written.
+        LedgerError: the profile or role cannot be used, or the lake cannot be written.
     """
     index = ExecutionIndex.from_executions(lake.read(INFERENCE_EXECUTIONS, day, COLUMNS))
     records = index_object_records(lake.read(RESULT_OBJECTS, day))
@@ -100,24 +100,42 @@ def _fetch_objects(
 ) -> _FetchedDay:
     day = _FetchedDay()
     object_numbers = {location: number for number, location in enumerate(index.executions_by_object)}
-    for batch in results.fetch(requests):
-        objects = {object_numbers[fetched.request.bucket, fetched.request.key]: fetched for fetched in batch}
-        row_counts, rejected_counts = Counter[int](), Counter[int]()
-        problems = {number: fetched.problem for number, fetched in objects.items() if fetched.problem}
-        for parsed in parse_in_batches(_select_read_objects(objects), results.read_limits, problems):
-            row_counts.update(_count_by_object(parsed.lines))
-            rejected_counts.update(_count_by_object(parsed.rejected))
-            if parsed.lines.num_rows or parsed.rejected.num_rows:
-                day.lines.append(index.assign_executions(parsed.lines))
-                day.rejected.append(index.assign_executions(parsed.rejected))
-                day.contributions.add(index.assign_executions(parsed.contributions))
-        for number, fetched in objects.items():
-            location = fetched.request.bucket, fetched.request.key
-            day.outcomes[location] = ObjectOutcome.from_fetched(
-                fetched, row_counts[number], rejected_counts[number]
-            )
-            day.bytes_read += fetched.size_in_memory
+    try:
+        for batch in results.fetch(requests):
+            _add_batch(day, results, index, object_numbers, batch)
+    except PermissionsError as error:  # without credentials, the state of each object says so
+        remaining = [
+            FetchedResult(request, ObjectState.FORBIDDEN, error=error.what)
+            for request in requests
+            if (request.bucket, request.key) not in day.outcomes
+        ]
+        _add_batch(day, results, index, object_numbers, remaining)
     return day
+
+
+def _add_batch(
+    day: _FetchedDay,
+    results: ResultFetcher,
+    index: ExecutionIndex,
+    object_numbers: Mapping[ObjectLocation, int],
+    batch: Sequence[FetchedResult],
+) -> None:
+    objects = {object_numbers[fetched.request.bucket, fetched.request.key]: fetched for fetched in batch}
+    row_counts, rejected_counts = Counter[int](), Counter[int]()
+    problems = {number: fetched.problem for number, fetched in objects.items() if fetched.problem}
+    for parsed in parse_in_batches(_select_read_objects(objects), results.read_limits, problems):
+        row_counts.update(_count_by_object(parsed.lines))
+        rejected_counts.update(_count_by_object(parsed.rejected))
+        if parsed.lines.num_rows or parsed.rejected.num_rows:
+            day.lines.append(index.assign_executions(parsed.lines))
+            day.rejected.append(index.assign_executions(parsed.rejected))
+            day.contributions.add(index.assign_executions(parsed.contributions))
+    for number, fetched in objects.items():
+        location = fetched.request.bucket, fetched.request.key
+        day.outcomes[location] = ObjectOutcome.from_fetched(
+            fetched, row_counts[number], rejected_counts[number]
+        )
+        day.bytes_read += fetched.size_in_memory
 
 
 def _select_read_objects(objects: dict[int, FetchedResult]) -> Iterator[tuple[int, str, bytes]]:

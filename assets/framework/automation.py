@@ -12,9 +12,10 @@ def upstream_content_changed(*, needs_all: bool = True) -> _Condition:
     """Request each partition whose upstream data version changed, whatever its age.
 
     The data version is a hash of values, so a rerun that changes nothing requests nothing. A change stays
-    pending until a run is *requested*; a change during a run is not lost. A failed run is requested once
-    more. After that it waits for new upstream content or a manual run. While a blocking check of an upstream
-    asset fails, changes stay pending.
+    pending until a run is *requested*; a change during a run is not lost. A partition that is missing while
+    its upstream exists is requested too, also at the first evaluation. A failed run is requested once more.
+    After that it waits for new upstream content or a manual run. While a blocking check of an upstream asset
+    fails, changes stay pending.
 
     Args:
         needs_all: wait until every upstream partition is materialized. Set it to False for assets that read
@@ -23,9 +24,9 @@ def upstream_content_changed(*, needs_all: bool = True) -> _Condition:
     upstream_changed: _Condition = _On.any_deps_match(_On.data_version_changed())
     # A change that the evaluation right after a request sees happened after that request.
     changed = upstream_changed.since((_On.newly_requested() & ~upstream_changed) | _On.initial_evaluation())
-    missing = _On.newly_missing().since(
-        _On.newly_requested() | _On.newly_updated() | _On.initial_evaluation()
-    )
+    has_upstream = ~_On.any_deps_missing() if needs_all else _On.any_deps_match(~_On.missing())
+    # The first evaluation finds all days that were in the lake before, and requests them in one ranged run.
+    missing = (_On.missing() & has_upstream).newly_true().since(_On.newly_requested() | _On.newly_updated())
     idle = ~_On.any_deps_in_progress() & ~_On.in_progress() & ~_On.any_deps_match(_is_blocked())
     if needs_all:
         idle = ~_On.any_deps_missing() & idle

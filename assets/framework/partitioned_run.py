@@ -15,8 +15,10 @@ import dagster as dg
 from assets.framework.interrupts import is_interrupt, raise_if_interrupted, stop_on_interrupt
 from assets.framework.materializations import PartitionResult
 from assets.framework.metadata import FAILED_PARTITIONS, FAILED_SOURCES, build_metadata, read_reasons
+from assets.tables import Table
 from resources.clock import monotonic, sleep
 from resources.errors import LedgerError, RetryLaterError
+from resources.lake.lake import Lake
 
 _IS_RESUME = "dagster/is_resume_retry"
 _EARLIER_RUNS = ("dagster/parent_run_id", "dagster/root_run_id")
@@ -118,6 +120,22 @@ class PartitionedRun:
                 "Everything else is recorded. Re-execute this run from failure to process only these."
             )
         return "\n".join(lines)
+
+
+def select_partitions(context: dg.AssetExecutionContext, lake: Lake, upstream: Table) -> list[str]:
+    """Return the days to process: those with upstream data that no earlier attempt recorded.
+
+    A day without upstream data stays missing, because its rows would claim that nothing happened.
+    """
+    recorded, _ = previous_attempt(context)
+    stored = {day.isoformat() for day in lake.days(upstream)}
+    skipped = [key for key in context.partition_keys if key not in stored]
+    if skipped:
+        context.log.warning(
+            f"{len(skipped):,} days are skipped, because {upstream.name} has no data for them:"
+            f" {skipped[0]}{f' to {skipped[-1]}' if len(skipped) > 1 else ''}"
+        )
+    return [key for key in context.partition_keys if key in stored and key not in recorded]
 
 
 def previous_attempt(context: dg.AssetExecutionContext) -> tuple[set[str], datetime | None]:

@@ -12,8 +12,9 @@ from assets.anomalies.events import EventRule
 from assets.checks.context import get_service_state
 from assets.framework.asset_specs import asset_spec_kwargs
 from assets.framework.automation import upstream_content_changed
+from assets.framework.interrupts import raise_if_interrupted
 from assets.framework.materializations import PartitionResult, partition_result
-from assets.framework.partitioned_run import PartitionedRun, batches, handle_errors
+from assets.framework.partitioned_run import PartitionedRun, batches, handle_errors, select_partitions
 from assets.framework.partitions import daily_partitions, parse_days
 from assets.framework.row_content import stamp_changes
 from assets.framework.time_windows import Days
@@ -92,7 +93,8 @@ def _build_execution_health_asset(
             is_live = service.exists and (last_day is None or now.date() <= last_day)
             policy = HealthPolicy(settle_after, now, last_day, is_live)
             run = PartitionedRun(context)
-            run.process(context.partition_keys, partial(_record_execution_health, lake, schedulers, policy))
+            keys = select_partitions(context, lake, INFERENCE_EXECUTIONS)
+            run.process(keys, partial(_record_execution_health, lake, schedulers, policy))
             return run.finish()
 
     return execution_health
@@ -128,7 +130,9 @@ def _build_equipment_health_asset(
         with handle_errors(context):
             run = PartitionedRun(context)
             equipment = registry()
-            for batch in batches(context.partition_keys, DAYS_PER_BATCH):
+            keys = select_partitions(context, lake, EXECUTION_HEALTH)
+            for batch in batches(keys, DAYS_PER_BATCH):
+                raise_if_interrupted()
                 rows = _compute_equipment_health(lake, parse_days(batch), equipment, rule, clock())
                 run.process(batch, partial(_record_equipment_health, lake, rows, clock))
             return run.finish()

@@ -19,7 +19,7 @@ from assets.framework.asset_specs import OWNERS
 from assets.framework.automation import upstream_content_changed
 from assets.framework.materializations import PartitionResult
 from assets.framework.metadata import build_metadata
-from assets.framework.partitioned_run import PartitionedRun, handle_errors
+from assets.framework.partitioned_run import PartitionedRun, handle_errors, select_partitions
 from assets.framework.partitions import daily_partitions
 from assets.framework.time_windows import Days
 from assets.report.model.page import Page, build_page
@@ -132,8 +132,9 @@ def build(history: Days, options: ReportOptions) -> list[dg.AssetsDefinition]:
                 now,
                 find_newest_day(lake, now.date()),
             )
-            run.process(context.partition_keys, partial(_write_page, inputs))
-            return run.finish({"pages": len(context.partition_keys)})
+            keys = select_partitions(context, lake, EXECUTION_HEALTH)
+            run.process(keys, partial(_write_page, inputs))
+            return run.finish({"pages": len(keys)})
 
     return [anomaly_report]
 

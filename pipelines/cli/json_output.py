@@ -154,26 +154,53 @@ class BackfillDay(Struct):
     rows_changed: Annotated[int, Meta(description="Rows that are new or changed.")]
 
 
+class BackfillStage(Struct):
+    """The result of one stage."""
+
+    name: Annotated[str, Meta(description="executions, results, anomalies, health or report.")]
+    run_id: Annotated[str | None, Meta(description="Id of the Dagster run; null: it was not started.")]
+    outcome: Annotated[
+        str,
+        Meta(description="succeeded, failed, stopped, complete (in an earlier run) or not started."),
+    ]
+    recorded_days: Annotated[list[date], Meta(description="Recorded days.")]
+    failed_days: Annotated[dict[date, str], Meta(description="Days that failed, with the reason.")]
+    metrics: Annotated[dict[str, int], Meta(description="Numbers of the run, such as objects_read.")]
+    warnings: Annotated[list[str], Meta(description="Warnings in the log of the run.")]
+    error: Annotated[str | None, Meta(description="Error message of a run that failed.")]
+
+
 class BackfillOutput(Struct):
     """`ledger backfill --json`."""
 
-    run_id: Annotated[str, Meta(description="Id of the Dagster run.")]
+    backfill_id: Annotated[str, Meta(description="Value of the tag ledger/backfill of its runs.")]
+    run_id: Annotated[str | None, Meta(description="Id of the first Dagster run.")]
     outcome: Annotated[str, Meta(description="succeeded, failed or stopped.")]
     first: Annotated[date, Meta(description="First day (UTC).")] = msgspec.field(name="from")
     last: Annotated[date, Meta(description="Last day (UTC), included.")] = msgspec.field(name="to")
-    days: Annotated[dict[date, BackfillDay], Meta(description="Recorded days.")]
-    unrecorded_days: Annotated[list[date], Meta(description="Days of the range that were not recorded.")]
-    failed_days: Annotated[dict[date, str], Meta(description="Days that failed, with the reason.")]
+    days: Annotated[
+        dict[date, BackfillDay], Meta(description="Days of the stage executions that were recorded.")
+    ]
+    unrecorded_days: Annotated[
+        list[date], Meta(description="Days of the range that the stage executions did not record.")
+    ]
+    failed_days: Annotated[
+        dict[date, str], Meta(description="Days of the stage executions that failed, with the reason.")
+    ]
     failed_sources: Annotated[
         list[SourceFailure], Meta(description="Sources and schedulers that could not be read.")
     ]
     metrics: Annotated[
-        dict[str, int], Meta(description="Numbers of the run, such as calls, throttled and files_read.")
+        dict[str, int],
+        Meta(description="Numbers of the stage executions, such as calls, throttled and files_read."),
     ]
-    warnings: Annotated[list[str], Meta(description="Warnings in the log of the run.")]
-    error: Annotated[str | None, Meta(description="Error message of a run that failed.")]
-    resume_command: Annotated[str, Meta(description="The command that extracts only what is missing.")]
-    log_file: Annotated[str, Meta(description="Path of the log of the process.")]
+    warnings: Annotated[list[str], Meta(description="Warnings in the logs of the runs.")]
+    error: Annotated[str | None, Meta(description="Error message of the first run that failed.")]
+    stages: Annotated[list[BackfillStage], Meta(description="The stages, in order.")]
+    resume_command: Annotated[
+        str | None, Meta(description="The command that processes only what is missing; null: nothing is.")
+    ]
+    log_file: Annotated[str | None, Meta(description="Path of the log of the process.")]
 
 
 # --- ledger status

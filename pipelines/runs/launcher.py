@@ -1,4 +1,4 @@
-"""Launches an extraction as a Dagster run in a subprocess and follows it to its end.
+"""Executes Dagster runs in a subprocess and follows them to their end.
 
 All information comes from the Dagster instance, so the command line and the Dagster UI show the same:
 recorded days are materializations, failed days are metadata of the step failure.
@@ -15,7 +15,7 @@ from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 from uuid import UUID
 
 import dagster as dg
@@ -28,12 +28,14 @@ from pipelines.runs.instance import HOME_VARIABLE, build_environment
 from pipelines.runs.worker import WorkerTask
 from resources.clock import sleep, unique_id, utc_now
 from resources.config.loader import CHECKOUT
-from resources.errors import ConfigurationError
 
-_PARENT, _ROOT, _RESUME = "dagster/parent_run_id", "dagster/root_run_id", "dagster/is_resume_retry"
+PARENT, ROOT, IS_RESUME = "dagster/parent_run_id", "dagster/root_run_id", "dagster/is_resume_retry"
+"""Tags of a run that resumes another run."""
+
 _POLL_SECONDS = 0.25
 _EVENTS_PER_READ = 1000
 _WARNING_LEVEL = 30
+_CANCELED = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
 _FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
@@ -58,6 +60,7 @@ class BackfillRequest:
         resume: id of the run to resume.
         assets: names of the assets; empty: all assets.
         progress_asset: the asset whose materializations count as progress.
+        tags: further tags of the run.
     """
 
     first: date
@@ -68,6 +71,12 @@ class BackfillRequest:
     resume: str | None = None
     assets: tuple[str, ...] = (INFERENCE_EXECUTIONS.name, INFERENCE_SCHEDULERS.name)
     progress_asset: str = INFERENCE_EXECUTIONS.name
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def day_count(self) -> int:
+        """The number of days."""
+        return (self.last - self.first).days + 1
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,9 @@ class RunReport:
         request: what the run materializes.
         log: the output of its process.
         outcome: None while the run is active.
-        days: the recorded days.
+        is_stopped: whether the user stopped it, even if it ended before that.
+        days: the days that the progress asset recorded.
+        partitions: the number of partitions that all assets recorded.
         failed: reasons by day.
         refused: reasons by source or scheduler.
         numbers: integer metadata of the run, such as `calls`.
@@ -99,47 +110,72 @@ class RunReport:
     request: BackfillRequest
     log: Path
     outcome: RunOutcome | None = None
+    is_stopped: bool = False
     days: dict[date, DayCounts] = field(default_factory=dict)
+    partitions: int = 0
     failed: dict[date, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     message: str = ""
 
+
+class Worker:
+    """A process that executes runs one after the other. It starts with the first one."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        """Start nothing yet.
+
+        Args:
+            environment: environment of the process; default: `build_environment()`.
+        """
+        self._environment = build_environment() if environment is None else dict(environment)
+        self.log = _create_log_path(self._environment)
+        self._process: subprocess.Popen[bytes] | None = None
+
     @property
-    def resume_command(self) -> str:
-        """The command that extracts only what this run did not record."""
-        return f"ledger backfill --from {self.request.first} --to {self.request.last} --resume {self.run_id}"
+    def is_alive(self) -> bool:
+        """Whether the process can execute a task or is executing one."""
+        return self._process is not None and self._process.poll() is None
 
+    def execute(self, task: WorkerTask) -> None:
+        """Start a run; a new process replaces one that died."""
+        if not self.is_alive:
+            self._process = self._spawn()
+        assert self._process is not None  # noqa: S101 (see above)
+        assert self._process.stdin is not None  # noqa: S101 (it is a pipe)
+        self._process.stdin.write(msgspec.json.encode(task) + b"\n")
+        self._process.stdin.flush()
 
-def resume_request(
-    instance: dg.DagsterInstance, run_id: str, max_calls: int | None = None
-) -> BackfillRequest:
-    """Build the request that resumes an earlier run.
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process."""
+        if self._process is not None:
+            self._process.send_signal(number)
 
-    Raises:
-        ConfigurationError: the instance has no such run, or the run has no range of days.
-    """
-    run = instance.get_run_by_id(run_id)
-    if run is None or not all(tag in run.tags for tag in RANGE):
-        reason = "the run does not exist" if run is None else "the run has no range of days"
-        raise ConfigurationError(
-            f"Cannot resume run {run_id}: {reason}",
-            where=f"the Dagster instance at {os.environ.get('DAGSTER_HOME', '?')}",
-            next_step="copy the id from the output of the backfill or the Dagster UI, or run the range with"
-            " --skip-settled instead of --resume",
-        )
-    run_config: Any = run.run_config
-    config: dict[str, Any] = run_config.get("ops", {}).get(INFERENCE_EXECUTIONS.name, {}).get("config", {})
-    first, last = (date.fromisoformat(run.tags[tag]) for tag in RANGE)
-    return BackfillRequest(
-        first,
-        last,
-        tuple(config.get("schedulers", ())),
-        bool(config.get("skip_settled", False)),
-        max_calls if max_calls is not None else config.get("max_calls"),
-        run_id,
-    )
+    def end_input(self) -> None:
+        """Let the process end after its current run."""
+        if self._process is not None and self._process.stdin and not self._process.stdin.closed:
+            self._process.stdin.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end_input()
+        if self._process is not None:
+            self._process.wait()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        with self.log.open("a") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "pipelines.runs.worker"],
+                cwd=CHECKOUT,
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # the terminal sends Ctrl-C to this process only, which forwards it
+            )
 
 
 def launch(
@@ -147,56 +183,65 @@ def launch(
     instance: dg.DagsterInstance,
     update: Callable[[RunReport], None],
     environment: Mapping[str, str] | None = None,
+    worker: Worker | None = None,
 ) -> RunReport:
-    """Run an extraction to its end and return its report.
+    """Execute a run to its end and return its report.
 
     Ctrl-C or SIGTERM stops the run, a second one kills it. Recorded days stay recorded in both cases.
 
     Args:
-        request: what to extract.
+        request: what to materialize.
         instance: the instance of the run; the subprocess opens the same one through DAGSTER_HOME.
         update: is called with the report a few times a second.
         environment: environment of the subprocess; default: `build_environment()`.
+        worker: the subprocess; None: a new one for this run.
     """
-    environment = build_environment() if environment is None else dict(environment)
-    report = RunReport(str(UUID(unique_id())), request, _create_log_path(environment))
+    if worker is None:
+        with Worker(environment) as own_worker:
+            return launch(request, instance, update, worker=own_worker)
+    report = RunReport(str(UUID(unique_id())), request, worker.log)
     task = WorkerTask(
         report.run_id, list(request.assets), _build_tags(request, instance), _build_config(request)
     )
-    command = [sys.executable, "-m", "pipelines.runs.worker", msgspec.json.encode(task).decode()]
-    with report.log.open("w") as log:
-        process = subprocess.Popen(  # noqa: S603
-            command,
-            cwd=CHECKOUT,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # the terminal sends Ctrl-C to this process only, which forwards it
-        )
-        is_stopped = _follow(process, _RunFollower(instance, report), update)
-    _complete_report(instance, report, is_stopped=is_stopped)
+    _follow(worker, task, _RunFollower(instance, report), update)
+    _complete_report(instance, report)
     update(report)
     return report
 
 
 def _follow(
-    process: subprocess.Popen[bytes], follower: "_RunFollower", update: Callable[[RunReport], None]
-) -> bool:
-    """Update the report until the process ends; return True if the user stopped it."""
-    is_stopped = False
+    worker: Worker, task: WorkerTask, follower: "_RunFollower", update: Callable[[RunReport], None]
+) -> None:
+    """Execute the task, and update the report until the run ends."""
+    report, is_started = follower.report, False
     with _sigterm_as_interrupt():
         while True:
             try:
-                while process.poll() is None:
+                if not is_started:
+                    is_started = True
+                    worker.execute(task)
+                # after a request to stop, the worker ends with its run
+                while worker.is_alive and (report.is_stopped or not follower.is_finished):
                     follower.read_events()
-                    update(follower.report)
+                    update(report)
+                    if follower.is_canceled and not report.is_stopped:
+                        report.is_stopped = True
+                        worker.end_input()
+                        worker.send_signal(signal.SIGINT)
                     sleep(_POLL_SECONDS)
                 follower.read_events()
-            except KeyboardInterrupt:
-                process.send_signal(signal.SIGKILL if is_stopped else signal.SIGINT)
-                is_stopped = True
+            except KeyboardInterrupt as interrupt:
+                worker.end_input()
+                if report.is_stopped:
+                    worker.send_signal(signal.SIGKILL)
+                elif isinstance(interrupt, _Terminated):
+                    worker.send_signal(signal.SIGTERM)
+                else:
+                    follower.report_canceling()
+                    worker.send_signal(signal.SIGINT)
+                report.is_stopped = True
             else:
-                return is_stopped
+                return
 
 
 class _RunFollower:
@@ -204,16 +249,23 @@ class _RunFollower:
 
     def __init__(self, instance: dg.DagsterInstance, report: RunReport) -> None:
         self.report = report
+        self.is_finished = False
+        self.is_canceled = False
         self._instance = instance
         self._progress_asset = dg.AssetKey(report.request.progress_asset)
         self._cursor: str | None = None
-        self._has_started = False
+
+    def report_canceling(self) -> None:
+        """Record in the instance that a person stops the run; otherwise it would end as failed."""
+        run = self._instance.get_run_by_id(self.report.run_id)
+        if run is not None and not run.is_finished:
+            self._instance.report_run_canceling(run, "Stopped with Ctrl-C.")
 
     def read_events(self) -> None:
-        if not self._has_started:  # before, the event log of the run may not exist
-            run = self._instance.get_run_by_id(self.report.run_id)
-            self._has_started = run is not None and run.status in (dg.DagsterRunStatus.STARTED, *_FINISHED)
-        while self._has_started:
+        run = self._instance.get_run_by_id(self.report.run_id)
+        if run is None or run.status is dg.DagsterRunStatus.NOT_STARTED:
+            return  # the event log of the run may not exist yet
+        while True:
             page = self._instance.get_records_for_run(
                 self.report.run_id,
                 cursor=self._cursor,
@@ -224,23 +276,36 @@ class _RunFollower:
                 self._add_event(record.event_log_entry)
             self._cursor = page.cursor
             if not page.has_more:
-                return
+                break
+        self.is_finished = run.status in _FINISHED
+        self.is_canceled = run.status in _CANCELED
 
     def _add_event(self, entry: dg.EventLogEntry) -> None:
         event = entry.dagster_event
-        if event is None or event.asset_key != self._progress_asset or not event.partition:
+        if event is None or not event.partition:
+            return
+        self.report.partitions += event.asset_key is not None and event.asset_key.to_user_string() == (
+            event.step_key
+        )
+        if event.asset_key != self._progress_asset:
             return
         numbers = _read_integers(event.step_materialization_data.materialization.metadata)
         self.report.days[date.fromisoformat(event.partition)] = DayCounts(
             numbers.get("dagster/partition_row_count", 0), numbers.get("rows_changed", 0)
         )
-        self.report.numbers |= {name: numbers.get(f"run_{name}", 0) for name in ("calls", "throttled")}
+        self.report.numbers |= {
+            name: numbers[f"run_{name}"] for name in ("calls", "throttled") if f"run_{name}" in numbers
+        }
 
 
-def _complete_report(instance: dg.DagsterInstance, report: RunReport, *, is_stopped: bool) -> None:
+def _complete_report(instance: dg.DagsterInstance, report: RunReport) -> None:
     run = instance.get_run_by_id(report.run_id)
     if run is not None and run.status not in _FINISHED:  # its process was killed
-        instance.report_run_failed(run, "The process of the run was killed; recorded days stay recorded.")
+        message = "The process of the run was killed; recorded days stay recorded."
+        if run.status is dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run, message)
+        else:
+            instance.report_run_failed(run, message)
         run = instance.get_run_by_id(report.run_id)
     for entry in instance.all_logs(report.run_id) if run else ():
         event = entry.dagster_event
@@ -248,26 +313,27 @@ def _complete_report(instance: dg.DagsterInstance, report: RunReport, *, is_stop
             report.warnings.append(entry.user_message)
         if event is None:
             continue
-        is_extraction = event.step_key == INFERENCE_EXECUTIONS.name
-        if event.event_type is dg.DagsterEventType.STEP_OUTPUT and is_extraction:
+        is_main = event.step_key == report.request.progress_asset
+        if event.event_type is dg.DagsterEventType.STEP_OUTPUT and is_main:
             report.numbers |= _read_integers(event.step_output_data.metadata)
-        elif event.event_type is dg.DagsterEventType.STEP_FAILURE and (is_extraction or not report.message):
-            _add_failure(report, event)
-    is_success = run is not None and run.status is dg.DagsterRunStatus.SUCCESS
-    report.outcome = (
-        RunOutcome.succeeded if is_success else RunOutcome.stopped if is_stopped else RunOutcome.failed
-    )
-    if not is_success and not report.message:
-        report.message = _read_last_lines(report.log)
+        elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
+            _add_failure(report, event, replace_message=is_main)
+    if run is not None and run.status is dg.DagsterRunStatus.SUCCESS:
+        report.outcome = RunOutcome.succeeded
+        return
+    is_canceled = run is not None and run.status is dg.DagsterRunStatus.CANCELED
+    report.outcome = RunOutcome.stopped if report.is_stopped or is_canceled else RunOutcome.failed
+    report.message = report.message or _read_last_lines(report.log)
 
 
-def _add_failure(report: RunReport, event: dg.DagsterEvent) -> None:
+def _add_failure(report: RunReport, event: dg.DagsterEvent, *, replace_message: bool) -> None:
     failure = event.step_failure_data
     details = failure.user_failure_data
+    message = (failure.error.message if failure.error else "") if details is None else details.description
+    if replace_message or not report.message:
+        report.message = message or ""
     if details is None:
-        report.message = failure.error.message if failure.error else ""
         return
-    report.message = details.description or ""
     report.numbers |= _read_integers(details.metadata)
     report.failed |= {
         date.fromisoformat(day): reason
@@ -277,15 +343,20 @@ def _add_failure(report: RunReport, event: dg.DagsterEvent) -> None:
 
 
 def _build_tags(request: BackfillRequest, instance: dg.DagsterInstance) -> dict[str, str]:
-    tags = dict(zip(RANGE, (request.first.isoformat(), request.last.isoformat()), strict=True))
+    tags = {
+        **dict(zip(RANGE, (request.first.isoformat(), request.last.isoformat()), strict=True)),
+        **request.tags,
+    }
     if request.resume is None:
         return tags
     parent = instance.get_run_by_id(request.resume)
-    root = (parent.tags if parent else {}).get(_ROOT, request.resume)
-    return tags | {_RESUME: "true", _PARENT: request.resume, _ROOT: root}
+    root = (parent.tags if parent else {}).get(ROOT, request.resume)
+    return tags | {IS_RESUME: "true", PARENT: request.resume, ROOT: root}
 
 
 def _build_config(request: BackfillRequest) -> dict[str, Any]:
+    if request.assets and INFERENCE_EXECUTIONS.name not in request.assets:
+        return {}
     config: dict[str, Any] = {"schedulers": list(request.schedulers), "skip_settled": request.skip_settled}
     config |= {} if request.max_calls is None else {"max_calls": request.max_calls}
     return {INFERENCE_EXECUTIONS.name: {"config": config}}
@@ -309,10 +380,14 @@ def _read_last_lines(log: Path, count: int = 5) -> str:
     return f"{log} ends:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-count:])
 
 
+class _Terminated(KeyboardInterrupt):
+    """This process received SIGTERM."""
+
+
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
     def interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
+        raise _Terminated
 
     previous = signal.signal(signal.SIGTERM, interrupt)
     try:

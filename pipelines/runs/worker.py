@@ -1,6 +1,6 @@
-"""Runs one extraction in this process: `python -m pipelines.runs.worker TASK`, with the task as JSON.
+"""Executes Dagster runs in this process: `python -m pipelines.runs.worker`, with a task as JSON on each line.
 
-A separate process, so that its output goes to a log and a signal stops only the run.
+A separate process, so that its output goes to a log and a signal stops only the run. It ends with its input.
 """
 
 import signal
@@ -20,24 +20,25 @@ class WorkerTask(msgspec.Struct):
     config: dict[str, Any]
 
 
-def main(text: str) -> int:
-    """Run the task; return 0 if the Dagster run succeeded, else 1."""
+def main() -> None:
+    """Execute the tasks in the standard input one after the other."""
     from pipelines.definitions import defs  # noqa: PLC0415 (raises an error of the settings into the log)
 
     # a shell starts background jobs with SIGINT ignored, which subprocesses inherit
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    task = msgspec.json.decode(text, type=WorkerTask)
+    job = defs.resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.get() as instance:
-        result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
-            instance=instance,
-            run_id=task.run_id,
-            tags=task.tags,
-            run_config={"ops": task.config},
-            asset_selection=[dg.AssetKey(name) for name in task.assets] or None,
-            raise_on_error=False,
-        )
-    return 0 if result.success else 1
+        for line in sys.stdin:
+            task = msgspec.json.decode(line, type=WorkerTask)
+            job.execute_in_process(
+                instance=instance,
+                run_id=task.run_id,
+                tags=task.tags,
+                run_config={"ops": task.config},
+                asset_selection=[dg.AssetKey(name) for name in task.assets] or None,
+                raise_on_error=False,
+            )
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    main()

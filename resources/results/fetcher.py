@@ -19,6 +19,7 @@ import boto3
 from resources.aws.s3_bucket import ListedObject
 from resources.aws.session import AwsAccess, open_session
 from resources.config.sections import LimitSettings, ResultSettings
+from resources.errors import PermissionsError
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.results.bucket import FetchedResult, ObjectState, ResultBucket, ResultRequest
 
@@ -76,6 +77,7 @@ class ResultFetcher:
         self._limits = limits or FetchLimits()
         self._buckets: dict[str, ResultBucket] = {}
         self._buckets_lock = Lock()
+        self._credentials_error: PermissionsError | None = None
 
     @classmethod
     def from_settings(cls, settings: ResultSettings, limits: LimitSettings | None = None) -> "ResultFetcher":
@@ -100,6 +102,15 @@ class ResultFetcher:
         Raises:
             LedgerError: there are no usable credentials, or the profile or role cannot be used.
         """
+        if self._credentials_error is not None:
+            raise self._credentials_error
+        try:
+            yield from self._fetch(requests)
+        except PermissionsError as error:  # the search for credentials takes seconds
+            self._credentials_error = error
+            raise
+
+    def _fetch(self, requests: Sequence[ResultRequest]) -> Iterator[list[FetchedResult]]:
         listed = self._list_known_objects(requests)
         settled: list[FetchedResult] = []
         downloads: list[_Download] = []

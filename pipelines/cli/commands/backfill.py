@@ -1,7 +1,7 @@
-"""`ledger backfill`: extract a range of days in a Dagster run, and follow it."""
+"""`ledger backfill`: build all tables and the report for a range of days, and follow the runs."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Annotated
@@ -12,15 +12,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from assets.alerts.deduplication import normalize_message
 from assets.framework.time_windows import Days
 from pipelines.cli.arguments import parse_range, select_schedulers
-from pipelines.cli.json_output import BackfillDay, BackfillOutput, SourceFailure
+from pipelines.cli.json_output import BackfillDay, BackfillOutput, BackfillStage, SourceFailure
 from pipelines.cli.options import From, Json, SchedulerPatterns, SkipSettled, To
 from pipelines.cli.output import open_console, print_json
 from pipelines.cli.progress import show_progress
 from pipelines.operations.backfill_plan import list_sources
+from pipelines.operations.stages import ANOMALIES, EXECUTIONS, RESULTS, select_stages
+from pipelines.runs.backfill import BackfillPlan, BackfillReport, execute_backfill, plan_resume
 from pipelines.runs.instance import prepare_home
-from pipelines.runs.launcher import BackfillRequest, RunOutcome, RunReport, launch, resume_request
+from pipelines.runs.launcher import BackfillRequest, RunOutcome, RunReport
 from resources.clock import utc_now
 from resources.config.settings import Settings, load_settings
 from resources.errors import ConfigurationError
@@ -29,6 +32,7 @@ from resources.sources.factory import open_sources
 EXAMPLES = (
     "ledger backfill --from 2026-09-01 --to 2026-10-07",
     "ledger backfill --from 2026-10-01 --to today --scheduler pump-1 --yes",
+    "ledger backfill --from 2026-10-01 --to today --only executions,results",
     "ledger backfill --resume 06608ff5-84d3-4643-abcb-c9f52e037a0c",
 )
 _MAX_DAILY_ROWS = 31
@@ -41,11 +45,22 @@ _EXIT_INTERRUPTED = 130
 def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
     first: Annotated[str | None, From] = None,
     last: Annotated[str | None, To] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="STAGE",
+            help="Run only this stage: executions, results, anomalies, health or report. Repeatable, or with"
+            " commas. Default: all stages.",
+        ),
+    ] = None,
     schedulers: Annotated[list[str] | None, SchedulerPatterns] = None,
     skip_settled: Annotated[bool, SkipSettled] = False,
     resume: Annotated[
         str | None,
-        typer.Option("--resume", metavar="RUN_ID", help="Extract only what this earlier run did not record."),
+        typer.Option(
+            "--resume", metavar="ID", help="Process only what this earlier backfill or run did not record."
+        ),
     ] = None,
     max_calls: Annotated[
         int | None,
@@ -54,14 +69,17 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
-    """Extract a range of days now.
+    """Extract a range of days, and build anomalies, health and the report pages from them.
 
-    The backfill is a Dagster run, which the Dagster UI shows too. It records day by day and is idempotent:
-    Ctrl-C stops it, and the last line is the command that resumes it. Exit code 0: all days are recorded; 1:
-    some failed, the output says which and why; 130: stopped.
+    Each stage is a Dagster run, which the Dagster UI shows too. If a stage fails, the next ones still process
+    the days that are recorded. Everything is idempotent: Ctrl-C stops it, and the last line is the command
+    that resumes it. Exit code 0: everything is recorded; 1: some failed, the output says which and why; 130:
+    stopped.
     """
     settings = load_settings()
-    settings.require_sources()
+    stages = select_stages(only or ())
+    if EXECUTIONS in stages:
+        settings.require_sources()
     console = open_console(stderr=as_json)
     prepare_home()
     with dg.DagsterInstance.get() as instance:
@@ -71,12 +89,15 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
                 skip_settled=skip_settled,
                 max_calls=max_calls,
             )
+            plan = BackfillPlan.from_request(request, stages)
             if not yes:
-                _confirm(console, settings, request)
+                _confirm(console, settings, plan)
         else:
-            request = _build_resume_request(instance, resume, first, last, max_calls)
-        with show_progress(console, (request.last - request.first).days + 1) as update:
-            report = launch(request, instance, update)
+            plan = _plan_resume(instance, resume, first, last, max_calls)
+            if only:
+                plan = replace(plan, stages=tuple(run for run in plan.stages if run.stage in stages))
+        with show_progress(console, plan) as update:
+            report = execute_backfill(plan, instance, update)
     if as_json:
         print_json(_build_json(report))
     else:
@@ -103,22 +124,24 @@ def _build_request(
     return BackfillRequest(days[0], days[-1], schedulers)
 
 
-def _build_resume_request(
-    instance: dg.DagsterInstance, run_id: str, first: str | None, last: str | None, max_calls: int | None
-) -> BackfillRequest:
-    request = resume_request(instance, run_id, max_calls)
+def _plan_resume(
+    instance: dg.DagsterInstance, identifier: str, first: str | None, last: str | None, max_calls: int | None
+) -> BackfillPlan:
+    plan = plan_resume(instance, identifier, max_calls)
+    request = plan.request
     days = (first or str(request.first), last or str(request.last))
     if days != (str(request.first), str(request.last)):
         raise ConfigurationError(
-            f"Cannot resume run {run_id} over {days[0]} to {days[1]}:"
+            f"Cannot resume {identifier} over {days[0]} to {days[1]}:"
             f" its range is {request.first} to {request.last}",
             where="the command line",
             next_step="remove --from and --to; the run stores its days",
         )
-    return request
+    return plan
 
 
-def _confirm(console: Console, settings: Settings, request: BackfillRequest) -> None:
+def _confirm(console: Console, settings: Settings, backfill_plan: BackfillPlan) -> None:
+    request = backfill_plan.request
     plan = f"ledger plan --from {request.first} --to {request.last}"
     if not sys.stdin.isatty():
         raise ConfigurationError(
@@ -126,41 +149,83 @@ def _confirm(console: Console, settings: Settings, request: BackfillRequest) -> 
             where="the command line",
             next_step=f"add --yes; `{plan}` estimates the cost",
         )
-    days = (request.last - request.first).days + 1
-    console.print(f"Extract {days} days into {settings.lake.uri} (`{plan}` estimates the cost).")
+    names = ", ".join(run.stage.name for run in backfill_plan.stages)
+    console.print(
+        f"Build {names} of {request.day_count} days in {settings.lake.uri} (`{plan}` estimates the cost).",
+    )
     typer.confirm("Continue?", default=True, abort=True)
 
 
-def _print(console: Console, report: RunReport) -> None:
-    if report.days or report.failed:
+def _print(console: Console, report: BackfillReport) -> None:
+    executions = report.runs.get(EXECUTIONS.name)
+    if executions and (executions.days or executions.failed):
         console.print()
-        console.print(_build_table(report))
-    changed = sum(day.rows_changed for day in report.days.values())
+        console.print(_build_table(executions))
     console.print()
-    console.print(
-        f"{len(report.days):,} days recorded, {changed:,} rows new or changed,"
-        f" {report.numbers.get('calls', 0):,} calls ({report.numbers.get('throttled', 0):,} throttled)."
-    )
-    for warning in report.warnings:
-        console.print(Text(f"! {warning}", "yellow"), soft_wrap=True)
-    failures = [*report.failed.items(), *report.refused.items()]
+    for planned in report.plan.stages:
+        summary = _summarize_stage(
+            planned.stage.name, report.runs.get(planned.stage.name), planned.is_complete
+        )
+        console.print(f"{planned.stage.name:<11} {summary}", soft_wrap=True)
+    for name, run in report.runs.items():
+        _print_problems(console, name, run)
+    if report.outcome is RunOutcome.succeeded:
+        console.print(f"Backfill {report.plan.backfill_id} succeeded.")
+        return
+    console.print(f"Backfill {report.plan.backfill_id} {report.outcome}; the days above are recorded.")
+    if report.resume_command:
+        console.print("Resume it with:")
+        console.print(Text(f"  {report.resume_command}", "bold"), soft_wrap=True)
+    for log in sorted({run.log for run in report.runs.values()}):
+        console.print(f"Log: {log}", soft_wrap=True)
+
+
+def _summarize_stage(name: str, run: RunReport | None, is_complete: bool) -> str:
+    if run is None:
+        return "already complete" if is_complete else "not started"
+    parts = [f"{len(run.days):,} days recorded"]
+    numbers = run.numbers
+    if name == EXECUTIONS.name:
+        changed = sum(day.rows_changed for day in run.days.values())
+        parts.append(f"{changed:,} rows new or changed")
+        parts.append(f"{numbers.get('calls', 0):,} calls ({numbers.get('throttled', 0):,} throttled)")
+    elif name == RESULTS.name and run.days and "objects" in numbers:
+        read = numbers.get("objects_read", 0) + numbers.get("objects_unchanged", 0)
+        parts.append(f"{read:,} of {numbers['objects']:,} result objects read")
+        parts.append(f"{numbers.get('lines', 0):,} predictions")
+    elif name == ANOMALIES.name:
+        parts.append(f"{sum(day.executions for day in run.days.values()):,} fragments")
+    if run.failed:
+        parts.append(f"{len(run.failed):,} failed")
+    return ", ".join(parts) + ("" if run.outcome is RunOutcome.succeeded else f": {run.outcome}")
+
+
+def _print_problems(console: Console, stage: str, run: RunReport) -> None:
+    for warning in run.warnings:
+        console.print(Text(f"! {stage}: {warning}", "yellow"), soft_wrap=True)
+    failures = [*_group_failures(run.failed), *run.refused.items()]
     for name, reason in failures[:_MAX_REASONS]:
         console.print(Text(f"{name}: {reason}", "red"), soft_wrap=True)
     if len(failures) > _MAX_REASONS:
         console.print(f"{len(failures) - _MAX_REASONS} more failures; --json lists all of them.")
-    if report.outcome is RunOutcome.succeeded:
-        console.print(f"Run {report.run_id} succeeded.")
-        return
-    if not failures and report.outcome is RunOutcome.failed:
-        console.print(Text(report.message), soft_wrap=True)
-    console.print(f"Run {report.run_id} {report.outcome}; the days above are recorded. Resume it with:")
-    console.print(Text(f"  {report.resume_command}", "bold"), soft_wrap=True)
-    console.print(f"Log: {report.log}", soft_wrap=True)
+    if not failures and run.outcome is RunOutcome.failed:
+        console.print(Text(f"{stage}: {run.message}", "red"), soft_wrap=True)
+
+
+def _group_failures(failed: Mapping[date, str]) -> list[tuple[str, str]]:
+    """Return the days of each reason; reasons that differ only in times and numbers are one."""
+    groups: dict[str, list[date]] = {}
+    for day, reason in sorted(failed.items()):
+        groups.setdefault(normalize_message(reason), []).append(day)
+    return [
+        (str(days[0]) if len(days) == 1 else f"{len(days)} days, {days[0]} to {days[-1]}", failed[days[0]])
+        for days in groups.values()
+    ]
 
 
 def _build_table(report: RunReport) -> Table:
     table = Table(header_style="bold", box=None, pad_edge=False)
-    by_month = (report.request.last - report.request.first).days + 1 > _MAX_DAILY_ROWS
+    by_month = report.request.day_count > _MAX_DAILY_ROWS
     table.add_column("month" if by_month else "day")
     for name in ("days", "executions", "changed", "failed"):
         table.add_column(name, justify="right")
@@ -183,25 +248,46 @@ def _group_days(days: Sequence[date], *, by_month: bool) -> dict[str, list[date]
     return groups
 
 
-def _build_json(report: RunReport) -> BackfillOutput:
-    request = report.request
-    span = (request.last - request.first).days + 1
-    requested = [request.first + n * timedelta(days=1) for n in range(span)]
+def _build_json(report: BackfillReport) -> BackfillOutput:
+    request = report.plan.request
+    requested = [request.first + n * timedelta(days=1) for n in range(request.day_count)]
+    runs = list(report.runs.values())
+    executions = report.runs.get(EXECUTIONS.name)
+    days = executions.days if executions else {}
     return BackfillOutput(
-        run_id=report.run_id,
+        backfill_id=report.plan.backfill_id,
+        run_id=runs[0].run_id if runs else None,
         outcome=str(report.outcome),
         first=request.first,
         last=request.last,
         days={
-            day: BackfillDay(counts.executions, counts.rows_changed)
-            for day, counts in sorted(report.days.items())
+            day: BackfillDay(counts.executions, counts.rows_changed) for day, counts in sorted(days.items())
         },
-        unrecorded_days=[day for day in requested if day not in report.days],
-        failed_days=dict(sorted(report.failed.items())),
-        failed_sources=[SourceFailure(name, reason) for name, reason in report.refused.items()],
-        metrics=report.numbers,
-        warnings=report.warnings,
-        error=report.message or None,
+        unrecorded_days=[day for day in requested if day not in days] if executions else [],
+        failed_days=dict(sorted(executions.failed.items())) if executions else {},
+        failed_sources=[SourceFailure(name, reason) for run in runs for name, reason in run.refused.items()],
+        metrics=executions.numbers if executions else {},
+        warnings=[warning for run in runs for warning in run.warnings],
+        error=next((run.message for run in runs if run.message), None),
+        stages=[
+            _build_stage_json(planned.stage.name, report.runs.get(planned.stage.name), planned.is_complete)
+            for planned in report.plan.stages
+        ],
         resume_command=report.resume_command,
-        log_file=str(report.log),
+        log_file=str(runs[0].log) if runs else None,
+    )
+
+
+def _build_stage_json(name: str, run: RunReport | None, is_complete: bool) -> BackfillStage:
+    if run is None:
+        return BackfillStage(name, None, "complete" if is_complete else "not started", [], {}, {}, [], None)
+    return BackfillStage(
+        name,
+        run.run_id,
+        str(run.outcome),
+        sorted(run.days),
+        dict(sorted(run.failed.items())),
+        run.numbers,
+        run.warnings,
+        run.message or None,
     )

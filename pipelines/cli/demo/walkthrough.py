@@ -8,12 +8,14 @@ from rich.text import Text
 
 from assets.report.assets import LATEST
 from assets.report.request import get_default_range
-from assets.tables import ANOMALY_PREDICTIONS, TABLES, Table
+from assets.tables import TABLES, Table
 from pipelines.cli.demo.environment import CONFIG, FIRST, FOLDER, HOME, LAST, prepare, run_service
 from pipelines.cli.progress import show_progress
 from pipelines.cli.query_output import show
 from pipelines.operations.query import connect
-from pipelines.runs.launcher import BackfillRequest, RunOutcome, RunReport, launch
+from pipelines.operations.stages import EXECUTIONS
+from pipelines.runs.backfill import BackfillPlan, execute_backfill
+from pipelines.runs.launcher import BackfillRequest, RunOutcome, RunReport
 from resources.config.loader import CHECKOUT
 from resources.errors import DataError
 from resources.lake.lake import PART, Lake
@@ -54,10 +56,10 @@ def run(console: Console) -> None:
     """
     _print_title(console, "Generate a fleet")
     console.print(prepare())
-    all_days = BackfillRequest(FIRST, LAST)
-    week = BackfillRequest(*get_default_range(LAST), assets=(), progress_asset=ANOMALY_PREDICTIONS.name)
+    all_days = BackfillPlan.from_request(BackfillRequest(FIRST, LAST), [EXECUTIONS])
+    week = BackfillPlan.from_request(BackfillRequest(*get_default_range(LAST)))
     with run_service() as environment:
-        _print_title(console, f"Extract {_count_days(all_days)} days into the lake with Dagster")
+        _print_title(console, f"Extract {all_days.request.day_count} days into the lake with Dagster")
         console.print("Sources: the simulated service, and saved API responses.")
         first = _launch(console, all_days, environment)
         for warning in first.warnings:
@@ -65,7 +67,7 @@ def run(console: Console) -> None:
         lake = Lake(str(FOLDER / "lake"))
         _print_title(console, "Query: the longest periods of failed executions")
         _print_query(lake, FAILED_PERIODS)
-        _print_title(console, f"Rerun the last {_count_days(week)} days with all assets")
+        _print_title(console, f"Rerun the last {week.request.day_count} days with all assets")
         console.print(
             "This reads the result objects and builds anomalies, health and a report page for each day."
         )
@@ -98,28 +100,26 @@ def _describe_run(report: RunReport) -> str:
     return (
         f"{_get_number(report, 'schedulers_answered')} schedulers queried,"
         f" {_get_number(report, 'files_read')} files read,"
-        f" {_get_number(report, 'days_changed')} of {_count_days(report.request)} days and"
+        f" {_get_number(report, 'days_changed')} of {report.request.day_count} days and"
         f" {_get_number(report, 'rows_changed')} executions changed"
     )
 
 
-def _count_days(request: BackfillRequest) -> int:
-    return (request.last - request.first).days + 1
-
-
-def _launch(console: Console, request: BackfillRequest, environment: Mapping[str, str]) -> RunReport:
+def _launch(console: Console, plan: BackfillPlan, environment: Mapping[str, str]) -> RunReport:
+    """Execute a backfill and return the report of its extraction."""
     with (
         dg.DagsterInstance.from_config(str(HOME)) as instance,
-        show_progress(console, _count_days(request)) as update,
+        show_progress(console, plan) as update,
     ):
-        report = launch(request, instance, update, environment)
-    if report.outcome is not RunOutcome.succeeded:
-        raise DataError(
-            f"The run failed: {report.message}",
-            where=str(report.log),
-            next_step="find the first ERROR line in that log",
-        )
-    return report
+        report = execute_backfill(plan, instance, update, environment)
+    for run in report.runs.values():
+        if run.outcome is not RunOutcome.succeeded:
+            raise DataError(
+                f"The run failed: {run.message}",
+                where=str(run.log),
+                next_step="find the first ERROR line in that log",
+            )
+    return report.runs[EXECUTIONS.name]
 
 
 def _get_number(report: RunReport, name: str) -> str:

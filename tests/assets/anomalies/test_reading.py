@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from assets.anomalies.assets import _describe_unread_objects as describe_unread_objects
+from assets.anomalies.assets import UnreadObjects
 from assets.anomalies.reading import RecordedResults, record_results
 from assets.framework.row_content import conform
 from assets.tables import (
@@ -86,6 +86,13 @@ def record(lake: Lake, now: datetime = NOW, **options: Any) -> RecordedResults:
     )
 
 
+def describe_unread_objects(recorded: RecordedResults, days: int = 1) -> list[str]:
+    unread = UnreadObjects()
+    for number in range(days):
+        unread.add(str(DAY + timedelta(number)), recorded)
+    return unread.describe()
+
+
 def read_states(lake: Lake) -> dict[int, tuple[str, str | None]]:
     """Return state and error of each object, by hour."""
     rows = lake.read(RESULT_OBJECTS, DAY).to_pylist()
@@ -126,8 +133,10 @@ def test_unread_objects_are_counted_and_described_by_state_and_read_by_the_next_
     assert kms_error and kms_error.startswith(f"its KMS key {KMS} cannot be used")
     for hour, state in enumerate(REFUSALS, 2):
         assert REFUSALS[state][1] in (recorded_states[hour][1] or "")
-        description = f"1 result objects {state.value.replace('_', ' ')}, for example s3://{bucket.name}"
-        assert f"{description}/{build_key(hour)}" in describe_unread_objects(recorded)
+        description = f"1 result objects {state.value.replace('_', ' ')} on 1 days ({DAY}), for example"
+        assert f"{description} s3://{bucket.name}/{build_key(hour)}" in " ".join(
+            describe_unread_objects(recorded)
+        )
     assert lake.read(ANOMALY_PREDICTIONS, DAY)["data_start_time"].to_pylist() == [START]
 
     s3.faults.clear()
@@ -137,7 +146,7 @@ def test_unread_objects_are_counted_and_described_by_state_and_read_by_the_next_
     assert again.states == {ObjectState.UNCHANGED: 1, ObjectState.READ: 5}
     assert {state for state, _ in read_states(lake).values()} == {"read"}
     assert lake.read(ANOMALY_PREDICTIONS, DAY).num_rows == 6
-    assert describe_unread_objects(again) == ""
+    assert describe_unread_objects(again) == []
 
 
 def test_rows_of_objects_that_become_unreadable_stay(lake: Lake, bucket: Bucket, s3: Server) -> None:
@@ -175,7 +184,26 @@ def test_nothing_is_read_from_a_bucket_of_another_account(lake: Lake, bucket: Bu
         f"does not belong to account {OWNER}" in (error or "") for _, error in read_states(lake).values()
     )
     assert not lake.read(ANOMALY_PREDICTIONS, DAY).num_rows
-    assert "2 result objects wrong owner" in describe_unread_objects(recorded)
+    (message,) = describe_unread_objects(recorded, days=3)
+    last = DAY + timedelta(2)
+    assert message.startswith(f"6 result objects wrong owner on 3 days ({DAY} to {last}), for example s3://")
+
+
+def test_without_credentials_the_state_of_each_object_says_so(
+    lake: Lake, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_executions(lake, bucket.name, 3)
+    bucket.put(build_key(0), build_body(build_line(START)))
+    record(lake)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+    recorded = record(lake, LATER)
+
+    assert recorded.states == {ObjectState.FORBIDDEN: 3}
+    assert all("usable AWS credentials" in (error or "") for _, error in read_states(lake).values())
+    assert lake.read(ANOMALY_PREDICTIONS, DAY).num_rows == 1, "rows that were read stay"
 
 
 def test_captured_objects_are_recorded_with_the_captured_values(

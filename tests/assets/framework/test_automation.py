@@ -174,6 +174,16 @@ def test_a_failed_day_is_requested_once_more_and_not_endlessly(
     assert [automation.evaluate() for _ in range(2)] == [[], []]
 
 
+def test_days_that_exist_before_the_first_evaluation_are_requested_once(automation: Automation) -> None:
+    days = [f"2026-10-0{day}" for day in range(1, 8)]
+    automation.materialize_upstream("1", *days)
+    assert automation.run(days[0])
+    automation.cursor = None  # as when the daemon starts
+
+    assert automation.evaluate() == days[1:]
+    assert [automation.evaluate() for _ in range(3)] == [[], [], []], "nothing ran, and nothing changed"
+
+
 def test_a_day_waits_until_its_upstream_day_is_materialized(automation: Automation) -> None:
     automation.now = START + timedelta(days=2)
     assert automation.evaluate() == [], "two new days without upstream data"
@@ -189,7 +199,9 @@ def test_an_unpartitioned_asset_does_not_wait_for_days_that_were_never_extracted
     automation.cursor = None
     assert automation.evaluate(WHOLE) == []
     automation.materialize_upstream("1", "2026-10-07")
-    assert automation.evaluate(WHOLE) == [None]
+    automation.cursor = None
+    assert automation.evaluate(WHOLE) == [None], "also if the daemon starts after that"
+    assert automation.evaluate(WHOLE) == []
     assert automation.evaluate(WHOLE) == []
     automation.materialize_upstream("1", "2026-10-07")
     assert automation.evaluate(WHOLE) == []

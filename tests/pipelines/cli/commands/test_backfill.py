@@ -1,4 +1,4 @@
-"""`ledger backfill`: a Dagster run that is followed, stopped and resumed."""
+"""`ledger backfill`: Dagster runs that are followed, stopped and resumed."""
 
 import os
 import signal
@@ -21,6 +21,7 @@ from tests.support.command_line import NOW, RunLedger, build_api_toml
 
 END = datetime(2026, 10, 8, tzinfo=UTC)
 RANGE = ("--from", "2026-10-05", "--to", "2026-10-08")
+EXTRACTION = (*RANGE, "--only", "executions")
 LEDGER = str(Path(sys.executable).with_name("ledger"))
 
 
@@ -28,25 +29,44 @@ def count_rows(lake: Lake) -> int:
     return sum(lake.read(INFERENCE_EXECUTIONS, day).num_rows for day in lake.days(INFERENCE_EXECUTIONS))
 
 
-def test_a_range_is_recorded_by_a_dagster_run(
-    ledger: RunLedger, settings: Callable[..., Path], service: Handle, lake: Lake
+STAGES = ["executions", "results", "anomalies", "health", "report"]
+
+
+def test_one_command_builds_everything_and_each_stage_is_a_dagster_run(
+    ledger: RunLedger,
+    settings: Callable[..., Path],
+    service: Handle,
+    lake: Lake,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings(build_api_toml(service.url))
+    settings(build_api_toml(service.url), more='[report]\nfolder = "pages"')
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
     done = ledger("backfill", *RANGE, "--yes", "--json")
 
     assert done.code == 0, done.err
     answer = done.json
     assert answer["outcome"] == "succeeded"
-    assert list(answer["days"]) == ["2026-10-05", "2026-10-06", "2026-10-07", "2026-10-08"]
+    days = ["2026-10-05", "2026-10-06", "2026-10-07", "2026-10-08"]
+    assert list(answer["days"]) == days
     assert sum(day["executions"] for day in answer["days"].values()) == count_rows(lake) > 1000
     assert answer["metrics"]["calls"] == service.count()
+    assert answer["resume_command"] is None
+    assert [stage["name"] for stage in answer["stages"]] == STAGES
+    assert all(stage["recorded_days"] == days for stage in answer["stages"])
+    results = answer["stages"][1]
+    assert results["metrics"]["objects_read"] == 0
+    (warning,) = results["warnings"]
+    assert "on 3 days" in warning and "usable AWS credentials" in warning, "one cause is reported once"
+    assert len(list((tmp_path / "pages").glob("*2026-10-0*.html"))) == 4
     with dg.DagsterInstance.get() as instance:
-        run = instance.get_run_by_id(answer["run_id"])
-        assert run is not None
-        assert run.status is dg.DagsterRunStatus.SUCCESS
-        assert run.tags["dagster/asset_partition_range_start"] == "2026-10-05"
-    assert ledger("status").code in (0, 1)
+        for stage in answer["stages"]:
+            run = instance.get_run_by_id(stage["run_id"])
+            assert run is not None
+            assert run.status is dg.DagsterRunStatus.SUCCESS
+            assert run.tags["dagster/asset_partition_range_start"] == "2026-10-05"
+            assert run.tags["ledger/backfill"] == answer["backfill_id"]
 
 
 @pytest.mark.slow
@@ -54,11 +74,11 @@ def test_a_rerun_is_idempotent_and_costs_what_its_plan_says(
     ledger: RunLedger, settings: Callable[..., Path], service: Handle
 ) -> None:
     settings(build_api_toml(service.url))
-    assert ledger("backfill", *RANGE, "--yes").code == 0
+    assert ledger("backfill", *EXTRACTION, "--yes").code == 0
 
     planned = ledger("plan", *RANGE, "--json").json
     service.reset()
-    again = ledger("backfill", *RANGE, "--yes")
+    again = ledger("backfill", *EXTRACTION, "--yes")
     assert again.code == 0
     assert "4 days recorded, 0 rows new or changed" in again.out
     assert planned["calls"]["min"] <= service.count() <= planned["calls"]["max"]
@@ -71,7 +91,7 @@ def test_failures_are_named_and_resuming_extracts_only_them(
     settings(build_api_toml(service.url))
     service.inject("deny:ListInferenceExecutions:scheduler=pump-2")
 
-    first = ledger("backfill", *RANGE, "--yes")
+    first = ledger("backfill", *EXTRACTION, "--yes")
     assert first.code == 1
     assert "pump-2" in first.out
     before = count_rows(lake)
@@ -88,7 +108,9 @@ def test_failures_are_named_and_resuming_extracts_only_them(
     with dg.DagsterInstance.get() as instance:
         run = instance.get_run_by_id(second.json["run_id"])
         assert run is not None
-        assert run.tags["dagster/parent_run_id"] == command[-1]
+        parent = instance.get_run_by_id(run.tags["dagster/parent_run_id"])
+        assert parent is not None
+        assert parent.tags["ledger/backfill"] == second.json["backfill_id"] == command[-1]
 
 
 @pytest.mark.slow
@@ -96,10 +118,10 @@ def test_a_backfill_of_one_scheduler_keeps_the_others(
     ledger: RunLedger, settings: Callable[..., Path], service: Handle, lake: Lake
 ) -> None:
     settings(build_api_toml(service.url))
-    assert ledger("backfill", *RANGE, "--yes").code == 0
+    assert ledger("backfill", *EXTRACTION, "--yes").code == 0
     before = count_rows(lake)
 
-    done = ledger("backfill", *RANGE, "--yes", "--scheduler", "pump-1", "--json")
+    done = ledger("backfill", *EXTRACTION, "--yes", "--scheduler", "pump-1", "--json")
 
     assert done.code == 0, done.err
     assert count_rows(lake) == before
@@ -111,7 +133,7 @@ def test_a_call_limit_stops_the_run_and_resuming_continues(
 ) -> None:
     settings(build_api_toml(service.url))
 
-    first = ledger("backfill", *RANGE, "--yes", "--max-calls", "3")
+    first = ledger("backfill", *EXTRACTION, "--yes", "--max-calls", "3")
     assert first.code == 1
     assert "budget of 3 calls" in first.text
     assert service.count() == 3
@@ -135,7 +157,7 @@ def test_ctrl_c_stops_the_run_and_prints_the_resume_command(
     # the signal must arrive before the second page of pump-1
     service.inject("slow:ListInferenceExecutions:seconds=10")
     process = subprocess.Popen(
-        [LEDGER, "backfill", *RANGE, "--yes"],
+        [LEDGER, "backfill", *EXTRACTION, "--yes"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -151,14 +173,13 @@ def test_ctrl_c_stops_the_run_and_prints_the_resume_command(
     assert process.returncode == 130, out + err
     assert "stopped; the days above are recorded" in out
     assert "Traceback" not in out + err
-    run_id = next(line for line in out.splitlines() if "--resume" in line).split()[-1]
+    backfill_id = next(line for line in out.splitlines() if "--resume" in line).split()[-1]
     with dg.DagsterInstance.get() as instance:
-        run = instance.get_run_by_id(run_id)
-        assert run is not None
-        assert run.is_finished
+        (run,) = instance.get_runs(dg.RunsFilter(tags={"ledger/backfill": backfill_id}))
+        assert run.status is dg.DagsterRunStatus.CANCELED
 
     service.clear_faults()
-    second = ledger("backfill", "--resume", run_id)
+    second = ledger("backfill", "--resume", backfill_id)
     assert second.code == 0, second.out
     assert count_rows(lake) > 1000
     assert len(lake.days(EXTRACTION_COVERAGE)) == 4
@@ -171,7 +192,7 @@ def test_a_killed_run_is_marked_failed_and_can_be_resumed(
     settings(build_api_toml(service.url))
     service.inject("slow:ListInferenceExecutions:seconds=2")
     process = subprocess.Popen(
-        [LEDGER, "backfill", *RANGE, "--yes"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [LEDGER, "backfill", *EXTRACTION, "--yes"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 120
     while not service.count(operation="ListInferenceExecutions") and time.monotonic() < deadline:
@@ -183,8 +204,8 @@ def test_a_killed_run_is_marked_failed_and_can_be_resumed(
     assert process.returncode == 1
     run_id = next(line for line in out.splitlines() if "--resume" in line).split()[-1]
     with dg.DagsterInstance.get() as instance:
-        run = instance.get_run_by_id(run_id)
-        assert run is not None and run.status is dg.DagsterRunStatus.FAILURE
+        (run,) = instance.get_runs(dg.RunsFilter(tags={"ledger/backfill": run_id}))
+        assert run.status is dg.DagsterRunStatus.FAILURE
     service.clear_faults()
     assert ledger("backfill", "--resume", run_id).code == 0
     assert count_rows(lake) > 1000
@@ -198,8 +219,9 @@ def test_a_killed_run_is_marked_failed_and_can_be_resumed(
         (["--from", "2026-10-07", "--to", "2026-10-05", "--yes"], ["is later than"]),
         ([*RANGE, "--yes", "--scheduler", "pupm-1"], ['did you mean "pump-1"']),
         (["--resume", "nonsense"], ["the run does not exist"]),
+        ([*RANGE, "--only", "anomalys"], ['did you mean "anomalies"', "executions, results"]),
     ],
-    ids=["no days", "no terminal", "wrong order", "misspelled name", "unknown run"],
+    ids=["no days", "no terminal", "wrong order", "misspelled name", "unknown run", "unknown stage"],
 )
 def test_an_invalid_request_fails_before_any_call(
     ledger: RunLedger, settings: Callable[..., Path], service: Handle, words: list[str], expected: list[Any]
@@ -235,7 +257,7 @@ def test_a_year_of_the_whole_fleet_matches_its_plan_and_the_service(
         handle.reset()
         handle.inject("throttle:ListInferenceExecutions:share=0.02")
 
-        done = ledger("backfill", *span, "--yes")
+        done = ledger("backfill", *span, "--only", "executions", "--yes")
 
         assert done.code == 0, done.out
         assert f"{days} days recorded" in done.out
