@@ -40,7 +40,11 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "doctor": CommandEntry("doctor:doctor", START, "Check settings, credentials, sources, lake and Dagster."),
     "import": CommandEntry("import_files:import_", EXTRACT, "Add saved API responses to an archive source."),
     "plan": CommandEntry("plan:plan", EXTRACT, "Estimate the API calls and minutes of a backfill."),
-    "backfill": CommandEntry("backfill:backfill", EXTRACT, "Extract a range of days now."),
+    "backfill": CommandEntry(
+        "backfill:backfill",
+        EXTRACT,
+        "Build all tables and the report for a range of days.",
+    ),
     "status": CommandEntry("status:status", EXTRACT, "Show the state of each day of each scheduler."),
     "sql": CommandEntry("sql:sql", QUERY, "Query the lake in SQL: one statement, a script or a shell."),
     "views": CommandEntry(

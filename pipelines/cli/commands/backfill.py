@@ -69,9 +69,10 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
-    """Extract a range of days, and build anomalies, health and the report pages from them.
+    """Build all tables and the report for a range of days.
 
-    Each stage is a Dagster run, which the Dagster UI shows too. If a stage fails, the next ones still process
+    The stages executions, results, anomalies, health and report are Dagster runs, which the Dagster UI shows
+    too. If a stage fails, the next ones still process
     the days that are recorded. Everything is idempotent: Ctrl-C stops it, and the last line is the command
     that resumes it. Exit code 0: everything is recorded; 1: some failed, the output says which and why; 130:
     stopped.
