@@ -4,9 +4,10 @@ botocore's read timeout applies to each block of bytes, so a server that sends o
 exceeds it.
 """
 
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import botocore.exceptions as refusals
 import urllib3.exceptions
@@ -15,6 +16,7 @@ from resources.errors import DataError, LedgerError, RetryLaterError
 from resources.read_limits import ReadLimits
 
 _BLOCK_BYTES = 1 << 16
+T = TypeVar("T")
 
 
 class LimitedSession:
@@ -36,28 +38,10 @@ class LimitedSession:
             RetryLaterError: the response is not complete in time.
             DataError: the response is too large.
         """
-        outcome: SimpleQueue[Any] = SimpleQueue()
         is_abandoned = Event()
-
-        def run() -> None:
-            try:
-                outcome.put(self._send_and_read(request, is_abandoned))
-            except BaseException as error:  # noqa: BLE001 (the caller raises it)
-                outcome.put(error)
-
-        Thread(target=run, name="request", daemon=True).start()
-        try:
-            result = outcome.get(timeout=self._limits.seconds)
-        except Empty:
-            is_abandoned.set()
-            raise RetryLaterError(
-                f"Cannot read a response: {self._limits.too_slow}",
-                where=str(request.url),
-                next_step="run it again later; if the service is known to be slow, raise the limit",
-            ) from None
-        if isinstance(result, BaseException):
-            raise result
-        return result
+        return _wait_for(
+            lambda: self._send_and_read(request, is_abandoned), is_abandoned, self._limits, str(request.url)
+        )
 
     def close(self) -> None:
         """Close the connections."""
@@ -96,3 +80,52 @@ class LimitedSession:
                 )
         stream.release_conn()
         return bytes(content)
+
+
+def read_body(body: Any, limits: ReadLimits, uri: str) -> bytes:  # noqa: ANN401
+    """Read the body of an object in S3, within limits.
+
+    Raises:
+        RetryLaterError: it is not complete in time.
+        DataError: it is too large.
+    """
+    is_abandoned = Event()
+
+    def read() -> bytes:
+        content = bytearray()
+        while block := body.read(_BLOCK_BYTES):
+            content += block
+            if is_abandoned.is_set() or len(content) > limits.size_bytes:
+                body.close()
+                raise DataError(
+                    f"Cannot read an object: it is {limits.too_large}",
+                    where=uri,
+                    next_step="split the object, or raise the limit",
+                )
+        return bytes(content)
+
+    return _wait_for(read, is_abandoned, limits, uri)
+
+
+def _wait_for(work: Callable[[], T], is_abandoned: Event, limits: ReadLimits, where: str) -> T:
+    outcomes: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            outcomes.put((work(), None))
+        except BaseException as error:  # noqa: BLE001 (the caller raises it)
+            outcomes.put((None, error))
+
+    Thread(target=run, name="request", daemon=True).start()
+    try:
+        result, error = outcomes.get(timeout=limits.seconds)
+    except Empty:
+        is_abandoned.set()
+        raise RetryLaterError(
+            f"Cannot read a response: {limits.too_slow}",
+            where=where,
+            next_step="run it again later; if the service is known to be slow, raise the limit",
+        ) from None
+    if error is not None:
+        raise error
+    return cast("T", result)

@@ -21,8 +21,10 @@ from botocore.config import Config
 from pyarrow.fs import FileSystem, S3FileSystem
 
 from resources.aws.error_codes import ErrorKind, classify_error
+from resources.aws.limited_session import read_body
 from resources.aws.s3_errors import S3Request, translate_error
 from resources.aws.session import default_session
+from resources.read_limits import ReadLimits
 
 CONNECTIONS = 16
 _BODY_ATTEMPTS = 3
@@ -86,12 +88,15 @@ class Bucket:
         """Return the URI of an object or prefix."""
         return f"s3://{self.name}/{key}"
 
-    def get(self, key: str, *, last_bytes: int | None = None) -> ObjectContent | None:
+    def get(
+        self, key: str, *, last_bytes: int | None = None, limits: ReadLimits | None = None
+    ) -> ObjectContent | None:
         """Return the content of an object; None: it does not exist.
 
         Args:
             key: its key.
             last_bytes: read at most this many bytes, from its end; None: all of it.
+            limits: the largest size and the longest duration; None: no limit.
 
         Raises:
             LedgerError: S3 returned an error, or cannot be reached.
@@ -101,7 +106,9 @@ class Bucket:
             for attempt in range(1, _BODY_ATTEMPTS + 1):
                 try:
                     response = self._client.get_object(Bucket=self.name, Key=key, **byte_range)
-                    return ObjectContent(response["Body"].read(), response["ETag"])
+                    body = response["Body"]
+                    data = body.read() if limits is None else read_body(body, limits, self.uri(key))
+                    return ObjectContent(data, response["ETag"])
                 except _BROKEN_BODY:  # which botocore does not retry
                     if attempt == _BODY_ATTEMPTS:
                         raise

@@ -19,9 +19,11 @@ import botocore.exceptions as refusals
 from botocore.config import Config
 
 from resources.aws.error_codes import AwsError, ErrorKind, classify_error, credentials_error
+from resources.aws.limited_session import read_body
 from resources.aws.obstore_client import OBSTORE_ERRORS, ReserveBytes, open_store, parse_error, read_object
 from resources.aws.s3_bucket import ListedObject
 from resources.clock import monotonic
+from resources.errors import RetryLaterError
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 
 CONNECTIONS = 16
@@ -218,7 +220,10 @@ class ResultBucket:
         response = client.get_object(Bucket=self.name, Key=request.key, **condition, **self._owner_arguments)
         reserve(response["ContentLength"])
         etag = response["ETag"].strip('"')
-        data = response["Body"].read()
+        try:
+            data = read_body(response["Body"], self._limits, f"s3://{self.name}/{request.key}")
+        except RetryLaterError as error:
+            return FetchedResult(request, ObjectState.UNREACHABLE, error=error.what)
         return FetchedResult(request, ObjectState.READ, data, etag, response["LastModified"])
 
     def _get_access(self, key: str) -> _BucketAccess:

@@ -101,7 +101,7 @@ class ArchiveSource:
         self._limits = limits
         self.uri = uri
         self._zone = zone
-        self._store = store or open_file_store(uri)
+        self._store = store or open_file_store(uri, limits)
 
     @property
     def files(self) -> "ArchiveSource":

@@ -22,6 +22,7 @@ from pyarrow.fs import FileSystem, LocalFileSystem
 
 from resources.clock import unique_id
 from resources.errors import ConfigurationError, RetryLaterError, UnreadableArchiveError
+from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.storage.base import NAME_NOT_UTF8, OpenFile, StoredFile, WriteFile
 
 T = TypeVar("T")
@@ -215,6 +216,10 @@ def _delete_orphans(folder: Path) -> None:
 class LocalFiles:
     """Local files of a source; the etag is the modification time in nanoseconds."""
 
+    def __init__(self, limits: ReadLimits = DEFAULT_LIMITS) -> None:
+        """Set the limits of each file."""
+        self._limits = limits
+
     def list_files(self, uri: str) -> list[StoredFile]:
         """List one file, or a folder with its subfolders; symbolic links are followed.
 
@@ -249,11 +254,18 @@ class LocalFiles:
             with os.fdopen(descriptor, "rb") as content:
                 if problem := _find_problem(file.uri, os.fstat(descriptor)):
                     raise UnreadableArchiveError(problem, where=file.uri, next_step=_REMOVE_FILE)
-                return content.read()
+                data = content.read(self._limits.size_bytes + 1)
         except (OSError, ValueError) as problem:
             raise UnreadableArchiveError(
                 f"Cannot open a file: {_get_reason(problem)}", where=file.uri, next_step=_REMOVE_FILE
             ) from None
+        if len(data) > self._limits.size_bytes:  # it has grown since it was listed
+            raise UnreadableArchiveError(
+                f"Cannot read a file: it is {self._limits.too_large}",
+                where=file.uri,
+                next_step="split the file, or raise the limit",
+            )
+        return data
 
 
 def escape_name(path: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resources.errors import ConfigurationError
+from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 
 if TYPE_CHECKING:
     from resources.storage.base import FileStore, Storage
@@ -57,8 +58,8 @@ def open_storage(uri: str, *, timeout_seconds: float, kms_key_id: str | None) ->
     return LocalStorage(Path(uri), timeout_seconds=timeout_seconds)
 
 
-def open_file_store(uri: str) -> "FileStore":
-    """Open the store with the files of a source.
+def open_file_store(uri: str, limits: ReadLimits = DEFAULT_LIMITS) -> "FileStore":
+    """Open the store with the files of a source, of which each has limits.
 
     Raises:
         ConfigurationError: the scheme of the URI is not supported.
@@ -66,10 +67,10 @@ def open_file_store(uri: str) -> "FileStore":
     if is_s3(uri, "sources.uri"):
         from resources.storage.s3 import S3Files  # noqa: PLC0415 (imports boto3)
 
-        return S3Files(uri)
+        return S3Files(uri, limits)
     from resources.storage.local import LocalFiles  # noqa: PLC0415 (imports pyarrow)
 
-    return LocalFiles()
+    return LocalFiles(limits)
 
 
 def read_bytes(uri: str, setting: str) -> bytes | None:

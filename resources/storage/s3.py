@@ -21,7 +21,14 @@ from pyarrow.fs import FileSystem
 from resources.aws.error_codes import ErrorKind, classify_error
 from resources.aws.s3_bucket import Bucket, ObjectContent, split_uri
 from resources.clock import monotonic, sleep_up_to
-from resources.errors import ConfigurationError, PermissionsError, RetryLaterError, UnreadableArchiveError
+from resources.errors import (
+    ConfigurationError,
+    DataError,
+    PermissionsError,
+    RetryLaterError,
+    UnreadableArchiveError,
+)
+from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.storage.base import OpenFile, StoredFile, WriteFile
 
 MAX_OBJECT_BYTES = 5 * 1024**3
@@ -157,8 +164,9 @@ class S3Files:
     object `dumps`, if it exists. Keys are literal: `:`, `?` and `%` have no special meaning.
     """
 
-    def __init__(self, uri: str) -> None:
-        """Set the bucket, from any URI in it."""
+    def __init__(self, uri: str, limits: ReadLimits = DEFAULT_LIMITS) -> None:
+        """Set the bucket, from any URI in it, and the limits of each file."""
+        self._limits = limits
         self._bucket = Bucket(split_uri(uri)[0], "sources.uri")
 
     def list_files(self, uri: str) -> list[StoredFile]:
@@ -192,7 +200,9 @@ class S3Files:
             LedgerError: no object of this bucket can be read now.
         """
         try:
-            content = self._bucket.get(split_uri(file.uri)[1])
+            content = self._bucket.get(split_uri(file.uri)[1], limits=self._limits)
+        except DataError as problem:
+            raise UnreadableArchiveError(problem.what, where=file.uri, next_step=problem.next_step) from None
         except (ConfigurationError, PermissionsError) as problem:
             if classify_error(problem.__cause__).kind not in _SINGLE_OBJECT_ERRORS:
                 raise

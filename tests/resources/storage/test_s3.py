@@ -324,6 +324,23 @@ def test_errors_of_s3_are_classified_by_their_fix(
     assert not lake.has(READINGS, DAY)
 
 
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ("400 Bad Request", "x-amz-checksum-crc32 is not supported"),
+        ("400 Bad Request", "InvalidArgument"),
+        ("501 Not Implemented", "NotImplemented"),
+    ],
+)
+def test_a_store_that_rejects_checksums_names_the_variable_to_set(
+    lake: Lake, bucket: Any, status: str, code: str
+) -> None:
+    bucket.server.fail_next("PUT", status, code)
+    with pytest.raises(ConfigurationError) as caught:
+        lake.update(READINGS, DAY, adding("a"))
+    assert "AWS_REQUEST_CHECKSUM_CALCULATION=when_required" in caught.value.next_step
+
+
 def test_a_bucket_in_another_region_is_an_error(lake: Lake, bucket: Any) -> None:
     bucket.server.fail_next("GET", "301 Moved Permanently", "PermanentRedirect", times=2)
     with pytest.raises(ConfigurationError, match="in another region") as caught:

@@ -1,0 +1,86 @@
+"""Slow and endless responses over HTTP end at the limit; other threads and requests continue."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from resources.aws.session import AwsAccess
+from resources.errors import DataError, LedgerError, RetryLaterError
+from resources.read_limits import ReadLimits
+from resources.sources.api import ApiSource
+
+LIMITS = ReadLimits(size_bytes=1_000_000, seconds=0.5)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\n"
+Serve = Callable[[socket.socket, Event], None]
+
+
+@contextmanager
+def serving(serve: Serve) -> Iterator[str]:
+    """Answer each connection in a thread."""
+    stop = Event()
+
+    def accept() -> None:
+        while not stop.is_set():
+            with suppress(OSError):
+                connection, _ = server.accept()
+                Thread(target=answer, args=(connection,), daemon=True).start()
+
+    def answer(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(100_000)
+            serve(connection, stop)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.1)
+        thread = Thread(target=accept, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        stop.set()
+        thread.join()
+
+
+def send_slow_body(connection: socket.socket, stop: Event) -> None:
+    connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\n")
+    while not stop.wait(0.05):
+        connection.sendall(b" ")
+
+
+def send_slow_headers(connection: socket.socket, stop: Event) -> None:
+    connection.sendall(HEAD + b"X: ")
+    while not stop.wait(0.05):
+        connection.sendall(b"x")
+
+
+def send_chunks_without_end(connection: socket.socket, stop: Event) -> None:
+    connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    while not stop.is_set():
+        connection.sendall(b"10000\r\n" + b" " * 65_536 + b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("serve", "kind", "setting"),
+    [
+        (send_slow_body, RetryLaterError, "limits.max_seconds_per_request"),
+        (send_slow_headers, RetryLaterError, "limits.max_seconds_per_request"),
+        (send_chunks_without_end, DataError, "limits.max_megabytes_per_file"),
+    ],
+)
+def test_a_response_without_end_raises_an_error_with_the_limit(
+    serve: Serve,
+    kind: type[LedgerError],
+    setting: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with serving(serve) as url:
+        source = ApiSource(AwsAccess("eu-west-1", endpoint_url=url), limits=LIMITS)
+        with pytest.raises(kind, match=setting) as caught:
+            source.list_schedulers()
+    assert url in caught.value.where
