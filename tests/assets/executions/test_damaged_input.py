@@ -26,17 +26,17 @@ from resources.lake.lake import Lake
 from resources.read_limits import ReadLimits
 from resources.sources.api import ApiSource
 from resources.sources.archive import ArchiveSource
-from sandbox.dumps import paged, write_dump
-from sandbox.fleet import History, fleet
+from sandbox.dumps import split_into_pages, write_dump
+from sandbox.fleet import History, build_fleet
 from sandbox.forms import Form
-from sandbox.schedulers import Scheduler, newest_first
+from sandbox.schedulers import Scheduler, sort_newest_first
 from tests.support.mutations import damaged
 
 END = datetime(2026, 10, 8, tzinfo=UTC)
 DAY = END - timedelta(days=1)
 NOW = END + timedelta(days=1)
 SLOTS = 8
-FIRST, SECOND = fleet(2, History(DAY, END)).schedulers[:2]
+FIRST, SECOND = build_fleet(2, History(DAY, END)).schedulers[:2]
 
 thorough = pytest.mark.parametrize(
     "fuzz",
@@ -49,8 +49,8 @@ quiet = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
 def build_dump(folder: Path, form: Form, scheduler: Scheduler) -> bytes:
-    executed = newest_first(scheduler.executions(NOW, DAY, END))[:SLOTS]
-    (path,) = write_dump(folder / "dump", form, paged(executed, SLOTS))
+    executed = sort_newest_first(scheduler.executions(NOW, DAY, END))[:SLOTS]
+    (path,) = write_dump(folder / "dump", form, split_into_pages(executed, SLOTS))
     return path.read_bytes()
 
 
