@@ -52,7 +52,7 @@ def render_empty_view(table: Table, files: str) -> str:
         f" UNION ALL BY NAME FROM {_read_files(table, files, allow_empty=True)}"
     )
     before_v2, from_v2 = _quote(_select_nothing(table)), _quote(_select_columns(table, f"({rows})"))
-    return _create_view(table, f"FROM query(if(version() < 'v2', {before_v2}, {from_v2}))")
+    return _create_view(table, f"FROM query(CASE WHEN version() < 'v2' THEN {before_v2} ELSE {from_v2} END)")
 
 
 def render_views_script(tables: Iterable[tuple[Table, str, bool]]) -> str:

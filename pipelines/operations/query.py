@@ -17,6 +17,9 @@ from resources.lake.lake import Lake
 
 _ROWS_PER_BATCH = 20_000
 
+_STORAGE_VERSION = "v1.5.0"
+"""The oldest DuckDB version that pyproject.toml allows; older versions open no newer database file."""
+
 _RESULT = "ledger_result"
 """The name of a result within the statements that convert it."""
 
@@ -243,19 +246,25 @@ def views(lake: Lake, relative_to: Path | None = None) -> str:
 
 
 def write_database(file: Path, script: str) -> None:
-    """Create or update the views in a DuckDB database file.
+    """Create or update the views in a DuckDB database file, which DuckDB 1.5 and newer open.
 
     Raises:
         ConfigurationError: the file is not a DuckDB database, is in use, or cannot be written.
     """
     try:
-        with duckdb.connect(str(file)) as connection:
+        with duckdb.connect() as connection:
+            path = str(file).replace("'", "''")
+            connection.execute(f"ATTACH '{path}' AS ledger_views (STORAGE_VERSION '{_STORAGE_VERSION}')")
+            connection.execute("USE ledger_views")
             connection.execute(script)
+            connection.execute("USE memory")
+            connection.execute("DETACH ledger_views")
     except duckdb.Error as error:
         raise ConfigurationError(
             f"Cannot write the database: {error}",
             where=str(file),
-            next_step="close the programs that use the file, or name a new file",
+            next_step="close the programs that use the file, or name a new file; a file of a newer DuckDB"
+            " version cannot be updated",
         ) from None
 
 

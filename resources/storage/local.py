@@ -13,7 +13,7 @@ from errno import EACCES, EDQUOT, EFBIG, ENOLCK, ENOSPC, ENOSYS, EOPNOTSUPP
 from functools import partial
 from glob import escape
 from pathlib import Path
-from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISSOCK
+from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
 from typing import TypeVar
 
 import filelock
@@ -110,13 +110,42 @@ class LocalStorage:
         return str(Path(escape(str(self.root)), name))
 
     def list_values(self, before: str, after: str) -> list[str]:
-        """List every VALUE without a slash for which the file `<before>VALUE<after>` exists."""
-        names = [path.relative_to(self.root).as_posix() for path in self.root.glob(f"{before}*{after}")]
-        return [name.removeprefix(before).removesuffix(after) for name in names]
+        """List every VALUE without a slash for which the file `<before>VALUE<after>` exists.
+
+        Raises:
+            ConfigurationError: the lake cannot be read.
+        """
+        folder, _, prefix = before.rpartition("/")
+        path = self.location(folder)
+        try:  # not a glob, which skips folders that cannot be read
+            entries = [entry.name for entry in path.iterdir()]
+        except FileNotFoundError:
+            return []
+        except OSError as problem:
+            raise self._build_read_error(problem, path) from None
+        suffix = after.partition("/")[0]
+        values = [
+            entry.removeprefix(prefix).removesuffix(suffix)
+            for entry in entries
+            if entry.startswith(prefix) and entry.endswith(suffix)
+        ]
+        return [value for value in values if self.exists(f"{before}{value}{after}")]
 
     def exists(self, name: str) -> bool:
-        """Whether the file exists."""
-        return self.location(name).is_file()
+        """Whether the file exists.
+
+        Raises:
+            ConfigurationError: the lake cannot be read.
+        """
+        path = self.location(name)
+        try:
+            return S_ISREG(path.stat().st_mode)
+        except FileNotFoundError:
+            return False
+        except OSError as problem:
+            if isinstance(problem, NotADirectoryError) and self.root.is_dir():
+                return False
+            raise self._build_read_error(problem, path) from None
 
     def open(self, name: str) -> pa.NativeFile:
         """Open a file for reading.
@@ -129,11 +158,14 @@ class LocalStorage:
         try:
             return pa.OSFile(str(path))
         except (PermissionError, NotADirectoryError) as problem:
-            raise ConfigurationError(
-                f"Cannot read the lake: {os.strerror(problem.errno or EACCES)}",
-                where=f"lake.uri = {self.root} ({path})",
-                next_step="make it readable for this user, or set lake.uri to a readable folder",
-            ) from None
+            raise self._build_read_error(problem, path) from None
+
+    def _build_read_error(self, problem: OSError, path: Path) -> ConfigurationError:
+        return ConfigurationError(
+            f"Cannot read the lake: {os.strerror(problem.errno or EACCES)}",
+            where=f"lake.uri = {self.root} ({path})",
+            next_step="make it readable for this user, or set lake.uri to a readable folder",
+        )
 
     def open_end(self, name: str, size_bytes: int) -> pa.NativeFile:  # noqa: ARG002 (local reads are lazy)
         """Open the whole file; raises what `open` raises."""

@@ -202,6 +202,69 @@ def test_views_work_in_any_duckdb(run: Run, tmp_path: Path) -> None:
         assert [row[1] for row in connection.execute(COUNT).fetchall()] == found
 
 
+def test_the_oldest_supported_duckdb_opens_the_database(run: Run, tmp_path: Path) -> None:
+    assert run("views", "--out", "views.sql", "--database", "ledger.duckdb").code == 0
+
+    storage_version = int.from_bytes((tmp_path / "ledger.duckdb").read_bytes()[12:20], "little")
+    assert storage_version <= 68  # DuckDB 1.5 reads versions 64 to 68
+    assert " if(" not in (tmp_path / "views.sql").read_text()  # a function of DuckDB 2.0
+
+
+def test_a_database_of_a_newer_format_is_an_error(run: Run, tmp_path: Path) -> None:
+    duckdb.connect(str(tmp_path / "new.duckdb")).close()
+
+    done = run("views", "--database", "new.duckdb")
+
+    assert done.code == 2 and "name a new file" in done.err
+
+
+def test_text_in_double_quotes_is_answered_with_the_quoting_rule(run: Run) -> None:
+    done = run("sql", 'SELECT * FROM inference_executions WHERE status = "FAILED"')
+
+    assert done.code == 2
+    assert "write 'FAILED': double quotes name columns, single quotes enclose text" in done.err
+
+
+def test_columns_of_the_same_name_keep_their_values(run: Run) -> None:
+    statement = (
+        "SELECT s.scheduler_arn, e.scheduler_arn, e.status FROM inference_executions e"
+        " JOIN (SELECT 'OTHER' AS scheduler_arn) s ON true LIMIT 1"
+    )
+
+    header, row = run("sql", statement).out.splitlines()
+
+    assert header.split() == ["scheduler_arn", "scheduler_arn", "status"]
+    assert row.split()[0] == "OTHER" and row.split()[1].startswith("arn:aws:")
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("{ledger} sql <&-", 2),
+        ("{ledger} backfill --from 2026-03-29 --to 2026-03-29 <&-", 2),
+        ("{ledger} sql 'SELECT 1' >&-", 0),
+        ("{ledger} sql 'SELEKT 1' 2>&-", 2),
+        ("{ledger} sql 'SELECT 1' <&- >&- 2>&-", 0),
+        ("{ledger} sql 'FROM range(1000000)' | head -1; exit ${{PIPESTATUS[0]}}", 141),
+        ("{ledger} sql --format json 'FROM range(1000000)' | head -1; exit ${{PIPESTATUS[0]}}", 141),
+        ("{ledger} doctor | true; exit ${{PIPESTATUS[0]}}", 141),
+        ("{ledger} --help | true; exit ${{PIPESTATUS[0]}}", 141),
+        ("{ledger} sql 'SELECT 1' > /dev/full", 2),
+    ],
+)
+def test_closed_streams_cause_no_traceback(environment: dict[str, str], command: str, code: int) -> None:
+    done = subprocess.run(
+        ["bash", "-c", command.format(ledger=LEDGER)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == code, done
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
 def test_views_can_be_rewritten(run: Run) -> None:
     for _ in range(2):
         assert run("views", "--database", "ledger.duckdb").code == 0
