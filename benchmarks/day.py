@@ -23,6 +23,7 @@ from assets.anomalies.reading import record_results
 from assets.framework.row_content import conform
 from assets.tables import INFERENCE_EXECUTIONS, SENSOR_CONTRIBUTIONS
 from resources.lake.lake import Lake
+from resources.read_limits import DEFAULT_LIMITS
 from resources.results.fetcher import FetchedResult, ObjectState, ResultRequest
 
 LAST = date(2026, 10, 7)
@@ -58,6 +59,8 @@ def executions(schedulers: int, day: date) -> pa.Table:
 
 class Made:
     """Results that are made up when they are asked for."""
+
+    read_limits = DEFAULT_LIMITS
 
     def __init__(self, sensors: int) -> None:
         self._sensors = sensors

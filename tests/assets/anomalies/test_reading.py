@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from assets.anomalies.assets import UnreadObjects
+from assets.anomalies.fragments import build_fragments
 from assets.anomalies.reading import RecordedResults, record_results
 from assets.framework.row_content import conform
 from assets.tables import (
@@ -24,7 +28,9 @@ from assets.tables import (
 )
 from resources.aws.session import AwsAccess
 from resources.lake.lake import Lake
-from resources.results.fetcher import FetchLimits, ObjectState, ResultFetcher
+from resources.read_limits import ReadLimits
+from resources.results.fetcher import FetchedResult, FetchLimits, ObjectState, ResultFetcher, ResultRequest
+from tests.support.mutations import damaged
 from tests.support.s3_server import Bucket, Fault, Server
 
 DAY, START = date(2026, 10, 7), datetime(2026, 10, 7, tzinfo=UTC)
@@ -267,3 +273,60 @@ def test_the_largest_possible_object_is_recorded_without_its_invalid_line(lake: 
     assert {row["sensor"]: pytest.approx(row["contribution_sum"] / 3599) for row in sums.to_pylist()} == {
         f"s{number}": number / 1e5 for number in range(300)
     }
+
+
+def test_an_object_beyond_the_limit_is_rejected_and_read_once_the_limit_is_raised(
+    lake: Lake, bucket: Bucket
+) -> None:
+    write_executions(lake, bucket.name, 2)
+    small, large = (build_body(build_line(START, sensors)) for sensors in (1, 100))
+    bucket.put(build_key(0), small)
+    bucket.put(build_key(1), large)
+    for _ in range(2):
+        recorded = record(lake, read_limits=ReadLimits(size_bytes=1_000))
+        assert recorded.predictions.rows.num_rows == 1
+        (rejected,) = lake.read(REJECTED_RESULTS, DAY).to_pylist()
+        assert (rejected["result_s3_key"], rejected["line_number"]) == (build_key(1), 0)
+        assert "limits.max_megabytes_per_file" in rejected["reason"]
+    recorded = record(lake)
+    assert recorded.predictions.rows.num_rows == 2
+    assert recorded.rejected.rows.num_rows == 0
+
+
+class MemoryFetcher(ResultFetcher):
+    """Returns objects from memory."""
+
+    def __init__(self, objects: Mapping[str, bytes]) -> None:
+        super().__init__(AwsAccess())
+        self._objects = objects
+
+    def fetch(self, requests: Sequence[ResultRequest]) -> Iterator[list[FetchedResult]]:
+        yield [
+            FetchedResult(request, ObjectState.READ, self._objects[request.key], "etag")
+            for request in requests
+        ]
+
+
+@pytest.mark.parametrize("examples", [10, pytest.param(1_000, marks=pytest.mark.slow)])
+def test_a_damaged_object_affects_no_other_object_of_the_day(
+    examples: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    body = build_body(*(build_line(START + timedelta(minutes=minute)) for minute in range(4)))
+    times = [b"0001-01-01T00:00:00.0005", b"9999-12-31T23:59:59.9994", b"1969-12-31T23:59:59.9999"]
+
+    @given(damaged(st.sampled_from([body, gzip.compress(body)])), st.none() | st.sampled_from(times))
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    def check(data: bytes, time: bytes | None) -> None:
+        if time:
+            data = data.replace(b"2026-10-07T00:01:00.000000", time)
+        lake = Lake(str(tmp_path_factory.mktemp("fuzz")))
+        write_executions(lake, "bucket", 3)
+        fetcher = MemoryFetcher({build_key(0): body, build_key(1): data, build_key(2): body})
+        recorded = record_results(lake, fetcher, DAY, NOW)
+        hours = [at.hour for at in recorded.predictions.rows["data_start_time"].to_pylist()]
+        assert (hours.count(0), hours.count(2)) == (4, 4)
+        assert read_states(lake)[1] == ("read", None)
+        assert {at.hour for at in recorded.rejected.rows["data_start_time"].to_pylist()} <= {1}
+        build_fragments(recorded.predictions.rows, lake.read(SENSOR_CONTRIBUTIONS, DAY))
+
+    check()
