@@ -1,5 +1,6 @@
-"""The code location: assets, checks and jobs, bound to the settings of this checkout."""
+"""The code location: assets, checks and jobs, bound to the settings of a project."""
 
+import os
 import warnings
 from collections.abc import Mapping
 from datetime import timedelta
@@ -23,6 +24,7 @@ from pipelines.automation import archive_sensor, event_alerts, failure_alerts, s
 from pipelines.operations.query import open_query
 from resources.clock import utc_now
 from resources.config.equipment import load_equipment
+from resources.config.loader import CHECKOUT, HOME_NAME
 from resources.config.settings import Settings, load_settings
 from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
@@ -38,7 +40,7 @@ def build_defs(
     Args:
         overrides: replaces resources by name: `lake`, `open_query`, `sources`, `results`, `registry`,
             `clock`.
-        settings: default: the settings of this checkout and its environment.
+        settings: default: the settings of this process.
 
     Raises:
         ConfigurationError: the settings are invalid.
@@ -120,4 +122,17 @@ def _build_freshness_policy(settings: Settings) -> dg.FreshnessPolicy | None:
     return dg.FreshnessPolicy.time_window(timedelta(minutes=settings.alerts.late_after_minutes))
 
 
-defs = build_defs()
+def _load_defs() -> dg.Definitions:
+    settings = load_settings()
+    project = settings.config_file.parent if settings.config_file else CHECKOUT
+    if project != CHECKOUT and os.environ.get("DAGSTER_HOME") == str(CHECKOUT / HOME_NAME):
+        dg.get_dagster_logger().warning(
+            "DAGSTER_HOME is that of the checkout, but the project is %s. To keep its runs apart, run:"
+            " export DAGSTER_HOME=%s",
+            project,
+            project / HOME_NAME,
+        )
+    return build_defs(settings=settings)
+
+
+defs = _load_defs()

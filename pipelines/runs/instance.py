@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from resources.config.loader import CHECKOUT, CONFIG_VARIABLE, find_config_file
+from resources.config.loader import CHECKOUT, CONFIG_VARIABLE, HOME_NAME, find_config_file
 from resources.errors import ConfigurationError, LedgerError
 
-HOME_NAME = ".dagster"
 HOME_VARIABLE = "DAGSTER_HOME"
 
 INSTANCE = """\

@@ -17,6 +17,9 @@ from resources.errors import suggest
 CONFIG_FILE_NAME = "ledger.toml"
 CONFIG_VARIABLE = "LEDGER_CONFIG"
 SOURCES_VARIABLE = "LEDGER_SOURCES"
+HOME_NAME = ".dagster"
+"""The Dagster home in the folder of a project."""
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 

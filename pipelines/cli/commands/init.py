@@ -9,8 +9,8 @@ import typer
 from rich.text import Text
 
 from pipelines.cli.output import open_console
-from pipelines.runs.instance import HOME_NAME, HOME_VARIABLE, find_home
-from resources.config.loader import CHECKOUT, CONFIG_FILE_NAME, CONFIG_VARIABLE
+from pipelines.runs.instance import HOME_VARIABLE, find_home
+from resources.config.loader import CHECKOUT, CONFIG_FILE_NAME, CONFIG_VARIABLE, HOME_NAME
 from resources.config.template import render_template
 from resources.errors import ConfigurationError
 

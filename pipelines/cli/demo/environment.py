@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 
-from pipelines.runs.instance import HOME_NAME, HOME_VARIABLE, create_home
+from pipelines.runs.instance import HOME_VARIABLE, create_home
 from resources.clock import monotonic, sleep
-from resources.config.loader import CHECKOUT, CONFIG_VARIABLE
+from resources.config.loader import CHECKOUT, CONFIG_VARIABLE, HOME_NAME
 from resources.errors import DataError
 
 FIRST, LAST = date(2026, 9, 10), date(2026, 10, 7)
