@@ -75,7 +75,7 @@ class Storage:
                 self._synced_to = clock
 
     def find(self, path: str) -> "_ResultObject | None":
-        """The result object that lies at `/bucket/key`, unless someone has put another timeline there."""
+        """Return the result object at `/bucket/key`, or None if there is none or another object replaced it."""
         _, name, key = (path + "//").split("/", 2)
         bucket = self._buckets.get(name)
         stored = None if bucket is None else bucket.keys.get(key.removesuffix("//"))
@@ -95,7 +95,7 @@ class Storage:
                     name, [self._build_object(scheduler, name, at, partial(build_content, scheduler, slot))]
                 )
                 added.append(_StoredResult(at, scheduler, slot))
-        self._stored += sorted(added, key=lambda stored: stored.at)  # all later than the existing ones
+        self._stored += sorted(added, key=lambda stored: stored.at)  # all are later than the stored results
 
     def _remove_results(self, clock: datetime) -> None:
         first = bisect.bisect_right(self._stored, clock, key=lambda stored: stored.at)
@@ -184,7 +184,7 @@ class _ResultObject(FakeKey):
 
 
 class S3:
-    """The server."""
+    """The S3 server, which runs in a thread of this process."""
 
     def __init__(
         self,
@@ -196,14 +196,14 @@ class S3:
         """Start to listen on loopback.
 
         Args:
-            timelines: The executions whose results it holds.
+            timelines: The executions whose results the store has.
             now: Returns the time.
             account: Returns the account of an access key.
             port: The port; 0 selects a free one.
 
         Raises:
-            AlreadyRunningError: This process already runs one.
-            OSError: The port is taken.
+            AlreadyRunningError: This process already runs an S3.
+            OSError: The port is in use.
         """
         if not _running.acquire(blocking=False):
             raise AlreadyRunningError
@@ -221,11 +221,11 @@ class S3:
 
     @property
     def url(self) -> str:
-        """Its endpoint."""
+        """The endpoint."""
         return f"http://{_HOST}:{self._server.socket.getsockname()[1]}"
 
     def stop(self) -> None:
-        """Stop it and delete its content."""
+        """Stop the server and delete its content."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -270,7 +270,7 @@ class _Quiet(MotoRequestHandler):
 
 
 def _open_server(port: int, app: Callable[..., Any]) -> BaseWSGIServer:
-    # Without an open socket, werkzeug ends the process when the port is taken.
+    # Without an open socket, werkzeug ends the process if the port is in use.
     with socket.create_server((_HOST, port), backlog=128) as listening:
         return make_server(_HOST, port, app, threaded=True, request_handler=_Quiet, fd=listening.fileno())
 

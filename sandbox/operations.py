@@ -33,11 +33,11 @@ class Request:
     """A parsed request.
 
     Attributes:
-        operation: Its name.
-        caller: Who asks.
-        members: The request's members, checked.
-        clock: When.
-        page_faults: What goes wrong with its page.
+        operation: The name of the operation.
+        caller: The account and region.
+        members: The validated members of the request.
+        clock: The time of the request.
+        page_faults: The faults to apply to the page.
     """
 
     operation: str
@@ -55,7 +55,7 @@ class Request:
 
 
 class Operations:
-    """All operations on scheduler fleet."""
+    """All operations, on the schedulers of a fleet."""
 
     def __init__(self, fleet: Fleet, switches: Switches) -> None:
         self.fleet = fleet

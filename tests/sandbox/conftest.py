@@ -1,4 +1,4 @@
-"""What the tests of the service share: a fleet of three days, the service on it, and stock boto3 clients."""
+"""A fleet of three days, the sandbox that serves it, and stock boto3 clients."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -43,7 +43,7 @@ def handle(serving_once: Handle) -> Handle:
 
 @pytest.fixture
 def make_client(handle: Handle) -> Iterator[MakeClient]:
-    made = []
+    clients = []
 
     def make(region: str = "us-east-1", key: str = "111122223333", attempts: int = 1, **more: Any) -> Client:
         client = boto3.client(
@@ -51,18 +51,18 @@ def make_client(handle: Handle) -> Iterator[MakeClient]:
             endpoint_url=more.pop("url", handle.url),
             region_name=region,
             aws_access_key_id=key,
-            aws_secret_access_key="sandbox",  # noqa: S106 - nobody looks at it
+            aws_secret_access_key="sandbox",  # noqa: S106 (not a secret)
             config=Config(
                 retries={"total_max_attempts": attempts, "mode": "standard"},
                 max_pool_connections=1,
                 **more,
             ),
         )
-        made.append(client)
+        clients.append(client)
         return client
 
     yield make
-    for client in made:
+    for client in clients:
         client.close()
 
 

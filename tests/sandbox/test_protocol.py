@@ -1,4 +1,4 @@
-"""The protocol: what a request must be, and what the wire looks like."""
+"""The wire protocol: validation of requests, and the format of responses."""
 
 import http.client
 import json
@@ -23,23 +23,25 @@ SIGNED = (
 Answer = tuple[int, dict[str, str], bytes]
 
 
-def ask(handle: Handle, operation: str, body: object, **headers: str) -> Answer:
+def send(handle: Handle, operation: str, body: object, **headers: str) -> Answer:
     connection = http.client.HTTPConnection(handle.url.removeprefix("http://"))
-    sent = {"X-Amz-Target": f"{PREFIX}.{operation}", "Authorization": SIGNED} | {
+    request_headers = {"X-Amz-Target": f"{PREFIX}.{operation}", "Authorization": SIGNED} | {
         name.replace("_", "-"): value for name, value in headers.items()
     }
     try:
-        connection.request("POST", "/", body if isinstance(body, bytes) else json.dumps(body), sent)
+        connection.request(
+            "POST", "/", body if isinstance(body, bytes) else json.dumps(body), request_headers
+        )
         answer = connection.getresponse()
-        told = {name.lower(): value for name, value in answer.getheaders()}
-        return answer.status, told, answer.read()
+        response_headers = {name.lower(): value for name, value in answer.getheaders()}
+        return answer.status, response_headers, answer.read()
     finally:
         connection.close()
 
 
-def refused(handle: Handle, operation: str, body: object, **headers: str) -> tuple[int, str, str]:
-    status, _, told = ask(handle, operation, body, **headers)
-    error = json.loads(told)
+def send_refused(handle: Handle, operation: str, body: object, **headers: str) -> tuple[int, str, str]:
+    status, _, content = send(handle, operation, body, **headers)
+    error = json.loads(content)
     assert error.keys() == {"__type", "Message"}
     namespace, _, code = error["__type"].partition("#")
     assert namespace
@@ -47,8 +49,8 @@ def refused(handle: Handle, operation: str, body: object, **headers: str) -> tup
 
 
 class TestWire:
-    def test_headers(self, handle: Handle) -> None:
-        status, headers, body = ask(handle, LIST, {"InferenceSchedulerName": "pump-1"})
+    def test_a_response_has_the_headers_of_the_service(self, handle: Handle) -> None:
+        status, headers, body = send(handle, LIST, {"InferenceSchedulerName": "pump-1"})
         assert status == 200
         assert headers.keys() == {"x-amzn-requestid", "content-type", "content-length", "date"}
         assert headers["content-type"] == "application/x-amz-json-1.0"
@@ -56,16 +58,16 @@ class TestWire:
         assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", headers["x-amzn-requestid"])
         assert parsedate_to_datetime(headers["date"]) == datetime(2026, 10, 8, tzinfo=UTC)
 
-    def test_body(self, handle: Handle) -> None:
-        _, _, body = ask(handle, LIST, {"InferenceSchedulerName": "pump-1", "MaxResults": 500})
+    def test_a_response_body_is_compact_json_with_sorted_members(self, handle: Handle) -> None:
+        _, _, body = send(handle, LIST, {"InferenceSchedulerName": "pump-1", "MaxResults": 500})
         assert re.search(rb'"DataStartTime":1\.\d+E9,', body)
         assert b"null" not in body
         response = json.loads(body)
         assert list(response) == ["InferenceExecutionSummaries", "NextToken"]
-        for one in response["InferenceExecutionSummaries"]:
-            assert list(one) == sorted(one)
+        for summary in response["InferenceExecutionSummaries"]:
+            assert list(summary) == sorted(summary)
 
-    def test_a_connection_is_kept(self, handle: Handle) -> None:
+    def test_connections_are_reused(self, handle: Handle) -> None:
         connection = http.client.HTTPConnection(handle.url.removeprefix("http://"))
         ports = set()
         for _ in range(3):
@@ -75,27 +77,27 @@ class TestWire:
         connection.close()
         assert len(ports) == 1
 
-    def test_the_last_page_leaves_the_token_out(self, handle: Handle) -> None:
-        _, _, body = ask(handle, LIST, {"InferenceSchedulerName": "nobody"})
+    def test_the_last_page_has_no_token(self, handle: Handle) -> None:
+        _, _, body = send(handle, LIST, {"InferenceSchedulerName": "missing"})
         assert body == b'{"InferenceExecutionSummaries":[]}'
 
     def test_every_response_has_the_members_of_the_model(self, client: Any, end: datetime) -> None:
-        of = {"InferenceSchedulerName": "pump-1"}
+        scheduler = {"InferenceSchedulerName": "pump-1"}
         interval = {"IntervalStartTime": datetime(2026, 10, 5, tzinfo=UTC), "IntervalEndTime": end}
         for name, response in (
             ("ListInferenceSchedulers", client.list_inference_schedulers(MaxResults=1)),
-            ("DescribeInferenceScheduler", client.describe_inference_scheduler(**of)),
-            ("ListInferenceExecutions", client.list_inference_executions(**of, MaxResults=1)),
-            ("ListInferenceEvents", client.list_inference_events(**of, **interval, MaxResults=1)),
+            ("DescribeInferenceScheduler", client.describe_inference_scheduler(**scheduler)),
+            ("ListInferenceExecutions", client.list_inference_executions(**scheduler, MaxResults=1)),
+            ("ListInferenceEvents", client.list_inference_events(**scheduler, **interval, MaxResults=1)),
         ):
             members = load_service_model().operation_model(name).output_shape.members
-            rare = {"ServerSideKmsKeyId", "NextToken"}
-            assert response.keys() - {"ResponseMetadata"} - rare == members.keys() - rare
+            optional = {"ServerSideKmsKeyId", "NextToken"}
+            assert response.keys() - {"ResponseMetadata"} - optional == members.keys() - optional
 
 
 class TestValidation:
     @pytest.mark.parametrize(
-        ("operation", "members", "said"),
+        ("operation", "members", "message_pattern"),
         [
             (LIST, {}, "Value null at 'inferenceSchedulerName' failed .* must not be null"),
             (LIST, {"InferenceSchedulerName": None}, "must not be null"),
@@ -125,40 +127,42 @@ class TestValidation:
             ("DescribeInferenceScheduler", {}, "1 validation error detected"),
         ],
     )
-    def test_a_request_that_breaks_the_model(
-        self, handle: Handle, operation: str, members: dict[str, Any], said: str
+    def test_a_request_that_violates_the_service_model_is_refused(
+        self, handle: Handle, operation: str, members: dict[str, Any], message_pattern: str
     ) -> None:
-        status, code, message = refused(handle, operation, members)
+        status, code, message = send_refused(handle, operation, members)
         assert (status, code) == (400, "ValidationException")
-        assert re.search(said, message, re.IGNORECASE), message
+        assert re.search(message_pattern, message, re.IGNORECASE), message
 
-    def test_what_boto3_lets_through(self, client: Any) -> None:
-        for asked in ({"InferenceSchedulerName": "a b"}, {"MaxResults": 501}, {"Status": "DONE"}):
+    def test_requests_that_boto3_does_not_validate_are_refused(self, client: Any) -> None:
+        for invalid in ({"InferenceSchedulerName": "a b"}, {"MaxResults": 501}, {"Status": "DONE"}):
             with pytest.raises(client.exceptions.ValidationException):
-                client.list_inference_executions(**({"InferenceSchedulerName": "pump-1"} | asked))
+                client.list_inference_executions(**({"InferenceSchedulerName": "pump-1"} | invalid))
 
-    def test_unknown_members_are_passed_over(self) -> None:
+    def test_unknown_members_are_ignored(self) -> None:
         check_parameters(LIST, {"InferenceSchedulerName": "a", "Colour": "red"})
 
-    def test_all_problems_are_told_at_once(self) -> None:
+    def test_all_validation_errors_are_reported_at_once(self) -> None:
         with pytest.raises(ServiceError, match="2 validation errors"):
             check_parameters(LIST, {"MaxResults": 0})
 
 
 class TestRequests:
     @pytest.mark.parametrize("body", [b"{", b"[]", b"1", b"\xff"])
-    def test_a_body_that_is_no_json_object(self, handle: Handle, body: bytes) -> None:
-        assert refused(handle, LIST, body)[:2] == (400, "SerializationException")
+    def test_a_body_that_is_not_a_json_object_is_refused(self, handle: Handle, body: bytes) -> None:
+        assert send_refused(handle, LIST, body)[:2] == (400, "SerializationException")
 
     @pytest.mark.parametrize("target", ["", "ListInferenceExecutions", f"{PREFIX}.ListModels", "Other.List"])
-    def test_an_unknown_operation(self, handle: Handle, target: str) -> None:
-        assert refused(handle, LIST, {}, X_Amz_Target=target)[:2] == (400, "UnknownOperationException")
+    def test_an_unknown_operation_is_refused(self, handle: Handle, target: str) -> None:
+        assert send_refused(handle, LIST, {}, X_Amz_Target=target)[:2] == (400, "UnknownOperationException")
 
     @pytest.mark.parametrize("header", ["", "Bearer x", SIGNED.replace("lookoutequipment", "s3")])
-    def test_a_request_that_is_not_signed_for_the_service(self, handle: Handle, header: str) -> None:
-        answer = refused(handle, "ListInferenceSchedulers", {}, Authorization=header)
+    def test_a_request_without_a_signature_for_the_service_is_refused(
+        self, handle: Handle, header: str
+    ) -> None:
+        answer = send_refused(handle, "ListInferenceSchedulers", {}, Authorization=header)
         assert answer[:2] == (400, "MissingAuthenticationTokenException")
 
-    def test_an_operation_of_the_service_that_the_sandbox_lacks(self, client: Any) -> None:
+    def test_an_operation_that_the_sandbox_does_not_implement_is_refused(self, client: Any) -> None:
         with pytest.raises(ClientError, match="UnknownOperationException"):
             client.list_models()
