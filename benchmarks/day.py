@@ -1,8 +1,8 @@
 """Large days of results, from objects to the four tables of a lake: CPU, memory and size.
 
-`python -m benchmarks.day` records days of five schedulers with 300 sensors each, a line a minute: 2.2 million
-contributions a day. Then it records the last again: with nothing new, and with one object that changed.
-`--schedulers N --sensors N --days N` say how much.
+`python -m benchmarks.day` records days of five schedulers with 300 sensors each and one line per minute:
+2.2 million contributions per day. Then it records the last day again, first unchanged, then with one
+changed object. Options: `--schedulers N --sensors N --days N`.
 """
 
 import argparse
@@ -33,8 +33,8 @@ MINUTES = 5
 LOAD_BYTES = 16_000_000
 
 
-def executions(schedulers: int, day: date) -> pa.Table:
-    """A day of executions that all succeeded."""
+def build_executions(schedulers: int, day: date) -> pa.Table:
+    """Build a day of successful executions."""
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     rows = [
         {
@@ -57,8 +57,8 @@ def executions(schedulers: int, day: date) -> pa.Table:
     return conform(INFERENCE_EXECUTIONS, pa.Table.from_pylist(rows, schema=nullable))
 
 
-class Made:
-    """Results that are made up when they are asked for."""
+class FakeResults:
+    """A result fetcher that generates objects on request."""
 
     read_limits = DEFAULT_LIMITS
 
@@ -66,16 +66,16 @@ class Made:
         self._sensors = sensors
         self.changed: set[str] = set()
 
-    def fetch(self, wanted: Sequence[ResultRequest]) -> Iterator[list[FetchedResult]]:
-        """Make up what is not known yet, in loads as the real ones have."""
+    def fetch(self, requests: Sequence[ResultRequest]) -> Iterator[list[FetchedResult]]:
+        """Generate new and changed objects, in loads of the size of the real fetcher."""
         load: list[FetchedResult] = []
-        for one in wanted:
-            tag = f"{one.key in self.changed}"
-            if one.etag == tag:
-                load.append(FetchedResult(one, ObjectState.UNCHANGED))
+        for request in requests:
+            tag = f"{request.key in self.changed}"
+            if request.etag == tag:
+                load.append(FetchedResult(request, ObjectState.UNCHANGED))
             else:
-                load.append(FetchedResult(one, ObjectState.READ, self._body(one.key), tag))
-            if sum(each.size_in_memory for each in load) > LOAD_BYTES:
+                load.append(FetchedResult(request, ObjectState.READ, self._body(request.key), tag))
+            if sum(result.size_in_memory for result in load) > LOAD_BYTES:
                 yield load
                 load = []
         yield load
@@ -106,31 +106,31 @@ class Made:
 
 
 def main() -> None:
-    """Record the days, the last one three times, and print what each cost."""
+    """Record the days, the last day three times, and print the cost of each run."""
     options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     options.add_argument("--schedulers", type=int, default=5)
     options.add_argument("--sensors", type=int, default=300)
     options.add_argument("--days", type=int, default=3)
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        lake, made = Lake(folder), Made(chosen.sensors)
+        lake, results = Lake(folder), FakeResults(chosen.sensors)
         days = [LAST - timedelta(days=number) for number in range(chosen.days)][::-1]
         print(f"before: peak RSS {_peak_megabytes():.0f} MB\n")
         print("| what | contributions | CPU, s | peak RSS, MB |\n| --- | ---: | ---: | ---: |")
         for day in days:
-            rows = executions(chosen.schedulers, day)
+            rows = build_executions(chosen.schedulers, day)
             lake.update(INFERENCE_EXECUTIONS, day, lambda _, rows=rows: rows)
-            _record(f"{day}", lake, made, day)
-        _record("again, nothing new", lake, made, LAST)
-        made.changed = {f"pump-0/{LAST}T12:00:00Z/results.jsonl"}
-        _record("again, one object changed", lake, made, LAST)
+            _record(f"{day}", lake, results, day)
+        _record("again, unchanged", lake, results, LAST)
+        results.changed = {f"pump-0/{LAST}T12:00:00Z/results.jsonl"}
+        _record("again, one changed object", lake, results, LAST)
         size = Path(lake.path(SENSOR_CONTRIBUTIONS, LAST)).stat().st_size
         print(f"\nsensor_contributions: {size / 1e6:.1f} MB a day")
 
 
-def _record(what: str, lake: Lake, made: Any, day: date) -> None:  # noqa: ANN401 (it only looks like Results)
+def _record(what: str, lake: Lake, results: Any, day: date) -> None:  # noqa: ANN401 (it has the methods of ResultFetcher)
     started = time.process_time()
-    recorded = record_results(lake, made, day, NOW)
+    recorded = record_results(lake, results, day, NOW)
     seconds = time.process_time() - started
     print(f"| {what} | {recorded.contributions:,} | {seconds:.1f} | {_peak_megabytes():.0f} |", flush=True)
 

@@ -1,7 +1,7 @@
-"""Measuring contenders: each in a process of its own, CPU without imports, time, and peak of memory.
+"""Measures contenders in separate processes: CPU time without imports, elapsed time and peak memory.
 
-They run in rounds, all of them in each: what else the machine does falls on all alike, and a ratio is one of
-two that ran right after each other.
+Each round runs every contender once, so other load on the machine affects all of them. A ratio compares two
+runs of the same round.
 """
 
 import json
@@ -20,53 +20,53 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 
 Work = Callable[[], Mapping[str, Any]]
-"""Does the work once; returns what it made, to be compared."""
+"""Does the work once, and returns its result for the comparison."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one run: seconds of CPU and of time, and the peak of resident memory."""
+    """The cost of one run: CPU time, elapsed time and peak resident memory."""
 
     cpu_seconds: float
     seconds: float
     peak_megabytes: float
-    made: Mapping[str, Any]
+    result: Mapping[str, Any]
 
 
 Round = Mapping[str, Cost]
-"""What each contender cost in one round."""
+"""The cost of each contender in one round."""
 
 
-def alone(work: Work) -> None:
-    """Do the work in this process, and print what it cost; imports are done before, and are not counted."""
+def run_alone(work: Work) -> None:
+    """Do the work in this process, and print its cost. Imports happen before and are not measured."""
     began, cpu = time.perf_counter(), time.process_time()
-    made = work()
+    result = work()
     print(
         json.dumps(
             {
                 "cpu_seconds": time.process_time() - cpu,
                 "seconds": time.perf_counter() - began,
                 "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-                "made": made,
+                "result": result,
             }
         )
     )
 
 
-def compared(module: str, names: Sequence[str], environment: Mapping[str, str], rounds: int) -> list[Round]:
-    """Run all contenders so many times, in turn, each in a process of its own.
+def compare(module: str, names: Sequence[str], environment: Mapping[str, str], rounds: int) -> list[Round]:
+    """Run all contenders in several rounds, each in a separate process.
 
     Raises:
-        SystemExit: one failed, or they did not make the same.
+        SystemExit: A contender failed, or the results differ.
     """
-    found = [{name: _cost(module, name, environment) for name in names} for _ in range(rounds)]
-    made = {json.dumps(one.made, sort_keys=True) for each in found for one in each.values()}
-    if len(made) > 1:
-        raise SystemExit(f"they did not make the same: {made}")
-    return found
+    measured = [{name: _measure(module, name, environment) for name in names} for _ in range(rounds)]
+    results = {json.dumps(cost.result, sort_keys=True) for round_ in measured for cost in round_.values()}
+    if len(results) > 1:
+        raise SystemExit(f"the results differ: {results}")
+    return measured
 
 
-def _cost(module: str, name: str, environment: Mapping[str, str]) -> Cost:
+def _measure(module: str, name: str, environment: Mapping[str, str]) -> Cost:
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-m", module, "--alone", name],
         cwd=ROOT,
@@ -81,8 +81,8 @@ def _cost(module: str, name: str, environment: Mapping[str, str]) -> Cost:
 
 
 @contextmanager
-def started(command: Sequence[str]) -> Any:  # noqa: ANN401 (a generator of the process)
-    """A process that says where it is on its first line, and stops when its stdin ends."""
+def start_process(command: Sequence[str]) -> Any:  # noqa: ANN401 (a generator of the process)
+    """Start a process and terminate it at the end. It can print its address on the first line."""
     with subprocess.Popen(  # noqa: S603
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -92,32 +92,33 @@ def started(command: Sequence[str]) -> Any:  # noqa: ANN401 (a generator of the 
             process.terminate()
 
 
-def table(rounds: Sequence[Round], ours: str, columns: Mapping[str, Callable[[Cost], float]]) -> str:
-    """Lay rounds out as a Markdown table: medians, and how many times ours each costs, lowest to highest."""
+def build_table(rounds: Sequence[Round], ours: str, columns: Mapping[str, Callable[[Cost], float]]) -> str:
+    """Build a Markdown table of medians, and of the lowest and highest ratio to `ours`."""
     lines = [
         f"| contender | {' | '.join(columns)} | peak RSS, MB | CPU, times ours | time, times ours |",
         f"| --- |{' ---: |' * (len(columns) + 3)}",
     ]
     for name in rounds[0]:
-        costs, own = [each[name] for each in rounds], [each[ours] for each in rounds]
+        costs, own = [round_[name] for round_ in rounds], [round_[ours] for round_ in rounds]
         figures = [f"{median(map(figure, costs)):,.3g}" for figure in columns.values()]
-        figures.append(f"{median(one.peak_megabytes for one in costs):,.0f}")
+        figures.append(f"{median(cost.peak_megabytes for cost in costs):,.0f}")
         figures += [
-            _times(of(one) / of(us) for one, us in zip(costs, own, strict=True)) for of in (_cpu, _time)
+            _format_ratios(of(cost) / of(us) for cost, us in zip(costs, own, strict=True))
+            for of in (_get_cpu, _get_time)
         ]
         lines.append(f"| {name} | {' | '.join(figures)} |")
     return "\n".join(lines)
 
 
-def _cpu(of: Cost) -> float:
-    return of.cpu_seconds
+def _get_cpu(cost: Cost) -> float:
+    return cost.cpu_seconds
 
 
-def _time(of: Cost) -> float:
-    return of.seconds
+def _get_time(cost: Cost) -> float:
+    return cost.seconds
 
 
-def _times(ratios: Iterable[float]) -> str:
+def _format_ratios(ratios: Iterable[float]) -> str:
     lowest, *_, highest = sorted([*ratios] * 2)
-    said = [f"{ratio:.1f}" for ratio in (lowest, highest)]
-    return said[0] if said[0] == said[1] else " to ".join(said)
+    texts = [f"{ratio:.1f}" for ratio in (lowest, highest)]
+    return texts[0] if texts[0] == texts[1] else " to ".join(texts)

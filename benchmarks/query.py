@@ -1,8 +1,8 @@
-"""How many bytes a query reads: one day out of a year, against all of it.
+"""Measures the bytes that a query reads: one day of a year compared with the whole year.
 
-`python -m benchmarks.query [DAYS]` makes a lake of 15 schedulers that run every five minutes, and prints what
-each query reads. Bytes are counted by the kernel (`rchar` of the process), whatever the page cache holds;
-each query has a process of its own, in which everything but the query was done before. Linux only.
+`python -m benchmarks.query [DAYS]` writes a lake of 15 schedulers that run every five minutes, and prints
+the bytes of each query. The kernel counts the bytes (`rchar` of the process), including those from the page
+cache. Each query runs in a separate process; the preparation of the query is not counted. Linux only.
 """
 
 import subprocess
@@ -34,83 +34,85 @@ _TABLE = INFERENCE_EXECUTIONS
 _COUNT = "SELECT status, count(*) FROM {source} {where} GROUP BY status"
 
 
-def rows_of(day: date) -> pa.Table:
-    """One day of the fleet; text of the length that real summaries have."""
+def build_rows(day: date) -> pa.Table:
+    """Build one day of the fleet, with text of the same length as in real summaries."""
     number = SCHEDULERS * WINDOWS_A_DAY
     scheduler, window = np.divmod(np.arange(number), WINDOWS_A_DAY)
     midnight = (day - date(1970, 1, 1)).days * 86_400_000
     start = midnight + window * 300_000
     failed = (np.arange(number) + day.toordinal()) % 50 == 0
 
-    def text(make: Callable[[int], str]) -> pa.Array:
-        return pa.array([make(one) for one in range(SCHEDULERS)]).take(pa.array(scheduler))
+    def text(build: Callable[[int], str]) -> pa.Array:
+        return pa.array([build(number) for number in range(SCHEDULERS)]).take(pa.array(scheduler))
 
     arn = "arn:aws:lookoutequipment:eu-west-1:123456789012:{}/{}-{}"
     columns = {
-        "scheduler_arn": text(lambda one: arn.format("inference-scheduler", "pump", one)),
-        "scheduler_name": text(lambda one: f"pump-{one}"),
+        "scheduler_arn": text(lambda number: arn.format("inference-scheduler", "pump", number)),
+        "scheduler_name": text(lambda number: f"pump-{number}"),
         "account_id": text(lambda _: "123456789012"),
         "region": text(lambda _: "eu-west-1"),
-        "model_arn": text(lambda one: arn.format("model", "pump", one)),
-        "model_name": text(lambda one: f"pump-{one}"),
+        "model_arn": text(lambda number: arn.format("model", "pump", number)),
+        "model_name": text(lambda number: f"pump-{number}"),
         "model_version": pa.array(np.ones(number, "int64")),
         "scheduled_start_time": pa.array(start + 301_000),
         "data_start_time": pa.array(start),
         "data_end_time": pa.array(start + 300_000),
         "input_s3_bucket": text(lambda _: "plant-a"),
-        "input_s3_prefix": text(lambda one: f"inference/input/pump-{one}/"),
+        "input_s3_prefix": text(lambda number: f"inference/input/pump-{number}/"),
         "output_s3_bucket": text(lambda _: "plant-a"),
-        "output_s3_prefix": text(lambda one: f"inference/output/pump-{one}/"),
+        "output_s3_prefix": text(lambda number: f"inference/output/pump-{number}/"),
         "result_s3_bucket": text(lambda _: "plant-a"),
         "result_s3_key": pc.binary_join_element_wise(
-            text(lambda one: f"inference/output/pump-{one}/{day}T"),
+            text(lambda number: f"inference/output/pump-{number}/{day}T"),
             pc.utf8_lpad(pa.array(window).cast(pa.string()), 5, "0"),
             "/results.jsonl",
             "",
         ),
         "status": pa.array(np.where(failed, "FAILED", "SUCCESS")),
-        "failed_reason": pa.array(["No data in the input" if one else None for one in failed]),
+        "failed_reason": pa.array(["No data in the input" if is_failed else None for is_failed in failed]),
         "source": text(lambda _: "api"),
         "outcome_source": text(lambda _: "api"),
         "recorded_at": pa.array(np.full(number, midnight + 86_400_000)),
     }
-    made = [
+    arrays = [
         columns[field.name].cast(field.type) if field.name in columns else pa.nulls(number, field.type)
         for field in _TABLE.schema
     ]
-    return sort_by_key(_TABLE, pa.Table.from_arrays(made, schema=_TABLE.schema))
+    return sort_by_key(_TABLE, pa.Table.from_arrays(arrays, schema=_TABLE.schema))
 
 
-def write(folder: Path, days: int) -> Lake:
-    """Write the lake, and beside it one day with a file for each scheduler."""
+def write_lake(folder: Path, days: int) -> Lake:
+    """Write the lake, and one day with a file for each scheduler in another folder."""
     lake, split = Lake(str(folder / "lake")), folder / "split" / _TABLE.name
     for number in range(days):
         day = FIRST + timedelta(days=number)
-        rows = rows_of(day)
-        place = Path(lake.path(_TABLE, day))
-        place.parent.mkdir(parents=True)
+        rows = build_rows(day)
+        target = Path(lake.path(_TABLE, day))
+        target.parent.mkdir(parents=True)
         pq.write_table(
-            rows, place, **parquet_options(_TABLE)
-        )  # as the lake does, without a flush for each day
-        for one in range(SCHEDULERS if day == DAY else 0):  # all that a query of that day can open
-            place = split / f"data_date={day}" / f"scheduler=pump-{one}"
-            place.mkdir(parents=True)
-            part = rows.slice(one * WINDOWS_A_DAY, WINDOWS_A_DAY)
-            pq.write_table(part, place / "part-0.parquet", **parquet_options(_TABLE))
+            rows, target, **parquet_options(_TABLE)
+        )  # like the lake, but without a flush for each day
+        for scheduler in range(SCHEDULERS if day == DAY else 0):  # a query of that day opens only these files
+            target = split / f"data_date={day}" / f"scheduler=pump-{scheduler}"
+            target.mkdir(parents=True)
+            part = rows.slice(scheduler * WINDOWS_A_DAY, WINDOWS_A_DAY)
+            pq.write_table(part, target / "part-0.parquet", **parquet_options(_TABLE))
     return lake
 
 
-def ask(case: str, folder: Path) -> None:
-    """Run one query in this process, and print the bytes that it read."""
+def measure_query(case: str, folder: Path) -> None:
+    """Run one query in this process, and print the number of bytes that it read."""
     lake = Lake(str(folder / "lake"))
     is_day = case.endswith("one day")
     where = f"WHERE data_date = DATE '{DAY}'" if is_day else ""
     if case.startswith("lookout_ledger.read"):
         span = (DAY, DAY + timedelta(days=1)) if is_day else ()
-        wanted = ["status"] if "status" in case else None
-        lookout_ledger.read(_TABLE.name, FIRST, FIRST, lake=lake.uri, as_="arrow")  # loads what it needs
+        columns = ["status"] if "status" in case else None
+        lookout_ledger.read(
+            _TABLE.name, FIRST, FIRST, lake=lake.uri, as_="arrow"
+        )  # imports everything that the query needs
         before = _read_bytes()
-        lookout_ledger.read(_TABLE.name, *span, columns=wanted, as_="arrow", lake=lake.uri)
+        lookout_ledger.read(_TABLE.name, *span, columns=columns, as_="arrow", lake=lake.uri)
     else:
         union = "union_by_name = true, hive_partitioning = true, hive_types = {'data_date': DATE}"
         source = _TABLE.name
@@ -130,18 +132,23 @@ def ask(case: str, folder: Path) -> None:
 
 
 SPLIT = "DuckDB, a file a scheduler and day"
-HOWS = (
+READERS = (
     "the views of ledger sql",
     "DuckDB with union by name",
     SPLIT,
     "lookout_ledger.read of status",
     "lookout_ledger.read",
 )
-CASES = [f"{how}, {what}" for how in HOWS for what in ("one day", "all") if (how, what) != (SPLIT, "all")]
+CASES = [
+    f"{reader}, {what}"
+    for reader in READERS
+    for what in ("one day", "all")
+    if (reader, what) != (SPLIT, "all")
+]
 
 
-def measured(folder: Path) -> dict[str, int]:
-    """Ask each case in a process of its own; returns bytes read by case."""
+def measure_cases(folder: Path) -> dict[str, int]:
+    """Measure each case in a separate process, and return the bytes read by case."""
     return {
         case: int(
             subprocess.run(  # noqa: S603
@@ -157,17 +164,17 @@ def measured(folder: Path) -> dict[str, int]:
 
 
 def main(days: int) -> None:
-    """Make the lake, measure, print a table in Markdown."""
+    """Write the lake, measure all cases, and print a Markdown table."""
     with tempfile.TemporaryDirectory() as folder:
-        lake = write(Path(folder), days)
+        lake = write_lake(Path(folder), days)
         sizes = [file.stat().st_size for file in lake.root.rglob("part-0.parquet")]
-        found = measured(Path(folder))
+        bytes_by_case = measure_cases(Path(folder))
     print(f"{days} days, {sum(sizes) / 1e6:.1f} MB in {len(sizes)} files, {sizes[0] / 1e3:.0f} kB a day\n")
     print("| query | one day | all | all / one day |\n| --- | ---: | ---: | ---: |")
-    for how in HOWS:
-        one, whole = found[f"{how}, one day"], found.get(f"{how}, all")
-        told = f"{whole / 1e3:,.0f} kB | {whole / one:,.0f}" if whole else " | "
-        print(f"| {how} | {one / 1e3:,.0f} kB | {told} |")
+    for reader in READERS:
+        day_bytes, all_bytes = bytes_by_case[f"{reader}, one day"], bytes_by_case.get(f"{reader}, all")
+        cells = f"{all_bytes / 1e3:,.0f} kB | {all_bytes / day_bytes:,.0f}" if all_bytes else " | "
+        print(f"| {reader} | {day_bytes / 1e3:,.0f} kB | {cells} |")
 
 
 def _read_bytes() -> int:
@@ -177,6 +184,6 @@ def _read_bytes() -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--ask"]:
-        ask(sys.argv[2], Path(sys.argv[3]))
+        measure_query(sys.argv[2], Path(sys.argv[3]))
     else:
         main(int(sys.argv[1]) if len(sys.argv) > 1 else 365)

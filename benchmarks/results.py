@@ -1,8 +1,9 @@
-"""Result objects to tables: a script by hand, boto3 in threads with our parser, and ours.
+"""Compares three ways to read result objects into tables: a short script, boto3 in threads, and our fetcher.
 
-`python -m benchmarks.results` compares them; `--objects N --rounds N` say how many, `--latency-ms N` how long
-the S3 lets each answer wait: none is what work costs, and some twenty are what a caller sees. Nothing is
-written: each contender ends with two tables in memory, the lines and the contributions.
+`python -m benchmarks.results` runs them. Options: `--objects N --rounds N`, and `--latency-ms N` for the
+delay of each S3 response. Without a delay, the table shows the cost of the work. A delay of 20 ms is close
+to a real S3. Nothing is written: each contender ends with two tables in memory, the lines and the
+contributions.
 """
 
 import argparse
@@ -13,93 +14,95 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from benchmarks.measure import alone, compared, started, table
-from benchmarks.stub import BODIES, body
+from benchmarks.measure import build_table, compare, run_alone, start_process
+from benchmarks.stub import BODIES, build_body
 
 BUCKET = "results"
 THREADS = 16
 LOAD = 1_600
-"""Objects of ours that are parsed together, as many as a load of sixteen megabytes has."""
+"""The number of objects that are parsed together, as in a load of 16 MB."""
 
 _OBJECTS = "BENCHMARK_OBJECTS"
-Counted = Mapping[str, Any]
+Counts = Mapping[str, Any]
 
 
-def keys() -> list[str]:
-    """Name the objects, as a scheduler would."""
+def list_keys() -> list[str]:
+    """Return the keys of the objects."""
     return [f"out/{number}/results.jsonl" for number in range(int(os.environ[_OBJECTS]))]
 
 
-def by_hand() -> Callable[[], Counted]:
-    """boto3, json and rows of dicts, one object after the other: the quicker of the ways to write it down.
+def prepare_by_hand() -> Callable[[], Counts]:
+    """Return the work of a short script with boto3, json and rows of dicts, without threads.
 
-    `pandas.json_normalize` an object takes twice as long.
+    One call of `pandas.json_normalize` per object takes twice as long.
     """
     import boto3
     import pandas as pd
 
-    def work() -> Counted:
+    def work() -> Counts:
         client = boto3.client("s3")
         lines, contributions = [], []
-        for key in keys():
+        for key in list_keys():
             text = client.get_object(Bucket=BUCKET, Key=key)["Body"].read().decode()
             for record in map(json.loads, text.splitlines()):
-                for each in record.pop("diagnostics", ()):
-                    component, _, sensor = each["name"].partition("\\")
+                for diagnostic in record.pop("diagnostics", ()):
+                    component, _, sensor = diagnostic["name"].partition("\\")
                     contributions.append(
                         {
                             "key": key,
                             "timestamp": record["timestamp"],
                             "component": component,
                             "sensor": sensor,
-                            "contribution": each["value"],
+                            "contribution": diagnostic["value"],
                         }
                     )
                 lines.append({"key": key, **record})
-        found = pd.DataFrame(lines), pd.DataFrame(contributions)
-        for frame in found:
+        frames = pd.DataFrame(lines), pd.DataFrame(contributions)
+        for frame in frames:
             frame["timestamp"] = pd.to_datetime(frame["timestamp"], utc=True)
-        return {"lines": len(found[0]), "contributions": len(found[1])}
+        return {"lines": len(frames[0]), "contributions": len(frames[1])}
 
     return work
 
 
-def boto3_in_threads() -> Callable[[], Counted]:
-    """boto3 in threads, and our parser."""
+def prepare_boto3_in_threads() -> Callable[[], Counts]:
+    """Return the work of boto3 in threads with our parser."""
     import boto3
     from botocore.config import Config
 
     from assets.anomalies.parse import parse_objects
 
-    def work() -> Counted:
+    def work() -> Counts:
         client = boto3.client("s3", config=Config(max_pool_connections=THREADS))
         tables = []
         with ThreadPoolExecutor(THREADS) as pool:
-            for start in range(0, len(keys()), LOAD):
-                some = keys()[start : start + LOAD]
-                bodies = pool.map(lambda key: client.get_object(Bucket=BUCKET, Key=key)["Body"].read(), some)
+            for start in range(0, len(list_keys()), LOAD):
+                batch = list_keys()[start : start + LOAD]
+                bodies = pool.map(lambda key: client.get_object(Bucket=BUCKET, Key=key)["Body"].read(), batch)
                 tables.append(
                     parse_objects(
                         (number, key, data)
-                        for number, (key, data) in enumerate(zip(some, bodies, strict=True))
+                        for number, (key, data) in enumerate(zip(batch, bodies, strict=True))
                     )
                 )
-        return _counted(tables)
+        return _count(tables)
 
     return work
 
 
-def ours() -> Callable[[], Counted]:
-    """Obstore in threads, and our parser, as the asset has it."""
+def prepare_ours() -> Callable[[], Counts]:
+    """Return the work of the asset: obstore in threads with our parser."""
     from assets.anomalies.parse import parse_objects
     from resources.aws.session import AwsAccess
     from resources.results.fetcher import ResultFetcher, ResultRequest
 
-    def work() -> Counted:
-        loads = ResultFetcher(AwsAccess()).fetch([ResultRequest(BUCKET, key) for key in keys()])
-        return _counted(
+    def work() -> Counts:
+        loads = ResultFetcher(AwsAccess()).fetch([ResultRequest(BUCKET, key) for key in list_keys()])
+        return _count(
             [
-                parse_objects((number, one.request.key, one.data or b"") for number, one in enumerate(load))
+                parse_objects(
+                    (number, fetched.request.key, fetched.data or b"") for number, fetched in enumerate(load)
+                )
                 for load in loads
             ]
         )
@@ -107,22 +110,22 @@ def ours() -> Callable[[], Counted]:
     return work
 
 
-def _counted(tables: Any) -> Counted:  # noqa: ANN401
+def _count(tables: Any) -> Counts:  # noqa: ANN401
     return {
-        "lines": sum(one.lines.num_rows for one in tables),
-        "contributions": sum(one.contributions.num_rows for one in tables),
+        "lines": sum(parsed.lines.num_rows for parsed in tables),
+        "contributions": sum(parsed.contributions.num_rows for parsed in tables),
     }
 
 
 CONTENDERS = {
-    "boto3 + json + rows of dicts": by_hand,
-    "boto3 in threads + ours": boto3_in_threads,
-    "ours": ours,
+    "boto3 + json + rows of dicts": prepare_by_hand,
+    "boto3 in threads + ours": prepare_boto3_in_threads,
+    "ours": prepare_ours,
 }
 
 
 def main() -> None:
-    """Compare, and print a table."""
+    """Compare the contenders and print a table."""
     options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     options.add_argument("--objects", type=int, default=2_000)
     options.add_argument("--rounds", type=int, default=3)
@@ -130,9 +133,9 @@ def main() -> None:
     options.add_argument("--alone", choices=CONTENDERS, help=argparse.SUPPRESS)
     chosen = options.parse_args()
     if chosen.alone:
-        alone(CONTENDERS[chosen.alone]())
+        run_alone(CONTENDERS[chosen.alone]())
         return
-    with started([sys.executable, "-m", "benchmarks.stub", str(chosen.latency_ms)]) as stub:
+    with start_process([sys.executable, "-m", "benchmarks.stub", str(chosen.latency_ms)]) as stub:
         environment = {
             _OBJECTS: str(chosen.objects),
             "AWS_ENDPOINT_URL_S3": stub.stdout.readline().strip(),
@@ -141,15 +144,15 @@ def main() -> None:
             "AWS_DEFAULT_REGION": "eu-west-1",
             "AWS_EC2_METADATA_DISABLED": "true",
         }
-        rounds = compared("benchmarks.results", list(CONTENDERS), environment, chosen.rounds)
-    megabytes = chosen.objects * sum(len(body(number)) for number in range(BODIES)) / BODIES / 1e6
+        rounds = compare("benchmarks.results", list(CONTENDERS), environment, chosen.rounds)
+    megabytes = chosen.objects * sum(len(build_body(number)) for number in range(BODIES)) / BODIES / 1e6
     print(f"{chosen.objects:,} objects, {megabytes:.0f} MB, {chosen.latency_ms} ms to each answer\n")
     columns = {
-        "CPU, ms an object": lambda one: one.cpu_seconds * 1000 / chosen.objects,
-        "objects a second": lambda one: chosen.objects / one.seconds,
-        "MB a second": lambda one: megabytes / one.seconds,
+        "CPU, ms an object": lambda cost: cost.cpu_seconds * 1000 / chosen.objects,
+        "objects a second": lambda cost: chosen.objects / cost.seconds,
+        "MB a second": lambda cost: megabytes / cost.seconds,
     }
-    print(table(rounds, "ours", columns))
+    print(build_table(rounds, "ours", columns))
 
 
 if __name__ == "__main__":

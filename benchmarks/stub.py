@@ -1,7 +1,7 @@
-"""A lean S3 for the benchmark: answers GET with bodies that are ready, and costs next to nothing itself.
+"""A minimal S3 for the benchmark: it responds to GET with prepared bodies and uses hardly any CPU.
 
-`python -m benchmarks.stub [MILLISECONDS]` prints its address and serves until its stdin ends; each answer
-waits so long.
+`python -m benchmarks.stub [MILLISECONDS]` prints its address and serves until stdin closes. MILLISECONDS is
+the delay of each response.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ _HEAD = (
 )
 
 
-def body(number: int) -> bytes:
-    """Make the object of one execution: five lines with contributions of thirty sensors."""
-    luck = random.Random(number)  # noqa: S311 (the same each time)
+def build_body(number: int) -> bytes:
+    """Build the object of one execution: five lines with contributions of thirty sensors."""
+    luck = random.Random(number)  # noqa: S311 (reproducible)
     lines = []
     for minute in range(LINES):
         shares = [
@@ -39,7 +39,7 @@ def body(number: int) -> bytes:
     return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
-class _Answers(asyncio.Protocol):
+class _Responses(asyncio.Protocol):
     ready: tuple[bytes, ...] = ()
     latency_seconds = 0.0
 
@@ -66,14 +66,14 @@ class _Answers(asyncio.Protocol):
 
 async def _serve() -> None:
     def ready(number: int) -> bytes:
-        made = body(number)
-        tag = hashlib.md5(made, usedforsecurity=False).hexdigest()
-        return _HEAD + f'ETag: "{tag}"\r\nContent-Length: {len(made)}\r\n\r\n'.encode() + made
+        content = build_body(number)
+        tag = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        return _HEAD + f'ETag: "{tag}"\r\nContent-Length: {len(content)}\r\n\r\n'.encode() + content
 
-    _Answers.ready = tuple(map(ready, range(BODIES)))
-    _Answers.latency_seconds = int(sys.argv[1]) / 1000 if len(sys.argv) > 1 else 0.0
+    _Responses.ready = tuple(map(ready, range(BODIES)))
+    _Responses.latency_seconds = int(sys.argv[1]) / 1000 if len(sys.argv) > 1 else 0.0
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(_Answers, "127.0.0.1", 0, backlog=256)
+    server = await loop.create_server(_Responses, "127.0.0.1", 0, backlog=256)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 

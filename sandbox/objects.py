@@ -75,7 +75,7 @@ class Storage:
                 self._synced_to = clock
 
     def find(self, path: str) -> "_ResultObject | None":
-        """Return the result object at `/bucket/key`, or None if there is none or another object replaced it."""
+        """Return the result object at `/bucket/key`; None if it does not exist or was replaced."""
         _, name, key = (path + "//").split("/", 2)
         bucket = self._buckets.get(name)
         stored = None if bucket is None else bucket.keys.get(key.removesuffix("//"))

@@ -1,4 +1,4 @@
-"""Real responses, as people saved them in 2021 and 2022, through the archive source into a lake.
+"""The archive source records real responses that were saved in 2021 and 2022.
 
 The expected values come from the captured bytes by the standard library alone.
 """
@@ -27,7 +27,7 @@ FORMS = ("boto3-default-str", "cli-v1", "cli-v2", "json-lines", "wire")
 Rows = dict[tuple[str, datetime], dict[str, Any]]
 
 
-def instant(saved: str | float | None) -> datetime | None:
+def parse_instant(saved: str | float | None) -> datetime | None:
     if saved is None:
         return None
     if isinstance(saved, str):
@@ -35,7 +35,7 @@ def instant(saved: str | float | None) -> datetime | None:
     return datetime.fromtimestamp(saved, UTC)
 
 
-def summaries(folder: Path) -> Iterator[dict[str, Any]]:
+def read_summaries(folder: Path) -> Iterator[dict[str, Any]]:
     for file in sorted(folder.rglob("*.json*")):
         text = file.read_text()
         if file.suffix == ".jsonl":
@@ -44,23 +44,23 @@ def summaries(folder: Path) -> Iterator[dict[str, Any]]:
             yield from json.loads(text)["InferenceExecutionSummaries"]
 
 
-def expected(summary: dict[str, Any]) -> dict[str, Any]:
+def build_expected_row(summary: dict[str, Any]) -> dict[str, Any]:
     row = build_row(summary, "archive") | {"recorded_at": NOW, "unrecognized": None}
     return row | {
-        name: instant(value)
+        name: parse_instant(value)
         for name, value in row.items()
         if name.endswith("_start_time") or name == "data_end_time"
     }
 
 
-def truth(folder: Path) -> Rows:
-    rows = [expected(summary) for summary in summaries(folder)]
+def build_expected_rows(folder: Path) -> Rows:
+    rows = [build_expected_row(summary) for summary in read_summaries(folder)]
     return {(row["scheduler_arn"], row["data_start_time"]): row for row in rows}
 
 
 @pytest.fixture
-def taken_in(tmp_path: Path) -> Callable[[Path], tuple[Rows, Lake]]:
-    """Run the code location over a folder and read back what it recorded."""
+def record(tmp_path: Path) -> Callable[[Path], tuple[Rows, Lake]]:
+    """A function that runs the code location on a folder and returns the recorded rows."""
 
     def run(folder: Path) -> tuple[Rows, Lake]:
         settings = Settings(
@@ -72,7 +72,7 @@ def taken_in(tmp_path: Path) -> Callable[[Path], tuple[Rows, Lake]]:
         job = build_defs({"clock": lambda: NOW}, settings=settings).resolve_implicit_global_asset_job_def()
         only = [dg.AssetKey(INFERENCE_EXECUTIONS.name)]
         with dg.DagsterInstance.ephemeral() as instance:
-            for day in sorted({start.date().isoformat() for _, start in truth(folder)}):
+            for day in sorted({start.date().isoformat() for _, start in build_expected_rows(folder)}):
                 assert job.execute_in_process(
                     instance=instance, partition_key=day, asset_selection=only
                 ).success
@@ -89,7 +89,7 @@ def taken_in(tmp_path: Path) -> Callable[[Path], tuple[Rows, Lake]]:
 
 @pytest.fixture(params=ZONES)
 def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The zone of the machine, which must not matter."""
+    """The time zone of the machine, which must not change the result."""
     monkeypatch.setenv("TZ", request.param)
     time.tzset()
     yield request.param
@@ -99,24 +99,24 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 @pytest.mark.usefixtures("zone")
 @pytest.mark.parametrize("form", FORMS)
-def test_every_value_of_each_form_is_the_captured_one(
-    captures: Path, form: str, taken_in: Callable[[Path], tuple[Rows, Lake]]
+def test_recorded_values_match_the_captured_ones_in_each_form(
+    captures: Path, form: str, record: Callable[[Path], tuple[Rows, Lake]]
 ) -> None:
-    rows, lake = taken_in(captures / form)
+    rows, lake = record(captures / form)
 
-    assert rows == truth(captures / form)
+    assert rows == build_expected_rows(captures / form)
     assert len(rows) > 0
     assert all(lake.read(ARCHIVE_FILES)["complete"].to_pylist())
 
 
 def test_the_same_executions_in_several_forms_are_recorded_once(
-    captures: Path, taken_in: Callable[[Path], tuple[Rows, Lake]]
+    captures: Path, record: Callable[[Path], tuple[Rows, Lake]]
 ) -> None:
-    rows, lake = taken_in(captures)
+    rows, lake = record(captures)
 
-    saved = list(summaries(captures))
-    assert len(saved) > len(rows), "some were saved in more than one form"
-    assert rows == truth(captures)
+    saved = list(read_summaries(captures))
+    assert len(saved) > len(rows), "some executions were saved in more than one form"
+    assert rows == build_expected_rows(captures)
     for day in lake.days(INFERENCE_EXECUTIONS):
         starts = lake.read(INFERENCE_EXECUTIONS, day)["data_start_time"].to_pylist()
         assert {start.date() for start in starts} <= {day}

@@ -1,4 +1,4 @@
-"""The documentation: every command in it works, every link leads somewhere.
+"""Every command of the documentation works, and every link has a target.
 
 The commands run on the lake of `make demo`, so CI runs these tests after the demo, with `-m docs`.
 """
@@ -29,34 +29,34 @@ RUN_BY_CI = {"make setup", "make demo", "make dev", "make test", "make check"}
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 
 
-def blocks(language: str, *pages: Path) -> list[str]:
+def list_blocks(language: str, *pages: Path) -> list[str]:
     pattern = re.compile(rf"^```{language}\n(.*?)^```$", re.DOTALL | re.MULTILINE)
     return [block for page in pages for block in pattern.findall(page.read_text())]
 
 
-CONSOLE = [line.removeprefix("$ ") for block in blocks("console", *PAGES) for line in block.splitlines()]
+CONSOLE = [line.removeprefix("$ ") for block in list_blocks("console", *PAGES) for line in block.splitlines()]
 COMMANDS = [
     line
-    for block in blocks("sh", *(page for page in PAGES if page != TUTORIAL))
+    for block in list_blocks("sh", *(page for page in PAGES if page != TUTORIAL))
     for line in block.splitlines()
     if line
 ]
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make")])
-def test_a_verb_of_make_is_run_by_ci(command: str) -> None:
+def test_ci_runs_every_make_target_of_the_docs(command: str) -> None:
     assert command in RUN_BY_CI
     assert command in (ROOT / ".ci" / "run").read_text()
 
 
-def test_the_verbs_are_those_that_make_help_lists() -> None:
-    told = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+def test_make_help_lists_the_targets_that_ci_runs() -> None:
+    help_text = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
-    assert {f"make {verb}" for verb in re.findall(r"^  make (\w+)", told, re.MULTILINE)} >= RUN_BY_CI
+    assert {f"make {verb}" for verb in re.findall(r"^  make (\w+)", help_text, re.MULTILINE)} >= RUN_BY_CI
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_every_link_has_an_existing_target(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
 
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
@@ -64,14 +64,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.fixture(scope="session")
 def environment() -> Iterator[dict[str, str]]:
-    """That of someone who has run the demo and keeps its service running."""
+    """The environment after `make demo`, with the service of the demo running."""
     if not playground.CONFIG.exists():
-        pytest.skip("run `make demo` first: the commands are about its lake")
-    with playground.run_service() as found:
-        yield found | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        pytest.skip("run `make demo` first: the commands use its lake")
+    with playground.run_service() as service_environment:
+        yield service_environment | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
-def shell(command: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run_in_shell(command: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", "-e", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
@@ -80,7 +80,7 @@ def shell(command: str, environment: dict[str, str]) -> subprocess.CompletedProc
 @pytest.mark.docs
 @pytest.mark.parametrize("command", [command for command in COMMANDS if not command.startswith("make")])
 def test_a_command_runs(command: str, environment: dict[str, str]) -> None:
-    done = shell(command, environment)
+    done = run_in_shell(command, environment)
 
     assert done.returncode == 0, done.stderr[-2000:]
 
@@ -91,7 +91,7 @@ def test_the_tutorial_runs_from_start_to_end(environment: dict[str, str], tmp_pa
         environment = {key: value for key, value in environment.items() if key != name}
     environment["HOME"] = str(tmp_path)
 
-    done = shell("\n".join(blocks("sh", TUTORIAL)), environment)
+    done = run_in_shell("\n".join(list_blocks("sh", TUTORIAL)), environment)
 
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "tutorial" / "report.html").exists()
@@ -99,18 +99,18 @@ def test_the_tutorial_runs_from_start_to_end(environment: dict[str, str], tmp_pa
 
 @pytest.mark.docs
 @pytest.mark.parametrize("command", [command for command in CONSOLE if "sandbox serve" not in command])
-def test_a_command_beside_the_sandbox_runs(command: str, environment: dict[str, str]) -> None:
+def test_a_command_with_a_running_sandbox_runs(command: str, environment: dict[str, str]) -> None:
     if command.startswith("aws ") and shutil.which("aws") is None:
         pytest.skip("no AWS CLI on this machine")
 
-    done = shell(command.replace("./box.env", str(playground.EXPORTS)), environment)
+    done = run_in_shell(command.replace("./box.env", str(playground.EXPORTS)), environment)
 
     assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.docs
 @pytest.mark.parametrize("command", [command for command in CONSOLE if "sandbox serve" in command])
-def test_the_sandbox_starts_as_told(command: str, environment: dict[str, str], tmp_path: Path) -> None:
+def test_the_sandbox_starts_as_documented(command: str, environment: dict[str, str], tmp_path: Path) -> None:
     exports = tmp_path / "box.env"
     process = subprocess.Popen(
         ["bash", "-c", f"exec {command.replace('box.env', str(exports))} --no-s3"], cwd=ROOT, env=environment
@@ -126,7 +126,7 @@ def test_the_sandbox_starts_as_told(command: str, environment: dict[str, str], t
 
 
 @pytest.mark.docs
-@pytest.mark.parametrize("program", blocks("python", *PAGES))
+@pytest.mark.parametrize("program", list_blocks("python", *PAGES))
 def test_a_program_runs(program: str, environment: dict[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -1,4 +1,4 @@
-"""The engines, one after the other, for the tests that ask all of them the same."""
+"""Runs a test once with each query engine."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.support.engines import ENGINES, Spark
     scope="module", params=[*ENGINES, pytest.param("Spark", marks=pytest.mark.spark)], ids=lambda name: name
 )
 def engine(request: pytest.FixtureRequest) -> Open:
-    """Opens a lake in one of the engines."""
+    """A function that opens a lake in one of the engines."""
     if request.param == "Spark":
         session = request.getfixturevalue("spark")
         names = iter(range(100))

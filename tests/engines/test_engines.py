@@ -1,6 +1,6 @@
-"""One body of questions, all engines: every table has the same types and gives the same answers in each.
+"""All engines read every table with the same types and give the same answers to the same questions.
 
-The answers are held against those of plain Python over the rows that were written.
+The expected answers come from plain Python over the rows that were written.
 """
 
 import json
@@ -16,9 +16,9 @@ import pytest
 
 from assets.tables import INFERENCE_EXECUTIONS, TABLES, Column, Table
 from resources.lake.lake import Lake
-from tests.support.engine_process import SPARKS
-from tests.support.engine_questions import Engine, Open, Plain, asked
-from tests.support.engine_world import DAYS, World, build, made, write
+from tests.support.engine_process import SPARK_TABLES
+from tests.support.engine_questions import Engine, Open, Plain, collect_answers
+from tests.support.engine_world import DAYS, World, build_rows, write_rows, write_world
 from tests.support.engines import ENGINES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,34 +28,34 @@ LATER = replace(
     columns=(
         *INFERENCE_EXECUTIONS.columns,
         Column("attempts", pa.int64(), "how often it was tried", "attempts"),
-        Column("noted_at", pa.timestamp("ms", tz="UTC"), "when somebody wrote it down", "UTC"),
-        Column("note", pa.string(), "what was written down"),
+        Column("noted_at", pa.timestamp("ms", tz="UTC"), "when the note was written", "UTC"),
+        Column("note", pa.string(), "the text of the note"),
     ),
 )
-"""The table as a later version could have it."""
+"""A possible later version of the table."""
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Read it, do not change it."""
-    return build(tmp_path_factory.mktemp("world") / "lake")
+    """A lake with generated rows. Tests must not change it."""
+    return write_world(tmp_path_factory.mktemp("world") / "lake")
 
 
 @pytest.fixture(scope="session")
 def truth(world: World) -> dict[str, Any]:
-    return asked(Plain(world), TABLES)
+    return collect_answers(Plain(world), TABLES)
 
 
-def test_every_engine_answers_every_question_about_every_table_alike(
+def test_every_engine_gives_the_answers_of_plain_python(
     engine: Open, world: World, truth: dict[str, Any]
 ) -> None:
-    found = asked(engine(world.lake, list(TABLES)), TABLES)
+    answers = collect_answers(engine(world.lake, list(TABLES)), TABLES)
 
-    assert {name for name in truth if found[name] != truth[name]} == set()
-    assert found.keys() == truth.keys()
+    assert {name for name in truth if answers[name] != truth[name]} == set()
+    assert answers.keys() == truth.keys()
 
 
-def test_the_questions_have_answers(truth: dict[str, Any]) -> None:
+def test_the_questions_have_non_trivial_answers(truth: dict[str, Any]) -> None:
     assert len(truth["inference_executions: rows"]) == len(DAYS) * 18
     assert truth["a join of three tables"]
     assert {table.name for table in TABLES if not truth[f"{table.name}: rows"]} == set()
@@ -77,37 +77,41 @@ def _nullable(table: Table) -> bool:
 def test_a_table_without_any_file_is_empty_and_has_the_same_types(engine: Open, tmp_path: Path) -> None:
     empty = World(Lake(str(tmp_path / "lake")))
 
-    found = asked(engine(empty.lake, list(TABLES)), TABLES)
+    answers = collect_answers(engine(empty.lake, list(TABLES)), TABLES)
 
-    assert found == asked(Plain(empty), TABLES)
+    assert answers == collect_answers(Plain(empty), TABLES)
 
 
 @pytest.fixture
-def grown(tmp_path: Path) -> World:
-    """A day written by an older version of the table, and one by a later one that has more columns."""
-    grown = World(Lake(str(tmp_path / "lake")))
-    write(grown, INFERENCE_EXECUTIONS, DAYS[1], made(INFERENCE_EXECUTIONS, DAYS[1]))
-    write(grown, LATER, DAYS[2], made(LATER, DAYS[2]))
-    return grown
+def mixed_lake(tmp_path: Path) -> World:
+    """A lake with one day of the current version and one day of a later version with more columns."""
+    world = World(Lake(str(tmp_path / "lake")))
+    write_rows(world, INFERENCE_EXECUTIONS, DAYS[1], build_rows(INFERENCE_EXECUTIONS, DAYS[1]))
+    write_rows(world, LATER, DAYS[2], build_rows(LATER, DAYS[2]))
+    return world
 
 
-def test_days_of_an_older_version_have_null_where_a_column_came_later(
-    engine: Open, grown: World, monkeypatch: pytest.MonkeyPatch
+def test_days_of_an_older_version_have_null_in_later_columns(
+    engine: Open, mixed_lake: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("assets.tables.TABLES", (LATER,))  # for the one engine that finds tables by name
+    monkeypatch.setattr("assets.tables.TABLES", (LATER,))  # for pandas, which finds tables by name
     added = {"attempts": None, "noted_at": None, "note": None}
-    grown.truth[LATER.name] = [added | row for row in grown.truth[LATER.name]]
+    mixed_lake.truth[LATER.name] = [added | row for row in mixed_lake.truth[LATER.name]]
 
-    assert _of_one_table(engine(grown.lake, [LATER]), LATER) == _of_one_table(Plain(grown), LATER)
+    assert _collect_table_answers(engine(mixed_lake.lake, [LATER]), LATER) == _collect_table_answers(
+        Plain(mixed_lake), LATER
+    )
 
 
-def test_software_of_the_older_version_passes_over_what_came_later(engine: Open, grown: World) -> None:
+def test_an_older_version_ignores_later_columns(engine: Open, mixed_lake: World) -> None:
     table = INFERENCE_EXECUTIONS
 
-    assert _of_one_table(engine(grown.lake, [table]), table) == _of_one_table(Plain(grown), table)
+    assert _collect_table_answers(engine(mixed_lake.lake, [table]), table) == _collect_table_answers(
+        Plain(mixed_lake), table
+    )
 
 
-def _of_one_table(engine: Engine, table: Table) -> dict[str, Any]:
+def _collect_table_answers(engine: Engine, table: Table) -> dict[str, Any]:
     return {
         "schema": engine.schema(table),
         "rows": sorted(engine.rows(table), key=repr),
@@ -120,24 +124,24 @@ def _of_one_table(engine: Engine, table: Table) -> dict[str, Any]:
 def test_a_machine_in_another_zone_gets_the_same_answers(
     world: World, truth: dict[str, Any], zone: str
 ) -> None:
-    told = _told(world, zone, list(ENGINES))
+    answers = _run_engines(world, zone, list(ENGINES))
 
     for name in ENGINES:
-        assert told[name] == _as_text(truth), name
+        assert answers[name] == _as_text(truth), name
 
 
 @pytest.mark.spark
 def test_spark_on_a_machine_in_another_zone_gets_the_same_answers(
     world: World, truth: dict[str, Any]
 ) -> None:
-    told = _told(world, "America/New_York", ["Spark"])["Spark"]
+    answers = _run_engines(world, "America/New_York", ["Spark"])["Spark"]
 
-    assert told == {name: answer for name, answer in _as_text(truth).items() if name in told}
-    assert {table.name for table in SPARKS} <= {name.partition(":")[0] for name in told}
+    assert answers == {name: answer for name, answer in _as_text(truth).items() if name in answers}
+    assert {table.name for table in SPARK_TABLES} <= {name.partition(":")[0] for name in answers}
 
 
-def _told(world: World, zone: str, engines: list[str]) -> dict[str, Any]:
-    """Ask in a process of its own: engines look at the zone of the machine once, when they start."""
+def _run_engines(world: World, zone: str, engines: list[str]) -> dict[str, Any]:
+    """Collect the answers in a separate process, because engines read the time zone only when they start."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.engine_process", world.uri, *engines],
         cwd=ROOT,
@@ -147,9 +151,9 @@ def _told(world: World, zone: str, engines: list[str]) -> dict[str, Any]:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    assert found.pop("zone of the machine") != "UTC"
-    return found
+    answers: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    assert answers.pop("zone of the machine") != "UTC"
+    return answers
 
 
 def _as_text(answers: dict[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The views over s3:// in a DuckDB that has httpfs: the newest with a package of it, in its own venv."""
+"""The views over s3:// work in the newest DuckDB with a packaged httpfs, in a virtual environment."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from pipelines.operations.query import views
 from resources.aws.session import default_session
 from resources.lake.lake import Lake
 from tests.support.engine_questions import Plain
-from tests.support.engine_world import DAYS, World, build
+from tests.support.engine_world import DAYS, World, write_world
 
 pytestmark = pytest.mark.slow
 
@@ -42,20 +42,20 @@ print(json.dumps({"counts": counts, "day": connection.execute(query).fetchone(),
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python that has DuckDB with httpfs."""
+def python_with_httpfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python interpreter with DuckDB and httpfs."""
     folder = tmp_path_factory.mktemp("duckdb") / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    found = folder / "bin" / "python"
-    made = subprocess.run(
-        [str(found), "-m", "pip", "install", "--quiet", *PACKAGES],
+    interpreter = folder / "bin" / "python"
+    installation = subprocess.run(
+        [str(interpreter), "-m", "pip", "install", "--quiet", *PACKAGES],
         capture_output=True,
         text=True,
         check=False,
     )
-    if made.returncode:
-        pytest.skip(f"these cannot be installed here: {', '.join(PACKAGES)}")
-    return found
+    if installation.returncode:
+        pytest.skip(f"cannot install {', '.join(PACKAGES)}")
+    return interpreter
 
 
 @pytest.fixture
@@ -77,10 +77,10 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.stop()
 
 
-def test_the_views_of_a_lake_in_s3_read_the_same_through_httpfs(
-    python: Path, endpoint: str, tmp_path: Path
+def test_the_views_of_a_lake_in_s3_work_with_httpfs(
+    python_with_httpfs: Path, endpoint: str, tmp_path: Path
 ) -> None:
-    world = build_in(Lake("s3://plant/lake"), tmp_path / "copy")
+    world = write_world_to_s3(Lake("s3://plant/lake"), tmp_path / "copy")
     file = tmp_path / "views.sql"
     file.write_text(views(world.lake))
     secret = (
@@ -89,21 +89,26 @@ def test_the_views_of_a_lake_in_s3_read_the_same_through_httpfs(
     )
 
     done = subprocess.run(
-        [str(python), "-c", PROGRAM, secret, str(file)], capture_output=True, text=True, check=False
+        [str(python_with_httpfs), "-c", PROGRAM, secret, str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert done.returncode == 0, done.stderr[-2000:]
-    told = json.loads(done.stdout)
-    assert told["counts"] == {name: len(rows) for name, rows in world.truth.items()}
-    of_day = [row for row in Plain(world).world.truth["inference_executions"] if row["data_date"] == DAYS[2]]
-    first = min(row["data_start_time"] for row in of_day)
-    assert told["day"] == [len(of_day), int(first.timestamp() * 1000)]
-    assert "Scanning Files: 1/5" in told["plan"]
+    output = json.loads(done.stdout)
+    assert output["counts"] == {name: len(rows) for name, rows in world.truth.items()}
+    rows_of_day = [
+        row for row in Plain(world).world.truth["inference_executions"] if row["data_date"] == DAYS[2]
+    ]
+    first = min(row["data_start_time"] for row in rows_of_day)
+    assert output["day"] == [len(rows_of_day), int(first.timestamp() * 1000)]
+    assert "Scanning Files: 1/5" in output["plan"]
 
 
-def build_in(lake: Lake, copy: Path) -> World:
-    """The same world in a lake of its own place: written on disk, and put there file by file."""
-    world = build(copy)
+def write_world_to_s3(lake: Lake, copy: Path) -> World:
+    """Write the generated rows to disk and upload each file to S3."""
+    world = write_world(copy)
     client = boto3.Session().client("s3")
     for file in copy.rglob("part-0.parquet"):
         client.put_object(Bucket="plant", Key=f"lake/{file.relative_to(copy)}", Body=file.read_bytes())

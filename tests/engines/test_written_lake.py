@@ -1,6 +1,6 @@
-"""The same questions over a lake that the pipeline wrote, from the sandbox's service and S3.
+"""All engines give the same answers on a lake that the pipeline wrote from the sandbox.
 
-The answers are held against the rows that stand in the files, each file read by itself.
+The expected answers come from the rows of the files, each of which is read separately.
 """
 
 import json
@@ -20,7 +20,7 @@ from resources.lake.lake import Lake
 from sandbox.fleet import Fleet
 from sandbox.service import run_sandbox
 from tests.support.code_location import Location
-from tests.support.engine_questions import Asked, Engine, Plain, asked
+from tests.support.engine_questions import Engine, Plain, QuestionScope, collect_answers
 from tests.support.engine_world import World
 from tests.support.engines import ENGINES, Spark
 
@@ -36,7 +36,7 @@ RESULTS = [
         "equipment_health",
     )
 ]
-ABOUT = Asked(
+SCOPE = QuestionScope(
     ranges={"the day": (DAY, DAY), "the day before": (date(2026, 10, 6), date(2026, 10, 6))},
     windows={"a night": (datetime(2026, 10, 7, 20, tzinfo=UTC), datetime(2026, 10, 8, 5, tzinfo=UTC))},
     day=DAY,
@@ -47,8 +47,8 @@ ABOUT = Asked(
 def world(small_fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> World:
     folder = tmp_path_factory.mktemp("written")
     (folder / "saved").mkdir()
-    useless = {"InferenceExecutionSummaries": [{"Status": "SUCCESS"}]}
-    (folder / "saved" / "dump.json").write_text(json.dumps(useless))
+    unusable = {"InferenceExecutionSummaries": [{"Status": "SUCCESS"}]}
+    (folder / "saved" / "dump.json").write_text(json.dumps(unusable))
     with run_sandbox(small_fleet, NOW) as service, pytest.MonkeyPatch.context() as environment:
         for name in ("AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ENDPOINT_URL"):
             environment.delenv(name, raising=False)
@@ -71,54 +71,58 @@ def world(small_fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> World
         with dg.DagsterInstance.ephemeral() as instance:
             location = Location(build_defs({"clock": lambda: NOW}, settings=settings), instance, lake)
             assert location.run(DAY, DAY).success
-            _spoil_a_line(lake)
+            _add_invalid_line(lake)
             assert location.run(DAY, DAY, asset_selection=RESULTS).success
-    return World(lake, {table.name: list(_rows(lake, table)) for table in TABLES})
+    return World(lake, {table.name: list(_read_rows(lake, table)) for table in TABLES})
 
 
-def _spoil_a_line(lake: Lake) -> None:
-    done = [row for row in lake.read(INFERENCE_EXECUTIONS, DAY).to_pylist() if row["result_s3_key"]]
+def _add_invalid_line(lake: Lake) -> None:
+    succeeded = [row for row in lake.read(INFERENCE_EXECUTIONS, DAY).to_pylist() if row["result_s3_key"]]
     client = boto3.Session().client("s3", region_name="eu-west-1")
-    place = {"Bucket": done[0]["result_s3_bucket"], "Key": done[0]["result_s3_key"]}
-    body = client.get_object(**place)["Body"].read()
-    client.put_object(**place, Body=b"no JSON\n" + body)
+    location = {"Bucket": succeeded[0]["result_s3_bucket"], "Key": succeeded[0]["result_s3_key"]}
+    body = client.get_object(**location)["Body"].read()
+    client.put_object(**location, Body=b"not JSON\n" + body)
     client.close()
 
 
-def _rows(lake: Lake, table: Table) -> Iterator[dict[str, Any]]:
-    """Rows of every file, read by itself; the day is that of its folder."""
+def _read_rows(lake: Lake, table: Table) -> Iterator[dict[str, Any]]:
+    """Read each file separately. The day comes from the folder name."""
     for file in sorted((lake.root / table.name).rglob("part-0.parquet")):
         day = file.parent.name.removeprefix(f"{PARTITION}=")
         days = {PARTITION: date.fromisoformat(day)} if table.partitioned else {}
-        with pq.ParquetFile(file) as stored:
-            yield from (row | days for row in stored.read().to_pylist())
+        with pq.ParquetFile(file) as parquet:
+            yield from (row | days for row in parquet.read().to_pylist())
 
 
 @pytest.fixture(scope="module")
 def truth(world: World) -> dict[str, Any]:
-    return asked(Plain(world), TABLES, ABOUT)
+    return collect_answers(Plain(world), TABLES, SCOPE)
 
 
-def test_the_lake_has_rows_of_every_table_that_a_run_makes(world: World, truth: dict[str, Any]) -> None:
+def test_the_lake_has_rows_in_every_table_that_a_run_writes(world: World, truth: dict[str, Any]) -> None:
     assert [name for name, rows in world.truth.items() if not rows] == ["event_notifications"]
     assert truth["anomaly_predictions: the day"] and truth["anomaly_predictions.timestamp: a night"]
     assert truth["a join of three tables"]
 
 
-def test_the_engines_of_this_process_answer_alike(world: World, truth: dict[str, Any]) -> None:
+def test_engines_in_this_process_give_the_rows_of_the_files(world: World, truth: dict[str, Any]) -> None:
     for name, engine in ENGINES.items():
         _compare(engine(world.lake, list(TABLES)), truth, name)
 
 
 @pytest.mark.spark
-def test_spark_answers_alike(world: World, truth: dict[str, Any], spark: Any) -> None:
+def test_spark_gives_the_rows_of_the_files(world: World, truth: dict[str, Any], spark: Any) -> None:
     _compare(Spark(world.lake, list(TABLES), spark, "written"), truth, "Spark")
 
 
 def _compare(engine: Engine, truth: dict[str, Any], name: str) -> None:
-    found = asked(engine, TABLES, ABOUT)
+    answers = collect_answers(engine, TABLES, SCOPE)
 
-    joined = "a join of three tables"  # sums of floats depend on the order of the terms
-    assert {one for one in truth if one != joined and found[one] != truth[one]} == set(), name
-    assert [row[:2] for row in found[joined]] == [row[:2] for row in truth[joined]]
-    assert [row[2] for row in found[joined]] == pytest.approx([row[2] for row in truth[joined]])
+    join_question = "a join of three tables"  # sums of floats depend on the order of the terms
+    assert {
+        question for question in truth if question != join_question and answers[question] != truth[question]
+    } == set(), name
+    assert [row[:2] for row in answers[join_question]] == [row[:2] for row in truth[join_question]]
+    assert [row[2] for row in answers[join_question]] == pytest.approx(
+        [row[2] for row in truth[join_question]]
+    )

@@ -14,14 +14,14 @@ import lookout_ledger
 from assets.tables import INFERENCE_EXECUTIONS, TABLES
 from resources.errors import ConfigurationError, DataError, LakeContractError
 from resources.lake.lake import Lake
-from tests.support.engine_world import DAYS, World, build
+from tests.support.engine_world import DAYS, World, write_world
 
 TABLE = "inference_executions"
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return build(tmp_path_factory.mktemp("reading") / "lake")
+    return write_world(tmp_path_factory.mktemp("reading") / "lake")
 
 
 def read(world: World, *days: Any, **options: Any) -> pa.Table:

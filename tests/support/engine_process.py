@@ -9,23 +9,23 @@ from typing import Any
 
 from assets.tables import ANOMALY_EVENTS, ANOMALY_PREDICTIONS, INFERENCE_EXECUTIONS, TABLES
 from resources.lake.lake import Lake
-from tests.support.engine_questions import Engine, asked
+from tests.support.engine_questions import Engine, collect_answers
 from tests.support.engines import Arrow, DuckDB, Pandas, Polars, Spark
 from tests.support.spark import QUICK
 
-SPARKS = (INFERENCE_EXECUTIONS, ANOMALY_PREDICTIONS, ANOMALY_EVENTS)
-"""For the engine that takes seconds a table: one of each kind of instant, and what is joined."""
+SPARK_TABLES = (INFERENCE_EXECUTIONS, ANOMALY_PREDICTIONS, ANOMALY_EVENTS)
+"""The tables for Spark, which takes seconds for each: every kind of instant, and the tables of the join."""
 
 
 def main(uri: str, *names: str) -> None:
-    told: dict[str, Any] = {"zone of the machine": time.tzname[0]}
+    output: dict[str, Any] = {"zone of the machine": time.tzname[0]}
     for name in names:
-        found = asked(_opened(name, Lake(uri)), SPARKS if name == "Spark" else TABLES)
-        told[name] = {question: repr(answer) for question, answer in found.items()}
-    print(json.dumps(told))
+        answers = collect_answers(_open_engine(name, Lake(uri)), SPARK_TABLES if name == "Spark" else TABLES)
+        output[name] = {question: repr(answer) for question, answer in answers.items()}
+    print(json.dumps(output))
 
 
-def _opened(name: str, lake: Lake) -> Engine:
+def _open_engine(name: str, lake: Lake) -> Engine:
     tables = list(TABLES)
     match name:
         case "DuckDB":
@@ -36,12 +36,12 @@ def _opened(name: str, lake: Lake) -> Engine:
             return Pandas(lake, tables)
         case "polars":
             return Polars(lake, tables)
-    return Spark(lake, tables, _session(), "elsewhere")
+    return Spark(lake, tables, _open_session(), "elsewhere")
 
 
-def _session() -> Any:
-    """As a user has it: nothing set of times but what the docs say."""
-    from pyspark.sql import SparkSession  # noqa: PLC0415 (which one in five needs)
+def _open_session() -> Any:
+    """Open a session with only the time settings that the docs recommend."""
+    from pyspark.sql import SparkSession  # noqa: PLC0415 (only Spark needs it)
 
     home = Path(tempfile.mkdtemp())
     settings = QUICK | {

@@ -1,6 +1,6 @@
-"""The questions that every engine is asked, and their answers in plain Python.
+"""The questions that every engine answers, and the answers of plain Python.
 
-An answer is made of plain values: None, bool, int, float, str, date, aware datetime in UTC, lists of them.
+An answer consists of plain values: None, bool, int, float, str, date, aware datetime in UTC, lists of them.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -17,10 +17,10 @@ from tests.support.engine_world import EMPTY_DAY, NO_DAY, Row, World
 Answer = list[tuple[Any, ...]]
 
 Days = tuple[date, date]
-"""The first and the last of some days."""
+"""The first and the last day of a range."""
 
 Span = tuple[str, datetime, datetime]
-"""A column of instants, and the window that they are looked for in."""
+"""A timestamp column, and the start and end of a time window."""
 
 WINDOWS = {
     "across midnight": (
@@ -53,42 +53,42 @@ RANGES = {
 
 
 class Engine(Protocol):
-    """What an engine must answer; each does it as its users would."""
+    """The questions that an engine must answer, in the way that its users would ask them."""
 
     def schema(self, table: Table) -> dict[str, str]:
-        """Columns and their kinds: text, integer, float, flag, instant, date, dates."""
+        """Return the kind of each column: text, integer, float, flag, instant, date or dates."""
 
     def rows(self, table: Table) -> Answer:
-        """All rows, in any order."""
+        """Return all rows, in any order."""
 
     def between_days(self, table: Table, ranges: list[Days]) -> list[int]:
-        """How many rows are of these days, the last one included; for each range."""
+        """Count the rows of each range of days, including the last day."""
 
     def between_instants(self, table: Table, spans: list[Span]) -> list[int]:
-        """How many rows have an instant in a span, its end excluded; for each span."""
+        """Count the rows with an instant in each span, excluding its end."""
 
     def nulls(self, table: Table) -> dict[str, int]:
-        """How many values are null, by column."""
+        """Count the null values of each column."""
 
     def joined(self, day: date) -> Answer:
-        """By event: predictions of that day's executions in it, and the sum of their scores."""
+        """Return, for each event, the number and score sum of the predictions of one day in it."""
 
 
 Open = Callable[[Lake, list[Table]], Engine]
-"""Opens some tables of a lake in an engine."""
+"""Opens tables of a lake in an engine."""
 
 
 @dataclass
 class Plain:
-    """The answers in plain Python, from the rows that were written."""
+    """The answers of plain Python, from the rows that were written."""
 
     world: World
 
     def schema(self, table: Table) -> dict[str, str]:
-        return {name: KINDS[kind] for name, kind in _types(table).items()}
+        return {name: KINDS[kind] for name, kind in _get_types(table).items()}
 
     def rows(self, table: Table) -> Answer:
-        return [tuple(row[name] for name in _types(table)) for row in self._all(table)]
+        return [tuple(row[name] for name in _get_types(table)) for row in self._all(table)]
 
     def between_days(self, table: Table, ranges: list[Days]) -> list[int]:
         return [sum(first <= row[PARTITION] <= last for row in self._all(table)) for first, last in ranges]
@@ -100,69 +100,73 @@ class Plain:
         ]
 
     def nulls(self, table: Table) -> dict[str, int]:
-        return {name: sum(row[name] is None for row in self._all(table)) for name in _types(table)}
+        return {name: sum(row[name] is None for row in self._all(table)) for name in _get_types(table)}
 
     def joined(self, day: date) -> Answer:
-        ran = {
+        executions = {
             (row["scheduler_arn"], row["data_start_time"])
             for row in self._all(INFERENCE_EXECUTIONS)
             if row[PARTITION] == day
         }
-        found = []
+        rows = []
         for event in self._all(ANOMALY_EVENTS):
             scores = [
                 row["anomaly_score"]
                 for row in self._all(ANOMALY_PREDICTIONS)
                 if row[PARTITION] == day
-                and (row["scheduler_arn"], row["data_start_time"]) in ran
+                and (row["scheduler_arn"], row["data_start_time"]) in executions
                 and row["scheduler_arn"] == event["scheduler_arn"]
                 and event["start_time"] <= row["timestamp"] < event["end_time"]
             ]
-            known = [score for score in scores if score is not None]
+            scores_not_null = [score for score in scores if score is not None]
             if scores:
-                found.append((event["event_id"], len(scores), sum(known) if known else None))
-        return found
+                rows.append(
+                    (event["event_id"], len(scores), sum(scores_not_null) if scores_not_null else None)
+                )
+        return rows
 
     def _all(self, table: Table) -> list[Row]:
         return self.world.truth.get(table.name, [])
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The days and times that questions are about."""
+class QuestionScope:
+    """The days and times of the questions."""
 
     ranges: Mapping[str, Days]
     windows: Mapping[str, tuple[datetime, datetime]]
     day: date
 
 
-MADE_UP = Asked(RANGES, WINDOWS, date(2026, 10, 25))
-"""Those of the lake that tests make by rule."""
+GENERATED_SCOPE = QuestionScope(RANGES, WINDOWS, date(2026, 10, 25))
+"""The scope of the lake with generated rows."""
 
 
-def asked(engine: Engine, tables: Iterable[Table], about: Asked = MADE_UP) -> dict[str, Any]:
-    """Ask an engine everything; questions by name, so that a difference tells where it is."""
-    found: dict[str, Any] = {}
+def collect_answers(
+    engine: Engine, tables: Iterable[Table], scope: QuestionScope = GENERATED_SCOPE
+) -> dict[str, Any]:
+    """Return the answers of an engine to all questions, by the name of the question."""
+    answers: dict[str, Any] = {}
     for table in tables:
-        found[f"{table.name}: schema"] = engine.schema(table)
-        found[f"{table.name}: rows"] = ordered(engine.rows(table))
-        found[f"{table.name}: nulls"] = engine.nulls(table)
-        ranges = {f"{table.name}: {name}": days for name, days in about.ranges.items() if table.partitioned}
+        answers[f"{table.name}: schema"] = engine.schema(table)
+        answers[f"{table.name}: rows"] = sort_rows(engine.rows(table))
+        answers[f"{table.name}: nulls"] = engine.nulls(table)
+        ranges = {f"{table.name}: {name}": days for name, days in scope.ranges.items() if table.partitioned}
         if ranges:
-            found |= zip(ranges, engine.between_days(table, list(ranges.values())), strict=True)
+            answers |= zip(ranges, engine.between_days(table, list(ranges.values())), strict=True)
         spans = {
             f"{table.name}.{column.name}: {name}": (column.name, *window)
             for column in table.columns
             if pa.types.is_timestamp(column.type)
-            for name, window in about.windows.items()
+            for name, window in scope.windows.items()
         }
-        found |= zip(spans, engine.between_instants(table, list(spans.values())), strict=True)
-    found["a join of three tables"] = ordered(engine.joined(about.day))
-    return found
+        answers |= zip(spans, engine.between_instants(table, list(spans.values())), strict=True)
+    answers["a join of three tables"] = sort_rows(engine.joined(scope.day))
+    return answers
 
 
-def ordered(answer: Answer) -> Answer:
-    """Rows in an order of their own: engines promise none."""
+def sort_rows(answer: Answer) -> Answer:
+    """Sort rows, because engines guarantee no order."""
     return sorted(answer, key=repr)
 
 
@@ -177,6 +181,6 @@ KINDS = {
 }
 
 
-def _types(table: Table) -> dict[str, pa.DataType]:
+def _get_types(table: Table) -> dict[str, pa.DataType]:
     days = {PARTITION: pa.date32()} if table.partitioned else {}
     return {column.name: column.type for column in table.columns} | days

@@ -1,8 +1,8 @@
-"""A lake with rows of every table, and the same rows as plain values: what every engine is held against.
+"""A lake with generated rows of every table, and the same rows as plain values, as the expected result.
 
-The rows are made by rule and say nothing true of machines. They hold what engines could differ in: nulls in
-every column that may be null, instants to the millisecond at and around midnight and where clocks change,
-text that is no ASCII, a day without rows, one day apart from the others.
+The rows are not realistic. They contain the values in which engines could differ: nulls in every nullable
+column, instants in milliseconds around midnight and clock changes, non-ASCII text, a day without rows, and a
+gap between days.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from resources.lake.lake import Lake
 Row = dict[str, Any]
 
 DAYS = (date(2026, 3, 29), date(2026, 10, 24), date(2026, 10, 25), date(2026, 11, 1))
-"""Clocks change in Europe on the first and third of them, in America on the last."""
+"""Clocks change in Europe on the first and third day, and in America on the last day."""
 
 EMPTY_DAY = date(2026, 10, 26)
 NO_DAY = date(2026, 10, 27)
@@ -32,7 +32,7 @@ HOURS = (0, 1, 2, 5, 6, 23)
 
 @dataclass
 class World:
-    """A lake, and what is in it by table."""
+    """A lake, and its rows by table."""
 
     lake: Lake
     truth: dict[str, list[Row]] = field(default_factory=dict)
@@ -42,52 +42,54 @@ class World:
         return self.lake.uri
 
 
-def build(folder: Path) -> World:
-    """Write a lake that has rows of every table."""
+def write_world(folder: Path) -> World:
+    """Write a lake with rows of every table."""
     world = World(Lake(str(folder)))
     for table in TABLES:
         world.truth[table.name] = []
         if table.partitioned:
             for day in DAYS:
-                write(world, table, day, made(table, day))
-            write(world, table, EMPTY_DAY, [])
+                write_rows(world, table, day, build_rows(table, day))
+            write_rows(world, table, EMPTY_DAY, [])
         else:
-            write(world, table, None, [row for day in DAYS for row in made(table, day)])
+            write_rows(world, table, None, [row for day in DAYS for row in build_rows(table, day)])
     return world
 
 
-def write(world: World, table: Table, day: date | None, rows: list[Row]) -> None:
-    """Write one day through the lake, and note it as the truth."""
-    ordered = sort_by_key(table, pa.Table.from_pylist(rows, schema=table.schema))
-    world.lake.update(table, day, lambda _: ordered)
+def write_rows(world: World, table: Table, day: date | None, rows: list[Row]) -> None:
+    """Write the rows of one day to the lake, and add them to the expected rows."""
+    sorted_rows = sort_by_key(table, pa.Table.from_pylist(rows, schema=table.schema))
+    world.lake.update(table, day, lambda _: sorted_rows)
     days = {} if day is None else {PARTITION: day}
     world.truth.setdefault(table.name, []).extend(row | days for row in rows)
 
 
-def made(table: Table, day: date) -> list[Row]:
-    """Rows of a table for one day: each scheduler at some hours; each third has nulls where it may."""
+def build_rows(table: Table, day: date) -> list[Row]:
+    """Build the rows of one day: each scheduler at each of `HOURS`; every third row has nulls."""
     rows = []
-    of_day = day.toordinal() % 50 * 1000
+    offset = day.toordinal() % 50 * 1000
     for number, name in enumerate(SCHEDULERS):
-        for turn, hour in enumerate(HOURS):
+        for position, hour in enumerate(HOURS):
             start = datetime(day.year, day.month, day.day, hour, tzinfo=UTC)
-            place = number * len(HOURS) + turn
+            row_number = number * len(HOURS) + position
             row = {
-                column.name: _value(column.name, column.type, name, start, of_day + place + at)
-                for at, column in enumerate(table.columns)
+                column.name: _build_value(
+                    column.name, column.type, name, start, offset + row_number + column_number
+                )
+                for column_number, column in enumerate(table.columns)
             }
             nullable = [column.name for column in table.columns if not column.required]
-            rows.append(row | {name: None for name in nullable if (place + len(name)) % 3 == 0})
+            rows.append(row | {name: None for name in nullable if (row_number + len(name)) % 3 == 0})
     return rows
 
 
-def _value(column: str, kind: pa.DataType, scheduler: str, start: datetime, number: int) -> Any:
+def _build_value(column: str, kind: pa.DataType, scheduler: str, start: datetime, number: int) -> Any:
     special: dict[str, Any] = {
         "scheduler_arn": f"arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler/{scheduler}",
         "scheduler_name": scheduler,
         "data_start_time": start,
         "data_end_time": start + timedelta(minutes=5),
-        "timestamp": start + timedelta(minutes=1, milliseconds=number % 1000),  # may be of the day after
+        "timestamp": start + timedelta(minutes=1, milliseconds=number % 1000),  # may be on the next day
         "start_time": start - timedelta(minutes=1),
         "end_time": start + timedelta(minutes=30),
     }

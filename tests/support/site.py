@@ -1,4 +1,4 @@
-"""Dagster's own processes at work: a daemon and a web server, on settings and an instance of a test's own."""
+"""Runs the Dagster daemon and web server with the settings and the instance of one test."""
 
 import json
 import os
@@ -20,16 +20,16 @@ from pipelines.runs import instance as home
 from tests.support.paths import ROOT
 
 PATIENCE_SECONDS = 900
-"""For what another process is to do, on a machine that has much else to do."""
+"""The time to wait for another process on a busy machine."""
 
 Process = subprocess.Popen[bytes]
 
 
 @dataclass(frozen=True)
 class Site:
-    """A folder with `ledger.toml`, the lake and Dagster's home, and the processes that work on it.
+    """A folder with `ledger.toml`, the lake and DAGSTER_HOME, and the Dagster processes that use it.
 
-    `target` is what they load: the workspace of this checkout, or a file of the test's.
+    `target` has the options of the code location: the workspace of this checkout, or a file of the test.
     """
 
     folder: Path
@@ -45,7 +45,7 @@ class Site:
         return dict(os.environ) | own
 
     def set_up(self, settings: str) -> dg.DagsterInstance:
-        """Write the settings, and open the instance that `ledger` would make."""
+        """Write the settings, and open the instance that `ledger` would create."""
         (self.folder / "ledger.toml").write_text(settings)
         self.home.mkdir()
         (self.home / "dagster.yaml").write_text(home.INSTANCE)
@@ -53,24 +53,24 @@ class Site:
 
     @contextmanager
     def daemon(self) -> Iterator[Process]:
-        """Run the daemon; it ends with all that it started."""
-        with self._process("dagster-daemon", "run", *self.target) as process:
+        """Run the daemon. At the end, kill it and its child processes."""
+        with self._run_process("dagster-daemon", "run", *self.target) as process:
             yield process
 
     @contextmanager
-    def webserver(self) -> Iterator["Pages"]:
-        """Run the web server until it answers, and later on."""
+    def webserver(self) -> Iterator["DagsterUi"]:
+        """Run the web server, and wait until it responds."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = str(free.getsockname()[1])
         words = ("-h", "127.0.0.1", "-p", port, *self.target)
-        with self._process("dagster-webserver", *words) as process:
-            pages = Pages(f"http://127.0.0.1:{port}")
-            until(pages.are_up, process)
+        with self._run_process("dagster-webserver", *words) as process:
+            pages = DagsterUi(f"http://127.0.0.1:{port}")
+            wait_until(pages.are_up, process)
             yield pages
 
     @contextmanager
-    def _process(self, program: str, *words: str) -> Iterator[Process]:
+    def _run_process(self, program: str, *words: str) -> Iterator[Process]:
         command = [str(Path(sys.executable).with_name(program)), *words]
         with (self.folder / f"{program}.log").open("ab") as log:
             process = subprocess.Popen(
@@ -85,8 +85,8 @@ class Site:
 
 
 @dataclass(frozen=True)
-class Pages:
-    """Dagster's pages, as a browser asks them."""
+class DagsterUi:
+    """The GraphQL API of the Dagster UI, as a browser uses it."""
 
     url: str
 
@@ -102,16 +102,18 @@ class Pages:
             f"{self.url}/graphql", body, {"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310
-            told = json.load(answer)
-        assert "errors" not in told, told["errors"]
-        return told["data"]
+            response = json.load(answer)
+        assert "errors" not in response, response["errors"]
+        return response["data"]
 
 
-def until(is_so: Callable[[], Any], process: Process | None = None) -> Any:
-    """Wait for something to be so, as long as a process lives, and return what was told of it."""
+def wait_until(condition: Callable[[], Any], process: Process | None = None) -> Any:
+    """Wait until the condition returns a true value, and return it. Fail if the process ends."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (told := is_so()):
-        assert process is None or process.poll() is None, f"it ended with {process and process.returncode}"
-        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS} s"
+    while not (result := condition()):
+        assert process is None or process.poll() is None, (
+            f"the process ended with {process and process.returncode}"
+        )
+        assert time.monotonic() < deadline, f"the condition is not true after {PATIENCE_SECONDS} s"
         time.sleep(0.25)
-    return told
+    return result

@@ -1,14 +1,17 @@
-"""What a summary means as a row, spelled out by hand: the expectation that recorded rows are held against."""
+"""Builds the expected row of a summary, independent of the code under test."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def build_row(summary: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """One summary as a row, times as they are, without `recorded_at` and `unrecognized`."""
+    """Return the row of a summary with unchanged times, without `recorded_at` and `unrecognized`."""
     arn = summary["InferenceSchedulerArn"]
-    given, target = summary["DataInputConfiguration"], summary["DataOutputConfiguration"]
-    names, result = given.get("InferenceInputNameConfiguration", {}), summary.get("CustomerResultObject", {})
+    source_config, target = summary["DataInputConfiguration"], summary["DataOutputConfiguration"]
+    names, result = (
+        source_config.get("InferenceInputNameConfiguration", {}),
+        summary.get("CustomerResultObject", {}),
+    )
     return {
         "scheduler_arn": arn,
         "scheduler_name": summary["InferenceSchedulerName"],
@@ -21,9 +24,9 @@ def build_row(summary: Mapping[str, Any], source: str) -> dict[str, Any]:
         "scheduled_start_time": summary["ScheduledStartTime"],
         "data_start_time": summary["DataStartTime"],
         "data_end_time": summary["DataEndTime"],
-        "input_s3_bucket": given["S3InputConfiguration"]["Bucket"],
-        "input_s3_prefix": given["S3InputConfiguration"]["Prefix"],
-        "input_time_zone_offset": given.get("InputTimeZoneOffset"),
+        "input_s3_bucket": source_config["S3InputConfiguration"]["Bucket"],
+        "input_s3_prefix": source_config["S3InputConfiguration"]["Prefix"],
+        "input_time_zone_offset": source_config.get("InputTimeZoneOffset"),
         "input_timestamp_format": names.get("TimestampFormat"),
         "input_component_timestamp_delimiter": names.get("ComponentTimestampDelimiter"),
         "output_s3_bucket": target["S3OutputConfiguration"]["Bucket"],

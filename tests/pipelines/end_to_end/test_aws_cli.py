@@ -1,4 +1,4 @@
-"""The AWS CLI against the sandbox: what it saves is what the API source records."""
+"""The archive source reads pages that the AWS CLI saved from the sandbox."""
 
 import json
 import os
@@ -17,20 +17,20 @@ from tests.support.live_service import NOW, BuildLiveLocation
 from tests.support.run_results import read_rows
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
-TOLD_BY = ("source", "outcome_source")
+SOURCE_COLUMNS = ("source", "outcome_source")
 
 
 @pytest.fixture
 def aws() -> str:
-    """The AWS CLI, where this machine has one."""
-    found = shutil.which("aws")
-    if found is None:
-        pytest.skip("no AWS CLI on this machine (pip install awscli, in an environment of its own)")
-    return found
+    """The path of the AWS CLI; skips the test if it is not installed."""
+    program = shutil.which("aws")
+    if program is None:
+        pytest.skip("the AWS CLI is not installed (pip install awscli in a separate environment)")
+    return program
 
 
 def save_pages(aws: str, url: str, scheduler: str, folder: Path) -> None:
-    """Save every page as a person would: one command a page, the token of the last in the next."""
+    """Save each page with a command of its own, with the token of the previous page."""
     command = [
         aws,
         "lookoutequipment",
@@ -53,7 +53,7 @@ def save_pages(aws: str, url: str, scheduler: str, folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_the_cli_saves_is_what_the_api_source_records(
+def test_pages_saved_by_the_aws_cli_give_the_rows_of_the_api_source(
     aws: str,
     tmp_path: Path,
     live: BuildLiveLocation,
@@ -63,20 +63,20 @@ def test_what_the_cli_saves_is_what_the_api_source_records(
     folder = tmp_path / "dumps"
     folder.mkdir()
     with run_sandbox(small_fleet, NOW, s3=False) as handle:
-        asked = live(handle.url, [(ACCOUNT, REGION)], lake=tmp_path / "asked")
-        assert asked.run().success
+        api_location = live(handle.url, [(ACCOUNT, REGION)], lake=tmp_path / "asked")
+        assert api_location.run().success
         for scheduler in small_fleet.listed(NOW):
             if scheduler.arn.split(":")[3:5] == [REGION, ACCOUNT]:
                 save_pages(aws, handle.url, scheduler.name, folder)
 
-    saved = locate(folder, clock=NOW, end_date=date(2026, 10, 9))
-    assert saved.run().success
+    archive_location = locate(folder, clock=NOW, end_date=date(2026, 10, 9))
+    assert archive_location.run().success
 
-    def told(location: Location) -> list[dict[str, object]]:
+    def list_rows(location: Location) -> list[dict[str, object]]:
         return [
-            {name: value for name, value in row.items() if name not in TOLD_BY}
+            {name: value for name, value in row.items() if name not in SOURCE_COLUMNS}
             for row in read_rows(location.lake).values()
         ]
 
     assert len(list(folder.iterdir())) > 3
-    assert told(saved) == told(asked)
+    assert list_rows(archive_location) == list_rows(api_location)

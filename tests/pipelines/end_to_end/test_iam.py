@@ -1,4 +1,4 @@
-"""The policies in docs/reference/iam are valid, scoped, and allow exactly the calls that the code makes."""
+"""The IAM policies of the docs are valid, have a narrow scope, and allow exactly the calls of the code."""
 
 import json
 import re
@@ -38,7 +38,7 @@ FOLDER = Path(__file__).resolve().parents[3] / "docs" / "reference" / "iam"
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
 ACCOUNT, REGION = "111122223333", "eu-west-1"
 WITHOUT_RESOURCES = {"lookoutequipment:ListInferenceSchedulers"}
-"""Actions that IAM grants for all resources or not at all."""
+"""Actions without resource-level permissions in IAM."""
 
 S3_ACTIONS = {
     "HeadBucket": "ListBucket",
@@ -47,12 +47,12 @@ S3_ACTIONS = {
     "ListObjectsV2": "ListBucket",
     "ListParts": "ListMultipartUploadParts",
 }
-"""Actions of S3 that are called otherwise than the operation that they allow."""
+"""S3 operations that IAM knows by another action name."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """One policy of the docs."""
+    """A policy of the docs."""
 
     statements: list[dict[str, Any]]
 
@@ -62,62 +62,63 @@ class Policy:
 
     def allows(self, action: str, resource: str) -> bool:
         return any(
-            action in statement["Action"] and any(fnmatchcase(resource, one) for one in resources(statement))
+            action in statement["Action"]
+            and any(fnmatchcase(resource, pattern) for pattern in list_resources(statement))
             for statement in self.statements
         )
 
 
-def resources(statement: dict[str, Any]) -> list[str]:
-    named = statement["Resource"]
-    return [named] if isinstance(named, str) else named
+def list_resources(statement: dict[str, Any]) -> list[str]:
+    resource = statement["Resource"]
+    return [resource] if isinstance(resource, str) else resource
 
 
-def policy(name: str) -> Policy:
+def load_policy(name: str) -> Policy:
     return Policy(json.loads((FOLDER / f"{name}.json").read_text())["Statement"])
 
 
 every_policy = pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.json")))
 
 
-# --- What each of them is ---------------------------------------------------------------------------------
+# --- Content of the policies ------------------------------------------------------------------------------
 
 
-def test_there_is_one_for_each_who_needs_some() -> None:
+def test_policies_exist_for_the_catalog_the_extractor_and_readers() -> None:
     assert sorted(path.name for path in FOLDER.iterdir()) == ["catalog.json", "extractor.json", "reader.json"]
 
 
 @every_policy
-def test_a_policy_is_one_that_iam_takes(name: str) -> None:
-    whole = json.loads((FOLDER / f"{name}.json").read_text())
+def test_a_policy_is_valid_in_iam(name: str) -> None:
+    document = json.loads((FOLDER / f"{name}.json").read_text())
 
-    assert set(whole) == {"Version", "Statement"}
-    assert whole["Version"] == "2012-10-17"
-    assert len(json.dumps(whole, separators=(",", ":"))) <= 6144  # the most that a managed policy may have
-    names = [statement["Sid"] for statement in whole["Statement"]]
-    assert len(set(names)) == len(names)
-    assert all(re.fullmatch(r"[A-Za-z0-9]+", one) for one in names)
-    for statement in whole["Statement"]:
+    assert set(document) == {"Version", "Statement"}
+    assert document["Version"] == "2012-10-17"
+    assert len(json.dumps(document, separators=(",", ":"))) <= 6144  # the limit of a managed policy
+    statement_ids = [statement["Sid"] for statement in document["Statement"]]
+    assert len(set(statement_ids)) == len(statement_ids)
+    assert all(re.fullmatch(r"[A-Za-z0-9]+", statement_id) for statement_id in statement_ids)
+    for statement in document["Statement"]:
         assert set(statement) == {"Sid", "Effect", "Action", "Resource"}
         assert statement["Effect"] == "Allow"
         assert statement["Action"] == sorted(set(statement["Action"]))
 
 
 @every_policy
-def test_actions_are_named_one_by_one_and_exist(name: str) -> None:
+def test_every_action_exists_and_has_no_wildcard(name: str) -> None:
     session = botocore.session.Session()
-    for action in policy(name).actions:
+    for action in load_policy(name).actions:
         service, _, operation = action.partition(":")
-        known = set(session.get_service_model(service).operation_names)
+        operations = set(session.get_service_model(service).operation_names)
         if service == "s3":
-            known = {S3_ACTIONS.get(one, one) for one in known}
-        assert operation in known, action
+            operations = {S3_ACTIONS.get(operation_name, operation_name) for operation_name in operations}
+        assert operation in operations, action
 
 
 @every_policy
-def test_resources_are_named_and_of_the_service_of_their_actions(name: str) -> None:
-    for statement in policy(name).statements:
+def test_resources_belong_to_the_service_of_their_actions(name: str) -> None:
+    for statement in load_policy(name).statements:
         services = {action.partition(":")[0] for action in statement["Action"]}
-        for resource in resources(statement):
+        for resource in list_resources(statement):
             if resource == "*":
                 assert set(statement["Action"]) <= WITHOUT_RESOURCES
                 continue
@@ -127,12 +128,12 @@ def test_resources_are_named_and_of_the_service_of_their_actions(name: str) -> N
             assert not resource.split(":", 5)[5].startswith("*")
 
 
-# --- Whether they are enough ------------------------------------------------------------------------------
+# --- Calls of the code ------------------------------------------------------------------------------------
 
 
 @dataclass
-class Recorded:
-    """Every request that boto3 made, as the action and the resources that IAM would ask a policy for."""
+class RecordedRequests:
+    """Every boto3 request, as the action and resource that IAM checks against a policy."""
 
     requests: list[tuple[str, str]] = field(default_factory=list)
 
@@ -142,48 +143,52 @@ class Recorded:
 
     def take(self, service: str, operation: str, request: dict[str, Any]) -> None:
         action = f"{service}:{S3_ACTIONS.get(operation, operation) if service == 's3' else operation}"
-        self.requests += [(action, resource) for resource in _asked_for(service, operation, request)]
+        self.requests += [
+            (action, resource) for resource in _list_resources_of_request(service, operation, request)
+        ]
 
 
-def _asked_for(service: str, operation: str, request: dict[str, Any]) -> list[str]:
+def _list_resources_of_request(service: str, operation: str, request: dict[str, Any]) -> list[str]:
     if service == "s3":
         return ["arn:aws:s3:::" + "/".join(request[name] for name in ("Bucket", "Key") if name in request)]
     if service == "lookoutequipment":
-        named = request.get("InferenceSchedulerName")
+        scheduler = request.get("InferenceSchedulerName")
         return [
-            f"arn:aws:lookoutequipment:{REGION}:{ACCOUNT}:inference-scheduler/{named}/0a1b" if named else "*"
+            f"arn:aws:lookoutequipment:{REGION}:{ACCOUNT}:inference-scheduler/{scheduler}/0a1b"
+            if scheduler
+            else "*"
         ]
     assert service == "glue", operation
     database = request.get("DatabaseName") or request.get("Name") or request["DatabaseInput"]["Name"]
     start = f"arn:aws:glue:{REGION}:{ACCOUNT}:"
-    asked = [f"{start}catalog", f"{start}database/{database}"]
+    arns = [f"{start}catalog", f"{start}database/{database}"]
     if "Table" in operation:
         table = request["TableInput"]["Name"] if "TableInput" in request else request["Name"]
-        asked.append(f"{start}table/{database}/{table}")
-    return asked
+        arns.append(f"{start}table/{database}/{table}")
+    return arns
 
 
 @pytest.fixture
-def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
-    found = Recorded()
-    ask = botocore.client.BaseClient._make_api_call
+def recorded_requests(monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordedRequests]:
+    recorded = RecordedRequests()
+    make_api_call = botocore.client.BaseClient._make_api_call
 
     def record(client: Any, operation: str, request: dict[str, Any]) -> Any:
-        found.take(client.meta.service_model.service_name, operation, request)
-        return ask(client, operation, request)
+        recorded.take(client.meta.service_model.service_name, operation, request)
+        return make_api_call(client, operation, request)
 
     with monkeypatch.context() as patch:
         patch.setattr(botocore.client.BaseClient, "_make_api_call", record)
-        yield found
+        yield recorded
 
 
-def test_the_extractor_may_do_what_a_run_does_and_nothing_else(  # noqa: PLR0913, PLR0917 (fixtures)
+def test_the_extractor_policy_allows_exactly_the_calls_of_a_run(  # noqa: PLR0913, PLR0917 (fixtures)
     small_fleet: Fleet,
     dumps: tuple[Path, Manifest],
     instance: dg.DagsterInstance,
     s3_lake_uri: str,
     monkeypatch: pytest.MonkeyPatch,
-    recorded: Recorded,
+    recorded_requests: RecordedRequests,
     tmp_path: Path,
 ) -> None:
     keys = tmp_path / "credentials"
@@ -205,7 +210,7 @@ def test_the_extractor_may_do_what_a_run_does_and_nothing_else(  # noqa: PLR0913
                 ArchiveSettings(uri="s3://example-archive/dumps/"),
             ),
         )
-        recorded.requests.clear()
+        recorded_requests.requests.clear()
         location = Location(build_defs({"clock": lambda: NOW}, settings=settings), instance, lake)
         assert location.run().success
         (api,) = (source for source in open_sources(settings) if isinstance(source, ApiSource))
@@ -213,93 +218,101 @@ def test_the_extractor_may_do_what_a_run_does_and_nothing_else(  # noqa: PLR0913
     query_once(lake, "SELECT count(*) FROM inference_executions")
     assert lake.read_version(INFERENCE_EXECUTIONS, DAYS[1]) == INFERENCE_EXECUTIONS.version
 
-    extractor = policy("extractor")
-    assert len(recorded.requests) > len(DAYS)
-    refused = {request for request in recorded.requests if not extractor.allows(*request)}
+    extractor = load_policy("extractor")
+    assert len(recorded_requests.requests) > len(DAYS)
+    refused = {request for request in recorded_requests.requests if not extractor.allows(*request)}
     assert refused == set()
-    of_its_own = {action for action in extractor.actions if not action.startswith(("kms:", "sts:"))}
-    assert of_its_own == recorded.actions
+    allowed_actions = {action for action in extractor.actions if not action.startswith(("kms:", "sts:"))}
+    assert allowed_actions == recorded_requests.actions
 
 
 @pytest.fixture
-def arrived(monkeypatch: pytest.MonkeyPatch) -> Recorded:
-    """Every request that reached S3, whoever sent it: those of obstore do not pass through boto3."""
-    found = Recorded()
-    answer_to = DomainDispatcherApplication.__call__
+def s3_requests(monkeypatch: pytest.MonkeyPatch) -> RecordedRequests:
+    """Every request that reached S3, including those of obstore, which does not use boto3."""
+    recorded = RecordedRequests()
+    respond = DomainDispatcherApplication.__call__
 
     def record(app: Any, environ: dict[str, Any], start: Any) -> Any:
         bucket, _, key = environ["PATH_INFO"].lstrip("/").partition("/")
         action = "PutObject" if environ["REQUEST_METHOD"] == "PUT" else "GetObject" if key else "ListBucket"
-        found.requests.append((f"s3:{action}", f"arn:aws:s3:::{bucket}/{key}".rstrip("/")))
-        return answer_to(app, environ, start)
+        recorded.requests.append((f"s3:{action}", f"arn:aws:s3:::{bucket}/{key}".rstrip("/")))
+        return respond(app, environ, start)
 
     monkeypatch.setattr(DomainDispatcherApplication, "__call__", record)
-    return found
+    return recorded
 
 
 @pytest.mark.usefixtures("s3_lake_uri")
-def test_the_extractor_may_read_results_and_needs_nothing_more_for_it(arrived: Recorded) -> None:
+def test_the_extractor_policy_allows_reading_results(s3_requests: RecordedRequests) -> None:
     s3 = boto3.Session().client("s3")
     s3.create_bucket(Bucket="example-results")
     keys = [f"inference/output/pump-1/2026-10-06T0{hour}/results.jsonl" for hour in range(4)]
-    odd = "inference/output//pump-1/results.jsonl"  # one that obstore cannot spell
-    for key in (*keys[:3], odd):
+    double_slash_key = "inference/output//pump-1/results.jsonl"  # obstore cannot request such a key
+    for key in (*keys[:3], double_slash_key):
         s3.put_object(Bucket="example-results", Key=key, Body=b"{}")
     s3.close()
-    arrived.requests.clear()
-    mine = ResultFetcher(AwsAccess(), expected_bucket_owner=ACCOUNT)
+    s3_requests.requests.clear()
+    fetcher = ResultFetcher(AwsAccess(), expected_bucket_owner=ACCOUNT)
 
-    found = [
-        one
-        for load in mine.fetch([ResultRequest("example-results", key) for key in (*keys, odd)])
-        for one in load
+    results = [
+        fetched
+        for load in fetcher.fetch(
+            [ResultRequest("example-results", key) for key in (*keys, double_slash_key)]
+        )
+        for fetched in load
     ]
-    known = [ResultRequest("example-results", one.request.key, one.etag) for one in found if one.etag]
-    again = [one for load in mine.fetch(known) for one in load]
+    known_requests = [
+        ResultRequest("example-results", fetched.request.key, fetched.etag)
+        for fetched in results
+        if fetched.etag
+    ]
+    again = [fetched for load in fetcher.fetch(known_requests) for fetched in load]
 
-    assert Counter(one.state for one in found) == {ObjectState.READ: 4, ObjectState.MISSING: 1}
-    assert {one.state for one in again} == {ObjectState.UNCHANGED}
-    extractor = policy("extractor")
-    assert {request for request in arrived.requests if not extractor.allows(*request)} == set()
-    assert arrived.actions == {"s3:GetObject", "s3:ListBucket"}
-    assert {resource for action, resource in arrived.requests if action == "s3:GetObject"} == {
-        f"arn:aws:s3:::example-results/{key}" for key in (*keys, odd)
+    assert Counter(fetched.state for fetched in results) == {ObjectState.READ: 4, ObjectState.MISSING: 1}
+    assert {fetched.state for fetched in again} == {ObjectState.UNCHANGED}
+    extractor = load_policy("extractor")
+    assert {request for request in s3_requests.requests if not extractor.allows(*request)} == set()
+    assert s3_requests.actions == {"s3:GetObject", "s3:ListBucket"}
+    assert {resource for action, resource in s3_requests.requests if action == "s3:GetObject"} == {
+        f"arn:aws:s3:::example-results/{key}" for key in (*keys, double_slash_key)
     }
 
 
-def test_whoever_syncs_the_catalog_may_do_what_it_does_and_nothing_else(
-    glue: Glue, recorded: Recorded
+def test_the_catalog_policy_allows_exactly_the_calls_of_a_sync(
+    glue: Glue, recorded_requests: RecordedRequests
 ) -> None:
-    wanted = [
+    tables = [
         build_external_table(table, LakeLocation("s3://example-lake/lake", date(2025, 1, 1)))
         for table in TABLES
     ]
     glue.client.delete_database(Name="plant")
-    recorded.requests.clear()
+    recorded_requests.requests.clear()
     catalog = Catalog("plant")
     assert not catalog.exists()
     catalog.create()
-    list(catalog.sync(wanted))
-    mine = list(recorded.requests)
-    glue.change(wanted[0].name, lambda table: table.update(Description="else"))
-    recorded.requests.clear()
-    list(catalog.sync(wanted))
-    mine += recorded.requests
+    list(catalog.sync(tables))
+    requests = list(recorded_requests.requests)
+    glue.change(tables[0].name, lambda table: table.update(Description="else"))
+    recorded_requests.requests.clear()
+    list(catalog.sync(tables))
+    requests += recorded_requests.requests
 
-    allowed = policy("catalog")
-    assert {request for request in mine if not allowed.allows(*request)} == set()
-    assert {action for action, _ in mine} == allowed.actions
+    allowed = load_policy("catalog")
+    assert {request for request in requests if not allowed.allows(*request)} == set()
+    assert {action for action, _ in requests} == allowed.actions
 
 
-def test_the_reader_may_change_nothing_but_its_own_answers() -> None:
+def test_the_reader_policy_allows_writes_only_to_query_results() -> None:
     writing = re.compile(r":(Put|Create|Update|Delete|Abort)")
-    for statement in policy("reader").statements:
+    for statement in load_policy("reader").statements:
         if any(writing.search(action) for action in statement["Action"]):
-            assert all(one.startswith("arn:aws:s3:::example-answers/") for one in resources(statement))
+            assert all(
+                resource.startswith("arn:aws:s3:::example-answers/") for resource in list_resources(statement)
+            )
 
 
-def test_the_reader_may_look_at_every_table_and_file_of_the_lake() -> None:
-    reader = policy("reader")
+def test_the_reader_policy_allows_reading_every_table_and_file() -> None:
+    reader = load_policy("reader")
     for table in TABLES:
         key = (
             f"lake/{table.name}/" + ("data_date=2026-10-06/" if table.partitioned else "") + "part-0.parquet"

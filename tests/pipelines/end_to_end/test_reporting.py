@@ -38,7 +38,7 @@ from tests.support.health_reference import build_health_rows
 
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
 FULL = DAYS[1:3]
-MADE = [
+ASSETS = [
     dg.AssetKey(name)
     for name in (
         "inference_executions",
@@ -72,7 +72,7 @@ def service(small_fleet: Fleet) -> Iterator[Handle]:
 def location(
     service: Handle, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> Location:
-    """Two schedulers of one account and region; one of them watches a machine that the registry names."""
+    """Two schedulers of one account and region. The registry names the machine of one of them."""
     use_s3_at(service.s3_url, monkeypatch)
     (tmp_path / "equipment.toml").write_text(REGISTRY)
     settings = Settings(
@@ -93,127 +93,133 @@ def s3(location: Location) -> Iterator[Any]:  # noqa: ARG001 (its environment)
     client.close()
 
 
-def rows_of(lake: Lake, table: Table) -> list[dict[str, Any]]:
+def read_all_rows(lake: Lake, table: Table) -> list[dict[str, Any]]:
     return [row | {PARTITION: day} for day in lake.days(table) for row in lake.read(table, day).to_pylist()]
 
 
-def test_one_run_makes_events_and_health_and_the_same_again_changes_nothing(location: Location) -> None:
-    assert location.run(assets=MADE).success
+def test_a_second_run_does_not_change_events_and_health(location: Location) -> None:
+    assert location.run(assets=ASSETS).success
 
     lake = location.lake
-    told = lake.read(ANOMALY_EVENTS).to_pylist()
-    points = event_reference.build_points(rows_of(lake, ANOMALY_PREDICTIONS), shares_of_anomalies(lake))
+    events = lake.read(ANOMALY_EVENTS).to_pylist()
+    points = event_reference.build_points(
+        read_all_rows(lake, ANOMALY_PREDICTIONS), read_contributions_of_anomalies(lake)
+    )
     expected = event_reference.build_events(points)
     assert sorted(
-        (one["scheduler_arn"], one["start_time"], one["end_time"], one["state"]) for one in told
-    ) == [(one["scheduler_arn"], one["start_time"], one["end_time"], one["state"]) for one in expected]
-    assert told
+        (event["scheduler_arn"], event["start_time"], event["end_time"], event["state"]) for event in events
+    ) == [
+        (event["scheduler_arn"], event["start_time"], event["end_time"], event["state"]) for event in expected
+    ]
+    assert events
     for day in FULL:
         executions = lake.read(EXECUTION_HEALTH, day).to_pylist()
-        assert {one["scheduler_name"] for one in executions} == {"pump-1", "turbine-2"}
-        assert all(one["unknown"] == one["not_extracted"] == 0 for one in executions)
-        assert all(one["lateness_median_minutes"] is not None for one in executions)
+        assert {row["scheduler_name"] for row in executions} == {"pump-1", "turbine-2"}
+        assert all(row["unknown"] == row["not_extracted"] == 0 for row in executions)
+        assert all(row["lateness_median_minutes"] is not None for row in executions)
         statuses = Counter(
             (row["scheduler_arn"], row["status"])
             for row in lake.read(INFERENCE_EXECUTIONS, day, ["scheduler_arn", "status"]).to_pylist()
         )
-        for one in executions:
-            arn, failed = one["scheduler_arn"], one["failed_missing_input"] + one["failed_other"]
-            assert one["expected"] == sum(one[reason] for reason in REASONS)
-            assert (one["succeeded"], failed, one["in_progress"] + one["stuck"]) == tuple(
+        for row in executions:
+            arn, failed = row["scheduler_arn"], row["failed_missing_input"] + row["failed_other"]
+            assert row["expected"] == sum(row[reason] for reason in REASONS)
+            assert (row["succeeded"], failed, row["in_progress"] + row["stuck"]) == tuple(
                 statuses[arn, status] for status in ("SUCCESS", "FAILED", "IN_PROGRESS")
             )
         equipment = lake.read(EQUIPMENT_HEALTH, day).to_pylist()
-        assert {(one["equipment"], one["site"], one["criticality"]) for one in equipment} >= {
+        assert {(row["equipment"], row["site"], row["criticality"]) for row in equipment} >= {
             ("Feed pump", "Leeds", "high")
         }
-        for one in equipment:
-            assert one["running_minutes"] + one["off_minutes"] + one["unknown_minutes"] == 1440
+        for row in equipment:
+            assert row["running_minutes"] + row["off_minutes"] + row["unknown_minutes"] == 1440
 
     before = lake.read(ANOMALY_EVENTS)
-    again = location.run(assets=MADE[3:])
+    again = location.run(assets=ASSETS[3:])
 
     assert again.success
     assert lake.read(ANOMALY_EVENTS).equals(before)
     for asset in ("anomaly_fragments", "execution_health", "equipment_health"):
-        for made in location.get_materializations(again, asset).values():
-            assert made.metadata["ledger/changed"].value is False
+        for materialization in location.get_materializations(again, asset).values():
+            assert materialization.metadata["ledger/changed"].value is False
 
 
 @pytest.mark.slow
-def test_late_results_and_days_in_any_order_end_with_what_plain_python_gives(
+def test_late_results_and_any_order_of_days_give_the_result_of_the_reference(
     location: Location, s3: Any
 ) -> None:
-    luck, lake = random.Random(7), location.lake  # noqa: S311 (drawn, not encrypted)
-    assert location.run(assets=MADE[:2]).success
-    late = withheld(s3, lake, luck)
-    assert location.run(assets=MADE[2:3]).success
-    for some in luck.sample([DAYS[:2], DAYS[2:]], 2):
-        assert location.run(some[0], some[-1], assets=MADE[3:4]).success
-    assert location.run(assets=MADE[4:]).success
-    before = rows_of(lake, EQUIPMENT_HEALTH)
+    rng, lake = random.Random(7), location.lake  # noqa: S311 (not for cryptography)
+    assert location.run(assets=ASSETS[:2]).success
+    late = withhold_objects(s3, lake, rng)
+    assert location.run(assets=ASSETS[2:3]).success
+    for days in rng.sample([DAYS[:2], DAYS[2:]], 2):
+        assert location.run(days[0], days[-1], assets=ASSETS[3:4]).success
+    assert location.run(assets=ASSETS[4:]).success
+    before = read_all_rows(lake, EQUIPMENT_HEALTH)
 
     for (bucket, key), body in late.items():
         s3.put_object(Bucket=bucket, Key=key, Body=body)
-    for day in luck.sample(FULL, len(FULL)):
-        assert location.run(day, day, assets=MADE[2:4]).success
-    assert location.run(assets=MADE[4:5]).success
-    for day in luck.sample(FULL, len(FULL)):
-        assert location.run(day, day, assets=MADE[6:]).success
+    for day in rng.sample(FULL, len(FULL)):
+        assert location.run(day, day, assets=ASSETS[2:4]).success
+    assert location.run(assets=ASSETS[4:5]).success
+    for day in rng.sample(FULL, len(FULL)):
+        assert location.run(day, day, assets=ASSETS[6:]).success
 
-    predictions = rows_of(lake, ANOMALY_PREDICTIONS)
-    shares = shares_of_anomalies(lake)
+    predictions = read_all_rows(lake, ANOMALY_PREDICTIONS)
+    shares = read_contributions_of_anomalies(lake)
     points = event_reference.build_points(predictions, shares)
-    told = map(event_reference.normalize_event, lake.read(ANOMALY_EVENTS).to_pylist())
-    assert sorted(told, key=lambda one: (one["scheduler_arn"], one["start_time"])) == [
-        approximately(one) for one in event_reference.build_events(points)
+    events = map(event_reference.normalize_event, lake.read(ANOMALY_EVENTS).to_pylist())
+    assert sorted(events, key=lambda event: (event["scheduler_arn"], event["start_time"])) == [
+        approximate(event) for event in event_reference.build_events(points)
     ]
-    after = rows_of(lake, EQUIPMENT_HEALTH)
+    after = read_all_rows(lake, EQUIPMENT_HEALTH)
     assert after != before
-    assert [as_told(row) for row in after if row[PARTITION] in FULL] == [
-        approximately(row) for row in build_health_rows(predictions, shares, FEED_PUMP, FULL, EventRule())
+    assert [normalize_row(row) for row in after if row[PARTITION] in FULL] == [
+        approximate(row) for row in build_health_rows(predictions, shares, FEED_PUMP, FULL, EventRule())
     ]
 
 
-def shares_of_anomalies(lake: Lake) -> list[dict[str, Any]]:
-    """The contributions that figures are made of: those of anomalous lines, a small part of all."""
+def read_contributions_of_anomalies(lake: Lake) -> list[dict[str, Any]]:
+    """Read the contributions of anomalous lines, the only ones that events and health use."""
     key = ["scheduler_arn", "data_start_time", "timestamp"]
-    found = []
+    rows = []
     for day in lake.days(SENSOR_CONTRIBUTIONS):
         lines = lake.read(ANOMALY_PREDICTIONS, day, [*key, "prediction"])
         anomalous = lines.filter(pc.equal(lines["prediction"], 1)).select(key)
         shares = lake.read(SENSOR_CONTRIBUTIONS, day, [*key, "diagnostic_name", "contribution"])
-        found += shares.join(anomalous, key, join_type="left semi").to_pylist()
-    return found
+        rows += shares.join(anomalous, key, join_type="left semi").to_pylist()
+    return rows
 
 
-def withheld(s3: Any, lake: Lake, luck: random.Random) -> dict[tuple[str, str], bytes]:
-    """Take a tenth of the result objects away, as if they had not come yet."""
-    named = [
+def withhold_objects(s3: Any, lake: Lake, rng: random.Random) -> dict[tuple[str, str], bytes]:
+    """Delete a tenth of the result objects and return them, so that they can arrive late."""
+    objects = [
         (row["result_s3_bucket"], row["result_s3_key"])
-        for row in rows_of(lake, INFERENCE_EXECUTIONS)
+        for row in read_all_rows(lake, INFERENCE_EXECUTIONS)
         if row["status"] == "SUCCESS"
     ]
-    taken = {}
-    for bucket, key in luck.sample(named, len(named) // 10):
-        taken[bucket, key] = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    withheld = {}
+    for bucket, key in rng.sample(objects, len(objects) // 10):
+        withheld[bucket, key] = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         s3.delete_object(Bucket=bucket, Key=key)
-    return taken
+    return withheld
 
 
-def as_told(row: dict[str, Any]) -> dict[str, Any]:
-    less = {name: value for name, value in row.items() if name not in ("site", "criticality", "recorded_at")}
-    return less | {"top_sensors": json.loads(row["top_sensors"]) if row["top_sensors"] else None}
+def normalize_row(row: dict[str, Any]) -> dict[str, Any]:
+    compared = {
+        name: value for name, value in row.items() if name not in ("site", "criticality", "recorded_at")
+    }
+    return compared | {"top_sensors": json.loads(row["top_sensors"]) if row["top_sensors"] else None}
 
 
-def approximately(row: dict[str, Any]) -> dict[str, Any]:
+def approximate(row: dict[str, Any]) -> dict[str, Any]:
     return {name: pytest.approx(value) if isinstance(value, float) else value for name, value in row.items()}
 
 
-def test_a_registry_with_a_mistake_fails_with_its_mend(location: Location, tmp_path: Path) -> None:
+def test_an_invalid_registry_fails_with_a_suggestion(location: Location, tmp_path: Path) -> None:
     (tmp_path / "equipment.toml").write_text(REGISTRY.replace("high", "hihg"))
 
-    result = location.run(assets=MADE[6:])
+    result = location.run(assets=ASSETS[6:])
 
     assert not result.success
     (failed,) = [event for event in result.all_events if event.is_step_failure]
@@ -221,10 +227,10 @@ def test_a_registry_with_a_mistake_fails_with_its_mend(location: Location, tmp_p
     assert 'did you mean "high"?' in str(failed.step_failure_data.user_failure_data.description)
 
 
-def test_a_day_that_changes_asks_for_the_days_that_are_compared_with_it_and_no_others(
+def test_a_changed_day_requests_exactly_the_days_that_are_compared_with_it(
     location: Location,
 ) -> None:
-    def changed(day: date, version: str) -> dg.AssetMaterialization:
+    def materialize(day: date, version: str) -> dg.AssetMaterialization:
         return dg.AssetMaterialization(
             "anomaly_fragments",
             partition=day.isoformat(),
@@ -238,22 +244,22 @@ def test_a_day_that_changes_asks_for_the_days_that_are_compared_with_it_and_no_o
     definitions = build_defs({"clock": lambda: NOW}, settings=settings)
     changes = [date(2026, 8, 10), date(2026, 10, 7)]
     for day in changes:
-        location.instance.report_runless_asset_event(changed(day, "1"))
+        location.instance.report_runless_asset_event(materialize(day, "1"))
     selection = dg.AssetSelection.assets("equipment_health", "anomaly_events")
     first = dg.evaluate_automation_conditions(definitions, location.instance, selection, evaluation_time=NOW)
     for day in changes:
-        location.instance.report_runless_asset_event(changed(day, "2"))
+        location.instance.report_runless_asset_event(materialize(day, "2"))
 
-    then = dg.evaluate_automation_conditions(
+    result = dg.evaluate_automation_conditions(
         definitions, location.instance, selection, cursor=first.cursor, evaluation_time=NOW
     )
 
-    asked = then.get_requested_partitions(dg.AssetKey("equipment_health"))
+    requested = result.get_requested_partitions(dg.AssetKey("equipment_health"))
     expected = {
         (day + timedelta(days=number)).isoformat()
         for day in changes
         for number in range(-NEEDS_DAYS_AFTER, NEEDS_DAYS_BEFORE + 1)
         if day + timedelta(days=number) < date(2026, 10, 9)
     }
-    assert asked == expected
-    assert then.get_num_requested(dg.AssetKey("anomaly_events")) == 1
+    assert requested == expected
+    assert result.get_num_requested(dg.AssetKey("anomaly_events")) == 1

@@ -1,4 +1,4 @@
-"""Result objects into the lake: the sandbox's fleet over real S3, on real Dagster instances."""
+"""Result objects of the sandbox are read from S3 into the lake, on real Dagster instances."""
 
 import gzip
 import json
@@ -64,26 +64,26 @@ def locate(service: Handle, lake: Path, instance: dg.DagsterInstance) -> Locatio
 
 
 @dataclass(frozen=True)
-class First:
-    """The first run over a day, and what it wrote; read it, do not change it."""
+class FirstRun:
+    """The first run of a day and its location. Tests must not change it."""
 
     location: Location
     result: dg.ExecuteInProcessResult
 
 
 @pytest.fixture(scope="module")
-def first(service: Handle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[First]:
+def first(service: Handle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstRun]:
     with dg.DagsterInstance.ephemeral() as instance:
-        made = locate(service, tmp_path_factory.mktemp("first") / "lake", instance)
-        assert made.run(*WHOLE_DAY, assets=EXTRACTION[:1]).success
-        result = made.run(*WHOLE_DAY, assets=RESULTS)
+        location = locate(service, tmp_path_factory.mktemp("first") / "lake", instance)
+        assert location.run(*WHOLE_DAY, assets=EXTRACTION[:1]).success
+        result = location.run(*WHOLE_DAY, assets=RESULTS)
         assert result.success
-        yield First(made, result)
+        yield FirstRun(location, result)
 
 
 @pytest.fixture
-def location(service: Handle, first: First, tmp_path: Path, instance: dg.DagsterInstance) -> Location:
-    """A lake of its own in which that day was read."""
+def location(service: Handle, first: FirstRun, tmp_path: Path, instance: dg.DagsterInstance) -> Location:
+    """A copy of the lake after the first run."""
     shutil.copytree(first.location.lake.root, tmp_path / "lake")
     return locate(service, tmp_path / "lake", instance)
 
@@ -95,194 +95,202 @@ def s3(service: Handle) -> Iterator[Any]:  # noqa: ARG001 (its environment)
     client.close()
 
 
-def truth(of: Fleet, location: Location) -> dict[tuple[str, datetime], list[Line]]:
-    """The lines of all objects that the day's executions in the lake name."""
+def build_expected_lines(fleet: Fleet, location: Location) -> dict[tuple[str, datetime], list[Line]]:
+    """Return the lines of every object that the executions of the day in the lake refer to."""
     executions = location.lake.read(INFERENCE_EXECUTIONS, DAY).to_pylist()
     arns = {row["scheduler_arn"] for row in executions}
-    wanted = {(row["scheduler_arn"], row["data_start_time"]) for row in executions}
-    found = {
-        (one.arn, slot.window.start): build_lines(one, slot)
-        for one in of.schedulers
-        if one.arn in arns
-        for slot in one.slots(datetime(2026, 10, 7, tzinfo=UTC), datetime(2026, 10, 8, tzinfo=UTC))
-        if has_succeeded(one, NOW, slot) and (one.arn, slot.window.start) in wanted
+    executions_in_lake = {(row["scheduler_arn"], row["data_start_time"]) for row in executions}
+    expected = {
+        (scheduler.arn, slot.window.start): build_lines(scheduler, slot)
+        for scheduler in fleet.schedulers
+        if scheduler.arn in arns
+        for slot in scheduler.slots(datetime(2026, 10, 7, tzinfo=UTC), datetime(2026, 10, 8, tzinfo=UTC))
+        if has_succeeded(scheduler, NOW, slot) and (scheduler.arn, slot.window.start) in executions_in_lake
     }
-    assert len(found) == sum(row["status"] == "SUCCESS" for row in executions)
-    return found
+    assert len(expected) == sum(row["status"] == "SUCCESS" for row in executions)
+    return expected
 
 
-def instant(line: Line) -> datetime:
+def parse_instant(line: Line) -> datetime:
     return datetime.fromisoformat(line["timestamp"]).replace(tzinfo=UTC)
 
 
-def milliseconds(at: datetime) -> int:
-    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+def get_milliseconds(instant: datetime) -> int:
+    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
 
-def recorded(location: Location) -> dict[tuple[str, datetime], list[Line]]:
-    """The lake's rows, put together as the lines that they came from."""
+def read_lines(location: Location) -> dict[tuple[str, datetime], list[Line]]:
+    """Rebuild the lines from the rows of the lake."""
     shares = location.lake.read(SENSOR_CONTRIBUTIONS, DAY)
     spelled_out = pc.binary_join_element_wise(shares["component"], shares["sensor"], "\\")
     assert spelled_out.equals(shares["diagnostic_name"])
-    each: dict[tuple[str, int, int], list[dict[str, Any]]] = {}
+    diagnostics: dict[tuple[str, int, int], list[dict[str, Any]]] = {}
     columns = [shares[name] for name in ("scheduler_arn", "diagnostic_name", "contribution")]
     columns[1:1] = [shares[name].cast(pa.int64()) for name in ("data_start_time", "timestamp")]
-    for arn, start, at, name, value in zip(*(column.to_pylist() for column in columns), strict=True):
-        each.setdefault((arn, start, at), []).append({"name": name, "value": value})
-    found: dict[tuple[str, datetime], list[Line]] = {}
+    for arn, start, timestamp, name, value in zip(*(column.to_pylist() for column in columns), strict=True):
+        diagnostics.setdefault((arn, start, timestamp), []).append({"name": name, "value": value})
+    lines: dict[tuple[str, datetime], list[Line]] = {}
     for row in location.lake.read(ANOMALY_PREDICTIONS, DAY).to_pylist():
         execution = (row["scheduler_arn"], row["data_start_time"])
         line = {name: row[name] for name in ("prediction", "prediction_reason", "anomaly_score")}
         line["timestamp"] = row["timestamp"].replace(tzinfo=None).isoformat(timespec="microseconds")
-        line["diagnostics"] = each.pop(
-            (execution[0], *map(milliseconds, (execution[1], row["timestamp"]))), None
+        line["diagnostics"] = diagnostics.pop(
+            (execution[0], *map(get_milliseconds, (execution[1], row["timestamp"]))), None
         )
-        found.setdefault(execution, []).append({name: is_ for name, is_ in line.items() if is_ is not None})
-    assert not each
-    return found
+        lines.setdefault(execution, []).append(
+            {name: value for name, value in line.items() if value is not None}
+        )
+    assert not diagnostics
+    return lines
 
 
-def tables(location: Location) -> list[pa.Table]:
-    """The rows of results."""
+def read_tables(location: Location) -> list[pa.Table]:
+    """Return the predictions and the contributions of the day."""
     return [location.lake.read(table, DAY) for table in (ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS)]
 
 
-def parted(rows: pa.Table, key: tuple[str, datetime]) -> tuple[pa.Table, pa.Table]:
-    """Rows of one execution, and those of all others."""
+def split_by_execution(rows: pa.Table, key: tuple[str, datetime]) -> tuple[pa.Table, pa.Table]:
+    """Split rows into those of one execution and all others."""
     start = pa.scalar(key[1], INSTANT)
     mine = pc.and_(pc.equal(rows["scheduler_arn"], key[0]), pc.equal(rows["data_start_time"], start))
     return rows.filter(mine), rows.filter(pc.invert(mine))
 
 
-def spelled(of: dict[tuple[str, datetime], list[Line]]) -> dict[tuple[str, datetime], list[Line]]:
-    """Lines without what no table can tell apart: an empty list, and the order of sensors."""
+def normalize_lines(
+    lines_by_execution: dict[tuple[str, datetime], list[Line]],
+) -> dict[tuple[str, datetime], list[Line]]:
+    """Remove what tables cannot represent: empty lists and the order of sensors."""
 
-    def one(line: Line) -> Line:
+    def normalize_line(line: Line) -> Line:
         diagnostics = sorted(line.get("diagnostics") or (), key=lambda each: str(each["name"]))
         return {**line, "diagnostics": diagnostics}
 
-    return {key: sorted(map(one, some), key=instant) for key, some in of.items()}
+    return {
+        key: sorted(map(normalize_line, lines), key=parse_instant)
+        for key, lines in lines_by_execution.items()
+    }
 
 
-def states(location: Location) -> Counter[str]:
+def count_states(location: Location) -> Counter[str]:
     return Counter(location.lake.read(RESULT_OBJECTS, DAY)["state"].to_pylist())
 
 
-def numbers(location: Location, result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+def get_metadata(location: Location, result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     metadata = location.get_materializations(result, "anomaly_predictions")[DAY.isoformat()].metadata
     return read_metadata(metadata)
 
 
-def files(location: Location) -> dict[str, bytes]:
+def read_files(location: Location) -> dict[str, bytes]:
     return {table.name: Path(location.lake.path(table, DAY)).read_bytes() for table in TABLES}
 
 
-def an_object(location: Location, at: int = 0) -> dict[str, str]:
-    row = location.lake.read(RESULT_OBJECTS, DAY).to_pylist()[at]
+def get_object_location(location: Location, index: int = 0) -> dict[str, str]:
+    row = location.lake.read(RESULT_OBJECTS, DAY).to_pylist()[index]
     return {"Bucket": row["result_s3_bucket"], "Key": row["result_s3_key"]}
 
 
 @pytest.fixture
-def mended(s3: Any) -> Iterator[Callable[[dict[str, str]], None]]:
-    """Remember an object, and put it back after the test."""
+def restore_after_test(s3: Any) -> Iterator[Callable[[dict[str, str]], None]]:
+    """Return a function that saves an object and restores it after the test."""
     before: dict[tuple[str, str], bytes] = {}
 
-    def remember(where: dict[str, str]) -> None:
-        before[where["Bucket"], where["Key"]] = s3.get_object(**where)["Body"].read()
+    def remember(s3_object: dict[str, str]) -> None:
+        before[s3_object["Bucket"], s3_object["Key"]] = s3.get_object(**s3_object)["Body"].read()
 
     yield remember
     for (bucket, key), body in before.items():
         s3.put_object(Bucket=bucket, Key=key, Body=body)
 
 
-def test_every_line_of_every_object_is_in_the_lake_as_it_was_written(
-    first: First, small_fleet: Fleet
-) -> None:
+def test_the_lake_contains_every_line_of_every_object(first: FirstRun, small_fleet: Fleet) -> None:
     location, result = first.location, first.result
 
-    expected = truth(small_fleet, location)
+    expected = build_expected_lines(small_fleet, location)
     assert len(expected) > 50
-    assert spelled(recorded(location)) == spelled(expected)
-    assert states(location) == {"read": len(expected)}
-    told = numbers(location, result)
-    assert told["objects_read"] == told["objects"] == len(expected)
-    assert told["lines"] == sum(map(len, expected.values()))
-    assert told["anomalous"] == sum(line["prediction"] for some in expected.values() for line in some)
+    assert normalize_lines(read_lines(location)) == normalize_lines(expected)
+    assert count_states(location) == {"read": len(expected)}
+    metadata = get_metadata(location, result)
+    assert metadata["objects_read"] == metadata["objects"] == len(expected)
+    assert metadata["lines"] == sum(map(len, expected.values()))
+    assert metadata["anomalous"] == sum(line["prediction"] for lines in expected.values() for line in lines)
     for table in TABLES:
         assert location.get_materializations(result, table.name).keys() == {DAY.isoformat()}
 
 
-def test_a_second_run_fetches_nothing_and_writes_nothing(first: First) -> None:
+def test_a_second_run_fetches_nothing_and_writes_nothing(first: FirstRun) -> None:
     location = first.location
-    before = files(location)
+    before = read_files(location)
 
     again = location.run(*WHOLE_DAY, assets=RESULTS)
 
-    assert files(location) == before
-    told = numbers(location, again)
-    assert (told["objects_read"], told["megabytes"]) == (0, 0)
-    assert told["objects_unchanged"] == told["objects"]
+    assert read_files(location) == before
+    metadata = get_metadata(location, again)
+    assert (metadata["objects_read"], metadata["megabytes"]) == (0, 0)
+    assert metadata["objects_unchanged"] == metadata["objects"]
     for table in TABLES:
-        (one,), (other,) = (
+        (materialization,), (other,) = (
             location.get_materializations(run, table.name).values() for run in (first.result, again)
         )
-        assert one.tags["dagster/data_version"] == other.tags["dagster/data_version"]
+        assert materialization.tags["dagster/data_version"] == other.tags["dagster/data_version"]
 
 
 def test_a_changed_object_replaces_the_rows_of_its_execution_alone(
-    location: Location, s3: Any, mended: Callable[[dict[str, str]], None]
+    location: Location, s3: Any, restore_after_test: Callable[[dict[str, str]], None]
 ) -> None:
-    before = tables(location)
+    before = read_tables(location)
     row = location.lake.read(RESULT_OBJECTS, DAY).to_pylist()[3]
-    key, where = (row["scheduler_arn"], row["data_start_time"]), an_object(location, 3)
-    mended(where)
+    key, s3_object = (row["scheduler_arn"], row["data_start_time"]), get_object_location(location, 3)
+    restore_after_test(s3_object)
     new = {
         "timestamp": "2026-10-07T00:01:00.000000",
         "prediction": 1,
         "diagnostics": [{"name": "a\\b\\c", "value": 1.0}],
     }
-    s3.put_object(**where, Body=json.dumps(new).encode() + b"\n")
+    s3.put_object(**s3_object, Body=json.dumps(new).encode() + b"\n")
 
     result = location.run(*WHOLE_DAY, assets=RESULTS)
 
-    assert numbers(location, result)["objects_read"] == 1
-    (mine,) = parted(location.lake.read(SENSOR_CONTRIBUTIONS, DAY), key)[0].to_pylist()
+    assert get_metadata(location, result)["objects_read"] == 1
+    (mine,) = split_by_execution(location.lake.read(SENSOR_CONTRIBUTIONS, DAY), key)[0].to_pylist()
     assert (mine["component"], mine["sensor"]) == ("a", "b\\c"), "split once, at the first backslash"
-    for was, is_ in zip(before, tables(location), strict=True):
-        mine_before, others_before = parted(was, key)
-        mine_after, others_after = parted(is_, key)
+    for was, is_ in zip(before, read_tables(location), strict=True):
+        mine_before, others_before = split_by_execution(was, key)
+        mine_after, others_after = split_by_execution(is_, key)
         assert not mine_after.equals(mine_before)
         assert others_after.equals(others_before)
 
 
-def test_a_deleted_object_is_a_fact_and_its_rows_stay(
-    location: Location, s3: Any, mended: Callable[[dict[str, str]], None]
+def test_a_deleted_object_is_counted_and_its_rows_stay(
+    location: Location, s3: Any, restore_after_test: Callable[[dict[str, str]], None]
 ) -> None:
-    before, where = tables(location), an_object(location)
-    mended(where)
-    s3.delete_object(**where)
+    before, s3_object = read_tables(location), get_object_location(location)
+    restore_after_test(s3_object)
+    s3.delete_object(**s3_object)
 
     result = location.run(*WHOLE_DAY, assets=RESULTS)
 
     assert result.success
-    assert numbers(location, result)["objects_missing"] == 1
-    assert states(location)["missing"] == 1
-    assert tables(location) == before
+    assert get_metadata(location, result)["objects_missing"] == 1
+    assert count_states(location)["missing"] == 1
+    assert read_tables(location) == before
 
 
-def test_a_broken_line_is_put_aside_with_its_place_and_the_rest_is_used(
-    location: Location, s3: Any, mended: Callable[[dict[str, str]], None]
+def test_an_invalid_line_is_rejected_with_its_location_and_the_rest_is_used(
+    location: Location, s3: Any, restore_after_test: Callable[[dict[str, str]], None]
 ) -> None:
-    where = an_object(location)
-    mended(where)
+    s3_object = get_object_location(location)
+    restore_after_test(s3_object)
     good = b'{"timestamp": "2026-10-07T00:0%d:00.000000", "prediction": 0}\n'
     body = good % 1 + b'{"timestamp": "2026-10-07T00:02:00.000000", "prediction": NaN}\n' + good % 3
-    s3.put_object(**where, Body=gzip.compress(body))
+    s3.put_object(**s3_object, Body=gzip.compress(body))
 
     assert location.run(*WHOLE_DAY, assets=RESULTS).success
 
     (rejected,) = location.lake.read(REJECTED_RESULTS, DAY).to_pylist()
-    assert (rejected["result_s3_bucket"], rejected["result_s3_key"]) == (where["Bucket"], where["Key"])
+    assert (rejected["result_s3_bucket"], rejected["result_s3_key"]) == (
+        s3_object["Bucket"],
+        s3_object["Key"],
+    )
     assert rejected["line_number"] == 2
     assert rejected["raw"] == '{"timestamp": "2026-10-07T00:02:00.000000", "prediction": NaN}'
     assert rejected["reason"].startswith("not JSON")
@@ -290,14 +298,16 @@ def test_a_broken_line_is_put_aside_with_its_place_and_the_rest_is_used(
     assert row["rows"] == 2
 
 
-def test_a_run_that_was_killed_before_it_remembered_reads_again_and_loses_nothing(location: Location) -> None:
-    before = tables(location)
+def test_a_run_that_was_killed_before_it_recorded_its_objects_is_repeated_without_loss(
+    location: Location,
+) -> None:
+    before = read_tables(location)
     Path(location.lake.path(RESULT_OBJECTS, DAY)).unlink()
 
     result = location.run(*WHOLE_DAY, assets=RESULTS)
 
-    assert numbers(location, result)["objects_read"] == numbers(location, result)["objects"]
-    assert tables(location) == before
+    assert get_metadata(location, result)["objects_read"] == get_metadata(location, result)["objects"]
+    assert read_tables(location) == before
 
 
 def test_a_day_without_executions_has_files_without_rows(location: Location) -> None:
@@ -313,15 +323,15 @@ def test_an_s3_that_is_gone_fails_the_day_and_says_what_to_do(
     location: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
-    before = files(location)
+    before = read_files(location)
 
     result = location.run(*WHOLE_DAY, assets=RESULTS)
 
     assert not result.success
     (failed,) = (event for event in result.all_events if event.is_step_failure)
-    told = failed.step_failure_data.user_failure_data
-    assert told is not None
-    (why,) = read_reasons(told.metadata, FAILED_PARTITIONS).values()
-    assert "Cannot reach any of" in why
-    assert "AWS_ENDPOINT_URL_S3" in why
-    assert files(location) == before
+    metadata = failed.step_failure_data.user_failure_data
+    assert metadata is not None
+    (reason,) = read_reasons(metadata.metadata, FAILED_PARTITIONS).values()
+    assert "Cannot reach any of" in reason
+    assert "AWS_ENDPOINT_URL_S3" in reason
+    assert read_files(location) == before

@@ -1,4 +1,4 @@
-"""A year of fifteen schedulers in one go, as Dagster's pages and its command line start it."""
+"""A year of fifteen schedulers in one run, started in the Dagster UI or with `dg launch`."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ from sandbox.service import Handle, run_sandbox
 from tests.support.live_service import PLACES, get_visible_statuses
 from tests.support.paths import ROOT
 from tests.support.run_results import LIST_EXECUTIONS
-from tests.support.site import Pages, Site, until
+from tests.support.site import DagsterUi, Site, wait_until
 
 pytestmark = pytest.mark.usefixtures("accounts")
 
@@ -33,7 +33,7 @@ mutation Backfill($params: LaunchBackfillParams!) {
     ... on PythonError { message }
   }
 }"""
-AGAIN = """
+REEXECUTE = """
 mutation Again($params: ReexecutionParams!) {
   launchRunReexecution(reexecutionParams: $params) {
     __typename
@@ -55,15 +55,15 @@ query Statuses($key: AssetKeyInput!) {
 
 @pytest.fixture(scope="module")
 def plants() -> Fleet:
-    """The whole fleet, hourly: a twelfth of the data, and as many days and events."""
-    whole = build_fleet(
+    """The whole fleet with hourly executions: a twelfth of the data, but as many days and events."""
+    fleet = build_fleet(
         seed=3, history=History(datetime(2025, 10, 8, tzinfo=UTC), datetime(2026, 10, 8, tzinfo=UTC))
     )
-    slow = (
-        replace(one, schedules=tuple(replace(era, frequency="PT1H") for era in one.schedules))
-        for one in whole.schedulers
+    hourly = (
+        replace(scheduler, schedules=tuple(replace(era, frequency="PT1H") for era in scheduler.schedules))
+        for scheduler in fleet.schedulers
     )
-    return replace(whole, schedulers=tuple(slow))
+    return replace(fleet, schedulers=tuple(hourly))
 
 
 @pytest.fixture(scope="module")
@@ -91,33 +91,33 @@ def instance(site: Site, service: Handle) -> Iterator[dg.DagsterInstance]:
         yield opened
 
 
-def recorded(site: Site) -> int:
+def count_recorded(site: Site) -> int:
     return int(Lake(str(site.folder / "lake")).dataset(INFERENCE_EXECUTIONS).count_rows())
 
 
-def there(plants: Fleet) -> int:
+def count_visible(plants: Fleet) -> int:
     return sum(FIRST <= start.date() <= LAST for _, start in get_visible_statuses(plants, NOW))  # type: ignore[attr-defined]
 
 
-def failed(pages: Pages) -> list[str]:
-    """The days that the page of the asset shows as failed."""
+def list_failed_days(pages: DagsterUi) -> list[str]:
+    """Return the days that the Dagster UI shows as failed."""
     ranges = pages.ask(STATUSES, key=ASSET)["assetNodeOrError"]["assetPartitionStatuses"]["ranges"]
     return [
         day.isoformat()
-        for one in ranges
-        if one["status"] == "FAILED"
+        for range_ in ranges
+        if range_["status"] == "FAILED"
         for day in DAYS
-        if one["startKey"] <= day.isoformat() <= one["endKey"]
+        if range_["startKey"] <= day.isoformat() <= range_["endKey"]
     ]
 
 
-def ended(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun | None:
+def get_finished_run(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun | None:
     run = instance.get_run_by_id(run_id)
     return run if run is not None and run.is_finished else None
 
 
 @pytest.mark.long
-def test_a_year_from_the_pages_tells_which_days_failed_and_does_those_alone_again(
+def test_a_backfill_of_a_year_shows_failed_days_and_a_retry_runs_only_those(
     site: Site, instance: dg.DagsterInstance, service: Handle, plants: Fleet
 ) -> None:
     lake = Lake(str(site.folder / "lake"))
@@ -125,37 +125,39 @@ def test_a_year_from_the_pages_tells_which_days_failed_and_does_those_alone_agai
     for day in broken:
         file = Path(lake.path(INFERENCE_EXECUTIONS, day))
         file.parent.mkdir(parents=True)
-        file.write_bytes(b"no parquet")
+        file.write_bytes(b"not Parquet")
     with site.webserver() as pages, site.daemon() as daemon:
         params = {"assetSelection": [ASSET], "partitionNames": [day.isoformat() for day in DAYS]}
-        told = pages.ask(BACKFILL, params=params)["launchPartitionBackfill"]
-        assert told["__typename"] == "LaunchBackfillSuccess", told
-        mine = dg.RunsFilter(tags={"dagster/backfill": told["backfillId"]})
-        (run,) = until(lambda: instance.get_runs(mine), daemon)
-        run = until(lambda: ended(instance, run.run_id), daemon)
+        response = pages.ask(BACKFILL, params=params)["launchPartitionBackfill"]
+        assert response["__typename"] == "LaunchBackfillSuccess", response
+        run_filter = dg.RunsFilter(tags={"dagster/backfill": response["backfillId"]})
+        (run,) = wait_until(lambda: instance.get_runs(run_filter), daemon)
+        run = wait_until(lambda: get_finished_run(instance, run.run_id), daemon)
 
         assert run.status is dg.DagsterRunStatus.FAILURE
-        assert failed(pages) == [day.isoformat() for day in broken]
+        assert list_failed_days(pages) == [day.isoformat() for day in broken]
         assert len(lake.days(INFERENCE_EXECUTIONS)) == len(DAYS)
         for day in broken:
             Path(lake.path(INFERENCE_EXECUTIONS, day)).unlink()
-        asked = service.count(operation=LIST_EXECUTIONS)
+        requests_before = service.count(operation=LIST_EXECUTIONS)
 
         params = {"parentRunId": run.run_id, "strategy": "FROM_FAILURE"}
-        told = pages.ask(AGAIN, params=params)["launchRunReexecution"]
-        assert told["__typename"] == "LaunchRunSuccess", told
-        run_id = told["run"]["runId"]
-        run = until(lambda: ended(instance, run_id), daemon)
+        response = pages.ask(REEXECUTE, params=params)["launchRunReexecution"]
+        assert response["__typename"] == "LaunchRunSuccess", response
+        run_id = response["run"]["runId"]
+        run = wait_until(lambda: get_finished_run(instance, run_id), daemon)
 
         assert run.status is dg.DagsterRunStatus.SUCCESS
-        assert failed(pages) == []
-        assert recorded(site) == there(plants)
-        assert service.count(operation=LIST_EXECUTIONS) - asked == len(plants.listed(NOW)) * len(broken)
+        assert list_failed_days(pages) == []
+        assert count_recorded(site) == count_visible(plants)
+        assert service.count(operation=LIST_EXECUTIONS) - requests_before == len(plants.listed(NOW)) * len(
+            broken
+        )
 
 
 @pytest.mark.long
 @pytest.mark.usefixtures("instance")
-def test_a_year_from_the_command_line_of_dagster_is_what_there_is(site: Site, plants: Fleet) -> None:
+def test_dg_launch_records_every_execution_of_a_year(site: Site, plants: Fleet) -> None:
     words = ["launch", "--assets", INFERENCE_EXECUTIONS.name, "--partition-range", f"{FIRST}...{LAST}"]
     command = [str(Path(sys.executable).with_name("dg")), *words]
 
@@ -164,4 +166,4 @@ def test_a_year_from_the_command_line_of_dagster_is_what_there_is(site: Site, pl
     )
 
     assert done.returncode == 0, done.stderr[-2000:]
-    assert recorded(site) == there(plants)
+    assert count_recorded(site) == count_visible(plants)

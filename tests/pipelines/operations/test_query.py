@@ -11,7 +11,7 @@ import lookout_ledger
 from assets.tables import INFERENCE_EXECUTIONS
 from pipelines.operations.query import query_once
 from resources.lake.lake import Lake
-from tests.support.engine_world import DAYS, World, made, write
+from tests.support.engine_world import DAYS, World, build_rows, write_rows
 
 STATEMENT = "SELECT status, count(*) AS n FROM inference_executions {where} GROUP BY 1 ORDER BY 1"
 
@@ -22,7 +22,7 @@ def lake(s3_lake_uri: str, tmp_path: Path) -> Lake:
     local = World(Lake(str(tmp_path / "lake")))
     client = boto3.Session().client("s3")
     for day in DAYS:
-        write(local, INFERENCE_EXECUTIONS, day, made(INFERENCE_EXECUTIONS, day))
+        write_rows(local, INFERENCE_EXECUTIONS, day, build_rows(INFERENCE_EXECUTIONS, day))
         key = f"lake/{INFERENCE_EXECUTIONS.name}/data_date={day}/part-0.parquet"
         body = Path(local.lake.path(INFERENCE_EXECUTIONS, day)).read_bytes()
         client.put_object(Bucket="plant", Key=key, Body=body)

@@ -20,7 +20,7 @@ from sandbox.service import Handle, run_sandbox
 from tests.support.live_service import PLACES, get_visible_statuses
 from tests.support.paths import ROOT
 from tests.support.run_results import read_rows
-from tests.support.site import Process, Site, until
+from tests.support.site import Process, Site, wait_until
 
 pytestmark = pytest.mark.usefixtures("accounts")
 
@@ -213,27 +213,27 @@ def test_a_killed_and_restarted_daemon_loses_nothing_and_repeats_nothing(world: 
     fails = (folder / "fails").read_text()
     (folder / "hold").touch()
     with world.site.daemon() as daemon:
-        until(lambda: world.has_refreshed(1), daemon)
-        (first,) = until(lambda: world.started_days, daemon)
+        wait_until(lambda: world.has_refreshed(1), daemon)
+        (first,) = wait_until(lambda: world.started_days, daemon)
         assert fails in first and len(first) > 2, "all days are new"
 
         world.advance_clock(hours=12)
         changes = sum(map(len, world.list_versions().values()))
-        until(lambda: sum(map(len, world.list_versions().values())) > changes, daemon)
+        wait_until(lambda: sum(map(len, world.list_versions().values())) > changes, daemon)
         assert world.started_days == [first], "the change waits for the active run"
         kill(daemon)
         (folder / "hold").unlink()
-        until(lambda: not world.list_runs(dg.DagsterRunStatus.STARTED))
+        wait_until(lambda: not world.list_runs(dg.DagsterRunStatus.STARTED))
         world.advance_clock(hours=12)
         refreshed = len(world.list_runs(dg.DagsterRunStatus.SUCCESS, job=schedules.REFRESH))
 
     with world.site.daemon() as daemon:
-        until(lambda: world.has_refreshed(refreshed + 1), daemon)
-        until(lambda: world.is_computed(but=fails), daemon)
-        until(lambda: sum(fails in days for days in world.started_days) > 1, daemon)
-        until(lambda: world.is_at_rest, daemon)
+        wait_until(lambda: world.has_refreshed(refreshed + 1), daemon)
+        wait_until(lambda: world.is_computed(but=fails), daemon)
+        wait_until(lambda: sum(fails in days for days in world.started_days) > 1, daemon)
+        wait_until(lambda: world.is_at_rest, daemon)
         looked = world.count_ticks()
-        until(lambda: world.count_ticks() >= looked + 3, daemon)
+        wait_until(lambda: world.count_ticks() >= looked + 3, daemon)
 
         versions = world.list_versions()
         assert sum(fails in days for days in world.started_days) == 2, "one retry, not an endless loop"
@@ -246,9 +246,9 @@ def test_a_killed_and_restarted_daemon_loses_nothing_and_repeats_nothing(world: 
         assert recorded == {key: status for key, status in there.items() if str(key[1])[:10] >= fails}
 
         service.inject("deny:ListInferenceSchedulers")  # the first call of each run
-        until(lambda: world.list_runs(dg.DagsterRunStatus.FAILURE, job=schedules.REFRESH), daemon)
+        wait_until(lambda: world.list_runs(dg.DagsterRunStatus.FAILURE, job=schedules.REFRESH), daemon)
         looked = world.count_ticks()
-        until(lambda: world.count_ticks() >= looked + 3, daemon)
+        wait_until(lambda: world.count_ticks() >= looked + 3, daemon)
 
     failed = len(world.list_runs(dg.DagsterRunStatus.FAILURE, job=schedules.REFRESH))
     cut_off = len(world.list_runs(dg.DagsterRunStatus.STARTED, job=schedules.REFRESH))

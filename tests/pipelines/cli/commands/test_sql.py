@@ -17,7 +17,7 @@ import pytest
 from assets.tables import INFERENCE_EXECUTIONS, TABLES
 from resources.lake.lake import Lake
 from tests.support.command_line import CommandResult, RunLedger
-from tests.support.engine_world import DAYS, made, write
+from tests.support.engine_world import DAYS, build_rows, write_rows
 from tests.support.engine_world import World as Made
 
 LEDGER = str(Path(sys.executable).with_name("ledger"))
@@ -30,7 +30,7 @@ Run = Callable[..., CommandResult]
 def lake(tmp_path: Path) -> Lake:
     world = Made(Lake(str(tmp_path / "lake")))
     for day in DAYS:
-        write(world, INFERENCE_EXECUTIONS, day, made(INFERENCE_EXECUTIONS, day))
+        write_rows(world, INFERENCE_EXECUTIONS, day, build_rows(INFERENCE_EXECUTIONS, day))
     return world.lake
 
 
@@ -289,7 +289,7 @@ def test_existing_views_read_the_first_file_of_a_table(run: Run, lake: Lake) -> 
     with duckdb.connect() as connection:
         connection.execute(text)
         assert connection.execute("FROM extraction_coverage").fetchall() == []
-        write(Made(lake), coverage, DAYS[0], made(coverage, DAYS[0]))
+        write_rows(Made(lake), coverage, DAYS[0], build_rows(coverage, DAYS[0]))
         found = connection.execute("SELECT DISTINCT data_date FROM extraction_coverage").fetchall()
 
     assert found == [(DAYS[0],)]
