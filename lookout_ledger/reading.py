@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from assets.tables import PARTITION, TABLES, Table, select_tables
 from resources.config.settings import load_settings
-from resources.errors import ConfigurationError, suggest
+from resources.errors import ConfigurationError, DataError, suggest
 from resources.lake.lake import Lake
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ def sql(
         lake: folder or s3:// URI of the lake; None: the lake of the settings (ledger.toml or LEDGER_CONFIG).
 
     Raises:
-        DataError: DuckDB rejects the statement; the message is from DuckDB.
-        ConfigurationError: the lake is invalid.
+        DataError: DuckDB rejects the statement, or pandas cannot hold a value.
+        ConfigurationError: the lake is invalid, or cannot be read.
     """
     from pipelines.operations.query import query_once  # noqa: PLC0415 (loads DuckDB)
 
@@ -188,7 +188,14 @@ def _convert(rows: pa.Table, as_: Frame) -> "pd.DataFrame | pa.Table":
     import pandas as pd  # noqa: PLC0415 (takes one to two seconds)
 
     nullable_types = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-    return rows.to_pandas(types_mapper=nullable_types.get)
+    try:
+        return rows.to_pandas(types_mapper=nullable_types.get)
+    except (pa.ArrowException, ValueError, OverflowError) as error:  # such as years after 9999
+        raise DataError(
+            f"Cannot convert the rows to pandas: {error}",
+            where="the result of the query",
+            next_step='pass as_="arrow", or cast the column to VARCHAR',
+        ) from None
 
 
 def _build_error(what: str, argument: str, fix: str) -> ConfigurationError:

@@ -4,10 +4,11 @@ Patterns find credentials by their form. `protect` adds values that only the set
 such as the URL of a webhook.
 """
 
+import io
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import unquote, urlsplit
 
 REDACTED = "[redacted]"
@@ -40,8 +41,8 @@ _PATTERNS = [
         r"(?!\[redacted\])[^\s\"'\\,;&)}\]]+"
     ),
 ]
-_MIN_PROTECTED = 6
-"""Shorter values would match ordinary text."""
+_MIN_LENGTH, _MIN_LENGTH_OF_WORDS = 8, 20
+"""Shorter values, and longer ones without a digit, would match ordinary text."""
 
 _protected: set[str] = set()
 
@@ -52,17 +53,22 @@ def protect(*values: str | None) -> None:
     Of a URL, its credentials, path and query are also redacted where they appear alone.
     """
     for value in values:
-        if not value:
-            continue
-        parts = [value]
-        if "://" in value:
-            url = urlsplit(value)
-            parts += [url.path, url.path.strip("/"), url.query, url.netloc.rpartition("@")[0]]
-            parts += (url.netloc.rpartition("@")[0]).split(":")
-            parts += url.path.split("/")[-1:]
+        parts = [value or ""]
+        if value and "://" in value:
+            scheme, _, rest = value.partition("://")
+            if scheme not in ("http", "https"):  # a channel: its host can be a credential too
+                rest = f"host/{rest}"
+            url = urlsplit(f"http://{rest}")
+            user = url.netloc.rpartition("@")[0]
+            parts = [url.path, url.query, user, *user.split(":"), *re.split("[/@:]", url.path)]
         _protected.update(
-            text for part in parts for text in (part, unquote(part)) if len(text) >= _MIN_PROTECTED
+            text for part in parts for text in (part, part.strip("/"), unquote(part)) if _is_specific(text)
         )
+
+
+def _is_specific(text: str) -> bool:
+    has_digit = any(map(str.isdigit, text))
+    return len(text) >= (_MIN_LENGTH if has_digit else _MIN_LENGTH_OF_WORDS)
 
 
 def redact(text: str) -> str:
@@ -79,6 +85,31 @@ def _replace(match: re.Match[str]) -> str:
     end = "@" if match[0].endswith("@") else ""
     scheme = "" if name or "://" not in match[0] else match[0].partition("://")[0] + "://"
     return f"{name}{scheme}{REDACTED}{end}"
+
+
+class RedactedStream(io.TextIOBase):
+    """A text stream that redacts each write; logs write whole messages."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write to `stream`."""
+        self._stream = stream
+
+    def write(self, text: str, /) -> int:
+        """Write a redacted text."""
+        self._stream.write(redact(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        self._stream.flush()
+
+    def fileno(self) -> int:
+        """Return the descriptor of the stream."""
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        """Whether the stream is a terminal."""
+        return self._stream.isatty()
 
 
 def redact_values(value: Any) -> Any:  # noqa: ANN401 (any JSON)

@@ -66,6 +66,7 @@ Exit codes:
 - **1**: the command ran, and something needs action
 - **2**: the command could not run; the message says how to fix it
 - **130**: stopped by Ctrl-C
+- **141**: the reader of the output closed the pipe
 """
 EPILOG = (
     "Try it with generated data: **ledger demo**. With your own data: **ledger init**, **ledger import**,"

@@ -10,6 +10,8 @@ from typing import Any
 import dagster as dg
 import msgspec
 
+from resources.redaction import RedactedStream
+
 
 class WorkerTask(msgspec.Struct):
     """A run: its id, the names of its assets (empty: all), its tags, and the config of its ops."""
@@ -22,6 +24,7 @@ class WorkerTask(msgspec.Struct):
 
 def main() -> None:
     """Execute the tasks in the standard input one after the other."""
+    sys.stdout, sys.stderr = RedactedStream(sys.stdout), RedactedStream(sys.stderr)
     from pipelines.definitions import defs  # noqa: PLC0415 (raises an error of the settings into the log)
 
     # a shell starts background jobs with SIGINT ignored, which subprocesses inherit

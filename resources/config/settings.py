@@ -49,6 +49,7 @@ from resources.config.validation_errors import (
     explain_error,
 )
 from resources.errors import ConfigurationError
+from resources.redaction import protect
 
 EXAMPLE_TOML = """\
 [[sources]]
@@ -172,11 +173,20 @@ SECTIONS: dict[str, type[Section]] = {
     for name, field in Settings.model_fields.items()
     if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
 }
+_SECRET_ADDRESSES = ("webhook_url", "urls")
 _WITH_PATHS = ("lake", "report", "equipment", "alerts")
 """Sections with default paths; an empty table makes pydantic run the validators that resolve them."""
 
 _SETTABLE = [(name, key) for name, section in SECTIONS.items() for key in section.model_fields]
 _VARIABLES: dict[str, tuple[str, ...]] = {variable_name(loc): loc for loc in (*_SETTABLE, ("sources",))}
+
+
+def _protect_secrets(alerts: object) -> None:
+    """Redact the addresses of notifications in every message, also if the settings are invalid."""
+    values = [alerts.get(key) for key in _SECRET_ADDRESSES] if isinstance(alerts, dict) else []
+    for value in values:
+        addresses = value if isinstance(value, list | tuple) else [value]
+        protect(*(address for address in addresses if isinstance(address, str)))
 
 
 def load_settings(
@@ -210,6 +220,7 @@ def load_settings(
         table = values.setdefault(section, {}) if key else values
         if isinstance(table, dict):
             table[key[0] if key else section] = value
+    _protect_secrets(values.get("alerts"))
     origin = SettingsOrigin(root, file, frozenset(in_file), frozenset(overrides), today or utc_now().date())
     try:
         settings = Settings.model_validate(values, context=origin)
