@@ -16,6 +16,9 @@ REDACTED = "[redacted]"
 _PUBLIC_SCHEMES = (
     "https?|s3[an]?|file|gcs|gs|abfss?|wasbs?|hdfs|ftp|postgres(?:ql)?|mysql|sqlite|jdbc|git|ssh"
 )
+_EXAMPLE = "slack://TokenA/TokenB/TokenC"
+"""The start of the example in the settings, which messages repeat."""
+
 _NAMES_BEFORE_VALUES = (
     r"secret|passwo?r?d|passphrase|pwd|token|api\\?[_-]?key|access\\?[_-]?key(?:\\?[_-]?id)?|private\\?[_-]?key|signature"
     r"|x-amz-credential|sig|webhook\\?[_-]?url"
@@ -25,7 +28,7 @@ _PATTERNS = [
     re.compile(r"(?<=://)[^\s/@:\"'<>]*:(?!\d+(?:[/?#\s]|$))[^\s@\"'<>]*@"),
     re.compile(r"(?<=://)[^\s/@\"'<>]+@"),
     # slack://tokenA/tokenB/tokenC and the other channel URLs, whose host and path are credentials
-    re.compile(rf"(?i)\b(?!(?:{_PUBLIC_SCHEMES})://)(?:[a-z][a-z0-9+.-]+)://[^\s\"'<>)]+"),
+    re.compile(rf"(?i)\b(?!(?:{_PUBLIC_SCHEMES})://)(?!{_EXAMPLE})(?:[a-z][a-z0-9+.-]+)://[^\s\"'<>)]+"),
     re.compile(r"(?i)(?<=/services/)T\w+/B\w+/[\w-]+"),
     re.compile(r"(?i)(?<=/webhooks/)\d+/[\w-]+"),
     re.compile(r"(?i)(?<=://)(?:hooks\.|[\w.-]*webhook)[^\s/\"'<>]*/[^\s\"'<>]+"),

@@ -76,6 +76,7 @@ Dagster, so the Dagster UI shows these runs too.
 | 1 | something needs action: a run failed in part, a day is missing, a file is broken |
 | 2 | an error in the command or the settings; the message says what, where and how to fix it |
 | 130 | stopped by Ctrl-C |
+| 141 | the reader of the output closed the pipe |
 """
 
 
