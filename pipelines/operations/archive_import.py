@@ -19,6 +19,7 @@ from resources.config.template import render_template
 from resources.config.toml_file import extend_toml
 from resources.errors import ConfigurationError, LedgerError
 from resources.lake.lake import Lake
+from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.sources.archive import SUFFIXES, ArchiveSource
 from resources.sources.factory import parse_zone
 from resources.storage.local import write_atomically
@@ -73,18 +74,21 @@ class ImportPreview:
         return messages
 
 
-def preview_files(path: Path, now: datetime, time_zone: str | None = None) -> ImportPreview:
+def preview_files(
+    path: Path, now: datetime, time_zone: str | None = None, limits: ReadLimits = DEFAULT_LIMITS
+) -> ImportPreview:
     """Read a file or folder as an archive source does.
 
     Args:
         path: the file or folder.
         now: the current time.
         time_zone: the `time_zone` of the source.
+        limits: limits of each file.
 
     Raises:
         ConfigurationError: the path does not exist or cannot be read.
     """
-    source = ArchiveSource(str(path), zone=parse_zone(time_zone))
+    source = ArchiveSource(str(path), zone=parse_zone(time_zone), limits=limits)
     names = set[str]()
     rejected = Counter[tuple[str, str]]()
 

@@ -130,7 +130,9 @@ def _preview(
                 next_step="set time_zone of that source in ledger.toml, or import another folder with"
                 " --register",
             )
-        previews.append(preview_files(path, utc_now(), source.time_zone if source else zone))
+        previews.append(
+            preview_files(path, utc_now(), source.time_zone if source else zone, settings.limits.read_limits)
+        )
     return previews
 
 

@@ -52,3 +52,16 @@ def test_settings_without_sources_raise_an_error(tmp_path: Path) -> None:
 def test_a_source_in_s3_is_opened_without_a_request(tmp_path: Path) -> None:
     (source,) = open_sources(settings(tmp_path, {"uri": "s3://bucket/dumps/"}))
     assert source.uri == "s3://bucket/dumps/"
+
+
+def test_sources_have_the_limits_of_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('[{"DataStartTime": 1}, {"DataStartTime": 2}]')
+    environ = {
+        "LEDGER_SOURCES": '[{"kind": "archive", "uri": "x.json"}]',
+        "LEDGER_LIMITS__MAX_ROWS_PER_FILE": "1",
+    }
+    (archive,) = open_sources(load_settings(environ, tmp_path, date(2026, 1, 1)))
+    assert archive.files
+    saved = archive.files.read(archive.files.list_files()[0])
+    assert len(saved.summaries) == 1
+    assert "limits.max_rows_per_file" in saved.problems[0]
