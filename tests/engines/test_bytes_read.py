@@ -55,7 +55,7 @@ def year_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def read_bytes(year_folder: Path) -> dict[str, int]:
-    """The bytes that each query reads in a process of its own."""
+    """The bytes that each query reads in a separate process."""
     output = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(year_folder), *CASES],
         cwd=ROOT,

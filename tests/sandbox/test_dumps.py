@@ -262,7 +262,7 @@ class TestHistory:
         truth = [execution for each in FLEET.schedulers for execution in each.executions(LATER, end=END)]
         assert manifest.executions == get_keys(truth)
 
-    def test_an_early_dump_shows_in_progress_what_a_later_one_shows_settled(
+    def test_an_early_dump_has_executions_in_progress_that_a_later_dump_has_finished(
         self, summaries_by_path: dict[Path, list[Summary]]
     ) -> None:
         statuses: dict[tuple[str, datetime], set[str]] = {}

@@ -133,7 +133,7 @@ class TestPages:
             token = {"NextToken": page["NextToken"]}
         assert get_starts(list_first_page(client, **token)) == get_starts(expected)
 
-    def test_an_empty_page_in_the_middle_loses_nothing(self, client: Any, handle: Handle) -> None:
+    def test_an_empty_page_in_the_middle_skips_no_executions(self, client: Any, handle: Handle) -> None:
         first = list_first_page(client)
         second = list_first_page(client, NextToken=first["NextToken"])
         handle.inject("empty-page:count=1")

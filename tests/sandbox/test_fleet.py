@@ -357,7 +357,7 @@ class TestSpecialCases:
                     == f"{execution['ModelArn']}/model-version/{execution['ModelVersion']}"
                 )
 
-    def test_one_scheduler_shows_its_whole_configuration(self) -> None:
+    def test_one_scheduler_has_every_configuration_member(self) -> None:
         for execution in list_executions(get_scheduler("compressor-2")):
             assert execution["DataInputConfiguration"]["InputTimeZoneOffset"] == "+02:00"
             assert execution["DataInputConfiguration"]["InferenceInputNameConfiguration"] == {

@@ -529,7 +529,7 @@ class TestSavedResponses:
         if "InferenceRuntimeInSeconds" in summary:
             unknown["InferenceRuntimeInSeconds"] = summary["InferenceRuntimeInSeconds"]
         if form is Form.CAMEL_CASE:
-            unknown = camel(unknown)  # how it would be spelled otherwise nobody can know
+            unknown = camel(unknown)  # the original spelling is unknown
         return row | {
             "account_id": account,
             "region": region,

@@ -30,7 +30,7 @@ def aws() -> str:
 
 
 def save_pages(aws: str, url: str, scheduler: str, folder: Path) -> None:
-    """Save each page with a command of its own, with the token of the previous page."""
+    """Save each page with a separate command, with the token of the previous page."""
     command = [
         aws,
         "lookoutequipment",

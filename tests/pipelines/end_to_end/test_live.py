@@ -1,4 +1,4 @@
-"""The live service as a source: real boto3 against the sandbox over HTTP, on real Dagster instances."""
+"""The API source with boto3 against the sandbox over HTTP, on real Dagster instances."""
 
 import socket
 from datetime import UTC, date, datetime
@@ -19,7 +19,7 @@ from tests.support.live_service import NOW, PLACES, BuildLiveLocation, get_visib
 from tests.support.run_results import get_failure_message, read_output_metadata, read_rows
 
 
-def test_several_accounts_and_regions_give_exactly_what_the_service_has(
+def test_several_accounts_and_regions_give_every_execution_of_the_service(
     live: BuildLiveLocation, service: Handle, small_fleet: Fleet
 ) -> None:
     location = live(service.url)
@@ -35,7 +35,7 @@ def test_several_accounts_and_regions_give_exactly_what_the_service_has(
 @pytest.mark.parametrize(
     ("order", "bounds"), [("newest", "strict"), ("oldest", "inclusive"), ("shuffled", "strict")]
 )
-def test_the_days_of_any_split_are_those_of_one_run(
+def test_any_split_of_the_days_gives_the_rows_of_one_run(
     live: BuildLiveLocation, small_fleet: Fleet, bounds: Any, order: Any
 ) -> None:
     with run_sandbox(small_fleet, NOW, s3=False, bounds=bounds, order=order, paging="offset") as handle:
@@ -51,27 +51,29 @@ def test_the_days_of_any_split_are_those_of_one_run(
     assert read_statuses(location) == expected
 
 
-def test_an_answer_proves_a_day_up_to_its_moment_and_not_beyond(
+def test_a_response_completes_a_day_up_to_the_time_of_the_response(
     live: BuildLiveLocation, service: Handle, small_fleet: Fleet
 ) -> None:
-    during = datetime(2026, 10, 7, 12, tzinfo=UTC)
-    service.set_clock(during)
-    location = live(service.url, clock=during)
+    noon = datetime(2026, 10, 7, 12, tzinfo=UTC)
+    service.set_clock(noon)
+    location = live(service.url, clock=noon)
     location.run(DAYS[1], DAYS[2])
 
-    def through(day: date) -> set[datetime | None]:
+    def read_complete_through(day: date) -> set[datetime | None]:
         return set(location.lake.read(EXTRACTION_COVERAGE, day)["complete_through"].to_pylist())
 
-    assert through(DAYS[1]) == {datetime(2026, 10, 7, 3, tzinfo=UTC)}, "settled: three hours after its end"
-    assert through(DAYS[2]) == {during}
-    covered = location.lake.read(EXTRACTION_COVERAGE, DAYS[2])
-    assert set(covered["scheduler_arn"].to_pylist()) == {
-        scheduler.arn for scheduler in small_fleet.listed(during)
+    assert read_complete_through(DAYS[1]) == {datetime(2026, 10, 7, 3, tzinfo=UTC)}, (
+        "settled three hours after the end of the day"
+    )
+    assert read_complete_through(DAYS[2]) == {noon}
+    coverage = location.lake.read(EXTRACTION_COVERAGE, DAYS[2])
+    assert set(coverage["scheduler_arn"].to_pylist()) == {
+        scheduler.arn for scheduler in small_fleet.listed(noon)
     }
-    assert None not in covered["scheduler_name"].to_pylist()
+    assert None not in coverage["scheduler_name"].to_pylist()
 
 
-def test_executions_settle_between_two_runs(
+def test_a_later_run_updates_executions_in_progress(
     live: BuildLiveLocation, service: Handle, small_fleet: Fleet
 ) -> None:
     early = datetime(2026, 10, 7, 12, 0, 30, tzinfo=UTC)
@@ -87,7 +89,7 @@ def test_executions_settle_between_two_runs(
     assert read_statuses(second).items() >= get_visible_statuses(small_fleet, NOW).items()
 
 
-def test_what_the_service_lists_is_told_of_the_schedulers(
+def test_listed_schedulers_are_recorded_with_status_and_configuration(
     live: BuildLiveLocation, service: Handle, small_fleet: Fleet
 ) -> None:
     location = live(service.url)
@@ -100,7 +102,7 @@ def test_what_the_service_lists_is_told_of_the_schedulers(
         assert latest[scheduler.arn]["output_s3_bucket"] == scheduler.output.bucket
 
 
-def test_a_scheduler_that_may_not_be_asked_keeps_no_other_from_it(
+def test_a_denied_scheduler_does_not_affect_others_and_a_retry_requests_only_it(
     live: BuildLiveLocation, service: Handle
 ) -> None:
     service.inject("deny:ListInferenceExecutions:scheduler=pump-2")
@@ -111,7 +113,7 @@ def test_a_scheduler_that_may_not_be_asked_keeps_no_other_from_it(
     assert not first.success
     assert "pump-2" in get_failure_message(first)
     assert service.count(operation="ListInferenceExecutions", scheduler="pump-2") == 1, (
-        "asked once, not again"
+        "requested once, without a retry"
     )
     assert set(location.get_partition_statuses().values()) == {"MATERIALIZED"}
     names = {row["scheduler_name"] for row in read_rows(location.lake).values()}
@@ -129,10 +131,12 @@ def test_a_scheduler_that_may_not_be_asked_keeps_no_other_from_it(
 
     assert second.success
     assert "pump-2" in {row["scheduler_name"] for row in read_rows(location.lake).values()}
-    asked = service.requests(operation="ListInferenceExecutions")
-    assert {kind.scheduler for kind in asked if kind.outcome == "ok"} >= {"pump-1", "pump-2"}
-    again = service.count(operation="ListInferenceExecutions") - before
-    assert again == service.count(operation="ListInferenceExecutions", scheduler="pump-2", outcome="ok")
+    requests = service.requests(operation="ListInferenceExecutions")
+    assert {kind.scheduler for kind in requests if kind.outcome == "ok"} >= {"pump-1", "pump-2"}
+    retried_requests = service.count(operation="ListInferenceExecutions") - before
+    assert retried_requests == service.count(
+        operation="ListInferenceExecutions", scheduler="pump-2", outcome="ok"
+    )
 
 
 @pytest.mark.parametrize(
@@ -155,7 +159,7 @@ def test_a_scheduler_that_may_not_be_asked_keeps_no_other_from_it(
     ],
     ids=lambda fault: "-".join(fault.split(":")[:2]),
 )
-def test_what_passes_is_got_over(
+def test_a_run_recovers_from_transient_faults(
     live: BuildLiveLocation, service: Handle, small_fleet: Fleet, fault: str
 ) -> None:
     service.inject(fault)
@@ -163,43 +167,45 @@ def test_what_passes_is_got_over(
 
     assert location.run().success
 
-    mine = {
+    expected = {
         key: status
         for key, status in get_visible_statuses(small_fleet, NOW).items()
         if key[0].split(":")[3:5] == ["eu-west-1", "123456789012"]
     }
-    assert read_statuses(location) == mine
+    assert read_statuses(location) == expected
 
 
-def test_without_an_endpoint_the_run_says_so_and_nothing_is_lost(
+def test_an_unreachable_endpoint_fails_the_run_and_keeps_all_rows(
     live: BuildLiveLocation, service: Handle
 ) -> None:
-    good = live(service.url, PLACES[:1])
-    good.run()
-    before = read_rows(good.lake)
+    location = live(service.url, PLACES[:1])
+    location.run()
+    before = read_rows(location.lake)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        nowhere = f"http://127.0.0.1:{free.getsockname()[1]}"
+        closed_url = f"http://127.0.0.1:{free.getsockname()[1]}"
 
-    result = live(nowhere, PLACES[:1]).run(DAYS[1], DAYS[1])
+    result = live(closed_url, PLACES[:1]).run(DAYS[1], DAYS[1])
 
     assert not result.success
     assert "cannot be reached" in get_failure_message(result)
-    assert nowhere in get_failure_message(result)
-    assert read_rows(good.lake) == before
+    assert closed_url in get_failure_message(result)
+    assert read_rows(location.lake) == before
 
 
-def test_without_permission_the_run_says_which_to_grant(live: BuildLiveLocation, service: Handle) -> None:
+def test_a_missing_permission_fails_the_run_and_names_the_permission(
+    live: BuildLiveLocation, service: Handle
+) -> None:
     service.inject("deny")
 
     result = live(service.url, PLACES[:1]).run()
 
     assert not result.success
     assert "lookoutequipment:ListInferenceSchedulers" in get_failure_message(result)
-    assert service.count() == 1, "asked once, not again"
+    assert service.count() == 1, "requested once, without a retry"
 
 
-def test_without_credentials_the_run_says_how_to_get_some(
+def test_missing_credentials_fail_the_run_with_a_hint(
     service: Handle, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
@@ -215,7 +221,7 @@ def test_without_credentials_the_run_says_how_to_get_some(
     assert "AWS_PROFILE" in get_failure_message(location.run(DAYS[1], DAYS[1]))
 
 
-def test_a_name_that_no_scheduler_has_is_told(
+def test_an_unknown_scheduler_name_is_logged(
     live: BuildLiveLocation, service: Handle, capfd: pytest.CaptureFixture[str]
 ) -> None:
     location = live(service.url, PLACES[:1], schedulers=("pump-*", "punp-3"))
@@ -226,7 +232,9 @@ def test_a_name_that_no_scheduler_has_is_told(
     assert {row["scheduler_name"] for row in read_rows(location.lake).values()} == {"pump-1", "pump-2"}
 
 
-def test_days_after_the_end_of_a_service_are_not_asked_for(live: BuildLiveLocation, service: Handle) -> None:
+def test_days_after_the_end_of_the_service_are_not_requested(
+    live: BuildLiveLocation, service: Handle
+) -> None:
     location = live(service.url, PLACES[:1], service_end=date(2026, 10, 6))
 
     assert location.run(DAYS[2], DAYS[3]).success
@@ -240,29 +248,29 @@ def test_days_after_the_end_of_a_service_are_not_asked_for(live: BuildLiveLocati
     assert set(location.lake.read(EXTRACTION_COVERAGE, DAYS[2])["complete_through"].to_pylist()) <= {None}
 
 
-def test_many_days_are_one_question_a_scheduler(live: BuildLiveLocation) -> None:
+def test_a_range_of_days_is_one_request_per_scheduler(live: BuildLiveLocation) -> None:
     week = build_fleet(
         seed=2, history=History(datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 10, 8, tzinfo=UTC))
     )
     with run_sandbox(week, NOW, s3=False) as handle:
         location = live(handle.url, PLACES[:1])
         location.run(DAYS[1], DAYS[2])
-        asked = handle.count(operation="ListInferenceExecutions")
+        requests = handle.count(operation="ListInferenceExecutions")
 
     expected = 0
     for scheduler in week.listed(NOW):
         if scheduler.arn.split(":")[3:5] == ["us-east-1", "111122223333"]:
             start, end = datetime(2026, 10, 5, 22, tzinfo=UTC), datetime(2026, 10, 8, 2, tzinfo=UTC)
-            found = [
+            executions = [
                 summary
                 for summary in scheduler.executions(NOW)
                 if summary["DataStartTime"] > start and summary["DataEndTime"] < end
             ]
-            expected += max(1, -(-len(found) // 500))
-    assert asked == expected
+            expected += max(1, -(-len(executions) // 500))
+    assert requests == expected
 
 
-def test_saved_responses_count_though_the_service_is_gone(
+def test_saved_responses_are_recorded_if_the_service_is_unavailable(
     service: Handle, dumps: Any, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     service.inject("deny")
@@ -278,7 +286,7 @@ def test_saved_responses_count_though_the_service_is_gone(
         build_defs({"clock": lambda: NOW}, settings=settings), instance, Lake(settings.lake.uri)
     )
 
-    for _ in range(2):  # the second time no file has to be read
+    for _ in range(2):  # the second run does not read the files again
         result = location.run()
         assert not result.success
         assert "sources failed" in get_failure_message(result)

@@ -152,8 +152,8 @@ def read_tables(location: Location) -> list[pa.Table]:
 def split_by_execution(rows: pa.Table, key: tuple[str, datetime]) -> tuple[pa.Table, pa.Table]:
     """Split rows into those of one execution and all others."""
     start = pa.scalar(key[1], INSTANT)
-    mine = pc.and_(pc.equal(rows["scheduler_arn"], key[0]), pc.equal(rows["data_start_time"], start))
-    return rows.filter(mine), rows.filter(pc.invert(mine))
+    is_selected = pc.and_(pc.equal(rows["scheduler_arn"], key[0]), pc.equal(rows["data_start_time"], start))
+    return rows.filter(is_selected), rows.filter(pc.invert(is_selected))
 
 
 def normalize_lines(
@@ -217,7 +217,7 @@ def test_the_lake_contains_every_line_of_every_object(first: FirstRun, small_fle
         assert location.get_materializations(result, table.name).keys() == {DAY.isoformat()}
 
 
-def test_a_second_run_fetches_nothing_and_writes_nothing(first: FirstRun) -> None:
+def test_a_second_run_does_not_fetch_or_write_unchanged_objects(first: FirstRun) -> None:
     location = first.location
     before = read_files(location)
 
@@ -234,7 +234,7 @@ def test_a_second_run_fetches_nothing_and_writes_nothing(first: FirstRun) -> Non
         assert materialization.tags["dagster/data_version"] == other.tags["dagster/data_version"]
 
 
-def test_a_changed_object_replaces_the_rows_of_its_execution_alone(
+def test_a_changed_object_replaces_only_the_rows_of_its_execution(
     location: Location, s3: Any, restore_after_test: Callable[[dict[str, str]], None]
 ) -> None:
     before = read_tables(location)
@@ -251,8 +251,10 @@ def test_a_changed_object_replaces_the_rows_of_its_execution_alone(
     result = location.run(*WHOLE_DAY, assets=RESULTS)
 
     assert get_metadata(location, result)["objects_read"] == 1
-    (mine,) = split_by_execution(location.lake.read(SENSOR_CONTRIBUTIONS, DAY), key)[0].to_pylist()
-    assert (mine["component"], mine["sensor"]) == ("a", "b\\c"), "split once, at the first backslash"
+    (contribution,) = split_by_execution(location.lake.read(SENSOR_CONTRIBUTIONS, DAY), key)[0].to_pylist()
+    assert (contribution["component"], contribution["sensor"]) == ("a", "b\\c"), (
+        "split once, at the first backslash"
+    )
     for was, is_ in zip(before, read_tables(location), strict=True):
         mine_before, others_before = split_by_execution(was, key)
         mine_after, others_after = split_by_execution(is_, key)
@@ -319,7 +321,7 @@ def test_a_day_without_executions_has_files_without_rows(location: Location) -> 
     assert all(location.lake.has(table, DAYS[0]) for table in TABLES)
 
 
-def test_an_s3_that_is_gone_fails_the_day_and_says_what_to_do(
+def test_an_unreachable_s3_fails_the_day_with_a_hint(
     location: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")

@@ -1,4 +1,4 @@
-"""Spark over the lake that the pipeline wrote: the DDL for Athena unchanged, and that for Spark."""
+"""Spark reads the lake of a run with the unchanged DDL for Athena and with the DDL for Spark."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -28,12 +28,12 @@ SAMPLES: dict[pa.DataType, Any] = {
     pa.list_(pa.date32()): [date(2026, 10, 6), date(2026, 10, 7)],
 }
 DAYS = (date(2026, 3, 29), date(2026, 10, 25))
-"""Both on which clocks change in Europe."""
+"""The days on which clocks change in Europe."""
 
 
 @pytest.fixture(scope="module")
 def lake(dumps: tuple[Path, Manifest], tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """What the pipeline wrote; tables that it left without rows have two, one of them mostly null."""
+    """The lake of a run. Tables without rows get two sample rows, one of them with nulls."""
     lake = Lake(str(tmp_path_factory.mktemp("spark") / "lake"))
     settings = Settings(
         lake=LakeSettings(uri=lake.uri),
@@ -47,11 +47,11 @@ def lake(dumps: tuple[Path, Manifest], tmp_path_factory: pytest.TempPathFactory)
         written = lake.days(table) if table.partitioned else [None]
         if not any(lake.read(table, day).num_rows for day in written):
             for day in DAYS if table.partitioned else (None,):
-                lake.update(table, day, lambda _, table=table: _samples(table))
+                lake.update(table, day, lambda _, table=table: _build_sample_rows(table))
     return lake
 
 
-def _samples(table: Table) -> pa.Table:
+def _build_sample_rows(table: Table) -> pa.Table:
     full = {column.name: SAMPLES[column.type] for column in table.columns}
     sparse = {column.name: SAMPLES[column.type] if column.required else None for column in table.columns}
     return pa.Table.from_pylist([full, sparse], schema=table.schema)
@@ -64,33 +64,33 @@ def database(hive: Any, request: pytest.FixtureRequest) -> str:
     return name
 
 
-def answers(rows: pa.Table, table: Table) -> list[dict[str, Any]]:
-    """Rows as plain values in an order of their own; times as instants whatever the engine's unit is."""
+def list_sorted_rows(rows: pa.Table, table: Table) -> list[dict[str, Any]]:
+    """Return sorted rows as plain values, independent of the order and time unit of the engine."""
     names = [*table.schema.names, *(["data_date"] if table.partitioned else [])]
-    plain = rows.select(names).to_pylist()
-    return sorted(plain, key=lambda row: [str(row[name]) for name in names])
+    values = rows.select(names).to_pylist()
+    return sorted(values, key=lambda row: [str(row[name]) for name in names])
 
 
 @pytest.mark.parametrize("dialect", ["athena", "spark"])
-def test_every_table_reads_the_same_in_spark_as_in_pyarrow(
-    hive: Any, lake: Lake, database: str, dialect: str
-) -> None:
-    place = LakeLocation(lake.root.as_uri(), date(2025, 1, 1))
+def test_spark_reads_the_rows_of_every_table(hive: Any, lake: Lake, database: str, dialect: str) -> None:
+    location = LakeLocation(lake.root.as_uri(), date(2025, 1, 1))
     for table in TABLES:
         statement = (render_athena_ddl if dialect == "athena" else render_spark_ddl)(
-            build_external_table(table, place), database
+            build_external_table(table, location), database
         )
         for part in statement.removesuffix(";").split(";\n\n"):
             hive.sql(part)
         if dialect == "athena" and table.partitioned:
-            hive.sql(f"MSCK REPAIR TABLE {database}.{table.name}")  # Spark does not know projection
+            hive.sql(
+                f"MSCK REPAIR TABLE {database}.{table.name}"
+            )  # Spark does not support partition projection
 
-        found = hive.table(f"{database}.{table.name}")
+        frame = hive.table(f"{database}.{table.name}")
 
         expected = lake.dataset(table).to_table()
         assert expected.num_rows > 0
-        assert answers(found.toArrow(), table) == answers(expected, table), table.name
-        comments = {field.name: field.metadata.get("comment") for field in found.schema}
+        assert list_sorted_rows(frame.toArrow(), table) == list_sorted_rows(expected, table), table.name
+        comments = {field.name: field.metadata.get("comment") for field in frame.schema}
         assert comments == {
             **{column.name: column.comment for column in table.columns},
             **(
@@ -102,11 +102,11 @@ def test_every_table_reads_the_same_in_spark_as_in_pyarrow(
 
 
 @pytest.mark.parametrize("dialect", ["athena", "spark"])
-def test_tables_without_any_file_are_empty(hive: Any, database: str, dialect: str, tmp_path: Path) -> None:
-    place = LakeLocation((tmp_path / "lake").as_uri(), date(2025, 1, 1))
+def test_a_table_without_files_is_empty(hive: Any, database: str, dialect: str, tmp_path: Path) -> None:
+    location = LakeLocation((tmp_path / "lake").as_uri(), date(2025, 1, 1))
     for table in (INFERENCE_EXECUTIONS, ANOMALY_EVENTS):
         statement = (render_athena_ddl if dialect == "athena" else render_spark_ddl)(
-            build_external_table(table, place), database
+            build_external_table(table, location), database
         )
         for part in statement.removesuffix(";").split(";\n\n"):
             hive.sql(part)
@@ -115,13 +115,13 @@ def test_tables_without_any_file_are_empty(hive: Any, database: str, dialect: st
 
 
 @pytest.mark.parametrize("dialect", ["athena", "spark"])
-def test_a_filter_on_data_date_reads_the_files_of_those_days_alone(
+def test_a_filter_on_data_date_reads_only_the_files_of_those_days(
     hive: Any, lake: Lake, database: str, dialect: str
 ) -> None:
     table = next(table for table in TABLES if table.name == "inference_executions")
-    place = LakeLocation(lake.root.as_uri(), date(2025, 1, 1))
+    location = LakeLocation(lake.root.as_uri(), date(2025, 1, 1))
     statement = (render_athena_ddl if dialect == "athena" else render_spark_ddl)(
-        build_external_table(table, place), database
+        build_external_table(table, location), database
     )
     hive.sql(statement.removesuffix(";").split(";\n\n")[0])
     hive.sql(f"MSCK REPAIR TABLE {database}.{table.name}")
