@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -22,6 +22,7 @@ from assets.report import assets as report_asset
 from assets.report.assets import ReportOptions
 from pipelines.automation import archive_sensor, event_alerts, failure_alerts, schedules, sensors
 from pipelines.operations.query import open_query
+from pipelines.operations.stages import STAGES
 from resources.clock import utc_now
 from resources.config.equipment import load_equipment
 from resources.config.loader import CHECKOUT, HOME_NAME
@@ -30,6 +31,11 @@ from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
 from resources.results.fetcher import ResultFetcher
 from resources.sources.factory import open_sources
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+FULL_PIPELINE = "full_pipeline"
 
 
 def build_defs(
@@ -59,7 +65,7 @@ def build_defs(
     return dg.Definitions(
         assets=assets,
         asset_checks=checks.build_checks(check_settings, assets),
-        jobs=[schedules.build_refresh_job(), archive_sensor.build_archive_job()],
+        jobs=[_build_pipeline_job(), schedules.build_refresh_job(), archive_sensor.build_archive_job()],
         schedules=[schedules.build_refresh_schedule(settings), schedules.build_check_schedule()],
         sensors=[
             sensors.build_automation_sensor(),
@@ -77,6 +83,15 @@ def build_defs(
             "clock": utc_now,
             **(overrides or {}),
         },
+    )
+
+
+def _build_pipeline_job() -> "UnresolvedAssetJobDefinition":
+    """Declare the job for a range of days, in the launchpad or with `dg launch --job`."""
+    return dg.define_asset_job(
+        FULL_PIPELINE,
+        selection=dg.AssetSelection.assets(*(asset for stage in STAGES for asset in stage.assets)),
+        description="Build all tables and the report for a day or a range of days, in one run.",
     )
 
 

@@ -184,7 +184,7 @@ def _extract(
     stopped: LedgerError | None = None
     reached: date | None = None
     for batch in batches(context.partition_keys, DAYS_PER_BATCH):
-        raise_if_interrupted()
+        raise_if_interrupted(context)
         extraction = new_extraction()
         try:
             days = extraction.gather(sources, parse_days(batch), selection)

@@ -27,6 +27,7 @@ _STOPPED = (
     "The run was stopped. Everything recorded so far stays."
     " Re-execute this run from failure to process the rest."
 )
+_ENDED = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.FAILURE)
 _received: list[int] = []
 
 
@@ -52,9 +53,15 @@ def stop_on_interrupt(context: dg.AssetExecutionContext) -> Iterator[None]:
             _stop(context, error)
 
 
-def raise_if_interrupted() -> None:
-    """Raise an exception if this step received a signal."""
+def raise_if_interrupted(context: dg.AssetExecutionContext | None = None) -> None:
+    """Raise an exception if this step received a signal, or if its run was ended from outside.
+
+    Dagster cannot send a signal to the process of `dg launch`: a termination only changes the status.
+    """
     if _received:
+        raise dg.DagsterExecutionInterruptedError(_STOPPED)
+    run = context.instance.get_run_by_id(context.run.run_id) if context else None
+    if run is not None and run.status in _ENDED:
         raise dg.DagsterExecutionInterruptedError(_STOPPED)
 
 

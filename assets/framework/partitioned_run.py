@@ -49,7 +49,7 @@ class PartitionedRun:
     ) -> None:
         """Process each partition; a failure does not stop the others."""
         for key in keys:
-            raise_if_interrupted()
+            raise_if_interrupted(self._context)
             try:
                 for result in process_partition(key):
                     self._context.log_event(result.materialization(key))

@@ -132,7 +132,7 @@ def _build_equipment_health_asset(
             equipment = registry()
             keys = select_partitions(context, lake, EXECUTION_HEALTH)
             for batch in batches(keys, DAYS_PER_BATCH):
-                raise_if_interrupted()
+                raise_if_interrupted(context)
                 rows = _compute_equipment_health(lake, parse_days(batch), equipment, rule, clock())
                 run.process(batch, partial(_record_equipment_health, lake, rows, clock))
             return run.finish()

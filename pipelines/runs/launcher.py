@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -144,8 +144,9 @@ class Worker:
             self._process = self._spawn()
         assert self._process is not None  # noqa: S101 (see above)
         assert self._process.stdin is not None  # noqa: S101 (it is a pipe)
-        self._process.stdin.write(msgspec.json.encode(task) + b"\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):  # the process died: the run never starts
+            self._process.stdin.write(msgspec.json.encode(task) + b"\n")
+            self._process.stdin.flush()
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to the process."""
@@ -155,7 +156,8 @@ class Worker:
     def end_input(self) -> None:
         """Let the process end after its current run."""
         if self._process is not None and self._process.stdin and not self._process.stdin.closed:
-            self._process.stdin.close()
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
 
     def __enter__(self) -> Self:
         return self

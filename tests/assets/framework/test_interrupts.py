@@ -109,6 +109,23 @@ def test_a_termination_in_the_ui_cancels_the_run(instance: dg.DagsterInstance) -
     assert stored.status is dg.DagsterRunStatus.CANCELED
 
 
+@pytest.mark.parametrize("status", ["CANCELED", "FAILURE"])
+def test_a_run_that_is_ended_from_outside_stops_without_a_signal(
+    instance: dg.DagsterInstance, status: str
+) -> None:
+    def end() -> None:
+        (stored,) = instance.get_runs()
+        if status == "CANCELED":
+            instance.report_run_canceling(stored)
+        else:
+            instance.report_run_failed(stored, "Exceeded maximum runtime")
+
+    stored, _ = run(instance, end)
+
+    assert stored.status.value == status
+    assert get_recorded_days(instance, stored) == [FIRST, SECOND], "the day in progress ends normally"
+
+
 @pytest.mark.parametrize(
     "error",
     [
