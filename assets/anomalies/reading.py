@@ -36,7 +36,7 @@ from assets.tables import (
     RESULT_OBJECTS,
     SENSOR_CONTRIBUTIONS,
 )
-from resources.errors import PermissionsError, RetryLaterError
+from resources.errors import ConfigurationError, PermissionsError, RetryLaterError
 from resources.lake.lake import Lake, WriteResult
 from resources.results.fetcher import FetchedResult, ObjectState, ResultFetcher, ResultRequest
 
@@ -83,8 +83,14 @@ def record_results(lake: Lake, results: ResultFetcher, day: date, now: datetime)
     index = ExecutionIndex.from_executions(lake.read(INFERENCE_EXECUTIONS, day, COLUMNS))
     records = index_object_records(lake.read(RESULT_OBJECTS, day))
     is_incomplete = not all(lake.has(table, day) for table in _WRITTEN_TABLES)
-    fetched = _fetch_objects(results, index, build_requests(index, records, ignore_etags=is_incomplete))
+    try:
+        fetched = _fetch_objects(results, index, build_requests(index, records, ignore_etags=is_incomplete))
+    except ConfigurationError as error:
+        outcome = ObjectOutcome(ObjectState.NO_CREDENTIALS, error.what)
+        _record_reason(lake, day, index, dict.fromkeys(index.executions_by_object, outcome), now)
+        raise
     if fetched.states and not fetched.states.keys() - {ObjectState.UNREACHABLE}:
+        _record_reason(lake, day, index, fetched.outcomes, now)
         raise _unreachable_error(fetched, day)
     read = {
         number
@@ -93,6 +99,17 @@ def record_results(lake: Lake, results: ResultFetcher, day: date, now: datetime)
         for number in numbers
     }
     return _write_day(lake, day, index, fetched, read, now)
+
+
+def _record_reason(
+    lake: Lake,
+    day: date,
+    index: ExecutionIndex,
+    outcomes: Mapping[ObjectLocation, ObjectOutcome],
+    now: datetime,
+) -> None:
+    """Record why no object of the day was read, so that reports can name the reason."""
+    lake.update(RESULT_OBJECTS, day, lambda existing: merge_object_records(existing, index, outcomes, now))
 
 
 def _fetch_objects(
@@ -105,7 +122,7 @@ def _fetch_objects(
             _add_batch(day, results, index, object_numbers, batch)
     except PermissionsError as error:  # without credentials, the state of each object says so
         remaining = [
-            FetchedResult(request, ObjectState.FORBIDDEN, error=error.what)
+            FetchedResult(request, ObjectState.NO_CREDENTIALS, error=error.what)
             for request in requests
             if (request.bucket, request.key) not in day.outcomes
         ]

@@ -5,7 +5,8 @@ These checks warn: rejected and unrecognized data is kept in its original form.
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +21,16 @@ _UNRECOGNIZED_SQL = "ledger sql 'SELECT unrecognized, count(*) FROM inference_ex
 _REJECTED_SUMMARIES_SQL = "ledger sql 'SELECT source, position, reason, raw FROM rejected_executions'"
 _UNAVAILABLE_STATES = tuple(state.value for state in ObjectState if state.is_unavailable)
 _UNREADABLE_JSON = ["?"]
+
+RESULT_COLUMNS = [
+    "scheduler_arn",
+    "data_start_time",
+    "data_end_time",
+    "status",
+    "result_s3_bucket",
+    "result_s3_key",
+]
+"""The columns of `inference_executions` that `count_unread_results` reads."""
 
 
 def evaluate_no_unrecognized_fields(unrecognized: pa.Table) -> CheckOutcome:
@@ -77,21 +88,57 @@ def evaluate_no_rejected_summaries(rejected: pa.Table) -> CheckOutcome:
     )
 
 
-def evaluate_result_objects_read(objects: pa.Table) -> CheckOutcome:
-    """Check `result_objects` (`scheduler_name`, `state`, `error`, and the day): each object was read."""
+def count_unread_results(executions: pa.Table, objects: pa.Table, due: datetime) -> dict[date, int]:
+    """Count, by day, the executions with a result object that has no row in `objects`.
+
+    Args:
+        executions: `inference_executions` (`RESULT_COLUMNS`, and the day).
+        objects: `result_objects` (`scheduler_arn`, `data_start_time`).
+        due: executions that end later are ignored; the next runs read them.
+    """
+    is_success = pc.equal(pc.fill_null(executions["status"], "SUCCESS"), "SUCCESS")
+    has_location = pc.and_(
+        pc.is_valid(executions["result_s3_bucket"]), pc.is_valid(executions["result_s3_key"])
+    )
+    ends = pc.coalesce(executions["data_end_time"], executions["data_start_time"])
+    is_due = pc.less_equal(ends, pa.scalar(due, ends.type))
+    keys = ["scheduler_arn", "data_start_time"]
+    results = executions.filter(pc.and_(pc.and_(is_success, has_location), is_due)).select([*keys, PARTITION])
+    unread = results.join(objects.select(keys), keys, join_type="left anti")
+    return {row["values"]: row["counts"] for row in pc.value_counts(unread[PARTITION]).to_pylist()}
+
+
+def evaluate_result_objects_read(objects: pa.Table, unread_by_day: Mapping[date, int]) -> CheckOutcome:
+    """Check that each result object was read.
+
+    Args:
+        objects: `result_objects` (`scheduler_name`, `state`, `error`, and the day).
+        unread_by_day: the number of result objects without a row, for days with any.
+    """
     states = Counter(objects["state"].to_pylist())
     unavailable = objects.filter(pc.is_in(objects["state"], pa.array(_UNAVAILABLE_STATES)))
-    message = f"{objects.num_rows} result objects examined: all were read."
-    if unavailable.num_rows:
-        counts = ", ".join(f"{states[state]} {state}" for state in _UNAVAILABLE_STATES if states[state])
-        message = f"{unavailable.num_rows} of {objects.num_rows} result objects cannot be read: {counts}."
+    not_read, days = sum(unread_by_day.values()), sorted(unread_by_day)
+    total = objects.num_rows + not_read
+    problems = [f"{states[state]} {state}" for state in _UNAVAILABLE_STATES if states[state]]
+    commands = list(build_status_commands(set(unavailable[PARTITION].to_pylist())))
+    problem_ids = {f"{row['scheduler_name']}: {row['state']}" for row in unavailable.to_pylist()}
+    if not_read:
+        problems.append(f"{not_read} not read yet, from {days[0]} to {days[-1]}")
+        commands.append(f'dg launch --assets anomaly_predictions --partition-range "{days[0]}...{days[-1]}"')
+        problem_ids.add("not read yet")
+    message = f"{total} result objects examined: all were read."
+    if problems:
+        count = unavailable.num_rows + not_read
+        message = f"{count} of {total} result objects are not read: {', '.join(problems)}."
+    elif not total:
+        message = "No execution of these days names a result object."
     return CheckOutcome(
-        not unavailable.num_rows,
+        not problems,
         message,
-        {"objects": objects.num_rows, **{state: states[state] for state in _UNAVAILABLE_STATES}},
+        {"objects": total, "not_read": not_read} | {state: states[state] for state in _UNAVAILABLE_STATES},
         unavailable.to_pylist(),
-        build_status_commands(set(unavailable[PARTITION].to_pylist())),
-        problem_ids=sorted({f"{row['scheduler_name']}: {row['state']}" for row in unavailable.to_pylist()}),
+        commands,
+        problem_ids=sorted(problem_ids),
     )
 
 

@@ -11,8 +11,13 @@ from functools import partial
 import dagster as dg
 
 from assets.checks import contract, executions
-from assets.checks.completeness import evaluate_no_rejected_result_lines, evaluate_result_objects_read
-from assets.checks.context import CheckContext, CheckSettings, parse_run_days
+from assets.checks.completeness import (
+    RESULT_COLUMNS,
+    count_unread_results,
+    evaluate_no_rejected_result_lines,
+    evaluate_result_objects_read,
+)
+from assets.checks.context import CheckContext, CheckSettings, parse_run_days, read_days
 from assets.checks.result import Check, CheckOutcome, build_check_result
 from assets.checks.run_outcomes import evaluate_partitions_succeeded, list_failed_partitions
 from assets.framework.partitioned_run import translate_to_failure
@@ -175,8 +180,11 @@ def _check_partitions(
 
 
 def _check_result_objects(context: CheckContext) -> CheckOutcome:
-    columns = ["scheduler_name", "result_s3_bucket", "result_s3_key", "state", "error"]
-    return evaluate_result_objects_read(context.read_checked_days(RESULT_OBJECTS, columns))
+    columns = ["scheduler_arn", "data_start_time", "scheduler_name", "result_s3_bucket", "result_s3_key"]
+    objects = read_days(context.lake, RESULT_OBJECTS, context.execution_days, [*columns, "state", "error"])
+    executions = read_days(context.lake, INFERENCE_EXECUTIONS, context.execution_days, RESULT_COLUMNS)
+    due = context.now - context.settings.settle_after
+    return evaluate_result_objects_read(objects, count_unread_results(executions, objects, due))
 
 
 def _check_result_lines(context: CheckContext) -> CheckOutcome:

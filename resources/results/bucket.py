@@ -54,6 +54,7 @@ class ObjectState(StrEnum):
     WRONG_OWNER = "wrong_owner"
     ARCHIVED = "archived"
     UNREACHABLE = "unreachable"
+    NO_CREDENTIALS = "no_credentials"
 
     @property
     def is_unavailable(self) -> bool:

@@ -315,9 +315,9 @@ WITH windows AS (
                      coalesce(outcomes, 0) - coalesce(computed_outcomes, 0),
                      abs(coalesce(succeeded, 0) - coalesce(computed_successes, 0)))
            AS executions_not_computed,
-         coalesce(points, 0) <> coalesce(points_computed, 0)
-           OR coalesce(not_in_events, 0) > 0 AS lacks_events,
-         (coalesce(executions, 0) > 0 OR points > 0) AND (known_minutes IS NULL
+         coalesce(points, 0) <> coalesce(points_computed, 0) AS lacks_fragments,
+         lacks_fragments OR coalesce(not_in_events, 0) > 0 AS lacks_events,
+         lacks_fragments OR (coalesce(executions, 0) > 0 OR points > 0) AND (known_minutes IS NULL
            OR known_minutes = 0 AND coalesce(points_of_day, 0) > 1) AS lacks_running
   FROM recorded FULL JOIN health USING (scheduler_arn, data_date)
   FULL JOIN lines USING (scheduler_arn, data_date) FULL JOIN fragments USING (scheduler_arn, data_date)

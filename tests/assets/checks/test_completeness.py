@@ -1,5 +1,7 @@
 """The rules on unrecognized, rejected and unreadable data."""
 
+from datetime import UTC, datetime, timedelta
+
 import pyarrow as pa
 
 from assets.checks import completeness
@@ -29,9 +31,38 @@ def test_unreadable_result_objects_are_counted_by_state() -> None:
         }
     )
 
-    outcome = completeness.evaluate_result_objects_read(objects)
+    outcome = completeness.evaluate_result_objects_read(objects, {})
 
     assert not outcome.passed
-    others = dict.fromkeys(("key_missing", "wrong_owner", "archived", "unreachable"), 0)
+    states = ("key_missing", "wrong_owner", "archived", "unreachable", "no_credentials", "not_read")
+    others = dict.fromkeys(states, 0)
     assert outcome.metadata == {"objects": 3, "missing": 1, "forbidden": 1} | others
-    assert completeness.evaluate_result_objects_read(objects.slice(0, 1)).passed
+    assert completeness.evaluate_result_objects_read(objects.slice(0, 1), {}).passed
+
+
+def test_result_objects_without_a_record_are_not_read() -> None:
+    start = datetime(2026, 10, 1, tzinfo=UTC)
+    starts = [start, start + timedelta(hours=1), start + timedelta(hours=2), start + timedelta(hours=30)]
+    executions = pa.table(
+        {
+            "scheduler_arn": ["a"] * 4,
+            "data_start_time": starts,
+            "data_end_time": [at + timedelta(hours=1) for at in starts],
+            "status": ["SUCCESS", "SUCCESS", "FAILED", "SUCCESS"],
+            "result_s3_bucket": ["plant"] * 4,
+            "result_s3_key": ["key"] * 4,
+            PARTITION: pa.array([DAY] * 4, pa.date32()),
+        }
+    )
+    objects = executions.slice(0, 1).append_column("state", pa.array(["read"]))
+    objects = objects.append_column("scheduler_name", pa.array(["a"]))
+
+    unread = completeness.count_unread_results(executions, objects, start + timedelta(hours=24))
+    outcome = completeness.evaluate_result_objects_read(objects, unread)
+
+    assert unread == {DAY: 1}
+    assert not outcome.passed
+    assert outcome.message == f"1 of 2 result objects are not read: 1 not read yet, from {DAY} to {DAY}."
+    assert completeness.evaluate_result_objects_read(objects.slice(0, 0), {}).message == (
+        "No execution of these days names a result object."
+    )
