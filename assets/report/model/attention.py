@@ -232,7 +232,7 @@ def _find_failures(data: ReportData, arn: str) -> Iterator[Finding]:
         severity = Severity.ALERT if possible_share < POOR_RESULT_SHARE else Severity.WARNING
         yield Finding(severity, (1 - share) * 1e4, text)
     for count, words in (
-        (slots.unknown, "{are} unknown: no source proves that they exist"),
+        (slots.unknown, "{are} unknown: no source proves the outcome"),
         (slots.stuck, "{are} stuck in progress"),
         (slots.missing, "{are} missing"),
         (slots.failed_other, "failed for a reason other than missing input"),

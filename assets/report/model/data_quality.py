@@ -64,11 +64,11 @@ class Slice:
 
 @dataclass(frozen=True)
 class SchedulerQuality:
-    """The executions of one scheduler that returned no result."""
+    """The executions of one scheduler without a result; no `longest_silence` if some are not known."""
 
     machine: Machine
     result_share: Figure[float]
-    longest_silence: Figure[float]
+    longest_silence: Figure[float] | None
     counts: tuple[tuple[Figure[int], str], ...]
 
 
@@ -241,7 +241,7 @@ def _assess_scheduler(data: ReportData, fleet: Fleet, arn: str) -> SchedulerQual
     return SchedulerQuality(
         machine=fleet.get_machine(arn),
         result_share=slots.result_share,
-        longest_silence=slots.longest_silence_minutes,
+        longest_silence=None if slots.unknown or slots.not_extracted else slots.longest_silence_minutes,
         counts=tuple(
             (slots.get_figure(reason), label)
             for reason, (label, _) in REASONS.items()

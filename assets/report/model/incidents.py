@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assets.report.model.fleet import Fleet, Machine, join_sensor_name
-from assets.report.model.knowledge import describe_execution_gaps
+from assets.report.model.knowledge import describe_execution_gaps, find_result_extent
 from assets.report.model.silencing import SilenceMatcher, SilenceSummary
 from assets.report.query.data import ReportData
 from assets.report.query.executions import FailureCause, SettingChange
@@ -98,8 +98,9 @@ def list_changes(data: ReportData, fleet: Fleet) -> Changes:
     ]
     changed.sort(key=lambda pair: -abs(_get_difference(pair[1])))
     total = data.fleet_change
+    is_known = find_result_extent(data.knowledge).is_countable
     return Changes(
-        fleet=_build_change(None, total) if total.running_minutes.value is not None else None,
+        fleet=_build_change(None, total) if total.running_minutes.value is not None and is_known else None,
         machines=tuple(_build_change(machine, row) for machine, row in changed[:SHOWN_CHANGES]),
         settings=tuple(
             (machine, text)

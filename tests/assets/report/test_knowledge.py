@@ -388,7 +388,7 @@ def test_no_statement_claims_more_than_was_recorded_read_and_computed(world: Wor
     assert_counts(truth, data)
     assert_gaps(truth, page, html, markdown)
     assert_executions(truth, data, page, html, markdown)
-    assert_events(truth, data, html, markdown)
+    assert_events(truth, data, page, html, markdown)
     assert_machines(truth, data, page, html, markdown)
 
 
@@ -462,9 +462,12 @@ def assert_verdict(truth: Truth, verdict: str) -> None:
         assert verdict == ("Good" if share >= 0.95 else "Degraded" if share >= 0.5 else "Poor")
 
 
-def assert_events(truth: Truth, data: ReportData, html: str, markdown: str) -> None:
+def assert_events(truth: Truth, data: ReportData, page: Page, html: str, markdown: str) -> None:
     count = truth.count_events()
     assert data.event_totals.events.value == count
+    if not truth.read:
+        assert page.changes.fleet is None or not truth.unread
+        assert "No events in" not in html or not truth.unread
     summary = markdown.split("\n\n")[1]
     plain = re.search(r"· (\d+) anomaly events", summary)
     qualified = re.search(r"· (\d+) known anomaly events", summary)
