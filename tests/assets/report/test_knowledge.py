@@ -138,9 +138,21 @@ WORLDS = st.builds(
     st.sampled_from([True, True, False]),
 )
 
-ALL_READ = World((["normal"] * 8,) * 2, (COMPUTED,) * 2, (True,) * 2, has_events=True)
-ONLY_RECORDED = World((["unread"] * 8,) * 2, (NOT_COMPUTED,) * 2, (False,) * 2, has_events=False)
-NO_RESULT_READ = World((["unread"] * 8,) * 2, (COMPUTED,) * 2, (True,) * 2, has_events=True)
+NORMAL = ["normal"] * 8
+
+
+def _build_computed_world(
+    second: Sequence[str], *, has_events: bool = True, last_day: str = COMPUTED
+) -> World:
+    return World((NORMAL, second), (COMPUTED, last_day), (True, True), has_events)
+
+
+ONLY_RECORDED = World((["unread"] * 8,) * 2, (NOT_COMPUTED,) * 2, (False, False), has_events=False)
+NO_RESULT_READ = World((["unread"] * 8,) * 2, (COMPUTED,) * 2, (True, True), has_events=True)
+ALL_READ = _build_computed_world(NORMAL)
+NEW_FAILURES = _build_computed_world([*NORMAL[:7], "failed"], last_day=OUTDATED)
+A_BLOCK_NOT_RECORDED = _build_computed_world([*NORMAL[:3], "missing", *NORMAL[4:]])
+EVENTS_NOT_JOINED = _build_computed_world([*NORMAL[:3], "anomalous", *NORMAL[4:]], has_events=False)
 
 
 def write_world(lake: Lake, world: World) -> None:
@@ -380,6 +392,9 @@ def build(world: World) -> tuple[ReportData, Page]:
 @example(ALL_READ)
 @example(ONLY_RECORDED)
 @example(NO_RESULT_READ)
+@example(NEW_FAILURES)
+@example(A_BLOCK_NOT_RECORDED)
+@example(EVENTS_NOT_JOINED)
 def test_no_statement_claims_more_than_was_recorded_read_and_computed(world: World) -> None:
     truth = Truth(world)
     data, page = build(world)
@@ -508,7 +523,7 @@ def assert_machines(truth: Truth, data: ReportData, page: Page, html: str, markd
         assert summary + (f", {unknown} not fully known" if unknown else " ·") in markdown
         assert page.urgent >= unknown
     rest = re.search(r"No findings about (?:the other (\d+)|any) machines?([^.]*)\.", html)
-    if rest and (unknown or truth.days_not_recorded or truth.unread):
+    if rest and (truth.days_not_recorded or truth.unread or truth.not_computed):
         assert "in what is known" in rest[2]
     if page.gaps:
         assert "No findings." not in html and "No findings." not in markdown
