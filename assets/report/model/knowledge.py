@@ -129,7 +129,7 @@ def _find_unrecorded(data: ReportData) -> KnowledgeGap | None:
     if begin > end:
         return KnowledgeGap("Not recorded", text, (("The history in ledger.toml excludes them.",),), ())
     reason: Statement = ("No run recorded executions of these days.",)
-    return KnowledgeGap("Not recorded", text, (reason,), (f"ledger backfill --from {begin} --to {end}",))
+    return KnowledgeGap("Not recorded", text, (reason,), (_build_command(begin, end),))
 
 
 def _find_unread(data: ReportData) -> KnowledgeGap | None:
@@ -143,8 +143,7 @@ def _find_unread(data: ReportData) -> KnowledgeGap | None:
     reasons = tuple(
         statement for state in data.object_states.values() for statement in _describe_state(state)
     )
-    read = f'dg launch --assets anomaly_predictions --partition-range "{first}...{last}"'
-    return KnowledgeGap("Not read", text, reasons, (read, *_get_compute_commands(first, last)))
+    return KnowledgeGap("Not read", text, reasons, (build_read_command(first, last),))
 
 
 def _describe_state(state: ObjectState) -> Iterator[Statement]:
@@ -170,15 +169,21 @@ def _find_uncomputed(knowledge: Knowledge) -> KnowledgeGap | None:
         for count, table in counts
         if count
     )
-    return KnowledgeGap("Not computed", text, reasons, _get_compute_commands(first.value, last.value))
+    return KnowledgeGap("Not computed", text, reasons, (build_compute_command(first.value, last.value),))
 
 
-def _get_compute_commands(first: date, last: date) -> tuple[str, ...]:
-    assets = "anomaly_fragments,execution_health,equipment_health"
-    return (
-        f'dg launch --assets {assets} --partition-range "{first}...{last}"',
-        "dg launch --assets anomaly_events",
-    )
+def build_read_command(first: date, last: date) -> str:
+    """Return the command that reads the results of some days and computes what depends on them."""
+    return _build_command(first, last, "results,anomalies,health")
+
+
+def build_compute_command(first: date, last: date) -> str:
+    """Return the command that computes the derived tables of some days."""
+    return _build_command(first, last, "anomalies,health")
+
+
+def _build_command(first: date, last: date, stages: str = "") -> str:
+    return f"ledger backfill --from {first} --to {last}" + (f" --only {stages}" if stages else "")
 
 
 def _range(first: Figure[date], last: Figure[date]) -> Statement:

@@ -207,7 +207,7 @@ def test_without_credentials_the_state_of_each_object_says_so(
 
     recorded = record(lake, LATER)
 
-    assert recorded.states == {ObjectState.FORBIDDEN: 3}
+    assert recorded.states == {ObjectState.NO_CREDENTIALS: 3}
     assert all("usable AWS credentials" in (error or "") for _, error in read_states(lake).values())
     assert lake.read(ANOMALY_PREDICTIONS, DAY).num_rows == 1, "rows that were read stay"
 
