@@ -4,13 +4,15 @@ import os
 import re
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from resources.redaction import redact, redact_values
+
+if TYPE_CHECKING:
+    import msgspec
 
 PIPE_CLOSED = 141
 """The exit code of a program whose reader has closed the pipe: 128 + SIGPIPE."""
@@ -59,8 +61,10 @@ def open_console(*, stderr: bool = False) -> Console:
     return _LiteralConsole(stderr=stderr, **options)
 
 
-def print_json(output: msgspec.Struct) -> None:
+def print_json(output: "msgspec.Struct") -> None:
     """Print one JSON object on standard output, indented, without credentials."""
+    import msgspec  # noqa: PLC0415 (`ledger --help` does without it)
+
     encoded = msgspec.json.encode(redact_values(msgspec.to_builtins(output, str_keys=True)))
     sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
 
