@@ -51,7 +51,7 @@ def test_without_settings_the_home_is_in_the_checkout(project: Path) -> None:
 def test_an_unknown_user_is_refused_and_named_with_the_variable(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DAGSTER_HOME", "~nobody-has-this-name/x")
+    monkeypatch.setenv("DAGSTER_HOME", "~unknown-user-name/x")
 
     home.select_home()
     with pytest.raises(ConfigurationError, match="Cannot use DAGSTER_HOME"):
