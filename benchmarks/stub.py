@@ -21,18 +21,18 @@ _HEAD = (
 
 def build_body(number: int) -> bytes:
     """Build the object of one execution: five lines with contributions of thirty sensors."""
-    luck = random.Random(number)  # noqa: S311 (reproducible)
+    rng = random.Random(number)  # noqa: S311 (reproducible)
     lines = []
     for minute in range(LINES):
         shares = [
-            {"name": f"pump\\Sensor{sensor}", "value": round(luck.random(), 5)} for sensor in range(SENSORS)
+            {"name": f"pump\\Sensor{sensor}", "value": round(rng.random(), 5)} for sensor in range(SENSORS)
         ]
         lines.append(
             {
                 "timestamp": f"2026-10-07T{number % 24:02}:{minute:02}:00.000000",
-                "prediction": int(luck.random() < ANOMALOUS),
+                "prediction": int(rng.random() < ANOMALOUS),
                 "prediction_reason": "NO_ANOMALY_DETECTED",
-                "anomaly_score": round(luck.random(), 5),
+                "anomaly_score": round(rng.random(), 5),
                 "diagnostics": shares,
             }
         )

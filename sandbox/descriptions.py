@@ -58,5 +58,7 @@ def _find_update_time(scheduler: Scheduler, clock: datetime) -> datetime:
 
 def _shift_before_hour(scheduler: Scheduler, at: datetime) -> datetime:
     """Return a time up to a minute earlier, because real changes are not exactly on the hour."""
-    (luck,) = chance.draw_fractions(scheduler.seed, scheduler.arn, "clicked", int(at.timestamp()), count=1)
-    return at - timedelta(milliseconds=1 + int(luck * 60_000))
+    (fraction,) = chance.draw_fractions(
+        scheduler.seed, scheduler.arn, "clicked", int(at.timestamp()), count=1
+    )
+    return at - timedelta(milliseconds=1 + int(fraction * 60_000))

@@ -176,8 +176,8 @@ class Injector:
         self._matched[number] += 1
         if matched < fault.after or (fault.count is not None and self._applied[number] >= fault.count):
             return False
-        (luck,) = chance.draw_fractions(self._seed, "fault", number, fault.kind, matched, count=1)
-        if luck >= fault.share:
+        (fraction,) = chance.draw_fractions(self._seed, "fault", number, fault.kind, matched, count=1)
+        if fraction >= fault.share:
             return False
         self._applied[number] += 1
         return True

@@ -98,12 +98,12 @@ def list_sensors(plant: Plant) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=65_536)
 def _draw_state(seed: int, arn: str, plant: Plant, began: datetime) -> Anomaly | OffPeriod | None:
-    luck, kind, place, length, intensity, breadth = chance.draw_fractions(
+    fraction, kind, place, length, intensity, breadth = chance.draw_fractions(
         seed, arn, "quarter", int(began.timestamp()), count=6
     )
-    if luck < OFF_PER_QUARTER:
+    if fraction < OFF_PER_QUARTER:
         return OffPeriod(*_place_period(began, place, _scale(OFF_MINUTES, length)))
-    if luck < OFF_PER_QUARTER + ANOMALIES_PER_QUARTER:
+    if fraction < OFF_PER_QUARTER + ANOMALIES_PER_QUARTER:
         minutes = SHORT_MINUTES if kind < SHORT_ANOMALIES else LONG_MINUTES
         top = _draw_top_sensors(seed, arn, plant, began, _scale(TOP_SENSORS, breadth))
         return Anomaly(*_place_period(began, place, _scale(minutes, length)), top, intensity)
@@ -123,5 +123,5 @@ def _place_period(began: datetime, place: float, minutes: int) -> tuple[datetime
     return start, start + _MINUTE * (minutes - 1)
 
 
-def _scale(bounds: tuple[int, int], luck: float) -> int:
-    return bounds[0] + int(luck * (bounds[1] + 1 - bounds[0]))
+def _scale(bounds: tuple[int, int], fraction: float) -> int:
+    return bounds[0] + int(fraction * (bounds[1] + 1 - bounds[0]))

@@ -85,10 +85,10 @@ class Plant:
         )
 
     def _is_dropped(self, window: Window) -> bool:
-        (luck,) = chance.draw_fractions(
+        (fraction,) = chance.draw_fractions(
             self.seed, self.scheduler_arn, "dropped", int(window.start.timestamp()), count=1
         )
-        return luck < DROPPED_WINDOWS
+        return fraction < DROPPED_WINDOWS
 
     def _is_in_outage(self, window: Window) -> bool:
         # a window that is only partly in an outage has rows and succeeds
@@ -138,8 +138,8 @@ class Plant:
 @functools.lru_cache(maxsize=65_536)
 def _draw_outage(seed: int, scheduler_arn: str, day: date) -> Window | None:
     """Return the outage that begins on a UTC day, or None."""
-    luck, minute, length = chance.draw_fractions(seed, scheduler_arn, "outage", day.isoformat(), count=3)
-    if luck >= OUTAGES_PER_DAY:
+    fraction, minute, length = chance.draw_fractions(seed, scheduler_arn, "outage", day.isoformat(), count=3)
+    if fraction >= OUTAGES_PER_DAY:
         return None
     shortest, longest = OUTAGE_HOURS
     midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -54,10 +54,10 @@ def list_row_times(scheduler: Scheduler, slot: Slot) -> list[datetime]:
     first = window.start if scheduler.get_result_format(window.start).has_start else window.start + step
     grid = [first + number * step for number in range((window.end - window.start) // step)]
     arrived = [at for at in grid if not plant.is_in_outage(at)] or grid[-1:]
-    luck, which = chance.draw_fractions(
+    fraction, which = chance.draw_fractions(
         scheduler.seed, scheduler.arn, "missing row", int(window.start.timestamp()), count=2
     )
-    if luck < MISSING_ROWS and len(arrived) > 1:
+    if fraction < MISSING_ROWS and len(arrived) > 1:
         del arrived[int(which * len(arrived))]
     return arrived
 

@@ -264,8 +264,8 @@ class Scheduler:
         start = summary["DataStartTime"]
         if self.unknown_members_since is None or start < self.unknown_members_since:
             return
-        (luck,) = chance.draw_fractions(self.seed, self.arn, "novelty", int(start.timestamp()), count=1)
-        if luck < 1 / 2:
+        (fraction,) = chance.draw_fractions(self.seed, self.arn, "novelty", int(start.timestamp()), count=1)
+        if fraction < 1 / 2:
             summary["DataOutputConfiguration"]["ResultFormat"] = {"Name": "JSON_LINES", "Revision": 2}
             if outcome is not None:
                 summary["InferenceRuntimeInSeconds"] = outcome.seconds - 18.5

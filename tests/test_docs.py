@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli.demo import environment as playground
+from pipelines.cli.demo import environment as demo
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -65,9 +65,9 @@ def test_every_link_has_an_existing_target(page: Path) -> None:
 @pytest.fixture(scope="session")
 def environment() -> Iterator[dict[str, str]]:
     """The environment after `make demo`, with the service of the demo running."""
-    if not playground.CONFIG.exists():
+    if not demo.CONFIG.exists():
         pytest.skip("run `make demo` first: the commands use its lake")
-    with playground.run_service() as service_environment:
+    with demo.run_service() as service_environment:
         yield service_environment | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
@@ -103,7 +103,7 @@ def test_a_command_with_a_running_sandbox_runs(command: str, environment: dict[s
     if command.startswith("aws ") and shutil.which("aws") is None:
         pytest.skip("no AWS CLI on this machine")
 
-    done = run_in_shell(command.replace("./box.env", str(playground.EXPORTS)), environment)
+    done = run_in_shell(command.replace("./box.env", str(demo.EXPORTS)), environment)
 
     assert done.returncode == 0, done.stderr[-2000:]
 

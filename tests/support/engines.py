@@ -131,12 +131,12 @@ class Arrow:
         return {name: rows[name].null_count for name in rows.schema.names}
 
     def joined(self, day: date) -> Answer:
-        of_day = pc.field(PARTITION) == day
+        is_day = pc.field(PARTITION) == day
         executions = self._datasets["inference_executions"].to_table(
-            ["scheduler_arn", "data_start_time"], filter=of_day
+            ["scheduler_arn", "data_start_time"], filter=is_day
         )
         predictions = self._datasets["anomaly_predictions"].to_table(
-            ["scheduler_arn", "data_start_time", "timestamp", "anomaly_score"], filter=of_day
+            ["scheduler_arn", "data_start_time", "timestamp", "anomaly_score"], filter=is_day
         )
         spans = self._datasets["anomaly_events"].to_table(
             ["event_id", "scheduler_arn", "start_time", "end_time"]
@@ -242,13 +242,13 @@ class Polars:
         return self._datasets[table.name].null_count().collect().to_dicts()[0]
 
     def joined(self, day: date) -> Answer:
-        of_day = pl.col(PARTITION) == day
+        is_day = pl.col(PARTITION) == day
         keys = ["scheduler_arn", "data_start_time"]
         span = ["event_id", "scheduler_arn", "start_time", "end_time"]
         result = (
             self._datasets["inference_executions"]
-            .filter(of_day)
-            .join(self._datasets["anomaly_predictions"].filter(of_day), on=keys)
+            .filter(is_day)
+            .join(self._datasets["anomaly_predictions"].filter(is_day), on=keys)
             .join(self._datasets["anomaly_events"].select(span), on="scheduler_arn")
             .filter(
                 (pl.col("timestamp") >= pl.col("start_time")) & (pl.col("timestamp") < pl.col("end_time"))

@@ -13,7 +13,7 @@ from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
 from resources.storage import local
 from tests.support.command_line import RunLedger
-from tests.support.engine_world import DAYS, World, made, write
+from tests.support.engine_world import DAYS, World, build_rows, write_rows
 
 COMMANDS = [
     ["sql", "SELECT count(*) FROM inference_executions"],
@@ -32,7 +32,7 @@ def filled(lake: Lake, settings: Callable[..., Path], tmp_path: Path) -> Lake:
     settings(f'kind = "archive"\nuri = "{tmp_path}/dumps"')
     world = World(lake)
     for table in (INFERENCE_EXECUTIONS, EXTRACTION_COVERAGE):
-        write(world, table, DAYS[0], made(table, DAYS[0]))
+        write_rows(world, table, DAYS[0], build_rows(table, DAYS[0]))
     return lake
 
 
