@@ -233,6 +233,16 @@ class StatusScheduler(Struct):
     days: Annotated[dict[date, str], Meta(description="State of each day.")]
 
 
+class StatusUnknown(Struct):
+    """Recorded days of which something is not known."""
+
+    state: Annotated[str, Meta(description="not read or not computed.")]
+    first: Annotated[date, Meta(description="First day (UTC).")] = msgspec.field(name="from")
+    last: Annotated[date, Meta(description="Last day (UTC), included.")] = msgspec.field(name="to")
+    text: Annotated[str, Meta(description="Number and reason.")]
+    command: Annotated[str, Meta(description="Command that closes the gap.")]
+
+
 class StatusOutput(Struct):
     """`ledger status --json`."""
 
@@ -249,6 +259,9 @@ class StatusOutput(Struct):
         Meta(description="Sources and schedulers that the last run could not read."),
     ]
     runs_error: Annotated[str | None, Meta(description="Why the Dagster runs could not be read, or null.")]
+    unknown: Annotated[
+        list[StatusUnknown], Meta(description="Results that are not read and tables that are not computed.")
+    ]
     schedulers: Annotated[list[StatusScheduler], Meta(description="State of each day of each scheduler.")]
 
 

@@ -32,6 +32,7 @@ from assets.executions.selection import contiguous_ranges
 from assets.framework.partitions import daily_partitions, parse_days
 from assets.framework.time_windows import Days
 from assets.tables import ARCHIVE_FILES, EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, PARTITION
+from pipelines.operations.lake_knowledge import UnknownDays, find_unknown_days
 from resources.config.settings import Settings
 from resources.errors import LedgerError
 from resources.lake.lake import Lake
@@ -57,7 +58,8 @@ class ActionItem:
 class LakeStatus:
     """The state of each scheduler on some days.
 
-    `never_extracted` lists the days that no run has recorded; `refused` what the last runs could not read.
+    `never_extracted` lists the days that no run has recorded; `refused` what the last runs could not read;
+    `unknown` the recorded days whose results are not read or whose tables are not computed.
     `runs_error` is the reason if the runs themselves could not be read.
     """
 
@@ -67,6 +69,7 @@ class LakeStatus:
     action_items: Sequence[ActionItem]
     refused: Sequence[UnansweredSource] = ()
     runs_error: str | None = None
+    unknown: Sequence[UnknownDays] = ()
 
     @property
     def needs_action(self) -> bool:
@@ -111,7 +114,8 @@ def inspect_lake(
         ]
     never_extracted = find_days_without_coverage(days, extracted)
     items = list(_list_action_items(schedulers, never_extracted, policy))
-    return LakeStatus(days, schedulers, never_extracted, items, failures.sources, failures.error)
+    unknown = [] if patterns else find_unknown_days(lake, days)
+    return LakeStatus(days, schedulers, never_extracted, items, failures.sources, failures.error, unknown)
 
 
 def read_coverage(lake: Lake, first: date | None = None, last: date | None = None) -> pa.Table:

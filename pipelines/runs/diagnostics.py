@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.executions.assets import POOL
+from assets.tables import EXTRACTION_COVERAGE
+from pipelines.operations.lake_knowledge import find_unknown_days
 from pipelines.runs.instance import prepare_home
 from resources import diagnostics
 from resources.aws.session import AwsAccess
@@ -12,6 +14,7 @@ from resources.clock import utc_now
 from resources.config.settings import Settings, load_settings
 from resources.diagnostics import Finding, Level
 from resources.errors import ConfigurationError, LedgerError
+from resources.lake.lake import Lake
 from resources.notification_targets import open_targets
 from resources.results.fetcher import ResultFetcher
 from resources.sources.factory import open_sources
@@ -27,6 +30,7 @@ def run_diagnostics() -> Iterator[Finding]:
     if settings is not None:
         yield _check_settings(settings)
         yield diagnostics.check_lake(settings.lake.uri, settings.lake.kms_key_id)
+        yield from _check_knowledge(settings)
         yield from _check_sources(settings)
         yield _check_alerts(settings)
     yield from check_instance(is_configured=settings is not None)
@@ -40,6 +44,19 @@ def _check_settings(settings: Settings) -> Finding:
     return Finding(
         Level.ok, "settings", f"{settings.config_file or 'the environment'}, {len(sources)} sources"
     )
+
+
+def _check_knowledge(settings: Settings) -> Iterator[Finding]:
+    """Warn if results of recorded executions are not read, or tables of recorded days are not computed."""
+    lake = Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
+    try:
+        unknown_days = find_unknown_days(lake, lake.days(EXTRACTION_COVERAGE))
+    except LedgerError:
+        return  # the check of the lake reports it
+    for unknown in unknown_days:
+        when = f"{unknown.first} to {unknown.last}"
+        message = f"{unknown.text}, {when}"
+        yield Finding(Level.warn, f"recorded data {unknown.state}", message, unknown.command)
 
 
 def _check_sources(settings: Settings) -> Iterator[Finding]:

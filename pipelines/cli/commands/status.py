@@ -10,7 +10,13 @@ from rich.text import Text
 from assets.framework.time_windows import Days
 from pipelines.cli.arguments import last_day, parse_range
 from pipelines.cli.calendar import LETTERS, STYLES, draw_calendar, label
-from pipelines.cli.json_output import StatusActionItem, StatusOutput, StatusScheduler, StatusSourceFailure
+from pipelines.cli.json_output import (
+    StatusActionItem,
+    StatusOutput,
+    StatusScheduler,
+    StatusSourceFailure,
+    StatusUnknown,
+)
 from pipelines.cli.options import From, Json, SchedulerPatterns, To
 from pipelines.cli.output import open_console, print_json
 from pipelines.operations.lake_status import LakeStatus, find_data_range, inspect_lake
@@ -59,6 +65,7 @@ def status(
             console.print(f"Days with data: {begin} to {end}")
         _print_calendar(console, lake_status, is_default_range=first is None)
         _print_failed_sources(console, lake_status)
+        _print_unknown(console, lake_status)
         _print_action_items(console, lake_status)
     if lake_status.needs_action:
         raise typer.Exit(1)
@@ -105,10 +112,19 @@ def _print_failed_sources(console: Console, lake_status: LakeStatus) -> None:
     console.print(Text("  ledger doctor", "bold"))
 
 
+def _print_unknown(console: Console, lake_status: LakeStatus) -> None:
+    for unknown in lake_status.unknown:
+        when = f"{unknown.first}" if unknown.first == unknown.last else f"{unknown.first} to {unknown.last}"
+        line = Text(f"{unknown.state.capitalize()}: ", "bold").append(f"{unknown.text}, {when}", "not bold")
+        console.print(line, soft_wrap=True)
+        console.print(Text(f"  {unknown.command}", "bold"), soft_wrap=True)
+
+
 def _print_action_items(console: Console, lake_status: LakeStatus) -> None:
     items = lake_status.action_items
     if not lake_status.needs_action:
         scope = " for the days in the lake" if lake_status.runs_error else ""
+        scope = " for the extraction" if lake_status.unknown else scope
         console.print(f"No action needed{scope}.")
     if not items:
         return
@@ -144,6 +160,10 @@ def _build_json(lake_status: LakeStatus, uri: str, now: datetime) -> StatusOutpu
             for source in lake_status.refused
         ],
         runs_error=lake_status.runs_error,
+        unknown=[
+            StatusUnknown(item.state, item.first, item.last, item.text, item.command)
+            for item in lake_status.unknown
+        ],
         schedulers=[
             StatusScheduler(
                 scheduler.scheduler_arn,
