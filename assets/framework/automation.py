@@ -27,7 +27,9 @@ def upstream_content_changed(*, needs_all: bool = True) -> _Condition:
     has_upstream = ~_On.any_deps_missing() if needs_all else _On.any_deps_match(~_On.missing())
     # The first evaluation finds all days that were in the lake before, and requests them in one ranged run.
     missing = (_On.missing() & has_upstream).newly_true().since(_On.newly_requested() | _On.newly_updated())
-    idle = ~_On.any_deps_in_progress() & ~_On.in_progress() & ~_On.any_deps_match(_is_blocked())
+    # Tables that another asset writes are never in progress themselves, so their upstream counts too.
+    is_upstream_busy = _On.any_deps_in_progress() | _On.any_deps_match(_On.any_deps_in_progress())
+    idle = ~is_upstream_busy & ~_On.in_progress() & ~_On.any_deps_match(_is_blocked())
     if needs_all:
         idle = ~_On.any_deps_missing() & idle
     return ((changed | missing | _failed_once(upstream_changed)) & idle).with_label(

@@ -12,6 +12,7 @@ from assets.report.assets import LATEST, NAME
 from assets.tables import EQUIPMENT_HEALTH, EXECUTION_HEALTH, INFERENCE_EXECUTIONS
 from pipelines.definitions import build_defs
 from resources.config.settings import HistorySettings, LakeSettings, ReportSettings, Settings
+from resources.lake.lake import Lake
 
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
 PAGE = dg.AssetKey(NAME)
@@ -53,6 +54,9 @@ class World:
 
     def build_report(self, day: str) -> set[str]:
         """Build the report of a day and return the names of all report files."""
+        lake = Lake(str(self.folder / "lake"))
+        for recorded in (date.fromisoformat(day), NOW.date()):
+            lake.update(EXECUTION_HEALTH, recorded, lambda existing: existing)
         result = self.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=self.instance, partition_key=day, asset_selection=[PAGE]
         )
