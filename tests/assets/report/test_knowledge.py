@@ -141,16 +141,14 @@ WORLDS = st.builds(
 NORMAL = ["normal"] * 8
 
 
-def _build_computed_world(
-    second: Sequence[str], *, has_events: bool = True, last_day: str = COMPUTED
-) -> World:
-    return World((NORMAL, second), (COMPUTED, last_day), (True, True), has_events)
+def _build_computed_world(second: Sequence[str], *, has_events: bool = True) -> World:
+    return World((NORMAL, second), (COMPUTED, COMPUTED), (True, True), has_events)
 
 
 ONLY_RECORDED = World((["unread"] * 8,) * 2, (NOT_COMPUTED,) * 2, (False, False), has_events=False)
 NO_RESULT_READ = World((["unread"] * 8,) * 2, (COMPUTED,) * 2, (True, True), has_events=True)
 ALL_READ = _build_computed_world(NORMAL)
-NEW_FAILURES = _build_computed_world([*NORMAL[:7], "failed"], last_day=OUTDATED)
+NEW_FAILURES = World(([*NORMAL[:7], "failed"],) * 2, (COMPUTED, OUTDATED), (True, True), has_events=True)
 A_BLOCK_NOT_RECORDED = _build_computed_world([*NORMAL[:3], "missing", *NORMAL[4:]])
 EVENTS_NOT_JOINED = _build_computed_world([*NORMAL[:3], "anomalous", *NORMAL[4:]], has_events=False)
 
