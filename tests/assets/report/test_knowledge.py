@@ -311,7 +311,7 @@ class Truth:
 
     @property
     def running_time_is_complete(self) -> bool:
-        has_all = all(self.world.has_running_time_of(window) for window in self.recorded)
+        has_all = all(self.world.has_running_time_of(window) for window in self.read)
         return has_all and not self.unread and not self.days_not_recorded
 
     def count_events(self) -> int:
