@@ -46,25 +46,19 @@ def test_a_module_has_a_docstring(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text()))
 
 
+def count_text_lines(node: ast.AST) -> int:
+    """The lines of texts such as SQL, beyond the first line of each."""
+    if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str)):
+        return (node.end_lineno or 0) - node.lineno
+    return sum(map(count_text_lines, ast.iter_child_nodes(node)))
+
+
 def count_body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """The lines of code: options in the signature are declarations, and a text such as SQL is one line."""
     body = function.body[1:] if ast.get_docstring(function) else function.body
-    texts = [
-        node
-        for statement in body
-        for node in ast.walk(statement)
-        if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
-    ]
-    folded = sum(
-        (text.end_lineno or 0) - text.lineno
-        for text in texts
-        if not any(
-            other is not text and other.lineno <= text.lineno <= (other.end_lineno or 0)
-            for other in texts
-            if isinstance(other, ast.JoinedStr)
-        )
-    )
-    return (function.end_lineno or 0) - body[0].lineno + 1 - folded if body else 0
+    if not body:
+        return 0
+    return (function.end_lineno or 0) - body[0].lineno + 1 - sum(map(count_text_lines, body))
 
 
 def test_the_body_of_a_function_has_at_most_50_lines() -> None:
