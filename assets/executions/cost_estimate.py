@@ -223,7 +223,7 @@ def get_frequency(scheduler: ListedScheduler) -> timedelta:
 
 
 @dataclass(frozen=True)
-class BackfillPlan:
+class CostEstimate:
     """The cost of one run over a range of days.
 
     Attributes:

@@ -11,7 +11,7 @@ from assets.executions import archive_index
 from assets.executions.assets import DAYS_PER_BATCH
 from assets.executions.cost_estimate import (
     NO_COUNTS,
-    BackfillPlan,
+    CostEstimate,
     Estimate,
     LakeCounts,
     SchedulerEstimate,
@@ -90,7 +90,7 @@ def plan_backfill(  # noqa: PLR0913 (the options of a run, and the time)
     arns: Collection[str] | None = None,
     skip_settled: bool = False,
     max_calls: int | None = None,
-) -> BackfillPlan:
+) -> CostEstimate:
     """Estimate the cost of a run over some days.
 
     Args:
@@ -122,7 +122,7 @@ def plan_backfill(  # noqa: PLR0913 (the options of a run, and the time)
         )
         estimates.append(estimate_scheduler(quickest, service.uri, own_batches, in_lake, now))
     settled = [counts.get(row.scheduler.arn, NO_COUNTS).counts for row in estimates]
-    return BackfillPlan(
+    return CostEstimate(
         days[0],
         days[-1],
         batches=len(day_batches),

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from assets.executions.cost_estimate import BackfillPlan, Estimate, SchedulerEstimate
+from assets.executions.cost_estimate import CostEstimate, Estimate, SchedulerEstimate
 from assets.framework.time_windows import Days
 from pipelines.cli.arguments import parse_range, select_schedulers
 from pipelines.cli.json_output import EstimatedCount, PlanOutput, PlanScheduler, SourceFailure
@@ -67,7 +67,7 @@ def plan(
         raise typer.Exit(1)
 
 
-def _print(estimate: BackfillPlan, listing: SourceListing, command: str, calls_per_second: float) -> None:
+def _print(estimate: CostEstimate, listing: SourceListing, command: str, calls_per_second: float) -> None:
     console = open_console()
     console.print(
         f"{estimate.first} to {estimate.last}: {_pluralize(estimate.days, 'day')} in one run of"
@@ -132,14 +132,14 @@ def _format_estimate(estimate: Estimate) -> str:
     return f"{estimate.most:,}" if estimate.is_exact else f"at most {estimate.most:,}"
 
 
-def _build_command(estimate: BackfillPlan, patterns: Sequence[str], *, skip_settled: bool) -> str:
+def _build_command(estimate: CostEstimate, patterns: Sequence[str], *, skip_settled: bool) -> str:
     words = ["ledger backfill", f"--from {estimate.first}", f"--to {estimate.last}"]
     words += [f"--scheduler {quote(pattern)}" for pattern in patterns]
     return " ".join([*words, *(["--skip-settled"] if skip_settled else [])])
 
 
 def _build_json(
-    estimate: BackfillPlan, listing: SourceListing, command: str, calls_per_second: float
+    estimate: CostEstimate, listing: SourceListing, command: str, calls_per_second: float
 ) -> PlanOutput:
     return PlanOutput(
         first=estimate.first,

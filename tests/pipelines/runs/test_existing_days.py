@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.operations.stages import STAGES
 from sandbox.dumps import Manifest
-from tests.support.site import Site, until
+from tests.support.site import Site, wait_until
 
 SETTINGS = """\
 [lake]
@@ -47,7 +47,7 @@ def test_existing_days_are_computed_in_a_few_ranged_runs(
             return all(days == DAYS for days in recorded) and all(events)
 
         with site.daemon() as daemon:
-            until(is_computed, daemon)
+            wait_until(is_computed, daemon)
 
         runs = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS]))
         assert len(runs) <= 2 * (len(daily_assets) + len(other_assets)), "ranged runs, not one for each day"
