@@ -8,6 +8,8 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any, TextIO
 from urllib.parse import unquote, urlsplit
 
@@ -70,6 +72,9 @@ def protect(*values: str | None) -> None:
 
 
 def _is_specific(text: str) -> bool:
+    with suppress(ValueError):  # an address is not a secret, and messages must name it
+        ip_address(text)
+        return False
     has_digit = any(map(str.isdigit, text))
     return len(text) >= (_MIN_LENGTH if has_digit else _MIN_LENGTH_OF_WORDS)
 

@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
+from resources import redaction
 from resources.aws.session import default_session
 from sandbox.dumps import Manifest, write_history
 from sandbox.fleet import Fleet, History, build_fleet
@@ -57,6 +58,11 @@ def _no_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("LEDGER_") and name != "LEDGER_CAPTURES":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redaction, "_protected", set())
 
 
 @pytest.fixture(scope="session")

@@ -84,7 +84,11 @@ class Server:
         return sum(request.method == method for request in self.requests)
 
     def fail_next(self, method: str, status: str, code: str = "", **more: Any) -> None:
-        body = f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode() if code else b""
+        body = (
+            f"<Error><Code>{code}</Code><Message>details of {code}</Message></Error>".encode()
+            if code
+            else b""
+        )
         self.faults.append(Fault(method, status, body, **more))
 
     def _respond(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from assets.tables import select_tables
 from assets.tables.ddl import build_external_table
@@ -30,7 +31,13 @@ app = typer.Typer(
     help="Manage the tables of the lake in AWS Glue.",
 )
 
-_SIGNS = {"create": "[green]+[/]", "update": "[yellow]~[/]", "none": "[dim]=[/]", "refuse": "[red]![/]"}
+_SIGNS = {
+    "create": ("+", "green"),
+    "update": ("~", "yellow"),
+    "none": ("=", "dim"),
+    "refuse": ("!", "red"),
+}
+"""Sign and style of each action."""
 _STATES = {"create": "create", "update": "update", "none": "up to date", "refuse": "refused"}
 
 
@@ -95,7 +102,8 @@ def _print_plan(planned: Sequence[TableOutcome], catalog: Catalog) -> None:
     console = open_console()
     for outcome in planned:
         name = f"{catalog.database}.{outcome.table}"
-        console.print(f"{_SIGNS[outcome.action]} {name}: {_STATES[outcome.action]}", soft_wrap=True)
+        heading = Text.assemble(_SIGNS[outcome.action], f" {name}: {_STATES[outcome.action]}")
+        console.print(heading, soft_wrap=True)
         for change in outcome.changes:
             console.print(f"    {change}", soft_wrap=True)
         for column in outcome.kept:

@@ -190,7 +190,7 @@ class TestErrors:
         results = fetch_all(full_bucket)
 
         assert count_states(results) == {ObjectState.UNREACHABLE: len(KEYS)}
-        assert {result.error for result in results.values()} == {"InternalError: said InternalError"}
+        assert {result.error for result in results.values()} == {"InternalError: details of InternalError"}
 
     def test_a_missing_bucket_is_requested_once(self, full_bucket: Bucket, s3: Server) -> None:
         results = fetch_all(Bucket("no-such-bucket", s3, full_bucket.client))

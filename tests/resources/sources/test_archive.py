@@ -511,10 +511,12 @@ def read_in_child_process(data: bytes, tmp_path: Path) -> tuple[int, list[str]]:
     path = tmp_path / "saved.json"
     path.write_bytes(data)
     script = (
-        "import resource, sys; from resources.sources.archive import ArchiveSource;"
+        "import re, sys; from pathlib import Path; from resources.sources.archive import ArchiveSource;"
         "source = ArchiveSource(sys.argv[1]);"
         "saved = source.read(source.list_files()[0]);"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000, *saved.problems, sep='\\n')"
+        # not ru_maxrss, which a child inherits from the process that starts it
+        "peak = re.search(r'VmHWM:\\s*(\\d+)', Path('/proc/self/status').read_text())[1];"
+        "print(int(peak) // 1000, *saved.problems, sep='\\n')"
     )
     output = subprocess.run(
         [sys.executable, "-c", script, str(path)], check=True, capture_output=True, text=True
