@@ -79,7 +79,7 @@ def _run_dump(options: argparse.Namespace) -> None:
 
 
 def _format_summary(plants: Fleet, manifest: Manifest, folder: Path) -> str:
-    def named(paths: Sequence[Path]) -> str:
+    def join_names(paths: Sequence[Path]) -> str:
         return ", ".join(str(path.relative_to(folder)) for path in paths)
 
     history = plants.history
@@ -97,9 +97,9 @@ def _format_summary(plants: Fleet, manifest: Manifest, folder: Path) -> str:
             ),
             "",
             "Defects of the files:",
-            f"  incomplete    {named(manifest.incomplete)}",
-            f"  unreadable    {named(manifest.unreadable)}",
-            f"  with an unusable summary    {named(manifest.unusable)}",
+            f"  incomplete    {join_names(manifest.incomplete)}",
+            f"  unreadable    {join_names(manifest.unreadable)}",
+            f"  with an unusable summary    {join_names(manifest.unusable)}",
         )
     )
 

@@ -62,7 +62,7 @@ class Fleet:
     history: History
     schedulers: tuple[Scheduler, ...]
 
-    def listed(self, clock: datetime) -> tuple[Scheduler, ...]:
+    def list_schedulers(self, clock: datetime) -> tuple[Scheduler, ...]:
         """Return the schedulers that the service lists at `clock`."""
         return tuple(scheduler for scheduler in self.schedulers if scheduler.is_listed(clock))
 

@@ -136,7 +136,7 @@ class Operations:
         caller = request.caller
         return [
             scheduler
-            for scheduler in self.fleet.listed(request.clock)
+            for scheduler in self.fleet.list_schedulers(request.clock)
             if (scheduler.account, scheduler.region) == (caller.account, caller.region)
         ]
 

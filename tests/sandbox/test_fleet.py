@@ -319,8 +319,8 @@ class TestSpecialCases:
         scheduler = get_scheduler("fan-1")
         assert scheduler.deleted_at is not None
         before = scheduler.deleted_at - timedelta(seconds=1)
-        assert scheduler in FLEET.listed(before)
-        assert scheduler not in FLEET.listed(scheduler.deleted_at)
+        assert scheduler in FLEET.list_schedulers(before)
+        assert scheduler not in FLEET.list_schedulers(scheduler.deleted_at)
         assert list_executions(scheduler) == list_executions(scheduler, before) != []
         assert all(execution["Status"] != "IN_PROGRESS" for execution in list_executions(scheduler, before))
 
@@ -331,7 +331,10 @@ class TestSpecialCases:
         assert old.deleted_at is not None
         assert old.deleted_at < new.created_at
         for clock in (HISTORY.start, old.deleted_at, new.created_at, END):
-            assert len([scheduler for scheduler in FLEET.listed(clock) if scheduler.name == "fan-2"]) <= 1
+            assert (
+                len([scheduler for scheduler in FLEET.list_schedulers(clock) if scheduler.name == "fan-2"])
+                <= 1
+            )
 
     def test_two_accounts_use_the_same_scheduler_name(self) -> None:
         assert len({scheduler.account for scheduler in FLEET.schedulers if scheduler.name == "pump-1"}) == 2

@@ -162,7 +162,7 @@ class TestClock:
 
     def test_objects_of_a_deleted_scheduler_stay(self, s3: Any, plants: Fleet, end: datetime) -> None:
         (fan,) = (scheduler for scheduler in plants.schedulers if scheduler.name == "fan-1")
-        assert fan not in plants.listed(end)
+        assert fan not in plants.list_schedulers(end)
         assert list_keys(s3, fan.output.bucket, fan.output.prefix) == build_expected_keys(fan, end)
 
 

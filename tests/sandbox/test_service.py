@@ -76,7 +76,7 @@ class TestListInferenceSchedulers:
                 listed = list_all_pages(make_client(region, account), "list_inference_schedulers")
                 assert [scheduler["InferenceSchedulerArn"] for scheduler in listed] == [
                     scheduler.arn
-                    for scheduler in sorted(plants.listed(end), key=lambda scheduler: scheduler.name)
+                    for scheduler in sorted(plants.list_schedulers(end), key=lambda scheduler: scheduler.name)
                     if (scheduler.account, scheduler.region) == (account, region)
                 ]
 
@@ -184,7 +184,7 @@ class TestListInferenceExecutions:
 
         for paging in ("item", "offset"):
             with run_sandbox(plants, end, s3=False, bounds=bounds, order=order, paging=paging) as handle:
-                for scheduler in plants.listed(end):
+                for scheduler in plants.list_schedulers(end):
                     if scheduler.name not in {"pump-2", "turbine-2", "mill-1", "chiller-1"}:
                         continue
                     listed = list_all_pages(
@@ -207,7 +207,7 @@ class TestListInferenceExecutions:
     ) -> None:
         clock = end + timedelta(minutes=7)
         handle.set_clock(clock)
-        for scheduler in plants.listed(clock):
+        for scheduler in plants.list_schedulers(clock):
             client = make_client(scheduler.region, scheduler.account)
             assert list_all_pages(
                 client, InferenceSchedulerName=scheduler.name, MaxResults=500

@@ -29,7 +29,7 @@ def get_visible_statuses(fleet: Fleet, clock: datetime) -> dict[tuple[str, objec
     """Return the status by key of all executions that the service returns at a time."""
     return {
         (summary["InferenceSchedulerArn"], summary["DataStartTime"]): summary["Status"]
-        for scheduler in fleet.listed(clock)
+        for scheduler in fleet.list_schedulers(clock)
         for summary in scheduler.executions(clock)
     }
 

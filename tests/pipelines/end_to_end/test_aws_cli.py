@@ -65,7 +65,7 @@ def test_pages_saved_by_the_aws_cli_give_the_rows_of_the_api_source(
     with run_sandbox(small_fleet, NOW, s3=False) as handle:
         api_location = live(handle.url, [(ACCOUNT, REGION)], lake=tmp_path / "asked")
         assert api_location.run().success
-        for scheduler in small_fleet.listed(NOW):
+        for scheduler in small_fleet.list_schedulers(NOW):
             if scheduler.arn.split(":")[3:5] == [REGION, ACCOUNT]:
                 save_pages(aws, handle.url, scheduler.name, folder)
 

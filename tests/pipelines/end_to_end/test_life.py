@@ -188,7 +188,7 @@ class Life(ScheduledLocation):
 
     def _check_requested_executions(self, now: datetime, days: list[date], refused: frozenset[str]) -> None:
         expected = []
-        listed = self.fleet.listed(now)
+        listed = self.fleet.list_schedulers(now)
         for scheduler in listed:
             unsettled = [day for day in days if not self.books.is_settled(scheduler.arn, day)]
             for day in unsettled:
@@ -361,10 +361,10 @@ def check_final_state(life: Life, deleted_arn: str) -> None:
     assert recorded == life.books.seen
     listed_executions = {
         (scheduler.arn, summary["DataStartTime"]): summary["Status"]
-        for scheduler in fleet.listed(life.now)
+        for scheduler in fleet.list_schedulers(life.now)
         for summary in scheduler.executions(life.now)
     }
-    listed_arns = {scheduler.arn for scheduler in fleet.listed(life.now)}
+    listed_arns = {scheduler.arn for scheduler in fleet.list_schedulers(life.now)}
     assert {key: status for key, status in recorded.items() if key[0] in listed_arns} == listed_executions
     assert {key for key in recorded if key[0] == deleted_arn}, "executions of a deleted scheduler stay"
     assert "IN_PROGRESS" in recorded.values(), "the stuck execution stays in progress"

@@ -29,7 +29,7 @@ def test_several_accounts_and_regions_give_every_execution_of_the_service(
     assert result.success
     assert read_statuses(location) == get_visible_statuses(small_fleet, NOW)
     assert {row["source"] for row in read_rows(location.lake).values()} == {"api"}
-    assert read_output_metadata(result)["schedulers_answered"] == len(small_fleet.listed(NOW))
+    assert read_output_metadata(result)["schedulers_answered"] == len(small_fleet.list_schedulers(NOW))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_response_completes_a_day_up_to_the_time_of_the_response(
     assert read_complete_through(DAYS[2]) == {noon}
     coverage = location.lake.read(EXTRACTION_COVERAGE, DAYS[2])
     assert set(coverage["scheduler_arn"].to_pylist()) == {
-        scheduler.arn for scheduler in small_fleet.listed(noon)
+        scheduler.arn for scheduler in small_fleet.list_schedulers(noon)
     }
     assert None not in coverage["scheduler_name"].to_pylist()
 
@@ -97,7 +97,7 @@ def test_listed_schedulers_are_recorded_with_status_and_configuration(
     location.run()
 
     latest = {row["scheduler_arn"]: row for row in location.lake.read(INFERENCE_SCHEDULERS).to_pylist()}
-    for scheduler in small_fleet.listed(NOW):
+    for scheduler in small_fleet.list_schedulers(NOW):
         assert latest[scheduler.arn]["status"] in ("RUNNING", "STOPPED")
         assert latest[scheduler.arn]["output_s3_bucket"] == scheduler.output.bucket
 
@@ -258,7 +258,7 @@ def test_a_range_of_days_is_one_request_per_scheduler(live: BuildLiveLocation) -
         requests = handle.count(operation="ListInferenceExecutions")
 
     expected = 0
-    for scheduler in week.listed(NOW):
+    for scheduler in week.list_schedulers(NOW):
         if scheduler.arn.split(":")[3:5] == ["us-east-1", "111122223333"]:
             start, end = datetime(2026, 10, 5, 22, tzinfo=UTC), datetime(2026, 10, 8, 2, tzinfo=UTC)
             executions = [

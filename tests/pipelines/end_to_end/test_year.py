@@ -150,9 +150,9 @@ def test_a_backfill_of_a_year_shows_failed_days_and_a_retry_runs_only_those(
         assert run.status is dg.DagsterRunStatus.SUCCESS
         assert list_failed_days(pages) == []
         assert count_recorded(site) == count_visible(plants)
-        assert service.count(operation=LIST_EXECUTIONS) - requests_before == len(plants.listed(NOW)) * len(
-            broken
-        )
+        assert service.count(operation=LIST_EXECUTIONS) - requests_before == len(
+            plants.list_schedulers(NOW)
+        ) * len(broken)
 
 
 @pytest.mark.long

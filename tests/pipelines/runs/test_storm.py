@@ -40,7 +40,7 @@ FAULTS = (
 def list_expected_rows(of: Fleet, clock: datetime) -> dict[tuple[str, object], dict[str, Any]]:
     found = (
         build_row(summary, "api")
-        for scheduler in of.listed(clock)
+        for scheduler in of.list_schedulers(clock)
         for summary in scheduler.executions(clock)
         if START <= summary["DataStartTime"] < END
     )

@@ -89,7 +89,7 @@ def test_any_split_of_a_range_returns_the_same_executions(plants: Fleet, bounds:
             for summary in scheduler.executions(NOW)
             if START <= summary["DataStartTime"] < END
         )
-        for scheduler in plants.listed(NOW)
+        for scheduler in plants.list_schedulers(NOW)
         if scheduler.arn.split(":")[3:5] == [REGION, ACCOUNT]
     }
     assert whole == truth

@@ -265,7 +265,7 @@ def test_a_year_of_the_whole_fleet_matches_its_plan_and_the_service(
         assert {line.split()[0] for line in done.out.splitlines() if line[:4].isdigit()} == months
         expected = {
             (summary["InferenceSchedulerArn"], summary["DataStartTime"])
-            for scheduler in plants.listed(NOW)
+            for scheduler in plants.list_schedulers(NOW)
             for summary in scheduler.executions(NOW)
             if summary["DataStartTime"] < END
         }
