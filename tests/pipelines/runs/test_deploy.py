@@ -5,6 +5,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,15 +41,13 @@ def run_as_server(*command: str | Path) -> None:
 
 
 @pytest.fixture
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def postgres() -> Iterator[int]:
     """Start PostgreSQL for a test; yields its port."""
     pytest.importorskip("dagster_postgres", reason="pip install -e '.[deploy]'")
     bin_ = find_programs()
-    folder = Path(tmp_path_factory.mktemp("postgres"))
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # pytest makes its own folders private
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")
-        for parent in list(folder.parents)[:2]:  # pytest makes its folders private
-            parent.chmod(0o755)
     data = folder / "data"
     run_as_server(bin_ / "initdb", "--pgdata", data, "--username", "ledger", "--auth", "trust", "--no-sync")
     with socket.socket() as free:
@@ -62,6 +61,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield port
     finally:
         run_as_server(bin_ / "pg_ctl", "--pgdata", data, "--mode", "immediate", "stop")
+        shutil.rmtree(folder)
 
 
 def test_the_deployed_instance_is_valid_and_has_the_rules_of_the_local_one(
