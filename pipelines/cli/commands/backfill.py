@@ -173,7 +173,8 @@ def _print(console: Console, report: BackfillReport) -> None:
     if report.outcome is RunOutcome.succeeded:
         console.print(f"Backfill {report.plan.backfill_id} succeeded.")
         return
-    console.print(f"Backfill {report.plan.backfill_id} {report.outcome}; the days above are recorded.")
+    outcome = f"Backfill {report.plan.backfill_id} {report.outcome}; the days above are recorded."
+    console.print(outcome, soft_wrap=True)
     if report.resume_command:
         console.print("Resume it with:")
         console.print(Text(f"  {report.resume_command}", "bold"), soft_wrap=True)
