@@ -241,8 +241,8 @@ def _check_s3_lake(uri: str, kms_key_id: str | None) -> Finding:
     options = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
     content = bucket.get(key)
     etag = content.etag if content else None
-    bucket.put(key, unique_id().encode(), replacing=etag, **options)
-    if bucket.put(key, unique_id().encode(), replacing=etag, **options):  # with an outdated ETag
+    bucket.put(key, unique_id().encode(), replacing=etag, options=options)
+    if bucket.put(key, unique_id().encode(), replacing=etag, options=options):  # with an outdated ETag
         return Finding(
             Level.fail,
             "lake",

@@ -8,9 +8,9 @@ The import of boto3 takes a fifth of a second: import this module only for an s3
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -39,10 +39,11 @@ _client_lock = Lock()
 
 @dataclass(frozen=True)
 class ObjectContent:
-    """The content of an object, and the ETag of this content."""
+    """The content of an object, the ETag of this content, and the user-defined metadata."""
 
     data: bytes
     etag: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Bucket:
                     response = self._client.get_object(Bucket=self.name, Key=key, **byte_range)
                     body = response["Body"]
                     data = body.read() if limits is None else read_body(body, limits, self.uri(key))
-                    return ObjectContent(data, response["ETag"])
+                    return ObjectContent(data, response["ETag"], response["Metadata"])
                 except _BROKEN_BODY:  # which botocore does not retry
                     if attempt == _BODY_ATTEMPTS:
                         raise
@@ -136,13 +137,22 @@ class Bucket:
                 raise
         return True
 
-    def put(self, key: str, data: bytes, *, replacing: str | None, **options: str) -> bool:
+    def put(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        replacing: str | None,
+        metadata: Mapping[str, str] | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> bool:
         """Write an object in one conditional request.
 
         Args:
             key: its key.
             data: its content.
             replacing: the ETag of the content to replace; None: the object must not exist.
+            metadata: the user-defined metadata of the object.
             options: more arguments of `PutObject`, such as encryption.
 
         Returns:
@@ -151,10 +161,13 @@ class Bucket:
         Raises:
             LedgerError: S3 returned an error, or cannot be reached; then the object may have been written.
         """
+        more = options or {}
         condition = {"IfNoneMatch": "*"} if replacing is None else {"IfMatch": replacing}
         with self._translate_errors(key, "s3:PutObject"):
             try:
-                self._client.put_object(Bucket=self.name, Key=key, Body=data, **condition, **options)
+                self._client.put_object(
+                    Bucket=self.name, Key=key, Body=data, Metadata=metadata or {}, **condition, **more
+                )
             except refusals.ClientError as error:
                 kind = classify_error(error).kind
                 is_deleted = replacing is not None and kind is ErrorKind.NO_OBJECT

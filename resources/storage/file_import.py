@@ -8,7 +8,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from resources.errors import ConfigurationError
-from resources.storage.local import LocalFiles, write_atomically
+from resources.storage.local import LocalFiles, make_folders, write_atomically
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _digest(file: Path) -> bytes:
 
 def _copy_file(origin: Path, target: Path) -> None:
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(target.parent)
         with write_atomically(target, overwrite=False) as temporary:
             shutil.copy2(origin, temporary)
     except OSError as problem:

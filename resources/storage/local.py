@@ -65,6 +65,20 @@ def write_atomically(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     _flush_folder(path.parent)
 
 
+def make_folders(folder: Path) -> None:
+    """Create a folder and its missing parents; each new entry is flushed to disk.
+
+    Without the flush, a power loss could remove a new folder together with the flushed files in it.
+    """
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(exist_ok=True)
+        _flush_folder(new.parent)
+
+
 def write_text_atomically(path: Path, text: str) -> None:
     """Write a text file in UTF-8; a link, a pipe or a device is written in place."""
     if path.is_symlink() or (path.exists() and not path.is_file()):
@@ -202,7 +216,7 @@ class LocalStorage:
             fallback_to_soft=False,  # a lock file without a kernel lock would outlive its process
         )
         with self._translate_write_errors():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(path.parent)
             try:
                 lock.acquire()
             except filelock.Timeout:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from resources.errors import ConfigurationError, RetryLaterError
-from resources.storage.local import write_text_atomically
+from resources.storage.local import make_folders, write_text_atomically
 from resources.storage.open import is_s3
 
 _ATTEMPTS = 5
@@ -38,7 +38,7 @@ class ReportStore:
         for _ in range(_ATTEMPTS):
             existing = bucket.get(key, last_bytes=1)
             etag = existing.etag if existing and existing.etag else None
-            if bucket.put(key, text.encode(), replacing=etag, **options):
+            if bucket.put(key, text.encode(), replacing=etag, options=options):
                 return bucket.uri(key)
         raise RetryLaterError(
             "Cannot write a page: another writer keeps replacing it",
@@ -54,7 +54,7 @@ def write_page(file: Path, text: str) -> Path:
         ConfigurationError: the page cannot be written.
     """
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(file.parent)
         write_text_atomically(file, text)
     except OSError as problem:
         raise ConfigurationError(

@@ -20,7 +20,7 @@ from pyarrow.fs import FileSystem
 
 from resources.aws.error_codes import ErrorKind, classify_error
 from resources.aws.s3_bucket import Bucket, ObjectContent, split_uri
-from resources.clock import monotonic, sleep_up_to
+from resources.clock import monotonic, sleep_up_to, unique_id
 from resources.errors import (
     ConfigurationError,
     DataError,
@@ -35,6 +35,11 @@ MAX_OBJECT_BYTES = 5 * 1024**3
 """The limit of S3 for one PutObject request."""
 
 _MAX_PAUSE_SECONDS = 1.0
+_UPDATE_IDS = "ledger-updates"
+"""The metadata of an object with the ids of its last updates. After a lost response, a writer recognizes by
+its id that its update was stored, also if another writer has replaced the object since."""
+
+_MAX_UPDATE_IDS = 16
 _SINGLE_OBJECT_ERRORS = {ErrorKind.FORBIDDEN, ErrorKind.ARCHIVED, ErrorKind.KMS}
 """Errors that can concern one object only."""
 
@@ -110,19 +115,23 @@ class S3Storage:
         key = self._prefix + name
         deadline = monotonic() + self._timeout_seconds
         conflicts = 0
-        previous: tuple[T, bytes] | None = None
+        update_id = unique_id()
+        previous: list[T] = []
         while True:
             stored = self._bucket.get(key)
-            if stored and previous and stored.data == previous[1]:
-                return previous[0]  # our own write: its response was lost, so botocore sent it twice
+            updates = _read_update_ids(stored)
+            if update_id in updates:
+                return previous[-1]  # our own write: its response was lost, so botocore sent it twice
             result, write = change(partial(_open_content, stored))
             if write is None:
                 return result
             data = _collect_bytes(write)
             self._check_size(key, len(data))
-            if self._bucket.put(key, data, replacing=stored.etag if stored else None, **self._options):
+            metadata = {_UPDATE_IDS: ",".join([*updates, update_id][-_MAX_UPDATE_IDS:])}
+            replaced = stored.etag if stored else None
+            if self._bucket.put(key, data, replacing=replaced, metadata=metadata, options=self._options):
                 return result
-            previous = result, data
+            previous.append(result)
             conflicts += 1
             if monotonic() > deadline:
                 raise RetryLaterError(
@@ -149,6 +158,11 @@ def _open_content(stored: ObjectContent | None) -> pa.NativeFile:
     if stored is None:
         raise FileNotFoundError
     return pa.BufferReader(stored.data)
+
+
+def _read_update_ids(stored: ObjectContent | None) -> list[str]:
+    ids = stored.metadata.get(_UPDATE_IDS, "") if stored else ""
+    return ids.split(",") if ids else []
 
 
 def _collect_bytes(write: WriteFile) -> bytes:

@@ -1,0 +1,129 @@
+"""Every state that a power loss can leave: no acknowledged row is lost, and every file is complete.
+
+A killed process leaves the page cache, so tests with signals cannot show this. These tests record the
+operations of real commits and enumerate the states after a crash at each of them.
+"""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from assets.tables import Column, Table
+from resources.lake.lake import Lake
+from resources.storage import local
+from resources.storage.file_import import copy_files, plan_copies
+from tests.support.power_loss import find_loss, list_crash_states, materialize, record_operations
+
+FIRST_DAY = date(2026, 1, 1)
+READINGS = Table(
+    name="readings",
+    meaning="What the tests write.",
+    grain="one reading",
+    key=("name",),
+    partitioned=True,
+    columns=(Column("name", pa.string(), "the name", required=True),),
+)
+
+
+def build_rows(*names: str) -> pa.Table:
+    return pa.table({"name": list(names)}, schema=READINGS.schema)
+
+
+def append(name: str) -> Callable[[pa.Table], pa.Table]:
+    return lambda existing: pa.concat_tables([existing, build_rows(name)])
+
+
+def record_commits(root: Path, days: int, updates: int) -> list[object]:
+    """Record updates of several days, of which the last is left unacknowledged."""
+    lake = Lake(str(root / "lake"))
+    with record_operations(root) as recording:
+        for number in range(updates):
+            day = FIRST_DAY + timedelta(days=number % days)
+            recording.acknowledge(Path(lake.update(READINGS, day, append(f"reading {number}")).path))
+        lake.update(READINGS, FIRST_DAY, append("last"))
+    return recording.operations
+
+
+def test_no_power_loss_loses_an_acknowledged_row(tmp_path: Path) -> None:
+    states, loss = find_loss(record_commits(tmp_path, days=8, updates=20))
+    assert loss is None, loss.describe([])
+    assert states > 200
+
+
+@pytest.mark.slow
+def test_ten_thousand_states_lose_nothing(tmp_path: Path) -> None:
+    states = 0
+    for days in range(1, 31):
+        root = tmp_path / f"{days}"
+        root.mkdir()
+        checked, loss = find_loss(record_commits(root, days, updates=33))
+        assert loss is None
+        states += checked
+    assert states >= 10_000
+
+
+def test_after_any_power_loss_the_lake_is_read_and_updated(tmp_path: Path) -> None:
+    (tmp_path / "recorded").mkdir()
+    operations = record_commits(tmp_path / "recorded", days=2, updates=3)
+    trees = {str(sorted(crash.tree.items())): crash.tree for crash in list_crash_states(operations)}
+    for number, tree in enumerate(trees.values()):
+        root = tmp_path / f"after-{number}"
+        root.mkdir()
+        materialize(tree, root)
+        lake = Lake(str(root / "lake"))
+        before = lake.read(READINGS, FIRST_DAY)["name"].to_pylist()
+        after = lake.update(READINGS, FIRST_DAY, append("next")).rows["name"].to_pylist()
+        assert after == [*before, "next"]
+        assert not list(root.rglob("*.tmp"))[1:], "at most the orphan of another day is left"
+
+
+def test_no_power_loss_loses_an_imported_file(tmp_path: Path) -> None:
+    dumps = tmp_path / "dumps"
+    for number in range(3):
+        file = dumps / f"plant-{number}" / "dump.json"
+        file.parent.mkdir(parents=True)
+        file.write_text(f'{{"number": {number}}}')
+    with record_operations(tmp_path) as recording:
+        origins = sorted(dumps.rglob("*.json"))
+        for copy in copy_files(plan_copies(origins, dumps, tmp_path / "project" / "archive")):
+            assert copy.target
+            recording.acknowledge(copy.target)
+    assert find_loss(recording.operations)[1] is None
+
+
+local_flush = local._flush
+
+
+def _flush_nothing(_path: Path) -> None:
+    pass
+
+
+def _delete_target(temporary: Path) -> None:
+    local_flush(temporary)
+    if temporary.suffix == ".tmp":
+        temporary.with_name(temporary.name[1:].rsplit(".", 2)[0]).unlink(missing_ok=True)
+
+
+MUTANTS: dict[str, dict[str, Callable[..., None]]] = {
+    "files are not flushed": {"_flush": lambda path: None if path.is_file() else local_flush(path)},
+    "folders are not flushed": {"_flush_folder": _flush_nothing},
+    "new folders are not flushed": {"make_folders": lambda path: path.mkdir(parents=True, exist_ok=True)},
+    "the old file is deleted first": {
+        "_flush": _delete_target,
+    },
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_missing_step_is_found_with_its_shortest_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutant: str
+) -> None:
+    for name, function in MUTANTS[mutant].items():
+        monkeypatch.setattr(local, name, function)
+    operations = record_commits(tmp_path, days=2, updates=4)
+    _, loss = find_loss(operations)
+    assert loss is not None
+    assert "part-0.parquet is lost or torn by a power loss after" in loss.describe(operations)
