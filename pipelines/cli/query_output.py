@@ -16,7 +16,7 @@ from duckdb.sqltypes import DuckDBPyType
 from rich.cells import cell_len
 
 from pipelines.cli.output import escape_control_characters, open_console, replace_control_characters
-from pipelines.operations.query import is_nested, render_json, select_columns, stream_batches
+from pipelines.operations.query import is_nested, render_json, retry_read, select_columns, stream_batches
 from resources.errors import ConfigurationError
 
 _MIN_RENDERER_WIDTH = 80
@@ -112,7 +112,8 @@ def _format_json_array(relation: duckdb.DuckDBPyRelation) -> Iterator[str]:
 
 def _format_table(relation: duckdb.DuckDBPyRelation) -> Iterator[str]:
     if relation.columns == _EXPLAIN_COLUMNS:
-        yield from (f"{escape_control_characters(plan)}\n" for _, plan in relation.fetchall())
+        plans = retry_read(relation.fetchall)
+        yield from (f"{escape_control_characters(plan)}\n" for _, plan in plans)
         return
     width = open_console().width
     if not sys.stdout.isatty():
@@ -120,10 +121,15 @@ def _format_table(relation: duckdb.DuckDBPyRelation) -> Iterator[str]:
     elif width < _MIN_RENDERER_WIDTH:
         yield from (f"{_crop(line, width)}\n" for line in _format_lines(relation))
     else:
-        drawing = io.StringIO()
-        with redirect_stdout(drawing):
-            relation.show(max_width=width, max_rows=_MAX_TERMINAL_ROWS)
-        yield replace_control_characters(drawing.getvalue().rstrip("\n") + "\n")
+        drawing = retry_read(lambda: _draw(relation, width))
+        yield replace_control_characters(drawing.rstrip("\n") + "\n")
+
+
+def _draw(relation: duckdb.DuckDBPyRelation, width: int) -> str:
+    drawing = io.StringIO()
+    with redirect_stdout(drawing):
+        relation.show(max_width=width, max_rows=_MAX_TERMINAL_ROWS)
+    return drawing.getvalue()
 
 
 def _format_lines(relation: duckdb.DuckDBPyRelation) -> Iterator[str]:

@@ -4,7 +4,9 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -12,10 +14,18 @@ from duckdb.sqltypes import DuckDBPyType
 
 from assets.tables import TABLES, Table
 from assets.tables.duckdb_views import render_view, render_views_script
+from resources.clock import sleep_up_to
 from resources.errors import ConfigurationError, DataError
 from resources.lake.lake import Lake
 
+T = TypeVar("T")
+
 _ROWS_PER_BATCH = 20_000
+
+_READ_ATTEMPTS = 5
+_MAX_PAUSE_SECONDS = 0.05
+_TORN_READS = {duckdb.Error, duckdb.IOException, duckdb.InvalidInputException}
+"""The errors that DuckDB raises if a file is replaced while it reads: it opens each path several times."""
 
 _STORAGE_VERSION = "v1.5.0"
 """The oldest DuckDB version that pyproject.toml allows; older versions open no newer database file."""
@@ -63,6 +73,24 @@ def query_once(lake: Lake, statement: str) -> pa.Table:
         return execute(connection, statement)
 
 
+def retry_read(action: Callable[[], T]) -> T:
+    """Repeat an action that DuckDB could not complete because another process replaced a file meanwhile.
+
+    An error that remains is raised: then the file is damaged, or the error has another cause.
+
+    Raises:
+        duckdb.Error: the error of the last attempt.
+    """
+    for attempt in count(1):
+        try:
+            return action()
+        except duckdb.Error as error:
+            if type(error) not in _TORN_READS or attempt == _READ_ATTEMPTS:
+                raise
+            sleep_up_to(_MAX_PAUSE_SECONDS)
+    raise AssertionError  # count has no end
+
+
 def execute(connection: duckdb.DuckDBPyConnection, statement: str) -> pa.Table:
     """Run one statement; a statement without a result returns a table without columns.
 
@@ -70,7 +98,9 @@ def execute(connection: duckdb.DuckDBPyConnection, statement: str) -> pa.Table:
         duckdb.Error: DuckDB rejects the statement.
     """
     relation = run_statement(connection, statement)
-    return pa.table({}) if relation is None else _restore_integers(select_exact(relation).to_arrow_table())
+    if relation is None:
+        return pa.table({})
+    return _restore_integers(retry_read(select_exact(relation).to_arrow_table))
 
 
 def run_statement(connection: duckdb.DuckDBPyConnection, statement: str) -> duckdb.DuckDBPyRelation | None:
@@ -79,7 +109,7 @@ def run_statement(connection: duckdb.DuckDBPyConnection, statement: str) -> duck
     Raises:
         duckdb.Error: DuckDB rejects the statement.
     """
-    relation: duckdb.DuckDBPyRelation | None = connection.sql(statement)
+    relation: duckdb.DuckDBPyRelation | None = retry_read(lambda: connection.sql(statement))
     if relation is None:
         return None
     has_result = relation.type != "MATERIALIZED_RELATION" or relation.columns not in _STATUS_COLUMNS
@@ -109,7 +139,7 @@ def select_columns(
 
 
 def _query(relation: duckdb.DuckDBPyRelation, statement: str) -> duckdb.DuckDBPyRelation:
-    result = relation.query(_RESULT, statement)
+    result = retry_read(lambda: relation.query(_RESULT, statement))
     assert result is not None  # noqa: S101 (a query has a result)
     return result
 
@@ -158,16 +188,26 @@ def stream_batches(relation: duckdb.DuckDBPyRelation) -> Iterator[pa.RecordBatch
     Raises:
         duckdb.Error: DuckDB cannot compute the rows.
     """
-    reader = relation.to_arrow_reader(_ROWS_PER_BATCH)
+    reader, batch = retry_read(lambda: _open_reader(relation))
     yield pa.RecordBatch.from_pylist([], schema=reader.schema)
-    while True:
-        try:
-            batch = reader.read_next_batch()
-        except StopIteration:
-            return
-        except (OSError, pa.ArrowException) as error:  # an error after the first rows arrives through Arrow
-            raise duckdb.Error(str(error)) from None
+    while batch is not None:
         yield batch
+        batch = _read_batch(reader)
+
+
+def _open_reader(relation: duckdb.DuckDBPyRelation) -> tuple[pa.RecordBatchReader, pa.RecordBatch | None]:
+    """Start to read; with the first batch, because most errors of a replaced file occur there."""
+    reader = relation.to_arrow_reader(_ROWS_PER_BATCH)
+    return reader, _read_batch(reader)
+
+
+def _read_batch(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
+    try:
+        return reader.read_next_batch()
+    except StopIteration:
+        return None
+    except (OSError, pa.ArrowException) as error:  # an error after the first rows arrives through Arrow
+        raise duckdb.Error(str(error)) from None
 
 
 @contextmanager
@@ -180,7 +220,7 @@ def open_query(lake: Lake) -> Iterator[Callable[[str], pa.Table]]:
     """
     try:
         with connect(lake) as connection:
-            yield lambda statement: connection.sql(statement).to_arrow_table()
+            yield lambda statement: retry_read(lambda: connection.sql(statement).to_arrow_table())
     except duckdb.Error as error:
         raise DataError(
             f"Cannot query the lake: {error}",

@@ -1,0 +1,110 @@
+"""DuckDB next to a writer: a query returns the rows of one version of a day, or repeats itself."""
+
+from collections.abc import Callable
+from datetime import date
+from multiprocessing import get_context
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from assets.tables import INFERENCE_SCHEDULERS
+from pipelines.operations import query
+from resources.errors import DataError
+from resources.lake.lake import Lake
+from tests.support.engine_world import build_rows
+
+DAY = date(2026, 3, 1)
+STATEMENT = "SELECT count(*) AS n, count(DISTINCT region) AS regions FROM inference_schedulers"
+
+
+def build_schedulers(count: int, region: str) -> pa.Table:
+    """Build schedulers that all have one region."""
+    row = build_rows(INFERENCE_SCHEDULERS, DAY)[0]
+    named = [{**row, "scheduler_arn": f"arn:{number}", "region": region} for number in range(count)]
+    return pa.Table.from_pylist(named, schema=INFERENCE_SCHEDULERS.schema)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    lake = Lake(str(tmp_path / "lake"))
+    lake.update(INFERENCE_SCHEDULERS, None, lambda _: build_schedulers(3, "eu-west-1"))
+    return lake
+
+
+def damage(file: Path) -> Callable[[float], None]:
+    """Damage a file as a reader sees it during a replacement; return a function that completes it."""
+    complete = file.read_bytes()
+    file.write_bytes(complete[:4] + bytes(len(complete) - 12) + complete[-8:])
+    return lambda _seconds: file.write_bytes(complete) and None
+
+
+def run_open_query(lake: Lake) -> int:
+    with query.open_query(lake) as run:
+        count: int = run(STATEMENT)["n"][0].as_py()
+    return count
+
+
+def run_stream(lake: Lake) -> int:
+    with query.connect(lake) as connection:
+        relation = query.run_statement(connection, STATEMENT)
+        assert relation is not None
+        return sum(row["n"] for batch in query.stream_batches(relation) for row in batch.to_pylist())
+
+
+READERS: dict[str, Callable[[Lake], int]] = {
+    "query_once": lambda lake: query.query_once(lake, STATEMENT)["n"][0].as_py(),
+    "open_query": run_open_query,
+    "stream_batches": run_stream,
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_query_is_repeated_after_a_replacement(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, reader: str
+) -> None:
+    monkeypatch.setattr(query, "sleep_up_to", damage(Path(lake.path(INFERENCE_SCHEDULERS))))
+    assert READERS[reader](lake) == 3
+
+
+def test_a_damaged_file_is_an_error_that_names_it(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    damage(Path(lake.path(INFERENCE_SCHEDULERS)))
+    pauses: list[float] = []
+    monkeypatch.setattr(query, "sleep_up_to", pauses.append)
+    with pytest.raises(DataError, match="inference_schedulers"):
+        query.query_once(lake, STATEMENT)
+    assert len(pauses) == 4
+
+
+def test_an_error_of_the_statement_is_not_repeated(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query, "sleep_up_to", lambda _seconds: pytest.fail("it was repeated"))
+    with pytest.raises(DataError, match="nothing"):
+        query.query_once(lake, "SELECT nothing FROM inference_schedulers")
+
+
+def write_until(uri: str, stop: Event) -> None:
+    """Replace the file without a pause, with rows of another size each time."""
+    number = 0
+    while not stop.is_set():
+        number += 1
+        rows = build_schedulers(500 + number % 7 * 300, f"region-{number}")
+        Lake(uri).update(INFERENCE_SCHEDULERS, None, lambda _, rows=rows: rows)
+
+
+@pytest.mark.slow
+def test_queries_next_to_a_writer_return_one_version(lake: Lake) -> None:
+    process = get_context("spawn")
+    stop = process.Event()
+    writer = process.Process(target=write_until, args=(lake.uri, stop))
+    writer.start()
+    try:
+        with duckdb.connect() as connection:
+            files = lake.files(INFERENCE_SCHEDULERS)
+            for _ in range(2_000):
+                statement = STATEMENT.replace("inference_schedulers", f"read_parquet('{files}')")
+                assert query.execute(connection, statement)["regions"].to_pylist() == [1]
+    finally:
+        stop.set()
+        writer.join()
