@@ -21,7 +21,7 @@ from assets.executions.flatten import READER_VERSION, REJECTED, FlattenedPages, 
 from assets.executions.merge import merge_executions
 from assets.executions.scheduler_history import build_listed_settings, merge_listed_settings
 from assets.executions.selection import SELECT_ALL, ExtractionSelection
-from assets.framework.row_content import count_changed_rows, stamp_changes
+from assets.framework.row_content import count_changed_rows, deduplicate, stamp_changes
 from assets.framework.time_windows import Days
 from assets.tables import (
     ARCHIVE_FILES,
@@ -294,7 +294,8 @@ class Extraction:
 
     def _save_rejected(self, rejected: Sequence[pa.Table]) -> None:
         """Replace the rejected summaries of the files that were read; those of other files stay."""
-        new = pa.concat_tables([REJECTED.empty_table(), *rejected])
+        # two sources can contain the same file
+        new = deduplicate(REJECTED_EXECUTIONS, pa.concat_tables([REJECTED.empty_table(), *rejected]))
         if not new.num_rows and not self.lake.has(REJECTED_EXECUTIONS):
             return
         uris = pa.array([file.uri for file in self.files_read], pa.string())

@@ -4,7 +4,7 @@ A page is decoded as a whole first. Only a page with unknown members or wrong ty
 summary.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
@@ -15,18 +15,31 @@ import pyarrow.compute as pc
 
 from assets.executions.api_models import Summary
 from assets.executions.timestamps import parse_timestamps
-from assets.tables import INFERENCE_EXECUTIONS, INSTANT, REJECTED_EXECUTIONS
+from assets.tables import INFERENCE_EXECUTIONS, INSTANT, REJECTED_EXECUTIONS, Column
 from resources.errors import DataError
 from resources.sources.base import Page
 
 READER_VERSION = 2
 """Increase it when the same bytes give different rows; all saved responses are then read again."""
 
-_MEMBERS: dict[str, tuple[pa.DataType, Callable[[Summary], Any]]] = {
-    column.name: (column.type, attrgetter(column.source))
-    for column in INFERENCE_EXECUTIONS.columns
-    if column.source
-}
+_PLAIN_TEXTS = {"result_s3_key", "failed_reason", "unrecognized"}
+"""Text columns that hardly repeat; all others are dictionaries until a day is merged."""
+
+_DICTIONARY = pa.dictionary(pa.int32(), pa.string())
+
+
+def _group_members() -> dict[str, list[tuple[Column, Callable[[Any], Any] | None]]]:
+    """Group the columns by member of a summary, with the getter below the member; None: the member itself."""
+    groups: dict[str, list[tuple[Column, Callable[[Any], Any] | None]]] = {}
+    for column in INFERENCE_EXECUTIONS.columns:
+        if column.source:
+            member, _, below = column.source.partition(".")
+            groups.setdefault(member, []).append((column, attrgetter(below) if below else None))
+    return groups
+
+
+_MEMBERS = _group_members()
+_GET_MEMBERS = attrgetter(*_MEMBERS)
 _ARN_PATTERN = r"^arn:[^:]*:[^:]*:(?P<region>[^:]+):(?P<account_id>[^:]+):"
 
 
@@ -180,28 +193,56 @@ def _build_rows(decoded: list[_Decoded], page: Page) -> tuple[pa.Table, dict[int
     summaries = [summary for _, summary, _ in decoded]
     reasons: dict[int, str] = {}
     columns: dict[str, pa.Array] = {}
-    for name, (arrow_type, get_member) in _MEMBERS.items():
-        values = [*map(get_member, summaries)]
-        if arrow_type == INSTANT:
-            columns[name], rejected = parse_timestamps(values, page.zone)
-            reasons |= {decoded[index][0]: f"{name}: {reason}" for index, reason in rejected.items()}
-        else:
-            columns[name] = pa.array(values, arrow_type)
+    members = zip(*map(_GET_MEMBERS, summaries), strict=True) if summaries else ((),) * len(_MEMBERS)
+    for values, group in zip(members, _MEMBERS.values(), strict=True):
+        is_constant = bool(values) and values.count(values[0]) == len(values)
+        for column, get_below in group:
+            if column.type == INSTANT:
+                columns[column.name], rejected = parse_timestamps(values, page.zone)
+                reasons |= {
+                    decoded[index][0]: f"{column.name}: {reason}" for index, reason in rejected.items()
+                }
+            elif is_constant and column.name not in _PLAIN_TEXTS and column.type == pa.string():
+                value = get_below(values[0]) if get_below else values[0]
+                columns[column.name] = _repeat(value, len(values))
+            else:
+                columns[column.name] = _build_column(
+                    [*map(get_below, values)] if get_below else values, column
+                )
     reasons = _reject_without_key(columns, decoded) | reasons
-    arn_parts = pc.extract_regex(columns["scheduler_arn"], _ARN_PATTERN)
-    columns["account_id"], columns["region"] = (
-        pc.struct_field(arn_parts, part) for part in ("account_id", "region")
-    )
+    arn_parts = pc.extract_regex(columns["scheduler_arn"].dictionary, _ARN_PATTERN)
+    for part in ("account_id", "region"):
+        values_by_arn = pc.struct_field(arn_parts, part)
+        columns[part] = values_by_arn.take(columns["scheduler_arn"].indices).dictionary_encode()
     columns["unrecognized"] = pa.array([unknown for *_, unknown in decoded], pa.string())
-    columns["source"] = columns["outcome_source"] = pa.repeat(pa.scalar(page.kind, pa.string()), len(decoded))
+    columns["source"] = columns["outcome_source"] = _repeat(page.kind, len(decoded))
     columns["recorded_at"] = pa.nulls(len(decoded), INSTANT)
     return pa.table([columns[name] for name in ROWS.names], schema=ROWS), reasons
+
+
+def _build_column(values: Sequence[Any], column: Column) -> pa.Array:
+    array = pa.array(values, column.type)
+    return array if _stays_plain(column.name, column.type) else array.dictionary_encode()
+
+
+def _stays_plain(name: str, arrow_type: pa.DataType) -> bool:
+    return name in _PLAIN_TEXTS or arrow_type != pa.string()
+
+
+def _repeat(value: str | None, count: int) -> pa.DictionaryArray:
+    """Return a column with one value, which takes four bytes a row."""
+    if value is None:
+        return pa.DictionaryArray.from_arrays(pa.nulls(count, pa.int32()), pa.array([], pa.string()))
+    indices = pa.repeat(pa.scalar(0, pa.int32()), count)
+    return pa.DictionaryArray.from_arrays(indices, pa.array([value], pa.string()))
 
 
 def _reject_without_key(columns: dict[str, pa.Array], decoded: list[_Decoded]) -> dict[int, str]:
     missing = {
         "no DataStartTime": pc.is_null(columns["data_start_time"]),
-        "no InferenceSchedulerArn": pc.equal(pc.fill_null(columns["scheduler_arn"], ""), ""),
+        "no InferenceSchedulerArn": pc.equal(
+            pc.fill_null(columns["scheduler_arn"].dictionary_decode(), ""), ""
+        ),
     }
     return {
         decoded[index][0]: reason
@@ -229,6 +270,14 @@ def _allow_null_recorded_at(schema: pa.Schema) -> pa.Schema:
     return schema.set(index, schema.field(index).with_nullable(True))
 
 
-ROWS = _allow_null_recorded_at(INFERENCE_EXECUTIONS.schema)
+def _encode_texts(schema: pa.Schema) -> pa.Schema:
+    return pa.schema(
+        field if _stays_plain(field.name, field.type) else field.with_type(_DICTIONARY) for field in schema
+    )
+
+
+ROWS = _encode_texts(_allow_null_recorded_at(INFERENCE_EXECUTIONS.schema))
+"""The columns of `inference_executions`; texts that repeat are dictionaries, and `recorded_at` is null."""
+
 REJECTED = _allow_null_recorded_at(REJECTED_EXECUTIONS.schema)
 _NO_REJECTED = REJECTED.empty_table()

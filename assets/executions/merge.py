@@ -49,19 +49,62 @@ def merge_executions(existing: pa.Table, candidates: pa.Table, now: datetime) ->
     Returns:
         One row for every key of either side, sorted by key.
     """
-    pool = pa.concat_tables([existing, candidates], promote_options="permissive")
+    pool = pa.concat_tables([existing, decode(candidates)], promote_options="permissive")
     return stamp_changes(INFERENCE_EXECUTIONS, reduce_candidates(pool), existing, now)
 
 
 def reduce_candidates(rows: pa.Table) -> pa.Table:
     """Merge all candidates with the same key to one row; sorted by key."""
-    pool = sort_by_key(INFERENCE_EXECUTIONS, deduplicate(INFERENCE_EXECUTIONS, rows))
+    pool = _sort(_clear_stamp(rows))
     has_rivals = _find_rows_with_rivals(pool)
     if not has_rivals.any():
         return pool
-    merged = _merge_rivals(pool.filter(pa.array(has_rivals)))
+    rivals = sort_by_key(
+        INFERENCE_EXECUTIONS, deduplicate(INFERENCE_EXECUTIONS, decode(pool.filter(pa.array(has_rivals))))
+    )
+    merged = _merge_rivals(rivals)
     unique = pool.filter(pa.array(~has_rivals))
-    return sort_by_key(INFERENCE_EXECUTIONS, pa.concat_tables([unique, merged]))
+    return _sort(pa.concat_tables([unique, _encode_like(merged, pool.schema)]))
+
+
+def decode(rows: pa.Table) -> pa.Table:
+    """Return the rows with plain texts in place of dictionaries."""
+    for index, field in enumerate(rows.schema):
+        if pa.types.is_dictionary(field.type):
+            plain = field.with_type(field.type.value_type)
+            rows = rows.set_column(index, plain, rows[field.name].cast(plain.type))
+    return rows
+
+
+def _encode_like(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    columns = [
+        column.dictionary_encode() if pa.types.is_dictionary(field.type) else column
+        for column, field in zip(rows.columns, schema, strict=True)
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _clear_stamp(rows: pa.Table) -> pa.Table:
+    index = rows.schema.get_field_index("recorded_at")
+    field = rows.schema.field(index).with_nullable(True)
+    return rows.set_column(index, field, pa.nulls(rows.num_rows, field.type))
+
+
+def _sort(rows: pa.Table) -> pa.Table:
+    """Sort by key, over the numbers of the ARNs instead of their texts; chunks are combined."""
+    rows = rows.unify_dictionaries().combine_chunks()
+    if rows.num_rows < 2:  # noqa: PLR2004
+        return rows
+    arns = rows["scheduler_arn"].chunk(0)
+    if not pa.types.is_dictionary(arns.type):
+        arns = arns.dictionary_encode()
+    ranks = np.empty(len(arns.dictionary), np.int64)
+    ranks[pc.sort_indices(arns.dictionary).to_numpy()] = np.arange(len(ranks))
+    starts = rows["data_start_time"].chunk(0).cast(pa.int64()).to_numpy()
+    order = np.lexsort((starts, ranks[arns.indices.to_numpy()]))
+    if (order[1:] > order[:-1]).all():
+        return rows
+    return rows.take(pa.array(order))
 
 
 def _find_rows_with_rivals(sorted_rows: pa.Table) -> NDArray[np.bool_]:
@@ -77,9 +120,14 @@ def _find_repeated_keys(sorted_rows: pa.Table) -> NDArray[np.bool_]:
     """Mark, among all rows but the first, those with the key of the previous row."""
     if sorted_rows.num_rows < 2:  # noqa: PLR2004
         return np.zeros(0, dtype=bool)
-    equal = (pc.equal(sorted_rows[name][1:], sorted_rows[name][:-1]).to_numpy() for name in _KEY)
+    columns = (_get_comparable(sorted_rows[name].combine_chunks()) for name in _KEY)
+    equal = (pc.equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False) for column in columns)
     repeats: NDArray[np.bool_] = reduce(np.logical_and, equal).astype(bool)
     return repeats
+
+
+def _get_comparable(column: pa.Array) -> pa.Array:
+    return column.indices if pa.types.is_dictionary(column.type) else column
 
 
 def _merge_rivals(rows: pa.Table) -> pa.Table:

@@ -52,7 +52,7 @@ def filter_window(rows: pa.Table, window: Window) -> pa.Table:
         pc.greater_equal(starts, pa.scalar(window.start, starts.type)),
         pc.less(starts, pa.scalar(window.end, starts.type)),
     )
-    return rows.filter(inside)
+    return rows if pc.all(inside, min_count=0).as_py() else rows.filter(inside)
 
 
 def split_by_day(rows: pa.Table) -> Iterator[tuple[date, pa.Table]]:

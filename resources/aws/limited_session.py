@@ -7,7 +7,7 @@ exceeds it.
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import botocore.exceptions as refusals
 import urllib3.exceptions
@@ -107,6 +107,32 @@ def read_body(body: Any, limits: ReadLimits, uri: str) -> bytes:  # noqa: ANN401
     return _wait_for(read, is_abandoned, limits, uri)
 
 
+class _Worker:
+    """A thread that does one task after another, because starting a thread for each request is slow."""
+
+    _idle: ClassVar[SimpleQueue["_Worker"]] = SimpleQueue()
+
+    def __init__(self) -> None:
+        self.tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        Thread(target=self._run, name="request", daemon=True).start()
+
+    @classmethod
+    def take(cls) -> "_Worker":
+        """Return an idle worker, or a new one."""
+        try:
+            return cls._idle.get_nowait()
+        except Empty:
+            return cls()
+
+    def give_back(self) -> None:
+        """Make the worker available for other requests; one that is still busy must not be given back."""
+        self._idle.put(self)
+
+    def _run(self) -> None:
+        while task := self.tasks.get():
+            task()
+
+
 def _wait_for(work: Callable[[], T], is_abandoned: Event, limits: ReadLimits, where: str) -> T:
     outcomes: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
 
@@ -116,10 +142,13 @@ def _wait_for(work: Callable[[], T], is_abandoned: Event, limits: ReadLimits, wh
         except BaseException as error:  # noqa: BLE001 (the caller raises it)
             outcomes.put((None, error))
 
-    Thread(target=run, name="request", daemon=True).start()
+    worker = _Worker.take()
+    worker.tasks.put(run)
     try:
         result, error = outcomes.get(timeout=limits.seconds)
+        worker.give_back()
     except Empty:
+        worker.tasks.put(None)
         is_abandoned.set()
         raise RetryLaterError(
             f"Cannot read a response: {limits.too_slow}",
