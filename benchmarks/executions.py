@@ -98,9 +98,12 @@ def main() -> None:
         return
     size = [str(chosen.schedulers), FIRST.isoformat(), str(chosen.days)]
     with start_process([sys.executable, "-m", "benchmarks.service", *size]) as service:
+        endpoint = service.stdout.readline().strip()
+        if not endpoint:
+            raise SystemExit("the service did not start")
         environment = {
             _DAYS: str(chosen.days),
-            "AWS_ENDPOINT_URL_LOOKOUTEQUIPMENT": service.stdout.readline().strip(),
+            "AWS_ENDPOINT_URL_LOOKOUTEQUIPMENT": endpoint,
             "AWS_ACCESS_KEY_ID": "benchmark",
             "AWS_SECRET_ACCESS_KEY": "benchmark",
             "AWS_DEFAULT_REGION": REGION,

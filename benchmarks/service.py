@@ -28,12 +28,11 @@ def build_arn(number: int) -> str:
 
 
 def build_template(number: int) -> str:
-    """Return the summaries of one scheduler with four gaps: scheduled, start, end and the key of the result."""
+    path = f"{build_name(number)}/{number:032x}"
+    return f"arn:aws:lookoutequipment:{REGION}:{ACCOUNT}:inference-scheduler/{path}"
     model = f"arn:aws:lookoutequipment:{REGION}:{ACCOUNT}:model/pump-model-{number:04d}/{number:032x}"
-    place = {
-        "Bucket": f"plant-sensor-data-{number % 10}-{ACCOUNT}",
-        "Prefix": f"schedulers/{build_name(number)}/",
-    }
+    prefix = f"schedulers/{build_name(number)}/"
+    place = {"Bucket": f"plant-sensor-data-{number % 10}-{ACCOUNT}", "Prefix": prefix}
     summary = {
         "ModelName": f"pump-model-{number:04d}",
         "ModelArn": model,
