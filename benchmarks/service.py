@@ -28,7 +28,7 @@ def build_arn(number: int) -> str:
 
 
 def build_template(number: int) -> str:
-    """Return a summary of one scheduler with four gaps: scheduled, start and end time, folder of the result."""
+    """Return a summary of one scheduler with four gaps: the three times, and the folder of the result."""
     model = f"arn:aws:lookoutequipment:{REGION}:{ACCOUNT}:model/pump-model-{number:04d}/{number:032x}"
     prefix = f"schedulers/{build_name(number)}/"
     place = {"Bucket": f"plant-sensor-data-{number % 10}-{ACCOUNT}", "Prefix": prefix}
