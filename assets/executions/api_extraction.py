@@ -118,12 +118,18 @@ def poll_service(  # noqa: PLR0913, PLR0917 (the last two have defaults)
     schedulers = selection.select_schedulers(poll.schedulers)
     thread_count = service.concurrency if service.calls.limit is None else 1
     with ThreadPoolExecutor(thread_count, thread_name_prefix="query") as threads:
-        for scheduler, (answered, failure) in zip(schedulers, threads.map(query, schedulers), strict=True):
-            if answered:
-                poll.responses.append(SchedulerResponse(scheduler, answered, now))
-            if failure:
-                poll.add_error(scheduler.name, failure)
-                refusals.add_scheduler(scheduler.arn, failure)
+        try:
+            for scheduler, (answered, failure) in zip(
+                schedulers, threads.map(query, schedulers), strict=True
+            ):
+                if answered:
+                    poll.responses.append(SchedulerResponse(scheduler, answered, now))
+                if failure:
+                    poll.add_error(scheduler.name, failure)
+                    refusals.add_scheduler(scheduler.arn, failure)
+        except BaseException:  # an interrupt: otherwise the pool would wait for responses, for minutes
+            service.calls.stop()
+            raise
     return poll
 
 

@@ -12,10 +12,14 @@ from typing import Any, ClassVar, TypeVar, cast
 import botocore.exceptions as refusals
 import urllib3.exceptions
 
+from resources.clock import monotonic
 from resources.errors import DataError, LedgerError, RetryLaterError
 from resources.read_limits import ReadLimits
 
 _BLOCK_BYTES = 1 << 16
+_LOOK_SECONDS = 0.5
+"""How often a waiting request looks whether its run was interrupted."""
+
 T = TypeVar("T")
 
 
@@ -26,21 +30,31 @@ class LimitedSession:
     with its next byte.
     """
 
-    def __init__(self, session: Any, limits: ReadLimits) -> None:  # noqa: ANN401 (botocore has no types)
-        """Wrap a session of botocore."""
+    def __init__(
+        self,
+        session: Any,  # noqa: ANN401 (botocore has no types)
+        limits: ReadLimits,
+        is_stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Wrap a session of botocore. Requests end without a response while `is_stopped` returns True."""
         self._session = session
         self._limits = limits
+        self._is_stopped = is_stopped
 
     def send(self, request: Any) -> Any:  # noqa: ANN401
         """Send a request; return a response with its content.
 
         Raises:
-            RetryLaterError: the response is not complete in time.
+            RetryLaterError: the response is not complete in time, or the run was interrupted.
             DataError: the response is too large.
         """
         is_abandoned = Event()
         return _wait_for(
-            lambda: self._send_and_read(request, is_abandoned), is_abandoned, self._limits, str(request.url)
+            lambda: self._send_and_read(request, is_abandoned),
+            is_abandoned,
+            self._limits,
+            str(request.url),
+            self._is_stopped,
         )
 
     def close(self) -> None:
@@ -133,7 +147,13 @@ class _Worker:
             task()
 
 
-def _wait_for(work: Callable[[], T], is_abandoned: Event, limits: ReadLimits, where: str) -> T:
+def _wait_for(
+    work: Callable[[], T],
+    is_abandoned: Event,
+    limits: ReadLimits,
+    where: str,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> T:
     outcomes: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
 
     def run() -> None:
@@ -144,17 +164,23 @@ def _wait_for(work: Callable[[], T], is_abandoned: Event, limits: ReadLimits, wh
 
     worker = _Worker.take()
     worker.tasks.put(run)
-    try:
-        result, error = outcomes.get(timeout=limits.seconds)
-        worker.give_back()
-    except Empty:
+    deadline = monotonic() + limits.seconds
+    while True:
+        try:
+            result, error = outcomes.get(timeout=max(0, min(_LOOK_SECONDS, deadline - monotonic())))
+            worker.give_back()
+            break
+        except Empty:
+            if is_stopped():
+                reason, next_step = "the run was interrupted", "re-execute the run from failure"
+            elif monotonic() >= deadline:
+                reason = limits.too_slow
+                next_step = "run it again later; if the service is known to be slow, raise the limit"
+            else:
+                continue
         worker.tasks.put(None)
         is_abandoned.set()
-        raise RetryLaterError(
-            f"Cannot read a response: {limits.too_slow}",
-            where=where,
-            next_step="run it again later; if the service is known to be slow, raise the limit",
-        ) from None
+        raise RetryLaterError(f"Cannot read a response: {reason}", where=where, next_step=next_step)
     if error is not None:
         raise error
     return cast("T", result)

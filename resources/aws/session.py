@@ -5,6 +5,7 @@ botocore signs, retries and parses. The body of a response stays bytes: botocore
 JSON of the right types, and one dict for each row would cost ten times as much as typed decoding.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -110,9 +111,13 @@ def _normalize_error(body: bytes, status: int) -> bytes:
 
 
 def open_lookout_client(
-    access: AwsAccess, *, connections: int = 4, limits: ReadLimits = DEFAULT_LIMITS
+    access: AwsAccess,
+    *,
+    connections: int = 4,
+    limits: ReadLimits = DEFAULT_LIMITS,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> Any:  # noqa: ANN401
-    """Open a client of Lookout for Equipment.
+    """Open a client of Lookout for Equipment. Its requests end while `is_stopped` returns True.
 
     Raises:
         ConfigurationError: profile or region are invalid, or this version of boto3 lacks the client.
@@ -139,7 +144,7 @@ def open_lookout_client(
         raise translate_error(error, access, "open a client") from None
     _check_region(session, client, access)
     endpoint = client._endpoint  # noqa: SLF001 (no public access)
-    endpoint.http_session = LimitedSession(endpoint.http_session, limits)
+    endpoint.http_session = LimitedSession(endpoint.http_session, limits, is_stopped)
     return client
 
 

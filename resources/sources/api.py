@@ -131,7 +131,10 @@ class ApiSource:
     @cached_property
     def _client(self) -> Any:  # noqa: ANN401
         client = self._custom_client or open_lookout_client(
-            self.access, connections=THREADS, limits=self._limits
+            self.access,
+            connections=THREADS,
+            limits=self._limits,
+            is_stopped=lambda: self.calls.is_stopped,
         )
         # the event comes before every request, also before retries; an error raised in it reaches the caller
         client.meta.events.register(f"before-send.{SERVICE}", lambda **_: self.calls.count_call())

@@ -63,6 +63,7 @@ class Machine:
     off: Sequence[tuple[float, float]] = ()
     gaps: Sequence[tuple[float, float]] = ()
     fails: bool = False
+    is_read: bool = True
     has_scores: bool = True
     state: str = "closed"
     switch_at: float | None = None
@@ -103,15 +104,16 @@ def _is_within(at: datetime, spans: Iterable[tuple[float, float]]) -> bool:
 
 
 def write_machines(lake: Lake, *machines: Machine) -> None:
-    """Write the tables of the week for these machines."""
+    """Write the tables of the week for these machines; only executions of a machine that is not read."""
+    read = [machine for machine in machines if machine.is_read]
     for table, rows in (
-        (ANOMALY_PREDICTIONS, [row for machine in machines for row in _build_predictions(machine)]),
-        (ANOMALY_FRAGMENTS, [row for machine in machines for row in _build_fragments(machine)]),
-        (ANOMALY_EVENTS, [row for machine in machines for row in _build_events(machine)]),
+        (ANOMALY_PREDICTIONS, [row for machine in read for row in _build_predictions(machine)]),
+        (ANOMALY_FRAGMENTS, [row for machine in read for row in _build_fragments(machine)]),
+        (ANOMALY_EVENTS, [row for machine in read for row in _build_events(machine)]),
         (EXECUTION_HEALTH, [row for machine in machines for row in _build_execution_health(machine)]),
-        (EQUIPMENT_HEALTH, [row for machine in machines for row in _build_equipment_health(machine)]),
+        (EQUIPMENT_HEALTH, [row for machine in read for row in _build_equipment_health(machine)]),
         (INFERENCE_EXECUTIONS, [row for machine in machines for row in _build_executions(machine)]),
-        (RESULT_OBJECTS, [row for machine in machines for row in _build_objects(machine)]),
+        (RESULT_OBJECTS, [row for machine in read for row in _build_objects(machine)]),
         (INFERENCE_SCHEDULERS, [row for machine in machines for row in _build_settings(machine)]),
     ):
         write_rows(lake, table, rows)

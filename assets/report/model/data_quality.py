@@ -64,9 +64,13 @@ class Slice:
 
 @dataclass(frozen=True)
 class SchedulerQuality:
-    """The executions of one scheduler without a result; no `longest_silence` if some are not known."""
+    """The executions of one scheduler without a result; no `longest_silence` if some are not known.
+
+    `scheduler` is its name if the machine has several schedulers, else empty.
+    """
 
     machine: Machine
+    scheduler: str
     result_share: Figure[float]
     longest_silence: Figure[float] | None
     counts: tuple[tuple[Figure[int], str], ...]
@@ -238,8 +242,11 @@ def _assess_scheduler(data: ReportData, fleet: Fleet, arn: str) -> SchedulerQual
     not_computed: tuple[tuple[Figure[int], str], ...] = ()
     if knowledge and knowledge.executions_not_computed:
         not_computed = ((knowledge.executions_not_computed, "not computed"),)
+    machine = fleet.get_machine(arn)
+    names = [scheduler.name for scheduler in machine.schedulers if scheduler.arn == arn]
     return SchedulerQuality(
-        machine=fleet.get_machine(arn),
+        machine=machine,
+        scheduler=names[0] if len(machine.schedulers) > 1 else "",
         result_share=slots.result_share,
         longest_silence=None if slots.unknown or slots.not_extracted else slots.longest_silence_minutes,
         counts=tuple(

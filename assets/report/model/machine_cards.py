@@ -21,6 +21,9 @@ from assets.report.query.scope import ReportScope
 MAX_TICK_LABELS = 8
 """With more days than this, only every second, third, ... midnight has a label."""
 
+LAST_LABEL_POSITION = 92
+"""The last position, in percent, at which a label fits into a chart on a phone."""
+
 Spans = Mapping[str, Sequence[tuple[datetime, datetime]]]
 
 
@@ -93,7 +96,7 @@ def build_cards(data: ReportData, fleet: Fleet, attention: Sequence[AttentionIte
 
 
 def list_ticks(scope: ReportScope) -> list[Tick]:
-    """Return the midnights within the range, in the reader's time zone."""
+    """Return the midnights within the range, in the reader's time zone, with the labels that fit."""
     label_step = -(-len(scope.days) // MAX_TICK_LABELS)
     first = scope.start.astimezone(scope.zone).date()
     ticks = []
@@ -101,8 +104,9 @@ def list_ticks(scope: ReportScope) -> list[Tick]:
         day = first + timedelta(days=number)
         midnight = datetime(day.year, day.month, day.day, tzinfo=scope.zone)
         if scope.start <= midnight < scope.end:
-            label = f"{day:%a} {day.day}" if number % label_step == 0 else ""
-            ticks.append(Tick(round(100 * get_position(scope, midnight), 2), label))
+            position = round(100 * get_position(scope, midnight), 2)
+            is_labelled = number % label_step == 0 and position <= LAST_LABEL_POSITION
+            ticks.append(Tick(position, f"{day:%a} {day.day}" if is_labelled else ""))
     if ticks and ticks[0].position > 0 and len(scope.days) == 1:  # name both local days of a single UTC day
         ticks.insert(0, Tick(0, f"{first:%a} {first.day}"))
     return ticks

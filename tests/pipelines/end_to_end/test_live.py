@@ -8,10 +8,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from assets.executions.api_extraction import poll_service
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
 from pipelines.definitions import build_defs
+from resources.aws.session import AwsAccess
+from resources.clock import monotonic
 from resources.config.settings import ApiSettings, ArchiveSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
+from resources.sources.api import ApiSource
 from sandbox.fleet import Fleet, History, build_fleet
 from sandbox.service import Handle, run_sandbox
 from tests.support.code_location import DAYS, Location
@@ -292,3 +296,17 @@ def test_saved_responses_are_recorded_if_the_service_is_unavailable(
         assert "sources failed" in get_failure_message(result)
         assert set(location.get_partition_statuses().values()) == {"MATERIALIZED"}
         assert set(read_rows(location.lake)) == dumps[1].executions
+
+
+def test_an_interrupt_does_not_wait_for_the_responses_of_other_schedulers(service: Handle) -> None:
+    service.inject("slow:ListInferenceExecutions:seconds=300:after=1")
+    source = ApiSource(AwsAccess(PLACES[3][1], profile=PLACES[3][0], endpoint_url=service.url))
+
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    started = monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        poll_service(source, DAYS, {}, interrupt, NOW)
+
+    assert monotonic() - started < 60

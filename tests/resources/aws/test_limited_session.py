@@ -4,7 +4,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 
 import pytest
 
@@ -84,3 +84,17 @@ def test_a_response_without_end_raises_an_error_with_the_limit(
         with pytest.raises(kind, match=setting) as caught:
             source.list_schedulers()
     assert url in caught.value.where
+
+
+def test_an_interrupted_run_does_not_wait_for_a_response(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    with serving(send_slow_headers) as url:
+        source = ApiSource(AwsAccess("eu-west-1", endpoint_url=url), limits=ReadLimits(seconds=600))
+        interrupt = Timer(0.2, source.calls.stop)
+        interrupt.start()
+        with pytest.raises(RetryLaterError, match="the run was interrupted"):
+            source.list_schedulers()
+        interrupt.join()
+        with pytest.raises(RetryLaterError, match="Cannot send a request: the run was interrupted"):
+            source.list_schedulers()

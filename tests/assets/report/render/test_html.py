@@ -1,7 +1,6 @@
 """The HTML page: valid and safe for any lake, and every number equals the cell of its SQL query."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -28,19 +27,10 @@ from tests.support.machine_lake import (
     write_machines,
     write_rows,
 )
+from tests.support.machine_worlds import HOSTILE, WORLDS, list_busy_machines, list_hostile_machines
 
 MOST_BYTES = 2_000_000
 VOID = {"meta", "br", "img", "input", "link", "hr"}
-HOSTILE = [
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "' onmouseover='alert(1)",
-    "{{ 7 * 7 }}{% raw %}",
-    "🔥 Pumpe №1 & „Söhne“ </style></svg>",
-    "мотор \u202eאבג",
-    "nul\x00 and bell\x07",
-    "javascript:alert(1)//https://evil.example/",
-]
 
 
 @dataclass
@@ -130,38 +120,6 @@ def assert_numbers_match_the_sql(lake: Lake, page: Page, text: str) -> int:
         assert kind is not None
         assert printed_number == format_value(value, kind, page.scope.zone), (name, cell)
     return len(numbers)
-
-
-def list_busy_machines() -> Iterator[Machine]:
-    yield Machine("pump-1", events=[(20, 23.5), (160, 168)], state="open")
-    yield Machine("pump-2", switch_at=100, events=[(50, 52)], off=[(0, 8), (80, 100)])
-    yield Machine("turbine-1", step_minutes=15, gaps=[(60, 75), (140, 152)], objects={"forbidden": 4})
-    yield Machine("fan-1", step_minutes=60)
-    yield Machine("blower-1", has_scores=False, events=[(148, 150.5)], sensors=())
-    yield Machine("mixer-1", fails=True)
-
-
-def list_hostile_machines() -> Iterator[Machine]:
-    for number, name in enumerate(HOSTILE):
-        yield Machine(
-            name,
-            arn=f"arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler/{name}/{number}",
-            step_minutes=60,
-            events=[(30 + number, 40 + number)],
-            gaps=[(100, 120)],
-            sensors=[(name, 0.5), (f"{name}\\{name}", 0.2)],
-            cause=f"no input: {name}",
-        )
-
-
-WORLDS: dict[str, list[Machine]] = {
-    "a busy week": list(list_busy_machines()),
-    "all machines off": [Machine("pump-1", off=[(0, 168)]), Machine("pump-2", off=[(0, 168)])],
-    "everything failed": [Machine("pump-1", fails=True), Machine("pump-2", fails=True)],
-    "one execution": [Machine("pump-1", step_minutes=60, gaps=[(1, 168)])],
-    "hostile names": list(list_hostile_machines()),
-    "an empty lake": [],
-}
 
 
 def test_a_cause_is_new_only_if_the_previous_days_are_computed(lake: Lake, build_report: BuildPage) -> None:
