@@ -299,8 +299,9 @@ def test_saved_responses_are_recorded_if_the_service_is_unavailable(
 
 
 def test_an_interrupt_does_not_wait_for_the_responses_of_other_schedulers(service: Handle) -> None:
-    service.inject("slow:ListInferenceExecutions:seconds=300:after=1")
     source = ApiSource(AwsAccess(PLACES[3][1], profile=PLACES[3][0], endpoint_url=service.url))
+    _, *others = source.listed_schedulers
+    service.inject(*(f"slow:ListInferenceExecutions:scheduler={other.name}:seconds=300" for other in others))
 
     def interrupt(_: object) -> None:
         raise KeyboardInterrupt
