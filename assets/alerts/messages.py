@@ -19,7 +19,7 @@ MAX_SUMMARY_LINES = 20
 _STATES = {
     "open": "The anomaly continues.",
     "closed": "The anomaly is over.",
-    "cut": "No data is available after it.",
+    "cut": "No result was read for the time after it.",
 }
 _CHANGES = {
     "start_moved": "late data changed the start of an anomaly to {start}",
@@ -114,8 +114,9 @@ def _format_title(
     if notification.kind == "event_changed":
         return f"{equipment}: {_CHANGES[notification.change].format(start=start)}"
     if notification.kind == "event_over":
-        end = "over" if record.state == "closed" else "has no more data"
-        return f"{equipment}: anomaly {end} after {duration}"
+        if record.state == "closed":
+            return f"{equipment}: anomaly over after {duration}"
+        return f"{equipment}: no result read after {duration} of an anomaly; its end is not known"
     if record.end_notified_at is not None:
         return f"{equipment}: anomaly of {duration}, over since {_format_time(record.end, context)}"
     return f"{equipment}: anomaly since {start} ({duration} so far)"

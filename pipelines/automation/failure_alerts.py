@@ -200,14 +200,20 @@ def _notify_recovered_runs(
     count = 0
     for cause, incident in list(cursor.incidents.items()):
         failure = cursor.failures[cause]
-        if not _has_recovered(context, failure):
+        is_deleted = context.instance.get_run_record_by_id(failure["run"]) is None
+        if not is_deleted and not _has_recovered(context, failure):
             continue
+        name, title = failure["step"] or failure["job"], escape_markdown(incident.title)
+        times = f"It failed {incident.times} times since {incident.since:%Y-%m-%d %H:%M} UTC."
         notice = Notice(
             kind="run_recovered",
             severity="info",
-            title=f"{failure['step'] or failure['job']} succeeds again",
-            text=f"Resolved: {escape_markdown(incident.title)}\n\nIt failed {incident.times} times since"
-            f" {incident.since:%Y-%m-%d %H:%M} UTC.",
+            title=f"{name}: it is not known whether it succeeds again"
+            if is_deleted
+            else f"{name} succeeds again",
+            text=f"No longer watched, because its failed run was deleted: {title}\n\n{times}"
+            if is_deleted
+            else f"Resolved: {title}\n\n{times}",
             cause=cause,
             facts={"since": incident.since.isoformat(), "times": incident.times},
             link=alerts.dagster_url,
@@ -223,7 +229,7 @@ def _has_recovered(context: dg.SensorEvaluationContext, failure: Mapping[str, An
     instance = context.instance
     record = instance.get_run_record_by_id(failure["run"])
     if record is None:
-        return True  # the failed run was deleted, so recovery cannot be determined
+        return False
     later = instance.get_run_records(
         dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=record.update_timestamp),
         limit=MAX_LATER_RUNS,

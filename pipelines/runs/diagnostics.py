@@ -29,8 +29,10 @@ def run_diagnostics() -> Iterator[Finding]:
         yield Finding(Level.fail, "settings", error.what, error.next_step)
     if settings is not None:
         yield _check_settings(settings)
-        yield diagnostics.check_lake(settings.lake.uri, settings.lake.kms_key_id)
-        yield from _check_knowledge(settings)
+        lake = diagnostics.check_lake(settings.lake.uri, settings.lake.kms_key_id)
+        yield lake
+        if lake.level is Level.ok:  # otherwise the same error would be reported twice
+            yield from _check_knowledge(settings)
         yield from _check_sources(settings)
         yield _check_alerts(settings)
     yield from check_instance(is_configured=settings is not None)
@@ -51,8 +53,9 @@ def _check_knowledge(settings: Settings) -> Iterator[Finding]:
     lake = Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
     try:
         unknown_days = find_unknown_days(lake, lake.days(EXTRACTION_COVERAGE))
-    except LedgerError:
-        return  # the check of the lake reports it
+    except LedgerError as error:  # without this, the list of findings would look complete
+        yield diagnostics.error_finding("recorded data, not known", error)
+        return
     for unknown in unknown_days:
         when = f"{unknown.first} to {unknown.last}"
         message = f"{unknown.text}, {when}"

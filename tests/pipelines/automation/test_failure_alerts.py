@@ -94,6 +94,23 @@ def test_repeated_failure_and_its_recovery_are_notified_once(
     assert receiver.bodies[1]["facts"]["times"] == 2
 
 
+def test_the_recovery_of_a_deleted_run_is_not_known(
+    watch: Callable[..., Watched], tmp_path: Path, receiver: Receiver
+) -> None:
+    watched = watch(tmp_path / "nowhere")
+    failed = watched.run()
+    cursor = watched.tick("notify_failed_runs")
+    watched.instance.delete_run(failed.run_id)
+
+    cursor = watched.tick("notify_failed_runs", cursor)
+    watched.tick("notify_failed_runs", cursor)
+
+    failure, end = receiver.bodies
+    assert (failure["kind"], end["kind"]) == ("run_failed", "run_recovered")
+    assert end["title"].endswith("it is not known whether it succeeds again")
+    assert "its failed run was deleted" in end["text"] and "Resolved" not in end["text"]
+
+
 def test_continuing_failure_is_notified_again_after_repeat_after(
     watch: Callable[..., Watched], tmp_path: Path, receiver: Receiver
 ) -> None:

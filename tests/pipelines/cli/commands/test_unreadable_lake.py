@@ -79,6 +79,15 @@ def test_a_file_in_place_of_the_lake_is_an_error_of_each_command(
     assert done.code == 2 and "Cannot read the lake: Not a directory" in done.err, done
 
 
+def test_doctor_says_that_recorded_data_cannot_be_read(ledger: RunLedger, filled: Lake) -> None:
+    Path(filled.path(EXTRACTION_COVERAGE, DAYS[0])).write_text("no Parquet")
+
+    findings = {finding["subject"]: finding for finding in ledger("doctor", "--json").json["findings"]}
+
+    assert findings["lake"]["level"] == "ok"
+    assert findings["recorded data, not known"]["level"] == "fail"
+
+
 @pytest.fixture
 def other_user(filled: Lake, tmp_path: Path) -> Iterator[int]:
     """A user that can reach the lake, but owns none of its files."""
