@@ -3,6 +3,7 @@
 The table `event_notifications` in the lake records each notification after its delivery.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -59,16 +60,18 @@ def build_event_sensor(settings: Settings) -> dg.SensorDefinition:
     def anomaly_events(
         context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
     ) -> dg.SkipReason | dg.SensorResult:
-        notifier = open_notifier(settings.alerts, context.log.info)
-        notified_errors = context.cursor or ""
+        notified_errors, pending = _parse_cursor(context.cursor)
+        notifier = open_notifier(settings.alerts, context.log.info, pending)
         try:
             count, file_errors = notify_events(lake, settings, notifier, clock())
         except LedgerError as error:  # the lake may be temporarily unavailable; the next tick tries again
+            context.update_cursor(_format_cursor(notified_errors, pending))
             return dg.SkipReason(f"Cannot evaluate anomaly events: {error}")
         if file_errors != notified_errors and (
             not file_errors or notifier.send([_build_file_error_notice(file_errors)], clock())
         ):
-            context.update_cursor(file_errors)
+            notified_errors = file_errors
+        context.update_cursor(_format_cursor(notified_errors, pending))
         sent = dg.AssetMaterialization(
             EVENT_NOTIFICATIONS.name, metadata=build_metadata({"notifications": count})
         )
@@ -77,6 +80,19 @@ def build_event_sensor(settings: Settings) -> dg.SensorDefinition:
         )
 
     return anomaly_events
+
+
+def _parse_cursor(text: str | None) -> tuple[str, dict[str, list[dict[str, Any]]]]:
+    """Return the notified errors of files, and the notices that some targets lack; invalid text is empty."""
+    try:
+        value = json.loads(text or "{}")
+        return str(value.get("file_errors", "")), dict(value.get("pending", {}))
+    except (ValueError, TypeError, AttributeError):
+        return "", {}
+
+
+def _format_cursor(file_errors: str, pending: Mapping[str, Any]) -> str:
+    return json.dumps({"file_errors": file_errors, "pending": pending}, default=str)
 
 
 def notify_events(lake: Lake, settings: Settings, notifier: Notifier, now: datetime) -> tuple[int, str]:

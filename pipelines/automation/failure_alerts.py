@@ -7,7 +7,7 @@ a repeated notice is the same.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -47,11 +47,13 @@ class SensorCursor:
         incidents: The open incidents by their cause.
         failures: What each open incident of runs needs to recover, by its cause.
         seen_runs: The IDs of the failed runs whose notices were all delivered.
+        pending: The notices that some targets lack, as `Notifier` keeps them.
     """
 
     incidents: dict[str, OpenIncident]
     failures: dict[str, dict[str, Any]]
     seen_runs: list[str]
+    pending: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, text: str | None) -> "SensorCursor":
@@ -62,7 +64,9 @@ class SensorCursor:
                 cause: OpenIncident.from_json(incident)
                 for cause, incident in value.get("incidents", {}).items()
             }
-            return cls(incidents, value.get("failures", {}), value.get("seen_runs", []))
+            return cls(
+                incidents, value.get("failures", {}), value.get("seen_runs", []), value.get("pending", {})
+            )
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls({}, {}, [])
 
@@ -70,7 +74,13 @@ class SensorCursor:
         """Return the text that Dagster stores."""
         incidents = {cause: incident.to_json() for cause, incident in self.incidents.items()}
         return json.dumps(
-            {"incidents": incidents, "failures": self.failures, "seen_runs": self.seen_runs[-SEEN_RUNS:]}
+            {
+                "incidents": incidents,
+                "failures": self.failures,
+                "seen_runs": self.seen_runs[-SEEN_RUNS:],
+                "pending": self.pending,
+            },
+            default=str,
         )
 
     def close(self, cause: str) -> None:
@@ -79,9 +89,13 @@ class SensorCursor:
         self.failures.pop(cause, None)
 
 
-def open_notifier(alerts: AlertSettings, log: Callable[[str], None]) -> Notifier:
-    """Return a notifier for the log and for the targets in the settings."""
-    return Notifier(log, open_targets(alerts))
+def open_notifier(
+    alerts: AlertSettings, log: Callable[[str], None], pending: dict[str, list[dict[str, Any]]]
+) -> Notifier:
+    """Return a notifier for the log and the targets in the settings, after it sent the pending notices."""
+    notifier = Notifier(log, open_targets(alerts), pending)
+    notifier.send_pending()
+    return notifier
 
 
 def _load_silences(alerts: AlertSettings, context: dg.SensorEvaluationContext) -> list[Silence]:
@@ -119,7 +133,7 @@ def build_failure_sensors(alerts: AlertSettings) -> list[dg.SensorDefinition]:
 
 def _notify_runs(context: dg.SensorEvaluationContext, alerts: AlertSettings, now: datetime) -> dg.SkipReason:
     cursor = SensorCursor.from_json(context.cursor)
-    notifier = open_notifier(alerts, context.log.info)
+    notifier = open_notifier(alerts, context.log.info, cursor.pending)
     repeat_after = timedelta(hours=alerts.repeat_after_hours)
     silences = _load_silences(alerts, context)
     count = 0
@@ -251,7 +265,7 @@ def _notify_checks(
     context: dg.SensorEvaluationContext, alerts: AlertSettings, now: datetime
 ) -> dg.SkipReason:
     cursor = SensorCursor.from_json(context.cursor)
-    notifier = open_notifier(alerts, context.log.info)
+    notifier = open_notifier(alerts, context.log.info, cursor.pending)
     assert context.repository_def is not None  # noqa: S101 (always set for a sensor of a code location)
     silences = _load_silences(alerts, context)
     keys = list(context.repository_def.asset_graph.asset_check_keys)

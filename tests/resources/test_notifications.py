@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -200,7 +201,28 @@ def test_a_notice_is_sent_if_one_of_several_targets_has_it(
     assert Notifier(logged.append, targets).send([NOTICE, NOTICE], AT) == [NOTICE, NOTICE]
 
     assert len(receiver.bodies) == 2
-    assert "Not posted to all targets, and not retried" in logged[0]
+    assert "Not posted to all targets yet, will be retried" in logged[0]
+
+
+def test_a_failing_target_is_retried_alone(
+    receiver: Receiver, unreachable: str, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Webhook, "location", property(lambda self: self._url))  # both are on one host
+    pending: dict[str, list[dict[str, object]]] = {}
+    for title in ("first", "second"):
+        notifier = Notifier(lambda _: None, [hook(unreachable), hook(receiver.url)], pending)
+        notifier.send_pending()
+        assert notifier.send([replace(NOTICE, title=title)], AT)
+    assert [body["title"] for body in receiver.bodies] == ["first", "second"]
+    waiting = json.loads(json.dumps(pending))
+    receiver.bodies.clear()
+
+    again = Notifier(lambda _: None, [hook(receiver.url)], {receiver.url: waiting[unreachable]})
+    again.send_pending()
+
+    assert [body["title"] for body in receiver.bodies] == ["first", "second"]
+    assert receiver.bodies[0]["at"] == AT.isoformat()
+    assert again.pending == {}
 
 
 def test_no_target_is_used_after_the_deadline_of_the_tick(receiver: Receiver, hook: Hook) -> None:

@@ -1,5 +1,6 @@
 """Notifications about failures, with real runs on a Dagster instance and a real HTTP server."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -16,7 +17,7 @@ from resources.config.settings import ArchiveSettings, Settings
 from resources.lake.lake import Lake
 from sandbox.dumps import Manifest
 from tests.support.code_location import DAYS, NOW, Location
-from tests.support.receiver import Receiver
+from tests.support.receiver import Receiver, run_receiver
 
 DAGSTER = "https://dagster.example.com"
 Dumps = tuple[Path, Manifest]
@@ -109,6 +110,22 @@ def test_the_recovery_of_a_deleted_run_is_not_known(
     assert (failure["kind"], end["kind"]) == ("run_failed", "run_recovered")
     assert end["title"].endswith("it is not known whether it succeeds again")
     assert "its failed run was deleted" in end["text"] and "Resolved" not in end["text"]
+
+
+def test_an_alert_waits_for_a_target_that_is_down_and_is_not_repeated_to_the_others(
+    watch: Callable[..., Watched], tmp_path: Path, receiver: Receiver
+) -> None:
+    with run_receiver() as other:
+        address = other.url.removeprefix("http")
+    watched = watch(tmp_path / "nowhere", urls=(f"json{address}",))
+    watched.run()
+
+    cursor = watched.tick("notify_failed_runs")
+    cursor = watched.tick("notify_failed_runs", cursor)
+
+    assert receiver.kinds() == ["run_failed"]
+    ((waiting,),) = json.loads(cursor)["pending"].values()
+    assert waiting["notice"]["cause"] == receiver.bodies[0]["cause"]
 
 
 def test_continuing_failure_is_notified_again_after_repeat_after(
