@@ -104,6 +104,7 @@ def check_service(api: LiveService, now: datetime, results: dict[str, str]) -> I
         now: the time of this machine's clock.
         results: receives the key of one result object for each bucket that an execution names.
     """
+    api.fails_fast = True  # a person waits
     try:
         schedulers = api.list_schedulers()
     except LedgerError as error:

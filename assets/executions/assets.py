@@ -19,6 +19,7 @@ from assets.framework.asset_specs import asset_spec_kwargs
 from assets.framework.automation import upstream_content_changed
 from assets.framework.interrupts import is_interrupt, raise_if_interrupted
 from assets.framework.materializations import PartitionResult, partition_result, unpartitioned_result
+from assets.framework.metadata import INTERACTIVE_TAG
 from assets.framework.partitioned_run import (
     PartitionedRun,
     batches,
@@ -132,6 +133,7 @@ def _build_executions_asset(
             for source in opened:
                 if source.service:
                     source.service.calls = calls
+                    source.service.fails_fast = INTERACTIVE_TAG in context.run.tags
             return _extract(
                 context,
                 opened,

@@ -33,7 +33,7 @@ from assets.tables import (
 from resources.errors import BudgetSpentError, LedgerError, UnreadableArchiveError
 from resources.lake.lake import Lake, WriteResult
 from resources.name_patterns import no_scheduler_error
-from resources.sources.base import FileListing, LiveService, SchedulerResponse, Source
+from resources.sources.base import FileListing, ListedScheduler, LiveService, SchedulerResponse, Source
 from resources.storage.base import StoredFile
 
 
@@ -107,8 +107,8 @@ class Extraction:
         for source in sources:
             if source.service and not self.budget_error:
                 self._poll(source.service, days, days_to_skip, buffer, selection)
-        self._add_errors_for_unmatched_names(selection)
         self._candidates = buffer.merge_by_day()
+        self._add_errors_for_unmatched_names(selection)
         answered_days = {day for response in self._list_responses() for day in response.days} & set(days)
         obtained = answered_days | (self._candidates.keys() & set(remaining_days))
         is_nothing_proven = not days_to_skip or not any(poll.is_listed for poll in self._polls)
@@ -217,15 +217,25 @@ class Extraction:
             )
 
     def _add_errors_for_unmatched_names(self, selection: ExtractionSelection) -> None:
-        """Add an error for each selected name without a scheduler, if all services listed theirs."""
+        """Add an error for each selected name that no service, no saved response and no row has.
+
+        A service that did not list its schedulers may have the name.
+        """
         polls = [poll for poll in self._polls if poll.days]
-        if polls and all(poll.is_listed for poll in polls):
-            listed = [scheduler for poll in polls for scheduler in poll.schedulers]
-            where = "the schedulers of this run; deleted schedulers cannot be queried"
-            self.failed |= {
-                name: no_scheduler_error(name, (scheduler.name for scheduler in listed), where)
-                for name in selection.find_unmatched_names(listed)
-            }
+        if not selection.schedulers or not polls or not all(poll.is_listed for poll in polls):
+            return
+        columns = ["scheduler_arn", "scheduler_name"]
+        tables = [self.lake.read(INFERENCE_SCHEDULERS, columns=columns)]
+        tables += [rows.select(columns) for rows in self._candidates.values()]
+        names = {row["scheduler_arn"]: row["scheduler_name"] for rows in tables for row in rows.to_pylist()}
+        known = [ListedScheduler(arn, name) for arn, name in names.items()]
+        known += [scheduler for poll in polls for scheduler in poll.schedulers]
+        self.failed |= {
+            name: no_scheduler_error(
+                name, (scheduler.name for scheduler in known), "the schedulers of this run"
+            )
+            for name in selection.find_unmatched_names(known)
+        }
 
     def record(self, day: date) -> RecordedDay:
         """Merge one day into the lake: executions first, then coverage."""

@@ -9,6 +9,9 @@ from typing import Any
 import dagster as dg
 
 PREFIX = "ledger/"
+INTERACTIVE_TAG = f"{PREFIX}interactive"
+"""Tag of runs that a person waits for: they fail at once instead of retrying an unreachable service."""
+
 FAILED_PARTITIONS = "failed_partitions"
 FAILED_SOURCES = "failed_sources"
 _RESERVED = ("dagster/", "__")

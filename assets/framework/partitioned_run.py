@@ -14,7 +14,13 @@ import dagster as dg
 
 from assets.framework.interrupts import is_interrupt, raise_if_interrupted, stop_on_interrupt
 from assets.framework.materializations import PartitionResult
-from assets.framework.metadata import FAILED_PARTITIONS, FAILED_SOURCES, build_metadata, read_reasons
+from assets.framework.metadata import (
+    FAILED_PARTITIONS,
+    FAILED_SOURCES,
+    INTERACTIVE_TAG,
+    build_metadata,
+    read_reasons,
+)
 from assets.tables import Table
 from resources.clock import monotonic, sleep
 from resources.errors import LedgerError, RetryLaterError
@@ -183,8 +189,9 @@ def handle_errors(
 
     Args:
         context: the context of the step.
-        retry_policy: for failures that allow a retry; None: no retry.
+        retry_policy: for failures that allow a retry; None: no retry. Interactive runs are not retried.
     """
+    retry_policy = None if INTERACTIVE_TAG in context.run.tags else retry_policy
     with stop_on_interrupt(context), _retry_step(context, retry_policy), translate_to_failure():
         yield
 

@@ -20,7 +20,7 @@ _SHUTDOWN_SECONDS = 60
 """Dagster gets this long to end by itself, its remaining subprocesses a sixth of it."""
 
 
-def run() -> int:
+def run(port: int) -> int:
     """Start Dagster, wait for its end and return its exit code; SIGTERM and Ctrl-C stop all its processes.
 
     Raises:
@@ -33,17 +33,17 @@ def run() -> int:
     settings = load_settings()
     if settings.config_file or settings.sources:
         instance.prepare_home()
-        return _run_dagster(instance.build_environment())
+        return _run_dagster(instance.build_environment(), port)
     if not demo.CONFIG.exists():
         demo.prepare()
     with demo.run_service() as environment:
-        return _run_dagster(environment)
+        return _run_dagster(environment, port)
 
 
-def _run_dagster(environment: Mapping[str, str]) -> int:
+def _run_dagster(environment: Mapping[str, str], port: int) -> int:
     dagster = str(Path(sys.executable).with_name("dagster"))
     process = subprocess.Popen(  # noqa: S603
-        [dagster, "dev", "--workspace", "workspace.yaml"],
+        [dagster, "dev", "--workspace", "workspace.yaml", "--port", str(port)],
         cwd=CHECKOUT,
         env=dict(environment),
         start_new_session=True,  # one process group, which can be stopped as a whole

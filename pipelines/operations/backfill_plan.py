@@ -75,9 +75,25 @@ def _list_schedulers(service: LiveService, days: Sequence[date], listing: Source
     if service.service_end is not None and service.service_end < days[0]:
         listing.notices.append(f"{service.uri} is skipped: the service ended on {service.service_end}.")
         return
+    service.fails_fast = True  # a person waits
     before = service.calls.count
     listing.schedulers += [(service, scheduler) for scheduler in service.list_schedulers()]
     listing.calls += service.calls.count - before
+
+
+def list_known_schedulers(lake: Lake, listing: SourceListing) -> list[ListedScheduler]:
+    """Return the schedulers of the services, and those of the lake, which include deleted ones."""
+    rows = lake.read(INFERENCE_SCHEDULERS, columns=["scheduler_arn", "scheduler_name"]).to_pylist()
+    recorded = {
+        row["scheduler_arn"]: ListedScheduler(row["scheduler_arn"], row["scheduler_name"]) for row in rows
+    }
+    return list((recorded | {scheduler.arn: scheduler for _, scheduler in listing.schedulers}).values())
+
+
+def has_unread_files(lake: Lake, listing: SourceListing) -> bool:
+    """Return whether a saved response was not read yet, so that its schedulers are not known."""
+    records = archive_index.load_records(lake.read(ARCHIVE_FILES)) if listing.files else {}
+    return any(file.uri not in records for file in listing.files)
 
 
 def plan_backfill(  # noqa: PLR0913 (the options of a run, and the time)

@@ -93,8 +93,10 @@ class BackfillReport:
 
     @property
     def resume_command(self) -> str | None:
-        """The command that processes only what is missing; None if nothing is, or nothing was recorded."""
-        if self.is_complete or not self.runs:
+        """The command that processes only what is missing; None if nothing is, or no source could be read."""
+        runs = self.runs.values()
+        is_empty = any(run.refused for run in runs) and not any(run.partitions for run in runs)
+        if self.is_complete or is_empty or not runs:
             return None
         request = self.plan.request
         return f"ledger backfill --from {request.first} --to {request.last} --resume {self.plan.backfill_id}"
@@ -106,7 +108,10 @@ def execute_backfill(
     update: Callable[[BackfillReport], None],
     environment: Mapping[str, str] | None = None,
 ) -> BackfillReport:
-    """Execute the stages; a failed stage does not stop the next ones, but Ctrl-C and SIGTERM do.
+    """Execute the stages; Ctrl-C and SIGTERM stop it.
+
+    A stage that failed for some days does not stop the next ones. If no source could be read, they do not
+    start.
 
     Args:
         plan: what to execute.
@@ -135,6 +140,8 @@ def execute_backfill(
             if run.is_stopped or run.outcome is RunOutcome.stopped:
                 break
             if instance.get_run_by_id(run.run_id) is None:  # the process cannot start
+                break
+            if run.refused and not run.partitions:  # no source could be read, so nothing is new
                 break
     return report
 

@@ -21,7 +21,13 @@ from uuid import UUID
 import dagster as dg
 import msgspec
 
-from assets.framework.metadata import FAILED_PARTITIONS, FAILED_SOURCES, PREFIX, read_reasons
+from assets.framework.metadata import (
+    FAILED_PARTITIONS,
+    FAILED_SOURCES,
+    INTERACTIVE_TAG,
+    PREFIX,
+    read_reasons,
+)
 from assets.framework.partitions import RANGE
 from assets.tables import INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
 from pipelines.runs.instance import HOME_VARIABLE, build_environment
@@ -347,6 +353,7 @@ def _add_failure(report: RunReport, event: dg.DagsterEvent, *, replace_message: 
 def _build_tags(request: BackfillRequest, instance: dg.DagsterInstance) -> dict[str, str]:
     tags = {
         **dict(zip(RANGE, (request.first.isoformat(), request.last.isoformat()), strict=True)),
+        INTERACTIVE_TAG: "true",
         **request.tags,
     }
     if request.resume is None:

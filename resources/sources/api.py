@@ -48,6 +48,9 @@ _PAGING_ATTEMPTS = 3
 """How often paging starts from the first page, before broken paging is an error."""
 
 
+_UNREACHABLE = (refusals.EndpointConnectionError, refusals.ConnectTimeoutError, refusals.ProxyConnectionError)
+"""Errors without any contact: refused connections, unknown host names and unanswered ones."""
+
 _CHECK_PROXIES = "run it again later; if the error persists, check proxies between here and the service"
 
 
@@ -114,6 +117,7 @@ class ApiSource:
         self.access = access
         self.patterns = tuple(patterns)
         self.calls = CallBudget()
+        self.fails_fast = False
         self.date_header: str | None = None
         self._service_end = service_end
         self._custom_client = client
@@ -139,7 +143,13 @@ class ApiSource:
         # the event comes before every request, also before retries; an error raised in it reaches the caller
         client.meta.events.register(f"before-send.{SERVICE}", lambda **_: self.calls.count_call())
         client.meta.events.register(f"response-received.{SERVICE}", self._note_response)
+        # the first handler comes before botocore's, which waits
+        client.meta.events.register_first(f"needs-retry.{SERVICE}", self._fail_fast)
         return client
+
+    def _fail_fast(self, caught_exception: Exception | None, **_: Any) -> None:  # noqa: ANN401
+        if self.fails_fast and isinstance(caught_exception, _UNREACHABLE):
+            raise caught_exception
 
     def _note_response(self, parsed_response: dict[str, Any] | None, **_: Any) -> None:  # noqa: ANN401
         self.calls.count_throttling(parsed_response)

@@ -120,6 +120,9 @@ class LiveService(Protocol):
     calls: CallBudget
     """Counts the calls. A run replaces it by one budget for all its sources."""
 
+    fails_fast: bool
+    """Whether an endpoint that cannot be reached is an error at once, without the usual retries."""
+
     concurrency: int
     """How many schedulers may be queried at once."""
 

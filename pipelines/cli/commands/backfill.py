@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
+from shlex import quote
 from typing import Annotated
 
 import dagster as dg
@@ -19,14 +20,15 @@ from pipelines.cli.json_output import BackfillDay, BackfillOutput, BackfillStage
 from pipelines.cli.options import From, Json, SchedulerPatterns, SkipSettled, To
 from pipelines.cli.output import open_console, print_json
 from pipelines.cli.progress import show_progress
-from pipelines.operations.backfill_plan import list_sources
-from pipelines.operations.stages import ANOMALIES, EXECUTIONS, RESULTS, select_stages
+from pipelines.operations.backfill_plan import has_unread_files, list_known_schedulers, list_sources
+from pipelines.operations.stages import ANOMALIES, EXECUTIONS, RESULTS, STAGES, select_stages
 from pipelines.runs.backfill import BackfillPlan, BackfillReport, execute_backfill, plan_resume
 from pipelines.runs.instance import prepare_home
 from pipelines.runs.launcher import BackfillRequest, RunOutcome, RunReport
 from resources.clock import utc_now
 from resources.config.settings import Settings, load_settings
 from resources.errors import ConfigurationError
+from resources.lake.lake import Lake
 from resources.sources.factory import open_sources
 
 EXAMPLES = (
@@ -119,9 +121,10 @@ def _build_request(
     history = Days(settings.history.start_date, settings.history.end_date)
     days = parse_range(first, last, history, utc_now().date())
     if schedulers:
+        lake = Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
         listing = list_sources(open_sources(settings), days)
-        if not listing.failed:  # otherwise the name may belong to a source that did not answer
-            select_schedulers(schedulers, [scheduler for _, scheduler in listing.schedulers])
+        if not listing.failed and not has_unread_files(lake, listing):  # which may have the name
+            select_schedulers(schedulers, list_known_schedulers(lake, listing))
     return BackfillRequest(days[0], days[-1], schedulers)
 
 
@@ -173,13 +176,30 @@ def _print(console: Console, report: BackfillReport) -> None:
     if report.outcome is RunOutcome.succeeded:
         console.print(f"Backfill {report.plan.backfill_id} succeeded.")
         return
-    outcome = f"Backfill {report.plan.backfill_id} {report.outcome}; the days above are recorded."
-    console.print(outcome, soft_wrap=True)
-    if report.resume_command:
-        console.print("Resume it with:")
-        console.print(Text(f"  {report.resume_command}", "bold"), soft_wrap=True)
+    recorded = "the days above are recorded" if report.resume_command else "nothing is recorded"
+    console.print(f"Backfill {report.plan.backfill_id} {report.outcome}; {recorded}.", soft_wrap=True)
+    console.print("Resume it with:" if report.resume_command else "Then run it again:")
+    command = report.resume_command or _build_command(report.plan)
+    console.print(Text(f"  {command}", "bold"), soft_wrap=True)
     for log in sorted({run.log for run in report.runs.values()}):
         console.print(f"Log: {log}", soft_wrap=True)
+
+
+def _build_command(plan: BackfillPlan) -> str:
+    """Return the command that starts the same backfill."""
+    request = plan.request
+    words = ["ledger backfill", f"--from {request.first} --to {request.last}"]
+    words += [f"--scheduler {quote(pattern)}" for pattern in request.schedulers]
+    words += ["--skip-settled"] if request.skip_settled else []
+    words += [f"--max-calls {request.max_calls}"] if request.max_calls is not None else []
+    names = ",".join(planned.stage.name for planned in plan.stages)
+    return " ".join([*words, *([f"--only {names}"] if len(plan.stages) < len(STAGES) else [])])
+
+
+def _list_warnings(run: RunReport) -> list[str]:
+    """Return the warnings without those that only repeat the error of a source."""
+    errors = {f"{name}: {reason}" for name, reason in run.refused.items()}
+    return [warning for warning in run.warnings if warning not in errors]
 
 
 def _summarize_stage(name: str, run: RunReport | None, is_complete: bool) -> str:
@@ -203,7 +223,7 @@ def _summarize_stage(name: str, run: RunReport | None, is_complete: bool) -> str
 
 
 def _print_problems(console: Console, stage: str, run: RunReport) -> None:
-    for warning in run.warnings:
+    for warning in _list_warnings(run):
         console.print(Text(f"! {stage}: {warning}", "yellow"), soft_wrap=True)
     failures = [*_group_failures(run.failed), *run.refused.items()]
     for name, reason in failures[:_MAX_REASONS]:
@@ -269,7 +289,7 @@ def _build_json(report: BackfillReport) -> BackfillOutput:
         failed_days=dict(sorted(executions.failed.items())) if executions else {},
         failed_sources=[SourceFailure(name, reason) for run in runs for name, reason in run.refused.items()],
         metrics=executions.numbers if executions else {},
-        warnings=[warning for run in runs for warning in run.warnings],
+        warnings=[warning for run in runs for warning in _list_warnings(run)],
         error=next((run.message for run in runs if run.message), None),
         stages=[
             _build_stage_json(planned.stage.name, report.runs.get(planned.stage.name), planned.is_complete)
@@ -290,6 +310,6 @@ def _build_stage_json(name: str, run: RunReport | None, is_complete: bool) -> Ba
         sorted(run.days),
         dict(sorted(run.failed.items())),
         run.numbers,
-        run.warnings,
+        _list_warnings(run),
         run.message or None,
     )

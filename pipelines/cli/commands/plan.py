@@ -15,7 +15,12 @@ from pipelines.cli.arguments import parse_range, select_schedulers
 from pipelines.cli.json_output import EstimatedCount, PlanOutput, PlanScheduler, SourceFailure
 from pipelines.cli.options import From, Json, SchedulerPatterns, SkipSettled, To
 from pipelines.cli.output import open_console, print_json
-from pipelines.operations.backfill_plan import SourceListing, list_sources, plan_backfill
+from pipelines.operations.backfill_plan import (
+    SourceListing,
+    list_known_schedulers,
+    list_sources,
+    plan_backfill,
+)
 from resources.clock import utc_now
 from resources.config.settings import load_settings
 from resources.lake.lake import Lake
@@ -47,9 +52,10 @@ def plan(
     history = Days(settings.history.start_date, settings.history.end_date)
     days = parse_range(first, last, history, now.date())
     listing = list_sources(open_sources(settings), days)
-    arns = select_schedulers(schedulers or (), [scheduler for _, scheduler in listing.schedulers])
+    lake = Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
+    arns = select_schedulers(schedulers or (), list_known_schedulers(lake, listing))
     estimate = plan_backfill(
-        Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id),
+        lake,
         listing,
         days,
         timedelta(minutes=settings.history.settle_after_minutes),

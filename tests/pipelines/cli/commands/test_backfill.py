@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
-from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
+from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
 from resources.lake.lake import Lake
 from sandbox.fleet import History, build_fleet
 from sandbox.service import Handle, run_sandbox
@@ -111,6 +112,66 @@ def test_failures_are_named_and_resuming_extracts_only_them(
         parent = instance.get_run_by_id(run.tags["dagster/parent_run_id"])
         assert parent is not None
         assert parent.tags["ledger/backfill"] == second.json["backfill_id"] == command[-1]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://no-such-host.invalid"])
+def test_an_unreachable_endpoint_fails_within_seconds_and_the_output_says_how_to_retry(
+    ledger: RunLedger,
+    settings: Callable[..., Path],
+    accounts: None,  # noqa: ARG001 (its keys open it)
+    url: str,
+) -> None:
+    settings(build_api_toml(url))
+    started = time.monotonic()
+
+    done = ledger("backfill", *RANGE, "--yes", "--scheduler", "pump-*", "--json")
+
+    assert time.monotonic() - started < 40, "botocore alone retries for longer, the step for minutes"
+    assert done.code == 1
+    answer = done.json
+    assert answer["metrics"]["calls"] == 1, "no call is repeated"
+    (failure,) = answer["failed_sources"]
+    assert "the endpoint cannot be reached" in failure["reason"]
+    assert answer["warnings"] == [], "the failure is listed once"
+    assert answer["resume_command"] is None, "nothing is recorded"
+    assert [stage["outcome"] for stage in answer["stages"]] == ["failed", *["not started"] * 4]
+
+
+@pytest.mark.slow
+def test_the_retry_of_an_empty_backfill_is_its_own_command(
+    ledger: RunLedger,
+    settings: Callable[..., Path],
+    accounts: None,  # noqa: ARG001 (its keys open it)
+) -> None:
+    settings(build_api_toml("http://127.0.0.1:9"))
+
+    done = ledger("backfill", *EXTRACTION, "--yes", "--skip-settled")
+
+    assert done.code == 1
+    assert done.text.count("the endpoint cannot be reached") == 1
+    command = "ledger backfill --from 2026-10-05 --to 2026-10-08 --skip-settled --only executions"
+    assert f"Then run it again: {command}" in done.text
+
+
+def test_a_scheduler_that_only_the_lake_knows_is_accepted(
+    ledger: RunLedger, settings: Callable[..., Path], service: Handle, lake: Lake
+) -> None:
+    settings(build_api_toml(service.url))
+    row = dict.fromkeys(INFERENCE_SCHEDULERS.schema.names) | {
+        "scheduler_arn": "arn:aws:lookoutequipment:us-east-1:111122223333:inference-scheduler/old-1/1",
+        "scheduler_name": "old-1",
+        "source": "archive",
+        "valid_from": datetime(2026, 1, 1, tzinfo=UTC),
+        "recorded_at": datetime(2026, 1, 1, tzinfo=UTC),
+    }
+    rows = pa.Table.from_pylist([row], schema=INFERENCE_SCHEDULERS.schema)
+    lake.update(INFERENCE_SCHEDULERS, None, lambda _: rows)
+
+    assert ledger("plan", *RANGE, "--scheduler", "old-1").code == 0
+    unknown = ledger("plan", *RANGE, "--scheduler", "olt-1")
+    assert unknown.code == 2 and 'did you mean "old-1"' in unknown.err
+    done = ledger("backfill", *EXTRACTION, "--yes", "--scheduler", "old-1", "--json")
+    assert done.code == 0, done.out
 
 
 @pytest.mark.slow
