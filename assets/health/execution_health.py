@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from assets.executions.coverage import compute_settle_time
 from assets.framework.row_content import stamp_changes
-from assets.framework.time_windows import get_day_window
+from assets.framework.time_windows import get_day_window, parse_duration
 from assets.health.failure_causes import Failure, group_by_cause, parse_cause
 from assets.health.slots import (
     REASONS,
@@ -45,8 +45,8 @@ RESULT_COLUMNS = ["scheduler_arn", "data_start_time", "last_modified"]
 """The columns of each table that this module reads."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
 _MINUTE_MS = 60_000
-_FREQUENCIES = {"PT5M": 5, "PT10M": 10, "PT15M": 15, "PT30M": 30, "PT1H": 60}
 _REASON_BY_STATUS = {"SUCCESS": REASONS.index("succeeded"), "IN_PROGRESS": -1}
 _UNKNOWN = REASONS.index("unknown")
 _FAILED_OTHER = REASONS.index("failed_other")
@@ -262,11 +262,9 @@ def _has_begun(settings: Sequence[SchedulerSetting], day: date) -> bool:
 
 
 def _build_setting(row: Mapping[str, Any]) -> SchedulerSetting:
-    minutes = _FREQUENCIES.get(row["data_upload_frequency"] or "", 0)
+    frequency = parse_duration(row["data_upload_frequency"]) or timedelta()
     delay = row["data_delay_offset_minutes"] or 0
-    return SchedulerSetting(
-        _to_ms(row["valid_from"]), minutes * _MINUTE_MS, delay * _MINUTE_MS, row["status"]
-    )
+    return SchedulerSetting(_to_ms(row["valid_from"]), frequency // _MS, delay * _MINUTE_MS, row["status"])
 
 
 def _group_by_scheduler(rows: pa.Table) -> dict[str, list[dict[str, Any]]]:
@@ -281,4 +279,4 @@ def _get_account_region(arn: str) -> _AccountRegion:
 
 
 def _to_ms(time: datetime) -> int:
-    return (time.astimezone(UTC) - _EPOCH) // timedelta(milliseconds=1)
+    return (time.astimezone(UTC) - _EPOCH) // _MS

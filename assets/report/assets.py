@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -34,6 +33,7 @@ from resources.config.equipment import EquipmentRegistry, load_equipment
 from resources.config.settings import Settings
 from resources.config.silences import Silence, load_silences
 from resources.lake.lake import Lake
+from resources.storage.open import to_uri
 from resources.storage.report_store import ReportStore
 
 GROUP = "report"
@@ -71,7 +71,7 @@ class ReportOptions:
     @property
     def folder_uri(self) -> str:
         """The folder as a URI."""
-        return self.folder if "://" in self.folder else Path(self.folder).absolute().as_uri()
+        return to_uri(self.folder)
 
     def build_scope(self, first: date, last: date, now: datetime) -> ReportScope:
         """Return the scope of a range of days, with all machines, for a page created now."""

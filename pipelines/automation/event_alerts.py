@@ -225,10 +225,10 @@ def _load_or_default(load: Callable[[], _T], default: _T, file_errors: list[str]
 
 def _build_file_error_notice(file_errors: str) -> Notice:
     return Notice(
-        kind="alerts_mistaken",
+        kind="alert_files_invalid",
         severity="warning",
         title="The silences or the equipment registry have errors",
         text=f"```text\n{file_errors}\n```\n\nUntil you fix them, anomalies are notified without this file.",
-        cause="alerts:mistakes",
+        cause="alert_files:invalid",
         facts={"message": file_errors},
     )

@@ -22,6 +22,11 @@ def parse_scheme(uri: str) -> str | None:
     return match[1] if match else None
 
 
+def to_uri(location: str) -> str:
+    """Return a URI unchanged, and a local path as an absolute `file://` URI."""
+    return location if parse_scheme(location) else Path(location).absolute().as_uri()
+
+
 def is_s3(uri: str, setting: str) -> bool:
     """Whether a URI names S3; otherwise it is a local path.
 

@@ -1,8 +1,8 @@
 """`ledger ddl`: statements that declare the tables of the lake in Athena or Spark."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -12,6 +12,7 @@ from pipelines.cli.options import Location, TableNames
 from resources.aws.external_table import check_database
 from resources.config.settings import Settings, load_settings
 from resources.errors import ConfigurationError
+from resources.storage.open import is_s3, to_uri
 
 EXAMPLES = (
     "ledger ddl --database plant inference_executions",
@@ -56,12 +57,11 @@ def lake_location(settings: Settings, location: str | None, *, in_s3: bool) -> L
         ConfigurationError: the location must be in S3 and is not.
     """
     uri = location or settings.lake.uri
-    if in_s3 and (not uri.startswith("s3://") or uri == "s3://"):
+    setting = "--location" if location else "lake.uri"
+    if in_s3 and not (is_s3(uri, setting) and urlsplit(uri).netloc):
         raise ConfigurationError(
             f"Cannot use {uri} in Athena: Athena reads only from S3",
-            where="--location" if location else "lake.uri",
+            where=setting,
             next_step="set --location s3://bucket/prefix; copy a local lake there with `aws s3 sync`",
         )
-    if "://" not in uri:
-        uri = Path(uri).absolute().as_uri()
-    return LakeLocation(uri, settings.history.start_date, settings.history.end_date)
+    return LakeLocation(to_uri(uri), settings.history.start_date, settings.history.end_date)

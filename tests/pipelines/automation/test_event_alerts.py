@@ -307,8 +307,8 @@ def test_errors_in_the_silences_file_are_notified_once_and_silence_nothing(
     site.tick()
     site.tick()
 
-    assert sorted(receiver.kinds()) == ["alerts_mistaken", "event_new"]
-    notice = next(body for body in receiver.bodies if body["kind"] == "alerts_mistaken")
+    assert sorted(receiver.kinds()) == ["alert_files_invalid", "event_new"]
+    notice = next(body for body in receiver.bodies if body["kind"] == "alert_files_invalid")
     assert "silences[0].who: is missing" in notice["text"]
 
 
