@@ -1,7 +1,7 @@
 """Limits of every reader: bytes, rows, pages and seconds.
 
-They bound memory and time if a file, an object or a service returns more than any real one does, such as a
-small gzip file that unpacks to gigabytes. A message names the setting of the exceeded limit.
+They bound memory and time if a file, an object or a service returns more than any real one does. An example
+is a small gzip file that unpacks to gigabytes. A message names the setting of the exceeded limit.
 """
 
 from dataclasses import dataclass

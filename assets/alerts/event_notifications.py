@@ -146,8 +146,8 @@ def group_notifications(
     """Return the notifications to send now; each group is one message.
 
     The first notifications of a lake are one group. Later, events that were over when they were first seen,
-    as after a backfill, are one group, and at most one such group is sent in an hour: the others wait. More
-    than `max_singles` other notifications are one group too.
+    as after a backfill, are one group. At most one such group is sent in an hour; the others wait. More than
+    `max_singles` other notifications are one group too.
     """
     if not records:
         return [list(notifications)] if notifications else []

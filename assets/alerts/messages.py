@@ -1,4 +1,4 @@
-"""Builds the notices about anomaly events, short enough to read at three in the morning."""
+"""Builds the notices about anomaly events, short enough for the screen of a phone."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

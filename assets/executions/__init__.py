@@ -1,1 +1,1 @@
-"""Inference executions: from pages of bytes to days in the lake, and how far each day is known."""
+"""Inference executions: from pages of bytes to days in the lake, and how complete each day is."""

@@ -1,8 +1,8 @@
 """One extraction: read the sources for some days and merge each day into the lake.
 
 Each day is written in a fixed order: executions first, then coverage. The index of files is updated after the
-days. A run that is killed at any point has therefore recorded nothing that is not in the lake, and the next
-run reads the files again.
+days. A run that is killed at any point has therefore recorded nothing that is not in the lake. The next run
+reads the files again.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -1,7 +1,7 @@
 """Stops a step at a signal, wherever its code is.
 
-A signal raises an exception in the main thread. A library in C can report it as an error of its own, and code
-that translates errors would record it as the failure of one day. So the signal itself is recorded too.
+A signal raises an exception in the main thread. A library in C can report it as an error of its own. Code
+that translates errors would then record it as the failure of one day. So the signal itself is recorded too.
 """
 
 import signal

@@ -23,8 +23,8 @@ def doctor(as_json: Annotated[bool, Json] = False) -> None:
     """Check settings, credentials, sources, lake and Dagster.
 
     Each finding is ok, warn or fail, and says how to fix it. The command writes a hidden file of a few bytes
-    to the lake, tests each permission that a run needs, and sends at most four requests to each service. Exit
-    code 1: a check failed.
+    to the lake and tests each permission that a run needs. It sends at most four requests to each service.
+    Exit code 1: a check failed.
     """
     console = open_console()
     findings: list[Finding] = []
