@@ -103,6 +103,9 @@ def _list_slots_around(scheduler: Scheduler, anomaly: Anomaly) -> Iterator[Slot]
 @functools.lru_cache(maxsize=4_096)
 def _format_diagnostics(event: Event) -> str:
     """Return the mean contribution of each sensor as JSON text."""
-    each = [get_contributions(event.scheduler, at) for at in event.seen]
-    mean = {name: round(sum(row[name] for row in each) / len(each), 5) for name in each[0]}
+    contributions = [get_contributions(event.scheduler, at) for at in event.seen]
+    mean = {
+        name: round(sum(row[name] for row in contributions) / len(contributions), 5)
+        for name in contributions[0]
+    }
     return json.dumps([{"name": name, "value": value} for name, value in mean.items()])

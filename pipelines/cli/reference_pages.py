@@ -160,12 +160,15 @@ def render_names() -> str:
         *_render_table(
             "Sensors",
             ("sensor", "does"),
-            ((f"`{one.name}`", one.description or "") for one in repository.sensor_defs),
+            ((f"`{definition.name}`", definition.description or "") for definition in repository.sensor_defs),
         ),
         *_render_table(
             "Schedules",
             ("schedule", "does"),
-            ((f"`{one.name}`", one.description or "") for one in repository.schedule_defs),
+            (
+                (f"`{definition.name}`", definition.description or "")
+                for definition in repository.schedule_defs
+            ),
         ),
         *_render_metadata(),
         *_render_json_fields(),

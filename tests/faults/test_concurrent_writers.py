@@ -58,7 +58,7 @@ def find_broken_promise(execution: Execution, names: list[tuple[str, ...]]) -> s
 def check_all(names: list[tuple[str, ...]], *, faults: int) -> tuple[int, str | None]:
     """Explore; return the number of executions, and the first broken promise."""
     count = 0
-    for execution in explore([upsert(*each) for each in names], faults=faults):
+    for execution in explore([upsert(*entry) for entry in names], faults=faults):
         count += 1
         if broken := find_broken_promise(execution, names):
             return count, broken
@@ -105,8 +105,8 @@ def test_a_broken_protocol_is_found(monkeypatch: pytest.MonkeyPatch, mutant: str
         monkeypatch.setattr(s3, name, value)
     names: list[tuple[str, ...]] = [("a",), ("b",)]
     executions = explore(
-        [upsert(*each) for each in names], faults=1, checks_conditions=mutant != "writes are unconditional"
+        [upsert(*entry) for entry in names], faults=1, checks_conditions=mutant != "writes are unconditional"
     )
-    broken = next(filter(None, (find_broken_promise(each, names) for each in executions)), None)
+    broken = next(filter(None, (find_broken_promise(entry, names) for entry in executions)), None)
     assert broken
     assert expected in broken

@@ -21,8 +21,8 @@ NARROW, WIDE = 390, 1440
 
 def find_chromium() -> str:
     """Return the path of the browser that CHROMIUM names or the machine has; skip the test without one."""
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, PROGRAMS)), None)
-    return found or pytest.skip(f"no browser: install one of {', '.join(PROGRAMS)}, or set CHROMIUM")
+    actual = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, PROGRAMS)), None)
+    return actual or pytest.skip(f"no browser: install one of {', '.join(PROGRAMS)}, or set CHROMIUM")
 
 
 @contextmanager

@@ -158,13 +158,13 @@ class TestCounts:
         assert set(table) == {row["scheduler_arn"] for row in [*earlier, *rows]} | set(answers)
         for arn in {row["scheduler_arn"] for row in rows}:
             own = [row for row in rows if row["scheduler_arn"] == arn]
-            found = table[arn]
-            assert found["scheduler_name"] == arn.removeprefix("arn:")
-            assert found["executions"] == len(own)
-            assert found["in_progress"] == sum(row["status"] == "IN_PROGRESS" for row in own)
-            assert found["failed"] == sum(row["status"] == "FAILED" for row in own)
+            actual = table[arn]
+            assert actual["scheduler_name"] == arn.removeprefix("arn:")
+            assert actual["executions"] == len(own)
+            assert actual["in_progress"] == sum(row["status"] == "IN_PROGRESS" for row in own)
+            assert actual["failed"] == sum(row["status"] == "FAILED" for row in own)
             kinds = {row["source"] for row in own} | {row["outcome_source"] for row in own}
-            assert found["sources"] == ",".join(sorted(kinds))
+            assert actual["sources"] == ",".join(sorted(kinds))
 
     def test_queried_scheduler_without_executions_has_a_row_of_zeros(self) -> None:
         assert by_arn(covered([], answers={"arn:quiet": NOW})) == {

@@ -40,7 +40,8 @@ NOW = datetime(2026, 10, 9, 12, tzinfo=UTC)
 LATER = END + timedelta(hours=2)  # all executions have ended, except the stuck one
 FLEET = build_fleet(2, History(START, END))
 COMPRESSOR, BLOWER = (  # every 10 minutes, and every 15
-    next(one for one in FLEET.schedulers if one.name == name) for name in ("compressor-1", "blower-1")
+    next(execution for execution in FLEET.schedulers if execution.name == name)
+    for name in ("compressor-1", "blower-1")
 )
 A_DAY = 144
 EARLY = START + timedelta(hours=12, minutes=5, seconds=30)  # one execution is running at this time
@@ -166,13 +167,13 @@ class TestHistoryOfAFleet:
     def test_final_status_wins_over_earlier_dumps(self, filled: Filled) -> None:
         lake = filled.lake
         truth = {
-            (one["InferenceSchedulerArn"], one["DataStartTime"]): one["Status"]
+            (execution["InferenceSchedulerArn"], execution["DataStartTime"]): execution["Status"]
             for scheduler in FLEET.schedulers
-            for one in scheduler.executions(LATER, end=END)
+            for execution in scheduler.executions(LATER, end=END)
         }
-        found = {key: row["status"] for key, row in executions(lake).items()}
-        assert found == truth
-        assert list(found.values()).count("IN_PROGRESS") == 1  # the one that is stuck
+        actual = {key: row["status"] for key, row in executions(lake).items()}
+        assert actual == truth
+        assert list(actual.values()).count("IN_PROGRESS") == 1  # the one that is stuck
 
     def test_coverage_counts_executions_and_proves_nothing(self, filled: Filled) -> None:
         lake = filled.lake
@@ -181,7 +182,11 @@ class TestHistoryOfAFleet:
             covered = lake.read(EXTRACTION_COVERAGE, day).to_pylist()
             assert {row["scheduler_arn"] for row in covered} == {row["scheduler_arn"] for row in rows}
             for row in covered:
-                own = [one["status"] for one in rows if one["scheduler_arn"] == row["scheduler_arn"]]
+                own = [
+                    execution["status"]
+                    for execution in rows
+                    if execution["scheduler_arn"] == row["scheduler_arn"]
+                ]
                 assert row["complete_through"] is None
                 assert row["sources"] == "archive"
                 assert (row["executions"], row["in_progress"], row["failed"]) == (
@@ -199,10 +204,10 @@ class TestHistoryOfAFleet:
 
     def test_index_has_the_content_of_each_file(self, filled: Filled) -> None:
         lake, manifest, _ = filled
-        found = load_records(lake.read(ARCHIVE_FILES))
-        assert found.keys() == {str(file.path) for file in manifest.files}
+        actual = load_records(lake.read(ARCHIVE_FILES))
+        assert actual.keys() == {str(file.path) for file in manifest.files}
         for file in manifest.files:
-            row = found[str(file.path)]
+            row = actual[str(file.path)]
             assert (row.executions, row.rejected) == (len(file.executions), file.unusable)
             assert (row.error is not None) is file.is_unreadable
             if not file.is_unreadable and file.form not in (Form.JSON_LINES, Form.BARE_LIST):
@@ -525,8 +530,8 @@ class TestRejectedSummaries:
     @staticmethod
     def spoilt() -> list[Summary]:
         return [
-            one | {"DataStartTime": None} if number % 100 == 0 else one
-            for number, one in enumerate(executed())
+            execution | {"DataStartTime": None} if number % 100 == 0 else execution
+            for number, execution in enumerate(executed())
         ]
 
     def positions(self, lake: Lake) -> list[tuple[str, int]]:

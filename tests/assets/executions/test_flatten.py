@@ -101,14 +101,14 @@ def page(*summaries: Any, **given_page: Any) -> Page:
 
 
 def flattened(*summaries: Any, **given_page: Any) -> FlattenedPages:
-    (found,) = flatten_pages([page(*summaries, **given_page)])
-    return found
+    (actual,) = flatten_pages([page(*summaries, **given_page)])
+    return actual
 
 
 def rows(*summaries: Any, **given_page: Any) -> list[Row]:
-    found = flattened(*summaries, **given_page)
-    assert found.rejected.num_rows == 0
-    fields: list[Row] = found.rows.to_pylist()
+    actual = flattened(*summaries, **given_page)
+    assert actual.rejected.num_rows == 0
+    fields: list[Row] = actual.rows.to_pylist()
     return fields
 
 
@@ -328,25 +328,25 @@ class TestRejectedSummary:
         summary: Any,
         reason: str,
     ) -> None:
-        found = flattened(FULL, summary, LEAST)
-        assert found.rows.to_pylist() == rows(FULL, LEAST)
-        assert found.summaries == 3
-        (rejected,) = found.rejected.to_pylist()
+        actual = flattened(FULL, summary, LEAST)
+        assert actual.rows.to_pylist() == rows(FULL, LEAST)
+        assert actual.summaries == 3
+        (rejected,) = actual.rejected.to_pylist()
         assert reason in rejected.pop("reason")
         assert json.loads(rejected.pop("raw")) == summary
         assert rejected == {"source": "dump.json", "position": 1, "recorded_at": None}
 
     def test_number_out_of_range_is_rejected(self) -> None:
         body = f'[{json.dumps(LEAST)}, {json.dumps(LEAST)[:-1]}, "New": 1e999}}]'.encode()
-        found = flattened(body=body)
-        assert (found.rows.num_rows, found.rejected["position"].to_pylist()) == (1, [1])
+        actual = flattened(body=body)
+        assert (actual.rows.num_rows, actual.rejected["position"].to_pylist()) == (1, [1])
 
     @pytest.mark.parametrize("name", ["FailedReason", "New"])
     def test_invalid_utf_8_is_rejected(self, name: str) -> None:
         spoilt = json.dumps(LEAST | {name: "@"}).encode().replace(b"@", b"\xe9")
-        found = flattened(body=b"[" + json.dumps(FULL).encode() + b"," + spoilt + b"]")
-        assert found.rows.to_pylist() == [FLAT]
-        (rejected,) = found.rejected.to_pylist()
+        actual = flattened(body=b"[" + json.dumps(FULL).encode() + b"," + spoilt + b"]")
+        assert actual.rows.to_pylist() == [FLAT]
+        (rejected,) = actual.rejected.to_pylist()
         assert "utf-8" in rejected["reason"]
         assert rejected["raw"] == spoilt.decode(errors="backslashreplace")
 
@@ -364,9 +364,9 @@ class TestRejectedSummary:
 class TestPages:
     def test_positions_continue_from_page_to_page(self) -> None:
         pages = [page(FULL, {}), page(), page({}, FULL, {}), page({})]
-        found = [*flatten_pages(pages)]
-        assert [part.rejected["position"].to_pylist() for part in found] == [[1], [], [2, 4], [5]]
-        assert [part.summaries for part in found] == [2, 0, 3, 1]
+        actual = [*flatten_pages(pages)]
+        assert [part.rejected["position"].to_pylist() for part in actual] == [[1], [], [2, 4], [5]]
+        assert [part.summaries for part in actual] == [2, 0, 3, 1]
 
     def test_positions_restart_for_each_origin(self) -> None:
         one, other = (next(iter(flatten_pages([page({}, origin=origin)]))) for origin in ("a.json", "b.json"))
@@ -385,9 +385,9 @@ class TestPages:
         ids=bytes.decode,
     )
     def test_page_without_summaries_gives_empty_tables(self, body: bytes) -> None:
-        found = flattened(body=body)
-        assert found.rows.equals(ROWS.empty_table())
-        assert found.rejected.equals(REJECTED.empty_table())
+        actual = flattened(body=body)
+        assert actual.rows.equals(ROWS.empty_table())
+        assert actual.rejected.equals(REJECTED.empty_table())
 
     @pytest.mark.parametrize(
         "body",
@@ -420,11 +420,11 @@ class TestPages:
         "summary", [FULL, LEAST, FULL | {"New": 1}, {}], ids=["full", "least", "new", "none"]
     )
     def test_rows_have_the_declared_columns_and_null_recorded_at(self, summary: Row) -> None:
-        found = flattened(summary)
-        assert found.rows.schema.equals(ROWS)
-        assert found.rejected.schema.equals(REJECTED)
+        actual = flattened(summary)
+        assert actual.rows.schema.equals(ROWS)
+        assert actual.rejected.schema.equals(REJECTED)
         assert ROWS.names == INFERENCE_EXECUTIONS.schema.names
-        found.rows.validate(full=True)
+        actual.rows.validate(full=True)
 
 
 # every JSON value, and more often than by chance what looks like a summary
@@ -463,14 +463,14 @@ class TestFlattenLaws:
     @given(st.lists(invalid_summaries, max_size=5))
     @settings(deadline=None, max_examples=120)
     def test_every_summary_gives_a_row_or_a_reject(self, summaries: list[Any]) -> None:
-        found = flattened(*summaries)
-        assert found.summaries == len(summaries)
-        aside = found.rejected["position"].to_pylist()
+        actual = flattened(*summaries)
+        assert actual.summaries == len(summaries)
+        aside = actual.rejected["position"].to_pylist()
         assert aside == sorted(set(aside))
-        assert all(found.rejected["reason"].to_pylist())
-        for position, raw in zip(aside, found.rejected["raw"].to_pylist(), strict=True):
+        assert all(actual.rejected["reason"].to_pylist())
+        for position, raw in zip(aside, actual.rejected["raw"].to_pylist(), strict=True):
             assert json.loads(raw) == summaries[position]
-        for row in found.rows.to_pylist():  # whatever is kept can be read again
+        for row in actual.rows.to_pylist():  # whatever is kept can be read again
             assert row["scheduler_arn"]
             assert row["data_start_time"] is not None
             assert row["unrecognized"] is None or json.loads(row["unrecognized"])
@@ -551,8 +551,8 @@ class TestSavedResponses:
         (file,) = archive.list_files()
         parts = [*flatten_pages(archive.read_pages(archive.read(file), NOW))]
         assert sum(part.rejected.num_rows for part in parts) == 0
-        found = pa.concat_tables(part.rows for part in parts).to_pylist()
-        assert found == [self.expected(summary, form) for summary in truth]
+        actual = pa.concat_tables(part.rows for part in parts).to_pylist()
+        assert actual == [self.expected(summary, form) for summary in truth]
 
     def test_expected_rows_include_all_problems(self) -> None:
         truth = self.truth()

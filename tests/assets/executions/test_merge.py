@@ -85,32 +85,32 @@ def get_single_row(rows: pa.Table) -> Row:
     return single
 
 
-def key(one: Row) -> tuple[Any, ...]:
-    return tuple(one[name] for name in KEY)
+def key(execution: Row) -> tuple[Any, ...]:
+    return tuple(execution[name] for name in KEY)
 
 
 def reference(rows: list[Row]) -> list[Row]:
     """Take each group from the candidate with the highest rank."""
-    whole = [dict.fromkeys(ROWS.names) | one for one in rows]
+    whole = [dict.fromkeys(ROWS.names) | execution for execution in rows]
     result_rows = []
-    for current_key in sorted({key(one) for one in whole}):
-        rivals = [one for one in whole if key(one) == current_key]
+    for current_key in sorted({key(execution) for execution in whole}):
+        rivals = [execution for execution in whole if key(execution) == current_key]
         result = dict(zip(KEY, current_key, strict=True))
         for group in GROUPS:
-            winner = max(rivals, key=lambda one: rank(one, group))
+            winner = max(rivals, key=lambda execution: rank(execution, group))
             result |= {name: winner[name] for name in group}
         result_rows.append({name: result[name] for name in ROWS.names if name != "recorded_at"})
     return result_rows
 
 
-def rank(one: Row, group: tuple[str, ...]) -> tuple[Any, ...]:
+def rank(execution: Row, group: tuple[str, ...]) -> tuple[Any, ...]:
     finals = {None: 0, "IN_PROGRESS": 1, "SUCCESS": 3, "FAILED": 3}
     return (
-        finals.get(one["status"], 2) if group is OUTCOME else 0,
-        ["bucket", "archive", "api"].index(one["outcome_source" if group is OUTCOME else "source"]),
-        sum(one[name] is not None for name in group),
+        finals.get(execution["status"], 2) if group is OUTCOME else 0,
+        ["bucket", "archive", "api"].index(execution["outcome_source" if group is OUTCOME else "source"]),
+        sum(execution[name] is not None for name in group),
         # by value, null last; any total order would do
-        *((one[name] is None, one[name] if one[name] is not None else 0) for name in group),
+        *((execution[name] is None, execution[name] if execution[name] is not None else 0) for name in group),
     )
 
 
@@ -122,13 +122,15 @@ class TestMergeLaws:
 
     @given(candidates, candidates)
     @settings(deadline=None, max_examples=30)
-    def test_merge_is_commutative(self, one: list[Row], other: list[Row]) -> None:
-        assert content(merged(one, other)) == content(merged(other, one))
+    def test_merge_is_commutative(self, rows: list[Row], other: list[Row]) -> None:
+        assert content(merged(rows, other)) == content(merged(other, rows))
 
     @given(candidates, candidates, candidates)
     @settings(deadline=None, max_examples=30)
-    def test_merge_is_associative(self, one: list[Row], two: list[Row], three: list[Row]) -> None:
-        first, second, third = map(table, (one, two, three))
+    def test_merge_is_associative(
+        self, first_rows: list[Row], second_rows: list[Row], third_rows: list[Row]
+    ) -> None:
+        first, second, third = map(table, (first_rows, second_rows, third_rows))
         left = reduce_candidates(
             pa.concat_tables([reduce_candidates(pa.concat_tables([first, second])), third])
         )
@@ -136,7 +138,11 @@ class TestMergeLaws:
             pa.concat_tables([first, reduce_candidates(pa.concat_tables([second, third]))])
         )
         assert decode(left).equals(decode(right))
-        assert content(left) == content(merged(one + two + three)) == content(merged(one, two, three))
+        assert (
+            content(left)
+            == content(merged(first_rows + second_rows + third_rows))
+            == content(merged(first_rows, second_rows, third_rows))
+        )
 
     @given(candidates)
     @settings(deadline=None, max_examples=30)
@@ -160,36 +166,37 @@ class TestMergeLaws:
     @given(candidates, candidates)
     @settings(deadline=None, max_examples=30)
     def test_every_key_of_either_side_occurs_exactly_once(self, before: list[Row], more: list[Row]) -> None:
-        keys = [key(one) for one in content(merged(before, more))]
-        assert keys == sorted({key(one) for one in [*before, *more]})
+        keys = [key(execution) for execution in content(merged(before, more))]
+        assert keys == sorted({key(execution) for execution in [*before, *more]})
 
     @given(candidates, candidates)
     @settings(deadline=None, max_examples=30)
     def test_a_final_outcome_is_never_downgraded(self, before: list[Row], more: list[Row]) -> None:
-        after = {key(one): one["status"] for one in content(merged(before, more))}
-        for one in before:
-            if one["status"] in FINAL_STATUSES:
-                assert after[key(one)] in FINAL_STATUSES
+        after = {key(execution): execution["status"] for execution in content(merged(before, more))}
+        for execution in before:
+            if execution["status"] in FINAL_STATUSES:
+                assert after[key(execution)] in FINAL_STATUSES
 
     @given(candidates)
     @settings(deadline=None, max_examples=30)
     def test_each_group_comes_from_a_single_candidate(self, rows: list[Row]) -> None:
-        whole = [dict.fromkeys(ROWS.names) | one for one in rows]
+        whole = [dict.fromkeys(ROWS.names) | execution for execution in rows]
         for result in content(merged(rows)):
             for group in GROUPS:
                 assert any(
-                    key(one) == key(result) and all(one[name] == result[name] for name in group)
-                    for one in whole
+                    key(execution) == key(result) and all(execution[name] == result[name] for name in group)
+                    for execution in whole
                 )
 
     @given(candidates)
     @settings(deadline=None, max_examples=30)
     def test_identity_and_times_come_from_the_named_source(self, rows: list[Row]) -> None:
-        whole = [dict.fromkeys(ROWS.names) | one for one in rows]
+        whole = [dict.fromkeys(ROWS.names) | execution for execution in rows]
         for result in content(merged(rows)):
             for group in (IDENTITY, TIMES):
                 assert any(
-                    all(one[name] == result[name] for name in (*KEY, *group, "source")) for one in whole
+                    all(execution[name] == result[name] for name in (*KEY, *group, "source"))
+                    for execution in whole
                 )
 
     @given(st.lists(candidates, min_size=1, max_size=4))
@@ -198,11 +205,13 @@ class TestMergeLaws:
         lake = NOTHING
         for number, batch in enumerate(batches):
             now = NOW + timedelta(hours=number)
-            before = {key(one): one for one in lake.to_pylist()}
+            before = {key(execution): execution for execution in lake.to_pylist()}
             lake = merge_executions(lake, table(batch), now)
-            for one in lake.to_pylist():
-                same = before.get(key(one), {}) | {"recorded_at": None} == one | {"recorded_at": None}
-                assert one["recorded_at"] == (before[key(one)]["recorded_at"] if same else now)
+            for execution in lake.to_pylist():
+                same = before.get(key(execution), {}) | {"recorded_at": None} == execution | {
+                    "recorded_at": None
+                }
+                assert execution["recorded_at"] == (before[key(execution)]["recorded_at"] if same else now)
 
     @given(candidates)
     @settings(deadline=None, max_examples=20)
@@ -221,7 +230,7 @@ class TestOutcome:
     def test_higher_status_wins_from_any_source(self, lower: str | None, higher: str) -> None:
         early, late = row(status=lower, source="api"), row(status=higher, source="bucket")
         for order in permutations([early, late]):
-            result = get_single_row(merged(*([one] for one in order)))
+            result = get_single_row(merged(*([execution] for execution in order)))
             assert (result["status"], result["outcome_source"]) == (higher, "bucket")
             assert result["source"] == "api"
 
@@ -240,7 +249,7 @@ class TestOutcome:
     def test_candidate_with_more_values_wins_between_equals(self) -> None:
         bare, full = row(), row(result_s3_bucket="b", result_s3_key="k")
         for order in permutations([bare, full]):
-            assert get_single_row(merged(*([one] for one in order)))["result_s3_key"] == "k"
+            assert get_single_row(merged(*([execution] for execution in order)))["result_s3_key"] == "k"
 
     def test_failed_reason_and_status_come_from_the_same_candidate(self) -> None:
         failed = row(status="FAILED", failed_reason="no data", source="archive")
@@ -257,22 +266,22 @@ class TestIdentityAndTimes:
     def test_better_source_wins_even_with_fewer_values(self) -> None:
         poor, rich = row(source="api", model_name="m"), row(source="archive", model_name="x", model_version=2)
         for order in permutations([poor, rich]):
-            result = get_single_row(merged(*([one] for one in order)))
+            result = get_single_row(merged(*([execution] for execution in order)))
             assert (result["model_name"], result["model_version"], result["source"]) == ("m", None, "api")
 
     def test_candidate_with_more_values_wins_within_a_source(self) -> None:
         old, new = row(model_name="m"), row(model_name="m", model_version=2)
         for order in permutations([old, new]):
-            assert get_single_row(merged(*([one] for one in order)))["model_version"] == 2
+            assert get_single_row(merged(*([execution] for execution in order)))["model_version"] == 2
 
     def test_unrecognized_members_belong_to_the_identity(self) -> None:
         result = get_single_row(merged([row(unrecognized='{"New":1}')], [row()]))
         assert result["unrecognized"] == '{"New":1}'
 
     def test_times_come_from_a_single_candidate(self) -> None:
-        one = row(scheduled_start_time=START, data_end_time=None)
+        execution = row(scheduled_start_time=START, data_end_time=None)
         other = row(scheduled_start_time=None, data_end_time=START)
-        result = get_single_row(merged([one], [other]))
+        result = get_single_row(merged([execution], [other]))
         assert [result["scheduled_start_time"], result["data_end_time"]] in ([START, None], [None, START])
 
 

@@ -54,9 +54,9 @@ def executions(rows: list[Row]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=INFERENCE_EXECUTIONS.schema)
 
 
-def drawn(found: dict[tuple[str, int], Row]) -> list[Row]:
+def drawn(changes: dict[tuple[str, int], Row]) -> list[Row]:
     rows = []
-    for (arn, hour), values in found.items():
+    for (arn, hour), values in changes.items():
         minutes = values["data_end_time"]
         end = None if minutes is None else START + hour * HOUR + timedelta(minutes=minutes)
         rows.append(execution(hour, arn, **values | {"data_end_time": end}))
@@ -64,8 +64,8 @@ def drawn(found: dict[tuple[str, int], Row]) -> list[Row]:
 
 
 def find_changes(*rows: Row) -> list[Row]:
-    found: list[Row] = merge_observed_settings([executions([*rows])], NOTHING, NOW).to_pylist()
-    return found
+    actual: list[Row] = merge_observed_settings([executions([*rows])], NOTHING, NOW).to_pylist()
+    return actual
 
 
 def reference(rows: list[Row]) -> list[Row]:
@@ -180,16 +180,16 @@ class TestSchedulers:
 class TestSettingChangeLaws:
     @given(histories)
     @settings(deadline=None, max_examples=60)
-    def test_setting_changes_equal_the_reference(self, found: dict[tuple[str, int], Row]) -> None:
-        settings_seen = extract_observed_settings(executions(drawn(found)))
+    def test_setting_changes_equal_the_reference(self, changes: dict[tuple[str, int], Row]) -> None:
+        settings_seen = extract_observed_settings(executions(drawn(changes)))
         assert find_setting_changes([settings_seen]).to_pylist() == reference(settings_seen.to_pylist())
 
     @given(histories, st.lists(st.integers(0, 12), max_size=3).map(sorted))
     @settings(deadline=None, max_examples=50)
     def test_any_split_into_days_equals_one_pass(
-        self, found: dict[tuple[str, int], Row], cuts: list[int]
+        self, changes: dict[tuple[str, int], Row], cuts: list[int]
     ) -> None:
-        rows = drawn(found)
+        rows = drawn(changes)
         edges = [0, *cuts, 12]
         days = [
             executions(
@@ -212,9 +212,9 @@ class TestSettingChangeLaws:
     @given(histories)
     @settings(deadline=None, max_examples=40)
     def test_result_does_not_depend_on_the_order_of_executions(
-        self, found: dict[tuple[str, int], Row]
+        self, changes: dict[tuple[str, int], Row]
     ) -> None:
-        rows = drawn(found)
+        rows = drawn(changes)
         assert find_setting_changes([extract_observed_settings(executions(rows[::-1]))]).equals(
             find_setting_changes([extract_observed_settings(executions(rows))])
         )

@@ -21,17 +21,17 @@ MILLISECOND = timedelta(milliseconds=1)
 
 
 def read(*saved: RawTimestamp, zone: Any = None) -> list[datetime | None]:
-    found, reasons = parse_timestamps(saved, zone)
+    actual, reasons = parse_timestamps(saved, zone)
     assert reasons == {}
-    moments: list[datetime | None] = found.to_pylist()
+    moments: list[datetime | None] = actual.to_pylist()
     return moments
 
 
 def reason(*saved: RawTimestamp, zone: Any = None) -> dict[int, str]:
-    found, reasons = parse_timestamps(saved, zone)
-    assert len(found) == len(saved)
-    assert found.type == INSTANT
-    assert all(found[position].as_py() is None for position in reasons)
+    actual, reasons = parse_timestamps(saved, zone)
+    assert len(actual) == len(saved)
+    assert actual.type == INSTANT
+    assert all(actual[position].as_py() is None for position in reasons)
     return reasons
 
 
@@ -94,7 +94,7 @@ class TestFormats:
     def test_result_does_not_depend_on_other_values(
         self, drawn: list[tuple[datetime, timezone, str] | None]
     ) -> None:
-        saved = [None if one is None else FORMS[one[2]](one[0], one[1]) for one in drawn]
+        saved = [None if value is None else FORMS[value[2]](value[0], value[1]) for value in drawn]
         assert read(*saved) == [read(value)[0] for value in saved]
 
     @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ class TestFormats:
         ],
     )
     def test_examples(self, saved: RawTimestamp, milliseconds: int) -> None:
-        found, reasons = parse_timestamps([saved])
-        assert found.cast(pa.int64()).to_pylist() == [milliseconds]
+        actual, reasons = parse_timestamps([saved])
+        assert actual.cast(pa.int64()).to_pylist() == [milliseconds]
         assert reasons == {}
 
     def test_none_gives_null_without_a_reason(self) -> None:
@@ -138,14 +138,14 @@ def test_time_zone_of_the_machine_is_ignored(machine: str, monkeypatch: pytest.M
         patched.setenv("TZ", machine)
         time.tzset()
         try:
-            found = read(*texts)
+            actual = read(*texts)
             alone = [read(text)[0] for text in texts]
             refused = reason("2021-08-31T12:45:00")
             in_zone = read("2021-08-31T14:45:00", zone=ZoneInfo("Europe/Berlin"))
         finally:
             patched.undo()
             time.tzset()
-    assert found == alone == [MOMENT] * len(FORMS)
+    assert actual == alone == [MOMENT] * len(FORMS)
     assert in_zone == [MOMENT]
     assert 0 in refused
 
@@ -205,17 +205,17 @@ class TestInvalidTimestamps:
     )
     def test_invalid_value_has_a_reason_and_others_are_parsed(self, saved: RawTimestamp) -> None:
         for neighbour in (MOMENT.timestamp(), MOMENT.isoformat()):
-            found, reasons = parse_timestamps([neighbour, saved, None, neighbour])
-            assert found.to_pylist() == [MOMENT, None, None, MOMENT]
+            actual, reasons = parse_timestamps([neighbour, saved, None, neighbour])
+            assert actual.to_pylist() == [MOMENT, None, None, MOMENT]
             assert [*reasons] == [1]
             assert reasons[1]
 
     @given(st.lists(st.none() | st.floats() | st.integers() | st.text(max_size=30), max_size=8))
     @settings(deadline=None, max_examples=200)
     def test_every_value_gives_a_timestamp_or_a_reason(self, saved: list[RawTimestamp]) -> None:
-        found, reasons = parse_timestamps(saved, UTC)
+        actual, reasons = parse_timestamps(saved, UTC)
         missing = {position for position, value in enumerate(saved) if value is None}
-        read_as_null = {position for position, moment in enumerate(found.to_pylist()) if moment is None}
+        read_as_null = {position for position, moment in enumerate(actual.to_pylist()) if moment is None}
         assert read_as_null == missing | set(reasons)
         assert missing.isdisjoint(reasons)
 

@@ -33,30 +33,30 @@ def parsed(table: Table, location: LakeLocation = LOCATION, database: str | None
 
 def columns(create: exp.Expression) -> dict[str, tuple[str, str]]:
     """Return type and comment of each column from the parsed statement."""
-    found = {}
+    actual = {}
     for column in create.find_all(exp.ColumnDef):
         comment = column.find(exp.CommentColumnConstraint)
         kind = column.args["kind"].sql("hive")
-        found[column.name] = (kind, comment.this.this if comment else "")
-    return found
+        actual[column.name] = (kind, comment.this.this if comment else "")
+    return actual
 
 
 def properties(create: exp.Create) -> dict[str, str]:
     return {
-        found.name: found.args["value"].name
-        for found in create.find_all(exp.Property)
-        if found.name and found.args.get("value")
+        item.name: item.args["value"].name
+        for item in create.find_all(exp.Property)
+        if item.name and item.args.get("value")
     }
 
 
 @every_table
 def test_athena_ddl_has_every_column_with_type_and_comment(table: Table) -> None:
-    found = columns(parsed(table))
+    actual = columns(parsed(table))
 
     expected = {column.name: (ATHENA[column.type], column.comment) for column in table.columns}
     if table.partitioned:
         expected["data_date"] = ("DATE", "UTC date of the execution's DataStartTime; filter on it")
-    assert found == expected
+    assert actual == expected
 
 
 @every_table
@@ -70,28 +70,28 @@ def test_location_is_the_folder_of_the_table(table: Table) -> None:
 
 @every_table
 def test_athena_ddl_has_partition_projection(table: Table) -> None:
-    found = properties(parsed(table))
+    actual = properties(parsed(table))
 
-    assert found["lookout_ledger.table"] == table.name
-    assert found["lookout_ledger.version"] == str(table.version)
+    assert actual["lookout_ledger.table"] == table.name
+    assert actual["lookout_ledger.version"] == str(table.version)
     if table.partitioned:
-        assert found["projection.enabled"] == "true"
-        assert found["projection.data_date.type"] == "date"
-        assert found["projection.data_date.format"] == "yyyy-MM-dd"
-        assert found["projection.data_date.range"] == "2025-01-01,NOW"
-        assert found["storage.location.template"] == (
+        assert actual["projection.enabled"] == "true"
+        assert actual["projection.data_date.type"] == "date"
+        assert actual["projection.data_date.format"] == "yyyy-MM-dd"
+        assert actual["projection.data_date.range"] == "2025-01-01,NOW"
+        assert actual["storage.location.template"] == (
             f"s3://plant-a/lake/{table.name}/data_date=${{data_date}}"
         )
     else:
-        assert not [name for name in found if name.startswith(("projection", "storage"))]
+        assert not [name for name in actual if name.startswith(("projection", "storage"))]
 
 
 def test_projection_ends_with_the_history() -> None:
     location = LakeLocation("s3://plant-a/lake", date(2025, 3, 1), date(2026, 10, 8))
 
-    found = properties(parsed(INFERENCE_EXECUTIONS, location))
+    actual = properties(parsed(INFERENCE_EXECUTIONS, location))
 
-    assert found["projection.data_date.range"] == "2025-03-01,2026-10-07"
+    assert actual["projection.data_date.range"] == "2025-03-01,2026-10-07"
 
 
 def test_trailing_slash_of_the_uri_is_ignored() -> None:
@@ -155,15 +155,15 @@ def test_comments_fit_the_limits_of_glue(table: Table) -> None:
 @every_table
 def test_spark_ddl_discovers_partitions(table: Table) -> None:
     statements = [
-        found
-        for found in sqlglot.parse(render_spark_ddl(build_external_table(table, LOCATION)), dialect="spark")
-        if found
+        actual
+        for item in sqlglot.parse(render_spark_ddl(build_external_table(table, LOCATION)), dialect="spark")
+        if actual
     ]
 
     expected = {column.name: (ATHENA[column.type], column.comment) for column in table.columns}
     if table.partitioned:
         expected["data_date"] = ("DATE", "UTC date of the execution's DataStartTime; filter on it")
     assert columns(statements[0]) == expected
-    assert [found.sql("spark") for found in statements[1:]] == (
+    assert [item.sql("spark") for item in statements[1:]] == (
         [f"MSCK REPAIR TABLE `{table.name}`"] if table.partitioned else []
     )

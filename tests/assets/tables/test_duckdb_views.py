@@ -96,5 +96,5 @@ def test_file_without_rows_gives_no_rows(tmp_path: Path) -> None:
     pq.write_table(INFERENCE_EXECUTIONS.schema.empty_table(), other / "part-0.parquet")
     with duckdb.connect() as connection:
         connection.execute(render_view(INFERENCE_EXECUTIONS, files))
-        found = connection.execute("SELECT data_date FROM inference_executions").fetchall()
-    assert found == [(date(2026, 10, 6),)]
+        actual = connection.execute("SELECT data_date FROM inference_executions").fetchall()
+    assert actual == [(date(2026, 10, 6),)]

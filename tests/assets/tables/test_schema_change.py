@@ -64,10 +64,10 @@ def test_pyarrow_reads_both_versions(lake: Lake) -> None:
 
 
 def test_polars_reads_both_versions(lake: Lake) -> None:
-    found = pl.scan_parquet(
+    actual = pl.scan_parquet(
         lake.files(NEW), hive_schema={"data_date": pl.Date}, missing_columns="insert", schema=_polars_schema()
     )
-    assert select_columns(found.collect().to_arrow()) == EXPECTED
+    assert select_columns(actual.collect().to_arrow()) == EXPECTED
 
 
 def _polars_schema() -> pl.Schema:

@@ -125,12 +125,12 @@ class World:
 
     def list_versions(self) -> dict[str, list[str]]:
         """Return the successive content versions of each day."""
-        found: dict[str, list[str]] = {}
+        actual: dict[str, list[str]] = {}
         for day, tags in self._materializations(EXECUTIONS):
-            held = found.setdefault(day, [])
+            held = actual.setdefault(day, [])
             if held[-1:] != [tags["dagster/data_version"]]:
                 held.append(tags["dagster/data_version"])
-        return found
+        return actual
 
     def count_materializations(self, asset: dg.AssetKey) -> Counter[str]:
         return Counter(day for day, _ in self._materializations(asset))
@@ -165,9 +165,9 @@ class World:
 
     def _records(self, asset: dg.AssetKey) -> list[Any]:
         of = dg.AssetRecordsFilter(asset)
-        found = self.instance.fetch_materializations(of, limit=1000, ascending=True)
-        assert not found.has_more
-        return list(found.records)
+        actual = self.instance.fetch_materializations(of, limit=1000, ascending=True)
+        assert not actual.has_more
+        return list(actual.records)
 
     def _materializations(self, asset: dg.AssetKey) -> list[tuple[str, dict[str, str]]]:
         return [
@@ -177,12 +177,12 @@ class World:
 
     def _last_changes(self) -> dict[str, int]:
         """Return the event id of the last content change of each day."""
-        found: dict[str, tuple[str, int]] = {}
+        actual: dict[str, tuple[str, int]] = {}
         for record in self._records(EXECUTIONS):
             version = record.asset_materialization.tags["dagster/data_version"]
-            if found.get(record.partition_key, ("", 0))[0] != version:
-                found[record.partition_key] = version, record.storage_id
-        return {day: at for day, (_, at) in found.items()}
+            if actual.get(record.partition_key, ("", 0))[0] != version:
+                actual[record.partition_key] = version, record.storage_id
+        return {day: at for day, (_, at) in actual.items()}
 
 
 @pytest.fixture
@@ -242,8 +242,8 @@ def test_a_killed_and_restarted_daemon_loses_nothing_and_repeats_nothing(world: 
         assert all(counts[day] <= len(versions[day]) for day in counts), "only for changes"
         assert world.count_materializations(SCHEDULERS).total() <= sum(map(len, versions.values()))
         recorded = {key: row["status"] for key, row in read_rows(Lake(str(folder / "lake"))).items()}
-        there = get_visible_statuses(world.fleet, world.now)
-        assert recorded == {key: status for key, status in there.items() if str(key[1])[:10] >= fails}
+        visible = get_visible_statuses(world.fleet, world.now)
+        assert recorded == {key: status for key, status in visible.items() if str(key[1])[:10] >= fails}
 
         service.inject("deny:ListInferenceSchedulers")  # the first call of each run
         wait_until(lambda: world.list_runs(dg.DagsterRunStatus.FAILURE, job=schedules.REFRESH), daemon)

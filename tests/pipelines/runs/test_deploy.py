@@ -26,10 +26,10 @@ RULES = ("run_retries", "run_monitoring")
 def find_programs() -> Path:
     """Return the folder of the PostgreSQL programs."""
     on_path = shutil.which("initdb")
-    found = [Path(on_path).parent] if on_path else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not found:
+    folders = [Path(on_path).parent] if on_path else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not folders:
         pytest.skip("no PostgreSQL on this machine (initdb)")
-    return found[-1]
+    return folders[-1]
 
 
 def run_as_server(*command: str | Path) -> None:

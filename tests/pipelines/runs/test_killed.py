@@ -92,13 +92,17 @@ def test_a_killed_run_that_is_resumed_fetches_only_what_is_missing(
             result = location.run(DAYS[0], DAYS[-1], **build_resume_options(killed.run_id))
 
             assert result.success, get_failure_message(result)
-            schedulers = [one for one in FLEET.list_schedulers(NOW) if (one.account, one.region) == PLACE]
+            schedulers = [
+                scheduler
+                for scheduler in FLEET.list_schedulers(NOW)
+                if (scheduler.account, scheduler.region) == PLACE
+            ]
             assert service.count(operation=LIST_EXECUTIONS) - before == len(schedulers) * len(missing)
             assert service.count(operation="ListInferenceSchedulers") - listings == 1, "once a run"
         recorded = {key: row["status"] for key, row in read_rows(location.lake).items()}
         assert recorded == {
             key: status
             for key, status in get_visible_statuses(FLEET, NOW).items()
-            if key[0] in {one.arn for one in schedulers} and key[1].date() in DAYS
+            if key[0] in {scheduler.arn for scheduler in schedulers} and key[1].date() in DAYS
         }
         assert location.lake.days(INFERENCE_EXECUTIONS) == DAYS

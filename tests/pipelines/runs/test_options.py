@@ -47,7 +47,11 @@ def test_only_selected_schedulers_are_queried_and_the_others_keep_their_rows(
     location = live(service.url, PLACES[:1])
     others = {key: row for key, row in read_rows(location.lake).items() if row["scheduler_name"] != "pump-1"}
     before = Counter(service.requests(operation=LIST_EXECUTIONS))
-    pump = next(one for one in small_fleet.schedulers if one.name == "pump-1" and "us-east-1" in one.arn)
+    pump = next(
+        scheduler
+        for scheduler in small_fleet.schedulers
+        if scheduler.name == "pump-1" and "us-east-1" in scheduler.arn
+    )
 
     result = location.run(
         **build_options(schedulers=[{"name": "pump-1", "arn": pump.arn, "pattern": "p*-1"}[by]])

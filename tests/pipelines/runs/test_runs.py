@@ -140,7 +140,7 @@ def test_dependent_assets_and_checks_run_in_the_same_run(locate: Locate, dumps: 
     assert evaluated["archive_files_complete"].metadata["ledger/unreadable"].value == len(dumps[1].unreadable)
     assert evaluated["archive_files_complete"].metadata["ledger/incomplete"].value == len(dumps[1].incomplete)
     assert not evaluated["no_rejected_summaries"].passed
-    blocking = {name for name, found in evaluated.items() if found.severity == dg.AssetCheckSeverity.ERROR}
+    blocking = {name for name, actual in evaluated.items() if actual.severity == dg.AssetCheckSeverity.ERROR}
     assert blocking == {"keys_unique", "schema_matches_declaration"}
     assert all(evaluated[name].passed for name in (*blocking, "no_missing_days", "partitions_succeeded"))
 

@@ -38,13 +38,13 @@ FAULTS = (
 
 
 def list_expected_rows(of: Fleet, clock: datetime) -> dict[tuple[str, object], dict[str, Any]]:
-    found = (
+    actual = (
         build_row(summary, "api")
         for scheduler in of.list_schedulers(clock)
         for summary in scheduler.executions(clock)
         if START <= summary["DataStartTime"] < END
     )
-    return {(row["scheduler_arn"], row["data_start_time"]): row for row in found}
+    return {(row["scheduler_arn"], row["data_start_time"]): row for row in actual}
 
 
 @pytest.fixture(params=["local", "s3"])

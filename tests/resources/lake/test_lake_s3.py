@@ -97,11 +97,11 @@ class InS3(StoredLake):
         self.bucket.put(f"a lake/of ours/{name}", data)
 
     def stamps(self) -> dict[str, Any]:
-        found = self.bucket.client.list_objects_v2(Bucket=self.bucket.name).get("Contents", [])
+        stored = self.bucket.client.list_objects_v2(Bucket=self.bucket.name).get("Contents", [])
         puts = self.bucket.server.count("PUT")
         return {
-            one["Key"].removeprefix("a lake/of ours/"): (one["ETag"], one["LastModified"], puts)
-            for one in found
+            place["Key"].removeprefix("a lake/of ours/"): (place["ETag"], place["LastModified"], puts)
+            for place in stored
         }
 
     def location(self, name: str) -> str:
@@ -132,8 +132,8 @@ def adding(name: str) -> Callable[[pa.Table], pa.Table]:
 
 
 def names(table: pa.Table) -> list[str]:
-    found: list[str] = table["name"].to_pylist()
-    return found
+    stored: list[str] = table["name"].to_pylist()
+    return stored
 
 
 # --- Guarantees --------------------------------------------------------------------------------------------
@@ -166,9 +166,9 @@ def test_rows_are_read_as_written(stored_lake: StoredLake, lake: Lake) -> None:
 
 def test_both_lakes_write_identical_bytes(tmp_path: Path, bucket: Any) -> None:
     places = [OnDisk(tmp_path), InS3(bucket)]
-    for one in places:
-        one.lake.update(READINGS, DAY, lambda _: rows("a", "b"))
-    disk, s3 = (one.read(NAME) for one in places)
+    for place in places:
+        place.lake.update(READINGS, DAY, lambda _: rows("a", "b"))
+    disk, s3 = (place.read(NAME) for place in places)
     assert disk == s3
     assert pq.read_schema(io.BytesIO(s3)).metadata[b"lookout_ledger.table"] == b"readings"
 
@@ -457,8 +457,8 @@ def test_sql_reads_null_for_a_newer_column_of_an_older_day(bucket: Any) -> None:
     stored_lake.lake.update(later, NEXT_DAY, lambda _: noted)
     with duckdb.connect() as connection:
         connection.register("readings", stored_lake.lake.dataset(later))
-        found = connection.sql("SELECT name, note, data_date FROM readings ORDER BY name").fetchall()
-    assert found == [("a", None, DAY), ("b", "new", NEXT_DAY)]
+        stored = connection.sql("SELECT name, note, data_date FROM readings ORDER BY name").fetchall()
+    assert stored == [("a", None, DAY), ("b", "new", NEXT_DAY)]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

@@ -200,7 +200,7 @@ def test_no_summary_is_lost(pages: list[list[dict[str, Any]]], draw: st.DataObje
     every = containers[draw.draw(st.sampled_from(list(containers)))]
     indent = draw.draw(st.sampled_from([None, 1]))
     between = draw.draw(st.sampled_from(["", "\n", " "]))
-    data = between.join(json.dumps(one, indent=indent) for one in every).encode()
+    data = between.join(json.dumps(document, indent=indent) for document in every).encode()
     assert plain(read(gzip.compress(data))) == [summary for page in pages for summary in page]
 
 
@@ -380,7 +380,7 @@ def test_memory_stays_near_the_size_of_the_file(shape: str) -> None:
     """Summaries are views of the file, so a file of hundreds of megabytes fits in memory."""
     every: Sequence[Summary] = HISTORY[:400] * 6
     texts = {
-        "lines": lambda: "".join(json.dumps(one, default=str) + "\n" for one in every),
+        "lines": lambda: "".join(json.dumps(document, default=str) + "\n" for document in every),
         "response": lambda: FORMS[Form.CLI_V2](Response(list(every))),
         "pretty-printed pages": lambda: FORMS[Form.CLI_V2](Response(list(every[:400]))) * 6,
         "pages in one line": lambda: FORMS[Form.WIRE](Response(list(every[:400]))) * 6,

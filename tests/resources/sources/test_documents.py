@@ -26,17 +26,19 @@ def problems(data: bytes) -> str:
 
 JOINED: dict[str, Callable[[list[object]], str]] = {
     "with nothing between": lambda every: "".join(map(json.dumps, every)),
-    "one a line": lambda every: "".join(json.dumps(one) + "\n" for one in every),
+    "one a line": lambda every: "".join(json.dumps(document) + "\n" for document in every),
     "one a line, none after the last": lambda every: "\n".join(map(json.dumps, every)),
-    "one a line, CRLF": lambda every: "".join(json.dumps(one) + "\r\n" for one in every),
+    "one a line, CRLF": lambda every: "".join(json.dumps(document) + "\r\n" for document in every),
     "with a blank between": lambda every: " ".join(map(json.dumps, every)),
     "with blank lines between": lambda every: "\n\n \n".join(map(json.dumps, every)),
-    "pretty-printed": lambda every: "".join(json.dumps(one, indent=4) + "\n" for one in every),
-    "pretty-printed, with nothing between": lambda every: "".join(json.dumps(one, indent=2) for one in every),
-    "pretty-printed, CRLF": lambda every: "\n".join(json.dumps(one, indent=1) for one in every).replace(
-        "\n", "\r\n"
+    "pretty-printed": lambda every: "".join(json.dumps(document, indent=4) + "\n" for document in every),
+    "pretty-printed, with nothing between": lambda every: "".join(
+        json.dumps(document, indent=2) for document in every
     ),
-    "not escaped": lambda every: "\n".join(json.dumps(one, ensure_ascii=False) for one in every),
+    "pretty-printed, CRLF": lambda every: "\n".join(
+        json.dumps(document, indent=1) for document in every
+    ).replace("\n", "\r\n"),
+    "not escaped": lambda every: "\n".join(json.dumps(document, ensure_ascii=False) for document in every),
     "after a blank line": lambda every: "\n \n" + "\n".join(map(json.dumps, every)),
 }
 
@@ -89,8 +91,8 @@ def test_no_document_is_lost_in_mixed_formats(every: list[object], ways: st.Data
     """As `>>` or `cat` produces it, with byte order marks."""
     way = st.sampled_from([way for name, way in JOINED.items() if "none after" not in name])
     data = b"\n".join(
-        ways.draw(st.sampled_from([b"", b"\xef\xbb\xbf"])) + ways.draw(way)([one]).strip().encode()
-        for one in every
+        ways.draw(st.sampled_from([b"", b"\xef\xbb\xbf"])) + ways.draw(way)([document]).strip().encode()
+        for document in every
     )
     assert decode(data) == every
     assert not problems(data)
@@ -98,7 +100,7 @@ def test_no_document_is_lost_in_mixed_formats(every: list[object], ways: st.Data
 
 @pytest.mark.parametrize("between", ["", "\n"], ids=["nothing", "newline"])
 def test_files_with_byte_order_marks_can_be_concatenated(between: str) -> None:
-    data = (between.join("\ufeff" + json.dumps(one) for one in (A, B, C))).encode()
+    data = (between.join("\ufeff" + json.dumps(document) for document in (A, B, C))).encode()
     assert decode(data) == [A, B, C]
     assert not problems(data)
 
@@ -241,11 +243,13 @@ def test_any_bytes_give_documents_or_a_problem(data: bytes) -> None:
 @how(deadline=None)
 @given(cut=st.integers(0, 999), pack=st.booleans(), every=st.lists(CONTAINERS, min_size=2, max_size=4))
 def test_truncation_loses_only_the_truncated_document(cut: int, pack: bool, every: list[object]) -> None:
-    texts = [json.dumps(one).encode() + b"\n" for one in every]
+    texts = [json.dumps(document).encode() + b"\n" for document in every]
     whole = b"".join(texts)
     rest = whole[: cut * len(whole) // 1_000]
     complete = [
-        one for number, one in enumerate(every) if len(b"".join(texts[: number + 1])) - 1 <= len(rest)
+        document
+        for number, document in enumerate(every)
+        if len(b"".join(texts[: number + 1])) - 1 <= len(rest)
     ]
     data = gzip.compress(rest) if pack else rest
     assert decode(data) == complete

@@ -46,8 +46,8 @@ def adding(name: str) -> Callable[[pa.Table], pa.Table]:
 
 
 def names(lake: Lake) -> list[str]:
-    found: list[str] = lake.read(READINGS, DAY)["name"].to_pylist()
-    return found
+    actual: list[str] = lake.read(READINGS, DAY)["name"].to_pylist()
+    return actual
 
 
 # --- Layout and requests ----------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def test_a_dry_run_changes_nothing(glue: Glue, run: Run) -> None:
 def test_a_database_is_created_only_on_request(glue: Glue, run: Run) -> None:
     refused = run("--database", "another")
     planned = run("--database", "another", "--create-database", "--dry-run")
-    names = {found["Name"] for found in glue.client.get_databases()["DatabaseList"]}
+    names = {database["Name"] for database in glue.client.get_databases()["DatabaseList"]}
     done = run("--database", "another", "--create-database", "inference_executions")
 
     assert isinstance(refused.exception, ConfigurationError)

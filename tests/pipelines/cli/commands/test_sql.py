@@ -194,12 +194,12 @@ def test_views_work_in_any_duckdb(run: Run, tmp_path: Path) -> None:
 
     with duckdb.connect() as connection:
         connection.execute((tmp_path / "views.sql").read_text())
-        found = [row[1] for row in connection.execute(COUNT).fetchall()]
-        assert found == [18] * len(DAYS)
+        actual = [row[1] for row in connection.execute(COUNT).fetchall()]
+        assert actual == [18] * len(DAYS)
         for table in TABLES:
             assert connection.execute(f"DESCRIBE {table.name}").fetchall()
     with duckdb.connect(str(tmp_path / "ledger.duckdb"), read_only=True) as connection:
-        assert [row[1] for row in connection.execute(COUNT).fetchall()] == found
+        assert [row[1] for row in connection.execute(COUNT).fetchall()] == actual
 
 
 def test_the_oldest_supported_duckdb_opens_the_database(run: Run, tmp_path: Path) -> None:
@@ -290,9 +290,9 @@ def test_existing_views_read_the_first_file_of_a_table(run: Run, lake: Lake) -> 
         connection.execute(text)
         assert connection.execute("FROM extraction_coverage").fetchall() == []
         write_rows(Made(lake), coverage, DAYS[0], build_rows(coverage, DAYS[0]))
-        found = connection.execute("SELECT DISTINCT data_date FROM extraction_coverage").fetchall()
+        actual = connection.execute("SELECT DISTINCT data_date FROM extraction_coverage").fetchall()
 
-    assert found == [(DAYS[0],)]
+    assert actual == [(DAYS[0],)]
 
 
 def test_a_file_that_is_not_a_database_is_an_error(run: Run, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_days_that_need_action_come_with_the_command_that_fixes_them(
     assert answer["state_counts"] == {"settled": 80, "overdue": 3, "missing": 1, "never_extracted": 6}
     assert [item["state"] for item in answer["action_items"]] == ["missing", "never_extracted", "overdue"]
     assert answer["needs_action"] is True
-    assert {len(one["days"]) for one in answer["schedulers"]} == {30}
+    assert {len(scheduler["days"]) for scheduler in answer["schedulers"]} == {30}
 
 
 @pytest.mark.usefixtures("september")
@@ -116,7 +116,7 @@ def test_a_range_and_a_scheduler_limit_the_output(ledger: RunLedger) -> None:
         "status", "--from", "2026-09-03", "--to", "2026-09-05", "--scheduler", "pump-*", "--json"
     ).json
 
-    assert [one["scheduler_name"] for one in answer["schedulers"]] == ["pump-1", "pump-2"]
+    assert [scheduler["scheduler_name"] for scheduler in answer["schedulers"]] == ["pump-1", "pump-2"]
     assert list(answer["schedulers"][0]["days"]) == ["2026-09-03", "2026-09-04", "2026-09-05"]
 
 
