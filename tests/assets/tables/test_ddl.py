@@ -155,9 +155,9 @@ def test_comments_fit_the_limits_of_glue(table: Table) -> None:
 @every_table
 def test_spark_ddl_discovers_partitions(table: Table) -> None:
     statements = [
-        actual
+        item
         for item in sqlglot.parse(render_spark_ddl(build_external_table(table, LOCATION)), dialect="spark")
-        if actual
+        if item
     ]
 
     expected = {column.name: (ATHENA[column.type], column.comment) for column in table.columns}
