@@ -1,12 +1,13 @@
-"""Buffer of candidate rows between the sources and the lake, with bounded memory."""
+"""Buffer of candidate rows between the sources and the lake, by day, with bounded memory."""
 
+from collections.abc import Set as AbstractSet
 from datetime import date
 
 import pyarrow as pa
 
-from assets.executions.flatten import FlattenedPages
+from assets.executions.flatten import ROWS, FlattenedPages
 from assets.executions.merge import reduce_candidates
-from assets.framework.time_windows import Window, filter_window, get_day_window, split_by_day
+from assets.framework.time_windows import split_by_day
 
 PENDING_ROWS = 250_000
 """Number of added rows after which candidates with the same key are merged. Memory then depends on the range
@@ -20,35 +21,32 @@ class CandidateBuffer:
         """Create an empty buffer for some days."""
         self.rejected: list[pa.Table] = []
         self._days = days
-        self._window = (
-            Window(get_day_window(min(days)).start, get_day_window(max(days)).end) if days else None
-        )
-        self._tables: list[pa.Table] = []
+        self._tables: dict[date, list[pa.Table]] = {}
         self._rows_since_merge = 0
 
     @property
-    def has_rows(self) -> bool:
-        """Whether there is any candidate."""
-        return any(rows.num_rows for rows in self._tables)
+    def days(self) -> AbstractSet[date]:
+        """The days with candidates."""
+        return self._tables.keys()
 
     def add(self, page: FlattenedPages) -> None:
-        """Add a page; rows outside the range of requested days are dropped."""
+        """Add a page; rows of other days are dropped."""
         if page.rejected.num_rows:
             self.rejected.append(page.rejected)
-        if self._window is None:
-            return
-        rows = filter_window(page.rows, self._window)
-        self._tables.append(rows)
-        self._rows_since_merge += rows.num_rows
+        for day, rows in split_by_day(page.rows):
+            if day in self._days:
+                self._tables.setdefault(day, []).append(rows)
+                self._rows_since_merge += rows.num_rows
         if self._rows_since_merge > PENDING_ROWS:
-            self._tables, self._rows_since_merge = [reduce_candidates(pa.concat_tables(self._tables))], 0
+            for day in self._tables:  # one by one, so that the memory of a merged day is free for the next
+                self._tables[day] = [self.merge(day)]
+            self._rows_since_merge = 0
 
-    def merge_by_day(self) -> dict[date, pa.Table]:
-        """Return the candidates by requested day, with one row per key."""
-        if not self._tables:
-            return {}
-        return {
-            day: rows
-            for day, rows in split_by_day(reduce_candidates(pa.concat_tables(self._tables)))
-            if day in self._days
-        }
+    def merge(self, day: date) -> pa.Table:
+        """Return the candidates of a day, with one row per key."""
+        tables = self._tables.get(day)
+        return reduce_candidates(pa.concat_tables(tables)) if tables else ROWS.empty_table()
+
+    def discard(self, day: date) -> None:
+        """Free the memory of a day that is recorded."""
+        self._tables.pop(day, None)

@@ -75,7 +75,7 @@ class Extraction:
     budget_error: BudgetSpentError | None = None
     _polls: list[ApiPoll] = field(default_factory=list)
     _recorded_responses: list[SchedulerResponse] = field(default_factory=list)
-    _candidates: dict[date, pa.Table] = field(default_factory=dict)
+    _candidates: CandidateBuffer = field(default_factory=lambda: CandidateBuffer(frozenset()))
     _merged_days: set[date] = field(default_factory=set)
     _days_changed: int = 0
     _rows_changed: int = 0
@@ -95,7 +95,7 @@ class Extraction:
         Raises:
             LedgerError: no source returned anything.
         """
-        buffer = CandidateBuffer(frozenset(days))
+        self._candidates = buffer = CandidateBuffer(frozenset(days))
         in_lake = set(days) & set(self.lake.days(INFERENCE_EXECUTIONS))
         remaining_days = [day for day in days if day not in selection.previous.recorded_days]
         if remaining_days:
@@ -107,10 +107,9 @@ class Extraction:
         for source in sources:
             if source.service and not self.budget_error:
                 self._poll(source.service, days, days_to_skip, buffer, selection)
-        self._candidates = buffer.merge_by_day()
         self._add_errors_for_unmatched_names(selection)
         answered_days = {day for response in self._list_responses() for day in response.days} & set(days)
-        obtained = answered_days | (self._candidates.keys() & set(remaining_days))
+        obtained = answered_days | (buffer.days & set(remaining_days))
         is_nothing_proven = not days_to_skip or not any(poll.is_listed for poll in self._polls)
         needs_answers = has_unread_files or all(source.service for source in sources)
         has_other_files = any(not source.service and source.uri not in self.failed for source in sources)
@@ -239,7 +238,7 @@ class Extraction:
 
     def record(self, day: date) -> RecordedDay:
         """Merge one day into the lake: executions first, then coverage."""
-        candidates = self._candidates.get(day, INFERENCE_EXECUTIONS.schema.empty_table())
+        candidates = self._candidates.merge(day)
         settles_at = compute_settle_time(day, self.settle_after)
         executions = self.lake.update(
             INFERENCE_EXECUTIONS, day, lambda existing: merge_executions(existing, candidates, self.now)
@@ -256,6 +255,7 @@ class Extraction:
                 names=self._get_names(day),
             ),
         )
+        self._candidates.discard(day)
         self._merged_days.add(day)
         changed_rows = count_changed_rows(INFERENCE_EXECUTIONS, executions.before, executions.rows)
         self._days_changed += executions.changed

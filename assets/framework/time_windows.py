@@ -60,9 +60,10 @@ def split_by_day(rows: pa.Table) -> Iterator[tuple[date, pa.Table]]:
     if not rows.num_rows:
         return
     days = pc.floor_temporal(rows["data_start_time"], unit="day").cast(pa.int64()).to_numpy() // DAY_MS
-    order = np.argsort(days, kind="stable")
-    sorted_rows = rows.take(pa.array(order))
-    numbers, starts = np.unique(days[order], return_index=True)
+    is_sorted = (days[1:] >= days[:-1]).all()
+    order = None if is_sorted else np.argsort(days, kind="stable")
+    sorted_rows = rows if order is None else rows.take(pa.array(order))
+    numbers, starts = np.unique(days if order is None else days[order], return_index=True)
     for number, start, end in zip(numbers, starts, [*starts[1:], len(days)], strict=True):
         yield _EPOCH + timedelta(days=int(number)), sorted_rows.slice(start, end - start)
 
