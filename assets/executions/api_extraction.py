@@ -55,10 +55,17 @@ class RefusedSources:
     """Permanent errors of a run, by URI of a service and by ARN of a scheduler.
 
     A run does not query these services and schedulers again.
+
+    Attributes:
+        sources: Services by URI.
+        schedulers: Schedulers by ARN.
+        failed_lists: Errors of any kind of a list that the run requested early; the next poll raises them
+            instead of a second request.
     """
 
     sources: dict[str, LedgerError] = field(default_factory=dict)
     schedulers: dict[str, LedgerError] = field(default_factory=dict)
+    failed_lists: dict[str, LedgerError] = field(default_factory=dict)
 
     def add_source(self, uri: str, error: LedgerError) -> None:
         """Add a service, if its error is permanent."""
@@ -96,8 +103,8 @@ def poll_service(  # noqa: PLR0913, PLR0917 (the last two have defaults)
     """
     poll, refusals = ApiPoll(now, frozenset(days)), refusals or RefusedSources()
     try:
-        if service.uri in refusals.sources:
-            raise refusals.sources[service.uri]
+        if error := refusals.sources.get(service.uri) or refusals.failed_lists.pop(service.uri, None):
+            raise error
         _list_schedulers(service, poll)
     except LedgerError as error:
         poll.add_error(service.uri, error)

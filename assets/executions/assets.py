@@ -1,7 +1,7 @@
 """The execution tables as Dagster assets."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from pydantic import Field
 
 from assets.executions import scheduler_history as schedulers
 from assets.executions.api_extraction import RefusedSources
+from assets.executions.cost_estimate import get_frequency
 from assets.executions.extraction import Extraction, RecordedDay
 from assets.executions.flatten import READER_VERSION
 from assets.executions.selection import ExtractionSelection, PreviousAttempt, build_budget_error
@@ -32,12 +33,17 @@ from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_S
 from resources.clock import Clock, monotonic
 from resources.errors import BudgetSpentError, LedgerError
 from resources.lake.lake import Lake
-from resources.sources.base import OpenSources, Source
+from resources.sources.base import ListedScheduler, OpenSources, Source
 from resources.sources.call_budget import CallBudget
 
 GROUP = "executions"
 DAYS_PER_BATCH = 31
-"""A month of the largest fleet fits in memory; an interrupted run repeats at most one batch."""
+"""An interrupted run repeats at most one batch."""
+
+ROWS_PER_BATCH = 500_000
+"""The most expected executions of a batch. It bounds the memory, whatever the number of schedulers."""
+
+_A_DAY = timedelta(days=1)
 
 POOL = "lookoutequipment_api"
 """Only one run at a time calls the services, because their limits apply to an account."""
@@ -139,6 +145,7 @@ def _build_executions_asset(
                 opened,
                 selection,
                 calls,
+                refusals,
                 lambda: Extraction(lake, history, settle_after, clock(), context.log.info, refusals),
             )
 
@@ -173,11 +180,37 @@ def _build_schedulers_asset() -> dg.AssetsDefinition:
     return inference_schedulers
 
 
+def compute_days_per_batch(schedulers: Iterable[ListedScheduler]) -> int:
+    """Return the number of days that a run reads before it records them, at least one.
+
+    Args:
+        schedulers: the schedulers that the run queries.
+    """
+    executions_per_day = sum(_A_DAY / get_frequency(scheduler) for scheduler in schedulers)
+    return max(1, min(DAYS_PER_BATCH, int(ROWS_PER_BATCH / max(executions_per_day, 1))))
+
+
+def _list_schedulers(
+    sources: Sequence[Source], selection: ExtractionSelection, first: date, refusals: RefusedSources
+) -> Iterator[ListedScheduler]:
+    """Yield the schedulers that the run queries; the query reports why a service cannot be listed."""
+    for source in sources:
+        service = source.service
+        if service and (service.service_end is None or first <= service.service_end):
+            try:
+                listed = service.listed_schedulers
+            except LedgerError as error:
+                refusals.failed_lists[service.uri] = error
+            else:
+                yield from selection.select_schedulers(listed)
+
+
 def _extract(
     context: dg.AssetExecutionContext,
     sources: Sequence[Source],
     selection: ExtractionSelection,
     calls: CallBudget,
+    refusals: RefusedSources,
     new_extraction: Callable[[], Extraction],
 ) -> dg.Output[None]:
     """Extract and record the days of a run batch by batch."""
@@ -185,7 +218,9 @@ def _extract(
     failed: dict[str, LedgerError] = {}
     stopped: LedgerError | None = None
     reached: date | None = None
-    for batch in batches(context.partition_keys, DAYS_PER_BATCH):
+    first = date.fromisoformat(context.partition_keys[0])
+    days_per_batch = compute_days_per_batch(_list_schedulers(sources, selection, first, refusals))
+    for batch in batches(context.partition_keys, days_per_batch):
         raise_if_interrupted(context)
         extraction = new_extraction()
         try:

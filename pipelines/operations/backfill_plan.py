@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.executions import archive_index
-from assets.executions.assets import DAYS_PER_BATCH
+from assets.executions.assets import compute_days_per_batch
 from assets.executions.cost_estimate import (
     NO_COUNTS,
     CostEstimate,
@@ -120,7 +120,8 @@ def plan_backfill(  # noqa: PLR0913 (the options of a run, and the time)
         max_calls: limit of API calls of the run; None: no limit.
     """
     counts = _count_executions(read_coverage(lake, days[0] - _A_DAY, days[-1] + _A_DAY), settle_after)
-    day_batches = list(batches(days, DAYS_PER_BATCH))
+    selected = (scheduler for _, scheduler in listing.schedulers if arns is None or scheduler.arn in arns)
+    day_batches = list(batches(days, compute_days_per_batch(selected)))
     tasks: list[tuple[LiveService, ListedScheduler, list[list[date]]]] = []
     for service, scheduler in listing.schedulers:
         if arns is None or scheduler.arn in arns:
