@@ -6,7 +6,7 @@ from datetime import date
 import pyarrow as pa
 
 from assets.executions.flatten import ROWS, FlattenedPages
-from assets.executions.merge import reduce_candidates
+from assets.executions.merge import decode, reduce_candidates
 from assets.framework.time_windows import split_by_day
 
 PENDING_ROWS = 250_000
@@ -46,6 +46,15 @@ class CandidateBuffer:
         """Return the candidates of a day, with one row per key."""
         tables = self._tables.get(day)
         return reduce_candidates(pa.concat_tables(tables)) if tables else ROWS.empty_table()
+
+    def get_names(self) -> dict[str, str | None]:
+        """Return the names of the schedulers of all candidates, by ARN."""
+        columns = ["scheduler_arn", "scheduler_name"]
+        tables = [decode(rows.select(columns)) for tables in self._tables.values() for rows in tables]
+        distinct = pa.concat_tables(tables).group_by(columns).aggregate([]) if tables else None
+        return (
+            dict(zip(*(column.to_pylist() for column in distinct.columns), strict=True)) if distinct else {}
+        )
 
     def discard(self, day: date) -> None:
         """Free the memory of a day that is recorded."""

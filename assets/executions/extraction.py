@@ -223,10 +223,9 @@ class Extraction:
         polls = [poll for poll in self._polls if poll.days]
         if not selection.schedulers or not polls or not all(poll.is_listed for poll in polls):
             return
-        columns = ["scheduler_arn", "scheduler_name"]
-        tables = [self.lake.read(INFERENCE_SCHEDULERS, columns=columns)]
-        tables += [rows.select(columns) for rows in self._candidates.values()]
-        names = {row["scheduler_arn"]: row["scheduler_name"] for rows in tables for row in rows.to_pylist()}
+        recorded = self.lake.read(INFERENCE_SCHEDULERS, columns=["scheduler_arn", "scheduler_name"])
+        names = {row["scheduler_arn"]: row["scheduler_name"] for row in recorded.to_pylist()}
+        names |= self._candidates.get_names()
         known = [ListedScheduler(arn, name) for arn, name in names.items()]
         known += [scheduler for poll in polls for scheduler in poll.schedulers]
         self.failed |= {
