@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check docs clean
+.PHONY: help setup demo dev test faults check docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,6 +42,9 @@ dev: $(SANDBOX) ## start the Dagster UI on http://localhost:3000 (with ledger.to
 
 test: $(DEV) ## run the tests
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+faults: $(DEV) ## run the tests of crashes, concurrent writers and readers, also the slow ones
+	$(BIN)/python -m pytest --numprocesses auto -m "not docs" tests/faults
 
 check: $(DEV) ## lint, types, import contracts, generated docs
 	$(BIN)/ruff check .

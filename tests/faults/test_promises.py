@@ -1,0 +1,20 @@
+"""The table of promises in the docs names tests that exist."""
+
+import ast
+import re
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PAGE = CHECKOUT / "docs/explanation/reliability.md"
+
+
+def test_every_promise_names_an_existing_test() -> None:
+    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")][2:]
+    assert rows
+    for row in rows:
+        match = re.search(r"`(tests/[\w/]+\.py)::(\w+)` \|$", row)
+        assert match, row
+        file, name = match.groups()
+        tree = ast.parse((CHECKOUT / file).read_text())
+        functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+        assert name in functions, f"{file} has no {name}"
