@@ -268,10 +268,10 @@ def _find_blind_time(data: ReportData, arn: str) -> Iterator[Finding]:
     if blind is None:
         return
     text: Statement = ("state not known for ", blind.minutes)
-    if blind.stretches.value == 1:
+    if blind.periods.value == 1:
         text += (" from ", blind.longest_since)
     else:
-        text += (" in ", blind.stretches, " stretches; longest: ", blind.longest_minutes)
+        text += (" in ", blind.periods, " periods; longest: ", blind.longest_minutes)
         text += (" from ", blind.longest_since)
     yield Finding(Severity.WARNING, (blind.minutes.value or 0) / 1e6, text)
 

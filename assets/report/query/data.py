@@ -54,7 +54,7 @@ class ReportData:
         knowledge_before: the same for the previous days.
         scheduler_knowledge: the same by scheduler ARN.
         day_knowledge: the same by day.
-        blind_time: stretches without a result, by scheduler ARN.
+        blind_time: periods without a result, by scheduler ARN.
         objects: result objects by scheduler and state.
         object_states: result objects by state.
         rejected: rejected lines and summaries.

@@ -79,7 +79,7 @@ class BlindTime:
     """Stretches of an hour or more in which no result of a scheduler was read."""
 
     scheduler_arn: str
-    stretches: Count
+    periods: Count
     minutes: Minutes
     longest_minutes: Minutes
     longest_since: Instant
@@ -223,19 +223,19 @@ WITH windows AS (
     AND gap_start < data_date::TIMESTAMPTZ + INTERVAL 1 DAY AND gap_end > data_date::TIMESTAMPTZ
   UNION ALL
   SELECT scheduler_arn, until, until FROM bounds
-), stretches AS (
-  SELECT scheduler_arn, least(known_start, until) AS stretch_end,
-         greatest(since, max(known_end) OVER earlier) AS stretch_start
+), periods AS (
+  SELECT scheduler_arn, least(known_start, until) AS period_end,
+         greatest(since, max(known_end) OVER earlier) AS period_start
   FROM known JOIN bounds USING (scheduler_arn)
   WINDOW earlier AS (PARTITION BY scheduler_arn ORDER BY known_start, known_end
                      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 )
-SELECT scheduler_arn, count(*) AS stretches,
-       sum(date_diff('minute', stretch_start, stretch_end))::DOUBLE AS minutes,
-       max(date_diff('minute', stretch_start, stretch_end))::DOUBLE AS longest_minutes,
-       arg_max(stretch_start, date_diff('minute', stretch_start, stretch_end)) AS longest_since
-FROM stretches
-WHERE stretch_end - stretch_start >= INTERVAL {BLIND_MINUTES} MINUTE
+SELECT scheduler_arn, count(*) AS periods,
+       sum(date_diff('minute', period_start, period_end))::DOUBLE AS minutes,
+       max(date_diff('minute', period_start, period_end))::DOUBLE AS longest_minutes,
+       arg_max(period_start, date_diff('minute', period_start, period_end)) AS longest_since
+FROM periods
+WHERE period_end - period_start >= INTERVAL {BLIND_MINUTES} MINUTE
 GROUP BY scheduler_arn
 ORDER BY scheduler_arn""",
     )
