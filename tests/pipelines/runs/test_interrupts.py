@@ -27,6 +27,9 @@ from tests.support.code_location import DAYS, NOW, Location
 
 DAILY_ASSETS = [asset for stage in STAGES for asset in stage.daily_assets]
 OTHER_ASSETS = [asset for stage in STAGES for asset in stage.other_assets]
+TYPICAL_ASSETS = {"inference_executions", "anomaly_predictions", "anomaly_events", "anomaly_report"}
+"""One asset of each kind of run: from sources, from result objects, over a range, and unpartitioned."""
+
 CHILD = """
 import sys, time
 from pathlib import Path
@@ -108,8 +111,13 @@ def interrupt(project: tuple[Path, Path], asset: str, number: signal.Signals) ->
         return run, len(events)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("asset", [*DAILY_ASSETS, *OTHER_ASSETS])
+@pytest.mark.parametrize(
+    "asset",
+    [
+        pytest.param(asset, marks=pytest.mark.slow if asset in TYPICAL_ASSETS else pytest.mark.long)
+        for asset in [*DAILY_ASSETS, *OTHER_ASSETS]
+    ],
+)
 def test_ctrl_c_stops_each_asset_before_its_next_day(project: tuple[Path, Path], asset: str) -> None:
     run, recorded = interrupt(project, asset, signal.SIGINT)
 
