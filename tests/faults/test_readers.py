@@ -102,7 +102,7 @@ def test_queries_next_to_a_writer_return_one_version(lake: Lake) -> None:
     try:
         with duckdb.connect() as connection:
             files = lake.files(INFERENCE_SCHEDULERS)
-            for _ in range(2_000):
+            for _ in range(1_000):
                 statement = STATEMENT.replace("inference_schedulers", f"read_parquet('{files}')")
                 assert query.execute(connection, statement)["regions"].to_pylist() == [1]
     finally:
