@@ -1,10 +1,10 @@
 """Fragments: the runs of like points of one day, from which events are joined.
 
-A fragment depends on no other day and on no setting, so later rules can use it as it is. Inside a run, points
-are at most one usual step of that day apart, so a gap rule never splits a run. Points of another day
-can lie between (`MAX_WINDOW`), and the usual step can be uncertain. There, a run can be expanded into points: it
-is evenly spaced and normal, or a single anomalous point. Scores and contributions are summed as integers, so
-that sums do not depend on the order.
+A fragment depends on no other day and on no setting, so later rules can use it as it is. Inside a run,
+points are at most one usual step of that day apart, so a gap rule never splits a run. Points of another day
+can lie between (`MAX_WINDOW`), and the usual step can be uncertain. There, a run can be expanded into
+points: it is evenly spaced and normal, or a single anomalous point. Scores and contributions are summed as
+integers, so that sums do not depend on the order.
 """
 
 from dataclasses import dataclass
