@@ -41,7 +41,7 @@ DAYS_PER_BATCH = 31
 """An interrupted run repeats at most one batch."""
 
 ROWS_PER_BATCH = 500_000
-"""The most expected executions of a batch. It bounds the memory, whatever the number of schedulers."""
+"""The most expected executions of a batch of several days; a single day can have more."""
 
 _A_DAY = timedelta(days=1)
 

@@ -11,25 +11,17 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from assets.tables import Column, Table
 from resources.lake.lake import Lake
 from resources.storage import local
 from resources.storage.file_import import copy_files, plan_copies
 from tests.support.power_loss import find_loss, list_crash_states, materialize, record_operations
+from tests.support.readings import READINGS
 
 FIRST_DAY = date(2026, 1, 1)
-READINGS = Table(
-    name="readings",
-    meaning="What the tests write.",
-    grain="one reading",
-    key=("name",),
-    partitioned=True,
-    columns=(Column("name", pa.string(), "the name", required=True),),
-)
 
 
 def build_rows(*names: str) -> pa.Table:
-    return pa.table({"name": list(names)}, schema=READINGS.schema)
+    return pa.Table.from_pylist([{"name": name} for name in names], schema=READINGS.schema)
 
 
 def append(name: str) -> Callable[[pa.Table], pa.Table]:
