@@ -1,7 +1,7 @@
 """Expected and recorded executions of a day, with one reason for each expected execution."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,8 @@ from assets.health.failure_causes import Failure, group_by_cause, parse_cause
 from assets.health.slots import (
     REASONS,
     CoverageState,
+    Flags,
+    Ints,
     RecordedExecutions,
     SchedulerSetting,
     Slots,
@@ -48,6 +50,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _MINUTE_MS = 60_000
 _REASON_BY_STATUS = {"SUCCESS": REASONS.index("succeeded"), "IN_PROGRESS": -1}
+_NO_STATUS = ""
 _UNKNOWN = REASONS.index("unknown")
 _FAILED_OTHER = REASONS.index("failed_other")
 _FAILED_MISSING_INPUT = REASONS.index("failed_missing_input")
@@ -95,39 +98,44 @@ def build_execution_health(
         policy: what the rules depend on besides the tables.
         existing: the rows of `execution_health` in the lake.
     """
-    rows = [_build_row(scheduler_day) for scheduler_day in _build_scheduler_days(day, tables, policy)]
+    result_times = _ResultTimes(tables.results)
+    rows = [_build_row(scheduler, result_times) for scheduler in build_scheduler_days(day, tables, policy)]
     table = pa.Table.from_pylist(rows, EXECUTION_HEALTH.content_schema)
     return stamp_changes(EXECUTION_HEALTH, table, existing, policy.now)
 
 
 @dataclass(frozen=True)
-class _SchedulerDay:
-    """The input of one row.
+class SchedulerDay:
+    """The slots of one scheduler on one day.
 
     Attributes:
         arn: the ARN of the scheduler.
         name: the name of the scheduler, if known.
-        day: the day.
+        slots: the expected and the recorded windows, each with its reason.
+        complete_through: the service reported all executions up to here; None: never.
         executions: the recorded executions.
-        settings: the settings of the scheduler, oldest first.
-        coverage: how far the executions are complete.
-        result_times: when the result of each execution was written, by start of the execution.
+        failures: the failed executions.
     """
 
     arn: str
     name: str | None
-    day: date
-    executions: Sequence[Mapping[str, Any]]
-    settings: Sequence[SchedulerSetting]
-    coverage: CoverageState
-    result_times: Mapping[datetime, datetime]
+    slots: Slots
+    complete_through: datetime | None
+    executions: "_SchedulerExecutions" = field(repr=False)
+    failures: Sequence[Failure] = ()
 
 
-def _build_scheduler_days(day: date, tables: DayTables, policy: HealthPolicy) -> Iterator[_SchedulerDay]:
-    executions = _group_by_scheduler(tables.executions)
+def build_scheduler_days(day: date, tables: DayTables, policy: HealthPolicy) -> Iterator[SchedulerDay]:
+    """Yield the slots of each scheduler that is recorded or expected on a day, by ARN.
+
+    Args:
+        day: the day.
+        tables: the rows in the lake; `results` is not read.
+        policy: what the rules depend on besides the tables.
+    """
+    executions = _group_executions(tables.executions)
     settings = _group_by_scheduler(tables.schedulers.sort_by("valid_from"))
     coverage = {row["scheduler_arn"]: row for row in tables.coverage.to_pylist()}
-    results = _group_by_scheduler(tables.results.filter(pc.is_valid(tables.results["last_modified"])))
     complete_through = _find_complete_through(coverage.values())
     queried = {*complete_through, *_find_listed_accounts(tables.schedulers)}
     settles_at = compute_settle_time(day, policy.settle_after)
@@ -146,12 +154,146 @@ def _build_scheduler_days(day: date, tables: DayTables, policy: HealthPolicy) ->
         is_account_settled = account in complete_through and complete_through[account] >= settles_at
         may_be_reported = not is_account_settled or _is_unqueried(coverage_row)
         can_be_queried = policy.is_live and account in queried and may_be_reported
-        rows = executions.get(arn, [])
-        named_rows = [*rows, *([coverage_row] if coverage_row else []), *settings.get(arn, [])]
-        name = next((row["scheduler_name"] for row in named_rows if row["scheduler_name"]), None)
-        result_times = {row["data_start_time"]: row["last_modified"] for row in results.get(arn, [])}
+        rows = executions.get(arn, _NO_EXECUTIONS)
+        names = [
+            rows.name,
+            *(
+                row["scheduler_name"]
+                for row in [*([coverage_row] if coverage_row else []), *settings.get(arn, [])]
+            ),
+        ]
         state = _build_coverage_state(coverage_row, policy, settles_at, can_be_queried=can_be_queried)
-        yield _SchedulerDay(arn, name, day, rows, scheduler_settings, state, result_times)
+        end = _find_window_ends(rows, scheduler_settings)
+        recorded = RecordedExecutions(rows.start, end, rows.reason)
+        yield SchedulerDay(
+            arn,
+            next((name for name in names if name), None),
+            build_slots(_to_ms(get_day_window(day).start), scheduler_settings, recorded, state),
+            coverage_row["complete_through"] if coverage_row else None,
+            rows,
+            [Failure(int(rows.start[row]), int(end[row]), reason) for row, reason in rows.failed_reasons],
+        )
+
+
+@dataclass(frozen=True)
+class _SchedulerExecutions:
+    """The recorded executions of a scheduler's day, by start; times in ms.
+
+    Attributes:
+        name: the name of the scheduler, if an execution has it.
+        start: the start of each window.
+        end: the end of each window; undefined without `has_end`.
+        has_end: whether the end is recorded.
+        reason: the number of the reason; -1: IN_PROGRESS.
+        failed_reasons: the position and the text of each failed execution.
+    """
+
+    name: str | None
+    start: Ints
+    end: Ints
+    has_end: Flags
+    reason: Ints
+    failed_reasons: Sequence[tuple[int, str | None]] = ()
+
+
+_NO_TIMES = np.zeros(0, np.int64)
+_NO_EXECUTIONS = _SchedulerExecutions(None, _NO_TIMES, _NO_TIMES, np.zeros(0, bool), _NO_TIMES)
+
+
+def _group_executions(executions: pa.Table) -> dict[str, _SchedulerExecutions]:
+    """Split the executions of a day by scheduler, each sorted by start."""
+    arns = _encode(executions["scheduler_arn"])
+    codes = arns.indices.to_numpy(zero_copy_only=False)
+    start = _get_ms(executions["data_start_time"])
+    order = np.lexsort((start, codes))
+    start, end = start[order], _get_ms(executions["data_end_time"])[order]
+    has_end = executions["data_end_time"].is_valid().to_numpy()[order]
+    reason = _find_reasons(executions)[order]
+    is_failed = pc.equal(pc.fill_null(executions["status"], ""), "FAILED").to_numpy()[order]
+    failed_rows = np.flatnonzero(is_failed)
+    failed_texts = executions["failed_reason"].take(pa.array(order[failed_rows])).to_pylist()
+    names = executions["scheduler_name"]
+    bounds = np.searchsorted(codes[order], np.arange(len(arns.dictionary) + 1))
+    groups: dict[str, _SchedulerExecutions] = {}
+    for arn, first, stop in zip(arns.dictionary.to_pylist(), bounds[:-1], bounds[1:], strict=True):
+        begin, end_of_failed = np.searchsorted(failed_rows, (first, stop))
+        failed = [
+            (int(failed_rows[number] - first), failed_texts[number]) for number in range(begin, end_of_failed)
+        ]
+        own_names = names.take(pa.array(order[first:stop])).drop_null()
+        groups[arn] = _SchedulerExecutions(
+            own_names[0].as_py() if len(own_names) else None,
+            start[first:stop],
+            end[first:stop],
+            has_end[first:stop],
+            reason[first:stop],
+            failed,
+        )
+    return groups
+
+
+def _find_reasons(executions: pa.Table) -> Ints:
+    """Return the number of the reason of each execution, -1: in progress."""
+    statuses = _encode(pc.fill_null(executions["status"], _NO_STATUS))
+    numbers = [_REASON_BY_STATUS.get(status, _UNKNOWN) for status in statuses.dictionary.to_pylist()]
+    reason: Ints = np.array(numbers, np.int64)[statuses.indices.to_numpy(zero_copy_only=False)]
+    without_status = executions["status"].is_null().to_numpy()
+    has_result = pc.greater(pc.binary_length(pc.fill_null(executions["result_s3_key"], "")), 0).to_numpy()
+    reason[without_status & has_result] = _REASON_BY_STATUS["SUCCESS"]
+    is_failed = pc.equal(pc.fill_null(executions["status"], ""), "FAILED").to_numpy()
+    texts = _encode(executions["failed_reason"].filter(pa.array(is_failed)).fill_null(""))
+    is_missing_input = [parse_cause(text).is_missing_input for text in texts.dictionary.to_pylist()]
+    reason[is_failed] = np.where(
+        np.array(is_missing_input, bool)[texts.indices.to_numpy(zero_copy_only=False)],
+        _FAILED_MISSING_INPUT,
+        _FAILED_OTHER,
+    )
+    return reason
+
+
+def _find_window_ends(rows: _SchedulerExecutions, settings: Sequence[SchedulerSetting]) -> Ints:
+    """Return the end of each window in ms; an unknown end follows from the frequency that was valid then."""
+    if rows.has_end.all():
+        return np.asarray(np.maximum(rows.start, rows.end))
+    valid_from = np.array([setting.valid_from for setting in settings], np.int64)
+    frequencies = np.array([0, *(setting.frequency for setting in settings)], np.int64)
+    assumed = rows.start + frequencies[np.searchsorted(valid_from, rows.start, side="right")]
+    return np.asarray(np.where(rows.has_end, np.maximum(rows.start, rows.end), assumed))
+
+
+class _ResultTimes:
+    """When the result of each execution was written, by scheduler and start; in ms."""
+
+    def __init__(self, results: pa.Table) -> None:
+        written = results.filter(pc.is_valid(results["last_modified"]))
+        arns = _encode(written["scheduler_arn"])
+        codes = arns.indices.to_numpy(zero_copy_only=False)
+        start = _get_ms(written["data_start_time"])
+        order = np.lexsort((start, codes))
+        self._start, self._written = start[order], _get_ms(written["last_modified"])[order]
+        self._bounds = np.searchsorted(codes[order], np.arange(len(arns.dictionary) + 1))
+        self._numbers = {arn: number for number, arn in enumerate(arns.dictionary.to_pylist())}
+
+    def compute_lateness(self, arn: str, executions: _SchedulerExecutions) -> list[float]:
+        """Return the minutes from the end of each window to its result, in ascending order."""
+        if arn not in self._numbers:
+            return []
+        number = self._numbers[arn]
+        own = slice(self._bounds[number], self._bounds[number + 1])
+        start, written = self._start[own], self._written[own]
+        position = np.minimum(np.searchsorted(start, executions.start), len(start) - 1)
+        has_time = executions.has_end & (start[position] == executions.start)
+        lateness = (written[position] - executions.end)[has_time] / _MINUTE_MS
+        return sorted(lateness.tolist())
+
+
+def _encode(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """Return a column as one dictionary array."""
+    return column.combine_chunks().dictionary_encode()
+
+
+def _get_ms(column: pa.ChunkedArray) -> Ints:
+    return np.asarray(column.cast(pa.int64()).fill_null(0).to_numpy(), dtype=np.int64)
 
 
 def _is_unqueried(coverage_row: Mapping[str, Any] | None) -> bool:
@@ -193,10 +335,9 @@ def _find_listed_accounts(schedulers: pa.Table) -> set[_AccountRegion]:
     return {_get_account_region(arn) for arn in listed["scheduler_arn"].to_pylist()}
 
 
-def _build_row(scheduler: _SchedulerDay) -> dict[str, Any]:
-    day_ms = _to_ms(get_day_window(scheduler.day).start)
-    slots = build_slots(day_ms, scheduler.settings, _build_executions(scheduler), scheduler.coverage)
-    lateness = sorted(_compute_lateness(scheduler))
+def _build_row(scheduler: SchedulerDay, result_times: _ResultTimes) -> dict[str, Any]:
+    slots = scheduler.slots
+    lateness = result_times.compute_lateness(scheduler.arn, scheduler.executions)
     silence = slots.find_longest_silence()
     return {
         "scheduler_arn": scheduler.arn,
@@ -207,11 +348,7 @@ def _build_row(scheduler: _SchedulerDay) -> dict[str, Any]:
         "lateness_median_minutes": float(np.median(lateness)) if lateness else None,
         "lateness_max_minutes": lateness[-1] if lateness else None,
         "longest_silence_minutes": None if silence is None else silence / _MINUTE_MS,
-        "failures_by_cause": group_by_cause(
-            Failure(*_find_window(row, scheduler.settings), row["failed_reason"])
-            for row in scheduler.executions
-            if row["status"] == "FAILED"
-        ),
+        "failures_by_cause": group_by_cause(scheduler.failures),
     }
 
 
@@ -219,42 +356,6 @@ def _compute_coverage_ratio(slots: Slots) -> float | None:
     outcomes = sum(slots.count(reason) for reason in _OUTCOMES)
     expected = len(slots.start) - slots.count("not_running") - slots.count("after_service_end")
     return outcomes / expected if expected else None
-
-
-def _build_executions(scheduler: _SchedulerDay) -> RecordedExecutions:
-    windows = [_find_window(row, scheduler.settings) for row in scheduler.executions]
-    start, end = (np.array([window[side] for window in windows], dtype=np.int64) for side in (0, 1))
-    reason = np.array([_find_reason(row) for row in scheduler.executions], dtype=np.int64)
-    order = np.argsort(start, kind="stable")
-    return RecordedExecutions(start[order], end[order], reason[order])
-
-
-def _find_reason(execution: Mapping[str, Any]) -> int:
-    """Return the number of the reason, -1: in progress."""
-    status = execution["status"]
-    if status == "FAILED":
-        is_missing_input = parse_cause(execution["failed_reason"]).is_missing_input
-        return _FAILED_MISSING_INPUT if is_missing_input else _FAILED_OTHER
-    if status is None and execution["result_s3_key"]:
-        return _REASON_BY_STATUS["SUCCESS"]
-    return _REASON_BY_STATUS.get(status, _UNKNOWN)
-
-
-def _find_window(execution: Mapping[str, Any], settings: Sequence[SchedulerSetting]) -> tuple[int, int]:
-    """Return start and end in ms; an unknown end follows from the frequency that was valid then."""
-    start = _to_ms(execution["data_start_time"])
-    if execution["data_end_time"]:
-        return start, max(start, _to_ms(execution["data_end_time"]))
-    frequencies = [setting.frequency for setting in settings if setting.valid_from <= start]
-    return start, start + (frequencies[-1] if frequencies else 0)
-
-
-def _compute_lateness(scheduler: _SchedulerDay) -> Iterator[float]:
-    """Yield the minutes from the end of each window to its result."""
-    for execution in scheduler.executions:
-        result_time = scheduler.result_times.get(execution["data_start_time"])
-        if result_time and execution["data_end_time"]:
-            yield (result_time - execution["data_end_time"]) / timedelta(minutes=1)
 
 
 def _has_begun(settings: Sequence[SchedulerSetting], day: date) -> bool:

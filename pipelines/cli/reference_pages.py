@@ -3,6 +3,7 @@
 `python -m pipelines.cli.reference_pages` writes the pages. With `--check` it only reports a stale page.
 """
 
+import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -106,7 +107,10 @@ def _default(field: FieldInfo) -> str:
 
 
 def _plain(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    """Return a default as TOML writes it; text without quotes."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(json.dumps(item) for item in value)}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _type_name(annotation: Any) -> str:  # noqa: ANN401 (a type of any shape)
