@@ -78,7 +78,7 @@ def build_defs(
             "lake": lake,
             "open_query": partial(open_query, lake),
             "sources": lambda: open_sources(settings),
-            "results": lambda: ResultFetcher.from_settings(settings.results, settings.limits),
+            "results": lambda: ResultFetcher.from_settings(settings),
             "registry": lambda: load_equipment(settings.equipment.registry),
             "clock": utc_now,
             **(overrides or {}),

@@ -39,6 +39,7 @@ _RESULT_FIXES = {
     ObjectState.FORBIDDEN: "grant s3:GetObject on it, or set results.profile or results.role_arn",
     ObjectState.KEY_MISSING: "grant kms:Decrypt on the key that it is encrypted with",
     ObjectState.WRONG_OWNER: "correct results.expected_bucket_owner, or find out which account owns it",
+    ObjectState.NOT_ALLOWED: "add the bucket to results.allowed_buckets, if its objects are your results",
     ObjectState.ARCHIVED: "restore the objects from Glacier, or leave out the results of those days",
     ObjectState.UNREACHABLE: "check the network and AWS_ENDPOINT_URL_S3",
 }
@@ -200,7 +201,7 @@ def check_results(fetcher: ResultFetcher, keys: Mapping[str, str]) -> Iterator[F
         fetcher: as in a run.
         keys: the key of one object, by bucket.
     """
-    requests = [ResultRequest(bucket, key) for bucket, key in sorted(keys.items())]
+    requests = [ResultRequest(bucket, key, is_named_by_service=True) for bucket, key in sorted(keys.items())]
     try:
         results = [result for batch in fetcher.fetch(requests) for result in batch]
     except LedgerError as error:

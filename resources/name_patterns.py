@@ -17,7 +17,12 @@ _MAX_NAMES = 20
 def matches(pattern: str, name: str | None, arn: str) -> bool:
     """Whether a pattern matches a scheduler; a name of None matches only by ARN."""
     text = arn if pattern.startswith(ARN) else name
-    return text is not None and _compile(pattern).fullmatch(text) is not None
+    return text is not None and matches_text(pattern, text)
+
+
+def matches_text(pattern: str, text: str) -> bool:
+    """Whether a pattern with * and ? matches a whole text."""
+    return _compile(pattern).fullmatch(text) is not None
 
 
 def matches_any(patterns: Iterable[str], name: str | None, arn: str) -> bool:

@@ -15,7 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 KEY = ("scheduler_arn", "data_start_time")
-COLUMNS = [*KEY, "scheduler_name", "model_version", "status", "result_s3_bucket", "result_s3_key"]
+COLUMNS = [
+    *KEY,
+    "scheduler_name",
+    "model_version",
+    "status",
+    "result_s3_bucket",
+    "result_s3_key",
+    "outcome_source",
+]
 
 ExecutionKey = tuple[str, datetime]
 """Scheduler ARN and start of the data window."""
@@ -70,6 +78,12 @@ class ExecutionIndex:
         return list(
             zip(*(self.rows[name].to_pylist() for name in ("result_s3_bucket", "result_s3_key")), strict=True)
         )
+
+    @cached_property
+    def buckets_of_service(self) -> set[str]:
+        """The buckets that the service itself named, not a file."""
+        is_named = pc.equal(self.rows["outcome_source"], "api")
+        return set(self.rows["result_s3_bucket"].filter(is_named).unique().to_pylist())
 
     @cached_property
     def executions_by_object(self) -> dict[ObjectLocation, list[int]]:

@@ -68,7 +68,8 @@ def build_requests(
     requests = []
     for location, numbers in index.executions_by_object.items():
         rows = [records.get(index.keys[number]) for number in numbers]
-        requests.append(ResultRequest(*location, None if ignore_etags else _find_etag(location, rows)))
+        etag = None if ignore_etags else _find_etag(location, rows)
+        requests.append(ResultRequest(*location, etag, location[0] in index.buckets_of_service))
     return requests
 
 

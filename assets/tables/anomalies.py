@@ -67,7 +67,7 @@ RESULT_OBJECTS = Table(
         text_column(
             "state",
             "Outcome of the last read: read, missing, forbidden, key_missing (KMS key unusable), wrong_owner"
-            " (of the bucket), archived (S3 Glacier), unreachable or no_credentials",
+            " or not_allowed (the bucket), archived (S3 Glacier), unreachable or no_credentials",
             required=True,
         ),
         text_column("error", "Error message of the last read; null if it succeeded", encoding="plain"),

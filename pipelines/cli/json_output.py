@@ -71,6 +71,12 @@ class ImportOutput(Struct):
     would_set_history: Annotated[
         dict[str, date], Meta(description="With --dry-run: values to write to [history].")
     ]
+    allowed_buckets: Annotated[
+        list[str], Meta(description="Value written to results.allowed_buckets; empty: it stays.")
+    ]
+    would_allow_buckets: Annotated[
+        list[str], Meta(description="With --dry-run: value to write to results.allowed_buckets.")
+    ]
     next_steps: Annotated[list[str], Meta(description="Settings to change and the command to run next.")]
 
 

@@ -1,10 +1,12 @@
 """Saved API responses: previewed, then added to an archive source, with the settings that they need."""
 
+import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from itertools import starmap
 from pathlib import Path
 
 from assets.executions.archive_index import ArchiveRecord, describe_problems
@@ -20,6 +22,7 @@ from resources.config.toml_file import extend_toml
 from resources.errors import ConfigurationError, LedgerError
 from resources.lake.lake import Lake
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
+from resources.results.allowed_buckets import find_allowed_buckets
 from resources.sources.archive import SUFFIXES, ArchiveSource
 from resources.sources.factory import parse_zone
 from resources.storage.local import write_atomically
@@ -38,12 +41,14 @@ class ImportPreview:
         path: the file or folder that the user named.
         files: what each file holds.
         schedulers: the names of the schedulers.
+        buckets: the buckets of the result objects that the executions name.
         rejected: the number of rejected summaries by file and reason.
     """
 
     path: Path
     files: Sequence[ArchiveRecord]
     schedulers: Sequence[str]
+    buckets: Sequence[str]
     rejected: Mapping[tuple[str, str], int]
 
     @property
@@ -89,15 +94,16 @@ def preview_files(
         ConfigurationError: the path does not exist or cannot be read.
     """
     source = ArchiveSource(str(path), zone=parse_zone(time_zone), limits=limits)
-    names = set[str]()
+    names, buckets = set[str](), set[str]()
     rejected = Counter[tuple[str, str]]()
 
     def collect(page: FlattenedPages) -> None:
         names.update(name for name in page.rows["scheduler_name"].unique().to_pylist() if name)
+        buckets.update(name for name in page.rows["result_s3_bucket"].unique().to_pylist() if name)
         rejected.update((row["source"], row["reason"]) for row in page.rejected.to_pylist())
 
     files = [read_file(source, file, now, collect) for file in source.list_files()]
-    return ImportPreview(path, files, sorted(names), rejected)
+    return ImportPreview(path, files, sorted(names), sorted(buckets), rejected)
 
 
 def find_target(settings: Settings) -> ArchiveSettings | None:
@@ -114,6 +120,17 @@ def _local_archives(settings: Settings) -> Iterator[ArchiveSettings]:
     for source in settings.sources:
         if isinstance(source, ArchiveSettings) and not is_s3(source.uri, "sources.uri"):
             yield source
+
+
+def find_refused_buckets(settings: Settings, named: Iterable[str]) -> list[str]:
+    """Return the buckets that files name and from which results may not be read, sorted."""
+    allowed = find_allowed_buckets(settings)
+    return sorted(bucket for bucket in set(named) if not allowed.allow(bucket))
+
+
+def extend_allowed_buckets(settings: Settings, buckets: Sequence[str]) -> list[str]:
+    """Return the value of results.allowed_buckets that also allows some more buckets."""
+    return [*dict.fromkeys([*find_allowed_buckets(settings).patterns, *buckets])]
 
 
 def find_settings() -> tuple[Path, Settings]:
@@ -180,28 +197,36 @@ def _escape(text: str) -> str:
 
 
 def update_settings(
-    config: Path, paths: Sequence[Path], history: Mapping[str, date], time_zone: str | None = None
+    config: Path,
+    paths: Sequence[Path],
+    history: Mapping[str, date],
+    time_zone: str | None = None,
+    allowed_buckets: Sequence[str] = (),
 ) -> None:
-    """Add archive sources to the settings file and set values of [history]; the rest of the text stays.
+    """Add archive sources to the settings file and set values; the rest of the text stays.
 
     A file that does not exist is written from the template.
 
     Args:
         config: the settings file.
         paths: the files and folders to add.
-        history: the values to set.
+        history: the values of [history] to set.
         time_zone: the time zone of the added sources.
+        allowed_buckets: the value of results.allowed_buckets to set; empty: it stays.
 
     Raises:
         ConfigurationError: the new settings would be invalid or without effect. The file is unchanged.
     """
     addition = "\n".join(render_source(path, config, time_zone) for path in paths)
-    values = {key: day.isoformat() for key, day in history.items()}
-    lines = "".join(f'{key} = "{value}"\n' for key, value in values.items())
-    by_hand = "\n".join(filter(None, (f"[history]\n{lines}" if lines else "", addition)))
+    values: dict[str, dict[str, str | list[str]]] = {}
+    if history:
+        values["history"] = {key: day.isoformat() for key, day in history.items()}
+    if allowed_buckets:
+        values["results"] = {"allowed_buckets": list(allowed_buckets)}
+    by_hand = "\n".join(filter(None, (*starmap(_render_table, values.items()), addition)))
     try:
         before = config.read_bytes() if config.exists() else render_template().encode()
-        after = extend_toml(before, {"history": values} if values else {}, addition)
+        after = extend_toml(before, values, addition)
         _check_settings(after, config, paths, by_hand)
         file = config.resolve()  # a link stays a link
         with write_atomically(file) as temporary:
@@ -210,6 +235,11 @@ def update_settings(
                 temporary.chmod(file.stat().st_mode & 0o777)
     except (OSError, ValueError) as error:
         raise _build_update_error(getattr(error, "strerror", None) or str(error), config, by_hand) from None
+
+
+def _render_table(name: str, values: Mapping[str, str | list[str]]) -> str:
+    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+    return f"[{name}]\n{lines}"
 
 
 def _check_settings(content: bytes, config: Path, paths: Sequence[Path], by_hand: str) -> None:

@@ -78,9 +78,7 @@ def _check_sources(settings: Settings) -> Iterator[Finding]:
     reader = AwsAccess(profile=settings.results.profile, role_arn=settings.results.role_arn)
     if reader != AwsAccess():
         yield diagnostics.check_identity(reader, "results")
-    yield from diagnostics.check_results(
-        ResultFetcher.from_settings(settings.results, settings.limits), results
-    )
+    yield from diagnostics.check_results(ResultFetcher.from_settings(settings), results)
 
 
 def _check_alerts(settings: Settings) -> Finding:

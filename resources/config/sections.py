@@ -168,8 +168,21 @@ class LimitSettings(Section):
         )
 
 
+def _split_names(value: object) -> object:
+    """Accept text with spaces between the names, as in the environment."""
+    return tuple(value.split()) if isinstance(value, str) else value
+
+
 class ResultSettings(Section):
     """Access to result objects. Other credentials come from boto3's default chain."""
+
+    allowed_buckets: Annotated[tuple[str, ...] | None, BeforeValidator(_split_names)] = Field(
+        default=None,
+        description="Buckets from which objects may be read: names, or patterns with * and ?. Unset: those of"
+        " the lake and of the sources, and those that the service itself names. In the environment, write"
+        " spaces between names.",
+        examples=[["plant-a-results"]],
+    )
 
     profile: str | None = Field(
         default=None, description="Profile of ~/.aws. Unset: boto3's default.", examples=["plant-a"]

@@ -10,7 +10,7 @@ from resources.errors import ConfigurationError
 from resources.storage.open import read_bytes
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
-_VALUE = r"""(?:"[^"]*"|'[^']*'|[^#\s"'\[{]+)"""
+_VALUE = r"""(?:"[^"]*"|'[^']*'|\[[^\[\]#\n]*\]|[^#\s"'\[{]+)"""
 
 
 def read_toml(uri: str, setting: str) -> dict[str, Any] | None:
@@ -50,8 +50,10 @@ def explain_toml_error(error: ValueError, data: bytes) -> tuple[str, str]:
     return f"is not TOML: {error}", fix
 
 
-def extend_toml(data: bytes, values: Mapping[str, Mapping[str, str]], addition: str = "") -> bytes:
-    """Set text values in tables of a TOML file, and append lines; all other bytes stay as they are.
+def extend_toml(
+    data: bytes, values: Mapping[str, Mapping[str, str | list[str]]], addition: str = ""
+) -> bytes:
+    """Set texts and lists of texts in a TOML file, and append lines; all other bytes stay as they are.
 
     A new line ends as most lines of the file do. A new key follows its commented default, if there is one.
 

@@ -1,8 +1,8 @@
 """A bucket with result objects: verifies its owner, lists it, and reads objects.
 
-obstore reads the objects. boto3 finds credentials, region and endpoint, lists, and verifies the owner once:
-obstore cannot sign the header for the owner. boto3 also reads the few keys that obstore does not support,
-such as those with empty segments.
+obstore reads the objects. boto3 finds credentials, region and endpoint, lists, and verifies the owner every
+minute: obstore cannot sign the header for the owner. boto3 also reads the few keys that obstore does not
+support, such as those with empty segments.
 """
 
 import re
@@ -31,7 +31,7 @@ _MAX_LISTED_PER_KEY = 10
 """A listing stops when it has returned this many times the wanted keys: single requests are cheaper then."""
 
 _RECHECK_SECONDS = 60
-"""How long a bucket counts as unreachable before it is checked again."""
+"""How long a bucket counts as unreachable, or as that of the expected owner."""
 
 _LISTING_PAGE = 1_000
 _NOT_MODIFIED = 304
@@ -55,6 +55,7 @@ class ObjectState(StrEnum):
     ARCHIVED = "archived"
     UNREACHABLE = "unreachable"
     NO_CREDENTIALS = "no_credentials"
+    NOT_ALLOWED = "not_allowed"
 
     @property
     def is_unavailable(self) -> bool:
@@ -64,11 +65,19 @@ class ObjectState(StrEnum):
 
 @dataclass(frozen=True)
 class ResultRequest:
-    """An object to read, and its ETag when it was last read."""
+    """An object to read.
+
+    Attributes:
+        bucket: its bucket.
+        key: its key.
+        etag: its ETag when it was last read.
+        is_named_by_service: whether the service itself named the bucket; otherwise a file named it.
+    """
 
     bucket: str
     key: str
     etag: str | None = None
+    is_named_by_service: bool = False
 
 
 @dataclass(frozen=True)
@@ -233,6 +242,8 @@ class ResultBucket:
             if self._access is None or monotonic() > self._recheck_at:
                 try:
                     self._access, self._recheck_at = self._check_access(key), inf
+                    if self._owner_arguments:  # obstore reads without the header
+                        self._recheck_at = monotonic() + _RECHECK_SECONDS
                 except (refusals.BotoCoreError, refusals.ClientError, ValueError) as error:
                     self._access = self._deny_access(classify_error(error))
                     is_unreachable = self._access.state is ObjectState.UNREACHABLE

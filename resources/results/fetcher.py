@@ -18,9 +18,10 @@ import boto3
 
 from resources.aws.s3_bucket import ListedObject
 from resources.aws.session import AwsAccess, open_session
-from resources.config.sections import LimitSettings, ResultSettings
-from resources.errors import PermissionsError
+from resources.config.settings import Settings
+from resources.errors import PermissionsError, format_value
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
+from resources.results.allowed_buckets import ANY_BUCKET, AllowedBuckets, find_allowed_buckets
 from resources.results.bucket import FetchedResult, ObjectState, ResultBucket, ResultRequest
 
 __all__ = ["FetchLimits", "FetchedResult", "ObjectState", "ResultFetcher", "ResultRequest"]
@@ -60,6 +61,7 @@ class ResultFetcher:
         access: AwsAccess,
         *,
         expected_bucket_owner: str | None = None,
+        allowed_buckets: AllowedBuckets = ANY_BUCKET,
         limits: FetchLimits | None = None,
         read_limits: ReadLimits = DEFAULT_LIMITS,
     ) -> None:
@@ -68,25 +70,29 @@ class ResultFetcher:
         Args:
             access: profile and role; endpoint and region are found for each bucket.
             expected_bucket_owner: the account that must own the buckets; None: any.
+            allowed_buckets: the buckets that may be read; objects in others are not requested.
             limits: limits of parallelism and memory.
             read_limits: limits of each object.
         """
         self.read_limits = read_limits
         self._access = access
         self._owner = expected_bucket_owner
+        self._allowed_buckets = allowed_buckets
         self._limits = limits or FetchLimits()
         self._buckets: dict[str, ResultBucket] = {}
         self._buckets_lock = Lock()
         self._credentials_error: PermissionsError | None = None
 
     @classmethod
-    def from_settings(cls, settings: ResultSettings, limits: LimitSettings | None = None) -> "ResultFetcher":
-        """Use the sections `[results]` and `[limits]` of the settings."""
+    def from_settings(cls, settings: Settings) -> "ResultFetcher":
+        """Use the sections `[results]` and `[limits]`, and the buckets of the lake and the sources."""
+        results = settings.results
         return cls(
-            AwsAccess(profile=settings.profile, role_arn=settings.role_arn),
-            expected_bucket_owner=settings.expected_bucket_owner,
-            limits=FetchLimits(concurrency=settings.concurrency),
-            read_limits=limits.read_limits if limits else DEFAULT_LIMITS,
+            AwsAccess(profile=results.profile, role_arn=results.role_arn),
+            expected_bucket_owner=results.expected_bucket_owner,
+            allowed_buckets=find_allowed_buckets(settings),
+            limits=FetchLimits(concurrency=results.concurrency),
+            read_limits=settings.limits.read_limits,
         )
 
     def fetch(self, requests: Sequence[ResultRequest]) -> Iterator[list[FetchedResult]]:
@@ -102,10 +108,21 @@ class ResultFetcher:
         Raises:
             LedgerError: there are no usable credentials, or the profile or role cannot be used.
         """
+        allowed: list[ResultRequest] = []
+        refused: list[FetchedResult] = []
+        for request in requests:
+            if self._allowed_buckets.allow(request.bucket, is_named_by_service=request.is_named_by_service):
+                allowed.append(request)
+            else:
+                refused.append(_refuse(request))
+        if refused:
+            yield refused
+        if not allowed:
+            return
         if self._credentials_error is not None:
             raise self._credentials_error
         try:
-            yield from self._fetch(requests)
+            yield from self._fetch(allowed)
         except PermissionsError as error:  # the search for credentials takes seconds
             self._credentials_error = error
             raise
@@ -251,3 +268,8 @@ def _settle_by_listing(
     if listed_object is None:
         return FetchedResult(request, ObjectState.MISSING, error="there is no such object")
     return FetchedResult(request, ObjectState.UNCHANGED) if listed_object.etag == request.etag else None
+
+
+def _refuse(request: ResultRequest) -> FetchedResult:
+    reason = f"bucket not allowed: {format_value(request.bucket)} is not in results.allowed_buckets"
+    return FetchedResult(request, ObjectState.NOT_ALLOWED, error=reason)

@@ -45,6 +45,7 @@ _UNREAD_FINDINGS = {
     "not_read": (Severity.WARNING, "{are} not read yet"),
     "forbidden": (Severity.ALERT, "{are} not readable: access denied"),
     "wrong_owner": (Severity.ALERT, "{are} in a bucket of an unexpected account"),
+    "not_allowed": (Severity.ALERT, "{are} in a bucket that results.allowed_buckets does not allow"),
     "key_missing": (Severity.ALERT, "{are} not readable: the KMS key cannot be used"),
     "archived": (Severity.WARNING, "{are} archived and must be restored before reading"),
     "unreachable": (Severity.WARNING, "could not be reached"),

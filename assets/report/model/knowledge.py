@@ -20,6 +20,7 @@ UNREAD_STATES: Mapping[str, tuple[str, str]] = {
     "forbidden": ("access denied", "allow s3:GetObject first"),
     "key_missing": ("KMS key cannot be used", "allow kms:Decrypt first"),
     "wrong_owner": ("unexpected bucket owner", "check results.expected_bucket_owner"),
+    "not_allowed": ("bucket not in results.allowed_buckets", "add the bucket, if it is yours"),
     "archived": ("archived", "restore the objects first"),
     "unreachable": ("not reached", "check the network"),
     "missing": ("not found", "the bucket does not contain them"),

@@ -1,5 +1,6 @@
 """`ledger import`: add saved API responses to an archive source."""
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from pipelines.cli.output import open_console, print_json
 from pipelines.operations.archive_import import (
     ImportPreview,
     detect_history,
+    extend_allowed_buckets,
+    find_refused_buckets,
     find_settings,
     find_source,
     find_target,
@@ -23,7 +26,7 @@ from pipelines.operations.archive_import import (
     update_settings,
 )
 from resources.clock import utc_now
-from resources.config.settings import ArchiveSettings, Settings
+from resources.config.settings import ApiSettings, ArchiveSettings, Settings
 from resources.config.types import check_zone_or_offset
 from resources.errors import ConfigurationError
 from resources.storage.file_import import Copy, copy_files, plan_copies
@@ -39,11 +42,12 @@ _MAX_NAMES = 10
 
 @dataclass(frozen=True)
 class _Plan:
-    """What an import changes: copies, sources and values of [history] to add, and what the user must set."""
+    """What an import changes, and what the user must set; `allowed_buckets` is empty if it stays."""
 
     copies: Sequence[Copy] = ()
     sources: Sequence[Path] = ()
     history: Mapping[str, date] = field(default_factory=dict)
+    allowed_buckets: Sequence[str] = ()
     steps: Sequence[str] = ()
 
 
@@ -72,9 +76,10 @@ def import_(  # noqa: PLR0913, PLR0917 (each is an option)
     Reads each file as the archive source will, and reports what it holds. Then it copies the files to the
     folder of the first archive source, or registers their folder if there is none. It copies no content
     twice, replaces no file, and skips files without executions. It extends [history] to the days of the
-    files; a new project gets their days. On a terminal it asks before it changes ledger.toml. Without a
-    terminal it adds keys and sources, and changes values only with --yes. The last line is the command that
-    extracts the files. Exit code 1: files are broken or incomplete.
+    files; a new project gets their days. It allows the buckets of results that the files name. On a terminal
+    it asks before it changes ledger.toml. Without a terminal it adds keys of [history] and sources. It
+    changes values and allows buckets only with --yes. The last line is the command that extracts the files.
+    Exit code 1: files are broken or incomplete.
     """
     if copy and register:
         raise ConfigurationError(
@@ -160,11 +165,16 @@ def _plan_import(
             )
         else:
             history[key] = day
+    named = {bucket for preview in previews for bucket in preview.buckets}
+    allowed, bucket_steps = _plan_buckets(
+        find_refused_buckets(settings, named), settings, is_allowed=replaces
+    )
+    steps += bucket_steps
     if target is None:
         sources = [
             preview.path for preview in previews if preview.usable and not find_source(preview.path, settings)
         ]
-        return _Plan(sources=sources, history=history, steps=steps)
+        return _Plan(sources=sources, history=history, allowed_buckets=allowed, steps=steps)
     folder = Path(target.uri)
     copies = [
         copy
@@ -175,15 +185,33 @@ def _plan_import(
             else plan_copies(preview.usable, preview.path, folder)
         )
     ]
-    return _Plan(copies=copies, history=history, steps=steps)
+    return _Plan(copies=copies, history=history, allowed_buckets=allowed, steps=steps)
+
+
+def _plan_buckets(
+    refused: Sequence[str], settings: Settings, *, is_allowed: bool
+) -> tuple[Sequence[str], list[str]]:
+    """Return the new value of results.allowed_buckets, or the step with which the user sets it."""
+    if not refused:
+        return (), []
+    value = extend_allowed_buckets(settings, refused)
+    if variable := settings.find_variable("results", "allowed_buckets"):
+        return (), [f'set {variable}="{" ".join(value)}", if results may be read from {", ".join(refused)}']
+    has_service = any(isinstance(source, ApiSettings) for source in settings.sources)
+    if is_allowed and (settings.results.allowed_buckets is not None or not has_service):
+        return value, []
+    return (), [
+        f"set [results] allowed_buckets = {json.dumps(value)} in ledger.toml, if results may be read from"
+        f" {', '.join(refused)}" + (" (add the buckets of the live schedulers)" if has_service else "")
+    ]
 
 
 def _apply(plan: _Plan, config: Path, time_zone: str | None, *, asks: bool) -> None:
-    if plan.sources or plan.history:
+    if plan.sources or plan.history or plan.allowed_buckets:
         if asks:
             open_console().print(Text(_describe_changes(plan, config)), soft_wrap=True)
             typer.confirm("Continue?", default=True, abort=True)
-        update_settings(config, plan.sources, plan.history, time_zone)
+        update_settings(config, plan.sources, plan.history, time_zone, plan.allowed_buckets)
     copy_files(plan.copies)
 
 
@@ -191,6 +219,8 @@ def _describe_changes(plan: _Plan, config: Path) -> str:
     lines = [f"add {path} as an archive source" for path in plan.sources]
     if plan.history:
         lines.append(f"set [history] {_format_history(plan.history)}")
+    if plan.allowed_buckets:
+        lines.append(f"allow results of the buckets {', '.join(plan.allowed_buckets)}")
     return f"Change {config}:" + "".join(f"\n  {line}" for line in lines)
 
 
@@ -227,6 +257,8 @@ def _build_output(
         would_register=new_sources if dry_run else [],
         history={} if dry_run else history,
         would_set_history=history if dry_run else {},
+        allowed_buckets=[] if dry_run else list(plan.allowed_buckets),
+        would_allow_buckets=list(plan.allowed_buckets) if dry_run else [],
         next_steps=steps,
     )
 
@@ -251,10 +283,11 @@ def _print(output: ImportOutput, config: Path) -> None:
     ):
         if names:
             line(f"{len(names):,} {words}: {_list_names(names)}")
-    if output.history:
-        line(f"Set [history] {_format_history(output.history)} in {config}")
-    if output.would_set_history:
-        line(f"Would set [history] {_format_history(output.would_set_history)} in {config}")
+    verb = "Would set" if output.dry_run else "Set"
+    if history := output.history or output.would_set_history:
+        line(f"{verb} [history] {_format_history(history)} in {config}")
+    if buckets := output.allowed_buckets or output.would_allow_buckets:
+        line(f"{verb} [results] allowed_buckets to {', '.join(buckets)} in {config}")
     if output.next_steps:
         line("Next:")
         for step in output.next_steps:

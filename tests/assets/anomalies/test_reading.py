@@ -29,6 +29,7 @@ from assets.tables import (
 from resources.aws.session import AwsAccess
 from resources.lake.lake import Lake
 from resources.read_limits import ReadLimits
+from resources.results.allowed_buckets import AllowedBuckets
 from resources.results.fetcher import FetchedResult, FetchLimits, ObjectState, ResultFetcher, ResultRequest
 from tests.support.mutations import damaged
 from tests.support.s3_server import Bucket, Fault, Server
@@ -63,7 +64,7 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(str(tmp_path / "lake"))
 
 
-def write_executions(lake: Lake, bucket: str, hours: int) -> None:
+def write_executions(lake: Lake, bucket: str, hours: int, source: str = "api") -> None:
     """Write a day with one successful execution per hour."""
     rows = [
         {
@@ -75,8 +76,8 @@ def write_executions(lake: Lake, bucket: str, hours: int) -> None:
             "status": "SUCCESS",
             "result_s3_bucket": bucket,
             "result_s3_key": build_key(hour),
-            "source": "api",
-            "outcome_source": "api",
+            "source": source,
+            "outcome_source": source,
             "recorded_at": NOW,
         }
         for hour in range(hours)
@@ -193,6 +194,24 @@ def test_nothing_is_read_from_a_bucket_of_another_account(lake: Lake, bucket: Bu
     (message,) = describe_unread_objects(recorded, days=3)
     last = DAY + timedelta(2)
     assert message.startswith(f"6 result objects wrong owner on 3 days ({DAY} to {last}), for example s3://")
+
+
+@pytest.mark.parametrize(("source", "state"), [("archive", "not_allowed"), ("api", "read")])
+def test_a_file_cannot_name_any_bucket(
+    lake: Lake, bucket: Bucket, s3: Server, source: str, state: str
+) -> None:
+    write_executions(lake, bucket.name, 1, source)
+    bucket.put(build_key(0), build_body(build_line(START)))
+    s3.requests.clear()
+
+    recorded = record(lake, allowed_buckets=AllowedBuckets())
+
+    assert {state for state, _ in read_states(lake).values()} == {state}
+    assert recorded.predictions.rows.num_rows == (state == "read")
+    if state == "not_allowed":
+        assert s3.requests == []
+        (message,) = describe_unread_objects(recorded)
+        assert message.endswith(f'"{bucket.name}" is not in results.allowed_buckets')
 
 
 def test_without_credentials_the_state_of_each_object_says_so(

@@ -34,7 +34,15 @@ def test_unreadable_result_objects_are_counted_by_state() -> None:
     outcome = completeness.evaluate_result_objects_read(objects, {})
 
     assert not outcome.passed
-    states = ("key_missing", "wrong_owner", "archived", "unreachable", "no_credentials", "not_read")
+    states = (
+        "key_missing",
+        "wrong_owner",
+        "not_allowed",
+        "archived",
+        "unreachable",
+        "no_credentials",
+        "not_read",
+    )
     others = dict.fromkeys(states, 0)
     assert outcome.metadata == {"objects": 3, "missing": 1, "forbidden": 1} | others
     assert completeness.evaluate_result_objects_read(objects.slice(0, 1), {}).passed

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from resources.aws.session import AwsAccess
+from resources.clock import monotonic
 from resources.errors import PermissionsError
 from resources.results.fetcher import FetchedResult, FetchLimits, ObjectState, ResultFetcher, ResultRequest
 from tests.support.s3_server import Bucket, Fault, Server
@@ -249,6 +250,36 @@ class TestOwner:
         assert count_states(results) == {ObjectState.WRONG_OWNER: len(KEYS)}
         assert f"does not belong to account {OWNER}" in (results[KEYS[0]].error or "")
         assert s3.count("GET") == 0
+
+    def test_each_request_of_boto3_names_the_owner(self, full_bucket: Bucket, s3: Server) -> None:
+        full_bucket.put("out//empty-segment")
+        s3.requests.clear()
+        etags = dict.fromkeys(KEYS, "old")
+        fetcher = ResultFetcher(AwsAccess(), expected_bucket_owner=OWNER)
+        keys = [*KEYS, "out//empty-segment"]
+
+        list(fetcher.fetch([ResultRequest(full_bucket.name, key, etags.get(key)) for key in keys]))
+
+        by_boto3 = [request for request in s3.requests if "boto" in request.headers["user-agent"].lower()]
+        assert {request.method for request in by_boto3} == {"HEAD", "GET"}
+        assert len(by_boto3) >= 3, "the bucket, a listing and an object"
+        assert {request.headers.get("x-amz-expected-bucket-owner") for request in by_boto3} == {OWNER}
+
+    def test_the_owner_is_verified_again_after_a_minute(
+        self, full_bucket: Bucket, s3: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fetcher = ResultFetcher(AwsAccess(), expected_bucket_owner=OWNER)
+        request = ResultRequest(full_bucket.name, KEYS[0])
+        ((first,),) = fetcher.fetch([request])
+        ((second,),) = fetcher.fetch([request])
+        assert s3.count("HEAD") == 1
+        s3.fail_next("HEAD", "403 FORBIDDEN", times=2)
+        now = monotonic()
+        monkeypatch.setattr("resources.results.bucket.monotonic", lambda: now + 61)
+
+        ((third,),) = fetcher.fetch([request])
+
+        assert [first.state, second.state, third.state] == ["read", "read", "wrong_owner"]
 
     def test_the_owner_is_verified_by_an_object_if_the_bucket_cannot_be_listed(
         self, full_bucket: Bucket, s3: Server

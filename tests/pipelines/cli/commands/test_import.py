@@ -49,7 +49,7 @@ def test_files_are_previewed_and_copied_and_the_next_command_has_their_days(
     assert (answer["from"], answer["to"]) == ("2026-10-06", "2026-10-07")
     assert "pump-1" in answer["schedulers"]
     assert any("Pages are missing" in problem for problem in answer["problems"])
-    assert answer["next_steps"] == ["ledger backfill --from 2026-10-06 --to 2026-10-07"]
+    assert answer["next_steps"][-1] == "ledger backfill --from 2026-10-06 --to 2026-10-07"
     copied = {file.uri for file in ArchiveSource(str(archive)).list_files()}
     assert copied == set(answer["copied"])
     assert len(copied) > 10
@@ -134,7 +134,7 @@ def test_without_a_terminal_only_yes_changes_values_that_the_settings_set(
     done = ledger("import", str(whole), "--yes", "--json")
     assert done.json["history"] == {"start_date": "2026-10-06"}
     assert done.json["next_steps"] == ["ledger backfill --from 2026-10-06 --to 2026-10-06"]
-    assert file.read_bytes() == before.replace(b"2026-10-07", b"2026-10-06")
+    assert file.read_bytes().startswith(before.replace(b"2026-10-07", b"2026-10-06"))
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 1)])
@@ -165,6 +165,34 @@ def test_a_variable_that_sets_the_history_is_named(
     assert done.json["next_steps"][0] == "set LEDGER_HISTORY__START_DATE=2026-10-06 (now 2026-10-07)"
 
 
+@pytest.mark.usefixtures("archive")
+def test_buckets_of_results_are_allowed_with_consent(ledger: RunLedger, whole: Path) -> None:
+    bucket = "ireland-plant-inference"
+    done = ledger("import", str(whole))
+    assert f'set [results] allowed_buckets = ["{bucket}"] in ledger.toml' in done.out
+    assert load_settings().results.allowed_buckets is None
+
+    done = ledger("import", str(whole), "--yes", "--json")
+    assert done.json["allowed_buckets"] == [bucket]
+    assert load_settings().results.allowed_buckets == (bucket,)
+
+    done = ledger("import", str(whole), "--yes", "--json")
+    assert (done.json["allowed_buckets"], len(done.json["next_steps"])) == ([], 1)
+
+
+@pytest.mark.usefixtures("archive")
+def test_a_variable_that_sets_the_allowed_buckets_is_named(
+    ledger: RunLedger, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEDGER_RESULTS__ALLOWED_BUCKETS", "plant-a plant-b")
+
+    done = ledger("import", str(whole), "--yes", "--json")
+
+    assert done.json["next_steps"][0].startswith(
+        'set LEDGER_RESULTS__ALLOWED_BUCKETS="plant-a plant-b ireland-plant-inference"'
+    )
+
+
 def test_line_ends_comments_and_links_of_the_settings_stay(
     ledger: RunLedger, tmp_path: Path, whole: Path
 ) -> None:
@@ -179,7 +207,7 @@ def test_line_ends_comments_and_links_of_the_settings_stay(
     assert done.code == 0, done.err
     assert file.is_symlink()
     assert target.read_bytes().startswith(before)
-    assert target.read_bytes().count(b"\n") == target.read_bytes().count(b"\r\n") == 10
+    assert target.read_bytes().count(b"\n") == target.read_bytes().count(b"\r\n") == 13
 
 
 def test_the_settings_in_the_current_folder_are_written_if_there_are_none(
