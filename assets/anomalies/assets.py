@@ -152,7 +152,7 @@ def _build_fragments_asset(partitions: dg.DailyPartitionsDefinition) -> dg.Asset
 def _build_events_asset(rule: EventRule) -> dg.AssetsDefinition:
     @dg.asset(
         deps=[dg.AssetKey(ANOMALY_FRAGMENTS.name)],
-        automation_condition=upstream_content_changed(needs_all=False),
+        automation_condition=upstream_content_changed(required=()),
         backfill_policy=dg.BackfillPolicy.single_run(),  # so that runs over a range accept it
         code_version=_rule_version(ANOMALY_EVENTS),
         **asset_spec_kwargs(ANOMALY_EVENTS, GROUP, "derived"),

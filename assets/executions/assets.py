@@ -155,7 +155,7 @@ def _build_executions_asset(
 def _build_schedulers_asset() -> dg.AssetsDefinition:
     @dg.asset(
         deps=[INFERENCE_EXECUTIONS.name],
-        automation_condition=upstream_content_changed(needs_all=False),
+        automation_condition=upstream_content_changed(required=()),
         backfill_policy=dg.BackfillPolicy.single_run(),
         code_version=str(INFERENCE_SCHEDULERS.version),
         **asset_spec_kwargs(INFERENCE_SCHEDULERS, GROUP, "derived"),

@@ -1,5 +1,6 @@
 """The automation condition of all downstream assets: recompute exactly the partitions whose input changed."""
 
+from collections.abc import Collection
 from typing import Any
 
 import dagster as dg
@@ -8,7 +9,7 @@ _On = dg.AutomationCondition
 _Condition = dg.AutomationCondition[Any]
 
 
-def upstream_content_changed(*, needs_all: bool = True) -> _Condition:
+def upstream_content_changed(required: Collection[str] | None = None) -> _Condition:
     """Request each partition whose upstream data version changed, whatever its age.
 
     The data version is a hash of values, so a rerun that changes nothing requests nothing. A change stays
@@ -18,23 +19,29 @@ def upstream_content_changed(*, needs_all: bool = True) -> _Condition:
     fails, changes stay pending.
 
     Args:
-        needs_all: wait until every upstream partition is materialized. Set it to False for assets that read
-            a range of days, some of which may never be extracted.
+        required: the upstream assets of which every partition must be materialized; None: all of them. Leave
+            out assets of which a range of days is read, because some of these days may never be extracted.
     """
     upstream_changed: _Condition = _On.any_deps_match(_On.data_version_changed())
     # A change that the evaluation right after a request sees happened after that request.
     changed = upstream_changed.since((_On.newly_requested() & ~upstream_changed) | _On.initial_evaluation())
-    has_upstream = ~_On.any_deps_missing() if needs_all else _On.any_deps_match(~_On.missing())
+    is_complete = _has_all(required)
+    has_upstream = is_complete & _On.any_deps_match(~_On.missing())
     # The first evaluation finds all days that were in the lake before, and requests them in one ranged run.
     missing = (_On.missing() & has_upstream).newly_true().since(_On.newly_requested() | _On.newly_updated())
     # Tables that another asset writes are never in progress themselves, so their upstream counts too.
     is_upstream_busy = _On.any_deps_in_progress() | _On.any_deps_match(_On.any_deps_in_progress())
     idle = ~is_upstream_busy & ~_On.in_progress() & ~_On.any_deps_match(_is_blocked())
-    if needs_all:
-        idle = ~_On.any_deps_missing() & idle
-    return ((changed | missing | _failed_once(upstream_changed)) & idle).with_label(
-        "upstream_content_changed"
-    )
+    wanted = changed | missing | _failed_once(upstream_changed)
+    return (wanted & is_complete & idle).with_label("upstream_content_changed")
+
+
+def _has_all(required: Collection[str] | None) -> _Condition:
+    """Match a partition whose required upstream partitions all exist."""
+    is_missing = _On.any_deps_missing()
+    if required is not None:
+        is_missing = is_missing.allow(dg.AssetSelection.assets(*required))
+    return (~is_missing).with_label("has_required_upstream")
 
 
 def _is_blocked() -> _Condition:

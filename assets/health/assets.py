@@ -115,7 +115,7 @@ def _build_equipment_health_asset(
             ),
             dg.AssetKey(EXECUTION_HEALTH.name),
         ],
-        automation_condition=upstream_content_changed(needs_all=False),
+        automation_condition=upstream_content_changed(required=[EXECUTION_HEALTH.name]),
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         code_version=_rule_version(EQUIPMENT_HEALTH),

@@ -113,7 +113,8 @@ def find_target(settings: Settings) -> ArchiveSettings | None:
 
 def find_source(path: Path, settings: Settings) -> ArchiveSettings | None:
     """Return the archive source that contains the path, or None."""
-    return next((source for source in _local_archives(settings) if path.is_relative_to(source.uri)), None)
+    target = path.resolve()  # as the settings do
+    return next((source for source in _local_archives(settings) if target.is_relative_to(source.uri)), None)
 
 
 def _local_archives(settings: Settings) -> Iterator[ArchiveSettings]:

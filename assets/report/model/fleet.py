@@ -1,7 +1,7 @@
 """The machines of a page, with the names, sites and sensors that the equipment registry gives them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from assets.report.formatting import clean_text
@@ -9,6 +9,7 @@ from assets.report.query.data import ReportData
 from resources.config.equipment import Equipment, EquipmentRegistry, Sensor
 
 _PARTS_OF_ARN = 6
+_UUID_START = 8
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Machine:
         criticality: its criticality in the registry.
         schedulers: its schedulers, by name.
         anchor: the id of its card in the HTML.
-        hint: its location if another machine has the same label, else empty.
+        hint: its location if another machine has the same label, else empty; with the start of the UUID
+            in the ARN if that machine has the same location.
     """
 
     key: str
@@ -59,10 +61,10 @@ class Fleet:
             entry = registry.find_equipment(arn, name)
             equipment[entry.name] = entry
             schedulers[entry.name].append(Scheduler(arn, clean_text(name or entry.label)))
-        labels = Counter(entry.label for entry in equipment.values())
         locations = {
             key: entry.site or _get_account(schedulers[key][0].arn) for key, entry in equipment.items()
         }
+        hints = _build_hints(equipment, locations, schedulers)
         ordered = sorted(
             equipment.values(), key=lambda entry: (entry.label.casefold(), locations[entry.name], entry.name)
         )
@@ -76,7 +78,7 @@ class Fleet:
                     sorted(schedulers[entry.name], key=lambda scheduler: (scheduler.name, scheduler.arn))
                 ),
                 anchor=f"machine-{number}",
-                hint=clean_text(locations[entry.name]) if labels[entry.label] > 1 else "",
+                hint=clean_text(hints[entry.name]),
             )
             for number, entry in enumerate(ordered, start=1)
         ]
@@ -117,6 +119,23 @@ def build_fleet(data: ReportData, registry: EquipmentRegistry) -> Fleet:
 def join_sensor_name(component: str | None, sensor: str) -> str:
     r"""Return the diagnostic name of a sensor, `component\sensor`."""
     return f"{component}\\{sensor}" if component else sensor
+
+
+def _build_hints(
+    equipment: Mapping[str, Equipment],
+    locations: Mapping[str, str],
+    schedulers: Mapping[str, Sequence[Scheduler]],
+) -> dict[str, str]:
+    """Return what distinguishes each machine from others with the same label."""
+    labels = Counter(entry.label for entry in equipment.values())
+    places = Counter((entry.label, locations[key]) for key, entry in equipment.items())
+    hints = {}
+    for key, entry in equipment.items():
+        parts = [locations[key]] if labels[entry.label] > 1 else []
+        if places[entry.label, locations[key]] > 1:
+            parts.append(schedulers[key][0].arn.rpartition("/")[2][:_UUID_START])
+        hints[key] = " · ".join(filter(None, parts))
+    return hints
 
 
 def _get_account(arn: str) -> str:

@@ -12,7 +12,7 @@ from assets.framework.automation import upstream_content_changed
 
 START = datetime(2026, 10, 8, 0, 5, tzinfo=UTC)
 DAILY = dg.DailyPartitionsDefinition("2026-10-01", end_date="2026-11-01", timezone="UTC", end_offset=1)
-UPSTREAM, DAYS, WHOLE = (dg.AssetKey(name) for name in ("upstream", "days", "whole"))
+UPSTREAM, DAYS, WHOLE, COMPARED = (dg.AssetKey(name) for name in ("upstream", "days", "whole", "compared"))
 
 
 DURING_RUN: list[Callable[[], None]] = []
@@ -37,9 +37,23 @@ def days_asset() -> None:
         DURING_RUN.pop()()
 
 
-@dg.asset(name="whole", deps=[UPSTREAM], automation_condition=upstream_content_changed(needs_all=False))
+@dg.asset(name="whole", deps=[UPSTREAM], automation_condition=upstream_content_changed(required=()))
 def whole_asset() -> None:
     """An unpartitioned table over all days; some days were never extracted."""
+
+
+@dg.asset(
+    name="compared",
+    deps=[
+        dg.AssetDep(UPSTREAM, partition_mapping=dg.TimeWindowPartitionMapping(start_offset=-2, end_offset=2)),
+        DAYS,
+    ],
+    partitions_def=DAILY,
+    automation_condition=upstream_content_changed(required=["days"]),
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def compared_asset() -> None:
+    """One partition per day of `days`, computed with the neighbors of that day."""
 
 
 @dg.multi_asset_check(
@@ -53,7 +67,9 @@ def checks() -> Iterator[dg.AssetCheckResult]:
     yield from ()
 
 
-DEFINITIONS = dg.Definitions(assets=[upstream, days_asset, whole_asset], asset_checks=[checks])
+DEFINITIONS = dg.Definitions(
+    assets=[upstream, days_asset, whole_asset, compared_asset], asset_checks=[checks]
+)
 
 
 class Automation:
@@ -77,9 +93,9 @@ class Automation:
         self.cursor = result.cursor
         return sorted(result.get_requested_partitions(asset), key=str)
 
-    def evaluate_up_to_twice(self) -> list[str | None]:
+    def evaluate_up_to_twice(self, asset: dg.AssetKey = DAYS) -> list[str | None]:
         """Return the requests of this or the next evaluation: the one after a request requests no retry."""
-        return self.evaluate() or self.evaluate()
+        return self.evaluate(asset) or self.evaluate(asset)
 
     def materialize_upstream(self, version: str, *days: str) -> None:
         """Record upstream partitions with a data version."""
@@ -225,3 +241,19 @@ def test_a_failed_warning_check_does_not_block(automation: Automation) -> None:
     automation.record_check("blocking", passed=True)
     automation.record_check("warning", passed=False)
     assert automation.evaluate() == ["2026-10-07"]
+
+
+def test_a_day_without_a_required_upstream_waits_although_its_neighbors_changed(
+    automation: Automation,
+) -> None:
+    automation.materialize_upstream("1", "2026-10-04", "2026-10-05")
+    automation.run("2026-10-04")
+    automation.run("2026-10-05")
+    assert automation.evaluate(COMPARED) == ["2026-10-04", "2026-10-05"]
+    assert automation.evaluate(COMPARED) == []
+
+    automation.materialize_upstream("1", "2026-10-06")
+    assert "2026-10-06" not in automation.evaluate_up_to_twice(COMPARED)
+    automation.run("2026-10-06")
+
+    assert automation.evaluate_up_to_twice(COMPARED) == ["2026-10-06"]

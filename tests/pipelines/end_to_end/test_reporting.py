@@ -230,9 +230,9 @@ def test_an_invalid_registry_fails_with_a_suggestion(location: Location, tmp_pat
 def test_a_changed_day_requests_exactly_the_days_that_are_compared_with_it(
     location: Location,
 ) -> None:
-    def materialize(day: date, version: str) -> dg.AssetMaterialization:
+    def materialize(day: date, version: str, asset: str = "anomaly_fragments") -> dg.AssetMaterialization:
         return dg.AssetMaterialization(
-            "anomaly_fragments",
+            asset,
             partition=day.isoformat(),
             tags={"dagster/data_version": version, "dagster/data_version_is_user_provided": "true"},
         )
@@ -243,6 +243,9 @@ def test_a_changed_day_requests_exactly_the_days_that_are_compared_with_it(
     )
     definitions = build_defs({"clock": lambda: NOW}, settings=settings)
     changes = [date(2026, 8, 10), date(2026, 10, 7)]
+    for number in range((date(2026, 10, 9) - date(2026, 8, 1)).days):
+        day = date(2026, 8, 1) + timedelta(days=number)
+        location.instance.report_runless_asset_event(materialize(day, "1", "execution_health"))
     for day in changes:
         location.instance.report_runless_asset_event(materialize(day, "1"))
     selection = dg.AssetSelection.assets("equipment_health", "anomaly_events")

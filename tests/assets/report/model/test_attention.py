@@ -265,6 +265,18 @@ def test_machines_with_the_same_name_show_their_location(build_report: BuildPage
     ]
 
 
+def test_a_machine_created_again_shows_the_start_of_its_uuid(build_report: BuildPage) -> None:
+    arn = "arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler/pump-1/0a1b2c3d-4e5f"
+    page = build_report(
+        Machine("pump-1", arn=arn, fails=True), Machine("pump-1", arn=arn[:-13] + "9f8e7d6c-5b4a")
+    )
+
+    assert sorted(card.machine.hint for card in page.cards) == [
+        "eu-west-1 · 111122223333 · 0a1b2c3d",
+        "eu-west-1 · 111122223333 · 9f8e7d6c",
+    ]
+
+
 @pytest.mark.parametrize(
     ("machine", "verdict"),
     [

@@ -120,6 +120,25 @@ def test_the_first_import_creates_the_settings(ledger: RunLedger, whole: Path, t
     assert done.out.splitlines()[-1] == "  ledger backfill --from 2026-10-06 --to 2026-10-06"
 
 
+@pytest.mark.parametrize("is_link", [False, True], ids=["parent", "link"])
+def test_a_folder_is_registered_as_the_user_names_it(
+    ledger: RunLedger, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_link: bool
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "ledger.toml").write_text("")
+    monkeypatch.chdir(project)
+    monkeypatch.delenv("LEDGER_CONFIG")
+    if is_link:
+        (project / "saved").symlink_to(whole.parent)
+
+    done = ledger("import", "saved" if is_link else "../mine", "--yes")
+
+    assert done.code == 0, done.err
+    assert f'uri = "{"saved/" if is_link else "../mine/"}"' in (project / "ledger.toml").read_text()
+    assert [source.uri for source in load_settings().sources] == [str(whole.parent)]
+
+
 @pytest.mark.usefixtures("archive")
 def test_without_a_terminal_only_yes_changes_values_that_the_settings_set(
     ledger: RunLedger, settings: Callable[..., Path], whole: Path
