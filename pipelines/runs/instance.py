@@ -25,10 +25,13 @@ run_retries: # only for runs whose process died; assets retry their own steps
   enabled: true
   max_retries: 2
   retry_on_asset_or_op_failure: false
-run_monitoring: # detects runs whose process died
+run_monitoring: # detects runs whose process died, within a minute
   enabled: true
+  poll_interval_seconds: 30
   start_timeout_seconds: 300
+  cancel_timeout_seconds: 180
   max_runtime_seconds: 86400
+  max_resume_run_attempts: 0 # run_retries starts a new run, which skips recorded days
   free_slots_after_run_end_seconds: 300
 """
 """The content of dagster.yaml."""
