@@ -87,7 +87,8 @@ def test_the_commands_of_the_image_install_a_location_that_runs_in_any_folder(
     project = tmp_path / "etc"
     project.mkdir()
     (project / "ledger.toml").write_text(
-        f'[history]\nstart_date = "2026-10-06"\nend_date = "2026-10-08"\n[[sources]]\nkind = "archive"\nuri = "{dumps[0]}"\n'
+        '[history]\nstart_date = "2026-10-06"\nend_date = "2026-10-08"\n'
+        f'[[sources]]\nkind = "archive"\nuri = "{dumps[0]}"\n'
     )
     home = tmp_path / "dagster_home"
     environment = {
