@@ -19,7 +19,8 @@ _PUBLIC_SCHEMES = (
     "https?|s3[an]?|file|gcs|gs|abfss?|wasbs?|hdfs|ftp|postgres(?:ql)?|mysql|sqlite|jdbc|git|ssh"
 )
 _EXAMPLE = "slack://TokenA/TokenB/TokenC"
-"""The start of the example in the settings, which messages repeat."""
+_WEBHOOK_EXAMPLE = "https://hooks.example.com/ledger"
+"""Examples in the settings, which messages repeat."""
 
 _NAMES_BEFORE_VALUES = (
     r"secret|passwo?r?d|passphrase|pwd|token|api\\?[_-]?key|access\\?[_-]?key(?:\\?[_-]?id)?|private\\?[_-]?key|signature"
@@ -33,7 +34,9 @@ _PATTERNS = [
     re.compile(rf"(?i)\b(?!(?:{_PUBLIC_SCHEMES})://)(?!{_EXAMPLE})(?:[a-z][a-z0-9+.-]+)://[^\s\"'<>)]+"),
     re.compile(r"(?i)(?<=/services/)T\w+/B\w+/[\w-]+"),
     re.compile(r"(?i)(?<=/webhooks/)\d+/[\w-]+"),
-    re.compile(r"(?i)(?<=://)(?:hooks\.|[\w.-]*webhook)[^\s/\"'<>]*/[^\s\"'<>]+"),
+    re.compile(
+        r"(?i)(?<=://)(?!hooks\.example\.com/ledger\b)(?:hooks\.|[\w.-]*webhook)[^\s/\"'<>]*/[^\s\"'<>]+"
+    ),
     re.compile(r"\bxox[a-z]-[\w-]+|\bgh[oprsu]_\w{16,}|\bglpat-[\w-]{16,}"),
     re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"),
     re.compile(r"\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,}\b"),
@@ -43,7 +46,8 @@ _PATTERNS = [
     re.compile(r"(?i)(?<=\bbasic )(?=[a-z+/]*[\d=])[a-z0-9+/=]{6,}"),
     re.compile(
         rf"(?i)(?<![a-z])((?:[\w\\-]*[_-])?(?:{_NAMES_BEFORE_VALUES})\\?[\"']?\s*[:=]\s*\\?[\"']?)"
-        r"(?!\[redacted\])[^\s\"'\\,;&)}\]]+"
+        rf"(?!\[redacted\]|must be a URL|{re.escape(_WEBHOOK_EXAMPLE)})"
+        r"[^\s\"'\\,;&)}\]]+"
     ),
 ]
 _MIN_LENGTH, _MIN_LENGTH_OF_WORDS = 8, 20
@@ -63,9 +67,13 @@ def protect(*values: str | None) -> None:
             scheme, _, rest = value.partition("://")
             if scheme not in ("http", "https"):  # a channel: its host can be a credential too
                 rest = f"host/{rest}"
-            url = urlsplit(f"http://{rest}")
-            user = url.netloc.rpartition("@")[0]
-            parts = [url.path, url.query, user, *user.split(":"), *re.split("[/@:]", url.path)]
+            try:
+                url = urlsplit(f"http://{rest}")
+            except ValueError:  # an invalid address; a message about it must not show its parts either
+                parts = [rest, *re.split("[/@:?]", rest)]
+            else:
+                user = url.netloc.rpartition("@")[0]
+                parts = [url.path, url.query, user, *user.split(":"), *re.split("[/@:]", url.path)]
         _protected.update(
             text for part in parts for text in (part, part.strip("/"), unquote(part)) if _is_specific(text)
         )

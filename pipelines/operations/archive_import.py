@@ -27,6 +27,7 @@ from resources.sources.archive import SUFFIXES, ArchiveSource
 from resources.sources.factory import parse_zone
 from resources.storage.local import write_atomically
 from resources.storage.open import is_s3
+from resources.storage.small_files import read_small_file
 
 _A_DAY = timedelta(days=1)
 _NEAR_SERVICE_END = timedelta(days=31)
@@ -226,7 +227,7 @@ def update_settings(
         values["results"] = {"allowed_buckets": list(allowed_buckets)}
     by_hand = "\n".join(filter(None, (*starmap(_render_table, values.items()), addition)))
     try:
-        before = config.read_bytes() if config.exists() else render_template().encode()
+        before = read_small_file(config) if config.exists() else render_template().encode()
         after = extend_toml(before, values, addition)
         _check_settings(after, config, paths, by_hand)
         file = config.resolve()  # a link stays a link

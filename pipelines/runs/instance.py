@@ -2,14 +2,15 @@
 
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from resources.config.loader import CHECKOUT, CONFIG_VARIABLE, HOME_NAME, find_config_file
 from resources.errors import ConfigurationError, LedgerError
 
 HOME_VARIABLE = "DAGSTER_HOME"
+_PROBE_BYTES = 65_536
 
 INSTANCE = """\
 # the local instance of this project; its SQLite files are in this folder
@@ -96,7 +97,7 @@ def prepare_home() -> Path:
 
 
 def create_home(home: Path) -> None:
-    """Create the folder and its dagster.yaml, if they do not exist.
+    """Create the folder and its dagster.yaml, if they do not exist, and write a file to it.
 
     Raises:
         ConfigurationError: the folder cannot be created or written.
@@ -104,6 +105,8 @@ def create_home(home: Path) -> None:
     try:
         home.mkdir(parents=True, exist_ok=True)
         _write_missing(home / "dagster.yaml", INSTANCE)
+        if os.access(home, os.W_OK | os.X_OK):
+            _write_probe(home)
     except OSError as error:
         is_file = isinstance(error, FileExistsError | NotADirectoryError)
         reason = "it is not a folder" if is_file else error.strerror or str(error)
@@ -133,16 +136,52 @@ def set_up() -> None:
 
 
 def _write_missing(file: Path, text: str) -> None:
-    if not file.exists():
+    if file.exists():
+        return
+    try:
         file.write_text(text)
+    except OSError:  # a part of it would count as the user's own file
+        file.unlink(missing_ok=True)
+        raise
+
+
+def _write_probe(home: Path) -> None:
+    """Find out whether the disk is full; a database reports that only with its first change."""
+    probe = home / f".probe-{os.getpid()}"
+    try:
+        probe.write_bytes(bytes(_PROBE_BYTES))
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+@contextmanager
+def translate_storage_errors() -> Iterator[None]:
+    """Translate the errors of the database of the instance.
+
+    Raises:
+        ConfigurationError: the database cannot be read or written, for example because the disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        sqlalchemy = sys.modules.get("sqlalchemy")  # without it, nothing has opened a database
+        if sqlalchemy is None or not isinstance(error, sqlalchemy.exc.SQLAlchemyError):
+            raise
+        reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        raise ConfigurationError(
+            f"Cannot use the storage of the Dagster instance: {reason}",
+            where=str(find_home()),
+            next_step="free disk space if the disk is full, check that the database can be written, and run"
+            " again; recorded days stay in the lake",
+        ) from error
 
 
 def _build_error(reason: str, home: Path) -> ConfigurationError:
     return ConfigurationError(
         f"Cannot use the Dagster home: {reason}",
         where=str(home),
-        next_step=f"set {HOME_VARIABLE} to a folder that you can write, or unset it to use {HOME_NAME} next"
-        " to your settings",
+        next_step=f"free disk space there, or set {HOME_VARIABLE} to a folder that you can write, or unset it"
+        f" to use {HOME_NAME} next to your settings",
     )
 
 

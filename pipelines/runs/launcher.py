@@ -34,6 +34,7 @@ from pipelines.runs.instance import HOME_VARIABLE, build_environment
 from pipelines.runs.worker import WorkerTask
 from resources.clock import sleep, unique_id, utc_now
 from resources.config.loader import CHECKOUT
+from resources.errors import ConfigurationError
 
 PARENT, ROOT, IS_RESUME = "dagster/parent_run_id", "dagster/root_run_id", "dagster/is_resume_retry"
 """Tags of a run that resumes another run."""
@@ -381,8 +382,17 @@ def _read_integers(metadata: Mapping[str, dg.MetadataValue[Any]]) -> dict[str, i
 
 def _create_log_path(environment: Mapping[str, str]) -> Path:
     folder = Path(environment[HOME_VARIABLE]) / "backfills"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{utc_now():%Y%m%d-%H%M%S}-{os.getpid()}.log"
+    log = folder / f"{utc_now():%Y%m%d-%H%M%S}-{os.getpid()}.log"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        log.touch()
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot write the log of a run: {error.strerror}",
+            where=str(log),
+            next_step="free disk space there, or make the folder writable for this user",
+        ) from None
+    return log
 
 
 def _read_last_lines(log: Path, count: int = 5) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 import dagster as dg
 import msgspec
 
+from pipelines.runs.instance import translate_storage_errors
+from resources.errors import LedgerError
 from resources.redaction import RedactedStream
 
 
@@ -23,14 +25,18 @@ class WorkerTask(msgspec.Struct):
 
 
 def main() -> None:
-    """Execute the tasks in the standard input one after the other."""
+    """Execute the tasks in the standard input one after the other.
+
+    Raises:
+        LedgerError: the settings are invalid, or the Dagster instance cannot be used.
+    """
     sys.stdout, sys.stderr = RedactedStream(sys.stdout), RedactedStream(sys.stderr)
     from pipelines.definitions import defs  # noqa: PLC0415 (raises an error of the settings into the log)
 
     # a shell starts background jobs with SIGINT ignored, which subprocesses inherit
     signal.signal(signal.SIGINT, signal.default_int_handler)
     job = defs.resolve_implicit_global_asset_job_def()
-    with dg.DagsterInstance.get() as instance:
+    with translate_storage_errors(), dg.DagsterInstance.get() as instance:
         for line in sys.stdin:
             task = msgspec.json.decode(line, type=WorkerTask)
             job.execute_in_process(
@@ -44,4 +50,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except LedgerError as error:
+        sys.exit(str(error))

@@ -8,10 +8,10 @@ The import of boto3 takes a fifth of a second: import this module only for an s3
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Lock
 from typing import Any
 
@@ -134,7 +134,8 @@ class Bucket:
             except refusals.ClientError as error:
                 if classify_error(error).kind is ErrorKind.NO_OBJECT:
                     return False
-                raise
+                get = partial(self._client.get_object, Bucket=self.name, Key=key, Range="bytes=0-0")
+                raise _find_reason(error, get) from None
         return True
 
     def put(
@@ -200,7 +201,11 @@ class Bucket:
         """
         with self._translate_errors("", "s3:ListBucket"):
             client = self._client
-            headers = client.head_bucket(Bucket=self.name)["ResponseMetadata"]["HTTPHeaders"]
+            try:
+                headers = client.head_bucket(Bucket=self.name)["ResponseMetadata"]["HTTPHeaders"]
+            except refusals.ClientError as error:
+                list_one = partial(client.list_objects_v2, Bucket=self.name, MaxKeys=1)
+                raise _find_reason(error, list_one) from None
             region = headers.get("x-amz-bucket-region", client.meta.region_name)
             if region != client.meta.region_name:  # boto3 follows redirects; pyarrow does not
                 client = _open_client(region)
@@ -227,6 +232,20 @@ class Bucket:
         except (refusals.BotoCoreError, refusals.ClientError, ValueError) as error:
             request = S3Request(self._setting, self.uri(key), endpoint, (*actions, *self._more_actions))
             raise translate_error(error, request) from error
+
+
+def _find_reason(error: refusals.ClientError, get: Callable[[], object]) -> refusals.ClientError:
+    """Return the error of a GET, if the response to a HEAD was refused without a reason.
+
+    Only the body of a response tells a missing permission from an expired token and a wrong clock.
+    """
+    if error.response.get("Error", {}).get("Code") in {"400", "403"}:
+        try:
+            get()
+        except refusals.ClientError as explained:
+            if classify_error(explained).kind in {ErrorKind.CREDENTIALS, ErrorKind.FORBIDDEN, ErrorKind.KMS}:
+                return explained
+    return error
 
 
 def _open_client(region: str | None = None) -> Any:  # noqa: ANN401 (boto3 has no types)

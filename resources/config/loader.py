@@ -13,6 +13,7 @@ from pydantic import ValidationInfo
 from resources.config.toml_file import decode_toml, explain_toml_error
 from resources.config.validation_errors import EXAMPLE_SOURCES, Loc, SettingError
 from resources.errors import suggest
+from resources.storage.small_files import read_small_file
 
 CONFIG_FILE_NAME = "ledger.toml"
 CONFIG_VARIABLE = "LEDGER_CONFIG"
@@ -124,7 +125,7 @@ def read_file(
         if path is not None:
             file, key = Path(path), f"the file that {CONFIG_VARIABLE} names"
             file = file.expanduser().absolute()
-        data = file.read_bytes()
+        data = read_small_file(file)
         return file, decode_toml(data)
     except FileNotFoundError:
         if path is None:
@@ -133,7 +134,8 @@ def read_file(
     except IsADirectoryError:
         problem, fix = "is a directory, not a file", f"name a file, such as {file / CONFIG_FILE_NAME}"
     except (OSError, RuntimeError) as error:
-        problem, fix = f"cannot be read: {error}", "name a file that this user may read"
+        reason = getattr(error, "strerror", None) or error
+        problem, fix = f"cannot be read: {reason}", "name a file that this user may read"
     except ValueError as error:
         problem, fix = explain_toml_error(error, data)
     errors.append(SettingError(key, str(file), problem, fix))

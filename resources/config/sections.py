@@ -2,7 +2,6 @@
 
 from datetime import date, timedelta
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -16,7 +15,7 @@ from pydantic import (
 
 from resources.apprise_url import describe_url, is_apprise_url
 from resources.config.loader import SettingsOrigin
-from resources.config.types import Count, Cron, Day, TimeZone, resolve_location
+from resources.config.types import Count, Cron, Day, TimeZone, check_web_address, resolve_location
 from resources.read_limits import MEGABYTE, ReadLimits
 
 
@@ -318,6 +317,4 @@ class AlertSettings(Section):
     @field_validator("webhook_url", "dagster_url", "report_url")
     @classmethod
     def _check_web_address(cls, url: str | None) -> str | None:
-        if url is None or (urlsplit(url).scheme in {"http", "https"} and urlsplit(url).netloc):
-            return url
-        raise ValueError("must be a URL that begins with https:// or http://")  # omits the value, a secret
+        return None if url is None else check_web_address(url)

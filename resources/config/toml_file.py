@@ -13,6 +13,10 @@ _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _VALUE = r"""(?:"[^"]*"|'[^']*'|\[[^\[\]#\n]*\]|[^#\s"'\[{]+)"""
 
 
+class TomlNestingError(ValueError):
+    """The values are nested more deeply than Python can parse."""
+
+
 def read_toml(uri: str, setting: str) -> dict[str, Any] | None:
     """Read a TOML file; None if it does not exist.
 
@@ -38,7 +42,11 @@ def read_toml(uri: str, setting: str) -> dict[str, Any] | None:
 
 def decode_toml(data: bytes) -> dict[str, Any]:
     """Decode UTF-8, with or without a byte order mark, and parse TOML; raise ValueError."""
-    return tomllib.loads(data.decode("utf-8-sig"))
+    text = data.decode("utf-8-sig")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise TomlNestingError from None
 
 
 def explain_toml_error(error: ValueError, data: bytes) -> tuple[str, str]:
@@ -46,6 +54,8 @@ def explain_toml_error(error: ValueError, data: bytes) -> tuple[str, str]:
     if isinstance(error, UnicodeDecodeError):
         line = data.count(b"\n", 0, error.start) + 1
         return f"is not UTF-8 text: line {line} has other bytes", "save the file as UTF-8"
+    if isinstance(error, TomlNestingError):
+        return "is nested too deeply", "remove the deeply nested value; no key needs more than three levels"
     fix = "correct that line: put text in quotes, and a Windows path in single quotes (uri = 'D:\\dumps')"
     return f"is not TOML: {error}", fix
 

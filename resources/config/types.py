@@ -2,8 +2,10 @@
 
 import re
 from datetime import date, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
@@ -13,6 +15,9 @@ from resources.errors import format_value, suggest
 from resources.storage.open import parse_scheme
 
 _S3 = re.compile(r"[sS]3://[A-Za-z0-9._-]+(/.*)?")
+_PRINTABLE = re.compile(r"[!-~]+")
+_HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_MAX_HOST_LENGTH = 253
 _OFFSET = re.compile(r"[+-](0[0-9]|1[0-4]):[0-5][0-9]")
 _CRON_FIELDS = {
     "minute": "0-59",
@@ -79,6 +84,34 @@ def _check_cron(text: str) -> str:
     if not is_valid_cron_string(expression):
         raise ValueError(f"{shown} is not a cron expression that Dagster accepts")
     return expression
+
+
+def check_web_address(url: str) -> str:
+    """Return a URL that can be requested; raise ValueError without the URL, which can be a secret."""
+    start = "must be a URL that begins with https:// or http://"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # an invalid IPv6 address or port
+        raise ValueError(f"{start}; its host or port is not valid") from None
+    if parts.scheme not in {"http", "https"} or not parts.netloc:
+        raise ValueError(start)
+    if not _PRINTABLE.fullmatch(url):
+        raise ValueError(f"{start}, without spaces; encode other than ASCII characters, such as %C3%BC")
+    if "@" in parts.netloc:
+        raise ValueError(f"{start}, without a user name and a password")
+    if port == 0 or not _is_host(parts.hostname or ""):
+        raise ValueError(f"{start}; its host or port is not valid")
+    return url
+
+
+def _is_host(name: str) -> bool:
+    try:
+        ip_address(name.partition("%")[0])
+    except ValueError:
+        labels = name.removesuffix(".").split(".")
+        return len(name) <= _MAX_HOST_LENGTH and all(map(_HOST_LABEL.fullmatch, labels))
+    return True
 
 
 def resolve_location(*loc: str) -> AfterValidator:

@@ -27,6 +27,7 @@ from resources.lake.table_contract import (
     read_conformed,
     read_footer_length,
     read_table_version,
+    refuse_foreign_columns,
     translate_read_errors,
 )
 from resources.storage.base import OpenFile, WriteFile
@@ -153,7 +154,7 @@ class Lake:
         name = _name(table, day)
 
         def change(open_file: OpenFile) -> tuple[WriteResult, WriteFile | None]:
-            stored = self._read_rows(open_file, name, table, table.schema)
+            stored = self._read_to_replace(open_file, name, table)
             existing = table.schema.empty_table() if stored is None else stored
             merged = merge(existing)
             location = self._storage.location(name)
@@ -205,7 +206,7 @@ class Lake:
             version = self._read(open_file, name, read_table_version)
             if version is None or version >= table.version:
                 return False, None
-            rows = self._read_rows(open_file, name, table, table.schema)
+            rows = self._read_to_replace(open_file, name, table)
             return True, partial(pq.write_table, rows, **parquet_options(table))
 
         return self._storage.update(name, change)
@@ -279,6 +280,16 @@ class Lake:
         return self._read(
             open_file, name, lambda stored: read_conformed(stored, schema, table.version, location)
         )
+
+    def _read_to_replace(self, open_file: OpenFile, name: str, table: StoredTable) -> pa.Table | None:
+        location = self._storage.location(name)
+
+        def read(stored: pq.ParquetFile) -> pa.Table:
+            rows = read_conformed(stored, table.schema, table.version, location)
+            refuse_foreign_columns(stored, table, location)
+            return rows
+
+        return self._read(open_file, name, read)
 
     def _read(self, open_file: OpenFile, name: str, read: Callable[[pq.ParquetFile], T]) -> T | None:
         location = self._storage.location(name)

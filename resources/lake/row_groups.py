@@ -13,6 +13,7 @@ from resources.lake.table_contract import (
     check_rows,
     parquet_options,
     read_conformed_row_groups,
+    refuse_foreign_columns,
     translate_read_errors,
 )
 from resources.storage.base import OpenFile, WriteFile
@@ -41,6 +42,14 @@ def merge_row_groups(
     """Return a `change` for `Storage.update` that merges a file one row group at a time."""
 
     def change(open_file: OpenFile) -> tuple[None, WriteFile]:
+        with (
+            translate_read_errors(location),
+            suppress(FileNotFoundError),
+            open_file() as file,
+            pq.ParquetFile(file) as stored,
+        ):
+            refuse_foreign_columns(stored, table, location)
+
         def write(sink: BinaryIO) -> None:
             with pq.ParquetWriter(sink, table.schema, **parquet_options(table)) as writer:
                 for rows in merge(read_row_groups(open_file, table, location)):

@@ -140,6 +140,24 @@ def translate_read_errors(location: Path | str) -> Iterator[None]:
         raise build_unreadable_file_error(problem, str(location)) from problem
 
 
+def refuse_foreign_columns(stored: pq.ParquetFile, table: StoredTable, path: Path | str) -> None:
+    """Refuse to replace a file that has columns of others, because the new file would lack them.
+
+    Raises:
+        LakeContractError: the file has a column that the table does not declare.
+    """
+    declared = set(table.schema.names)
+    foreign = [name for name in stored.schema_arrow.names if name not in declared]
+    if foreign and read_table_version(stored) <= table.version:
+        raise LakeContractError(
+            f"Cannot update a file of the lake: {table.name} does not declare its columns"
+            f" {', '.join(foreign)}, and the update would remove them",
+            where=str(path),
+            next_step="move these columns to a table of your own with the same key, and remove them from this"
+            " file",
+        )
+
+
 def _check_version(stored: pq.ParquetFile, version: int, path: Path | str) -> None:
     stored_version = read_table_version(stored)
     if stored_version > version:

@@ -35,6 +35,7 @@ _RECHECK_SECONDS = 60
 
 _LISTING_PAGE = 1_000
 _NOT_MODIFIED = 304
+_BAD_REQUEST = 400
 _client_lock = Lock()
 _OBSTORE_KEY = re.compile(r"(?!\.{1,2}(/|$))[^/\x00-\x1f\x7f]+(/(?!\.{1,2}(/|$))[^/\x00-\x1f\x7f]+)*")
 
@@ -263,9 +264,11 @@ class ResultBucket:
         try:
             response = client.head_bucket(Bucket=self.name, **self._owner_arguments)
         except refusals.ClientError as error:
-            if classify_error(error).kind is not ErrorKind.FORBIDDEN:
+            answer = classify_error(error)
+            if answer.kind is not ErrorKind.FORBIDDEN and answer.status != _BAD_REQUEST:
                 raise
-            # the response has the region, and a caller that cannot list may still be able to read
+            # a response to HEAD has no reason, such as an expired token; the next request shows it. This
+            # response has the region, and a caller that cannot list may still be able to read
             response = error.response
             owner_error = self._find_owner_error(client, key)
         if owner_error:
@@ -284,9 +287,11 @@ class ResultBucket:
         if not self._owner_arguments:
             return None
         try:
-            client.head_object(Bucket=self.name, Key=key, **self._owner_arguments)
+            client.get_object(Bucket=self.name, Key=key, Range="bytes=0-0", **self._owner_arguments)
         except refusals.ClientError as error:
-            if classify_error(error).kind is not ErrorKind.FORBIDDEN:
+            answer = classify_error(error)
+            self._raise_without_credentials(answer)
+            if answer.kind is not ErrorKind.FORBIDDEN:
                 return None
         else:
             return None

@@ -114,6 +114,7 @@ class LocalStorage:
         """
         self.root = root
         self._timeout_seconds = timeout_seconds
+        self._was_present = False  # whether this process has written to the folder
 
     def location(self, name: str) -> Path:
         """Return the path of a file."""
@@ -134,6 +135,7 @@ class LocalStorage:
         try:  # not a glob, which skips folders that cannot be read
             entries = [entry.name for entry in path.iterdir()]
         except FileNotFoundError:
+            self._check_present()
             return []
         except OSError as problem:
             raise self._build_read_error(problem, path) from None
@@ -155,6 +157,7 @@ class LocalStorage:
         try:
             return S_ISREG(path.stat().st_mode)
         except FileNotFoundError:
+            self._check_present()
             return False
         except OSError as problem:
             if isinstance(problem, NotADirectoryError) and self.root.is_dir():
@@ -166,13 +169,31 @@ class LocalStorage:
 
         Raises:
             FileNotFoundError: the file does not exist.
+            OSError: it is not a file.
             ConfigurationError: the lake cannot be read.
         """
         path = self.location(name)
         try:
+            if not S_ISREG(path.stat().st_mode):  # opening a named pipe would block for ever
+                raise OSError(f"{path} is a folder or a special file, not a file")
             return pa.OSFile(str(path))
+        except FileNotFoundError:
+            self._check_present()
+            raise
         except (PermissionError, NotADirectoryError) as problem:
             raise self._build_read_error(problem, path) from None
+
+    def _check_present(self) -> None:
+        """Raise an error if the folder was removed after this process wrote to it."""
+        if self._was_present and not self.root.exists():
+            raise self._build_removed_error()
+
+    def _build_removed_error(self) -> ConfigurationError:
+        return ConfigurationError(
+            "Cannot use the lake: it, or a folder in it, was removed while this run used it",
+            where=f"lake.uri = {self.root}",
+            next_step="find out what removed it (or mount it again), restore it from a backup, and run again",
+        )
 
     def _build_read_error(self, problem: OSError, path: Path) -> ConfigurationError:
         return ConfigurationError(
@@ -215,8 +236,11 @@ class LocalStorage:
             timeout=self._timeout_seconds,
             fallback_to_soft=False,  # a lock file without a kernel lock would outlive its process
         )
+        self._check_present()
         with self._translate_write_errors():
             make_folders(path.parent)
+            self._was_present = True
+            self._check_lock_file(path.parent / ".lock")
             try:
                 lock.acquire()
             except filelock.Timeout:
@@ -234,11 +258,27 @@ class LocalStorage:
         finally:
             lock.release()
 
+    def _check_lock_file(self, file: Path) -> None:
+        """Name what is in the place of a lock file; a link would lock a file elsewhere."""
+        try:
+            mode = file.lstat().st_mode
+        except FileNotFoundError:
+            return
+        if not S_ISREG(mode):
+            kind = next((name for is_kind, name in _SPECIAL_FILES if is_kind(mode)), "link")
+            raise ConfigurationError(
+                f"Cannot lock a file of the lake: a {kind} is in the place of the lock file",
+                where=str(file),
+                next_step=f"remove this {kind}; the software creates an empty file in its place",
+            )
+
     @contextmanager
     def _translate_write_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as problem:
+            if isinstance(problem, FileNotFoundError) and self._was_present:
+                raise self._build_removed_error() from None
             reason = problem.strerror or str(problem)
             where = f"lake.uri = {self.root}" + (f" ({problem.filename})" if problem.filename else "")
             if problem.errno in _NO_LOCKS:

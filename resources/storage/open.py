@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from resources.errors import ConfigurationError
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
+from resources.storage.small_files import read_small_file
 
 if TYPE_CHECKING:
     from resources.storage.base import FileStore, Storage
@@ -92,7 +93,7 @@ def read_bytes(uri: str, setting: str) -> bytes | None:
         content = Bucket(bucket, setting).get(key)
         return None if content is None else content.data
     try:
-        return Path(uri).read_bytes()
+        return read_small_file(Path(uri))
     except FileNotFoundError:
         return None
     except OSError as problem:

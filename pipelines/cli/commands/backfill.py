@@ -23,7 +23,7 @@ from pipelines.cli.progress import show_progress
 from pipelines.operations.backfill_plan import has_unread_files, list_known_schedulers, list_sources
 from pipelines.operations.stages import ANOMALIES, EXECUTIONS, RESULTS, STAGES, select_stages
 from pipelines.runs.backfill import BackfillPlan, BackfillReport, execute_backfill, plan_resume
-from pipelines.runs.instance import prepare_home
+from pipelines.runs.instance import prepare_home, translate_storage_errors
 from pipelines.runs.launcher import BackfillRequest, RunOutcome, RunReport
 from resources.clock import utc_now
 from resources.config.settings import Settings, load_settings
@@ -85,7 +85,7 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
         settings.require_sources()
     console = open_console(stderr=as_json)
     prepare_home()
-    with dg.DagsterInstance.get() as instance:
+    with translate_storage_errors(), dg.DagsterInstance.get() as instance:
         if resume is None:
             request = replace(
                 _build_request(settings, first, last, tuple(schedulers or ())),

@@ -1,10 +1,12 @@
 """The Dagster home of a project: its path, its creation, and the environment of subprocesses."""
 
 import os
+from errno import ENOSPC
 from pathlib import Path
 
 import pytest
 from dagster._core.secrets.env_file import get_env_var_dict
+from sqlalchemy import create_engine, text
 
 from pipelines.runs import instance as home
 from resources.config.loader import CHECKOUT
@@ -121,3 +123,45 @@ def test_dagster_home_of_the_environment_takes_precedence_over_the_env_file(
     monkeypatch.delenv("DAGSTER_HOME")
     assert get_env_var_dict(str(tmp_path)) == {"DAGSTER_HOME": str(tmp_path / ".dagster")}
     assert (tmp_path / ".dagster" / "dagster.yaml").exists()
+
+
+def test_a_full_disk_is_an_error_and_leaves_no_partial_file(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(ENOSPC, os.strerror(ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(ConfigurationError, match="No space left on device") as caught:
+        home.prepare_home()
+    assert "free disk space" in caught.value.next_step
+
+    def write_a_part(self: Path, text: str) -> None:
+        self.write_bytes(text.encode()[:10])
+        fail()
+
+    monkeypatch.undo()
+    folder = project / "new"
+    monkeypatch.setattr(Path, "write_text", write_a_part)
+    with pytest.raises(ConfigurationError, match="No space left on device"):
+        home.create_home(folder)
+    assert list(folder.iterdir()) == []
+
+
+def test_errors_of_the_database_are_translated(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(project))
+    database = create_engine("sqlite://")
+    with database.connect() as connection:
+        connection.execute(text("PRAGMA max_page_count = 1"))
+        with (
+            pytest.raises(ConfigurationError, match="instance: database or disk is full") as caught,
+            home.translate_storage_errors(),
+        ):
+            connection.execute(text("CREATE TABLE one (a)"))
+    database.dispose()
+    assert caught.value.where == str(project)
+
+
+def test_other_errors_are_not_translated() -> None:
+    with pytest.raises(KeyError), home.translate_storage_errors():
+        raise KeyError

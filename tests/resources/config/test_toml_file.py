@@ -1,8 +1,12 @@
 """Changes to TOML files that keep the text of the user."""
 
+import os
+from pathlib import Path
+
 import pytest
 
-from resources.config.toml_file import extend_toml
+from resources.config.toml_file import extend_toml, read_toml
+from resources.errors import ConfigurationError
 
 SOURCE = '[[sources]]\nkind = "archive"\nuri = "dumps/"\n'
 
@@ -64,3 +68,24 @@ def test_lines_are_appended_with_the_line_ends_of_the_file() -> None:
 def test_a_file_in_another_form_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 (tomllib and our own)
         extend_toml(text.encode(), {"history": {"start_date": "2026-10-05"}}, SOURCE)
+
+
+def test_a_deeply_nested_file_is_rejected_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "equipment.toml"
+    file.write_text("x = " + "[" * 5000 + "]" * 5000)
+    with pytest.raises(ConfigurationError, match=r"equipment\.registry: it is nested too deeply") as caught:
+        read_toml(str(file), "equipment.registry")
+    assert caught.value.where == str(file)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigurationError, match="it is a named pipe, not a file"):
+        read_toml(str(tmp_path / "pipe"), "equipment.registry")
+
+
+def test_a_list_of_texts_is_set_and_replaced() -> None:
+    text = b'[results]\nprofile = "a"\n'
+    for value in (["a"], ["a", "b-*"]):
+        text = extend_toml(text, {"results": {"allowed_buckets": value}})
+    assert text == b'[results]\nprofile = "a"\nallowed_buckets = ["a", "b-*"]\n'

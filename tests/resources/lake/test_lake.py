@@ -280,6 +280,26 @@ def test_a_file_that_does_not_match_the_table_is_an_error_and_stays_unchanged(la
     assert path.is_dir() or path.read_bytes() == before
 
 
+def test_columns_of_others_are_never_removed(lake: Lake) -> None:
+    path = put(lake, rows("a"))
+    with pq.ParquetFile(path) as stored:
+        foreign = stored.read().append_column("my_note", pa.array(["keep"]))
+    pq.write_table(foreign, path)
+    before = path.read_bytes()
+    newer = replace(READINGS, version=READINGS.version + 1)
+    attempts: list[Callable[[], object]] = [
+        lambda: put(lake, rows("b")),
+        lambda: lake.update_row_groups(READINGS, DAY, lambda groups: groups),
+        lambda: lake.rewrite(newer, DAY),
+    ]
+    for attempt in attempts:
+        with pytest.raises(LakeContractError, match="does not declare its columns my_note") as caught:
+            attempt()
+        assert caught.value.where == str(path)
+    assert path.read_bytes() == before
+    assert lake.read(READINGS, DAY).equals(rows("a"))
+
+
 def test_flipped_bits_give_rows_or_a_contract_error(lake: Lake) -> None:
     path = put(lake, rows(*map(str, range(200))))
     good = path.read_bytes()

@@ -223,6 +223,23 @@ class TestErrors:
         with pytest.raises(PermissionsError, match=r"(?s)AWS credentials.*aws sso login"):
             fetch_all(full_bucket)
 
+    @pytest.mark.parametrize("owner", [None, OWNER])
+    @pytest.mark.parametrize(
+        ("status", "code", "problem"),
+        [
+            ("400 Bad Request", "ExpiredToken", "they have expired"),
+            ("403 Forbidden", "RequestTimeTooSkewed", "the clock of this machine is wrong"),
+        ],
+    )
+    def test_a_response_without_a_body_does_not_hide_expired_credentials_or_a_wrong_clock(
+        self, full_bucket: Bucket, s3: Server, status: str, code: str, problem: str, owner: str | None
+    ) -> None:
+        s3.fail_next("HEAD", status, times=-1)
+        s3.fail_next("GET", status, code, times=-1)
+
+        with pytest.raises(PermissionsError, match=problem):
+            fetch_all(full_bucket, expected_bucket_owner=owner)
+
     def test_missing_credentials_raise_an_error(
         self, full_bucket: Bucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -243,13 +260,14 @@ class TestOwner:
         assert head_request.headers["x-amz-expected-bucket-owner"] == OWNER
 
     def test_a_bucket_of_another_owner_is_not_read(self, full_bucket: Bucket, s3: Server) -> None:
-        s3.fail_next("HEAD", "403 FORBIDDEN", times=2)  # for the bucket and for an object
+        s3.fail_next("HEAD", "403 FORBIDDEN")
+        s3.fail_next("GET", "403 FORBIDDEN", "AccessDenied")
 
         results = fetch_all(full_bucket, expected_bucket_owner=OWNER)
 
         assert count_states(results) == {ObjectState.WRONG_OWNER: len(KEYS)}
         assert f"does not belong to account {OWNER}" in (results[KEYS[0]].error or "")
-        assert s3.count("GET") == 0
+        assert s3.count("GET") == 1
 
     def test_each_request_of_boto3_names_the_owner(self, full_bucket: Bucket, s3: Server) -> None:
         full_bucket.put("out//empty-segment")
@@ -273,7 +291,8 @@ class TestOwner:
         ((first,),) = fetcher.fetch([request])
         ((second,),) = fetcher.fetch([request])
         assert s3.count("HEAD") == 1
-        s3.fail_next("HEAD", "403 FORBIDDEN", times=2)
+        s3.fail_next("HEAD", "403 FORBIDDEN")
+        s3.fail_next("GET", "403 FORBIDDEN", "AccessDenied")
         now = monotonic()
         monkeypatch.setattr("resources.results.bucket.monotonic", lambda: now + 61)
 

@@ -266,7 +266,7 @@ def test_invalid_credentials_are_a_permissions_error(lake: Lake) -> None:
         for attempt in attempts(lake):
             with pytest.raises(PermissionsError, match="usable AWS credentials: InvalidAccessKeyId"):
                 attempt()
-        with pytest.raises(PermissionsError, match="403"):
+        with pytest.raises(PermissionsError, match="InvalidAccessKeyId"):
             lake.has(READINGS, DAY)
 
 
@@ -322,6 +322,26 @@ def test_errors_of_s3_are_classified_by_their_fix(
             lake.update(READINGS, DAY, adding("a"))
         assert KEY in str(caught.value)
     assert not lake.has(READINGS, DAY)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "problem"),
+    [
+        ("400 Bad Request", "ExpiredToken", "they have expired"),
+        ("403 Forbidden", "RequestTimeTooSkewed", "the clock of this machine is wrong"),
+        ("403 Forbidden", "AccessDenied", "AccessDenied"),
+    ],
+)
+def test_the_reason_is_found_if_the_response_has_no_body(
+    lake: Lake, bucket: Any, status: str, code: str, problem: str
+) -> None:
+    lake.update(READINGS, DAY, adding("a"))
+    bucket.server.fail_next("HEAD", status, times=-1)
+    bucket.server.fail_next("GET", status, code, times=2)
+    with pytest.raises(PermissionsError, match=problem):
+        lake.has(READINGS, DAY)
+    with pytest.raises(PermissionsError, match=problem):
+        lake.scan(READINGS)
 
 
 @pytest.mark.parametrize(
