@@ -196,6 +196,11 @@ def _list_schedulers(
     """Yield the schedulers that the run queries; the query reports why a service cannot be listed."""
     for source in sources:
         service = source.service
+        if source.days:
+            try:
+                yield from source.days.list_schedulers()
+            except LedgerError:  # the extraction reports it
+                continue
         if service and (service.service_end is None or first <= service.service_end):
             try:
                 listed = service.listed_schedulers
@@ -247,6 +252,10 @@ def _extract(
             f" {totals['rows_changed']:,} rows new or changed,"
             f" {calls.count:,} calls ({calls.throttled:,} throttled)"
         )
+    for listing in (source.days for source in sources if source.days):
+        for message in listing.describe_reading():
+            context.log.info(message)
+        totals["list_requests"] += listing.requests
     if isinstance(stopped, BudgetSpentError):
         stopped = build_budget_error(
             stopped,

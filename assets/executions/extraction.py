@@ -181,14 +181,16 @@ class Extraction:
 
     def _read_days(self, sources: Sequence[Source], days: Collection[date], buffer: CandidateBuffer) -> None:
         for source in sources:
-            if source.days:
-                try:
-                    listed = source.days.list_days(days)
-                    self.report_progress(f"{source.uri}: has executions on {len(listed)} of {len(days)} days")
-                    for page in flatten_pages(source.days.read_pages(listed, self.now)):
-                        buffer.add(page)
-                except LedgerError as error:
-                    self.failed[source.uri] = error
+            if not source.days:
+                continue
+            try:
+                for page in flatten_pages(source.days.read_pages(days, self.now)):
+                    buffer.add(page)
+            except LedgerError as error:
+                self.failed[source.uri] = error
+            else:
+                self.report_progress(f"{source.uri}: {source.days.requests:,} list requests so far")
+                self.notices += source.days.notices
 
     def _poll(
         self,

@@ -55,6 +55,15 @@ class ListedObject:
     etag: str
 
 
+@dataclass(frozen=True)
+class ListedPage:
+    """One page of a listing: keys, folders, and the name to continue after ("": there is no next page)."""
+
+    keys: list[str]
+    folders: list[str]
+    last: str
+
+
 def split_uri(uri: str) -> tuple[str, str]:
     """Split a URI into bucket and key. The key is not decoded: any character is allowed."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -190,6 +199,24 @@ class Bucket:
             for page in pages:
                 for entry in page.get("Contents", ()):
                     yield ListedObject(entry["Key"], entry["Size"], entry["ETag"].strip('"'))
+
+    def list_page(
+        self, prefix: str, *, start_after: str = "", delimiter: str = "", most: int = 1_000
+    ) -> ListedPage:
+        """List up to 1,000 keys under a prefix that follow `start_after`, with one request.
+
+        Raises:
+            LedgerError: S3 returned an error, or cannot be reached.
+        """
+        with self._translate_errors(prefix, "s3:ListBucket"):
+            options = {"StartAfter": start_after} if start_after else {}
+            options |= {"Delimiter": delimiter} if delimiter else {}
+            page = self._client.list_objects_v2(Bucket=self.name, Prefix=prefix, MaxKeys=most, **options)
+            keys = [entry["Key"] for entry in page.get("Contents", ())]
+            folders = [entry["Prefix"] for entry in page.get("CommonPrefixes", ())]
+            # S3 skips a whole folder only if the name to start after is behind all of its keys
+            names = keys + [f"{folder}\U0010ffff" for folder in folders]
+            return ListedPage(keys, folders, max(names, default="") if page.get("IsTruncated") else "")
 
     def filesystem(self) -> FileSystem:
         """Return pyarrow's filesystem for S3, with the current credentials and endpoint.

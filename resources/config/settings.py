@@ -5,6 +5,7 @@ paths start there, and errors name it. One exception reports all errors.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    field_validator,
 )
 
 from resources.clock import utc_now
@@ -39,7 +41,7 @@ from resources.config.sections import (
     ScheduleSettings,
     Section,
 )
-from resources.config.types import Day, TimeZoneOrOffset, resolve_location
+from resources.config.types import Count, Day, TimeZoneOrOffset, resolve_location
 from resources.config.validation_errors import (
     EXAMPLE_SOURCES,
     KnownKeys,
@@ -50,6 +52,7 @@ from resources.config.validation_errors import (
 )
 from resources.errors import ConfigurationError
 from resources.redaction import protect
+from resources.storage.open import is_s3
 
 EXAMPLE_TOML = """\
 [[sources]]
@@ -106,7 +109,79 @@ class ApiSettings(Section):
     )
 
 
-_AnySource = ArchiveSettings | ApiSettings  # add a new kind of source here
+class BucketSettings(Section):
+    """The results in S3, or a local copy of them: executions are found by the keys of result objects."""
+
+    kind: Literal["bucket"] = Field(default="bucket", description="Kind of the source.", examples=["bucket"])
+    uri: Annotated[str, resolve_location("sources")] = Field(
+        description="Output prefix of a scheduler, or a prefix or local folder above several of them.",
+        examples=["s3://plant-a/inference/output/"],
+    )
+    scheduler_name: str | None = Field(
+        default=None, description="Name of the scheduler. Unset: the prefix.", examples=["pump-1"]
+    )
+    scheduler_arn: str | None = Field(
+        default=None,
+        description="ARN of the scheduler. Unset: a placeholder, until another source names it.",
+        examples=["arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler/pump-1/0f6b"],
+    )
+    frequency: Literal["PT5M", "PT10M", "PT15M", "PT30M", "PT1H"] | None = Field(
+        default=None, description="Length of a data window. Unset: inferred.", examples=["PT5M"]
+    )
+    delay_minutes: Count | None = Field(
+        default=None,
+        ge=0,
+        le=60,
+        description="Delay between the end of a data window and its execution. Unset: unknown.",
+        examples=[0],
+    )
+    time_zone: TimeZoneOrOffset | None = Field(
+        default=None,
+        description="IANA name or +HH:MM offset of folder names without Z.",
+        examples=["Europe/Berlin"],
+    )
+    copy_of: str | None = Field(
+        default=None,
+        description="s3:// prefix that a local folder is a copy of. Results are then read from the copy.",
+        examples=["s3://plant-a/inference/output/"],
+    )
+
+    @field_validator("copy_of")
+    @classmethod
+    def _check_copy(cls, uri: str | None) -> str | None:
+        if uri is not None and not uri.startswith("s3://"):
+            raise ValueError("must begin with s3://")
+        return uri
+
+    @field_validator("scheduler_arn")
+    @classmethod
+    def _check_arn(cls, arn: str | None) -> str | None:
+        if arn is not None and not _SCHEDULER_ARN.fullmatch(arn):
+            raise ValueError("must be the ARN of an inference scheduler")
+        return arn
+
+    @property
+    def frequency_minutes(self) -> int | None:
+        """The frequency in minutes; None: it is unset."""
+        return _FREQUENCY_MINUTES[self.frequency] if self.frequency else None
+
+    @property
+    def location(self) -> tuple[str, str]:
+        """The bucket and the prefix of all keys, of a local folder those that it is a copy of."""
+        uri = self.copy_of or self.uri
+        if not is_s3(uri, "sources.uri"):
+            return LOCAL_BUCKET, f"{uri.rstrip('/')}/"
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        return bucket, f"{key.rstrip('/')}/" if key.rstrip("/") else ""
+
+
+LOCAL_BUCKET = "file:"
+"""The bucket of the results in a local folder that is not known to be a copy; keys are paths then."""
+
+_SCHEDULER_ARN = re.compile(r"arn:[^:]+:lookoutequipment:[^:]+:[^:]+:inference-scheduler/[^/]+(/.+)?")
+_FREQUENCY_MINUTES = {"PT5M": 5, "PT10M": 10, "PT15M": 15, "PT30M": 30, "PT1H": 60}
+
+_AnySource = ArchiveSettings | ApiSettings | BucketSettings  # add a new kind of source here
 SourceSettings = Annotated[_AnySource, Field(discriminator="kind")]
 KINDS: dict[str, type[Section]] = {
     source.model_fields["kind"].default: source for source in get_args(_AnySource) or (_AnySource,)

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Condition, Lock, Thread
 
@@ -18,11 +19,13 @@ import boto3
 
 from resources.aws.s3_bucket import ListedObject
 from resources.aws.session import AwsAccess, open_session
-from resources.config.settings import Settings
+from resources.config.settings import BucketSettings, Settings
 from resources.errors import PermissionsError, format_value
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.results.allowed_buckets import ANY_BUCKET, AllowedBuckets, find_allowed_buckets
 from resources.results.bucket import FetchedResult, ObjectState, ResultBucket, ResultRequest
+from resources.results.local_copy import LocalCopy
+from resources.storage.open import is_s3
 
 __all__ = ["FetchLimits", "FetchedResult", "ObjectState", "ResultFetcher", "ResultRequest"]
 
@@ -64,6 +67,7 @@ class ResultFetcher:
         allowed_buckets: AllowedBuckets = ANY_BUCKET,
         limits: FetchLimits | None = None,
         read_limits: ReadLimits = DEFAULT_LIMITS,
+        copies: Sequence[LocalCopy] = (),
     ) -> None:
         """Make no request yet.
 
@@ -73,12 +77,14 @@ class ResultFetcher:
             allowed_buckets: the buckets that may be read; objects in others are not requested.
             limits: limits of parallelism and memory.
             read_limits: limits of each object.
+            copies: local copies; their objects are read from the copy only.
         """
         self.read_limits = read_limits
         self._access = access
         self._owner = expected_bucket_owner
         self._allowed_buckets = allowed_buckets
         self._limits = limits or FetchLimits()
+        self._copies = sorted(copies, key=lambda copy: len(copy.prefix), reverse=True)
         self._buckets: dict[str, ResultBucket] = {}
         self._buckets_lock = Lock()
         self._credentials_error: PermissionsError | None = None
@@ -93,6 +99,7 @@ class ResultFetcher:
             allowed_buckets=find_allowed_buckets(settings),
             limits=FetchLimits(concurrency=results.concurrency),
             read_limits=settings.limits.read_limits,
+            copies=_list_copies(settings),
         )
 
     def fetch(self, requests: Sequence[ResultRequest]) -> Iterator[list[FetchedResult]]:
@@ -111,7 +118,7 @@ class ResultFetcher:
         allowed: list[ResultRequest] = []
         refused: list[FetchedResult] = []
         for request in requests:
-            if self._allowed_buckets.allow(request.bucket, is_named_by_service=request.is_named_by_service):
+            if self._is_allowed(request):
                 allowed.append(request)
             else:
                 refused.append(_refuse(request))
@@ -142,7 +149,17 @@ class ResultFetcher:
             yield settled
         yield from self._download(downloads)
 
-    def _get_bucket(self, name: str) -> ResultBucket:
+    def _is_allowed(self, request: ResultRequest) -> bool:
+        if self._find_copy(request.bucket, request.key):
+            return True
+        return self._allowed_buckets.allow(request.bucket, is_named_by_service=request.is_named_by_service)
+
+    def _find_copy(self, bucket: str, key: str) -> LocalCopy | None:
+        return next((copy for copy in self._copies if copy.contains(bucket, key)), None)
+
+    def _get_reader(self, name: str, key: str) -> ResultBucket | LocalCopy:
+        if copy := self._find_copy(name, key):
+            return copy
         with self._buckets_lock:
             if name not in self._buckets:
                 self._buckets[name] = ResultBucket(name, self._session, self._owner, self.read_limits)
@@ -164,7 +181,9 @@ class ResultFetcher:
             return {}
         with ThreadPoolExecutor(min(len(listings), _PARALLEL_LISTINGS)) as pool:
             responses = list(
-                pool.map(lambda place: self._get_bucket(place[0]).list_objects(place[1]), listings)
+                pool.map(
+                    lambda place: self._get_reader(place[0], place[1][0]).list_objects(place[1]), listings
+                )
             )
         return {
             (bucket, key): listed
@@ -206,7 +225,8 @@ class ResultFetcher:
                 if request is None:
                     return
                 try:
-                    events.put(self._get_bucket(request.bucket).get(request, known_etag, memory.reserve))
+                    reader = self._get_reader(request.bucket, request.key)
+                    events.put(reader.get(request, known_etag, memory.reserve))
                 except BaseException as error:  # noqa: BLE001 (the consumer raises it)
                     events.put(error)
 
@@ -273,3 +293,11 @@ def _settle_by_listing(
 def _refuse(request: ResultRequest) -> FetchedResult:
     reason = f"bucket not allowed: {format_value(request.bucket)} is not in results.allowed_buckets"
     return FetchedResult(request, ObjectState.NOT_ALLOWED, error=reason)
+
+
+def _list_copies(settings: Settings) -> list[LocalCopy]:
+    return [
+        LocalCopy(*source.location, Path(source.uri), settings.limits.read_limits)
+        for source in settings.sources
+        if isinstance(source, BucketSettings) and not is_s3(source.uri, "sources.uri")
+    ]

@@ -101,11 +101,73 @@ class FileListing(Protocol):
         """Return the summaries of a file, in pages."""
 
 
+@dataclass(frozen=True)
+class OutputPrefix:
+    """The results of one scheduler in a bucket.
+
+    Attributes:
+        bucket: the bucket.
+        prefix: the output prefix.
+        scheduler_arn: its ARN, or a placeholder.
+        name: its name, or the prefix.
+        frequency_minutes: the frequency; None: it cannot be inferred.
+        evidence: how the frequency is known, or why not.
+        first: the first DataStartTime.
+        last: the last DataStartTime.
+        example: the key of one result object.
+        is_mixed: whether several schedulers seem to write to it.
+    """
+
+    bucket: str
+    prefix: str
+    scheduler_arn: str
+    name: str
+    frequency_minutes: int | None
+    evidence: str
+    first: datetime
+    last: datetime
+    example: str | None = None
+    is_mixed: bool = False
+
+
+@dataclass(frozen=True)
+class ListingEstimate:
+    """The cost of listing a bucket: output prefixes, results at most, and list requests at most."""
+
+    prefixes: int
+    results: int
+    requests: int
+
+
 class DayListing(Protocol):
     """Executions that are found by day, such as from the keys of a bucket. It proves no day complete."""
 
-    def list_days(self, days: Collection[date]) -> set[date]:
-        """Return the days, among these, that have executions."""
+    @property
+    def uri(self) -> str:
+        """The location."""
+
+    @property
+    def requests(self) -> int:
+        """The number of list requests so far."""
+
+    @property
+    def notices(self) -> list[str]:
+        """Messages about problems of what was read so far."""
+
+    def describe_reading(self) -> list[str]:
+        """Describe what was read so far."""
+
+    def list_schedulers(self) -> list[ListedScheduler]:
+        """List the schedulers, perhaps under placeholders of their ARNs."""
+
+    def list_prefixes(self) -> list[OutputPrefix]:
+        """Describe the output prefixes."""
+
+    def find_span(self) -> tuple[date, date]:
+        """Return the first and the last day with executions."""
+
+    def estimate(self, batches: Sequence[Sequence[date]]) -> ListingEstimate:
+        """Predict the cost of reading some days, in batches of contiguous days."""
 
     def read_pages(self, days: Collection[date], read_at: datetime) -> Iterator[Page]:
         """Return the executions of some days, and perhaps some of the days around them."""

@@ -6,12 +6,15 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from resources.aws.session import AwsAccess
-from resources.config.settings import ApiSettings, ArchiveSettings, Settings
+from resources.config.settings import ApiSettings, ArchiveSettings, BucketSettings, Settings, SourceSettings
 from resources.read_limits import ReadLimits
-from resources.sources import api, archive
+from resources.sources import api, archive, bucket
 from resources.sources.api import ApiSource
 from resources.sources.archive import ArchiveSource
 from resources.sources.base import Source
+from resources.sources.bucket import BucketOptions, BucketSource
+from resources.sources.bucket_listings import LocalKeys, S3Keys
+from resources.storage.open import is_s3
 
 
 def open_sources(settings: Settings) -> list[Source]:
@@ -22,7 +25,16 @@ def open_sources(settings: Settings) -> list[Source]:
     """
     settings.require_sources()
     limits = settings.limits.read_limits
-    return [_OPEN_BY_KIND[source.kind](source, limits) for source in settings.sources]
+    return [open_source(source, limits) for source in settings.sources]
+
+
+def open_source(settings: SourceSettings, limits: ReadLimits) -> Source:
+    """Open one source; no connection is made yet.
+
+    Raises:
+        ConfigurationError: its location is not supported.
+    """
+    return _OPEN_BY_KIND[settings.kind](settings, limits)
 
 
 def _open_archive(settings: ArchiveSettings, limits: ReadLimits) -> Source:
@@ -34,9 +46,24 @@ def _open_api(settings: ApiSettings, limits: ReadLimits) -> Source:
     return ApiSource(access, settings.schedulers, service_end=settings.service_end, limits=limits)
 
 
+def _open_bucket(settings: BucketSettings, limits: ReadLimits) -> Source:  # noqa: ARG001 (reads no file)
+    options = BucketOptions(
+        settings.scheduler_name,
+        settings.scheduler_arn,
+        settings.frequency_minutes,
+        settings.delay_minutes,
+        parse_zone(settings.time_zone),
+    )
+    bucket, root = settings.location
+    is_live = is_s3(settings.uri, "sources.uri")
+    keys = S3Keys(bucket, root) if is_live else LocalKeys(settings.uri, bucket, root)
+    return BucketSource(settings.uri, keys, options)
+
+
 _OPEN_BY_KIND: Mapping[str, Callable[[Any, ReadLimits], Source]] = {
     archive.KIND: _open_archive,
     api.KIND: _open_api,
+    bucket.KIND: _open_bucket,
 }
 """One entry for each kind of source in the settings."""
 

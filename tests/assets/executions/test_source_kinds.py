@@ -1,7 +1,7 @@
 """An extraction reads a source by what it offers, whatever its kind."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -9,9 +9,12 @@ from pathlib import Path
 from assets.executions.extraction import Extraction
 from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
+from resources.config.settings import BucketSettings
 from resources.lake.lake import Lake
+from resources.read_limits import DEFAULT_LIMITS
 from resources.sources.archive import ArchiveSource
-from resources.sources.base import ListedScheduler, Page, SavedResponses, SchedulerResponse, Source
+from resources.sources.base import ListedScheduler, SavedResponses, SchedulerResponse, Source
+from resources.sources.factory import open_source
 from resources.storage.base import StoredFile
 
 DAY = date(2026, 2, 3)
@@ -27,26 +30,6 @@ SUMMARY = {
     "DataEndTime": "2026-02-03T10:05:00Z",
     "Status": "SUCCESS",
 }
-
-
-class KeysOfABucket:
-    """A source that knows executions by day, and offers nothing else."""
-
-    kind = "bucket"
-    uri = "s3://bucket/output/"
-    files = None
-    service = None
-
-    @property
-    def days(self) -> "KeysOfABucket":
-        return self
-
-    def list_days(self, days: Collection[date]) -> set[date]:
-        return {DAY} & {*days}
-
-    def read_pages(self, days: Collection[date], read_at: datetime) -> Iterator[Page]:
-        for day in days:
-            yield Page(json.dumps([SUMMARY]).encode(), self.kind, f"{self.uri}{day}", read_at)
 
 
 class Recording(ArchiveSource):
@@ -70,10 +53,17 @@ def proven(lake: Lake, day: date) -> dict[str, datetime | None]:
     return {row["scheduler_arn"]: row["complete_through"] for row in rows}
 
 
-def test_a_source_that_lists_days_adds_executions_and_proves_no_day_complete(tmp_path: Path) -> None:
-    lake = extract(tmp_path, [KeysOfABucket()])
+def test_a_bucket_adds_executions_and_proves_no_day_complete(tmp_path: Path) -> None:
+    result = tmp_path / "output" / "2026-02-03T10:00:00Z" / "results.jsonl"
+    result.parent.mkdir(parents=True)
+    result.touch()
+    settings = BucketSettings(uri=str(tmp_path / "output"), scheduler_arn=ARN, frequency="PT5M")
+    lake = extract(tmp_path, [open_source(settings, DEFAULT_LIMITS)])
     (row,) = lake.read(INFERENCE_EXECUTIONS, DAY).to_pylist()
-    assert (row["scheduler_arn"], row["source"]) == (ARN, "bucket")
+    assert (row["scheduler_arn"], row["scheduler_name"], row["status"]) == (ARN, "pump", "SUCCESS")
+    assert row["data_start_time"] == datetime(2026, 2, 3, 10, tzinfo=UTC)
+    assert row["data_end_time"] == datetime(2026, 2, 3, 10, 5, tzinfo=UTC)
+    assert (row["source"], row["outcome_source"]) == ("bucket", "bucket")
     assert proven(lake, DAY) == {ARN: None}
 
 

@@ -1,0 +1,325 @@
+"""The output bucket of the service as a source: executions from the keys of result objects.
+
+A key shows the start of a data window, and that its execution succeeded. It shows nothing else: a window
+without an object may have failed, or the scheduler was off. A bucket therefore proves no day complete.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from itertools import groupby
+
+import msgspec
+
+from resources.config.settings import LOCAL_BUCKET
+from resources.errors import ConfigurationError
+from resources.sources.base import ListedScheduler, ListingEstimate, OutputPrefix, Page
+from resources.sources.bucket_keys import (
+    GridEvidence,
+    ResultKey,
+    build_placeholder_arn,
+    has_step,
+    infer_frequency,
+    parse_folder_time,
+    parse_result_keys,
+)
+from resources.sources.bucket_listings import KeyListing, PrefixSearch
+
+KIND = "bucket"
+_A_DAY = timedelta(days=1)
+_PAGE = 1_000
+_EVIDENCE_DAYS = 3
+_SHORTEST_MINUTES = 5
+
+
+@dataclass(frozen=True)
+class BucketOptions:
+    """What the settings say about the scheduler of a bucket; None: unknown."""
+
+    scheduler_name: str | None = None
+    scheduler_arn: str | None = None
+    frequency_minutes: int | None = None
+    delay_minutes: int | None = None
+    zone: tzinfo | None = None
+
+
+class BucketSource:
+    """The output prefixes of one or several schedulers, in S3 or as a local copy."""
+
+    kind = KIND
+    files = None
+    service = None
+
+    def __init__(self, uri: str, listing: KeyListing, options: BucketOptions | None = None) -> None:
+        """Make no request yet.
+
+        Args:
+            uri: the location, as in the settings.
+            listing: lists the keys at the location.
+            options: what is known about the scheduler.
+        """
+        self.uri = uri
+        self._listing = listing
+        self._options = options or BucketOptions()
+        self._search: PrefixSearch | None = None
+        self._search_requests = 0
+        self._skipped = Counter[str]()
+        self._grids: dict[str, GridEvidence] = {}
+        self._mixed: dict[str, str] = {}
+
+    @property
+    def days(self) -> "BucketSource":
+        """Read it day by day."""
+        return self
+
+    @property
+    def requests(self) -> int:
+        """The number of list requests so far."""
+        return self._listing.requests
+
+    def describe_reading(self) -> list[str]:
+        """Describe what was read so far: the schedulers, how they were told apart, and skipped keys."""
+        if self._search is None:
+            return []
+        skipped = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self._skipped.items()) if count)
+        grids = (f"{prefix or '(no prefix)'}: {grid.text}" for prefix, grid in sorted(self._grids.items()))
+        prefixes = f"{len(self._search.prefixes):,} output prefixes, each of which counts as one scheduler"
+        return [
+            f"{self.uri}: {self.requests:,} list requests, {prefixes}.",
+            *grids,
+            *([f"{self.uri}: skipped {skipped}."] if skipped else []),
+        ]
+
+    @property
+    def notices(self) -> list[str]:
+        """Messages about folders that were not searched, and prefixes that schedulers seem to share."""
+        messages = [
+            f"Several schedulers seem to write to {prefix}: {text}. Their executions cannot be told apart, so"
+            " the end of each window stays unknown. Set frequency if there is only one scheduler."
+            for prefix, text in sorted(self._mixed.items())
+        ]
+        if self._search and (unsearched := self._search.unsearched):
+            messages.append(
+                f"{self.uri}: {len(unsearched):,} folders were not searched for results, such as"
+                f" {unsearched[0]}. Set uri to the output prefix of a scheduler."
+            )
+        return messages
+
+    def _find_prefixes(self) -> list[str]:
+        if self._search is None:
+            search = self._listing.find_prefixes()
+            self._search_requests = self.requests
+            self._check_search(search)
+            self._search = search
+        return self._search.prefixes
+
+    def _check_search(self, search: PrefixSearch) -> None:
+        if not search.prefixes:
+            raise ConfigurationError(
+                "Cannot read a bucket: no folder below it is named after a time, such as"
+                " 2026-09-10T00:00:00Z",
+                where=f"sources.uri = {self.uri}",
+                next_step="set uri to the output prefix of a scheduler, or to a folder above it",
+            )
+        is_named = self._options.scheduler_arn or self._options.scheduler_name
+        if is_named and len(search.prefixes) > 1:
+            raise ConfigurationError(
+                f"Cannot name the scheduler of {len(search.prefixes)} output prefixes:"
+                f" {', '.join(search.prefixes[:5])}",
+                where=f"sources.uri = {self.uri}",
+                next_step="set uri to one of them, or remove scheduler_name and scheduler_arn",
+            )
+
+    def list_schedulers(self) -> list[ListedScheduler]:
+        """List a scheduler for each output prefix.
+
+        Raises:
+            LedgerError: the bucket cannot be listed, or holds no results.
+        """
+        minutes = self._options.frequency_minutes
+        return [
+            ListedScheduler(
+                self._get_arn(prefix),
+                self._get_name(prefix),
+                frequency=f"PT{minutes}M" if minutes else None,
+                delay_minutes=self._options.delay_minutes,
+            )
+            for prefix in self._find_prefixes()
+        ]
+
+    def list_prefixes(self) -> list[OutputPrefix]:
+        """Describe the output prefixes, each with the evidence for its frequency.
+
+        Raises:
+            LedgerError: the bucket cannot be listed, or holds no results.
+        """
+        return [self._describe_prefix(prefix) for prefix in self._find_prefixes()]
+
+    def _describe_prefix(self, prefix: str) -> OutputPrefix:
+        first = self._listing.find_edge_folder(prefix, last=False)
+        last = self._listing.find_edge_folder(prefix, last=True)
+        start, end = (parse_folder_time(name or "", self._options.zone or UTC) for name in (first, last))
+        assert start is not None and end is not None  # noqa: PT018, S101 (it has such folders)
+        sample = min(start + _EVIDENCE_DAYS * _A_DAY, end + _A_DAY)
+        results = [result for day in self._read_prefix(prefix, start.date(), sample.date()) for result in day]
+        evidence = infer_frequency([result.start for result in results])
+        return OutputPrefix(
+            self._listing.bucket,
+            prefix,
+            self._get_arn(prefix),
+            self._get_name(prefix),
+            self._options.frequency_minutes or evidence.minutes,
+            "set by frequency" if self._options.frequency_minutes else evidence.text,
+            start,
+            end,
+            results[-1].key if results else None,
+            evidence.is_mixed,
+        )
+
+    def find_span(self) -> tuple[date, date]:
+        """Return the first and the last day with results."""
+        folders = [
+            self._listing.find_edge_folder(prefix, last=last)
+            for prefix in self._find_prefixes()
+            for last in (False, True)
+        ]
+        times = [parse_folder_time(name or "", self._options.zone or UTC) for name in folders]
+        days = [time.date() for time in times if time]
+        return min(days), max(days)
+
+    def estimate(self, batches: Sequence[Sequence[date]]) -> ListingEstimate:
+        """Predict the list requests and results of a run over batches of contiguous days."""
+        prefixes = self.list_prefixes()
+        results, requests = 0, self._search_requests  # the run searches again
+        for prefix in prefixes:
+            per_day = 24 * 60 // (prefix.frequency_minutes or _SHORTEST_MINUTES)
+            first, last = prefix.first.date(), prefix.last.date()
+            for batch in batches:
+                results += per_day * sum(first <= day <= last for day in batch)
+                start, end = max(first, batch[0] - _A_DAY), min(last, batch[-1] + _A_DAY)
+                listed = per_day * max(0, (end - start).days + 1)
+                requests += 1 + listed // _PAGE
+        return ListingEstimate(len(prefixes), results, requests if self.requests else 0)
+
+    def read_pages(self, days: Collection[date], read_at: datetime) -> Iterator[Page]:
+        """Return the executions of some days, at most a day of one prefix a page."""
+        wanted = sorted(days)
+        for prefix in self._find_prefixes():
+            for first, last in _find_ranges(wanted):
+                yield from self._read_range(prefix, first, last, read_at)
+
+    def _read_range(self, prefix: str, first: date, last: date, read_at: datetime) -> Iterator[Page]:
+        # a day more on both sides, for the frequency of days with few results
+        by_day = list[list[ResultKey]]()
+        for results in self._read_prefix(prefix, first - _A_DAY, last + 2 * _A_DAY):
+            by_day.append(results)
+            if len(by_day) > 2:  # noqa: PLR2004 (a day with both neighbors)
+                yield self._build_page(prefix, by_day[-3:], by_day[-2], read_at)
+                del by_day[:-2]
+            elif len(by_day) == 2:  # noqa: PLR2004
+                yield self._build_page(prefix, by_day, by_day[0], read_at)
+        if by_day:
+            yield self._build_page(prefix, by_day[-2:], by_day[-1], read_at)
+
+    def _read_prefix(self, prefix: str, first: date, end: date) -> Iterator[list[ResultKey]]:
+        """Yield the results of each day with results in [first, end), sorted."""
+        margin = _A_DAY if self._options.zone else timedelta(0)
+        pages = self._listing.list_keys(prefix, (first - margin).isoformat(), (end + margin).isoformat())
+        results = (
+            result
+            for page in _complete_folders(pages, len(prefix))
+            for result in parse_result_keys(page, prefix, self._options.zone, self._skipped)
+        )
+        for day, group in groupby(results, key=lambda result: result.start.date()):
+            if first <= day < end:
+                yield list(group)
+
+    def _build_page(
+        self,
+        prefix: str,
+        neighbors: Sequence[Sequence[ResultKey]],
+        results: Sequence[ResultKey],
+        at: datetime,
+    ) -> Page:
+        minutes = self._options.frequency_minutes or self._infer(prefix, neighbors, results)
+        bucket = self._listing.bucket
+        location = {"S3OutputConfiguration": {"Bucket": bucket, "Prefix": prefix}}
+        scheduler = {
+            "InferenceSchedulerArn": self._get_arn(prefix),
+            "InferenceSchedulerName": self._get_name(prefix),
+        }
+        summaries = []
+        for result in results:
+            summary = {
+                **scheduler,
+                "DataStartTime": result.start.isoformat(),
+                "DataOutputConfiguration": location,
+                "CustomerResultObject": {"Bucket": bucket, "Key": result.key},
+                "Status": "SUCCESS",
+            }
+            if minutes:
+                end = result.start + timedelta(minutes=minutes)
+                summary["DataEndTime"] = end.isoformat()
+                if self._options.delay_minutes is not None:
+                    due = end + timedelta(minutes=self._options.delay_minutes)
+                    summary["ScheduledStartTime"] = due.isoformat()
+            summaries.append(summary)
+        return Page(msgspec.json.encode(summaries), KIND, f"{bucket}/{prefix}", at)
+
+    def _infer(
+        self, prefix: str, neighbors: Sequence[Sequence[ResultKey]], results: Sequence[ResultKey]
+    ) -> int | None:
+        """Infer the frequency of a day from the day; if that is too little, from its neighbors too."""
+        evidence = infer_frequency([result.start for result in results])
+        if evidence.minutes is None and not evidence.is_mixed:
+            day = results[0].start.date()
+            near = [group for group in neighbors if abs(group[0].start.date() - day) <= _A_DAY]
+            nearby = [result.start for group in near for result in group]
+            wider = infer_frequency(nearby)
+            # a frequency that only the neighbors show may have changed between the days
+            if wider.minutes and has_step(nearby, day, wider.minutes):
+                evidence = wider
+        if evidence.is_mixed:
+            self._mixed.setdefault(prefix, evidence.text)
+        if prefix not in self._grids or evidence.minutes:
+            self._grids[prefix] = evidence
+        return evidence.minutes
+
+    def _get_arn(self, prefix: str) -> str:
+        return self._options.scheduler_arn or build_placeholder_arn(self._listing.bucket, prefix)
+
+    def _get_name(self, prefix: str) -> str:
+        if self._options.scheduler_name:
+            return self._options.scheduler_name
+        if self._options.scheduler_arn:
+            return self._options.scheduler_arn.split("/")[1]
+        if self._listing.bucket == LOCAL_BUCKET:
+            below = prefix.removeprefix(self._listing.root).rstrip("/")
+            return below or self._listing.root.rstrip("/").rpartition("/")[2]
+        return prefix.rstrip("/") or self._listing.bucket
+
+
+def _find_ranges(days: Sequence[date]) -> list[tuple[date, date]]:
+    ranges: list[tuple[date, date]] = []
+    for day in days:
+        if ranges and day - ranges[-1][1] == _A_DAY:
+            ranges[-1] = ranges[-1][0], day
+        else:
+            ranges.append((day, day))
+    return ranges
+
+
+def _complete_folders(pages: Iterable[Sequence[str]], prefix_length: int) -> Iterator[list[str]]:
+    """Regroup sorted keys so that no folder is split between two pages."""
+    waiting = list[str]()
+    for page in pages:
+        waiting += page
+        last = waiting[-1][prefix_length:].partition("/")[0] if waiting else ""
+        start = waiting[-1][:prefix_length] + last + "/" if waiting else ""
+        complete = [key for key in waiting if not key.startswith(start)]
+        if complete:
+            yield complete
+        waiting = waiting[len(complete) :]
+    if waiting:
+        yield waiting

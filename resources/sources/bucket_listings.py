@@ -1,0 +1,213 @@
+"""Lists the folders and keys of an output bucket: live in S3, or in a local copy of it."""
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Protocol
+
+from resources.errors import ConfigurationError
+from resources.sources.bucket_keys import is_time_folder
+
+_PAGE = 1_000
+_MAX_PAGES_PER_FOLDER = 10
+"""A folder with more pages of plain files, such as the input data, is not searched further."""
+_MAX_FOLDERS = 2_000
+"""A search stops after this many folders, such as those of a lake in the same bucket."""
+_MAX_DEPTH = 12
+_LAST_DAY = date(2100, 1, 1)
+_BEFORE_TIMES, _AFTER_TIMES = "0", ":"
+"""Names of times begin with a digit: they sort between these two."""
+
+
+@dataclass
+class PrefixSearch:
+    """The output prefixes below a location, sorted, and the folders that were not searched completely."""
+
+    prefixes: list[str] = field(default_factory=list)
+    unsearched: list[str] = field(default_factory=list)
+
+
+class KeyListing(Protocol):
+    """The keys of one bucket below one prefix."""
+
+    bucket: str
+    root: str
+    requests: int
+
+    def find_prefixes(self) -> PrefixSearch:
+        """Find the prefixes whose folders are named after times."""
+
+    def list_keys(self, prefix: str, first: str, end: str) -> Iterator[list[str]]:
+        """Yield the sorted keys of an output prefix whose folder is in [first, end), in pages."""
+
+    def find_edge_folder(self, prefix: str, *, last: bool) -> str | None:
+        """Return the first or the last folder of an output prefix that is named after a time."""
+
+
+class S3Keys:
+    """Keys that S3 lists; `requests` counts the requests. Only the days that are asked for are listed."""
+
+    def __init__(self, bucket: str, root: str) -> None:
+        """Make no request yet."""
+        from resources.aws.s3_bucket import Bucket  # noqa: PLC0415 (imports boto3)
+
+        self.bucket, self.root = bucket, root
+        self.requests = 0
+        self._client = Bucket(self.bucket, "sources.uri")
+
+    def find_prefixes(self) -> PrefixSearch:
+        """Search the folders level by level; a folder of times is not entered."""
+        search, pending, searched = PrefixSearch(), deque([(self.root, 0)]), 0
+        while pending:
+            folder, depth = pending.popleft()
+            searched += 1
+            if depth > _MAX_DEPTH or searched > _MAX_FOLDERS:
+                search.unsearched.append(folder)
+                continue
+            is_output, folders = self._list_folders(folder, search)
+            if is_output:
+                search.prefixes.append(folder)
+            pending += [(name, depth + 1) for name in folders]
+        search.prefixes.sort()
+        return search
+
+    def _list_folders(self, folder: str, search: PrefixSearch) -> tuple[bool, list[str]]:
+        start_after, is_output, folders = "", False, list[str]()
+        for _ in range(_MAX_PAGES_PER_FOLDER):
+            self.requests += 1
+            page = self._client.list_page(folder, start_after=start_after, delimiter="/")
+            names = [name[len(folder) : -1] for name in page.folders]
+            times = [name for name in names if is_time_folder(name)]
+            folders += [f"{folder}{name}/" for name in names if not is_time_folder(name)]
+            is_output = is_output or bool(times)
+            if not page.last:
+                return is_output, folders
+            start_after = page.last
+            if times and start_after.startswith(f"{folder}{times[-1][:2]}"):
+                start_after = f"{folder}{times[-1][:2]}{_AFTER_TIMES}"  # no other times need to be listed
+        search.unsearched.append(folder)
+        return is_output, folders
+
+    def list_keys(self, prefix: str, first: str, end: str) -> Iterator[list[str]]:
+        """List from the first folder to the end, 1,000 keys a request."""
+        start_after = prefix + first
+        while True:
+            self.requests += 1
+            page = self._client.list_page(prefix, start_after=start_after)
+            keys = [key for key in page.keys if key < prefix + end]
+            if keys:
+                yield keys
+            if not page.last or len(keys) < len(page.keys):
+                return
+            start_after = page.last
+
+    def find_edge_folder(self, prefix: str, *, last: bool) -> str | None:
+        """Find the first folder with one request, the last one by bisection of the days."""
+        first = self._find_next_folder(prefix, _BEFORE_TIMES)
+        if not last or first is None:
+            return first
+        return self._bisect_last_folder(prefix, first)
+
+    def _find_next_folder(self, prefix: str, after: str) -> str | None:
+        start_after, end = prefix + after, prefix + _AFTER_TIMES
+        while True:
+            self.requests += 1
+            page = self._client.list_page(prefix, start_after=start_after)
+            for key in page.keys:
+                if key > end:
+                    return None
+                folder = key[len(prefix) :].partition("/")[0]
+                if is_time_folder(folder):
+                    return folder
+            if not page.last:
+                return None
+            start_after = page.last
+
+    def _bisect_last_folder(self, prefix: str, first: str) -> str:
+        known, low, high = first, date.fromisoformat(first[:10]), _LAST_DAY
+        while low < high - timedelta(days=1):
+            middle = low + (high - low) / 2
+            folder = self._find_next_folder(prefix, middle.isoformat())
+            if folder is None:
+                high = middle
+            else:
+                known, low = folder, max(middle, date.fromisoformat(folder[:10]))
+        return self._find_last_of_day(prefix, known)
+
+    def _find_last_of_day(self, prefix: str, known: str) -> str:
+        day = known[:10]
+        for keys in self.list_keys(prefix, day, f"{day}~"):
+            folders = (key[len(prefix) :].partition("/")[0] for key in keys)
+            known = max([known, *filter(is_time_folder, folders)])
+        return known
+
+
+class LocalKeys:
+    """Files of a local copy, such as one made by `aws s3 sync`, with the keys that they had in S3."""
+
+    def __init__(self, folder: str, bucket: str, root: str) -> None:
+        """Read nothing yet.
+
+        Args:
+            folder: the folder.
+            bucket: the bucket that it is a copy of; `LOCAL_BUCKET`: unknown.
+            root: the prefix of the keys of all files in the folder.
+        """
+        self.folder, self.bucket, self.root = Path(folder), bucket, root
+        self.requests = 0
+
+    def find_prefixes(self) -> PrefixSearch:
+        """Search the folders; a folder of times is not entered."""
+        if not self.folder.is_dir():
+            raise ConfigurationError(
+                "Cannot read a source: the folder does not exist",
+                where=f"sources.uri = {self.folder}",
+                next_step="correct the uri in ledger.toml; it is a folder or an s3:// prefix",
+            )
+        search, pending = PrefixSearch(), [(self.folder, 0)]
+        while pending:
+            folder, depth = pending.pop()
+            try:
+                names = _list_names(folder, folders=True)
+            except OSError:
+                search.unsearched.append(str(folder))
+                continue
+            others = [name for name in names if not is_time_folder(name)]
+            if len(others) < len(names):
+                search.prefixes.append(self._get_prefix(folder))
+            pending += [(folder / name, depth + 1) for name in others if depth < _MAX_DEPTH]
+        search.prefixes.sort()
+        return search
+
+    def _get_prefix(self, folder: Path) -> str:
+        below = folder.relative_to(self.folder).as_posix()
+        return self.root if below == "." else f"{self.root}{below}/"
+
+    def _get_folder(self, prefix: str) -> Path:
+        return self.folder / prefix[len(self.root) :]
+
+    def list_keys(self, prefix: str, first: str, end: str) -> Iterator[list[str]]:
+        """List the folders once, and the files of those in the range."""
+        folder = self._get_folder(prefix)
+        page: list[str] = []
+        for name in _list_names(folder, folders=True):
+            if first <= name < end:
+                page += [f"{prefix}{name}/{file}" for file in _list_names(folder / name, folders=False)]
+                if len(page) >= _PAGE:
+                    yield page
+                    page = []
+        if page:
+            yield page
+
+    def find_edge_folder(self, prefix: str, *, last: bool) -> str | None:
+        """Return the first or the last folder that is named after a time."""
+        names = [name for name in _list_names(self._get_folder(prefix), folders=True) if is_time_folder(name)]
+        return names[-1 if last else 0] if names else None
+
+
+def _list_names(folder: Path, *, folders: bool) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() == folders)

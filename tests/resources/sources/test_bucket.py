@@ -1,0 +1,213 @@
+"""A bucket as a source: executions from the keys of result objects, in S3 and in a local copy."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resources.config.settings import BucketSettings
+from resources.errors import ConfigurationError, LedgerError
+from resources.read_limits import DEFAULT_LIMITS
+from resources.sources.base import DayListing
+from resources.sources.bucket_keys import ACCESS_CHECK_FILE
+from resources.sources.factory import open_source
+from tests.support.s3_server import Bucket
+
+FIRST, DAY, LAST = date(2026, 9, 10), date(2026, 9, 11), date(2026, 9, 12)
+NOW = datetime(2026, 10, 9, tzinfo=UTC)
+
+
+def list_folders(first: date, days: int, minutes: int) -> Iterable[str]:
+    start = datetime(first.year, first.month, first.day, tzinfo=UTC)
+    for number in range(days * 24 * 60 // minutes):
+        yield f"{start + number * timedelta(minutes=minutes):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def fill(bucket: Bucket, prefix: str, days: int = 3, minutes: int = 30, name: str = "results.jsonl") -> None:
+    folders = list_folders(FIRST, days, minutes)
+    bucket.add(prefix + ACCESS_CHECK_FILE, *(f"{prefix}{folder}/{name}" for folder in folders))
+
+
+def open_bucket(uri: str, **more: Any) -> DayListing:
+    listing = open_source(BucketSettings(uri=uri, **more), DEFAULT_LIMITS).days
+    assert listing is not None
+    return listing
+
+
+def read(listing: DayListing, *days: date) -> list[dict[str, Any]]:
+    """Return the summaries that start on the days."""
+    pages = [json.loads(page.body) for page in listing.read_pages(days, NOW)]
+    wanted = {day.isoformat() for day in days}
+    return [summary for page in pages for summary in page if summary["DataStartTime"][:10] in wanted]
+
+
+def test_keys_become_executions_with_the_inferred_end(bucket: Bucket) -> None:
+    fill(bucket, "output/")
+    summaries = read(open_bucket(f"{bucket.uri}/output/"), DAY)
+    assert len(summaries) == 48
+    assert summaries[0] == {
+        "InferenceSchedulerArn": f"arn:aws:lookoutequipment:::output-prefix/{bucket.name}/output/",
+        "InferenceSchedulerName": "output",
+        "DataStartTime": "2026-09-11T00:00:00+00:00",
+        "DataEndTime": "2026-09-11T00:30:00+00:00",
+        "DataOutputConfiguration": {"S3OutputConfiguration": {"Bucket": bucket.name, "Prefix": "output/"}},
+        "CustomerResultObject": {"Bucket": bucket.name, "Key": "output/2026-09-11T00:00:00Z/results.jsonl"},
+        "Status": "SUCCESS",
+    }
+
+
+def test_settings_name_the_scheduler_and_its_windows(bucket: Bucket) -> None:
+    bucket.put("output/2026-09-11T00:00:00Z/results.jsonl")
+    arn = "arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler/pump-1/0f6b"
+    options = {"scheduler_arn": arn, "frequency": "PT1H", "delay_minutes": 5}
+    (summary,) = read(open_bucket(f"{bucket.uri}/output", **options), DAY)
+    assert summary["InferenceSchedulerArn"] == arn
+    assert summary["InferenceSchedulerName"] == "pump-1"
+    assert summary["DataEndTime"] == "2026-09-11T01:00:00+00:00"
+    assert summary["ScheduledStartTime"] == "2026-09-11T01:05:00+00:00"
+
+
+def test_a_few_results_have_no_end(bucket: Bucket) -> None:
+    bucket.put("output/2026-09-11T00:00:00Z/results.jsonl")
+    (summary,) = read(open_bucket(f"{bucket.uri}/output/"), DAY)
+    assert "DataEndTime" not in summary
+    assert "ScheduledStartTime" not in summary
+
+
+def test_a_day_with_few_results_has_the_frequency_of_its_neighbors(bucket: Bucket) -> None:
+    fill(bucket, "output/", days=1)
+    for minute in ("00", "30"):
+        bucket.put(f"output/2026-09-11T00:{minute}:00Z/results.jsonl")
+    assert [row["DataEndTime"][11:16] for row in read(open_bucket(f"{bucket.uri}/output/"), DAY)] == [
+        "00:30",
+        "01:00",
+    ]
+
+
+def test_a_day_after_a_change_of_frequency_does_not_get_the_old_one(bucket: Bucket) -> None:
+    fill(bucket, "output/", days=1)
+    for hour in ("04", "05", "06"):
+        bucket.put(f"output/2026-09-11T{hour}:00:00Z/results.jsonl")
+    assert not any("DataEndTime" in row for row in read(open_bucket(f"{bucket.uri}/output/"), DAY))
+
+
+def test_one_day_of_a_large_prefix_takes_two_requests_for_each_prefix(bucket: Bucket) -> None:
+    """The search of the prefixes takes one request for each folder, and a day takes one or two."""
+    fill(bucket, "a/output/", days=12, minutes=5)
+    listing = open_bucket(f"{bucket.uri}/a/output/")
+    assert len(read(listing, DAY)) == 288
+    gets = [request for request in bucket.server.requests if request.method == "GET"]
+    assert len(gets) == listing.requests <= 4
+
+
+def test_each_prefix_of_results_is_a_scheduler(bucket: Bucket) -> None:
+    fill(bucket, "plant-a/pump/output/", days=1)
+    fill(bucket, "plant-a/fan/", days=1, minutes=60)
+    for number in range(3):
+        bucket.put(f"plant-a/pump/input/pump_{number}.csv")
+    bucket.put("other/2026-09-10T00:00:00Z/results.jsonl")
+    listing = open_bucket(f"{bucket.uri}/plant-a/")
+    assert [scheduler.name for scheduler in listing.list_schedulers()] == [
+        "plant-a/fan",
+        "plant-a/pump/output",
+    ]
+    names = [row["InferenceSchedulerName"] for row in read(listing, FIRST)]
+    assert (names.count("plant-a/fan"), names.count("plant-a/pump/output")) == (24, 48)
+    assert "\n".join(listing.describe_reading()) == (
+        f"{bucket.uri}/plant-a/: {listing.requests} list requests, 2 output prefixes,"
+        " each of which counts as one scheduler.\n"
+        "plant-a/fan/: 23 of 23 steps are 60 minutes, none is shorter\n"
+        "plant-a/pump/output/: 47 of 47 steps are 30 minutes, none is shorter"
+    )
+
+
+def test_a_search_of_many_times_takes_few_requests(bucket: Bucket) -> None:
+    fill(bucket, "output/", days=8, minutes=5)
+    bucket.put("output/nested/2026-09-10T00:00:00Z/results.jsonl")
+    bucket.server.requests.clear()
+    listing = open_bucket(f"{bucket.uri}/output/")
+    assert [scheduler.name for scheduler in listing.list_schedulers()] == ["output", "output/nested"]
+    assert listing.requests == 3
+
+
+def test_two_schedulers_of_one_prefix_are_reported_and_have_no_ends(bucket: Bucket) -> None:
+    fill(bucket, "output/", days=1, minutes=60)
+    for folder in list_folders(FIRST, 1, 60):
+        bucket.put(f"output/{folder[:14]}05:00Z/results.jsonl")
+    listing = open_bucket(f"{bucket.uri}/output/")
+    assert not any("DataEndTime" in row for row in read(listing, FIRST))
+    (notice,) = listing.notices
+    assert notice.startswith("Several schedulers seem to write to output/: ")
+
+
+def test_foreign_keys_are_counted(bucket: Bucket) -> None:
+    fill(bucket, "output/", days=1)
+    bucket.put("output/2026-09-10T00:00:00Z/notes.txt")
+    listing = open_bucket(f"{bucket.uri}/output/")
+    assert len(read(listing, FIRST)) == 48
+    assert listing.describe_reading()[-1] == f"{bucket.uri}/output/: skipped 1 other keys."
+
+
+def test_the_span_and_the_estimate_of_a_range(bucket: Bucket) -> None:
+    fill(bucket, "output/", days=4, minutes=5)
+    listing = open_bucket(f"{bucket.uri}/output/")
+    assert listing.find_span() == (FIRST, date(2026, 9, 13))
+    (prefix,) = listing.list_prefixes()
+    assert (prefix.frequency_minutes, prefix.last) == (5, datetime(2026, 9, 13, 23, 55, tzinfo=UTC))
+    days = [FIRST + timedelta(days=number) for number in range(4)]
+    estimate = open_bucket(f"{bucket.uri}/output/").estimate([days])
+    assert estimate.results == 4 * 288
+    run = open_bucket(f"{bucket.uri}/output/")
+    assert len(read(run, *days)) == estimate.results
+    assert run.requests <= estimate.requests <= run.requests + 1
+
+
+@pytest.mark.parametrize("name", ["results.jsonl", "results.csv", "results.jsonl.gz"])
+def test_a_local_copy_gives_the_executions_of_its_bucket(bucket: Bucket, tmp_path: Path, name: str) -> None:
+    fill(bucket, "plant/a/", days=2, name=name)
+    for folder in list_folders(FIRST, 2, 30):
+        (tmp_path / "a" / folder).mkdir(parents=True)
+        (tmp_path / "a" / folder / name).touch()
+    (tmp_path / "a" / ACCESS_CHECK_FILE).touch()
+    live = open_bucket(f"{bucket.uri}/plant/")
+    copy = open_bucket(str(tmp_path), copy_of=f"{bucket.uri}/plant")
+    rows = read(live, FIRST, DAY)
+    assert len(rows) == 96
+    assert read(copy, FIRST, DAY) == rows
+    assert copy.requests == 0
+    assert copy.find_span() == live.find_span() == (FIRST, DAY)
+
+
+def test_a_local_folder_that_is_no_known_copy_has_paths_as_keys(tmp_path: Path) -> None:
+    folder = tmp_path / "output" / "2026-09-10T00:00:00Z"
+    folder.mkdir(parents=True)
+    (folder / "results.jsonl").touch()
+    (row,) = read(open_bucket(str(tmp_path / "output")), FIRST)
+    assert row["InferenceSchedulerName"] == "output"
+    assert row["CustomerResultObject"] == {"Bucket": "file:", "Key": str(folder / "results.jsonl")}
+
+
+def test_a_folder_without_results_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no folder below it is named after a time"):
+        read(open_bucket(str(tmp_path)), DAY)
+
+
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="the folder does not exist"):
+        read(open_bucket(str(tmp_path / "missing")), DAY)
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_missing_bucket_is_an_error() -> None:
+    with pytest.raises(LedgerError, match=r"no bucket|does not exist|NoSuchBucket"):
+        read(open_bucket("s3://no-such-bucket-here/output/"), DAY)
+
+
+def test_one_name_for_several_prefixes_is_an_error(bucket: Bucket) -> None:
+    fill(bucket, "a/", days=1)
+    fill(bucket, "b/", days=1)
+    with pytest.raises(ConfigurationError, match="Cannot name the scheduler of 2 output prefixes: a/, b/"):
+        read(open_bucket(bucket.uri, scheduler_name="pump-1"), DAY)
