@@ -18,6 +18,8 @@ from assets.framework.time_windows import Days
 from assets.tables import ARCHIVE_FILES
 from resources.storage.base import StoredFile
 
+_DATE_LISTS = ("merged_dates", "proven_dates")
+
 
 @dataclass(frozen=True)
 class ArchiveRecord:
@@ -36,6 +38,7 @@ class ArchiveRecord:
     complete: bool | None = None
     error: str | None = None
     merged_dates: frozenset[date] = field(default_factory=frozenset)
+    proven_dates: frozenset[date] = field(default_factory=frozenset)
 
     def matches_file(self, file: StoredFile, reader_version: int) -> bool:
         """Return whether the file and the reader are unchanged since it was read."""
@@ -53,17 +56,24 @@ class ArchiveRecord:
         )
 
     def select_covered_days(self, days: Collection[date]) -> set[date]:
-        """Return the days from the day of the first execution to the day of the last one."""
+        """Return the days from the day of the first execution to the day of the last one, and proven days."""
         if self.first_data_start_time is None or self.last_data_start_time is None:
-            return set()
+            return {day for day in days if day in self.proven_dates}
         first, last = self.first_data_start_time.date(), self.last_data_start_time.date()
-        return {day for day in days if first <= day <= last}
+        return {day for day in days if first <= day <= last or day in self.proven_dates}
+
+    @property
+    def span(self) -> tuple[date, date] | None:
+        """The first and last day with executions or a proof; None if there is none."""
+        moments = (self.first_data_start_time, self.last_data_start_time)
+        days = [*(moment.date() for moment in moments if moment), *self.proven_dates]
+        return (min(days), max(days)) if days else None
 
 
 def load_records(table: pa.Table) -> dict[str, ArchiveRecord]:
     """Return the rows of `archive_files` by URI."""
     return {
-        row["uri"]: ArchiveRecord(**{**row, "merged_dates": frozenset(row["merged_dates"] or ())})
+        row["uri"]: ArchiveRecord(**row | {name: frozenset(row[name] or ()) for name in _DATE_LISTS})
         for row in table.to_pylist()
     }
 
@@ -105,7 +115,9 @@ def update_index(existing: pa.Table, read: Iterable[ArchiveRecord], merged: Coll
         )
         records[file.uri] = replace(file, merged_dates=merged_before | file.select_covered_days(merged))
     rows: list[dict[str, Any]] = [
-        vars(record) | {"merged_dates": sorted(record.merged_dates)} for record in records.values()
+        vars(record)
+        | {"merged_dates": sorted(record.merged_dates), "proven_dates": sorted(record.proven_dates) or None}
+        for record in records.values()
     ]
     return conform(ARCHIVE_FILES, pa.Table.from_pylist(rows, schema=ARCHIVE_FILES.schema))
 

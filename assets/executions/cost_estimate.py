@@ -19,8 +19,9 @@ from operator import add
 
 from assets.executions.selection import contiguous_ranges
 from assets.framework.time_windows import get_day_window, parse_duration
-from resources.sources.api import PAGE_SIZE, QUERY_PADDING
+from resources.sources.api import PAGE_SIZE
 from resources.sources.base import ListedScheduler
+from resources.sources.messages import QUERY_PADDING
 
 _A_DAY = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -5,7 +5,7 @@ days. A run that is killed at any point has therefore recorded nothing that is n
 reads the files again.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
@@ -22,7 +22,7 @@ from assets.executions.merge import merge_executions
 from assets.executions.scheduler_history import build_listed_settings, merge_listed_settings
 from assets.executions.selection import SELECT_ALL, ExtractionSelection
 from assets.framework.row_content import count_changed_rows, deduplicate, stamp_changes
-from assets.framework.time_windows import Days
+from assets.framework.time_windows import Days, filter_days
 from assets.tables import (
     ARCHIVE_FILES,
     EXTRACTION_COVERAGE,
@@ -160,6 +160,10 @@ class Extraction:
             )
             self._read_listed_files(listing, selected, buffer)
             listed += files
+        self._save_listed_settings(
+            build_listed_settings([response.scheduler], response.queried_at)
+            for response in self._recorded_responses
+        )
         records |= {file.uri: file for file in self.files_read}
         listed_records = [records[file.uri] for file in listed if file.uri in records]
         self.notices += [
@@ -210,11 +214,17 @@ class Extraction:
         self.budget_error = poll.budget_error
         self.notices += poll.notices
         if poll.schedulers:
-            listed = build_listed_settings(poll.schedulers, poll.listed_at)
+            self._save_listed_settings([build_listed_settings(poll.schedulers, poll.listed_at)])
+
+    def _save_listed_settings(self, listed: Iterable[pa.Table]) -> None:
+        """Add the settings that services listed, now or in recordings."""
+        tables = list(listed)
+        if tables:
+            settings = pa.concat_tables(tables)
             self.lake.update(
                 INFERENCE_SCHEDULERS,
                 None,
-                lambda existing: merge_listed_settings(existing, listed, self.now),
+                lambda existing: merge_listed_settings(existing, settings, self.now),
             )
 
     def _add_errors_for_unmatched_names(self, selection: ExtractionSelection) -> None:
@@ -337,12 +347,18 @@ def read_file(
     except UnreadableArchiveError as error:
         return replace(record, etag=None, error=error.what)
     for page in flatten_pages(listing.read_pages(saved, now)):
-        handle_page(page)
-        record = _add_page(record, page)
+        inside = page if saved.days is None else replace(page, rows=filter_days(page.rows, saved.days))
+        handle_page(inside)
+        record = _add_page(record, inside)
     if handle_responses is not None:
         handle_responses(saved.responses)
-    problems = "; ".join(saved.problems) or None
-    return replace(record, content_hash=saved.content_hash, complete=saved.complete, error=problems)
+    return replace(
+        record,
+        content_hash=saved.content_hash,
+        complete=saved.complete,
+        error="; ".join(saved.problems) or None,
+        proven_dates=frozenset(day for response in saved.responses for day in response.days),
+    )
 
 
 def _add_page(record: ArchiveRecord, page: FlattenedPages) -> ArchiveRecord:

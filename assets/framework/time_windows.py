@@ -2,11 +2,11 @@
 
 An execution belongs to the UTC day of its DataStartTime. The union over any split of a range is therefore the
 range, with each execution exactly once. The windows have no padding; API queries add it
-(`resources.sources.api.QUERY_PADDING`), and `filter_window` cuts the responses.
+(`resources.sources.messages.QUERY_PADDING`), and `filter_window` cuts the responses.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -52,6 +52,12 @@ def filter_window(rows: pa.Table, window: Window) -> pa.Table:
         pc.greater_equal(starts, pa.scalar(window.start, starts.type)),
         pc.less(starts, pa.scalar(window.end, starts.type)),
     )
+    return rows if pc.all(inside, min_count=0).as_py() else rows.filter(inside)
+
+
+def filter_days(rows: pa.Table, days: Collection[date]) -> pa.Table:
+    """Return the executions whose data starts on one of some days."""
+    inside = pc.is_in(rows["data_start_time"].cast(pa.date32()), pa.array(days, pa.date32()))
     return rows if pc.all(inside, min_count=0).as_py() else rows.filter(inside)
 
 

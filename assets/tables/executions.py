@@ -206,6 +206,7 @@ ARCHIVE_FILES = Table(
     meaning="Index of all saved API responses that archive sources have found.",
     grain="file",
     key=("uri",),
+    version=2,
     volatile=frozenset({"recorded_at", "merged_dates"}),
     columns=(
         text_column("uri", "URI of the file", required=True, encoding="plain"),
@@ -237,6 +238,12 @@ ARCHIVE_FILES = Table(
             "merged_dates",
             pa.list_(pa.date32()),
             "Days of the file that are merged into the lake",
+            "UTC dates",
+        ),
+        Column(
+            "proven_dates",
+            pa.list_(pa.date32()),
+            "Days that a recording proves complete, with or without executions; null in other files",
             "UTC dates",
         ),
         RECORDED_AT,

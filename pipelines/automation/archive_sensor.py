@@ -284,17 +284,12 @@ class _Tick:
         return days
 
     def _select_span(self, record: ArchiveRecord) -> set[date]:
-        if record.first_data_start_time is None or record.last_data_start_time is None:
-            return set()
-        span = TrackedFile("", [(record.first_data_start_time.date(), record.last_data_start_time.date())])
-        return span.list_days(self._history)
+        return TrackedFile("", [record.span] if record.span else []).list_days(self._history)
 
     def _find_days(self, item: _ListedFile, record: ArchiveRecord | None) -> TrackedFile | None:
         """Find the exact days of a file, from its record if possible; None: not in this tick."""
-        if record and record.first_data_start_time and record.last_data_start_time:
-            ends = {record.first_data_start_time.date(), record.last_data_start_time.date()}
-            if max(ends) - min(ends) <= timedelta(days=1):
-                return TrackedFile(item.state, contiguous_ranges(ends))
+        if record and record.span and record.span[1] - record.span[0] <= timedelta(days=1):
+            return TrackedFile(item.state, [record.span])
         key = _get_file_key(item, record)
         return self._read_days(item, key) if self._can_read(item, key) else None
 
@@ -329,6 +324,7 @@ class _Tick:
             self._fail(item.listing, error)
             return None
         self._read.append(record)
+        days |= record.proven_dates
         if not days:
             messages = describe_problems([record]) or [f"{item.file.uri}: contains no execution."]
             self._defer(key, " ".join(messages), _RETRY_UNREADABLE)

@@ -54,15 +54,14 @@ class ImportPreview:
 
     @property
     def usable(self) -> list[Path]:
-        """The files with at least one execution."""
-        return [Path(file.uri) for file in self.files if file.executions]
+        """The files with at least one execution or proven day."""
+        return [Path(file.uri) for file in self.files if file.executions or file.proven_dates]
 
     @property
     def span(self) -> tuple[date, date] | None:
-        """The days (UTC) of the first and the last execution; None without executions."""
-        firsts = [file.first_data_start_time for file in self.files if file.first_data_start_time]
-        lasts = [file.last_data_start_time for file in self.files if file.last_data_start_time]
-        return (min(firsts).date(), max(lasts).date()) if firsts and lasts else None
+        """The first and the last day (UTC) with an execution or a proof; None without any."""
+        spans = [file.span for file in self.files if file.span]
+        return (min(span[0] for span in spans), max(span[1] for span in spans)) if spans else None
 
     @property
     def problems(self) -> list[str]:

@@ -31,8 +31,8 @@ from assets.tables import (
 from pipelines.operations.lake_status import read_coverage
 from resources.errors import LedgerError
 from resources.lake.lake import Lake
-from resources.sources.api import QUERY_PADDING
 from resources.sources.base import ListedScheduler, LiveService, Source
+from resources.sources.messages import QUERY_PADDING
 from resources.storage.base import StoredFile
 
 _A_DAY = timedelta(days=1)

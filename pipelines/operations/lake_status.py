@@ -157,8 +157,12 @@ def find_data_range(lake: Lake, settings: Settings, history: Days, today: date) 
 
 
 def _list_archive_bounds(lake: Lake) -> list[date]:
-    bounds = lake.read(ARCHIVE_FILES, columns=["first_data_start_time", "last_data_start_time"])
-    return [moment.date() for row in bounds.to_pylist() for moment in row.values() if moment]
+    columns = ["first_data_start_time", "last_data_start_time", "proven_dates"]
+    days: list[date] = []
+    for row in lake.read(ARCHIVE_FILES, columns=columns).to_pylist():
+        days += [moment.date() for moment in (row[columns[0]], row[columns[1]]) if moment]
+        days += row["proven_dates"] or ()
+    return days
 
 
 def _last_expected_day(settings: Settings, extracted: Sequence[date], today: date) -> date | None:

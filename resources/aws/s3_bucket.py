@@ -186,6 +186,15 @@ class Bucket:
                 raise
         return True
 
+    def delete(self, key: str) -> None:
+        """Delete an object, if it exists.
+
+        Raises:
+            LedgerError: S3 returned an error, or cannot be reached.
+        """
+        with self._translate_errors(key, "s3:DeleteObject"):
+            self._client.delete_object(Bucket=self.name, Key=key)
+
     def list_objects(self, prefix: str, most: int | None = None) -> Iterator[ListedObject]:
         """List the objects under a prefix, at most `most` of them.
 

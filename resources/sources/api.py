@@ -1,16 +1,11 @@
-"""The live service as a source, or another service with its protocol.
+"""The live service as a source, or another service with its protocol (`messages`)."""
 
-- For an unknown scheduler the service returns an empty list and no error. An empty response counts only if
-  the service listed the scheduler before and still has it afterwards.
-- The service compares the two bounds of a query with different ends of a window, and does not document
-  whether they are inclusive. Queries are two hours wider on each side; the caller filters the rows.
-- Pages can shift while they are read, so a row can be returned twice.
-"""
-
-from collections.abc import Iterator, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
 from functools import cached_property
-from typing import Annotated, Any
+from threading import local
+from typing import Any
+from urllib.parse import urlsplit
 
 import botocore.exceptions as refusals
 import msgspec
@@ -26,17 +21,24 @@ from resources.aws.session import (
     open_lookout_client,
     translate_error,
 )
+from resources.clock import Clock, utc_now
 from resources.errors import DataError, LedgerError
 from resources.name_patterns import matches, matches_any
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.sources.base import ListedScheduler, Page
 from resources.sources.call_budget import CallBudget
+from resources.sources.messages import (
+    DECODE_ERRORS,
+    QUERY_PADDING,
+    Description,
+    Exchange,
+    ExecutionsPage,
+    SchedulersPage,
+    parse_scheduler,
+)
 
 KIND = "api"
 PAGE_SIZE = 500
-QUERY_PADDING = timedelta(hours=2)
-"""Added on each side of a query. A window has at most an hour, so any meaning of the bounds is covered."""
-
 THREADS = 4
 """Schedulers queried at once. The service's rate limits bound the speed: more threads only wait."""
 
@@ -54,36 +56,30 @@ _UNREACHABLE = (refusals.EndpointConnectionError, refusals.ConnectTimeoutError, 
 _CHECK_PROXIES = "run it again later; if the error persists, check proxies between here and the service"
 
 
+_KEPT_HEADERS = frozenset(
+    {"content-type", "content-length", "date", "user-agent", "x-amz-target", "x-amzn-requestid"}
+)
+"""The headers of an exchange; others can hold credentials, such as signatures, session tokens and cookies."""
+
+
+class BrokenPagingError(DataError):
+    """The pages of a query cannot be followed to the last one."""
+
+
 class _BrokenPagingError(Exception):
-    """The pages cannot be followed to the last one."""
+    """The reason of a `BrokenPagingError`."""
 
 
-class _ExecutionsPage(msgspec.Struct, rename="pascal"):
-    inference_execution_summaries: msgspec.Raw
-    next_token: str | None = None
+class _LastRequest(local):
+    """The last request that this thread sent, and its response."""
+
+    def __init__(self) -> None:
+        self.request: Any = None
+        self.response: dict[str, Any] = {}
+        self.sent_at: datetime | None = None
 
 
-class _SchedulersPage(msgspec.Struct, rename="pascal"):
-    inference_scheduler_summaries: list[msgspec.Raw]
-    next_token: str | None = None
-
-
-class _Description(msgspec.Struct, rename="pascal"):
-    inference_scheduler_arn: Annotated[str, msgspec.Meta(min_length=1)]
-
-
-class _SchedulerSummary(msgspec.Struct, rename="pascal"):
-    inference_scheduler_arn: Annotated[str, msgspec.Meta(min_length=1)]
-    inference_scheduler_name: Annotated[str, msgspec.Meta(min_length=1)]
-    status: str | None = None
-    model_arn: str | None = None
-    model_name: str | None = None
-    data_upload_frequency: str | None = None
-    data_delay_offset_in_minutes: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | None = None
-
-
-_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_PAGES = {"list_inference_executions": _ExecutionsPage, "list_inference_schedulers": _SchedulersPage}
+_PAGES = {"list_inference_executions": ExecutionsPage, "list_inference_schedulers": SchedulersPage}
 
 
 class ApiSource:
@@ -102,6 +98,7 @@ class ApiSource:
         service_end: date | None = None,
         client: Any = None,  # noqa: ANN401
         limits: ReadLimits = DEFAULT_LIMITS,
+        clock: Clock = utc_now,
     ) -> None:
         """Send no request yet.
 
@@ -111,6 +108,7 @@ class ApiSource:
             service_end: the last day of the service; None: that of AWS for an endpoint of AWS, else no end.
             client: a boto3 client to use instead of an own one; it is slower, because it parses every row.
             limits: limits of each request and query; a client of the caller has its own limits of a request.
+            clock: the time of the requests, which only exchanges have.
         """
         self.rejected_schedulers: dict[str, LedgerError] = {}
         self._limits = limits
@@ -121,6 +119,8 @@ class ApiSource:
         self.date_header: str | None = None
         self._service_end = service_end
         self._custom_client = client
+        self._clock = clock
+        self._last = _LastRequest()
 
     @property
     def uri(self) -> str:
@@ -141,7 +141,7 @@ class ApiSource:
             is_stopped=lambda: self.calls.is_stopped,
         )
         # the event comes before every request, also before retries; an error raised in it reaches the caller
-        client.meta.events.register(f"before-send.{SERVICE}", lambda **_: self.calls.count_call())
+        client.meta.events.register(f"before-send.{SERVICE}", self._note_request)
         client.meta.events.register(f"response-received.{SERVICE}", self._note_response)
         # the first handler comes before botocore's, which waits
         client.meta.events.register_first(f"needs-retry.{SERVICE}", self._fail_fast)
@@ -151,7 +151,17 @@ class ApiSource:
         if self.fails_fast and isinstance(caught_exception, _UNREACHABLE):
             raise caught_exception
 
-    def _note_response(self, parsed_response: dict[str, Any] | None, **_: Any) -> None:  # noqa: ANN401
+    def _note_request(self, request: Any, **_: Any) -> None:  # noqa: ANN401
+        self.calls.count_call()
+        self._last.request, self._last.sent_at = request, self._clock()
+
+    def _note_response(
+        self,
+        response_dict: dict[str, Any] | None,
+        parsed_response: dict[str, Any] | None,
+        **_: Any,  # noqa: ANN401
+    ) -> None:
+        self._last.response = response_dict or {}
         self.calls.count_throttling(parsed_response)
         metadata = (parsed_response or {}).get("ResponseMetadata", {})
         self.date_header = metadata.get("HTTPHeaders", {}).get("date", self.date_header)
@@ -183,18 +193,23 @@ class ApiSource:
             LedgerError: the service returned an error, or cannot be reached.
             BudgetSpentError: the run has no calls left. All queries raise it.
         """
-        pages = self._query("list_inference_schedulers", "list the schedulers", MaxResults=PAGE_SIZE)
+        return self.parse_schedulers(
+            self._query("list_inference_schedulers", "list the schedulers", MaxResults=PAGE_SIZE)
+        )
+
+    def parse_schedulers(self, bodies: Iterable[bytes]) -> list[ListedScheduler]:
+        """Return the schedulers of a list that match the patterns; set `rejected_schedulers`."""
         summaries = [
             summary
-            for body in pages
-            for summary in msgspec.json.decode(body, type=_SchedulersPage).inference_scheduler_summaries
+            for body in bodies
+            for summary in msgspec.json.decode(body, type=SchedulersPage).inference_scheduler_summaries
         ]
         self.rejected_schedulers = {}
         listed: list[ListedScheduler] = []
         for position, summary in enumerate(summaries):
             try:
-                listed.append(_parse_scheduler(summary))
-            except _DECODE_ERRORS as error:
+                listed.append(parse_scheduler(summary))
+            except DECODE_ERRORS as error:
                 name = f"{self.uri}: entry {position} of the list of schedulers"
                 self.rejected_schedulers[name] = DataError(
                     f"Cannot use an entry of the list of schedulers: {error}",
@@ -224,21 +239,81 @@ class ApiSource:
             DataError: the pages could not be followed to the last one.
         """
         bodies = self._query(
-            "list_inference_executions",
-            f"list the executions of {scheduler.name}",
-            InferenceSchedulerName=scheduler.name,
-            DataStartTimeAfter=start - QUERY_PADDING,
-            DataEndTimeBefore=end + QUERY_PADDING,
-            MaxResults=PAGE_SIZE,
+            "list_inference_executions", _describe_query(scheduler), **_build_query(scheduler, start, end)
         )
         return (Page(body, KIND, scheduler.arn, read_at) for body in bodies)
+
+    def record_schedulers(self, token: str | None = None) -> Iterator[Exchange]:
+        """List the schedulers; yield each exchange. Raises what `record_executions` raises."""
+        return self._record(
+            "list_inference_schedulers", "list the schedulers", {"MaxResults": PAGE_SIZE}, token
+        )
+
+    def record_executions(
+        self, scheduler: ListedScheduler, start: datetime, end: datetime, token: str | None = None
+    ) -> Iterator[Exchange]:
+        """Query as `read_pages` does; yield each exchange.
+
+        Args:
+            scheduler: the scheduler.
+            start: the start of the first window, without padding.
+            end: the end of the last window, without padding.
+            token: the NextToken of the last page of an interrupted query; None: the first page.
+
+        Raises:
+            LedgerError: the service returned an error, or cannot be reached.
+            BrokenPagingError: the pages could not be followed to the last one. Start with the first page.
+        """
+        return self._record(
+            "list_inference_executions",
+            _describe_query(scheduler),
+            _build_query(scheduler, start, end),
+            token,
+        )
+
+    def record_description(self, scheduler: ListedScheduler) -> Exchange | None:
+        """Describe a scheduler; None: the service does not have it any more, by ARN.
+
+        Raises:
+            LedgerError: the service returned an error, or cannot be reached.
+        """
+        return self._build_exchange() if self.scheduler_exists(scheduler) else None
+
+    def _record(
+        self, operation: str, action: str, request: dict[str, Any], token: str | None
+    ) -> Iterator[Exchange]:
+        try:
+            for _ in self._follow_pages(operation, action, request, token):
+                yield self._build_exchange()
+        except _BrokenPagingError as error:
+            raise BrokenPagingError(
+                f"Cannot {action}: {error}", where=str(self.access), next_step=_CHECK_PROXIES
+            ) from None
+        except (refusals.ClientError, refusals.BotoCoreError) as error:
+            raise translate_error(error, self.access, action) from None
+
+    def _build_exchange(self) -> Exchange:
+        request, response = self._last.request, self._last.response
+        sent_at = self._last.sent_at
+        assert sent_at is not None  # noqa: S101 (a request was sent)
+        target = request.headers["X-Amz-Target"]
+        url = urlsplit(request.url)
+        return Exchange(
+            url=url._replace(netloc=url.netloc.rpartition("@")[2]).geturl(),
+            operation=(target.decode() if isinstance(target, bytes) else target).rpartition(".")[2],
+            request=request.body if isinstance(request.body, bytes) else str(request.body).encode(),
+            sent_at=sent_at,
+            body=response["body"],
+            request_headers=_keep_headers(request.headers),
+            response_headers=_keep_headers(response["headers"]),
+        )
 
     def scheduler_exists(self, scheduler: ListedScheduler) -> bool:
         """Return whether the service has this scheduler, not a re-created one with its name."""
         try:
             body = self._call("describe_inference_scheduler", InferenceSchedulerName=scheduler.name)
-            description = msgspec.json.decode(body, type=_Description)
-        except _DECODE_ERRORS as error:
+            description = msgspec.json.decode(body, type=Description)
+        except DECODE_ERRORS as error:
             raise DataError(
                 f"Cannot describe {scheduler.name}: the response is not valid: {error}",
                 where=str(self.access),
@@ -275,9 +350,10 @@ class ApiSource:
             next_step=_CHECK_PROXIES,
         )
 
-    def _follow_pages(self, operation: str, action: str, request: dict[str, Any]) -> Iterator[bytes]:
-        used_tokens: set[str] = set()
-        token: str | None = None
+    def _follow_pages(
+        self, operation: str, action: str, request: dict[str, Any], token: str | None = None
+    ) -> Iterator[bytes]:
+        used_tokens = {token} if token else set[str]()
         size_bytes = 0
         for _ in range(self._limits.pages):
             body, token = self._request_page(operation, request, token, used_tokens)
@@ -307,7 +383,7 @@ class ApiSource:
             try:
                 body = self._call(operation, **request, **({"NextToken": token} if token else {}))
                 next_token = msgspec.json.decode(body, type=_PAGES[operation]).next_token
-            except _DECODE_ERRORS as error:
+            except DECODE_ERRORS as error:
                 reason = f"a response is not valid ({error})"
                 continue
             except refusals.ClientError as error:
@@ -329,14 +405,22 @@ class ApiSource:
         )
 
 
-def _parse_scheduler(summary: msgspec.Raw) -> ListedScheduler:
-    parsed = msgspec.json.decode(summary, type=_SchedulerSummary)
-    return ListedScheduler(
-        arn=parsed.inference_scheduler_arn,
-        name=parsed.inference_scheduler_name,
-        status=parsed.status,
-        model_arn=parsed.model_arn,
-        model_name=parsed.model_name,
-        frequency=parsed.data_upload_frequency,
-        delay_minutes=parsed.data_delay_offset_in_minutes,
+def _build_query(scheduler: ListedScheduler, start: datetime, end: datetime) -> dict[str, Any]:
+    return {
+        "InferenceSchedulerName": scheduler.name,
+        "DataStartTimeAfter": start - QUERY_PADDING,
+        "DataEndTimeBefore": end + QUERY_PADDING,
+        "MaxResults": PAGE_SIZE,
+    }
+
+
+def _describe_query(scheduler: ListedScheduler) -> str:
+    return f"list the executions of {scheduler.name}"
+
+
+def _keep_headers(headers: Mapping[str, str | bytes]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (name, value.decode() if isinstance(value, bytes) else value)
+        for name, value in headers.items()
+        if name.lower() in _KEPT_HEADERS
     )

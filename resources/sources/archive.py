@@ -2,7 +2,7 @@
 
 Supported formats: output of AWS CLI v1 and v2, raw HTTP bodies, `json.dumps(response, default=str)`,
 responses printed in notebooks, JSON lines of responses or summaries, and lists of summaries. A file has one
-page or several, and may be gzipped.
+page or several, and may be gzipped. Recordings (`recordings`) hold requests too, and can prove days complete.
 """
 
 import re
@@ -18,15 +18,21 @@ from resources.errors import UnreadableArchiveError
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.sources.base import Page, SavedResponses
 from resources.sources.documents import MAX_PROBLEMS, read_documents
+from resources.sources.messages import LIST_EXECUTIONS
+from resources.sources.recordings import read_recording
+from resources.sources.warc import is_warc, read_warc
 from resources.storage.base import NAME_NOT_UTF8, FileStore, StoredFile
 from resources.storage.open import open_file_store
 
 KIND = "archive"
-SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt")
+SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt", ".warc")
 """The suffixes of saved responses in a folder, without `.gz`. A URI of one file may have any name."""
 
 SUMMARIES_A_PAGE = 2_000
 """The number of summaries in a page, independent of the saved responses."""
+
+RECORDED_KIND = "api"
+"""The kind of the source of recorded executions: they are what the API returned."""
 
 _MAX_PROBLEMS = 10
 _MAX_LIST_DEPTH = 3
@@ -132,6 +138,8 @@ class ArchiveSource:
                 next_step="split the file, or raise the limit",
             )
         data = self._store.read(file)
+        if is_warc(data):
+            return self._read_recording(file, data)
         content = read_documents(data, self._zone, self._limits)
         summaries: list[msgspec.Raw] = []
         problems = list(content.problems)
@@ -154,8 +162,30 @@ class ArchiveSource:
         if len(summaries) > self._limits.rows:
             problems.insert(0, f"has {self._limits.too_many_rows}; the others are not read")
             del summaries[self._limits.rows :]
-        digest = blake2b(data, digest_size=16, key=str(self._zone or "").encode())
-        return SavedResponses(file, digest.hexdigest(), tuple(summaries), complete, _limit(problems))
+        return SavedResponses(file, self._hash(data), tuple(summaries), complete, _limit(problems))
+
+    def _read_recording(self, file: StoredFile, data: bytes) -> SavedResponses:
+        content = read_warc(data, self._limits)
+        recording = read_recording(content.exchanges)
+        problems = [*content.problems, *recording.problems]
+        if not content.exchanges and not problems:
+            problems.append(f"has no response of {LIST_EXECUTIONS}")
+        if len(recording.summaries) > self._limits.rows:
+            problems.insert(0, f"has {self._limits.too_many_rows}; the others are not read")
+            del recording.summaries[self._limits.rows :]
+        return SavedResponses(
+            file,
+            self._hash(data),
+            tuple(recording.summaries),
+            complete=all(query.is_complete for query in recording.queries),
+            problems=_limit(problems),
+            responses=() if problems else recording.responses,
+            days=None if problems else recording.days,
+            kind=RECORDED_KIND,
+        )
+
+    def _hash(self, data: bytes) -> str:
+        return blake2b(data, digest_size=16, key=str(self._zone or "").encode()).hexdigest()
 
     def _with_zone(self, file: StoredFile) -> StoredFile:
         # the same bytes have another meaning in another zone and must then be read again
@@ -165,7 +195,7 @@ class ArchiveSource:
         """Return the summaries of a file, in pages."""
         for start in range(0, len(saved.summaries), SUMMARIES_A_PAGE):
             body = b"[" + b",".join(saved.summaries[start : start + SUMMARIES_A_PAGE]) + b"]"
-            yield Page(body, KIND, saved.file.uri, read_at, self._zone)
+            yield Page(body, saved.kind, saved.file.uri, read_at, self._zone)
 
 
 def _is_candidate(file: StoredFile) -> bool:

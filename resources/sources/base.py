@@ -74,6 +74,8 @@ class SavedResponses:
         complete: False if the last response ends with a NextToken, so pages are missing.
         problems: the parts of the file that could not be read; the rest was read.
         responses: what the file proves complete; only a recording of queries proves anything.
+        days: the days whose executions count; None: all. The queries of a recording are wider than its days.
+        kind: the kind of the source of the summaries: `api` for a recording, which is what the API returned.
     """
 
     file: StoredFile
@@ -82,6 +84,8 @@ class SavedResponses:
     complete: bool
     problems: tuple[str, ...]
     responses: tuple[SchedulerResponse, ...] = ()
+    days: frozenset[date] | None = None
+    kind: str = "archive"
 
 
 class FileListing(Protocol):

@@ -37,7 +37,7 @@ _SPECIAL_FILES = (
     (S_ISCHR, "device"),
     (S_ISBLK, "device"),
 )
-_FILE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt", ".gz")
+_FILE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt", ".warc", ".gz")
 _REMOVE_FILE = "make it readable for this user, or remove it from the source's folder"
 
 
