@@ -146,6 +146,13 @@ class BucketSettings(Section):
         examples=["s3://plant-a/inference/output/"],
     )
 
+    listing: Annotated[str, resolve_location("sources")] | None = Field(
+        default=None,
+        description="File or folder with the keys, read instead of listing the bucket: output of"
+        " `aws s3 ls --recursive`, or S3 Inventory as CSV or Parquet.",
+        examples=["listing.txt"],
+    )
+
     @field_validator("copy_of")
     @classmethod
     def _check_copy(cls, uri: str | None) -> str | None:

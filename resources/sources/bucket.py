@@ -82,7 +82,11 @@ class BucketSource:
         """Describe what was read so far: the schedulers, how they were told apart, and skipped keys."""
         if self._search is None:
             return []
-        skipped = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self._skipped.items()) if count)
+        skipped = ", ".join(
+            f"{count:,} {kind}"
+            for kind, count in sorted((self._skipped + self._listing.skipped).items())
+            if count
+        )
         grids = (f"{prefix or '(no prefix)'}: {grid.text}" for prefix, grid in sorted(self._grids.items()))
         prefixes = f"{len(self._search.prefixes):,} output prefixes, each of which counts as one scheduler"
         return [

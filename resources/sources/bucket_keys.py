@@ -49,6 +49,24 @@ def parse_folder_time(name: str, zone: tzinfo | None) -> datetime | None:
     return None if zone is None else time.replace(tzinfo=zone).astimezone(UTC)
 
 
+TIME_LENGTH = len("2026-09-10T00:00:00Z")
+"""The longest name of a folder."""
+
+_ACCESS_CHECK, _OTHER = "access-check files", "other keys"
+
+
+def split_result_key(key: str) -> tuple[str, str, str | None]:
+    """Split the key of a result into output prefix, folder and name.
+
+    Other keys have no name, and the kind of the key in place of the folder.
+    """
+    path, _, name = key.rpartition("/")
+    parent, slash, folder = path.rpartition("/")
+    if name in RESULT_NAMES and is_time_folder(folder):
+        return parent + slash, folder, name
+    return "", _ACCESS_CHECK if name == ACCESS_CHECK_FILE else _OTHER, None
+
+
 @dataclass(frozen=True)
 class ResultKey:
     """A result object: the start of its data window, and its key."""
@@ -72,11 +90,11 @@ def parse_result_keys(
     for key in keys:
         folder, _, name = key[len(prefix) :].partition("/")
         if key.endswith(ACCESS_CHECK_FILE):
-            skipped["access-check files"] += 1
+            skipped[_ACCESS_CHECK] += 1
         elif name in RESULT_NAMES and is_time_folder(folder):
             by_folder.setdefault(folder, []).append(key)
         elif not key.endswith("/"):
-            skipped["other keys"] += 1
+            skipped[_OTHER] += 1
     results = []
     for folder, candidates in by_folder.items():
         start = parse_folder_time(folder, zone)

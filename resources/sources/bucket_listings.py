@@ -1,15 +1,20 @@
 """Lists the folders and keys of an output bucket: live in S3, or in a local copy of it."""
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from resources.errors import ConfigurationError
-from resources.sources.bucket_keys import is_time_folder
+from resources.sources.bucket_keys import TIME_LENGTH, is_time_folder, split_result_key
+from resources.sources.key_files import KeyFiles
 
 _PAGE = 1_000
 _MAX_PAGES_PER_FOLDER = 10
@@ -36,6 +41,8 @@ class KeyListing(Protocol):
     bucket: str
     root: str
     requests: int
+    skipped: Counter[str]
+    """Numbers of keys that are no result and that `list_keys` does not return, by kind."""
 
     def find_prefixes(self) -> PrefixSearch:
         """Find the prefixes whose folders are named after times."""
@@ -55,7 +62,7 @@ class S3Keys:
         from resources.aws.s3_bucket import Bucket  # noqa: PLC0415 (imports boto3)
 
         self.bucket, self.root = bucket, root
-        self.requests = 0
+        self.requests, self.skipped = 0, Counter[str]()
         self._client = Bucket(self.bucket, "sources.uri")
 
     def find_prefixes(self) -> PrefixSearch:
@@ -157,7 +164,7 @@ class LocalKeys:
             root: the prefix of the keys of all files in the folder.
         """
         self.folder, self.bucket, self.root = Path(folder), bucket, root
-        self.requests = 0
+        self.requests, self.skipped = 0, Counter[str]()
 
     def find_prefixes(self) -> PrefixSearch:
         """Search the folders; a folder of times is not entered."""
@@ -211,3 +218,61 @@ class LocalKeys:
 def _list_names(folder: Path, *, folders: bool) -> list[str]:
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir() == folders)
+
+
+class ListedKeys:
+    """Keys from files that list a bucket. They are read once; a result takes 20 bytes of memory."""
+
+    def __init__(self, files: KeyFiles, bucket: str, root: str) -> None:
+        """Read nothing yet.
+
+        Args:
+            files: the files.
+            bucket: the bucket; keys of others are ignored.
+            root: keys that do not begin with it are ignored.
+        """
+        self.bucket, self.root = bucket, root
+        self.requests, self.skipped = 0, Counter[str]()
+        self._files = files
+
+    @cached_property
+    def _folders(self) -> dict[str, dict[str, NDArray[np.bytes_]]]:
+        """The sorted folders of each output prefix, by the name of their result object."""
+        texts: dict[str, dict[str, bytearray]] = {}
+        for key in self._files.read_keys(self.bucket):
+            if not key.startswith(self.root):
+                continue
+            prefix, folder, name = split_result_key(key)
+            if name is None:
+                self.skipped[folder] += 1
+            else:
+                by_name = texts.setdefault(prefix, {})
+                by_name.setdefault(name, bytearray()).extend(folder.ljust(TIME_LENGTH).encode())
+        if self._files.unreadable:
+            self.skipped["unreadable lines of the listing"] += self._files.unreadable
+        return {
+            prefix: {
+                name: np.unique(np.frombuffer(text, dtype=f"S{TIME_LENGTH}"))
+                for name, text in sorted(by_name.items())
+            }
+            for prefix, by_name in texts.items()
+        }
+
+    def find_prefixes(self) -> PrefixSearch:
+        """Return the prefixes of all results in the files."""
+        return PrefixSearch(sorted(self._folders))
+
+    def list_keys(self, prefix: str, first: str, end: str) -> Iterator[list[str]]:
+        """Return the keys of the range in one page."""
+        keys = list[str]()
+        for name, folders in self._folders[prefix].items():
+            start, stop = np.searchsorted(folders, [first.encode(), end.encode()])
+            keys += [f"{prefix}{folder.decode().rstrip()}/{name}" for folder in folders[start:stop].tolist()]
+        if keys:
+            yield sorted(keys)
+
+    def find_edge_folder(self, prefix: str, *, last: bool) -> str | None:
+        """Return the first or the last folder."""
+        edges = [bytes(folders[-1 if last else 0]) for folders in self._folders[prefix].values()]
+        edge: str = (max(edges) if last else min(edges)).decode().rstrip()
+        return edge

@@ -13,8 +13,9 @@ from resources.sources.api import ApiSource
 from resources.sources.archive import ArchiveSource
 from resources.sources.base import Source
 from resources.sources.bucket import BucketOptions, BucketSource
-from resources.sources.bucket_listings import LocalKeys, S3Keys
-from resources.storage.open import is_s3
+from resources.sources.bucket_listings import KeyListing, ListedKeys, LocalKeys, S3Keys
+from resources.sources.key_files import KeyFiles
+from resources.storage.open import is_s3, open_file_store
 
 
 def open_sources(settings: Settings) -> list[Source]:
@@ -46,7 +47,7 @@ def _open_api(settings: ApiSettings, limits: ReadLimits) -> Source:
     return ApiSource(access, settings.schedulers, service_end=settings.service_end, limits=limits)
 
 
-def _open_bucket(settings: BucketSettings, limits: ReadLimits) -> Source:  # noqa: ARG001 (reads no file)
+def _open_bucket(settings: BucketSettings, limits: ReadLimits) -> Source:
     options = BucketOptions(
         settings.scheduler_name,
         settings.scheduler_arn,
@@ -54,10 +55,17 @@ def _open_bucket(settings: BucketSettings, limits: ReadLimits) -> Source:  # noq
         settings.delay_minutes,
         parse_zone(settings.time_zone),
     )
+    return BucketSource(settings.uri, _open_keys(settings, limits), options)
+
+
+def _open_keys(settings: BucketSettings, limits: ReadLimits) -> KeyListing:
     bucket, root = settings.location
-    is_live = is_s3(settings.uri, "sources.uri")
-    keys = S3Keys(bucket, root) if is_live else LocalKeys(settings.uri, bucket, root)
-    return BucketSource(settings.uri, keys, options)
+    if settings.listing:
+        store = open_file_store(settings.listing, limits)
+        return ListedKeys(KeyFiles(settings.listing, store, limits), bucket, root)
+    if is_s3(settings.uri, "sources.uri"):
+        return S3Keys(bucket, root)
+    return LocalKeys(settings.uri, bucket, root)
 
 
 _OPEN_BY_KIND: Mapping[str, Callable[[Any, ReadLimits], Source]] = {

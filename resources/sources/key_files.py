@@ -1,0 +1,123 @@
+"""Files that list the keys of a bucket: output of `aws s3 ls --recursive`, and reports of S3 Inventory.
+
+A listing is a snapshot: results that are newer than it are not known.
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+from io import BytesIO, StringIO
+from urllib.parse import unquote_plus
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from resources.errors import ConfigurationError, UnreadableArchiveError
+from resources.gzip_data import GZIP, TOO_LARGE, unpack_gzip
+from resources.read_limits import ReadLimits
+from resources.storage.base import FileStore, StoredFile
+
+_SUFFIXES = (".txt", ".csv", ".parquet", ".ls", ".log")
+_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +(?:\d+|[\d.]+ (?:Bytes|[KMGT]iB)) (.+)")
+_SUMMARY = re.compile(r"\s*(Total Objects: *\d+|Total Size: .*)?\s*")
+_PARQUET = b"PAR1"
+_ORC = b"ORC"
+_IS_LATEST, _IS_DELETE_MARKER = 3, 4
+"""The fields of an inventory of all versions, after bucket, key and version."""
+
+
+class KeyFiles:
+    """The keys in one file, or in all files of a folder; `unreadable` counts the lines without a key."""
+
+    def __init__(self, uri: str, store: FileStore, limits: ReadLimits) -> None:
+        """Read nothing yet.
+
+        Args:
+            uri: a file or folder, locally or in S3.
+            store: reads the files.
+            limits: limits of each file.
+        """
+        self.uri = uri
+        self.unreadable = 0
+        self._store = store
+        self._limits = limits
+
+    def read_keys(self, bucket: str) -> Iterator[str]:
+        """Yield the keys of a bucket, in any order, perhaps repeated.
+
+        Raises:
+            LedgerError: there is no file, or one cannot be read.
+        """
+        files = self._store.list_files(self.uri)
+        if [file.uri for file in files] != [self.uri]:
+            files = [file for file in files if file.uri.lower().removesuffix(".gz").endswith(_SUFFIXES)]
+        if not files:
+            raise ConfigurationError(
+                "Cannot read a listing: there is no *.csv, *.txt or *.parquet file",
+                where=f"sources.listing = {self.uri}",
+                next_step="set listing to output of aws s3 ls --recursive, or to the data of S3 Inventory",
+            )
+        for file in files:
+            yield from self._read_file(file, bucket)
+
+    def _read_file(self, file: StoredFile, bucket: str) -> Iterator[str]:
+        data = self._store.read(file)
+        problem: str | None = None
+        if data.startswith(GZIP):
+            data, problem = unpack_gzip(data, self._limits.size_bytes)
+        if len(data) > self._limits.size_bytes or problem == TOO_LARGE:
+            problem = f"it is {self._limits.too_large}"
+        if data.startswith(_ORC):
+            problem = "it has the format ORC; configure S3 Inventory for CSV or Parquet"
+        if problem:
+            raise _unreadable_error(file, problem)
+        try:
+            if data.startswith(_PARQUET):
+                yield from _read_parquet(data, bucket)
+            else:
+                yield from self._read_text(data.decode("utf-8-sig", errors="replace"), bucket)
+        except (pa.ArrowException, csv.Error, KeyError) as error:
+            reason = f"it has no column {error}" if isinstance(error, KeyError) else str(error)
+            raise _unreadable_error(file, reason) from None
+
+    def _read_text(self, text: str, bucket: str) -> Iterator[str]:
+        if text.startswith('"'):
+            yield from self._read_csv(text, bucket)
+            return
+        for line in text.splitlines():
+            if match := _LINE.fullmatch(line):
+                yield match[1]
+            elif not _SUMMARY.fullmatch(line):
+                self.unreadable += 1
+
+    def _read_csv(self, text: str, bucket: str) -> Iterator[str]:
+        for row in csv.reader(StringIO(text)):
+            if len(row) < 2:  # noqa: PLR2004 (bucket and key)
+                self.unreadable += bool(row)
+                continue
+            flags = row[_IS_LATEST : _IS_DELETE_MARKER + 1]
+            is_current = not {*flags} <= {"true", "false"} or flags in ([], ["true", "false"])
+            if row[0] == bucket and is_current:
+                yield unquote_plus(row[1])
+
+
+def _unreadable_error(file: StoredFile, reason: str) -> UnreadableArchiveError:
+    return UnreadableArchiveError(
+        f"Cannot read a listing: {reason}",
+        where=file.uri,
+        next_step="list the bucket again, in several files if it is large; or remove the setting listing",
+    )
+
+
+def _read_parquet(data: bytes, bucket: str) -> Iterator[str]:
+    file = pq.ParquetFile(BytesIO(data))
+    names = file.schema_arrow.names
+    for column in ("bucket", "key"):
+        if column not in names:
+            raise KeyError(column)
+    flags = [name for name in ("is_latest", "is_delete_marker") if name in names]
+    for batch in file.iter_batches(columns=["bucket", "key", *flags]):
+        for row in batch.to_pylist():
+            is_current = row.get("is_latest", True) and not row.get("is_delete_marker", False)
+            if row["bucket"] == bucket and is_current:
+                yield row["key"]
