@@ -75,7 +75,10 @@ def test_a_truncated_file_has_its_first_pages_and_a_problem(
     ends = [len(encode(recorded[:count])) for count in range(len(recorded) + 1)]
     size = data.draw(st.integers(0, len(whole) - 1))
     content = read_warc(whole[:size])
-    assert content.exchanges == recorded[: sum(end <= size for end in ends[1:])]
+    # a page whose digest is right counts, even if the checksum of gzip after it is cut off
+    count = len(content.exchanges)
+    assert content.exchanges == recorded[:count]
+    assert count >= sum(end <= size for end in ends[1:])
     if size not in ends:
         assert content.problems or not is_warc(whole[:size])
 
