@@ -1,7 +1,8 @@
 """Decoding of pages to rows of `inference_executions`: the only module where bytes become columns.
 
-A page is decoded as a whole first. Only a page with unknown members or wrong types is decoded summary by
-summary.
+Several pages become columns at once, because calls of Arrow cost more than the rows of one page. A page is
+decoded as a whole first. Only a page with unknown members or wrong types is decoded summary by summary. The
+configurations of a summary repeat, so their JSON is compared, and each distinct one is decoded once.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 from assets.executions.api_models import Summary
 from assets.executions.timestamps import parse_timestamps
 from assets.tables import INFERENCE_EXECUTIONS, INSTANT, REJECTED_EXECUTIONS, Column
-from resources.errors import DataError
+from resources.errors import DataError, LedgerError
 from resources.sources.base import Page
 
 READER_VERSION = 2
@@ -64,10 +65,36 @@ class _PageDecoder(Generic[T]):
         return self._response.decode(body).InferenceExecutionSummaries
 
 
-_SUMMARIES_DECODER, _RAW_DECODER = _PageDecoder(Summary), _PageDecoder(msgspec.Raw)
+_REPEATED: dict[str, type] = {
+    field.name: field.type
+    for field in msgspec.structs.fields(Summary)
+    if field.name in {"DataInputConfiguration", "DataOutputConfiguration"}
+}
+"""The members whose JSON is compared before it is decoded, and their types."""
+
+_DECODE_REPEATED = {name: msgspec.json.Decoder(structure).decode for name, structure in _REPEATED.items()}
+_MISSING = msgspec.Raw(b"{}")
+_Summary: Any = msgspec.defstruct(
+    "_Summary",
+    [
+        (field.name, msgspec.Raw, _MISSING)
+        if field.name in _REPEATED
+        else (field.name, field.type, field.default)
+        for field in msgspec.structs.fields(Summary)
+    ],
+    frozen=True,
+    gc=False,
+    forbid_unknown_fields=True,
+)
+"""A `Summary` whose repeated members are JSON."""
+
+_SUMMARIES_DECODER: _PageDecoder[Any] = _PageDecoder(_Summary)
+_RAW_DECODER = _PageDecoder(msgspec.Raw)
 _SUMMARY_DECODER = msgspec.json.Decoder(Summary)
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Wrong type or invalid JSON, invalid UTF-8 in a text, and too deep nesting."""
+
+_ROWS_AT_ONCE = 4_000
 
 
 @dataclass(frozen=True)
@@ -83,41 +110,104 @@ class FlattenedPages:
         return int(self.rows.num_rows + self.rejected.num_rows)
 
 
+@dataclass(frozen=True)
+class _DecodedPage:
+    """A page and its summaries; None if one of them, or the page, is invalid or has unknown members."""
+
+    page: Page
+    summaries: list[Any] | None
+
+
 def flatten_pages(pages: Iterable[Page]) -> Iterator[FlattenedPages]:
-    """Flatten the pages of one origin one by one; positions continue from page to page.
+    """Flatten the pages of one origin, several at once; positions continue from page to page.
+
+    If `pages` raises a LedgerError, the pages before it are flattened first.
 
     Raises:
         DataError: a page is neither a response nor a list of summaries.
     """
     position = 0
-    for page in pages:
-        flattened = _flatten_page(page, position)
-        position += flattened.summaries
+    for group in _group_pages(pages):
+        for flattened in _flatten_group(group, position):
+            position += flattened.summaries
+            yield flattened
+
+
+def _group_pages(pages: Iterable[Page]) -> Iterator[list[_DecodedPage]]:
+    """Decode pages and yield them in groups; a page that is invalid or has unknown members is alone."""
+    group: list[_DecodedPage] = []
+    row_count = 0
+    try:
+        for page in pages:
+            summaries = _decode_page(page)
+            row_count += len(summaries or ())
+            if group and (summaries is None or row_count > _ROWS_AT_ONCE or not _are_alike(group[0], page)):
+                yield group
+                group, row_count = [], len(summaries or ())
+            group.append(_DecodedPage(page, summaries))
+            if summaries is None:
+                yield group
+                group, row_count = [], 0
+    except LedgerError:
+        if group:
+            yield group
+        raise
+    if group:
+        yield group
+
+
+def _are_alike(decoded: _DecodedPage, page: Page) -> bool:
+    return (decoded.page.kind, decoded.page.zone) == (page.kind, page.zone)
+
+
+def _decode_page(page: Page) -> list[Any] | None:
+    try:
+        return _SUMMARIES_DECODER.decode(page.body)
+    except _DECODE_ERRORS:
+        return None
+
+
+def _flatten_group(group: list[_DecodedPage], first_position: int) -> Iterator[FlattenedPages]:
+    if group[0].summaries is not None:
+        summaries = [summary for decoded in group for summary in decoded.summaries or ()]
+        try:
+            rows, reasons = _build_rows(summaries, group[0].page)
+        except _DECODE_ERRORS:
+            reasons = {0: "a repeated member is invalid or has unknown members"}
+        if not reasons:
+            yield FlattenedPages(rows, _NO_REJECTED)
+            return
+    for decoded in group:
+        flattened = _flatten_each(decoded.page, first_position)
+        first_position += flattened.summaries
         yield flattened
 
 
-def _flatten_page(page: Page, first_position: int) -> FlattenedPages:
-    decoded, reasons = _decode_page(page)
-    rows, more_reasons = _build_rows(decoded, page)
-    reasons |= more_reasons
+def _flatten_each(page: Page, first_position: int) -> FlattenedPages:
+    """Flatten a page summary by summary, and reject the invalid ones."""
+    positions: list[int] = []
+    summaries: list[Any] = []
+    unknown_members: list[str | None] = []
+    reasons: dict[int, str] = {}
+    for position, raw in enumerate(_decode_raw_summaries(page)):
+        try:
+            summary, unknown = _decode_summary(raw)
+        except msgspec.ValidationError as error:
+            reasons[position] = f"wrong type: {error}"
+        except _DECODE_ERRORS as error:
+            reasons[position] = f"not readable: {error}"
+        else:
+            positions.append(position)
+            summaries.append(_encode_repeated(summary))
+            unknown_members.append(unknown)
+    rows, more_reasons = _build_rows(summaries, page, unknown_members)
+    reasons |= {positions[index]: reason for index, reason in more_reasons.items()}
     if not reasons:
         return FlattenedPages(rows, _NO_REJECTED)
-    valid = [index for index, (position, *_) in enumerate(decoded) if position not in reasons]
+    valid = [index for index in range(len(positions)) if index not in more_reasons]
     return FlattenedPages(
         rows.take(pa.array(valid, pa.int64())), _build_rejected(page, reasons, first_position)
     )
-
-
-_Decoded = tuple[int, Summary, str | None]
-"""Position in the page, the summary, and the JSON of its unknown members."""
-
-
-def _decode_page(page: Page) -> tuple[list[_Decoded], dict[int, str]]:
-    try:
-        summaries = _SUMMARIES_DECODER.decode(page.body)
-    except _DECODE_ERRORS:  # a summary or the whole page is invalid
-        return _decode_each(page)
-    return [(position, summary, None) for position, summary in enumerate(summaries)], {}
 
 
 def _decode_raw_summaries(page: Page) -> list[msgspec.Raw]:
@@ -131,20 +221,8 @@ def _decode_raw_summaries(page: Page) -> list[msgspec.Raw]:
         ) from None
 
 
-def _decode_each(page: Page) -> tuple[list[_Decoded], dict[int, str]]:
-    decoded: list[_Decoded] = []
-    reasons: dict[int, str] = {}
-    for position, raw in enumerate(_decode_raw_summaries(page)):
-        try:
-            decoded.append((position, *_decode_summary(raw)))
-        except msgspec.ValidationError as error:
-            reasons[position] = f"wrong type: {error}"
-        except _DECODE_ERRORS as error:
-            reasons[position] = f"not readable: {error}"
-    return decoded, reasons
-
-
 def _decode_summary(raw: msgspec.Raw) -> tuple[Summary, str | None]:
+    """Return the summary, and the JSON of its unknown members."""
     try:
         return _SUMMARY_DECODER.decode(raw), None
     except msgspec.ValidationError:
@@ -152,6 +230,11 @@ def _decode_summary(raw: msgspec.Raw) -> tuple[Summary, str | None]:
     known, unknown = _split_members(members, Summary)
     summary = msgspec.convert(known, Summary)
     return summary, _encode_canonical(unknown) if unknown else None
+
+
+def _encode_repeated(summary: Summary) -> Any:  # noqa: ANN401 (a dynamic class)
+    repeated = {name: msgspec.Raw(msgspec.json.encode(getattr(summary, name))) for name in _REPEATED}
+    return _Summary(**{**msgspec.structs.asdict(summary), **repeated})
 
 
 def _split_members(members: dict[str, Any], structure: type) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -188,67 +271,84 @@ def _encode_canonical(members: dict[str, Any]) -> str:
     return msgspec.json.encode(members, order="deterministic").decode()
 
 
-def _build_rows(decoded: list[_Decoded], page: Page) -> tuple[pa.Table, dict[int, str]]:
-    """Return a row per decoded summary, and the reasons of the rejected ones by position."""
-    summaries = [summary for _, summary, _ in decoded]
+def _build_rows(
+    summaries: list[Any], page: Page, unknown_members: list[str | None] | None = None
+) -> tuple[pa.Table, dict[int, str]]:
+    """Return a row per summary, and the reasons of the rejected ones by index.
+
+    Raises:
+        _DECODE_ERRORS: a repeated member is invalid or has unknown members.
+    """
+    count = len(summaries)
+    first_index = pa.repeat(pa.scalar(0, pa.int32()), count)  # shared by all columns with one value
     reasons: dict[int, str] = {}
     columns: dict[str, pa.Array] = {}
     members = zip(*map(_GET_MEMBERS, summaries), strict=True) if summaries else ((),) * len(_MEMBERS)
-    for values, group in zip(members, _MEMBERS.values(), strict=True):
-        is_constant = bool(values) and values.count(values[0]) == len(values)
+    for values, (member, group) in zip(members, _MEMBERS.items(), strict=True):
+        if group[0][0].type == INSTANT:
+            name = group[0][0].name
+            columns[name], rejected = parse_timestamps(values, page.zone)
+            reasons |= {index: f"{name}: {reason}" for index, reason in rejected.items()}
+            continue
+        distinct, indices = _find_distinct(member, values, first_index)
         for column, get_below in group:
-            if column.type == INSTANT:
-                columns[column.name], rejected = parse_timestamps(values, page.zone)
-                reasons |= {
-                    decoded[index][0]: f"{column.name}: {reason}" for index, reason in rejected.items()
-                }
-            elif is_constant and column.name not in _PLAIN_TEXTS and column.type == pa.string():
-                value = get_below(values[0]) if get_below else values[0]
-                columns[column.name] = _repeat(value, len(values))
-            else:
-                columns[column.name] = _build_column(
-                    [*map(get_below, values)] if get_below else values, column
-                )
-    reasons = _reject_without_key(columns, decoded) | reasons
+            below = [*map(get_below, distinct)] if get_below else distinct
+            columns[column.name] = _build_column(below, indices, column)
+    reasons = _find_missing_keys(columns) | reasons
     arn_parts = pc.extract_regex(columns["scheduler_arn"].dictionary, _ARN_PATTERN)
     for part in ("account_id", "region"):
         values_by_arn = pc.struct_field(arn_parts, part)
-        columns[part] = values_by_arn.take(columns["scheduler_arn"].indices).dictionary_encode()
-    columns["unrecognized"] = pa.array([unknown for *_, unknown in decoded], pa.string())
-    columns["source"] = columns["outcome_source"] = _repeat(page.kind, len(decoded))
-    columns["recorded_at"] = pa.nulls(len(decoded), INSTANT)
+        columns[part] = _index(values_by_arn, columns["scheduler_arn"].indices)
+    columns["unrecognized"] = pa.array(unknown_members or [None] * count, pa.string())
+    columns["source"] = columns["outcome_source"] = _index(pa.array([page.kind]), first_index)
+    columns["recorded_at"] = pa.nulls(count, INSTANT)
     return pa.table([columns[name] for name in ROWS.names], schema=ROWS), reasons
 
 
-def _build_column(values: Sequence[Any], column: Column) -> pa.Array:
+def _find_distinct(
+    member: str, values: Sequence[Any], first_index: pa.Int32Array
+) -> tuple[Sequence[Any], pa.Int32Array | None]:
+    """Return values of a member and the index of each row's value; without indices, one value per row."""
+    is_constant = bool(values) and values.count(values[0]) == len(values)
+    if member not in _REPEATED:
+        return (values[:1], first_index) if is_constant else (values, None)
+    decode = _DECODE_REPEATED[member]
+    if is_constant:
+        return [decode(values[0])], first_index
+    numbers: dict[bytes, int] = {}
+    indices = [numbers.setdefault(bytes(value), len(numbers)) for value in values]
+    return [*map(decode, numbers)], pa.array(indices, pa.int32())
+
+
+def _build_column(values: Sequence[Any], indices: pa.Int32Array | None, column: Column) -> pa.Array:
     array = pa.array(values, column.type)
-    return array if _stays_plain(column.name, column.type) else array.dictionary_encode()
+    if _stays_plain(column.name, column.type):
+        return array if indices is None else array.take(indices)
+    return array.dictionary_encode() if indices is None else _index(array, indices)
+
+
+def _index(values: pa.StringArray, indices: pa.Int32Array) -> pa.DictionaryArray:
+    """Return the values at some indices, without a copy of the indices if all values differ."""
+    encoded = values.dictionary_encode()
+    if len(encoded.dictionary) == len(values):
+        return pa.DictionaryArray.from_arrays(indices, encoded.dictionary)
+    return encoded.take(indices)
+
+
+def _find_missing_keys(columns: dict[str, pa.Array]) -> dict[int, str]:
+    arns = columns["scheduler_arn"]
+    is_empty = pc.equal(arns.dictionary, "").take(arns.indices)
+    missing = {
+        "no DataStartTime": pc.is_null(columns["data_start_time"]),
+        "no InferenceSchedulerArn": pc.fill_null(is_empty, True),  # noqa: FBT003 (an argument of pyarrow)
+    }
+    return {
+        index: reason for reason, mask in missing.items() for index in pc.indices_nonzero(mask).to_pylist()
+    }
 
 
 def _stays_plain(name: str, arrow_type: pa.DataType) -> bool:
     return name in _PLAIN_TEXTS or arrow_type != pa.string()
-
-
-def _repeat(value: str | None, count: int) -> pa.DictionaryArray:
-    """Return a column with one value, which takes four bytes a row."""
-    if value is None:
-        return pa.DictionaryArray.from_arrays(pa.nulls(count, pa.int32()), pa.array([], pa.string()))
-    indices = pa.repeat(pa.scalar(0, pa.int32()), count)
-    return pa.DictionaryArray.from_arrays(indices, pa.array([value], pa.string()))
-
-
-def _reject_without_key(columns: dict[str, pa.Array], decoded: list[_Decoded]) -> dict[int, str]:
-    missing = {
-        "no DataStartTime": pc.is_null(columns["data_start_time"]),
-        "no InferenceSchedulerArn": pc.equal(
-            pc.fill_null(columns["scheduler_arn"].dictionary_decode(), ""), ""
-        ),
-    }
-    return {
-        decoded[index][0]: reason
-        for reason, mask in missing.items()
-        for index in pc.indices_nonzero(mask).to_pylist()
-    }
 
 
 def _build_rejected(page: Page, reasons: dict[int, str], first_position: int) -> pa.Table:
