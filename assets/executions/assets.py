@@ -289,6 +289,7 @@ def _record_day(extraction: Extraction, calls: CallBudget, key: str) -> list[Par
 
 
 def _count_by_status(recorded: RecordedDay) -> dict[str, int]:
-    counts = Counter(recorded.executions.rows["status"].to_pylist())
+    counted = recorded.executions.rows["status"].value_counts().to_pylist()
+    counts = Counter({count["values"]: count["counts"] for count in counted})
     by_status = {name.lower(): counts.pop(name, 0) for name in (*FINAL_STATUSES, IN_PROGRESS)}
     return by_status | ({"other_status": counts.total()} if counts else {})

@@ -6,8 +6,9 @@ from datetime import date
 import pyarrow as pa
 
 from assets.executions.flatten import ROWS, FlattenedPages
-from assets.executions.merge import decode, reduce_candidates
+from assets.executions.merge import reduce_candidates
 from assets.framework.time_windows import split_by_day
+from resources.encoded_texts import decode_texts
 
 PENDING_ROWS = 250_000
 """Number of added rows after which candidates with the same key are merged. Memory then depends on the range
@@ -39,18 +40,17 @@ class CandidateBuffer:
                 self._rows_since_merge += rows.num_rows
         if self._rows_since_merge > PENDING_ROWS:
             for day in self._tables:  # one by one, so that the memory of a merged day is free for the next
-                self._tables[day] = [self.merge(day)]
+                self._tables[day] = [reduce_candidates(self.get(day))]
             self._rows_since_merge = 0
 
-    def merge(self, day: date) -> pa.Table:
-        """Return the candidates of a day, with one row per key."""
-        tables = self._tables.get(day)
-        return reduce_candidates(pa.concat_tables(tables)) if tables else ROWS.empty_table()
+    def get(self, day: date) -> pa.Table:
+        """Return the candidates of a day, in any number and order."""
+        return pa.concat_tables([ROWS.empty_table(), *self._tables.get(day, ())])
 
     def get_names(self) -> dict[str, str | None]:
         """Return the names of the schedulers of all candidates, by ARN."""
         columns = ["scheduler_arn", "scheduler_name"]
-        tables = [decode(rows.select(columns)) for tables in self._tables.values() for rows in tables]
+        tables = [decode_texts(rows.select(columns)) for tables in self._tables.values() for rows in tables]
         distinct = pa.concat_tables(tables).group_by(columns).aggregate([]) if tables else None
         return (
             dict(zip(*(column.to_pylist() for column in distinct.columns), strict=True)) if distinct else {}

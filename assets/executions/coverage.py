@@ -12,9 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assets.executions.statuses import IN_PROGRESS
 from assets.framework.row_content import stamp_changes
 from assets.framework.time_windows import get_day_window
-from assets.tables import EXTRACTION_COVERAGE
+from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
+from resources.encoded_texts import encode_texts, get_chunk
 
 _EMPTY_COUNTS: dict[str, Any] = {
     "scheduler_name": None,
@@ -82,20 +84,23 @@ def merge_coverage(
 
 
 def _count_by_scheduler(executions: pa.Table) -> dict[str, dict[str, Any]]:
+    distinct = _count_distinct(executions)
+    status = pc.fill_null(distinct["status"], "")
     flags = pa.table(
         {
-            "scheduler_arn": executions["scheduler_arn"],
-            "scheduler_name": executions["scheduler_name"],
-            "in_progress": pc.equal(pc.fill_null(executions["status"], ""), "IN_PROGRESS").cast(pa.int64()),
-            "failed": pc.equal(pc.fill_null(executions["status"], ""), "FAILED").cast(pa.int64()),
-            "source": executions["source"],
-            "outcome_source": executions["outcome_source"],
+            "scheduler_arn": distinct["scheduler_arn"],
+            "scheduler_name": distinct["scheduler_name"],
+            "executions": distinct["executions"],
+            "in_progress": pc.if_else(pc.equal(status, IN_PROGRESS), distinct["executions"], 0),
+            "failed": pc.if_else(pc.equal(status, "FAILED"), distinct["executions"], 0),
+            "source": distinct["source"],
+            "outcome_source": distinct["outcome_source"],
         }
     )
     grouped = flags.group_by("scheduler_arn", use_threads=False).aggregate(
         [
             ("scheduler_name", "max"),
-            ([], "count_all"),
+            ("executions", "sum"),
             ("in_progress", "sum"),
             ("failed", "sum"),
             ("source", "distinct"),
@@ -105,13 +110,25 @@ def _count_by_scheduler(executions: pa.Table) -> dict[str, dict[str, Any]]:
     return {
         row["scheduler_arn"]: {
             "scheduler_name": row["scheduler_name_max"],
-            "executions": row["count_all"],
+            "executions": row["executions_sum"],
             "in_progress": row["in_progress_sum"],
             "failed": row["failed_sum"],
             "sources": ",".join(sorted({*row["source_distinct"], *row["outcome_source_distinct"]})),
         }
         for row in grouped.to_pylist()
     }
+
+
+def _count_distinct(executions: pa.Table) -> pa.Table:
+    """Count the executions by the columns that coverage depends on; texts are decoded after that."""
+    columns = ["scheduler_arn", "scheduler_name", "status", "source", "outcome_source"]
+    schema = INFERENCE_EXECUTIONS.encoded_schema
+    rows = encode_texts(executions.select(columns), pa.schema([schema.field(name) for name in columns]))
+    texts = {name: get_chunk(rows[name]) for name in columns}
+    numbers = pa.table({name: text.indices for name, text in texts.items()})
+    counts = numbers.group_by(columns, use_threads=False).aggregate([([], "count_all")])
+    decoded = {name: texts[name].dictionary.take(counts[name]) for name in columns}
+    return pa.table({**decoded, "executions": counts["count_all"]})
 
 
 def _get_recorded_counts(row: dict[str, Any] | None, name: str | None) -> dict[str, Any]:

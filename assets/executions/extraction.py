@@ -249,10 +249,13 @@ class Extraction:
 
     def record(self, day: date) -> RecordedDay:
         """Merge one day into the lake: executions first, then coverage."""
-        candidates = self._candidates.merge(day)
+        candidates = self._candidates.get(day)
         settles_at = compute_settle_time(day, self.settle_after)
         executions = self.lake.update(
-            INFERENCE_EXECUTIONS, day, lambda existing: merge_executions(existing, candidates, self.now)
+            INFERENCE_EXECUTIONS,
+            day,
+            lambda existing: merge_executions(existing, candidates, self.now),
+            encoded=True,
         )
         coverage = self.lake.update(
             EXTRACTION_COVERAGE,

@@ -23,11 +23,6 @@ from resources.sources.base import Page
 READER_VERSION = 2
 """Increase it when the same bytes give different rows; all saved responses are then read again."""
 
-_PLAIN_TEXTS = {"result_s3_key", "failed_reason", "unrecognized"}
-"""Text columns that hardly repeat; all others are dictionaries until a day is merged."""
-
-_DICTIONARY = pa.dictionary(pa.int32(), pa.string())
-
 
 def _group_members() -> dict[str, list[tuple[Column, Callable[[Any], Any] | None]]]:
     """Group the columns by member of a summary, with the getter below the member; None: the member itself."""
@@ -40,7 +35,6 @@ def _group_members() -> dict[str, list[tuple[Column, Callable[[Any], Any] | None
 
 
 _MEMBERS = _group_members()
-_GET_MEMBERS = attrgetter(*_MEMBERS)
 _ARN_PATTERN = r"^arn:[^:]*:[^:]*:(?P<region>[^:]+):(?P<account_id>[^:]+):"
 
 
@@ -72,7 +66,9 @@ _REPEATED: dict[str, type] = {
 }
 """The members whose JSON is compared before it is decoded, and their types."""
 
-_DECODE_REPEATED = {name: msgspec.json.Decoder(structure).decode for name, structure in _REPEATED.items()}
+_DECODE_REPEATED: dict[str, Callable[[bytes], Any]] = {
+    name: msgspec.json.Decoder(structure).decode for name, structure in _REPEATED.items()
+}
 _MISSING = msgspec.Raw(b"{}")
 _Summary: Any = msgspec.defstruct(
     "_Summary",
@@ -283,8 +279,8 @@ def _build_rows(
     first_index = pa.repeat(pa.scalar(0, pa.int32()), count)  # shared by all columns with one value
     reasons: dict[int, str] = {}
     columns: dict[str, pa.Array] = {}
-    members = zip(*map(_GET_MEMBERS, summaries), strict=True) if summaries else ((),) * len(_MEMBERS)
-    for values, (member, group) in zip(members, _MEMBERS.items(), strict=True):
+    for member, group in _MEMBERS.items():
+        values = [*map(attrgetter(member), summaries)]
         if group[0][0].type == INSTANT:
             name = group[0][0].name
             columns[name], rejected = parse_timestamps(values, page.zone)
@@ -322,7 +318,7 @@ def _find_distinct(
 
 def _build_column(values: Sequence[Any], indices: pa.Int32Array | None, column: Column) -> pa.Array:
     array = pa.array(values, column.type)
-    if _stays_plain(column.name, column.type):
+    if not pa.types.is_dictionary(ROWS.field(column.name).type):
         return array if indices is None else array.take(indices)
     return array.dictionary_encode() if indices is None else _index(array, indices)
 
@@ -340,15 +336,11 @@ def _find_missing_keys(columns: dict[str, pa.Array]) -> dict[int, str]:
     is_empty = pc.equal(arns.dictionary, "").take(arns.indices)
     missing = {
         "no DataStartTime": pc.is_null(columns["data_start_time"]),
-        "no InferenceSchedulerArn": pc.fill_null(is_empty, True),  # noqa: FBT003 (an argument of pyarrow)
+        "no InferenceSchedulerArn": pc.fill_null(is_empty, True),
     }
     return {
         index: reason for reason, mask in missing.items() for index in pc.indices_nonzero(mask).to_pylist()
     }
-
-
-def _stays_plain(name: str, arrow_type: pa.DataType) -> bool:
-    return name in _PLAIN_TEXTS or arrow_type != pa.string()
 
 
 def _build_rejected(page: Page, reasons: dict[int, str], first_position: int) -> pa.Table:
@@ -370,14 +362,8 @@ def _allow_null_recorded_at(schema: pa.Schema) -> pa.Schema:
     return schema.set(index, schema.field(index).with_nullable(True))
 
 
-def _encode_texts(schema: pa.Schema) -> pa.Schema:
-    return pa.schema(
-        field if _stays_plain(field.name, field.type) else field.with_type(_DICTIONARY) for field in schema
-    )
-
-
-ROWS = _encode_texts(_allow_null_recorded_at(INFERENCE_EXECUTIONS.schema))
-"""The columns of `inference_executions`; texts that repeat are dictionaries, and `recorded_at` is null."""
+ROWS = _allow_null_recorded_at(INFERENCE_EXECUTIONS.encoded_schema)
+"""The `encoded_schema` of `inference_executions`, except that `recorded_at` is null."""
 
 REJECTED = _allow_null_recorded_at(REJECTED_EXECUTIONS.schema)
 _NO_REJECTED = REJECTED.empty_table()

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from assets.executions.statuses import rank_statuses
 from assets.framework.row_content import deduplicate, sort_by_key, stamp_changes
 from assets.tables import INFERENCE_EXECUTIONS
+from resources.encoded_texts import combine_chunks, decode_texts, encode_texts, get_sortable
 
 _KEY = list(INFERENCE_EXECUTIONS.key)
 _TIMES = ("scheduled_start_time", "data_end_time", "source")
@@ -43,13 +44,16 @@ def merge_executions(existing: pa.Table, candidates: pa.Table, now: datetime) ->
 
     Args:
         existing: recorded rows of `inference_executions`.
-        candidates: rows with the same columns in any number and order, `recorded_at` null.
+        candidates: rows as pages give them (`flatten.ROWS`), in any number and order.
         now: becomes `recorded_at` of rows whose content changes.
 
     Returns:
-        One row for every key of either side, sorted by key.
+        One row for every key of either side, sorted by key, with the table's `encoded_schema`.
     """
-    pool = pa.concat_tables([existing, decode(candidates)], promote_options="permissive")
+    existing = encode_texts(existing, INFERENCE_EXECUTIONS.encoded_schema)
+    pool = candidates
+    if existing.num_rows:
+        pool = pa.concat_tables([_clear_stamp(existing), _clear_stamp(candidates)])
     return stamp_changes(INFERENCE_EXECUTIONS, reduce_candidates(pool), existing, now)
 
 
@@ -60,28 +64,12 @@ def reduce_candidates(rows: pa.Table) -> pa.Table:
     if not has_rivals.any():
         return pool
     rivals = sort_by_key(
-        INFERENCE_EXECUTIONS, deduplicate(INFERENCE_EXECUTIONS, decode(pool.filter(pa.array(has_rivals))))
+        INFERENCE_EXECUTIONS,
+        deduplicate(INFERENCE_EXECUTIONS, decode_texts(pool.filter(pa.array(has_rivals)))),
     )
     merged = _merge_rivals(rivals)
     unique = pool.filter(pa.array(~has_rivals))
-    return _sort(pa.concat_tables([unique, _encode_like(merged, pool.schema)]))
-
-
-def decode(rows: pa.Table) -> pa.Table:
-    """Return the rows with plain texts in place of dictionaries."""
-    for index, field in enumerate(rows.schema):
-        if pa.types.is_dictionary(field.type):
-            plain = field.with_type(field.type.value_type)
-            rows = rows.set_column(index, plain, rows[field.name].cast(plain.type))
-    return rows
-
-
-def _encode_like(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    columns = [
-        column.dictionary_encode() if pa.types.is_dictionary(field.type) else column
-        for column, field in zip(rows.columns, schema, strict=True)
-    ]
-    return pa.table(columns, schema=schema)
+    return _sort(pa.concat_tables([unique, encode_texts(merged, pool.schema)]))
 
 
 def _clear_stamp(rows: pa.Table) -> pa.Table:
@@ -92,16 +80,12 @@ def _clear_stamp(rows: pa.Table) -> pa.Table:
 
 def _sort(rows: pa.Table) -> pa.Table:
     """Sort by key, over the numbers of the ARNs instead of their texts; chunks are combined."""
-    rows = rows.unify_dictionaries().combine_chunks()
+    rows = combine_chunks(rows)
     if rows.num_rows < 2:  # noqa: PLR2004
         return rows
-    arns = rows["scheduler_arn"].chunk(0)
-    if not pa.types.is_dictionary(arns.type):
-        arns = arns.dictionary_encode()
-    ranks = np.empty(len(arns.dictionary), np.int64)
-    ranks[pc.sort_indices(arns.dictionary).to_numpy()] = np.arange(len(ranks))
+    arns = get_sortable(rows["scheduler_arn"].chunk(0)).to_numpy()
     starts = rows["data_start_time"].chunk(0).cast(pa.int64()).to_numpy()
-    order = np.lexsort((starts, ranks[arns.indices.to_numpy()]))
+    order = np.lexsort((starts, arns))
     if (order[1:] > order[:-1]).all():
         return rows
     return rows.take(pa.array(order))

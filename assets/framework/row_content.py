@@ -10,8 +10,10 @@ from hashlib import blake2b
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from assets.tables import INSTANT, Table
+from resources.encoded_texts import combine_chunks, encode_texts, get_chunk, get_sortable, has_encoded_texts
 
 _STAMP = "recorded_at"
 
@@ -34,17 +36,61 @@ def stamp_changes(table: Table, rows: pa.Table, existing: pa.Table, now: datetim
         in_order = conform(table, _stamp(rows, table, existing[_STAMP]))
         if in_order.select(content).equals(existing.select(content)):
             return conform(table, existing)
-    new = rows.select(content).append_column(_STAMP, pa.nulls(rows.num_rows, INSTANT))
-    pool = pa.concat_tables([existing.select(new.schema.names), new], promote_options="permissive")
-    is_new = pa.array(np.arange(pool.num_rows) >= existing.num_rows)
-    merged = (
-        pool.append_column("new", is_new)
-        .group_by(content, use_threads=False)
-        .aggregate([(_STAMP, "min"), ("new", "max")])
-    )
-    current = merged.filter(merged["new_max"])
-    recorded_at = pc.fill_null(current[f"{_STAMP}_min"], pa.scalar(now, INSTANT))
-    return conform(table, current.select(content).append_column(_STAMP, recorded_at))
+    positions, is_same = _match_rows(table, rows, existing)
+    recorded_at = pc.if_else(is_same, existing[_STAMP].take(positions), pa.scalar(now, INSTANT))
+    return conform(table, _stamp(rows, table, recorded_at))
+
+
+def _match_rows(table: Table, rows: pa.Table, existing: pa.Table) -> tuple[pa.Array, pa.Array]:
+    """Return for each row the position of the existing row with its key, and whether its content is equal.
+
+    Both have at most one row per key, so keys are compared first, and contents only where keys are equal.
+    Without such a row, the position is 0 and the content is not equal.
+    """
+    keys = _number_keys([(existing[name], rows[name]) for name in table.key])
+    existing_keys, row_keys = keys[: existing.num_rows], keys[existing.num_rows :]
+    found = pc.index_in(row_keys, existing_keys)
+    is_same = found.is_valid()
+    positions = found.fill_null(0)
+    for name in table.content_columns:
+        if name not in table.key:
+            is_same = pc.and_(is_same, _are_equal(existing[name].take(positions), rows[name]))
+    return positions, is_same
+
+
+def _number_keys(columns: Sequence[tuple[pa.ChunkedArray, pa.ChunkedArray]]) -> pa.Array:
+    """Number the distinct keys of two tables, from a pair of columns for each part of the key."""
+    keys = None
+    for pair in columns:
+        part = _number_values(_join(*pair))
+        # the numbers are below the count of rows, so their product does not overflow
+        keys = part if keys is None else np.unique(keys * (part.max() + 1) + part, return_inverse=True)[1]
+    return pa.array(keys)
+
+
+def _number_values(column: pa.Array) -> NDArray[np.int64]:
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    numbers: NDArray[np.int64] = pc.add(column.indices.cast(pa.int64()).fill_null(-1), 1).to_numpy()
+    return numbers
+
+
+def _join(first: pa.ChunkedArray, second: pa.ChunkedArray) -> pa.Array:
+    tables = (pa.table([column], ["column"]) for column in (first, second))
+    return get_chunk(pa.concat_tables(tables, promote_options="permissive")["column"])
+
+
+def _are_equal(first: pa.ChunkedArray, second: pa.ChunkedArray) -> pa.Array:
+    """Compare two columns row by row; null equals null, and NaN equals NaN."""
+    both = _join(first, second)
+    if pa.types.is_dictionary(both.type):
+        both = both.indices
+    values, others = both[: len(first)], both[len(first) :]
+    equal = pc.fill_null(pc.equal(values, others), False)
+    equal = pc.or_(equal, pc.and_(values.is_null(), others.is_null()))
+    if pa.types.is_floating(both.type):
+        equal = pc.or_(equal, pc.fill_null(pc.and_(pc.is_nan(values), pc.is_nan(others)), False))
+    return equal
 
 
 def _stamp(rows: pa.Table, table: Table, recorded_at: pa.Array) -> pa.Table:
@@ -57,32 +103,40 @@ def count_changed_rows(table: Table, before: pa.Table, after: pa.Table) -> int:
         return 0
     if not before.num_rows:
         return int(after.num_rows)
-    pool = pa.concat_tables([before, after])
-    return int(deduplicate(table, pool).num_rows - before.num_rows)
+    _, is_same = _match_rows(table, after, before)
+    return int(pc.sum(pc.invert(is_same)).as_py() or 0)
 
 
 def conform(table: Table, rows: pa.Table) -> pa.Table:
     """Return the rows in their stored form: the table's columns and types, sorted by key.
 
+    If texts of the rows are dictionaries, the result has the table's `encoded_schema`.
+
     Raises:
         ValueError: a required value is null.
         KeyError: a column is missing.
     """
-    return sort_by_key(table, rows.select(table.schema.names).cast(table.schema))
+    selected = sort_by_key(table, rows.select(table.schema.names))
+    if has_encoded_texts(rows.schema):
+        return encode_texts(selected, table.encoded_schema)
+    return selected.cast(table.schema)
 
 
 def sort_by_key(table: Table, rows: pa.Table) -> pa.Table:
     """Return the rows in the order of the primary key, ascending."""
-    if _is_sorted(rows, table.key):
+    columns = [get_sortable(get_chunk(rows[name])) for name in table.key]
+    if _is_sorted(columns):
         return rows
-    return rows.sort_by([(name, "ascending") for name in table.key])
+    names = [str(number) for number in range(len(columns))]
+    keys = pa.table(columns, names)
+    order = pc.sort_indices(keys, [(name, "ascending") for name in names])
+    return (combine_chunks(rows) if has_encoded_texts(rows.schema) else rows).take(order)
 
 
-def _is_sorted(rows: pa.Table, key: Sequence[str]) -> bool:
+def _is_sorted(key: Sequence[pa.Array]) -> bool:
     """Whether rows are in ascending order already, which is much cheaper to see than to sort."""
     in_order, is_equal = False, True
-    for name in key:
-        column = rows[name].combine_chunks() if rows[name].num_chunks != 1 else rows[name].chunk(0)
+    for column in key:
         if column.null_count:
             return False
         previous, current = column[:-1], column[1:]
@@ -95,14 +149,16 @@ def compute_content_version(table: Table, rows: pa.Table) -> str:
     """Return a hash of the rows' content as hexadecimal text, for Dagster data versions.
 
     Equal values give equal hashes on every machine and library version, in any order of rows. Volatile
-    columns such as `recorded_at` are ignored; null differs from every value.
+    columns such as `recorded_at` are ignored; null differs from every value. Texts that repeat are hashed
+    once, with the number of the text of each row.
     """
-    declared = table.content_schema
-    ordered = sort_by_key(table, rows.select(declared.names).cast(declared))  # dictionaries become values
+    names = list(table.content_columns)
+    encoded = pa.schema([table.encoded_schema.field(name) for name in names])
+    ordered = encode_texts(sort_by_key(table, rows.select(names)), encoded)
     digest = blake2b(digest_size=16)
-    for name in declared.names:
-        column = ordered[name].combine_chunks()
-        digest.update(f"{name}:{column.type}:{len(column)};".encode())
+    for field in table.content_schema:
+        column = get_chunk(ordered[field.name])
+        digest.update(f"{field.name}:{field.type}:{len(column)};".encode())
         for part in _canonical(column):
             digest.update(part)
     return digest.hexdigest()
@@ -118,6 +174,9 @@ def _join_bytes(texts: pa.StringArray) -> bytes | memoryview:
 
 
 def _canonical(column: pa.Array) -> list[bytes]:
+    if pa.types.is_dictionary(column.type):
+        numbers = column.indices.fill_null(-1).to_numpy().astype("<i4").tobytes()
+        return [numbers, f"{len(column.dictionary)};".encode(), *_canonical(column.dictionary)]
     validity = np.packbits(column.is_valid().to_numpy(zero_copy_only=False)).tobytes()
     if pa.types.is_string(column.type):
         texts = pc.fill_null(column, "")

@@ -10,6 +10,9 @@ import pyarrow as pa
 INSTANT = pa.timestamp("ms", tz="UTC")
 """The only timestamp type of the lake. Athena and Spark read milliseconds without conversion."""
 
+TEXTS = pa.dictionary(pa.int32(), pa.string())
+"""The type of texts that repeat, in memory: each distinct text once, and a number for each row."""
+
 PARTITION = "data_date"
 """Hive partition key: the UTC date of the execution's DataStartTime, in the path and not in the file."""
 
@@ -95,6 +98,18 @@ class Table:
         """The schema of every file of this table, with name and version as metadata of the footer."""
         identity = {"lookout_ledger.table": self.name, "lookout_ledger.version": str(self.version)}
         return pa.schema([column.field for column in self.columns], metadata=identity)
+
+    @cached_property
+    def encoded_schema(self) -> pa.Schema:
+        """The schema in memory if texts that repeat are Arrow dictionaries; files have the plain types."""
+        encoded = {column.name for column in self.columns_with_encoding("dictionary")}
+        return pa.schema(
+            [
+                field.with_type(TEXTS) if field.name in encoded and field.type == pa.string() else field
+                for field in self.schema
+            ],
+            metadata=self.schema.metadata,
+        )
 
     @cached_property
     def content_columns(self) -> tuple[str, ...]:

@@ -113,7 +113,9 @@ INFERENCE_EXECUTIONS = Table(
             required=True,
         ),
         RECORDED_AT,
-        text_column("unrecognized", "JSON object of the members that this schema does not declare"),
+        text_column(
+            "unrecognized", "JSON object of the members that this schema does not declare", encoding="plain"
+        ),
     ),
 )
 

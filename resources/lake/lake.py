@@ -4,7 +4,7 @@ A day is one file, `<lake>/<table>/data_date=YYYY-MM-DD/part-0.parquet`. An unpa
 `<lake>/<table>/part-0.parquet`. The names of all other files begin with a dot, so query engines skip them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -22,13 +22,13 @@ from resources.lake.table_contract import (
     build_unreadable_file_error,
     check_rows,
     inspect_footer,
-    parquet_options,
     parse_partition,
     read_conformed,
     read_footer_length,
     read_table_version,
     refuse_foreign_columns,
     translate_read_errors,
+    write_rows,
 )
 from resources.storage.base import OpenFile, WriteFile
 from resources.storage.local import LocalStorage
@@ -138,7 +138,12 @@ class Lake:
             return Footer(table.version, 0, f"cannot be read: {problem}")
 
     def update(
-        self, table: StoredTable, day: date | None, merge: Callable[[pa.Table], pa.Table]
+        self,
+        table: StoredTable,
+        day: date | None,
+        merge: Callable[[pa.Table], pa.Table],
+        *,
+        encoded: bool = False,
     ) -> WriteResult:
         """Replace the rows of a day (None: of an unpartitioned table) by the result of `merge`.
 
@@ -146,27 +151,27 @@ class Lake:
         day without rows is written as an empty file. After a conflict with another writer in S3, `merge` is
         called again with the current rows.
 
+        With `encoded`, rows have the `encoded_schema` of the table, with texts as dictionaries. The file is
+        the same: it has the plain types.
+
         Raises:
             RetryLaterError: other writers of the same file did not finish in time.
             ConfigurationError: the lake cannot be written.
             LakeContractError: stored or merged rows do not match the declaration.
         """
         name = _name(table, day)
+        schema = table.encoded_schema if encoded else table.schema
 
         def change(open_file: OpenFile) -> tuple[WriteResult, WriteFile | None]:
-            stored = self._read_to_replace(open_file, name, table)
-            existing = table.schema.empty_table() if stored is None else stored
+            stored = self._read_to_replace(open_file, name, table, schema)
+            existing = schema.empty_table() if stored is None else stored
             merged = merge(existing)
             location = self._storage.location(name)
-            check_rows(merged, table, location)
+            check_rows(merged, table.name, schema, location)
             if stored is not None and merged.equals(existing):
                 return WriteResult(existing, existing, changed=False, path=location), None
-            rows = pa.Table.from_arrays(
-                merged.columns, schema=table.schema
-            )  # adds the version and the comments
-            return WriteResult(rows, existing, changed=True, path=location), partial(
-                pq.write_table, rows, **parquet_options(table)
-            )
+            rows = pa.Table.from_arrays(merged.columns, schema=schema)  # adds the version and the comments
+            return WriteResult(rows, existing, changed=True, path=location), partial(write_rows, rows, table)
 
         return self._storage.update(name, change)
 
@@ -206,8 +211,8 @@ class Lake:
             version = self._read(open_file, name, read_table_version)
             if version is None or version >= table.version:
                 return False, None
-            rows = self._read_to_replace(open_file, name, table)
-            return True, partial(pq.write_table, rows, **parquet_options(table))
+            rows = self._read_to_replace(open_file, name, table, table.schema)
+            return True, partial(write_rows, rows, table)
 
         return self._storage.update(name, change)
 
@@ -278,29 +283,44 @@ class Lake:
     ) -> pa.Table | None:
         location = self._storage.location(name)
         return self._read(
-            open_file, name, lambda stored: read_conformed(stored, schema, table.version, location)
+            open_file,
+            name,
+            lambda stored: read_conformed(stored, schema, table.version, location),
+            _list_encoded(schema),
         )
 
-    def _read_to_replace(self, open_file: OpenFile, name: str, table: StoredTable) -> pa.Table | None:
+    def _read_to_replace(
+        self, open_file: OpenFile, name: str, table: StoredTable, schema: pa.Schema
+    ) -> pa.Table | None:
         location = self._storage.location(name)
 
         def read(stored: pq.ParquetFile) -> pa.Table:
-            rows = read_conformed(stored, table.schema, table.version, location)
+            rows = read_conformed(stored, schema, table.version, location)
             refuse_foreign_columns(stored, table, location)
             return rows
 
-        return self._read(open_file, name, read)
+        return self._read(open_file, name, read, _list_encoded(schema))
 
-    def _read(self, open_file: OpenFile, name: str, read: Callable[[pq.ParquetFile], T]) -> T | None:
+    def _read(
+        self,
+        open_file: OpenFile,
+        name: str,
+        read: Callable[[pq.ParquetFile], T],
+        encoded: Sequence[str] = (),
+    ) -> T | None:
         location = self._storage.location(name)
         with (
             translate_read_errors(location),
             suppress(FileNotFoundError),
             open_file() as file,
-            pq.ParquetFile(file) as stored,
+            pq.ParquetFile(file, read_dictionary=encoded) as stored,
         ):
             return read(stored)
         return None
+
+
+def _list_encoded(schema: pa.Schema) -> list[str]:
+    return [field.name for field in schema if pa.types.is_dictionary(field.type)]
 
 
 def _name(table: StoredTable, day: date | None) -> str:

@@ -53,7 +53,7 @@ def merge_row_groups(
         def write(sink: BinaryIO) -> None:
             with pq.ParquetWriter(sink, table.schema, **parquet_options(table)) as writer:
                 for rows in merge(read_row_groups(open_file, table, location)):
-                    check_rows(rows, table, location)
+                    check_rows(rows, table.name, table.schema, location)
                     writer.write_table(pa.Table.from_arrays(rows.columns, schema=table.schema))
 
         return None, write

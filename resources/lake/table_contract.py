@@ -1,15 +1,17 @@
 """The contract between a Parquet file of the lake and the declaration of its table."""
 
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from resources.encoded_texts import encode_texts, has_encoded_texts
 from resources.errors import LakeContractError
 
 _VERSION = b"lookout_ledger.version"
@@ -33,6 +35,8 @@ class StoredTable(Protocol):
     def name(self) -> str: ...  # noqa: D102
     @property
     def schema(self) -> pa.Schema: ...  # noqa: D102
+    @property
+    def encoded_schema(self) -> pa.Schema: ...  # noqa: D102
     @property
     def partitioned(self) -> bool: ...  # noqa: D102
     @property
@@ -80,6 +84,15 @@ def parquet_options(table: StoredTable) -> dict[str, Any]:
             for column in table.columns_with_encoding("delta")
         },
     }
+
+
+def write_rows(rows: pa.Table, table: StoredTable, sink: BinaryIO) -> None:
+    """Write rows with the `schema` or the `encoded_schema` of a table; both give the same bytes."""
+    # Arrow would store the type of a dictionary, which other readers do not expect.
+    with pq.ParquetWriter(sink, rows.schema, store_schema=False, **parquet_options(table)) as writer:
+        writer.write_table(rows)
+        arrow_schema = b64encode(table.schema.serialize().to_pybytes())
+        writer.add_key_value_metadata({**(table.schema.metadata or {}), b"ARROW:schema": arrow_schema})
 
 
 def read_table_version(stored: pq.ParquetFile) -> int:
@@ -182,21 +195,23 @@ def _conform(stored_rows: pa.Table, schema: pa.Schema) -> pa.Table:
         for field in schema
     ]
     rows = pa.table(columns, schema=schema)
+    if has_encoded_texts(schema):
+        rows = encode_texts(rows, schema)
     problem = schema_mismatch(rows, schema)
     if problem:
         raise ValueError(problem)
     return rows
 
 
-def check_rows(rows: pa.Table, table: StoredTable, location: Path | str) -> None:
-    """Check that rows match the declaration of the table.
+def check_rows(rows: pa.Table, name: str, schema: pa.Schema, location: Path | str) -> None:
+    """Check that rows match a schema of the table with this name.
 
     Raises:
         LakeContractError: the rows do not match.
     """
-    if problem := schema_mismatch(rows, table.schema):
+    if problem := schema_mismatch(rows, schema):
         raise LakeContractError(
-            f"Cannot write rows that do not match {table.name}: {problem}",
+            f"Cannot write rows that do not match {name}: {problem}",
             where=str(location),
             next_step="report this defect of the software; nothing was written",
         )

@@ -368,6 +368,30 @@ class TestPages:
         assert [part.rejected["position"].to_pylist() for part in actual] == [[1], [], [2, 4], [5]]
         assert [part.summaries for part in actual] == [2, 0, 3, 1]
 
+    def test_pages_are_flattened_together_with_the_rows_of_each_page(self) -> None:
+        other = put(put(FULL, "DataInputConfiguration.InputTimeZoneOffset", "-03:00"), "Status", None)
+        pages = [page(FULL, LEAST), page(other), page(), page(FULL | {"New": 1}), page(LEAST, FULL)]
+        alone = [row for each in pages for part in flatten_pages([each]) for row in part.rows.to_pylist()]
+        together = [*flatten_pages(pages)]
+        assert len(together) < len(pages)
+        assert [row for part in together for row in part.rows.to_pylist()] == alone
+
+    def test_an_invalid_configuration_rejects_only_its_summary(self) -> None:
+        invalid = put(FULL, "DataInputConfiguration.S3InputConfiguration.Bucket", 5)
+        (part, *others) = flatten_pages([page(FULL, invalid), page(LEAST)])
+        assert (part.rows.num_rows, part.rejected["position"].to_pylist()) == (1, [1])
+        assert [other.rows.num_rows for other in others] == [1]
+
+    def test_pages_before_an_error_are_flattened(self) -> None:
+        def fail_after_one() -> Iterator[Page]:
+            yield page(FULL)
+            raise DataError("the second page", where="a test", next_step="none")
+
+        parts: list[FlattenedPages] = []
+        with pytest.raises(DataError, match="the second page"):
+            parts.extend(flatten_pages(fail_after_one()))
+        assert [part.rows.to_pylist() for part in parts] == [[FLAT]]
+
     def test_positions_restart_for_each_origin(self) -> None:
         one, other = (next(iter(flatten_pages([page({}, origin=origin)]))) for origin in ("a.json", "b.json"))
         assert [part.rejected.to_pylist()[0]["position"] for part in (one, other)] == [0, 0]

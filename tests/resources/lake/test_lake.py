@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.tables import INFERENCE_EXECUTIONS, INSTANT, Column, Table
+from resources.encoded_texts import encode_texts
 from resources.errors import ConfigurationError, LakeContractError, RetryLaterError
 from resources.lake.lake import PART, Lake
 from tests.support.readings import READINGS, SETTINGS
@@ -370,6 +371,18 @@ def test_equal_rows_are_not_written_again(lake: Lake, stored: pa.Table) -> None:
     assert not written.changed
     assert written.rows.equals(stored)
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+
+
+def test_encoded_rows_are_dictionaries_and_give_the_same_file(lake: Lake) -> None:
+    plain = rows("a", "b", "a")
+    expected = put(lake, plain).read_bytes()
+    encoded = encode_texts(plain, READINGS.encoded_schema)
+    fewer = encode_texts(plain.slice(2), READINGS.encoded_schema)
+    assert not lake.update(READINGS, DAY, lambda existing: existing, encoded=True).changed
+    written = lake.update(READINGS, DAY, lambda _: fewer, encoded=True)
+    assert (written.before.equals(encoded), written.rows.equals(fewer)) == (True, True)
+    assert lake.read(READINGS, DAY).equals(plain.slice(2))
+    assert lake.update(READINGS, DAY, lambda _: encoded, encoded=True).path.read_bytes() == expected
 
 
 @pytest.mark.parametrize(
