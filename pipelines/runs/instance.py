@@ -22,6 +22,9 @@ concurrency:
   pools: # runs that call the API wait in the queue for their turn
     default_limit: 1
     granularity: run
+run_launcher: # recognizes runs whose process ended with the machine or the code server
+  module: pipelines.runs.local_launcher
+  class: LocalRunLauncher
 run_retries: # only for runs whose process died; assets retry their own steps
   enabled: true
   max_retries: 2

@@ -11,6 +11,7 @@ import dagster as dg
 import msgspec
 
 from pipelines.runs.instance import translate_storage_errors
+from pipelines.runs.local_launcher import build_process_tags
 from resources.errors import LedgerError
 from resources.redaction import RedactedStream
 
@@ -42,7 +43,7 @@ def main() -> None:
             job.execute_in_process(
                 instance=instance,
                 run_id=task.run_id,
-                tags=task.tags,
+                tags=task.tags | build_process_tags(),
                 run_config={"ops": task.config},
                 asset_selection=[dg.AssetKey(name) for name in task.assets] or None,
                 raise_on_error=False,

@@ -1,0 +1,97 @@
+"""Runs of one machine whose process ended without a report."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.events import EngineEventData
+from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.test_utils import create_run_for_test
+from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_iteration
+
+from pipelines.runs.instance import INSTANCE
+from pipelines.runs.local_launcher import BOOT_TAG, PROCESS_TAG, build_process_tags, read_boot_tag
+
+STARTED = dg.DagsterRunStatus.STARTED
+LOCAL_SERVER = {GRPC_INFO_TAG: json.dumps({"host": "localhost", "socket": "/tmp/none"})}  # noqa: S108
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    (tmp_path / "dagster.yaml").write_text(INSTANCE)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def process() -> Iterator["subprocess.Popen[bytes]"]:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as running:
+        yield running
+        running.kill()
+
+
+def monitor(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRunStatus:
+    """Return the status of the run after one pass of the daemon's run monitoring."""
+    daemon: Any = SimpleNamespace(instance=instance, create_request_context=lambda: None)
+    assert [error for error in execute_run_monitoring_iteration(daemon, logging.getLogger()) if error] == []
+    return instance.get_run_by_id(run.run_id).status
+
+
+def test_a_run_of_an_earlier_boot_has_failed(instance: dg.DagsterInstance) -> None:
+    run = create_run_for_test(instance, status=STARTED, tags={**LOCAL_SERVER, BOOT_TAG: "earlier"})
+
+    assert monitor(instance, run) is dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_of_this_boot_that_reported_no_process_yet_is_running(instance: dg.DagsterInstance) -> None:
+    run = create_run_for_test(instance, status=STARTED, tags=LOCAL_SERVER | read_boot_tag())
+
+    assert monitor(instance, run) is STARTED
+
+
+def test_a_run_lives_as_long_as_the_process_that_it_reported(
+    instance: dg.DagsterInstance, process: "subprocess.Popen[bytes]"
+) -> None:
+    run = create_run_for_test(instance, status=STARTED, tags=LOCAL_SERVER | read_boot_tag())
+    instance.report_engine_event("Started process for run", run, EngineEventData.in_process(process.pid))
+
+    assert monitor(instance, run) is STARTED
+    process.kill()
+    process.wait()
+    assert monitor(instance, run) is dg.DagsterRunStatus.FAILURE
+
+
+def test_an_interactive_run_lives_as_long_as_its_process(
+    instance: dg.DagsterInstance, process: "subprocess.Popen[bytes]"
+) -> None:
+    own = build_process_tags()
+    tags = own | {PROCESS_TAG: own[PROCESS_TAG].replace(str(os.getpid()), str(process.pid))}
+    run = create_run_for_test(instance, status=STARTED, tags=tags)
+
+    assert monitor(instance, run) is STARTED
+    process.kill()
+    process.wait()
+    assert monitor(instance, run) is dg.DagsterRunStatus.FAILURE
+
+
+def test_an_interactive_run_of_another_host_is_not_judged(instance: dg.DagsterInstance) -> None:
+    run = create_run_for_test(instance, status=STARTED, tags={PROCESS_TAG: "elsewhere 1"})
+
+    assert monitor(instance, run) is STARTED
+
+
+def test_a_server_in_another_container_gets_time_to_restart(instance: dg.DagsterInstance) -> None:
+    server = {GRPC_INFO_TAG: json.dumps({"host": "127.1.1.1", "port": 1})}  # nothing listens there
+    run = create_run_for_test(instance, status=STARTED, tags=server | read_boot_tag())
+
+    statuses = [monitor(instance, run) for _ in range(4)]
+
+    assert statuses == [STARTED, STARTED, STARTED, dg.DagsterRunStatus.FAILURE]
