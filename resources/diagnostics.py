@@ -241,14 +241,21 @@ def _check_s3_lake(uri: str, kms_key_id: str | None) -> Finding:
     bucket = Bucket(name, "lake.uri", more_actions=("kms:GenerateDataKey",) if kms_key_id else ())
     key = f"{prefix.rstrip('/')}/{_PROBE}".lstrip("/")
     options = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
+
+    def write(replacing: str | None) -> bool:
+        return bucket.put(key, unique_id().encode(), replacing=replacing, options=options)
+
+    write(None)  # may exist from an earlier check
     content = bucket.get(key)
-    etag = content.etag if content else None
-    bucket.put(key, unique_id().encode(), replacing=etag, options=options)
-    if bucket.put(key, unique_id().encode(), replacing=etag, options=options):  # with an outdated ETag
+    ignored = ["If-None-Match"] if write(None) else []
+    if content and write(content.etag) and write(content.etag):  # with an outdated ETag
+        ignored.append("If-Match")
+    if ignored:
         return Finding(
             Level.fail,
             "lake",
-            f"the store at {uri} ignores If-Match: concurrent writers would overwrite each other",
+            f"the store at {uri} ignores {' and '.join(ignored)}: concurrent writers would overwrite each"
+            " other",
             "keep the lake in Amazon S3 or another store with conditional writes, or in a local folder",
         )
     return Finding(Level.ok, "lake", f"{uri} can be read and written to, with conditional writes")

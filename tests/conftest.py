@@ -80,6 +80,7 @@ def s3(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     set_aws_credentials(monkeypatch)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.url)
     s3_server.faults.clear()
+    s3_server.ignored_headers.clear()
     s3_server.requests.clear()
     return s3_server
 

@@ -27,7 +27,7 @@ from assets.framework.partitioned_run import (
     handle_errors,
     previous_attempt,
 )
-from assets.framework.partitions import daily_partitions, parse_days
+from assets.framework.partitions import daily_partitions, list_partitions, parse_days
 from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
 from resources.clock import Clock, monotonic
@@ -223,9 +223,10 @@ def _extract(
     failed: dict[str, LedgerError] = {}
     stopped: LedgerError | None = None
     reached: date | None = None
-    first = date.fromisoformat(context.partition_keys[0])
+    keys = list_partitions(context)
+    first = date.fromisoformat(keys[0])
     days_per_batch = compute_days_per_batch(_list_schedulers(sources, selection, first, refusals))
-    for batch in batches(context.partition_keys, days_per_batch):
+    for batch in batches(keys, days_per_batch):
         raise_if_interrupted(context)
         extraction = new_extraction()
         try:
@@ -248,7 +249,7 @@ def _extract(
             break
         reached = date.fromisoformat(batch[-1])
         context.log.info(
-            f"Extracted through {reached} of {context.partition_keys[-1]}:"
+            f"Extracted through {reached} of {keys[-1]}:"
             f" {totals['rows_changed']:,} rows new or changed,"
             f" {calls.count:,} calls ({calls.throttled:,} throttled)"
         )
@@ -259,7 +260,7 @@ def _extract(
     if isinstance(stopped, BudgetSpentError):
         stopped = build_budget_error(
             stopped,
-            parse_days(context.partition_keys),
+            parse_days(keys),
             reached,
             context.run.run_id,
             made_progress=bool(totals["schedulers_answered"]),

@@ -21,6 +21,7 @@ from assets.framework.metadata import (
     build_metadata,
     read_reasons,
 )
+from assets.framework.partitions import list_partitions
 from assets.tables import Table
 from resources.clock import monotonic, sleep
 from resources.errors import LedgerError, RetryLaterError
@@ -135,13 +136,14 @@ def select_partitions(context: dg.AssetExecutionContext, lake: Lake, upstream: T
     """
     recorded, _ = previous_attempt(context)
     stored = {day.isoformat() for day in lake.days(upstream)}
-    skipped = [key for key in context.partition_keys if key not in stored]
+    keys = list_partitions(context)
+    skipped = [key for key in keys if key not in stored]
     if skipped:
         context.log.warning(
             f"{len(skipped):,} days are skipped, because {upstream.name} has no data for them:"
             f" {skipped[0]}{f' to {skipped[-1]}' if len(skipped) > 1 else ''}"
         )
-    return [key for key in context.partition_keys if key in stored and key not in recorded]
+    return [key for key in keys if key in stored and key not in recorded]
 
 
 def previous_attempt(context: dg.AssetExecutionContext) -> tuple[set[str], datetime | None]:

@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import boto3
 import obstore
@@ -13,7 +14,7 @@ from obstore.exceptions import BaseError, UnauthenticatedError
 from obstore.store import S3Store
 
 from resources.aws.error_codes import AwsError, ErrorKind, classify_response
-from resources.aws.s3_bucket import ca_bundle
+from resources.aws.s3_bucket import ca_bundle, uses_virtual_addressing
 
 if TYPE_CHECKING:
     from obstore import GetOptions
@@ -29,14 +30,22 @@ _CODE, _MESSAGE = (re.compile(f"<{name}>(.*?)</{name}>", re.DOTALL) for name in 
 
 
 def open_store(
-    bucket: str, session: boto3.Session, endpoint: str, region: str, *, seconds: float = 600
+    bucket: str,
+    session: boto3.Session,
+    client: Any,  # noqa: ANN401 (boto3 has no types)
+    *,
+    seconds: float = 600,
 ) -> S3Store:
-    """Open a bucket with the credentials of a session, at the endpoint that boto3 found.
+    """Open a bucket with the credentials of a session, and with the endpoint and region of a boto3 client.
 
-    A request with its whole response takes at most `seconds`.
-
-    The certificate authorities of boto3 are trusted in addition to the system's.
+    A request with its whole response takes at most `seconds`. The certificate authorities of boto3 are
+    trusted in addition to the system's. Proxies come from the environment, as those of boto3.
     """
+    endpoint = client.meta.endpoint_url
+    is_virtual = uses_virtual_addressing(client)
+    if is_virtual:  # obstore expects the bucket in the endpoint
+        parts = urlsplit(endpoint)
+        endpoint = parts._replace(netloc=f"{bucket}.{parts.netloc}").geturl()
     client_options: ClientConfig = {
         "allow_http": endpoint.startswith("http://"),
         "connect_timeout": timedelta(seconds=10),
@@ -47,9 +56,9 @@ def open_store(
         client_options["root_certificate"] = Path(bundle).read_bytes()
     return S3Store(
         bucket,
-        endpoint=endpoint,
-        region=region,
-        virtual_hosted_style_request=False,
+        aws_endpoint_url_s3=endpoint,  # `endpoint` would yield to AWS_ENDPOINT_URL_S3, which boto3 may ignore
+        region=client.meta.region_name,
+        virtual_hosted_style_request=is_virtual,
         credential_provider=Boto3CredentialProvider(session, ttl=timedelta(minutes=5)),
         client_options=client_options,
         retry_config={"max_retries": 5, "retry_timeout": timedelta(minutes=2)},

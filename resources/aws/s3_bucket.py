@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from threading import Lock
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.exceptions as refusals
 from botocore.config import Config
+from botocore.utils import get_environ_proxies
 from pyarrow.fs import FileSystem, S3FileSystem
 
 from resources.aws.error_codes import ErrorKind, classify_error
@@ -77,6 +79,18 @@ def ca_bundle(session: boto3.Session) -> str | None:
     """
     configured = session._session.get_config_variable("ca_bundle")  # noqa: SLF001 (no public access)
     return configured or os.environ.get("REQUESTS_CA_BUNDLE")
+
+
+def uses_virtual_addressing(client: Any) -> bool:  # noqa: ANN401 (boto3 has no types)
+    """Whether the AWS configuration demands the bucket in the host name (`addressing_style = virtual`)."""
+    return (client.meta.config.s3 or {}).get("addressing_style") == "virtual"
+
+
+def find_proxy(endpoint: str) -> str | None:
+    """Return the proxy of HTTP_PROXY, HTTPS_PROXY and NO_PROXY that boto3 uses for an endpoint."""
+    proxies: dict[str, str] = get_environ_proxies(endpoint)
+    proxy = proxies.get(urlsplit(endpoint).scheme) or proxies.get("all")
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
 
 class Bucket:
@@ -252,6 +266,8 @@ class Bucket:
                 session_token=credentials.token,
                 region=region,
                 endpoint_override=client.meta.endpoint_url,
+                force_virtual_addressing=uses_virtual_addressing(client),
+                proxy_options=find_proxy(client.meta.endpoint_url),
                 tls_ca_file_path=ca_bundle(default_session()),
             )
 

@@ -277,9 +277,7 @@ class ResultBucket:
         region = headers.get("x-amz-bucket-region", client.meta.region_name)
         if region != client.meta.region_name:
             client = self._open_client(region)
-        store = open_store(
-            self.name, self._session, client.meta.endpoint_url, region, seconds=self._limits.seconds
-        )
+        store = open_store(self.name, self._session, client, seconds=self._limits.seconds)
         return _BucketAccess(client, store)
 
     def _find_owner_error(self, client: Any, key: str) -> str | None:  # noqa: ANN401

@@ -20,6 +20,16 @@ from resources.sources.python_repr import parse_repr
 _UTF16 = (BOM_UTF16_LE, BOM_UTF16_BE)  # what PowerShell's > writes
 _BLOCK = 1 << 20
 
+_OTHER_FORMATS = {
+    b"PK\x03\x04": "a ZIP archive",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ\x00": "compressed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with Zstandard",
+    b"PAR1": "a Parquet file",
+    b"\x80\x04\x95": "a Python pickle",
+}
+"""The first bytes of formats that people keep responses in."""
+
 MAX_PROBLEMS = 10_000
 """A file with more problems is not read further."""
 
@@ -97,6 +107,9 @@ def _decode_text(data: bytes, limits: ReadLimits) -> tuple[bytes, str | None]:
         return b"", f"is {limits.too_large}"
     if damage:
         damage = f"is truncated or damaged: {damage}"
+    for start, name in _OTHER_FORMATS.items():
+        if data.startswith(start):
+            return b"", f"is {name}, not JSON: unpack it, or save the responses as text"
     if data.startswith(_UTF16):
         data, problem = _decode_utf16(data)
         damage = problem or damage

@@ -60,6 +60,7 @@ class Server:
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.requests: list[ReceivedRequest] = []
         self.faults: list[Fault] = []
+        self.ignored_headers: set[str] = set()
         self.max_concurrency = 0
         self._active, self._counter_lock = 0, threading.Lock()
         self._moto = DomainDispatcherApplication(create_backend_app)
@@ -112,6 +113,8 @@ class Server:
             if name.startswith("HTTP_")
         }
         with self._lock:
+            for name in self.ignored_headers:
+                environ.pop(f"HTTP_{name.upper().replace('-', '_')}", None)
             self.requests.append(ReceivedRequest(environ["REQUEST_METHOD"], environ["PATH_INFO"], headers))
             fault = self._find_fault(self.requests[-1])
             if fault is None:

@@ -1,7 +1,10 @@
 """Splitting text into JSON documents: invalid parts are reported with their line."""
 
+import bz2
 import gzip
 import json
+import lzma
+import pickle
 from collections.abc import Callable
 
 import pytest
@@ -254,3 +257,20 @@ def test_truncation_loses_only_the_truncated_document(cut: int, pack: bool, ever
     data = gzip.compress(rest) if pack else rest
     assert decode(data) == complete
     assert problems(data) or rest == b"".join(texts[: len(complete)])[: len(rest)]
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"PK\x03\x04rest", "a ZIP archive"),
+        (bz2.compress(b"{}"), "compressed with bzip2"),
+        (lzma.compress(b"{}"), "compressed with xz"),
+        (b"\x28\xb5\x2f\xfdrest", "compressed with Zstandard"),
+        (b"PAR1rest", "a Parquet file"),
+        (pickle.dumps({"a": [1.5, "b"]}, 4), "a Python pickle"),
+    ],
+)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "in gzip"])
+def test_another_format_is_named(data: bytes, name: str, pack: Callable[[bytes], bytes]) -> None:
+    assert decode(pack(data)) == []
+    assert problems(pack(data)) == f"is {name}, not JSON: unpack it, or save the responses as text"
