@@ -1,7 +1,9 @@
 """Fixtures of all tests: a small fleet, saved and captured responses, S3, Spark, a receiver of alerts."""
 
+import gc
 import itertools
 import os
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +11,8 @@ from typing import Any
 
 import boto3
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from resources import redaction
 from resources.aws.session import default_session
@@ -22,6 +26,37 @@ from tests.support.spark import HIVE, open_session
 
 BUCKET_NUMBERS = itertools.count(1)
 FLEET_END = datetime(2026, 10, 8, tzinfo=UTC)
+MEMORY = Path("/dev/shm")  # noqa: S108 (each run has its own folder below it)
+MEMORY_BYTES = 4_000_000_000
+
+
+def pytest_configure() -> None:
+    """Keep temporary files in memory: most of the time of the tests is otherwise spent in flushes to disk."""
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def pytest_collection_finish() -> None:
+    """Exclude the collected tests from every garbage collection."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrations() -> Iterator[None]:
+    """Load the migrations of Dagster once, instead of ninety modules for each database that it creates."""
+    load = ScriptDirectory.from_config
+    loaded: dict[str | None, ScriptDirectory] = {}
+
+    def load_once(config: Config) -> ScriptDirectory:
+        location = config.get_main_option("script_location")
+        if location not in loaded:
+            loaded[location] = load(config)
+        return loaded[location]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", load_once)
+        yield
 
 
 @pytest.fixture(scope="session")

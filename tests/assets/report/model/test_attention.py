@@ -4,17 +4,29 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from assets.report.model.attention import Severity
-from assets.report.model.page import Page
+from assets.report.model.attention import AttentionItem, Severity
+from assets.report.model.page import Page, build_page
 from assets.report.model.silencing import SilenceSummary
+from assets.report.query.data import read_report_data
 from assets.report.query.result import Figure, Statement
+from assets.report.query.scope import ReportScope
 from assets.report.render.html import render_html
 from assets.report.render.markdown import render_markdown
 from assets.tables import EVENT_NOTIFICATIONS
+from pipelines.operations.query import open_query
 from resources.config.equipment import Equipment, EquipmentEntry, EquipmentRegistry
 from resources.config.silences import Silence
 from resources.lake.lake import Lake
-from tests.support.machine_lake import NOW, START, BuildPage, Machine, write_rows
+from tests.support.machine_lake import (
+    FIRST,
+    LAST,
+    NOW,
+    START,
+    BuildPage,
+    Machine,
+    write_machines,
+    write_rows,
+)
 
 
 def to_text(statement: Statement) -> str:
@@ -23,98 +35,105 @@ def to_text(statement: Statement) -> str:
     )
 
 
-@pytest.mark.parametrize(
-    ("machine", "severity", "text"),
-    [
+FINDINGS = {
+    "anomalous now": (
+        Machine("anomalous now", events=[(160, 168)], state="open"),
+        Severity.ALERT,
         (
-            Machine(events=[(160, 168)], state="open"),
-            Severity.ALERT,
-            (
-                "anomalous since Wed 7 Oct 16:00, 8 h so far, peak score 0.94;"
-                " top sensor: pump-sensors\\Sensor0 (36.0 %)"
-            ),
+            "anomalous since Wed 7 Oct 16:00, 8 h so far, peak score 0.94;"
+            " top sensor: pump-sensors\\Sensor0 (36.0 %)"
         ),
+    ),
+    "an event today": (
+        Machine("an event today", events=[(150, 153)]),
+        Severity.WARNING,
+        "anomalous for 3 h from Wed 7 Oct 06:00, peak score 0.94; top sensor: pump-sensors\\Sensor0 (36.0 %)",
+    ),
+    "earlier events": (
+        Machine("earlier events", events=[(10, 12), (20, 21)], has_scores=False, sensors=()),
+        Severity.INFO,
+        "2 events, 3 h anomalous (1.7 % of running time); longest: 2 h from Thu 1 Oct 10:00",
+    ),
+    "two events today and one before": (
+        Machine("two events today and one before", events=[(30, 36), (146, 148), (150, 153)]),
+        Severity.WARNING,
         (
-            Machine(events=[(150, 153)]),
-            Severity.WARNING,
-            (
-                "anomalous for 3 h from Wed 7 Oct 06:00, peak score 0.94;"
-                " top sensor: pump-sensors\\Sensor0 (36.0 %)"
-            ),
+            "2 events on the last day, 5 h anomalous (20.8 % of running time); longest: 3 h"
+            " from Wed 7 Oct 06:00, peak score 0.94; top sensor: pump-sensors\\Sensor0 (36.0 %)"
         ),
+    ),
+    "no result for long": (
+        Machine("no result for long", gaps=[(160, 168)]),
+        Severity.ALERT,
+        "no result for 8 h: the newest is from Wed 7 Oct 16:00",
+    ),
+    "no result for a while": (
+        Machine("no result for a while", gaps=[(166, 168)]),
+        Severity.WARNING,
+        "no result for 2 h: the newest is from Wed 7 Oct 22:00",
+    ),
+    "few results": (
+        Machine("few results", gaps=[(50, 70)]),
+        Severity.WARNING,
         (
-            Machine(events=[(10, 12), (20, 21)], has_scores=False, sensors=()),
-            Severity.INFO,
-            "2 events, 3 h anomalous (1.7 % of running time); longest: 2 h from Thu 1 Oct 10:00",
+            "only 88.0 % of the executions due returned a result; 120 executions had no input data;"
+            " longest time without a result within a day: 20 h"
         ),
-        (
-            Machine(events=[(30, 36), (146, 148), (150, 153)]),
-            Severity.WARNING,
-            (
-                "2 events on the last day, 5 h anomalous (20.8 % of running time); longest: 3 h"
-                " from Wed 7 Oct 06:00, peak score 0.94; top sensor: pump-sensors\\Sensor0 (36.0 %)"
-            ),
-        ),
-        (
-            Machine(gaps=[(160, 168)]),
-            Severity.ALERT,
-            "no result for 8 h: the newest is from Wed 7 Oct 16:00",
-        ),
-        (
-            Machine(gaps=[(166, 168)]),
-            Severity.WARNING,
-            "no result for 2 h: the newest is from Wed 7 Oct 22:00",
-        ),
-        (
-            Machine(gaps=[(50, 70)]),
-            Severity.WARNING,
-            (
-                "only 88.0 % of the executions due returned a result; 120 executions had no input data;"
-                " longest time without a result within a day: 20 h"
-            ),
-        ),
-        (Machine(fails=True), Severity.ALERT, "no results: none of 1,008 executions returned a result"),
-        (
-            Machine(objects={"forbidden": 3}),
-            Severity.ALERT,
-            "3 result objects are not readable: access denied",
-        ),
-        (Machine(objects={"missing": 2}), Severity.WARNING, "2 result objects are not found"),
-        (Machine(objects={"missing": 1}), Severity.WARNING, "1 result object is not found"),
-        (
-            Machine(objects={"wrong_owner": 1}),
-            Severity.ALERT,
-            "1 result object is in a bucket of an unexpected account",
-        ),
-        (
-            Machine(switch_at=50),
-            Severity.INFO,
-            "model v2 since Sat 3 Oct 02:00: scores before and after are not comparable",
-        ),
-    ],
-    ids=[
-        "anomalous now",
-        "an event today",
-        "two events today and one before",
-        "earlier events",
-        "no result for long",
-        "no result for a while",
-        "few results",
-        "no results at all",
-        "access denied",
-        "objects not found",
-        "object not found",
-        "wrong owner",
-        "new model",
-    ],
-)
-def test_the_most_severe_finding_comes_first(
-    build_report: BuildPage, machine: Machine, severity: Severity, text: str
-) -> None:
-    (item,) = build_report(machine).attention
+    ),
+    "no results at all": (
+        Machine("no results at all", fails=True),
+        Severity.ALERT,
+        "no results: none of 1,008 executions returned a result",
+    ),
+    "access denied": (
+        Machine("access denied", objects={"forbidden": 3}),
+        Severity.ALERT,
+        "3 result objects are not readable: access denied",
+    ),
+    "objects not found": (
+        Machine("objects not found", objects={"missing": 2}),
+        Severity.WARNING,
+        "2 result objects are not found",
+    ),
+    "object not found": (
+        Machine("object not found", objects={"missing": 1}),
+        Severity.WARNING,
+        "1 result object is not found",
+    ),
+    "wrong owner": (
+        Machine("wrong owner", objects={"wrong_owner": 1}),
+        Severity.ALERT,
+        "1 result object is in a bucket of an unexpected account",
+    ),
+    "new model": (
+        Machine("new model", switch_at=50),
+        Severity.INFO,
+        "model v2 since Sat 3 Oct 02:00: scores before and after are not comparable",
+    ),
+}
+"""Machines by name, each with the severity and the text of its most severe finding."""
 
-    assert item.severity == severity
-    assert to_text(item.finding) == text
+
+@pytest.fixture(scope="module")
+def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, AttentionItem]:
+    """The page of one fleet, by machine: a finding of one machine does not depend on the others."""
+    lake = Lake(str(tmp_path_factory.mktemp("fleet") / "lake"))
+    write_machines(lake, *(machine for machine, _, _ in FINDINGS.values()))
+    with open_query(lake) as run_query:
+        data = read_report_data(ReportScope(FIRST, LAST), run_query)
+    items = build_page(data, EquipmentRegistry(), [], NOW).attention
+    by_machine = {item.machine.label: item for item in items}
+    assert len(by_machine) == len(items), "a machine is listed once"
+    return by_machine
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_the_most_severe_finding_comes_first(findings: dict[str, AttentionItem], name: str) -> None:
+    _, severity, text = FINDINGS[name]
+
+    assert findings.keys() == FINDINGS.keys()
+    assert findings[name].severity == severity
+    assert to_text(findings[name].finding) == text
 
 
 def test_a_machine_without_a_finding_is_not_listed(build_report: BuildPage) -> None:

@@ -14,7 +14,7 @@ from assets.report.query.data import read_report_data
 from assets.report.query.scope import ReportScope
 from assets.report.render.html import render_html, render_thumbnail
 from assets.tables import EXECUTION_HEALTH
-from pipelines.operations.query import open_query, query_once
+from pipelines.operations.query import connect, execute, open_query
 from resources.config.equipment import Equipment, EquipmentEntry, EquipmentRegistry, Sensor
 from resources.lake.lake import Lake
 from tests.support.machine_lake import (
@@ -110,7 +110,8 @@ def assert_numbers_match_the_sql(lake: Lake, page: Page, text: str) -> int:
     printed = dict(re.findall(r'id="(sql-\w+)">\n<h3>.*?</h3>\n<pre>(.*?)</pre>', text, re.DOTALL))
     statements = {f"#{name}": parse(f"<pre>{sql}</pre>").text for name, sql in printed.items()}
     assert statements.keys() == queries.keys()
-    results = {name: query_once(lake, sql).to_pylist() for name, sql in statements.items()}
+    with connect(lake) as connection:
+        results = {name: execute(connection, sql).to_pylist() for name, sql in statements.items()}
     numbers = parse(text).numbers
     for printed_number, attributes in numbers:
         name, cell = attributes["href"] or "", attributes["data-cell"] or ""
