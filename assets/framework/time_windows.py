@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -74,6 +75,7 @@ def split_by_day(rows: pa.Table) -> Iterator[tuple[date, pa.Table]]:
         yield _EPOCH + timedelta(days=int(number)), sorted_rows.slice(start, end - start)
 
 
+@lru_cache(maxsize=1024)  # a handful of frequencies, for each scheduler and day
 def parse_duration(text: str | None) -> timedelta | None:
     """Parse an ISO 8601 duration of hours and minutes, such as PT5M; None if it is not one or is zero."""
     match = _HOURS_AND_MINUTES.fullmatch(text or "")

@@ -212,7 +212,8 @@ def _group_executions(executions: pa.Table) -> dict[str, _SchedulerExecutions]:
     is_failed = pc.equal(pc.fill_null(executions["status"], ""), "FAILED").to_numpy()[order]
     failed_rows = np.flatnonzero(is_failed)
     failed_texts = executions["failed_reason"].take(pa.array(order[failed_rows])).to_pylist()
-    names = executions["scheduler_name"]
+    names = _encode(executions["scheduler_name"])
+    name_codes = names.indices.fill_null(-1).to_numpy(zero_copy_only=False)[order]
     bounds = np.searchsorted(codes[order], np.arange(len(arns.dictionary) + 1))
     groups: dict[str, _SchedulerExecutions] = {}
     for arn, first, stop in zip(arns.dictionary.to_pylist(), bounds[:-1], bounds[1:], strict=True):
@@ -220,9 +221,9 @@ def _group_executions(executions: pa.Table) -> dict[str, _SchedulerExecutions]:
         failed = [
             (int(failed_rows[number] - first), failed_texts[number]) for number in range(begin, end_of_failed)
         ]
-        own_names = names.take(pa.array(order[first:stop])).drop_null()
+        named = np.flatnonzero(name_codes[first:stop] >= 0)
         groups[arn] = _SchedulerExecutions(
-            own_names[0].as_py() if len(own_names) else None,
+            names.dictionary[int(name_codes[first + named[0]])].as_py() if len(named) else None,
             start[first:stop],
             end[first:stop],
             has_end[first:stop],

@@ -58,7 +58,7 @@ class SchedulerSetting:
 
 @dataclass(frozen=True)
 class RecordedExecutions:
-    """The executions of a scheduler's day by start, in ms; `reason` is -1 while IN_PROGRESS."""
+    """The executions of a scheduler's day, sorted by start, in ms; `reason` is -1 while IN_PROGRESS."""
 
     start: Ints
     end: Ints
@@ -130,13 +130,15 @@ def build_slots(
     """
     start, end, due = _build_grid(day_ms, settings, executions)
     is_absent_window = (due <= coverage.now) & ~_find_covered(start, end, executions)
+    recorded = np.where(executions.reason < 0, _get_in_progress_reason(coverage), executions.reason)
+    if not is_absent_window.any():  # most days of most schedulers
+        return Slots(executions.start, executions.end, recorded)
     start, end, due = start[is_absent_window], end[is_absent_window], due[is_absent_window]
     all_starts = np.concatenate((executions.start, start))
     order = np.argsort(all_starts, kind="stable")
     is_absent = (np.arange(len(all_starts)) >= len(executions.start))[order]
     all_ends = np.concatenate((executions.end, end))[order]
     all_due = np.concatenate((executions.end, due))[order]
-    recorded = np.where(executions.reason < 0, _get_in_progress_reason(coverage), executions.reason)
     reason = np.concatenate((recorded, np.zeros(len(start), dtype=np.int64)))[order]
     slots = Slots(all_starts[order], all_ends, reason)
     reason[is_absent] = _find_absence_reasons(slots, all_due, is_absent, settings, coverage)[is_absent]

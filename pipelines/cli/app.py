@@ -51,6 +51,9 @@ COMMANDS: Mapping[str, CommandEntry] = {
         "views:views", QUERY, "Write a view of each table for use in other DuckDB programs."
     ),
     "report": CommandEntry("report:report", QUERY, "Write the report page as HTML or Markdown."),
+    "certify": CommandEntry(
+        "certify:certify", QUERY, "Write or verify a sealed certificate of completeness."
+    ),
     "ddl": CommandEntry("ddl:ddl", INTEGRATE, "Print CREATE TABLE statements for Athena or Spark."),
     "alerts": CommandEntry("alerts:app", INTEGRATE, "Test the targets of notifications."),
     "catalog": CommandEntry("catalog:app", INTEGRATE, "Manage the tables of the lake in AWS Glue."),

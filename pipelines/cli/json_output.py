@@ -324,6 +324,31 @@ class MigrateOutput(Struct):
     errors: Annotated[list[str], Meta(description="Files that cannot be read or written, and why.")]
 
 
+# --- ledger certify
+
+
+class CertifyTotals(Struct):
+    """Expected executions, and what is known of them."""
+
+    expected: Annotated[int, Meta(description="Expected executions.")]
+    recorded: Annotated[int, Meta(description="Recorded executions, with or without an outcome.")]
+    with_outcome: Annotated[int, Meta(description="Recorded executions with a final outcome.")]
+    proven_absent: Annotated[int, Meta(description="Expected executions that are proven not to exist.")]
+    not_known: Annotated[int, Meta(description="Expected executions of which nothing is known.")]
+    gaps: Annotated[int, Meta(description="Ranges without a recorded final outcome.")]
+
+
+class CertifyOutput(Struct):
+    """`ledger certify --json`."""
+
+    first: Annotated[date, Meta(description="First day (UTC).")] = msgspec.field(name="from")
+    last: Annotated[date, Meta(description="Last day (UTC), included.")] = msgspec.field(name="to")
+    digest: Annotated[str | None, Meta(description="SHA-256 of the chain of days; null with --verify.")]
+    totals: Annotated[CertifyTotals | None, Meta(description="Totals of all days; null with --verify.")]
+    files: Annotated[list[str], Meta(description="Files that were written.")]
+    changes: Annotated[list[str], Meta(description="With --verify: what changed since the certificate.")]
+
+
 JSON_OUTPUT: Mapping[str, type[Struct]] = {
     "doctor": DoctorOutput,
     "alerts test": AlertTestOutput,
@@ -331,6 +356,7 @@ JSON_OUTPUT: Mapping[str, type[Struct]] = {
     "plan": PlanOutput,
     "backfill": BackfillOutput,
     "status": StatusOutput,
+    "certify": CertifyOutput,
     "catalog sync": CatalogOutput,
     "migrate": MigrateOutput,
 }

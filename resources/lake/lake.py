@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 PART = "part-0.parquet"
 _DAY = "data_date"
+_CHUNK_BYTES = 1 << 20
 _FOOTER_BYTES = 1 << 16
 """The bytes of the first read of a footer; most footers have about ten thousand."""
 
@@ -122,6 +124,42 @@ class Lake:
         )
         rows = self._read_rows(partial(self._storage.open, name), name, table, schema)
         return schema.empty_table() if rows is None else rows
+
+    def name(self, table: StoredTable, day: date | None = None) -> str:
+        """Return the path of a file below the root of the lake, with slashes."""
+        return _name(table, day)
+
+    def digest(self, table: StoredTable, day: date | None = None) -> str | None:
+        """Return the SHA-256 of a file as a hexadecimal number; None without a file.
+
+        Raises:
+            LedgerError: the lake cannot be read.
+        """
+        name = _name(table, day)
+        digest = sha256()
+        with translate_read_errors(self._storage.location(name)), suppress(FileNotFoundError):
+            with self._storage.open(name) as file:
+                while chunk := file.read_buffer(_CHUNK_BYTES):
+                    digest.update(chunk)
+            return digest.hexdigest()
+        return None
+
+    def read_with_digest(
+        self, table: StoredTable, day: date | None, columns: list[str]
+    ) -> tuple[pa.Table, str | None]:
+        """Read a file that fits into memory, with the SHA-256 of the same bytes; without a file, no rows.
+
+        Raises:
+            LedgerError: the errors of `read`.
+        """
+        name = _name(table, day)
+        schema = pa.schema([table.schema.field(column) for column in columns])
+        with translate_read_errors(self._storage.location(name)), suppress(FileNotFoundError):
+            with self._storage.open(name) as file:
+                content = file.read_buffer()
+            rows = self._read_rows(lambda: pa.BufferReader(content), name, table, schema)
+            return schema.empty_table() if rows is None else rows, sha256(content).hexdigest()
+        return schema.empty_table(), None
 
     def footer(self, table: StoredTable, day: date | None = None) -> Footer | None:
         """Check the footer of a file against the declaration; None without a file.

@@ -1,0 +1,189 @@
+"""A certificate as one HTML file without scripts, or as Markdown."""
+
+import re
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from assets.certificate.documents import CertificateHeader
+from assets.certificate.statements import REASON_MEANINGS
+from assets.certificate.summary import (
+    CLASS_MEANINGS,
+    CertificateSummary,
+    DayClass,
+    Gap,
+    SchedulerSummary,
+    format_span,
+    list_runs,
+)
+from assets.health.slots import REASONS
+from assets.report.formatting import clean_text
+
+MAX_GAPS_HTML, MAX_GAPS_MARKDOWN = 5_000, 200
+"""Gaps in a document for people; the JSON certificate has all of them."""
+
+_TEMPLATES = Path(__file__).with_name("templates")
+_MARKDOWN_SYNTAX = re.compile(r"([\\`*_{}\[\]<>#|~])")
+_CLASS_NAMES = {
+    DayClass.complete: "complete",
+    DayClass.none_proven: "none",
+    DayClass.partly_known: "partly",
+    DayClass.not_known: "unknown",
+}
+
+
+@dataclass(frozen=True)
+class CertificatePage:
+    """What a document for people shows.
+
+    Attributes:
+        header: the selection, versions and settings.
+        summary: the totals.
+        digest: the digest of the days; None without days.
+        lake: the location of the lake.
+        created_at: when the certificate was written.
+    """
+
+    header: CertificateHeader
+    summary: CertificateSummary
+    digest: str | None
+    lake: str
+    created_at: str
+
+    @property
+    def title(self) -> str:
+        """The range of days."""
+        return f"Completeness certificate, {format_span(self.header.first, self.header.last)}"
+
+    @property
+    def verdict(self) -> str:
+        """One sentence about the expected executions."""
+        totals = self.summary.totals
+        if not totals["expected"]:
+            return "No execution was expected in these days, as far as the lake knows."
+        if totals["not_known"]:
+            return (
+                f"{totals['not_known']:,} of {totals['expected']:,} expected executions are not known:"
+                " they are not recorded, and nothing proves that they did not exist."
+            )
+        if totals["recorded"] != totals["with_outcome"]:
+            count = totals["recorded"] - totals["with_outcome"]
+            return (
+                f"All expected executions are accounted for; {count:,} are recorded without a final outcome."
+            )
+        return (
+            "All expected executions are accounted for: recorded with their outcome, or proven not to exist."
+        )
+
+    def list_reasons(self) -> list[tuple[str, int, str]]:
+        """Return reason, slots and meaning, also of reasons without slots."""
+        reasons = self.summary.reasons
+        return [(reason, reasons[reason], REASON_MEANINGS[reason]) for reason in REASONS]
+
+    def list_ticks(self) -> list[tuple[int, str]]:
+        """Return position and label of the first day of each month, at most about a dozen."""
+        days = [self.header.first + timedelta(number) for number in range(self.summary.days)]
+        months = [(number, day) for number, day in enumerate(days) if day.day == 1 or number == 0]
+        step = -(-len(months) // 12)
+        return [(number, f"{day:%Y-%m-%d}") for number, day in months[::step]]
+
+
+def render_html(page: CertificatePage) -> str:
+    """Return the certificate as HTML."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        finalize=lambda value: clean_text(value) if type(value) is str else value,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = (_TEMPLATES / "certificate.css").read_text("utf-8")
+    gaps, labels = page.summary.sort_gaps(), page.summary.build_labels()
+    html = environment.get_template("certificate.html.j2").render(
+        page=page,
+        totals=page.summary.totals,
+        rows=[(labels[scheduler.arn], _draw_days(scheduler)) for scheduler in page.summary.list_schedulers()],
+        classes=[(_CLASS_NAMES[day_class], CLASS_MEANINGS[day_class]) for day_class in _CLASS_NAMES],
+        gaps=_label_gaps(page.summary, gaps[:MAX_GAPS_HTML]),
+        more_gaps=max(len(gaps) - MAX_GAPS_HTML, 0),
+        style=style,
+        style_hash="sha256-" + b64encode(sha256(style.encode()).digest()).decode(),
+    )
+    return html.strip() + "\n"
+
+
+def render_markdown(page: CertificatePage) -> str:
+    """Return the certificate as Markdown."""
+    summary, header = page.summary, page.header
+    totals = summary.totals
+    lines = [
+        f"# {page.title}",
+        "",
+        page.verdict,
+        "",
+        f"- Lake: {_escape(page.lake)}",
+        f"- Schedulers: {len(summary.schedulers):,}{_describe_patterns(header.patterns)}",
+        f"- Days: {summary.days:,}, of which {summary.recorded_days:,} are recorded; {summary.files:,} files",
+        f"- Due until: {header.as_of:%Y-%m-%d %H:%M} UTC",
+        f"- Digest of the days: `{page.digest}`",
+        f"- Created: {page.created_at}",
+        "",
+        "| scheduler | expected | with outcome | proven absent | not known |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    labels = summary.build_labels()
+    for scheduler in summary.list_schedulers():
+        counts = CertificateSummary(0)
+        counts.schedulers[scheduler.arn] = scheduler
+        own = counts.totals
+        lines.append(
+            f"| {_escape(labels[scheduler.arn])} | {own['expected']:,} | {own['with_outcome']:,}"
+            f" | {own['proven_absent']:,} | {own['not_known']:,} |"
+        )
+    lines += ["", f"## Gaps ({totals['gaps']:,})", ""]
+    gaps = summary.sort_gaps()
+    if gaps:
+        lines += ["| scheduler | from | to | slots | reason |", "| --- | --- | --- | ---: | --- |"]
+    lines += [
+        f"| {_escape(label)} | {gap.start} | {gap.end} | {gap.slots:,} | {gap.reason} |"
+        for label, gap in _label_gaps(summary, gaps[:MAX_GAPS_MARKDOWN])
+    ]
+    if len(gaps) > MAX_GAPS_MARKDOWN:
+        lines += ["", f"{len(gaps) - MAX_GAPS_MARKDOWN:,} more; the JSON certificate lists all."]
+    lines += ["", "## Reasons", ""]
+    lines += [f"- `{reason}` ({count:,}): {meaning}" for reason, count, meaning in page.list_reasons()]
+    return "\n".join(lines) + "\n"
+
+
+def _label_gaps(summary: CertificateSummary, gaps: Sequence[Gap]) -> list[tuple[str, Gap]]:
+    labels = summary.build_labels()
+    return [(labels[gap.arn], gap) for gap in gaps]
+
+
+def _draw_days(scheduler: SchedulerSummary) -> list[tuple[str, str, str]]:
+    """Return one path for each class: its name, its data and its days as a number."""
+    paths: dict[DayClass, list[str]] = {day_class: [] for day_class in _CLASS_NAMES}
+    days = dict.fromkeys(_CLASS_NAMES, 0)
+    for first, length, day_class in list_runs(scheduler.classes):
+        if day_class in paths:
+            paths[day_class].append(f"M{first} 0h{length}v1h-{length}z")
+            days[day_class] += length
+    return [
+        (_CLASS_NAMES[day_class], "".join(parts), f"{days[day_class]:,}")
+        for day_class, parts in paths.items()
+        if parts
+    ]
+
+
+def _describe_patterns(patterns: Sequence[str]) -> str:
+    return f" ({_escape(', '.join(patterns))})" if patterns else ""
+
+
+def _escape(text: str) -> str:
+    return _MARKDOWN_SYNTAX.sub(r"\\\1", re.sub(r"\s+", " ", clean_text(text)))

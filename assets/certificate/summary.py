@@ -1,0 +1,206 @@
+"""Totals, the calendar and the gaps of a certificate, added up from the statements of its days."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from assets.certificate.statements import FINAL_REASONS, PROVEN_REASONS, Statement
+from assets.health.slots import REASONS
+
+
+class DayClass(IntEnum):
+    """What the certificate says of a scheduler's day."""
+
+    nothing_expected = 0
+    complete = 1
+    none_proven = 2
+    partly_known = 3
+    not_known = 4
+
+
+CLASS_MEANINGS = {
+    DayClass.complete: "complete: each expected execution has a recorded outcome, or is proven not to exist",
+    DayClass.none_proven: "no execution: proven by a response of the service, or after its end",
+    DayClass.partly_known: "partly known: some executions are recorded, others are not known or not final",
+    DayClass.not_known: "not known: no execution is recorded, and nothing proves that there was none",
+    DayClass.nothing_expected: "nothing expected: the scheduler was not seen yet, or no longer",
+}
+
+
+@dataclass
+class Gap:
+    """A range of slots of one scheduler without a recorded final outcome, across days."""
+
+    arn: str
+    reason: str
+    start: str
+    end: str
+    slots: int
+
+
+@dataclass
+class SchedulerSummary:
+    """The totals of one scheduler; `name` is the latest that is known."""
+
+    arn: str
+    classes: npt.NDArray[np.uint8]
+    name: str | None = None
+    reasons: Counter[str] = field(default_factory=Counter)
+    last_gap: Gap | None = None
+
+
+class CertificateSummary:
+    """The totals of all statements that were added, in the order of their days."""
+
+    def __init__(self, days: int) -> None:
+        """Start without statements; `days` is the number of statements to come."""
+        self.days = days
+        self.statements = 0
+        self.schedulers: dict[str, SchedulerSummary] = {}
+        self.gaps: list[Gap] = []
+        self.results: Counter[str] = Counter()
+        self.sources: dict[str, Any] = {}
+        self.files = 0
+        self.recorded_days = 0
+
+    def add(self, statement: Statement) -> None:
+        """Add the statement of the next day."""
+        predicate = statement["predicate"]
+        for description in predicate["schedulers"]:
+            self._add_scheduler(description)
+        self.results.update(predicate["results"])
+        self.sources.update({source["uri"]: source["content_hash"] for source in predicate["sources"]})
+        self.files += len(statement["subject"])
+        self.recorded_days += bool(statement["subject"])
+        self.statements += 1
+
+    def _add_scheduler(self, description: dict[str, Any]) -> None:
+        arn = description["arn"]
+        summary = self.schedulers.get(arn)
+        if summary is None:
+            summary = self.schedulers[arn] = SchedulerSummary(arn, np.zeros(self.days, np.uint8))
+        summary.name = description["name"] or summary.name
+        summary.reasons.update(description["slots"])
+        summary.classes[self.statements] = classify(description["slots"])
+        for gap in description.get("gaps", ()):
+            self._add_gap(summary, gap)
+
+    def _add_gap(self, summary: SchedulerSummary, gap: dict[str, Any]) -> None:
+        last = summary.last_gap
+        if last and (last.reason, last.end) == (gap["reason"], gap["from"]):
+            last.end, last.slots = gap["to"], last.slots + gap["slots"]
+            return
+        summary.last_gap = Gap(summary.arn, gap["reason"], gap["from"], gap["to"], gap["slots"])
+        self.gaps.append(summary.last_gap)
+
+    def list_schedulers(self) -> list[SchedulerSummary]:
+        """Return the schedulers by name."""
+        return sorted(
+            self.schedulers.values(), key=lambda summary: (summary.name or summary.arn, summary.arn)
+        )
+
+    def sort_gaps(self) -> list[Gap]:
+        """Return the gaps by scheduler and time."""
+        order = {summary.arn: number for number, summary in enumerate(self.list_schedulers())}
+        return sorted(self.gaps, key=lambda gap: (order[gap.arn], gap.start))
+
+    def build_labels(self) -> dict[str, str]:
+        """Return a distinct label of each scheduler by ARN: its name, with its region or ARN if needed."""
+        names = {arn: summary.name or arn for arn, summary in self.schedulers.items()}
+        with_region = {arn: f"{name} ({', '.join(arn.split(':')[3:5])})" for arn, name in names.items()}
+        name_counts, region_counts = Counter(names.values()), Counter(with_region.values())
+        return {
+            arn: name
+            if name_counts[name] == 1
+            else with_region[arn]
+            if region_counts[with_region[arn]] == 1
+            else arn
+            for arn, name in names.items()
+        }
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """Expected slots, and what is known of them."""
+        reasons = self.reasons
+        expected = sum(reasons.values())
+        final = sum(reasons[reason] for reason in FINAL_REASONS)
+        proven = sum(reasons[reason] for reason in PROVEN_REASONS)
+        open_outcome = reasons["in_progress"] + reasons["stuck"]
+        return {
+            "expected": expected,
+            "recorded": final + open_outcome,
+            "with_outcome": final,
+            "proven_absent": proven,
+            "not_known": expected - final - open_outcome - proven,
+            "gaps": len(self.gaps),
+        }
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """The slots of all schedulers by reason."""
+        total: Counter[str] = Counter()
+        for summary in self.schedulers.values():
+            total.update(summary.reasons)
+        return total
+
+    def describe(self) -> dict[str, Any]:
+        """Return the totals as JSON values."""
+        reasons = self.reasons
+        return {
+            "totals": {
+                **self.totals,
+                "schedulers": len(self.schedulers),
+                "days": self.statements,
+                "recorded_days": self.recorded_days,
+                "files": self.files,
+                "saved_responses": len(self.sources),
+                "slots": {reason: reasons[reason] for reason in REASONS if reasons[reason]},
+                "results": dict(sorted(self.results.items())),
+            },
+            "schedulers": [
+                {
+                    "arn": summary.arn,
+                    "name": summary.name,
+                    "slots": {
+                        reason: summary.reasons[reason] for reason in REASONS if summary.reasons[reason]
+                    },
+                }
+                for summary in self.list_schedulers()
+            ],
+        }
+
+
+def classify(slots: dict[str, int]) -> DayClass:
+    """Return the class of a scheduler's day from its slots by reason."""
+    expected = sum(slots.values())
+    final = sum(slots.get(reason, 0) for reason in FINAL_REASONS)
+    proven = sum(slots.get(reason, 0) for reason in PROVEN_REASONS)
+    if not expected:
+        return DayClass.nothing_expected
+    if proven == expected:
+        return DayClass.none_proven
+    if final + proven == expected:
+        return DayClass.complete
+    has_recorded = final or slots.get("in_progress") or slots.get("stuck")
+    return DayClass.partly_known if has_recorded or proven else DayClass.not_known
+
+
+def list_runs(classes: Sequence[int] | npt.NDArray[np.uint8]) -> Iterator[tuple[int, int, DayClass]]:
+    """Yield position, length and class of each maximal run of equal days."""
+    values = np.asarray(classes)
+    if not len(values):
+        return
+    changes = np.flatnonzero(np.diff(values)) + 1
+    for first, stop in zip([0, *changes], [*changes, len(values)], strict=True):
+        yield int(first), int(stop - first), DayClass(int(values[first]))
+
+
+def format_span(first: date, last: date) -> str:
+    """Return one day, or a range."""
+    return f"{first}" if first == last else f"{first} to {last}"
