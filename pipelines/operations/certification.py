@@ -25,10 +25,12 @@ from assets.certificate.summary import CertificateSummary
 from assets.checks.context import get_service_state
 from assets.framework.time_windows import get_day_window
 from assets.health.execution_health import HealthPolicy
+from assets.tables import INFERENCE_SCHEDULERS
 from resources.aws.session import SERVICE_END
 from resources.config.settings import Settings
 from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
+from resources.name_patterns import matches, no_scheduler_error
 from resources.redaction import redact
 from resources.sources.factory import open_sources
 from resources.storage.local import make_folders, write_atomically
@@ -57,10 +59,12 @@ def certify(
     """Build the certificate of a selection once, and write it in each format.
 
     Raises:
-        ConfigurationError: a file has another ending than `FORMATS`, or cannot be written.
+        ConfigurationError: a file has another ending than `FORMATS`, or cannot be written; a pattern matches
+            no scheduler.
         LedgerError: the lake cannot be read.
     """
     check_formats(outputs)
+    _check_patterns(lake, selection)
     policy, header = build_policy(settings, selection, now), build_header(settings, selection, now)
     summary = CertificateSummary((selection.last - selection.first).days + 1)
     created_at = now.isoformat(timespec="seconds")
@@ -188,6 +192,14 @@ def check_formats(outputs: Sequence[Path]) -> None:
                 where=f"--out {path}",
                 next_step=f"use one of {', '.join(FORMATS)}",
             )
+
+
+def _check_patterns(lake: Lake, selection: Selection) -> None:
+    known = lake.read(INFERENCE_SCHEDULERS, columns=["scheduler_arn", "scheduler_name"]).to_pylist()
+    for pattern in selection.patterns:
+        if not any(matches(pattern, row["scheduler_name"], row["scheduler_arn"]) for row in known):
+            names = (row["scheduler_name"] or row["scheduler_arn"] for row in known)
+            raise no_scheduler_error(pattern, names, "--scheduler")
 
 
 def _compute_as_of(settings: Settings, selection: Selection, now: datetime) -> datetime:
