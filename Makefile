@@ -11,6 +11,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
+PROMISES := $(shell grep -o 'tests/[a-z_/0-9]*\.py::[a-z_0-9]*' docs/explanation/reliability.md | grep -v tests/faults | sort -u)
+
 .PHONY: help setup demo dev test faults check docs clean
 
 help: ## list the targets
@@ -43,8 +45,8 @@ dev: $(SANDBOX) ## start the Dagster UI on http://localhost:3000 (with ledger.to
 test: $(DEV) ## run the tests
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-faults: $(DEV) ## run the tests of crashes, concurrent writers and readers, also the slow ones
-	$(BIN)/python -m pytest --numprocesses auto -m "not docs" tests/faults
+faults: $(DEV) ## run the tests of crashes, concurrent writers and readers, also the slow ones; ROUNDS=1000 samples more
+	FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest --numprocesses auto -m "not docs" tests/faults $(PROMISES)
 
 check: $(DEV) ## lint, types, import contracts, generated docs
 	$(BIN)/ruff check .

@@ -4,7 +4,7 @@ import gc
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -184,3 +184,9 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def hive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A Spark session with a Hive catalog in memory. Mark the tests `spark`."""
     yield from open_session(tmp_path_factory.mktemp("hive"), HIVE)
+
+
+@pytest.fixture
+def rounds() -> Callable[[int], int]:
+    """The number of rounds of a test that samples: its default, or that of `make faults ROUNDS=1000`."""
+    return lambda default: int(os.environ.get("FAULT_ROUNDS") or default)

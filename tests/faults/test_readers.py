@@ -94,7 +94,7 @@ def write_until(uri: str, stop: Event) -> None:
 
 
 @pytest.mark.slow
-def test_queries_next_to_a_writer_return_one_version(lake: Lake) -> None:
+def test_queries_next_to_a_writer_return_one_version(lake: Lake, rounds: Callable[[int], int]) -> None:
     process = get_context("spawn")
     stop = process.Event()
     writer = process.Process(target=write_until, args=(lake.uri, stop))
@@ -102,7 +102,7 @@ def test_queries_next_to_a_writer_return_one_version(lake: Lake) -> None:
     try:
         with duckdb.connect() as connection:
             files = lake.files(INFERENCE_SCHEDULERS)
-            for _ in range(1_000):
+            for _ in range(rounds(1_000)):
                 statement = STATEMENT.replace("inference_schedulers", f"read_parquet('{files}')")
                 assert query.execute(connection, statement)["regions"].to_pylist() == [1]
     finally:

@@ -452,18 +452,19 @@ def line(process: subprocess.Popen[str]) -> str:
 
 
 ADD_KEYS = """
-for n in range(40):
+for n in range(int(sys.argv[3])):
     lake.update(READINGS, day, lambda existing: pa.concat_tables([existing, rows(f"{sys.argv[2]}-{n}")]))
 """
 
 
-def test_processes_that_update_the_same_day_lose_no_rows(lake: Lake) -> None:
+def test_processes_that_update_the_same_day_lose_no_rows(lake: Lake, rounds: Callable[[int], int]) -> None:
+    count = rounds(40)
     with (
-        other_process(lake, ADD_KEYS, "one") as one,
-        other_process(lake, ADD_KEYS, "two") as two,
+        other_process(lake, ADD_KEYS, "one", str(count)) as one,
+        other_process(lake, ADD_KEYS, "two", str(count)) as two,
     ):
-        assert (one.wait(60), two.wait(60)) == (0, 0)
-    expected = {f"{who}-{n}" for who in ("one", "two") for n in range(40)}
+        assert (one.wait(600), two.wait(600)) == (0, 0)
+    expected = {f"{who}-{n}" for who in ("one", "two") for n in range(count)}
     assert set(names(lake.read(READINGS, DAY))) == expected
     assert not orphans(lake.path(READINGS, DAY).parent)
 
@@ -475,14 +476,14 @@ def test_threads_that_update_the_same_day_lose_no_rows(lake: Lake) -> None:
 
 
 REWRITE = """
-for number in range(150):
+for number in range(int(sys.argv[2])):
     lake.update(READINGS, day, lambda _: numbered(number))
 """
 
 
-def test_a_reader_sees_complete_days_during_rewrites(lake: Lake) -> None:
+def test_a_reader_sees_complete_days_during_rewrites(lake: Lake, rounds: Callable[[int], int]) -> None:
     seen: list[int] = []
-    with other_process(lake, REWRITE) as writer:
+    with other_process(lake, REWRITE, str(rounds(150))) as writer:
         while writer.poll() is None:
             if not lake.has(READINGS, DAY):
                 continue  # not written yet; after the first write it always exists
@@ -516,14 +517,16 @@ for command in sys.stdin:
 """
 
 
-def test_a_writer_killed_at_random_times_leaves_the_old_or_the_new_rows(lake: Lake) -> None:
+def test_a_writer_killed_at_random_times_leaves_the_old_or_the_new_rows(
+    lake: Lake, rounds: Callable[[int], int]
+) -> None:
     put(lake, rows(*map(str, range(300)), number=0))
     folder = lake.path(READINGS, DAY).parent
     chance = random.Random(7)  # noqa: S311
     last, orphaned = 0, 0
     with other_process(lake, KILLED_REPEATEDLY) as killer:
         assert killer.stdin
-        for _ in range(60):
+        for _ in range(rounds(60)):
             killer.stdin.write(f"{chance.randrange(30)} {last + 1}\n")
             killer.stdin.flush()
             assert line(killer) == "killed"
