@@ -8,7 +8,7 @@ import pyarrow as pa
 from assets.executions.flatten import ROWS, FlattenedPages
 from assets.executions.merge import reduce_candidates
 from assets.framework.time_windows import split_by_day
-from resources.encoded_texts import decode_texts
+from resources.encoded_texts import combine_chunks, decode_texts
 
 PENDING_ROWS = 250_000
 """Number of added rows after which candidates with the same key are merged. Memory then depends on the range
@@ -39,13 +39,13 @@ class CandidateBuffer:
                 self._tables.setdefault(day, []).append(rows)
                 self._rows_since_merge += rows.num_rows
         if self._rows_since_merge > PENDING_ROWS:
-            for day in self._tables:  # one by one, so that the memory of a merged day is free for the next
-                self._tables[day] = [reduce_candidates(self.get(day))]
+            for day in [*self._tables]:  # one by one, so that the memory of a merged day is free for the next
+                self._tables[day] = [reduce_candidates(self.take(day))]
             self._rows_since_merge = 0
 
-    def get(self, day: date) -> pa.Table:
-        """Return the candidates of a day, in any number and order."""
-        return pa.concat_tables([ROWS.empty_table(), *self._tables.get(day, ())])
+    def take(self, day: date) -> pa.Table:
+        """Remove the candidates of a day and return them, in any number and order."""
+        return combine_chunks(pa.concat_tables([ROWS.empty_table(), *self._tables.pop(day, ())]))
 
     def get_names(self) -> dict[str, str | None]:
         """Return the names of the schedulers of all candidates, by ARN."""
@@ -55,7 +55,3 @@ class CandidateBuffer:
         return (
             dict(zip(*(column.to_pylist() for column in distinct.columns), strict=True)) if distinct else {}
         )
-
-    def discard(self, day: date) -> None:
-        """Free the memory of a day that is recorded."""
-        self._tables.pop(day, None)

@@ -249,7 +249,7 @@ class Extraction:
 
     def record(self, day: date) -> RecordedDay:
         """Merge one day into the lake: executions first, then coverage."""
-        candidates = self._candidates.get(day)
+        candidates = self._candidates.take(day)
         settles_at = compute_settle_time(day, self.settle_after)
         executions = self.lake.update(
             INFERENCE_EXECUTIONS,
@@ -269,7 +269,6 @@ class Extraction:
                 names=self._get_names(day),
             ),
         )
-        self._candidates.discard(day)
         self._merged_days.add(day)
         changed_rows = count_changed_rows(INFERENCE_EXECUTIONS, executions.before, executions.rows)
         self._days_changed += executions.changed

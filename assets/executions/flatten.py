@@ -90,7 +90,7 @@ _SUMMARY_DECODER = msgspec.json.Decoder(Summary)
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Wrong type or invalid JSON, invalid UTF-8 in a text, and too deep nesting."""
 
-_ROWS_AT_ONCE = 4_000
+_ROWS_AT_ONCE = 2000
 
 
 @dataclass(frozen=True)

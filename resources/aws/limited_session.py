@@ -80,20 +80,22 @@ class LimitedSession:
         return response
 
     def _read(self, stream: Any, request: Any, is_abandoned: Event) -> bytes:  # noqa: ANN401
-        content = bytearray()
+        blocks: list[bytes] = []
+        size_bytes = 0
         while block := stream.read1(_BLOCK_BYTES):
-            content += block
+            blocks.append(block)
+            size_bytes += len(block)
             if is_abandoned.is_set():
                 stream.close()
                 break
-            if len(content) > self._limits.size_bytes:
+            if size_bytes > self._limits.size_bytes:
                 raise DataError(
                     f"Cannot read a response: it is {self._limits.too_large}",
                     where=str(request.url),
                     next_step="check the service and the proxies before it, or raise the limit",
                 )
         stream.release_conn()
-        return bytes(content)
+        return b"".join(blocks)
 
 
 def read_body(body: Any, limits: ReadLimits, uri: str) -> bytes:  # noqa: ANN401
