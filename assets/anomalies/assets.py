@@ -17,7 +17,7 @@ from assets.anomalies.objects import compute_contents_version
 from assets.anomalies.parse import READER_VERSION
 from assets.anomalies.reading import RecordedResults, record_results
 from assets.anomalies.top_sensors import CONTRIBUTION_COLUMNS
-from assets.framework.asset_specs import asset_spec_kwargs, column_schema
+from assets.framework.asset_specs import asset_spec_kwargs
 from assets.framework.automation import upstream_content_changed
 from assets.framework.materializations import PartitionResult, partition_result, unpartitioned_result
 from assets.framework.partitioned_run import PartitionedRun, handle_errors, select_partitions
@@ -212,7 +212,6 @@ def _build_contributions_result(recorded: RecordedResults) -> PartitionResult:
         compute_contents_version(recorded.objects.rows),
         {
             "dagster/partition_row_count": recorded.contributions,
-            "dagster/column_schema": column_schema(SENSOR_CONTRIBUTIONS),
             "changed": recorded.contributions_changed,
             "path": dg.MetadataValue.path(str(recorded.contributions_path)),
         },

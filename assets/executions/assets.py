@@ -283,10 +283,16 @@ def _record_day(extraction: Extraction, calls: CallBudget, key: str) -> list[Par
                 "seconds": round(monotonic() - started, 3),
                 **{f"run_{name}": number for name, number in calls.numbers.items()},
             },
-            f"{executions.rows.num_rows:,} executions, {recorded.changed_rows:,} new or changed",
+            _summarize(recorded),
         ),
         partition_result(EXTRACTION_COVERAGE, coverage, {"schedulers": coverage.rows.num_rows}),
     ]
+
+
+def _summarize(recorded: RecordedDay) -> str:
+    """Return the log line of a day; a day without executions has none, because a log line costs an event."""
+    count = recorded.executions.rows.num_rows
+    return f"{count:,} executions, {recorded.changed_rows:,} new or changed" if count else ""
 
 
 def _count_by_status(recorded: RecordedDay) -> dict[str, int]:

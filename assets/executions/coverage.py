@@ -67,6 +67,8 @@ def merge_coverage(
         names: names of the listed schedulers by ARN. Each gets a row, with or without a response.
     """
     query_times, names = query_times or {}, names or {}
+    if not (executions.num_rows or existing.num_rows or query_times or names):
+        return existing
     counts = _count_by_scheduler(executions)
     recorded = {row["scheduler_arn"]: row for row in existing.to_pylist()}
     rows = [

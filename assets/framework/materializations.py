@@ -8,7 +8,6 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from assets.framework.asset_specs import column_schema
 from assets.framework.metadata import build_metadata
 from assets.framework.row_content import compute_content_version
 from assets.tables import Table
@@ -82,7 +81,6 @@ def _common_metadata(table: Table, written: WriteResult) -> dict[str, Any]:
         "changed": written.changed,
         "path": dg.MetadataValue.path(str(written.path)),
         "preview": dg.MetadataValue.md(format_preview(table, written.rows)),
-        "dagster/column_schema": column_schema(table),
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import dagster as dg
 
+from assets.framework.event_log import keep_connections_open
 from assets.framework.interrupts import is_interrupt, raise_if_interrupted, stop_on_interrupt
 from assets.framework.materializations import PartitionResult
 from assets.framework.metadata import (
@@ -33,6 +34,7 @@ _EARLIER_RUNS = ("dagster/parent_run_id", "dagster/root_run_id")
 # Without an output, Dagster would skip all steps that depend on this one.
 _LOGS_NO_EVENT: dict[str, Any] = {"__source_asset_observation__": True}
 _MAX_REASONS = 3
+_STATUS_SECONDS = 1.0
 
 T = TypeVar("T")
 
@@ -50,13 +52,14 @@ class PartitionedRun:
         self._failed: dict[str, Exception] = {}
         self._recorded = 0
         self._started = monotonic()
+        self._read_status_at = -_STATUS_SECONDS
 
     def process(
         self, keys: Iterable[str], process_partition: Callable[[str], Iterable[PartitionResult]]
     ) -> None:
         """Process each partition; a failure does not stop the others."""
         for key in keys:
-            raise_if_interrupted(self._context)
+            self._raise_if_interrupted()
             try:
                 for result in process_partition(key):
                     self._context.log_event(result.materialization(key))
@@ -72,6 +75,13 @@ class PartitionedRun:
                 self._failed[key] = error
             else:
                 self._recorded += 1
+
+    def _raise_if_interrupted(self) -> None:
+        """Look for signals always, and for the status of the run once a second, because it is a query."""
+        is_due = monotonic() - self._read_status_at >= _STATUS_SECONDS
+        raise_if_interrupted(self._context if is_due else None)
+        if is_due:
+            self._read_status_at = monotonic()
 
     def finish(
         self,
@@ -189,12 +199,19 @@ def handle_errors(
 ) -> Iterator[None]:
     """Stop at a signal, turn errors into Dagster failures, and retry the step where that can help.
 
+    The event log keeps its connections open meanwhile.
+
     Args:
         context: the context of the step.
         retry_policy: for failures that allow a retry; None: no retry. Interactive runs are not retried.
     """
     retry_policy = None if INTERACTIVE_TAG in context.run.tags else retry_policy
-    with stop_on_interrupt(context), _retry_step(context, retry_policy), translate_to_failure():
+    with (
+        stop_on_interrupt(context),
+        _retry_step(context, retry_policy),
+        translate_to_failure(),
+        keep_connections_open(context.instance),
+    ):
         yield
 
 

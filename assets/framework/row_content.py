@@ -5,6 +5,7 @@ Parquet bytes and Arrow buffers change with the library version and with slicing
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from hashlib import blake2b
 
 import numpy as np
@@ -152,6 +153,18 @@ def compute_content_version(table: Table, rows: pa.Table) -> str:
     columns such as `recorded_at` are ignored; null differs from every value. Texts that repeat are hashed
     once, with the number of the text of each row.
     """
+    if not rows.num_rows:
+        return _compute_empty_version(table)
+    return _hash_rows(table, rows)
+
+
+@cache
+def _compute_empty_version(table: Table) -> str:
+    """Return the version of no rows; archives have many days without executions."""
+    return _hash_rows(table, table.schema.empty_table())
+
+
+def _hash_rows(table: Table, rows: pa.Table) -> str:
     names = list(table.content_columns)
     encoded = pa.schema([table.encoded_schema.field(name) for name in names])
     ordered = encode_texts(sort_by_key(table, rows.select(names)), encoded)

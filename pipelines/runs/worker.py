@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import msgspec
 
+from assets.framework.event_log import keep_connections_open
 from pipelines.runs.instance import translate_storage_errors
 from pipelines.runs.local_launcher import build_process_tags
 from resources.errors import LedgerError
@@ -40,14 +41,15 @@ def main() -> None:
     with translate_storage_errors(), dg.DagsterInstance.get() as instance:
         for line in sys.stdin:
             task = msgspec.json.decode(line, type=WorkerTask)
-            job.execute_in_process(
-                instance=instance,
-                run_id=task.run_id,
-                tags=task.tags | build_process_tags(),
-                run_config={"ops": task.config},
-                asset_selection=[dg.AssetKey(name) for name in task.assets] or None,
-                raise_on_error=False,
-            )
+            with keep_connections_open(instance):
+                job.execute_in_process(
+                    instance=instance,
+                    run_id=task.run_id,
+                    tags=task.tags | build_process_tags(),
+                    run_config={"ops": task.config},
+                    asset_selection=[dg.AssetKey(name) for name in task.assets] or None,
+                    raise_on_error=False,
+                )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -87,12 +88,29 @@ def parquet_options(table: StoredTable) -> dict[str, Any]:
 
 
 def write_rows(rows: pa.Table, table: StoredTable, sink: BinaryIO) -> None:
-    """Write rows with the `schema` or the `encoded_schema` of a table; both give the same bytes."""
+    """Write rows with the `schema` or the `encoded_schema` of a table; both give the same bytes.
+
+    All files without rows are the same, so their bytes are built once.
+    """
+    if rows.num_rows:
+        _write_file(rows, table, sink)
+    else:
+        sink.write(_build_empty_file(table))
+
+
+def _write_file(rows: pa.Table, table: StoredTable, sink: BinaryIO | pa.NativeFile) -> None:
     # Arrow would store the type of a dictionary, which other readers do not expect.
     with pq.ParquetWriter(sink, rows.schema, store_schema=False, **parquet_options(table)) as writer:
         writer.write_table(rows)
         arrow_schema = b64encode(table.schema.serialize().to_pybytes())
         writer.add_key_value_metadata({**(table.schema.metadata or {}), b"ARROW:schema": arrow_schema})
+
+
+@cache
+def _build_empty_file(table: StoredTable) -> bytes:
+    sink = pa.BufferOutputStream()
+    _write_file(table.schema.empty_table(), table, sink)
+    return bytes(sink.getvalue())
 
 
 def read_table_version(stored: pq.ParquetFile) -> int:

@@ -1,0 +1,61 @@
+"""Dagster's event log during a run, with connections that stay open.
+
+Dagster's SQLite storage opens and closes a connection for each event, in the file of the run and in the file
+of all runs. This costs more than writing the event: two thirds of the CPU time of a materialization.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+
+import dagster as dg
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.pool import StaticPool
+
+_BUSY_TIMEOUT_SECONDS = 60
+_Connect = Callable[[str], AbstractContextManager[Connection]]
+
+
+@contextmanager
+def keep_connections_open(instance: dg.DagsterInstance) -> Iterator[None]:
+    """Let the event log of an instance reuse its SQLite connections until the end of the context.
+
+    Each event is still a transaction of its own, so a killed process loses no more events than before. Other
+    storages, such as PostgreSQL, have a pool of their own and stay as they are.
+    """
+    storage = instance.event_log_storage
+    if not isinstance(storage, SqliteEventLogStorage) or "_connect" in vars(
+        storage
+    ):  # an outer context did it
+        yield
+        return
+    with ExitStack() as connections:
+        storage._connect = _reuse(storage, connections)  # type: ignore[assignment,method-assign] # noqa: SLF001
+        try:
+            yield
+        finally:
+            del storage._connect  # noqa: SLF001
+
+
+def _reuse(storage: SqliteEventLogStorage, connections: ExitStack) -> _Connect:
+    connect_once, open_connections, lock = storage._connect, dict[str, Connection](), threading.Lock()  # noqa: SLF001
+
+    @contextmanager
+    def connect(shard: str) -> Iterator[Connection]:
+        with lock:
+            if shard not in open_connections:
+                with connect_once(shard):  # creates the tables of a new file
+                    pass
+                engine = create_engine(
+                    storage.conn_string_for_shard(shard),
+                    poolclass=StaticPool,
+                    connect_args={"timeout": _BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+                )
+                connections.callback(engine.dispose)
+                open_connections[shard] = connections.enter_context(engine.connect())
+            connection = open_connections[shard]
+            with connection.begin():
+                yield connection
+
+    return connect
