@@ -95,7 +95,7 @@ def write_rows(rows: pa.Table, table: StoredTable, sink: BinaryIO) -> None:
     if rows.num_rows:
         _write_file(rows, table, sink)
     else:
-        sink.write(_build_empty_file(table))
+        sink.write(_build_empty_file(table))  # type: ignore[arg-type] # declarations are frozen
 
 
 def _write_file(rows: pa.Table, table: StoredTable, sink: BinaryIO | pa.NativeFile) -> None:
