@@ -50,8 +50,12 @@ class CandidateBuffer:
     def get_names(self) -> dict[str, str | None]:
         """Return the names of the schedulers of all candidates, by ARN."""
         columns = ["scheduler_arn", "scheduler_name"]
-        tables = [decode_texts(rows.select(columns)) for tables in self._tables.values() for rows in tables]
+        tables = self.get_identities(columns)
         distinct = pa.concat_tables(tables).group_by(columns).aggregate([]) if tables else None
         return (
             dict(zip(*(column.to_pylist() for column in distinct.columns), strict=True)) if distinct else {}
         )
+
+    def get_identities(self, columns: list[str]) -> list[pa.Table]:
+        """Return some columns of all candidates, with plain texts."""
+        return [decode_texts(rows.select(columns)) for tables in self._tables.values() for rows in tables]

@@ -70,7 +70,11 @@ def merge_coverage(
     if not (executions.num_rows or existing.num_rows or query_times or names):
         return existing
     counts = _count_by_scheduler(executions)
-    recorded = {row["scheduler_arn"]: row for row in existing.to_pylist()}
+    recorded = {
+        row["scheduler_arn"]: row
+        for row in existing.to_pylist()
+        if row["scheduler_arn"] in counts or not _is_of_bucket(row)
+    }
     rows = [
         {
             "scheduler_arn": arn,
@@ -131,6 +135,11 @@ def _count_distinct(executions: pa.Table) -> pa.Table:
     counts = numbers.group_by(columns, use_threads=False).aggregate([([], "count_all")])
     decoded = {name: texts[name].dictionary.take(counts[name]) for name in columns}
     return pa.table({**decoded, "executions": counts["count_all"]})
+
+
+def _is_of_bucket(row: Mapping[str, Any]) -> bool:
+    """Whether only a bucket showed the scheduler; its executions can turn out to be of another one."""
+    return row["sources"] == "bucket" and row["complete_through"] is None
 
 
 def _get_recorded_counts(row: dict[str, Any] | None, name: str | None) -> dict[str, Any]:

@@ -15,10 +15,15 @@ import pyarrow.compute as pc
 from assets.executions import archive_index
 from assets.executions.api_extraction import ApiPoll, RefusedSources, poll_service
 from assets.executions.archive_index import ArchiveRecord
+from assets.executions.bucket_identity import (
+    IDENTITY_COLUMNS,
+    KnownScheduler,
+    find_known_schedulers,
+    merge_with_bucket_rows,
+)
 from assets.executions.candidates import CandidateBuffer
 from assets.executions.coverage import compute_settle_time, merge_coverage
 from assets.executions.flatten import READER_VERSION, REJECTED, FlattenedPages, flatten_pages
-from assets.executions.merge import merge_executions
 from assets.executions.scheduler_history import build_listed_settings, merge_listed_settings
 from assets.executions.selection import SELECT_ALL, ExtractionSelection
 from assets.framework.row_content import count_changed_rows, deduplicate, stamp_changes
@@ -30,6 +35,7 @@ from assets.tables import (
     INFERENCE_SCHEDULERS,
     REJECTED_EXECUTIONS,
 )
+from resources.encoded_texts import decode_texts
 from resources.errors import BudgetSpentError, LedgerError, UnreadableArchiveError
 from resources.lake.lake import Lake, WriteResult
 from resources.name_patterns import no_scheduler_error
@@ -77,6 +83,8 @@ class Extraction:
     _recorded_responses: list[SchedulerResponse] = field(default_factory=list)
     _candidates: CandidateBuffer = field(default_factory=lambda: CandidateBuffer(frozenset()))
     _merged_days: set[date] = field(default_factory=set)
+    _named_schedulers: dict[str, KnownScheduler] = field(default_factory=dict)
+    _known_schedulers: dict[str, KnownScheduler] | None = None
     _days_changed: int = 0
     _rows_changed: int = 0
 
@@ -190,6 +198,9 @@ class Extraction:
             try:
                 for page in flatten_pages(source.days.read_pages(days, self.now)):
                     buffer.add(page)
+                for placeholder, named in source.days.find_named_schedulers().items():
+                    arn = None if named.arn == placeholder else named.arn
+                    self._named_schedulers[placeholder] = KnownScheduler(arn, named.name)
             except LedgerError as error:
                 self.failed[source.uri] = error
             else:
@@ -254,7 +265,9 @@ class Extraction:
         executions = self.lake.update(
             INFERENCE_EXECUTIONS,
             day,
-            lambda existing: merge_executions(existing, candidates, self.now),
+            lambda existing: merge_with_bucket_rows(
+                existing, candidates, lambda: self._find_schedulers(candidates), self.now
+            ),
             encoded=True,
         )
         coverage = self.lake.update(
@@ -274,6 +287,20 @@ class Extraction:
         self._days_changed += executions.changed
         self._rows_changed += changed_rows
         return RecordedDay(executions, coverage, changed_rows)
+
+    def _find_schedulers(self, candidates: pa.Table) -> dict[str, KnownScheduler]:
+        """Return the schedulers of output prefixes, from all settings in the lake and from the candidates.
+
+        They are found once, for the first day, while the candidates of all days are in memory.
+        """
+        if self._known_schedulers is None:
+            recorded = self.lake.read(INFERENCE_SCHEDULERS, columns=IDENTITY_COLUMNS)
+            current = decode_texts(candidates.select(IDENTITY_COLUMNS))
+            others = self._candidates.get_identities(IDENTITY_COLUMNS)
+            self._known_schedulers = find_known_schedulers(
+                [recorded, current, *others], self._named_schedulers
+            )
+        return self._known_schedulers
 
     def _list_responses(self) -> list[SchedulerResponse]:
         """Return the complete responses of services and of recordings."""

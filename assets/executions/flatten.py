@@ -291,14 +291,18 @@ def _build_rows(
             below = [*map(get_below, distinct)] if get_below else distinct
             columns[column.name] = _build_column(below, indices, column)
     reasons = _find_missing_keys(columns) | reasons
-    arn_parts = pc.extract_regex(columns["scheduler_arn"].dictionary, _ARN_PATTERN)
-    for part in ("account_id", "region"):
-        values_by_arn = pc.struct_field(arn_parts, part)
+    for part, values_by_arn in extract_arn_parts(columns["scheduler_arn"].dictionary).items():
         columns[part] = _index(values_by_arn, columns["scheduler_arn"].indices)
     columns["unrecognized"] = pa.array(unknown_members or [None] * count, pa.string())
     columns["source"] = columns["outcome_source"] = _index(pa.array([page.kind]), first_index)
     columns["recorded_at"] = pa.nulls(count, INSTANT)
     return pa.table([columns[name] for name in ROWS.names], schema=ROWS), reasons
+
+
+def extract_arn_parts(arns: pa.Array) -> dict[str, pa.Array]:
+    """Return account ID and region of ARNs; null where an ARN has none."""
+    parts = pc.extract_regex(arns, _ARN_PATTERN)
+    return {part: pc.struct_field(parts, part) for part in ("account_id", "region")}
 
 
 def _find_distinct(

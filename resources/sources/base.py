@@ -164,6 +164,9 @@ class DayListing(Protocol):
     def list_schedulers(self) -> list[ListedScheduler]:
         """List the schedulers, perhaps under placeholders of their ARNs."""
 
+    def find_named_schedulers(self) -> dict[str, ListedScheduler]:
+        """Return the schedulers that the settings name, by the placeholder of their ARN."""
+
     def list_prefixes(self) -> list[OutputPrefix]:
         """Describe the output prefixes."""
 

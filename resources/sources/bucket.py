@@ -12,7 +12,6 @@ from itertools import groupby
 
 import msgspec
 
-from resources.config.settings import LOCAL_BUCKET
 from resources.errors import ConfigurationError
 from resources.sources.base import ListedScheduler, ListingEstimate, OutputPrefix, Page
 from resources.sources.bucket_keys import (
@@ -21,6 +20,7 @@ from resources.sources.bucket_keys import (
     build_placeholder_arn,
     has_step,
     infer_frequency,
+    name_prefix,
     parse_folder_time,
     parse_result_keys,
 )
@@ -144,13 +144,20 @@ class BucketSource:
         minutes = self._options.frequency_minutes
         return [
             ListedScheduler(
-                self._get_arn(prefix),
+                self._options.scheduler_arn or self._get_placeholder(prefix),
                 self._get_name(prefix),
                 frequency=f"PT{minutes}M" if minutes else None,
                 delay_minutes=self._options.delay_minutes,
             )
             for prefix in self._find_prefixes()
         ]
+
+    def find_named_schedulers(self) -> dict[str, ListedScheduler]:
+        """Return the scheduler that the settings name, by the placeholder ARN of its output prefix."""
+        if not (self._options.scheduler_arn or self._options.scheduler_name):
+            return {}
+        placeholders = map(self._get_placeholder, self._find_prefixes())
+        return dict(zip(placeholders, self.list_schedulers(), strict=True))
 
     def list_prefixes(self) -> list[OutputPrefix]:
         """Describe the output prefixes, each with the evidence for its frequency.
@@ -171,7 +178,7 @@ class BucketSource:
         return OutputPrefix(
             self._listing.bucket,
             prefix,
-            self._get_arn(prefix),
+            self._options.scheduler_arn or self._get_placeholder(prefix),
             self._get_name(prefix),
             self._options.frequency_minutes or evidence.minutes,
             "set by frequency" if self._options.frequency_minutes else evidence.text,
@@ -250,8 +257,8 @@ class BucketSource:
         bucket = self._listing.bucket
         location = {"S3OutputConfiguration": {"Bucket": bucket, "Prefix": prefix}}
         scheduler = {
-            "InferenceSchedulerArn": self._get_arn(prefix),
-            "InferenceSchedulerName": self._get_name(prefix),
+            "InferenceSchedulerArn": self._get_placeholder(prefix),
+            "InferenceSchedulerName": name_prefix(bucket, prefix),
         }
         summaries = []
         for result in results:
@@ -290,18 +297,13 @@ class BucketSource:
             self._grids[prefix] = evidence
         return evidence.minutes
 
-    def _get_arn(self, prefix: str) -> str:
-        return self._options.scheduler_arn or build_placeholder_arn(self._listing.bucket, prefix)
+    def _get_placeholder(self, prefix: str) -> str:
+        return build_placeholder_arn(self._listing.bucket, prefix)
 
     def _get_name(self, prefix: str) -> str:
-        if self._options.scheduler_name:
-            return self._options.scheduler_name
-        if self._options.scheduler_arn:
-            return self._options.scheduler_arn.split("/")[1]
-        if self._listing.bucket == LOCAL_BUCKET:
-            below = prefix.removeprefix(self._listing.root).rstrip("/")
-            return below or self._listing.root.rstrip("/").rpartition("/")[2]
-        return prefix.rstrip("/") or self._listing.bucket
+        options = self._options
+        arn_name = options.scheduler_arn.split("/")[1] if options.scheduler_arn else None
+        return options.scheduler_name or arn_name or name_prefix(self._listing.bucket, prefix)
 
 
 def _find_ranges(days: Sequence[date]) -> list[tuple[date, date]]:

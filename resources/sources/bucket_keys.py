@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from itertools import pairwise
 
+from resources.config.settings import LOCAL_BUCKET
+
 ACCESS_CHECK_FILE = ".LOOKOUTEQUIPMENT_WRITE_ACCESS_CHECK_FILE_SAFE_TO_DELETE.TEMP"
 """The service writes it once to each output prefix."""
 
@@ -29,6 +31,14 @@ _SLOWER_RUN = 8
 def build_placeholder_arn(bucket: str, prefix: str) -> str:
     """Return the placeholder ARN of the scheduler that writes to a prefix."""
     return f"{PLACEHOLDER}{bucket}/{prefix}"
+
+
+def name_prefix(bucket: str, prefix: str) -> str:
+    """Return the name of a scheduler that is known by its output prefix only."""
+    path = prefix.rstrip("/")
+    if bucket == LOCAL_BUCKET:
+        path = "/".join(path.split("/")[-2:])
+    return path or bucket
 
 
 def is_time_folder(name: str) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from resources.config.settings import BucketSettings
 from resources.errors import ConfigurationError, LedgerError
 from resources.read_limits import DEFAULT_LIMITS
-from resources.sources.base import DayListing
+from resources.sources.base import DayListing, ListedScheduler
 from resources.sources.bucket_keys import ACCESS_CHECK_FILE
 from resources.sources.factory import open_source
 from tests.support.s3_server import Bucket
@@ -63,9 +63,11 @@ def test_settings_name_the_scheduler_and_its_windows(bucket: Bucket) -> None:
     bucket.put("output/2026-09-11T00:00:00Z/results.jsonl")
     arn = "arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler/pump-1/0f6b"
     options = {"scheduler_arn": arn, "frequency": "PT1H", "delay_minutes": 5}
-    (summary,) = read(open_bucket(f"{bucket.uri}/output", **options), DAY)
-    assert summary["InferenceSchedulerArn"] == arn
-    assert summary["InferenceSchedulerName"] == "pump-1"
+    listing = open_bucket(f"{bucket.uri}/output", **options)
+    (summary,) = read(listing, DAY)
+    assert listing.find_named_schedulers() == {
+        summary["InferenceSchedulerArn"]: ListedScheduler(arn, "pump-1", frequency="PT60M", delay_minutes=5)
+    }
     assert summary["DataEndTime"] == "2026-09-11T01:00:00+00:00"
     assert summary["ScheduledStartTime"] == "2026-09-11T01:05:00+00:00"
 
@@ -186,7 +188,7 @@ def test_a_local_folder_that_is_no_known_copy_has_paths_as_keys(tmp_path: Path) 
     folder.mkdir(parents=True)
     (folder / "results.jsonl").touch()
     (row,) = read(open_bucket(str(tmp_path / "output")), FIRST)
-    assert row["InferenceSchedulerName"] == "output"
+    assert row["InferenceSchedulerName"] == f"{tmp_path.name}/output"
     assert row["CustomerResultObject"] == {"Bucket": "file:", "Key": str(folder / "results.jsonl")}
 
 

@@ -1,0 +1,213 @@
+"""Which scheduler a result in a bucket belongs to: merging of bucket rows with rows of other sources.
+
+The key of a result names no scheduler, so a bucket row has the placeholder ARN of its output prefix. It is
+the same execution as a row of another source if both have the same result folder. That is the result key
+without the file name, or the output prefix with the start of the window.
+
+- One other row claims the folder: the bucket row gets its key. The usual merge then finalizes an execution
+  that was IN_PROGRESS.
+- Several other rows claim it: the result is ambiguous. The bucket row is dropped and finalizes none of them.
+- No row claims it: the bucket row gets the scheduler of its prefix, if exactly one is known.
+
+Recorded bucket rows are separated again before each merge. The order of sources therefore does not change the
+result, also if another claim arrives later.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assets.executions.flatten import ROWS, extract_arn_parts
+from assets.executions.merge import merge_executions, reduce_candidates
+from assets.executions.statuses import IN_PROGRESS
+from assets.framework.row_content import stamp_changes
+from assets.tables import INFERENCE_EXECUTIONS, INSTANT
+from resources.encoded_texts import decode_texts, encode_texts
+from resources.sources.bucket import KIND
+from resources.sources.bucket_keys import PLACEHOLDER, build_placeholder_arn, name_prefix
+
+IDENTITY_COLUMNS = ["scheduler_arn", "scheduler_name", "output_s3_bucket", "output_s3_prefix"]
+"""The columns that `find_known_schedulers` reads."""
+
+_RESULT = ("failed_reason", "result_s3_bucket", "result_s3_key")
+
+
+@dataclass(frozen=True)
+class KnownScheduler:
+    """The scheduler of an output prefix; None: unknown."""
+
+    arn: str | None
+    name: str | None
+
+
+KnownSchedulers = Mapping[str, KnownScheduler]
+"""Schedulers by the placeholder ARN of their output prefix."""
+
+
+def find_known_schedulers(
+    tables: Iterable[pa.Table], from_settings: KnownSchedulers | None = None
+) -> dict[str, KnownScheduler]:
+    """Find the output prefixes to which exactly one scheduler writes.
+
+    Args:
+        tables: rows with `IDENTITY_COLUMNS`.
+        from_settings: what the user says; it counts before all rows.
+    """
+    names: dict[str, dict[str, str | None]] = {}
+    for table in tables:
+        for row in table.select(IDENTITY_COLUMNS).group_by(IDENTITY_COLUMNS).aggregate([]).to_pylist():
+            arn, name, bucket, prefix = (row[column] for column in IDENTITY_COLUMNS)
+            if bucket is not None and prefix is not None and not arn.startswith(PLACEHOLDER):
+                names.setdefault(build_placeholder_arn(bucket, prefix), {})[arn] = name
+    known = {
+        placeholder: KnownScheduler(*next(iter(by_arn.items())))
+        for placeholder, by_arn in names.items()
+        if len(by_arn) == 1
+    }
+    for placeholder, stated in (from_settings or {}).items():
+        found = known.get(placeholder)
+        name = stated.name or (found.name if found and stated.arn in {None, found.arn} else None)
+        known[placeholder] = KnownScheduler(stated.arn or (found.arn if found else None), name)
+    return known
+
+
+def merge_with_bucket_rows(
+    existing: pa.Table, candidates: pa.Table, find_schedulers: Callable[[], KnownSchedulers], now: datetime
+) -> pa.Table:
+    """Merge candidates into the recorded rows of a day; see `merge_executions`.
+
+    Args:
+        existing: recorded rows of `inference_executions`.
+        candidates: rows with the same columns in any number and order.
+        find_schedulers: returns the schedulers of output prefixes; called only if there are bucket rows.
+        now: becomes `recorded_at` of rows whose content changes.
+    """
+    if not (has_bucket_rows(existing) or has_bucket_rows(candidates)):
+        return merge_executions(existing, candidates, now)
+    pool = pa.concat_tables([decode_texts(existing), decode_texts(candidates)], promote_options="permissive")
+    index = pool.schema.get_field_index("recorded_at")
+    pool = pool.set_column(index, ROWS.field("recorded_at"), pa.nulls(pool.num_rows, INSTANT))
+    separated = decode_texts(reduce_candidates(encode_texts(_separate_bucket_rows(pool), ROWS)))
+    merged = reduce_candidates(encode_texts(_assign_schedulers(separated, find_schedulers()), ROWS))
+    recorded = encode_texts(existing, INFERENCE_EXECUTIONS.encoded_schema)
+    return stamp_changes(INFERENCE_EXECUTIONS, merged, recorded, now)
+
+
+def has_bucket_rows(rows: pa.Table) -> bool:
+    """Return whether any value comes from a bucket."""
+    return any(KIND in rows[name].unique().to_pylist() for name in ("source", "outcome_source"))
+
+
+def _separate_bucket_rows(rows: pa.Table) -> pa.Table:
+    """Undo earlier assignments: restore placeholders, and take absorbed rows out of other rows."""
+    is_bucket = pc.equal(rows["source"], KIND)
+    has_absorbed = pc.and_not(pc.equal(rows["outcome_source"], KIND), is_bucket)
+    absorbed = rows.filter(has_absorbed)
+    return pa.concat_tables(
+        [
+            rows.filter(pc.invert(pc.or_(is_bucket, has_absorbed))),
+            _reset_outcome(absorbed),
+            _reset_identity(rows.filter(is_bucket)),
+            _reset_identity(_extract_bucket_rows(absorbed)),
+        ],
+        promote_options="permissive",
+    )
+
+
+def _reset_outcome(rows: pa.Table) -> pa.Table:
+    """Return rows as they were before a bucket row finalized them."""
+    rows = _set(rows, "status", pa.repeat(IN_PROGRESS, rows.num_rows))
+    rows = _set(rows, "outcome_source", rows["source"])
+    for name in _RESULT:
+        rows = _set(rows, name, pa.nulls(rows.num_rows, pa.string()))
+    return rows
+
+
+def _extract_bucket_rows(rows: pa.Table) -> pa.Table:
+    """Return only what the bucket contributed to rows of other sources."""
+    kept = {"scheduler_arn", "data_start_time", "data_end_time", "status", "outcome_source", *_RESULT}
+    for field in rows.schema:
+        if field.name not in kept:
+            rows = _set(rows, field.name, pa.nulls(rows.num_rows, field.type))
+    rows = _set(rows, "source", rows["outcome_source"])
+    rows = _set(rows, "output_s3_bucket", rows["result_s3_bucket"])
+    return _set(
+        rows, "output_s3_prefix", pc.replace_substring_regex(rows["result_s3_key"], "[^/]*/[^/]*$", "")
+    )
+
+
+def _reset_identity(rows: pa.Table) -> pa.Table:
+    bucket, prefix = rows["output_s3_bucket"], rows["output_s3_prefix"]
+    identities = pa.table({"bucket": bucket, "prefix": prefix}).group_by(["bucket", "prefix"]).aggregate([])
+    arns, names = dict[str, str](), dict[str, str]()
+    for row in identities.to_pylist():
+        arn = build_placeholder_arn(row["bucket"], row["prefix"])
+        arns[f"{row['bucket']}/{row['prefix']}"] = arn
+        names[f"{row['bucket']}/{row['prefix']}"] = name_prefix(row["bucket"], row["prefix"])
+    joined = pc.binary_join_element_wise(bucket, prefix, "/")
+    rows = _set(rows, "scheduler_arn", _translate(joined, arns))
+    rows = _set(rows, "scheduler_name", _translate(joined, names))
+    for name in ("account_id", "region"):
+        rows = _set(rows, name, pa.nulls(rows.num_rows, pa.string()))
+    return rows
+
+
+def _assign_schedulers(rows: pa.Table, schedulers: KnownSchedulers) -> pa.Table:
+    """Assign bucket rows to the executions that claim their folder, or to the scheduler of their prefix."""
+    is_bucket = pc.equal(rows["source"], KIND)
+    others, own = rows.filter(pc.invert(is_bucket)), rows.filter(is_bucket)
+    folders = (
+        pa.chunked_array([*_locate_results(others).chunks, *_locate_results(own).chunks], pa.string())
+        .combine_chunks()
+        .dictionary_encode()
+    )
+    codes = folders.indices.fill_null(-1).to_numpy()
+    other_codes, own_codes = codes[: others.num_rows], codes[others.num_rows :]
+    is_located = other_codes >= 0
+    claims = np.bincount(other_codes[is_located], minlength=len(folders.dictionary))[own_codes]
+    claimants = np.zeros(len(folders.dictionary), np.int64)
+    claimants[other_codes[is_located]] = np.flatnonzero(is_located)
+    claimed = own.filter(pa.array(claims == 1))
+    claimant = others.take(pa.array(claimants[own_codes[claims == 1]]))
+    for name in ("scheduler_arn", "data_start_time"):
+        claimed = _set(claimed, name, claimant[name])
+    unclaimed = _name_schedulers(own.filter(pa.array(claims == 0)), schedulers)
+    return pa.concat_tables([others, claimed, unclaimed], promote_options="permissive")
+
+
+def _locate_results(rows: pa.Table) -> pa.ChunkedArray:
+    """Return bucket and folder of each row's result, whether or not there is one; null: unknown."""
+    starts = pc.strftime(
+        rows["data_start_time"].cast(pa.timestamp("s", "UTC"), safe=False), "%Y-%m-%dT%H:%M:%SZ"
+    )
+    expected = pc.binary_join_element_wise(rows["output_s3_prefix"], starts, "")
+    actual = pc.replace_substring_regex(rows["result_s3_key"], "/[^/]*$", "")
+    return pc.coalesce(
+        pc.binary_join_element_wise(rows["result_s3_bucket"], actual, "/"),
+        pc.binary_join_element_wise(rows["output_s3_bucket"], expected, "/"),
+    )
+
+
+def _name_schedulers(rows: pa.Table, schedulers: KnownSchedulers) -> pa.Table:
+    placeholders = rows["scheduler_arn"]
+    arns = {placeholder: known.arn for placeholder, known in schedulers.items() if known.arn}
+    names = {placeholder: known.name for placeholder, known in schedulers.items() if known.name}
+    rows = _set(rows, "scheduler_arn", pc.coalesce(_translate(placeholders, arns), placeholders))
+    rows = _set(rows, "scheduler_name", pc.coalesce(_translate(placeholders, names), rows["scheduler_name"]))
+    for name, values in extract_arn_parts(rows["scheduler_arn"].combine_chunks()).items():
+        rows = _set(rows, name, values)
+    return rows
+
+
+def _translate(values: pa.ChunkedArray, translations: Mapping[str, str]) -> pa.Array:
+    """Replace each value by its translation; null: it has none."""
+    positions = pc.index_in(values.combine_chunks(), pa.array(list(translations), pa.string()))
+    return pa.array(list(translations.values()), pa.string()).take(positions)
+
+
+def _set(rows: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
+    return rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
