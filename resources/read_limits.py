@@ -17,12 +17,14 @@ class ReadLimits:
         size_bytes: the unpacked size of a file, an object or a response.
         rows: the executions or lines of a file or object.
         pages: the pages of one query.
+        entries: the entries of a listing: files, objects or schedulers.
         seconds: the duration of one request.
     """
 
     size_bytes: int = 200 * MEGABYTE
     rows: int = 500_000
     pages: int = 10_000
+    entries: int = 2_000_000
     seconds: float = 600
 
     @property
@@ -40,6 +42,11 @@ class ReadLimits:
     def too_many_pages(self) -> str:
         """The reason for the end of a query by the number of pages."""
         return f"more than {self.pages:,} pages (limits.max_pages_per_query)"
+
+    @property
+    def too_many_entries(self) -> str:
+        """The reason for the end of a listing by the number of entries."""
+        return f"more than {self.entries:,} entries (limits.max_entries_per_listing)"
 
     @property
     def too_slow(self) -> str:

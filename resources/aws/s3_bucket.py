@@ -26,7 +26,8 @@ from resources.aws.error_codes import ErrorKind, classify_error
 from resources.aws.limited_session import read_body
 from resources.aws.s3_errors import S3Request, translate_error
 from resources.aws.session import default_session
-from resources.read_limits import ReadLimits
+from resources.errors import DataError
+from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 
 CONNECTIONS = 16
 _BODY_ATTEMPTS = 3
@@ -209,18 +210,31 @@ class Bucket:
         with self._translate_errors(key, "s3:DeleteObject"):
             self._client.delete_object(Bucket=self.name, Key=key)
 
-    def list_objects(self, prefix: str, most: int | None = None) -> Iterator[ListedObject]:
+    def list_objects(
+        self, prefix: str, most: int | None = None, *, limits: ReadLimits = DEFAULT_LIMITS
+    ) -> Iterator[ListedObject]:
         """List the objects under a prefix, at most `most` of them.
 
         Raises:
+            DataError: the listing has more entries or pages than the limits.
             LedgerError: S3 returned an error, or cannot be reached.
         """
         with self._translate_errors(prefix, "s3:ListBucket"):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.name, Prefix=prefix, PaginationConfig={"MaxItems": most, "PageSize": most}
             )
-            for page in pages:
-                for entry in page.get("Contents", ()):
+            count = 0
+            for number, page in enumerate(pages, 1):
+                entries = page.get("Contents", ())
+                count += len(entries)
+                if count > limits.entries or number > max(limits.pages, count):  # a page can be empty
+                    reason = limits.too_many_entries if count > limits.entries else limits.too_many_pages
+                    raise DataError(
+                        f"Cannot list a bucket: it has {reason}",
+                        where=f"{self._setting}: {self.uri(prefix)}",
+                        next_step="name a longer prefix, or raise the limit",
+                    )
+                for entry in entries:
                     yield ListedObject(entry["Key"], entry["Size"], entry["ETag"].strip('"'))
 
     def list_page(

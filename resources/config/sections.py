@@ -148,6 +148,12 @@ class LimitSettings(Section):
         description="Most pages of one query of the service.",
         examples=[10_000],
     )
+    max_entries_per_listing: Count = Field(
+        default=2_000_000,
+        ge=1,
+        description="Most files, objects or schedulers that a source lists.",
+        examples=[2_000_000],
+    )
     max_seconds_per_request: Count = Field(
         default=600,
         ge=1,
@@ -163,6 +169,7 @@ class LimitSettings(Section):
             self.max_megabytes_per_file * MEGABYTE,
             self.max_rows_per_file,
             self.max_pages_per_query,
+            self.max_entries_per_listing,
             self.max_seconds_per_request,
         )
 

@@ -204,6 +204,8 @@ class ApiSource:
             for body in bodies
             for summary in msgspec.json.decode(body, type=SchedulersPage).inference_scheduler_summaries
         ]
+        if len(summaries) > self._limits.entries:
+            raise self._build_limit_error("list the schedulers", self._limits.too_many_entries)
         self.rejected_schedulers = {}
         listed: list[ListedScheduler] = []
         for position, summary in enumerate(summaries):
@@ -368,9 +370,7 @@ class ApiSource:
 
     def _build_limit_error(self, action: str, reason: str) -> DataError:
         return DataError(
-            f"Cannot {action}: the response has {reason}"
-            if reason == self._limits.too_many_pages
-            else f"Cannot {action}: the response is {reason}",
+            f"Cannot {action}: the response {'is' if reason == self._limits.too_large else 'has'} {reason}",
             where=str(self.access),
             next_step="extract fewer days in one run, or raise the limit; a service that works returns fewer",
         )

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from errno import EACCES, EDQUOT, EFBIG, ENOLCK, ENOSPC, ENOSYS, EOPNOTSUPP
 from functools import partial
 from glob import escape
+from itertools import islice
 from pathlib import Path
 from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
 from typing import TypeVar
@@ -21,7 +22,7 @@ import pyarrow as pa
 from pyarrow.fs import FileSystem, LocalFileSystem
 
 from resources.clock import unique_id
-from resources.errors import ConfigurationError, RetryLaterError, UnreadableArchiveError
+from resources.errors import ConfigurationError, DataError, RetryLaterError, UnreadableArchiveError
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.storage.base import NAME_NOT_UTF8, OpenFile, StoredFile, WriteFile
 
@@ -313,11 +314,12 @@ class LocalFiles:
 
         Raises:
             ConfigurationError: the path does not exist or cannot be read.
+            DataError: the folder has more entries than the limit.
         """
         try:
             if not Path(uri).is_dir():
                 return [_describe_file(uri, os.stat(uri))]  # noqa: PTH116 (keeps the path as it is written)
-            return sorted(_walk(uri), key=lambda file: file.uri)
+            files = list(islice(_walk(uri), self._limits.entries + 1))
         except (OSError, ValueError) as problem:
             place = getattr(problem, "filename", None) or uri
             raise ConfigurationError(
@@ -325,6 +327,13 @@ class LocalFiles:
                 where=f"sources.uri = {escape_name(place)}",
                 next_step="correct the uri in ledger.toml, or put the saved responses there",
             ) from None
+        if len(files) > self._limits.entries:
+            raise DataError(
+                f"Cannot list a folder: it has {self._limits.too_many_entries}",
+                where=f"sources.uri = {uri}",
+                next_step="name a folder with fewer files, or raise the limit",
+            )
+        return sorted(files, key=lambda file: file.uri)
 
     def read(self, file: StoredFile) -> bytes:
         """Return the content of a file.

@@ -192,7 +192,7 @@ class S3Files:
         """
         _, key = split_uri(uri)
         folder = f"{key.removesuffix('/')}/" if key else ""
-        below = list(self._bucket.list_objects(folder))
+        below = list(self._bucket.list_objects(folder, limits=self._limits))
         visible = [file for file in below if not _is_hidden(file.key.removeprefix(folder))]
         if key != folder:
             exact = [file for file in self._bucket.list_objects(key, most=1) if file.key == key]

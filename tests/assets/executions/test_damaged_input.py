@@ -156,7 +156,7 @@ def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[FakeSessio
         lambda **options: Config(**options | {"retries": {"total_max_attempts": 1}}),
     )
     session = FakeSession()
-    limits = ReadLimits(size_bytes=1_000_000, pages=20, seconds=1)
+    limits = ReadLimits(size_bytes=1_000_000, pages=20, entries=100, seconds=1)
     source = ApiSource(AwsAccess("eu-west-1", endpoint_url="http://127.0.0.1:9"), limits=limits)
     source._client._endpoint.http_session._session = session
     return session, source
@@ -297,6 +297,14 @@ def test_an_empty_token_ends_the_pages(service: tuple[FakeSession, ApiSource]) -
     session.answers = {("ListInferenceSchedulers", ""): lambda _: (200, body)}
     assert len(source.list_schedulers()) == 3
     assert session.requests == 1
+
+
+def test_a_list_of_too_many_schedulers_is_an_error(service: tuple[FakeSession, ApiSource]) -> None:
+    session, source = service
+    body = json.dumps({"InferenceSchedulerSummaries": LISTED * 40}).encode()
+    session.answers = {("ListInferenceSchedulers", ""): lambda _: (200, body)}
+    with pytest.raises(DataError, match=r"more than 100 entries \(limits.max_entries_per_listing\)"):
+        source.list_schedulers()
 
 
 def test_pages_without_end_stop_at_the_limit(service: tuple[FakeSession, ApiSource]) -> None:

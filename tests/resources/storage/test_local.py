@@ -10,7 +10,8 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from resources.errors import ConfigurationError, UnreadableArchiveError
+from resources.errors import ConfigurationError, DataError, UnreadableArchiveError
+from resources.read_limits import ReadLimits
 from resources.storage.base import NAME_NOT_UTF8, OpenFile, StoredFile, WriteFile
 from resources.storage.local import LocalFiles, LocalStorage, write_atomically, write_text_atomically
 
@@ -293,3 +294,11 @@ def test_a_pipe_in_the_place_of_a_file_of_the_lake_is_not_waited_for(tmp_path: P
     os.mkfifo(tmp_path / "file")
     with pytest.raises(OSError, match="is a folder or a special file"):
         LocalStorage(tmp_path, timeout_seconds=1).open("file")
+
+
+def test_a_folder_with_too_many_entries_is_not_listed(tmp_path: Path) -> None:
+    write(tmp_path, "a", "b/c", "b/d")
+    assert len(LocalFiles(ReadLimits(entries=3)).list_files(str(tmp_path))) == 3
+    with pytest.raises(DataError, match=r"more than 2 entries \(limits.max_entries_per_listing\)") as caught:
+        LocalFiles(ReadLimits(entries=2)).list_files(str(tmp_path))
+    assert caught.value.where == f"sources.uri = {tmp_path}"

@@ -5,11 +5,19 @@ from typing import Any
 
 import pytest
 
-from resources.errors import ConfigurationError, PermissionsError, RetryLaterError, UnreadableArchiveError
+from resources.errors import (
+    ConfigurationError,
+    DataError,
+    PermissionsError,
+    RetryLaterError,
+    UnreadableArchiveError,
+)
+from resources.read_limits import ReadLimits
 from resources.sources.archive import ArchiveSource
 from resources.storage.base import StoredFile
 from resources.storage.open import open_file_store
 from resources.storage.s3 import S3Files
+from tests.support.s3_server import Fault
 
 
 def list_keys(bucket: Any, below: str) -> list[str]:
@@ -140,3 +148,22 @@ def test_an_archive_in_s3_yields_pages(bucket: Any) -> None:
     (file,) = archive.list_files()
     (page,) = archive.read_pages(archive.read(file), datetime(2026, 1, 1, tzinfo=UTC))
     assert (page.origin, page.body) == (f"{bucket.uri}/dumps/a.json", b'[{"DataStartTime": 1}]')
+
+
+def test_a_prefix_with_too_many_entries_is_not_listed(bucket: Any) -> None:
+    for key in ("d/a", "d/b", "d/c"):
+        bucket.put(key)
+    uri = f"{bucket.uri}/d/"
+    assert len(S3Files(uri, ReadLimits(entries=3)).list_files(uri)) == 3
+    with pytest.raises(DataError, match=r"more than 2 entries \(limits.max_entries_per_listing\)") as caught:
+        S3Files(uri, ReadLimits(entries=2)).list_files(uri)
+    assert caught.value.where == f"sources.uri: {uri}"
+
+
+def test_empty_pages_without_end_stop_at_the_limit(bucket: Any) -> None:
+    for number in range(20):
+        token = f"<NextContinuationToken>{number}</NextContinuationToken>"
+        page = f"<ListBucketResult><IsTruncated>true</IsTruncated>{token}</ListBucketResult>"
+        bucket.server.faults.append(Fault("GET", "200 OK", page.encode()))
+    with pytest.raises(DataError, match=r"more than 5 pages \(limits.max_pages_per_query\)"):
+        S3Files(bucket.uri, ReadLimits(pages=5)).list_files(bucket.uri)
