@@ -39,6 +39,9 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "init": CommandEntry("init:init", START, "Write a commented ledger.toml for a new project."),
     "doctor": CommandEntry("doctor:doctor", START, "Check settings, credentials, sources, lake and Dagster."),
     "import": CommandEntry("import_files:import_", EXTRACT, "Add saved API responses to an archive source."),
+    "record": CommandEntry(
+        "record:record", EXTRACT, "Save all answers of the api sources, exactly as received."
+    ),
     "plan": CommandEntry("plan:plan", EXTRACT, "Estimate the API calls and minutes of a backfill."),
     "backfill": CommandEntry(
         "backfill:backfill",

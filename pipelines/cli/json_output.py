@@ -43,6 +43,35 @@ class DoctorOutput(Struct):
     findings: Annotated[list[DoctorFinding], Meta(description="All findings, in the order of the checks.")]
 
 
+# --- ledger record
+
+
+class RecordOutput(Struct):
+    """`ledger record --json`."""
+
+    uri: Annotated[str, Meta(description="Folder or S3 prefix of the recording.")]
+    first: Annotated[date, Meta(description="First requested day (UTC).")] = msgspec.field(name="from")
+    last: Annotated[date, Meta(description="Last requested day (UTC).")] = msgspec.field(name="to")
+    complete: Annotated[bool, Meta(description="True if everything that was requested is recorded.")]
+    schedulers: Annotated[int, Meta(description="Number of selected schedulers.")]
+    queries: Annotated[int, Meta(description="Number of queries that were missing in the recording.")]
+    completed_queries: Annotated[int, Meta(description="Those of them that are recorded and verified.")]
+    pages: Annotated[int, Meta(description="Number of new pages of executions.")]
+    executions: Annotated[int, Meta(description="Number of execution summaries in the new pages.")]
+    files: Annotated[list[str], Meta(description="Names of the new files.")]
+    already_recorded_days: Annotated[
+        int, Meta(description="Days of schedulers that the recording had, as of a time after they settled.")
+    ]
+    calls: Annotated[int, Meta(description="Number of API calls, retries included.")]
+    throttled: Annotated[int, Meta(description="Number of calls that the service throttled.")]
+    notices: Annotated[list[str], Meta(description="Messages about the recording.")]
+    failed_sources: Annotated[
+        list[SourceFailure], Meta(description="Sources and schedulers that are not recorded completely.")
+    ]
+    error: Annotated[str | None, Meta(description="Why the command stopped early; null if it did not.")]
+    next_steps: Annotated[list[str], Meta(description="Commands to run next.")]
+
+
 # --- ledger import
 
 
@@ -353,6 +382,7 @@ JSON_OUTPUT: Mapping[str, type[Struct]] = {
     "doctor": DoctorOutput,
     "alerts test": AlertTestOutput,
     "import": ImportOutput,
+    "record": RecordOutput,
     "plan": PlanOutput,
     "backfill": BackfillOutput,
     "status": StatusOutput,

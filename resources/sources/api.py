@@ -25,13 +25,12 @@ from resources.clock import Clock, utc_now
 from resources.errors import DataError, LedgerError
 from resources.name_patterns import matches, matches_any
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
-from resources.sources.base import ListedScheduler, Page
+from resources.sources.base import Exchange, ListedScheduler, Page
 from resources.sources.call_budget import CallBudget
 from resources.sources.messages import (
     DECODE_ERRORS,
     QUERY_PADDING,
     Description,
-    Exchange,
     ExecutionsPage,
     SchedulersPage,
     parse_scheduler,

@@ -4,7 +4,7 @@ A source returns raw pages and knows no columns. A new kind of source is a class
 settings, and one entry in `resources.sources.factory`.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from typing import TYPE_CHECKING, Protocol
@@ -61,6 +61,29 @@ class SchedulerResponse:
     scheduler: ListedScheduler
     days: frozenset[date]
     queried_at: datetime
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request that the service answered with success, as sent and as received.
+
+    Attributes:
+        url: the endpoint, without credentials.
+        operation: such as ListInferenceExecutions.
+        request: the body of the request, JSON.
+        sent_at: when the request was sent, in UTC.
+        body: the body of the response.
+        request_headers: headers of the request, without credentials and signature.
+        response_headers: headers of the response.
+    """
+
+    url: str
+    operation: str
+    request: bytes
+    sent_at: datetime
+    body: bytes
+    request_headers: tuple[tuple[str, str], ...] = ()
+    response_headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -234,6 +257,20 @@ class LiveService(Protocol):
 
     def scheduler_exists(self, scheduler: ListedScheduler) -> bool:
         """Return whether the service still has this scheduler, by ARN."""
+
+    def record_schedulers(self, token: str | None = None) -> Iterator[Exchange]:
+        """List the schedulers, from the page of a NextToken on; yield each exchange."""
+
+    def parse_schedulers(self, bodies: Iterable[bytes]) -> list[ListedScheduler]:
+        """Return the selected schedulers of recorded lists; set `rejected_schedulers`."""
+
+    def record_executions(
+        self, scheduler: ListedScheduler, start: datetime, end: datetime, token: str | None = None
+    ) -> Iterator[Exchange]:
+        """Query as `read_pages` does, from the page of a NextToken on; yield each exchange."""
+
+    def record_description(self, scheduler: ListedScheduler) -> Exchange | None:
+        """Describe a scheduler; None: the service does not have it any more, by ARN."""
 
 
 class Source(Protocol):

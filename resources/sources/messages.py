@@ -1,4 +1,4 @@
-"""Requests and responses of Lookout for Equipment: the members that sources need, and exchanges of both.
+"""Requests and responses of Lookout for Equipment: the members that sources need.
 
 - For an unknown scheduler the service returns an empty list and no error. An empty response counts only if
   the service listed the scheduler before and still has it afterwards.
@@ -7,8 +7,7 @@
 - Pages can shift while they are read, so a row can be returned twice.
 """
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 import msgspec
@@ -26,29 +25,6 @@ QUERY_PADDING = timedelta(hours=2)
 """Added on each side of a query. A window has at most an hour, so any meaning of the bounds is covered."""
 
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """One request that the service answered with success, as sent and as received.
-
-    Attributes:
-        url: the endpoint, without credentials.
-        operation: such as ListInferenceExecutions.
-        request: the body of the request, JSON.
-        sent_at: when the request was sent, in UTC.
-        body: the body of the response.
-        request_headers: headers of the request, without credentials and signature.
-        response_headers: headers of the response.
-    """
-
-    url: str
-    operation: str
-    request: bytes
-    sent_at: datetime
-    body: bytes
-    request_headers: tuple[tuple[str, str], ...] = ()
-    response_headers: tuple[tuple[str, str], ...] = ()
 
 
 class ExecutionsPage(msgspec.Struct, rename="pascal"):

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from resources.sources.base import ListedScheduler, SchedulerResponse
+from resources.sources.base import Exchange, ListedScheduler, SchedulerResponse
 from resources.sources.messages import (
     DECODE_ERRORS,
     DESCRIBE_SCHEDULER,
@@ -21,7 +21,6 @@ from resources.sources.messages import (
     LIST_SCHEDULERS,
     QUERY_PADDING,
     Description,
-    Exchange,
     ExecutionsPage,
     SchedulersPage,
     parse_scheduler,

@@ -20,7 +20,8 @@ from warcio.warcwriter import WARCWriter
 
 from resources.gzip_data import GZIP, unpack_gzip
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
-from resources.sources.messages import TARGET_PREFIX, Exchange
+from resources.sources.base import Exchange
+from resources.sources.messages import TARGET_PREFIX
 
 SOFTWARE = "lookout-ledger"
 _MAGIC = b"WARC/1."

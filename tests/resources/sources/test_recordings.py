@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resources.sources.base import ListedScheduler, SchedulerResponse
-from resources.sources.messages import Exchange
+from resources.sources.base import Exchange, ListedScheduler, SchedulerResponse
 from resources.sources.recordings import read_recording, select_proven_days
 
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)

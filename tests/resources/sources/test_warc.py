@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from warcio.checker import Checker
 
 from resources.read_limits import ReadLimits
-from resources.sources.messages import Exchange
+from resources.sources.base import Exchange
 from resources.sources.warc import encode_exchange, encode_info, is_warc, read_warc
 
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
