@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from assets.tables import ARCHIVE_FILES, EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
@@ -284,6 +285,7 @@ recorded = st.builds(
 )
 
 
+@how(deadline=None)
 @given(
     st.dictionaries(arns.map(plans.name_folder), st.lists(recorded, max_size=4)),
     st.dictionaries(st.tuples(arns.map(plans.name_folder), ranges), st.just(["part"]), max_size=3),
@@ -309,6 +311,7 @@ def test_the_plan_has_each_day_that_is_not_settled_exactly_once(
             assert is_month or (folder, query) in parts
 
 
+@how(deadline=None)
 @given(st.lists(st.tuples(arns, ranges), max_size=5), st.integers(0, 10**9))
 def test_the_names_of_files_say_what_they_hold(queries: list[tuple[str, DayRange]], seconds: int) -> None:
     at = datetime(2000, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)

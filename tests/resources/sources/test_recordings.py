@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from resources.sources.base import Exchange, ListedScheduler, SchedulerResponse
@@ -68,6 +69,7 @@ def test_all_pages_prove_the_days_at_the_time_of_the_first_request() -> None:
     assert len(recording.summaries) == 5
 
 
+@how(deadline=None)
 @given(st.lists(st.integers(1, 2), min_size=1, max_size=5), st.data())
 def test_only_the_complete_sequence_of_pages_is_a_proof(counts: list[int], data: st.DataObject) -> None:
     pages = build_pages(counts)
@@ -131,6 +133,7 @@ def test_invalid_pages_are_named() -> None:
     assert "page 2 is not a response" in read_recording([build_listing(), damaged]).problems[0]
 
 
+@how(deadline=None)
 @given(st.integers(-3_000, 3_000), st.integers(-3_000, 3_000))
 def test_a_query_proves_the_days_that_it_covers_with_its_padding(before: int, after: int) -> None:
     midnight = datetime(2026, 10, 4, tzinfo=UTC)

@@ -34,6 +34,7 @@ def encode(recorded: list[Exchange]) -> bytes:
     return encode_info(NOW) + b"".join(map(encode_exchange, recorded))
 
 
+@how(deadline=None)
 @given(st.lists(exchanges, max_size=4))
 def test_recorded_exchanges_are_read_as_they_were_sent_and_received(recorded: list[Exchange]) -> None:
     data = encode(recorded)
@@ -43,12 +44,13 @@ def test_recorded_exchanges_are_read_as_they_were_sent_and_received(recorded: li
     assert read_warc(gzip.decompress(data)).exchanges == recorded
 
 
+@how(deadline=None)
 @given(exchanges)
 def test_the_same_exchange_has_the_same_bytes(exchange: Exchange) -> None:
     assert encode_exchange(exchange) == encode_exchange(exchange)
 
 
-@how(max_examples=150)
+@how(max_examples=150, deadline=None)
 @given(st.lists(exchanges, min_size=1, max_size=3), st.data())
 def test_a_changed_byte_never_changes_a_page_without_a_problem(
     recorded: list[Exchange], data: st.DataObject
@@ -66,7 +68,7 @@ def test_a_changed_byte_never_changes_a_page_without_a_problem(
         assert page in originals
 
 
-@how(max_examples=100)
+@how(max_examples=100, deadline=None)
 @given(st.lists(exchanges, min_size=1, max_size=3), st.data())
 def test_a_truncated_file_has_its_first_pages_and_a_problem(
     recorded: list[Exchange], data: st.DataObject
