@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from sandbox import serve
-from sandbox.arguments import add_fleet_options, build_chosen_fleet
+from sandbox.arguments import add_fleet_options, build_chosen_fleet, parse_time
 from sandbox.dumps import Manifest, write_history
 from sandbox.fleet import Fleet
 
@@ -65,6 +65,17 @@ def _build_parser() -> argparse.ArgumentParser:
         help="the folder to write to; existing files are replaced",
     )
     add_fleet_options(dump)
+    dump.add_argument(
+        "--clock",
+        type=parse_time,
+        metavar="TIME",
+        help="the time of the last responses, with a time zone (default: two hours after the history)",
+    )
+    dump.add_argument(
+        "--without-defects",
+        action="store_true",
+        help="write no truncated, incomplete or edited files; the others have all executions",
+    )
     dump.set_defaults(run=_run_dump)
     return parser
 
@@ -72,16 +83,14 @@ def _build_parser() -> argparse.ArgumentParser:
 def _run_dump(options: argparse.Namespace) -> None:
     plants = build_chosen_fleet(options)
     try:
-        manifest = write_history(plants, options.to, options.until + _DUMPED_AFTER)
+        clock = options.clock or options.until + _DUMPED_AFTER
+        manifest = write_history(plants, options.to, clock, has_defects=not options.without_defects)
     except OSError as error:
         raise OSError(f"cannot write to {options.to}: {error.strerror or error}") from error
     print(_format_summary(plants, manifest, options.to))  # noqa: T201 - this is the command line
 
 
 def _format_summary(plants: Fleet, manifest: Manifest, folder: Path) -> str:
-    def join_names(paths: Sequence[Path]) -> str:
-        return ", ".join(str(path.relative_to(folder)) for path in paths)
-
     history = plants.history
     return "\n".join(
         (
@@ -95,13 +104,24 @@ def _format_summary(plants: Fleet, manifest: Manifest, folder: Path) -> str:
                 for scheduler in plants.schedulers
                 if scheduler.remark
             ),
-            "",
-            "Defects of the files:",
-            f"  incomplete    {join_names(manifest.incomplete)}",
-            f"  unreadable    {join_names(manifest.unreadable)}",
-            f"  with an unusable summary    {join_names(manifest.unusable)}",
+            *_list_defects(manifest, folder),
         )
     )
+
+
+def _list_defects(manifest: Manifest, folder: Path) -> list[str]:
+    defects = {
+        "incomplete": manifest.incomplete,
+        "unreadable": manifest.unreadable,
+        "with an unusable summary": manifest.unusable,
+    }
+    if not any(defects.values()):
+        return []
+    lines = [
+        f"  {title}    {', '.join(str(path.relative_to(folder)) for path in paths)}"
+        for title, paths in defects.items()
+    ]
+    return ["", "Defects of the files:", *lines]
 
 
 if __name__ == "__main__":

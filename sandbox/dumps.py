@@ -157,8 +157,8 @@ def write_dump(  # noqa: PLR0913 - all but three have defaults
     )
 
 
-def write_history(fleet: Fleet, folder: Path, clock: datetime) -> Manifest:
-    """Write the history of the fleet up to `clock`, in all formats.
+def write_history(fleet: Fleet, folder: Path, clock: datetime, *, has_defects: bool = True) -> Manifest:
+    """Write the history of the fleet up to `clock`, in all formats, with or without defective files.
 
     Dumps are taken three times during the history, at `clock`, and before the deletion of a scheduler.
     They have no windows after the end of the history. If `clock` is later, only stuck executions are
@@ -170,7 +170,8 @@ def write_history(fleet: Fleet, folder: Path, clock: datetime) -> Manifest:
         files += _write_regular_dumps(fleet, folder, export, schedulers, clock)
         for scheduler in schedulers:
             files += _write_dump_before_deletion(folder, export, scheduler, clock)
-    files += _write_defective_dumps(fleet, folder, clock)
+    if has_defects:
+        files += _write_defective_dumps(fleet, folder, clock)
     return Manifest(tuple(files))
 
 

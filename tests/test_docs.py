@@ -86,15 +86,26 @@ def test_a_command_runs(command: str, environment: dict[str, str]) -> None:
 
 
 @pytest.mark.docs
-def test_the_tutorial_runs_from_start_to_end(environment: dict[str, str], tmp_path: Path) -> None:
-    for name in ("LEDGER_CONFIG", "DAGSTER_HOME"):
-        environment = {key: value for key, value in environment.items() if key != name}
-    environment["HOME"] = str(tmp_path)
+def test_the_tutorial_runs_from_start_to_end_without_any_aws_settings(tmp_path: Path) -> None:
+    folder = tmp_path / "tutorial"
+    variables = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}",
+        "HOME": str(tmp_path),
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
 
-    done = run_in_shell("\n".join(list_blocks("sh", TUTORIAL)), environment)
+    done = run_in_shell("\n".join(list_blocks("sh", TUTORIAL)), variables)
 
     assert done.returncode == 0, done.stderr[-2000:]
-    assert (tmp_path / "tutorial" / "report.html").exists()
+    assert "||" not in "".join(list_blocks("sh", TUTORIAL))
+    without, with_results = (
+        (folder / name).read_text() for name in ("without-results.html", "with-results.html")
+    )
+    assert "Unable to locate credentials" in without
+    assert 'data-cell="1 events"' not in without
+    assert 'data-cell="1 events"' in with_results
+    assert "<h2>Not known</h2>" not in with_results
+    assert "Days with data: 2026-10-04 to 2026-10-07" in done.stdout
 
 
 @pytest.mark.docs

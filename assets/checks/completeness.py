@@ -41,6 +41,8 @@ def evaluate_no_unrecognized_fields(unrecognized: pa.Table) -> CheckOutcome:
         for name in _list_fields(entry["values"]):
             field_rows[name] += entry["counts"]
     message = f"{unrecognized.num_rows} executions examined: each field has a column."
+    if not unrecognized.num_rows:
+        message = "No execution of these days is recorded, so no field was examined."
     if field_rows:
         message = (
             f"{len(field_rows)} fields have no column: {summarize(field_rows)}. The column `unrecognized`"
@@ -60,10 +62,12 @@ def evaluate_archive_files_complete(files: Sequence[ArchiveRecord]) -> CheckOutc
     """Check the saved responses that still exist: each is readable and has all its pages."""
     broken = [file.uri for file in files if file.error]
     incomplete = archive_index.find_files_with_missing_pages(files)
+    message = f"{len(files)} saved responses examined: all are readable and complete."
+    if not files:
+        message = "No saved response was read."
     return CheckOutcome(
         not broken and not incomplete,
-        "; ".join(archive_index.describe_problems(files))
-        or f"{len(files)} saved responses examined: all are readable and complete.",
+        "; ".join(archive_index.describe_problems(files)) or message,
         {"files": len(files), "unreadable": len(broken), "incomplete": len(incomplete)},
         problem_ids=sorted({*broken, *(file.uri for file in incomplete)}),
     )
@@ -72,7 +76,7 @@ def evaluate_archive_files_complete(files: Sequence[ArchiveRecord]) -> CheckOutc
 def evaluate_no_rejected_summaries(rejected: pa.Table) -> CheckOutcome:
     """Check that `rejected_executions` (`reason`) is empty."""
     reasons = sorted(pc.value_counts(rejected["reason"]).to_pylist(), key=lambda entry: -entry["counts"])
-    message = "No execution summary was rejected."
+    message = "No execution summary of the responses that were read was rejected."
     if reasons:
         message = (
             f"{rejected.num_rows} execution summaries were rejected:"
@@ -142,10 +146,17 @@ def evaluate_result_objects_read(objects: pa.Table, unread_by_day: Mapping[date,
     )
 
 
-def evaluate_no_rejected_result_lines(rejected: pa.Table) -> CheckOutcome:
-    """Check that `rejected_results` (`result_s3_key`, `line_number`, `reason`, and the day) is empty."""
+def evaluate_no_rejected_result_lines(rejected: pa.Table, objects_read: int) -> CheckOutcome:
+    """Check that no line of the result objects that were read was rejected.
+
+    Args:
+        rejected: `rejected_results` (`result_s3_key`, `line_number`, `reason`, and the day).
+        objects_read: the number of result objects that were read.
+    """
     reasons = sorted(set(rejected["reason"].to_pylist()))
-    message = "No line of a result object was rejected."
+    message = f"{objects_read} result objects were read: no line was rejected."
+    if not objects_read:
+        message = "No result object of these days was read, so no line was examined."
     if rejected.num_rows:
         message = (
             f"{rejected.num_rows} lines of result objects were rejected: {summarize(reasons)}."
@@ -154,7 +165,7 @@ def evaluate_no_rejected_result_lines(rejected: pa.Table) -> CheckOutcome:
     return CheckOutcome(
         not rejected.num_rows,
         message,
-        {"rejected": rejected.num_rows},
+        {"rejected": rejected.num_rows, "objects_read": objects_read},
         rejected.slice(0, 20).to_pylist(),
         ["ledger sql 'SELECT * FROM rejected_results'"] if reasons else [],
         problem_ids=reasons,

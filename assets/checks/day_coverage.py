@@ -3,7 +3,7 @@
 These checks warn: the recorded data is correct but may be incomplete.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from statistics import median
 from typing import Any
@@ -94,7 +94,7 @@ def evaluate_days_settled(statuses: Sequence[SchedulerStatus], days: Sequence[da
 
 
 def evaluate_no_stuck_executions(
-    statuses: Iterable[SchedulerStatus], days: Sequence[date], in_progress: pa.Table
+    statuses: Sequence[SchedulerStatus], days: Sequence[date], in_progress: pa.Table
 ) -> CheckOutcome:
     """Check that no execution is IN_PROGRESS on a day that is settled for its scheduler.
 
@@ -113,6 +113,8 @@ def evaluate_no_stuck_executions(
     stuck = [row for row in in_progress.to_pylist() if (row["scheduler_arn"], row[PARTITION]) in stuck_on]
     schedulers = sorted({row["scheduler_name"] or row["scheduler_arn"] for row in stuck})
     message = f"None of {in_progress.num_rows} IN_PROGRESS executions is on a settled day."
+    if unproven := _count_unproven(statuses, days, in_progress):
+        message += f" No service can confirm how {unproven} of them ended: only saved responses cover them."
     if stuck:
         message = (
             f"{len(stuck)} executions are IN_PROGRESS although their day is settled:"
@@ -132,6 +134,17 @@ def evaluate_no_stuck_executions(
         [*build_status_commands(stuck_days), *build_backfill_commands(stuck_days)],
         problem_ids=sorted({row["scheduler_arn"] for row in stuck}),
     )
+
+
+def _count_unproven(statuses: Sequence[SchedulerStatus], days: Sequence[date], in_progress: pa.Table) -> int:
+    """Count the executions that are IN_PROGRESS on days that only saved responses cover."""
+    recorded = {
+        (status.scheduler_arn, day)
+        for status in statuses
+        for day in days
+        if status.states.get(day) is DayState.recorded
+    }
+    return sum((row["scheduler_arn"], row[PARTITION]) in recorded for row in in_progress.to_pylist())
 
 
 def evaluate_execution_count_in_range(
@@ -161,6 +174,8 @@ def evaluate_execution_count_in_range(
         f"{compared} scheduler-days compared: all have a usual number of executions. Not compared: days that"
         " can still grow, the first and the last day of a scheduler, and days without a baseline."
     )
+    if not compared:
+        message = "No scheduler-day can be compared: none has a baseline and is between two other days."
     if unusual:
         message = (
             f"{len(unusual)} of {compared} scheduler-days have an unusual number of executions: "

@@ -189,4 +189,6 @@ def _check_result_objects(context: CheckContext) -> CheckOutcome:
 
 def _check_result_lines(context: CheckContext) -> CheckOutcome:
     columns = ["result_s3_bucket", "result_s3_key", "line_number", "reason"]
-    return evaluate_no_rejected_result_lines(context.read_checked_days(REJECTED_RESULTS, columns))
+    states = context.read_checked_days(RESULT_OBJECTS, ["state"])["state"].to_pylist()
+    rejected = context.read_checked_days(REJECTED_RESULTS, columns)
+    return evaluate_no_rejected_result_lines(rejected, states.count("read"))

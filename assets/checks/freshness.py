@@ -109,6 +109,8 @@ def _compare_with_due_times(
     if newest:
         metadata["minutes_behind"] = max(0, _to_minutes(now - min(data.due for data in newest)))
     message = f"The data of all {len(newest)} running schedulers is up to date."
+    if not newest:
+        message = "No scheduler is known to run, so no new data is expected."
     if late:
         message = (
             f"The data of {len(late)} of {len(newest)} running schedulers is late: "

@@ -356,9 +356,23 @@ class TestCommandLine:
         assert "2026-02-28 00:00Z to 2026-03-01 00:00Z" in output
         assert "stays IN_PROGRESS forever" in output
 
+    def test_dump_without_defects_up_to_a_clock_has_only_usable_files(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        clock = "2026-10-07T00:00:00Z"
+        assert (
+            main(["dump", "--to", str(tmp_path), "--days", "2", "--clock", clock, "--without-defects"]) == 0
+        )
+        output = capsys.readouterr().out
+        assert "Defects" not in output
+        assert not (tmp_path / "by-hand").exists()
+        assert list(tmp_path.rglob("*2026-10-07T0000Z*"))
+        assert not list(tmp_path.rglob("*2026-10-08*"))
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
+            (["--clock", "noon"], "'noon' is not a time"),
             (["--until", "yesterday"], "'yesterday' is not a time; write it like 2026-10-08T00:00:00Z"),
             (["--until", "2026-10-08T00:00:00"], "has no time zone"),
             (["--until", "0001-01-01T00:00:00Z"], "is not between 2000 and 2100"),

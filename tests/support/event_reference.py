@@ -1,4 +1,4 @@
-"""A slow reference for events and running times: plain Python, point by point."""
+"""A slow reference for events and running times: plain Python without code of the product."""
 
 import json
 from collections import Counter, defaultdict
@@ -9,13 +9,11 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
-from assets.anomalies.fragments import MAX_WINDOW, TRUSTED_STEPS
-from assets.anomalies.timeline import CARRIED_DAYS
-from assets.anomalies.top_sensors import MAX_SENSORS
-
 Row = Mapping[str, Any]
 DAY = timedelta(days=1)
 NO_TIME = timedelta(0)
+MAX_WINDOW = timedelta(hours=1)  # the service has no longer frequency
+TRUSTED_STEPS, CARRIED_DAYS, MAX_SENSORS = 10, 7, 10
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 STATE_BY_REASON = {"NO_ANOMALY_DETECTED": "normal", "ANOMALY_DETECTED": "anomalous", "MACHINE_OFF": "off"}
 

@@ -15,7 +15,7 @@ from assets.report.model.fleet import Fleet, Machine
 from assets.report.model.knowledge import UNREAD_STATES
 from assets.report.model.silencing import SilenceMatcher, SilenceSummary
 from assets.report.query.data import ReportData
-from assets.report.query.executions import SchedulerRecords, SchedulerSlots
+from assets.report.query.executions import SchedulerRecords, SchedulerSlots, SlotCounts
 from assets.report.query.machines import AnomalyTotals, EventRow
 from assets.report.query.result import Figure, Statement
 
@@ -96,6 +96,12 @@ def rank_machines(data: ReportData, fleet: Fleet, silences: SilenceMatcher) -> l
         )
     )
     return [item for item, _ in weighted]
+
+
+def describe_result_share(slots: SlotCounts) -> Statement:
+    """Return the share of the executions due with a result; unknown outcomes make it a lower bound."""
+    verb = "are known to have returned" if slots.has_unknown_outcomes else "returned"
+    return (slots.result_share, f" of the executions due {verb} a result")
 
 
 def _find_all(
@@ -206,12 +212,12 @@ def _find_missing_results(data: ReportData, arn: str) -> Iterator[Finding]:
         return
     minutes = records.minutes_without_result.value or 0
     if records.newest_result.value is None:
-        text: Statement = ("no results: none of ", records.executions, " executions returned a result")
+        text: Statement = ("no result is recorded: none of ", records.executions, " executions has one")
         yield Finding(Severity.ALERT, 1e8, text)
     elif minutes >= NO_RESULT_MINUTES:
         severity = Severity.ALERT if minutes >= 6 * NO_RESULT_MINUTES else Severity.WARNING
         age, newest = records.minutes_without_result, records.newest_result
-        text = ("no result for ", age, ": the newest is from ", newest)
+        text = ("no result is recorded for ", age, ": the newest is from ", newest)
         yield Finding(severity, minutes * 60, text)
 
 
@@ -223,12 +229,12 @@ def _find_failures(data: ReportData, arn: str) -> Iterator[Finding]:
     possible_share = slots.possible_result_share
     if slots.succeeded and share is not None and possible_share < GOOD_RESULT_SHARE:
         no_input = slots.failed_missing_input
-        text: Statement = ("only ", slots.result_share, " of the executions due returned a result")
-        if slots.unknown:
-            text = (slots.result_share, " of the executions due are known to have returned a result")
+        text = describe_result_share(slots)
+        if not slots.has_unknown_outcomes:
+            text = ("only ", *text)
         if no_input:
             text += ("; ", *_count(no_input, "execution", "had no input data"))
-        if not slots.unknown:
+        if not slots.has_unknown_outcomes:
             text += ("; longest time without a result within a day: ", slots.longest_silence_minutes)
         severity = Severity.ALERT if possible_share < POOR_RESULT_SHARE else Severity.WARNING
         yield Finding(severity, (1 - share) * 1e4, text)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assets.report.formatting import DASH, pluralize
-from assets.report.model.attention import GOOD_RESULT_SHARE, POOR_RESULT_SHARE
+from assets.report.model.attention import GOOD_RESULT_SHARE, POOR_RESULT_SHARE, describe_result_share
 from assets.report.model.fleet import Fleet, Machine
 from assets.report.model.knowledge import UNREAD_STATES, describe_execution_gaps
 from assets.report.query.data import ReportData
@@ -155,7 +155,7 @@ def _judge(data: ReportData) -> tuple[str, Statement]:
         return "No executions due", ("The sources returned no executions",)
     text: Statement = ()
     if slots.result_share.value is not None:
-        text = ("; ", slots.result_share, " of the executions due returned a result")
+        text = ("; ", *describe_result_share(slots))
     if slots.unknown:
         text += ("; ", slots.unknown, " are unknown")
     verdict = _classify(slots.result_share.value)

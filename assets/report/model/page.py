@@ -54,7 +54,8 @@ class Page:
         unaffected: the number of machines without a finding.
         urgent: the number of machines with an alert or a warning.
         fleet_share: the anomalous share of the running time of all machines.
-        result_share: the share of the executions due that returned a result.
+        result_share: the share of the executions due that are known to have returned a result.
+        has_unknown_outcomes: whether more of them may have returned one.
         event_totals: the numbers of events.
         data_quality: the section about data quality.
         cards: one card per machine.
@@ -87,6 +88,7 @@ class Page:
     urgent: int
     fleet_share: Figure[float]
     result_share: Figure[float]
+    has_unknown_outcomes: bool
     event_totals: EventTotals
     data_quality: DataQuality
     cards: tuple[Card, ...]
@@ -171,6 +173,7 @@ def build_page(
         urgent=sum(item.severity >= Severity.WARNING for item in attention),
         fleet_share=data.fleet_change.anomalous_share,
         result_share=data.slots.result_share,
+        has_unknown_outcomes=data.slots.has_unknown_outcomes,
         event_totals=data.event_totals,
         data_quality=assess_data_quality(data, fleet),
         cards=tuple(build_cards(data, fleet, (*attention, *silenced))),

@@ -45,6 +45,11 @@ class SlotCounts:
         )
         return ((self.succeeded.value or 0) + (self.unknown.value or 0)) / due if due else 1.0
 
+    @property
+    def has_unknown_outcomes(self) -> bool:
+        """Whether the outcome of some executions is not known, so that the share is a lower bound."""
+        return bool(self.unknown or self.not_extracted)
+
     def get_figure(self, column: str) -> Figure[Any]:
         """Return the figure of a column by its name."""
         figure: Figure[Any] = getattr(self, column)

@@ -55,7 +55,8 @@ def _render_summary(page: Page) -> str:
         events = f"{totals.events.text}{known} anomaly events, {totals.open.text} ongoing"
     executions = f"executions {page.execution_word}"
     if page.result_share.value is not None:
-        executions = f"{page.result_share.text} of the executions due returned a result"
+        verb = "are known to have returned" if page.has_unknown_outcomes else "returned"
+        executions = f"{page.result_share.text} of the executions due {verb} a result"
         executions += " (of the computed ones)" if page.execution_gaps else ""
     return f"{machines} · {events} · {executions} · as of {page.as_of} ({page.zone})"
 

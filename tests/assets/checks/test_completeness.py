@@ -74,3 +74,14 @@ def test_result_objects_without_a_record_are_not_read() -> None:
     assert completeness.evaluate_result_objects_read(objects.slice(0, 0), {}).message == (
         "No execution of these days names a result object."
     )
+
+
+def test_messages_do_not_claim_what_was_not_read() -> None:
+    lines = pa.table({"reason": pa.array([], pa.string())})
+    nothing = pa.table({"unrecognized": pa.array([], pa.string())})
+
+    assert "no line was examined" in completeness.evaluate_no_rejected_result_lines(lines, 0).message
+    assert "3 result objects were read" in completeness.evaluate_no_rejected_result_lines(lines, 3).message
+    assert "no field was examined" in completeness.evaluate_no_unrecognized_fields(nothing).message
+    assert completeness.evaluate_archive_files_complete([]).message == "No saved response was read."
+    assert "that were read" in completeness.evaluate_no_rejected_summaries(lines).message

@@ -69,6 +69,25 @@ def test_only_executions_of_settled_days_are_stuck() -> None:
     assert outcome.metadata == {"stuck": 1, "in_progress": 2}
 
 
+def test_executions_of_recorded_days_may_have_ended() -> None:
+    (day,) = days_back(1)
+    in_progress = pa.table(
+        {
+            "scheduler_arn": ["a"],
+            "scheduler_name": ["pump-1"],
+            "data_start_time": [NOW],
+            PARTITION: [day],
+        }
+    )
+
+    outcome = day_coverage.evaluate_no_stuck_executions(
+        [SchedulerStatus("a", "pump-1", {day: DayState.recorded})], [day], in_progress
+    )
+
+    assert outcome.passed
+    assert "No service can confirm how 1 of them ended" in outcome.message
+
+
 def counts(of_days_back: dict[int, int]) -> pa.Table:
     numbers = list(of_days_back)
     return pa.table(
@@ -99,12 +118,9 @@ def test_day_with_few_days_before_it_is_compared_with_the_grid() -> None:
     assert not day_coverage.evaluate_execution_count_in_range(
         coverage, days_back(3), {"a": 288}, NOW, SETTLE
     ).passed
-    assert (
-        day_coverage.evaluate_execution_count_in_range(
-            coverage, days_back(3), {"a": None}, NOW, SETTLE
-        ).metadata["compared"]
-        == 0
-    )
+    outcome = day_coverage.evaluate_execution_count_in_range(coverage, days_back(3), {"a": None}, NOW, SETTLE)
+    assert outcome.metadata["compared"] == 0
+    assert outcome.message.startswith("No scheduler-day can be compared")
 
 
 def test_growing_days_and_the_first_and_last_day_of_a_scheduler_are_not_compared() -> None:

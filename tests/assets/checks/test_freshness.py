@@ -84,3 +84,12 @@ def test_deleted_and_stopped_schedulers_are_not_late() -> None:
     assert freshness.find_newest_data(rows, freshness.list_active_schedulers(coverage), settings_by_arn) == [
         freshness.NewestData("running", NOW + HOUR, NOW + HOUR + timedelta(minutes=7))
     ]
+
+
+def test_without_a_running_scheduler_no_data_is_called_up_to_date() -> None:
+    outcome = freshness.evaluate_data_fresh(
+        [], NOW, ServiceState(True), history_end=None, now=NOW, late_after=SETTLE
+    )
+
+    assert outcome.passed
+    assert outcome.message == "No scheduler is known to run, so no new data is expected."

@@ -65,12 +65,12 @@ FINDINGS = {
     "no result for long": (
         Machine("no result for long", gaps=[(160, 168)]),
         Severity.ALERT,
-        "no result for 8 h: the newest is from Wed 7 Oct 16:00",
+        "no result is recorded for 8 h: the newest is from Wed 7 Oct 16:00",
     ),
     "no result for a while": (
         Machine("no result for a while", gaps=[(166, 168)]),
         Severity.WARNING,
-        "no result for 2 h: the newest is from Wed 7 Oct 22:00",
+        "no result is recorded for 2 h: the newest is from Wed 7 Oct 22:00",
     ),
     "few results": (
         Machine("few results", gaps=[(50, 70)]),
@@ -83,7 +83,7 @@ FINDINGS = {
     "no results at all": (
         Machine("no results at all", fails=True),
         Severity.ALERT,
-        "no results: none of 1,008 executions returned a result",
+        "no result is recorded: none of 1,008 executions has one",
     ),
     "access denied": (
         Machine("access denied", objects={"forbidden": 3}),
