@@ -7,12 +7,14 @@ without the file name, or the output prefix with the start of the window.
 - One other row claims the folder: the bucket row gets its key. The usual merge then finalizes an execution
   that was IN_PROGRESS.
 - Several other rows claim it: the result is ambiguous. The bucket row is dropped and finalizes none of them.
-- No row claims it: the bucket row gets the scheduler of its prefix, if exactly one is known.
+- No row claims it: the bucket row gets the scheduler of its prefix, if exactly one is known. If that
+  scheduler has an execution with another result at that time, the bucket row keeps its placeholder.
 
 Recorded bucket rows are separated again before each merge. The order of sources therefore does not change the
 result, also if another claim arrives later.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +25,7 @@ import pyarrow.compute as pc
 
 from assets.executions.flatten import ROWS, extract_arn_parts
 from assets.executions.merge import merge_executions, reduce_candidates
-from assets.executions.statuses import IN_PROGRESS
+from assets.executions.statuses import FINAL_STATUSES, IN_PROGRESS
 from assets.framework.row_content import stamp_changes
 from assets.tables import INFERENCE_EXECUTIONS, INSTANT
 from resources.encoded_texts import decode_texts, encode_texts
@@ -168,6 +170,9 @@ def _assign_schedulers(rows: pa.Table, schedulers: KnownSchedulers) -> pa.Table:
     codes = folders.indices.fill_null(-1).to_numpy()
     other_codes, own_codes = codes[: others.num_rows], codes[others.num_rows :]
     is_located = other_codes >= 0
+    # such an execution is known to have another result, or none
+    is_final = pc.is_in(others["status"], pa.array(FINAL_STATUSES)).to_numpy()
+    is_blocking = is_located | is_final
     claims = np.bincount(other_codes[is_located], minlength=len(folders.dictionary))[own_codes]
     claimants = np.zeros(len(folders.dictionary), np.int64)
     claimants[other_codes[is_located]] = np.flatnonzero(is_located)
@@ -175,7 +180,9 @@ def _assign_schedulers(rows: pa.Table, schedulers: KnownSchedulers) -> pa.Table:
     claimant = others.take(pa.array(claimants[own_codes[claims == 1]]))
     for name in ("scheduler_arn", "data_start_time"):
         claimed = _set(claimed, name, claimant[name])
-    unclaimed = _name_schedulers(own.filter(pa.array(claims == 0)), schedulers)
+    unclaimed = own.filter(pa.array(claims == 0))
+    if schedulers and unclaimed.num_rows:
+        unclaimed = _name_schedulers(unclaimed, schedulers, others.filter(pa.array(is_blocking)))
     return pa.concat_tables([others, claimed, unclaimed], promote_options="permissive")
 
 
@@ -192,15 +199,28 @@ def _locate_results(rows: pa.Table) -> pa.ChunkedArray:
     )
 
 
-def _name_schedulers(rows: pa.Table, schedulers: KnownSchedulers) -> pa.Table:
+def _name_schedulers(rows: pa.Table, schedulers: KnownSchedulers, blocking: pa.Table) -> pa.Table:
+    """Assign bucket rows to the schedulers of their prefixes, unless that contradicts another row."""
     placeholders = rows["scheduler_arn"]
     arns = {placeholder: known.arn for placeholder, known in schedulers.items() if known.arn}
     names = {placeholder: known.name for placeholder, known in schedulers.items() if known.name}
-    rows = _set(rows, "scheduler_arn", pc.coalesce(_translate(placeholders, arns), placeholders))
-    rows = _set(rows, "scheduler_name", pc.coalesce(_translate(placeholders, names), rows["scheduler_name"]))
+    assigned = pc.coalesce(_translate(placeholders, arns), placeholders)
+    is_rival = _find_rivals(assigned, rows["data_start_time"], blocking)
+    rows = _set(rows, "scheduler_arn", pc.if_else(is_rival, placeholders, assigned))
+    known_names = pc.coalesce(_translate(placeholders, names), rows["scheduler_name"])
+    rows = _set(rows, "scheduler_name", pc.if_else(is_rival, rows["scheduler_name"], known_names))
     for name, values in extract_arn_parts(rows["scheduler_arn"].combine_chunks()).items():
         rows = _set(rows, name, values)
     return rows
+
+
+def _find_rivals(arns: pa.ChunkedArray, starts: pa.ChunkedArray, blocking: pa.Table) -> pa.Array:
+    """Mark the keys that occur more than once, or that a blocking row has."""
+    keys = list(zip(arns.to_pylist(), starts.to_pylist(), strict=True))
+    counts = Counter(keys)
+    own = blocking.filter(pc.is_in(blocking["scheduler_arn"], arns.unique()))
+    counts.update(zip(own["scheduler_arn"].to_pylist(), own["data_start_time"].to_pylist(), strict=True))
+    return pa.array([counts[key] > 1 for key in keys], pa.bool_())
 
 
 def _translate(values: pa.ChunkedArray, translations: Mapping[str, str]) -> pa.Array:

@@ -149,6 +149,16 @@ def test_a_failed_execution_without_a_known_folder_is_found_by_its_scheduler() -
     assert (row["scheduler_arn"], row["status"], row["outcome_source"]) == (ARNS[0], "SUCCESS", "bucket")
 
 
+def test_a_row_keeps_its_placeholder_if_its_scheduler_has_another_result_at_that_time() -> None:
+    rows = [
+        ("bucket", build_bucket_summary(0)),
+        ("api", build_summary(ARNS[0], 0, "SUCCESS", prefix="b/")),
+        ("bucket", build_bucket_summary(0, "b/")),
+    ]
+    merged = merge_all_orders(rows, {PLACEHOLDER: KnownScheduler(ARNS[0], "a")})
+    assert [row["scheduler_arn"] for row in merged] == [PLACEHOLDER, ARNS[0]]
+
+
 def test_an_assignment_is_undone_when_the_prefix_gets_a_second_scheduler() -> None:
     batch = [("bucket", build_bucket_summary(1))]
     assigned = merge([batch], {PLACEHOLDER: KnownScheduler(ARNS[0], "a")})
@@ -192,7 +202,7 @@ ROWS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(ROWS, min_size=1, max_size=6), st.booleans(), st.data())
 def test_no_order_of_arrival_changes_the_table(rows: Rows, is_known: bool, data: st.DataObject) -> None:
     known = {PLACEHOLDER: KnownScheduler(ARNS[0], "a")} if is_known else {}
