@@ -101,6 +101,8 @@ def _describe_scheduler(scheduler: SchedulerDay) -> dict[str, Any]:
         "name": scheduler.name,
         "slots": {reason: count for reason, count in zip(REASONS, counts, strict=True) if count},
     }
+    if scheduler.sources:
+        description["sources"] = scheduler.sources.split(",")
     if scheduler.complete_through:
         description["complete_through"] = _format_time(scheduler.complete_through)
     if sum(counts) > sum(counts[number] for number in _FINAL_NUMBERS):

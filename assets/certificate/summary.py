@@ -65,6 +65,7 @@ class CertificateSummary:
         self.schedulers: dict[str, SchedulerSummary] = {}
         self.gaps: list[Gap] = []
         self.results: Counter[str] = Counter()
+        self.source_kinds: set[str] = set()
         self.sources: dict[str, Any] = {}
         self.files = 0
         self.recorded_days = 0
@@ -87,6 +88,7 @@ class CertificateSummary:
             summary = self.schedulers[arn] = SchedulerSummary(arn, np.zeros(self.days, np.uint8))
         summary.name = description["name"] or summary.name
         summary.reasons.update(description["slots"])
+        self.source_kinds.update(description.get("sources", ()))
         summary.classes[self.statements] = classify(description["slots"])
         for gap in description.get("gaps", ()):
             self._add_gap(summary, gap)
@@ -162,6 +164,7 @@ class CertificateSummary:
                 "saved_responses": len(self.sources),
                 "slots": {reason: reasons[reason] for reason in REASONS if reasons[reason]},
                 "results": dict(sorted(self.results.items())),
+                "source_kinds": sorted(self.source_kinds),
             },
             "schedulers": [
                 {

@@ -34,7 +34,7 @@ EXECUTION_COLUMNS = [
     "failed_reason",
     "result_s3_key",
 ]
-COVERAGE_COLUMNS = ["scheduler_arn", "scheduler_name", "complete_through", "executions"]
+COVERAGE_COLUMNS = ["scheduler_arn", "scheduler_name", "complete_through", "executions", "sources"]
 SCHEDULER_COLUMNS = [
     "scheduler_arn",
     "scheduler_name",
@@ -113,6 +113,7 @@ class SchedulerDay:
         name: the name of the scheduler, if known.
         slots: the expected and the recorded windows, each with its reason.
         complete_through: the service reported all executions up to here; None: never.
+        sources: the kinds of sources of the executions, comma-separated; None: there are none.
         executions: the recorded executions.
         failures: the failed executions.
     """
@@ -121,6 +122,7 @@ class SchedulerDay:
     name: str | None
     slots: Slots
     complete_through: datetime | None
+    sources: str | None
     executions: "_SchedulerExecutions" = field(repr=False)
     failures: Sequence[Failure] = ()
 
@@ -170,6 +172,7 @@ def build_scheduler_days(day: date, tables: DayTables, policy: HealthPolicy) -> 
             next((name for name in names if name), None),
             build_slots(_to_ms(get_day_window(day).start), scheduler_settings, recorded, state),
             coverage_row["complete_through"] if coverage_row else None,
+            coverage_row["sources"] if coverage_row else None,
             rows,
             [Failure(int(rows.start[row]), int(end[row]), reason) for row, reason in rows.failed_reasons],
         )
