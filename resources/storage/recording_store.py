@@ -98,14 +98,13 @@ class _LocalRecording:
 
     def delete(self, names: Iterable[str]) -> None:
         try:
-            folders = set[Path]()
             for name in names:
                 path = self._root / name
                 path.unlink(missing_ok=True)
-                folders.add(path.parent)
-            for folder in folders:
-                if folder != self._root and not any(folder.iterdir()):
-                    folder.rmdir()
+                for folder in path.relative_to(self._root).parents[:-1]:
+                    if any((self._root / folder).iterdir()):
+                        break
+                    (self._root / folder).rmdir()
         except OSError as problem:
             raise self._build_error("delete", problem) from None
 

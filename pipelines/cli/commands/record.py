@@ -202,10 +202,10 @@ def _print(
     def line(text: str, style: str = "") -> None:
         console.print(Text(text, style), soft_wrap=True)
 
-    line(
-        f"{days[0]} to {days[-1]}, {progress.schedulers:,} schedulers: {progress.completed:,} of"
-        f" {progress.queries:,} queries recorded and verified in {uri}"
-    )
+    done = f"{progress.completed:,} of {progress.queries:,} queries recorded and verified"
+    if not progress.queries and progress.is_complete:
+        done = "everything was already recorded"
+    line(f"{days[0]} to {days[-1]}, {progress.schedulers:,} schedulers: {done} in {uri}")
     line(
         f"{progress.pages:,} new pages with {progress.executions:,} executions,"
         f" {calls.count:,} calls ({calls.throttled:,} throttled)"

@@ -102,6 +102,7 @@ def test_a_replay_is_equal_to_a_live_extraction(
     service.inject(*faults)
     progress = record(service, open_recording_store(str(tmp_path / "recording")), places=places)
     assert progress.is_complete, [str(error) for error in progress.failed.values()]
+    assert not (tmp_path / "recording" / "_unfinished").exists()
     replayed = extract(tmp_path / "replayed", [ArchiveSource(str(tmp_path / "recording"))])
     assert hash_lake(replayed) == hash_lake(direct)
     assert len(hash_lake(direct)) == 9
