@@ -8,7 +8,8 @@ DEV := $(VENV)/.ready-dev
 # uv installs in a tenth of pip's time from the same lock; without it, pip does
 INSTALL = $$(test -x $(BIN)/uv && echo $(BIN)/uv pip install --python $(BIN)/python || echo $(BIN)/python -m pip install) --constraint constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+# without cached bytecode, each process compiles all modules that it imports
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 PROMISES := $(shell grep -o 'tests/[a-z_/0-9]*\.py::[a-z_0-9]*' docs/explanation/reliability.md | grep -v tests/faults | sort -u)

@@ -6,10 +6,13 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.loaders
+import botocore.session
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
@@ -43,8 +46,8 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _migrations() -> Iterator[None]:
-    """Load the migrations of Dagster once, instead of ninety modules for each database that it creates."""
+def _libraries_load_their_data_once() -> Iterator[None]:
+    """Load once: ninety migrations of Dagster for each database, megabytes of JSON for each boto3 session."""
     load = ScriptDirectory.from_config
     loaded: dict[str | None, ScriptDirectory] = {}
 
@@ -56,6 +59,7 @@ def _migrations() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ScriptDirectory, "from_config", load_once)
+        patch.setattr(botocore.session, "create_loader", cache(botocore.loaders.create_loader))
         yield
 
 

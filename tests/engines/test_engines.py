@@ -120,7 +120,7 @@ def _collect_table_answers(engine: Engine, table: Table) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
+@pytest.mark.parametrize("zone", ["America/New_York", pytest.param("Asia/Kolkata", marks=pytest.mark.slow)])
 def test_a_machine_in_another_zone_gets_the_same_answers(
     world: World, truth: dict[str, Any], zone: str
 ) -> None:

@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 
 from assets.anomalies.events import EventRule, join_events
@@ -385,7 +386,7 @@ def build(world: World) -> tuple[ReportData, Page]:
     return data, build_page(data, EquipmentRegistry(), [], NOW)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(WORLDS)
 @example(ALL_READ)
 @example(ONLY_RECORDED)
@@ -394,6 +395,17 @@ def build(world: World) -> tuple[ReportData, Page]:
 @example(A_BLOCK_NOT_RECORDED)
 @example(EVENTS_NOT_JOINED)
 def test_no_statement_claims_more_than_was_recorded_read_and_computed(world: World) -> None:
+    assert_statements(world)
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(WORLDS)
+def test_no_statement_claims_more_in_many_worlds(world: World) -> None:
+    assert_statements(world)
+
+
+def assert_statements(world: World) -> None:
     truth = Truth(world)
     data, page = build(world)
     html, markdown = read_text(page), render_markdown(page)

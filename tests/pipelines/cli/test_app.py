@@ -51,6 +51,7 @@ def test_the_workspace_is_valid_from_any_folder(run: Run, tmp_path: Path) -> Non
     assert "Validation successful for code location lookout_ledger" in done.stderr + done.stdout
 
 
+@pytest.mark.slow
 def test_dg_checks_the_definitions(run: Run) -> None:
     done = run("dg", "check", "defs")
 
@@ -58,6 +59,7 @@ def test_dg_checks_the_definitions(run: Run) -> None:
     assert "Warning" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_range_can_be_launched_with_dg_and_then_queried(run: Run) -> None:
     launched = run(
         "dg", "launch", "--assets", "inference_executions", "--partition-range", "2026-10-06...2026-10-07"
@@ -87,58 +89,8 @@ def test_dagster_reports_invalid_settings_first(run: Run, config: Path) -> None:
     assert "lake.url" in output and str(config) in output and 'did you mean "uri"' in output
 
 
-@pytest.mark.parametrize("shape", ["table", "csv", "json", "jsonl"])
-def test_a_query_on_an_empty_lake_returns_no_rows(run: Run, shape: str) -> None:
-    done = run("ledger", "sql", "--format", shape, "SELECT scheduler_name, status FROM inference_executions")
+def test_the_installed_command_prints_help_with_examples(run: Run) -> None:
+    done = run("ledger", "sql", "--help")
 
     assert done.returncode == 0, done.stderr
-    assert "SUCCESS" not in done.stdout
-    assert ("scheduler_name" in done.stdout) == (shape in ("table", "csv"))
-
-
-@pytest.mark.parametrize(
-    ("words", "environment", "expected"),
-    [
-        (["sql", "SELEKT 1"], {}, ["syntax error", "next:"]),
-        (["sql", "FROM executions"], {}, ["executions", "the tables are inference_schedulers"]),
-        (
-            ["sql", "SHOW TABLES"],
-            {"LEDGER_CONFIG": "/nowhere/ledger.toml"},
-            ["/nowhere/ledger.toml", "LEDGER_CONFIG"],
-        ),
-        (["sql", "SHOW TABLES"], {"LEDGER_LAKE__URI": "gs://lake"}, ["LEDGER_LAKE__URI"]),
-        (["sql", "SHOW TABLES"], {"LEDGER_SOURCES": "archive"}, ["LEDGER_SOURCES", "JSON"]),
-    ],
-    ids=[
-        "invalid SQL",
-        "unknown table",
-        "no settings file",
-        "unsupported lake location",
-        "sources that are not JSON",
-    ],
-)
-def test_a_user_error_prints_a_message_and_exits_with_code_2(
-    run: Run, words: list[str], environment: dict[str, str], expected: list[str]
-) -> None:
-    done = run("ledger", *words, **environment)
-
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    for part in expected:
-        assert part in done.stderr
-
-
-def test_help_has_examples(run: Run) -> None:
-    for words in ([], ["demo"], ["dev"], ["sql"]):
-        done = run("ledger", *words, "--help")
-        assert done.returncode == 0
-        assert "ledger" in done.stdout
-    assert "FROM inference_executions" in run("ledger", "sql", "--help").stdout
-
-
-def test_text_from_the_lake_is_not_parsed_as_markup(run: Run) -> None:
-    done = run("ledger", "sql", "SELECT '[red]stop[/red] [/]' AS name")
-
-    assert done.returncode == 0, done.stderr
-    assert "[red]stop[/red] [/]" in done.stdout
+    assert "FROM inference_executions" in done.stdout

@@ -10,13 +10,10 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import botocore.loaders
-import botocore.session
 import dagster as dg
 import pytest
 
@@ -300,12 +297,6 @@ def instance() -> Iterator[dg.DagsterInstance]:
         dg.DagsterInstance.local_temp(folder, overrides=_build_event_storage_config(folder)) as local,
     ):
         yield local
-
-
-@pytest.fixture(autouse=True)
-def _cache_boto_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read the API models of botocore once: they are megabytes of JSON for each of the many clients."""
-    monkeypatch.setattr(botocore.session, "create_loader", cache(botocore.loaders.create_loader))
 
 
 @pytest.fixture(autouse=True)

@@ -114,7 +114,9 @@ def test_failures_are_named_and_resuming_extracts_only_them(
         assert parent.tags["ledger/backfill"] == second.json["backfill_id"] == command[-1]
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://no-such-host.invalid"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9", pytest.param("http://no-such-host.invalid", marks=pytest.mark.slow)]
+)
 def test_an_unreachable_endpoint_fails_within_seconds_and_the_output_says_how_to_retry(
     ledger: RunLedger,
     settings: Callable[..., Path],

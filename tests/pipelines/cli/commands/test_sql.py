@@ -312,3 +312,67 @@ def test_a_day_filter_on_a_view_scans_one_file(run: Run) -> None:
         ).fetchall()
 
     assert f"Scanning Files: 1/{len(DAYS)}" in plan[0][1]
+
+
+@pytest.mark.parametrize("shape", ["table", "csv", "json", "jsonl"])
+def test_a_query_on_an_empty_lake_returns_no_rows(
+    ledger: RunLedger, settings: Callable[..., Path], shape: str
+) -> None:
+    settings()
+
+    done = ledger("sql", "--format", shape, "SELECT scheduler_name, status FROM inference_executions")
+
+    assert done.code == 0, done.err
+    assert "SUCCESS" not in done.out
+    assert ("scheduler_name" in done.out) == (shape in ("table", "csv"))
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "expected"),
+    [
+        (["sql", "SELEKT 1"], {}, ["syntax error", "next:"]),
+        (["sql", "FROM executions"], {}, ["executions", "the tables are inference_schedulers"]),
+        (
+            ["sql", "SHOW TABLES"],
+            {"LEDGER_CONFIG": "/nowhere/ledger.toml"},
+            ["/nowhere/ledger.toml", "LEDGER_CONFIG"],
+        ),
+        (["sql", "SHOW TABLES"], {"LEDGER_LAKE__URI": "gs://lake"}, ["LEDGER_LAKE__URI"]),
+        (["sql", "SHOW TABLES"], {"LEDGER_SOURCES": "archive"}, ["LEDGER_SOURCES", "JSON"]),
+    ],
+    ids=[
+        "invalid SQL",
+        "unknown table",
+        "no settings file",
+        "unsupported lake location",
+        "sources that are not JSON",
+    ],
+)
+def test_a_user_error_prints_a_message_and_exits_with_code_2(
+    ledger: RunLedger,
+    settings: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    environment: dict[str, str],
+    expected: list[str],
+) -> None:
+    settings()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    done = ledger(*words)
+
+    assert done.code == 2
+    assert done.out == ""
+    assert "Traceback" not in done.err
+    for part in expected:
+        assert part in done.err
+
+
+def test_text_from_the_lake_is_not_parsed_as_markup(ledger: RunLedger, settings: Callable[..., Path]) -> None:
+    settings()
+
+    done = ledger("sql", "SELECT '[red]stop[/red] [/]' AS name")
+
+    assert done.code == 0, done.err
+    assert "[red]stop[/red] [/]" in done.out
