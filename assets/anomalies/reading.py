@@ -29,6 +29,7 @@ from assets.anomalies.objects import (
     merge_object_records,
 )
 from assets.anomalies.parse import parse_in_batches
+from assets.anomalies.reassignment import find_moves, move_results
 from assets.tables import (
     ANOMALY_PREDICTIONS,
     INFERENCE_EXECUTIONS,
@@ -80,8 +81,12 @@ def record_results(lake: Lake, results: ResultFetcher, day: date, now: datetime)
         RetryLaterError: the day has objects, and none of them could be reached.
         LedgerError: the profile or role cannot be used, or the lake cannot be written.
     """
-    index = ExecutionIndex.from_executions(lake.read(INFERENCE_EXECUTIONS, day, COLUMNS))
+    executions = lake.read(INFERENCE_EXECUTIONS, day, COLUMNS)
+    index = ExecutionIndex.from_executions(executions)
     records = index_object_records(lake.read(RESULT_OBJECTS, day))
+    if moves := find_moves(executions, index, records):
+        move_results(lake, day, moves, now)
+        records = index_object_records(lake.read(RESULT_OBJECTS, day))
     is_incomplete = not all(lake.has(table, day) for table in _WRITTEN_TABLES)
     try:
         fetched = _fetch_objects(results, index, build_requests(index, records, ignore_etags=is_incomplete))

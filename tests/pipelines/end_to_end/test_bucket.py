@@ -1,5 +1,6 @@
 """The output bucket of the sandbox is the only source: in S3, and as a copy on disk."""
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -17,8 +18,9 @@ from assets.tables import (
     RESULT_OBJECTS,
 )
 from pipelines.definitions import build_defs
-from resources.config.settings import BucketSettings, HistorySettings, LakeSettings, Settings
+from resources.config.settings import ArchiveSettings, BucketSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
+from sandbox.dumps import Manifest
 from sandbox.events import has_succeeded
 from sandbox.fleet import Fleet
 from sandbox.results import build_lines
@@ -41,11 +43,13 @@ def service(small_fleet: Fleet) -> Iterator[Handle]:
         yield handle
 
 
-def build_location(folder: Path, instance: dg.DagsterInstance, source: BucketSettings) -> Location:
+def build_location(
+    folder: Path, instance: dg.DagsterInstance, *sources: BucketSettings | ArchiveSettings
+) -> Location:
     settings = Settings(
         lake=LakeSettings(uri=str(folder / "lake")),
         history=HistorySettings(start_date=DAYS[0], end_date=date(2026, 10, 9)),
-        sources=(source,),
+        sources=sources,
     )
     return Location(build_defs({"clock": lambda: NOW}, settings=settings), instance, Lake(settings.lake.uri))
 
@@ -117,3 +121,28 @@ def test_a_copy_on_disk_gives_the_same_lake(live: Location, tmp_path: Path) -> N
     for table in (INFERENCE_EXECUTIONS, ANOMALY_PREDICTIONS):
         assert copy.lake.read(table, DAY).equals(live.lake.read(table, DAY))
     assert set(copy.lake.read(RESULT_OBJECTS, DAY)["state"].to_pylist()) == {"read"}
+
+
+def test_saved_responses_replace_the_placeholders_everywhere(
+    live: Location, dumps: tuple[Path, Manifest], tmp_path: Path
+) -> None:
+    """A lake that began with the bucket equals one that had both sources from the start."""
+    sources = ArchiveSettings(uri=str(dumps[0])), BucketSettings(uri=f"s3://{BUCKET}/")
+    shutil.copytree(live.lake.root, tmp_path / "later" / "lake")
+    lakes = []
+    for name in ("later", "fresh"):
+        with dg.DagsterInstance.ephemeral() as instance:
+            location = build_location(tmp_path / name, instance, *sources)
+            assert location.run(DAY, DAY, assets=ASSETS).success
+            lakes.append(location.lake)
+    tables = (
+        INFERENCE_EXECUTIONS,
+        EXTRACTION_COVERAGE,
+        ANOMALY_PREDICTIONS,
+        RESULT_OBJECTS,
+        EXECUTION_HEALTH,
+    )
+    for table in tables:
+        later, fresh = (lake.read(table, DAY) for lake in lakes)
+        assert later.select(table.content_columns).equals(fresh.select(table.content_columns)), table.name
+        assert not any(":::" in arn for arn in later["scheduler_arn"].to_pylist()), table.name

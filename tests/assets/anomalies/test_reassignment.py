@@ -1,0 +1,152 @@
+"""Results stay known when their execution turns out to belong to another scheduler."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from assets.anomalies.reading import record_results
+from assets.framework.row_content import conform
+from assets.tables import (
+    ANOMALY_PREDICTIONS,
+    INFERENCE_EXECUTIONS,
+    REJECTED_RESULTS,
+    RESULT_OBJECTS,
+    SENSOR_CONTRIBUTIONS,
+    Table,
+)
+from resources.aws.session import AwsAccess
+from resources.lake.lake import Lake
+from resources.results.fetcher import ResultFetcher
+from resources.results.local_copy import LocalCopy
+
+DAY, START = date(2026, 10, 7), datetime(2026, 10, 7, tzinfo=UTC)
+NOW, LATER = datetime(2026, 10, 8, tzinfo=UTC), datetime(2026, 10, 9, tzinfo=UTC)
+PLACEHOLDER = "arn:aws:lookoutequipment:::output-prefix/plant/pump/"
+ARN = "arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler/pump/0"
+OTHER = "arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler/fan/0"
+TABLES = (ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS, REJECTED_RESULTS, RESULT_OBJECTS)
+LINE = (
+    '{"timestamp": "2026-10-07T%02d:01:00.000000", "prediction": 1,'
+    ' "diagnostics": [{"name": "pump\\\\s1", "value": 0.5}, {"name": "pump\\\\s2", "value": 0.5}]}'
+    "\nnot JSON\n"
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the bucket with three results."""
+    for hour in range(3):
+        file = tmp_path / "copy" / build_key(hour)
+        file.parent.mkdir(parents=True)
+        file.write_text(LINE % hour)
+    return tmp_path / "copy"
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path / "lake"))
+
+
+def build_key(hour: int) -> str:
+    return f"pump/{START + timedelta(hours=hour):%Y-%m-%dT%H:%M:%SZ}/results.jsonl"
+
+
+def write_executions(lake: Lake, arn: str, status: str = "SUCCESS", more: str | None = None) -> None:
+    """Replace the executions of the day: three with results, perhaps of two schedulers."""
+    rows = [
+        {
+            "scheduler_arn": each,
+            "data_start_time": START + timedelta(hours=hour),
+            "status": status,
+            "result_s3_bucket": "plant" if status == "SUCCESS" else None,
+            "result_s3_key": build_key(hour) if status == "SUCCESS" else None,
+            "source": "archive",
+            "outcome_source": "archive",
+            "recorded_at": NOW,
+        }
+        for each in filter(None, (arn, more))
+        for hour in range(3)
+    ]
+    nullable = pa.schema([field.with_nullable(True) for field in INFERENCE_EXECUTIONS.schema])
+    executions = conform(INFERENCE_EXECUTIONS, pa.Table.from_pylist(rows, schema=nullable))
+    lake.update(INFERENCE_EXECUTIONS, DAY, lambda _: executions)
+
+
+def record(lake: Lake, folder: Path, now: datetime = LATER) -> int:
+    """Return the number of objects that were read."""
+    fetcher = ResultFetcher(AwsAccess(profile="no-such-profile"), copies=[LocalCopy("plant", "", folder)])
+    return record_results(lake, fetcher, DAY, now).states["read"]
+
+
+def read_rows(lake: Lake, table: Table) -> list[dict[str, Any]]:
+    """Return the rows without the columns that change when a row moves."""
+    rows = lake.read(table, DAY).to_pylist()
+    dropped = {"scheduler_arn", "scheduler_name", "recorded_at"}
+    return [{name: value for name, value in row.items() if name not in dropped} for row in rows]
+
+
+def read_arns(lake: Lake) -> list[list[str]]:
+    return [sorted({*lake.read(table, DAY)["scheduler_arn"].to_pylist()}) for table in TABLES]
+
+
+def test_rows_move_to_the_real_scheduler_without_reading_the_objects(lake: Lake, folder: Path) -> None:
+    write_executions(lake, PLACEHOLDER)
+    assert record(lake, folder, NOW) == 3
+    before = [read_rows(lake, table) for table in TABLES]
+    assert all(before)
+    write_executions(lake, ARN)
+    assert record(lake, folder) == 0
+    assert read_arns(lake) == [[ARN] for _ in TABLES]
+    assert [read_rows(lake, table) for table in TABLES] == before
+
+
+def test_an_interrupted_move_is_completed(lake: Lake, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_executions(lake, PLACEHOLDER)
+    record(lake, folder, NOW)
+    before = [read_rows(lake, table) for table in TABLES]
+    write_executions(lake, ARN)
+    for writes in range(1, 4):
+        with monkeypatch.context() as patch:
+            _interrupt_after(patch, writes)
+            with pytest.raises(KeyboardInterrupt):
+                record(lake, folder)
+    record(lake, folder)
+    assert read_arns(lake) == [[ARN] for _ in TABLES]
+    assert [read_rows(lake, table) for table in TABLES] == before
+
+
+def _interrupt_after(patch: pytest.MonkeyPatch, writes: int) -> None:
+    """Interrupt the next write of the lake after some have succeeded."""
+    counter = iter(range(writes))
+
+    def count(method: Any) -> Any:
+        def write(*arguments: Any, **options: Any) -> Any:
+            if next(counter, None) is None:
+                raise KeyboardInterrupt
+            return method(*arguments, **options)
+
+        return write
+
+    for name in ("update", "update_row_groups"):
+        patch.setattr(Lake, name, count(getattr(Lake, name)))
+
+
+def test_rows_of_an_ambiguous_result_are_removed(lake: Lake, folder: Path) -> None:
+    """Neither of two executions that claim a result has it."""
+    write_executions(lake, ARN)
+    record(lake, folder, NOW)
+    write_executions(lake, ARN, "IN_PROGRESS", OTHER)
+    record(lake, folder)
+    assert read_arns(lake) == [[] for _ in TABLES]
+
+
+def test_rows_stay_if_nothing_names_another_execution(lake: Lake, folder: Path) -> None:
+    """A lost file of executions removes no results."""
+    write_executions(lake, ARN)
+    record(lake, folder, NOW)
+    lake.update(INFERENCE_EXECUTIONS, DAY, lambda rows: rows.slice(0, 0))
+    record(lake, folder)
+    assert read_arns(lake) == [[ARN] for _ in TABLES]
