@@ -5,9 +5,9 @@ origins: a restored backup, a broken copy, a defect of the merge. Duplicate keys
 counts, so both checks block downstream assets.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import date
-from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,9 @@ _START = "data_start_time"
 TablePartition = tuple[Table, date | None]
 """A table and its day; None: the table is unpartitioned."""
 
+ReadKeys = Callable[[], Iterable[pa.Table]]
+"""Reads the primary key columns of a file, row group by row group."""
+
 
 def find_repeated_keys(table: Table, rows: pa.Table) -> pa.Table:
     """Return the keys that occur more than once, with their counts.
@@ -37,6 +40,11 @@ def find_repeated_keys(table: Table, rows: pa.Table) -> pa.Table:
     return repeated.rename_columns([*keys, "rows"])
 
 
+def _list_repeated_keys(table: Table, groups: Iterable[pa.Table]) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = find_repeated_keys(table, pa.concat_tables(groups)).to_pylist()
+    return rows
+
+
 def count_rows_of_other_days(rows: pa.Table, day: date) -> int:
     """Count the rows that start on another day; their key can also occur in the file of that day."""
     if _START not in rows.schema.names:
@@ -49,24 +57,50 @@ def count_rows_of_other_days(rows: pa.Table, day: date) -> int:
     return int(pc.sum(outside).as_py() or 0)
 
 
-def evaluate_keys_unique(key_rows: Iterable[tuple[TablePartition, pa.Table]]) -> CheckOutcome:
+@dataclass(frozen=True)
+class _KeyScan:
+    """The rows of a file, those of other days, and whether the keys increase from row to row."""
+
+    rows: int
+    misplaced: int
+    is_increasing: bool
+
+
+def _scan_keys(table: Table, day: date | None, groups: Iterable[pa.Table]) -> _KeyScan:
+    """Compare neighbors, also across row groups; one row group is in memory at a time."""
+    row_count = misplaced = 0
+    is_increasing = True
+    last: pa.Table | None = None
+    for rows in groups:
+        keys = rows.select(list(table.key))
+        row_count += rows.num_rows
+        misplaced += 0 if day is None else count_rows_of_other_days(rows, day)
+        joined = keys if last is None else pa.concat_tables([last, keys])
+        is_increasing = is_increasing and (joined.num_rows < 2 or _is_strictly_increasing(joined))  # noqa: PLR2004
+        last = joined.slice(max(0, joined.num_rows - 1))
+    return _KeyScan(row_count, misplaced, is_increasing)
+
+
+def evaluate_keys_unique(files: Iterable[tuple[TablePartition, ReadKeys]]) -> CheckOutcome:
     """Check the primary keys of some tables and days.
 
     Args:
-        key_rows: Each partition with its key columns. Only one of them is in memory at a time.
+        files: Each partition with a function that yields its key columns, row group by row group. Only a file
+            that is not sorted by key, which the lake did not write, is read whole.
     """
     row_count, partition_count = 0, 0
     affected, examples = list[str](), list[dict[str, object]]()
     repeated_count = misplaced_count = 0
-    for (table, day), rows in key_rows:
-        row_count, partition_count = row_count + rows.num_rows, partition_count + 1
-        repeated = find_repeated_keys(table, rows)
-        misplaced = 0 if day is None else count_rows_of_other_days(rows, day)
-        repeated_count, misplaced_count = repeated_count + repeated.num_rows, misplaced_count + misplaced
-        if repeated.num_rows or misplaced:
+    for (table, day), read_keys in files:
+        scan = _scan_keys(table, day, read_keys())
+        row_count, partition_count = row_count + scan.rows, partition_count + 1
+        misplaced_count += scan.misplaced
+        repeated = [] if scan.is_increasing else _list_repeated_keys(table, read_keys())
+        repeated_count += len(repeated)
+        if repeated or scan.misplaced:
             affected.append(_format_partition((table, day)))
             free = max(0, EXAMPLES - len(examples))
-            examples += [{"partition": affected[-1], **row} for row in islice(repeated.to_pylist(), free)]
+            examples += [{"partition": affected[-1], **row} for row in repeated[:free]]
     message = f"{row_count} rows in {partition_count} files examined: each key occurs once, in its own day."
     if affected:
         message = (

@@ -158,7 +158,7 @@ def _build_result_checks(scope: str) -> list[Check]:
 
 def _check_keys(tables: Sequence[Table], context: CheckContext) -> CheckOutcome:
     return contract.evaluate_keys_unique(
-        ((table, day), context.lake.read(table, day, list(table.key)))
+        ((table, day), partial(context.lake.read_row_groups, table, day, table.key))
         for table, day in context.iterate_partitions(tables, _LARGE_TABLES)
     )
 

@@ -195,8 +195,13 @@ def _canonical(column: pa.Array) -> list[bytes]:
         texts = pc.fill_null(column, "")
         lengths = pc.binary_length(texts).to_numpy(zero_copy_only=False).astype("<i8").tobytes()
         return [validity, lengths, _join_bytes(texts)]
+    if pa.types.is_list(column.type):
+        lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+        return [validity, lengths.astype("<i8").tobytes(), *_canonical(column.flatten())]
     if pa.types.is_floating(column.type):
         measured = column.fill_null(0).to_numpy(zero_copy_only=False) + 0.0  # -0.0 is 0.0
         return [validity, measured.astype("<f8").tobytes()]
+    if pa.types.is_date32(column.type):
+        column = column.cast(pa.int32())
     numbers = column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
     return [validity, numbers.astype("<i8").tobytes()]

@@ -213,10 +213,14 @@ class Lake:
 
         return self._storage.update(name, change)
 
-    def read_row_groups(self, table: StoredTable, day: date | None = None) -> Iterator[pa.Table]:
+    def read_row_groups(
+        self, table: StoredTable, day: date | None = None, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.Table]:
         """Yield the row groups of a file, with the errors of `read`; memory does not grow with the file."""
         name = _name(table, day)
-        return read_row_groups(partial(self._storage.open, name), table, self._storage.location(name))
+        return read_row_groups(
+            partial(self._storage.open, name), table, self._storage.location(name), columns
+        )
 
     def update_row_groups(self, table: StoredTable, day: date | None, merge: MergeRowGroups) -> None:
         """Replace rows as `update` does, one row group at a time, for files that do not fit into memory.

@@ -147,7 +147,7 @@ def read_conformed(stored: pq.ParquetFile, schema: pa.Schema, version: int, path
 def read_conformed_row_groups(
     stored: pq.ParquetFile, schema: pa.Schema, version: int, path: Path | str
 ) -> Iterator[pa.Table]:
-    """Yield the row groups of a file with the declared schema, as `read_conformed` does.
+    """Yield the row groups of a file with the columns of a schema, as `read_conformed` does.
 
     Raises:
         LakeContractError: a newer version of the table wrote the file.

@@ -43,7 +43,7 @@ def test_repeated_keys_are_found_in_any_order(pairs: list[tuple[str, int]], in_o
 
 def test_repeated_key_is_reported_with_its_partition() -> None:
     outcome = contract.evaluate_keys_unique(
-        [((INFERENCE_EXECUTIONS, DAY), keys([("a", 1), ("a", 1), ("b", 2)]))]
+        [((INFERENCE_EXECUTIONS, DAY), lambda: [keys([("a", 1), ("a", 1), ("b", 2)])])]
     )
 
     assert not outcome.passed
@@ -52,9 +52,32 @@ def test_repeated_key_is_reported_with_its_partition() -> None:
     assert outcome.examples[0]["rows"] == 2
 
 
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [[("a", 1)], [("a", 1), ("b", 2)]],
+        [[("a", 1), ("b", 2)], [], [("b", 2)]],
+        [[("b", 2)], [("a", 1)], [("b", 2)]],
+    ],
+    ids=["at the border of two row groups", "around an empty row group", "in an unsorted file"],
+)
+def test_a_key_that_is_repeated_in_another_row_group_is_found(groups: list[list[tuple[str, int]]]) -> None:
+    outcome = contract.evaluate_keys_unique([((INFERENCE_EXECUTIONS, DAY), lambda: map(keys, groups))])
+
+    assert outcome.metadata["repeated_keys"] == 1
+
+
+def test_an_unsorted_file_without_repeated_keys_passes() -> None:
+    groups = [[("b", 2)], [("a", 1)]]
+
+    outcome = contract.evaluate_keys_unique([((INFERENCE_EXECUTIONS, DAY), lambda: map(keys, groups))])
+
+    assert outcome.passed
+
+
 def test_row_in_the_file_of_another_day_is_reported() -> None:
     outcome = contract.evaluate_keys_unique(
-        [((INFERENCE_EXECUTIONS, DAY), keys([("a", -1), ("a", 0), ("a", 1440)]))]
+        [((INFERENCE_EXECUTIONS, DAY), lambda: [keys([("a", -1), ("a", 0), ("a", 1440)])])]
     )
 
     assert not outcome.passed
