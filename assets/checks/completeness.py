@@ -116,7 +116,7 @@ def evaluate_result_objects_read(objects: pa.Table, unread_by_day: Mapping[date,
     """Check that each result object was read.
 
     Args:
-        objects: `result_objects` (`scheduler_name`, `state`, `error`, and the day).
+        objects: `result_objects` (`scheduler_name`, `state`, `error`, and the day); other columns are shown.
         unread_by_day: the number of result objects without a row, for days with any.
     """
     states = Counter(objects["state"].to_pylist())

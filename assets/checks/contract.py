@@ -24,7 +24,7 @@ TablePartition = tuple[Table, date | None]
 """A table and its day; None: the table is unpartitioned."""
 
 ReadKeys = Callable[[], Iterable[pa.Table]]
-"""Reads the primary key columns of a file, row group by row group."""
+"""Reads the primary key columns of a file, batch by batch."""
 
 
 def find_repeated_keys(table: Table, rows: pa.Table) -> pa.Table:
@@ -40,8 +40,8 @@ def find_repeated_keys(table: Table, rows: pa.Table) -> pa.Table:
     return repeated.rename_columns([*keys, "rows"])
 
 
-def _list_repeated_keys(table: Table, groups: Iterable[pa.Table]) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = find_repeated_keys(table, pa.concat_tables(groups)).to_pylist()
+def _list_repeated_keys(table: Table, batches: Iterable[pa.Table]) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = find_repeated_keys(table, pa.concat_tables(batches)).to_pylist()
     return rows
 
 
@@ -66,12 +66,12 @@ class _KeyScan:
     is_increasing: bool
 
 
-def _scan_keys(table: Table, day: date | None, groups: Iterable[pa.Table]) -> _KeyScan:
-    """Compare neighbors, also across row groups; one row group is in memory at a time."""
+def _scan_keys(table: Table, day: date | None, batches: Iterable[pa.Table]) -> _KeyScan:
+    """Compare neighbors, also across batches; one batch is in memory at a time."""
     row_count = misplaced = 0
     is_increasing = True
     last: pa.Table | None = None
-    for rows in groups:
+    for rows in batches:
         keys = rows.select(list(table.key))
         row_count += rows.num_rows
         misplaced += 0 if day is None else count_rows_of_other_days(rows, day)
@@ -85,7 +85,7 @@ def evaluate_keys_unique(files: Iterable[tuple[TablePartition, ReadKeys]]) -> Ch
     """Check the primary keys of some tables and days.
 
     Args:
-        files: Each partition with a function that yields its key columns, row group by row group. Only a file
+        files: Each partition with a function that yields its key columns, batch by batch. Only a file
             that is not sorted by key, which the lake did not write, is read whole.
     """
     row_count, partition_count = 0, 0

@@ -6,9 +6,11 @@ downstream assets; the other checks warn.
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import date
 from functools import partial
 
 import dagster as dg
+import pyarrow as pa
 
 from assets.checks import contract, executions
 from assets.checks.completeness import (
@@ -158,7 +160,7 @@ def _build_result_checks(scope: str) -> list[Check]:
 
 def _check_keys(tables: Sequence[Table], context: CheckContext) -> CheckOutcome:
     return contract.evaluate_keys_unique(
-        ((table, day), partial(context.lake.read_row_groups, table, day, table.key))
+        ((table, day), partial(context.lake.read_batches, table, day, table.key))
         for table, day in context.iterate_partitions(tables, _LARGE_TABLES)
     )
 
@@ -180,11 +182,16 @@ def _check_partitions(
 
 
 def _check_result_objects(context: CheckContext) -> CheckOutcome:
-    columns = ["scheduler_arn", "data_start_time", "scheduler_name", "result_s3_bucket", "result_s3_key"]
-    objects = read_days(context.lake, RESULT_OBJECTS, context.execution_days, [*columns, "state", "error"])
-    executions = read_days(context.lake, INFERENCE_EXECUTIONS, context.execution_days, RESULT_COLUMNS)
+    shown = ["data_start_time", "scheduler_name", "result_s3_bucket", "result_s3_key", "state", "error"]
     due = context.now - context.settings.settle_after
-    return evaluate_result_objects_read(objects, count_unread_results(executions, objects, due))
+    objects = [read_days(context.lake, RESULT_OBJECTS, [], shown)]
+    unread_by_day: dict[date, int] = {}
+    for day in context.execution_days:  # one by one, because the join needs the ARN of each row
+        day_objects = read_days(context.lake, RESULT_OBJECTS, [day], ["scheduler_arn", *shown])
+        executions = read_days(context.lake, INFERENCE_EXECUTIONS, [day], RESULT_COLUMNS)
+        unread_by_day |= count_unread_results(executions, day_objects, due)
+        objects.append(day_objects.drop_columns("scheduler_arn"))
+    return evaluate_result_objects_read(pa.concat_tables(objects), unread_by_day)
 
 
 def _check_result_lines(context: CheckContext) -> CheckOutcome:

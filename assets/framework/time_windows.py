@@ -40,6 +40,7 @@ class Days:
         return self.first <= day and (self.end is None or day < self.end)
 
 
+@lru_cache(maxsize=4096)  # rules compute it for each row of a fleet
 def get_day_window(day: date) -> Window:
     """Return the window of a UTC day."""
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)

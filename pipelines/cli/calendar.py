@@ -5,6 +5,7 @@ Capital letters need action, so the calendar is readable without color.
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
+from itertools import groupby
 
 from rich.text import Text
 
@@ -71,9 +72,8 @@ def _draw_row(name: str, scheduler: SchedulerStatus, months: Sequence[Sequence[d
     row = Text(name)
     for month in months:
         row.append(" ")
-        for day in month:
-            state = scheduler.states[day]
-            row.append(LETTERS[state], STYLES[state])
+        for state, days in groupby(scheduler.states[day] for day in month):  # one style per period is cheap
+            row.append(LETTERS[state] * len(list(days)), STYLES[state])
     row.rstrip()
     return row
 

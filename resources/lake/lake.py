@@ -25,6 +25,7 @@ from resources.lake.table_contract import (
     inspect_footer,
     parse_partition,
     read_conformed,
+    read_conformed_batches,
     read_footer_length,
     read_table_version,
     refuse_foreign_columns,
@@ -213,14 +214,24 @@ class Lake:
 
         return self._storage.update(name, change)
 
-    def read_row_groups(
-        self, table: StoredTable, day: date | None = None, columns: Sequence[str] | None = None
-    ) -> Iterator[pa.Table]:
+    def read_row_groups(self, table: StoredTable, day: date | None = None) -> Iterator[pa.Table]:
         """Yield the row groups of a file, with the errors of `read`; memory does not grow with the file."""
         name = _name(table, day)
-        return read_row_groups(
-            partial(self._storage.open, name), table, self._storage.location(name), columns
-        )
+        return read_row_groups(partial(self._storage.open, name), table, self._storage.location(name))
+
+    def read_batches(
+        self, table: StoredTable, day: date | None, columns: Sequence[str]
+    ) -> Iterator[pa.Table]:
+        """Yield columns of a file in small batches, with the errors of `read`; none without a file."""
+        name, schema = _name(table, day), pa.schema([table.schema.field(name) for name in columns])
+        location = self._storage.location(name)
+        with (
+            translate_read_errors(location),
+            suppress(FileNotFoundError),
+            self._storage.open(name) as file,
+            pq.ParquetFile(file) as stored,
+        ):
+            yield from read_conformed_batches(stored, schema, table.version, location)
 
     def update_row_groups(self, table: StoredTable, day: date | None, merge: MergeRowGroups) -> None:
         """Replace rows as `update` does, one row group at a time, for files that do not fit into memory.

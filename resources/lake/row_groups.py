@@ -1,6 +1,6 @@
 """Reading and writing a file of the lake one row group at a time."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -21,22 +21,19 @@ from resources.storage.base import OpenFile, WriteFile
 MergeRowGroups = Callable[[Iterator[pa.Table]], Iterator[pa.Table]]
 
 
-def read_row_groups(
-    open_file: OpenFile, table: StoredTable, location: Path | str, columns: Sequence[str] | None = None
-) -> Iterator[pa.Table]:
-    """Yield the row groups of a file, with some or all (None) columns; none without a file.
+def read_row_groups(open_file: OpenFile, table: StoredTable, location: Path | str) -> Iterator[pa.Table]:
+    """Yield the row groups of a file; none without a file.
 
     Raises:
         LakeContractError: the file does not match the declaration of the table.
     """
-    schema = table.schema if columns is None else pa.schema(map(table.schema.field, columns))
     with (
         translate_read_errors(location),
         suppress(FileNotFoundError),
         open_file() as file,
         pq.ParquetFile(file) as stored,
     ):
-        yield from read_conformed_row_groups(stored, schema, table.version, location)
+        yield from read_conformed_row_groups(stored, table.schema, table.version, location)
 
 
 def merge_row_groups(

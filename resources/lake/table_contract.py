@@ -16,6 +16,7 @@ from resources.encoded_texts import encode_texts, has_encoded_texts
 from resources.errors import LakeContractError
 
 _VERSION = b"lookout_ledger.version"
+_ROWS_PER_BATCH = 1 << 16
 _FOOTER_END_BYTES = 8
 """The length of the footer, and the letters PAR1."""
 
@@ -147,7 +148,7 @@ def read_conformed(stored: pq.ParquetFile, schema: pa.Schema, version: int, path
 def read_conformed_row_groups(
     stored: pq.ParquetFile, schema: pa.Schema, version: int, path: Path | str
 ) -> Iterator[pa.Table]:
-    """Yield the row groups of a file with the columns of a schema, as `read_conformed` does.
+    """Yield the row groups of a file with the declared schema, as `read_conformed` does.
 
     Raises:
         LakeContractError: a newer version of the table wrote the file.
@@ -156,6 +157,15 @@ def read_conformed_row_groups(
     _check_version(stored, version, path)
     for number in range(stored.num_row_groups):
         yield _conform(stored.read_row_group(number, columns=_list_shared_columns(stored, schema)), schema)
+
+
+def read_conformed_batches(
+    stored: pq.ParquetFile, schema: pa.Schema, version: int, path: Path | str
+) -> Iterator[pa.Table]:
+    """Yield the columns of a schema in batches of at most 65,536 rows; errors as in `read_conformed`."""
+    _check_version(stored, version, path)
+    for batch in stored.iter_batches(_ROWS_PER_BATCH, columns=_list_shared_columns(stored, schema)):
+        yield _conform(pa.table(batch), schema)
 
 
 @contextmanager

@@ -53,24 +53,24 @@ def test_repeated_key_is_reported_with_its_partition() -> None:
 
 
 @pytest.mark.parametrize(
-    "groups",
+    "batches",
     [
         [[("a", 1)], [("a", 1), ("b", 2)]],
         [[("a", 1), ("b", 2)], [], [("b", 2)]],
         [[("b", 2)], [("a", 1)], [("b", 2)]],
     ],
-    ids=["at the border of two row groups", "around an empty row group", "in an unsorted file"],
+    ids=["at the border of two batches", "around an empty batch", "in an unsorted file"],
 )
-def test_a_key_that_is_repeated_in_another_row_group_is_found(groups: list[list[tuple[str, int]]]) -> None:
-    outcome = contract.evaluate_keys_unique([((INFERENCE_EXECUTIONS, DAY), lambda: map(keys, groups))])
+def test_a_key_that_is_repeated_in_another_batch_is_found(batches: list[list[tuple[str, int]]]) -> None:
+    outcome = contract.evaluate_keys_unique([((INFERENCE_EXECUTIONS, DAY), lambda: map(keys, batches))])
 
     assert outcome.metadata["repeated_keys"] == 1
 
 
 def test_an_unsorted_file_without_repeated_keys_passes() -> None:
-    groups = [[("b", 2)], [("a", 1)]]
+    batches = [[("b", 2)], [("a", 1)]]
 
-    outcome = contract.evaluate_keys_unique([((INFERENCE_EXECUTIONS, DAY), lambda: map(keys, groups))])
+    outcome = contract.evaluate_keys_unique([((INFERENCE_EXECUTIONS, DAY), lambda: map(keys, batches))])
 
     assert outcome.passed
 
