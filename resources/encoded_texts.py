@@ -48,6 +48,11 @@ def get_chunk(column: pa.ChunkedArray) -> pa.Array:
     return pa.table([column], ["column"]).unify_dictionaries()["column"].combine_chunks()
 
 
+def get_comparable(column: pa.Array) -> pa.Array:
+    """Return the numbers of a dictionary, which are equal if the texts are; other columns as they are."""
+    return column.indices if pa.types.is_dictionary(column.type) else column
+
+
 def get_sortable(column: pa.Array) -> pa.Array:
     """Return numbers in the order of the texts of a dictionary; other columns as they are."""
     if not pa.types.is_dictionary(column.type):

@@ -10,7 +10,7 @@ from assets.executions.merge import reduce_candidates
 from assets.framework.time_windows import split_by_day
 from resources.encoded_texts import combine_chunks, decode_texts
 
-PENDING_ROWS = 250_000
+PENDING_ROWS = 500_000
 """Number of added rows after which candidates with the same key are merged. Memory then depends on the range
 of days and not on the number of overlapping responses."""
 
@@ -45,7 +45,9 @@ class CandidateBuffer:
 
     def take(self, day: date) -> pa.Table:
         """Remove the candidates of a day and return them, in any number and order."""
-        return combine_chunks(pa.concat_tables([ROWS.empty_table(), *self._tables.pop(day, ())]))
+        # rows of different schedulers are then already sorted, and the merge need not copy them
+        tables = sorted(self._tables.pop(day, ()), key=lambda rows: str(rows["scheduler_arn"][0]))
+        return combine_chunks(pa.concat_tables([ROWS.empty_table(), *tables]))
 
     def get_names(self) -> dict[str, str | None]:
         """Return the names of the schedulers of all candidates, by ARN."""

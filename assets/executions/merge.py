@@ -27,7 +27,14 @@ from numpy.typing import NDArray
 from assets.executions.statuses import rank_statuses
 from assets.framework.row_content import deduplicate, sort_by_key, stamp_changes
 from assets.tables import INFERENCE_EXECUTIONS
-from resources.encoded_texts import combine_chunks, decode_texts, encode_texts, get_sortable
+from resources.encoded_texts import (
+    combine_chunks,
+    decode_texts,
+    encode_texts,
+    get_chunk,
+    get_comparable,
+    get_sortable,
+)
 
 _KEY = list(INFERENCE_EXECUTIONS.key)
 _TIMES = ("scheduled_start_time", "data_end_time", "source")
@@ -59,7 +66,7 @@ def merge_executions(existing: pa.Table, candidates: pa.Table, now: datetime) ->
 
 def reduce_candidates(rows: pa.Table) -> pa.Table:
     """Merge all candidates with the same key to one row; sorted by key."""
-    pool = _sort(_clear_stamp(rows))
+    pool = _drop_repeats(_sort(_clear_stamp(rows)))
     has_rivals = _find_rows_with_rivals(pool)
     if not has_rivals.any():
         return pool
@@ -70,6 +77,27 @@ def reduce_candidates(rows: pa.Table) -> pa.Table:
     merged = _merge_rivals(rivals)
     unique = pool.filter(pa.array(~has_rivals))
     return _sort(pa.concat_tables([unique, encode_texts(merged, pool.schema)]))
+
+
+def _drop_repeats(sorted_rows: pa.Table) -> pa.Table:
+    """Drop the rows with the content of the previous row: most candidates of a recorded day are such rows."""
+    is_repeat = _find_repeated_keys(sorted_rows)
+    for name in INFERENCE_EXECUTIONS.content_columns:
+        if name not in _KEY and is_repeat.any():
+            is_repeat &= _equals_previous(get_comparable(sorted_rows[name].chunk(0)))
+    if not is_repeat.any():
+        return sorted_rows
+    return sorted_rows.filter(pa.array(np.concatenate([[True], ~is_repeat])))
+
+
+def _equals_previous(column: pa.Array) -> NDArray[np.bool_]:
+    """Mark, among all values but the first, those that equal the previous one; null equals null."""
+    previous, current = column[:-1], column[1:]
+    equal = pc.fill_null(pc.equal(previous, current), False)
+    if column.null_count:
+        equal = pc.or_(equal, pc.and_(previous.is_null(), current.is_null()))
+    marks: NDArray[np.bool_] = equal.to_numpy(zero_copy_only=False).astype(bool)
+    return marks
 
 
 def _clear_stamp(rows: pa.Table) -> pa.Table:
@@ -104,14 +132,9 @@ def _find_repeated_keys(sorted_rows: pa.Table) -> NDArray[np.bool_]:
     """Mark, among all rows but the first, those with the key of the previous row."""
     if sorted_rows.num_rows < 2:  # noqa: PLR2004
         return np.zeros(0, dtype=bool)
-    columns = (_get_comparable(sorted_rows[name].combine_chunks()) for name in _KEY)
-    equal = (pc.equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False) for column in columns)
-    repeats: NDArray[np.bool_] = reduce(np.logical_and, equal).astype(bool)
+    columns = (get_comparable(get_chunk(sorted_rows[name])) for name in _KEY)
+    repeats: NDArray[np.bool_] = reduce(np.logical_and, map(_equals_previous, columns))
     return repeats
-
-
-def _get_comparable(column: pa.Array) -> pa.Array:
-    return column.indices if pa.types.is_dictionary(column.type) else column
 
 
 def _merge_rivals(rows: pa.Table) -> pa.Table:

@@ -54,13 +54,23 @@ def filter_window(rows: pa.Table, window: Window) -> pa.Table:
         pc.greater_equal(starts, pa.scalar(window.start, starts.type)),
         pc.less(starts, pa.scalar(window.end, starts.type)),
     )
-    return rows if pc.all(inside, min_count=0).as_py() else rows.filter(inside)
+    positions = pc.indices_nonzero(inside).to_numpy()
+    if not len(positions):
+        return rows.slice(0, 0)
+    if positions[-1] - positions[0] + 1 == len(positions):  # a slice shares the memory of its columns
+        return rows.slice(positions[0], len(positions))
+    return rows.filter(inside)
 
 
 def filter_days(rows: pa.Table, days: Collection[date]) -> pa.Table:
     """Return the executions whose data starts on one of some days."""
     inside = pc.is_in(rows["data_start_time"].cast(pa.date32()), pa.array(days, pa.date32()))
-    return rows if pc.all(inside, min_count=0).as_py() else rows.filter(inside)
+    positions = pc.indices_nonzero(inside).to_numpy()
+    if not len(positions):
+        return rows.slice(0, 0)
+    if positions[-1] - positions[0] + 1 == len(positions):  # a slice shares the memory of its columns
+        return rows.slice(positions[0], len(positions))
+    return rows.filter(inside)
 
 
 def split_by_day(rows: pa.Table) -> Iterator[tuple[date, pa.Table]]:
