@@ -24,7 +24,7 @@ from assets.framework.row_content import conform
 from assets.tables import INFERENCE_EXECUTIONS, SENSOR_CONTRIBUTIONS
 from resources.lake.lake import Lake
 from resources.read_limits import DEFAULT_LIMITS
-from resources.results.fetcher import FetchedResult, ObjectState, ResultRequest
+from resources.results.base import FetchedResult, ObjectState, ResultRequest
 
 LAST = date(2026, 10, 7)
 ARN = "arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler"

@@ -61,7 +61,7 @@ def prepare_ours() -> Callable[[], Counts]:
     from assets.framework.row_content import compute_content_version
     from assets.framework.time_windows import Days
     from assets.tables import INFERENCE_EXECUTIONS
-    from resources.aws.session import AwsAccess
+    from resources.aws.access import AwsAccess
     from resources.lake.lake import Lake
     from resources.sources.api import ApiSource
 

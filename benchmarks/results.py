@@ -93,8 +93,9 @@ def prepare_boto3_in_threads() -> Callable[[], Counts]:
 def prepare_ours() -> Callable[[], Counts]:
     """Return the work of the asset: obstore in threads with our parser."""
     from assets.anomalies.parse import parse_objects
-    from resources.aws.session import AwsAccess
-    from resources.results.fetcher import ResultFetcher, ResultRequest
+    from resources.aws.access import AwsAccess
+    from resources.results.base import ResultRequest
+    from resources.results.fetcher import ResultFetcher
 
     def work() -> Counts:
         loads = ResultFetcher(AwsAccess()).fetch([ResultRequest(BUCKET, key) for key in list_keys()])

@@ -2,12 +2,14 @@
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import pyarrow as pa
 
 from assets.alerts import assets as alerts
 from assets.anomalies import assets as anomalies
@@ -21,7 +23,6 @@ from assets.health import assets as health
 from assets.report import assets as report_asset
 from assets.report.assets import ReportOptions
 from pipelines.automation import archive_sensor, event_alerts, failure_alerts, schedules, sensors
-from pipelines.operations.query import open_query
 from pipelines.operations.stages import STAGES
 from resources.clock import utc_now
 from resources.config.equipment import load_equipment
@@ -31,7 +32,6 @@ from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
 from resources.results.fetcher import ResultFetcher
 from resources.sources.factory import open_sources
-from resources.storage.permissions import restrict_new_files
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -77,7 +77,7 @@ def build_defs(
         executor=dg.in_process_executor,  # the steps are short; a process per step takes seconds to start
         resources={
             "lake": lake,
-            "open_query": partial(open_query, lake),
+            "open_query": partial(_open_query, lake),
             "sources": lambda: open_sources(settings),
             "results": lambda: ResultFetcher.from_settings(settings),
             "registry": lambda: load_equipment(settings.equipment.registry),
@@ -85,6 +85,12 @@ def build_defs(
             **(overrides or {}),
         },
     )
+
+
+def _open_query(lake: Lake) -> AbstractContextManager[Callable[[str], pa.Table]]:
+    from pipelines.operations.query import open_query  # noqa: PLC0415 (imports DuckDB)
+
+    return open_query(lake)
 
 
 def _build_pipeline_job() -> "UnresolvedAssetJobDefinition":
@@ -139,7 +145,6 @@ def _build_freshness_policy(settings: Settings) -> dg.FreshnessPolicy | None:
 
 
 def _load_defs() -> dg.Definitions:
-    restrict_new_files()
     settings = load_settings()
     project = settings.config_file.parent if settings.config_file else CHECKOUT
     if project != CHECKOUT and os.environ.get("DAGSTER_HOME") == str(CHECKOUT / HOME_NAME):

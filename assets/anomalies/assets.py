@@ -37,7 +37,8 @@ from assets.tables import (
 )
 from resources.clock import Clock, monotonic
 from resources.lake.lake import Lake
-from resources.results.fetcher import ObjectState, ResultFetcher
+from resources.results.base import ObjectState
+from resources.results.fetcher import ResultFetcher
 
 GROUP = "anomalies"
 RULE_VERSION = 3

@@ -20,7 +20,7 @@ from assets.framework.row_content import stamp_changes
 from assets.tables import ANOMALY_EVENTS, INSTANT
 
 CLOSED, OPEN, CUT = range(3)
-_STATES = pa.array(["closed", "open", "cut"])
+_STATES = ["closed", "open", "cut"]
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _build_rows(runs: Timeline, spans: EventSpans, fragments: pa.Table) -> pa.Ta
             rank_top_sensors(sums, count) for sums, count in zip(sensors, diagnosed, strict=True)
         ],
         "model_version": head_rows["model_version"],
-        "state": _STATES.take(pa.array(spans.state)),
+        "state": pa.array(_STATES).take(pa.array(spans.state)),
         "began_after_gap": spans.after_gap,
     }
     schema = ANOMALY_EVENTS.content_schema

@@ -16,7 +16,7 @@ from assets.anomalies.execution_index import KEY, ExecutionIndex, ExecutionKey, 
 from assets.anomalies.parse import READER_VERSION
 from assets.framework.row_content import stamp_changes
 from assets.tables import RESULT_OBJECTS
-from resources.results.fetcher import FetchedResult, ObjectState, ResultRequest
+from resources.results.base import FetchedResult, ObjectState, ResultRequest
 
 _CONTENT_COLUMNS = ("etag", "size_bytes", "last_modified", "rows", "rejected", "reader_version")
 _NO_CONTENT = dict[str, Any].fromkeys(_CONTENT_COLUMNS) | {

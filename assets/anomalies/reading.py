@@ -39,7 +39,8 @@ from assets.tables import (
 )
 from resources.errors import ConfigurationError, PermissionsError, RetryLaterError
 from resources.lake.lake import Lake, WriteResult
-from resources.results.fetcher import FetchedResult, ObjectState, ResultFetcher, ResultRequest
+from resources.results.base import FetchedResult, ObjectState, ResultRequest
+from resources.results.fetcher import ResultFetcher
 
 _WRITTEN_TABLES = (RESULT_OBJECTS, ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS, REJECTED_RESULTS)
 

@@ -15,7 +15,7 @@ from assets.checks.result import CheckOutcome, build_status_commands, summarize
 from assets.executions import archive_index
 from assets.executions.archive_index import ArchiveRecord
 from assets.tables import PARTITION
-from resources.results.fetcher import ObjectState
+from resources.results.base import ObjectState
 
 _UNRECOGNIZED_SQL = "ledger sql 'SELECT unrecognized, count(*) FROM inference_executions GROUP BY 1'"
 _REJECTED_SUMMARIES_SQL = "ledger sql 'SELECT source, position, reason, raw FROM rejected_executions'"

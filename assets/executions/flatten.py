@@ -171,7 +171,7 @@ def _flatten_group(group: list[_DecodedPage], first_position: int) -> Iterator[F
         except _DECODE_ERRORS:
             reasons = {0: "a repeated member is invalid or has unknown members"}
         if not reasons:
-            yield FlattenedPages(rows, _NO_REJECTED)
+            yield FlattenedPages(rows, REJECTED.empty_table())
             return
     for decoded in group:
         flattened = _flatten_each(decoded.page, first_position)
@@ -199,7 +199,7 @@ def _flatten_each(page: Page, first_position: int) -> FlattenedPages:
     rows, more_reasons = _build_rows(summaries, page, unknown_members)
     reasons |= {positions[index]: reason for index, reason in more_reasons.items()}
     if not reasons:
-        return FlattenedPages(rows, _NO_REJECTED)
+        return FlattenedPages(rows, REJECTED.empty_table())
     valid = [index for index in range(len(positions)) if index not in more_reasons]
     return FlattenedPages(
         rows.take(pa.array(valid, pa.int64())), _build_rejected(page, reasons, first_position)
@@ -370,4 +370,3 @@ ROWS = _allow_null_recorded_at(INFERENCE_EXECUTIONS.encoded_schema)
 """The `encoded_schema` of `inference_executions`, except that `recorded_at` is null."""
 
 REJECTED = _allow_null_recorded_at(REJECTED_EXECUTIONS.schema)
-_NO_REJECTED = REJECTED.empty_table()

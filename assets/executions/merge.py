@@ -43,7 +43,7 @@ _IDENTITY = tuple(
     name for name in INFERENCE_EXECUTIONS.content_columns if name not in (*_KEY, *_TIMES, *_OUTCOME)
 )  # includes `unrecognized`
 
-_SOURCES_BY_RANK = pa.array(["bucket", "archive", "api"])
+_SOURCES_BY_RANK = ["bucket", "archive", "api"]
 
 
 def merge_executions(existing: pa.Table, candidates: pa.Table, now: datetime) -> pa.Table:
@@ -139,7 +139,7 @@ def _find_repeated_keys(sorted_rows: pa.Table) -> NDArray[np.bool_]:
 
 def _merge_rivals(rows: pa.Table) -> pa.Table:
     source, outcome_source = (
-        pc.index_in(rows[name], _SOURCES_BY_RANK) for name in ("source", "outcome_source")
+        pc.index_in(rows[name], pa.array(_SOURCES_BY_RANK)) for name in ("source", "outcome_source")
     )
     winners = {
         _IDENTITY: _select_highest(rows, [source], _IDENTITY),

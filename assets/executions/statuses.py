@@ -10,11 +10,11 @@ FINAL_STATUSES = ("SUCCESS", "FAILED")
 STOPPED_STATUSES = ("STOPPED", "STOPPING")
 """Scheduler statuses in which no executions run."""
 
-_RANKED = pa.array(["", IN_PROGRESS, "any other status", *FINAL_STATUSES])
+_RANKED = ["", IN_PROGRESS, "any other status", *FINAL_STATUSES]
 _OTHER_RANK, _FINAL_RANK = 2, 3
 
 
 def rank_statuses(statuses: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return the rank of each status: 0 for null, 1 for IN_PROGRESS, 2 for any other, 3 for a final one."""
-    position = pc.fill_null(pc.index_in(pc.fill_null(statuses, ""), _RANKED), _OTHER_RANK)
+    position = pc.fill_null(pc.index_in(pc.fill_null(statuses, ""), pa.array(_RANKED)), _OTHER_RANK)
     return pc.min_element_wise(position, _FINAL_RANK)

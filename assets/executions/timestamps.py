@@ -29,7 +29,7 @@ _POWERSHELL_DATE = re.compile(r"/Date\((-?\d{1,15})(?:[+-]\d{4})?\)/", re.ASCII)
 
 _MAX_QUOTED = 100
 _MICROSECONDS = pa.timestamp("us", tz="UTC")
-_HALF_A_MILLISECOND = pa.scalar(timedelta(microseconds=500), pa.duration("us"))
+_HALF_A_MILLISECOND = timedelta(microseconds=500)
 
 
 def parse_timestamps(

@@ -5,6 +5,7 @@ that translates errors would then record it as the failure of one day. So the si
 """
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,16 +13,10 @@ from types import FrameType
 from typing import NoReturn
 
 import dagster as dg
-import duckdb
 import pyarrow as pa
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_INTERRUPTS = (
-    KeyboardInterrupt,
-    dg.DagsterExecutionInterruptedError,
-    duckdb.InterruptException,
-    pa.ArrowCancelled,
-)
+_INTERRUPTS = (KeyboardInterrupt, dg.DagsterExecutionInterruptedError, pa.ArrowCancelled)
 _MESSAGES = ("query interrupted", "operation interrupted")
 _STOPPED = (
     "The run was stopped. Everything recorded so far stays."
@@ -69,12 +64,18 @@ def is_interrupt(error: BaseException) -> bool:
     """Return whether an error is the consequence of a signal."""
     if _received:
         return True
+    interrupts = _get_interrupt_types()
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, _INTERRUPTS) or any(text in str(cause).lower() for text in _MESSAGES):
+        if isinstance(cause, interrupts) or any(text in str(cause).lower() for text in _MESSAGES):
             return True
         cause = cause.__cause__ or cause.__context__
     return False
+
+
+def _get_interrupt_types() -> tuple[type[BaseException], ...]:
+    duckdb = sys.modules.get("duckdb")  # slow to import; without the module, no error is its own
+    return (*_INTERRUPTS, duckdb.InterruptException) if duckdb else _INTERRUPTS
 
 
 def _stop(context: dg.AssetExecutionContext, error: BaseException) -> NoReturn:

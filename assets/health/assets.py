@@ -40,7 +40,7 @@ from assets.tables import (
     RESULT_OBJECTS,
     Table,
 )
-from resources.aws.session import SERVICE_END
+from resources.aws.access import SERVICE_END
 from resources.clock import Clock
 from resources.config.equipment import EquipmentRegistry
 from resources.lake.lake import Lake

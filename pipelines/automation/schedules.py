@@ -16,7 +16,7 @@ from assets.executions.due_days import DueDays, find_due_days
 from assets.framework.partitions import RANGE
 from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
-from pipelines.operations.lake_status import read_coverage
+from pipelines.operations.coverage import read_coverage
 from resources.clock import Clock
 from resources.config.settings import Settings
 from resources.lake.lake import Lake

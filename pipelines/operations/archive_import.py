@@ -13,7 +13,7 @@ from assets.executions.archive_index import ArchiveRecord, describe_problems
 from assets.executions.extraction import read_file
 from assets.executions.flatten import FlattenedPages
 from assets.tables import EXTRACTION_COVERAGE
-from resources.aws.session import SERVICE_END
+from resources.aws.access import SERVICE_END
 from resources.clock import unique_id
 from resources.config.loader import CONFIG_FILE_NAME, CONFIG_VARIABLE, SOURCES_VARIABLE, find_config_file
 from resources.config.settings import ArchiveSettings, Settings, load_settings

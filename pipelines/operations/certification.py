@@ -26,7 +26,7 @@ from assets.checks.context import get_service_state
 from assets.framework.time_windows import get_day_window
 from assets.health.execution_health import HealthPolicy
 from assets.tables import INFERENCE_SCHEDULERS
-from resources.aws.session import SERVICE_END
+from resources.aws.access import SERVICE_END
 from resources.config.settings import Settings
 from resources.errors import ConfigurationError
 from resources.lake.lake import Lake

@@ -9,8 +9,6 @@ from pathlib import Path
 from shlex import quote
 
 import dagster as dg
-import pyarrow as pa
-import pyarrow.dataset as ds
 
 from assets.checks.run_outcomes import (
     UnansweredSource,
@@ -20,7 +18,6 @@ from assets.checks.run_outcomes import (
 )
 from assets.executions.day_status import (
     ACTION_STATES,
-    COLUMNS,
     DayState,
     SchedulerStatus,
     SettlementPolicy,
@@ -31,7 +28,8 @@ from assets.executions.day_status import (
 from assets.executions.selection import contiguous_ranges
 from assets.framework.partitions import daily_partitions, parse_days
 from assets.framework.time_windows import Days
-from assets.tables import ARCHIVE_FILES, EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, PARTITION
+from assets.tables import ARCHIVE_FILES, EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
+from pipelines.operations.coverage import read_coverage
 from pipelines.operations.lake_knowledge import UnknownDays, find_unknown_days
 from resources.config.settings import Settings
 from resources.errors import LedgerError
@@ -116,18 +114,6 @@ def inspect_lake(
     items = list(_list_action_items(schedulers, never_extracted, policy))
     unknown = [] if patterns else find_unknown_days(lake, days)
     return LakeStatus(days, schedulers, never_extracted, items, failures.sources, failures.error, unknown)
-
-
-def read_coverage(lake: Lake, first: date | None = None, last: date | None = None) -> pa.Table:
-    """Read `COLUMNS` and the day of the coverage of some days (default: all) in one scan."""
-    columns = [*COLUMNS, PARTITION]
-    if not lake.days(EXTRACTION_COVERAGE):
-        schema = EXTRACTION_COVERAGE.schema.append(pa.field(PARTITION, pa.date32()))
-        return pa.schema([schema.field(name) for name in columns]).empty_table()
-    day_filter = None
-    if first is not None and last is not None:
-        day_filter = (ds.field(PARTITION) >= first) & (ds.field(PARTITION) <= last)
-    return lake.dataset(EXTRACTION_COVERAGE).to_table(columns=columns, filter=day_filter)
 
 
 def settlement_policy(settings: Settings, now: datetime, extracted: Sequence[date]) -> SettlementPolicy:

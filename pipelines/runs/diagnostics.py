@@ -9,7 +9,7 @@ from assets.tables import EXTRACTION_COVERAGE
 from pipelines.operations.lake_knowledge import find_unknown_days
 from pipelines.runs.instance import prepare_home
 from resources import diagnostics
-from resources.aws.session import AwsAccess
+from resources.aws.access import AwsAccess
 from resources.clock import utc_now
 from resources.config.settings import Settings, load_settings
 from resources.diagnostics import Finding, Level
@@ -72,8 +72,6 @@ def _check_sources(settings: Settings) -> Iterator[Finding]:
     for source in opened:
         if source.files:
             yield diagnostics.check_archive(source.files)
-        if source.days:
-            yield from diagnostics.check_bucket(source.days, results)
         if source.service:
             yield diagnostics.check_identity(source.service.access, source.uri)
             yield from diagnostics.check_service(source.service, utc_now(), results)

@@ -1,7 +1,6 @@
 """Reads objects of a bucket with obstore, at a tenth of boto3's CPU for an object of some kilobytes."""
 
 import re
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +14,13 @@ from obstore.store import S3Store
 
 from resources.aws.error_codes import AwsError, ErrorKind, classify_response
 from resources.aws.s3_bucket import ca_bundle, uses_virtual_addressing
+from resources.aws.s3_objects import ReserveBytes
 
 if TYPE_CHECKING:
     from obstore import GetOptions
     from obstore.store import ClientConfig
 
 OBSTORE_ERRORS = (BaseError, FileNotFoundError)
-ReserveBytes = Callable[[int], None]
-"""Called with a number of bytes before they are held in memory; it blocks until there is room."""
 
 _DURATIONS = re.compile(r" in [\d.]+(?:ns|µs|ms|s)\b")  # they would make equal errors differ
 _STATUS = re.compile(r"non-2xx status code: (\d+)")

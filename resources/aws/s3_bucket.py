@@ -25,6 +25,7 @@ from pyarrow.fs import FileSystem, S3FileSystem
 from resources.aws.error_codes import ErrorKind, classify_error
 from resources.aws.limited_session import read_body
 from resources.aws.s3_errors import S3Request, translate_error
+from resources.aws.s3_objects import ListedObject
 from resources.aws.session import default_session
 from resources.errors import DataError
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
@@ -50,27 +51,12 @@ class ObjectContent:
 
 
 @dataclass(frozen=True)
-class ListedObject:
-    """An object in a listing."""
-
-    key: str
-    size_bytes: int
-    etag: str
-
-
-@dataclass(frozen=True)
 class ListedPage:
     """One page of a listing: keys, folders, and the name to continue after ("": there is no next page)."""
 
     keys: list[str]
     folders: list[str]
     last: str
-
-
-def split_uri(uri: str) -> tuple[str, str]:
-    """Split a URI into bucket and key. The key is not decoded: any character is allowed."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return bucket, key
 
 
 def ca_bundle(session: boto3.Session) -> str | None:

@@ -6,8 +6,6 @@ JSON of the right types, and one dict for each row would cost ten times as much 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import date
 from functools import cache
 from typing import Any
 
@@ -20,28 +18,18 @@ from botocore.config import Config
 from botocore.credentials import RefreshableCredentials, create_assume_role_refresher
 from botocore.loaders import create_loader
 
-from resources.aws.error_codes import ErrorKind, classify_error, credentials_error
+from resources.aws.access import RAW_BODY, SERVICE, SET_CA_BUNDLE, AwsAccess, is_aws_client, translate_error
+from resources.aws.error_codes import ErrorKind, classify_error
 from resources.aws.limited_session import LimitedSession
 from resources.errors import (
     ConfigurationError,
-    LedgerError,
     PermissionsError,
     RetryLaterError,
-    ServiceEndedError,
 )
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 
-SERVICE = "lookoutequipment"
-RAW_BODY = "RawBody"
-"""The key of a parsed response that holds its body."""
-
 LAST_BOTO3_WITH_CLIENT = "1.44.5"
-SERVICE_END = date(2026, 10, 7)
-"""The last day of the AWS service; a custom endpoint has no end."""
-
 _STS_REGION = "us-east-1"  # every region of STS returns the same
-_AWS = ".amazonaws.com"
-_SET_CA_BUNDLE = "set AWS_CA_BUNDLE to the certificates of the endpoint, or of the proxy"
 _RAW_SHAPES = frozenset(
     {
         "DescribeInferenceSchedulerResponse",
@@ -56,26 +44,6 @@ class _ErrorBody(msgspec.Struct):
     code: str | None = msgspec.field(default=None, name="__type")
     message: str | None = None
     other_message: str | None = msgspec.field(default=None, name="Message")
-
-
-@dataclass(frozen=True)
-class AwsAccess:
-    """How to call a service; None: boto3's default."""
-
-    region: str | None = None
-    profile: str | None = None
-    role_arn: str | None = None
-    endpoint_url: str | None = None
-
-    def __str__(self) -> str:
-        """Format it with the keys of the settings, for messages."""
-        values = {
-            "region": self.region,
-            "profile": self.profile,
-            "role_arn": self.role_arn,
-            "endpoint_url": self.endpoint_url,
-        }
-        return ", ".join(f"{name} {value}" for name, value in values.items() if value) or "boto3's defaults"
 
 
 class _RawPageParsers(botocore.parsers.ResponseParserFactory):  # type: ignore[misc]
@@ -174,7 +142,7 @@ def open_session(access: AwsAccess, setting: str) -> boto3.Session:
         )
     fix = f"correct profile and role_arn under [{setting}] in ledger.toml"
     if answer.kind is ErrorKind.UNTRUSTED:
-        fix = _SET_CA_BUNDLE
+        fix = SET_CA_BUNDLE
     raise ConfigurationError(f"Cannot open an AWS session: {answer.message}", where=where, next_step=fix)
 
 
@@ -227,16 +195,6 @@ def get_caller_arn(access: AwsAccess) -> str:
         raise translate_error(error, access, "get the caller identity from STS") from None
 
 
-def is_aws_client(client: Any) -> bool:  # noqa: ANN401
-    """Return whether a client calls AWS, not another service with the same protocol."""
-    return is_aws_endpoint(str(client.meta.endpoint_url))
-
-
-def is_aws_endpoint(endpoint: str) -> bool:
-    """Return whether an endpoint belongs to AWS."""
-    return endpoint.rstrip("/").endswith(_AWS)
-
-
 def _check_region(session: boto3.Session, client: Any, access: AwsAccess) -> None:  # noqa: ANN401
     regions = session.get_available_regions(SERVICE)
     if is_aws_client(client) and client.meta.region_name not in regions:
@@ -245,43 +203,3 @@ def _check_region(session: boto3.Session, client: Any, access: AwsAccess) -> Non
             where=f"sources.region ({access})",
             next_step=f"set region to one of {', '.join(regions)}",
         )
-
-
-def translate_error(error: Exception, access: AwsAccess, action: str) -> LedgerError:
-    """Turn an error of AWS or the network into a LedgerError by what can be done about it.
-
-    Args:
-        error: raised by botocore.
-        access: how the service is called.
-        action: what failed, such as "list the schedulers".
-    """
-    answer = classify_error(error)
-    error_class: type[LedgerError] = ConfigurationError
-    reason, fix = answer.message, "correct the source in ledger.toml"
-    match answer.kind:
-        case ErrorKind.CREDENTIALS:
-            profile = "AWS_PROFILE or profile in ledger.toml"
-            return credentials_error(answer.message, f"{action}; {access}", profile=profile)
-        case ErrorKind.FORBIDDEN | ErrorKind.KMS:
-            error_class = PermissionsError
-            fix = (
-                "grant lookoutequipment:ListInferenceSchedulers, DescribeInferenceScheduler and"
-                f" ListInferenceExecutions to this caller; after {SERVICE_END}, AWS may deny every request"
-            )
-        case ErrorKind.BUSY | ErrorKind.CONFLICT:
-            error_class, fix = RetryLaterError, "run it again later; the executions read so far are recorded"
-        case ErrorKind.UNREACHABLE if _AWS in answer.message:
-            error_class, reason = ServiceEndedError, f"the endpoint cannot be reached: {answer.message}"
-            fix = (
-                f"check network and region. AWS ended the service on {SERVICE_END};"
-                " saved responses can still be a source"
-            )
-        case ErrorKind.UNREACHABLE:
-            error_class, reason = RetryLaterError, f"the endpoint cannot be reached: {answer.message}"
-            fix = "start the endpoint, then run again"
-        case ErrorKind.UNTRUSTED:
-            reason, fix = f"the certificate of the endpoint is not trusted: {answer.message}", _SET_CA_BUNDLE
-        case ErrorKind.CONNECTION_LOST:
-            error_class, reason = RetryLaterError, f"the connection was lost: {answer.message}"
-            fix = "run it again later"
-    return error_class(f"Cannot {action}: {reason}", where=str(access), next_step=fix)

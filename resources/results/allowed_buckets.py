@@ -6,7 +6,7 @@ files to an archive must not read other objects with the credentials of this pro
 
 from dataclasses import dataclass
 
-from resources.aws.s3_bucket import split_uri
+from resources.aws.s3_objects import split_uri
 from resources.config.settings import ApiSettings, Settings
 from resources.name_patterns import matches_text
 from resources.storage.open import is_s3

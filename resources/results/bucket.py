@@ -8,8 +8,6 @@ support, such as those with empty segments.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
 from math import inf
 from threading import Lock
 from typing import Any
@@ -20,11 +18,12 @@ from botocore.config import Config
 
 from resources.aws.error_codes import AwsError, ErrorKind, classify_error, credentials_error
 from resources.aws.limited_session import read_body
-from resources.aws.obstore_client import OBSTORE_ERRORS, ReserveBytes, open_store, parse_error, read_object
-from resources.aws.s3_bucket import ListedObject
+from resources.aws.obstore_client import OBSTORE_ERRORS, open_store, parse_error, read_object
+from resources.aws.s3_objects import ListedObject, ReserveBytes
 from resources.clock import monotonic
 from resources.errors import RetryLaterError
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
+from resources.results.base import FetchedResult, ObjectState, ResultRequest
 
 CONNECTIONS = 16
 _MAX_LISTED_PER_KEY = 10
@@ -42,64 +41,6 @@ _OBSTORE_KEY = re.compile(r"(?!\.{1,2}(/|$))[^/\x00-\x1f\x7f]+(/(?!\.{1,2}(/|$))
 
 class _ObjectTooLargeError(Exception):
     """The object is larger than the limit."""
-
-
-class ObjectState(StrEnum):
-    """The result of reading an object."""
-
-    READ = "read"
-    UNCHANGED = "unchanged"
-    MISSING = "missing"
-    FORBIDDEN = "forbidden"
-    KEY_MISSING = "key_missing"
-    WRONG_OWNER = "wrong_owner"
-    ARCHIVED = "archived"
-    UNREACHABLE = "unreachable"
-    NO_CREDENTIALS = "no_credentials"
-    NOT_ALLOWED = "not_allowed"
-
-    @property
-    def is_unavailable(self) -> bool:
-        """Whether the content of the object cannot be read."""
-        return self not in {ObjectState.READ, ObjectState.UNCHANGED}
-
-
-@dataclass(frozen=True)
-class ResultRequest:
-    """An object to read.
-
-    Attributes:
-        bucket: its bucket.
-        key: its key.
-        etag: its ETag when it was last read.
-        is_named_by_service: whether the service itself named the bucket; otherwise a file named it.
-    """
-
-    bucket: str
-    key: str
-    etag: str | None = None
-    is_named_by_service: bool = False
-
-
-@dataclass(frozen=True)
-class FetchedResult:
-    """The content of an object, or the error that prevented the read.
-
-    An object beyond a limit is read as empty, and `problem` is the reason to reject it.
-    """
-
-    request: ResultRequest
-    state: ObjectState
-    data: bytes | None = None
-    etag: str | None = None
-    last_modified: datetime | None = None
-    error: str | None = None
-    problem: str | None = None
-
-    @property
-    def size_in_memory(self) -> int:
-        """Bytes of content in memory."""
-        return len(self.data or b"")
 
 
 _STATES = {

@@ -14,20 +14,22 @@ from functools import cached_property
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Condition, Lock, Thread
+from typing import TYPE_CHECKING
 
-import boto3
-
-from resources.aws.s3_bucket import ListedObject
-from resources.aws.session import AwsAccess, open_session
+from resources.aws.access import AwsAccess
 from resources.config.settings import BucketSettings, Settings
 from resources.errors import PermissionsError, format_value
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.results.allowed_buckets import ANY_BUCKET, AllowedBuckets, find_allowed_buckets
-from resources.results.bucket import FetchedResult, ObjectState, ResultBucket, ResultRequest
+from resources.results.base import FetchedResult, ObjectState, ResultRequest
 from resources.results.local_copy import LocalCopy
 from resources.storage.open import is_s3
 
-__all__ = ["FetchLimits", "FetchedResult", "ObjectState", "ResultFetcher", "ResultRequest"]
+if TYPE_CHECKING:
+    import boto3
+
+    from resources.aws.s3_objects import ListedObject
+    from resources.results.bucket import ResultBucket
 
 _PARALLEL_LISTINGS = 8
 
@@ -157,19 +159,25 @@ class ResultFetcher:
     def _find_copy(self, bucket: str, key: str) -> LocalCopy | None:
         return next((copy for copy in self._copies if copy.contains(bucket, key)), None)
 
-    def _get_reader(self, name: str, key: str) -> ResultBucket | LocalCopy:
+    def _get_reader(self, name: str, key: str) -> "ResultBucket | LocalCopy":
         if copy := self._find_copy(name, key):
             return copy
+        from resources.results.bucket import ResultBucket  # noqa: PLC0415 (imports boto3)
+
         with self._buckets_lock:
             if name not in self._buckets:
                 self._buckets[name] = ResultBucket(name, self._session, self._owner, self.read_limits)
             return self._buckets[name]
 
     @cached_property
-    def _session(self) -> boto3.Session:
+    def _session(self) -> "boto3.Session":
+        from resources.aws.session import open_session  # noqa: PLC0415 (imports boto3)
+
         return open_session(self._access, "results")
 
-    def _list_known_objects(self, requests: Sequence[ResultRequest]) -> dict[_ObjectKey, ListedObject | None]:
+    def _list_known_objects(
+        self, requests: Sequence[ResultRequest]
+    ) -> dict[_ObjectKey, "ListedObject | None"]:
         """List the objects that were read before; None: the object does not exist."""
         keys_by_folder: dict[_ObjectKey, list[str]] = defaultdict(list)
         for request in requests:
@@ -279,7 +287,7 @@ class _MemoryBudget:
 
 
 def _settle_by_listing(
-    request: ResultRequest, listed: Mapping[_ObjectKey, ListedObject | None]
+    request: ResultRequest, listed: Mapping[_ObjectKey, "ListedObject | None"]
 ) -> FetchedResult | None:
     """Return the result if the listing is enough; None: the object must be fetched."""
     if (request.bucket, request.key) not in listed:

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resources.aws.obstore_client import ReserveBytes
-from resources.aws.s3_bucket import ListedObject
+from resources.aws.s3_objects import ListedObject, ReserveBytes
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
-from resources.results.bucket import FetchedResult, ObjectState, ResultRequest
+from resources.results.base import FetchedResult, ObjectState, ResultRequest
 
 
 @dataclass(frozen=True)

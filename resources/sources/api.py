@@ -10,17 +10,16 @@ from urllib.parse import urlsplit
 import botocore.exceptions as refusals
 import msgspec
 
-from resources.aws.error_codes import ErrorKind, classify_error
-from resources.aws.session import (
+from resources.aws.access import (
     RAW_BODY,
     SERVICE,
     SERVICE_END,
     AwsAccess,
     is_aws_client,
     is_aws_endpoint,
-    open_lookout_client,
     translate_error,
 )
+from resources.aws.error_codes import ErrorKind, classify_error
 from resources.clock import Clock, utc_now
 from resources.errors import DataError, LedgerError
 from resources.name_patterns import matches, matches_any
@@ -133,6 +132,8 @@ class ApiSource:
 
     @cached_property
     def _client(self) -> Any:  # noqa: ANN401
+        from resources.aws.session import open_lookout_client  # noqa: PLC0415 (imports boto3)
+
         client = self._custom_client or open_lookout_client(
             self.access,
             connections=THREADS,

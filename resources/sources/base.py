@@ -7,16 +7,14 @@ settings, and one entry in `resources.sources.factory`.
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 
+from resources.aws.access import AwsAccess
 from resources.errors import LedgerError
 from resources.sources.call_budget import CallBudget
 from resources.storage.base import StoredFile
-
-if TYPE_CHECKING:
-    from resources.aws.session import AwsAccess  # which imports boto3
 
 
 @dataclass(frozen=True)
@@ -229,7 +227,7 @@ class LiveService(Protocol):
         """The name of the service in messages."""
 
     @property
-    def access(self) -> "AwsAccess":
+    def access(self) -> AwsAccess:
         """The credentials, region and endpoint that it is called with."""
 
     @property

@@ -5,7 +5,7 @@ from datetime import datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from resources.aws.session import AwsAccess
+from resources.aws.access import AwsAccess
 from resources.config.settings import ApiSettings, ArchiveSettings, BucketSettings, Settings, SourceSettings
 from resources.read_limits import ReadLimits
 from resources.sources import api, archive, bucket

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resources.aws.s3_objects import split_uri
 from resources.errors import ConfigurationError
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.storage.small_files import read_small_file
@@ -87,7 +88,7 @@ def read_bytes(uri: str, setting: str) -> bytes | None:
         LedgerError: S3 refuses or cannot be reached.
     """
     if is_s3(uri, setting):
-        from resources.aws.s3_bucket import Bucket, split_uri  # noqa: PLC0415 (imports boto3)
+        from resources.aws.s3_bucket import Bucket  # noqa: PLC0415 (imports boto3)
 
         bucket, key = split_uri(uri)
         content = Bucket(bucket, setting).get(key)

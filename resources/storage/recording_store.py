@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
+from resources.aws.s3_objects import split_uri
 from resources.errors import ConfigurationError, PermissionsError
 from resources.storage.local import make_folders, write_atomically
 from resources.storage.open import is_s3
@@ -122,7 +123,7 @@ def _raise(problem: OSError) -> None:
 
 class _S3Recording:
     def __init__(self, uri: str) -> None:
-        from resources.aws.s3_bucket import Bucket, split_uri  # noqa: PLC0415 (imports boto3)
+        from resources.aws.s3_bucket import Bucket  # noqa: PLC0415 (imports boto3)
 
         name, key = split_uri(uri)
         self._prefix = f"{key.removesuffix('/')}/" if key else ""

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from resources.aws.s3_objects import split_uri
 from resources.errors import ConfigurationError, RetryLaterError
 from resources.storage.local import make_folders, write_text_atomically
 from resources.storage.open import is_s3
@@ -29,7 +30,7 @@ class ReportStore:
         return str(write_page(Path(self.folder) / name, text))
 
     def _put(self, name: str, text: str) -> str:
-        from resources.aws.s3_bucket import Bucket, split_uri  # noqa: PLC0415 (imports boto3)
+        from resources.aws.s3_bucket import Bucket  # noqa: PLC0415 (imports boto3)
 
         bucket_name, prefix = split_uri(self.folder)
         bucket = Bucket(bucket_name, "report.folder")

@@ -19,7 +19,8 @@ import pyarrow as pa
 from pyarrow.fs import FileSystem
 
 from resources.aws.error_codes import ErrorKind, classify_error
-from resources.aws.s3_bucket import Bucket, ObjectContent, split_uri
+from resources.aws.s3_bucket import Bucket, ObjectContent
+from resources.aws.s3_objects import split_uri
 from resources.clock import monotonic, sleep_up_to, unique_id
 from resources.errors import (
     ConfigurationError,

@@ -9,13 +9,15 @@ import re
 from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from typing import TYPE_CHECKING
 
 from assets.report.formatting import clean_text, format_duration, format_share
 from assets.report.model.attention import GOOD_RESULT_SHARE, NO_RESULT_MINUTES, POOR_RESULT_SHARE
 from assets.report.model.fleet import Machine
 from assets.report.model.page import Page
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 DETAILED_EVENTS = 12
 """Events with their own block; each further event is one row of a table."""
@@ -74,8 +76,10 @@ def _shorten_label(machine: Machine) -> str:
 
 
 @functools.cache
-def _create_environment() -> Environment:
+def _create_environment() -> "Environment":
     """Cached, because compiling the templates takes longer than rendering one."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 (slow to import)
+
     return Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,  # regardless of a template's file name

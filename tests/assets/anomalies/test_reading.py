@@ -26,11 +26,12 @@ from assets.tables import (
     RESULT_OBJECTS,
     SENSOR_CONTRIBUTIONS,
 )
-from resources.aws.session import AwsAccess
+from resources.aws.access import AwsAccess
 from resources.lake.lake import Lake
 from resources.read_limits import ReadLimits
 from resources.results.allowed_buckets import AllowedBuckets
-from resources.results.fetcher import FetchedResult, FetchLimits, ObjectState, ResultFetcher, ResultRequest
+from resources.results.base import FetchedResult, ObjectState, ResultRequest
+from resources.results.fetcher import FetchLimits, ResultFetcher
 from tests.support.mutations import damaged
 from tests.support.s3_server import Bucket, Fault, Server
 

@@ -20,7 +20,7 @@ from assets.executions.archive_index import load_records
 from assets.executions.extraction import Extraction
 from assets.framework.time_windows import Days
 from assets.tables import ARCHIVE_FILES, INFERENCE_EXECUTIONS, REJECTED_EXECUTIONS
-from resources.aws.session import AwsAccess
+from resources.aws.access import AwsAccess
 from resources.errors import DataError, LedgerError, PermissionsError, RetryLaterError
 from resources.lake.lake import Lake
 from resources.read_limits import ReadLimits

@@ -21,11 +21,12 @@ from assets.tables import INFERENCE_EXECUTIONS, TABLES
 from assets.tables.ddl import LakeLocation, build_external_table
 from pipelines.definitions import build_defs
 from pipelines.operations.query import query_once
+from resources.aws.access import AwsAccess
 from resources.aws.glue_catalog import Catalog
-from resources.aws.session import AwsAccess
 from resources.config.settings import ApiSettings, ArchiveSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
-from resources.results.fetcher import ObjectState, ResultFetcher, ResultRequest
+from resources.results.base import ObjectState, ResultRequest
+from resources.results.fetcher import ResultFetcher
 from resources.sources.api import ApiSource
 from resources.sources.factory import open_sources
 from sandbox.dumps import Manifest

@@ -11,7 +11,7 @@ import pytest
 from assets.executions.api_extraction import poll_service
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
 from pipelines.definitions import build_defs
-from resources.aws.session import AwsAccess
+from resources.aws.access import AwsAccess
 from resources.clock import monotonic
 from resources.config.settings import ApiSettings, ArchiveSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake

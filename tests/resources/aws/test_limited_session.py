@@ -8,7 +8,7 @@ from threading import Event, Thread, Timer
 
 import pytest
 
-from resources.aws.session import AwsAccess
+from resources.aws.access import AwsAccess
 from resources.errors import DataError, LedgerError, RetryLaterError
 from resources.read_limits import ReadLimits
 from resources.sources.api import ApiSource

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from resources.aws.session import AwsAccess
+from resources.aws.access import AwsAccess
 from resources.config.settings import load_settings
 from resources.results.allowed_buckets import AllowedBuckets, find_allowed_buckets
-from resources.results.fetcher import ObjectState, ResultFetcher, ResultRequest
+from resources.results.base import ObjectState, ResultRequest
+from resources.results.fetcher import ResultFetcher
 from tests.support.s3_server import Bucket, Server
 
 ARCHIVE = '[[sources]]\nkind = "archive"\nuri = "{}"\n'

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from resources.aws.session import AwsAccess
+from resources.aws.access import AwsAccess
 from resources.clock import monotonic
 from resources.errors import PermissionsError
-from resources.results.fetcher import FetchedResult, FetchLimits, ObjectState, ResultFetcher, ResultRequest
+from resources.results.base import FetchedResult, ObjectState, ResultRequest
+from resources.results.fetcher import FetchLimits, ResultFetcher
 from tests.support.s3_server import Bucket, Fault, Server
 
 KEYS = [f"out/2026-10-07T{hour:02}:00:00Z/results.jsonl" for hour in range(12)]

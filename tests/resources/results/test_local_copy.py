@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.aws.session import AwsAccess
+from resources.aws.access import AwsAccess
 from resources.read_limits import ReadLimits
 from resources.results.fetcher import FetchedResult, ObjectState, ResultFetcher, ResultRequest
 from resources.results.local_copy import LocalCopy

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from assets.executions.flatten import flatten_pages
 from assets.framework.time_windows import Window, filter_window
 from resources.aws import session
-from resources.aws.session import AwsAccess, open_lookout_client
+from resources.aws.access import AwsAccess
+from resources.aws.session import open_lookout_client
 from resources.errors import ConfigurationError, PermissionsError, RetryLaterError, ServiceEndedError
 from resources.sources.api import ApiSource
 from resources.sources.base import ListedScheduler
