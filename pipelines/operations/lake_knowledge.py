@@ -1,13 +1,14 @@
 """Recorded days whose results are not read, or whose tables are not computed, for `ledger status`."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
-
-import pyarrow.compute as pc
+from datetime import date, timedelta
 
 from assets.report.model.knowledge import UNREAD_STATES, build_compute_command, build_read_command
 from assets.tables import (
+    ANOMALY_EVENTS,
+    ANOMALY_FRAGMENTS,
     EQUIPMENT_HEALTH,
     EXECUTION_HEALTH,
     EXTRACTION_COVERAGE,
@@ -38,8 +39,15 @@ class UnknownDays:
     command: str
 
 
-def find_unknown_days(lake: Lake, days: Sequence[date]) -> list[UnknownDays]:
+def find_unknown_days(
+    lake: Lake, days: Sequence[date], min_event: timedelta = timedelta(0)
+) -> list[UnknownDays]:
     """Compare the recorded executions of some days with the results that were read and the tables.
+
+    Args:
+        lake: the lake.
+        days: the days to compare.
+        min_event: shorter events are not recorded.
 
     Raises:
         LedgerError: the lake cannot be read.
@@ -48,7 +56,12 @@ def find_unknown_days(lake: Lake, days: Sequence[date]) -> list[UnknownDays]:
         return []
     executions, results = _count_executions(lake, days)
     recorded = [day for day, count in executions.items() if count]
-    return [*_find_unread(lake, results), *_find_uncomputed(lake, recorded)]
+    read, states = _count_read(lake, min(results), max(results)) if results else ({}, Counter())
+    read_days = sorted(day for day, count in read.items() if count)
+    return [
+        *_find_unread(results, read, states),
+        *_find_uncomputed(lake, recorded, read_days, min_event),
+    ]
 
 
 def _count_executions(lake: Lake, days: Sequence[date]) -> tuple[dict[date, int], dict[date, int]]:
@@ -63,38 +76,49 @@ def _count_executions(lake: Lake, days: Sequence[date]) -> tuple[dict[date, int]
     return {row["day"]: row["executions"] for row in rows}, {row["day"]: row["results"] for row in rows}
 
 
-def _find_unread(lake: Lake, results: dict[date, int]) -> Iterator[UnknownDays]:
-    read, states = _count_read(lake, min(results), max(results)) if results else ({}, set())
+def _find_unread(
+    results: dict[date, int], read: dict[date, int], states: Counter[str]
+) -> Iterator[UnknownDays]:
     unread = {day: count - read.get(day, 0) for day, count in results.items() if count > read.get(day, 0)}
     if not unread:
         return
     first, last = min(unread), max(unread)
-    labels = [label for state, (label, _) in UNREAD_STATES.items() if state in states]
-    reason = ", ".join(labels) or UNREAD_STATES["not_read"][0]
-    text = f"{sum(unread.values()):,} of {sum(results.values()):,} result objects ({reason})"
+    reasons = [f"{label}: {hint}" for state, (label, hint) in UNREAD_STATES.items() if state in states]
+    if states.total() < sum(unread.values()):  # the others have no record
+        reasons.append(UNREAD_STATES["not_read"][0])
+    text = f"{sum(unread.values()):,} of {sum(results.values()):,} result objects ({'; '.join(reasons)})"
     yield UnknownDays("not read", text, first, last, build_read_command(first, last))
 
 
-def _count_read(lake: Lake, first: date, last: date) -> tuple[dict[date, int], set[str]]:
-    """Return the result objects read by day, and the states of the others."""
+def _count_read(lake: Lake, first: date, last: date) -> tuple[dict[date, int], Counter[str]]:
+    """Return the result objects read by day, and the number of the others by state."""
     if not lake.days(RESULT_OBJECTS):
-        return {}, set()
+        return {}, Counter()
     with open_query(lake) as run_query:
         rows = run_query(
             f"SELECT {PARTITION} AS day, state, count(*) AS objects, count(etag) AS with_content"  # noqa: S608
             f" FROM {RESULT_OBJECTS.name}"
             f" WHERE {PARTITION} BETWEEN DATE '{first}' AND DATE '{last}' GROUP BY ALL"
         )
-    unavailable = rows.filter(pc.not_equal(rows["state"], "read"))
     read: dict[date, int] = {}
+    states = Counter[str]()
     for row in rows.to_pylist():
         count = row["objects"] if row["state"] == "read" else row["with_content"]
         read[row["day"]] = read.get(row["day"], 0) + count
-    return read, set(unavailable["state"].to_pylist())
+        if row["objects"] > count:
+            states[row["state"]] += row["objects"] - count
+    return read, states
 
 
-def _find_uncomputed(lake: Lake, recorded: Sequence[date]) -> Iterator[UnknownDays]:
-    missing = {table.name: _list_missing_days(lake, table, recorded) for table in _COMPUTED_TABLES}
+def _find_uncomputed(
+    lake: Lake, recorded: Sequence[date], read: Sequence[date], min_event: timedelta
+) -> Iterator[UnknownDays]:
+    missing = {
+        EXECUTION_HEALTH.name: _list_days_without_health(lake, recorded),
+        ANOMALY_FRAGMENTS.name: _list_missing_days(lake, ANOMALY_FRAGMENTS, read),
+        ANOMALY_EVENTS.name: _list_days_without_events(lake, read, min_event),
+        EQUIPMENT_HEALTH.name: _list_missing_days(lake, EQUIPMENT_HEALTH, recorded),
+    }
     days = sorted({day for table_days in missing.values() for day in table_days})
     if not days:
         return
@@ -108,4 +132,38 @@ def _list_missing_days(lake: Lake, table: Table, recorded: Sequence[date]) -> li
     return [day for day in recorded if day not in computed]
 
 
-_COMPUTED_TABLES = (EXECUTION_HEALTH, EQUIPMENT_HEALTH)
+def _list_days_without_health(lake: Lake, recorded: Sequence[date]) -> list[date]:
+    """Return the recorded days of which `execution_health` lacks executions or outcomes."""
+    if not recorded or not lake.days(EXECUTION_HEALTH):
+        return list(recorded)
+    condition = f"{PARTITION} BETWEEN DATE '{recorded[0]}' AND DATE '{recorded[-1]}'"
+    with open_query(lake) as run_query:
+        rows = run_query(
+            f"SELECT DISTINCT {PARTITION} AS day FROM ("  # noqa: S608
+            " SELECT *, coalesce(failed, 0) AS failures, coalesce(in_progress, 0) AS pending"
+            f" FROM {EXTRACTION_COVERAGE.name} WHERE {condition}) coverage"
+            f" LEFT JOIN (SELECT {PARTITION}, scheduler_arn, expected, succeeded,"
+            " succeeded + failed_missing_input + failed_other AS outcomes"
+            f" FROM {EXECUTION_HEALTH.name} WHERE {condition}) USING ({PARTITION}, scheduler_arn)"
+            " WHERE executions > coalesce(expected, 0) OR executions - pending > coalesce(outcomes, 0)"
+            " OR executions - failures - pending <> coalesce(succeeded, 0) ORDER BY day"
+        )
+    return [day for day in rows["day"].to_pylist() if day in set(recorded)]
+
+
+def _list_days_without_events(lake: Lake, read: Sequence[date], min_event: timedelta) -> list[date]:
+    """Return the days with an anomalous fragment that no event covers."""
+    if not read or not lake.days(ANOMALY_FRAGMENTS):
+        return []
+    with open_query(lake) as run_query:
+        rows = run_query(
+            f"SELECT DISTINCT {PARTITION} AS day FROM {ANOMALY_FRAGMENTS.name} fragment"  # noqa: S608
+            f" WHERE {PARTITION} BETWEEN DATE '{read[0]}' AND DATE '{read[-1]}' AND state = 'anomalous'"
+            # a fragment that reaches the next day can be joined with fragments that are not computed
+            f" AND last_time < {PARTITION}::TIMESTAMPTZ + INTERVAL 1 DAY"
+            f" AND epoch(last_time) - epoch(first_time) >= {min_event.total_seconds():g}"
+            f" AND NOT EXISTS (SELECT 1 FROM {ANOMALY_EVENTS.name} event"
+            " WHERE event.scheduler_arn = fragment.scheduler_arn"
+            " AND event.start_time <= first_time AND event.end_time >= last_time) ORDER BY day"
+        )
+    return [day for day in rows["day"].to_pylist() if day in set(read)]

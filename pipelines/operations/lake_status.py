@@ -112,7 +112,8 @@ def inspect_lake(
         ]
     never_extracted = find_days_without_coverage(days, extracted)
     items = list(_list_action_items(schedulers, never_extracted, policy))
-    unknown = [] if patterns else find_unknown_days(lake, days)
+    min_event = timedelta(minutes=settings.events.min_duration_minutes)
+    unknown = [] if patterns else find_unknown_days(lake, days, min_event)
     return LakeStatus(days, schedulers, never_extracted, items, failures.sources, failures.error, unknown)
 
 

@@ -1,6 +1,7 @@
 """The checks of `ledger doctor`, in their order."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import dagster as dg
 
@@ -52,7 +53,8 @@ def _check_knowledge(settings: Settings) -> Iterator[Finding]:
     """Warn if results of recorded executions are not read, or tables of recorded days are not computed."""
     lake = Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
     try:
-        unknown_days = find_unknown_days(lake, lake.days(EXTRACTION_COVERAGE))
+        min_event = timedelta(minutes=settings.events.min_duration_minutes)
+        unknown_days = find_unknown_days(lake, lake.days(EXTRACTION_COVERAGE), min_event)
     except LedgerError as error:  # without this, the list of findings would look complete
         yield diagnostics.error_finding("recorded data, not known", error)
         return

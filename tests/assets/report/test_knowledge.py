@@ -6,7 +6,7 @@ the tables of each day are computed, outdated or missing. The recomputation does
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
@@ -48,6 +48,7 @@ from assets.tables import (
     RESULT_OBJECTS,
     SENSOR_CONTRIBUTIONS,
 )
+from pipelines.operations.lake_knowledge import UnknownDays, find_unknown_days
 from pipelines.operations.query import open_query
 from resources.config.equipment import EquipmentRegistry
 from resources.lake.lake import Lake
@@ -206,6 +207,21 @@ def _compute(lake: Lake, source: Lake, world: World) -> None:
     for day, state, has_running_time in zip(DAYS, world.days, world.has_running_time, strict=True):
         if has_running_time and state != NOT_COMPUTED:
             write_rows(lake, EQUIPMENT_HEALTH, [row for row in rows if row[PARTITION] == day])
+
+
+def _build_coverage(world: World) -> Iterator[dict[str, Any]]:
+    recorded = [window for window in world.windows if window.is_recorded]
+    for day, arn in sorted({(window.day, window.arn) for window in recorded}):
+        windows = [window for window in recorded if (window.day, window.arn) == (day, arn)]
+        yield {
+            "data_date": day,
+            "scheduler_arn": arn,
+            "scheduler_name": windows[0].name,
+            "executions": len(windows),
+            "in_progress": 0,
+            "failed": sum(not window.has_result for window in windows),
+            "sources": "archive",
+        }
 
 
 def _has_record(window: Window) -> bool:
@@ -377,13 +393,15 @@ def read_text(page: Page) -> str:
     return re.sub(r"\s+", " ", "".join(text.parts))
 
 
-def build(world: World) -> tuple[ReportData, Page]:
+def build(world: World) -> tuple[ReportData, Page, list[UnknownDays]]:
     with tempfile.TemporaryDirectory() as folder:
         lake = Lake(f"{folder}/lake")
         write_world(lake, world)
         with open_query(lake) as run_query:
             data = read_report_data(ReportScope(DAYS[0], DAYS[-1], as_of=NOW), run_query)
-    return data, build_page(data, EquipmentRegistry(), [], NOW)
+        write_rows(lake, EXTRACTION_COVERAGE, list(_build_coverage(world)))
+        unknown = find_unknown_days(lake, DAYS)
+    return data, build_page(data, EquipmentRegistry(), [], NOW), unknown
 
 
 @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
@@ -407,7 +425,7 @@ def test_no_statement_claims_more_in_many_worlds(world: World) -> None:
 
 def assert_statements(world: World) -> None:
     truth = Truth(world)
-    data, page = build(world)
+    data, page, unknown = build(world)
     html, markdown = read_text(page), render_markdown(page)
 
     assert_counts(truth, data)
@@ -415,6 +433,23 @@ def assert_statements(world: World) -> None:
     assert_executions(truth, data, page, html, markdown)
     assert_events(truth, data, page, html, markdown)
     assert_machines(truth, data, page, html, markdown)
+    assert_status(truth, page, unknown)
+
+
+def assert_status(truth: Truth, page: Page, unknown: list[UnknownDays]) -> None:
+    """`ledger status` names the same gaps with the same numbers and commands."""
+    gaps = {gap.title: gap for gap in page.gaps}
+    states = {item.state.capitalize(): item for item in unknown}
+    assert states.keys() == gaps.keys() & {"Not read", "Not computed"}
+    if truth.unread:
+        item, results = states["Not read"], sum(window.has_result for window in truth.recorded)
+        assert item.text.startswith(f"{len(truth.unread)} of {results} result objects (")
+        blocks = {window.block for window in truth.unread}
+        assert ("not read yet" in item.text, "access denied" in item.text) == (
+            "unread" in blocks,
+            "forbidden" in blocks,
+        )
+        assert (item.command,) == gaps["Not read"].commands
 
 
 def assert_counts(truth: Truth, data: ReportData) -> None:
