@@ -50,6 +50,7 @@ class PartitionedRun:
     def __init__(self, context: dg.AssetExecutionContext) -> None:
         self._context = context
         self._failed: dict[str, Exception] = {}
+        self._keys_by_error: dict[str, list[str]] = {}
         self._recorded = 0
         self._started = monotonic()
         self._read_status_at = -_STATUS_SECONDS
@@ -68,13 +69,21 @@ class PartitionedRun:
             except Exception as error:
                 if is_interrupt(error):
                     raise
-                if isinstance(error, LedgerError):
-                    self._context.log.error(f"{key} failed: {error}")  # noqa: TRY400 (the message is complete)
-                else:
-                    self._context.log.exception(f"{key} failed")
-                self._failed[key] = error
+                self._record_failure(key, error)
             else:
                 self._recorded += 1
+
+    def _record_failure(self, key: str, error: Exception) -> None:
+        """Log an error the first time; `finish` names the other partitions that it affects."""
+        self._failed[key] = error
+        keys = self._keys_by_error.setdefault(_describe_without_key(error, key), [])
+        keys.append(key)
+        if len(keys) > 1:
+            return
+        if isinstance(error, LedgerError):
+            self._context.log.error(f"{key} failed: {error}")
+        else:
+            self._context.log.error(f"{key} failed", exc_info=error)
 
     def _raise_if_interrupted(self) -> None:
         """Look for signals always, and for the status of the run once a second, because it is a query."""
@@ -104,6 +113,9 @@ class PartitionedRun:
                 `RetryLaterError`, because a retry would repeat a permanent error.
         """
         failed_sources = failed_sources or {}
+        for first, *others in self._keys_by_error.values():
+            if others:
+                self._context.log.error(f"Failed for the same reason as {first}: {', '.join(others)}")
         self._context.log.info(
             f"{self._recorded:,} partitions recorded, {len(self._failed):,} failed,"
             f" in {monotonic() - self._started:.1f} s"
@@ -129,6 +141,8 @@ class PartitionedRun:
         lines = [str(stopped)] if stopped else []
         if self._failed:
             lines.append(f"{len(self._failed)} partitions failed: {', '.join(self._failed)}.")
+            firsts = [keys[0] for keys in self._keys_by_error.values()][:_MAX_REASONS]
+            lines += [f"{key}: {self._failed[key]}" for key in firsts]
         if failed_sources:
             lines.append(f"{len(failed_sources)} sources failed: {', '.join(failed_sources)}.")
             lines += sorted({str(error) for error in failed_sources.values()})[:_MAX_REASONS]
@@ -137,6 +151,11 @@ class PartitionedRun:
                 "Everything else is recorded. Re-execute this run from failure to process only these."
             )
         return "\n".join(lines)
+
+
+def _describe_without_key(error: Exception, key: str) -> str:
+    """Return the text of an error, which is equal for all partitions with the same problem."""
+    return f"{type(error).__name__}: {error}".replace(key, "")
 
 
 def select_partitions(context: dg.AssetExecutionContext, lake: Lake, upstream: Table) -> list[str]:
