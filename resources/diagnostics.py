@@ -21,7 +21,7 @@ from resources.clock import unique_id
 from resources.errors import LedgerError, PermissionsError, RetryLaterError, ServiceEndedError, format_value
 from resources.results.base import ObjectState, ResultRequest
 from resources.results.fetcher import ResultFetcher
-from resources.sources.base import FileListing, ListedScheduler, LiveService
+from resources.sources.base import DayListing, FileListing, ListedScheduler, LiveService
 from resources.storage.local import LocalStorage
 from resources.storage.open import is_s3
 
@@ -289,3 +289,35 @@ def check_archive(source: FileListing) -> Finding:
             "add saved responses: ledger import PATH",
         )
     return Finding(Level.ok, subject, f"{len(files)} saved responses can be read")
+
+
+def check_bucket(source: DayListing, results: dict[str, str]) -> Iterator[Finding]:
+    """Search a bucket for output prefixes, and describe each.
+
+    Args:
+        source: the bucket.
+        results: receives the key of one result object for each bucket.
+    """
+    subject = f"bucket {source.uri}"
+    try:
+        prefixes = source.list_prefixes()
+    except LedgerError as error:
+        yield error_finding(subject, error)
+        return
+    for prefix in prefixes:
+        if prefix.example:
+            results.setdefault(prefix.bucket, prefix.example)
+        period = f"results from {prefix.first:%Y-%m-%d} to {prefix.last:%Y-%m-%d}"
+        frequency = (
+            f"every {prefix.frequency_minutes} minutes" if prefix.frequency_minutes else "frequency unknown"
+        )
+        yield Finding(
+            Level.ok if prefix.frequency_minutes else Level.warn,
+            f"{subject}: {prefix.prefix or '(no prefix)'}",
+            f"{period}, {frequency} ({prefix.evidence})",
+            ""
+            if prefix.frequency_minutes
+            else "set frequency of this source; the end of each window is unknown",
+        )
+    for notice in source.notices:
+        yield Finding(Level.warn, subject, notice, "set uri of this source to an output prefix")

@@ -12,7 +12,7 @@ scheduler still exists.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 from operator import add
@@ -20,7 +20,7 @@ from operator import add
 from assets.executions.selection import contiguous_ranges
 from assets.framework.time_windows import get_day_window, parse_duration
 from resources.sources.api import PAGE_SIZE
-from resources.sources.base import ListedScheduler
+from resources.sources.base import ListedScheduler, ListingEstimate
 from resources.sources.messages import QUERY_PADDING
 
 _A_DAY = timedelta(days=1)
@@ -235,6 +235,7 @@ class CostEstimate:
         list_calls: Calls that list the schedulers.
         schedulers: Estimates by scheduler, sorted by source and name.
         files_to_read: Saved responses to read; a new file may be read in several batches.
+        buckets: Cost of listing each bucket, by URI.
         files_to_write: Maximum number of lake files to write; unchanged files are not written.
         budget: Maximum number of calls of the run; None if unlimited.
     """
@@ -247,6 +248,7 @@ class CostEstimate:
     schedulers: Sequence[SchedulerEstimate]
     files_to_read: Estimate
     files_to_write: int
+    buckets: Mapping[str, ListingEstimate] = field(default_factory=dict)
     budget: int | None = None
 
     @property
@@ -263,6 +265,11 @@ class CostEstimate:
     def may_exceed_budget(self) -> bool:
         """Whether the budget may stop the run before its end."""
         return self.budget is not None and self.calls.most > self.budget
+
+    @property
+    def list_requests(self) -> int:
+        """Maximum number of requests that list buckets."""
+        return sum(bucket.requests for bucket in self.buckets.values())
 
     def estimate_minutes(self, calls_per_second: float) -> float:
         """Return the duration of the expected calls in minutes, without throttling."""

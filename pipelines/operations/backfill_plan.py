@@ -31,7 +31,7 @@ from assets.tables import (
 from pipelines.operations.coverage import read_coverage
 from resources.errors import LedgerError
 from resources.lake.lake import Lake
-from resources.sources.base import ListedScheduler, LiveService, Source
+from resources.sources.base import DayListing, ListedScheduler, ListingEstimate, LiveService, Source
 from resources.sources.messages import QUERY_PADDING
 from resources.storage.base import StoredFile
 
@@ -46,6 +46,7 @@ class SourceListing:
         schedulers: the schedulers, each with its service.
         calls: the API calls that the listing took.
         files: the saved responses of all archive sources.
+        buckets: the sources that are read day by day.
         failed: the errors by URI of the source.
         notices: messages about sources that were skipped.
     """
@@ -53,6 +54,7 @@ class SourceListing:
     schedulers: list[tuple[LiveService, ListedScheduler]] = field(default_factory=list)
     calls: int = 0
     files: list[StoredFile] = field(default_factory=list)
+    buckets: list[DayListing] = field(default_factory=list)
     failed: dict[str, LedgerError] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
 
@@ -64,6 +66,9 @@ def list_sources(sources: Iterable[Source], days: Sequence[date]) -> SourceListi
         try:
             if source.files:
                 listing.files += source.files.list_files()
+            if source.days:
+                source.days.list_schedulers()
+                listing.buckets.append(source.days)
             if source.service:
                 _list_schedulers(source.service, days, listing)
         except LedgerError as error:
@@ -120,7 +125,8 @@ def plan_backfill(  # noqa: PLR0913 (the options of a run, and the time)
         max_calls: limit of API calls of the run; None: no limit.
     """
     counts = _count_executions(read_coverage(lake, days[0] - _A_DAY, days[-1] + _A_DAY), settle_after)
-    selected = (scheduler for _, scheduler in listing.schedulers if arns is None or scheduler.arn in arns)
+    selected = [scheduler for _, scheduler in listing.schedulers if arns is None or scheduler.arn in arns]
+    selected += [scheduler for bucket in listing.buckets for scheduler in bucket.list_schedulers()]
     day_batches = list(batches(days, compute_days_per_batch(selected)))
     tasks: list[tuple[LiveService, ListedScheduler, list[list[date]]]] = []
     for service, scheduler in listing.schedulers:
@@ -147,9 +153,22 @@ def plan_backfill(  # noqa: PLR0913 (the options of a run, and the time)
         list_calls=listing.calls,  # a run lists the schedulers once
         schedulers=sorted(estimates, key=lambda row: (row.source, row.scheduler.name)),
         files_to_read=_estimate_files_to_read(lake, listing.files, day_batches),
+        buckets=_estimate_buckets(listing, day_batches),
         files_to_write=2 * len(days) + 1 + 2 * bool(listing.files),
         budget=max_calls,
     )
+
+
+def _estimate_buckets(
+    listing: SourceListing, day_batches: Sequence[Sequence[date]]
+) -> dict[str, ListingEstimate]:
+    estimates: dict[str, ListingEstimate] = {}
+    for bucket in listing.buckets:
+        try:
+            estimates[bucket.uri] = bucket.estimate(day_batches)
+        except LedgerError as error:
+            listing.failed[bucket.uri] = error
+    return estimates
 
 
 def _select_days(

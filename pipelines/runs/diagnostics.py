@@ -74,6 +74,8 @@ def _check_sources(settings: Settings) -> Iterator[Finding]:
     for source in opened:
         if source.files:
             yield diagnostics.check_archive(source.files)
+        if source.days:
+            yield from diagnostics.check_bucket(source.days, results)
         if source.service:
             yield diagnostics.check_identity(source.service.access, source.uri)
             yield from diagnostics.check_service(source.service, utc_now(), results)

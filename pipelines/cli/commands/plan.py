@@ -42,11 +42,12 @@ def plan(
     ] = 10.0,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
-    """Estimate the API calls and minutes of a backfill.
+    """Estimate the API calls, list requests and minutes of a backfill.
 
-    The plan itself makes one or two calls to each source, to list the schedulers. Settled days are counted
-    from the lake; other days are estimated from the frequency of the scheduler. Exit code 1: a source could
-    not be listed.
+    The plan itself makes one or two calls to each service, to list the schedulers. It searches each bucket
+    for output prefixes, which takes one request per folder and about twenty per prefix. Settled days are
+    counted from the lake; other days are estimated from the frequency of the scheduler. Exit code 1: a
+    source could not be listed.
     """
     settings, now = load_settings(), utc_now()
     history = Days(settings.history.start_date, settings.history.end_date)
@@ -95,6 +96,10 @@ def _print(estimate: CostEstimate, listing: SourceListing, command: str, calls_p
     console.print(f"Time:    {minutes:,.1f} minutes at {calls_per_second:g} calls per second")
     console.print(f"Files:   {_format_estimate(estimate.files_to_read)} saved responses to read")
     console.print(f"         at most {estimate.files_to_write:,} lake files to write; unchanged files stay")
+    for uri, bucket in estimate.buckets.items():
+        prefixes = _pluralize(bucket.prefixes, "output prefix", "output prefixes")
+        text = f"at most {bucket.requests:,} list requests and {bucket.results:,} results of {prefixes}"
+        console.print(Text(f"Bucket:  {uri}: {text}"), soft_wrap=True)
     if estimate.budget is not None:
         verdict = "may stop this run" if estimate.may_exceed_budget else "is enough"
         console.print(f"Limit:   limits.max_calls_per_run = {estimate.budget:,} {verdict}")
@@ -159,6 +164,7 @@ def _build_json(
         calls_per_second=calls_per_second,
         duration_minutes=estimate.estimate_minutes(calls_per_second),
         files_to_read=_build_count(estimate.files_to_read),
+        max_list_requests=estimate.list_requests,
         max_files_to_write=estimate.files_to_write,
         max_calls_per_run=estimate.budget,
         may_exceed_max_calls=estimate.may_exceed_budget,

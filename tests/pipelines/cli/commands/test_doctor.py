@@ -17,6 +17,7 @@ from resources.errors import PermissionsError
 from sandbox.fleet import Fleet
 from sandbox.service import Handle, run_sandbox
 from tests.support.command_line import NOW, CommandResult, RunLedger, build_api_toml
+from tests.support.s3_server import Bucket
 
 
 @pytest.fixture
@@ -140,6 +141,28 @@ def test_a_missing_archive_and_one_without_files_are_reported(
     assert get_finding(done, "gone")["level"] == "fail"
     assert get_finding(done, "empty")["level"] == "warn"
     assert "ledger import" in get_finding(done, "empty")["fix"]
+
+
+def test_each_output_prefix_of_a_bucket_is_described(
+    ledger: RunLedger, settings: Callable[..., Path], bucket: Bucket
+) -> None:
+    for minutes in range(0, 24 * 60, 30):
+        bucket.add(f"pump/output/2026-10-06T{minutes // 60:02}:{minutes % 60:02}:00Z/results.jsonl")
+    bucket.add("fan/output/2026-10-06T00:00:00Z/results.jsonl")
+    settings(f'kind = "bucket"\nuri = "{bucket.uri}"', 'kind = "bucket"\nuri = "missing/"')
+
+    done = ledger("doctor", "--json")
+
+    pump, fan = (get_finding(done, f"{bucket.uri}: {name}/output/") for name in ("pump", "fan"))
+    assert pump["level"] == "ok"
+    assert pump["message"] == (
+        "results from 2026-10-06 to 2026-10-06, every 30 minutes"
+        " (47 of 47 steps are 30 minutes, none is shorter)"
+    )
+    assert fan["level"] == "warn"
+    assert "frequency unknown (fewer than two results)" in fan["message"]
+    assert get_finding(done, f"results in s3://{bucket.name}")["level"] == "ok"
+    assert get_finding(done, "missing")["level"] == "fail"
 
 
 def test_an_unwritable_lake_is_reported(

@@ -1,7 +1,7 @@
 """`ledger plan`: its counts match the calls of the run."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from pipelines.definitions import build_defs
 from sandbox.fleet import Fleet, History, build_fleet
 from sandbox.service import Handle, run_sandbox
 from tests.support.command_line import NOW, RunLedger, build_api_toml
+from tests.support.s3_server import Bucket
 
 RANGE = ("--from", "2026-10-05", "--to", "2026-10-08")
 VIRGINIA = {"account": "111122223333", "region": "us-east-1"}
@@ -234,3 +235,31 @@ def test_days_can_be_today_or_yesterday(
 
     assert answer["days"] == 2
     assert date.fromisoformat(answer["to"]) == datetime.now(UTC).date()
+
+
+def test_a_plan_bounds_the_list_requests_of_a_bucket(
+    ledger: RunLedger, settings: Callable[..., Path], bucket: Bucket
+) -> None:
+    start = datetime(2026, 10, 5, tzinfo=UTC)
+    for prefix in ("pump/output/", "fan/output/"):
+        starts = (start + number * timedelta(minutes=10) for number in range(4 * 144))
+        bucket.add(*(f"{prefix}{at:%Y-%m-%dT%H:%M:%SZ}/results.jsonl" for at in starts))
+    settings(f'kind = "bucket"\nuri = "{bucket.uri}"')
+    done = ledger("plan", *RANGE, "--json")
+    assert done.code == 0, done.err
+    text = ledger("plan", *RANGE).text
+    limit = done.json["max_list_requests"]
+    assert f"at most {limit} list requests and 1,152 results of 2 output prefixes" in text
+    bucket.server.requests.clear()
+    run("2026-10-05", "2026-10-08")
+    requests = bucket.server.count("GET")
+    assert limit - 2 <= requests <= limit
+
+
+def test_a_bucket_without_results_fails_the_plan(
+    ledger: RunLedger, settings: Callable[..., Path], bucket: Bucket
+) -> None:
+    settings(f'kind = "bucket"\nuri = "{bucket.uri}"')
+    done = ledger("plan", *RANGE, "--json")
+    assert done.code == 1
+    assert "no folder below it is named after a time" in done.json["failed_sources"][0]["reason"]
