@@ -14,7 +14,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 PROMISES := $(shell grep -o 'tests/[a-z_/0-9]*\.py::[a-z_0-9]*' docs/explanation/reliability.md | grep -v tests/faults | sort -u)
 
-.PHONY: help setup demo dev test faults check docs clean
+.PHONY: help setup demo dev test faults check audit docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -57,6 +57,9 @@ check: $(DEV) ## lint, types, import contracts, generated docs
 	$(BIN)/python -m assets.tables.docs --check
 	$(BIN)/python -m pipelines.cli.reference_pages --check
 	$(BIN)/python -m assets.tables.history --check
+
+audit: $(DEV) ## look for known vulnerabilities of the locked dependencies; needs a network
+	$(BIN)/uv tool run pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
 docs: $(DEV) ## generate the reference docs
 	$(BIN)/python -m assets.tables.history

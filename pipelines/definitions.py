@@ -32,6 +32,7 @@ from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
 from resources.results.fetcher import ResultFetcher
 from resources.sources.factory import open_sources
+from resources.storage.permissions import restrict_new_files
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -145,6 +146,7 @@ def _build_freshness_policy(settings: Settings) -> dg.FreshnessPolicy | None:
 
 
 def _load_defs() -> dg.Definitions:
+    restrict_new_files()
     settings = load_settings()
     project = settings.config_file.parent if settings.config_file else CHECKOUT
     if project != CHECKOUT and os.environ.get("DAGSTER_HOME") == str(CHECKOUT / HOME_NAME):

@@ -16,6 +16,7 @@ from pipelines.cli.options import format_examples
 from pipelines.cli.output import PIPE_CLOSED, discard_output, open_console
 from pipelines.runs import instance
 from resources.errors import ConfigurationError, LedgerError
+from resources.storage.permissions import restrict_new_files
 
 START, EXTRACT, QUERY, INTEGRATE = "Get started", "Extract", "Query and report", "Integrate and maintain"
 """The panels of `ledger --help`."""
@@ -143,6 +144,7 @@ def _configure(
 def main() -> None:
     """Run the command line; print a `LedgerError` as a message without a traceback."""
     _replace_missing_streams()
+    restrict_new_files()
     try:
         code = _run()
         sys.stdout.flush()

@@ -1,19 +1,27 @@
 """Query results as files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
 import pyarrow.parquet as pq
 
-from pipelines.cli.query_output import format_csv
+from pipelines.cli.query_output import format_csv, format_spreadsheet
 from pipelines.operations.query import run_statement, select_exact, stream_batches
 from resources.errors import ConfigurationError, DataError
 from resources.storage.local import write_atomically
 
 
-def write(connection: duckdb.DuckDBPyConnection, statement: str, file: Path) -> int:
+def write(
+    connection: duckdb.DuckDBPyConnection, statement: str, file: Path, *, is_spreadsheet: bool = False
+) -> int:
     """Write the result of a statement to a file, atomically and in constant memory.
+
+    Args:
+        connection: the lake.
+        statement: one statement.
+        file: its suffix selects the format.
+        is_spreadsheet: a .csv file gets no formulas.
 
     Returns:
         The number of rows.
@@ -23,7 +31,8 @@ def write(connection: duckdb.DuckDBPyConnection, statement: str, file: Path) -> 
         DataError: the statement has no result.
         duckdb.Error: DuckDB rejects the statement.
     """
-    write_rows = _WRITERS.get(file.suffix.lower())
+    suffix = file.suffix.lower()
+    write_rows = _write_spreadsheet if is_spreadsheet and suffix == ".csv" else _WRITERS.get(suffix)
     if write_rows is None:
         raise ConfigurationError(
             f"Cannot write files with the suffix {file.suffix!r}",
@@ -60,12 +69,20 @@ def _write_parquet(relation: duckdb.DuckDBPyRelation, file: Path) -> int:
 
 
 def _write_csv(relation: duckdb.DuckDBPyRelation, file: Path) -> int:
-    lines = 0
+    return _write_lines(format_csv(relation), file)
+
+
+def _write_spreadsheet(relation: duckdb.DuckDBPyRelation, file: Path) -> int:
+    return _write_lines(format_spreadsheet(relation), file)
+
+
+def _write_lines(lines: Iterator[str], file: Path) -> int:
+    count = 0
     with file.open("w", encoding="utf-8", newline="") as stream:
-        for line in format_csv(relation):
+        for line in lines:
             stream.write(line)
-            lines += 1
-    return lines - 1  # without the header
+            count += 1
+    return count - 1  # without the header
 
 
 _WRITERS: dict[str, Callable[[duckdb.DuckDBPyRelation, Path], int]] = {

@@ -35,6 +35,9 @@ _NUMBERS = {
     *("utinyint", "usmallint", "uinteger", "ubigint", "uhugeint"),
 }
 
+_FORMULA = r"[=+\-@\t\r\n＝＋－＠]"  # noqa: RUF001 (spreadsheets treat full-width signs alike)
+"""The first character of a text that a spreadsheet program evaluates."""
+
 _JSON_TIME = re.compile(r'"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)\+00"')
 _JSON_TIMES = ("timestamp with time zone", "timestamptz_ns")
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity|nan|inf)\b')
@@ -45,12 +48,13 @@ class Shape(StrEnum):
 
     table = "table"
     csv = "csv"
+    spreadsheet = "spreadsheet"
     json = "json"
     jsonl = "jsonl"
 
 
 def show(relation: duckdb.DuckDBPyRelation, shape: Shape = Shape.table) -> None:
-    """Print a result on standard output: CSV, a JSON array, JSON lines, or a table.
+    """Print a result on standard output: CSV, CSV for spreadsheets, a JSON array, JSON lines, or a table.
 
     A terminal gets the table of DuckDB's renderer, fitted to its width. A pipe gets unwrapped lines.
 
@@ -82,6 +86,16 @@ def format_csv(relation: duckdb.DuckDBPyRelation) -> Iterator[str]:
         if index == 0:
             yield ",".join(map(_quote_csv, batch.schema.names)) + "\n"
         null = '""' if batch.num_columns == 1 else ""  # readers skip empty lines
+        yield from _join_columns([_quote_csv_column(column) for column in batch.columns], ",", null)
+
+
+def format_spreadsheet(relation: duckdb.DuckDBPyRelation) -> Iterator[str]:
+    """Yield CSV in which no text is a formula: texts that begin with = + - @ or a tab get an apostrophe."""
+    for index, batch in enumerate(stream_batches(select_columns(relation, _render_spreadsheet))):
+        if index == 0:
+            names = (f"'{name}" if re.match(_FORMULA, name) else name for name in batch.schema.names)
+            yield ",".join(map(_quote_csv, names)) + "\n"
+        null = '""' if batch.num_columns == 1 else ""
         yield from _join_columns([_quote_csv_column(column) for column in batch.columns], ",", null)
 
 
@@ -177,6 +191,13 @@ def _render_csv(column: str, kind: DuckDBPyType) -> str:
     return render_json(column) if is_nested(kind) else f"CAST({column} AS VARCHAR)"
 
 
+def _render_spreadsheet(column: str, kind: DuckDBPyType) -> str:
+    text = _render_csv(column, kind)
+    if kind.id in _NUMBERS:
+        return text
+    return f"CASE WHEN regexp_matches({text}, '^{_FORMULA}') THEN chr(39) || {text} ELSE {text} END"
+
+
 def _render_json(column: str, kind: DuckDBPyType) -> str:
     return render_json(f"base64({column})" if kind.id == "blob" else column)
 
@@ -213,6 +234,7 @@ def _quote_json(match: re.Match[str]) -> str:
 _WRITERS: dict[Shape, Callable[[duckdb.DuckDBPyRelation], Iterator[str]]] = {
     Shape.table: _format_table,
     Shape.csv: format_csv,
+    Shape.spreadsheet: format_spreadsheet,
     Shape.json: _format_json_array,
     Shape.jsonl: format_json_lines,
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from resources.config.loader import CHECKOUT, CONFIG_VARIABLE, HOME_NAME, find_config_file
 from resources.errors import ConfigurationError, LedgerError
+from resources.storage.permissions import restrict_new_files
 
 HOME_VARIABLE = "DAGSTER_HOME"
 _PROBE_BYTES = 65_536
@@ -189,6 +190,7 @@ def _build_error(reason: str, home: Path) -> ConfigurationError:
 
 
 if __name__ == "__main__":
+    restrict_new_files()
     try:
         set_up()
     except LedgerError as problem:

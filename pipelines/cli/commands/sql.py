@@ -29,7 +29,12 @@ def sql(
     statement: Annotated[
         str | None, typer.Argument(help="One statement in DuckDB's SQL; each table is a view.")
     ] = None,
-    shape: Annotated[Shape, typer.Option("--format", help="How to print the result.")] = Shape.table,
+    shape: Annotated[
+        Shape,
+        typer.Option(
+            "--format", help="How to print the result. spreadsheet is CSV in which no text is a formula."
+        ),
+    ] = Shape.table,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Write the result to this file: .parquet or .csv.", dir_okay=False),
@@ -42,7 +47,7 @@ def sql(
     """
     lake = Lake(load_settings().lake.uri)
     if out is not None:
-        _export(lake, statement, out)
+        _export(lake, statement, out, is_spreadsheet=shape is Shape.spreadsheet)
     elif statement is not None:
         _run_all(lake, [(statement, "the SQL statement")], shape)
     elif sys.stdin.isatty():
@@ -71,7 +76,7 @@ def _split_script(script: str) -> list[tuple[str, str]]:
     ]
 
 
-def _export(lake: Lake, statement: str | None, file: Path) -> None:
+def _export(lake: Lake, statement: str | None, file: Path, *, is_spreadsheet: bool) -> None:
     if statement is None:
         raise ConfigurationError(
             "Cannot write a file without a statement",
@@ -79,5 +84,5 @@ def _export(lake: Lake, statement: str | None, file: Path) -> None:
             next_step=f'add a statement: ledger sql --out {quote(str(file))} "FROM inference_schedulers"',
         )
     with connect(lake) as connection, translate_errors(lake, statement):
-        rows = write(connection, statement, file)
+        rows = write(connection, statement, file, is_spreadsheet=is_spreadsheet)
     open_console(stderr=True).print(f"{rows:,} rows in {file}", soft_wrap=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from pipelines.cli.export import write
-from pipelines.cli.query_output import Shape, format_csv, format_json_lines, show
+from pipelines.cli.query_output import Shape, format_csv, format_json_lines, format_spreadsheet, show
 
 TYPES = duckdb.sql("SELECT * EXCLUDE (medium_enum, large_enum) FROM test_all_types()").columns
 HUGE = ("hugeint", "uhugeint")
@@ -163,3 +164,29 @@ def test_a_long_result_is_complete_in_files(tmp_path: Path) -> None:
 
     assert pq.read_table(tmp_path / "a.parquet").column_names == ["i", "i_1"]
     assert (tmp_path / "a.csv").read_text().splitlines()[-1] == "49999,49999"
+
+
+FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d")
+parts_of_formulas = st.text(st.sampled_from(["x", "1", ",", '"', "'", *FORMULA_STARTS]), max_size=4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(texts=st.lists(parts_of_formulas, min_size=1, max_size=5))
+def test_a_spreadsheet_has_no_formula_and_no_other_change(texts: list[str]) -> None:
+    with connect() as connection:
+        rows = pa.table({"=text": texts, "number": [-1] * len(texts)})
+        connection.register("rows_of_test", rows)
+        output = "".join(format_spreadsheet(connection.sql("FROM rows_of_test")))
+    header, *lines = csv.reader(io.StringIO(output, newline=""))
+
+    assert header == ["'=text", "number"]
+    assert [line[1] for line in lines] == ["-1"] * len(texts)
+    assert [line[0] for line in lines] == [
+        f"'{text}" if text.startswith(FORMULA_STARTS) else text for text in texts
+    ]
+
+
+def test_a_csv_file_for_a_spreadsheet_has_no_formula(tmp_path: Path) -> None:
+    with connect() as connection:
+        rows = write(connection, "SELECT '=1+1' AS a", tmp_path / "a.csv", is_spreadsheet=True)
+    assert (rows, (tmp_path / "a.csv").read_text()) == (1, "a\n'=1+1\n")

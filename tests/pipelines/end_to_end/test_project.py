@@ -58,6 +58,7 @@ def test_projects_share_nothing(projects: tuple[Path, Path]) -> None:
     assert counted.out == "any\ntrue\n"
     assert sorted(path.name for path in first.iterdir()) == [".dagster", "data", "ledger.toml"]
     assert [path.name for path in second.iterdir()] == ["ledger.toml"]
+    assert [path for path in first.rglob("*") if path.stat().st_mode & 0o007] == [], "others have access"
     answer = run(first, "ledger", "status", "--json").json
     assert (answer["from"], answer["to"]) == ("2026-10-06", "2026-10-07")
     assert "no sources are set" in run(second, "ledger", "status").err
