@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from assets.executions.flatten import flatten_pages
 from assets.framework.time_windows import Window, filter_window
-from resources.aws import session
+from resources.aws import access, session
 from resources.aws.access import AwsAccess
 from resources.aws.session import open_lookout_client
 from resources.errors import ConfigurationError, PermissionsError, RetryLaterError, ServiceEndedError
@@ -167,7 +167,7 @@ def test_a_boto3_without_the_client_raises_an_error_with_the_last_version(
 
 
 def test_only_the_aws_service_has_an_end(handle: Handle) -> None:
-    assert ApiSource(AwsAccess(region=REGION)).service_end == session.SERVICE_END
+    assert ApiSource(AwsAccess(region=REGION)).service_end == access.SERVICE_END
     assert api(handle).service_end is None
 
 
@@ -175,7 +175,7 @@ def test_missing_permission_network_error_and_end_of_service_are_distinguished(h
     import botocore.exceptions as refusals  # noqa: PLC0415
 
     def translate(error: Exception) -> type[Exception]:
-        return type(session.translate_error(error, AwsAccess(), "list the schedulers"))
+        return type(access.translate_error(error, AwsAccess(), "list the schedulers"))
 
     def response(code: str, status: int = 400) -> refusals.ClientError:
         return refusals.ClientError(
@@ -192,7 +192,7 @@ def test_missing_permission_network_error_and_end_of_service_are_distinguished(h
     assert translate(refusals.NoCredentialsError()) is PermissionsError
     untrusted = refusals.SSLError(endpoint_url=handle.url, error="self-signed certificate")
     assert translate(untrusted) is ConfigurationError, "a retry does not help"
-    assert "AWS_CA_BUNDLE" in str(session.translate_error(untrusted, AwsAccess(), "list the schedulers"))
+    assert "AWS_CA_BUNDLE" in str(access.translate_error(untrusted, AwsAccess(), "list the schedulers"))
 
 
 @pytest.mark.slow
