@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from assets.executions.flatten import ROWS, FlattenedPages
 from assets.executions.merge import reduce_candidates
+from assets.executions.provenance import ReturnedKeysBuffer
 from assets.framework.time_windows import split_by_day
 from resources.encoded_texts import combine_chunks, decode_texts
 
@@ -22,6 +23,7 @@ class CandidateBuffer:
         """Create an empty buffer for some days."""
         self.rejected: list[pa.Table] = []
         self._days = days
+        self.returned_keys = ReturnedKeysBuffer(days)
         self._tables: dict[date, list[pa.Table]] = {}
         self._rows_since_merge = 0
 
@@ -30,8 +32,9 @@ class CandidateBuffer:
         """The days with candidates."""
         return self._tables.keys()
 
-    def add(self, page: FlattenedPages) -> None:
-        """Add a page; rows of other days are dropped."""
+    def add(self, page: FlattenedPages, source: str) -> None:
+        """Add a page that a source returned; rows of other days are dropped."""
+        self.returned_keys.add(source, page.rows)
         if page.rejected.num_rows:
             self.rejected.append(page.rejected)
         for day, rows in split_by_day(page.rows):
@@ -41,6 +44,7 @@ class CandidateBuffer:
         if self._rows_since_merge > PENDING_ROWS:
             for day in [*self._tables]:  # one by one, so that the memory of a merged day is free for the next
                 self._tables[day] = [reduce_candidates(self.take(day))]
+            self.returned_keys.compact()
             self._rows_since_merge = 0
 
     def take(self, day: date) -> pa.Table:

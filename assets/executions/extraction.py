@@ -1,13 +1,14 @@
 """One extraction: read the sources for some days and merge each day into the lake.
 
-Each day is written in a fixed order: executions first, then coverage. The index of files is updated after the
-days. A run that is killed at any point has therefore recorded nothing that is not in the lake. The next run
-reads the files again.
+Which source returned which executions is written before the days. Each day is written in a fixed order:
+executions first, then coverage. The index of files is updated after the days. A run that is killed at any
+point has therefore recorded nothing that is not in the lake. The next run reads the files again.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,12 +25,14 @@ from assets.executions.bucket_identity import (
 from assets.executions.candidates import CandidateBuffer
 from assets.executions.coverage import compute_settle_time, merge_coverage
 from assets.executions.flatten import READER_VERSION, REJECTED, FlattenedPages, flatten_pages
+from assets.executions.provenance import merge_returned_keys
 from assets.executions.scheduler_history import build_listed_settings, merge_listed_settings
 from assets.executions.selection import SELECT_ALL, ExtractionSelection
 from assets.framework.row_content import count_changed_rows, deduplicate, stamp_changes
 from assets.framework.time_windows import Days, filter_days
 from assets.tables import (
     ARCHIVE_FILES,
+    EXECUTION_SOURCES,
     EXTRACTION_COVERAGE,
     INFERENCE_EXECUTIONS,
     INFERENCE_SCHEDULERS,
@@ -39,6 +42,7 @@ from resources.encoded_texts import decode_texts
 from resources.errors import BudgetSpentError, LedgerError, UnreadableArchiveError
 from resources.lake.lake import Lake, WriteResult
 from resources.name_patterns import no_scheduler_error
+from resources.redaction import redact
 from resources.sources.base import FileListing, ListedScheduler, LiveService, SchedulerResponse, Source
 from resources.storage.base import StoredFile
 
@@ -124,6 +128,7 @@ class Extraction:
         if self.failed and needs_answers and not has_other_files and not obtained and is_nothing_proven:
             raise next(iter(self.failed.values()))
         self._save_rejected(buffer.rejected)
+        self._save_returned_keys(buffer)
         self.save_file_index()  # before any day, so that a read-only lake is one error and not one per day
         unchanged = self._find_days_without_news(
             set(remaining_days), in_lake, selection, needs_answers=needs_answers
@@ -186,7 +191,13 @@ class Extraction:
         try:
             for file in files:
                 self.files_read.append(
-                    read_file(listing, file, self.now, buffer.add, self._recorded_responses.extend)
+                    read_file(
+                        listing,
+                        file,
+                        self.now,
+                        partial(buffer.add, source=file.uri),
+                        self._recorded_responses.extend,
+                    )
                 )
         except LedgerError as error:
             self.failed[listing.uri] = error
@@ -197,7 +208,7 @@ class Extraction:
                 continue
             try:
                 for page in flatten_pages(source.days.read_pages(days, self.now)):
-                    buffer.add(page)
+                    buffer.add(page, redact(source.uri))
                 for placeholder, named in source.days.find_named_schedulers().items():
                     arn = None if named.arn == placeholder else named.arn
                     self._named_schedulers[placeholder] = KnownScheduler(arn, named.name)
@@ -215,7 +226,8 @@ class Extraction:
         buffer: CandidateBuffer,
         selection: ExtractionSelection,
     ) -> None:
-        poll = poll_service(service, days, days_to_skip, buffer.add, self.now, selection, self.refusals)
+        add_page = partial(buffer.add, source=redact(service.uri))
+        poll = poll_service(service, days, days_to_skip, add_page, self.now, selection, self.refusals)
         self.report_progress(
             f"{service.uri}: {len(poll.schedulers)} schedulers, {len(poll.responses)} queried completely,"
             f" {len(poll.failed)} failed"
@@ -340,6 +352,13 @@ class Extraction:
                 ARCHIVE_FILES,
                 None,
                 lambda existing: archive_index.update_index(existing, self.files_read, self._merged_days),
+            )
+
+    def _save_returned_keys(self, buffer: CandidateBuffer) -> None:
+        """Record which source returned which executions, before any of them is recorded."""
+        if returned := buffer.returned_keys.get_keys():
+            self.lake.update(
+                EXECUTION_SOURCES, None, lambda existing: merge_returned_keys(existing, returned, self.now)
             )
 
     def _save_rejected(self, rejected: Sequence[pa.Table]) -> None:

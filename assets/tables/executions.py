@@ -252,6 +252,39 @@ ARCHIVE_FILES = Table(
     ),
 )
 
+EXECUTION_SOURCES = Table(
+    name="execution_sources",
+    meaning="Which source returned which executions; a row has equally spaced executions of one month.",
+    grain="source, scheduler and run of equally spaced executions",
+    key=("scheduler_arn", "source", "first_data_start_time"),
+    columns=(
+        text_column(
+            "scheduler_arn",
+            "ARN of the scheduler as the source names it; a placeholder if a bucket does not know it",
+            required=True,
+        ),
+        text_column(
+            "source",
+            "URI of the file or bucket, or the region and endpoint of the API that returned the executions",
+            required=True,
+        ),
+        timestamp_column(
+            "first_data_start_time",
+            "DataStartTime of the first execution",
+            required=True,
+            lineage=build_lineage("inference_executions", "data_start_time"),
+        ),
+        timestamp_column(
+            "last_data_start_time",
+            "DataStartTime of the last execution",
+            required=True,
+            lineage=build_lineage("inference_executions", "data_start_time"),
+        ),
+        count_column("executions", "Number of executions from the first to the last one", "executions"),
+        RECORDED_AT,
+    ),
+)
+
 REJECTED_EXECUTIONS = Table(
     name="rejected_executions",
     meaning="Quarantined execution summaries that could not be used, with their raw text.",

@@ -28,6 +28,7 @@ def test_tables_are_declared_in_this_order() -> None:
         "inference_schedulers",
         "inference_executions",
         "extraction_coverage",
+        "execution_sources",
         "archive_files",
         "rejected_executions",
         "result_objects",
