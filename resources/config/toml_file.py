@@ -11,6 +11,8 @@ from resources.storage.open import read_bytes
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _VALUE = r"""(?:"[^"]*"|'[^']*'|\[[^\[\]#\n]*\]|[^#\s"'\[{]+)"""
+_TWICE = re.compile(r"Cannot declare \((?P<parts>.*)\) twice \(at line (?P<line>\d+)")
+"""How tomllib reports a second table of the same name."""
 
 
 class TomlNestingError(ValueError):
@@ -56,6 +58,14 @@ def explain_toml_error(error: ValueError, data: bytes) -> tuple[str, str]:
         return f"is not UTF-8 text: line {line} has other bytes", "save the file as UTF-8"
     if isinstance(error, TomlNestingError):
         return "is nested too deeply", "remove the deeply nested value; no key needs more than three levels"
+    if twice := _TWICE.search(str(error)):
+        name = ".".join(part.strip(" '\"") for part in twice["parts"].split(",") if part.strip())
+        return (
+            f"declares [{name}] twice, again in line {twice['line']}",
+            f"move its keys to the first [{name}]",
+        )
+    if "Cannot overwrite a value" in str(error):
+        return f"is not TOML: {error}: the key is set twice", "remove one of the two lines"
     fix = "correct that line: put text in quotes, and a Windows path in single quotes (uri = 'D:\\dumps')"
     return f"is not TOML: {error}", fix
 

@@ -219,6 +219,10 @@ def check_machines(page: Element, truth: PlainReport) -> None:
         assert {truth.get_name(arn) for arn in arns} <= {name}
         seen |= arns
     assert seen == set(truth.arns)
+    titles = [
+        f"{card.find('h3').text} {card.find('p', 'place').text}" for card in page.find_all("article", "card")
+    ]
+    assert len(titles) == len(set(titles)) == len(truth.arns)
 
 
 def check_sensors(page: Element, truth: PlainReport) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.config.toml_file import extend_toml, read_toml
+from resources.config.toml_file import decode_toml, explain_toml_error, extend_toml, read_toml
 from resources.errors import ConfigurationError
 
 SOURCE = '[[sources]]\nkind = "archive"\nuri = "dumps/"\n'
@@ -89,3 +89,23 @@ def test_a_list_of_texts_is_set_and_replaced() -> None:
     for value in (["a"], ["a", "b-*"]):
         text = extend_toml(text, {"results": {"allowed_buckets": value}})
     assert text == b'[results]\nprofile = "a"\nallowed_buckets = ["a", "b-*"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "fix"),
+    [
+        ("[alerts]\n\n[alerts]\n", "declares [alerts] twice, again in line 3", "first [alerts]"),
+        ("[a.b]\n[a.b]\n", "declares [a.b] twice, again in line 2", "first [a.b]"),
+        ("x = 1\nx = 2\n", "the key is set twice", "remove one of the two lines"),
+        ("x = y\n", "is not TOML", "put text in quotes"),
+    ],
+    ids=["section", "nested section", "key", "no quotes"],
+)
+def test_an_error_names_what_to_change(text: str, problem: str, fix: str) -> None:
+    with pytest.raises(ValueError, match=r".") as raised:
+        decode_toml(text.encode())
+
+    explained = explain_toml_error(raised.value, text.encode())
+
+    assert problem in explained[0]
+    assert fix in explained[1]
