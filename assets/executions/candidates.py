@@ -9,6 +9,7 @@ from assets.executions.flatten import ROWS, FlattenedPages
 from assets.executions.merge import reduce_candidates
 from assets.executions.provenance import ReturnedKeysBuffer
 from assets.framework.time_windows import split_by_day
+from assets.tables import INFERENCE_EXECUTIONS
 from resources.encoded_texts import combine_chunks, decode_texts
 
 PENDING_ROWS = 500_000
@@ -32,9 +33,17 @@ class CandidateBuffer:
         """The days with candidates."""
         return self._tables.keys()
 
-    def add(self, page: FlattenedPages, source: str) -> None:
-        """Add a page that a source returned; rows of other days are dropped."""
-        self.returned_keys.add(source, page.rows)
+    def add(self, page: FlattenedPages, source: str | None = None) -> None:
+        """Add pages that a source returned; rows of other days are dropped.
+
+        Args:
+            page: the pages.
+            source: the URI of the source; None: the origin of each page.
+        """
+        keys, start = page.rows.select(INFERENCE_EXECUTIONS.key), 0
+        for origin, count in page.origins if source is None else [(source, page.rows.num_rows)]:
+            self.returned_keys.add(origin, keys.slice(start, count))
+            start += count
         if page.rejected.num_rows:
             self.rejected.append(page.rejected)
         for day, rows in split_by_day(page.rows):

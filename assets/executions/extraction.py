@@ -5,7 +5,7 @@ executions first, then coverage. The index of files is updated after the days. A
 point has therefore recorded nothing that is not in the lake. The next run reads the files again.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -43,7 +43,15 @@ from resources.errors import BudgetSpentError, LedgerError, UnreadableArchiveErr
 from resources.lake.lake import Lake, WriteResult
 from resources.name_patterns import no_scheduler_error
 from resources.redaction import redact
-from resources.sources.base import FileListing, ListedScheduler, LiveService, SchedulerResponse, Source
+from resources.sources.base import (
+    FileListing,
+    ListedScheduler,
+    LiveService,
+    Page,
+    SavedResponses,
+    SchedulerResponse,
+    Source,
+)
 from resources.storage.base import StoredFile
 
 
@@ -188,19 +196,12 @@ class Extraction:
         self, listing: FileListing, files: Sequence[StoredFile], buffer: CandidateBuffer
     ) -> None:
         """Read files until an error concerns all of them, such as a store that cannot be reached."""
+        records: dict[str, ArchiveRecord] = {}
         try:
-            for file in files:
-                self.files_read.append(
-                    read_file(
-                        listing,
-                        file,
-                        self.now,
-                        partial(buffer.add, source=file.uri),
-                        self._recorded_responses.extend,
-                    )
-                )
+            read_files(listing, files, self.now, records, buffer.add, self._recorded_responses.extend)
         except LedgerError as error:
             self.failed[listing.uri] = error
+        self.files_read += records.values()
 
     def _read_days(self, sources: Sequence[Source], days: Collection[date], buffer: CandidateBuffer) -> None:
         for source in sources:
@@ -382,24 +383,61 @@ def read_file(
     file: StoredFile,
     now: datetime,
     handle_page: Callable[[FlattenedPages], None],
-    handle_responses: Callable[[Sequence[SchedulerResponse]], None] | None = None,
 ) -> ArchiveRecord:
-    """Read one file, and pass its pages and the complete responses in it to the callbacks.
+    """Read one file as `read_files` does, and return its row of `archive_files`."""
+    records: dict[str, ArchiveRecord] = {}
+    read_files(listing, [file], now, records, handle_page)
+    return records[file.uri]
 
-    Returns:
-        The row of `archive_files`. An unreadable file gets no ETag, so that the next run reads it again.
+
+def read_files(
+    listing: FileListing,
+    files: Iterable[StoredFile],
+    now: datetime,
+    records: dict[str, ArchiveRecord],
+    handle_page: Callable[[FlattenedPages], None],
+    handle_responses: Callable[[Sequence[SchedulerResponse]], None] | None = None,
+) -> None:
+    """Read files, and pass their pages and the complete responses in them to the callbacks.
+
+    The pages of several small files become rows at once.
+
+    Args:
+        listing: the files are from it.
+        files: the files to read.
+        now: the current time.
+        records: gets the row of `archive_files` of each file that was read, by URI. An unreadable file gets
+            no ETag, so that the next run reads it again.
+        handle_page: called with the rows of each group of pages.
+        handle_responses: called with the responses of each file.
+
+    Raises:
+        LedgerError: no further file can be read; the files before it are complete.
     """
-    record = ArchiveRecord(file.uri, file.size_bytes, file.etag, READER_VERSION, now)
-    try:
-        saved = listing.read(file)
-    except UnreadableArchiveError as error:
-        return replace(record, etag=None, error=error.what)
-    for page in flatten_pages(listing.read_pages(saved, now)):
-        inside = page if saved.days is None else replace(page, rows=filter_days(page.rows, saved.days))
-        handle_page(inside)
-        record = _add_page(record, inside)
-    if handle_responses is not None:
-        handle_responses(saved.responses)
+    days: dict[str, frozenset[date]] = {}
+
+    def read_pages() -> Iterator[Page]:
+        for file in files:
+            record = ArchiveRecord(file.uri, file.size_bytes, file.etag, READER_VERSION, now)
+            try:
+                saved = listing.read(file)
+            except UnreadableArchiveError as error:
+                records[file.uri] = replace(record, etag=None, error=error.what)
+                continue
+            records[file.uri] = _add_content(record, saved)
+            if saved.days is not None:
+                days[file.uri] = saved.days
+            if handle_responses is not None:
+                handle_responses(saved.responses)
+            yield from listing.read_pages(saved, now)
+
+    for pages in flatten_pages(read_pages()):
+        for page in _split_by_file(pages, days):
+            _add_page(records, page)
+            handle_page(page)
+
+
+def _add_content(record: ArchiveRecord, saved: SavedResponses) -> ArchiveRecord:
     return replace(
         record,
         content_hash=saved.content_hash,
@@ -409,17 +447,33 @@ def read_file(
     )
 
 
-def _add_page(record: ArchiveRecord, page: FlattenedPages) -> ArchiveRecord:
-    bounds = pc.min_max(page.rows["data_start_time"]).as_py().values()
-    moments = [
-        moment
-        for moment in (record.first_data_start_time, record.last_data_start_time, *bounds)
-        if moment is not None
-    ]
-    return replace(
-        record,
-        executions=record.executions + page.rows.num_rows,
-        rejected=record.rejected + page.rejected.num_rows,
-        first_data_start_time=min(moments, default=None),
-        last_data_start_time=max(moments, default=None),
-    )
+def _split_by_file(pages: FlattenedPages, days: Mapping[str, frozenset[date]]) -> Iterator[FlattenedPages]:
+    """Cut the rows of recordings to their days; pages of files without such days stay together."""
+    if not any(origin in days for origin, _ in pages.origins):
+        yield pages
+        return
+    start = 0
+    for origin, count in pages.origins:
+        rows = pages.rows.slice(start, count)
+        start += count
+        rows = filter_days(rows, days[origin]) if origin in days else rows
+        yield FlattenedPages(rows, pages.rejected, ((origin, rows.num_rows),))
+
+
+def _add_page(records: dict[str, ArchiveRecord], pages: FlattenedPages) -> None:
+    """Add the rows of each file to its record."""
+    starts = pages.rows["data_start_time"]
+    start = 0
+    for origin, count in pages.origins:
+        bounds = pc.min_max(starts.slice(start, count)).as_py().values()
+        start += count
+        record = records[origin]
+        known = (record.first_data_start_time, record.last_data_start_time)
+        moments = [moment for moment in (*known, *bounds) if moment is not None]
+        records[origin] = replace(
+            record,
+            executions=record.executions + count,
+            rejected=record.rejected + pages.rejected.num_rows,
+            first_data_start_time=min(moments, default=None),
+            last_data_start_time=max(moments, default=None),
+        )

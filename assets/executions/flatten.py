@@ -5,6 +5,7 @@ decoded as a whole first. Only a page with unknown members or wrong types is dec
 configurations of a summary repeat, so their JSON is compared, and each distinct one is decoded once.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -95,10 +96,17 @@ _ROWS_AT_ONCE = 2000
 
 @dataclass(frozen=True)
 class FlattenedPages:
-    """Rows of `inference_executions` and of `rejected_executions`, with `recorded_at` null."""
+    """Rows of `inference_executions` and of `rejected_executions`, with `recorded_at` null.
+
+    Attributes:
+        rows: the rows of all pages, one page after another.
+        rejected: the rejected summaries; they are of one page.
+        origins: the origin of each page and its number of rows.
+    """
 
     rows: pa.Table
     rejected: pa.Table
+    origins: tuple[tuple[str, int], ...]
 
     @property
     def summaries(self) -> int:
@@ -108,29 +116,37 @@ class FlattenedPages:
 
 @dataclass(frozen=True)
 class _DecodedPage:
-    """A page and its summaries; None if one of them, or the page, is invalid or has unknown members."""
+    """A page, its summaries, and the position of the first one in its origin.
+
+    The summaries are None if one of them, or the page, is invalid or has unknown members.
+    """
 
     page: Page
     summaries: list[Any] | None
+    first_position: int
 
 
 def flatten_pages(pages: Iterable[Page]) -> Iterator[FlattenedPages]:
-    """Flatten the pages of one origin, several at once; positions continue from page to page.
+    """Flatten pages, several at once; positions continue from page to page of an origin.
 
     If `pages` raises a LedgerError, the pages before it are flattened first.
 
     Raises:
         DataError: a page is neither a response nor a list of summaries.
     """
-    position = 0
-    for group in _group_pages(pages):
-        for flattened in _flatten_group(group, position):
-            position += flattened.summaries
+    positions = Counter[str]()
+    for group in _group_pages(pages, positions):
+        for flattened in _flatten_group(group):
+            if group[0].summaries is None:
+                positions[group[0].page.origin] += flattened.summaries
             yield flattened
 
 
-def _group_pages(pages: Iterable[Page]) -> Iterator[list[_DecodedPage]]:
-    """Decode pages and yield them in groups; a page that is invalid or has unknown members is alone."""
+def _group_pages(pages: Iterable[Page], positions: Counter[str]) -> Iterator[list[_DecodedPage]]:
+    """Decode pages and yield them in groups; a page that is invalid or has unknown members is alone.
+
+    `positions` counts the summaries of each origin; the caller adds those of a page that is alone.
+    """
     group: list[_DecodedPage] = []
     row_count = 0
     try:
@@ -140,7 +156,8 @@ def _group_pages(pages: Iterable[Page]) -> Iterator[list[_DecodedPage]]:
             if group and (summaries is None or row_count > _ROWS_AT_ONCE or not _are_alike(group[0], page)):
                 yield group
                 group, row_count = [], len(summaries or ())
-            group.append(_DecodedPage(page, summaries))
+            group.append(_DecodedPage(page, summaries, positions[page.origin]))
+            positions[page.origin] += len(summaries or ())
             if summaries is None:
                 yield group
                 group, row_count = [], 0
@@ -163,7 +180,7 @@ def _decode_page(page: Page) -> list[Any] | None:
         return None
 
 
-def _flatten_group(group: list[_DecodedPage], first_position: int) -> Iterator[FlattenedPages]:
+def _flatten_group(group: list[_DecodedPage]) -> Iterator[FlattenedPages]:
     if group[0].summaries is not None:
         summaries = [summary for decoded in group for summary in decoded.summaries or ()]
         try:
@@ -171,12 +188,11 @@ def _flatten_group(group: list[_DecodedPage], first_position: int) -> Iterator[F
         except _DECODE_ERRORS:
             reasons = {0: "a repeated member is invalid or has unknown members"}
         if not reasons:
-            yield FlattenedPages(rows, REJECTED.empty_table())
+            origins = tuple((decoded.page.origin, len(decoded.summaries or ())) for decoded in group)
+            yield FlattenedPages(rows, REJECTED.empty_table(), origins)
             return
     for decoded in group:
-        flattened = _flatten_each(decoded.page, first_position)
-        first_position += flattened.summaries
-        yield flattened
+        yield _flatten_each(decoded.page, decoded.first_position)
 
 
 def _flatten_each(page: Page, first_position: int) -> FlattenedPages:
@@ -199,10 +215,12 @@ def _flatten_each(page: Page, first_position: int) -> FlattenedPages:
     rows, more_reasons = _build_rows(summaries, page, unknown_members)
     reasons |= {positions[index]: reason for index, reason in more_reasons.items()}
     if not reasons:
-        return FlattenedPages(rows, REJECTED.empty_table())
+        return FlattenedPages(rows, REJECTED.empty_table(), ((page.origin, rows.num_rows),))
     valid = [index for index in range(len(positions)) if index not in more_reasons]
     return FlattenedPages(
-        rows.take(pa.array(valid, pa.int64())), _build_rejected(page, reasons, first_position)
+        rows.take(pa.array(valid, pa.int64())),
+        _build_rejected(page, reasons, first_position),
+        ((page.origin, len(valid)),),
     )
 
 

@@ -163,9 +163,10 @@ def _decode_documents(text: bytes, limits: ReadLimits) -> list[msgspec.Raw]:
 
 def _check_density(text: bytes, limits: ReadLimits) -> None:
     """Limit the values that become objects of Python: small values need thirty times their size."""
-    if text.count(b"{") + text.count(b"[") > _OBJECTS_PER_ROW * limits.rows:
+    most_objects = _OBJECTS_PER_ROW * limits.rows
+    if len(text) > most_objects and text.count(b"{") + text.count(b"[") > most_objects:
         raise _DenseTextError(f"has {limits.too_many_rows}")
-    if text.count(b",") + text.count(b"\n") > _MAX_VALUES:
+    if len(text) > _MAX_VALUES and text.count(b",") + text.count(b"\n") > _MAX_VALUES:
         try:
             _SHAPE.decode_lines(text)  # stops at the first value that is no object
         except msgspec.ValidationError as error:
