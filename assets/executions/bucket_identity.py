@@ -46,6 +46,14 @@ class KnownScheduler:
     name: str | None
 
 
+_LOCATION = [
+    "data_start_time",
+    "output_s3_bucket",
+    "output_s3_prefix",
+    "result_s3_bucket",
+    "result_s3_key",
+]
+
 KnownSchedulers = Mapping[str, KnownScheduler]
 """Schedulers by the placeholder ARN of their output prefix."""
 
@@ -102,6 +110,13 @@ def merge_with_bucket_rows(
 def has_bucket_rows(rows: pa.Table) -> bool:
     """Return whether any value comes from a bucket."""
     return any(KIND in rows[name].unique().to_pylist() for name in ("source", "outcome_source"))
+
+
+def count_shared_results(rows: pa.Table) -> int:
+    """Count the results that several executions of a day claim, so that they finalize none of them."""
+    located = _locate_results(decode_texts(rows.select(_LOCATION))).drop_null()
+    counts = located.value_counts()
+    return int(pc.sum(pc.greater(counts.field("counts"), 1)).as_py() or 0) if len(counts) else 0
 
 
 def _separate_bucket_rows(rows: pa.Table) -> pa.Table:

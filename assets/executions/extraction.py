@@ -19,7 +19,9 @@ from assets.executions.archive_index import ArchiveRecord
 from assets.executions.bucket_identity import (
     IDENTITY_COLUMNS,
     KnownScheduler,
+    count_shared_results,
     find_known_schedulers,
+    has_bucket_rows,
     merge_with_bucket_rows,
 )
 from assets.executions.candidates import CandidateBuffer
@@ -295,6 +297,11 @@ class Extraction:
                 names=self._get_names(day),
             ),
         )
+        if has_bucket_rows(candidates) and (shared := count_shared_results(executions.rows)):
+            self.notices.append(
+                f"{day}: several executions claim the same result, {shared:,} times. Such a result finalizes"
+                " none of them. Their schedulers share an output prefix."
+            )
         self._merged_days.add(day)
         changed_rows = count_changed_rows(INFERENCE_EXECUTIONS, executions.before, executions.rows)
         self._days_changed += executions.changed
@@ -313,7 +320,18 @@ class Extraction:
             self._known_schedulers = find_known_schedulers(
                 [recorded, current, *others], self._named_schedulers
             )
+            self._report_replaced_placeholders(recorded)
         return self._known_schedulers
+
+    def _report_replaced_placeholders(self, recorded: pa.Table) -> None:
+        placeholders = set(recorded["scheduler_arn"].to_pylist())
+        for placeholder, scheduler in (self._known_schedulers or {}).items():
+            if placeholder in placeholders and scheduler.arn:
+                first, today = self.history.first, self.now.date()
+                self.notices.append(
+                    f"{placeholder} is {scheduler.arn}. Days outside of this run keep the placeholder until"
+                    f" they are extracted again: ledger backfill --from {first} --to {today}"
+                )
 
     def _list_responses(self) -> list[SchedulerResponse]:
         """Return the complete responses of services and of recordings."""

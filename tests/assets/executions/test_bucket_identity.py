@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from assets.executions.bucket_identity import (
     KnownScheduler,
+    count_shared_results,
     find_known_schedulers,
     merge_with_bucket_rows,
 )
@@ -126,6 +127,16 @@ def test_a_result_that_two_executions_claim_finalizes_neither(other: str) -> Non
     assert {first["outcome_source"], second["outcome_source"]} == {"archive"}
 
 
+def test_shared_results_are_counted() -> None:
+    rows = [
+        ("archive", build_summary(arn, number, "IN_PROGRESS"))
+        for arn, number in ((ARNS[0], 0), (ARNS[1], 0), (ARNS[0], 1))
+    ]
+    assert count_shared_results(merge([rows])) == 1
+    assert count_shared_results(merge([rows[1:]])) == 0
+    assert count_shared_results(merge([])) == 0
+
+
 def test_a_row_that_no_other_claims_keeps_its_placeholder() -> None:
     rows = [("bucket", build_bucket_summary(1)), ("api", build_summary(ARNS[0], 0, "SUCCESS"))]
     assert [row["scheduler_arn"] for row in merge_all_orders(rows)] == [PLACEHOLDER, ARNS[0]]
@@ -185,25 +196,30 @@ def test_the_settings_count_before_the_rows() -> None:
     assert find_known_schedulers([rows], said) == said
 
 
-ROWS = st.one_of(
-    st.tuples(
-        st.just("bucket"), st.builds(build_bucket_summary, st.integers(0, 1), st.sampled_from([PREFIX, "b/"]))
-    ),
-    st.tuples(
-        st.sampled_from(["api", "archive"]),
-        st.builds(
-            build_summary,
-            st.sampled_from(ARNS),
-            st.integers(0, 1),
-            st.sampled_from(["IN_PROGRESS", "SUCCESS", "FAILED"]),
-            st.sampled_from([PREFIX, "b/"]),
-        ),
-    ),
+def build_rows(prefixes: dict[tuple[str, int], str]) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
+    """Return rows whose executions have one output prefix each, by ARN and number."""
+    executions = st.builds(
+        lambda key, status: build_summary(*key, status, prefixes[key]),
+        st.sampled_from(sorted(prefixes)),
+        st.sampled_from(["IN_PROGRESS", "SUCCESS", "FAILED"]),
+    )
+    results = st.builds(build_bucket_summary, st.integers(0, 1), st.sampled_from([PREFIX, "b/"]))
+    return st.one_of(
+        st.tuples(st.just("bucket"), results), st.tuples(st.sampled_from(["api", "archive"]), executions)
+    )
+
+
+PREFIXES = st.fixed_dictionaries(
+    {(arn, number): st.sampled_from([PREFIX, "b/"]) for arn in ARNS for number in range(2)}
 )
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.lists(ROWS, min_size=1, max_size=6), st.booleans(), st.data())
+@given(
+    PREFIXES.flatmap(lambda prefixes: st.lists(build_rows(prefixes), min_size=1, max_size=6)),
+    st.booleans(),
+    st.data(),
+)
 def test_no_order_of_arrival_changes_the_table(rows: Rows, is_known: bool, data: st.DataObject) -> None:
     known = {PLACEHOLDER: KnownScheduler(ARNS[0], "a")} if is_known else {}
     merged = merge([rows], known)
