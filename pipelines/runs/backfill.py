@@ -22,6 +22,21 @@ from resources.clock import unique_id
 from resources.errors import ConfigurationError
 
 BACKFILL_TAG, STAGE_TAG, STAGES_TAG = f"{PREFIX}backfill", f"{PREFIX}stage", f"{PREFIX}stages"
+DAYS_TAG, WORKERS_TAG, DAYS_PER_RUN_TAG = f"{PREFIX}days", f"{PREFIX}workers", f"{PREFIX}days_per_run"
+"""Tags of the runs of a backfill with several workers: its range, and how it is split."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How a backfill is split.
+
+    Attributes:
+        count: the largest number of runs at a time.
+        days_per_run: the largest number of days of a run.
+    """
+
+    count: int
+    days_per_run: int
 
 
 @dataclass(frozen=True)
@@ -47,11 +62,13 @@ class BackfillPlan:
         backfill_id: the value of the tag of its runs.
         request: the days and options.
         stages: its stages, in order.
+        workers: how it is split; None: one run for each stage, in a subprocess.
     """
 
     backfill_id: str
     request: BackfillRequest
     stages: tuple[StageRun, ...]
+    workers: Workers | None = None
 
     @classmethod
     def from_request(cls, request: BackfillRequest, stages: Sequence[Stage] = STAGES) -> "BackfillPlan":
@@ -134,7 +151,7 @@ def execute_backfill(
             # new upstream data can change days that an earlier run recorded
             resume = planned.resume if not is_upstream_new else None
             run = launch(
-                _build_stage_request(plan, planned.stage, resume), instance, update_stage, worker=worker
+                build_stage_request(plan, planned.stage, resume), instance, update_stage, worker=worker
             )
             is_upstream_new = True
             if run.is_stopped or run.outcome is RunOutcome.stopped:
@@ -146,7 +163,14 @@ def execute_backfill(
     return report
 
 
-def _build_stage_request(plan: BackfillPlan, stage: Stage, resume: str | None) -> BackfillRequest:
+def build_stage_request(plan: BackfillPlan, stage: Stage, resume: str | None) -> BackfillRequest:
+    """Return what a stage of a backfill materializes.
+
+    Args:
+        plan: the backfill.
+        stage: the stage.
+        resume: id of the run to resume; None: a new run.
+    """
     return replace(
         plan.request,
         resume=resume,
@@ -158,6 +182,24 @@ def _build_stage_request(plan: BackfillPlan, stage: Stage, resume: str | None) -
             STAGES_TAG: ",".join(planned.stage.name for planned in plan.stages),
         },
     )
+
+
+def build_parallel_tags(plan: BackfillPlan) -> dict[str, str]:
+    """Return the tags that a resumed backfill reads."""
+    assert plan.workers is not None  # noqa: S101 (only for a backfill that is split)
+    return {
+        DAYS_TAG: f"{plan.request.first}/{plan.request.last}",
+        WORKERS_TAG: str(plan.workers.count),
+        DAYS_PER_RUN_TAG: str(plan.workers.days_per_run),
+    }
+
+
+def list_runs(
+    instance: dg.DagsterInstance, backfill_id: str, stage: Stage | None = None
+) -> list[dg.DagsterRun]:
+    """Return the runs of a backfill, the newest first."""
+    tags = {BACKFILL_TAG: backfill_id} | ({STAGE_TAG: stage.name} if stage else {})
+    return list(instance.get_runs(dg.RunsFilter(tags=tags)))
 
 
 def plan_resume(instance: dg.DagsterInstance, identifier: str, max_calls: int | None = None) -> BackfillPlan:
@@ -173,7 +215,7 @@ def plan_resume(instance: dg.DagsterInstance, identifier: str, max_calls: int | 
     """
     run = instance.get_run_by_id(identifier) if _is_uuid(identifier) else None
     backfill_id = run.tags.get(BACKFILL_TAG, identifier) if run else identifier
-    runs = list(instance.get_runs(dg.RunsFilter(tags={BACKFILL_TAG: backfill_id})))  # newest first
+    runs = list_runs(instance, backfill_id)
     if not runs and run is None:
         raise _build_resume_error(identifier, "the run does not exist")
     if not runs:  # a run that Dagster started
@@ -190,9 +232,23 @@ def plan_resume(instance: dg.DagsterInstance, identifier: str, max_calls: int | 
     for earlier in runs:
         latest.setdefault(earlier.tags[STAGE_TAG], earlier)
     names = runs[0].tags[STAGES_TAG].split(",")
+    if DAYS_TAG in runs[0].tags:
+        return _plan_parallel_resume(backfill_id, latest, names, max_calls)
     first = latest.get(EXECUTIONS.name, runs[0])
     stages = tuple(_plan_stage(stage, latest.get(stage.name)) for stage in STAGES if stage.name in names)
     return BackfillPlan(backfill_id, _read_request(first, max_calls), stages)
+
+
+def _plan_parallel_resume(
+    backfill_id: str, latest: Mapping[str, dg.DagsterRun], names: Sequence[str], max_calls: int | None
+) -> BackfillPlan:
+    """Plan all stages; the executor finds the runs of the parts that succeeded."""
+    run = latest.get(EXECUTIONS.name) or next(iter(latest.values()))
+    first, last = map(date.fromisoformat, run.tags[DAYS_TAG].split("/"))
+    request = replace(_read_request(run, max_calls), first=first, last=last)
+    stages = tuple(StageRun(stage) for stage in STAGES if stage.name in names)
+    workers = Workers(int(run.tags[WORKERS_TAG]), int(run.tags[DAYS_PER_RUN_TAG]))
+    return BackfillPlan(backfill_id, request, stages, workers)
 
 
 def _plan_stage(stage: Stage, latest: dg.DagsterRun | None) -> StageRun:

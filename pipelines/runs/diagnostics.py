@@ -9,6 +9,7 @@ from assets.executions.assets import POOL
 from assets.tables import EXTRACTION_COVERAGE
 from pipelines.operations.lake_knowledge import find_unknown_days
 from pipelines.runs.instance import prepare_home
+from pipelines.runs.pools import create_pools
 from resources import diagnostics
 from resources.aws.access import AwsAccess
 from resources.clock import utc_now
@@ -131,6 +132,7 @@ def _check_daemons(instance: dg.DagsterInstance) -> Finding:
 
 
 def _check_pool(instance: dg.DagsterInstance) -> Finding:
+    create_pools(instance)
     subject = f"pool {POOL}"
     limits = {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()}
     limit = limits.get(POOL, instance.get_concurrency_config().pool_config.default_pool_limit)

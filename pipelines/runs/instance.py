@@ -190,8 +190,11 @@ def _build_error(reason: str, home: Path) -> ConfigurationError:
 
 
 if __name__ == "__main__":
+    from pipelines.runs.pools import create_pools_of_home
+
     restrict_new_files()
     try:
         set_up()
+        create_pools_of_home()
     except LedgerError as problem:
         sys.exit(str(problem))

@@ -43,7 +43,7 @@ _POLL_SECONDS = 0.25
 _EVENTS_PER_READ = 1000
 _WARNING_LEVEL = 30
 _CANCELED = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
-_FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
 class RunOutcome(StrEnum):
@@ -101,7 +101,7 @@ class RunReport:
     Attributes:
         run_id: id of the Dagster run.
         request: what the run materializes.
-        log: the output of its process.
+        log: the output of its process; None if the daemon started it.
         outcome: None while the run is active.
         is_stopped: whether the user stopped it, even if it ended before that.
         days: the days that the progress asset recorded.
@@ -115,7 +115,7 @@ class RunReport:
 
     run_id: str
     request: BackfillRequest
-    log: Path
+    log: Path | None
     outcome: RunOutcome | None = None
     is_stopped: bool = False
     days: dict[date, DayCounts] = field(default_factory=dict)
@@ -210,20 +210,20 @@ def launch(
             return launch(request, instance, update, worker=own_worker)
     report = RunReport(str(UUID(unique_id())), request, worker.log)
     task = WorkerTask(
-        report.run_id, list(request.assets), _build_tags(request, instance), _build_config(request)
+        report.run_id, list(request.assets), _build_tags(request, instance), build_config(request)
     )
-    _follow(worker, task, _RunFollower(instance, report), update)
-    _complete_report(instance, report)
+    _follow(worker, task, RunFollower(instance, report), update)
+    complete_report(instance, report)
     update(report)
     return report
 
 
 def _follow(
-    worker: Worker, task: WorkerTask, follower: "_RunFollower", update: Callable[[RunReport], None]
+    worker: Worker, task: WorkerTask, follower: "RunFollower", update: Callable[[RunReport], None]
 ) -> None:
     """Execute the task, and update the report until the run ends."""
     report, is_started = follower.report, False
-    with _sigterm_as_interrupt():
+    with sigterm_as_interrupt():
         while True:
             try:
                 if not is_started:
@@ -253,7 +253,7 @@ def _follow(
                 return
 
 
-class _RunFollower:
+class RunFollower:
     """Reads new events of a run into its report."""
 
     def __init__(self, instance: dg.DagsterInstance, report: RunReport) -> None:
@@ -271,6 +271,7 @@ class _RunFollower:
             self._instance.report_run_canceling(run, "Stopped with Ctrl-C.")
 
     def read_events(self) -> None:
+        """Add the materializations since the last call to the report."""
         run = self._instance.get_run_by_id(self.report.run_id)
         if run is None or run.status is dg.DagsterRunStatus.NOT_STARTED:
             return  # the event log of the run may not exist yet
@@ -286,7 +287,7 @@ class _RunFollower:
             self._cursor = page.cursor
             if not page.has_more:
                 break
-        self.is_finished = run.status in _FINISHED
+        self.is_finished = run.status in FINISHED
         self.is_canceled = run.status in _CANCELED
 
     def _add_event(self, entry: dg.EventLogEntry) -> None:
@@ -307,9 +308,10 @@ class _RunFollower:
         }
 
 
-def _complete_report(instance: dg.DagsterInstance, report: RunReport) -> None:
+def complete_report(instance: dg.DagsterInstance, report: RunReport) -> None:
+    """Add the outcome, the failures and the warnings of a run whose process has ended."""
     run = instance.get_run_by_id(report.run_id)
-    if run is not None and run.status not in _FINISHED:  # its process was killed
+    if run is not None and run.status not in FINISHED:  # its process was killed
         message = "The process of the run was killed; recorded days stay recorded."
         if run.status is dg.DagsterRunStatus.CANCELING:
             instance.report_run_canceled(run, message)
@@ -357,14 +359,18 @@ def _build_tags(request: BackfillRequest, instance: dg.DagsterInstance) -> dict[
         INTERACTIVE_TAG: "true",
         **request.tags,
     }
-    if request.resume is None:
-        return tags
-    parent = instance.get_run_by_id(request.resume)
-    root = (parent.tags if parent else {}).get(ROOT, request.resume)
-    return tags | {IS_RESUME: "true", PARENT: request.resume, ROOT: root}
+    return tags if request.resume is None else tags | build_resume_tags(instance, request.resume)
 
 
-def _build_config(request: BackfillRequest) -> dict[str, Any]:
+def build_resume_tags(instance: dg.DagsterInstance, run_id: str) -> dict[str, str]:
+    """Return the tags of a run that processes what another run did not record."""
+    parent = instance.get_run_by_id(run_id)
+    root = (parent.tags if parent else {}).get(ROOT, run_id)
+    return {IS_RESUME: "true", PARENT: run_id, ROOT: root}
+
+
+def build_config(request: BackfillRequest) -> dict[str, Any]:
+    """Return the config of the ops of a run."""
     if request.assets and INFERENCE_EXECUTIONS.name not in request.assets:
         return {}
     config: dict[str, Any] = {"schedulers": list(request.schedulers), "skip_settled": request.skip_settled}
@@ -395,7 +401,9 @@ def _create_log_path(environment: Mapping[str, str]) -> Path:
     return log
 
 
-def _read_last_lines(log: Path, count: int = 5) -> str:
+def _read_last_lines(log: Path | None, count: int = 5) -> str:
+    if log is None:
+        return ""
     return f"{log} ends:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-count:])
 
 
@@ -404,7 +412,9 @@ class _Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Raise KeyboardInterrupt in this thread if the process gets SIGTERM."""
+
     def interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
         raise _Terminated
 

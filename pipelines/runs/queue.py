@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +13,14 @@ from dagster._core.execution.submit_asset_runs import RunRequestExecutionData, s
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget, WorkspaceLoadTarget
 
+from pipelines.runs.instance import HOME_VARIABLE
+from pipelines.runs.local_launcher import LocalRunLauncher
 from pipelines.runs.worker import WorkerTask
-from resources.errors import LedgerError
+from resources.config.loader import CHECKOUT, find_config_file
+from resources.errors import ConfigurationError, LedgerError
+
+_WORKSPACE = "workspace.yaml"
+_QUEUE_DAEMON = "QUEUED_RUN_COORDINATOR"  # importing the daemon for its name takes long
 
 
 class RunQueue:
@@ -49,6 +56,45 @@ class RunQueue:
                 {},
                 logging.getLogger(__name__),
             )
+        )
+
+
+def find_workspace_file() -> Path:
+    """Return the workspace file next to the settings, or that of the checkout."""
+    own = find_config_file().with_name(_WORKSPACE)
+    return own if own.exists() else CHECKOUT / _WORKSPACE
+
+
+def require_daemon(instance: dg.DagsterInstance) -> None:
+    """Verify that queued runs will start.
+
+    Raises:
+        ConfigurationError: the daemon sends no heartbeat.
+    """
+    status = instance.get_daemon_statuses([_QUEUE_DAEMON])
+    if not all(daemon.healthy for daemon in status.values()):
+        raise ConfigurationError(
+            "Cannot enqueue runs: the Dagster daemon sends no heartbeat",
+            where=f"the Dagster instance at {os.environ.get(HOME_VARIABLE, '?')}",
+            next_step="start it (ledger dev, or dagster-daemon run), or remove --workers",
+        )
+
+
+def require_own_runs(instance: dg.DagsterInstance) -> None:
+    """Verify that run monitoring accepts runs that a command executes itself.
+
+    Raises:
+        ConfigurationError: it would report them as failed, because they have no Job or task.
+    """
+    if not instance.run_monitoring_enabled:
+        return
+    launcher = instance.run_launcher
+    if launcher.supports_check_run_worker_health and not isinstance(launcher, LocalRunLauncher):
+        raise ConfigurationError(
+            "Cannot execute the runs in this process: run monitoring looks for them with"
+            f" {type(launcher).__name__}",
+            where=f"the Dagster instance at {os.environ.get(HOME_VARIABLE, '?')}",
+            next_step="add --workers 1; the daemon then starts the runs",
         )
 
 

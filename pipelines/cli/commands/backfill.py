@@ -1,9 +1,10 @@
 """`ledger backfill`: build all tables and the report for a range of days, and follow the runs."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 from shlex import quote
 from typing import Annotated
 
@@ -22,9 +23,12 @@ from pipelines.cli.output import open_console, print_json
 from pipelines.cli.progress import show_progress
 from pipelines.operations.backfill_plan import has_unread_files, list_known_schedulers, list_sources
 from pipelines.operations.stages import ANOMALIES, EXECUTIONS, RESULTS, STAGES, select_stages
-from pipelines.runs.backfill import BackfillPlan, BackfillReport, execute_backfill, plan_resume
+from pipelines.runs.backfill import BackfillPlan, BackfillReport, Workers, execute_backfill, plan_resume
 from pipelines.runs.instance import prepare_home, translate_storage_errors
 from pipelines.runs.launcher import BackfillRequest, RunOutcome, RunReport
+from pipelines.runs.parallel import ParallelBackfill, choose_days_per_run
+from pipelines.runs.pools import create_pools
+from pipelines.runs.queue import find_workspace_file, open_queue, require_daemon, require_own_runs
 from resources.clock import utc_now
 from resources.config.settings import Settings, load_settings
 from resources.errors import ConfigurationError
@@ -68,6 +72,31 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
         int | None,
         typer.Option("--max-calls", min=1, metavar="N", help="Stop after N API calls; recorded days stay."),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            metavar="N",
+            help="Split the range into runs that the daemon starts, at most N at a time. Default: one run for"
+            " each stage, in this process.",
+        ),
+    ] = None,
+    days_per_run: Annotated[
+        int | None,
+        typer.Option(
+            "--days-per-run", min=1, metavar="D", help="With --workers: days of a run. Default: ten minutes."
+        ),
+    ] = None,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(
+            "--workspace",
+            metavar="FILE",
+            help="With --workers: the workspace file of the daemon. Default: workspace.yaml next to the"
+            " settings, or in the checkout.",
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
@@ -93,20 +122,49 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
                 max_calls=max_calls,
             )
             plan = BackfillPlan.from_request(request, stages)
+            if workers is not None:
+                plan = replace(plan, workers=_choose_workers(settings, plan, workers, days_per_run))
             if not yes:
                 _confirm(console, settings, plan)
         else:
             plan = _plan_resume(instance, resume, first, last, max_calls)
+            if plan.workers is not None and workers is not None:
+                plan = replace(plan, workers=replace(plan.workers, count=workers))
             if only:
                 plan = replace(plan, stages=tuple(run for run in plan.stages if run.stage in stages))
         with show_progress(console, plan) as update:
-            report = execute_backfill(plan, instance, update)
+            report = _execute(plan, instance, update, workspace or find_workspace_file())
     if as_json:
         print_json(_build_json(report))
     else:
         _print(console, report)
     if report.outcome is not RunOutcome.succeeded:
         raise typer.Exit(_EXIT_INTERRUPTED if report.outcome is RunOutcome.stopped else 1)
+
+
+def _execute(
+    plan: BackfillPlan,
+    instance: dg.DagsterInstance,
+    update: Callable[[BackfillReport], None],
+    workspace: Path,
+) -> BackfillReport:
+    if plan.workers is None:
+        require_own_runs(instance)
+        return execute_backfill(plan, instance, update)
+    require_daemon(instance)
+    create_pools(instance)
+    with open_queue(instance, workspace) as queue:
+        return ParallelBackfill(plan, instance, queue).execute(update)
+
+
+def _choose_workers(settings: Settings, plan: BackfillPlan, count: int, days_per_run: int | None) -> Workers:
+    if days_per_run is None:
+        request = plan.request
+        days = [request.first + n * timedelta(days=1) for n in range(request.day_count)]
+        lake = Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
+        schedulers = list_known_schedulers(lake, list_sources(open_sources(settings), days))
+        days_per_run = choose_days_per_run(len(schedulers), request.day_count, count)
+    return Workers(count, days_per_run)
 
 
 def _build_request(
@@ -181,7 +239,7 @@ def _print(console: Console, report: BackfillReport) -> None:
     console.print("Resume it with:" if report.resume_command else "Then run it again:")
     command = report.resume_command or _build_command(report.plan)
     console.print(Text(f"  {command}", "bold"), soft_wrap=True)
-    for log in sorted({run.log for run in report.runs.values()}):
+    for log in sorted({run.log for run in report.runs.values() if run.log}):
         console.print(f"Log: {log}", soft_wrap=True)
 
 
@@ -296,7 +354,7 @@ def _build_json(report: BackfillReport) -> BackfillOutput:
             for planned in report.plan.stages
         ],
         resume_command=report.resume_command,
-        log_file=str(runs[0].log) if runs else None,
+        log_file=str(runs[0].log) if runs and runs[0].log else None,
     )
 
 

@@ -1,0 +1,253 @@
+"""A backfill in several runs at a time: ranges of days that do not overlap, started by the daemon.
+
+The lake's conditional writes are the only coordination between the runs. A stage starts when the one before
+it has ended, because it reads the tables of neighboring days.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from math import ceil
+from uuid import UUID
+
+import dagster as dg
+
+from assets.framework.partitions import RANGE
+from pipelines.operations.stages import ANOMALIES, EXECUTIONS, RESULTS, Stage
+from pipelines.runs.backfill import (
+    BackfillPlan,
+    BackfillReport,
+    build_parallel_tags,
+    build_stage_request,
+    list_runs,
+)
+from pipelines.runs.launcher import (
+    FINISHED,
+    BackfillRequest,
+    RunFollower,
+    RunOutcome,
+    RunReport,
+    build_config,
+    build_resume_tags,
+    complete_report,
+    sigterm_as_interrupt,
+)
+from pipelines.runs.queue import RunQueue
+from pipelines.runs.worker import WorkerTask
+from resources.clock import sleep, unique_id
+
+SPLIT_STAGES = (EXECUTIONS, RESULTS, ANOMALIES)
+"""Stages whose days can be processed in several runs; the others read days of the same run."""
+
+_SECONDS_PER_SCHEDULER_DAY = 0.24
+"""CPU of the first reading of a day, measured by benchmarks/day.py with 15, 60 and 150 schedulers."""
+
+_SECONDS_PER_RUN, _MAX_DAYS_PER_RUN = 600, 31
+_POLL_SECONDS = 1.0
+_WILL_RETRY = "dagster/will_retry"
+
+
+def choose_days_per_run(schedulers: int, days: int, workers: int) -> int:
+    """Return how many days make a run of about ten minutes, with work for all workers."""
+    longest = int(_SECONDS_PER_RUN / (_SECONDS_PER_SCHEDULER_DAY * max(schedulers, 1)))
+    return max(1, min(longest, _MAX_DAYS_PER_RUN, ceil(days / workers)))
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one run materializes: some assets over a range of days."""
+
+    first: date
+    last: date
+    assets: tuple[str, ...]
+
+    def overlaps(self, other: "Part") -> bool:
+        """Whether both have a day in common."""
+        return self.first <= other.last and other.first <= self.last
+
+
+def split_stage(stage: Stage, first: date, last: date, days_per_run: int) -> list[list[Part]]:
+    """Return the runs of a stage: lists that are executed one after the other, each in parallel."""
+    if stage not in SPLIT_STAGES:
+        return [[Part(first, last, stage.assets)]]
+    parts, start = [], first
+    while start <= last:
+        end = min(last, start + timedelta(days=days_per_run - 1))
+        parts.append(Part(start, end, stage.daily_assets))
+        start = end + timedelta(days=1)
+    others = [Part(first, last, stage.other_assets)] if stage.other_assets else []
+    return [parts, others] if others else [parts]
+
+
+@dataclass
+class _PartRun:
+    """The runs of a part: the first one, and those that Dagster started after the death of a process."""
+
+    part: Part
+    request: BackfillRequest
+    reports: list[RunReport] = field(default_factory=list)
+
+    @property
+    def latest(self) -> RunReport:
+        return self.reports[-1]
+
+
+class ParallelBackfill:
+    """Executes a plan with several workers."""
+
+    def __init__(self, plan: BackfillPlan, instance: dg.DagsterInstance, queue: RunQueue) -> None:
+        """Start nothing yet.
+
+        Args:
+            plan: what to execute; it has the number of workers and the days of a run.
+            instance: the instance that the daemon uses.
+            queue: its queue.
+        """
+        assert plan.workers is not None  # noqa: S101 (see above)
+        self._plan, self._workers = plan, plan.workers
+        self._instance, self._queue = instance, queue
+        self._report = BackfillReport(plan)
+        self._followers: dict[str, RunFollower] = {}
+        self._is_stopped = False
+        self._changed: list[Part] = []
+
+    def execute(self, update: Callable[[BackfillReport], None]) -> BackfillReport:
+        """Execute the stages; Ctrl-C and SIGTERM stop all runs, a second one does not wait for them.
+
+        Args:
+            update: is called with the report every second.
+        """
+        request = self._plan.request
+        with sigterm_as_interrupt():
+            for planned in self._plan.stages:
+                runs: list[_PartRun] = []
+                for parts in split_stage(
+                    planned.stage, request.first, request.last, self._workers.days_per_run
+                ):
+                    self._execute_parts(planned.stage, parts, runs, update)
+                if not runs and not self._is_stopped:
+                    self._mark_complete(planned.stage)
+                if self._is_stopped or self._has_read_nothing(planned.stage):
+                    break
+        return self._report
+
+    def _execute_parts(
+        self,
+        stage: Stage,
+        parts: Sequence[Part],
+        runs: list[_PartRun],
+        update: Callable[[BackfillReport], None],
+    ) -> None:
+        """Execute some parts of a stage, at most as many at a time as there are workers."""
+        waiting = [(part, previous) for part in parts for previous in [self._find_previous(stage, part)]]
+        waiting = [
+            (part, previous)
+            for part, previous in waiting
+            if previous is None
+            or previous.status is not dg.DagsterRunStatus.SUCCESS
+            or any(part.overlaps(changed) for changed in self._changed)
+        ]
+        active: list[_PartRun] = []
+        while (waiting and not self._is_stopped) or active:
+            try:
+                while waiting and len(active) < self._workers.count and not self._is_stopped:
+                    part, previous = waiting.pop(0)
+                    active.append(self._submit(stage, part, previous))
+                    runs.append(active[-1])
+                sleep(_POLL_SECONDS)
+                active = [run for run in active if not self._follow(run)]
+                self._report.runs[stage.name] = self._merge(stage, runs, is_active=bool(waiting or active))
+                update(self._report)
+            except KeyboardInterrupt:
+                if self._is_stopped:
+                    break
+                self._is_stopped = True
+                self._cancel(active)
+        self._changed += [run.part for run in runs]
+
+    def _submit(self, stage: Stage, part: Part, previous: dg.DagsterRun | None) -> _PartRun:
+        stage_request = build_stage_request(self._plan, stage, None)
+        run = _PartRun(part, replace(stage_request, first=part.first, last=part.last, assets=part.assets))
+        tags = dict(zip(RANGE, (part.first.isoformat(), part.last.isoformat()), strict=True))
+        tags |= {**stage_request.tags, **build_parallel_tags(self._plan)}
+        if previous is not None and not any(part.overlaps(changed) for changed in self._changed):
+            tags |= build_resume_tags(self._instance, previous.run_id)
+        task = WorkerTask(str(UUID(unique_id())), list(part.assets), tags, build_config(run.request))
+        self._queue.submit(task)
+        self._add_report(run, task.run_id)
+        return run
+
+    def _add_report(self, run: _PartRun, run_id: str) -> None:
+        run.reports.append(RunReport(run_id, run.request, None))
+        self._followers[run_id] = RunFollower(self._instance, run.latest)
+
+    def _find_previous(self, stage: Stage, part: Part) -> dg.DagsterRun | None:
+        """Return the latest run of the part in an earlier call of the same backfill."""
+        keys = {dg.AssetKey(name) for name in part.assets}
+        days = [part.first.isoformat(), part.last.isoformat()]
+        return next(
+            (
+                run
+                for run in list_runs(self._instance, self._plan.backfill_id, stage)
+                if run.asset_selection == keys and [run.tags.get(tag) for tag in RANGE] == days
+            ),
+            None,
+        )
+
+    def _follow(self, run: _PartRun) -> bool:
+        """Read new events; return whether the part has ended."""
+        follower = self._followers[run.latest.run_id]
+        follower.read_events()
+        stored = self._instance.get_run_by_id(run.latest.run_id)
+        if stored is not None and stored.status not in FINISHED:
+            return False
+        if stored is not None and stored.status is dg.DagsterRunStatus.FAILURE and not self._is_stopped:
+            retry = self._find_retry(stored)
+            if retry is not None:
+                self._add_report(run, retry.run_id)
+                return False
+            if stored.tags.get(_WILL_RETRY) == "true":
+                return False
+        complete_report(self._instance, run.latest)
+        return True
+
+    def _find_retry(self, run: dg.DagsterRun) -> dg.DagsterRun | None:
+        """Return the run that Dagster started after this one failed."""
+        retries = self._instance.get_runs(dg.RunsFilter(tags={"dagster/parent_run_id": run.run_id}), limit=1)
+        return next(iter(retries), None)
+
+    def _cancel(self, active: Sequence[_PartRun]) -> None:
+        """Remove queued runs from the queue, and terminate started ones."""
+        for run in active:
+            self._instance.run_coordinator.cancel_run(run.latest.run_id)
+
+    def _merge(self, stage: Stage, runs: Sequence[_PartRun], *, is_active: bool) -> RunReport:
+        """Return one report of all runs of a stage."""
+        merged = RunReport(runs[0].latest.run_id, build_stage_request(self._plan, stage, None), None)
+        merged.is_stopped = self._is_stopped
+        for run in runs:
+            for report in run.reports:
+                merged.days |= report.days
+                merged.partitions += report.partitions
+                for name, number in report.numbers.items():
+                    merged.numbers[name] = merged.numbers.get(name, 0) + number
+            merged.failed |= run.latest.failed
+            merged.refused |= run.latest.refused
+            merged.warnings += [text for text in run.latest.warnings if text not in merged.warnings]
+            merged.message = merged.message or run.latest.message
+        outcomes = {run.latest.outcome for run in runs}
+        if not is_active:
+            worst = [outcome for outcome in (RunOutcome.stopped, RunOutcome.failed) if outcome in outcomes]
+            merged.outcome = next(iter(worst), RunOutcome.succeeded)
+            merged.outcome = RunOutcome.stopped if self._is_stopped else merged.outcome
+        return merged
+
+    def _mark_complete(self, stage: Stage) -> None:
+        """Record that an earlier call of the same backfill completed a stage."""
+        plan = self._report.plan
+        stages = tuple(replace(run, is_complete=run.is_complete or run.stage is stage) for run in plan.stages)
+        self._report.plan = replace(plan, stages=stages)
+
+    def _has_read_nothing(self, stage: Stage) -> bool:
+        report = self._report.runs.get(stage.name)
+        return report is not None and bool(report.refused) and not report.partitions

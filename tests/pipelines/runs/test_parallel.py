@@ -1,0 +1,84 @@
+"""How a backfill is split, and what an instance needs before its first runs."""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assets.executions.assets import POOL
+from pipelines.operations.stages import ANOMALIES, EXECUTIONS, HEALTH, REPORT, RESULTS, Stage
+from pipelines.runs.instance import INSTANCE
+from pipelines.runs.parallel import choose_days_per_run, split_stage
+from pipelines.runs.pools import create_pools
+from pipelines.runs.queue import open_queue
+from resources.errors import LedgerError
+
+FIRST = date(2026, 1, 1)
+
+
+@given(days=st.integers(1, 400), days_per_run=st.integers(1, 60))
+def test_the_runs_of_a_stage_cover_each_day_once(days: int, days_per_run: int) -> None:
+    last = FIRST + timedelta(days=days - 1)
+
+    ((*parts,),) = split_stage(RESULTS, FIRST, last, days_per_run)
+
+    covered = [
+        part.first + timedelta(days=n) for part in parts for n in range((part.last - part.first).days + 1)
+    ]
+    assert covered == [FIRST + n * timedelta(days=1) for n in range(days)]
+    assert all((part.last - part.first).days < days_per_run for part in parts)
+
+
+@pytest.mark.parametrize("stage", [EXECUTIONS, ANOMALIES], ids=lambda stage: stage.name)
+def test_assets_without_partitions_are_built_once_after_the_days(stage: Stage) -> None:
+    days, (other,) = split_stage(stage, FIRST, FIRST + timedelta(days=9), 5)
+
+    assert [part.assets for part in days] == [stage.daily_assets] * 2
+    assert other.assets == stage.other_assets
+
+
+@pytest.mark.parametrize("stage", [HEALTH, REPORT], ids=lambda stage: stage.name)
+def test_stages_that_read_other_days_of_their_run_are_not_split(stage: Stage) -> None:
+    ((part,),) = split_stage(stage, FIRST, FIRST + timedelta(days=99), 5)
+
+    assert part.assets == stage.assets
+
+
+@pytest.mark.parametrize(
+    ("schedulers", "days", "workers", "expected"),
+    [(15, 365, 1, 31), (1_000, 365, 4, 2), (10_000, 365, 4, 1), (15, 10, 4, 3), (0, 3, 8, 1)],
+)
+def test_a_run_takes_about_ten_minutes_and_all_workers_have_work(
+    schedulers: int, days: int, workers: int, expected: int
+) -> None:
+    assert choose_days_per_run(schedulers, days, workers) == expected
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> dg.DagsterInstance:
+    (tmp_path / "dagster.yaml").write_text(INSTANCE)
+    return dg.DagsterInstance.from_config(str(tmp_path))
+
+
+def test_the_pool_of_a_fresh_instance_gets_the_default_limit_and_keeps_another_one(
+    instance: dg.DagsterInstance,
+) -> None:
+    storage = instance.event_log_storage
+    assert list(storage.get_pool_limits()) == []
+
+    create_pools(instance)
+    assert [(pool.name, pool.limit) for pool in storage.get_pool_limits()] == [(POOL, 1)]
+
+    storage.set_concurrency_slots(POOL, 3)
+    create_pools(instance)
+    assert [(pool.name, pool.limit) for pool in storage.get_pool_limits()] == [(POOL, 3)]
+    instance.dispose()
+
+
+def test_a_missing_workspace_file_is_named(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="workspace"), open_queue(instance, tmp_path / "workspace.yaml"):
+        pass
+    instance.dispose()
