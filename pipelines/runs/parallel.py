@@ -13,6 +13,7 @@ from uuid import UUID
 import dagster as dg
 
 from assets.framework.partitions import RANGE
+from pipelines.operations.capacity import FIRST_READING_SECONDS
 from pipelines.operations.stages import ANOMALIES, EXECUTIONS, RESULTS, Stage
 from pipelines.runs.backfill import (
     BackfillPlan,
@@ -39,9 +40,6 @@ from resources.clock import sleep, unique_id
 SPLIT_STAGES = (EXECUTIONS, RESULTS, ANOMALIES)
 """Stages whose days can be processed in several runs; the others read days of the same run."""
 
-_SECONDS_PER_SCHEDULER_DAY = 0.24
-"""CPU of the first reading of a day, measured by benchmarks/day.py with 15, 60 and 150 schedulers."""
-
 _SECONDS_PER_RUN, _MAX_DAYS_PER_RUN = 600, 31
 _POLL_SECONDS = 1.0
 _WILL_RETRY = "dagster/will_retry"
@@ -49,7 +47,7 @@ _WILL_RETRY = "dagster/will_retry"
 
 def choose_days_per_run(schedulers: int, days: int, workers: int) -> int:
     """Return how many days make a run of about ten minutes, with work for all workers."""
-    longest = int(_SECONDS_PER_RUN / (_SECONDS_PER_SCHEDULER_DAY * max(schedulers, 1)))
+    longest = int(_SECONDS_PER_RUN / (FIRST_READING_SECONDS * max(schedulers, 1)))
     return max(1, min(longest, _MAX_DAYS_PER_RUN, ceil(days / workers)))
 
 
