@@ -12,7 +12,7 @@ import yaml
 from sandbox.dumps import Manifest
 from tests.support.site import Site, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 DAY = date(2026, 10, 6)
 ORDERS = dg.AssetKey("work_orders")
 
