@@ -14,7 +14,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 PROMISES := $(shell grep -o 'tests/[a-z_/0-9]*\.py::[a-z_0-9]*' docs/explanation/reliability.md | grep -v tests/faults | sort -u)
 
-.PHONY: help setup demo dev test faults check audit docs clean
+.PHONY: help setup demo dev test faults bench check audit docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -48,6 +48,9 @@ test: $(DEV) ## run the tests
 
 faults: $(DEV) ## run the tests of crashes, concurrent writers and readers, also the slow ones; ROUNDS=1000 samples more
 	FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest --numprocesses auto -m "not docs" tests/faults $(PROMISES)
+
+bench: $(DEV) ## measure the cost of the pipeline and of other tools; write the table and the chart to docs/benchmarks
+	$(BIN)/python -m benchmarks --write
 
 check: $(DEV) ## lint, types, import contracts, generated docs
 	$(BIN)/ruff check .

@@ -1,124 +1,273 @@
-"""Compares a short script with our extraction: executions to Parquet files by day.
+"""Executions of a service to Parquet files by day: a script, dlt, awswrangler, the floor, and ours.
 
-`python -m benchmarks.executions` runs both against `benchmarks.service`. Options: `--schedulers N --days N
---rounds N`.
+The service is `benchmarks.service`. Its CPU time does not count. Each contender reads the same pages.
 """
 
-import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import build_table, compare, run_alone, start_process
-from benchmarks.service import REGION
+from benchmarks.cases import (
+    OURS,
+    Case,
+    Contender,
+    Environment,
+    Target,
+    limit_memory,
+    limit_ratio,
+    limit_result,
+    require_ratio,
+)
+from benchmarks.measure import start_process
+from benchmarks.service import PAGE, REGION, STEP_SECONDS
 
-FIRST = date(2026, 1, 1)
+FIRST = date(2025, 10, 1)
 NOW = datetime(2026, 10, 8, 6, tzinfo=UTC)
-_DAYS = "BENCHMARK_DAYS"
 Counts = Mapping[str, Any]
+_DAYS, _ENDPOINT, _S3 = "BENCHMARK_DAYS", "AWS_ENDPOINT_URL_LOOKOUTEQUIPMENT", "BENCHMARK_S3"
+_START = datetime.combine(FIRST, datetime.min.time(), UTC)
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "benchmark",
+    "AWS_SECRET_ACCESS_KEY": "benchmark",
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+"""The environment of all contenders; no request leaves the machine."""
 
 
-def prepare_by_hand() -> Callable[[], Counts]:
-    """Return the work of a short script with boto3, json_normalize and to_parquet."""
+def _read_pages() -> Iterator[list[dict[str, Any]]]:
+    """Yield the pages of all schedulers, as a script reads them with boto3."""
     import boto3
-    import pandas as pd
 
     client = boto3.client("lookoutequipment")
+    for scheduler in client.list_inference_schedulers(MaxResults=PAGE)["InferenceSchedulerSummaries"]:
+        parameters = {
+            "InferenceSchedulerName": scheduler["InferenceSchedulerName"],
+            "DataStartTimeAfter": _START - timedelta(seconds=1),
+            "MaxResults": PAGE,
+        }
+        while True:
+            response = client.list_inference_executions(**parameters)
+            yield response["InferenceExecutionSummaries"]
+            if not response.get("NextToken"):
+                break
+            parameters["NextToken"] = response["NextToken"]
+
+
+def _build_frame() -> Any:  # noqa: ANN401 (a data frame)
+    import pandas as pd
+
+    frame = pd.json_normalize([row for page in _read_pages() for row in page])
+    frame["data_date"] = frame["DataStartTime"].dt.strftime("%Y-%m-%d")
+    return frame
+
+
+def prepare_script() -> Callable[[], Counts]:
+    """Return the work of a short script with boto3, json_normalize and to_parquet."""
+    import boto3  # noqa: F401
+    import pandas as pd
+    import pyarrow.parquet  # noqa: F401
+
+    pd.json_normalize([{"a": {"b": 1}}])
 
     def work() -> Counts:
-        start = datetime.combine(FIRST, datetime.min.time(), UTC)
-        rows: list[dict[str, Any]] = []
-        listed = client.list_inference_schedulers(MaxResults=500)["InferenceSchedulerSummaries"]
-        for scheduler in listed:
-            parameters = {
-                "InferenceSchedulerName": scheduler["InferenceSchedulerName"],
-                "DataStartTimeAfter": start - timedelta(seconds=1),
-                "MaxResults": 500,
-            }
-            while True:
-                response = client.list_inference_executions(**parameters)
-                rows += response["InferenceExecutionSummaries"]
-                if not response.get("NextToken"):
-                    break
-                parameters["NextToken"] = response["NextToken"]
-        frame = pd.json_normalize(rows)
-        frame["data_date"] = frame["DataStartTime"].dt.strftime("%Y-%m-%d")
+        frame = _build_frame()
         with tempfile.TemporaryDirectory() as folder:
             frame.to_parquet(folder, partition_cols=["data_date"], index=False)
+            return {"executions": len(frame), **_measure_files(folder)}
+
+    return work
+
+
+def prepare_awswrangler() -> Callable[[], Counts]:
+    """Return the work of the same script with `awswrangler.s3.to_parquet`."""
+    import awswrangler as wr
+    import boto3
+
+    wr.config.s3_endpoint_url = os.environ[_S3]
+    boto3.client("s3", endpoint_url=os.environ[_S3]).create_bucket(
+        Bucket=(bucket := f"benchmark-{os.getpid()}"),
+        CreateBucketConfiguration={"LocationConstraint": REGION},
+    )
+
+    def work() -> Counts:
+        frame = _build_frame()
+        path = f"s3://{bucket}/executions/"
+        wr.s3.to_parquet(frame, path, dataset=True, partition_cols=["data_date"], index=False)
         return {"executions": len(frame)}
+
+    return work
+
+
+def prepare_dlt() -> Callable[[], Counts]:
+    """Return the work of a dlt pipeline with an incremental resource and Parquet files."""
+    import boto3  # noqa: F401
+    import dlt
+
+    os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+
+    def work() -> Counts:
+        count = 0
+
+        @dlt.resource(name="executions", write_disposition="append", max_table_nesting=3)
+        def executions(
+            since: Any = dlt.sources.incremental("DataStartTime", initial_value=_START),  # noqa: ANN401, B008, ARG001
+        ) -> Iterator[list[dict[str, Any]]]:
+            nonlocal count
+            for page in _read_pages():
+                count += len(page)
+                yield page
+
+        with tempfile.TemporaryDirectory() as folder:
+            pipeline = dlt.pipeline(
+                "benchmark",
+                pipelines_dir=f"{folder}/state",
+                destination=dlt.destinations.filesystem(f"file://{folder}/data"),
+                dataset_name="lookout",
+            )
+            pipeline.run(executions(), loader_file_format="parquet")
+            return {"executions": count, **_measure_files(f"{folder}/data/lookout/executions")}
+
+    return work
+
+
+def prepare_floor() -> Callable[[], Counts]:
+    """Return the least work for the same files: a raw socket, typed decoding, columns, Parquet."""
+    import numpy as np
+    import pandas as pd  # noqa: F401 (pyarrow imports it with its first array)
+    import pyarrow as pa
+
+    from assets.tables import INFERENCE_EXECUTIONS
+    from benchmarks.floor import build_columns, decode_page, read_raw_pages
+    from resources.lake.table_contract import write_rows
+
+    def work() -> Counts:
+        bodies = read_raw_pages(os.environ[_ENDPOINT], _START.timestamp())
+        rows = pa.concat_tables([build_columns(decode_page(body)) for body in bodies]).unify_dictionaries()
+        days = rows["data_start_time"].cast(pa.int64()).to_numpy() // 86_400_000
+        order = np.argsort(days, kind="stable")
+        rows, borders = rows.take(pa.array(order)), np.flatnonzero(np.diff(days[order], prepend=-1))
+        with tempfile.TemporaryDirectory() as folder:
+            for start, stop in zip(borders, [*borders[1:], len(days)], strict=True):
+                target = Path(folder, f"data_date={days[order[start]]}")
+                target.mkdir()
+                with (target / "part-0.parquet").open("wb") as sink:
+                    write_rows(rows.slice(start, stop - start), INFERENCE_EXECUTIONS, sink)
+            return {"executions": rows.num_rows, **_measure_files(folder)}
 
     return work
 
 
 def prepare_ours() -> Callable[[], Counts]:
     """Return the work of the asset: fetch, merge, record coverage, write, and compute data versions."""
-    import pandas as pd  # noqa: F401 (pyarrow imports it with its first array; imports are not measured)
+    import pandas as pd  # noqa: F401 (pyarrow imports it with its first array)
 
+    from assets.executions import assets
     from assets.executions.extraction import Extraction
-    from assets.framework.row_content import compute_content_version
+    from assets.framework.partitioned_run import batches
     from assets.framework.time_windows import Days
-    from assets.tables import INFERENCE_EXECUTIONS
     from resources.aws.access import AwsAccess
     from resources.lake.lake import Lake
     from resources.sources.api import ApiSource
+    from resources.sources.call_budget import CallBudget
 
     days = [FIRST + timedelta(days=number) for number in range(int(os.environ[_DAYS]))]
     history = Days(FIRST, days[-1] + timedelta(days=1))
-    sources = [ApiSource(AwsAccess(REGION))]
 
     def work() -> Counts:
-        executions = 0
+        source, calls, executions = ApiSource(AwsAccess(REGION)), CallBudget(None), 0
+        source.calls = calls
+        days_per_batch = assets.compute_days_per_batch(source.listed_schedulers)
         with tempfile.TemporaryDirectory() as folder:
-            extraction = Extraction(Lake(folder), history, timedelta(hours=3), NOW, lambda _: None)
-            for day in extraction.gather(sources, days):
-                rows = extraction.record(day).executions.rows
-                compute_content_version(INFERENCE_EXECUTIONS, rows)
-                executions += rows.num_rows
-        return {"executions": executions}
+            lake = Lake(folder)
+            for batch in batches(days, days_per_batch):
+                extraction = Extraction(lake, history, timedelta(hours=3), NOW, lambda _: None)
+                for day in extraction.gather([source], batch):
+                    results = assets._record_day(extraction, calls, day.isoformat())  # noqa: SLF001
+                    executions += results[0].metadata["dagster/partition_row_count"]
+                    del results
+            size = _measure_files(f"{folder}/inference_executions")
+        rows_per_scheduler = len(days) * 86_400 // STEP_SECONDS
+        least_calls = executions // rows_per_scheduler * -(-rows_per_scheduler // PAGE)
+        figures = {
+            "_calls_of_minimum": calls.count / least_calls,
+            "_bytes_of_row": size["_bytes"] / executions,
+        }
+        return {"executions": executions, **size, **figures, "_days": len(days)}
 
     return work
 
 
-CONTENDERS = {"boto3 + json_normalize + to_parquet": prepare_by_hand, "ours": prepare_ours}
+def _measure_files(folder: str) -> dict[str, int]:
+    files = [*Path(folder).rglob("*.parquet")]
+    return {"_files": len(files), "_bytes": sum(file.stat().st_size for file in files)}
 
 
-def main() -> None:
-    """Compare the contenders and print a table."""
-    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    options.add_argument("--schedulers", type=int, default=20)
-    options.add_argument("--days", type=int, default=35)
-    options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--alone", choices=CONTENDERS, help=argparse.SUPPRESS)
-    chosen = options.parse_args()
-    if chosen.alone:
-        run_alone(CONTENDERS[chosen.alone]())
-        return
-    size = [str(chosen.schedulers), FIRST.isoformat(), str(chosen.days)]
-    with start_process([sys.executable, "-m", "benchmarks.service", *size]) as service:
-        endpoint = service.stdout.readline().strip()
-        if not endpoint:
-            raise SystemExit("the service did not start")
-        environment = {
-            _DAYS: str(chosen.days),
-            "AWS_ENDPOINT_URL_LOOKOUTEQUIPMENT": endpoint,
-            "AWS_ACCESS_KEY_ID": "benchmark",
-            "AWS_SECRET_ACCESS_KEY": "benchmark",
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "TZ": "UTC",
-        }
-        rounds = compare("benchmarks.executions", list(CONTENDERS), environment, chosen.rounds)
-    executions = rounds[0]["ours"].result["executions"]
-    print(f"{executions:,} executions of {chosen.schedulers} schedulers in {chosen.days} days\n")
-    columns = {
-        "CPU, s a million rows": lambda cost: cost.cpu_seconds * 1e6 / executions,
-        "rows a second": lambda cost: executions / cost.seconds,
-    }
-    print(build_table(rounds, "ours", columns))
+@contextmanager
+def serve(schedulers: int, days: int, *, with_s3: bool = False) -> Iterator[Environment]:
+    """Start the service, and an S3 for awswrangler."""
+    environment = {**CREDENTIALS, _DAYS: str(days)}
+    with ExitStack() as stack:
+        size = [str(schedulers), FIRST.isoformat(), str(days)]
+        environment[_ENDPOINT] = stack.enter_context(
+            start_process([sys.executable, "-m", "benchmarks.service", *size])
+        )
+        if with_s3:
+            environment[_S3] = stack.enter_context(
+                start_process([sys.executable, "-m", "benchmarks.storage"])
+            )
+        yield environment
 
 
-if __name__ == "__main__":
-    main()
+SCRIPT, DLT, WRANGLER, FLOOR = "script", "dlt", "awswrangler", "floor"
+_ENVIRONMENTS = {name: name for name in (SCRIPT, DLT, WRANGLER)}
+
+
+def build_case(name: str, schedulers: int, days: int, *others: str, targets: Any) -> Case:  # noqa: ANN401
+    """Build a case of a fleet with one execution every five minutes."""
+    contenders = [
+        Contender(other, f"{__name__}:prepare_{other}", _ENVIRONMENTS.get(other, ""))
+        for other in (OURS, *others)
+    ]
+    title = f"executions of {schedulers:,} schedulers, {days} days"
+    return Case(
+        name, title, contenders, targets, partial(serve, schedulers, days, with_s3=WRANGLER in others)
+    )
+
+
+_CALLS = limit_result("_calls_of_minimum", 1.05, "calls / least calls")
+_BYTES = limit_result("_bytes_of_row", 7, "bytes of a row")
+_ONE_FILE_A_DAY: Target = Target(
+    "files / days",
+    lambda costs: costs[OURS].result["_files"] / costs[OURS].result["_days"],
+    1,
+    is_stable=True,
+)
+CASES = [
+    build_case(
+        "executions",
+        20,
+        35,
+        SCRIPT,
+        DLT,
+        WRANGLER,
+        FLOOR,
+        targets=[
+            require_ratio(SCRIPT, 10),
+            require_ratio(DLT, 12),
+            require_ratio(WRANGLER, 10),
+            limit_ratio(FLOOR, 2),
+            limit_memory(400),
+            _BYTES,
+        ],
+    ),
+    build_case("executions-1m", 100, 35, FLOOR, targets=[limit_ratio(FLOOR, 2), limit_memory(400)]),
+    build_case("executions-year", 15, 365, targets=[limit_memory(400), _CALLS]),
+]
+SMOKE = build_case("executions-smoke", 3, 35, FLOOR, targets=[limit_memory(400), _CALLS, _ONE_FILE_A_DAY])

@@ -1,20 +1,21 @@
 """Measures contenders in separate processes: CPU time without imports, elapsed time and peak memory.
 
-Each round runs every contender once, so other load on the machine affects all of them. A ratio compares two
-runs of the same round.
+`python -m benchmarks.measure MODULE:FUNCTION` measures one contender and prints its cost as JSON. This module
+needs only the standard library, because competitors have environments of their own.
 """
 
+import importlib
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,92 +34,82 @@ class Cost:
     result: Mapping[str, Any]
 
 
-Round = Mapping[str, Cost]
-"""The cost of each contender in one round."""
-
-
 def run_alone(work: Work) -> None:
     """Do the work in this process, and print its cost. Imports happen before and are not measured."""
     began, cpu = time.perf_counter(), time.process_time()
     result = work()
-    print(
-        json.dumps(
-            {
-                "cpu_seconds": time.process_time() - cpu,
-                "seconds": time.perf_counter() - began,
-                "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-                "result": result,
-            }
-        )
-    )
+    cost = Cost(time.process_time() - cpu, time.perf_counter() - began, read_peak_megabytes(), result)
+    print(f"\n{json.dumps(vars(cost))}")
 
 
-def compare(module: str, names: Sequence[str], environment: Mapping[str, str], rounds: int) -> list[Round]:
-    """Run all contenders in several rounds, each in a separate process.
+def read_peak_megabytes() -> float:
+    """Return the peak memory of this process; `ru_maxrss` includes that of the process that started it."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = re.search(r"VmHWM:\s*(\d+)", status)
+    return int(peak[1]) / 1024 if peak else 0.0
+
+
+def measure(python: str, prepare: str, environment: Mapping[str, str]) -> Cost:
+    """Measure one contender in a process of its own.
+
+    Args:
+        python: The interpreter of its environment.
+        prepare: `module:function`, which returns the work.
+        environment: Variables in addition to those of this process.
 
     Raises:
-        SystemExit: A contender failed, or the results differ.
+        SystemExit: It failed.
     """
-    measured = [{name: _measure(module, name, environment) for name in names} for _ in range(rounds)]
-    results = {json.dumps(cost.result, sort_keys=True) for round_ in measured for cost in round_.values()}
-    if len(results) > 1:
-        raise SystemExit(f"the results differ: {results}")
-    return measured
-
-
-def _measure(module: str, name: str, environment: Mapping[str, str]) -> Cost:
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", module, "--alone", name],
+        [python, "-m", "benchmarks.measure", prepare],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TZ": "UTC", **environment},
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
-        raise SystemExit(f"{name} failed:\n{done.stderr}")
+        raise SystemExit(f"{prepare} failed:\n{done.stderr[-4000:]}")
     return Cost(**json.loads(done.stdout.splitlines()[-1]))
 
 
+def check_equal_results(costs: Iterable[Cost]) -> None:
+    """Check that the results agree in every value whose name does not begin with an underscore.
+
+    Raises:
+        SystemExit: They differ.
+    """
+    values: dict[str, set[str]] = {}
+    for cost in costs:
+        for name, value in cost.result.items():
+            values.setdefault(name, set()).add(json.dumps(value))
+    for name, distinct in values.items():
+        if len(distinct) > 1 and not name.startswith("_"):
+            raise SystemExit(f"the results differ: {name} is {' or '.join(sorted(distinct))}")
+
+
 @contextmanager
-def start_process(command: Sequence[str]) -> Any:  # noqa: ANN401 (a generator of the process)
-    """Start a process and terminate it at the end. It can print its address on the first line."""
+def start_process(command: Sequence[str]) -> Iterator[str]:
+    """Start a server, yield the address that it prints first, and terminate it at the end.
+
+    Raises:
+        SystemExit: It printed nothing.
+    """
     with subprocess.Popen(  # noqa: S603
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
-            yield process
+            address = process.stdout.readline().strip() if process.stdout else ""
+            if not address:
+                raise SystemExit(f"{' '.join(command)} did not start")
+            yield address
         finally:
             process.terminate()
 
 
-def build_table(rounds: Sequence[Round], ours: str, columns: Mapping[str, Callable[[Cost], float]]) -> str:
-    """Build a Markdown table of medians, and of the lowest and highest ratio to `ours`."""
-    lines = [
-        f"| contender | {' | '.join(columns)} | peak RSS, MB | CPU, times ours | time, times ours |",
-        f"| --- |{' ---: |' * (len(columns) + 3)}",
-    ]
-    for name in rounds[0]:
-        costs, own = [round_[name] for round_ in rounds], [round_[ours] for round_ in rounds]
-        figures = [f"{median(map(figure, costs)):,.3g}" for figure in columns.values()]
-        figures.append(f"{median(cost.peak_megabytes for cost in costs):,.0f}")
-        figures += [
-            _format_ratios(of(cost) / of(us) for cost, us in zip(costs, own, strict=True))
-            for of in (_get_cpu, _get_time)
-        ]
-        lines.append(f"| {name} | {' | '.join(figures)} |")
-    return "\n".join(lines)
-
-
-def _get_cpu(cost: Cost) -> float:
-    return cost.cpu_seconds
-
-
-def _get_time(cost: Cost) -> float:
-    return cost.seconds
-
-
-def _format_ratios(ratios: Iterable[float]) -> str:
-    lowest, *_, highest = sorted([*ratios] * 2)
-    texts = [f"{ratio:.1f}" for ratio in (lowest, highest)]
-    return texts[0] if texts[0] == texts[1] else " to ".join(texts)
+if __name__ == "__main__":
+    module, _, function = sys.argv[1].partition(":")
+    run_alone(getattr(importlib.import_module(module), function)())

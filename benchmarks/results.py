@@ -1,26 +1,28 @@
-"""Compares three ways to read result objects into tables: a short script, boto3 in threads, and our fetcher.
+"""Result objects to tables in memory: short scripts, boto3 in threads with our parser, and our fetcher.
 
-`python -m benchmarks.results` runs them. Options: `--objects N --rounds N`, and `--latency-ms N` for the
-delay of each S3 response. Without a delay, the table shows the cost of the work. A delay of 20 ms is close
-to a real S3. Nothing is written: each contender ends with two tables in memory, the lines and the
-contributions.
+The S3 is `benchmarks.stub`. Its CPU time does not count. Nothing is written: each contender ends
+with two tables, the lines and the contributions.
 """
 
-import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
-from benchmarks.measure import build_table, compare, run_alone, start_process
-from benchmarks.stub import BODIES, build_body
+from benchmarks.cases import OURS, Case, Contender, Environment, require_ratio
+from benchmarks.executions import CREDENTIALS
+from benchmarks.measure import start_process
 
 BUCKET = "results"
 THREADS = 16
 LOAD = 1_600
 """The number of objects that are parsed together, as in a load of 16 MB."""
+
+OBJECTS = 4_320
+"""A day of fifteen schedulers."""
 
 _OBJECTS = "BENCHMARK_OBJECTS"
 Counts = Mapping[str, Any]
@@ -60,6 +62,27 @@ def prepare_by_hand() -> Callable[[], Counts]:
         frames = pd.DataFrame(lines), pd.DataFrame(contributions)
         for frame in frames:
             frame["timestamp"] = pd.to_datetime(frame["timestamp"], utc=True)
+        return {"lines": len(frames[0]), "contributions": len(frames[1])}
+
+    return work
+
+
+def prepare_line_by_line() -> Callable[[], Counts]:
+    """Return the work of a script that calls `json_normalize` for each line."""
+    import boto3
+    import pandas as pd
+
+    pd.json_normalize([{"a": {"b": 1}}])
+
+    def work() -> Counts:
+        client = boto3.client("s3")
+        lines, contributions = [], []
+        for key in list_keys():
+            text = client.get_object(Bucket=BUCKET, Key=key)["Body"].read().decode()
+            for record in map(json.loads, text.splitlines()):
+                contributions.append(pd.json_normalize(record, "diagnostics", ["timestamp"]))
+                lines.append(pd.json_normalize({**record, "diagnostics": None}))
+        frames = pd.concat(lines), pd.concat(contributions)
         return {"lines": len(frames[0]), "contributions": len(frames[1])}
 
     return work
@@ -118,43 +141,25 @@ def _count(tables: Any) -> Counts:  # noqa: ANN401
     }
 
 
-CONTENDERS = {
-    "boto3 + json + rows of dicts": prepare_by_hand,
-    "boto3 in threads + ours": prepare_boto3_in_threads,
-    "ours": prepare_ours,
-}
+@contextmanager
+def serve() -> Iterator[Environment]:
+    """Start the S3."""
+    with start_process([sys.executable, "-m", "benchmarks.stub"]) as address:
+        yield {**CREDENTIALS, _OBJECTS: str(OBJECTS), "AWS_ENDPOINT_URL_S3": address}
 
 
-def main() -> None:
-    """Compare the contenders and print a table."""
-    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    options.add_argument("--objects", type=int, default=2_000)
-    options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--latency-ms", type=int, default=0)
-    options.add_argument("--alone", choices=CONTENDERS, help=argparse.SUPPRESS)
-    chosen = options.parse_args()
-    if chosen.alone:
-        run_alone(CONTENDERS[chosen.alone]())
-        return
-    with start_process([sys.executable, "-m", "benchmarks.stub", str(chosen.latency_ms)]) as stub:
-        environment = {
-            _OBJECTS: str(chosen.objects),
-            "AWS_ENDPOINT_URL_S3": stub.stdout.readline().strip(),
-            "AWS_ACCESS_KEY_ID": "benchmark",
-            "AWS_SECRET_ACCESS_KEY": "benchmark",
-            "AWS_DEFAULT_REGION": "eu-west-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
-        rounds = compare("benchmarks.results", list(CONTENDERS), environment, chosen.rounds)
-    megabytes = chosen.objects * sum(len(build_body(number)) for number in range(BODIES)) / BODIES / 1e6
-    print(f"{chosen.objects:,} objects, {megabytes:.0f} MB, {chosen.latency_ms} ms to each answer\n")
-    columns = {
-        "CPU, ms an object": lambda cost: cost.cpu_seconds * 1000 / chosen.objects,
-        "objects a second": lambda cost: chosen.objects / cost.seconds,
-        "MB a second": lambda cost: megabytes / cost.seconds,
-    }
-    print(build_table(rounds, "ours", columns))
-
-
-if __name__ == "__main__":
-    main()
+SCRIPT, PANDAS, THREADED = "script", "pandas line by line", "boto3 in threads"
+CASES = [
+    Case(
+        "results",
+        f"{OBJECTS:,} result objects, 5 lines of 30 sensors",
+        [
+            Contender(OURS, f"{__name__}:prepare_ours"),
+            Contender(SCRIPT, f"{__name__}:prepare_by_hand", "script"),
+            Contender(PANDAS, f"{__name__}:prepare_line_by_line", "script"),
+            Contender(THREADED, f"{__name__}:prepare_boto3_in_threads"),
+        ],
+        [require_ratio(PANDAS, 10), require_ratio(SCRIPT, 5), require_ratio(THREADED, 5)],
+        serve,
+    )
+]

@@ -1,0 +1,104 @@
+"""The form of a benchmark: contenders that do the same work, and targets for figures of their costs.
+
+A module of benchmarks has a list `CASES`; `benchmarks/__main__.py` lists the modules.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+from benchmarks.measure import Cost
+
+OURS = "ours"
+Environment = Mapping[str, str]
+Costs = Mapping[str, Cost]
+"""The cost of each contender in one round."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to do the work.
+
+    Attributes:
+        name: Its name in the table.
+        prepare: `module:function`; the function imports everything and returns the work.
+        packages: The environment of `benchmarks.environments`; empty: that of this project.
+    """
+
+    name: str
+    prepare: str
+    packages: str = ""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound for a figure.
+
+    Attributes:
+        figure: What is measured, such as `CPU, script / ours`.
+        compute: Computes it from the costs of a round; None if a contender did not run.
+        bound: The bound.
+        is_upper: Whether the figure must be at most the bound; otherwise at least.
+        is_stable: Whether the figure does not depend on the machine, so that a test can assert it.
+    """
+
+    figure: str
+    compute: Callable[[Costs], float | None]
+    bound: float
+    is_upper: bool = True
+    is_stable: bool = False
+
+    def is_met(self, value: float) -> bool:
+        """Return whether a value meets the target."""
+        return value <= self.bound if self.is_upper else value >= self.bound
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table.
+
+    Attributes:
+        name: The name for `--case`.
+        title: What is done.
+        contenders: Ours and others. All return a mapping; values with the same name must be equal, except
+            those whose name begins with an underscore.
+        targets: The targets.
+        serve: Starts what the contenders need, and yields their environment variables.
+    """
+
+    name: str
+    title: str
+    contenders: Sequence[Contender]
+    targets: Sequence[Target]
+    serve: Callable[[], AbstractContextManager[Environment]] = lambda: nullcontext({})
+
+
+def require_ratio(contender: str, bound: float) -> Target:
+    """Require that a contender uses `bound` times our CPU time."""
+    return Target(f"CPU, {contender} / ours", lambda costs: _divide(costs, contender, OURS), bound, False)
+
+
+def limit_ratio(contender: str, bound: float) -> Target:
+    """Limit our CPU time to `bound` times that of a contender."""
+    return Target(f"CPU, ours / {contender}", lambda costs: _divide(costs, OURS, contender), bound)
+
+
+def limit_memory(megabytes: float) -> Target:
+    """Limit our peak memory, including imports."""
+    return Target("peak memory, MB", lambda costs: costs[OURS].peak_megabytes, megabytes, is_stable=True)
+
+
+def limit_cpu(figure: str, bound: float, units: float = 1) -> Target:
+    """Limit our CPU seconds per unit of work."""
+    return Target(figure, lambda costs: costs[OURS].cpu_seconds / units, bound)
+
+
+def limit_result(name: str, bound: float, figure: str) -> Target:
+    """Limit a number of our result."""
+    return Target(figure, lambda costs: float(costs[OURS].result[name]), bound, is_stable=True)
+
+
+def _divide(costs: Costs, above: str, below: str) -> float | None:
+    if above not in costs or below not in costs:
+        return None
+    return costs[above].cpu_seconds / costs[below].cpu_seconds
