@@ -195,10 +195,10 @@ def _record_day(
         "megabytes": round(recorded.bytes_read / _MEGABYTE, 3),
         "seconds": round(monotonic() - started, 3),
     }
-    summary = (
-        f"{counts['lines']:,} predictions, {counts['anomalous']:,} anomalous;"
-        f" {counts['objects_read']:,} of {counts['objects']:,} result objects read"
-    )
+    read = counts["objects_read"] + counts["objects_unchanged"]
+    summary = f"{read:,} of {counts['objects']:,} result objects read"
+    if read:
+        summary += f": {counts['lines']:,} predictions, {counts['anomalous']:,} anomalous"
     return [
         partition_result(ANOMALY_PREDICTIONS, recorded.predictions, predictions_metadata, summary),
         _build_contributions_result(recorded),

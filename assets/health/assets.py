@@ -194,8 +194,10 @@ def _record_equipment_health(lake: Lake, all_rows: pa.Table, clock: Clock, key: 
     sums = {name: round(pc.sum(written.rows[name]).as_py() or 0, 1) for name in names}
     summary = (
         f"{written.rows.num_rows:,} machines, {sums['running_minutes'] / 60:,.1f} h running,"
-        f" {sums['anomalous_minutes']:,.0f} minutes anomalous, {sums['events']:,.0f} new events"
+        f" {sums['unknown_minutes'] / 60:,.1f} h unknown"
     )
+    if sums["running_minutes"]:
+        summary += f", {sums['anomalous_minutes']:,.0f} minutes anomalous, {sums['events']:,.0f} new events"
     return [partition_result(EQUIPMENT_HEALTH, written, sums, summary)]
 
 

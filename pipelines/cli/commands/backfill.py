@@ -272,7 +272,8 @@ def _summarize_stage(name: str, run: RunReport | None, is_complete: bool) -> str
     elif name == RESULTS.name and run.days and "objects" in numbers:
         read = numbers.get("objects_read", 0) + numbers.get("objects_unchanged", 0)
         parts.append(f"{read:,} of {numbers['objects']:,} result objects read")
-        parts.append(f"{numbers.get('lines', 0):,} predictions")
+        if read or not numbers["objects"]:
+            parts.append(f"{numbers.get('lines', 0):,} predictions")
     elif name == ANOMALIES.name:
         parts.append(f"{sum(day.executions for day in run.days.values()):,} fragments")
     if run.failed:

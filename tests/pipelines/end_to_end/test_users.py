@@ -168,7 +168,8 @@ def start_project(user: User, responses: Path) -> None:
     assert imported["problems"] == []
     assert (imported["from"], imported["to"]) == (str(FIRST), str(SPLIT))
     (command,) = imported["next_steps"]
-    user.run(*command.split()[1:], "--yes")
+    done = user.run(*command.split()[1:], "--yes")
+    assert ("predictions" in done.out) == bool(user.aws), "nothing is said about results that were not read"
 
 
 def check_pages(user: User, truth: PlainReport) -> tuple[Element, str]:
