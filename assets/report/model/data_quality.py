@@ -22,7 +22,7 @@ REASONS = {
     "not_running": ("scheduler not running", "idle"),
     "not_extracted": ("not extracted yet", "open"),
     "after_service_end": ("after the end of the service", "idle"),
-    "unknown": ("unknown", "open"),
+    "unknown": ("no result (cause unknown)", "open"),
 }
 """The label of each reason of `execution_health`, and the CSS class of its color."""
 
@@ -37,7 +37,7 @@ DAY_COLUMNS = {
     "missing": "missing",
     "not_running": "not running",
     "not_extracted": "not extracted",
-    "unknown": "unknown",
+    "unknown": "cause unknown",
 }
 """The columns of the table of days. All but the first two appear only if any day has a value."""
 
