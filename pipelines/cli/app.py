@@ -43,7 +43,9 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "record": CommandEntry(
         "record:record", EXTRACT, "Save all answers of the api sources, exactly as received."
     ),
-    "plan": CommandEntry("plan:plan", EXTRACT, "Estimate the API calls and minutes of a backfill."),
+    "plan": CommandEntry(
+        "plan:plan", EXTRACT, "Estimate the API calls, list requests and minutes of a backfill."
+    ),
     "backfill": CommandEntry(
         "backfill:backfill",
         EXTRACT,
