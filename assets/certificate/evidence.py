@@ -23,6 +23,7 @@ from assets.health.execution_health import (
 from assets.tables import (
     ANOMALY_PREDICTIONS,
     ARCHIVE_FILES,
+    EXECUTION_SOURCES,
     EXTRACTION_COVERAGE,
     INFERENCE_EXECUTIONS,
     INFERENCE_SCHEDULERS,
@@ -45,7 +46,7 @@ DAILY_TABLES = (
 )
 """The sealed tables with one file per day: those that cannot be computed from other tables."""
 
-OTHER_TABLES = (INFERENCE_SCHEDULERS, ARCHIVE_FILES, REJECTED_EXECUTIONS)
+OTHER_TABLES = (INFERENCE_SCHEDULERS, ARCHIVE_FILES, EXECUTION_SOURCES, REJECTED_EXECUTIONS)
 """The sealed tables with one file."""
 
 _RESULT_KEY = "result_s3_key"
