@@ -17,9 +17,9 @@ MAX_CALLS_PER_SECOND = 10
 FIRST_READING_SECONDS, UNCHANGED_SECONDS = 0.24, 0.13
 """CPU of a scheduler-day over S3, first and unchanged; measured with 15, 60 and 150 schedulers."""
 
-BASE_MEGABYTES, READING_MEGABYTES, CHECK_MEGABYTES = 400, 3.4, 11.7
-"""Peak memory of a run: a part that is always there, and what a scheduler adds when a day is read or its keys
-are checked. Measured with 15, 60 and 150 schedulers."""
+BASE_MEGABYTES, READING_MEGABYTES = 400, 3.4
+"""Peak memory of a run that reads a day: a part that is always there, and what a scheduler adds.
+Measured with 15, 60 and 150 schedulers."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,6 @@ class Capacity:
         first_seconds: CPU to read the day.
         unchanged_seconds: CPU to look at the unchanged day again.
         reading_megabytes: peak memory of the run that reads the day.
-        check_megabytes: peak memory of the check of its keys.
         lake_megabytes: bytes of all tables.
         list_requests: LIST requests of hourly runs.
     """
@@ -44,7 +43,6 @@ class Capacity:
     first_seconds: float
     unchanged_seconds: float
     reading_megabytes: float
-    check_megabytes: float
     lake_megabytes: float
     list_requests: int
 
@@ -60,7 +58,6 @@ def compute_capacity(schedulers: int) -> Capacity:
         first_seconds=schedulers * FIRST_READING_SECONDS,
         unchanged_seconds=schedulers * UNCHANGED_SECONDS,
         reading_megabytes=BASE_MEGABYTES + schedulers * READING_MEGABYTES,
-        check_megabytes=BASE_MEGABYTES + schedulers * CHECK_MEGABYTES,
         lake_megabytes=contributions * BYTES_PER_CONTRIBUTION / 1e6,
         list_requests=schedulers * 24,
     )
@@ -77,7 +74,6 @@ def build_capacity_table() -> str:
         "first reading, CPU s": [f"{fleet.first_seconds:,.0f}" for fleet in fleets],
         "looking at an unchanged day, CPU s": [f"{fleet.unchanged_seconds:,.0f}" for fleet in fleets],
         "peak memory of reading, GB": [f"{fleet.reading_megabytes / 1e3:,.1f}" for fleet in fleets],
-        "peak memory of the key check, GB": [f"{fleet.check_megabytes / 1e3:,.1f}" for fleet in fleets],
         "Parquet, MB": [f"{fleet.lake_megabytes:,.0f}" for fleet in fleets],
     }
     lines = ["| schedulers | " + " | ".join(f"{count:,}" for count in FLEETS) + " |"]
