@@ -45,6 +45,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """Let the interpreter free everything at its end; DuckDB reports objects that stay."""
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _libraries_load_their_data_once() -> Iterator[None]:
     """Load once: ninety migrations of Dagster for each database, megabytes of JSON for each boto3 session."""

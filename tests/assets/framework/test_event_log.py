@@ -1,3 +1,4 @@
+import queue
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,26 @@ def test_other_processes_see_each_event_at_once(local: dg.DagsterInstance) -> No
         for number in range(3):
             local.report_runless_asset_event(dg.AssetMaterialization(ASSET))
             assert count_events() == number + 1
+
+
+def test_a_process_that_watches_a_run_is_called_for_each_event(local: dg.DagsterInstance) -> None:
+    seen = queue.Queue[str]()
+
+    @dg.op
+    def record(context: dg.OpExecutionContext) -> None:
+        with keep_connections_open(context.instance):
+            context.log_event(dg.AssetMaterialization(ASSET))  # opens the connections
+            with dg.DagsterInstance.from_ref(local.get_ref()) as other:
+                other.watch_event_logs(context.run_id, None, lambda event, _: seen.put(event.user_message))
+                context.log.info("the connections are open")
+                while seen.get(timeout=20) != "the connections are open":
+                    pass
+
+    @dg.job
+    def record_all() -> None:
+        record()
+
+    assert record_all.execute_in_process(instance=local).success
 
 
 def test_the_storage_is_as_before_after_the_context(local: dg.DagsterInstance) -> None:
