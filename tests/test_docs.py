@@ -150,4 +150,4 @@ def test_a_program_runs(program: str, environment: dict[str, str]) -> None:
     )
 
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.strip()
+    assert done.stdout.strip() or "print(" not in program
