@@ -186,7 +186,11 @@ class LocalStorage:
 
     def _check_present(self) -> None:
         """Raise an error if the folder was removed after this process wrote to it."""
-        if self._was_present and not self.root.exists():
+        try:
+            is_removed = self._was_present and not self.root.exists()
+        except OSError:  # it cannot be looked up; the next access says why
+            return
+        if is_removed:
             raise self._build_removed_error()
 
     def _build_removed_error(self) -> ConfigurationError:

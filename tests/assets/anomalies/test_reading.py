@@ -141,7 +141,8 @@ def test_unread_objects_are_counted_and_described_by_state_and_read_by_the_next_
     assert kms_error and kms_error.startswith(f"its KMS key {KMS} cannot be used")
     for hour, state in enumerate(REFUSALS, 2):
         assert REFUSALS[state][1] in (recorded_states[hour][1] or "")
-        description = f"1 result objects {state.value.replace('_', ' ')} on 1 days ({DAY}), for example"
+        reason = state.value.replace("_", " ")
+        description = f"1 result objects not read ({reason}) on 1 days ({DAY}), for example"
         assert f"{description} s3://{bucket.name}/{build_key(hour)}" in " ".join(
             describe_unread_objects(recorded)
         )
@@ -195,7 +196,8 @@ def test_nothing_is_read_from_a_bucket_of_another_account(lake: Lake, bucket: Bu
     assert not lake.read(ANOMALY_PREDICTIONS, DAY).num_rows
     (message,) = describe_unread_objects(recorded, days=3)
     last = DAY + timedelta(2)
-    assert message.startswith(f"6 result objects wrong owner on 3 days ({DAY} to {last}), for example s3://")
+    expected = f"6 result objects not read (wrong owner) on 3 days ({DAY} to {last}), for example s3://"
+    assert message.startswith(expected)
 
 
 @pytest.mark.parametrize(("source", "state"), [("archive", "not_allowed"), ("api", "read")])

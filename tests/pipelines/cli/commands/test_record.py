@@ -22,6 +22,9 @@ from tests.support.replay import DAYS, extract, hash_lake
 LIST = "ListInferenceExecutions"
 RANGE = ("--from", "2026-10-05", "--through", "2026-10-07")
 
+_ACCEPT_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+"""Background processes, such as those of CI, ignore it."""
+
 
 def list_parts(folder: Path) -> list[Path]:
     return [path for path in folder.glob("_unfinished/*/*/*.warc.gz") if not path.name.startswith(".")]
@@ -32,7 +35,7 @@ def start_recording(folder: Path, parts: int) -> subprocess.Popen[str]:
     command = [
         sys.executable,
         "-c",
-        "from pipelines.cli.app import main; main()",
+        _ACCEPT_CTRL_C + "from pipelines.cli.app import main; main()",
         "record",
         "--to",
         str(folder),
