@@ -50,10 +50,10 @@ def report_slowly(self, partition):
     wait()
     return materialization
 
-def update_slowly(self, table, day, merge):
+def update_slowly(self, table, day, merge, **options):
     if day is None and table.name == asset:
         wait()
-    return update(self, table, day, merge)
+    return update(self, table, day, merge, **options)
 
 materializations.PartitionResult.materialization = report_slowly
 Lake.update = update_slowly
