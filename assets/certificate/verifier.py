@@ -5,8 +5,8 @@
 The certificate is an in-toto statement. Its predicate holds one statement per day, and each day names the
 SHA-256 digest of the day before. The seal covers everything. So a changed, added, reordered or deleted day
 is found. With LAKE, a local folder or a copy of it, every file is compared with its digest. With --digest,
-the digest of the days is compared with one that you kept elsewhere: only that proves that nobody has
-written the certificate again. Exit code 0: everything agrees; 1: each line names a difference.
+the digest of the days is compared with one that you kept elsewhere: only that finds a certificate that
+was written again as a whole. Exit code 0: everything agrees; 1: each line names a difference.
 """
 
 import argparse

@@ -79,7 +79,7 @@ class BucketSource:
         return self._listing.requests
 
     def describe_reading(self) -> list[str]:
-        """Describe what was read so far: the schedulers, how they were told apart, and skipped keys."""
+        """Describe what was read so far: the schedulers, how they were distinguished, and skipped keys."""
         if self._search is None:
             return []
         skipped = ", ".join(
@@ -99,7 +99,7 @@ class BucketSource:
     def notices(self) -> list[str]:
         """Messages about folders that were not searched, and prefixes that schedulers seem to share."""
         messages = [
-            f"Several schedulers seem to write to {prefix}: {text}. Their executions cannot be told apart, so"
+            f"Several schedulers seem to write to {prefix}: {text}. Their executions look alike, so"
             " the end of each window stays unknown. Set frequency if there is only one scheduler."
             for prefix, text in sorted(self._mixed.items())
         ]
