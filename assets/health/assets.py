@@ -27,6 +27,7 @@ from assets.health.execution_health import (
     DayTables,
     HealthPolicy,
     build_execution_health,
+    build_policy,
 )
 from assets.health.slots import REASONS
 from assets.tables import (
@@ -40,7 +41,6 @@ from assets.tables import (
     RESULT_OBJECTS,
     Table,
 )
-from resources.aws.access import SERVICE_END
 from resources.clock import Clock
 from resources.config.equipment import EquipmentRegistry
 from resources.lake.lake import Lake
@@ -87,11 +87,8 @@ def _build_execution_health_asset(
         clock: dg.ResourceParam[Clock],
     ) -> dg.Output[None]:
         with handle_errors(context):
-            service, now = get_service_state(sources()), clock()
+            policy = build_policy(get_service_state(sources()), settle_after, clock())
             schedulers = lake.read(INFERENCE_SCHEDULERS, columns=SCHEDULER_COLUMNS)
-            last_day = service.last_day if service.exists else SERVICE_END
-            is_live = service.exists and (last_day is None or now.date() <= last_day)
-            policy = HealthPolicy(settle_after, now, last_day, is_live)
             run = PartitionedRun(context)
             keys = select_partitions(context, lake, INFERENCE_EXECUTIONS)
             run.process(keys, partial(_record_execution_health, lake, schedulers, policy))

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assets.checks.context import ServiceState
 from assets.executions.coverage import compute_settle_time
 from assets.framework.row_content import stamp_changes
 from assets.framework.time_windows import get_day_window, parse_duration
@@ -24,6 +25,7 @@ from assets.health.slots import (
     build_slots,
 )
 from assets.tables import EXECUTION_HEALTH
+from resources.aws.access import SERVICE_END
 
 EXECUTION_COLUMNS = [
     "scheduler_arn",
@@ -75,6 +77,22 @@ class HealthPolicy:
     now: datetime
     last_day: date | None = None
     is_live: bool = False
+
+
+def build_policy(
+    service: ServiceState, settle_after: timedelta, now: datetime, as_of: datetime | None = None
+) -> HealthPolicy:
+    """Build the policy for the live services of the sources.
+
+    Args:
+        service: the services; without one, the last day is that of the AWS service.
+        settle_after: how long after its end a day can still change.
+        now: the current time, which decides whether a service can still be queried.
+        as_of: executions that were due later are not expected; default: now.
+    """
+    last_day = service.last_day if service.exists else SERVICE_END
+    is_live = service.exists and (last_day is None or now.date() <= last_day)
+    return HealthPolicy(settle_after, as_of or now, last_day, is_live)
 
 
 @dataclass(frozen=True)

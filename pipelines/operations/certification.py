@@ -25,8 +25,8 @@ from assets.certificate.summary import CertificateSummary
 from assets.checks.context import get_service_state
 from assets.framework.time_windows import get_day_window
 from assets.health.execution_health import HealthPolicy
+from assets.health.execution_health import build_policy as build_health_policy
 from assets.tables import INFERENCE_SCHEDULERS
-from resources.aws.access import SERVICE_END
 from resources.config.settings import Settings
 from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
@@ -155,9 +155,8 @@ def _build_invalid_error(path: Path, error: Exception) -> ConfigurationError:
 def build_policy(settings: Settings, selection: Selection, now: datetime) -> HealthPolicy:
     """Build the policy of a certificate: executions that were due after `as_of` are not expected."""
     service = get_service_state(open_sources(settings) if settings.sources else ())
-    last_day = service.last_day if service.exists else SERVICE_END
-    is_live = service.exists and (last_day is None or now.date() <= last_day)
-    return HealthPolicy(_settle_after(settings), _compute_as_of(settings, selection, now), last_day, is_live)
+    as_of = _compute_as_of(settings, selection, now)
+    return build_health_policy(service, _settle_after(settings), now, as_of)
 
 
 def build_header(settings: Settings, selection: Selection, now: datetime) -> CertificateHeader:
