@@ -95,7 +95,7 @@ class Project:
             button.locator("xpath=following::button[1]").click()
             self.tab.get_by_role("menuitem", name=choice).click()
         run = self._wait_for_new_run(before)
-        self.tab.wait_for_url(f"**/runs/{run}*")
+        self.tab.goto(f"{self.url}/runs/{run}")  # the page follows too, but on a busy machine it can fail to
         return run
 
     def _wait_for_new_run(self, before: set[str]) -> str:
