@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from resources.address_guard import guard_addresses
 from resources.apprise_url import collect_log, describe_url, open_plugin
 from resources.errors import ConfigurationError, RetryLaterError
-from resources.notifications import Notice, refused_address_error
+from resources.notifications import Notice, build_refused_address_error
 from resources.redaction import redact
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class AppriseTarget:
         if accepted:
             return
         if refused:
-            raise refused_address_error(refused[0], self.location)
+            raise build_refused_address_error(refused[0], self.location)
         reason = "; ".join(dict.fromkeys(messages)) or "the service did not accept it"
         raise RetryLaterError(
             f"Cannot send a notice: {_hide_parts(reason, self._url)}",

@@ -109,7 +109,7 @@ class Target(Protocol):
         """
 
 
-def refused_address_error(address: str, location: str) -> ConfigurationError:
+def build_refused_address_error(address: str, location: str) -> ConfigurationError:
     """Build the error of a target whose address is not public."""
     return ConfigurationError(
         f"Cannot send a notice: {address} is a private, link-local or loopback address",
@@ -180,7 +180,7 @@ class Webhook:
             raise self._translate_status(response.code) from None
         except (OSError, HTTPException) as problem:
             if refused:
-                raise refused_address_error(refused[0], self.location) from None
+                raise build_refused_address_error(refused[0], self.location) from None
             reason = getattr(problem, "reason", problem)
             raise RetryLaterError(
                 f"Cannot post a notice: {type(reason).__name__}: {reason}".replace(self._url, "the URL"),

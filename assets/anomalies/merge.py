@@ -36,9 +36,9 @@ def merge_predictions(
         replaced: the numbers of the executions whose objects were read.
         now: `recorded_at` of rows whose content changes.
     """
-    kept = _update_execution_columns(_drop_replaced(existing, index, replaced), index)
+    existing_rows = _update_execution_columns(_drop_replaced(existing, index, replaced), index)
     new = _add_execution_columns(lines, index, ["scheduler_name", "model_version"])
-    return _combine(ANOMALY_PREDICTIONS, [kept, *new], existing, now)
+    return _combine(ANOMALY_PREDICTIONS, [existing_rows, *new], existing, now)
 
 
 def merge_rejected_results(
@@ -96,14 +96,14 @@ def _merge_in_key_order(
     """Yield the kept rows and the new rows, one table per execution."""
     pending = sorted(set(replaced) & new.executions)
     for table in existing:
-        kept = [
+        kept_rows = [
             rows for rows in find_execution_rows(table) if index.numbers.get(rows.key, -1) not in replaced
         ]
-        last_key = max((rows.key for rows in kept), default=None)
+        last_key = max((rows.key for rows in kept_rows), default=None)
         due = [number for number in pending if last_key is not None and index.keys[number] < last_key]
         pending = pending[len(due) :]
         keyed_tables = [
-            *((rows.key, table.slice(rows.offset, rows.length)) for rows in kept),
+            *((rows.key, table.slice(rows.offset, rows.length)) for rows in kept_rows),
             *((index.keys[number], new.build_rows(number, index, now)) for number in due),
         ]
         for _, part in sorted(keyed_tables, key=lambda keyed_table: keyed_table[0]):

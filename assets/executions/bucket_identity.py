@@ -79,9 +79,9 @@ def find_known_schedulers(
         if len(by_arn) == 1
     }
     for placeholder, stated in (from_settings or {}).items():
-        found = known.get(placeholder)
-        name = stated.name or (found.name if found and stated.arn in {None, found.arn} else None)
-        known[placeholder] = KnownScheduler(stated.arn or (found.arn if found else None), name)
+        scheduler = known.get(placeholder)
+        name = stated.name or (scheduler.name if scheduler and stated.arn in {None, scheduler.arn} else None)
+        known[placeholder] = KnownScheduler(stated.arn or (scheduler.arn if scheduler else None), name)
     return known
 
 
@@ -146,9 +146,9 @@ def _reset_outcome(rows: pa.Table) -> pa.Table:
 
 def _extract_bucket_rows(rows: pa.Table) -> pa.Table:
     """Return only what the bucket contributed to rows of other sources."""
-    kept = {"scheduler_arn", "data_start_time", "data_end_time", "status", "outcome_source", *_RESULT}
+    kept_columns = {"scheduler_arn", "data_start_time", "data_end_time", "status", "outcome_source", *_RESULT}
     for field in rows.schema:
-        if field.name not in kept:
+        if field.name not in kept_columns:
             rows = _set(rows, field.name, pa.nulls(rows.num_rows, field.type))
     rows = _set(rows, "source", rows["outcome_source"])
     rows = _set(rows, "output_s3_bucket", rows["result_s3_bucket"])

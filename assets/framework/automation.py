@@ -32,7 +32,7 @@ def upstream_content_changed(required: Collection[str] | None = None) -> _Condit
     # Tables that another asset writes are never in progress themselves, so their upstream counts too.
     is_upstream_busy = _On.any_deps_in_progress() | _On.any_deps_match(_On.any_deps_in_progress())
     idle = ~is_upstream_busy & ~_On.in_progress() & ~_On.any_deps_match(_is_blocked())
-    wanted = changed | missing | _failed_once(upstream_changed)
+    wanted = changed | missing | _is_failed_once(upstream_changed)
     return (wanted & is_complete & idle).with_label("upstream_content_changed")
 
 
@@ -54,7 +54,7 @@ def _is_blocked() -> _Condition:
     return _On.any_checks_match(failed_or_running, blocking_only=True).with_label("is_blocked")
 
 
-def _failed_once(upstream_changed: _Condition) -> _Condition:
+def _is_failed_once(upstream_changed: _Condition) -> _Condition:
     """Match a partition that was requested, failed, and was not requested again.
 
     `execution_failed().newly_true()` is not enough: it is true again after each retry, and it is missed if

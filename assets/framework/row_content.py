@@ -50,9 +50,9 @@ def _match_rows(table: Table, rows: pa.Table, existing: pa.Table) -> tuple[pa.Ar
     """
     keys = _number_keys([(existing[name], rows[name]) for name in table.key])
     existing_keys, row_keys = keys[: existing.num_rows], keys[existing.num_rows :]
-    found = pc.index_in(row_keys, existing_keys)
-    is_same = found.is_valid()
-    positions = found.fill_null(0)
+    matches = pc.index_in(row_keys, existing_keys)
+    is_same = matches.is_valid()
+    positions = matches.fill_null(0)
     for name in table.content_columns:
         if name not in table.key:
             is_same = pc.and_(is_same, _are_equal(existing[name].take(positions), rows[name]))

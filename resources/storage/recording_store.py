@@ -132,7 +132,7 @@ class _S3Recording:
 
     def list_names(self) -> list[str]:
         return sorted(
-            found.key.removeprefix(self._prefix) for found in self._bucket.list_objects(self._prefix)
+            listed.key.removeprefix(self._prefix) for listed in self._bucket.list_objects(self._prefix)
         )
 
     def read(self, name: str) -> bytes | None:
