@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from statistics import median
 from tempfile import gettempdir
 
@@ -18,25 +18,10 @@ from benchmarks import executions, operations, results
 from benchmarks.cases import OURS, Case
 from benchmarks.environments import build_environment, get_python
 from benchmarks.measure import ROOT, Cost, check_equal_results, measure
-from benchmarks.table import build_chart, build_table
+from benchmarks.table import Figure, build_chart, build_table
 
 CASES = [*executions.CASES, *results.CASES, *operations.CASES]
 FOLDER = ROOT / "docs" / "benchmarks"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured figure with its target; `lowest` and `highest` of all rounds."""
-
-    case: str
-    title: str
-    figure: str
-    value: float
-    lowest: float
-    highest: float
-    bound: float
-    is_upper: bool
-    is_met: bool
 
 
 def run_case(case: Case, rounds: int) -> list[dict[str, Cost]]:

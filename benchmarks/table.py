@@ -1,16 +1,18 @@
 """The results of benchmarks as a Markdown table and as an SVG chart."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
-from typing import Protocol
 
 _LABELS, _BARS, _LINE = 380, 360, 18
 _COLORS = {"ours": "#2563eb", "floor": "#16a34a", "a trivial asset": "#16a34a"}
 
 
-class MeasuredFigure(Protocol):
-    """The attributes of a figure that the table prints."""
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure with its target; `lowest` and `highest` of all rounds."""
 
+    case: str
     title: str
     figure: str
     value: float
@@ -21,7 +23,7 @@ class MeasuredFigure(Protocol):
     is_met: bool
 
 
-def build_table(figures: Sequence[MeasuredFigure], note: str) -> str:
+def build_table(figures: Sequence[Figure], note: str) -> str:
     """Build the table; `note` says where it was measured."""
     lines = ["| what | figure | measured | target | met |", "| --- | --- | ---: | ---: | --- |"]
     for figure in figures:

@@ -1,6 +1,5 @@
 """Names what changed in a lake since a certificate, day by day."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -75,4 +74,4 @@ def _index_schedulers(statement: Statement) -> dict[str, dict[str, Any]]:
 
 
 def _list_counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {reason}" for reason, count in Counter(counts).items()) or "nothing"
+    return ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "nothing"

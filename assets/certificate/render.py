@@ -2,7 +2,7 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
@@ -18,6 +18,7 @@ from assets.certificate.summary import (
     DayClass,
     Gap,
     SchedulerSummary,
+    count_totals,
     format_span,
     list_runs,
 )
@@ -110,7 +111,7 @@ def render_html(page: CertificatePage) -> str:
         totals=page.summary.totals,
         rows=[(labels[scheduler.arn], _draw_days(scheduler)) for scheduler in page.summary.list_schedulers()],
         classes=[(_CLASS_NAMES[day_class], CLASS_MEANINGS[day_class]) for day_class in _CLASS_NAMES],
-        gaps=_label_gaps(page.summary, gaps[:MAX_GAPS_HTML]),
+        gaps=_label_gaps(labels, gaps[:MAX_GAPS_HTML]),
         more_gaps=max(len(gaps) - MAX_GAPS_HTML, 0),
         style=style,
         style_hash="sha256-" + b64encode(sha256(style.encode()).digest()).decode(),
@@ -139,9 +140,7 @@ def render_markdown(page: CertificatePage) -> str:
     ]
     labels = summary.build_labels()
     for scheduler in summary.list_schedulers():
-        counts = CertificateSummary(0)
-        counts.schedulers[scheduler.arn] = scheduler
-        own = counts.totals
+        own = count_totals(scheduler.reasons)
         lines.append(
             f"| {_escape(labels[scheduler.arn])} | {own['expected']:,} | {own['with_outcome']:,}"
             f" | {own['proven_absent']:,} | {own['not_known']:,} |"
@@ -152,7 +151,7 @@ def render_markdown(page: CertificatePage) -> str:
         lines += ["| scheduler | from | to | slots | reason |", "| --- | --- | --- | ---: | --- |"]
     lines += [
         f"| {_escape(label)} | {gap.start} | {gap.end} | {gap.slots:,} | {gap.reason} |"
-        for label, gap in _label_gaps(summary, gaps[:MAX_GAPS_MARKDOWN])
+        for label, gap in _label_gaps(labels, gaps[:MAX_GAPS_MARKDOWN])
     ]
     if len(gaps) > MAX_GAPS_MARKDOWN:
         lines += ["", f"{len(gaps) - MAX_GAPS_MARKDOWN:,} more; the JSON certificate lists all."]
@@ -161,8 +160,7 @@ def render_markdown(page: CertificatePage) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _label_gaps(summary: CertificateSummary, gaps: Sequence[Gap]) -> list[tuple[str, Gap]]:
-    labels = summary.build_labels()
+def _label_gaps(labels: Mapping[str, str], gaps: Sequence[Gap]) -> list[tuple[str, Gap]]:
     return [(labels[gap.arn], gap) for gap in gaps]
 
 

@@ -129,19 +129,7 @@ class CertificateSummary:
     @property
     def totals(self) -> dict[str, int]:
         """Expected slots, and what is known of them."""
-        reasons = self.reasons
-        expected = sum(reasons.values())
-        final = sum(reasons[reason] for reason in FINAL_REASONS)
-        proven = sum(reasons[reason] for reason in PROVEN_REASONS)
-        open_outcome = reasons["in_progress"] + reasons["stuck"]
-        return {
-            "expected": expected,
-            "recorded": final + open_outcome,
-            "with_outcome": final,
-            "proven_absent": proven,
-            "not_known": expected - final - open_outcome - proven,
-            "gaps": len(self.gaps),
-        }
+        return {**count_totals(self.reasons), "gaps": len(self.gaps)}
 
     @property
     def reasons(self) -> Counter[str]:
@@ -177,6 +165,21 @@ class CertificateSummary:
                 for summary in self.list_schedulers()
             ],
         }
+
+
+def count_totals(reasons: Counter[str]) -> dict[str, int]:
+    """Return the expected slots, and what is known of them, from the slots by reason."""
+    expected = sum(reasons.values())
+    final = sum(reasons[reason] for reason in FINAL_REASONS)
+    proven = sum(reasons[reason] for reason in PROVEN_REASONS)
+    open_outcome = reasons["in_progress"] + reasons["stuck"]
+    return {
+        "expected": expected,
+        "recorded": final + open_outcome,
+        "with_outcome": final,
+        "proven_absent": proven,
+        "not_known": expected - final - open_outcome - proven,
+    }
 
 
 def classify(slots: dict[str, int]) -> DayClass:

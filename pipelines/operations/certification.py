@@ -86,14 +86,23 @@ def certify(
     return CertificationResult(page, [*_write_pages(page, outputs), *_write_verifiers(outputs)])
 
 
-def find_changes(lake: Lake, settings: Settings, path: Path, now: datetime, track: Track) -> Iterator[str]:
+def find_changes(
+    lake: Lake, settings: Settings, path: Path, certificate: dict[str, Any], now: datetime, track: Track
+) -> Iterator[str]:
     """Yield everything that changed since a certificate, or that is wrong in it.
 
+    Args:
+        lake: the lake.
+        settings: the settings of its project.
+        path: the file of the certificate, for messages.
+        certificate: its content.
+        now: the current time.
+        track: shows the progress.
+
     Raises:
-        ConfigurationError: the file cannot be read, or is not a certificate.
+        ConfigurationError: the content is not a certificate.
         LedgerError: the lake cannot be read.
     """
-    certificate = load_certificate(path)
     try:
         yield from list(verifier.find_broken_seals(certificate))
         predicate = certificate["predicate"]

@@ -88,8 +88,9 @@ def certify(
 
 
 def _verify(lake: Lake, settings: Settings, path: Path, now: datetime, *, as_json: bool) -> None:
-    predicate = load_certificate(path)["predicate"]
-    changes = list(find_changes(lake, settings, path, now, _track_progress(as_json)))
+    certificate = load_certificate(path)
+    predicate = certificate["predicate"]
+    changes = list(find_changes(lake, settings, path, certificate, now, _track_progress(as_json)))
     if as_json:
         begin, end = date.fromisoformat(predicate["from"]), date.fromisoformat(predicate["to"])
         print_json(CertifyOutput(begin, end, None, None, [], changes))

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from assets.certificate import verifier
 from assets.certificate.evidence import Selection
-from pipelines.operations.certification import certify, find_changes
+from pipelines.operations.certification import certify, find_changes, load_certificate
 from resources.config.settings import Settings, load_settings
 from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
@@ -126,11 +126,11 @@ def test_the_documents_for_people_escape_names_and_list_the_gaps(
 
 def test_verify_names_what_changed(sealed: tuple[Path, Lake], project: Settings) -> None:
     path, lake = sealed
-    assert list(find_changes(lake, project, path, NOW, iter)) == []
+    assert list(find_changes(lake, project, path, read(path), NOW, iter)) == []
 
     slots = dict.fromkeys(SLOTS, "SUCCESS")
     write_lake(lake.uri, {"pump-1": slots, "fan|2": {(0, 0): "FAILED"}}, DAYS)
-    changes = list(find_changes(lake, project, path, NOW, iter))
+    changes = list(find_changes(lake, project, path, read(path), NOW, iter))
     assert "2026-09-01: pump-1: 23 succeeded, 1 unknown, now 24 succeeded" in changes
     name = "inference_executions/data_date=2026-09-03/part-0.parquet"
     assert f"2026-09-03: {name} changed" in changes
@@ -141,9 +141,10 @@ def test_verify_names_what_changed(sealed: tuple[Path, Lake], project: Settings)
 def test_verify_rejects_what_is_no_certificate(
     tmp_path: Path, sealed: tuple[Path, Lake], project: Settings, text: str
 ) -> None:
-    (tmp_path / "other.json").write_bytes(text.encode("latin-1"))
+    other = tmp_path / "other.json"
+    other.write_bytes(text.encode("latin-1"))
     with pytest.raises(ConfigurationError, match="Cannot read the certificate"):
-        list(find_changes(sealed[1], project, tmp_path / "other.json", NOW, iter))
+        list(find_changes(sealed[1], project, other, load_certificate(other), NOW, iter))
 
 
 def test_an_unknown_ending_is_rejected_before_anything_is_read(project: Settings) -> None:
