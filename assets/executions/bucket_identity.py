@@ -29,6 +29,7 @@ from assets.executions.statuses import FINAL_STATUSES, IN_PROGRESS
 from assets.framework.row_content import stamp_changes
 from assets.tables import INFERENCE_EXECUTIONS, INSTANT
 from resources.encoded_texts import decode_texts, encode_texts
+from resources.sources.base import ListedScheduler
 from resources.sources.bucket import KIND
 from resources.sources.bucket_keys import PLACEHOLDER, build_placeholder_arn, name_prefix
 
@@ -67,15 +68,9 @@ def find_known_schedulers(
         tables: rows with `IDENTITY_COLUMNS`.
         from_settings: what the user says; it counts before all rows.
     """
-    names: dict[str, dict[str, str | None]] = {}
-    for table in tables:
-        for row in table.select(IDENTITY_COLUMNS).group_by(IDENTITY_COLUMNS).aggregate([]).to_pylist():
-            arn, name, bucket, prefix = (row[column] for column in IDENTITY_COLUMNS)
-            if bucket is not None and prefix is not None and not arn.startswith(PLACEHOLDER):
-                names.setdefault(build_placeholder_arn(bucket, prefix), {})[arn] = name
     known = {
         placeholder: KnownScheduler(*next(iter(by_arn.items())))
-        for placeholder, by_arn in names.items()
+        for placeholder, by_arn in _find_writers(tables).items()
         if len(by_arn) == 1
     }
     for placeholder, stated in (from_settings or {}).items():
@@ -83,6 +78,42 @@ def find_known_schedulers(
         name = stated.name or (scheduler.name if scheduler and stated.arn in {None, scheduler.arn} else None)
         known[placeholder] = KnownScheduler(stated.arn or (scheduler.arn if scheduler else None), name)
     return known
+
+
+def select_prefixes(
+    listed: Mapping[str, ListedScheduler],
+    tables: Iterable[pa.Table],
+    is_selected: Callable[[ListedScheduler], bool],
+) -> set[str]:
+    """Return the placeholder ARNs of the output prefixes that a selection of schedulers needs.
+
+    Args:
+        listed: the schedulers of a bucket by their placeholder ARN.
+        tables: rows with `IDENTITY_COLUMNS`; all schedulers that are known to write to a prefix count.
+        is_selected: whether a scheduler is selected.
+    """
+    writers = _find_writers(tables)
+    return {
+        placeholder
+        for placeholder, scheduler in listed.items()
+        if is_selected(scheduler)
+        or is_selected(ListedScheduler(placeholder, scheduler.name))
+        or any(
+            is_selected(ListedScheduler(arn, name or arn))
+            for arn, name in writers.get(placeholder, {}).items()
+        )
+    }
+
+
+def _find_writers(tables: Iterable[pa.Table]) -> dict[str, dict[str, str | None]]:
+    """Return the ARN and name of each scheduler of each output prefix, by the prefix's placeholder ARN."""
+    writers: dict[str, dict[str, str | None]] = {}
+    for table in tables:
+        for row in table.select(IDENTITY_COLUMNS).group_by(IDENTITY_COLUMNS).aggregate([]).to_pylist():
+            arn, name, bucket, prefix = (row[column] for column in IDENTITY_COLUMNS)
+            if bucket is not None and prefix is not None and not arn.startswith(PLACEHOLDER):
+                writers.setdefault(build_placeholder_arn(bucket, prefix), {})[arn] = name
+    return writers
 
 
 def merge_with_bucket_rows(

@@ -23,6 +23,7 @@ from assets.executions.bucket_identity import (
     find_known_schedulers,
     has_bucket_rows,
     merge_with_bucket_rows,
+    select_prefixes,
 )
 from assets.executions.candidates import CandidateBuffer
 from assets.executions.coverage import compute_settle_time, merge_coverage
@@ -46,6 +47,7 @@ from resources.lake.lake import Lake, WriteResult
 from resources.name_patterns import no_scheduler_error
 from resources.redaction import redact
 from resources.sources.base import (
+    DayListing,
     FileListing,
     ListedScheduler,
     LiveService,
@@ -98,6 +100,7 @@ class Extraction:
     _candidates: CandidateBuffer = field(default_factory=lambda: CandidateBuffer(frozenset()))
     _merged_days: set[date] = field(default_factory=set)
     _named_schedulers: dict[str, KnownScheduler] = field(default_factory=dict)
+    _listed_in_buckets: list[ListedScheduler] = field(default_factory=list)
     _known_schedulers: dict[str, KnownScheduler] | None = None
     _days_changed: int = 0
     _rows_changed: int = 0
@@ -123,13 +126,13 @@ class Extraction:
         if remaining_days:
             listings = [source.files for source in sources if source.files]
             self._read_files(listings, remaining_days, in_lake, buffer)
-            self._read_days(sources, remaining_days, buffer)
+            self._read_days(sources, remaining_days, buffer, selection)
         has_unread_files = bool(self.failed)
         days_to_skip = selection.find_days_to_skip(self.lake, days, self.settle_after)
         for source in sources:
             if source.service and not self.budget_error:
                 self._poll(source.service, days, days_to_skip, buffer, selection)
-        self._add_errors_for_unmatched_names(selection)
+        self._add_errors_for_unmatched_names(sources, selection)
         answered_days = {day for response in self._list_responses() for day in response.days} & set(days)
         obtained = answered_days | (buffer.days & set(remaining_days))
         is_nothing_proven = not days_to_skip or not any(poll.is_listed for poll in self._polls)
@@ -205,12 +208,19 @@ class Extraction:
             self.failed[listing.uri] = error
         self.files_read += records.values()
 
-    def _read_days(self, sources: Sequence[Source], days: Collection[date], buffer: CandidateBuffer) -> None:
+    def _read_days(
+        self,
+        sources: Sequence[Source],
+        days: Collection[date],
+        buffer: CandidateBuffer,
+        selection: ExtractionSelection,
+    ) -> None:
         for source in sources:
             if not source.days:
                 continue
             try:
-                for page in flatten_pages(source.days.read_pages(days, self.now)):
+                placeholders = self._select_prefixes(source.days, selection)
+                for page in flatten_pages(source.days.read_pages(days, self.now, placeholders)):
                     buffer.add(page, redact(source.uri))
                 for placeholder, named in source.days.find_named_schedulers().items():
                     arn = None if named.arn == placeholder else named.arn
@@ -220,6 +230,18 @@ class Extraction:
             else:
                 self.report_progress(f"{source.uri}: {source.days.requests:,} list requests so far")
                 self.notices += source.days.notices
+
+    def _select_prefixes(self, listing: DayListing, selection: ExtractionSelection) -> set[str] | None:
+        """Return the placeholder ARNs of the output prefixes to list; None: all."""
+        if not selection.schedulers:
+            return None
+        listed = listing.list_by_placeholder()
+        self._listed_in_buckets += listed.values()
+        tables = [self.lake.read(INFERENCE_SCHEDULERS, columns=IDENTITY_COLUMNS)]
+        tables += self._candidates.get_identities(IDENTITY_COLUMNS)
+        return select_prefixes(
+            listed, tables, lambda scheduler: bool(selection.select_schedulers([scheduler]))
+        )
 
     def _poll(
         self,
@@ -253,19 +275,25 @@ class Extraction:
                 lambda existing: merge_listed_settings(existing, settings, self.now),
             )
 
-    def _add_errors_for_unmatched_names(self, selection: ExtractionSelection) -> None:
-        """Add an error for each selected name that no service, no saved response and no row has.
+    def _add_errors_for_unmatched_names(
+        self, sources: Sequence[Source], selection: ExtractionSelection
+    ) -> None:
+        """Add an error for each selected name that no service, bucket, saved response and row has.
 
-        A service that did not list its schedulers may have the name.
+        A service or bucket that did not list its schedulers may have the name.
         """
         polls = [poll for poll in self._polls if poll.days]
-        if not selection.schedulers or not polls or not all(poll.is_listed for poll in polls):
+        if not selection.schedulers or not (polls or self._listed_in_buckets):
+            return
+        is_unlisted = any(source.days and source.uri in self.failed for source in sources)
+        if is_unlisted or not all(poll.is_listed for poll in polls):
             return
         recorded = self.lake.read(INFERENCE_SCHEDULERS, columns=["scheduler_arn", "scheduler_name"])
         names = {row["scheduler_arn"]: row["scheduler_name"] for row in recorded.to_pylist()}
         names |= self._candidates.get_names()
         known = [ListedScheduler(arn, name) for arn, name in names.items()]
         known += [scheduler for poll in polls for scheduler in poll.schedulers]
+        known += self._listed_in_buckets
         self.failed |= {
             name: no_scheduler_error(
                 name, (scheduler.name for scheduler in known), "the schedulers of this run"

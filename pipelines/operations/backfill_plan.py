@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from assets.executions import archive_index
 from assets.executions.assets import compute_days_per_batch
+from assets.executions.bucket_identity import IDENTITY_COLUMNS, select_prefixes
 from assets.executions.cost_estimate import (
     NO_COUNTS,
     CostEstimate,
@@ -87,12 +88,14 @@ def _list_schedulers(service: LiveService, days: Sequence[date], listing: Source
 
 
 def list_known_schedulers(lake: Lake, listing: SourceListing) -> list[ListedScheduler]:
-    """Return the schedulers of the services, and those of the lake, which include deleted ones."""
+    """Return the schedulers of the services, of buckets, and of the lake, which include deleted ones."""
     rows = lake.read(INFERENCE_SCHEDULERS, columns=["scheduler_arn", "scheduler_name"]).to_pylist()
     recorded = {
         row["scheduler_arn"]: ListedScheduler(row["scheduler_arn"], row["scheduler_name"]) for row in rows
     }
-    return list((recorded | {scheduler.arn: scheduler for _, scheduler in listing.schedulers}).values())
+    in_buckets = [scheduler for bucket in listing.buckets for scheduler in bucket.list_schedulers()]
+    current = [*in_buckets, *(scheduler for _, scheduler in listing.schedulers)]
+    return list((recorded | {scheduler.arn: scheduler for scheduler in current}).values())
 
 
 def has_unread_files(lake: Lake, listing: SourceListing) -> bool:
@@ -153,19 +156,28 @@ def plan_backfill(  # noqa: PLR0913 (the options of a run, and the time)
         list_calls=listing.calls,  # a run lists the schedulers once
         schedulers=sorted(estimates, key=lambda row: (row.source, row.scheduler.name)),
         files_to_read=_estimate_files_to_read(lake, listing.files, day_batches),
-        buckets=_estimate_buckets(listing, day_batches),
+        buckets=_estimate_buckets(lake, listing, day_batches, arns),
         files_to_write=2 * len(days) + 1 + 2 * bool(listing.files),
         budget=max_calls,
     )
 
 
 def _estimate_buckets(
-    listing: SourceListing, day_batches: Sequence[Sequence[date]]
+    lake: Lake,
+    listing: SourceListing,
+    day_batches: Sequence[Sequence[date]],
+    arns: Collection[str] | None,
 ) -> dict[str, ListingEstimate]:
     estimates: dict[str, ListingEstimate] = {}
     for bucket in listing.buckets:
+        placeholders: set[str] | None = None
         try:
-            estimates[bucket.uri] = bucket.estimate(day_batches)
+            if arns is not None:
+                identities = [lake.read(INFERENCE_SCHEDULERS, columns=IDENTITY_COLUMNS)]
+                placeholders = select_prefixes(
+                    bucket.list_by_placeholder(), identities, lambda scheduler: scheduler.arn in arns
+                )
+            estimates[bucket.uri] = bucket.estimate(day_batches, placeholders)
         except LedgerError as error:
             listing.failed[bucket.uri] = error
     return estimates

@@ -22,11 +22,12 @@ from botocore.config import Config
 from botocore.utils import get_environ_proxies
 from pyarrow.fs import FileSystem, S3FileSystem
 
+from resources.aws.access import AwsAccess
 from resources.aws.error_codes import ErrorKind, classify_error
 from resources.aws.limited_session import read_body
 from resources.aws.s3_errors import S3Request, translate_error
 from resources.aws.s3_objects import ListedObject
-from resources.aws.session import default_session
+from resources.aws.session import default_session, open_session
 from resources.errors import DataError
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 
@@ -83,17 +84,29 @@ def find_proxy(endpoint: str) -> str | None:
 class Bucket:
     """A bucket that a setting names. The first request opens the client."""
 
-    def __init__(self, name: str, setting: str, *, more_actions: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        setting: str,
+        *,
+        more_actions: Sequence[str] = (),
+        access: AwsAccess | None = None,
+        owner: str | None = None,
+    ) -> None:
         """Make no request yet.
 
         Args:
             name: the name of the bucket.
             setting: the key of the settings that names it, for messages.
             more_actions: permissions needed besides those of S3, for messages.
+            access: profile and role of `[results]`; None: boto3's defaults.
+            owner: the account that must own the bucket that `list_page` lists; None: any.
         """
         self.name = name
         self._setting = setting
         self._more_actions = tuple(more_actions)
+        self._access = access
+        self._owner_arguments = {"ExpectedBucketOwner": owner} if owner else {}
 
     def uri(self, key: str) -> str:
         """Return the URI of an object or prefix."""
@@ -234,6 +247,7 @@ class Bucket:
         with self._translate_errors(prefix, "s3:ListBucket"):
             options = {"StartAfter": start_after} if start_after else {}
             options |= {"Delimiter": delimiter} if delimiter else {}
+            options |= self._owner_arguments
             page = self._client.list_objects_v2(Bucket=self.name, Prefix=prefix, MaxKeys=most, **options)
             keys = [entry["Key"] for entry in page.get("Contents", ())]
             folders = [entry["Prefix"] for entry in page.get("CommonPrefixes", ())]
@@ -273,7 +287,9 @@ class Bucket:
 
     @cached_property
     def _client(self) -> Any:  # noqa: ANN401 (boto3 has no types)
-        return _open_client()
+        if self._access in {None, AwsAccess()}:
+            return _open_client()
+        return _open_client(session=open_session(self._access, "results"))
 
     @contextmanager
     def _translate_errors(self, key: str, *actions: str) -> Iterator[None]:
@@ -300,7 +316,7 @@ def _find_reason(error: refusals.ClientError, get: Callable[[], object]) -> refu
     return error
 
 
-def _open_client(region: str | None = None) -> Any:  # noqa: ANN401 (boto3 has no types)
+def _open_client(region: str | None = None, session: boto3.Session | None = None) -> Any:  # noqa: ANN401
     config = Config(retries={"mode": "standard"}, connect_timeout=10, max_pool_connections=CONNECTIONS)
     with _client_lock:  # clients are thread-safe, but their creation is not
-        return default_session().client("s3", region_name=region, config=config)
+        return (session or default_session()).client("s3", region_name=region, config=config)

@@ -185,6 +185,9 @@ class DayListing(Protocol):
     def list_schedulers(self) -> list[ListedScheduler]:
         """List the schedulers, perhaps under placeholders of their ARNs."""
 
+    def list_by_placeholder(self) -> dict[str, ListedScheduler]:
+        """List the schedulers by the placeholder of their ARN."""
+
     def find_named_schedulers(self) -> dict[str, ListedScheduler]:
         """Return the schedulers that the settings name, by the placeholder of their ARN."""
 
@@ -194,11 +197,18 @@ class DayListing(Protocol):
     def find_span(self) -> tuple[date, date]:
         """Return the first and the last day with executions."""
 
-    def estimate(self, batches: Sequence[Sequence[date]]) -> ListingEstimate:
-        """Predict the cost of reading some days, in batches of contiguous days."""
+    def estimate(
+        self, batches: Sequence[Sequence[date]], placeholders: Collection[str] | None = None
+    ) -> ListingEstimate:
+        """Predict the cost of `read_pages` for some days, in batches of contiguous days."""
 
-    def read_pages(self, days: Collection[date], read_at: datetime) -> Iterator[Page]:
-        """Return the executions of some days, and perhaps some of the days around them."""
+    def read_pages(
+        self, days: Collection[date], read_at: datetime, placeholders: Collection[str] | None = None
+    ) -> Iterator[Page]:
+        """Return the executions of some days, and perhaps some of the days around them.
+
+        `placeholders` selects schedulers of `list_by_placeholder`; None: all.
+        """
 
 
 class LiveService(Protocol):

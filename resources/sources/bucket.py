@@ -141,23 +141,26 @@ class BucketSource:
         Raises:
             LedgerError: the bucket cannot be listed, or holds no results.
         """
+        return list(self.list_by_placeholder().values())
+
+    def list_by_placeholder(self) -> dict[str, ListedScheduler]:
+        """List a scheduler for each output prefix by its placeholder ARN; see `list_schedulers`."""
         minutes = self._options.frequency_minutes
-        return [
-            ListedScheduler(
+        return {
+            self._get_placeholder(prefix): ListedScheduler(
                 self._options.scheduler_arn or self._get_placeholder(prefix),
                 self._get_name(prefix),
                 frequency=f"PT{minutes}M" if minutes else None,
                 delay_minutes=self._options.delay_minutes,
             )
             for prefix in self._find_prefixes()
-        ]
+        }
 
     def find_named_schedulers(self) -> dict[str, ListedScheduler]:
         """Return the scheduler that the settings name, by the placeholder ARN of its output prefix."""
         if not (self._options.scheduler_arn or self._options.scheduler_name):
             return {}
-        placeholders = map(self._get_placeholder, self._find_prefixes())
-        return dict(zip(placeholders, self.list_schedulers(), strict=True))
+        return self.list_by_placeholder()
 
     def list_prefixes(self) -> list[OutputPrefix]:
         """Describe the output prefixes, each with the evidence for its frequency.
@@ -166,6 +169,12 @@ class BucketSource:
             LedgerError: the bucket cannot be listed, or holds no results.
         """
         return [self._describe_prefix(prefix) for prefix in self._find_prefixes()]
+
+    def _select_prefixes(self, placeholders: Collection[str] | None) -> list[str]:
+        prefixes = self._find_prefixes()
+        if placeholders is None:
+            return prefixes
+        return [prefix for prefix in prefixes if self._get_placeholder(prefix) in placeholders]
 
     def _describe_prefix(self, prefix: str) -> OutputPrefix:
         first = self._listing.find_edge_folder(prefix, last=False)
@@ -199,9 +208,11 @@ class BucketSource:
         days = [time.date() for time in times if time]
         return min(days), max(days)
 
-    def estimate(self, batches: Sequence[Sequence[date]]) -> ListingEstimate:
+    def estimate(
+        self, batches: Sequence[Sequence[date]], placeholders: Collection[str] | None = None
+    ) -> ListingEstimate:
         """Predict the list requests and results of a run over batches of contiguous days."""
-        prefixes = self.list_prefixes()
+        prefixes = [self._describe_prefix(prefix) for prefix in self._select_prefixes(placeholders)]
         results, requests = 0, self._search_requests  # the run searches again
         for prefix in prefixes:
             per_day = 24 * 60 // (prefix.frequency_minutes or _SHORTEST_MINUTES)
@@ -213,10 +224,18 @@ class BucketSource:
                 requests += 1 + listed // _PAGE
         return ListingEstimate(len(prefixes), results, requests if self.requests else 0)
 
-    def read_pages(self, days: Collection[date], read_at: datetime) -> Iterator[Page]:
-        """Return the executions of some days, at most a day of one prefix a page."""
+    def read_pages(
+        self, days: Collection[date], read_at: datetime, placeholders: Collection[str] | None = None
+    ) -> Iterator[Page]:
+        """Return the executions of some days, at most a day of one prefix a page.
+
+        Args:
+            days: the days.
+            read_at: the current time.
+            placeholders: the prefixes to list, by the placeholder ARN of their scheduler; None: all.
+        """
         wanted = sorted(days)
-        for prefix in self._find_prefixes():
+        for prefix in self._select_prefixes(placeholders):
             for first, last in _find_ranges(wanted):
                 yield from self._read_range(prefix, first, last, read_at)
 

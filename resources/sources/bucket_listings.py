@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from resources.aws.access import AwsAccess
 from resources.errors import ConfigurationError
 from resources.sources.bucket_keys import TIME_LENGTH, is_time_folder, split_result_key
 from resources.sources.key_files import KeyFiles
@@ -25,6 +26,14 @@ _MAX_DEPTH = 12
 _LAST_DAY = date(2100, 1, 1)
 _BEFORE_TIMES, _AFTER_TIMES = "0", ":"
 """Names of times begin with a digit: they sort between these two."""
+
+
+@dataclass(frozen=True)
+class ResultReader:
+    """Who lists buckets and reads results: the section `[results]`; `owner` must own the buckets."""
+
+    access: AwsAccess = field(default_factory=AwsAccess)
+    owner: str | None = None
 
 
 @dataclass
@@ -57,13 +66,13 @@ class KeyListing(Protocol):
 class S3Keys:
     """Keys that S3 lists; `requests` counts the requests. Only the days that are asked for are listed."""
 
-    def __init__(self, bucket: str, root: str) -> None:
-        """Make no request yet."""
+    def __init__(self, bucket: str, root: str, reader: ResultReader) -> None:
+        """Make no request yet; `reader` lists with the permissions that read the results."""
         from resources.aws.s3_bucket import Bucket  # noqa: PLC0415 (imports boto3)
 
         self.bucket, self.root = bucket, root
         self.requests, self.skipped = 0, Counter[str]()
-        self._client = Bucket(self.bucket, "sources.uri")
+        self._client = Bucket(self.bucket, "sources.uri", access=reader.access, owner=reader.owner)
 
     def find_prefixes(self) -> PrefixSearch:
         """Search the folders level by level; a folder of times is not entered."""

@@ -13,7 +13,7 @@ from resources.sources.api import ApiSource
 from resources.sources.archive import ArchiveSource
 from resources.sources.base import Source
 from resources.sources.bucket import BucketOptions, BucketSource
-from resources.sources.bucket_listings import KeyListing, ListedKeys, LocalKeys, S3Keys
+from resources.sources.bucket_listings import KeyListing, ListedKeys, LocalKeys, ResultReader, S3Keys
 from resources.sources.key_files import KeyFiles
 from resources.storage.open import is_s3, open_file_store
 
@@ -25,29 +25,36 @@ def open_sources(settings: Settings) -> list[Source]:
         ConfigurationError: the settings have no source, or one whose location is not supported.
     """
     settings.require_sources()
-    limits = settings.limits.read_limits
-    return [open_source(source, limits) for source in settings.sources]
+    limits, results = settings.limits.read_limits, settings.results
+    access = AwsAccess(profile=results.profile, role_arn=results.role_arn)
+    reader = ResultReader(access, results.expected_bucket_owner)
+    return [open_source(source, limits, reader) for source in settings.sources]
 
 
-def open_source(settings: SourceSettings, limits: ReadLimits) -> Source:
+def open_source(settings: SourceSettings, limits: ReadLimits, reader: ResultReader | None = None) -> Source:
     """Open one source; no connection is made yet.
+
+    Args:
+        settings: its table in the settings.
+        limits: limits of each file.
+        reader: lists buckets; None: with boto3's defaults.
 
     Raises:
         ConfigurationError: its location is not supported.
     """
-    return _OPEN_BY_KIND[settings.kind](settings, limits)
+    return _OPEN_BY_KIND[settings.kind](settings, limits, reader or ResultReader())
 
 
-def _open_archive(settings: ArchiveSettings, limits: ReadLimits) -> Source:
+def _open_archive(settings: ArchiveSettings, limits: ReadLimits, _reader: ResultReader) -> Source:
     return ArchiveSource(settings.uri, zone=parse_zone(settings.time_zone), limits=limits)
 
 
-def _open_api(settings: ApiSettings, limits: ReadLimits) -> Source:
+def _open_api(settings: ApiSettings, limits: ReadLimits, _reader: ResultReader) -> Source:
     access = AwsAccess(settings.region, settings.profile, settings.role_arn, settings.endpoint_url)
     return ApiSource(access, settings.schedulers, service_end=settings.service_end, limits=limits)
 
 
-def _open_bucket(settings: BucketSettings, limits: ReadLimits) -> Source:
+def _open_bucket(settings: BucketSettings, limits: ReadLimits, reader: ResultReader) -> Source:
     options = BucketOptions(
         settings.scheduler_name,
         settings.scheduler_arn,
@@ -55,20 +62,20 @@ def _open_bucket(settings: BucketSettings, limits: ReadLimits) -> Source:
         settings.delay_minutes,
         parse_zone(settings.time_zone),
     )
-    return BucketSource(settings.uri, _open_keys(settings, limits), options)
+    return BucketSource(settings.uri, _open_keys(settings, limits, reader), options)
 
 
-def _open_keys(settings: BucketSettings, limits: ReadLimits) -> KeyListing:
+def _open_keys(settings: BucketSettings, limits: ReadLimits, reader: ResultReader) -> KeyListing:
     bucket, root = settings.location
     if settings.listing:
         store = open_file_store(settings.listing, limits)
         return ListedKeys(KeyFiles(settings.listing, store, limits), bucket, root)
     if is_s3(settings.uri, "sources.uri"):
-        return S3Keys(bucket, root)
+        return S3Keys(bucket, root, reader)
     return LocalKeys(settings.uri, bucket, root)
 
 
-_OPEN_BY_KIND: Mapping[str, Callable[[Any, ReadLimits], Source]] = {
+_OPEN_BY_KIND: Mapping[str, Callable[[Any, ReadLimits, ResultReader], Source]] = {
     archive.KIND: _open_archive,
     api.KIND: _open_api,
     bucket.KIND: _open_bucket,

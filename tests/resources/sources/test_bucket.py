@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from resources.config.settings import BucketSettings
+from resources.config.settings import BucketSettings, ResultSettings, Settings
 from resources.errors import ConfigurationError, LedgerError
 from resources.read_limits import DEFAULT_LIMITS
 from resources.sources.base import DayListing, ListedScheduler
 from resources.sources.bucket_keys import ACCESS_CHECK_FILE
-from resources.sources.factory import open_source
-from tests.support.s3_server import Bucket
+from resources.sources.factory import open_source, open_sources
+from tests.support.s3_server import Bucket, Server
 
 FIRST, DAY, LAST = date(2026, 9, 10), date(2026, 9, 11), date(2026, 9, 12)
 NOW = datetime(2026, 10, 9, tzinfo=UTC)
@@ -213,3 +213,32 @@ def test_one_name_for_several_prefixes_is_an_error(bucket: Bucket) -> None:
     fill(bucket, "b/", days=1)
     with pytest.raises(ConfigurationError, match="Cannot name the scheduler of 2 output prefixes: a/, b/"):
         read(open_bucket(bucket.uri, scheduler_name="pump-1"), DAY)
+
+
+def test_only_the_selected_prefixes_are_listed(bucket: Bucket) -> None:
+    fill(bucket, "a/", days=1)
+    fill(bucket, "b/", days=1)
+    listing = open_bucket(bucket.uri)
+    (placeholder, _) = listing.list_by_placeholder()
+    bucket.server.requests.clear()
+    (page,) = listing.read_pages([FIRST], NOW, {placeholder})
+    assert {row["InferenceSchedulerName"] for row in json.loads(page.body)} == {"a"}
+    assert len(bucket.server.requests) == 1
+    assert listing.estimate([[FIRST]], {placeholder}).results == 48
+
+
+def test_listings_use_the_credentials_and_the_owner_of_results(
+    bucket: Bucket, s3: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(bucket, "a/", days=1)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", s3.url)
+    results = ResultSettings(
+        role_arn="arn:aws:iam::111122223333:role/results-reader", expected_bucket_owner="123456789012"
+    )
+    (source,) = open_sources(Settings(sources=(BucketSettings(uri=f"{bucket.uri}/a/"),), results=results))
+    assert source.days
+    assert len(read(source.days, FIRST)) == 48
+    last = s3.requests[-1].headers
+    assert "Credential=" in last["authorization"]
+    assert "Credential=testing/" not in last["authorization"]
+    assert last["x-amz-expected-bucket-owner"] == "123456789012"
