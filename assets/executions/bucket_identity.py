@@ -6,7 +6,8 @@ without the file name, or the output prefix with the start of the window.
 
 - One other row claims the folder: the bucket row gets its key. The usual merge then finalizes an execution
   that was IN_PROGRESS.
-- Several other rows claim it: the result is ambiguous. The bucket row is dropped and finalizes none of them.
+- Several other rows claim it: the result is ambiguous. The bucket row is dropped and finalizes none of them;
+  the result is marked in `rejected_executions`.
 - No row claims it: the bucket row gets the scheduler of its prefix, if exactly one is known. If that
   scheduler has an execution with another result at that time, the bucket row keeps its placeholder.
 
@@ -14,6 +15,7 @@ Recorded bucket rows are separated again before each merge. The order of sources
 result, also if another claim arrives later.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -22,12 +24,14 @@ from datetime import datetime
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from assets.executions.flatten import ROWS, extract_arn_parts
+from assets.executions.flatten import REJECTED, ROWS, extract_arn_parts
 from assets.executions.merge import merge_executions, reduce_candidates
 from assets.executions.statuses import FINAL_STATUSES, IN_PROGRESS
 from assets.framework.row_content import stamp_changes
 from assets.tables import INFERENCE_EXECUTIONS, INSTANT
+from resources.config.settings import LOCAL_BUCKET
 from resources.encoded_texts import decode_texts, encode_texts
 from resources.sources.base import ListedScheduler
 from resources.sources.bucket import KIND
@@ -47,16 +51,21 @@ class KnownScheduler:
     name: str | None
 
 
-_LOCATION = [
-    "data_start_time",
-    "output_s3_bucket",
-    "output_s3_prefix",
-    "result_s3_bucket",
-    "result_s3_key",
-]
-
 KnownSchedulers = Mapping[str, KnownScheduler]
 """Schedulers by the placeholder ARN of their output prefix."""
+
+
+@dataclass(frozen=True)
+class SharedResults:
+    """The results of a merge that several executions claim.
+
+    Attributes:
+        examined: the URIs of all results of the bucket rows.
+        rejected: rows of `rejected_executions` for those that several executions claim.
+    """
+
+    examined: frozenset[str]
+    rejected: pa.Table
 
 
 def find_known_schedulers(
@@ -117,7 +126,11 @@ def _find_writers(tables: Iterable[pa.Table]) -> dict[str, dict[str, str | None]
 
 
 def merge_with_bucket_rows(
-    existing: pa.Table, candidates: pa.Table, find_schedulers: Callable[[], KnownSchedulers], now: datetime
+    existing: pa.Table,
+    candidates: pa.Table,
+    find_schedulers: Callable[[], KnownSchedulers],
+    now: datetime,
+    report_shared: Callable[[SharedResults], None] | None = None,
 ) -> pa.Table:
     """Merge candidates into the recorded rows of a day; see `merge_executions`.
 
@@ -126,6 +139,7 @@ def merge_with_bucket_rows(
         candidates: rows with the same columns in any number and order.
         find_schedulers: returns the schedulers of output prefixes; called only if there are bucket rows.
         now: becomes `recorded_at` of rows whose content changes.
+        report_shared: called if there are bucket rows, perhaps repeatedly; the last call counts.
     """
     if not (has_bucket_rows(existing) or has_bucket_rows(candidates)):
         return merge_executions(existing, candidates, now)
@@ -133,7 +147,10 @@ def merge_with_bucket_rows(
     index = pool.schema.get_field_index("recorded_at")
     pool = pool.set_column(index, ROWS.field("recorded_at"), pa.nulls(pool.num_rows, INSTANT))
     separated = decode_texts(reduce_candidates(encode_texts(_separate_bucket_rows(pool), ROWS)))
-    merged = reduce_candidates(encode_texts(_assign_schedulers(separated, find_schedulers()), ROWS))
+    assigned, shared = _assign_schedulers(separated, find_schedulers())
+    merged = reduce_candidates(encode_texts(assigned, ROWS))
+    if report_shared:
+        report_shared(shared)
     recorded = encode_texts(existing, INFERENCE_EXECUTIONS.encoded_schema)
     return stamp_changes(INFERENCE_EXECUTIONS, merged, recorded, now)
 
@@ -141,13 +158,6 @@ def merge_with_bucket_rows(
 def has_bucket_rows(rows: pa.Table) -> bool:
     """Return whether any value comes from a bucket."""
     return any(KIND in rows[name].unique().to_pylist() for name in ("source", "outcome_source"))
-
-
-def count_shared_results(rows: pa.Table) -> int:
-    """Count the results that several executions of a day claim, so that they finalize none of them."""
-    located = _locate_results(decode_texts(rows.select(_LOCATION))).drop_null()
-    counts = located.value_counts()
-    return int(pc.sum(pc.greater(counts.field("counts"), 1)).as_py() or 0) if len(counts) else 0
 
 
 def _separate_bucket_rows(rows: pa.Table) -> pa.Table:
@@ -204,8 +214,11 @@ def _reset_identity(rows: pa.Table) -> pa.Table:
     return rows
 
 
-def _assign_schedulers(rows: pa.Table, schedulers: KnownSchedulers) -> pa.Table:
-    """Assign bucket rows to the executions that claim their folder, or to the scheduler of their prefix."""
+def _assign_schedulers(rows: pa.Table, schedulers: KnownSchedulers) -> tuple[pa.Table, SharedResults]:
+    """Assign bucket rows to the executions that claim their folder, or to the scheduler of their prefix.
+
+    Rows that several executions claim are not in the returned table.
+    """
     is_bucket = pc.equal(rows["source"], KIND)
     others, own = rows.filter(pc.invert(is_bucket)), rows.filter(is_bucket)
     folders = (
@@ -229,7 +242,50 @@ def _assign_schedulers(rows: pa.Table, schedulers: KnownSchedulers) -> pa.Table:
     unclaimed = own.filter(pa.array(claims == 0))
     if schedulers and unclaimed.num_rows:
         unclaimed = _name_schedulers(unclaimed, schedulers, others.filter(pa.array(is_blocking)))
-    return pa.concat_tables([others, claimed, unclaimed], promote_options="permissive")
+    shared = _describe_shared_results(own, own_codes, claims, others["scheduler_arn"], other_codes)
+    return pa.concat_tables([others, claimed, unclaimed], promote_options="permissive"), shared
+
+
+def _describe_shared_results(
+    own: pa.Table,
+    own_codes: NDArray[np.int64],
+    claims: NDArray[np.int64],
+    arns: pa.ChunkedArray,
+    other_codes: NDArray[np.int64],
+) -> SharedResults:
+    """Describe the bucket rows that several executions claim.
+
+    Args:
+        own: the bucket rows.
+        own_codes: the number of the folder of each bucket row.
+        claims: the number of executions that claim each bucket row.
+        arns: the schedulers of all other rows.
+        other_codes: the number of the folder of each other row.
+    """
+    locations = own.select(["result_s3_bucket", "result_s3_key"])
+    rejected = []
+    for position in np.flatnonzero(claims > 1):
+        (location,) = locations.slice(position, 1).to_pylist()
+        claimants = sorted(arns.take(np.flatnonzero(other_codes == own_codes[position])).to_pylist())
+        reason = f"{len(claimants)} executions claim this result, so it finalizes none of them:"
+        summary = {
+            "CustomerResultObject": {"Bucket": location["result_s3_bucket"], "Key": location["result_s3_key"]}
+        }
+        rejected.append(
+            {
+                "source": _build_uri(**location),
+                "position": 0,
+                "reason": f"{reason} {', '.join(claimants)}",
+                "raw": json.dumps(summary),
+            }
+        )
+    examined = frozenset(_build_uri(**location) for location in locations.to_pylist())
+    return SharedResults(examined, pa.Table.from_pylist(rejected, schema=REJECTED))
+
+
+def _build_uri(result_s3_bucket: str, result_s3_key: str) -> str:
+    is_local = result_s3_bucket == LOCAL_BUCKET
+    return result_s3_key if is_local else f"s3://{result_s3_bucket}/{result_s3_key}"
 
 
 def _locate_results(rows: pa.Table) -> pa.ChunkedArray:

@@ -19,9 +19,8 @@ from assets.executions.archive_index import ArchiveRecord
 from assets.executions.bucket_identity import (
     IDENTITY_COLUMNS,
     KnownScheduler,
-    count_shared_results,
+    SharedResults,
     find_known_schedulers,
-    has_bucket_rows,
     merge_with_bucket_rows,
     select_prefixes,
 )
@@ -101,6 +100,7 @@ class Extraction:
     _merged_days: set[date] = field(default_factory=set)
     _named_schedulers: dict[str, KnownScheduler] = field(default_factory=dict)
     _listed_in_buckets: list[ListedScheduler] = field(default_factory=list)
+    _marked_results: frozenset[str] | None = None
     _known_schedulers: dict[str, KnownScheduler] | None = None
     _days_changed: int = 0
     _rows_changed: int = 0
@@ -305,14 +305,17 @@ class Extraction:
         """Merge one day into the lake: executions first, then coverage."""
         candidates = self._candidates.take(day)
         settles_at = compute_settle_time(day, self.settle_after)
+        shared: list[SharedResults] = []
         executions = self.lake.update(
             INFERENCE_EXECUTIONS,
             day,
             lambda existing: merge_with_bucket_rows(
-                existing, candidates, lambda: self._find_schedulers(candidates), self.now
+                existing, candidates, lambda: self._find_schedulers(candidates), self.now, shared.append
             ),
             encoded=True,
         )
+        if shared:
+            self._save_shared_results(day, shared[-1])
         coverage = self.lake.update(
             EXTRACTION_COVERAGE,
             day,
@@ -325,11 +328,6 @@ class Extraction:
                 names=self._get_names(day),
             ),
         )
-        if has_bucket_rows(candidates) and (shared := count_shared_results(executions.rows)):
-            self.notices.append(
-                f"{day}: several executions claim the same result, {shared:,} times. Such a result finalizes"
-                " none of them. Their schedulers share an output prefix."
-            )
         self._merged_days.add(day)
         changed_rows = count_changed_rows(INFERENCE_EXECUTIONS, executions.before, executions.rows)
         self._days_changed += executions.changed
@@ -408,6 +406,31 @@ class Extraction:
                 EXECUTION_SOURCES, None, lambda existing: merge_returned_keys(existing, returned, self.now)
             )
 
+    def _save_shared_results(self, day: date, shared: SharedResults) -> None:
+        """Mark the results of a day that several executions claim; remove the marks of the others."""
+        if self._marked_results is None:
+            marked = self.lake.read(REJECTED_EXECUTIONS, columns=["source"])["source"]
+            self._marked_results = frozenset(marked.to_pylist())
+        if count := shared.rejected.num_rows:
+            self.notices.append(
+                f"{day}: {count:,} results are claimed by several executions each, and finalize none of them."
+                " Their schedulers share an output prefix. See rejected_executions."
+            )
+        elif not shared.examined & self._marked_results:
+            return
+        uris = pa.array(shared.examined, pa.string())
+        self.lake.update(
+            REJECTED_EXECUTIONS,
+            None,
+            lambda existing: self._replace_rejected(existing, uris, shared.rejected),
+        )
+
+    def _replace_rejected(self, existing: pa.Table, sources: pa.Array, new: pa.Table) -> pa.Table:
+        """Replace the rejected summaries of some sources."""
+        others = existing.filter(pc.invert(pc.is_in(existing["source"], sources)))
+        rows = pa.concat_tables([others, new], promote_options="permissive")
+        return stamp_changes(REJECTED_EXECUTIONS, rows, existing, self.now)
+
     def _save_rejected(self, rejected: Sequence[pa.Table]) -> None:
         """Replace the rejected summaries of the files that were read; those of other files stay."""
         # two sources can contain the same file
@@ -415,13 +438,9 @@ class Extraction:
         if not new.num_rows and not self.lake.has(REJECTED_EXECUTIONS):
             return
         uris = pa.array([file.uri for file in self.files_read], pa.string())
-
-        def merge_rejected(existing: pa.Table) -> pa.Table:
-            others = existing.filter(pc.invert(pc.is_in(existing["source"], uris)))
-            rows = pa.concat_tables([others, new], promote_options="permissive")
-            return stamp_changes(REJECTED_EXECUTIONS, rows, existing, self.now)
-
-        self.lake.update(REJECTED_EXECUTIONS, None, merge_rejected)
+        self.lake.update(
+            REJECTED_EXECUTIONS, None, lambda existing: self._replace_rejected(existing, uris, new)
+        )
 
 
 def read_file(

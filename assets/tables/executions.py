@@ -293,7 +293,7 @@ REJECTED_EXECUTIONS = Table(
     columns=(
         text_column(
             "source",
-            "Origin of the summary: the URI of a file or the ARN of a scheduler",
+            "Origin of the summary: the URI of a file or of a result object, or the ARN of a scheduler",
             required=True,
         ),
         count_column("position", "Zero-based position of the summary in its source", "summaries"),

@@ -1,5 +1,6 @@
-"""Extraction from output buckets: selection of schedulers."""
+"""Extraction from output buckets: selection of schedulers, and results that several executions claim."""
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -10,8 +11,8 @@ import pytest
 from assets.executions.extraction import Extraction
 from assets.executions.selection import ExtractionSelection
 from assets.framework.time_windows import Days
-from assets.tables import EXECUTION_SOURCES, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
-from resources.config.settings import BucketSettings
+from assets.tables import EXECUTION_SOURCES, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS, REJECTED_EXECUTIONS
+from resources.config.settings import ArchiveSettings, BucketSettings
 from resources.errors import LedgerError
 from resources.lake.lake import Lake
 from resources.read_limits import DEFAULT_LIMITS
@@ -20,6 +21,7 @@ from resources.sources.factory import open_source
 
 DAY = date(2026, 9, 10)
 NOW = datetime(2026, 10, 9, tzinfo=UTC)
+SCHEDULER = "arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler"
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def test_a_selected_scheduler_restricts_the_listing(lake: Lake, source: Source, 
 
 
 def test_a_prefix_is_selected_by_the_scheduler_that_writes_to_it(lake: Lake, source: Source) -> None:
-    arn = "arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler/pump-7/0f6b"
+    arn = f"{SCHEDULER}/pump-7/0f6b"
     row: dict[str, Any] = dict.fromkeys(INFERENCE_SCHEDULERS.schema.names) | {
         "scheduler_arn": arn,
         "scheduler_name": "pump-7",
@@ -81,3 +83,38 @@ def test_a_name_that_no_prefix_has_is_an_error(lake: Lake, source: Source) -> No
     failed = extract(lake, [source], "plant/pumq")
     assert "plant/pump" in str(failed["plant/pumq"])
     assert not read_names(lake)
+
+
+def write_dump(file: Path, *names: str) -> Source:
+    """Write executions in progress of some schedulers that share an output prefix."""
+    output = {"S3OutputConfiguration": {"Bucket": "bucket", "Prefix": "plant/pump/"}}
+    summaries = [
+        {
+            "InferenceSchedulerArn": f"{SCHEDULER}/{name}/1",
+            "InferenceSchedulerName": name,
+            "DataStartTime": "2026-09-10T05:00:00Z",
+            "DataOutputConfiguration": output,
+            "Status": "IN_PROGRESS",
+        }
+        for name in names
+    ]
+    file.write_text(json.dumps(summaries))
+    return open_source(ArchiveSettings(uri=str(file)), DEFAULT_LIMITS)
+
+
+def test_a_result_that_two_executions_claim_is_marked_in_the_lake(
+    lake: Lake, source: Source, tmp_path: Path
+) -> None:
+    for sources in ([source], [write_dump(tmp_path / "a.json", "a")], [write_dump(tmp_path / "b.json", "b")]):
+        assert not extract(lake, sources)
+    rows = lake.read(INFERENCE_EXECUTIONS, DAY).to_pylist()
+    claimed = [row for row in rows if row["data_start_time"].hour == 5 and "fan" not in row["scheduler_name"]]
+    assert [(row["scheduler_name"], row["status"]) for row in claimed] == [
+        ("a", "IN_PROGRESS"),
+        ("b", "IN_PROGRESS"),
+    ]
+    (marked,) = lake.read(REJECTED_EXECUTIONS).to_pylist()
+    assert marked["source"] == "s3://bucket/plant/pump/2026-09-10T05:00:00Z/results.jsonl"
+    assert marked["reason"].startswith("2 executions claim this result, so it finalizes none of them: ")
+    assert not extract(lake, [source])
+    assert lake.read(REJECTED_EXECUTIONS).num_rows == 1

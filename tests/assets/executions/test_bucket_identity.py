@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from assets.executions.bucket_identity import (
     KnownScheduler,
-    count_shared_results,
+    SharedResults,
     find_known_schedulers,
     merge_with_bucket_rows,
 )
@@ -70,13 +70,17 @@ def build_bucket_summary(number: int, prefix: str = PREFIX) -> dict[str, Any]:
     }
 
 
-def merge(batches: Sequence[Rows], known: dict[str, KnownScheduler] | None = None) -> pa.Table:
+def merge(
+    batches: Sequence[Rows],
+    known: dict[str, KnownScheduler] | None = None,
+    report_shared: Callable[[SharedResults], None] | None = None,
+) -> pa.Table:
     """Merge the batches one after the other into an empty day."""
     table = INFERENCE_EXECUTIONS.schema.empty_table()
     for batch in batches:
         pages = (Page(json.dumps([summary]).encode(), kind, "x", NOW) for kind, summary in batch)
         rows = pa.concat_tables([page.rows for page in flatten_pages(pages)])
-        table = merge_with_bucket_rows(table, rows, lambda: known or {}, NOW)
+        table = merge_with_bucket_rows(table, rows, lambda: known or {}, NOW, report_shared)
     return table
 
 
@@ -127,14 +131,28 @@ def test_a_result_that_two_executions_claim_finalizes_neither(other: str) -> Non
     assert {first["outcome_source"], second["outcome_source"]} == {"archive"}
 
 
-def test_shared_results_are_counted() -> None:
+def test_a_shared_result_is_marked_in_any_order() -> None:
+    """The last merge sees the bucket row: it is a candidate, or it is recorded."""
     rows = [
-        ("archive", build_summary(arn, number, "IN_PROGRESS"))
-        for arn, number in ((ARNS[0], 0), (ARNS[1], 0), (ARNS[0], 1))
+        ("bucket", build_bucket_summary(0)),
+        ("archive", build_summary(ARNS[0], 0, "IN_PROGRESS")),
+        ("archive", build_summary(ARNS[1], 0, "IN_PROGRESS")),
     ]
-    assert count_shared_results(merge([rows])) == 1
-    assert count_shared_results(merge([rows[1:]])) == 0
-    assert count_shared_results(merge([])) == 0
+    for order in itertools.permutations(rows):
+        shared: list[SharedResults] = []
+        merge([[row] for row in order], report_shared=shared.append)
+        marked = [row for found in shared for row in found.rejected.to_pylist()]
+        uri = "s3://plant/pump/output/2026-02-03T10:00:00Z/results.jsonl"
+        assert [(row["source"], row["position"]) for row in marked] == [(uri, 0)]
+        assert marked[0]["reason"].endswith(f"none of them: {ARNS[0]}, {ARNS[1]}")
+        assert shared[-1].examined == {uri}
+
+
+def test_a_result_of_one_execution_is_not_marked() -> None:
+    shared: list[SharedResults] = []
+    rows = [("bucket", build_bucket_summary(0)), ("archive", build_summary(ARNS[0], 0, "IN_PROGRESS"))]
+    merge([rows], report_shared=shared.append)
+    assert not shared[-1].rejected.num_rows
 
 
 def test_a_row_that_no_other_claims_keeps_its_placeholder() -> None:
