@@ -2,20 +2,24 @@
 
 Dagster's SQLite storage opens and closes a connection for each event, in the file of the run and in the file
 of all runs. This costs more than writing the event: two thirds of the CPU time of a materialization.
+
+SQLAlchemy and Dagster's storages are imported on use. Definitions load faster without them.
 """
 
 import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import dagster as dg
-from dagster._core.storage.event_log import SqliteEventLogStorage
-from sqlalchemy import Connection, create_engine
-from sqlalchemy.pool import StaticPool
+
+if TYPE_CHECKING:
+    from dagster._core.storage.event_log import SqliteEventLogStorage
+    from sqlalchemy import Connection
 
 _BUSY_TIMEOUT_SECONDS = 60
-_Connect = Callable[[str], AbstractContextManager[Connection]]
+_Connect = Callable[[str], "AbstractContextManager[Connection]"]
 
 
 @contextmanager
@@ -25,6 +29,8 @@ def keep_connections_open(instance: dg.DagsterInstance) -> Iterator[None]:
     Each event is still a transaction of its own, so a killed process loses no more events than before. Other
     storages, such as PostgreSQL, have a pool of their own and stay as they are.
     """
+    from dagster._core.storage.event_log import SqliteEventLogStorage  # noqa: PLC0415 (imports SQLAlchemy)
+
     storage = instance.event_log_storage
     if not isinstance(storage, SqliteEventLogStorage) or "_connect" in vars(
         storage
@@ -39,11 +45,14 @@ def keep_connections_open(instance: dg.DagsterInstance) -> Iterator[None]:
             del storage._connect  # noqa: SLF001
 
 
-def _reuse(storage: SqliteEventLogStorage, connections: ExitStack) -> _Connect:
+def _reuse(storage: "SqliteEventLogStorage", connections: ExitStack) -> _Connect:
+    from sqlalchemy import Connection, create_engine  # noqa: PLC0415
+    from sqlalchemy.pool import StaticPool  # noqa: PLC0415
+
     connect_once, open_connections, lock = storage._connect, dict[str, Connection](), threading.Lock()  # noqa: SLF001
 
     @contextmanager
-    def connect(shard: str) -> Iterator[Connection]:
+    def connect(shard: str) -> Iterator["Connection"]:
         with lock:
             if shard not in open_connections:
                 with connect_once(shard):  # creates the tables of a new file

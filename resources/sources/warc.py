@@ -10,18 +10,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from io import BytesIO
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import NAMESPACE_URL, uuid5
-
-from warcio.archiveiterator import WARCIterator
-from warcio.statusandheaders import StatusAndHeaders
-from warcio.warcwriter import WARCWriter
 
 from resources.gzip_data import GZIP, unpack_gzip
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.sources.base import Exchange
 from resources.sources.messages import TARGET_PREFIX
+
+if TYPE_CHECKING:
+    from warcio.statusandheaders import StatusAndHeaders
 
 SOFTWARE = "lookout-ledger"
 _MAGIC = b"WARC/1."
@@ -40,6 +39,8 @@ def encode_info(created_at: datetime) -> bytes:
 
 def encode_exchange(exchange: Exchange) -> bytes:
     """Return the records of a request and of its response."""
+    from warcio.statusandheaders import StatusAndHeaders  # noqa: PLC0415 (slow to import)
+
     path = urlsplit(exchange.url).path or "/"
     sent = StatusAndHeaders(f"POST {path} HTTP/1.1", list(exchange.request_headers), is_http_request=True)
     received = StatusAndHeaders("200 OK", list(exchange.response_headers), protocol="HTTP/1.1")
@@ -62,10 +63,12 @@ def _encode_record(
     kind: str,
     url: str,
     at: datetime,
-    headers: StatusAndHeaders | None,
+    headers: "StatusAndHeaders | None",
     payload: bytes,
     more: dict[str, str],
 ) -> bytes:
+    from warcio.warcwriter import WARCWriter  # noqa: PLC0415 (slow to import)
+
     head = headers.to_bytes() if headers else b""
     fields = {
         "WARC-Date": at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
@@ -151,17 +154,16 @@ class _Record:
     concurrent_to: str | None
     url: str
     date: str
-    headers: StatusAndHeaders
+    headers: "StatusAndHeaders"
     payload: bytes
     is_intact: bool
 
 
-class _Records(WARCIterator):  # type: ignore[misc]
-    INC_RECORD: ClassVar[str] = ""  # the library would print this text
-
-
 def _read_records(data: bytes, problems: list[str]) -> Iterator[_Record]:
-    records = _Records(BytesIO(data), check_digests=True)
+    from warcio.archiveiterator import WARCIterator  # noqa: PLC0415 (slow to import)
+
+    records = WARCIterator(BytesIO(data), check_digests=True)
+    records.INC_RECORD = ""  # the library would print this text
     try:
         for record in records:
             payload = record.raw_stream.read()
