@@ -311,13 +311,15 @@ def check_bucket(source: DayListing, results: dict[str, str]) -> Iterator[Findin
         frequency = (
             f"every {prefix.frequency_minutes} minutes" if prefix.frequency_minutes else "frequency unknown"
         )
+        fix = "set frequency of this source; the end of each window is unknown"
+        if prefix.is_mixed:
+            frequency = "several schedulers seem to write to it"
+            fix = f"find out which schedulers used this prefix; if it is only one, {fix}"
         yield Finding(
             Level.ok if prefix.frequency_minutes else Level.warn,
             f"{subject}: {prefix.prefix or '(no prefix)'}",
             f"{period}, {frequency} ({prefix.evidence})",
-            ""
-            if prefix.frequency_minutes
-            else "set frequency of this source; the end of each window is unknown",
+            "" if prefix.frequency_minutes else fix,
         )
     for notice in source.notices:
         yield Finding(Level.warn, subject, notice, "set uri of this source to an output prefix")

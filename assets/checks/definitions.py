@@ -11,8 +11,9 @@ from functools import partial
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from assets.checks import contract, executions
+from assets.checks import contract, executions, result_contents
 from assets.checks.completeness import (
     RESULT_COLUMNS,
     count_unread_results,
@@ -28,6 +29,7 @@ from assets.tables import (
     INFERENCE_EXECUTIONS,
     REJECTED_RESULTS,
     RESULT_OBJECTS,
+    SENSOR_CONTRIBUTIONS,
     TABLES,
     Table,
 )
@@ -156,6 +158,17 @@ def _build_result_checks(scope: str) -> list[Check]:
             f"No line of a result object was rejected: rejected_results is empty. {scope}",
             _check_result_lines,
         ),
+        Check(
+            "result_times_in_window",
+            f"The lines of each result are in the data window of their execution. {scope}",
+            _check_result_times,
+        ),
+        Check(
+            "output_prefixes_not_shared",
+            "Nothing shows that several schedulers write to one output prefix of a bucket: neither the times"
+            f" of the results, nor their sensors. {scope}",
+            _check_output_prefixes,
+        ),
     ]
 
 
@@ -200,3 +213,32 @@ def _check_result_lines(context: CheckContext) -> CheckOutcome:
     states = context.read_checked_days(RESULT_OBJECTS, ["state"])["state"].to_pylist()
     rejected = context.read_checked_days(REJECTED_RESULTS, columns)
     return evaluate_no_rejected_result_lines(rejected, states.count("read"))
+
+
+def _check_result_times(context: CheckContext) -> CheckOutcome:
+    results, outside = 0, list[pa.Table]()
+    for day in context.list_checked_days(ANOMALY_PREDICTIONS):
+        predictions = context.lake.read(ANOMALY_PREDICTIONS, day, result_contents.PREDICTION_COLUMNS)
+        executions = context.lake.read(INFERENCE_EXECUTIONS, day, result_contents.EXECUTION_COLUMNS)
+        examined, rows = result_contents.find_times_outside_window(executions, predictions)
+        results += examined
+        outside.append(rows)
+    return result_contents.evaluate_result_times_in_window(results, outside)
+
+
+def _check_output_prefixes(context: CheckContext) -> CheckOutcome:
+    arns, with_sensors, shared = set[str](), 0, list[result_contents.SharedPrefix]()
+    for day in context.execution_days:
+        executions = result_contents.select_bucket_rows(
+            context.lake.read(INFERENCE_EXECUTIONS, day, result_contents.EXECUTION_COLUMNS)
+        )
+        if not executions.num_rows:
+            continue
+        day_arns = executions["scheduler_arn"].unique()
+        sensors = result_contents.SensorSets()
+        for batch in context.lake.read_batches(SENSOR_CONTRIBUTIONS, day, result_contents.DIAGNOSTIC_COLUMNS):
+            sensors.add(batch.filter(pc.is_in(batch["scheduler_arn"], day_arns)))
+        arns.update(day_arns.to_pylist())
+        with_sensors += sensors.results
+        shared += result_contents.find_shared_prefixes(day, executions, sensors)
+    return result_contents.evaluate_output_prefixes_not_shared(len(arns), with_sensors, shared)

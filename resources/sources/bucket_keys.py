@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from itertools import pairwise
+from itertools import pairwise, permutations
 
 from resources.config.settings import LOCAL_BUCKET
 
@@ -149,8 +149,12 @@ def infer_frequency(starts: Sequence[datetime]) -> GridEvidence:
     shortest = min(steps)
     count = steps.count(shortest)
     if shortest not in _FREQUENCIES or any(step % shortest for step in steps):
-        is_mixed = len(steps) >= _MIN_STEPS
-        return GridEvidence(None, f"the steps are no multiples of {shortest} minutes", is_mixed)
+        if text := _describe_change(steps):
+            is_mixed = False
+        else:
+            text = f"the steps are no multiples of {shortest} minutes"
+            is_mixed = len(steps) >= _MIN_STEPS
+        return GridEvidence(None, text, is_mixed)
     missing = _count_missing_minutes(minutes, shortest)
     if missing:
         text = f"steps of {shortest} minutes, but {missing} minutes of the hour never occur"
@@ -178,6 +182,15 @@ def _count_missing_minutes(minutes: Sequence[int], shortest: int) -> int:
     counts = Counter(minute % 60 for minute in minutes)
     is_enough = len(minutes) >= _MIN_STEPS * len(counts)
     return expected - len(counts) if is_enough and expected > len(counts) else 0
+
+
+def _describe_change(steps: Sequence[int]) -> str | None:
+    """Describe two frequencies, neither a multiple of the other, that the steps have one after the other."""
+    for earlier, later in permutations(_FREQUENCIES, 2):
+        end = next((number for number, step in enumerate(steps) if step % earlier), 0)
+        if end and earlier % later and later % earlier and not any(step % later for step in steps[end:]):
+            return f"steps of {earlier} and later of {later} minutes: the frequency changes"
+    return None
 
 
 def _find_slower_run(steps: Sequence[int], shortest: int) -> int | None:
