@@ -182,7 +182,8 @@ def _describe_alternation(results: Sequence[tuple[datetime, int, int]]) -> list[
     """Describe sets of sensors that return after another one; none if there is at most one change."""
     changes = sum(earlier[1] != later[1] for earlier, later in pairwise(results))
     counts = {total: count for _, total, count in results}
-    if not results or len(counts) >= changes + 1:  # each set occurs in one contiguous range, as when a model is replaced
+    # each set occurs in one contiguous range, as when a model is replaced
+    if not results or len(counts) >= changes + 1:
         return []
     sizes = ", ".join(str(count) for count in sorted(counts.values()))
     times = f"{results[0][0]:%H:%M} to {results[-1][0]:%H:%M} UTC"
