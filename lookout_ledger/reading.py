@@ -177,7 +177,7 @@ def _build_scheduler_filter(
 
 
 def _open_lake(location: str | PathLike[str] | None) -> Lake:
-    return Lake(load_settings().lake.uri if location is None else str(location))
+    return Lake.from_settings(load_settings()) if location is None else Lake(str(location))
 
 
 def _convert(rows: pa.Table, as_: Frame) -> "pd.DataFrame | pa.Table":

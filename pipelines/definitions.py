@@ -56,7 +56,7 @@ def build_defs(
     # Dagster marks the parameter as beta; the dependency is pinned and the behavior is tested.
     warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
     settings = settings or load_settings()
-    lake = (overrides or {}).get("lake") or Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
+    lake = (overrides or {}).get("lake") or Lake.from_settings(settings)
     assets = _build_assets(settings, lake)
     check_settings = CheckSettings(
         _get_history(settings),

@@ -220,11 +220,11 @@ def check_results(fetcher: ResultFetcher, keys: Mapping[str, str]) -> Iterator[F
             yield Finding(Level.fail, subject, f"{key}: {result.error}", _RESULT_FIXES[result.state])
 
 
-def check_lake(uri: str, kms_key_id: str | None = None) -> Finding:
+def check_lake(uri: str, kms_key_id: str | None = None, owner: str | None = None) -> Finding:
     """Write a file to the lake, and verify that concurrent writers cannot overwrite each other."""
     try:
         if is_s3(uri, "lake.uri"):
-            return _check_s3_lake(uri, kms_key_id)
+            return _check_s3_lake(uri, kms_key_id, owner)
         storage = LocalStorage(Path(uri), timeout_seconds=10)
         name = f"{_PROBE}-{unique_id()}"
         storage.update(name, lambda _: (None, _write_probe))
@@ -238,9 +238,10 @@ def _write_probe(sink: BinaryIO) -> None:
     sink.write(b"probe")
 
 
-def _check_s3_lake(uri: str, kms_key_id: str | None) -> Finding:
+def _check_s3_lake(uri: str, kms_key_id: str | None, owner: str | None) -> Finding:
     name, prefix = split_uri(uri)
-    bucket = Bucket(name, "lake.uri", more_actions=("kms:GenerateDataKey",) if kms_key_id else ())
+    actions = ("kms:GenerateDataKey",) if kms_key_id else ()
+    bucket = Bucket(name, "lake.uri", more_actions=actions, owner=owner)
     key = f"{prefix.rstrip('/')}/{_PROBE}".lstrip("/")
     options = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
 

@@ -61,6 +61,11 @@ def open_console(*, stderr: bool = False) -> Console:
     return _LiteralConsole(stderr=stderr, **options)
 
 
+def print_text(text: str) -> None:
+    """Print a result or document on standard output; a terminal gets control characters escaped."""
+    sys.stdout.write(escape_control_characters(text) if sys.stdout.isatty() else text)
+
+
 def print_json(output: "msgspec.Struct") -> None:
     """Print one JSON object on standard output, indented, without credentials."""
     import msgspec  # noqa: PLC0415 (`ledger --help` does without it)

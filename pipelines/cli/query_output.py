@@ -15,7 +15,12 @@ import pyarrow.compute as pc
 from duckdb.sqltypes import DuckDBPyType
 from rich.cells import cell_len
 
-from pipelines.cli.output import escape_control_characters, open_console, replace_control_characters
+from pipelines.cli.output import (
+    escape_control_characters,
+    open_console,
+    print_text,
+    replace_control_characters,
+)
 from pipelines.operations.query import is_nested, render_json, retry_read, select_columns, stream_batches
 from resources.errors import ConfigurationError
 
@@ -68,7 +73,7 @@ def _write(texts: Iterable[str]) -> None:
     pending = iter(texts)
     while part := "".join(islice(pending, _LINES_PER_WRITE)):
         try:
-            sys.stdout.write(part)
+            print_text(part)
             sys.stdout.flush()
         except BrokenPipeError:
             raise

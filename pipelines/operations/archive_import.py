@@ -178,7 +178,7 @@ def _is_new(settings: Settings) -> bool:
     if not all(isinstance(source, ArchiveSettings) for source in settings.sources):
         return False
     try:
-        return not Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id).days(EXTRACTION_COVERAGE)
+        return not Lake.from_settings(settings).days(EXTRACTION_COVERAGE)
     except LedgerError:
         return False
 

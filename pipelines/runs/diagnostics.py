@@ -31,7 +31,9 @@ def run_diagnostics() -> Iterator[Finding]:
         yield Finding(Level.fail, "settings", error.what, error.next_step)
     if settings is not None:
         yield _check_settings(settings)
-        lake = diagnostics.check_lake(settings.lake.uri, settings.lake.kms_key_id)
+        lake = diagnostics.check_lake(
+            settings.lake.uri, settings.lake.kms_key_id, settings.lake.expected_bucket_owner
+        )
         yield lake
         if lake.level is Level.ok:  # otherwise the same error would be reported twice
             yield from _check_knowledge(settings)
@@ -52,7 +54,7 @@ def _check_settings(settings: Settings) -> Finding:
 
 def _check_knowledge(settings: Settings) -> Iterator[Finding]:
     """Warn if results of recorded executions are not read, or tables of recorded days are not computed."""
-    lake = Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
+    lake = Lake.from_settings(settings)
     try:
         min_event = timedelta(minutes=settings.events.min_duration_minutes)
         unknown_days = find_unknown_days(lake, lake.days(EXTRACTION_COVERAGE), min_event)

@@ -27,7 +27,7 @@ class LimitedSession:
     """Sends requests with another session and reads the responses completely, within limits.
 
     The time limit includes the headers, so each request runs in a thread. After the limit, the thread ends
-    with its next byte.
+    with its next byte. `read_body` limits the body of a streamed response.
     """
 
     def __init__(
@@ -62,6 +62,11 @@ class LimitedSession:
         self._session.close()
 
     def _send_and_read(self, request: Any, is_abandoned: Event) -> Any:  # noqa: ANN401
+        if request.stream_output:  # the body of an object: its reader limits it
+            response = self._session.send(request)
+            if is_abandoned.is_set():
+                response.raw.close()
+            return response
         request.stream_output = True  # else botocore reads everything
         response = self._session.send(request)
         try:

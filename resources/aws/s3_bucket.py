@@ -12,26 +12,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
 import botocore.exceptions as refusals
-from botocore.config import Config
 from botocore.utils import get_environ_proxies
 from pyarrow.fs import FileSystem, S3FileSystem
 
 from resources.aws.access import AwsAccess
 from resources.aws.error_codes import ErrorKind, classify_error
 from resources.aws.limited_session import read_body
+from resources.aws.s3_client import open_s3_client
 from resources.aws.s3_errors import S3Request, translate_error
 from resources.aws.s3_objects import ListedObject
 from resources.aws.session import default_session, open_session
 from resources.errors import DataError
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 
-CONNECTIONS = 16
 _BODY_ATTEMPTS = 3
 _BROKEN_BODY = (
     refusals.FlexibleChecksumError,
@@ -39,7 +37,6 @@ _BROKEN_BODY = (
     refusals.ReadTimeoutError,
     refusals.ResponseStreamingError,
 )
-_client_lock = Lock()
 
 
 @dataclass(frozen=True)
@@ -92,6 +89,7 @@ class Bucket:
         more_actions: Sequence[str] = (),
         access: AwsAccess | None = None,
         owner: str | None = None,
+        limits: ReadLimits = DEFAULT_LIMITS,
     ) -> None:
         """Make no request yet.
 
@@ -100,27 +98,28 @@ class Bucket:
             setting: the key of the settings that names it, for messages.
             more_actions: permissions needed besides those of S3, for messages.
             access: profile and role of `[results]`; None: boto3's defaults.
-            owner: the account that must own the bucket that `list_page` lists; None: any.
+            owner: the account that must own the bucket; None: any.
+            limits: limits of each object, of each listing and of each request.
         """
         self.name = name
         self._setting = setting
+        self._owner = owner
+        section = "results" if access else setting.partition(".")[0]
+        self._owner_in_messages = f"{owner} ({section}.expected_bucket_owner)" if owner else ""
+        self._limits = limits
         self._more_actions = tuple(more_actions)
-        self._access = access
-        self._owner_arguments = {"ExpectedBucketOwner": owner} if owner else {}
+        self._access = access or AwsAccess()
 
     def uri(self, key: str) -> str:
         """Return the URI of an object or prefix."""
         return f"s3://{self.name}/{key}"
 
-    def get(
-        self, key: str, *, last_bytes: int | None = None, limits: ReadLimits | None = None
-    ) -> ObjectContent | None:
+    def get(self, key: str, *, last_bytes: int | None = None) -> ObjectContent | None:
         """Return the content of an object; None: it does not exist.
 
         Args:
             key: its key.
             last_bytes: read at most this many bytes, from its end; None: all of it.
-            limits: the largest size and the longest duration; None: no limit.
 
         Raises:
             LedgerError: S3 returned an error, or cannot be reached.
@@ -130,8 +129,7 @@ class Bucket:
             for attempt in range(1, _BODY_ATTEMPTS + 1):
                 try:
                     response = self._client.get_object(Bucket=self.name, Key=key, **byte_range)
-                    body = response["Body"]
-                    data = body.read() if limits is None else read_body(body, limits, self.uri(key))
+                    data = read_body(response["Body"], self._limits, self.uri(key))
                     return ObjectContent(data, response["ETag"], response["Metadata"])
                 except _BROKEN_BODY:  # which botocore does not retry
                     if attempt == _BODY_ATTEMPTS:
@@ -209,9 +207,7 @@ class Bucket:
         with self._translate_errors(key, "s3:DeleteObject"):
             self._client.delete_object(Bucket=self.name, Key=key)
 
-    def list_objects(
-        self, prefix: str, most: int | None = None, *, limits: ReadLimits = DEFAULT_LIMITS
-    ) -> Iterator[ListedObject]:
+    def list_objects(self, prefix: str, most: int | None = None) -> Iterator[ListedObject]:
         """List the objects under a prefix, at most `most` of them.
 
         Raises:
@@ -222,7 +218,7 @@ class Bucket:
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.name, Prefix=prefix, PaginationConfig={"MaxItems": most, "PageSize": most}
             )
-            count = 0
+            count, limits = 0, self._limits
             for number, page in enumerate(pages, 1):
                 entries = page.get("Contents", ())
                 count += len(entries)
@@ -247,7 +243,6 @@ class Bucket:
         with self._translate_errors(prefix, "s3:ListBucket"):
             options = {"StartAfter": start_after} if start_after else {}
             options |= {"Delimiter": delimiter} if delimiter else {}
-            options |= self._owner_arguments
             page = self._client.list_objects_v2(Bucket=self.name, Prefix=prefix, MaxKeys=most, **options)
             keys = [entry["Key"] for entry in page.get("Contents", ())]
             folders = [entry["Prefix"] for entry in page.get("CommonPrefixes", ())]
@@ -272,7 +267,7 @@ class Bucket:
                 raise _find_reason(error, list_one) from None
             region = headers.get("x-amz-bucket-region", client.meta.region_name)
             if region != client.meta.region_name:  # boto3 follows redirects; pyarrow does not
-                client = _open_client(region)
+                client = self._open_client(region)
             credentials = default_session().get_credentials().get_frozen_credentials()
             return S3FileSystem(
                 access_key=credentials.access_key,
@@ -287,9 +282,12 @@ class Bucket:
 
     @cached_property
     def _client(self) -> Any:  # noqa: ANN401 (boto3 has no types)
-        if self._access in {None, AwsAccess()}:
-            return _open_client()
-        return _open_client(session=open_session(self._access, "results"))
+        return self._open_client()
+
+    def _open_client(self, region: str | None = None) -> Any:  # noqa: ANN401 (boto3 has no types)
+        has_access = self._access != AwsAccess()
+        session = open_session(self._access, "results") if has_access else default_session()
+        return open_s3_client(session, region, self._owner, self._limits)
 
     @contextmanager
     def _translate_errors(self, key: str, *actions: str) -> Iterator[None]:
@@ -298,7 +296,8 @@ class Bucket:
             endpoint = self._client.meta.endpoint_url
             yield
         except (refusals.BotoCoreError, refusals.ClientError, ValueError) as error:
-            request = S3Request(self._setting, self.uri(key), endpoint, (*actions, *self._more_actions))
+            actions = (*actions, *self._more_actions)
+            request = S3Request(self._setting, self.uri(key), endpoint, actions, self._owner_in_messages)
             raise translate_error(error, request) from error
 
 
@@ -314,9 +313,3 @@ def _find_reason(error: refusals.ClientError, get: Callable[[], object]) -> refu
             if classify_error(explained).kind in {ErrorKind.CREDENTIALS, ErrorKind.FORBIDDEN, ErrorKind.KMS}:
                 return explained
     return error
-
-
-def _open_client(region: str | None = None, session: boto3.Session | None = None) -> Any:  # noqa: ANN401
-    config = Config(retries={"mode": "standard"}, connect_timeout=10, max_pool_connections=CONNECTIONS)
-    with _client_lock:  # clients are thread-safe, but their creation is not
-        return (session or default_session()).client("s3", region_name=region, config=config)

@@ -27,17 +27,26 @@ class S3Request:
         uri: the object or prefix.
         endpoint: the URL of the service; empty if it is not known.
         actions: the permissions that the request needs, the main one first.
+        owner: the account that must own the bucket, with its setting; empty: any account.
     """
 
     setting: str
     uri: str
     endpoint: str
     actions: Sequence[str]
+    owner: str = ""
 
     @property
     def where(self) -> str:
         """The place, for messages."""
         return f"{self.setting}: {self.uri}" + (f" at {self.endpoint}" if self.endpoint else "")
+
+    @property
+    def owner_hint(self) -> str:
+        """The end of a message about denied access, if the bucket must have an owner."""
+        return f". S3 also denies access to a bucket that does not belong to account {self.owner}" * bool(
+            self.owner
+        )
 
     @property
     def failure(self) -> str:
@@ -57,7 +66,7 @@ def translate_error(error: Exception, request: S3Request) -> LedgerError:
                 where=request.where,
                 next_step=f"grant {', '.join(request.actions)} there to this caller (see"
                 " `aws sts get-caller-identity`). Without s3:ListBucket, S3 denies access to missing objects"
-                " too",
+                f" too{request.owner_hint}",
             )
         case ErrorKind.BUSY | ErrorKind.CONFLICT | ErrorKind.UNREACHABLE | ErrorKind.CONNECTION_LOST:
             return _translate_temporary(answer, request)

@@ -15,7 +15,7 @@ from pydantic import (
 
 from resources.apprise_url import describe_url, is_apprise_url
 from resources.config.loader import SettingsOrigin
-from resources.config.types import Count, Cron, Day, TimeZone, check_web_address, resolve_location
+from resources.config.types import AccountId, Count, Cron, Day, TimeZone, check_web_address, resolve_location
 from resources.read_limits import MEGABYTE, ReadLimits
 
 
@@ -40,6 +40,12 @@ class LakeSettings(Section):
         default=None,
         description="ID, ARN or alias of the KMS key for a lake in S3. Unset: the default of the bucket.",
         examples=["alias/lookout-ledger"],
+    )
+
+    expected_bucket_owner: AccountId | None = Field(
+        default=None,
+        description="Account that must own the bucket of a lake in S3. Other buckets are refused.",
+        examples=["111122223333"],
     )
 
     @field_validator("kms_key_id")
@@ -198,7 +204,7 @@ class ResultSettings(Section):
         description="Role to assume, for another account.",
         examples=["arn:aws:iam::111122223333:role/results-reader"],
     )
-    expected_bucket_owner: str | None = Field(
+    expected_bucket_owner: AccountId | None = Field(
         default=None,
         description="Account that must own the buckets. Objects in buckets of other accounts are refused.",
         examples=["111122223333"],

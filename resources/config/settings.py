@@ -41,7 +41,7 @@ from resources.config.sections import (
     ScheduleSettings,
     Section,
 )
-from resources.config.types import Count, Day, TimeZoneOrOffset, resolve_location
+from resources.config.types import AccountId, Count, Day, TimeZoneOrOffset, resolve_location
 from resources.config.validation_errors import (
     EXAMPLE_SOURCES,
     KnownKeys,
@@ -76,6 +76,11 @@ class ArchiveSettings(Section):
         default=None,
         description="IANA name or +HH:MM offset of times that were saved without one.",
         examples=["Europe/Berlin"],
+    )
+    expected_bucket_owner: AccountId | None = Field(
+        default=None,
+        description="Account that must own the bucket of an s3:// prefix. Other buckets are refused.",
+        examples=["111122223333"],
     )
 
 

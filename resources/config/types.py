@@ -18,6 +18,7 @@ _S3 = re.compile(r"[sS]3://[A-Za-z0-9._-]+(/.*)?")
 _PRINTABLE = re.compile(r"[!-~]+")
 _HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _MAX_HOST_LENGTH = 253
+_ACCOUNT = re.compile(r"[0-9]{12}")
 _OFFSET = re.compile(r"[+-](0[0-9]|1[0-4]):[0-5][0-9]")
 _CRON_FIELDS = {
     "minute": "0-59",
@@ -86,6 +87,12 @@ def _check_cron(text: str) -> str:
     return expression
 
 
+def _check_account(text: str) -> str:
+    if not _ACCOUNT.fullmatch(text):
+        raise ValueError(f"{format_value(text)} is not an AWS account: an account has 12 digits")
+    return text
+
+
 def check_web_address(url: str) -> str:
     """Return a URL that can be requested; raise ValueError without the URL, which can be a secret."""
     start = "must be a URL that begins with https:// or http://"
@@ -136,6 +143,7 @@ def resolve_location(*loc: str) -> AfterValidator:
     return AfterValidator(resolve)
 
 
+AccountId = Annotated[str, AfterValidator(_check_account)]
 Day = Annotated[date, BeforeValidator(_parse_day)]
 Cron = Annotated[str, AfterValidator(_check_cron)]
 Count = Annotated[int, BeforeValidator(_reject_bool)]

@@ -11,7 +11,7 @@ from datetime import date
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,6 +39,8 @@ from resources.storage.open import open_storage
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
+    from resources.config.settings import Settings
+
 PART = "part-0.parquet"
 _DAY = "data_date"
 _CHUNK_BYTES = 1 << 20
@@ -62,19 +64,29 @@ class WriteResult:
 class Lake:
     """Tables below one folder or prefix; safe for concurrent use by threads and processes."""
 
-    def __init__(self, uri: str, *, lock_timeout_seconds: float = 300, kms_key_id: str | None = None) -> None:
+    def __init__(self, uri: str, *, lock_timeout_seconds: float = 300, **s3_options: Any) -> None:  # noqa: ANN401
         """Open a lake; the first read or write accesses the storage.
 
         Args:
             uri: a local folder or `s3://bucket/prefix`.
             lock_timeout_seconds: how long an update waits for other writers of the same file.
-            kms_key_id: the KMS key for encryption in S3; None: the default of the bucket.
+            s3_options: the options of `S3Storage`, such as the KMS key; a local lake ignores them.
 
         Raises:
             ConfigurationError: the scheme of the URI is not supported.
         """
         self.uri = uri
-        self._storage = open_storage(uri, timeout_seconds=lock_timeout_seconds, kms_key_id=kms_key_id)
+        self._storage = open_storage(uri, timeout_seconds=lock_timeout_seconds, **s3_options)
+
+    @classmethod
+    def from_settings(cls, settings: "Settings") -> "Lake":
+        """Open the lake of the settings; raises what the constructor raises."""
+        return cls(
+            settings.lake.uri,
+            kms_key_id=settings.lake.kms_key_id,
+            owner=settings.lake.expected_bucket_owner,
+            request_seconds=settings.limits.max_seconds_per_request,
+        )
 
     @property
     def is_local(self) -> bool:

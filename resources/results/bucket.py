@@ -14,18 +14,17 @@ from typing import Any
 
 import boto3
 import botocore.exceptions as refusals
-from botocore.config import Config
 
 from resources.aws.error_codes import AwsError, ErrorKind, classify_error, credentials_error
 from resources.aws.limited_session import read_body
 from resources.aws.obstore_client import OBSTORE_ERRORS, open_store, parse_error, read_object
+from resources.aws.s3_client import open_s3_client
 from resources.aws.s3_objects import ListedObject, ReserveBytes
 from resources.clock import monotonic
 from resources.errors import RetryLaterError
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.results.base import FetchedResult, ObjectState, ResultRequest
 
-CONNECTIONS = 16
 _MAX_LISTED_PER_KEY = 10
 """A listing stops when it has returned this many times the wanted keys: single requests are cheaper then."""
 
@@ -35,7 +34,6 @@ _RECHECK_SECONDS = 60
 _LISTING_PAGE = 1_000
 _NOT_MODIFIED = 304
 _BAD_REQUEST = 400
-_client_lock = Lock()
 _OBSTORE_KEY = re.compile(r"(?!\.{1,2}(/|$))[^/\x00-\x1f\x7f]+(/(?!\.{1,2}(/|$))[^/\x00-\x1f\x7f]+)*")
 
 
@@ -88,7 +86,7 @@ class ResultBucket:
         self._limits = limits
         self.name = name
         self._session = session
-        self._owner_arguments = {"ExpectedBucketOwner": owner} if owner else {}
+        self._owner = owner
         self._access_lock = Lock()
         self._access: _BucketAccess | None = None
         self._recheck_at = inf
@@ -144,7 +142,7 @@ class ResultBucket:
         listed = 0
         try:
             for page in access.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.name, Prefix=prefix, **self._owner_arguments
+                Bucket=self.name, Prefix=prefix
             ):
                 entries = page.get("Contents", ())
                 for entry in entries:
@@ -169,7 +167,7 @@ class ResultBucket:
         reserve: ReserveBytes,
     ) -> FetchedResult:
         condition = {"IfNoneMatch": f'"{known_etag}"'} if known_etag else {}
-        response = client.get_object(Bucket=self.name, Key=request.key, **condition, **self._owner_arguments)
+        response = client.get_object(Bucket=self.name, Key=request.key, **condition)
         reserve(response["ContentLength"])
         etag = response["ETag"].strip('"')
         try:
@@ -184,7 +182,7 @@ class ResultBucket:
             if self._access is None or monotonic() > self._recheck_at:
                 try:
                     self._access, self._recheck_at = self._check_access(key), inf
-                    if self._owner_arguments:  # obstore reads without the header
+                    if self._owner:  # obstore reads without the header
                         self._recheck_at = monotonic() + _RECHECK_SECONDS
                 except (refusals.BotoCoreError, refusals.ClientError, ValueError) as error:
                     self._access = self._deny_access(classify_error(error))
@@ -203,7 +201,7 @@ class ResultBucket:
         client = self._open_client(None)
         owner_error = None
         try:
-            response = client.head_bucket(Bucket=self.name, **self._owner_arguments)
+            response = client.head_bucket(Bucket=self.name)
         except refusals.ClientError as error:
             answer = classify_error(error)
             if answer.kind is not ErrorKind.FORBIDDEN and answer.status != _BAD_REQUEST:
@@ -223,10 +221,10 @@ class ResultBucket:
 
     def _find_owner_error(self, client: Any, key: str) -> str | None:  # noqa: ANN401
         """Verify the owner with a request for an object, if the caller cannot list the bucket."""
-        if not self._owner_arguments:
+        if not self._owner:
             return None
         try:
-            client.get_object(Bucket=self.name, Key=key, Range="bytes=0-0", **self._owner_arguments)
+            client.get_object(Bucket=self.name, Key=key, Range="bytes=0-0")
         except refusals.ClientError as error:
             answer = classify_error(error)
             self._raise_without_credentials(answer)
@@ -234,16 +232,13 @@ class ResultBucket:
                 return None
         else:
             return None
-        owner = self._owner_arguments["ExpectedBucketOwner"]
         return (
-            f"{self.name} does not belong to account {owner} (results.expected_bucket_owner), or this caller"
-            " can neither list nor read it"
+            f"{self.name} does not belong to account {self._owner} (results.expected_bucket_owner), or this"
+            " caller can neither list nor read it"
         )
 
     def _open_client(self, region: str | None) -> Any:  # noqa: ANN401 (boto3 has no types)
-        config = Config(retries={"mode": "standard"}, connect_timeout=10, max_pool_connections=CONNECTIONS)
-        with _client_lock:  # clients are thread-safe, but their creation is not
-            return self._session.client("s3", region_name=region, config=config)
+        return open_s3_client(self._session, region, self._owner, self._limits)
 
     def _build_failure(self, request: ResultRequest, answer: AwsError) -> FetchedResult:
         if answer.status == _NOT_MODIFIED:

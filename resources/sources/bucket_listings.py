@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from resources.aws.access import AwsAccess
 from resources.errors import ConfigurationError
+from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.sources.bucket_keys import TIME_LENGTH, is_time_folder, split_result_key
 from resources.sources.key_files import KeyFiles
 
@@ -66,13 +67,17 @@ class KeyListing(Protocol):
 class S3Keys:
     """Keys that S3 lists; `requests` counts the requests. Only the days that are asked for are listed."""
 
-    def __init__(self, bucket: str, root: str, reader: ResultReader) -> None:
+    def __init__(
+        self, bucket: str, root: str, reader: ResultReader, limits: ReadLimits = DEFAULT_LIMITS
+    ) -> None:
         """Make no request yet; `reader` lists with the permissions that read the results."""
         from resources.aws.s3_bucket import Bucket  # noqa: PLC0415 (imports boto3)
 
         self.bucket, self.root = bucket, root
         self.requests, self.skipped = 0, Counter[str]()
-        self._client = Bucket(self.bucket, "sources.uri", access=reader.access, owner=reader.owner)
+        self._client = Bucket(
+            self.bucket, "sources.uri", access=reader.access, owner=reader.owner, limits=limits
+        )
 
     def find_prefixes(self) -> PrefixSearch:
         """Search the folders level by level; a folder of times is not entered."""

@@ -46,7 +46,8 @@ def open_source(settings: SourceSettings, limits: ReadLimits, reader: ResultRead
 
 
 def _open_archive(settings: ArchiveSettings, limits: ReadLimits, _reader: ResultReader) -> Source:
-    return ArchiveSource(settings.uri, zone=parse_zone(settings.time_zone), limits=limits)
+    store = open_file_store(settings.uri, limits, settings.expected_bucket_owner)
+    return ArchiveSource(settings.uri, zone=parse_zone(settings.time_zone), store=store, limits=limits)
 
 
 def _open_api(settings: ApiSettings, limits: ReadLimits, _reader: ResultReader) -> Source:
@@ -71,7 +72,7 @@ def _open_keys(settings: BucketSettings, limits: ReadLimits, reader: ResultReade
         store = open_file_store(settings.listing, limits)
         return ListedKeys(KeyFiles(settings.listing, store, limits), bucket, root)
     if is_s3(settings.uri, "sources.uri"):
-        return S3Keys(bucket, root, reader)
+        return S3Keys(bucket, root, reader, limits)
     return LocalKeys(settings.uri, bucket, root)
 
 

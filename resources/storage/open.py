@@ -5,7 +5,7 @@ pyarrow and boto3 take long to import, so the functions import them only for the
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resources.aws.s3_objects import split_uri
 from resources.errors import ConfigurationError
@@ -50,8 +50,8 @@ def is_s3(uri: str, setting: str) -> bool:
     return False
 
 
-def open_storage(uri: str, *, timeout_seconds: float, kms_key_id: str | None) -> "Storage":
-    """Open the storage of a lake.
+def open_storage(uri: str, *, timeout_seconds: float, **s3_options: Any) -> "Storage":  # noqa: ANN401
+    """Open the storage of a lake; the further options are those of `S3Storage`.
 
     Raises:
         ConfigurationError: the scheme of the URI is not supported.
@@ -59,14 +59,19 @@ def open_storage(uri: str, *, timeout_seconds: float, kms_key_id: str | None) ->
     if is_s3(uri, "lake.uri"):
         from resources.storage.s3 import S3Storage  # noqa: PLC0415 (imports boto3)
 
-        return S3Storage(uri, timeout_seconds=timeout_seconds, kms_key_id=kms_key_id)
+        return S3Storage(uri, timeout_seconds=timeout_seconds, **s3_options)
     from resources.storage.local import LocalStorage  # noqa: PLC0415 (imports pyarrow)
 
     return LocalStorage(Path(uri), timeout_seconds=timeout_seconds)
 
 
-def open_file_store(uri: str, limits: ReadLimits = DEFAULT_LIMITS) -> "FileStore":
-    """Open the store with the files of a source, of which each has limits.
+def open_file_store(uri: str, limits: ReadLimits = DEFAULT_LIMITS, owner: str | None = None) -> "FileStore":
+    """Open the store with the files of a source.
+
+    Args:
+        uri: a local path or `s3://bucket/key`.
+        limits: limits of each file.
+        owner: the account that must own the bucket; None: any.
 
     Raises:
         ConfigurationError: the scheme of the URI is not supported.
@@ -74,7 +79,7 @@ def open_file_store(uri: str, limits: ReadLimits = DEFAULT_LIMITS) -> "FileStore
     if is_s3(uri, "sources.uri"):
         from resources.storage.s3 import S3Files  # noqa: PLC0415 (imports boto3)
 
-        return S3Files(uri, limits)
+        return S3Files(uri, limits, owner)
     from resources.storage.local import LocalFiles  # noqa: PLC0415 (imports pyarrow)
 
     return LocalFiles(limits)

@@ -6,15 +6,18 @@ second writer of a name is refused.
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from resources.aws.s3_objects import split_uri
 from resources.errors import ConfigurationError, PermissionsError
+from resources.read_limits import DEFAULT_LIMITS
 from resources.storage.local import make_folders, write_atomically
 from resources.storage.open import is_s3
 
 SETTING = "--to"
+_MAX_OBJECT_BYTES = 5 * 1024**3
 
 
 class RecordingStore(Protocol):
@@ -127,7 +130,7 @@ class _S3Recording:
 
         name, key = split_uri(uri)
         self._prefix = f"{key.removesuffix('/')}/" if key else ""
-        self._bucket = Bucket(name, SETTING)
+        self._bucket = Bucket(name, SETTING, limits=replace(DEFAULT_LIMITS, size_bytes=_MAX_OBJECT_BYTES))
         self.uri = self._bucket.uri(self._prefix)
 
     def list_names(self) -> list[str]:

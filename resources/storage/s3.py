@@ -10,6 +10,7 @@ headers is refused. A store that ignores them cannot be detected and loses rows.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from glob import escape
 from io import BytesIO
@@ -50,18 +51,29 @@ T = TypeVar("T")
 class S3Storage:
     """Files of a lake below a prefix of a bucket."""
 
-    def __init__(self, uri: str, *, timeout_seconds: float, kms_key_id: str | None = None) -> None:
+    def __init__(
+        self,
+        uri: str,
+        *,
+        timeout_seconds: float,
+        kms_key_id: str | None = None,
+        owner: str | None = None,
+        request_seconds: float = DEFAULT_LIMITS.seconds,
+    ) -> None:
         """Set the prefix; no request is sent yet.
 
         Args:
             uri: a bucket, or a prefix in it, with or without a slash at the end.
             timeout_seconds: how long an update retries while other writers change the same file.
             kms_key_id: the KMS key for encryption; None: the default of the bucket.
+            owner: the account that must own the bucket; None: any.
+            request_seconds: the longest duration of one request.
         """
         name, key = split_uri(uri)
         self._prefix = f"{key.removesuffix('/')}/" if key else ""
         kms = ("kms:GenerateDataKey", "kms:Decrypt") if kms_key_id else ()
-        self._bucket = Bucket(name, "lake.uri", more_actions=kms)
+        limits = replace(DEFAULT_LIMITS, size_bytes=MAX_OBJECT_BYTES, seconds=request_seconds)
+        self._bucket = Bucket(name, "lake.uri", more_actions=kms, owner=owner, limits=limits)
         self._timeout_seconds = timeout_seconds
         self._options = {"ContentType": "application/vnd.apache.parquet"}
         if kms_key_id:
@@ -179,10 +191,9 @@ class S3Files:
     object `dumps`, if it exists. Keys are literal: `:`, `?` and `%` have no special meaning.
     """
 
-    def __init__(self, uri: str, limits: ReadLimits = DEFAULT_LIMITS) -> None:
-        """Set the bucket, from any URI in it, and the limits of each file."""
-        self._limits = limits
-        self._bucket = Bucket(split_uri(uri)[0], "sources.uri")
+    def __init__(self, uri: str, limits: ReadLimits = DEFAULT_LIMITS, owner: str | None = None) -> None:
+        """Set the bucket, from any URI in it, the limits of each file, and the expected owner."""
+        self._bucket = Bucket(split_uri(uri)[0], "sources.uri", owner=owner, limits=limits)
 
     def list_files(self, uri: str) -> list[StoredFile]:
         """List one object, or the objects below a prefix.
@@ -193,7 +204,7 @@ class S3Files:
         """
         _, key = split_uri(uri)
         folder = f"{key.removesuffix('/')}/" if key else ""
-        below = list(self._bucket.list_objects(folder, limits=self._limits))
+        below = list(self._bucket.list_objects(folder))
         visible = [file for file in below if not _is_hidden(file.key.removeprefix(folder))]
         if key != folder:
             exact = [file for file in self._bucket.list_objects(key, most=1) if file.key == key]
@@ -215,7 +226,7 @@ class S3Files:
             LedgerError: no object of this bucket can be read now.
         """
         try:
-            content = self._bucket.get(split_uri(file.uri)[1], limits=self._limits)
+            content = self._bucket.get(split_uri(file.uri)[1])
         except DataError as problem:
             raise UnreadableArchiveError(problem.what, where=file.uri, next_step=problem.next_step) from None
         except (ConfigurationError, PermissionsError) as problem:

@@ -161,7 +161,7 @@ def _choose_workers(settings: Settings, plan: BackfillPlan, count: int, days_per
     if days_per_run is None:
         request = plan.request
         days = [request.first + n * timedelta(days=1) for n in range(request.day_count)]
-        lake = Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
+        lake = Lake.from_settings(settings)
         schedulers = list_known_schedulers(lake, list_sources(open_sources(settings), days))
         days_per_run = choose_days_per_run(len(schedulers), request.day_count, count)
     return Workers(count, days_per_run)
@@ -179,7 +179,7 @@ def _build_request(
     history = Days(settings.history.start_date, settings.history.end_date)
     days = parse_range(first, last, history, utc_now().date())
     if schedulers:
-        lake = Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
+        lake = Lake.from_settings(settings)
         listing = list_sources(open_sources(settings), days)
         if not listing.failed and not has_unread_files(lake, listing):  # which may have the name
             select_schedulers(schedulers, list_known_schedulers(lake, listing))

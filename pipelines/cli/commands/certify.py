@@ -14,7 +14,7 @@ from assets.framework.time_windows import Days
 from pipelines.cli.arguments import last_day, parse_range
 from pipelines.cli.json_output import CertifyOutput, CertifyTotals
 from pipelines.cli.options import From, Json, SchedulerPatterns, To
-from pipelines.cli.output import open_console, print_json
+from pipelines.cli.output import open_console, print_json, print_text
 from pipelines.operations.certification import Track, find_changes, load_certificate
 from pipelines.operations.certification import certify as write_certificate
 from pipelines.operations.lake_status import find_data_range
@@ -59,7 +59,7 @@ def certify(
     service can add days. Exit code 1: --verify found changes.
     """
     settings, now = load_settings(), utc_now()
-    lake = Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
+    lake = Lake.from_settings(settings)
     if verify:
         _check_alone(first, last, schedulers, out)
         _verify(lake, settings, verify, now, as_json=as_json)
@@ -78,7 +78,7 @@ def certify(
         print_json(CertifyOutput(begin, end, result.page.digest, totals, list(result.files), []))
         return
     if not out:
-        typer.echo(render_markdown(result.page), nl=False)
+        print_text(render_markdown(result.page))
         return
     console = open_console()
     console.print(result.page.verdict, soft_wrap=True)

@@ -1,6 +1,5 @@
 """`ledger ddl`: statements that declare the tables of the lake in Athena or Spark."""
 
-import sys
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -9,6 +8,7 @@ import typer
 from assets.tables import select_tables
 from assets.tables.ddl import LakeLocation, build_external_table, render_athena_ddl, render_spark_ddl
 from pipelines.cli.options import Location, TableNames
+from pipelines.cli.output import print_text
 from resources.aws.external_table import check_database
 from resources.config.settings import Settings, load_settings
 from resources.errors import ConfigurationError
@@ -42,7 +42,7 @@ def ddl(
     lake = lake_location(load_settings(), location, in_s3=not spark)
     render = render_spark_ddl if spark else render_athena_ddl
     statements = [render(build_external_table(table, lake), checked_database) for table in selected]
-    sys.stdout.write("\n\n".join(statements) + "\n")
+    print_text("\n\n".join(statements) + "\n")
 
 
 def lake_location(settings: Settings, location: str | None, *, in_s3: bool) -> LakeLocation:

@@ -50,7 +50,7 @@ def migrate(
     settings, today = load_settings(), utc_now().date()
     selected = select_tables(tables or [])
     begin, end = _parse_bounds(first, last, today)
-    lake = Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
+    lake = Lake.from_settings(settings)
     survey = survey_versions(lake, selected, begin, end)
     result = _RewriteResult() if dry_run else _rewrite(lake, survey, quiet=as_json)
     if as_json:

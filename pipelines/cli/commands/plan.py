@@ -53,7 +53,7 @@ def plan(
     history = Days(settings.history.start_date, settings.history.end_date)
     days = parse_range(first, last, history, now.date())
     listing = list_sources(open_sources(settings), days)
-    lake = Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
+    lake = Lake.from_settings(settings)
     arns = select_schedulers(schedulers or (), list_known_schedulers(lake, listing))
     estimate = plan_backfill(
         lake,

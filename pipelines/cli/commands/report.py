@@ -1,6 +1,5 @@
 """`ledger report`: the report page."""
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +14,7 @@ from assets.report.render.markdown import render_markdown
 from assets.report.request import build_file_name, find_newest_day, narrow_scope, select_range
 from pipelines.cli.arguments import parse_day
 from pipelines.cli.options import From, To
+from pipelines.cli.output import print_text
 from pipelines.operations.query import open_query
 from resources.clock import utc_now
 from resources.config.equipment import load_equipment
@@ -72,7 +72,7 @@ def report(  # noqa: PLR0913 (an option each)
     mail.
     """
     settings = load_settings()
-    lake, options, now = Lake(settings.lake.uri), ReportOptions.from_settings(settings), utc_now()
+    lake, options, now = Lake.from_settings(settings), ReportOptions.from_settings(settings), utc_now()
     single, begin, end = (
         parse_day(text, option, now.date()) if text else None
         for text, option in ((day, "--date"), (first, "--from"), (last, "--to"))
@@ -86,11 +86,11 @@ def report(  # noqa: PLR0913 (an option each)
     is_html = output_format is Format.html
     text, ending = (render_html(page), "html") if is_html else (render_markdown(page), "md")
     if out == "-":
-        sys.stdout.write(text)
+        print_text(text)
         return
     store = ReportStore(options.folder)
     name = f"{build_file_name(scope)}.{ending}"
     location = str(write_page(Path(out), text)) if out else store.write(name, text)
-    sys.stdout.write(f"{location}\n")
+    print_text(f"{location}\n")
     if open_page:
         typer.launch(location)

@@ -45,7 +45,7 @@ def sql(
     Without a statement the command opens a shell, or runs the statements from standard input. Filter on
     data_date where you can: DuckDB then reads only the files of those days.
     """
-    lake = Lake(load_settings().lake.uri)
+    lake = Lake.from_settings(load_settings())
     if out is not None:
         _export(lake, statement, out, is_spreadsheet=shape is Shape.spreadsheet)
     elif statement is not None:

@@ -49,7 +49,7 @@ def status(
     """
     settings, now = load_settings(), utc_now()
     history = Days(settings.history.start_date, settings.history.end_date)
-    lake = Lake(settings.lake.uri, kms_key_id=settings.lake.kms_key_id)
+    lake = Lake.from_settings(settings)
     span = None if first or last else find_data_range(lake, settings, history, now.date())
     begin, end = span or (history.first, max(last_day(history, now.date()), history.first))
     days = parse_range(first or str(begin), last or str(end), history, now.date())

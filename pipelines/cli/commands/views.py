@@ -1,11 +1,11 @@
 """`ledger views`: the tables of the lake as views for other DuckDB programs."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pipelines.cli.output import print_text
 from pipelines.operations import query
 from resources.config.settings import load_settings
 from resources.errors import ConfigurationError
@@ -39,13 +39,13 @@ def views(
     Write them again only after an update of lookout-ledger, or for a table that had no file before.
     """
     folder = (out or database or Path("views.sql")).absolute().parent
-    script = query.views(Lake(load_settings().lake.uri), folder if relative else None)
+    script = query.views(Lake.from_settings(load_settings()), folder if relative else None)
     if database is not None:
         query.write_database(database, script)
     if out is not None:
         _write(out, script)
     if out is None and database is None:
-        sys.stdout.write(script)
+        print_text(script)
 
 
 def _write(file: Path, script: str) -> None:

@@ -120,6 +120,17 @@ def test_a_pipe_gets_unwrapped_lines_with_escaped_control_characters(
     assert line.split() == ["x" * 300, "\\x1b[31m:smile:", "a\\nb", "1", "2"]
 
 
+@pytest.mark.parametrize("shape", list(Shape))
+def test_a_terminal_gets_no_escape_sequence_in_any_format(
+    shape: Shape, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+
+    show(connect().sql("SELECT chr(155) || '31m' AS a, chr(8238) || 'b' AS b, chr(27) || 'c' AS c"), shape)
+
+    assert not set("\x9b\x1b\u202e") & set(capsys.readouterr().out)
+
+
 @pytest.mark.parametrize("width", [40, 80, 132])
 def test_a_terminal_gets_a_table_fitted_to_its_width(
     width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -130,10 +141,8 @@ def test_a_terminal_gets_a_table_fitted_to_its_width(
 
     show(connect().sql(f"SELECT {columns}"))
     lines = capsys.readouterr().out.splitlines()
-    show(connect().sql("SELECT chr(155) || '31m' AS a, chr(8238) || 'b' AS b, chr(27) || 'c' AS c"))
 
     assert len(lines) < 12 and max(map(cell_len, lines)) <= width
-    assert not set("\x9b\x1b\u202e") & set(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(("shape", "empty"), [(Shape.json, "[]\n"), (Shape.jsonl, ""), (Shape.csv, "a\n")])

@@ -9,9 +9,11 @@ from threading import Event, Thread, Timer
 import pytest
 
 from resources.aws.access import AwsAccess
+from resources.aws.s3_bucket import Bucket
 from resources.errors import DataError, LedgerError, RetryLaterError
 from resources.read_limits import ReadLimits
 from resources.sources.api import ApiSource
+from tests.support.s3_server import set_aws_credentials
 
 LIMITS = ReadLimits(size_bytes=1_000_000, seconds=0.5)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\n"
@@ -44,7 +46,7 @@ def serving(serve: Serve) -> Iterator[str]:
 
 
 def send_slow_body(connection: socket.socket, stop: Event) -> None:
-    connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\n")
+    connection.sendall(HEAD + b'Content-Length: 1000\r\nETag: "x"\r\n\r\n')
     while not stop.wait(0.05):
         connection.sendall(b" ")
 
@@ -84,6 +86,30 @@ def test_a_response_without_end_raises_an_error_with_the_limit(
         with pytest.raises(kind, match=setting) as caught:
             source.list_schedulers()
     assert url in caught.value.where
+
+
+REQUESTS: dict[str, Callable[[Bucket], object]] = {
+    "list": lambda bucket: list(bucket.list_objects("")),
+    "list one page": lambda bucket: bucket.list_page(""),
+    "get": lambda bucket: bucket.get("key"),
+    "head": lambda bucket: bucket.exists("key"),
+    "put": lambda bucket: bucket.put("key", b"x", replacing=None),
+}
+
+
+@pytest.mark.parametrize("request_s3", REQUESTS)
+@pytest.mark.parametrize("serve", [send_slow_headers, send_slow_body])
+def test_a_slow_response_of_s3_raises_an_error_with_the_limit(
+    serve: Serve, request_s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if (serve, request_s3) == (send_slow_body, "head"):
+        pytest.skip("a response to HEAD has no body")
+    set_aws_credentials(monkeypatch)
+    with serving(serve) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
+        bucket = Bucket("bucket", "lake.uri", limits=LIMITS)
+        with pytest.raises(RetryLaterError, match=r"limits\.max_seconds_per_request"):
+            REQUESTS[request_s3](bucket)
 
 
 def test_an_interrupted_run_does_not_wait_for_a_response(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,69 @@
+"""Clients of S3: each request of an archive, a bucket source and a lake names the expected owner."""
+
+from collections.abc import Callable
+
+import pytest
+
+from resources.config.settings import ArchiveSettings, BucketSettings, LakeSettings, Settings
+from resources.errors import PermissionsError
+from resources.lake.lake import Lake
+from resources.read_limits import DEFAULT_LIMITS
+from resources.sources.bucket_listings import ResultReader
+from resources.sources.factory import open_source
+from tests.support.readings import READINGS, SETTINGS
+from tests.support.s3_server import Bucket, Server
+
+OWNER = "111122223333"
+
+
+def use_archive(uri: str) -> None:
+    source = open_source(ArchiveSettings(uri=f"{uri}/in", expected_bucket_owner=OWNER), DEFAULT_LIMITS)
+    assert source.files
+    source.files.read(source.files.list_files()[0])
+
+
+def use_bucket_source(uri: str) -> None:
+    source = open_source(BucketSettings(uri=f"{uri}/in"), DEFAULT_LIMITS, ResultReader(owner=OWNER))
+    assert source.days
+    source.days.list_prefixes()
+
+
+def use_lake(uri: str) -> None:
+    lake = Lake.from_settings(Settings(lake=LakeSettings(uri=f"{uri}/lake", expected_bucket_owner=OWNER)))
+    lake.update(SETTINGS, None, lambda rows: rows)
+    lake.days(READINGS)
+    lake.has(SETTINGS)
+    lake.dataset(SETTINGS)
+
+
+USERS: dict[str, Callable[[str], None]] = {
+    "sources, archive": use_archive,
+    "results, bucket": use_bucket_source,
+    "lake": use_lake,
+}
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_each_request_names_the_expected_owner(bucket: Bucket, s3: Server, user: str) -> None:
+    bucket.put("in/2026-10-06T12:00:00Z/results.jsonl", b"{}")
+    bucket.put("in/a.json", b"{}")
+    s3.requests.clear()
+
+    USERS[user](bucket.uri)
+
+    by_boto3 = [request for request in s3.requests if "boto" in request.headers["user-agent"].lower()]
+    assert by_boto3
+    assert {request.headers.get("x-amz-expected-bucket-owner") for request in by_boto3} == {OWNER}
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_a_bucket_of_another_account_is_refused_with_the_setting(
+    bucket: Bucket, s3: Server, user: str
+) -> None:
+    for method in ("GET", "HEAD", "PUT"):
+        s3.fail_next(method, "403 FORBIDDEN", "AccessDenied", times=-1)
+
+    with pytest.raises(PermissionsError, match="does not belong to account 111122223333") as caught:
+        USERS[user](bucket.uri)
+
+    assert f"{user.partition(',')[0]}.expected_bucket_owner" in caught.value.next_step
