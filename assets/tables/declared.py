@@ -49,18 +49,14 @@ class Column:
 
     @property
     def comment(self) -> str:
-        """Meaning and unit in one line, for catalogs that have no field for the unit."""
+        """Meaning and unit in one line, for files and catalogs that have no field for the unit."""
         return f"{self.meaning} [{self.unit}]" if self.unit else self.meaning
 
     @property
     def field(self) -> pa.Field:
-        """The Arrow field, with meaning, unit and source as its metadata."""
-        metadata = {"comment": self.meaning, "unit": self.unit, "source": self.source}
+        """The Arrow field, with the comment as its metadata. Each file of a lake stores it, so it stays short."""
         return pa.field(
-            self.name,
-            self.type,
-            nullable=not self.required,
-            metadata={key: value for key, value in metadata.items() if value},
+            self.name, self.type, nullable=not self.required, metadata={"comment": self.comment}
         )
 
 

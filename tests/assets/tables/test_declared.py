@@ -147,11 +147,8 @@ def test_column_has_a_meaning_and_a_unit(table: Table, column: Column) -> None:
     assert "|" not in column.meaning  # it would end a cell of a Markdown table
     text_or_flag = column.type in (pa.string(), pa.bool_())
     assert (column.unit is None) is text_or_flag
-    metadata = {
-        key.decode(): value.decode() for key, value in table.schema.field(column.name).metadata.items()
-    }
-    declared = {"comment": column.meaning, "unit": column.unit, "source": column.source}
-    assert metadata == {key: value for key, value in declared.items() if value is not None}
+    unit = f" [{column.unit}]" if column.unit else ""
+    assert table.schema.field(column.name).metadata == {b"comment": f"{column.meaning}{unit}".encode()}
 
 
 @every_column

@@ -177,8 +177,7 @@ def test_the_footer_has_the_table_version_and_the_comments_for_any_rows(lake: La
     path = put(lake, variants[metadata])
     footer = pq.read_schema(path)
     assert footer.metadata == {b"lookout_ledger.table": b"readings", b"lookout_ledger.version": b"1"}
-    assert footer.field("number").metadata[b"comment"] == b"how much"
-    assert footer.field("number").metadata[b"unit"] == b"pieces"
+    assert footer.field("number").metadata == {b"comment": b"how much [pieces]"}
     assert not footer.field("name").nullable
 
 
