@@ -54,10 +54,8 @@ class Column:
 
     @property
     def field(self) -> pa.Field:
-        """The Arrow field, with the comment as its metadata. Each file of a lake stores it, so it stays short."""
-        return pa.field(
-            self.name, self.type, nullable=not self.required, metadata={"comment": self.comment}
-        )
+        """The Arrow field. Its metadata is the comment, short because each file of a lake stores it."""
+        return pa.field(self.name, self.type, nullable=not self.required, metadata={"comment": self.comment})
 
 
 @dataclass(frozen=True)
