@@ -17,6 +17,7 @@ from assets.anomalies.events import EventRule
 from assets.checks import definitions as checks
 from assets.checks.context import CheckSettings, get_service_state
 from assets.executions import assets as executions
+from assets.framework.asset_names import AssetNames
 from assets.framework.asset_specs import add_locations
 from assets.framework.time_windows import Days
 from assets.health import assets as health
@@ -57,7 +58,8 @@ def build_defs(
     warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
     settings = settings or load_settings()
     lake = (overrides or {}).get("lake") or Lake.from_settings(settings)
-    assets = _build_assets(settings, lake)
+    names = AssetNames(settings.dagster.key_prefix, settings.dagster.group_prefix)
+    assets = names.add_prefixes(_build_assets(settings, lake))
     check_settings = CheckSettings(
         _get_history(settings),
         timedelta(minutes=settings.history.settle_after_minutes),
@@ -67,13 +69,19 @@ def build_defs(
     return dg.Definitions(
         assets=assets,
         asset_checks=checks.build_checks(check_settings, assets),
-        jobs=[_build_pipeline_job(), schedules.build_refresh_job(), archive_sensor.build_archive_job()],
-        schedules=[schedules.build_refresh_schedule(settings), schedules.build_check_schedule()],
+        jobs=[
+            _build_pipeline_job(names),
+            schedules.build_refresh_job(names),
+            archive_sensor.build_archive_job(names),
+        ],
+        schedules=[schedules.build_refresh_schedule(settings, names), schedules.build_check_schedule()],
         sensors=[
             sensors.build_automation_sensor(),
-            archive_sensor.build_archive_sensor(settings.history, has_archives=_has_archives(settings)),
+            archive_sensor.build_archive_sensor(
+                settings.history, names, has_archives=_has_archives(settings)
+            ),
             *failure_alerts.build_failure_sensors(settings.alerts),
-            event_alerts.build_event_sensor(settings),
+            event_alerts.build_event_sensor(settings, names),
         ],
         executor=dg.in_process_executor,  # the steps are short; a process per step takes seconds to start
         resources={
@@ -94,11 +102,13 @@ def _open_query(lake: Lake) -> AbstractContextManager[Callable[[str], pa.Table]]
     return open_query(lake)
 
 
-def _build_pipeline_job() -> "UnresolvedAssetJobDefinition":
+def _build_pipeline_job(names: AssetNames) -> "UnresolvedAssetJobDefinition":
     """Declare the job for a range of days, in the launchpad or with `dg launch --job`."""
     return dg.define_asset_job(
         FULL_PIPELINE,
-        selection=dg.AssetSelection.assets(*(asset for stage in STAGES for asset in stage.assets)),
+        selection=dg.AssetSelection.assets(
+            *(key for stage in STAGES for key in names.build_keys(stage.assets))
+        ),
         description="Build all tables and the report for a day or a range of days, in one run.",
     )
 

@@ -210,7 +210,7 @@ def _record_day(
 def _build_contributions_result(recorded: RecordedResults) -> PartitionResult:
     """Describe a day of contributions without reading its rows, which can be millions."""
     return PartitionResult(
-        dg.AssetKey(SENSOR_CONTRIBUTIONS.name),
+        SENSOR_CONTRIBUTIONS.name,
         compute_contents_version(recorded.objects.rows),
         {
             "dagster/partition_row_count": recorded.contributions,

@@ -70,6 +70,7 @@ class CheckContext:
         open_sources: Opens the sources of the extraction.
         now: The time of the evaluation.
         instance: The Dagster instance with the run history.
+        asset: The asset whose checks are evaluated.
         run_days: The first and the last day of the run; None: the run has no days.
     """
 
@@ -78,6 +79,7 @@ class CheckContext:
     open_sources: OpenSources
     now: datetime
     instance: dg.DagsterInstance
+    asset: dg.AssetKey
     run_days: tuple[date, date] | None
     _days: dict[str, list[date]] = field(default_factory=dict)
 

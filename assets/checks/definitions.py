@@ -101,7 +101,7 @@ def _build_step(
         clock: dg.ResourceParam[Clock],
     ) -> Iterator[dg.AssetCheckResult]:
         run_days = parse_run_days(context.run.tags)
-        check_context = CheckContext(settings, lake, sources, clock(), context.instance, run_days)
+        check_context = CheckContext(settings, lake, sources, clock(), context.instance, key, run_days)
         selected = {check_key.name for check_key in context.selected_asset_check_keys}
         yield from _evaluate(key, [check for check in checks if check.name in selected], check_context)
 

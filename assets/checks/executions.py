@@ -3,7 +3,6 @@
 All of them warn, so downstream assets use the data that is recorded.
 """
 
-import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,8 +16,6 @@ from assets.tables import (
     INFERENCE_EXECUTIONS,
     REJECTED_EXECUTIONS,
 )
-
-_ASSET = dg.AssetKey(INFERENCE_EXECUTIONS.name)
 
 
 def build_execution_checks(scope: str) -> list[Check]:
@@ -87,7 +84,7 @@ def _check_rejected_summaries(context: CheckContext) -> CheckOutcome:
 
 def _check_sources(context: CheckContext) -> CheckOutcome:
     return run_outcomes.evaluate_sources_answered(
-        list(run_outcomes.load_recent_runs(context.instance, _ASSET))
+        list(run_outcomes.load_recent_runs(context.instance, context.asset))
     )
 
 

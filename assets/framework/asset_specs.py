@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict
 
 import dagster as dg
 
+from assets.framework.automation import TABLE_TAG
 from assets.framework.metadata import build_metadata
 from assets.tables import TABLES, Column, Table
 from assets.tables.docs import PAGE
@@ -60,7 +61,7 @@ def asset_spec_kwargs(
     return {
         "group_name": group,
         "owners": OWNERS,
-        "tags": {"domain": group, "layer": layer},
+        "tags": {"domain": group, "layer": layer, TABLE_TAG: table.name},
         "kinds": {"parquet", *kinds},
         "description": "\n\n".join(paragraphs),
         "metadata": build_metadata(

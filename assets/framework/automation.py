@@ -5,6 +5,11 @@ from typing import Any
 
 import dagster as dg
 
+from assets.framework.metadata import PREFIX
+
+TABLE_TAG = f"{PREFIX}table"
+"""Tag of an asset: the name of its table."""
+
 _On = dg.AutomationCondition
 _Condition = dg.AutomationCondition[Any]
 
@@ -40,8 +45,16 @@ def _has_all(required: Collection[str] | None) -> _Condition:
     """Match a partition whose required upstream partitions all exist."""
     is_missing = _On.any_deps_missing()
     if required is not None:
-        is_missing = is_missing.allow(dg.AssetSelection.assets(*required))
+        is_missing = is_missing.allow(_select_tables(required))
     return (~is_missing).with_label("has_required_upstream")
+
+
+def _select_tables(names: Collection[str]) -> dg.AssetSelection:
+    """Select assets by their tag, because their keys can have a prefix."""
+    selection: dg.AssetSelection = dg.AssetSelection.assets()
+    for name in names:
+        selection |= dg.AssetSelection.tag(TABLE_TAG, name)
+    return selection
 
 
 def _is_blocked() -> _Condition:

@@ -1,6 +1,6 @@
 """Results of assets: data versions, row counts, previews and further metadata of each materialization."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -27,21 +27,21 @@ class PartitionResult:
     """The content of one partition of one asset after a run.
 
     Attributes:
-        asset: the asset.
+        asset: the name of the asset.
         data_version: depends on the content only.
         metadata: by name without the prefix.
         summary: the log line about this partition; empty: none.
     """
 
-    asset: dg.AssetKey
+    asset: str
     data_version: str
     metadata: Mapping[str, Any]
     summary: str = ""
 
-    def materialization(self, partition: str) -> dg.AssetMaterialization:
+    def materialization(self, partition: str, key_prefix: Sequence[str]) -> dg.AssetMaterialization:
         """The event that records it."""
         return dg.AssetMaterialization(
-            self.asset,
+            dg.AssetKey([*key_prefix, self.asset]),
             partition=partition,
             metadata=build_metadata(self.metadata),
             tags={_DATA_VERSION: self.data_version, _IS_USER_PROVIDED: "true"},
@@ -53,7 +53,7 @@ def partition_result(
 ) -> PartitionResult:
     """Return the result of one partition of a table."""
     return PartitionResult(
-        dg.AssetKey(table.name),
+        table.name,
         compute_content_version(table, written.rows),
         {
             "dagster/partition_row_count": written.rows.num_rows,

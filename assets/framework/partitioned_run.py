@@ -49,6 +49,7 @@ class PartitionedRun:
 
     def __init__(self, context: dg.AssetExecutionContext) -> None:
         self._context = context
+        self._key_prefix = context.asset_key.path[:-1]
         self._failed: dict[str, Exception] = {}
         self._keys_by_error: dict[str, list[str]] = {}
         self._recorded = 0
@@ -63,7 +64,7 @@ class PartitionedRun:
             self._raise_if_interrupted()
             try:
                 for result in process_partition(key):
-                    self._context.log_event(result.materialization(key))
+                    self._context.log_event(result.materialization(key, self._key_prefix))
                     if result.summary:
                         self._context.log.info(f"{key}: {result.summary}")
             except Exception as error:
@@ -178,11 +179,13 @@ def select_partitions(context: dg.AssetExecutionContext, lake: Lake, upstream: T
 def previous_attempt(context: dg.AssetExecutionContext) -> tuple[set[str], datetime | None]:
     """Return the partitions that an earlier attempt recorded, and the start of that attempt.
 
-    An earlier attempt is a retry of this step, or the run that this run resumes. First attempts and runs
-    that were re-executed completely have none.
+    An earlier attempt is a retry of this step, this run before its process died and it was resumed under its
+    own id, or the run that this run resumes. First attempts and runs that were re-executed completely have
+    none.
     """
     tags = context.run.tags
-    runs = {context.run.run_id} if context.retry_number > 0 else set()
+    is_repeated = context.retry_number > 0 or _is_step_restarted(context)
+    runs = {context.run.run_id} if is_repeated else set()
     if tags.get(_IS_RESUME) == "true":
         runs |= {tags[name] for name in _EARLIER_RUNS if name in tags}
     recorded = {
@@ -201,6 +204,13 @@ def previous_attempt(context: dg.AssetExecutionContext) -> tuple[set[str], datet
     if recorded:
         context.log.info(f"Resuming: {len(recorded):,} partitions are already recorded")
     return recorded, datetime.fromtimestamp(min(started), UTC) if started else None
+
+
+def _is_step_restarted(context: dg.AssetExecutionContext) -> bool:
+    """Return whether run monitoring resumed this run, which starts its steps again."""
+    step = context.get_step_execution_context().step.key
+    starts = context.instance.all_logs(context.run.run_id, of_type=dg.DagsterEventType.STEP_START)
+    return [entry.step_key for entry in starts].count(step) > 1
 
 
 def read_failed_sources(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, str]:

@@ -153,7 +153,7 @@ def _write_page(inputs: _PageInputs, partition_key: str) -> list[PartitionResult
     version = blake2b(content.encode(), digest_size=16).hexdigest()
     metadata = _build_metadata(page, path, len(html.encode()))
     summary = f"{len(page.cards):,} machines, {page.urgent:,} need attention: {path}"
-    return [PartitionResult(dg.AssetKey(NAME), version, metadata, summary)]
+    return [PartitionResult(NAME, version, metadata, summary)]
 
 
 def _build_metadata(page: Page, path: str, size: int) -> dict[str, dg.MetadataValue | int | float]:

@@ -24,6 +24,7 @@ from assets.executions.archive_index import (
 from assets.executions.extraction import read_file
 from assets.executions.flatten import READER_VERSION, FlattenedPages
 from assets.executions.selection import contiguous_ranges
+from assets.framework.asset_names import AssetNames
 from assets.framework.partitions import RANGE
 from assets.framework.time_windows import Days
 from assets.tables import ARCHIVE_FILES, INFERENCE_EXECUTIONS
@@ -165,17 +166,19 @@ class _ReadBudget:
         return True
 
 
-def build_archive_job() -> "UnresolvedAssetJobDefinition":
+def build_archive_job(names: AssetNames) -> "UnresolvedAssetJobDefinition":
     """Declare the job of the requested runs. Downstream assets follow through their automation conditions."""
     return dg.define_asset_job(
         JOB,
-        selection=dg.AssetSelection.assets(INFERENCE_EXECUTIONS.name),
-        tags={MAX_RUNTIME_TAG: str(MAX_RUNTIME_SECONDS)},
+        selection=dg.AssetSelection.assets(names.build_key(INFERENCE_EXECUTIONS.name)),
+        tags={MAX_RUNTIME_TAG: str(MAX_RUNTIME_SECONDS), **names.job_tags},
         description="Extract the days of new saved responses, without a query of the live sources.",
     )
 
 
-def build_archive_sensor(settings: HistorySettings, *, has_archives: bool) -> dg.SensorDefinition:
+def build_archive_sensor(
+    settings: HistorySettings, names: AssetNames, *, has_archives: bool
+) -> dg.SensorDefinition:
     """Declare the sensor, on by default if an archive is a source; it uses `lake`, `sources` and `clock`."""
     history = Days(settings.start_date, settings.end_date)
 
@@ -196,7 +199,7 @@ def build_archive_sensor(settings: HistorySettings, *, has_archives: bool) -> dg
             listings = [source.files for source in sources() if source.files]
             if not listings:
                 return dg.SkipReason("No archive is a source. Add one with: ledger import PATH")
-            if reason := _describe_unfinished_run(context):
+            if reason := _describe_unfinished_run(context, names):
                 return dg.SkipReason(reason)
             return _Tick(context, lake, history, clock()).evaluate(listings)
         except LedgerError as error:  # such as a lake that cannot be reached; the next tick tries again
@@ -417,12 +420,12 @@ class _Tick:
         return dg.SensorResult(skip_reason=text, cursor=self._cursor.to_json())
 
 
-def _describe_unfinished_run(context: dg.SensorEvaluationContext) -> str | None:
+def _describe_unfinished_run(context: dg.SensorEvaluationContext, names: AssetNames) -> str | None:
     """Return None if no run extracts executions; a run reads the new files too, but merges only its days."""
     now = utc_now()
     for record in context.instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
         run = record.dagster_run
-        if not _extracts(run) or not belongs_to_location(context, run):
+        if not _extracts(run, names) or not belongs_to_location(context, run):
             continue
         # Only runs of this job have a runtime limit; another one may remain of a killed process.
         if run.job_name == JOB or now - record.create_timestamp < timedelta(seconds=MAX_RUNTIME_SECONDS):
@@ -433,10 +436,10 @@ def _describe_unfinished_run(context: dg.SensorEvaluationContext) -> str | None:
     return None
 
 
-def _extracts(run: dg.DagsterRun) -> bool:
+def _extracts(run: dg.DagsterRun, names: AssetNames) -> bool:
     if run.asset_selection is None:
         return run.job_name in (JOB, REFRESH) or run.job_name.startswith(_ASSET_JOB)
-    return dg.AssetKey(INFERENCE_EXECUTIONS.name) in run.asset_selection
+    return names.build_key(INFERENCE_EXECUTIONS.name) in run.asset_selection
 
 
 def _get_file_key(item: _ListedFile, record: ArchiveRecord | None) -> str:

@@ -27,6 +27,7 @@ from assets.alerts.messages import (
     build_event_notice,
     build_summary_notice,
 )
+from assets.framework.asset_names import AssetNames
 from assets.framework.metadata import build_metadata
 from assets.framework.row_content import stamp_changes
 from assets.report.assets import LATEST
@@ -34,7 +35,6 @@ from assets.tables import ANOMALY_EVENTS, EVENT_NOTIFICATIONS
 from pipelines.automation.failure_alerts import TICK_SECONDS, open_notifier
 from resources.clock import Clock
 from resources.config.equipment import EquipmentRegistry, load_equipment
-from resources.config.sections import AlertSettings
 from resources.config.settings import Settings
 from resources.config.silences import Silence, load_silences
 from resources.errors import ConfigurationError, LedgerError
@@ -48,7 +48,7 @@ _COLUMNS = {"start": "start_time", "end": "end_time"}
 """Columns of `event_notifications` whose name differs from the field of `NotificationRecord`."""
 
 
-def build_event_sensor(settings: Settings) -> dg.SensorDefinition:
+def build_event_sensor(settings: Settings, names: AssetNames) -> dg.SensorDefinition:
     """Declare the sensor, on by default; its resources are `lake` and `clock`."""
 
     @dg.sensor(
@@ -73,7 +73,7 @@ def build_event_sensor(settings: Settings) -> dg.SensorDefinition:
             notified_errors = file_errors
         context.update_cursor(_format_cursor(notified_errors, pending))
         sent = dg.AssetMaterialization(
-            EVENT_NOTIFICATIONS.name, metadata=build_metadata({"notifications": count})
+            names.build_key(EVENT_NOTIFICATIONS.name), metadata=build_metadata({"notifications": count})
         )
         return dg.SensorResult(
             skip_reason=f"{count} notifications sent.", asset_events=[sent] if count else []
@@ -126,7 +126,7 @@ def notify_events(lake: Lake, settings: Settings, notifier: Notifier, now: datet
     message_context = MessageContext(
         ZoneInfo(settings.report.time_zone),
         lambda name, equipment: registry.find_sensor(name, equipment).name,
-        _get_link(alerts),
+        _get_link(settings),
     )
 
     def build_notice(group: Sequence[Notification]) -> Notice:
@@ -143,14 +143,16 @@ def notify_events(lake: Lake, settings: Settings, notifier: Notifier, now: datet
     return len(delivered), "\n".join(dict.fromkeys(file_errors))
 
 
-def _get_link(alerts: AlertSettings) -> str | None:
+def _get_link(settings: Settings) -> str | None:
+    alerts = settings.alerts
     if alerts.report_url:
         return (
             alerts.report_url
             if alerts.report_url.endswith(".html")
             else f"{alerts.report_url.rstrip('/')}/{LATEST}"
         )
-    return alerts.dagster_url and f"{alerts.dagster_url.rstrip('/')}/assets/{ANOMALY_EVENTS.name}"
+    path = "/".join([*settings.dagster.key_prefix, ANOMALY_EVENTS.name])
+    return alerts.dagster_url and f"{alerts.dagster_url.rstrip('/')}/assets/{path}"
 
 
 def upsert_records(existing: pa.Table, records: Sequence[NotificationRecord], now: datetime) -> pa.Table:

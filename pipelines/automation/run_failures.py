@@ -99,10 +99,10 @@ def list_still_failed(
     instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, step: str, partitions: Sequence[str]
 ) -> list[str]:
     """Return those of some partitions of a step's asset whose status is failed."""
-    key = dg.AssetKey(step)
     graph = repository.asset_graph
-    partitions_def = graph.get(key).partitions_def if graph.has(key) else None
-    if partitions_def is None:
+    key = next((key for key in graph.get_all_asset_keys() if key.path[-1] == step), None)
+    partitions_def = graph.get(key).partitions_def if key else None
+    if key is None or partitions_def is None:
         return []
     existing = [day for day in partitions if partitions_def.has_partition_key(day)]
     return filter_failed_partitions(instance, key, partitions_def, existing)

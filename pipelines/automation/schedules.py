@@ -13,6 +13,7 @@ import dagster as dg
 from assets.checks.context import get_service_state
 from assets.executions.day_status import SettlementPolicy
 from assets.executions.due_days import DueDays, find_due_days
+from assets.framework.asset_names import AssetNames
 from assets.framework.partitions import RANGE
 from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
@@ -48,17 +49,17 @@ UNFINISHED = [
 _MAX_TAG_LENGTH = 255
 
 
-def build_refresh_job() -> "UnresolvedAssetJobDefinition":
+def build_refresh_job(names: AssetNames) -> "UnresolvedAssetJobDefinition":
     """Declare the extraction job. Downstream assets follow through their automation conditions."""
     return dg.define_asset_job(
         REFRESH,
-        selection=dg.AssetSelection.assets(INFERENCE_EXECUTIONS.name),
-        tags={MAX_RUNTIME_TAG: str(MAX_RUNTIME_SECONDS)},
+        selection=dg.AssetSelection.assets(names.build_key(INFERENCE_EXECUTIONS.name)),
+        tags={MAX_RUNTIME_TAG: str(MAX_RUNTIME_SECONDS), **names.job_tags},
         description="Extract the days that are not settled yet from the live sources.",
     )
 
 
-def build_refresh_schedule(settings: Settings) -> dg.ScheduleDefinition:
+def build_refresh_schedule(settings: Settings, names: AssetNames) -> dg.ScheduleDefinition:
     """Declare the schedule of the refresh job, on by default; it uses `lake`, `sources` and `clock`."""
 
     @dg.schedule(
@@ -75,6 +76,8 @@ def build_refresh_schedule(settings: Settings) -> dg.ScheduleDefinition:
         sources: dg.ResourceParam[OpenSources],
         clock: dg.ResourceParam[Clock],
     ) -> dg.RunRequest | dg.SkipReason:
+        if reason := _describe_unfinished_run(context.instance, names):
+            return dg.SkipReason(reason)
         return _evaluate_refresh(context, settings, lake, sources, clock)
 
     return schedule
@@ -112,8 +115,6 @@ def _evaluate_refresh(
             "No live source is configured, so no new data is expected. The sensor new_archive_files extracts"
             " added saved responses."
         )
-    if reason := _describe_unfinished_run(context.instance):
-        return dg.SkipReason(reason)
     due, reason = _find_due_days(settings, lake, live, clock())
     if due.backlog:
         context.log.warning(due.backlog_message)
@@ -154,11 +155,15 @@ def _find_due_days(
     return due, f"No new data is expected: {reason}. All days since {lookback_start} are settled."
 
 
-def _describe_unfinished_run(instance: dg.DagsterInstance) -> str | None:
-    """Return None if no run of the refresh job is in progress."""
-    records = instance.get_run_records(
-        dg.RunsFilter(job_name=REFRESH, statuses=UNFINISHED), limit=1, ascending=True
-    )
+def _describe_unfinished_run(instance: dg.DagsterInstance, names: AssetNames) -> str | None:
+    """Return None if no run of the refresh job of this location is in progress."""
+    records = [
+        record
+        for record in instance.get_run_records(
+            dg.RunsFilter(job_name=REFRESH, statuses=UNFINISHED), ascending=True
+        )
+        if names.has_run(record.dagster_run)
+    ]
     if not records:
         return None
     run = records[0].dagster_run

@@ -195,7 +195,7 @@ def _load_failures(settings: Settings, days: Sequence[date]) -> _RunFailures:
 
 
 def _read_failures(settings: Settings, days: Sequence[date]) -> _RunFailures:
-    executions = dg.AssetKey(INFERENCE_EXECUTIONS.name)
+    executions = dg.AssetKey([*settings.dagster.key_prefix, INFERENCE_EXECUTIONS.name])
     partitions = daily_partitions(Days(settings.history.start_date, settings.history.end_date))
     keys = [day.isoformat() for day in days]
     with dg.DagsterInstance.get() as instance:

@@ -202,17 +202,30 @@ def list_runs(
     return list(instance.get_runs(dg.RunsFilter(tags=tags)))
 
 
-def plan_resume(instance: dg.DagsterInstance, identifier: str, max_calls: int | None = None) -> BackfillPlan:
+def plan_resume(
+    instance: dg.DagsterInstance,
+    identifier: str,
+    max_calls: int | None = None,
+    key_prefix: tuple[str, ...] = (),
+) -> BackfillPlan:
     """Plan the rest of an earlier backfill.
 
     Args:
         instance: the instance of its runs.
         identifier: the id of the backfill, of one of its runs, or of another extraction run.
         max_calls: limit of API calls; None: the limit of the earlier run.
+        key_prefix: the prefix of the asset keys.
 
     Raises:
         ConfigurationError: there is no such run, or it has no range of days.
     """
+    plan = _plan_resume(instance, identifier, max_calls, key_prefix)
+    return replace(plan, request=replace(plan.request, key_prefix=key_prefix))
+
+
+def _plan_resume(
+    instance: dg.DagsterInstance, identifier: str, max_calls: int | None, key_prefix: tuple[str, ...]
+) -> BackfillPlan:
     run = instance.get_run_by_id(identifier) if _is_uuid(identifier) else None
     backfill_id = run.tags.get(BACKFILL_TAG, identifier) if run else identifier
     runs = list_runs(instance, backfill_id)
@@ -222,7 +235,8 @@ def plan_resume(instance: dg.DagsterInstance, identifier: str, max_calls: int | 
         assert run is not None  # noqa: S101 (see above)
         request = _read_request(run, max_calls)
         is_extraction = (
-            not run.asset_selection or dg.AssetKey(INFERENCE_EXECUTIONS.name) in run.asset_selection
+            not run.asset_selection
+            or dg.AssetKey([*key_prefix, INFERENCE_EXECUTIONS.name]) in run.asset_selection
         )
         stages = tuple(
             StageRun(stage, identifier if stage is EXECUTIONS and is_extraction else None) for stage in STAGES

@@ -66,6 +66,7 @@ class BackfillRequest:
         max_calls: limit of API calls; None: the limit of the settings.
         resume: id of the run to resume.
         assets: names of the assets; empty: all assets.
+        key_prefix: the prefix of their keys.
         progress_asset: the asset whose materializations count as progress.
         tags: further tags of the run.
     """
@@ -77,8 +78,14 @@ class BackfillRequest:
     max_calls: int | None = None
     resume: str | None = None
     assets: tuple[str, ...] = (INFERENCE_EXECUTIONS.name, INFERENCE_SCHEDULERS.name)
+    key_prefix: tuple[str, ...] = ()
     progress_asset: str = INFERENCE_EXECUTIONS.name
     tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def asset_keys(self) -> list[dg.AssetKey]:
+        """The keys of the assets."""
+        return [dg.AssetKey([*self.key_prefix, name]) for name in self.assets]
 
     @property
     def day_count(self) -> int:
@@ -209,9 +216,8 @@ def launch(
         with Worker(environment) as own_worker:
             return launch(request, instance, update, worker=own_worker)
     report = RunReport(str(UUID(unique_id())), request, worker.log)
-    task = WorkerTask(
-        report.run_id, list(request.assets), _build_tags(request, instance), build_config(request)
-    )
+    keys = [key.to_user_string() for key in request.asset_keys]
+    task = WorkerTask(report.run_id, keys, _build_tags(request, instance), build_config(request))
     _follow(worker, task, RunFollower(instance, report), update)
     complete_report(instance, report)
     update(report)
@@ -261,7 +267,6 @@ class RunFollower:
         self.is_finished = False
         self.is_canceled = False
         self._instance = instance
-        self._progress_asset = dg.AssetKey(report.request.progress_asset)
         self._cursor: str | None = None
 
     def report_canceling(self) -> None:
@@ -292,12 +297,11 @@ class RunFollower:
 
     def _add_event(self, entry: dg.EventLogEntry) -> None:
         event = entry.dagster_event
-        if event is None or not event.partition:
+        if event is None or not event.partition or event.asset_key is None:
             return
-        self.report.partitions += event.asset_key is not None and event.asset_key.to_user_string() == (
-            event.step_key
-        )
-        if event.asset_key != self._progress_asset:
+        asset = event.asset_key.path[-1]
+        self.report.partitions += asset == event.step_key
+        if asset != self.report.request.progress_asset:
             return
         numbers = _read_integers(event.step_materialization_data.materialization.metadata)
         self.report.days[date.fromisoformat(event.partition)] = DayCounts(

@@ -170,7 +170,8 @@ class ParallelBackfill:
         tags |= {**stage_request.tags, **build_parallel_tags(self._plan)}
         if previous is not None and not any(part.overlaps(changed) for changed in self._changed):
             tags |= build_resume_tags(self._instance, previous.run_id)
-        task = WorkerTask(str(UUID(unique_id())), list(part.assets), tags, build_config(run.request))
+        keys = [key.to_user_string() for key in run.request.asset_keys]
+        task = WorkerTask(str(UUID(unique_id())), keys, tags, build_config(run.request))
         self._queue.submit(task)
         self._add_report(run, task.run_id)
         return run
@@ -181,7 +182,7 @@ class ParallelBackfill:
 
     def _find_previous(self, stage: Stage, part: Part) -> dg.DagsterRun | None:
         """Return the latest run of the part in an earlier call of the same backfill."""
-        keys = {dg.AssetKey(name) for name in part.assets}
+        keys = set(replace(self._plan.request, assets=part.assets).asset_keys)
         days = [part.first.isoformat(), part.last.isoformat()]
         return next(
             (

@@ -39,7 +39,7 @@ class RunQueue:
             LedgerError: the workspace has no such assets.
         """
         request = dg.RunRequest(
-            asset_selection=[dg.AssetKey.from_user_string(name) for name in task.assets],
+            asset_selection=[dg.AssetKey.from_user_string(key) for key in task.assets],
             tags=task.tags,
             run_config={"ops": task.config},
         )
@@ -99,6 +99,18 @@ def require_own_runs(instance: dg.DagsterInstance) -> None:
 
 
 @contextmanager
+def _write_stdout_to_stderr() -> Iterator[None]:
+    """Let subprocesses that start here, such as code servers with their logs, leave stdout to the output."""
+    own_stdout = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(own_stdout, 1)
+        os.close(own_stdout)
+
+
+@contextmanager
 def open_queue(instance: dg.DagsterInstance, workspace: Path | WorkspaceLoadTarget) -> Iterator[RunQueue]:
     """Load the workspace that the daemon uses.
 
@@ -116,7 +128,9 @@ def open_queue(instance: dg.DagsterInstance, workspace: Path | WorkspaceLoadTarg
             where=str(workspace),
             next_step="add --workspace FILE; it is the file that the daemon uses",
         )
-    with WorkspaceProcessContext(instance, target) as context:
+    with _write_stdout_to_stderr():
+        workspace_context = WorkspaceProcessContext(instance, target)
+    with workspace_context as context:
         entries = context.create_request_context().get_code_location_entries()
         for name, entry in entries.items():
             if entry.load_error is not None:

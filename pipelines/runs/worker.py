@@ -18,7 +18,7 @@ from resources.redaction import RedactedStream
 
 
 class WorkerTask(msgspec.Struct):
-    """A run: its id, the names of its assets (empty: all), its tags, and the config of its ops."""
+    """A run: its id, the keys of its assets (empty: all), its tags, and the config of its ops."""
 
     run_id: str
     assets: list[str]
@@ -47,7 +47,7 @@ def main() -> None:
                     run_id=task.run_id,
                     tags=task.tags | build_process_tags(),
                     run_config={"ops": task.config},
-                    asset_selection=[dg.AssetKey(name) for name in task.assets] or None,
+                    asset_selection=[dg.AssetKey.from_user_string(key) for key in task.assets] or None,
                     raise_on_error=False,
                 )
 

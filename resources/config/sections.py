@@ -15,7 +15,16 @@ from pydantic import (
 
 from resources.apprise_url import describe_url, is_apprise_url
 from resources.config.loader import SettingsOrigin
-from resources.config.types import AccountId, Count, Cron, Day, TimeZone, check_web_address, resolve_location
+from resources.config.types import (
+    AccountId,
+    Count,
+    Cron,
+    DagsterName,
+    Day,
+    TimeZone,
+    check_web_address,
+    resolve_location,
+)
 from resources.read_limits import MEGABYTE, ReadLimits
 
 
@@ -123,6 +132,27 @@ class ScheduleSettings(Section):
         default="5 * * * *",
         description="Cron expression with five fields, in UTC.",
         examples=["5 * * * *"],
+    )
+
+
+def _parse_key_prefix(value: object) -> object:
+    """Accept text with slashes between the parts, as Dagster shows asset keys."""
+    return tuple(value.split("/")) if isinstance(value, str) else value
+
+
+class DagsterSettings(Section):
+    """Names in the Dagster instance. Set them if other code locations use the same ones."""
+
+    key_prefix: Annotated[tuple[DagsterName, ...], BeforeValidator(_parse_key_prefix)] = Field(
+        default=(),
+        description="Prefix of all asset keys, with slashes between its parts. Unset: none. Tables and"
+        " stages keep their names.",
+        examples=["plant_a"],
+    )
+    group_prefix: DagsterName | None = Field(
+        default=None,
+        description="Prefix of the asset groups: plant_a gives plant_a_executions. Unset: none.",
+        examples=["plant_a"],
     )
 
 

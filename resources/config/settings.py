@@ -31,6 +31,7 @@ from resources.config.loader import (
 )
 from resources.config.sections import (
     AlertSettings,
+    DagsterSettings,
     EquipmentSettings,
     EventSettings,
     HistorySettings,
@@ -207,6 +208,7 @@ class Settings(Section):
     history: HistorySettings = Field(default_factory=HistorySettings)
     report: ReportSettings = Field(default_factory=ReportSettings)
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
+    dagster: DagsterSettings = Field(default_factory=DagsterSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     results: ResultSettings = Field(default_factory=ResultSettings)
     events: EventSettings = Field(default_factory=EventSettings)

@@ -19,6 +19,7 @@ _PRINTABLE = re.compile(r"[!-~]+")
 _HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _MAX_HOST_LENGTH = 253
 _ACCOUNT = re.compile(r"[0-9]{12}")
+_DAGSTER_NAME = re.compile(r"[A-Za-z0-9_]+")
 _OFFSET = re.compile(r"[+-](0[0-9]|1[0-4]):[0-5][0-9]")
 _CRON_FIELDS = {
     "minute": "0-59",
@@ -58,6 +59,12 @@ def _check_zone(name: str) -> str:
 def check_zone_or_offset(name: str) -> str:
     """Return the name of a zone, or an offset such as +02:00; raise ValueError for others."""
     return name if _OFFSET.fullmatch(name) else _check_zone(name)
+
+
+def _check_dagster_name(name: str) -> str:
+    if not _DAGSTER_NAME.fullmatch(name):
+        raise ValueError(f"{format_value(name)} must have only letters, digits and underscores")
+    return name
 
 
 def _check_cron(text: str) -> str:
@@ -144,6 +151,7 @@ def resolve_location(*loc: str) -> AfterValidator:
 
 
 AccountId = Annotated[str, AfterValidator(_check_account)]
+DagsterName = Annotated[str, AfterValidator(_check_dagster_name)]
 Day = Annotated[date, BeforeValidator(_parse_day)]
 Cron = Annotated[str, AfterValidator(_check_cron)]
 Count = Annotated[int, BeforeValidator(_reject_bool)]

@@ -127,7 +127,7 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
             if not yes:
                 _confirm(console, settings, plan)
         else:
-            plan = _plan_resume(instance, resume, first, last, max_calls)
+            plan = _plan_resume(settings, instance, resume, (first, last), max_calls)
             if plan.workers is not None and workers is not None:
                 plan = replace(plan, workers=replace(plan.workers, count=workers))
             if only:
@@ -183,15 +183,19 @@ def _build_request(
         listing = list_sources(open_sources(settings), days)
         if not listing.failed and not has_unread_files(lake, listing):  # which may have the name
             select_schedulers(schedulers, list_known_schedulers(lake, listing))
-    return BackfillRequest(days[0], days[-1], schedulers)
+    return BackfillRequest(days[0], days[-1], schedulers, key_prefix=settings.dagster.key_prefix)
 
 
 def _plan_resume(
-    instance: dg.DagsterInstance, identifier: str, first: str | None, last: str | None, max_calls: int | None
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    identifier: str,
+    days: tuple[str | None, str | None],
+    max_calls: int | None,
 ) -> BackfillPlan:
-    plan = plan_resume(instance, identifier, max_calls)
+    plan = plan_resume(instance, identifier, max_calls, settings.dagster.key_prefix)
     request = plan.request
-    days = (first or str(request.first), last or str(request.last))
+    days = (days[0] or str(request.first), days[1] or str(request.last))
     if days != (str(request.first), str(request.last)):
         raise ConfigurationError(
             f"Cannot resume {identifier} over {days[0]} to {days[1]}:"

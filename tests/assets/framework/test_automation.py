@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets.framework.automation import upstream_content_changed
+from assets.framework.automation import TABLE_TAG, upstream_content_changed
 
 START = datetime(2026, 10, 8, 0, 5, tzinfo=UTC)
 DAILY = dg.DailyPartitionsDefinition("2026-10-01", end_date="2026-11-01", timezone="UTC", end_offset=1)
@@ -26,6 +26,7 @@ def upstream() -> None:
 
 @dg.asset(
     name="days",
+    tags={TABLE_TAG: "days"},
     deps=[UPSTREAM],
     partitions_def=DAILY,
     automation_condition=upstream_content_changed(),

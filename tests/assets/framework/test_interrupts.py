@@ -33,7 +33,7 @@ def run(
     def process(key: str) -> list[PartitionResult]:
         if key == SECOND:
             work()
-        return [PartitionResult(DAYS, key, {})]
+        return [PartitionResult("days", key, {})]
 
     @dg.asset(partitions_def=DAILY, backfill_policy=dg.BackfillPolicy.single_run())
     def days(context: dg.AssetExecutionContext) -> dg.Output[None]:

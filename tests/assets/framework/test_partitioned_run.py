@@ -23,7 +23,7 @@ def table(context: dg.AssetExecutionContext) -> dg.Output[None]:
 
 def read_day(day: str) -> Iterator[PartitionResult]:
     if day == DAYS[0]:
-        yield PartitionResult(dg.AssetKey("table"), "1", {})
+        yield PartitionResult("table", "1", {})
     elif day == DAYS[1]:
         raise DataError("Cannot read the sensor", where="plant", next_step="connect it")
     else:

@@ -79,7 +79,7 @@ def below(days: dg.PartitionsDefinition) -> dg.AssetsDefinition:
     def work(day: str) -> list[PartitionResult]:
         if day == (FOLDER / "fails").read_text():
             raise RuntimeError("no luck")
-        return [PartitionResult(dg.AssetKey("below"), str(time.time()), {})]
+        return [PartitionResult("below", str(time.time()), {})]
 
     return asset
 

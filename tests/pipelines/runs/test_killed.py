@@ -5,11 +5,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run_iterator
 
 from assets.executions import assets as execution_assets
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
@@ -18,10 +22,10 @@ from resources.config.settings import ApiSettings, HistorySettings, LakeSettings
 from resources.lake.lake import Lake
 from sandbox.fleet import History, build_fleet
 from sandbox.service import Handle, run_sandbox
-from tests.support.code_location import Location
+from tests.support.code_location import EXTRACTION, Location
 from tests.support.live_service import PLACES, get_visible_statuses
 from tests.support.paths import ROOT
-from tests.support.run_results import LIST_EXECUTIONS, build_resume_options, get_failure_message, read_rows
+from tests.support.run_results import LIST_EXECUTIONS, build_resume_options, read_rows
 
 pytestmark = pytest.mark.usefixtures("accounts")
 
@@ -67,9 +71,33 @@ def kill_after_requests(process: subprocess.Popen[bytes], service: Handle, reque
         time.sleep(1)
 
 
+def count_materializations(instance: dg.DagsterInstance) -> dict[str, int]:
+    """Return how often each day of the executions was recorded, over all runs."""
+    records = instance.fetch_materializations(dg.AssetKey("inference_executions"), limit=1000).records
+    return Counter(str(record.partition_key) for record in records)
+
+
+def resume_in_new_run(location: Location, killed: dg.DagsterRun) -> bool:
+    """Resume as `run_retries` and a person do."""
+    return location.run(DAYS[0], DAYS[-1], **build_resume_options(killed.run_id)).success
+
+
+def resume_same_run(location: Location, killed: dg.DagsterRun) -> bool:
+    """Resume as run monitoring does with `max_resume_run_attempts`: `dagster api resume_run`."""
+    job = location.definitions.resolve_implicit_global_asset_job_def().get_subset(
+        asset_selection=set(EXTRACTION), asset_check_selection=set()
+    )
+    events = execute_run_iterator(InMemoryJob(job), killed, location.instance, resume_from_failure=True)
+    days = [event.partition for event in events if event.is_step_materialization and event.partition]
+    assert days
+    run = location.instance.get_run_by_id(killed.run_id)
+    return run is not None and run.is_success
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("resume", [resume_in_new_run, resume_same_run])
 def test_a_killed_run_that_is_resumed_fetches_only_what_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resume: Callable[[Location, dg.DagsterRun], bool]
 ) -> None:
     lake, home = tmp_path / "lake", tmp_path / "home"
     home.mkdir()
@@ -89,9 +117,9 @@ def test_a_killed_run_that_is_resumed_fetches_only_what_is_missing(
             assert 0 < len(missing) < len(DAYS)
             monkeypatch.setattr(execution_assets, "DAYS_PER_BATCH", 1)
 
-            result = location.run(DAYS[0], DAYS[-1], **build_resume_options(killed.run_id))
+            assert resume(location, killed)
 
-            assert result.success, get_failure_message(result)
+            assert count_materializations(instance) == dict.fromkeys(map(str, DAYS), 1)
             schedulers = [
                 scheduler
                 for scheduler in FLEET.list_schedulers(NOW)
