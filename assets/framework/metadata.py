@@ -8,12 +8,15 @@ from typing import Any
 
 import dagster as dg
 
+from resources.redaction import redact_values
+
 PREFIX = "ledger/"
 INTERACTIVE_TAG = f"{PREFIX}interactive"
 """Tag of runs that a person waits for: they fail at once instead of retrying an unreachable service."""
 
 FAILED_PARTITIONS = "failed_partitions"
 FAILED_SOURCES = "failed_sources"
+TRACEBACK = "traceback"
 _RESERVED = ("dagster/", "__")
 
 MEANINGS: dict[str, dict[str, str]] = {
@@ -78,15 +81,18 @@ MEANINGS: dict[str, dict[str, str]] = {
     "failed runs": {
         FAILED_PARTITIONS: "Failed partitions, with the reason of each.",
         FAILED_SOURCES: "Failed sources and schedulers, with the reason of each.",
+        TRACEBACK: "Traceback of an unexpected error, which is a defect of this software.",
     },
 }
 """Meanings of the names, for the reference; counts that are named after a column or state are not listed."""
 
 
 def build_metadata(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the prefix to each name, except to the names that Dagster defines."""
+    """Add the prefix to each name, except to the names that Dagster defines, and redact credentials."""
     return {
-        name if name.startswith((PREFIX, *_RESERVED)) else f"{PREFIX}{name}": value
+        name if name.startswith((PREFIX, *_RESERVED)) else f"{PREFIX}{name}": (
+            redact_values(value) if isinstance(value, str | dict | list) else value
+        )
         for name, value in values.items()
     }
 

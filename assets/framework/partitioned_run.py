@@ -5,9 +5,11 @@ continues with the next partition and fails at its end. So the Dagster UI shows 
 as failed, and "re-execute from failure" processes only those.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from traceback import format_exception
 from typing import Any, TypeVar
 
 import dagster as dg
@@ -19,6 +21,7 @@ from assets.framework.metadata import (
     FAILED_PARTITIONS,
     FAILED_SOURCES,
     INTERACTIVE_TAG,
+    TRACEBACK,
     build_metadata,
     read_reasons,
 )
@@ -27,6 +30,7 @@ from assets.tables import Table
 from resources.clock import monotonic, sleep
 from resources.errors import LedgerError, RetryLaterError
 from resources.lake.lake import Lake
+from resources.redaction import redact
 
 _IS_RESUME = "dagster/is_resume_retry"
 _EARLIER_RUNS = ("dagster/parent_run_id", "dagster/root_run_id")
@@ -84,7 +88,7 @@ class PartitionedRun:
         if isinstance(error, LedgerError):
             self._context.log.error(f"{key} failed: {error}")
         else:
-            self._context.log.error(f"{key} failed", exc_info=error)
+            self._context.log.error(f"{key} failed\n{format_traceback(error)}")
 
     def _raise_if_interrupted(self) -> None:
         """Look for signals always, and for the status of the run once a second, because it is a query."""
@@ -125,7 +129,7 @@ class PartitionedRun:
         if not errors:
             return dg.Output(None, metadata={**build_metadata(metadata or {}), **_LOGS_NO_EVENT})
         raise dg.Failure(
-            self._describe_failure(failed_sources, stopped),
+            redact(self._describe_failure(failed_sources, stopped)),
             metadata=build_metadata(
                 {
                     FAILED_PARTITIONS: {key: str(error) for key, error in self._failed.items()},
@@ -235,6 +239,7 @@ def handle_errors(
         retry_policy: for failures that allow a retry; None: no retry. Interactive runs are not retried.
     """
     retry_policy = None if INTERACTIVE_TAG in context.run.tags else retry_policy
+    context.log.addFilter(_redact_record)
     with (
         stop_on_interrupt(context),
         _retry_step(context, retry_policy),
@@ -267,7 +272,8 @@ def translate_to_failure() -> Iterator[None]:
     """Turn errors into Dagster failures with the whole message; only `RetryLaterError` allows a retry.
 
     Raises:
-        dagster.Failure: its cause is set only for an unexpected exception, which is a defect.
+        dagster.Failure: of an unexpected exception, which is a defect, it has the traceback as metadata. It
+            has no cause, because Dagster would store the message of the cause with its credentials.
     """
     try:
         yield
@@ -275,5 +281,20 @@ def translate_to_failure() -> Iterator[None]:
         raise
     except LedgerError as error:
         raise dg.Failure(str(error), allow_retries=isinstance(error, RetryLaterError)) from None
-    except Exception as error:
-        raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
+    except Exception as error:  # noqa: BLE001 (the failure has the traceback)
+        raise dg.Failure(
+            redact(f"{type(error).__name__}: {error}"),
+            metadata=build_metadata({TRACEBACK: format_traceback(error)}),
+            allow_retries=False,
+        ) from None
+
+
+def format_traceback(error: Exception) -> str:
+    """Format an unexpected exception without credentials."""
+    return redact("".join(format_exception(error)))
+
+
+def _redact_record(record: logging.LogRecord) -> bool:
+    """Redact a message before Dagster stores it."""
+    record.msg, record.args = redact(record.getMessage()), ()
+    return True

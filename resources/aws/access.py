@@ -15,6 +15,7 @@ from resources.errors import (
     RetryLaterError,
     ServiceEndedError,
 )
+from resources.redaction import redact
 
 SERVICE = "lookoutequipment"
 RAW_BODY = "RawBody"
@@ -37,14 +38,15 @@ class AwsAccess:
     endpoint_url: str | None = None
 
     def __str__(self) -> str:
-        """Format it with the keys of the settings, for messages."""
+        """Format it with the keys of the settings, for messages; without credentials in the URL."""
         values = {
             "region": self.region,
             "profile": self.profile,
             "role_arn": self.role_arn,
             "endpoint_url": self.endpoint_url,
         }
-        return ", ".join(f"{name} {value}" for name, value in values.items() if value) or "boto3's defaults"
+        known = ", ".join(f"{name} {value}" for name, value in values.items() if value)
+        return redact(known) or "boto3's defaults"
 
 
 def is_aws_client(client: Any) -> bool:  # noqa: ANN401
