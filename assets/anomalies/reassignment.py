@@ -21,7 +21,7 @@ from assets.tables import (
     Table,
 )
 from resources.lake.lake import Lake
-from resources.sources.bucket_keys import PLACEHOLDER
+from resources.scheduler_arns import PLACEHOLDER
 
 Moves = Mapping[ExecutionKey, ExecutionKey | None]
 """The new execution of each moved one; None: its rows are removed."""

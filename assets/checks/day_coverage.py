@@ -66,7 +66,8 @@ def evaluate_days_settled(statuses: Sequence[SchedulerStatus], days: Sequence[da
     message = f"{len(statuses)} schedulers on {len(days)} days examined: all days that should be settled are."
     if unproven := states.count(DayState.recorded):
         message += (
-            f" No service can confirm {unproven} scheduler-days, because only saved responses cover them."
+            f" No service can confirm {unproven} scheduler-days, because only saved responses or buckets"
+            " cover them."
         )
     if unsettled:
         message = (
@@ -114,7 +115,9 @@ def evaluate_no_stuck_executions(
     schedulers = sorted({row["scheduler_name"] or row["scheduler_arn"] for row in stuck})
     message = f"None of {in_progress.num_rows} IN_PROGRESS executions is on a settled day."
     if unproven := _count_unproven(statuses, days, in_progress):
-        message += f" No service can confirm how {unproven} of them ended: only saved responses cover them."
+        message += (
+            f" No service can confirm how {unproven} of them ended: only saved responses or buckets do."
+        )
     if stuck:
         message = (
             f"{len(stuck)} executions are IN_PROGRESS although their day is settled:"

@@ -31,11 +31,10 @@ from assets.executions.merge import merge_executions, reduce_candidates
 from assets.executions.statuses import FINAL_STATUSES, IN_PROGRESS
 from assets.framework.row_content import stamp_changes
 from assets.tables import INFERENCE_EXECUTIONS, INSTANT
-from resources.config.settings import LOCAL_BUCKET
 from resources.encoded_texts import decode_texts, encode_texts
+from resources.scheduler_arns import LOCAL_BUCKET, PLACEHOLDER, build_placeholder_arn, name_prefix
 from resources.sources.base import ListedScheduler
 from resources.sources.bucket import KIND
-from resources.sources.bucket_keys import PLACEHOLDER, build_placeholder_arn, name_prefix
 
 IDENTITY_COLUMNS = ["scheduler_arn", "scheduler_name", "output_s3_bucket", "output_s3_prefix"]
 """The columns that `find_known_schedulers` reads."""

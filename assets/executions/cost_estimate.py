@@ -268,7 +268,7 @@ class CostEstimate:
 
     @property
     def list_requests(self) -> int:
-        """Maximum number of requests that list buckets."""
+        """Number of requests that list buckets."""
         return sum(bucket.requests for bucket in self.buckets.values())
 
     def estimate_minutes(self, calls_per_second: float) -> float:

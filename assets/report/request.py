@@ -12,6 +12,7 @@ from resources.config.equipment import EquipmentRegistry
 from resources.errors import ConfigurationError, format_value, suggest
 from resources.lake.lake import Lake
 from resources.name_patterns import matches
+from resources.scheduler_arns import extract_name
 
 DEFAULT_DAYS = 7
 MAX_DAYS = 92
@@ -152,9 +153,5 @@ def build_file_name(scope: ReportScope) -> str:
     days = f"{scope.first}" if scope.first == scope.last else f"{scope.first}--{scope.last}"
     if scope.equipment is None:
         return f"report-{days}"
-    slugs = "-".join(re.sub(r"[^0-9A-Za-z]+", "-", _shorten_arn(name)).strip("-") for name in scope.equipment)
+    slugs = "-".join(re.sub(r"[^0-9A-Za-z]+", "-", extract_name(name)).strip("-") for name in scope.equipment)
     return f"report-{days}-{slugs[:80] or 'selected'}"
-
-
-def _shorten_arn(name: str) -> str:
-    return name.split("/")[1] if name.startswith("arn:") and "/" in name else name

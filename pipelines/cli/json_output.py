@@ -169,7 +169,7 @@ class PlanOutput(Struct):
     calls_per_second: Annotated[float, Meta(description="Assumed rate of calls.")]
     duration_minutes: Annotated[float, Meta(description="Estimated duration of the calls at that rate.")]
     files_to_read: Annotated[EstimatedCount, Meta(description="Saved responses to read.")]
-    max_list_requests: Annotated[int, Meta(description="Upper bound of the requests that list buckets.")]
+    list_requests: Annotated[int, Meta(description="Predicted number of requests that list buckets.")]
     max_files_to_write: Annotated[int, Meta(description="Upper bound of the lake files to write.")]
     max_calls_per_run: Annotated[int | None, Meta(description="limits.max_calls_per_run of the settings.")]
     may_exceed_max_calls: Annotated[

@@ -14,27 +14,33 @@ from resources.config.toml_file import read_toml
 from resources.config.validation_errors import SettingError, build_configuration_error
 from resources.errors import ConfigurationError, format_value, suggest
 from resources.name_patterns import ARN, matches_any
+from resources.scheduler_arns import extract_name
 
 CRITICALITIES = ("low", "medium", "high")
 SETTING = "equipment.registry"
 
 _NAME_EXAMPLE = 'name = "Feed pump 1"'
 _KEYS = ("name", "schedulers", "site", "criticality", "sensors")
-_SCHEDULER_PATTERN = re.compile(r"[0-9A-Za-z_*?-]+")
+_SCHEDULER_PATTERN = re.compile(r"[0-9A-Za-z_*?/.=@-]+")
+"""Names of the service, and output prefixes as names of schedulers that only a bucket shows."""
 
 
 @dataclass(frozen=True)
 class Equipment:
-    """One piece of equipment; `criticality` is one of `CRITICALITIES`, or None if not ranked."""
+    """One piece of equipment; `criticality` is one of `CRITICALITIES`, or None if not ranked.
+
+    `scheduler_name` is the name of its scheduler, for equipment without an entry.
+    """
 
     name: str
     site: str | None = None
     criticality: str | None = None
+    scheduler_name: str | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str:
         """The name, or the scheduler's name if the name is the scheduler's ARN."""
-        return _extract_name(self.name) if self.name.startswith(ARN) else self.name
+        return (self.scheduler_name or extract_name(self.name)) if self.name.startswith(ARN) else self.name
 
     def is_at_least(self, criticality: str | None) -> bool:
         """Whether it is at least this critical; always true for None and for equipment without a rank."""
@@ -84,7 +90,7 @@ class EquipmentRegistry:
         Raises:
             ConfigurationError: two entries match the scheduler.
         """
-        name = scheduler_name or _extract_name(scheduler_arn)
+        name = scheduler_name or extract_name(scheduler_arn)
         matches = [entry.equipment for entry in self.entries if entry.watches(scheduler_arn, name)]
         if len(matches) > 1:
             names = " and ".join(format_value(equipment.name) for equipment in matches)
@@ -93,7 +99,7 @@ class EquipmentRegistry:
                 where=f"{self._file}, for {scheduler_arn}",
                 next_step="narrow the names or patterns in `schedulers` of one of them",
             )
-        return matches[0] if matches else Equipment(scheduler_arn)
+        return matches[0] if matches else Equipment(scheduler_arn, scheduler_name=name)
 
     def find_sensor(self, diagnostic_name: str, equipment: str | None = None) -> Sensor:
         """Return a sensor by the name that the service uses: `component`, backslash, `sensor`.
@@ -265,10 +271,4 @@ def _covers(entry: EquipmentEntry, scheduler: str) -> bool:
         return True
     if re.search(r"[*?]", scheduler):
         return False
-    return entry.watches(scheduler, _extract_name(scheduler))
-
-
-def _extract_name(arn: str) -> str:
-    """Return the name in an ARN `…:inference-scheduler/<name>/<uuid>`; return other text unchanged."""
-    parts = arn.split("/")
-    return parts[1] if arn.startswith(ARN) and len(parts) > 1 else arn
+    return entry.watches(scheduler, extract_name(scheduler))

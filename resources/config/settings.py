@@ -53,6 +53,7 @@ from resources.config.validation_errors import (
 )
 from resources.errors import ConfigurationError
 from resources.redaction import protect
+from resources.scheduler_arns import LOCAL_BUCKET
 from resources.storage.open import is_s3
 
 EXAMPLE_TOML = """\
@@ -187,9 +188,6 @@ class BucketSettings(Section):
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         return bucket, f"{key.rstrip('/')}/" if key.rstrip("/") else ""
 
-
-LOCAL_BUCKET = "file:"
-"""The bucket of the results in a local folder that is not known to be a copy; keys are paths then."""
 
 _SCHEDULER_ARN = re.compile(r"arn:[^:]+:lookoutequipment:[^:]+:[^:]+:inference-scheduler/[^/]+(/.+)?")
 _FREQUENCY_MINUTES = {"PT5M": 5, "PT10M": 10, "PT15M": 15, "PT30M": 30, "PT1H": 60}

@@ -157,11 +157,19 @@ class OutputPrefix:
 
 @dataclass(frozen=True)
 class ListingEstimate:
-    """The cost of listing a bucket: output prefixes, results at most, and list requests at most."""
+    """The cost of listing a bucket.
+
+    Attributes:
+        prefixes: the number of output prefixes.
+        results: the number of results.
+        requests: the number of list requests.
+        is_bound: whether the numbers are upper bounds, because the frequency is known.
+    """
 
     prefixes: int
     results: int
     requests: int
+    is_bound: bool = False
 
 
 class DayListing(Protocol):

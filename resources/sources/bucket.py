@@ -13,14 +13,13 @@ from itertools import groupby
 import msgspec
 
 from resources.errors import ConfigurationError
+from resources.scheduler_arns import build_placeholder_arn, name_prefix
 from resources.sources.base import ListedScheduler, ListingEstimate, OutputPrefix, Page
 from resources.sources.bucket_keys import (
     GridEvidence,
     ResultKey,
-    build_placeholder_arn,
     has_step,
     infer_frequency,
-    name_prefix,
     parse_folder_time,
     parse_result_keys,
 )
@@ -177,13 +176,10 @@ class BucketSource:
         return [prefix for prefix in prefixes if self._get_placeholder(prefix) in placeholders]
 
     def _describe_prefix(self, prefix: str) -> OutputPrefix:
-        first = self._listing.find_edge_folder(prefix, last=False)
-        last = self._listing.find_edge_folder(prefix, last=True)
-        start, end = (parse_folder_time(name or "", self._options.zone or UTC) for name in (first, last))
-        assert start is not None and end is not None  # noqa: PT018, S101 (it has such folders)
-        sample = min(start + _EVIDENCE_DAYS * _A_DAY, end + _A_DAY)
-        results = [result for day in self._read_prefix(prefix, start.date(), sample.date()) for result in day]
-        evidence = infer_frequency([result.start for result in results])
+        start, end = self._find_edges(prefix)
+        results, evidence = self._read_sample(
+            prefix, start, min(start + _EVIDENCE_DAYS * _A_DAY, end + _A_DAY)
+        )
         return OutputPrefix(
             self._listing.bucket,
             prefix,
@@ -196,6 +192,20 @@ class BucketSource:
             results[-1].key if results else None,
             evidence.is_mixed,
         )
+
+    def _find_edges(self, prefix: str) -> tuple[datetime, datetime]:
+        """Return the first and the last DataStartTime of a prefix."""
+        folders = (self._listing.find_edge_folder(prefix, last=last) for last in (False, True))
+        start, end = (parse_folder_time(name or "", self._options.zone or UTC) for name in folders)
+        assert start is not None and end is not None  # noqa: PT018, S101 (it has such folders)
+        return start, end
+
+    def _read_sample(
+        self, prefix: str, start: datetime, end: datetime
+    ) -> tuple[list[ResultKey], GridEvidence]:
+        """Return the results of some days, and what they show about the frequency."""
+        results = [result for day in self._read_prefix(prefix, start.date(), end.date()) for result in day]
+        return results, infer_frequency([result.start for result in results])
 
     def find_span(self) -> tuple[date, date]:
         """Return the first and the last day with results."""
@@ -211,18 +221,33 @@ class BucketSource:
     def estimate(
         self, batches: Sequence[Sequence[date]], placeholders: Collection[str] | None = None
     ) -> ListingEstimate:
-        """Predict the list requests and results of a run over batches of contiguous days."""
-        prefixes = [self._describe_prefix(prefix) for prefix in self._select_prefixes(placeholders)]
+        """Predict the list requests and results of a run over batches of contiguous days.
+
+        An unknown frequency is inferred from the first and the last days; the shorter one counts.
+        """
+        prefixes = self._select_prefixes(placeholders)
         results, requests = 0, self._search_requests  # the run searches again
         for prefix in prefixes:
-            per_day = 24 * 60 // (prefix.frequency_minutes or _SHORTEST_MINUTES)
-            first, last = prefix.first.date(), prefix.last.date()
+            start, end = self._find_edges(prefix)
+            per_day = 24 * 60 // self._find_shortest_minutes(prefix, start, end)
+            first, last = start.date(), end.date()
             for batch in batches:
                 results += per_day * sum(first <= day <= last for day in batch)
-                start, end = max(first, batch[0] - _A_DAY), min(last, batch[-1] + _A_DAY)
-                listed = per_day * max(0, (end - start).days + 1)
-                requests += 1 + listed // _PAGE
-        return ListingEstimate(len(prefixes), results, requests if self.requests else 0)
+                listed_days = min(last, batch[-1] + _A_DAY) - max(first, batch[0] - _A_DAY)
+                requests += 1 + per_day * max(0, listed_days.days + 1) // _PAGE
+        is_bound = self._options.frequency_minutes is not None
+        return ListingEstimate(len(prefixes), results, requests if self.requests else 0, is_bound)
+
+    def _find_shortest_minutes(self, prefix: str, start: datetime, end: datetime) -> int:
+        if self._options.frequency_minutes:
+            return self._options.frequency_minutes
+        length = _EVIDENCE_DAYS * _A_DAY
+        samples = {
+            (start, min(start + length, end + _A_DAY)),
+            (max(start, end - length + _A_DAY), end + _A_DAY),
+        }
+        evidence = (self._read_sample(prefix, *sample)[1].minutes for sample in sorted(samples))
+        return min((minutes for minutes in evidence if minutes), default=_SHORTEST_MINUTES)
 
     def read_pages(
         self, days: Collection[date], read_at: datetime, placeholders: Collection[str] | None = None

@@ -1,8 +1,7 @@
 """Keys of result objects: `<output prefix><DataStartTime>/results.jsonl`. All functions are pure.
 
 A key holds no scheduler. The scheduler of a prefix is unknown until another source names it, and has a
-placeholder ARN until then: `arn:aws:lookoutequipment:::output-prefix/<bucket>/<prefix>`. It has neither a
-region nor an account, so no ARN of the service can equal it.
+placeholder ARN until then (`resources.scheduler_arns`).
 """
 
 import re
@@ -12,33 +11,16 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from itertools import pairwise, permutations
 
-from resources.config.settings import LOCAL_BUCKET
-
 ACCESS_CHECK_FILE = ".LOOKOUTEQUIPMENT_WRITE_ACCESS_CHECK_FILE_SAFE_TO_DELETE.TEMP"
 """The service writes it once to each output prefix."""
 
 RESULT_NAMES = ("results.jsonl", "results.jsonl.gz", "results.csv", "results.csv.gz")
 """Names of result objects, preferred ones first; the service wrote CSV before its general availability."""
 
-PLACEHOLDER = "arn:aws:lookoutequipment:::output-prefix/"
-
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ?")
 _FREQUENCIES = (5, 10, 15, 30, 60)
 _MIN_STEPS = 12
 _SLOWER_RUN = 8
-
-
-def build_placeholder_arn(bucket: str, prefix: str) -> str:
-    """Return the placeholder ARN of the scheduler that writes to a prefix."""
-    return f"{PLACEHOLDER}{bucket}/{prefix}"
-
-
-def name_prefix(bucket: str, prefix: str) -> str:
-    """Return the name of a scheduler that is known by its output prefix only."""
-    path = prefix.rstrip("/")
-    if bucket == LOCAL_BUCKET:
-        path = "/".join(path.split("/")[-2:])
-    return path or bucket
 
 
 def is_time_folder(name: str) -> bool:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from assets.report.formatting import clean_text
 from assets.report.query.data import ReportData
 from resources.config.equipment import Equipment, EquipmentRegistry, Sensor
+from resources.scheduler_arns import describe_location
 
-_PARTS_OF_ARN = 6
 _UUID_START = 8
 
 
@@ -27,7 +27,7 @@ class Machine:
     Attributes:
         key: its name in `equipment_health`.
         label: its name on the page.
-        location: its site, or region and account of its first scheduler.
+        location: its site; else region and account of its first scheduler, or the bucket.
         criticality: its criticality in the registry.
         schedulers: its schedulers, by name.
         anchor: the id of its card in the HTML.
@@ -62,7 +62,7 @@ class Fleet:
             equipment[entry.name] = entry
             schedulers[entry.name].append(Scheduler(arn, clean_text(name or entry.label)))
         locations = {
-            key: entry.site or _get_account(schedulers[key][0].arn) for key, entry in equipment.items()
+            key: entry.site or describe_location(schedulers[key][0].arn) for key, entry in equipment.items()
         }
         hints = _build_hints(equipment, locations, schedulers)
         ordered = sorted(
@@ -136,8 +136,3 @@ def _build_hints(
             parts.append(schedulers[key][0].arn.rpartition("/")[2][:_UUID_START])
         hints[key] = " · ".join(filter(None, parts))
     return hints
-
-
-def _get_account(arn: str) -> str:
-    parts = arn.split(":")
-    return f"{parts[3]} · {parts[4]}" if len(parts) >= _PARTS_OF_ARN else ""

@@ -273,6 +273,8 @@ def _summarize_stage(name: str, run: RunReport | None, is_complete: bool) -> str
         changed = sum(day.rows_changed for day in run.days.values())
         parts.append(f"{changed:,} rows new or changed")
         parts.append(f"{numbers.get('calls', 0):,} calls ({numbers.get('throttled', 0):,} throttled)")
+        if requests := numbers.get("list_requests"):
+            parts.append(f"{requests:,} list requests")
     elif name == RESULTS.name and run.days and "objects" in numbers:
         read = numbers.get("objects_read", 0) + numbers.get("objects_unchanged", 0)
         parts.append(f"{read:,} of {numbers['objects']:,} result objects read")

@@ -98,7 +98,8 @@ def _print(estimate: CostEstimate, listing: SourceListing, command: str, calls_p
     console.print(f"         at most {estimate.files_to_write:,} lake files to write; unchanged files stay")
     for uri, bucket in estimate.buckets.items():
         prefixes = _pluralize(bucket.prefixes, "output prefix", "output prefixes")
-        text = f"at most {bucket.requests:,} list requests and {bucket.results:,} results of {prefixes}"
+        about = "at most" if bucket.is_bound else "about"
+        text = f"{about} {bucket.requests:,} list requests and {bucket.results:,} results of {prefixes}"
         console.print(Text(f"Bucket:  {uri}: {text}"), soft_wrap=True)
     if estimate.budget is not None:
         verdict = "may stop this run" if estimate.may_exceed_budget else "is enough"
@@ -164,7 +165,7 @@ def _build_json(
         calls_per_second=calls_per_second,
         duration_minutes=estimate.estimate_minutes(calls_per_second),
         files_to_read=_build_count(estimate.files_to_read),
-        max_list_requests=estimate.list_requests,
+        list_requests=estimate.list_requests,
         max_files_to_write=estimate.files_to_write,
         max_calls_per_run=estimate.budget,
         may_exceed_max_calls=estimate.may_exceed_budget,

@@ -19,8 +19,8 @@ from assets.executions.bucket_identity import (
 )
 from assets.executions.flatten import flatten_pages
 from assets.tables import INFERENCE_EXECUTIONS
+from resources.scheduler_arns import build_placeholder_arn
 from resources.sources.base import Page
-from resources.sources.bucket_keys import build_placeholder_arn
 
 NOW = datetime(2026, 2, 10, tzinfo=UTC)
 START = datetime(2026, 2, 3, 10, tzinfo=UTC)

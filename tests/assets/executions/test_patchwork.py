@@ -15,8 +15,8 @@ from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 from resources.config.settings import ArchiveSettings, BucketSettings
 from resources.lake.lake import Lake
 from resources.read_limits import DEFAULT_LIMITS
+from resources.scheduler_arns import PLACEHOLDER
 from resources.sources.base import Source
-from resources.sources.bucket_keys import PLACEHOLDER
 from resources.sources.factory import open_source
 from sandbox.fleet import Fleet, History, build_fleet
 

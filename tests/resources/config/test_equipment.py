@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from resources.config.equipment import CRITICALITIES, Equipment, EquipmentRegistry, Sensor, load_equipment
 from resources.errors import ConfigurationError
+from resources.scheduler_arns import build_placeholder_arn, describe_location
 
 ARN = "arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler/pump-1/5feceb66"
 NAMESAKE = "arn:aws:lookoutequipment:us-east-1:111122223333:inference-scheduler/pump-1/6b86b273"
@@ -43,6 +44,15 @@ def test_without_a_file_every_scheduler_is_its_own_equipment(tmp_path: Path) -> 
     assert registry.find_equipment(ARN, "pump-1") == Equipment(ARN, None, None)
     assert registry.find_equipment(ARN, "pump-1").label == "pump-1"
     assert registry.find_sensor(r"pump-sensors\Sensor0") == Sensor(r"pump-sensors\Sensor0", None)
+
+
+def test_a_scheduler_that_only_a_bucket_shows_has_the_name_of_its_prefix(tmp_path: Path) -> None:
+    registry = load_equipment(str(tmp_path / "equipment.toml"))
+    placeholder = build_placeholder_arn("plant-a", "pump-1/output/")
+
+    assert registry.find_equipment(placeholder).label == "pump-1/output"
+    assert registry.find_equipment(placeholder, "feed pump").label == "feed pump", "from the settings"
+    assert describe_location(placeholder) == "bucket plant-a"
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,17 @@ def test_the_span_and_the_estimate_of_a_range(bucket: Bucket) -> None:
     assert run.requests <= estimate.requests <= run.requests + 1
 
 
+def test_an_estimate_counts_the_shorter_frequency_of_the_first_and_the_last_days(bucket: Bucket) -> None:
+    fill(bucket, "output/", days=4, minutes=60)
+    later = list_folders(date(2026, 9, 14), 4, 5)
+    bucket.add(*(f"output/{folder}/results.jsonl" for folder in later))
+    days = [FIRST + timedelta(days=number) for number in range(8)]
+    estimate = open_bucket(f"{bucket.uri}/output/").estimate([days])
+    assert (estimate.results, estimate.is_bound) == (8 * 288, False)
+    known = open_bucket(f"{bucket.uri}/output/", frequency="PT5M").estimate([days])
+    assert (known.results, known.is_bound) == (8 * 288, True)
+
+
 @pytest.mark.parametrize("name", ["results.jsonl", "results.csv", "results.jsonl.gz"])
 def test_a_local_copy_gives_the_executions_of_its_bucket(bucket: Bucket, tmp_path: Path, name: str) -> None:
     fill(bucket, "plant/a/", days=2, name=name)

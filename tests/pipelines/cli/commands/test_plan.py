@@ -237,7 +237,7 @@ def test_days_can_be_today_or_yesterday(
     assert date.fromisoformat(answer["to"]) == datetime.now(UTC).date()
 
 
-def test_a_plan_bounds_the_list_requests_of_a_bucket(
+def test_a_plan_predicts_the_list_requests_of_a_bucket(
     ledger: RunLedger, settings: Callable[..., Path], bucket: Bucket
 ) -> None:
     start = datetime(2026, 10, 5, tzinfo=UTC)
@@ -248,8 +248,8 @@ def test_a_plan_bounds_the_list_requests_of_a_bucket(
     done = ledger("plan", *RANGE, "--json")
     assert done.code == 0, done.err
     text = ledger("plan", *RANGE).text
-    limit = done.json["max_list_requests"]
-    assert f"at most {limit} list requests and 1,152 results of 2 output prefixes" in text
+    limit = done.json["list_requests"]
+    assert f"about {limit} list requests and 1,152 results of 2 output prefixes" in text
     bucket.server.requests.clear()
     run("2026-10-05", "2026-10-08")
     requests = bucket.server.count("GET")
