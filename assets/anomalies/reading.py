@@ -189,12 +189,11 @@ def _write_day(
     objects = lake.update(
         RESULT_OBJECTS, day, lambda existing: merge_object_records(existing, index, fetched.outcomes, now)
     )
-    footer = lake.footer(SENSOR_CONTRIBUTIONS, day)
     return RecordedResults(
         predictions,
         rejected,
         objects,
-        footer.rows if footer else 0,
+        sum(footer.rows for footer in lake.footers(SENSOR_CONTRIBUTIONS, day)),
         changed,
         lake.path(SENSOR_CONTRIBUTIONS, day),
         fetched.states,

@@ -92,8 +92,7 @@ def read_days(lake: Lake, selection: Selection, policy: HealthPolicy) -> Iterato
 
 def read_other_digests(lake: Lake) -> dict[str, str]:
     """Return the SHA-256 of each sealed file that is not of a day, by its path in the lake."""
-    digests = {table: lake.digest(table) for table in OTHER_TABLES}
-    return {lake.name(table): digest for table, digest in digests.items() if digest}
+    return {name: digest for table in OTHER_TABLES for name, digest in lake.digests(table).items()}
 
 
 class _DayReader:
@@ -102,22 +101,22 @@ class _DayReader:
     def __init__(self, lake: Lake, day: date, tables: Sequence[Table]) -> None:
         self.lake, self.day, self.tables = lake, day, tables
         self.files: dict[str, str] = {}
+        self._read_tables: set[str] = set()
 
     def read(self, table: Table, columns: list[str]) -> pa.Table:
-        """Read a small table; its digest is that of the same bytes."""
+        """Read a small table; its digests are those of the same bytes."""
         if table not in self.tables:
             return pa.schema([table.schema.field(name) for name in columns]).empty_table()
-        rows, digest = self.lake.read_with_digest(table, self.day, columns)
-        if digest:
-            self.files[self.lake.name(table, self.day)] = digest
+        rows, digests = self.lake.read_with_digests(table, self.day, columns)
+        self.files |= digests
+        self._read_tables.add(table.name)
         return rows
 
     def read_digests(self) -> dict[str, str]:
         """Return the digests of all files, also of those that were not read."""
         for table in self.tables:
-            name = self.lake.name(table, self.day)
-            if name not in self.files and (digest := self.lake.digest(table, self.day)):
-                self.files[name] = digest
+            if table.name not in self._read_tables:
+                self.files |= self.lake.digests(table, self.day)
         return self.files
 
 

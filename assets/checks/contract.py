@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from assets.checks.result import EXAMPLES, CheckOutcome, summarize
 from assets.framework.time_windows import get_day_window
 from assets.tables import Table
+from resources.lake.shards import WHOLE, Shard, find_shards
 from resources.lake.table_contract import Footer
 
 _START = "data_start_time"
@@ -25,6 +26,15 @@ TablePartition = tuple[Table, date | None]
 
 ReadKeys = Callable[[], Iterable[pa.Table]]
 """Reads the primary key columns of a file, batch by batch."""
+
+
+@dataclass(frozen=True)
+class KeyFile:
+    """The keys of one file: its table and day, a function that reads them, and its shard of the day."""
+
+    partition: TablePartition
+    read_keys: ReadKeys
+    shard: Shard = WHOLE
 
 
 def find_repeated_keys(table: Table, rows: pa.Table) -> pa.Table:
@@ -59,57 +69,60 @@ def count_rows_of_other_days(rows: pa.Table, day: date) -> int:
 
 @dataclass(frozen=True)
 class _KeyScan:
-    """The rows of a file, those of other days, and whether the keys increase from row to row."""
+    """The rows of a file, those of other days and shards, and whether the keys increase from row to row."""
 
     rows: int
-    misplaced: int
+    of_other_days: int
+    of_other_shards: int
     is_increasing: bool
 
 
-def _scan_keys(table: Table, day: date | None, batches: Iterable[pa.Table]) -> _KeyScan:
+def _scan_keys(file: KeyFile) -> _KeyScan:
     """Compare neighbors, also across batches; one batch is in memory at a time."""
-    row_count = misplaced = 0
+    table, day = file.partition
+    row_count = of_other_days = of_other_shards = 0
     is_increasing = True
     last: pa.Table | None = None
-    for rows in batches:
+    for rows in file.read_keys():
         keys = rows.select(list(table.key))
         row_count += rows.num_rows
-        misplaced += 0 if day is None else count_rows_of_other_days(rows, day)
+        of_other_days += 0 if day is None else count_rows_of_other_days(rows, day)
+        of_other_shards += int((find_shards(rows, file.shard.count) != file.shard.number).sum())
         joined = keys if last is None else pa.concat_tables([last, keys])
         is_increasing = is_increasing and (joined.num_rows < 2 or _is_strictly_increasing(joined))  # noqa: PLR2004
         last = joined.slice(max(0, joined.num_rows - 1))
-    return _KeyScan(row_count, misplaced, is_increasing)
+    return _KeyScan(row_count, of_other_days, of_other_shards, is_increasing)
 
 
-def evaluate_keys_unique(files: Iterable[tuple[TablePartition, ReadKeys]]) -> CheckOutcome:
-    """Check the primary keys of some tables and days.
+def evaluate_keys_unique(files: Iterable[KeyFile]) -> CheckOutcome:
+    """Check the primary keys of some files, batch by batch.
 
-    Args:
-        files: Each partition with a function that yields its key columns, batch by batch. Only a file
-            that is not sorted by key, which the lake did not write, is read whole.
+    Only a file that is not sorted by key, which the lake did not write, is read whole. A key in the file of
+    its own day and shard cannot be in another file too.
     """
-    row_count, partition_count = 0, 0
-    affected, examples = list[str](), list[dict[str, object]]()
-    repeated_count = misplaced_count = 0
-    for (table, day), read_keys in files:
-        scan = _scan_keys(table, day, read_keys())
-        row_count, partition_count = row_count + scan.rows, partition_count + 1
-        misplaced_count += scan.misplaced
-        repeated = [] if scan.is_increasing else _list_repeated_keys(table, read_keys())
-        repeated_count += len(repeated)
-        if repeated or scan.misplaced:
-            affected.append(_format_partition((table, day)))
+    counts = dict.fromkeys(("rows", "repeated_keys", "rows_of_other_days", "rows_of_other_shards"), 0)
+    affected, examples = dict[str, None](), list[dict[str, object]]()
+    file_count = 0
+    for file in files:
+        scan = _scan_keys(file)
+        repeated = [] if scan.is_increasing else _list_repeated_keys(file.partition[0], file.read_keys())
+        found = (scan.rows, len(repeated), scan.of_other_days, scan.of_other_shards)
+        counts = {name: counts[name] + count for name, count in zip(counts, found, strict=True)}
+        file_count += 1
+        if any(found[1:]):
+            partition = _format_partition(file.partition)
+            affected[partition] = None
             free = max(0, EXAMPLES - len(examples))
-            examples += [{"partition": affected[-1], **row} for row in repeated[:free]]
-    message = f"{row_count} rows in {partition_count} files examined: each key occurs once, in its own day."
+            examples += [{"partition": partition, **row} for row in repeated[:free]]
+    message = f"{counts['rows']} rows in {file_count} files examined: each key occurs once, in its own day."
     if affected:
         message = (
-            f"{repeated_count} keys occur more than once, and {misplaced_count} rows are in the file of"
-            f" another day: {summarize(affected)}. "
-            "Restore each file from a backup, or move it away and materialize its day again."
+            f"{counts['repeated_keys']} keys occur more than once, {counts['rows_of_other_days']} rows are in"
+            f" the file of another day, and {counts['rows_of_other_shards']} in that of another shard:"
+            f" {summarize(affected)}. If `ledger migrate --shards` was stopped, run it again."
+            " Otherwise restore each file from a backup, or move it away and materialize its day again."
         )
-    metadata = {"rows": row_count, "repeated_keys": repeated_count, "rows_of_other_days": misplaced_count}
-    return CheckOutcome(not affected, message, metadata, examples, problem_ids=affected)
+    return CheckOutcome(not affected, message, counts, examples, problem_ids=list(affected))
 
 
 def evaluate_schema_matches_declaration(footers: Iterable[tuple[TablePartition, Footer]]) -> CheckOutcome:

@@ -35,6 +35,7 @@ from assets.tables import (
 )
 from resources.clock import Clock
 from resources.lake.lake import Lake
+from resources.lake.shards import Shard
 from resources.sources.base import OpenSources
 
 _WRITTEN_BY = {
@@ -133,7 +134,7 @@ def _build_table_checks(tables: Sequence[Table], scope: str) -> list[Check]:
     return [
         Check(
             "keys_unique",
-            f"Each primary key occurs once, in the file of its own day. Tables: {names}. {scope}",
+            f"Each primary key occurs once, in the file of its own day and shard. Tables: {names}. {scope}",
             partial(_check_keys, tables),
             is_blocking=True,
         ),
@@ -173,18 +174,23 @@ def _build_result_checks(scope: str) -> list[Check]:
 
 
 def _check_keys(tables: Sequence[Table], context: CheckContext) -> CheckOutcome:
-    return contract.evaluate_keys_unique(
-        ((table, day), partial(context.lake.read_batches, table, day, table.key))
-        for table, day in context.iterate_partitions(tables, _LARGE_TABLES)
-    )
+    return contract.evaluate_keys_unique(_list_key_files(tables, context))
+
+
+def _list_key_files(tables: Sequence[Table], context: CheckContext) -> Iterator[contract.KeyFile]:
+    lake = context.lake
+    for table, day in context.iterate_partitions(tables, _LARGE_TABLES):
+        count = lake.shards(table, day) if day else 1
+        for number in range(count):
+            read_keys = partial(lake.read_batches, table, day, table.key, number)
+            yield contract.KeyFile((table, day), read_keys, Shard(number, count))
 
 
 def _check_schema(tables: Sequence[Table], context: CheckContext) -> CheckOutcome:
-    footers = (
-        ((table, day), context.lake.footer(table, day)) for table, day in context.iterate_partitions(tables)
-    )
     return contract.evaluate_schema_matches_declaration(
-        (partition, footer) for partition, footer in footers if footer
+        ((table, day), footer)
+        for table, day in context.iterate_partitions(tables)
+        for footer in context.lake.footers(table, day)
     )
 
 

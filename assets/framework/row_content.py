@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from assets.tables import INSTANT, Table
-from resources.encoded_texts import combine_chunks, encode_texts, get_chunk, get_sortable, has_encoded_texts
+from resources.encoded_texts import encode_texts, get_chunk, has_encoded_texts
+from resources.row_order import sort_rows
 
 _STAMP = "recorded_at"
 
@@ -125,25 +126,7 @@ def conform(table: Table, rows: pa.Table) -> pa.Table:
 
 def sort_by_key(table: Table, rows: pa.Table) -> pa.Table:
     """Return the rows in the order of the primary key, ascending."""
-    columns = [get_sortable(get_chunk(rows[name])) for name in table.key]
-    if _is_sorted(columns):
-        return rows
-    names = [str(number) for number in range(len(columns))]
-    keys = pa.table(columns, names)
-    order = pc.sort_indices(keys, [(name, "ascending") for name in names])
-    return (combine_chunks(rows) if has_encoded_texts(rows.schema) else rows).take(order)
-
-
-def _is_sorted(key: Sequence[pa.Array]) -> bool:
-    """Whether rows are in ascending order already, which is much cheaper to see than to sort."""
-    in_order, is_equal = False, True
-    for column in key:
-        if column.null_count:
-            return False
-        previous, current = column[:-1], column[1:]
-        in_order = pc.or_(in_order, pc.and_(is_equal, pc.less(previous, current)))
-        is_equal = pc.and_(is_equal, pc.equal(previous, current))
-    return bool(pc.all(pc.or_(in_order, is_equal), min_count=0).as_py())
+    return sort_rows(rows, table.key)
 
 
 def compute_content_version(table: Table, rows: pa.Table) -> str:

@@ -87,6 +87,11 @@ class Table:
         """Meaning and grain as two sentences."""
         return f"{self.meaning} One row per {self.grain}."
 
+    @property
+    def has_shards(self) -> bool:
+        """Whether a day can have several files, by scheduler: the day has a row per execution or more."""
+        return self.partitioned and self.key[:2] == ("scheduler_arn", "data_start_time")
+
     @cached_property
     def schema(self) -> pa.Schema:
         """The schema of every file of this table, with name and version as metadata of the footer."""

@@ -56,6 +56,12 @@ class LakeSettings(Section):
         description="Account that must own the bucket of a lake in S3. Other buckets are refused.",
         examples=["111122223333"],
     )
+    shards: Annotated[Count, Field(ge=1, le=1024)] = Field(
+        default=1,
+        description="Files per day of the tables with a row per execution or more, by scheduler. It applies to"
+        " new days; `ledger migrate --shards` changes existing ones.",
+        examples=[8],
+    )
 
     @field_validator("kms_key_id")
     @classmethod

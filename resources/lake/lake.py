@@ -1,38 +1,36 @@
 """The lake: tables as Hive-partitioned Parquet files with atomic updates, in a local folder or in S3.
 
 A day is one file, `<lake>/<table>/data_date=YYYY-MM-DD/part-0.parquet`. An unpartitioned table is
-`<lake>/<table>/part-0.parquet`. The names of all other files begin with a dot, so query engines skip them.
+`<lake>/<table>/part-0.parquet`. A day with shards has further files, `part-1.parquet` and so on. The names of
+all other files begin with a dot, so query engines skip them.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from resources.lake.row_groups import MergeRowGroups, merge_row_groups, read_row_groups
+from resources.lake.day_files import DayFiles
+from resources.lake.resharding import reshard
+from resources.lake.row_groups import MergeRowGroups
+from resources.lake.shards import WHOLE, Shard
 from resources.lake.table_contract import (
     Footer,
     StoredTable,
     build_unreadable_file_error,
-    check_rows,
     inspect_footer,
     parse_partition,
-    read_conformed,
     read_conformed_batches,
-    read_footer_length,
-    read_table_version,
-    refuse_foreign_columns,
     translate_read_errors,
-    write_rows,
 )
-from resources.storage.base import OpenFile, WriteFile
+from resources.row_order import sort_rows
 from resources.storage.local import LocalStorage
 from resources.storage.open import open_storage
 
@@ -42,13 +40,10 @@ if TYPE_CHECKING:
     from resources.config.settings import Settings
 
 PART = "part-0.parquet"
+_ANY_PART = "part-*.parquet"
 _DAY = "data_date"
+_SHARD_FILE = re.compile(rf"(?P<folder>[^/]+/{_DAY}=[^/]+)/part-(?P<number>[0-9]+)\.parquet")
 _CHUNK_BYTES = 1 << 20
-_FOOTER_BYTES = 1 << 16
-"""The bytes of the first read of a footer; most footers have about ten thousand."""
-
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,12 +59,20 @@ class WriteResult:
 class Lake:
     """Tables below one folder or prefix; safe for concurrent use by threads and processes."""
 
-    def __init__(self, uri: str, *, lock_timeout_seconds: float = 300, **s3_options: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        uri: str,
+        *,
+        lock_timeout_seconds: float = 300,
+        shards: int = 1,
+        **s3_options: Any,  # noqa: ANN401
+    ) -> None:
         """Open a lake; the first read or write accesses the storage.
 
         Args:
             uri: a local folder or `s3://bucket/prefix`.
             lock_timeout_seconds: how long an update waits for other writers of the same file.
+            shards: the number of files of a new day, for tables with shards. An existing day keeps its own.
             s3_options: the options of `S3Storage`, such as the KMS key; a local lake ignores them.
 
         Raises:
@@ -77,12 +80,15 @@ class Lake:
         """
         self.uri = uri
         self._storage = open_storage(uri, timeout_seconds=lock_timeout_seconds, **s3_options)
+        self._timeout_seconds = lock_timeout_seconds
+        self._shards = shards
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> "Lake":
         """Open the lake of the settings; raises what the constructor raises."""
         return cls(
             settings.lake.uri,
+            shards=settings.lake.shards,
             kms_key_id=settings.lake.kms_key_id,
             owner=settings.lake.expected_bucket_owner,
             request_seconds=settings.limits.max_seconds_per_request,
@@ -106,7 +112,8 @@ class Lake:
 
     def files(self, table: StoredTable) -> str:
         """Return the pattern of all files of a table, as query engines accept it."""
-        return self._storage.pattern(f"{table.name}/{f'{_DAY}=*/' if table.partitioned else ''}{PART}")
+        folder = f"{table.name}/{_DAY}=*" if table.partitioned else table.name
+        return self._storage.pattern(f"{folder}/{_ANY_PART if table.has_shards else PART}")
 
     def days(self, table: StoredTable) -> list[date]:
         """List the stored days of a partitioned table, oldest first.
@@ -122,8 +129,22 @@ class Lake:
         """Whether the day (or the unpartitioned table) was ever written, with or without rows."""
         return self._storage.exists(_name(table, day))
 
-    def read(self, table: StoredTable, day: date | None = None, columns: list[str] | None = None) -> pa.Table:
-        """Read one day, or an unpartitioned table; without a file, return no rows.
+    def shards(self, table: StoredTable, day: date) -> int:
+        """Return the number of shards of a day; of a new day, the number that it will have.
+
+        Raises:
+            LedgerError: the lake cannot be read.
+        """
+        return self._open_day(table, day).count() if table.has_shards else 1
+
+    def read(
+        self,
+        table: StoredTable,
+        day: date | None = None,
+        columns: list[str] | None = None,
+        shard: Shard = WHOLE,
+    ) -> pa.Table:
+        """Read one day or one shard of it, or an unpartitioned table; without a file, return no rows.
 
         Columns that are newer than the file are null.
 
@@ -131,24 +152,22 @@ class Lake:
             LakeContractError: the file does not match the declaration of the table.
             ConfigurationError: the lake cannot be read.
         """
-        name = _name(table, day)
-        schema = (
-            table.schema if columns is None else pa.schema([table.schema.field(name) for name in columns])
-        )
-        rows = self._read_rows(partial(self._storage.open, name), name, table, schema)
-        return schema.empty_table() if rows is None else rows
+        return self._open_day(table, day).read(_select_fields(table, columns), shard)
 
-    def name(self, table: StoredTable, day: date | None = None) -> str:
-        """Return the path of a file below the root of the lake, with slashes."""
-        return _name(table, day)
-
-    def digest(self, table: StoredTable, day: date | None = None) -> str | None:
-        """Return the SHA-256 of a file as a hexadecimal number; None without a file.
+    def digests(self, table: StoredTable, day: date | None = None) -> dict[str, str]:
+        """Return the SHA-256 of each file as a hexadecimal number, by its path below the root of the lake.
 
         Raises:
             LedgerError: the lake cannot be read.
         """
-        name = _name(table, day)
+        names = [_name(table, day)]
+        if table.has_shards:
+            files = self._open_day(table, day)
+            names = [files.name(number) for number in range(files.count())]
+        digests = ((name, self._compute_digest(name)) for name in names)
+        return {name: digest for name, digest in digests if digest}
+
+    def _compute_digest(self, name: str) -> str | None:
         digest = sha256()
         with translate_read_errors(self._storage.location(name)), suppress(FileNotFoundError):
             with self._storage.open(name) as file:
@@ -157,31 +176,42 @@ class Lake:
             return digest.hexdigest()
         return None
 
-    def read_with_digest(
+    def read_with_digests(
         self, table: StoredTable, day: date | None, columns: list[str]
-    ) -> tuple[pa.Table, str | None]:
-        """Read a file that fits into memory, with the SHA-256 of the same bytes; without a file, no rows.
+    ) -> tuple[pa.Table, dict[str, str]]:
+        """Read files that fit into memory, with the SHA-256 of the same bytes by path; without a file, none.
 
         Raises:
             LedgerError: the errors of `read`.
         """
-        name = _name(table, day)
-        schema = pa.schema([table.schema.field(column) for column in columns])
-        with translate_read_errors(self._storage.location(name)), suppress(FileNotFoundError):
+        digests: dict[str, str] = {}
+
+        def open_name(name: str) -> pa.NativeFile:
             with self._storage.open(name) as file:
                 content = file.read_buffer()
-            rows = self._read_rows(lambda: pa.BufferReader(content), name, table, schema)
-            return schema.empty_table() if rows is None else rows, sha256(content).hexdigest()
-        return schema.empty_table(), None
+            digests[name] = sha256(content).hexdigest()
+            return pa.BufferReader(content)
 
-    def footer(self, table: StoredTable, day: date | None = None) -> Footer | None:
-        """Check the footer of a file against the declaration; None without a file.
+        rows = self._open_day(table, day).read(_select_fields(table, columns), open_name=open_name)
+        return rows, digests
+
+    def footers(self, table: StoredTable, day: date | None = None) -> list[Footer]:
+        """Check the footer of each file against the declaration; without a file, there is none.
 
         Raises:
             ConfigurationError: the lake cannot be read.
         """
+        files, footers = self._open_day(table, day), list[Footer]()
+        numbers = [0]
+        for number in numbers:
+            if footer := self._inspect(files.name(number), table):
+                footers.append(footer)
+                numbers += range(1, footer.shards) if number == 0 else ()
+        return footers
+
+    def _inspect(self, name: str, table: StoredTable) -> Footer | None:
         try:
-            with self._storage.open(_name(table, day)) as file, pq.ParquetFile(file) as stored:
+            with self._storage.open(name) as file, pq.ParquetFile(file) as stored:
                 return inspect_footer(stored, table)
         except FileNotFoundError:
             return None
@@ -195,6 +225,7 @@ class Lake:
         merge: Callable[[pa.Table], pa.Table],
         *,
         encoded: bool = False,
+        shard: Shard = WHOLE,
     ) -> WriteResult:
         """Replace the rows of a day (None: of an unpartitioned table) by the result of `merge`.
 
@@ -205,81 +236,85 @@ class Lake:
         With `encoded`, rows have the `encoded_schema` of the table, with texts as dictionaries. The file is
         the same: it has the plain types.
 
+        With `shard`, `merge` takes and returns the rows of this shard, and the other rows of the day stay.
+        Shards that are several files are replaced one file after the other.
+
         Raises:
             RetryLaterError: other writers of the same file did not finish in time.
             ConfigurationError: the lake cannot be written.
             LakeContractError: stored or merged rows do not match the declaration.
         """
-        name = _name(table, day)
-        schema = table.encoded_schema if encoded else table.schema
+        files = self._open_day(table, day)
+        updated = files.update(merge, table.encoded_schema if encoded else table.schema, shard)
+        path = files.location(0) if updated.shards == 1 else self._storage.location(files.folder)
+        return WriteResult(updated.rows, updated.before, updated.changed, path)
 
-        def change(open_file: OpenFile) -> tuple[WriteResult, WriteFile | None]:
-            stored = self._read_to_replace(open_file, name, table, schema)
-            existing = schema.empty_table() if stored is None else stored
-            merged = merge(existing)
-            location = self._storage.location(name)
-            check_rows(merged, table.name, schema, location)
-            if stored is not None and merged.equals(existing):
-                return WriteResult(existing, existing, changed=False, path=location), None
-            rows = pa.Table.from_arrays(merged.columns, schema=schema)  # adds the version and the comments
-            return WriteResult(rows, existing, changed=True, path=location), partial(write_rows, rows, table)
+    def read_row_groups(
+        self, table: StoredTable, day: date | None = None, shard: Shard = WHOLE
+    ) -> Iterator[pa.Table]:
+        """Yield the row groups of the files of a day, file by file, with the errors of `read`.
 
-        return self._storage.update(name, change)
-
-    def read_row_groups(self, table: StoredTable, day: date | None = None) -> Iterator[pa.Table]:
-        """Yield the row groups of a file, with the errors of `read`; memory does not grow with the file."""
-        name = _name(table, day)
-        return read_row_groups(partial(self._storage.open, name), table, self._storage.location(name))
+        Memory does not grow with the files.
+        """
+        return self._open_day(table, day).read_row_groups(shard)
 
     def read_batches(
-        self, table: StoredTable, day: date | None, columns: Sequence[str]
+        self, table: StoredTable, day: date | None, columns: Sequence[str], number: int = 0
     ) -> Iterator[pa.Table]:
-        """Yield columns of a file in small batches, with the errors of `read`; none without a file."""
-        name, schema = _name(table, day), pa.schema([table.schema.field(name) for name in columns])
-        location = self._storage.location(name)
+        """Yield columns of one file in small batches, with the errors of `read`; none without a file.
+
+        These are all rows of the file, as other programs read them.
+        """
+        files, schema = self._open_day(table, day), _select_fields(table, columns)
+        location = files.location(number)
         with (
             translate_read_errors(location),
             suppress(FileNotFoundError),
-            self._storage.open(name) as file,
+            self._storage.open(files.name(number)) as file,
             pq.ParquetFile(file) as stored,
         ):
             yield from read_conformed_batches(stored, schema, table.version, location)
 
-    def update_row_groups(self, table: StoredTable, day: date | None, merge: MergeRowGroups) -> None:
+    def update_row_groups(
+        self, table: StoredTable, day: date | None, merge: MergeRowGroups, shard: Shard = WHOLE
+    ) -> None:
         """Replace rows as `update` does, one row group at a time, for files that do not fit into memory.
 
         `merge` takes the stored row groups and yields the complete new ones. The file is always written, so
-        call this only if rows changed.
+        call this only if rows changed. A shard that is not one whole file is merged in memory.
         """
-        name = _name(table, day)
-        self._storage.update(name, merge_row_groups(table, self._storage.location(name), merge))
+        self._open_day(table, day).update_row_groups(merge, shard)
 
     def read_version(self, table: StoredTable, day: date | None) -> int | None:
-        """Return the version of the table that wrote a file, from its footer; None without a file.
+        """Return the version of the table that wrote the oldest file, from the footers; None without a file.
 
         Raises:
-            LakeContractError: the file cannot be read.
+            LakeContractError: a file cannot be read.
             LedgerError: the lake cannot be read.
         """
-        name = _name(table, day)
-        return self._read(partial(self._open_footer, name), name, read_table_version)
+        return self._open_day(table, day).read_version()
+
+    def reshard(self, table: StoredTable, day: date, shards: int) -> bool:
+        """Change the number of shards of a day; return whether a file was written.
+
+        Updates of the day wait meanwhile, and reads of one day return each row once. Programs that read all
+        files can see rows twice until it ends. After a stop at any point, call it again.
+
+        Raises:
+            ValueError: the table has no shards, or the number is not between 1 and 1,024.
+            LedgerError: the lake cannot be read or written.
+        """
+        if not table.has_shards:
+            raise ValueError(f"{table.name} has no shards")
+        return reshard(self._open_day(table, day), Shard(0, shards).count)
 
     def rewrite(self, table: StoredTable, day: date | None) -> bool:
-        """Write the rows of an older file in the current version; return whether the file was older.
+        """Write the rows of older files in the current version; return whether any file was older.
 
         Raises:
             LedgerError: the errors of `update`.
         """
-        name = _name(table, day)
-
-        def change(open_file: OpenFile) -> tuple[bool, WriteFile | None]:
-            version = self._read(open_file, name, read_table_version)
-            if version is None or version >= table.version:
-                return False, None
-            rows = self._read_to_replace(open_file, name, table, table.schema)
-            return True, partial(write_rows, rows, table)
-
-        return self._storage.update(name, change)
+        return self._open_day(table, day).rewrite()
 
     def dataset(
         self, table: StoredTable, first: date | None = None, stop: date | None = None
@@ -298,24 +333,35 @@ class Lake:
         """
         import pyarrow.dataset as ds  # noqa: PLC0415 (few commands need it)
 
-        stored_days = self.days(table) if table.partitioned else []
-        days = [day for day in stored_days if (not first or first <= day) and (not stop or day < stop)]
-        names = [_name(table, day) for day in days]
-        if not table.partitioned and self.has(table):
-            names = [_name(table, None)]
+        files = self._list_files(table, first, stop)
         filesystem, root = self._storage.filesystem()
         return ds.FileSystemDataset.from_paths(
-            [root + name for name in names],
+            [root + name for name, _ in files],
             schema=table.schema.append(pa.field(_DAY, pa.date32())) if table.partitioned else table.schema,
             format=ds.ParquetFileFormat(),
             filesystem=filesystem,
-            partitions=[ds.field(_DAY) == pa.scalar(day, pa.date32()) for day in days] or None,
+            partitions=[ds.field(_DAY) == pa.scalar(day, pa.date32()) for _, day in files if day] or None,
         )
 
-    def _open_footer(self, name: str) -> pa.NativeFile:
-        end = self._storage.open_end(name, _FOOTER_BYTES)
-        length = read_footer_length(end)
-        return end if length <= end.size() else self._storage.open_end(name, length)
+    def _list_files(
+        self, table: StoredTable, first: date | None, stop: date | None
+    ) -> list[tuple[str, date | None]]:
+        """Return the names of the files of a table with their days, oldest first."""
+        if not table.partitioned:
+            return [(_name(table, None), None)] if self.has(table) else []
+        if table.has_shards:
+            names = self._storage.list_names(f"{table.name}/{_DAY}=")
+            parts = sorted(self._parse_file(match) for match in map(_SHARD_FILE.fullmatch, names) if match)
+        else:
+            parts = [(day, 0, _name(table, day)) for day in self.days(table)]
+        return [
+            (name, day) for day, _, name in parts if (not first or first <= day) and (not stop or day < stop)
+        ]
+
+    def _parse_file(self, match: re.Match[str]) -> tuple[date, int, str]:
+        folder = match["folder"]
+        day = parse_partition(folder.rpartition("=")[2], self._storage.location(folder))
+        return day, int(match["number"]), match[0]
 
     def scan(
         self,
@@ -339,53 +385,23 @@ class Lake:
             LedgerError: a file or the lake cannot be read.
         """
         try:
-            return self.dataset(table, first, stop).to_table(columns, rows).replace_schema_metadata()
+            dataset = self.dataset(table, first, stop)
+            names = columns or dataset.schema.names
+            has_several_files = any(not name.endswith(f"/{PART}") for name in dataset.files)
+            order = [_DAY, *table.key] if has_several_files else []
+            found = dataset.to_table(list(dict.fromkeys([*names, *order])), rows).replace_schema_metadata()
         except (pa.ArrowException, OSError) as problem:
             raise build_unreadable_file_error(problem, f"{table.name} in the lake at {self.uri}") from problem
+        return sort_rows(found, order).select(names) if order else found
 
-    def _read_rows(
-        self, open_file: OpenFile, name: str, table: StoredTable, schema: pa.Schema
-    ) -> pa.Table | None:
-        location = self._storage.location(name)
-        return self._read(
-            open_file,
-            name,
-            lambda stored: read_conformed(stored, schema, table.version, location),
-            _list_encoded(schema),
-        )
-
-    def _read_to_replace(
-        self, open_file: OpenFile, name: str, table: StoredTable, schema: pa.Schema
-    ) -> pa.Table | None:
-        location = self._storage.location(name)
-
-        def read(stored: pq.ParquetFile) -> pa.Table:
-            rows = read_conformed(stored, schema, table.version, location)
-            refuse_foreign_columns(stored, table, location)
-            return rows
-
-        return self._read(open_file, name, read, _list_encoded(schema))
-
-    def _read(
-        self,
-        open_file: OpenFile,
-        name: str,
-        read: Callable[[pq.ParquetFile], T],
-        encoded: Sequence[str] = (),
-    ) -> T | None:
-        location = self._storage.location(name)
-        with (
-            translate_read_errors(location),
-            suppress(FileNotFoundError),
-            open_file() as file,
-            pq.ParquetFile(file, read_dictionary=encoded) as stored,
-        ):
-            return read(stored)
-        return None
+    def _open_day(self, table: StoredTable, day: date | None) -> DayFiles:
+        folder = _name(table, day).removesuffix(f"/{PART}")
+        shards = self._shards if table.has_shards else 1
+        return DayFiles(self._storage, folder, table, shards, self._timeout_seconds)
 
 
-def _list_encoded(schema: pa.Schema) -> list[str]:
-    return [field.name for field in schema if pa.types.is_dictionary(field.type)]
+def _select_fields(table: StoredTable, columns: Sequence[str] | None) -> pa.Schema:
+    return table.schema if columns is None else pa.schema([table.schema.field(name) for name in columns])
 
 
 def _name(table: StoredTable, day: date | None) -> str:

@@ -1,22 +1,29 @@
 """The contract between a Parquet file of the lake and the declaration of its table."""
 
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resources.encoded_texts import encode_texts, has_encoded_texts
 from resources.errors import LakeContractError
+from resources.lake.shards import FileLayout
+from resources.storage.base import OpenFile, Storage
+
+T = TypeVar("T")
 
 _VERSION = b"lookout_ledger.version"
 _ROWS_PER_BATCH = 1 << 16
+FOOTER_BYTES = 1 << 16
+"""The bytes of the first read of a footer; most footers have about ten thousand."""
+
 _FOOTER_END_BYTES = 8
 """The length of the footer, and the letters PAR1."""
 
@@ -42,17 +49,22 @@ class StoredTable(Protocol):
     @property
     def partitioned(self) -> bool: ...  # noqa: D102
     @property
+    def has_shards(self) -> bool: ...  # noqa: D102
+    @property
+    def key(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
     def version(self) -> int: ...  # noqa: D102
     def columns_with_encoding(self, encoding: str) -> Iterable[StoredColumn]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
 class Footer:
-    """The footer of a file: its table version, its number of rows, and the mismatch ("" if none)."""
+    """The footer of a file: its table version, rows, mismatch ("" if none), and the shards of its day."""
 
     version: int
     rows: int
     problem: str
+    shards: int = 1
 
 
 def inspect_footer(stored: pq.ParquetFile, table: StoredTable) -> Footer:
@@ -61,18 +73,19 @@ def inspect_footer(stored: pq.ParquetFile, table: StoredTable) -> Footer:
     A file of an older version may lack newer columns. The type of a column in the footer includes whether it
     is required.
     """
-    version = read_table_version(stored)
+    version, rows = read_table_version(stored), stored.metadata.num_rows
+    shards = FileLayout.read(stored).shards
     actual, declared = stored.schema_arrow, table.schema
     if version > table.version:
-        return Footer(version, stored.metadata.num_rows, "a newer version of the software wrote it")
+        return Footer(version, rows, "a newer version of the software wrote it", shards)
     if version < table.version:
         existing = set(actual.names)
         newer = {field.name for field in declared if field.nullable and field.name not in existing}
         declared = pa.schema([field for field in declared if field.name not in newer])
     if actual.names != declared.names and sorted(actual.names) == sorted(declared.names):
-        return Footer(version, stored.metadata.num_rows, "the columns are in another order")
+        return Footer(version, rows, "the columns are in another order", shards)
     problem = "" if actual.equals(declared) else _describe_difference(actual, declared)
-    return Footer(version, stored.metadata.num_rows, problem)
+    return Footer(version, rows, problem, shards)
 
 
 def parquet_options(table: StoredTable) -> dict[str, Any]:
@@ -88,29 +101,47 @@ def parquet_options(table: StoredTable) -> dict[str, Any]:
     }
 
 
-def write_rows(rows: pa.Table, table: StoredTable, sink: BinaryIO) -> None:
+def write_rows(
+    rows: pa.Table,
+    table: StoredTable,
+    sink: BinaryIO,
+    layout: FileLayout = FileLayout(),  # noqa: B008 (frozen)
+) -> None:
     """Write rows with the `schema` or the `encoded_schema` of a table; both give the same bytes.
 
     All files without rows are the same, so their bytes are built once.
     """
     if rows.num_rows:
-        _write_file(rows, table, sink)
+        _write_file(rows, table, sink, layout)
     else:
-        sink.write(_build_empty_file(table))  # type: ignore[arg-type] # declarations are frozen
+        sink.write(_build_empty_file(table, layout))  # type: ignore[arg-type] # declarations are frozen
 
 
-def _write_file(rows: pa.Table, table: StoredTable, sink: BinaryIO | pa.NativeFile) -> None:
-    # Arrow would store the type of a dictionary, which other readers do not expect.
-    with pq.ParquetWriter(sink, rows.schema, store_schema=False, **parquet_options(table)) as writer:
+def _write_file(
+    rows: pa.Table, table: StoredTable, sink: BinaryIO | pa.NativeFile, layout: FileLayout
+) -> None:
+    with open_writer(sink, table, rows.schema, layout) as writer:
         writer.write_table(rows)
+
+
+@contextmanager
+def open_writer(
+    sink: BinaryIO | pa.NativeFile, table: StoredTable, schema: pa.Schema, layout: FileLayout
+) -> Iterator[pq.ParquetWriter]:
+    """Open the writer of a file; `schema` is the `schema` or the `encoded_schema` of the table."""
+    # Arrow would store the type of a dictionary, which other readers do not expect.
+    with pq.ParquetWriter(sink, schema, store_schema=False, **parquet_options(table)) as writer:
+        yield writer
         arrow_schema = b64encode(table.schema.serialize().to_pybytes())
-        writer.add_key_value_metadata({**(table.schema.metadata or {}), b"ARROW:schema": arrow_schema})
+        writer.add_key_value_metadata(
+            {**(table.schema.metadata or {}), b"ARROW:schema": arrow_schema, **layout.entries}
+        )
 
 
 @cache
-def _build_empty_file(table: StoredTable) -> bytes:
+def _build_empty_file(table: StoredTable, layout: FileLayout) -> bytes:
     sink = pa.BufferOutputStream()
-    _write_file(table.schema.empty_table(), table, sink)
+    _write_file(table.schema.empty_table(), table, sink, layout)
     return bytes(sink.getvalue())
 
 
@@ -229,6 +260,45 @@ def _conform(stored_rows: pa.Table, schema: pa.Schema) -> pa.Table:
     if problem:
         raise ValueError(problem)
     return rows
+
+
+def read_stored(
+    open_file: OpenFile,
+    location: Path | str,
+    read: Callable[[pq.ParquetFile], T],
+    encoded: Sequence[str] = (),
+) -> T | None:
+    """Open a file and return what `read` returns; None without a file.
+
+    Args:
+        open_file: opens the file.
+        location: the file, for messages.
+        read: reads from the open file.
+        encoded: the columns to read as dictionaries.
+
+    Raises:
+        LakeContractError: the file cannot be read.
+    """
+    with (
+        translate_read_errors(location),
+        suppress(FileNotFoundError),
+        open_file() as file,
+        pq.ParquetFile(file, read_dictionary=encoded) as stored,
+    ):
+        return read(stored)
+    return None
+
+
+def open_footer(storage: Storage, name: str) -> pa.NativeFile:
+    """Open the end of a file that has its footer; raise FileNotFoundError if it does not exist."""
+    end = storage.open_end(name, FOOTER_BYTES)
+    length = read_footer_length(end)
+    return end if length <= end.size() else storage.open_end(name, length)
+
+
+def list_encoded(schema: pa.Schema) -> list[str]:
+    """Return the names of the columns that are dictionaries."""
+    return [field.name for field in schema if pa.types.is_dictionary(field.type)]
 
 
 def check_rows(rows: pa.Table, name: str, schema: pa.Schema, location: Path | str) -> None:

@@ -29,6 +29,9 @@ class Storage(Protocol):
     def list_values(self, before: str, after: str) -> list[str]:
         """List every VALUE without a slash for which the file `<before>VALUE<after>` exists."""
 
+    def list_names(self, before: str) -> list[str]:
+        """List the names of the files in all folders whose names begin with `before`."""
+
     def exists(self, name: str) -> bool:
         """Whether the file exists."""
 

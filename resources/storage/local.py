@@ -28,7 +28,7 @@ from resources.storage.base import NAME_NOT_UTF8, OpenFile, StoredFile, WriteFil
 
 T = TypeVar("T")
 
-_ORPHANS = ".part-0.*.tmp"
+_ORPHANS = ".part-*.tmp"
 _NO_LOCKS = {ENOLCK, ENOSYS, EOPNOTSUPP}
 _NO_SPACE = {EDQUOT, EFBIG, ENOSPC}
 _SPECIAL_FILES = (
@@ -131,22 +131,40 @@ class LocalStorage:
         Raises:
             ConfigurationError: the lake cannot be read.
         """
+        suffix = after.partition("/")[0]
         folder, _, prefix = before.rpartition("/")
+        values = [
+            entry.removeprefix(prefix).removesuffix(suffix)
+            for entry in self._list_entries(folder)
+            if entry.startswith(prefix) and entry.endswith(suffix)
+        ]
+        return [value for value in values if self.exists(f"{before}{value}{after}")]
+
+    def list_names(self, before: str) -> list[str]:
+        """List the names of the files in all folders whose names begin with `before`.
+
+        Raises:
+            ConfigurationError: the lake cannot be read.
+        """
+        parent, _, prefix = before.rpartition("/")
+        folders = [f"{parent}/{name}" for name in self._list_entries(parent) if name.startswith(prefix)]
+        return [
+            f"{folder}/{name}"
+            for folder in folders
+            if self.location(folder).is_dir()
+            for name in self._list_entries(folder)
+            if not name.startswith(".")
+        ]
+
+    def _list_entries(self, folder: str) -> list[str]:
         path = self.location(folder)
         try:  # not a glob, which skips folders that cannot be read
-            entries = [entry.name for entry in path.iterdir()]
+            return [entry.name for entry in path.iterdir()]
         except FileNotFoundError:
             self._check_present()
             return []
         except OSError as problem:
             raise self._build_read_error(problem, path) from None
-        suffix = after.partition("/")[0]
-        values = [
-            entry.removeprefix(prefix).removesuffix(suffix)
-            for entry in entries
-            if entry.startswith(prefix) and entry.endswith(suffix)
-        ]
-        return [value for value in values if self.exists(f"{before}{value}{after}")]
 
     def exists(self, name: str) -> bool:
         """Whether the file exists.

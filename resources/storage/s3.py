@@ -97,6 +97,11 @@ class S3Storage:
         )
         return [value for value in values if "/" not in value]
 
+    def list_names(self, before: str) -> list[str]:
+        """List the names of the files in all folders whose names begin with `before`."""
+        files = self._bucket.list_objects(self._prefix + before)
+        return [file.key.removeprefix(self._prefix) for file in files]
+
     def exists(self, name: str) -> bool:
         """Whether the file exists."""
         return self._bucket.exists(self._prefix + name)

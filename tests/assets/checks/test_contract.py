@@ -19,6 +19,7 @@ from assets.tables import (
     TABLES,
 )
 from resources.lake.lake import Lake
+from resources.lake.shards import Shard, hash_scheduler
 from resources.lake.table_contract import Footer
 from tests.support.check_days import DAY
 
@@ -43,11 +44,16 @@ def test_repeated_keys_are_found_in_any_order(pairs: list[tuple[str, int]], in_o
 
 def test_repeated_key_is_reported_with_its_partition() -> None:
     outcome = contract.evaluate_keys_unique(
-        [((INFERENCE_EXECUTIONS, DAY), lambda: [keys([("a", 1), ("a", 1), ("b", 2)])])]
+        [contract.KeyFile((INFERENCE_EXECUTIONS, DAY), lambda: [keys([("a", 1), ("a", 1), ("b", 2)])])]
     )
 
     assert not outcome.passed
-    assert outcome.metadata == {"rows": 3, "repeated_keys": 1, "rows_of_other_days": 0}
+    assert outcome.metadata == {
+        "rows": 3,
+        "repeated_keys": 1,
+        "rows_of_other_days": 0,
+        "rows_of_other_shards": 0,
+    }
     assert "inference_executions of 2026-03-10" in outcome.message
     assert outcome.examples[0]["rows"] == 2
 
@@ -62,22 +68,41 @@ def test_repeated_key_is_reported_with_its_partition() -> None:
     ids=["at the border of two batches", "around an empty batch", "in an unsorted file"],
 )
 def test_a_key_that_is_repeated_in_another_batch_is_found(batches: list[list[tuple[str, int]]]) -> None:
-    outcome = contract.evaluate_keys_unique([((INFERENCE_EXECUTIONS, DAY), lambda: map(keys, batches))])
+    outcome = contract.evaluate_keys_unique(
+        [contract.KeyFile((INFERENCE_EXECUTIONS, DAY), lambda: map(keys, batches))]
+    )
 
     assert outcome.metadata["repeated_keys"] == 1
+
+
+def test_a_row_in_the_file_of_another_shard_is_reported() -> None:
+    shard = Shard(hash_scheduler("a") % 4, 4)
+    rows = keys([("a", 1), ("b", 1)])
+    expected = int(hash_scheduler("b") % 4 != shard.number)
+    assert expected
+
+    outcome = contract.evaluate_keys_unique(
+        [contract.KeyFile((INFERENCE_EXECUTIONS, DAY), lambda: [rows], shard)]
+    )
+
+    assert not outcome.passed
+    assert outcome.metadata["rows_of_other_shards"] == expected
+    assert "run it again" in outcome.message
 
 
 def test_an_unsorted_file_without_repeated_keys_passes() -> None:
     batches = [[("b", 2)], [("a", 1)]]
 
-    outcome = contract.evaluate_keys_unique([((INFERENCE_EXECUTIONS, DAY), lambda: map(keys, batches))])
+    outcome = contract.evaluate_keys_unique(
+        [contract.KeyFile((INFERENCE_EXECUTIONS, DAY), lambda: map(keys, batches))]
+    )
 
     assert outcome.passed
 
 
 def test_row_in_the_file_of_another_day_is_reported() -> None:
     outcome = contract.evaluate_keys_unique(
-        [((INFERENCE_EXECUTIONS, DAY), lambda: [keys([("a", -1), ("a", 0), ("a", 1440)])])]
+        [contract.KeyFile((INFERENCE_EXECUTIONS, DAY), lambda: [keys([("a", -1), ("a", 0), ("a", 1440)])])]
     )
 
     assert not outcome.passed
@@ -88,7 +113,7 @@ def test_files_written_by_the_lake_match_their_declaration(tmp_path: Path) -> No
     lake = Lake(str(tmp_path))
     for table in TABLES:
         lake.update(table, DAY if table.partitioned else None, lambda rows: rows)
-        footer = lake.footer(table, DAY if table.partitioned else None)
+        (footer,) = lake.footers(table, DAY if table.partitioned else None)
         assert footer is not None
         assert (footer.problem, footer.version) == ("", table.version), table.name
 
@@ -109,7 +134,7 @@ def test_schema_mismatch_is_reported_from_the_footer(tmp_path: Path, change: Any
     path.parent.mkdir(parents=True)
     pq.write_table(change(EXTRACTION_COVERAGE.schema.empty_table()), path)
 
-    footer = lake.footer(EXTRACTION_COVERAGE, DAY)
+    (footer,) = lake.footers(EXTRACTION_COVERAGE, DAY)
 
     assert footer is not None
     outcome = contract.evaluate_schema_matches_declaration([((EXTRACTION_COVERAGE, DAY), footer)])
@@ -120,11 +145,11 @@ def test_schema_mismatch_is_reported_from_the_footer(tmp_path: Path, change: Any
 def test_footer_of_a_broken_file_has_a_problem_and_a_missing_file_has_none(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path))
     path = Path(lake.path(EXTRACTION_COVERAGE, DAY))
-    assert lake.footer(EXTRACTION_COVERAGE, DAY) is None
+    assert lake.footers(EXTRACTION_COVERAGE, DAY) == []
     path.parent.mkdir(parents=True)
     path.write_bytes(b"PAR1 and no more")
 
-    footer = lake.footer(EXTRACTION_COVERAGE, DAY)
+    (footer,) = lake.footers(EXTRACTION_COVERAGE, DAY)
 
     assert footer is not None
     assert "cannot be read" in footer.problem

@@ -47,7 +47,7 @@ def test_a_release_is_read_completely(release: tuple[Lake, dict[str, Rows]]) -> 
         columns = [name for name in expected[0] if name != PARTITION]
         wanted = sorted(({name: row[name] for name in columns} for row in expected), key=str)
         assert sorted(to_json(lake.read(table, day), columns), key=str) == wanted, table.name
-        footer = lake.footer(table, day)
+        (footer,) = lake.footers(table, day)
         assert footer is not None
         assert (footer.rows, footer.problem) == (len(expected), ""), f"{table.name}; {UNPUBLISHED}"
         if table.partitioned:

@@ -52,7 +52,7 @@ def test_each_table_becomes_a_row_group_in_order(lake: Lake) -> None:
 
     assert [group.num_rows for group in lake.read_row_groups(TABLE, DAY)] == [2, 1, 3]
     assert lake.read(TABLE, DAY).equals(rows(1, 2, 3, 4, 5, 6))
-    footer = lake.footer(TABLE, DAY)
+    (footer,) = lake.footers(TABLE, DAY)
     assert footer is not None
     assert (footer.rows, footer.version, footer.problem) == (6, TABLE.version, "")
 

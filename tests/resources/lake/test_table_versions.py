@@ -70,7 +70,7 @@ def test_only_the_end_of_an_object_is_read(bucket: Any) -> None:
 
 
 def test_a_long_footer_is_read_completely(lake: Lake, monkeypatch: Any) -> None:
-    monkeypatch.setattr("resources.lake.lake._FOOTER_BYTES", 100)
+    monkeypatch.setattr("resources.lake.table_contract.FOOTER_BYTES", 100)
     put(lake, DAY)
 
     assert lake.read_version(READINGS, DAY) == 1
