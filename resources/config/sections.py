@@ -58,8 +58,7 @@ class LakeSettings(Section):
     )
     shards: Annotated[Count, Field(ge=1, le=1024)] = Field(
         default=1,
-        description="Files per day of the tables with a row per execution or more, by scheduler. It applies to"
-        " new days; `ledger migrate --shards` changes existing ones.",
+        description="Files of a new day, by scheduler, of tables with a row per execution or more.",
         examples=[8],
     )
 
