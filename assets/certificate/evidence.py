@@ -18,6 +18,7 @@ from assets.health.execution_health import (
     DayTables,
     HealthPolicy,
     SchedulerDay,
+    SchedulerHistory,
     build_scheduler_days,
 )
 from assets.tables import (
@@ -74,7 +75,7 @@ def read_days(lake: Lake, selection: Selection, policy: HealthPolicy) -> Iterato
     Raises:
         LedgerError: the lake cannot be read.
     """
-    schedulers = lake.read(INFERENCE_SCHEDULERS, columns=SCHEDULER_COLUMNS)
+    schedulers = SchedulerHistory(lake.read(INFERENCE_SCHEDULERS, columns=SCHEDULER_COLUMNS))
     sources = _read_sources(lake)
     stored = {table.name: set(lake.days(table)) for table in DAILY_TABLES}
     days = [
@@ -104,9 +105,9 @@ class _DayReader:
         self._read_tables: set[str] = set()
 
     def read(self, table: Table, columns: list[str]) -> pa.Table:
-        """Read a small table; its digests are those of the same bytes."""
+        """Read a small table, with texts as dictionaries; its digests are those of the same bytes."""
         if table not in self.tables:
-            return pa.schema([table.schema.field(name) for name in columns]).empty_table()
+            return pa.schema([table.encoded_schema.field(name) for name in columns]).empty_table()
         rows, digests = self.lake.read_with_digests(table, self.day, columns)
         self.files |= digests
         self._read_tables.add(table.name)
@@ -152,7 +153,7 @@ def _read_files(reader: _DayReader) -> _DayFiles:
 def _build_evidence(
     day: date,
     files: _DayFiles,
-    schedulers: pa.Table,
+    schedulers: SchedulerHistory,
     selection: Selection,
     policy: HealthPolicy,
     sources: Sequence[dict[str, Any]],

@@ -26,6 +26,7 @@ from assets.health.execution_health import (
     SCHEDULER_COLUMNS,
     DayTables,
     HealthPolicy,
+    SchedulerHistory,
     build_execution_health,
     build_policy,
 )
@@ -88,7 +89,7 @@ def _build_execution_health_asset(
     ) -> dg.Output[None]:
         with handle_errors(context):
             policy = build_policy(get_service_state(sources()), settle_after, clock())
-            schedulers = lake.read(INFERENCE_SCHEDULERS, columns=SCHEDULER_COLUMNS)
+            schedulers = SchedulerHistory(lake.read(INFERENCE_SCHEDULERS, columns=SCHEDULER_COLUMNS))
             run = PartitionedRun(context)
             keys = select_partitions(context, lake, INFERENCE_EXECUTIONS)
             run.process(keys, partial(_record_execution_health, lake, schedulers, policy))
@@ -138,7 +139,7 @@ def _build_equipment_health_asset(
 
 
 def _record_execution_health(
-    lake: Lake, schedulers: pa.Table, policy: HealthPolicy, key: str
+    lake: Lake, schedulers: SchedulerHistory, policy: HealthPolicy, key: str
 ) -> list[PartitionResult]:
     day = date.fromisoformat(key)
     tables = DayTables(

@@ -26,6 +26,7 @@ from assets.health.slots import (
 )
 from assets.tables import EXECUTION_HEALTH
 from resources.aws.access import SERVICE_END
+from resources.encoded_texts import get_chunk
 
 EXECUTION_COLUMNS = [
     "scheduler_arn",
@@ -52,7 +53,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _MINUTE_MS = 60_000
 _REASON_BY_STATUS = {"SUCCESS": REASONS.index("succeeded"), "IN_PROGRESS": -1}
-_NO_STATUS = ""
 _UNKNOWN = REASONS.index("unknown")
 _FAILED_OTHER = REASONS.index("failed_other")
 _FAILED_MISSING_INPUT = REASONS.index("failed_missing_input")
@@ -95,13 +95,29 @@ def build_policy(
     return HealthPolicy(settle_after, as_of or now, last_day, is_live)
 
 
+class SchedulerHistory:
+    """All rows of `inference_schedulers` by ARN, oldest first; the same for all days of a lake."""
+
+    def __init__(self, rows: pa.Table) -> None:
+        """Prepare the rows (`SCHEDULER_COLUMNS`)."""
+        self.names: dict[str, list[str | None]] = {}
+        self.settings: dict[str, list[SchedulerSetting]] = {}
+        self.listed_accounts: set[_AccountRegion] = set()
+        for row in rows.sort_by("valid_from").to_pylist():
+            arn = row["scheduler_arn"]
+            self.names.setdefault(arn, []).append(row["scheduler_name"])
+            self.settings.setdefault(arn, []).append(_build_setting(row))
+            if row["status"] is not None:  # only a list has a status
+                self.listed_accounts.add(_get_account_region(arn))
+
+
 @dataclass(frozen=True)
 class DayTables:
-    """The rows of a day in the lake, and all rows of `inference_schedulers`."""
+    """The rows of a day in the lake, and the schedulers of all days; texts may be dictionaries."""
 
     executions: pa.Table
     coverage: pa.Table
-    schedulers: pa.Table
+    schedulers: SchedulerHistory
     results: pa.Table
 
 
@@ -154,15 +170,16 @@ def build_scheduler_days(day: date, tables: DayTables, policy: HealthPolicy) -> 
         policy: what the rules depend on besides the tables.
     """
     executions = _group_executions(tables.executions)
-    settings = _group_by_scheduler(tables.schedulers.sort_by("valid_from"))
+    history = tables.schedulers
     coverage = {row["scheduler_arn"]: row for row in tables.coverage.to_pylist()}
     complete_through = _find_complete_through(coverage.values())
-    queried = {*complete_through, *_find_listed_accounts(tables.schedulers)}
+    queried = {*complete_through, *history.listed_accounts}
     settles_at = compute_settle_time(day, policy.settle_after)
     has_ended = policy.last_day is not None and day > policy.last_day
-    for arn in sorted({*executions, *coverage, *settings}):
+    day_ms, build_state = _to_ms(get_day_window(day).start), _StateBuilder(policy, settles_at)
+    for arn in sorted({*executions, *coverage, *history.settings}):
         account = _get_account_region(arn)
-        scheduler_settings = [_build_setting(row) for row in settings.get(arn, [])]
+        scheduler_settings = history.settings.get(arn, [])
         if arn not in executions and arn not in coverage:
             # a response for other schedulers of the account shows that this one was deleted
             is_deleted = account in complete_through
@@ -175,20 +192,15 @@ def build_scheduler_days(day: date, tables: DayTables, policy: HealthPolicy) -> 
         may_be_reported = not is_account_settled or _is_unqueried(coverage_row)
         can_be_queried = policy.is_live and account in queried and may_be_reported
         rows = executions.get(arn, _NO_EXECUTIONS)
-        names = [
-            rows.name,
-            *(
-                row["scheduler_name"]
-                for row in [*([coverage_row] if coverage_row else []), *settings.get(arn, [])]
-            ),
-        ]
-        state = _build_coverage_state(coverage_row, policy, settles_at, can_be_queried=can_be_queried)
+        coverage_name = coverage_row["scheduler_name"] if coverage_row else None
+        names = [rows.name, coverage_name, *history.names.get(arn, ())]
+        state = build_state(coverage_row, can_be_queried=can_be_queried)
         end = _find_window_ends(rows, scheduler_settings)
         recorded = RecordedExecutions(rows.start, end, rows.reason)
         yield SchedulerDay(
             arn,
             next((name for name in names if name), None),
-            build_slots(_to_ms(get_day_window(day).start), scheduler_settings, recorded, state),
+            build_slots(day_ms, scheduler_settings, recorded, state),
             coverage_row["complete_through"] if coverage_row else None,
             coverage_row["sources"] if coverage_row else None,
             rows,
@@ -223,21 +235,23 @@ _NO_EXECUTIONS = _SchedulerExecutions(None, _NO_TIMES, _NO_TIMES, np.zeros(0, bo
 
 def _group_executions(executions: pa.Table) -> dict[str, _SchedulerExecutions]:
     """Split the executions of a day by scheduler, each sorted by start."""
+    executions = _sort_by_scheduler(executions)
     arns = _encode(executions["scheduler_arn"])
-    codes = arns.indices.to_numpy(zero_copy_only=False)
-    start = _get_ms(executions["data_start_time"])
-    order = np.lexsort((start, codes))
-    start, end = start[order], _get_ms(executions["data_end_time"])[order]
-    has_end = executions["data_end_time"].is_valid().to_numpy()[order]
-    reason = _find_reasons(executions)[order]
-    is_failed = pc.equal(pc.fill_null(executions["status"], ""), "FAILED").to_numpy()[order]
+    codes = _get_codes(arns)
+    start, end = _get_ms(executions["data_start_time"]), _get_ms(executions["data_end_time"])
+    has_end = executions["data_end_time"].is_valid().to_numpy()
+    statuses = _encode(executions["status"])
+    is_failed = _get_codes(statuses) == _find_code(statuses, "FAILED")
+    reason = _find_reasons(executions, statuses, is_failed)
     failed_rows = np.flatnonzero(is_failed)
-    failed_texts = executions["failed_reason"].take(pa.array(order[failed_rows])).to_pylist()
+    failed_texts = executions["failed_reason"].take(pa.array(failed_rows)).to_pylist()
     names = _encode(executions["scheduler_name"])
-    name_codes = names.indices.fill_null(-1).to_numpy(zero_copy_only=False)[order]
-    bounds = np.searchsorted(codes[order], np.arange(len(arns.dictionary) + 1))
+    name_codes = _get_codes(names)
+    bounds = np.searchsorted(codes, np.arange(len(arns.dictionary) + 1))
     groups: dict[str, _SchedulerExecutions] = {}
     for arn, first, stop in zip(arns.dictionary.to_pylist(), bounds[:-1], bounds[1:], strict=True):
+        if first == stop:
+            continue
         begin, end_of_failed = np.searchsorted(failed_rows, (first, stop))
         failed = [
             (int(failed_rows[number] - first), failed_texts[number]) for number in range(begin, end_of_failed)
@@ -254,21 +268,30 @@ def _group_executions(executions: pa.Table) -> dict[str, _SchedulerExecutions]:
     return groups
 
 
-def _find_reasons(executions: pa.Table) -> Ints:
+def _sort_by_scheduler(executions: pa.Table) -> pa.Table:
+    """Sort executions so that those of a scheduler are together, by start; files are sorted already."""
+    codes = _get_codes(_encode(executions["scheduler_arn"]))
+    starts = _get_ms(executions["data_start_time"])
+    steps = np.diff(codes)
+    if not ((steps > 0) | ((steps == 0) & (np.diff(starts) >= 0))).all():
+        executions = executions.take(pa.array(np.lexsort((starts, codes))))
+    return executions
+
+
+def _find_reasons(executions: pa.Table, statuses: pa.DictionaryArray, is_failed: Flags) -> Ints:
     """Return the number of the reason of each execution, -1: in progress."""
-    statuses = _encode(pc.fill_null(executions["status"], _NO_STATUS))
+    codes = _get_codes(statuses)
     numbers = [_REASON_BY_STATUS.get(status, _UNKNOWN) for status in statuses.dictionary.to_pylist()]
-    reason: Ints = np.array(numbers, np.int64)[statuses.indices.to_numpy(zero_copy_only=False)]
-    without_status = executions["status"].is_null().to_numpy()
-    has_result = pc.greater(pc.binary_length(pc.fill_null(executions["result_s3_key"], "")), 0).to_numpy()
-    reason[without_status & has_result] = _REASON_BY_STATUS["SUCCESS"]
-    is_failed = pc.equal(pc.fill_null(executions["status"], ""), "FAILED").to_numpy()
-    texts = _encode(executions["failed_reason"].filter(pa.array(is_failed)).fill_null(""))
-    is_missing_input = [parse_cause(text).is_missing_input for text in texts.dictionary.to_pylist()]
+    reason: Ints = np.array([*numbers, _UNKNOWN], np.int64)[codes]  # the code -1 is the last one
+    without_status = codes < 0
+    if without_status.any():
+        keys = pc.fill_null(executions["result_s3_key"], "")
+        has_result = pc.greater(pc.binary_length(keys), 0).to_numpy()
+        reason[without_status & has_result] = _REASON_BY_STATUS["SUCCESS"]
+    texts = _encode(executions["failed_reason"].filter(pa.array(is_failed)))
+    is_missing_input = [parse_cause(text).is_missing_input for text in [*texts.dictionary.to_pylist(), ""]]
     reason[is_failed] = np.where(
-        np.array(is_missing_input, bool)[texts.indices.to_numpy(zero_copy_only=False)],
-        _FAILED_MISSING_INPUT,
-        _FAILED_OTHER,
+        np.array(is_missing_input, bool)[_get_codes(texts)], _FAILED_MISSING_INPUT, _FAILED_OTHER
     )
     return reason
 
@@ -311,7 +334,19 @@ class _ResultTimes:
 
 def _encode(column: pa.ChunkedArray) -> pa.DictionaryArray:
     """Return a column as one dictionary array."""
-    return column.combine_chunks().dictionary_encode()
+    values = get_chunk(column)
+    return values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
+
+
+def _get_codes(texts: pa.DictionaryArray) -> Ints:
+    """Return the number of each text in the dictionary, -1: null."""
+    return np.asarray(texts.indices.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
+
+
+def _find_code(texts: pa.DictionaryArray, text: str) -> int:
+    """Return the number of a text in the dictionary; it occurs nowhere if the dictionary lacks it."""
+    code: int = texts.dictionary.index(text).as_py()
+    return code if code >= 0 else len(texts.dictionary)
 
 
 def _get_ms(column: pa.ChunkedArray) -> Ints:
@@ -324,21 +359,22 @@ def _is_unqueried(coverage_row: Mapping[str, Any] | None) -> bool:
     return not coverage_row["complete_through"] and not coverage_row["executions"]
 
 
-def _build_coverage_state(
-    coverage_row: Mapping[str, Any] | None,
-    policy: HealthPolicy,
-    settles_at: datetime,
-    *,
-    can_be_queried: bool,
-) -> CoverageState:
-    complete_through = coverage_row["complete_through"] if coverage_row else None
-    return CoverageState(
-        _to_ms(policy.now),
-        _to_ms(complete_through) if complete_through else None,
-        _to_ms(settles_at),
-        _to_ms(get_day_window(policy.last_day).end) if policy.last_day else None,
-        can_be_queried=can_be_queried,
-    )
+class _StateBuilder:
+    """Builds the coverage state of each scheduler of a day."""
+
+    def __init__(self, policy: HealthPolicy, settles_at: datetime) -> None:
+        self._now, self._settles_at = _to_ms(policy.now), _to_ms(settles_at)
+        self._service_end = _to_ms(get_day_window(policy.last_day).end) if policy.last_day else None
+
+    def __call__(self, coverage_row: Mapping[str, Any] | None, *, can_be_queried: bool) -> CoverageState:
+        complete_through = coverage_row["complete_through"] if coverage_row else None
+        return CoverageState(
+            self._now,
+            _to_ms(complete_through) if complete_through else None,
+            self._settles_at,
+            self._service_end,
+            can_be_queried=can_be_queried,
+        )
 
 
 def _find_complete_through(coverage: Iterable[Mapping[str, Any]]) -> dict[_AccountRegion, datetime]:
@@ -349,12 +385,6 @@ def _find_complete_through(coverage: Iterable[Mapping[str, Any]]) -> dict[_Accou
             account = _get_account_region(row["scheduler_arn"])
             latest[account] = max(row["complete_through"], latest.get(account, row["complete_through"]))
     return latest
-
-
-def _find_listed_accounts(schedulers: pa.Table) -> set[_AccountRegion]:
-    """Return the accounts whose service listed schedulers: only a list has a status."""
-    listed = schedulers.filter(pc.is_valid(schedulers["status"]))
-    return {_get_account_region(arn) for arn in listed["scheduler_arn"].to_pylist()}
 
 
 def _build_row(scheduler: SchedulerDay, result_times: _ResultTimes) -> dict[str, Any]:
@@ -388,13 +418,6 @@ def _build_setting(row: Mapping[str, Any]) -> SchedulerSetting:
     frequency = parse_duration(row["data_upload_frequency"]) or timedelta()
     delay = row["data_delay_offset_minutes"] or 0
     return SchedulerSetting(_to_ms(row["valid_from"]), frequency // _MS, delay * _MINUTE_MS, row["status"])
-
-
-def _group_by_scheduler(rows: pa.Table) -> dict[str, list[dict[str, Any]]]:
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in rows.to_pylist():
-        groups.setdefault(row["scheduler_arn"], []).append(row)
-    return groups
 
 
 def _get_account_region(arn: str) -> _AccountRegion:

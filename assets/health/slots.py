@@ -128,10 +128,12 @@ def build_slots(
         executions: the recorded executions.
         coverage: how far the recorded executions are complete.
     """
+    recorded = np.where(executions.reason < 0, _get_in_progress_reason(coverage), executions.reason)
+    if _is_without_gaps(day_ms, settings, executions):  # most days of most schedulers
+        return Slots(executions.start, executions.end, recorded)
     start, end, due = _build_grid(day_ms, settings, executions)
     is_absent_window = (due <= coverage.now) & ~_find_covered(start, end, executions)
-    recorded = np.where(executions.reason < 0, _get_in_progress_reason(coverage), executions.reason)
-    if not is_absent_window.any():  # most days of most schedulers
+    if not is_absent_window.any():
         return Slots(executions.start, executions.end, recorded)
     start, end, due = start[is_absent_window], end[is_absent_window], due[is_absent_window]
     all_starts = np.concatenate((executions.start, start))
@@ -143,6 +145,23 @@ def build_slots(
     slots = Slots(all_starts[order], all_ends, reason)
     reason[is_absent] = _find_absence_reasons(slots, all_due, is_absent, settings, coverage)[is_absent]
     return slots
+
+
+def _is_without_gaps(
+    day_ms: int, settings: Sequence[SchedulerSetting], executions: RecordedExecutions
+) -> bool:
+    """Return whether executions of one frequency fill the day, so that no expected window is absent.
+
+    False does not mean that one is absent.
+    """
+    start, end = executions.start, executions.end
+    if len(settings) != 1 or settings[0].frequency <= 0 or len(start) != DAY_MS // settings[0].frequency:
+        return False
+    frequency, first = settings[0].frequency, int(start[0])
+    if not day_ms <= first < day_ms + frequency:
+        return False
+    expected = np.arange(first, first + len(start) * frequency, frequency)
+    return np.array_equal(start, expected) and np.array_equal(end, expected + frequency)
 
 
 def _build_grid(

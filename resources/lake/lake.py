@@ -181,6 +181,8 @@ class Lake:
     ) -> tuple[pa.Table, dict[str, str]]:
         """Read files that fit into memory, with the SHA-256 of the same bytes by path; without a file, none.
 
+        Texts that repeat are dictionaries, as in the `encoded_schema` of the table.
+
         Raises:
             LedgerError: the errors of `read`.
         """
@@ -192,8 +194,8 @@ class Lake:
             digests[name] = sha256(content).hexdigest()
             return pa.BufferReader(content)
 
-        rows = self._open_day(table, day).read(_select_fields(table, columns), open_name=open_name)
-        return rows, digests
+        schema = pa.schema([table.encoded_schema.field(name) for name in columns])
+        return self._open_day(table, day).read(schema, open_name=open_name), digests
 
     def footers(self, table: StoredTable, day: date | None = None) -> list[Footer]:
         """Check the footer of each file against the declaration; without a file, there is none.

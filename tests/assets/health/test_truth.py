@@ -17,7 +17,13 @@ from assets.anomalies.fragments import build_fragments
 from assets.executions.coverage import compute_settle_time
 from assets.framework.row_content import compute_content_version
 from assets.health.equipment_health import build_equipment_health
-from assets.health.execution_health import RESULT_COLUMNS, DayTables, HealthPolicy, build_execution_health
+from assets.health.execution_health import (
+    RESULT_COLUMNS,
+    DayTables,
+    HealthPolicy,
+    SchedulerHistory,
+    build_execution_health,
+)
 from assets.health.slots import REASONS, STOPPED_FOR, STOPPED_SLOTS
 from assets.tables import (
     ANOMALY_EVENTS,
@@ -211,7 +217,7 @@ def build_day_tables(
     return DayTables(
         build_executions_table(executions),
         build_coverage(fleet, day, complete_through) if coverage is None else coverage,
-        build_schedulers_table(fleet.executions),
+        SchedulerHistory(build_schedulers_table(fleet.executions)),
         pa.Table.from_pylist(results, schema=result_schema),
     )
 
@@ -305,7 +311,7 @@ def test_a_day_that_was_not_extracted_is_so_while_the_service_can_be_queried() -
     listed = [row | {"status": "RUNNING"} for row in build_schedulers_table(fleet.executions).to_pylist()]
     tables = replace(
         build_day_tables(fleet, day, None, EXTRACTION_COVERAGE.schema.empty_table()),
-        schedulers=pa.Table.from_pylist(listed, schema=build_schedulers_table([]).schema),
+        schedulers=SchedulerHistory(pa.Table.from_pylist(listed, schema=build_schedulers_table([]).schema)),
     )
     policy = HealthPolicy(SETTLE_AFTER, NOW, None, is_live=True)
 

@@ -28,6 +28,7 @@ from assets.health.execution_health import (
     SCHEDULER_COLUMNS,
     DayTables,
     HealthPolicy,
+    SchedulerHistory,
     build_execution_health,
 )
 from assets.report.model.page import Page, build_page
@@ -171,7 +172,7 @@ def write_world(lake: Lake, world: World) -> None:
 
 def _compute(lake: Lake, source: Lake, world: World) -> None:
     """Fill the derived tables with the real rules, from what the source has."""
-    schedulers = lake.read(INFERENCE_SCHEDULERS, columns=SCHEDULER_COLUMNS)
+    schedulers = SchedulerHistory(lake.read(INFERENCE_SCHEDULERS, columns=SCHEDULER_COLUMNS))
     expected: dict[date, dict[str, str | None]] = {}
     for day, state in zip(DAYS, world.days, strict=True):
         if state == NOT_COMPUTED:
