@@ -1,5 +1,6 @@
 """Opens clients of S3 whose requests name the expected owner of the bucket and end within limits."""
 
+from dataclasses import replace
 from threading import Lock
 from typing import Any
 
@@ -10,6 +11,9 @@ from resources.aws.limited_session import LimitedSession
 from resources.read_limits import ReadLimits
 
 CONNECTIONS = 16
+_MAX_LISTING_BYTES = 10_000_000
+"""More than a page of a listing has; a limit for files must not reject it."""
+
 _creation_lock = Lock()
 
 
@@ -32,5 +36,6 @@ def open_s3_client(session: boto3.Session, region: str | None, owner: str | None
 
         client.meta.events.register("provide-client-params.s3", name_owner)
     endpoint = client._endpoint  # noqa: SLF001 (no public access)
-    endpoint.http_session = LimitedSession(endpoint.http_session, limits)
+    sizes = replace(limits, size_bytes=max(limits.size_bytes, _MAX_LISTING_BYTES))
+    endpoint.http_session = LimitedSession(endpoint.http_session, sizes)
     return client

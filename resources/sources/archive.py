@@ -207,15 +207,15 @@ def _is_candidate(file: StoredFile) -> bool:
 def _split_list(document: msgspec.Raw, depth: int = 0) -> Iterator[msgspec.Raw]:
     """Yield the objects of a document: of a list, of a list of lists, or of an object that wraps a list."""
     is_list = memoryview(document)[0] == ord("[")
-    values = document if is_list else _find_wrapped_list(document)
-    if values is None or depth > _MAX_LIST_DEPTH:
+    elements = _LIST.decode(document) if is_list else _find_wrapped_list(document)
+    if elements is None or depth > _MAX_LIST_DEPTH:
         yield document
     else:
-        for element in msgspec.json.decode(values, type=list[msgspec.Raw]):
+        for element in elements:
             yield from _split_list(element, depth + 1)
 
 
-def _find_wrapped_list(document: msgspec.Raw) -> msgspec.Raw | None:
+def _find_wrapped_list(document: msgspec.Raw) -> list[msgspec.Raw] | None:
     """Return the list in `{"value": [...], "Count": 2}`, which PowerShell writes for a list; else None."""
     if len(memoryview(document)) > 0 and _WRAPPED_LIST.match(memoryview(document)[:100]):
         try:
@@ -225,11 +225,12 @@ def _find_wrapped_list(document: msgspec.Raw) -> msgspec.Raw | None:
     return None
 
 
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _WRAPPED_LIST = re.compile(rb"\s*\{\s*\"value\"\s*:\s*\[")
 
 
 class _WrappedList(msgspec.Struct, forbid_unknown_fields=True):
-    value: msgspec.Raw
+    value: list[msgspec.Raw]
     count: int = msgspec.field(default=0, name="Count")
 
 

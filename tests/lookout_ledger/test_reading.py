@@ -12,6 +12,7 @@ import pytest
 
 import lookout_ledger
 from assets.tables import INFERENCE_EXECUTIONS, TABLES
+from lookout_ledger import reading
 from resources.errors import ConfigurationError, DataError, LakeContractError
 from resources.lake.lake import Lake
 from tests.support.engine_world import DAYS, World, write_world
@@ -140,3 +141,10 @@ def test_importing_the_package_loads_no_large_library() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "set()"
+
+
+def test_rows_that_pandas_cannot_hold_are_an_error_with_the_alternative() -> None:
+    rows = pa.table({"at": pa.array([10**7], pa.date32())})
+    with pytest.raises(DataError, match="Cannot convert the rows to pandas") as caught:
+        reading._convert(rows, "pandas")
+    assert 'as_="arrow"' in caught.value.next_step

@@ -2,8 +2,9 @@
 
 import pytest
 
-from resources.diagnostics import Level, check_lake
-from tests.support.s3_server import Bucket
+from resources.aws.access import AwsAccess
+from resources.diagnostics import Level, check_identity, check_lake
+from tests.support.s3_server import Bucket, Server
 
 
 @pytest.mark.parametrize("had_check", [False, True], ids=["first check", "later check"])
@@ -29,3 +30,9 @@ def test_a_store_that_ignores_a_condition_is_refused_each_time(
 
 def test_a_store_with_both_conditions_passes_each_time(bucket: Bucket) -> None:
     assert [check_lake(f"{bucket.uri}/lake").level for _ in range(2)] == [Level.ok, Level.ok]
+
+
+def test_an_unreachable_sts_is_a_warning(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
+    finding = check_identity(AwsAccess("eu-west-1"), "api")
+    assert finding.level is Level.warn and "Cannot reach STS" in finding.message

@@ -1,6 +1,8 @@
 """The S3 of the sandbox, read with a stock boto3 client."""
 
 import json
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from sandbox import objects
 from sandbox.events import has_succeeded
 from sandbox.fleet import Fleet
 from sandbox.objects import CHECK_FILE, AlreadyRunningError
@@ -208,3 +211,14 @@ class TestS3:
     def test_the_s3_url_is_an_error_without_s3(self, handle: Handle) -> None:
         with pytest.raises(ValueError, match="s3=False"):
             _ = handle.s3_url
+
+
+def test_an_s3_whose_port_is_in_use_leaves_nothing_behind(
+    end: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("s3_backends", "iam_backends"):  # the other tests run an S3 in this process
+        monkeypatch.setattr(objects, name, {})
+    monkeypatch.setattr(objects, "_running", threading.Lock())
+    for _ in range(2):
+        with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(OSError, match="in use"):
+            objects.S3([], lambda: end, lambda _: "123456789012", other.getsockname()[1])

@@ -254,3 +254,28 @@ def test_a_certificate_that_was_written_again_is_found_by_the_kept_digest(
     assert list(verifier.find_problems(path, Path(lake.uri), kept)) == [
         "the digest of the days is not the one that you kept"
     ]
+
+
+@pytest.mark.parametrize("day", [3, {"predicate": 3}])
+def test_verify_rejects_a_certificate_with_an_invalid_day(
+    sealed: tuple[Path, Lake], project: Settings, day: Any
+) -> None:
+    path, lake = sealed
+    certificate = read(path)
+    date_of_day = certificate["predicate"]["days"][0]["predicate"]["date"]
+    certificate["predicate"]["days"][0] = (
+        {"predicate": {"date": date_of_day, "schedulers": 3}} if isinstance(day, dict) else day
+    )
+    with pytest.raises(ConfigurationError, match="it is not one, or it is damaged"):
+        list(find_changes(lake, project, path, certificate, NOW, iter))
+
+
+def test_a_certificate_that_cannot_be_read_or_written_names_the_file(
+    sealed: tuple[Path, Lake], project: Settings, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match="Cannot read the certificate: Is a directory"):
+        load_certificate(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="Cannot write the certificate") as caught:
+        certify(sealed[1], project, SELECTION, NOW, [tmp_path / "file" / "c.json"], iter)
+    assert str(tmp_path / "file" / "c.json") in caught.value.where

@@ -85,3 +85,7 @@ def test_messages_do_not_claim_what_was_not_read() -> None:
     assert "no field was examined" in completeness.evaluate_no_unrecognized_fields(nothing).message
     assert completeness.evaluate_archive_files_complete([]).message == "No saved response was read."
     assert "that were read" in completeness.evaluate_no_rejected_summaries(lines).message
+
+
+def test_unrecognized_fields_that_are_not_json_are_counted_too() -> None:
+    assert completeness._list_fields("{") == completeness._list_fields("3") == completeness._UNREADABLE_JSON

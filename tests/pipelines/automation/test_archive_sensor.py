@@ -14,7 +14,7 @@ import pytest
 from botocore.httpsession import URLLib3Session
 
 from assets.executions.extraction import read_file
-from assets.tables import INFERENCE_EXECUTIONS
+from assets.tables import ARCHIVE_FILES, INFERENCE_EXECUTIONS
 from pipelines.automation import archive_sensor
 from pipelines.automation.archive_sensor import FILES_TAG, JOB, SENSOR
 from pipelines.definitions import build_defs
@@ -22,6 +22,7 @@ from resources.config.sections import HistorySettings, LakeSettings
 from resources.config.settings import ApiSettings, ArchiveSettings, Settings
 from resources.lake.lake import Lake
 from tests.support.code_location import RANGE_END, RANGE_START, Location
+from tests.support.s3_server import Bucket, Server
 
 NOW = datetime(2026, 10, 9, 12, tzinfo=UTC)
 Watch = Callable[..., "WatchedLocation"]
@@ -405,3 +406,24 @@ def test_sensor_runs_by_default_if_an_archive_is_a_source(watch: Watch, folder: 
 
     assert status(ArchiveSettings(uri=str(folder))) is dg.DefaultSensorStatus.RUNNING
     assert status(ApiSettings(region="eu-west-1")) is dg.DefaultSensorStatus.STOPPED
+
+
+def test_a_lake_that_cannot_be_read_skips_the_tick_with_the_reason(watch: Watch, folder: Path) -> None:
+    location = watch(ArchiveSettings(uri=str(folder)))
+    write(folder / "good.json", "2026-10-01T10:00:00Z")
+    file = Path(location.lake.path(ARCHIVE_FILES))
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"damaged")
+
+    assert "Cannot look for new saved responses: Cannot read" in location.evaluate().skip_message
+
+
+def test_a_source_that_fails_while_it_is_read_blocks_no_other(
+    watch: Watch, folder: Path, bucket: Bucket, s3: Server
+) -> None:
+    bucket.put("dumps/a.json", saved("2026-10-02T10:00:00Z").encode())
+    location = watch(ArchiveSettings(uri=f"{bucket.uri}/dumps"), ArchiveSettings(uri=str(folder)))
+    write(folder / "good.json", "2026-10-01T10:00:00Z")
+    s3.fail_next("GET", "503 SLOW", "SlowDown", times=-1, path_part="a.json")
+
+    assert location.tick() == [("2026-10-01", "2026-10-01")]

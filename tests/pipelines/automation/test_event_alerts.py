@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from assets.tables import ANOMALY_EVENTS, EVENT_NOTIFICATIONS
+from pipelines.automation import event_alerts
 from pipelines.definitions import build_defs
 from resources.config.sections import AlertSettings, EquipmentSettings, LakeSettings
 from resources.config.settings import Settings
@@ -327,3 +328,16 @@ def test_event_below_a_threshold_is_not_notified(
     site.tick()
 
     assert receiver.bodies == []
+
+
+@pytest.mark.parametrize("cursor", [None, "", "{", "[]", '{"pending": 1}'])
+def test_a_cursor_that_cannot_be_used_is_empty(cursor: str | None) -> None:
+    assert event_alerts._parse_cursor(cursor) == ("", {})
+
+
+def test_a_lake_that_cannot_be_read_skips_the_tick_with_the_reason(plant: Callable[..., Plant]) -> None:
+    site = plant()
+    site.replace_events(event())
+    Path(site.lake.path(ANOMALY_EVENTS)).write_bytes(b"damaged")
+
+    assert "Cannot evaluate anomaly events: Cannot read" in site.tick()

@@ -1,5 +1,6 @@
 """The commands of Dagster and `ledger` as processes."""
 
+import io
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.cli import output
 from sandbox.dumps import Manifest
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -94,3 +96,9 @@ def test_the_installed_command_prints_help_with_examples(run: Run) -> None:
 
     assert done.returncode == 0, done.stderr
     assert "FROM inference_executions" in done.stdout
+
+
+def test_output_is_discarded_also_if_a_stream_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    monkeypatch.setattr("sys.stderr", None)
+    output.discard_output()

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from assets.tables import EXTRACTION_COVERAGE
-from pipelines.operations.archive_import import detect_history
+from pipelines.operations.archive_import import _check_settings, detect_history
 from resources.config.settings import Settings, load_settings
+from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
 
 TODAY = date(2026, 11, 1)
@@ -63,3 +64,19 @@ def test_a_lake_with_days_keeps_its_history(tmp_path: Path) -> None:
     Lake(settings.lake.uri).update(EXTRACTION_COVERAGE, date(2025, 6, 1), lambda existing: existing)
 
     assert detect_history(settings, date(2026, 10, 1), date(2026, 10, 7), TODAY) == {}
+
+
+def test_a_lake_that_cannot_be_read_keeps_its_history(tmp_path: Path) -> None:
+    settings = load(tmp_path, ARCHIVE)
+    (Path(settings.lake.uri) / EXTRACTION_COVERAGE.name / "data_date=x").mkdir(parents=True)
+    (Path(settings.lake.uri) / EXTRACTION_COVERAGE.name / "data_date=x" / "part-0.parquet").touch()
+
+    assert detect_history(settings, date(2026, 10, 1), date(2026, 10, 7), TODAY) == {}
+
+
+def test_settings_that_an_import_would_make_invalid_stay(tmp_path: Path) -> None:
+    config = tmp_path / "ledger.toml"
+    with pytest.raises(ConfigurationError, match="Cannot change the settings") as caught:
+        _check_settings(b"[history]\nstart_date = 3", config, [tmp_path], "by hand")
+    assert str(config) in str(caught.value) and ".tmp" not in str(caught.value)
+    assert not list(tmp_path.iterdir())

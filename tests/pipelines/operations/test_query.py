@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import duckdb
 import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 
 import lookout_ledger
 from assets.tables import INFERENCE_EXECUTIONS
+from pipelines.operations import query
 from pipelines.operations.query import query_once
 from resources.lake.lake import Lake
 from tests.support.engine_world import DAYS, World, build_rows, write_rows
@@ -65,3 +67,11 @@ def test_a_query_without_a_day_fetches_all_files(lake: Lake, fetched: set[str]) 
 
     assert sum(rows["n"].to_pylist()) == 18 * len(DAYS)
     assert fetched == {str(day) for day in DAYS}
+
+
+def test_integers_over_64_bits_stay_exact() -> None:
+    with duckdb.connect() as connection:
+        rows = query.execute(
+            connection, "SELECT sum(n) AS n FROM (VALUES (9223372036854775807), (1)) AS t(n)"
+        )
+    assert [int(n) for n in rows["n"].to_pylist()] == [2**63]

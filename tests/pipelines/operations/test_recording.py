@@ -12,6 +12,7 @@ from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from assets.tables import ARCHIVE_FILES, EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
+from pipelines.operations import recording
 from pipelines.operations import recording_plan as plans
 from pipelines.operations.recording import Recorder, RecordingProgress
 from pipelines.operations.recording_plan import DayRange, RecordedFile, RecordingContent
@@ -20,7 +21,7 @@ from resources.errors import ConfigurationError
 from resources.sources import api
 from resources.sources.api import ApiSource
 from resources.sources.archive import ArchiveSource
-from resources.sources.base import ListedScheduler
+from resources.sources.base import Exchange, ListedScheduler
 from resources.sources.call_budget import CallBudget
 from resources.sources.warc import read_warc
 from resources.storage.recording_store import RecordingStore, open_recording_store
@@ -336,3 +337,29 @@ def test_folders_are_readable_and_differ_for_each_scheduler() -> None:
     assert first.startswith("eu-west-1.111122223333.") and "pump.1" in first
     assert first != second
     assert not plans.name_folder("weird:/..").startswith((".", "_"))
+
+
+# --- A service that fails ---------------------------------------------------------------------------------
+
+
+def test_pages_that_repeat_are_requested_again_and_prove_nothing(service: Handle, tmp_path: Path) -> None:
+    service.inject(f"repeat-token:{LIST}")
+    store = open_recording_store(str(tmp_path / "recording"))
+    progress = record(service, store)
+    assert progress.failed and not progress.is_complete
+    assert any("starts again with its first page" in notice for notice in progress.notices)
+
+
+def test_a_service_that_cannot_be_listed_does_not_stop_the_others(service: Handle, tmp_path: Path) -> None:
+    store = open_recording_store(str(tmp_path / "recording"))
+    source, unreachable = open_source(service.url), open_source("http://127.0.0.1:9")
+    progress = Recorder(store, DAYS, (), SETTLE_AFTER, lambda: NOW, lambda _: None).record(
+        [unreachable, source]
+    )
+    assert list(progress.failed) == [unreachable.uri] and progress.completed
+
+
+def test_names_and_pages_that_cannot_be_read_are_left_out() -> None:
+    names = ["pump/2026-13-01_2026-13-02_20261008T120000Z.warc.gz"]
+    assert plans.parse_names(names) == RecordingContent({}, {})
+    assert recording._get_next_token(Exchange("http://host/", LIST, b"{}", NOW, b"{")) is None

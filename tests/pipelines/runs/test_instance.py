@@ -165,3 +165,16 @@ def test_errors_of_the_database_are_translated(project: Path, monkeypatch: pytes
 def test_other_errors_are_not_translated() -> None:
     with pytest.raises(KeyError), home.translate_storage_errors():
         raise KeyError
+
+
+def test_a_checkout_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(home.HOME_VARIABLE, str(tmp_path / "home"))
+    monkeypatch.setattr(home, "CHECKOUT", tmp_path)
+
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(home, "_write_missing", refuse)
+    monkeypatch.setattr(home, "create_home", lambda _: None)
+    with pytest.raises(ConfigurationError, match=r"Cannot write \.env: Read-only file system"):
+        home.set_up()

@@ -17,6 +17,7 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._core.test_utils import create_run_for_test
 from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_iteration
 
+from pipelines.runs import local_launcher
 from pipelines.runs.instance import INSTANCE
 from pipelines.runs.local_launcher import BOOT_TAG, PROCESS_TAG, build_process_tags, read_boot_tag
 
@@ -95,3 +96,11 @@ def test_a_server_in_another_container_gets_time_to_restart(instance: dg.Dagster
     statuses = [monitor(instance, run) for _ in range(4)]
 
     assert statuses == [STARTED, STARTED, STARTED, dg.DagsterRunStatus.FAILURE]
+
+
+def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_pid: int, _signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert local_launcher._is_alive(1)

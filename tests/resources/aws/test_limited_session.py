@@ -3,12 +3,17 @@
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread, Timer
+from types import SimpleNamespace
 
+import botocore.exceptions as refusals
 import pytest
+import urllib3.exceptions
 
 from resources.aws.access import AwsAccess
+from resources.aws.limited_session import LimitedSession
 from resources.aws.s3_bucket import Bucket
 from resources.errors import DataError, LedgerError, RetryLaterError
 from resources.read_limits import ReadLimits
@@ -124,3 +129,33 @@ def test_an_interrupted_run_does_not_wait_for_a_response(monkeypatch: pytest.Mon
         interrupt.join()
         with pytest.raises(RetryLaterError, match="Cannot send a request: the run was interrupted"):
             source.list_schedulers()
+
+
+@dataclass
+class BrokenStream:
+    """The body of a response whose connection breaks."""
+
+    error: Exception
+
+    def read1(self, _size: int) -> bytes:
+        raise self.error
+
+    def send(self, _request: object) -> SimpleNamespace:
+        return SimpleNamespace(raw=self)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (urllib3.exceptions.ReadTimeoutError(None, "/", "no byte"), refusals.ReadTimeoutError),
+        (urllib3.exceptions.ProtocolError("reset"), refusals.ConnectionClosedError),
+        (urllib3.exceptions.DecodeError("gzip"), refusals.HTTPClientError),
+        (ConnectionResetError("reset"), refusals.HTTPClientError),
+    ],
+)
+def test_a_broken_connection_raises_the_error_that_botocore_retries(
+    error: Exception, kind: type[Exception]
+) -> None:
+    request = SimpleNamespace(url="http://127.0.0.1:9/", stream_output=False)
+    with pytest.raises(kind):
+        LimitedSession(BrokenStream(error), LIMITS).send(request)

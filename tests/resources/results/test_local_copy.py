@@ -81,3 +81,11 @@ def test_a_forbidden_file_is_reported(folder: Path) -> None:
     (result,) = fetch(folder, ResultRequest("bucket", KEYS[0]))
     assert result.state is ObjectState.FORBIDDEN
     assert "Permission denied" in str(result.error)
+
+
+def test_a_file_that_cannot_be_examined_is_reported_and_not_listed(folder: Path) -> None:
+    key = f"plant/{'x' * 300}"
+    (result,) = fetch(folder, ResultRequest("bucket", key))
+    assert result.state is ObjectState.UNREACHABLE and "File name too long" in str(result.error)
+    copy = LocalCopy("bucket", "plant/", folder)
+    assert list(copy.list_objects([key, KEYS[0]])) == [KEYS[0]]

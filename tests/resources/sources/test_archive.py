@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import settings as how
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from resources.errors import UnreadableArchiveError
 from resources.read_limits import ReadLimits
+from resources.sources import archive
 from resources.sources.archive import SUMMARIES_A_PAGE, ArchiveSource
 from resources.sources.base import Page, SavedResponses
 from resources.storage.base import StoredFile
@@ -561,3 +563,8 @@ def test_any_file_within_the_limit_needs_little_memory(
     data = first + block * ((199_000_000 - len(first)) // len(block)) + last
     memory, _ = read_in_child_process(data, tmp_path)
     assert memory < 600
+
+
+def test_a_value_that_is_a_list_and_something_else_is_no_wrapped_list() -> None:
+    document = msgspec.Raw(b'{"value": [1], "value": 3}')
+    assert list(archive._split_list(document)) == [document]

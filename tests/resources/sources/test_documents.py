@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import settings as how
 from hypothesis import strategies as st
 
+from resources.sources import documents
 from resources.sources.documents import read_documents
 
 A, B, C = {"a": 1}, {"b": [2, {"c": None}]}, [3, "ü\n"]
@@ -274,3 +275,12 @@ def test_truncation_loses_only_the_truncated_document(cut: int, pack: bool, ever
 def test_another_format_is_named(data: bytes, name: str, pack: Callable[[bytes], bytes]) -> None:
     assert decode(pack(data)) == []
     assert problems(pack(data)) == f"is {name}, not JSON: unpack it, or save the responses as text"
+
+
+def test_a_dense_piece_of_a_damaged_text_is_rejected_and_the_others_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(documents, "_MAX_VALUES", 5)
+    read = read_documents(b'{"a": 1}\n{"b": \n[1,2,3,4,5,6,7]\n')
+    assert [bytes(document) for document in read.documents] == [b'{"a": 1}']
+    assert any("line 3 is not a response" in problem for problem in read.problems), read.problems

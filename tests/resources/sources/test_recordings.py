@@ -149,3 +149,10 @@ def test_a_query_proves_the_days_that_it_covers_with_its_padding(before: int, af
 def test_an_invalid_time_proves_nothing(value: object) -> None:
     assert select_proven_days(value, value) == frozenset()
     assert len(select_proven_days(0, value)) <= 366 * 20
+
+
+def test_an_invalid_entry_of_a_recorded_list_affects_no_other() -> None:
+    listing = json.loads(build_listing().body)
+    listing["InferenceSchedulerSummaries"].insert(0, {"InferenceSchedulerName": 3})
+    recorded = build_exchange("ListInferenceSchedulers", {}, listing)
+    assert read_recording([recorded, *build_pages([1])]).responses == (SchedulerResponse(PUMP, DAYS, NOW),)

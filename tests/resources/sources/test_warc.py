@@ -115,3 +115,10 @@ def test_a_file_beyond_the_limits_is_not_read() -> None:
     assert any("larger than" in problem or "too large" in problem for problem in content.problems)
     many = read_warc(encode([exchange] * 5), ReadLimits(pages=2))
     assert any("more than 2 pages" in problem for problem in many.problems)
+
+
+def test_a_request_without_a_valid_date_is_left_out() -> None:
+    exchange = Exchange("http://host/", "ListInferenceExecutions", b"{}", NOW, b"{}", HEADERS, ())
+    data = gzip.decompress(encode_exchange(exchange))
+    assert len(read_warc(data).exchanges) == 1
+    assert read_warc(data.replace(b"WARC-Date: 2026", b"WARC-Date: x026")).exchanges == []

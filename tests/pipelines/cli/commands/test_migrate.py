@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import assets.tables
-from assets.tables import EXTRACTION_COVERAGE, INSTANT, TABLES, Column
+from assets.tables import EXTRACTION_COVERAGE, INSTANT, TABLES, Column, Table
 from resources.lake.lake import Lake
 from tests.support.command_line import RunLedger
 
@@ -120,3 +120,21 @@ def test_an_invalid_argument_exits_with_code_2(ledger: RunLedger, words: list[st
 
     assert done.code == 2
     assert expected in done.err
+
+
+def test_a_file_that_cannot_be_rewritten_is_reported_and_the_others_are_rewritten(
+    ledger: RunLedger, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rewrite = Lake.rewrite
+
+    def damage(self: Lake, table: Table, day: date | None) -> bool:
+        if day == DAYS[1]:  # between the survey and the rewrite
+            Path(lake.path(table, day)).write_bytes(b"torn")
+        return rewrite(self, table, day)
+
+    monkeypatch.setattr(Lake, "rewrite", damage)
+
+    done = ledger("migrate")
+
+    assert done.code == 1
+    assert "! Cannot read a file of the lake" in done.text
