@@ -145,7 +145,7 @@ def _build_fragments_asset(partitions: dg.DailyPartitionsDefinition) -> dg.Asset
             lake.read(ANOMALY_EVENTS, columns=["event_id"])
             run = PartitionedRun(context)
             keys = select_partitions(context, lake, ANOMALY_PREDICTIONS)
-            run.process(keys, partial(_record_fragments, lake, clock))
+            run.process(keys, partial(record_fragments, lake, clock))
             return run.finish()
 
     return anomaly_fragments
@@ -238,7 +238,8 @@ def _count_states(recorded: RecordedResults) -> dict[str, int]:
     }
 
 
-def _record_fragments(lake: Lake, clock: Clock, key: str) -> list[PartitionResult]:
+def record_fragments(lake: Lake, clock: Clock, key: str) -> list[PartitionResult]:
+    """Compute the fragments of a day from its results."""
     started, day = monotonic(), date.fromisoformat(key)
     predictions = lake.read(ANOMALY_PREDICTIONS, day, PREDICTION_COLUMNS)
     contributions = lake.read(SENSOR_CONTRIBUTIONS, day, CONTRIBUTION_COLUMNS)

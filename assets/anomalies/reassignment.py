@@ -74,6 +74,9 @@ def _move_and_stamp(table: Table, rows: pa.Table, moves: Moves, now: datetime) -
 
 def _move_groups(groups: Iterable[pa.Table], moves: Moves) -> Iterator[pa.Table]:
     """Move rows in memory, because moved rows can belong anywhere in the order of the file."""
+    if not any(moves.values()):  # rows are only removed
+        yield from (rows for group in groups if (rows := move_rows(group, moves)).num_rows)
+        return
     tables = [move_rows(group, moves) for group in groups]
     if tables:
         yield sort_by_key(SENSOR_CONTRIBUTIONS, pa.concat_tables(tables))

@@ -26,6 +26,7 @@ from assets.tables import (
     ARCHIVE_FILES,
     EXECUTION_SOURCES,
     EXTRACTION_COVERAGE,
+    FORGET_OPERATIONS,
     INFERENCE_EXECUTIONS,
     INFERENCE_SCHEDULERS,
     REJECTED_EXECUTIONS,
@@ -47,7 +48,13 @@ DAILY_TABLES = (
 )
 """The sealed tables with one file per day: those that cannot be computed from other tables."""
 
-OTHER_TABLES = (INFERENCE_SCHEDULERS, ARCHIVE_FILES, EXECUTION_SOURCES, REJECTED_EXECUTIONS)
+OTHER_TABLES = (
+    INFERENCE_SCHEDULERS,
+    ARCHIVE_FILES,
+    EXECUTION_SOURCES,
+    FORGET_OPERATIONS,
+    REJECTED_EXECUTIONS,
+)
 """The sealed tables with one file."""
 
 _RESULT_KEY = "result_s3_key"

@@ -41,6 +41,7 @@ from resources.sources.base import OpenSources
 _WRITTEN_BY = {
     "extraction_coverage": "inference_executions",
     "execution_sources": "inference_executions",
+    "forget_operations": "inference_executions",
     "archive_files": "inference_executions",
     "rejected_executions": "inference_executions",
     "result_objects": "anomaly_predictions",

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from assets.executions.tombstones import ForgetOperation
 from assets.framework.row_content import conform
 from assets.framework.time_windows import Days
 from assets.tables import ARCHIVE_FILES
@@ -114,6 +115,49 @@ def update_index(existing: pa.Table, read: Iterable[ArchiveRecord], merged: Coll
             record.merged_dates if record is not None and record.has_same_content(file) else frozenset()
         )
         records[file.uri] = replace(file, merged_dates=merged_before | file.select_covered_days(merged))
+    return _build_rows(records)
+
+
+def forget_files(existing: pa.Table, operation: ForgetOperation) -> pa.Table:
+    """Note in `archive_files` that forgotten days are not merged any more.
+
+    A file that is forgotten as a whole keeps its row, so that it is not read again while it is unchanged.
+    """
+    records = load_records(existing)
+    for uri, record in records.items():
+        if operation.selects_source(uri):
+            records[uri] = (
+                ArchiveRecord(
+                    uri,
+                    record.size_bytes,
+                    record.etag,
+                    record.reader_version,
+                    record.recorded_at,
+                    record.content_hash,
+                )
+                if operation.selects_whole_sources
+                else _without_days(record, operation)
+            )
+    return _build_rows(records)
+
+
+def lift_files(existing: pa.Table, operation: ForgetOperation) -> pa.Table:
+    """Note in `archive_files` that the forgotten files must be read again."""
+    kept = {}
+    for uri, record in load_records(existing).items():
+        if not operation.skips(uri, record.content_hash) and not operation.selects_source(uri):
+            kept[uri] = record
+        elif not operation.selects_whole_sources:
+            kept[uri] = _without_days(record, operation)
+    return _build_rows(kept)
+
+
+def _without_days(record: ArchiveRecord, operation: ForgetOperation) -> ArchiveRecord:
+    merged = frozenset(day for day in record.merged_dates if not operation.selects_day(day))
+    return replace(record, merged_dates=merged)
+
+
+def _build_rows(records: Mapping[str, ArchiveRecord]) -> pa.Table:
     rows: list[dict[str, Any]] = [
         vars(record)
         | {"merged_dates": sorted(record.merged_dates), "proven_dates": sorted(record.proven_dates) or None}

@@ -17,7 +17,7 @@ result, also if another claim arrives later.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,6 +49,14 @@ class KnownScheduler:
     arn: str | None
     name: str | None
 
+
+_LOCATION = [
+    "data_start_time",
+    "output_s3_bucket",
+    "output_s3_prefix",
+    "result_s3_bucket",
+    "result_s3_key",
+]
 
 KnownSchedulers = Mapping[str, KnownScheduler]
 """Schedulers by the placeholder ARN of their output prefix."""
@@ -159,6 +167,16 @@ def has_bucket_rows(rows: pa.Table) -> bool:
     return any(KIND in rows[name].unique().to_pylist() for name in ("source", "outcome_source"))
 
 
+def find_placeholders(rows: pa.Table) -> pa.ChunkedArray:
+    """Return for each row the placeholder ARN of the prefix of its result, whether or not there is one.
+
+    Null: the prefix is unknown. A bucket that holds the result returns the execution under this ARN.
+    """
+    folders = _locate_results(decode_texts(rows.select(_LOCATION)))
+    prefixes = pc.replace_substring_regex(folders, "[^/]*$", "")
+    return pc.binary_join_element_wise(PLACEHOLDER, prefixes, "")
+
+
 def _separate_bucket_rows(rows: pa.Table) -> pa.Table:
     """Undo earlier assignments: restore placeholders, and take absorbed rows out of other rows."""
     is_bucket = pc.equal(rows["source"], KIND)
@@ -266,7 +284,6 @@ def _describe_shared_results(
     for position in np.flatnonzero(claims > 1):
         (location,) = locations.slice(position, 1).to_pylist()
         claimants = sorted(arns.take(np.flatnonzero(other_codes == own_codes[position])).to_pylist())
-        reason = f"{len(claimants)} executions claim this result, so it finalizes none of them:"
         summary = {
             "CustomerResultObject": {"Bucket": location["result_s3_bucket"], "Key": location["result_s3_key"]}
         }
@@ -274,12 +291,33 @@ def _describe_shared_results(
             {
                 "source": _build_uri(**location),
                 "position": 0,
-                "reason": f"{reason} {', '.join(claimants)}",
+                "reason": describe_claimants(claimants),
                 "raw": json.dumps(summary),
             }
         )
     examined = frozenset(_build_uri(**location) for location in locations.to_pylist())
     return SharedResults(examined, pa.Table.from_pylist(rejected, schema=REJECTED))
+
+
+def describe_claimants(arns: Sequence[str]) -> str:
+    """Return the reason in `rejected_executions` for a result that several executions claim."""
+    return f"{len(arns)} executions claim this result, so it finalizes none of them: {', '.join(arns)}"
+
+
+def find_claimed_result(reason: str, raw: str | None) -> tuple[str, str] | None:
+    """Return bucket and key of a result that several executions claim; None: it is another rejected row."""
+    if "executions claim this result" not in reason or not raw:
+        return None
+    result = json.loads(raw)["CustomerResultObject"]
+    return result["Bucket"], result["Key"]
+
+
+def find_claimants(rows: pa.Table, bucket: str, key: str) -> list[str]:
+    """Return the ARNs of the executions of a day that claim a result, sorted; bucket rows claim none."""
+    others = rows.filter(pc.not_equal(rows["source"], KIND))
+    folders = _locate_results(decode_texts(others.select(_LOCATION)))
+    is_claimant = pc.equal(folders, f"{bucket}/{key.rpartition('/')[0]}")
+    return sorted(decode_texts(others.filter(is_claimant))["scheduler_arn"].to_pylist())
 
 
 def _build_uri(result_s3_bucket: str, result_s3_key: str) -> str:

@@ -8,7 +8,6 @@ point has therefore recorded nothing that is not in the lake. The next run reads
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,6 +29,13 @@ from assets.executions.flatten import READER_VERSION, REJECTED, FlattenedPages, 
 from assets.executions.provenance import merge_returned_keys
 from assets.executions.scheduler_history import build_listed_settings, merge_listed_settings
 from assets.executions.selection import SELECT_ALL, ExtractionSelection
+from assets.executions.tombstones import (
+    NO_TOMBSTONES,
+    Tombstones,
+    describe_skipped,
+    describe_skipped_files,
+    read_operations,
+)
 from assets.framework.row_content import count_changed_rows, deduplicate, stamp_changes
 from assets.framework.time_windows import Days, filter_days
 from assets.tables import (
@@ -41,7 +47,7 @@ from assets.tables import (
     REJECTED_EXECUTIONS,
 )
 from resources.encoded_texts import decode_texts
-from resources.errors import BudgetSpentError, LedgerError, UnreadableArchiveError
+from resources.errors import BudgetSpentError, LedgerError, RetryLaterError, UnreadableArchiveError
 from resources.lake.lake import Lake, WriteResult
 from resources.name_patterns import no_scheduler_error
 from resources.redaction import redact
@@ -98,6 +104,7 @@ class Extraction:
     _recorded_responses: list[SchedulerResponse] = field(default_factory=list)
     _candidates: CandidateBuffer = field(default_factory=lambda: CandidateBuffer(frozenset()))
     _merged_days: set[date] = field(default_factory=set)
+    _tombstones: Tombstones = NO_TOMBSTONES
     _named_schedulers: dict[str, KnownScheduler] = field(default_factory=dict)
     _listed_in_buckets: list[ListedScheduler] = field(default_factory=list)
     _marked_results: frozenset[str] | None = None
@@ -121,6 +128,7 @@ class Extraction:
             LedgerError: no source returned anything.
         """
         self._candidates = buffer = CandidateBuffer(frozenset(days))
+        self._tombstones = Tombstones.from_operations(read_operations(self.lake))
         in_lake = set(days) & set(self.lake.days(INFERENCE_EXECUTIONS))
         remaining_days = [day for day in days if day not in selection.previous.recorded_days]
         if remaining_days:
@@ -192,7 +200,9 @@ class Extraction:
         )
         records |= {file.uri: file for file in self.files_read}
         listed_records = [records[file.uri] for file in listed if file.uri in records]
+        hashes = {record.uri: record.content_hash for record in listed_records}
         self.notices += [
+            *describe_skipped_files(hashes, self._tombstones),
             *archive_index.describe_problems(listed_records),
             *archive_index.describe_files_outside_history(listed_records, self.history, self.now.date()),
         ]
@@ -203,7 +213,15 @@ class Extraction:
         """Read files until an error concerns all of them, such as a store that cannot be reached."""
         records: dict[str, ArchiveRecord] = {}
         try:
-            read_files(listing, files, self.now, records, buffer.add, self._recorded_responses.extend)
+            read_files(
+                listing,
+                files,
+                self.now,
+                records,
+                buffer.add,
+                self._recorded_responses.extend,
+                self._tombstones,
+            )
         except LedgerError as error:
             self.failed[listing.uri] = error
         self.files_read += records.values()
@@ -216,12 +234,13 @@ class Extraction:
         selection: ExtractionSelection,
     ) -> None:
         for source in sources:
-            if not source.days:
+            if not source.days or self._skips(source.uri):
                 continue
+            uri = redact(source.uri)
             try:
                 placeholders = self._select_prefixes(source.days, selection)
                 for page in flatten_pages(source.days.read_pages(days, self.now, placeholders)):
-                    buffer.add(page, redact(source.uri))
+                    buffer.add(self._tombstones.filter_pages(page, uri), uri)
                 for placeholder, named in source.days.find_named_schedulers().items():
                     arn = None if named.arn == placeholder else named.arn
                     self._named_schedulers[placeholder] = KnownScheduler(arn, named.name)
@@ -251,18 +270,32 @@ class Extraction:
         buffer: CandidateBuffer,
         selection: ExtractionSelection,
     ) -> None:
-        add_page = partial(buffer.add, source=redact(service.uri))
+        uri = redact(service.uri)
+        if self._skips(service.uri):
+            return
+
+        def add_page(page: FlattenedPages) -> None:
+            buffer.add(self._tombstones.filter_pages(page, uri), uri)
+
         poll = poll_service(service, days, days_to_skip, add_page, self.now, selection, self.refusals)
         self.report_progress(
             f"{service.uri}: {len(poll.schedulers)} schedulers, {len(poll.responses)} queried completely,"
             f" {len(poll.failed)} failed"
         )
+        poll.responses = self._tombstones.filter_responses(poll.responses, uri)
         self._polls.append(poll)
         self.failed |= poll.failed
         self.budget_error = poll.budget_error
         self.notices += poll.notices
         if poll.schedulers:
             self._save_listed_settings([build_listed_settings(poll.schedulers, poll.listed_at)])
+
+    def _skips(self, uri: str) -> bool:
+        """Return whether a bucket or a service was forgotten as a whole, and note it."""
+        operation = self._tombstones.find_whole_source(redact(uri))
+        if operation:
+            self.notices.append(describe_skipped(operation, uri))
+        return operation is not None
 
     def _save_listed_settings(self, listed: Iterable[pa.Table]) -> None:
         """Add the settings that services listed, now or in recordings."""
@@ -306,14 +339,14 @@ class Extraction:
         candidates = self._candidates.take(day)
         settles_at = compute_settle_time(day, self.settle_after)
         shared: list[SharedResults] = []
-        executions = self.lake.update(
-            INFERENCE_EXECUTIONS,
-            day,
-            lambda existing: merge_with_bucket_rows(
+
+        def merge(existing: pa.Table) -> pa.Table:
+            self._check_tombstones()
+            return merge_with_bucket_rows(
                 existing, candidates, lambda: self._find_schedulers(candidates), self.now, shared.append
-            ),
-            encoded=True,
-        )
+            )
+
+        executions = self.lake.update(INFERENCE_EXECUTIONS, day, merge, encoded=True)
         if shared:
             self._save_shared_results(day, shared[-1])
         coverage = self.lake.update(
@@ -333,6 +366,18 @@ class Extraction:
         self._days_changed += executions.changed
         self._rows_changed += changed_rows
         return RecordedDay(executions, coverage, changed_rows)
+
+    def _check_tombstones(self) -> None:
+        """Refuse to record what `ledger forget` removed after the sources were read.
+
+        This runs while the day is locked, or before a conditional write that then conflicts.
+        """
+        if Tombstones.from_operations(read_operations(self.lake)).ids != self._tombstones.ids:
+            raise RetryLaterError(
+                "Cannot record a day: ledger forget changed which sources are skipped while they were read",
+                where=f"lake.uri = {redact(self.lake.uri)}",
+                next_step="run again; the sources are then read according to ledger forget",
+            )
 
     def _find_schedulers(self, candidates: pa.Table) -> dict[str, KnownScheduler]:
         """Return the schedulers of output prefixes, from all settings in the lake and from the candidates.
@@ -455,13 +500,14 @@ def read_file(
     return records[file.uri]
 
 
-def read_files(
+def read_files(  # noqa: PLR0913, PLR0917 (the last two have defaults)
     listing: FileListing,
     files: Iterable[StoredFile],
     now: datetime,
     records: dict[str, ArchiveRecord],
     handle_page: Callable[[FlattenedPages], None],
     handle_responses: Callable[[Sequence[SchedulerResponse]], None] | None = None,
+    tombstones: Tombstones = NO_TOMBSTONES,
 ) -> None:
     """Read files, and pass their pages and the complete responses in them to the callbacks.
 
@@ -475,6 +521,7 @@ def read_files(
             no ETag, so that the next run reads it again.
         handle_page: called with the rows of each group of pages.
         handle_responses: called with the responses of each file.
+        tombstones: what is skipped; the record of a file that is skipped as a whole has no executions.
 
     Raises:
         LedgerError: no further file can be read; the files before it are complete.
@@ -489,17 +536,21 @@ def read_files(
             except UnreadableArchiveError as error:
                 records[file.uri] = replace(record, etag=None, error=error.what)
                 continue
+            if tombstones.find_whole_source(file.uri, saved.content_hash):
+                records[file.uri] = replace(record, content_hash=saved.content_hash)
+                continue
             records[file.uri] = _add_content(record, saved)
             if saved.days is not None:
                 days[file.uri] = saved.days
             if handle_responses is not None:
-                handle_responses(saved.responses)
+                handle_responses(tombstones.filter_responses(saved.responses, file.uri, saved.content_hash))
             yield from listing.read_pages(saved, now)
 
     for pages in flatten_pages(read_pages()):
         for page in _split_by_file(pages, days):
             _add_page(records, page)
-            handle_page(page)
+            hashes = {origin: records[origin].content_hash for origin, _ in page.origins}
+            handle_page(tombstones.filter_pages(page, hashes=hashes))
 
 
 def _add_content(record: ArchiveRecord, saved: SavedResponses) -> ArchiveRecord:

@@ -92,7 +92,7 @@ def _build_execution_health_asset(
             schedulers = SchedulerHistory(lake.read(INFERENCE_SCHEDULERS, columns=SCHEDULER_COLUMNS))
             run = PartitionedRun(context)
             keys = select_partitions(context, lake, INFERENCE_EXECUTIONS)
-            run.process(keys, partial(_record_execution_health, lake, schedulers, policy))
+            run.process(keys, partial(record_execution_health, lake, schedulers, policy))
             return run.finish()
 
     return execution_health
@@ -131,16 +131,17 @@ def _build_equipment_health_asset(
             keys = select_partitions(context, lake, EXECUTION_HEALTH)
             for batch in batches(keys, DAYS_PER_BATCH):
                 raise_if_interrupted(context)
-                rows = _compute_equipment_health(lake, parse_days(batch), equipment, rule, clock())
-                run.process(batch, partial(_record_equipment_health, lake, rows, clock))
+                rows = compute_equipment_health(lake, parse_days(batch), equipment, rule, clock())
+                run.process(batch, partial(record_equipment_health, lake, rows, clock))
             return run.finish()
 
     return equipment_health
 
 
-def _record_execution_health(
+def record_execution_health(
     lake: Lake, schedulers: SchedulerHistory, policy: HealthPolicy, key: str
 ) -> list[PartitionResult]:
+    """Compute `execution_health` for a day."""
     day = date.fromisoformat(key)
     tables = DayTables(
         lake.read(INFERENCE_EXECUTIONS, day, EXECUTION_COLUMNS),
@@ -159,7 +160,7 @@ def _record_execution_health(
     return [partition_result(EXECUTION_HEALTH, written, counts, summary)]
 
 
-def _compute_equipment_health(
+def compute_equipment_health(
     lake: Lake, days: Sequence[date], registry: EquipmentRegistry, rule: EventRule, now: datetime
 ) -> pa.Table:
     """Build the rows of the range from the first to the last day, which the rule computes together."""
@@ -182,7 +183,8 @@ def _compute_equipment_health(
     return build_equipment_health(day_range, fragments, expected, registry, rule, now)
 
 
-def _record_equipment_health(lake: Lake, all_rows: pa.Table, clock: Clock, key: str) -> list[PartitionResult]:
+def record_equipment_health(lake: Lake, all_rows: pa.Table, clock: Clock, key: str) -> list[PartitionResult]:
+    """Record the rows of a day among those that `compute_equipment_health` built."""
     day = date.fromisoformat(key)
     rows = all_rows.filter(pc.equal(all_rows[PARTITION], day)).drop_columns([PARTITION])
     written = lake.update(

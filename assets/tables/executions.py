@@ -302,3 +302,41 @@ REJECTED_EXECUTIONS = Table(
         RECORDED_AT,
     ),
 )
+
+FORGET_OPERATIONS = Table(
+    name="forget_operations",
+    meaning="Every use of ledger forget; what an operation removed is not recorded again until it is lifted.",
+    grain="use of ledger forget",
+    key=("operation_id",),
+    columns=(
+        text_column("operation_id", "Identifier of the operation", required=True, encoding="plain"),
+        text_column("source", "Source as the command named it; null: all sources", encoding="plain"),
+        text_column("scheduler", "Scheduler as the command named it; null: all schedulers"),
+        timestamp_column("selected_from", "Start of the first forgotten day; null: from the first day on"),
+        timestamp_column("selected_until", "End of the last forgotten day; null: to the last day"),
+        text_column(
+            "sources",
+            "JSON list of the forgotten sources, named as in execution_sources; null: all",
+            encoding="plain",
+        ),
+        text_column("content_hashes", "JSON list of the hashes of the forgotten files", encoding="plain"),
+        text_column(
+            "scheduler_arns",
+            "JSON list of the forgotten schedulers, with the placeholders of their prefixes; null: all",
+            encoding="plain",
+        ),
+        count_column("executions_removed", "Executions that no other source returned", "executions"),
+        count_column("executions_reread", "Executions that were read again from other sources", "executions"),
+        count_column(
+            "executions_kept",
+            "Executions that stay as they were, because their other sources could not be read",
+            "executions",
+        ),
+        timestamp_column(
+            "started_at", "Time of the command, from which the sources are skipped", required=True
+        ),
+        timestamp_column("completed_at", "Time at which all tables were updated; null if unfinished"),
+        timestamp_column("lifted_at", "Time from which the sources are read again; null if they are skipped"),
+        RECORDED_AT,
+    ),
+)

@@ -29,6 +29,7 @@ def test_tables_are_declared_in_this_order() -> None:
         "inference_executions",
         "extraction_coverage",
         "execution_sources",
+        "forget_operations",
         "archive_files",
         "rejected_executions",
         "result_objects",
