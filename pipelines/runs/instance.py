@@ -158,6 +158,15 @@ def _write_probe(home: Path) -> None:
         probe.unlink(missing_ok=True)
 
 
+def is_database_error(error: Exception) -> bool:
+    """Return whether the database of the instance cannot be reached, read or written."""
+    sqlalchemy = sys.modules.get("sqlalchemy")  # without it, nothing has opened a database
+    postgres = sys.modules.get("dagster_postgres.utils")
+    if sqlalchemy is not None and isinstance(error, sqlalchemy.exc.SQLAlchemyError):
+        return True
+    return postgres is not None and isinstance(error, postgres.DagsterPostgresException)
+
+
 @contextmanager
 def translate_storage_errors() -> Iterator[None]:
     """Translate the errors of the database of the instance.
@@ -168,8 +177,7 @@ def translate_storage_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        sqlalchemy = sys.modules.get("sqlalchemy")  # without it, nothing has opened a database
-        if sqlalchemy is None or not isinstance(error, sqlalchemy.exc.SQLAlchemyError):
+        if not is_database_error(error):
             raise
         reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
         raise ConfigurationError(

@@ -322,6 +322,7 @@ def complete_report(instance: dg.DagsterInstance, report: RunReport) -> None:
         else:
             instance.report_run_failed(run, message)
         run = instance.get_run_by_id(report.run_id)
+    failure = ""
     for entry in instance.all_logs(report.run_id) if run else ():
         event = entry.dagster_event
         if event is None and entry.level == _WARNING_LEVEL:
@@ -333,12 +334,14 @@ def complete_report(instance: dg.DagsterInstance, report: RunReport) -> None:
             report.numbers |= _read_integers(event.step_output_data.metadata)
         elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
             _add_failure(report, event, replace_message=is_main)
+        elif event.event_type is dg.DagsterEventType.PIPELINE_FAILURE:  # no step started, or its process died
+            failure = event.message or ""
     if run is not None and run.status is dg.DagsterRunStatus.SUCCESS:
         report.outcome = RunOutcome.succeeded
         return
     is_canceled = run is not None and run.status is dg.DagsterRunStatus.CANCELED
     report.outcome = RunOutcome.stopped if report.is_stopped or is_canceled else RunOutcome.failed
-    report.message = report.message or _read_last_lines(report.log)
+    report.message = report.message or _read_last_lines(report.log) or failure
 
 
 def _add_failure(report: RunReport, event: dg.DagsterEvent, *, replace_message: bool) -> None:

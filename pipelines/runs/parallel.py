@@ -4,10 +4,14 @@ The lake's conditional writes are the only coordination between the runs. A stag
 it has ended, because it reads the tables of neighboring days.
 """
 
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from functools import partial
 from math import ceil
+from typing import TypeVar
 from uuid import UUID
 
 import dagster as dg
@@ -22,6 +26,7 @@ from pipelines.runs.backfill import (
     build_stage_request,
     list_runs,
 )
+from pipelines.runs.instance import is_database_error
 from pipelines.runs.launcher import (
     FINISHED,
     BackfillRequest,
@@ -31,15 +36,17 @@ from pipelines.runs.launcher import (
     build_config,
     build_resume_tags,
     complete_report,
-    sigterm_as_interrupt,
 )
 from pipelines.runs.queue import RunQueue
 from pipelines.runs.worker import WorkerTask
-from resources.clock import sleep, unique_id
+from resources.clock import monotonic, sleep, unique_id
+
+T = TypeVar("T")
 
 SPLIT_STAGES = (EXECUTIONS, RESULTS, ANOMALIES)
 """Stages whose days can be processed in several runs; the others read days of the same run."""
 
+_DATABASE_SECONDS = 120
 _SECONDS_PER_RUN, _MAX_DAYS_PER_RUN = 600, 31
 _POLL_SECONDS = 1.0
 _WILL_RETRY = "dagster/will_retry"
@@ -90,6 +97,35 @@ class _PartRun:
         return self.reports[-1]
 
 
+@contextmanager
+def _count_stop_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM. An exception of a handler could be lost in a callback of gRPC."""
+    received: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.signal(number, lambda number, _: received.append(number)) for number in numbers]
+    try:
+        yield received
+    finally:
+        for number, handler in zip(numbers, previous, strict=True):
+            signal.signal(number, handler)
+
+
+def wait_for_database(action: Callable[[], T]) -> T:
+    """Execute an idempotent action; repeat it while the database of the instance cannot be reached.
+
+    Raises:
+        Exception: the last error, after `_DATABASE_SECONDS`.
+    """
+    deadline = monotonic() + _DATABASE_SECONDS
+    while True:
+        try:
+            return action()
+        except Exception as error:
+            if not is_database_error(error) or monotonic() > deadline:
+                raise
+        sleep(_POLL_SECONDS)
+
+
 class ParallelBackfill:
     """Executes a plan with several workers."""
 
@@ -106,17 +142,20 @@ class ParallelBackfill:
         self._instance, self._queue = instance, queue
         self._report = BackfillReport(plan)
         self._followers: dict[str, RunFollower] = {}
+        self._stop_signals: list[int] = []
         self._is_stopped = False
         self._changed: list[Part] = []
 
     def execute(self, update: Callable[[BackfillReport], None]) -> BackfillReport:
         """Execute the stages; Ctrl-C and SIGTERM stop all runs, a second one does not wait for them.
 
+        A restart of the database of at most two minutes is waited for.
+
         Args:
             update: is called with the report every second.
         """
         request = self._plan.request
-        with sigterm_as_interrupt():
+        with _count_stop_signals() as self._stop_signals:
             for planned in self._plan.stages:
                 runs: list[_PartRun] = []
                 for parts in split_stage(
@@ -137,7 +176,7 @@ class ParallelBackfill:
         update: Callable[[BackfillReport], None],
     ) -> None:
         """Execute some parts of a stage, at most as many at a time as there are workers."""
-        waiting = [(part, previous) for part in parts for previous in [self._find_previous(stage, part)]]
+        waiting = [(part, wait_for_database(partial(self._find_previous, stage, part))) for part in parts]
         waiting = [
             (part, previous)
             for part, previous in waiting
@@ -147,23 +186,26 @@ class ParallelBackfill:
         ]
         active: list[_PartRun] = []
         while (waiting and not self._is_stopped) or active:
-            try:
-                while waiting and len(active) < self._workers.count and not self._is_stopped:
-                    part, previous = waiting.pop(0)
-                    active.append(self._submit(stage, part, previous))
-                    runs.append(active[-1])
-                sleep(_POLL_SECONDS)
-                active = [run for run in active if not self._follow(run)]
-                self._report.runs[stage.name] = self._merge(stage, runs, is_active=bool(waiting or active))
-                update(self._report)
-            except KeyboardInterrupt:
-                if self._is_stopped:
-                    break
+            while waiting and len(active) < self._workers.count and not self._stop_signals:
+                part, previous = waiting.pop(0)
+                run, task = wait_for_database(partial(self._build_run, stage, part, previous))
+                wait_for_database(partial(self._queue.submit, task))
+                active.append(run)
+                runs.append(run)
+            sleep(_POLL_SECONDS)
+            if self._stop_signals and not self._is_stopped:
                 self._is_stopped = True
-                self._cancel(active)
+                wait_for_database(partial(self._cancel, active))
+            if len(self._stop_signals) > 1:
+                break
+            active = [run for run in active if not wait_for_database(partial(self._follow, run))]
+            self._report.runs[stage.name] = self._merge(stage, runs, is_active=bool(waiting or active))
+            update(self._report)
         self._changed += [run.part for run in runs]
 
-    def _submit(self, stage: Stage, part: Part, previous: dg.DagsterRun | None) -> _PartRun:
+    def _build_run(
+        self, stage: Stage, part: Part, previous: dg.DagsterRun | None
+    ) -> tuple[_PartRun, WorkerTask]:
         stage_request = build_stage_request(self._plan, stage, None)
         run = _PartRun(part, replace(stage_request, first=part.first, last=part.last, assets=part.assets))
         tags = dict(zip(RANGE, (part.first.isoformat(), part.last.isoformat()), strict=True))
@@ -172,9 +214,8 @@ class ParallelBackfill:
             tags |= build_resume_tags(self._instance, previous.run_id)
         keys = [key.to_user_string() for key in run.request.asset_keys]
         task = WorkerTask(str(UUID(unique_id())), keys, tags, build_config(run.request))
-        self._queue.submit(task)
         self._add_report(run, task.run_id)
-        return run
+        return run, task
 
     def _add_report(self, run: _PartRun, run_id: str) -> None:
         run.reports.append(RunReport(run_id, run.request, None))

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +17,41 @@ from urllib.parse import parse_qs, urlsplit
 
 import kubernetes_validate
 import yaml
+
+
+class _Container:
+    """A process; when it has ended, its CPU time and its peak memory."""
+
+    def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
+            command,
+            env=dict(environment),
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.exit_code: int | None = None
+        self.cpu_seconds = self.peak_megabytes = 0.0
+        self._waiter = threading.Thread(target=self._wait)
+        self._waiter.start()
+
+    def _wait(self) -> None:
+        _, status, usage = os.wait4(self._process.pid, 0)
+        self.cpu_seconds = usage.ru_utime + usage.ru_stime
+        self.peak_megabytes = usage.ru_maxrss / 1024
+        self.exit_code = self._process.returncode = os.waitstatus_to_exitcode(status)
+
+    @property
+    def is_alive(self) -> bool:
+        return self.exit_code is None
+
+    def send_signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    def join(self) -> None:
+        self._waiter.join()
 
 
 class KubernetesApi:
@@ -28,7 +63,7 @@ class KubernetesApi:
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self.manifests: dict[str, dict[str, Any]] = {}
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.containers: dict[str, _Container] = {}
         self._environment = environment
 
     def create_job(self, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -39,20 +74,14 @@ class KubernetesApi:
         if self._environment is not None:
             (container,) = manifest["spec"]["template"]["spec"]["containers"]
             program = shutil.which(container["args"][0], path=str(Path(sys.executable).parent))
-            self.processes[name] = subprocess.Popen(
-                [str(program), *container["args"][1:]],
-                env=dict(self._environment),
-                cwd="/",
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            command = [str(program), *container["args"][1:]]
+            self.containers[name] = _Container(command, self._environment)
         return manifest
 
     def get_status(self, name: str) -> dict[str, Any]:
         """Return the status of a Job: active, succeeded or failed."""
-        process = self.processes.get(name)
-        code = process.poll() if process else None
+        container = self.containers.get(name)
+        code = container.exit_code if container else None
         started = {"startTime": datetime.now(UTC).isoformat()}
         if code is None:
             return {"active": 1, **started}
@@ -60,20 +89,23 @@ class KubernetesApi:
 
     def delete_job(self, name: str) -> None:
         """Stop the container as Kubernetes does: SIGTERM."""
-        process = self.processes.get(name)
-        if process and process.poll() is None:
-            process.terminate()
+        if name in self.containers:
+            self.containers[name].send_signal(signal.SIGTERM)
 
     def kill(self, name: str) -> None:
         """End the container at once, as the loss of its node does."""
-        os.killpg(self.processes[name].pid, signal.SIGKILL)
+        self.containers[name].send_signal(signal.SIGKILL)
+
+    def list_active(self) -> list[str]:
+        """Return the names of the Jobs whose container runs, the oldest first."""
+        return [name for name, container in self.containers.items() if container.is_alive]
 
     def stop(self) -> None:
         """End all processes."""
-        for process in self.processes.values():
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        for container in self.containers.values():
+            if container.is_alive:
+                container.send_signal(signal.SIGKILL)
+            container.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

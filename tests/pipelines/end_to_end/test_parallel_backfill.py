@@ -104,7 +104,7 @@ def test_workers_on_kubernetes_build_the_lake_of_one_process_although_one_is_kil
             killed = kill_one(api, instance, "results")
             result = finish(process)
 
-            assert result["outcome"] == "succeeded", result
+            assert result["outcome"] == "succeeded", json.dumps(result, indent=1)
             assert [stage["outcome"] for stage in result["stages"]] == ["succeeded"] * 5
             runs = list(instance.get_runs(dg.RunsFilter(tags={BACKFILL_TAG: result["backfill_id"]})))
             retry = next(run for run in runs if run.tags.get("dagster/parent_run_id") == killed)
@@ -162,7 +162,7 @@ def test_a_stopped_backfill_resumes_only_what_is_missing(service: Handle, calm: 
 
         resumed = finish(start_backfill(site, *stopped["resume_command"].split()[2:]))
 
-        assert resumed["outcome"] == "succeeded", resumed
+        assert resumed["outcome"] == "succeeded", json.dumps(resumed, indent=1)
         after = len(
             list(instance.get_runs(dg.RunsFilter(tags={STAGE_TAG: "executions"}, statuses=succeeded)))
         )

@@ -1,0 +1,289 @@
+"""`ledger backfill --workers` on Kubernetes, PostgreSQL and S3: any number of workers builds the same lake.
+
+The launcher is the real one, against a stand-in for the Kubernetes API. The whole comparison takes hours of
+CPU time: `LEDGER_SCALE=60x60 pytest -m long -s tests/pipelines/end_to_end/test_workers.py`.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+import yaml
+
+from assets.framework.row_content import compute_content_version, conform
+from assets.tables import (
+    ANOMALY_PREDICTIONS,
+    INFERENCE_EXECUTIONS,
+    REJECTED_RESULTS,
+    RESULT_OBJECTS,
+    SENSOR_CONTRIBUTIONS,
+)
+from pipelines.runs.backfill import BACKFILL_TAG
+from resources.lake.lake import Lake
+from tests.support.code_location import use_s3_at
+from tests.support.helm_chart import read_values, render_instance
+from tests.support.object_store import build_result_key, list_starts, run_object_store
+from tests.support.paths import ROOT
+from tests.support.postgres import Postgres, run_postgres
+from tests.support.site import Process, Site, wait_until
+
+pytest.importorskip("kubernetes_validate", reason="pip install -e '.[deploy-check]'")
+from tests.support.kubernetes_api import KubernetesApi, run_kubernetes_api
+
+FIRST = date(2026, 8, 1)
+NOW = datetime(2026, 10, 8, tzinfo=UTC)
+TABLES = (ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS, REJECTED_RESULTS, RESULT_OBJECTS)
+PREDICTIONS = dg.AssetKey(ANOMALY_PREDICTIONS.name)
+ARN = "arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler"
+
+
+@dataclass(frozen=True)
+class Size:
+    """A fleet, a range, and how a backfill is split."""
+
+    schedulers: int
+    days: int
+    days_per_run: int
+    poll_seconds: int
+
+    @property
+    def last(self) -> date:
+        return FIRST + timedelta(days=self.days - 1)
+
+    @property
+    def objects_per_day(self) -> int:
+        return self.schedulers * len(list_starts(FIRST))
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a backfill cost."""
+
+    workers: int
+    kills: int
+    seconds: float
+    cpu_seconds: float
+    peak_megabytes: float
+    runs: int
+    requests: dict[str, int]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.workers} workers, {self.kills} kills: {self.seconds:.0f} s, {self.cpu_seconds:.0f} CPU s"
+            f" in {self.runs} runs, peak {self.peak_megabytes:.0f} MB, requests {self.requests}"
+        )
+
+
+def build_executions(schedulers: int, day: date) -> pa.Table:
+    """Build a day of successful executions."""
+    rows = [
+        {
+            "scheduler_arn": f"{ARN}/pump-{number}/{number:032x}",
+            "scheduler_name": f"pump-{number}",
+            "account_id": "111122223333",
+            "region": "eu-west-1",
+            "data_start_time": start,
+            "status": "SUCCESS",
+            "result_s3_bucket": "results",
+            "result_s3_key": build_result_key(number, start),
+            "source": "api",
+            "outcome_source": "api",
+            "recorded_at": NOW,
+        }
+        for number in range(schedulers)
+        for start in list_starts(day)
+    ]
+    nullable = pa.schema([field.with_nullable(True) for field in INFERENCE_EXECUTIONS.schema])
+    return conform(INFERENCE_EXECUTIONS, pa.Table.from_pylist(rows, schema=nullable))
+
+
+@dataclass
+class World:
+    """The servers that all backfills share."""
+
+    size: Size
+    folder: Path
+    postgres: Postgres
+    store_url: str
+
+    @contextmanager
+    def open_site(self, name: str) -> Iterator["Deployment"]:
+        """Start a deployment with a lake, a database and a daemon of its own."""
+        (self.folder / name).mkdir()
+        site = Site(self.folder / name)
+        lake = f"s3://lake/{name}"
+        site.set_up(
+            f"""\
+[history]
+start_date = "{FIRST}"
+end_date = "{NOW.date()}"
+[lake]
+uri = "{lake}"
+[results]
+allowed_buckets = ["results"]
+"""
+        ).dispose()
+        self.postgres.create_database(name)
+        with pytest.MonkeyPatch.context() as environment:
+            for variable, value in {**self.postgres.environment, "DAGSTER_PG_DB": name}.items():
+                environment.setenv(variable, value)
+            self._seed(Lake(lake))
+            with run_kubernetes_api(site.folder, site.environment) as (api, kubeconfig):
+                (site.home / "dagster.yaml").write_text(yaml.safe_dump(self._build_instance(str(kubeconfig))))
+                with dg.DagsterInstance.from_config(str(site.home)) as instance, site.daemon() as daemon:
+                    wait_until(lambda: is_healthy(instance), daemon)
+                    yield Deployment(self, site, api, instance, daemon, Lake(lake))
+
+    def _build_instance(self, kubeconfig: str) -> dict[str, Any]:
+        config = render_instance(read_values(), kubeconfig)
+        config["run_launcher"]["config"]["job_image"] = "lookout-ledger"  # else: that of the code server
+        config["run_monitoring"]["poll_interval_seconds"] = self.size.poll_seconds
+        config["storage"] = yaml.safe_load((ROOT / "deploy" / "dagster.yaml").read_text())["storage"]
+        config["storage"]["postgres"]["postgres_db"]["port"] = self.postgres.port
+        config["auto_materialize"] = {"enabled": False}  # only the backfill starts runs
+        return config
+
+    def _seed(self, lake: Lake) -> None:
+        for number in range(self.size.days):
+            day = FIRST + timedelta(days=number)
+            rows = build_executions(self.size.schedulers, day)
+            lake.update(INFERENCE_EXECUTIONS, day, lambda _, rows=rows: rows)
+
+    def count_requests(self) -> Counter[str]:
+        with urllib.request.urlopen(f"{self.store_url}/-/requests") as response:  # noqa: S310 (our own server)
+            return Counter(json.load(response))
+
+
+@dataclass
+class Deployment:
+    """A deployment in a world."""
+
+    world: World
+    site: Site
+    api: KubernetesApi
+    instance: dg.DagsterInstance
+    daemon: Process
+    lake: Lake
+
+    def backfill(self, workers: int, kill_after: Sequence[int] = ()) -> Figures:
+        """Build the results; kill a random worker each time that a number of days is recorded."""
+        size, before, started = self.world.size, self.world.count_requests(), time.monotonic()
+        words = ["--from", str(FIRST), "--to", str(size.last), "--only", "results", "--workers", str(workers)]
+        words += ["--days-per-run", str(size.days_per_run), "--yes", "--json"]
+        command = [str(Path(sys.executable).with_name("ledger")), "backfill", *words]
+        log = self.site.folder / "backfill.log"
+        with (
+            log.open("w") as errors,
+            subprocess.Popen(
+                command, env=self.site.environment, cwd="/", stdout=subprocess.PIPE, stderr=errors, text=True
+            ) as process,
+        ):
+            for days in kill_after:
+                self.kill_random_worker(days)
+            output, _ = process.communicate(timeout=6 * 3600)
+        assert output, log.read_text()
+        result = json.loads(output)
+        assert result["outcome"] == "succeeded", json.dumps(result, indent=1)
+        tags = {BACKFILL_TAG: result["backfill_id"]}
+        runs = [run.run_id for run in self.instance.get_runs(dg.RunsFilter(tags=tags))]
+        containers = [self.api.containers[f"dagster-run-{run_id}"] for run_id in runs]
+        for container in containers:
+            container.join()
+        return Figures(
+            workers,
+            len(kill_after),
+            time.monotonic() - started,
+            sum(container.cpu_seconds for container in containers),
+            max(container.peak_megabytes for container in containers),
+            len(runs),
+            dict(self.world.count_requests() - before),
+        )
+
+    def kill_random_worker(self, days: int) -> None:
+        """Kill a worker after some days are recorded, as the loss of its node does."""
+        wait_until(lambda: len(self.instance.get_materialized_partitions(PREDICTIONS)) >= days, self.daemon)
+        time.sleep(random.uniform(0, 2))  # noqa: S311
+        self.api.kill(random.choice(wait_until(self.api.list_active, self.daemon)))  # noqa: S311
+
+    def count_materializations(self) -> Counter[str]:
+        """Return how often each day was recorded."""
+        records = self.instance.fetch_materializations(PREDICTIONS, limit=10_000).records
+        return Counter(str(record.partition_key) for record in records)
+
+    def compute_versions(self) -> dict[tuple[str, date], str]:
+        """Return the content hash of each file of the results."""
+        return {
+            (table.name, day): compute_content_version(table, self.lake.read(table, day))
+            for table in TABLES
+            for day in self.lake.days(table)
+        }
+
+
+def is_healthy(instance: dg.DagsterInstance) -> bool:
+    name = "QUEUED_RUN_COORDINATOR"
+    return instance.get_daemon_statuses([name])[name].healthy
+
+
+@contextmanager
+def open_world(size: Size, folder: Path) -> Iterator[World]:
+    with ExitStack() as stack:
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        postgres = stack.enter_context(run_postgres())
+        url = stack.enter_context(run_object_store(size.schedulers, FIRST, size.days))
+        use_s3_at(url, environment)
+        environment.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+        yield World(size, folder, postgres, url)
+
+
+def compare(world: World, workers: Sequence[int], kills: int) -> list[Figures]:
+    """Build the same results with one worker, and with several that are killed; the lakes must be equal."""
+    size, all_figures, expected = world.size, list[Figures](), dict[tuple[str, date], str]()
+    once = {str(FIRST + timedelta(days=number)): 1 for number in range(size.days)}
+    for count in (1, *workers):
+        kill_after = sorted(random.sample(range(1, size.days), kills if count > 1 else 0))
+        with world.open_site(f"w{count}") as deployment:
+            figures = deployment.backfill(count, kill_after)
+            print(figures, flush=True)  # noqa: T201 (the measurement)
+            versions = deployment.compute_versions()
+            assert len(versions) == len(TABLES) * size.days
+            assert deployment.count_materializations() == once
+        expected = expected or versions
+        assert versions == expected
+        objects = size.days * size.objects_per_day
+        # only the days that were being read at a kill are read again
+        assert 0 <= figures.requests["GET results"] - objects <= len(kill_after) * size.objects_per_day
+        all_figures.append(figures)
+    return all_figures
+
+
+@pytest.mark.slow
+def test_two_workers_build_the_lake_of_one_although_one_is_killed(tmp_path: Path) -> None:
+    size = Size(schedulers=4, days=6, days_per_run=3, poll_seconds=2)
+    with open_world(size, tmp_path) as world:
+        one, two = compare(world, [2], kills=1)
+
+    assert (one.runs, two.runs) == (2, 3)  # a new run replaces the killed one
+
+
+@pytest.mark.long
+def test_any_number_of_workers_takes_the_cpu_time_of_one(tmp_path: Path) -> None:
+    schedulers, days = map(int, os.environ.get("LEDGER_SCALE", "60x60").split("x"))
+    size = Size(schedulers, days, days_per_run=max(1, days // 16), poll_seconds=30)
+    with open_world(size, tmp_path) as world:
+        one, *others = compare(world, [2, 8], kills=5)
+
+    assert all(figures.cpu_seconds <= 1.1 * one.cpu_seconds for figures in others)
