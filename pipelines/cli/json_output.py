@@ -155,6 +155,23 @@ class PlanScheduler(Struct):
     calls: Annotated[EstimatedCount, Meta(description="API calls to make.")]
 
 
+class PlanCapacity(Struct):
+    """What all stages of a plan need, computed from measured figures."""
+
+    result_objects: Annotated[int, Meta(description="Result objects, one GET request each.")]
+    contributions: Annotated[int, Meta(description="Rows of sensor_contributions.")]
+    cpu_seconds: Annotated[float, Meta(description="CPU time to build all days.")]
+    peak_megabytes: Annotated[float, Meta(description="Peak memory of reading an average day.")]
+    lake_megabytes: Annotated[float, Meta(description="Size of the tables.")]
+    lake_requests: Annotated[int, Meta(description="Requests for the tables; 0: the lake is local.")]
+    event_rows: Annotated[int, Meta(description="Rows in Dagster's event log.")]
+    event_megabytes: Annotated[float, Meta(description="Size of these rows.")]
+    calls_of_busiest_account: Annotated[
+        int, Meta(description="Expected API calls of the account and region with the most calls.")
+    ]
+    accounts: Annotated[int, Meta(description="Accounts and regions that the calls are sent to.")]
+
+
 class PlanOutput(Struct):
     """`ledger plan --json`."""
 
@@ -175,6 +192,7 @@ class PlanOutput(Struct):
     may_exceed_max_calls: Annotated[
         bool, Meta(description="True if the run may need more calls than that limit.")
     ]
+    capacity: Annotated[PlanCapacity, Meta(description="What all stages need.")]
     command: Annotated[str, Meta(description="The command that runs this backfill.")]
     failed_sources: Annotated[list[SourceFailure], Meta(description="Sources that could not be listed.")]
     schedulers: Annotated[list[PlanScheduler], Meta(description="The estimate for each scheduler.")]

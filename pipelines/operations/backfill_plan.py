@@ -29,6 +29,7 @@ from assets.tables import (
     INFERENCE_SCHEDULERS,
     PARTITION,
 )
+from pipelines.operations.capacity import Workload
 from pipelines.operations.coverage import read_coverage
 from resources.errors import LedgerError
 from resources.lake.lake import Lake
@@ -159,6 +160,27 @@ def plan_backfill(  # noqa: PLR0913 (the options of a run, and the time)
         buckets=_estimate_buckets(lake, listing, day_batches, arns),
         files_to_write=2 * len(days) + 1 + 2 * bool(listing.files),
         budget=max_calls,
+    )
+
+
+def estimate_workload(
+    lake: Lake, estimate: CostEstimate, listing: SourceListing, days: Sequence[date], sensors: int
+) -> Workload:
+    """Return what the days contain: as the services and buckets list it, and as the lake has it.
+
+    The executions of saved responses that were not read yet are not known, so they are not counted.
+    """
+    buckets = {scheduler.arn for bucket in listing.buckets for scheduler in bucket.list_schedulers()}
+    listed = buckets | {row.scheduler.arn for row in estimate.schedulers}
+    coverage = read_coverage(lake, days[0], days[-1])
+    recorded = [row for row in coverage.to_pylist() if row["scheduler_arn"] not in listed]
+    return Workload(
+        len(days),
+        sum(row.days for row in estimate.schedulers) + len(buckets) * len(days) + len(recorded),
+        sum(row.executions.expected for row in estimate.schedulers)
+        + sum(bucket.results for bucket in estimate.buckets.values())
+        + sum(row["executions"] for row in recorded),
+        sensors,
     )
 
 

@@ -17,7 +17,7 @@ from uuid import UUID
 import dagster as dg
 
 from assets.framework.partitions import RANGE
-from pipelines.operations.capacity import FIRST_READING_SECONDS
+from pipelines.operations.capacity import build_day, compute_reading_seconds
 from pipelines.operations.stages import ANOMALIES, EXECUTIONS, RESULTS, Stage
 from pipelines.runs.backfill import (
     BackfillPlan,
@@ -54,7 +54,7 @@ _WILL_RETRY = "dagster/will_retry"
 
 def choose_days_per_run(schedulers: int, days: int, workers: int) -> int:
     """Return how many days make a run of about ten minutes, with work for all workers."""
-    longest = int(_SECONDS_PER_RUN / (FIRST_READING_SECONDS * max(schedulers, 1)))
+    longest = int(_SECONDS_PER_RUN / compute_reading_seconds(build_day(max(schedulers, 1))))
     return max(1, min(longest, _MAX_DAYS_PER_RUN, ceil(days / workers)))
 
 

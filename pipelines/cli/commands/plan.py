@@ -1,26 +1,30 @@
 """`ledger plan`: the cost of a backfill, estimated before it runs."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from shlex import quote
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from assets.executions.cost_estimate import CostEstimate, Estimate, SchedulerEstimate
 from assets.framework.time_windows import Days
 from pipelines.cli.arguments import parse_range, select_schedulers
-from pipelines.cli.json_output import EstimatedCount, PlanOutput, PlanScheduler, SourceFailure
+from pipelines.cli.json_output import EstimatedCount, PlanCapacity, PlanOutput, PlanScheduler, SourceFailure
 from pipelines.cli.options import From, Json, SchedulerPatterns, SkipSettled, To
 from pipelines.cli.output import open_console, print_json
 from pipelines.operations.backfill_plan import (
     SourceListing,
+    estimate_workload,
     list_known_schedulers,
     list_sources,
     plan_backfill,
 )
+from pipelines.operations.capacity import SENSORS, Workload, compute_capacity
 from resources.clock import utc_now
 from resources.config.settings import load_settings
 from resources.lake.lake import Lake
@@ -32,7 +36,7 @@ EXAMPLES = (
 )
 
 
-def plan(
+def plan(  # noqa: PLR0913, PLR0917 (each is an option)
     first: Annotated[str, From],
     last: Annotated[str, To],
     schedulers: Annotated[list[str] | None, SchedulerPatterns] = None,
@@ -40,9 +44,12 @@ def plan(
     calls_per_second: Annotated[
         float, typer.Option(min=0.01, help="Rate of calls to compute the minutes with.")
     ] = 10.0,
+    sensors: Annotated[
+        int, typer.Option(min=1, help="Sensors of a scheduler, to compute memory and size with.")
+    ] = SENSORS,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
-    """Estimate the API calls, list requests and minutes of a backfill.
+    """Estimate the API calls, requests, minutes, CPU time, memory and size of a backfill.
 
     The plan itself makes one or two calls to each service, to list the schedulers. It searches each bucket
     for output prefixes, which takes one request per folder and about twenty per prefix. Settled days are
@@ -66,15 +73,62 @@ def plan(
         max_calls=settings.limits.max_calls_per_run,
     )
     command = _build_command(estimate, schedulers or [], skip_settled=skip_settled)
+    workload = estimate_workload(lake, estimate, listing, days, sensors)
+    capacity = _build_capacity(workload, estimate, is_local=lake.is_local)
     if as_json:
-        print_json(_build_json(estimate, listing, command, calls_per_second))
+        print_json(_build_json(estimate, listing, command, calls_per_second, capacity))
     else:
-        _print(estimate, listing, command, calls_per_second)
+        _print(estimate, listing, command, calls_per_second, capacity)
     if listing.failed:
         raise typer.Exit(1)
 
 
-def _print(estimate: CostEstimate, listing: SourceListing, command: str, calls_per_second: float) -> None:
+def _build_capacity(workload: Workload, estimate: CostEstimate, *, is_local: bool) -> PlanCapacity:
+    capacity = compute_capacity(workload)
+    calls = Counter[str]()
+    for row in estimate.schedulers:  # arn:aws:lookoutequipment:REGION:ACCOUNT:...
+        calls[":".join(row.scheduler.arn.split(":")[3:5])] += row.calls.expected
+    return PlanCapacity(
+        result_objects=workload.objects,
+        contributions=workload.contributions,
+        cpu_seconds=round(capacity.first_seconds, 1),
+        peak_megabytes=round(capacity.peak_megabytes, 1),
+        lake_megabytes=round(capacity.lake_megabytes, 1),
+        lake_requests=0 if is_local else capacity.lake_requests,
+        event_rows=capacity.event_rows,
+        event_megabytes=round(capacity.event_megabytes, 1),
+        calls_of_busiest_account=max(calls.values(), default=0),
+        accounts=len(calls),
+    )
+
+
+def _print_capacity(console: Console, capacity: PlanCapacity) -> None:
+    console.print(
+        f"Needs:   {capacity.cpu_seconds / 60:,.1f} minutes of CPU time for all stages,"
+        f" {capacity.peak_megabytes / 1e3:,.1f} GB of memory for an average day"
+    )
+    requests = f"{capacity.result_objects:,} GET requests for results"
+    if capacity.lake_requests:
+        requests += f", about {capacity.lake_requests:,} requests for the tables in S3"
+    console.print(f"         {requests}")
+    console.print(
+        f"         {capacity.lake_megabytes:,.0f} MB of Parquet, {capacity.event_rows:,} event rows in"
+        f" Dagster ({capacity.event_megabytes:,.1f} MB)"
+    )
+    if capacity.accounts > 1:
+        console.print(
+            f"         {capacity.calls_of_busiest_account:,} calls in the busiest of {capacity.accounts:,}"
+            " accounts and regions"
+        )
+
+
+def _print(
+    estimate: CostEstimate,
+    listing: SourceListing,
+    command: str,
+    calls_per_second: float,
+    capacity: PlanCapacity,
+) -> None:
     console = open_console()
     console.print(
         f"{estimate.first} to {estimate.last}: {_pluralize(estimate.days, 'day')} in one run of"
@@ -101,6 +155,7 @@ def _print(estimate: CostEstimate, listing: SourceListing, command: str, calls_p
         about = "at most" if bucket.is_bound else "about"
         text = f"{about} {bucket.requests:,} list requests and {bucket.results:,} results of {prefixes}"
         console.print(Text(f"Bucket:  {uri}: {text}"), soft_wrap=True)
+    _print_capacity(console, capacity)
     if estimate.budget is not None:
         verdict = "may stop this run" if estimate.may_exceed_budget else "is enough"
         console.print(f"Limit:   limits.max_calls_per_run = {estimate.budget:,} {verdict}")
@@ -151,7 +206,11 @@ def _build_command(estimate: CostEstimate, patterns: Sequence[str], *, skip_sett
 
 
 def _build_json(
-    estimate: CostEstimate, listing: SourceListing, command: str, calls_per_second: float
+    estimate: CostEstimate,
+    listing: SourceListing,
+    command: str,
+    calls_per_second: float,
+    capacity: PlanCapacity,
 ) -> PlanOutput:
     return PlanOutput(
         first=estimate.first,
@@ -169,6 +228,7 @@ def _build_json(
         max_files_to_write=estimate.files_to_write,
         max_calls_per_run=estimate.budget,
         may_exceed_max_calls=estimate.may_exceed_budget,
+        capacity=capacity,
         command=command,
         failed_sources=[SourceFailure(name, str(error)) for name, error in listing.failed.items()],
         schedulers=[

@@ -49,7 +49,7 @@ def test_stages_that_read_other_days_of_their_run_are_not_split(stage: Stage) ->
 
 @pytest.mark.parametrize(
     ("schedulers", "days", "workers", "expected"),
-    [(15, 365, 1, 31), (1_000, 365, 4, 2), (10_000, 365, 4, 1), (15, 10, 4, 3), (0, 3, 8, 1)],
+    [(15, 365, 1, 31), (1_000, 365, 4, 4), (10_000, 365, 4, 1), (15, 10, 4, 3), (0, 3, 8, 1)],
 )
 def test_a_run_takes_about_ten_minutes_and_all_workers_have_work(
     schedulers: int, days: int, workers: int, expected: int

@@ -58,6 +58,22 @@ def test_a_plan_only_makes_listing_calls(
     assert done.json["command"] == "ledger backfill --from 2026-10-05 --to 2026-10-08"
 
 
+def test_the_needs_are_those_of_the_executions_that_the_service_lists(
+    ledger: RunLedger, settings: Callable[..., Path], service: Handle
+) -> None:
+    settings(build_api_toml(service.url))
+
+    plan = ledger("plan", *RANGE, "--sensors", "300", "--json").json
+
+    needs, rows = plan["capacity"], plan["schedulers"]
+    assert needs["result_objects"] == sum(row["executions"]["expected"] for row in rows) > 0
+    assert needs["contributions"] == sum(row["days"] for row in rows) * 1440 * 300
+    assert needs["lake_requests"] == 0, "the lake is local"
+    assert needs["accounts"] == 1
+    assert needs["calls_of_busiest_account"] == sum(row["calls"]["expected"] for row in rows)
+    assert needs["cpu_seconds"] > needs["result_objects"] * 380e-6
+
+
 def test_estimates_are_exact_for_steady_schedulers_and_settled_days(
     ledger: RunLedger, settings: Callable[..., Path], month: Handle
 ) -> None:
