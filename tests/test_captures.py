@@ -1,11 +1,11 @@
-"""The archive source records real responses that were saved in 2021 and 2022.
+"""Archives and buckets record real responses of 2021 and 2022, and the keys of their results.
 
 The expected values come from the captured bytes by the standard library alone.
 """
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,17 @@ import pytest
 
 from assets.tables import ARCHIVE_FILES, INFERENCE_EXECUTIONS
 from pipelines.definitions import build_defs
-from resources.config.settings import ArchiveSettings, HistorySettings, LakeSettings, ReportSettings, Settings
+from resources.config.settings import (
+    ArchiveSettings,
+    BucketSettings,
+    HistorySettings,
+    LakeSettings,
+    ReportSettings,
+    Settings,
+    SourceSettings,
+)
 from resources.lake.lake import Lake
+from resources.sources.bucket_keys import parse_folder_time
 from tests.support.truth import build_row
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -59,15 +68,15 @@ def build_expected_rows(folder: Path) -> Rows:
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> Callable[[Path], tuple[Rows, Lake]]:
-    """A function that runs the code location on a folder and returns the recorded rows."""
+def record(tmp_path: Path) -> Callable[..., tuple[Rows, Lake]]:
+    """A function that runs the code location on the days of a folder, and returns the rows."""
 
-    def run(folder: Path) -> tuple[Rows, Lake]:
+    def run(folder: Path, sources: Sequence[SourceSettings] = ()) -> tuple[Rows, Lake]:
         settings = Settings(
             lake=LakeSettings(uri=str(tmp_path / "lake")),
             history=HistorySettings(start_date=FIRST, end_date=LAST),
             report=ReportSettings(folder=str(tmp_path / "reports")),
-            sources=(ArchiveSettings(uri=str(folder)),),
+            sources=tuple(sources) or (ArchiveSettings(uri=str(folder)),),
         )
         job = build_defs({"clock": lambda: NOW}, settings=settings).resolve_implicit_global_asset_job_def()
         only = [dg.AssetKey(INFERENCE_EXECUTIONS.name)]
@@ -100,7 +109,7 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.mark.usefixtures("zone")
 @pytest.mark.parametrize("form", FORMS)
 def test_recorded_values_match_the_captured_ones_in_each_form(
-    captures: Path, form: str, record: Callable[[Path], tuple[Rows, Lake]]
+    captures: Path, form: str, record: Callable[..., tuple[Rows, Lake]]
 ) -> None:
     rows, lake = record(captures / form)
 
@@ -110,7 +119,7 @@ def test_recorded_values_match_the_captured_ones_in_each_form(
 
 
 def test_the_same_executions_in_several_forms_are_recorded_once(
-    captures: Path, record: Callable[[Path], tuple[Rows, Lake]]
+    captures: Path, record: Callable[..., tuple[Rows, Lake]]
 ) -> None:
     rows, lake = record(captures)
 
@@ -120,3 +129,56 @@ def test_the_same_executions_in_several_forms_are_recorded_once(
     for day in lake.days(INFERENCE_EXECUTIONS):
         starts = lake.read(INFERENCE_EXECUTIONS, day)["data_start_time"].to_pylist()
         assert {start.date() for start in starts} <= {day}
+
+
+@pytest.fixture
+def copies(captures: Path, tmp_path: Path) -> tuple[BucketSettings, ...]:
+    """A copy of each bucket of the captured executions, with the keys of their results."""
+    results = {
+        (summary["CustomerResultObject"]["Bucket"], summary["CustomerResultObject"]["Key"])
+        for summary in read_summaries(captures)
+        if summary.get("CustomerResultObject")
+    }
+    for bucket, key in results:
+        file = tmp_path / "copies" / bucket / key
+        file.parent.mkdir(parents=True)
+        file.touch()
+    return tuple(
+        BucketSettings(uri=str(tmp_path / "copies" / bucket), copy_of=f"s3://{bucket}")
+        for bucket in sorted({bucket for bucket, _ in results})
+    )
+
+
+def test_the_time_in_the_key_of_each_captured_result_is_the_start_of_its_window(captures: Path) -> None:
+    keys = {
+        (summary["CustomerResultObject"]["Key"], parse_instant(summary["DataStartTime"]))
+        for summary in read_summaries(captures)
+        if summary.get("CustomerResultObject")
+    }
+    assert len(keys) >= 5
+    for key, start in keys:
+        folder, name = key.split("/")[-2:]
+        assert (parse_folder_time(folder, None), name) == (start, "results.jsonl")
+
+
+def test_the_keys_of_the_captured_results_give_the_executions_that_succeeded(
+    captures: Path, copies: tuple[BucketSettings, ...], record: Callable[..., tuple[Rows, Lake]]
+) -> None:
+    rows, _ = record(captures, copies)
+    expected = {
+        (row["result_s3_bucket"], row["result_s3_key"]): row["data_start_time"]
+        for row in build_expected_rows(captures).values()
+        if row["result_s3_key"]
+    }
+    assert {
+        (row["result_s3_bucket"], row["result_s3_key"]): row["data_start_time"] for row in rows.values()
+    } == expected
+    assert {row["status"] for row in rows.values()} == {"SUCCESS"}
+
+
+def test_captured_responses_and_the_keys_of_their_results_are_recorded_once(
+    captures: Path, copies: tuple[BucketSettings, ...], record: Callable[..., tuple[Rows, Lake]]
+) -> None:
+    rows, _ = record(captures, (*copies, ArchiveSettings(uri=str(captures))))
+
+    assert rows == build_expected_rows(captures)
