@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import pytest
+from apprise import Apprise
 
 from resources.apprise_target import AppriseTarget
 from resources.apprise_url import describe_url, is_apprise_url
@@ -124,3 +126,26 @@ def test_other_urls_are_not(url: str, capfd: pytest.CaptureFixture[str]) -> None
 def test_a_name_has_the_position_and_the_scheme_only() -> None:
     assert describe_url("Slack://TokenA/TokenB/TokenC", 1) == "alerts.urls[1] (slack)"
     assert describe_url("s3cr3t", 0) == "alerts.urls[0]"
+
+
+@dataclass
+class BrokenPlugin:
+    """A plugin of Apprise that raises what its library raises."""
+
+    def notify(self, **_: object) -> bool:
+        raise KeyError("a field that the service left out")
+
+
+def test_an_exception_of_a_plugin_is_an_error_that_can_be_retried() -> None:
+    target = AppriseTarget("json://127.0.0.1:9", 1, allow_private=True)
+    target._plugin = BrokenPlugin()
+    with pytest.raises(RetryLaterError, match="KeyError: 'a field that the service left out'"):
+        target.post(NOTICE, AT)
+
+
+def test_an_exception_of_a_parser_rejects_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise IndexError
+
+    monkeypatch.setattr(Apprise, "instantiate", fail)
+    assert not is_apprise_url("json://127.0.0.1:9")

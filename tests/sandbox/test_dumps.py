@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox import __main__ as program
 from sandbox.__main__ import main
 from sandbox.dumps import Manifest, split_into_pages, write_dump, write_history
 from sandbox.fleet import History, build_fleet
@@ -399,3 +400,13 @@ class TestCommandLine:
             cwd=Path(__file__).parents[2],
         ).stdout
         assert "python -m sandbox dump --to dumps/" in help_text
+
+
+def test_a_reader_that_closes_the_pipe_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def close() -> None:
+        raise BrokenPipeError
+
+    with (tmp_path / "out").open("w") as out:
+        monkeypatch.setattr("sys.stdout", out)
+        monkeypatch.setattr(program, "_run_dump", lambda _: close())
+        assert program.main(["dump", "--to", str(tmp_path / "dumps")]) == 0

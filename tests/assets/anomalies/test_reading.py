@@ -27,6 +27,7 @@ from assets.tables import (
     SENSOR_CONTRIBUTIONS,
 )
 from resources.aws.access import AwsAccess
+from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
 from resources.read_limits import ReadLimits
 from resources.results.allowed_buckets import AllowedBuckets
@@ -355,3 +356,11 @@ def test_a_damaged_object_affects_no_other_object_of_the_day(
         build_fragments(recorded.predictions.rows, lake.read(SENSOR_CONTRIBUTIONS, DAY))
 
     check()
+
+
+def test_credentials_that_cannot_be_used_are_recorded_as_the_reason(lake: Lake, bucket: Bucket) -> None:
+    write_executions(lake, bucket.name, hours=2)
+    fetcher = ResultFetcher(AwsAccess(profile="no-such-profile"))
+    with pytest.raises(ConfigurationError, match="profile"):
+        record_results(lake, fetcher, DAY, NOW)
+    assert set(lake.read(RESULT_OBJECTS, DAY)["state"].to_pylist()) == {ObjectState.NO_CREDENTIALS}

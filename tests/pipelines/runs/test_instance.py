@@ -1,6 +1,8 @@
 """The Dagster home of a project: its path, its creation, and the environment of subprocesses."""
 
 import os
+import runpy
+import sys
 from errno import ENOSPC
 from pathlib import Path
 
@@ -9,6 +11,8 @@ from dagster._core.secrets.env_file import get_env_var_dict
 from sqlalchemy import create_engine, text
 
 from pipelines.runs import instance as home
+from pipelines.runs import launcher
+from pipelines.runs.diagnostics import check_instance
 from resources.config.loader import CHECKOUT
 from resources.errors import ConfigurationError
 
@@ -178,3 +182,43 @@ def test_a_checkout_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(home, "create_home", lambda _: None)
     with pytest.raises(ConfigurationError, match=r"Cannot write \.env: Read-only file system"):
         home.set_up()
+
+
+@pytest.fixture
+def home_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file in the place of the Dagster home, and streams and umask that a program may change."""
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setenv(home.HOME_VARIABLE, str(file))
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, getattr(sys, name))
+    monkeypatch.setattr(os, "umask", lambda _: 0)
+    return file
+
+
+def test_doctor_reports_a_home_that_cannot_be_used(home_is_a_file: Path) -> None:
+    (finding,) = check_instance(is_configured=False)
+    assert str(home_is_a_file) in finding.message and "not a folder" in finding.message
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the module is imported already
+def test_the_set_up_ends_with_a_message(home_is_a_file: Path) -> None:
+    with pytest.raises(SystemExit, match="Cannot use the Dagster home") as caught:
+        runpy.run_module("pipelines.runs.instance", run_name="__main__")
+    assert str(home_is_a_file) in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_worker_with_invalid_settings_ends_with_a_message(
+    home_is_a_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEDGER_CONFIG", str(home_is_a_file / "ledger.toml"))
+    monkeypatch.delitem(sys.modules, "pipelines.definitions")
+    with pytest.raises(SystemExit, match=r"ledger\.toml"):
+        runpy.run_module("pipelines.runs.worker", run_name="__main__")
+
+
+def test_a_log_that_cannot_be_written_is_named(home_is_a_file: Path) -> None:
+    with pytest.raises(ConfigurationError, match="Cannot write the log of a run") as caught:
+        launcher._create_log_path({home.HOME_VARIABLE: str(home_is_a_file)})
+    assert str(home_is_a_file) in caught.value.where

@@ -10,7 +10,7 @@ import pytest
 
 from resources.aws.access import AwsAccess
 from resources.clock import monotonic
-from resources.errors import PermissionsError
+from resources.errors import PermissionsError, RetryLaterError
 from resources.results.base import FetchedResult, ObjectState, ResultRequest
 from resources.results.fetcher import FetchLimits, ResultFetcher
 from tests.support.s3_server import Bucket, Fault, Server
@@ -354,3 +354,15 @@ class TestMemory:
         loads.close()  # type: ignore[attr-defined]
 
         assert "results" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_an_object_that_arrives_too_slowly_is_unreachable(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(*_: object) -> bytes:
+        raise RetryLaterError("Cannot read a response: too slow", where="", next_step="")
+
+    bucket.put("out//empty-segment")  # boto3 reads this key
+    monkeypatch.setattr("resources.results.bucket.read_body", wait)
+    ((result,),) = ResultFetcher(AwsAccess()).fetch([ResultRequest(bucket.name, "out//empty-segment")])
+    assert (result.state, result.error) == (ObjectState.UNREACHABLE, "Cannot read a response: too slow")

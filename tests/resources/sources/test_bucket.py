@@ -11,8 +11,10 @@ import pytest
 from resources.config.settings import BucketSettings, ResultSettings, Settings
 from resources.errors import ConfigurationError, LedgerError
 from resources.read_limits import DEFAULT_LIMITS
+from resources.sources import bucket_listings
 from resources.sources.base import DayListing, ListedScheduler
 from resources.sources.bucket_keys import ACCESS_CHECK_FILE
+from resources.sources.bucket_listings import LocalKeys
 from resources.sources.factory import open_source, open_sources
 from tests.support.s3_server import Bucket, Server
 
@@ -253,3 +255,18 @@ def test_listings_use_the_credentials_and_the_owner_of_results(
     assert "Credential=" in last["authorization"]
     assert "Credential=testing/" not in last["authorization"]
     assert last["x-amz-expected-bucket-owner"] == "123456789012"
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a/2026-10-06T12:00:00Z", "b"):
+        (tmp_path / name).mkdir(parents=True)
+    list_names = bucket_listings._list_names
+
+    def refuse(folder: Path, **options: bool) -> list[str]:
+        if folder.name == "b":
+            raise PermissionError(13, "Permission denied")
+        return list_names(folder, **options)
+
+    monkeypatch.setattr(bucket_listings, "_list_names", refuse)
+    search = LocalKeys(str(tmp_path), "bucket", "").find_prefixes()
+    assert (search.prefixes, search.unsearched) == (["a/"], [str(tmp_path / "b")])

@@ -16,6 +16,7 @@ from assets.tables import INSTANT, Column, Table
 from resources.config.settings import load_settings
 from resources.errors import ConfigurationError, LakeContractError, PermissionsError, RetryLaterError
 from resources.lake.lake import Lake
+from resources.storage.s3 import S3Storage
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 DAY = date(2026, 3, 1)
@@ -421,3 +422,10 @@ def test_a_local_lake_does_not_import_boto3() -> None:
     code = "import sys; from resources.lake.lake import Lake; Lake('x'); print('boto3' in sys.modules)"
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, cwd=CHECKOUT, capture_output=True, check=True).stdout == b"False\n"
+
+
+def test_engines_get_the_reason_of_a_refused_bucket(bucket: Any, s3: Any) -> None:
+    s3.fail_next("HEAD", "403 FORBIDDEN")
+    s3.fail_next("GET", "403 FORBIDDEN", "AccessDenied")
+    with pytest.raises(PermissionsError, match="AccessDenied"):
+        S3Storage(bucket.uri, timeout_seconds=1).filesystem()

@@ -9,10 +9,15 @@ import dagster as dg
 import pytest
 
 from pipelines.definitions import build_defs
+from pipelines.operations.backfill_plan import SourceListing, _estimate_buckets
+from resources.config.settings import BucketSettings
+from resources.lake.lake import Lake
+from resources.read_limits import DEFAULT_LIMITS
+from resources.sources.factory import open_source
 from sandbox.fleet import Fleet, History, build_fleet
 from sandbox.service import Handle, run_sandbox
 from tests.support.command_line import NOW, RunLedger, build_api_toml
-from tests.support.s3_server import Bucket
+from tests.support.s3_server import Bucket, Server
 
 RANGE = ("--from", "2026-10-05", "--to", "2026-10-08")
 VIRGINIA = {"account": "111122223333", "region": "us-east-1"}
@@ -279,3 +284,17 @@ def test_a_bucket_without_results_fails_the_plan(
     done = ledger("plan", *RANGE, "--json")
     assert done.code == 1
     assert "no folder below it is named after a time" in done.json["failed_sources"][0]["reason"]
+
+
+def test_a_bucket_that_cannot_be_listed_leaves_the_other_estimates(
+    bucket: Bucket, s3: Server, tmp_path: Path
+) -> None:
+    bucket.put("in/2026-10-06T12:00:00Z/results.jsonl")
+    source = open_source(BucketSettings(uri=f"{bucket.uri}/in"), DEFAULT_LIMITS)
+    assert source.days
+    listing = SourceListing(buckets=[source.days])
+    s3.fail_next("GET", "403 FORBIDDEN", "AccessDenied", times=-1)
+    days = [[date(2026, 10, 6)]]
+
+    assert _estimate_buckets(Lake(str(tmp_path)), listing, days, None) == {}
+    assert "AccessDenied" in str(listing.failed[source.uri])

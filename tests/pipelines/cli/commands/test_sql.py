@@ -13,8 +13,12 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from assets.tables import INFERENCE_EXECUTIONS, TABLES
+from pipelines.cli import sql_shell
+from pipelines.cli.query_output import Shape
+from pipelines.cli.sql_shell import Shell
 from resources.lake.lake import Lake
 from tests.support.command_line import CommandResult, RunLedger
 from tests.support.engine_world import DAYS, build_rows, write_rows
@@ -376,3 +380,43 @@ def test_text_from_the_lake_is_not_parsed_as_markup(ledger: RunLedger, settings:
 
     assert done.code == 0, done.err
     assert "[red]stop[/red] [/]" in done.out
+
+
+def test_views_cannot_be_written_into_a_missing_folder(
+    ledger: RunLedger, settings: Callable[..., Path]
+) -> None:
+    settings()
+    done = ledger("views", "--out", "missing/views.sql")
+    assert done.code == 2 and "Cannot write the views" in done.err
+
+
+def type_into_shell(monkeypatch: pytest.MonkeyPatch, *lines: str | type[BaseException]) -> str:
+    """Run a shell with these inputs, each a line or the exception of a key; return its messages."""
+    pending = iter(lines)
+
+    def read_line(_prompt: str) -> str:
+        line = next(pending, EOFError)
+        if isinstance(line, str):
+            return line
+        raise line
+
+    monkeypatch.setattr("builtins.input", read_line)
+    console = Console(file=io.StringIO())
+    with duckdb.connect() as connection:
+        Shell(connection, Shape.csv, console).run()
+    return str(console.file.getvalue())  # type: ignore[attr-defined]
+
+
+def test_ctrl_c_clears_the_input_of_the_shell(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    type_into_shell(monkeypatch, "SELEKT", KeyboardInterrupt, "SELECT 1 AS n;")
+    assert capsys.readouterr().out.split() == ["n", "1"]
+
+
+def test_ctrl_c_stops_the_statement_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sql_shell, "run_statement", interrupt)
+    assert "stopped" in type_into_shell(monkeypatch, "SELECT 1;")

@@ -11,6 +11,8 @@ import pytest
 from assets.executions.day_status import DayState
 from assets.tables import ARCHIVE_FILES, EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 from pipelines.definitions import build_defs
+from pipelines.operations import lake_status
+from resources.config.settings import ApiSettings, Settings
 from resources.lake.lake import Lake
 from resources.sources.archive import ArchiveSource
 from sandbox.service import Handle
@@ -217,3 +219,8 @@ def test_a_year_of_a_large_fleet_is_shown(
     assert done.out.count("2026-09") >= 1 and done.out.count("2025-10") >= 1
     assert answer["state_counts"] == {DayState.settled: 365 * 15}
     assert "--from 2025-10-01 also shows the days before 2026-08-01" in ledger("status").text
+
+
+def test_a_service_whose_settings_cannot_be_used_has_no_known_end() -> None:
+    settings = Settings(sources=(ApiSettings(profile="no-such-profile"),))
+    assert lake_status._list_service_ends(settings) == [None]
