@@ -1,7 +1,7 @@
 """Prediction, fragment and event tables as Dagster assets."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -167,11 +167,14 @@ def _build_events_asset(rule: EventRule) -> dg.AssetsDefinition:
             written = lake.update(
                 ANOMALY_EVENTS, None, lambda existing: join_events(fragments, rule, existing, clock())
             )
-        counts = _summarize_events(written.rows)
-        context.log.info(
-            f"{written.rows.num_rows:,} events from {fragments.num_rows:,} fragments:"
-            f" {counts['open']:,} open, {counts['closed']:,} closed, {counts['cut']:,} cut"
-        )
+        counts = _summarize_events(written.rows) if fragments.num_rows else {}
+        message = "no fragment is recorded"
+        if counts:
+            message = (
+                f"{written.rows.num_rows:,} events from {fragments.num_rows:,} fragments:"
+                f" {counts['open']:,} open, {counts['closed']:,} closed, {counts['cut']:,} cut"
+            )
+        context.log.info(message)
         return unpartitioned_result(ANOMALY_EVENTS, written, {"fragments": fragments.num_rows, **counts})
 
     return anomaly_events
@@ -187,7 +190,7 @@ def _record_day(
 ) -> list[PartitionResult]:
     started = monotonic()
     recorded = record_results(lake, fetcher, date.fromisoformat(key), clock())
-    counts = _count_results(recorded)
+    counts = count_results(recorded)
     totals.update(counts)
     unread.add(key, recorded)
     predictions_metadata = {
@@ -195,7 +198,7 @@ def _record_day(
         "megabytes": round(recorded.bytes_read / _MEGABYTE, 3),
         "seconds": round(monotonic() - started, 3),
     }
-    read = counts["objects_read"] + counts["objects_unchanged"]
+    read = count_read_objects(counts)
     summary = f"{read:,} of {counts['objects']:,} result objects read"
     if read:
         summary += f": {counts['lines']:,} predictions, {counts['anomalous']:,} anomalous"
@@ -220,15 +223,23 @@ def _build_contributions_result(recorded: RecordedResults) -> PartitionResult:
     )
 
 
-def _count_results(recorded: RecordedResults) -> dict[str, int]:
-    rows = recorded.predictions.rows
+def count_results(recorded: RecordedResults) -> dict[str, int]:
+    """Count objects by state, and what is in those that were read; if none was, that is not known."""
+    rows, states = recorded.predictions.rows, _count_states(recorded)
+    if states["objects"] and not rows.num_rows and not count_read_objects(states):
+        return states
     return {
-        **_count_states(recorded),
+        **states,
         "lines": rows.num_rows,
         "anomalous": pc.sum(pc.equal(rows["prediction"], 1)).as_py() or 0,
         "contributions": recorded.contributions,
         "rejected": recorded.rejected.rows.num_rows,
     }
+
+
+def count_read_objects(counts: Mapping[str, int]) -> int:
+    """Return how many objects were read, now or before and unchanged since."""
+    return counts["objects_read"] + counts["objects_unchanged"]
 
 
 def _count_states(recorded: RecordedResults) -> dict[str, int]:
@@ -250,17 +261,25 @@ def record_fragments(lake: Lake, clock: Clock, key: str) -> list[PartitionResult
         day,
         lambda existing: stamp_changes(ANOMALY_FRAGMENTS, rows, existing, clock()),
     )
-    points = {
-        state: pc.sum(rows.filter(pc.equal(rows["state"], state))["points"]).as_py() or 0 for state in STATES
-    }
+    points = _count_points(rows) if predictions.num_rows else {}
     metadata = {
         **{f"points_{state}": count for state, count in points.items()},
         "seconds": round(monotonic() - started, 3),
     }
-    summary = (
-        f"{rows.num_rows:,} fragments of {sum(points.values()):,} points, {points['anomalous']:,} anomalous"
-    )
+    summary = "no prediction is recorded"
+    if points:
+        summary = (
+            f"{rows.num_rows:,} fragments of {sum(points.values()):,} points,"
+            f" {points['anomalous']:,} anomalous"
+        )
     return [partition_result(ANOMALY_FRAGMENTS, written, metadata, summary)]
+
+
+def _count_points(fragments: pa.Table) -> dict[str, int]:
+    return {
+        state: pc.sum(fragments.filter(pc.equal(fragments["state"], state))["points"]).as_py() or 0
+        for state in STATES
+    }
 
 
 def _summarize_events(rows: pa.Table) -> dict[str, int | float]:

@@ -128,7 +128,8 @@ def evaluate_result_objects_read(objects: pa.Table, unread_by_day: Mapping[date,
     problem_ids = {f"{row['scheduler_name']}: {row['state']}" for row in unavailable.to_pylist()}
     if not_read:
         problems.append(f"{not_read} not read yet, from {days[0]} to {days[-1]}")
-        commands.append(f"ledger backfill --from {days[0]} --to {days[-1]} --only results,anomalies,health")
+        span = f"--from {days[0]} --to {days[-1]}"
+        commands.append(f"ledger backfill {span} --only results,anomalies,health,report")
         problem_ids.add("not read yet")
     message = f"{total} result objects examined: all were read."
     if problems:

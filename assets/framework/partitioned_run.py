@@ -63,11 +63,16 @@ class PartitionedRun:
     def process(
         self, keys: Iterable[str], process_partition: Callable[[str], Iterable[PartitionResult]]
     ) -> None:
-        """Process each partition; a failure does not stop the others."""
+        """Process each partition; a failure does not stop the others.
+
+        A partition without a result is not recorded.
+        """
         for key in keys:
             self._raise_if_interrupted()
+            has_result = False
             try:
                 for result in process_partition(key):
+                    has_result = True
                     self._context.log_event(result.materialization(key, self._key_prefix))
                     if result.summary:
                         self._context.log.info(f"{key}: {result.summary}")
@@ -76,7 +81,7 @@ class PartitionedRun:
                     raise
                 self._record_failure(key, error)
             else:
-                self._recorded += 1
+                self._recorded += has_result
 
     def _record_failure(self, key: str, error: Exception) -> None:
         """Log an error the first time; `finish` names the other partitions that it affects."""

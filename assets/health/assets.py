@@ -1,6 +1,6 @@
 """Health tables as Dagster assets."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from functools import partial
 
@@ -102,17 +102,9 @@ def _build_equipment_health_asset(
     partitions: dg.DailyPartitionsDefinition, rule: EventRule
 ) -> dg.AssetsDefinition:
     @dg.asset(
-        deps=[
-            # a late change of a day updates every existing day that depends on it, in one run; what changes
-            # every hour is today, which no other day depends on yet
-            dg.AssetDep(
-                dg.AssetKey(ANOMALY_FRAGMENTS.name),
-                partition_mapping=dg.TimeWindowPartitionMapping(
-                    start_offset=-NEEDS_DAYS_BEFORE, end_offset=NEEDS_DAYS_AFTER
-                ),
-            ),
-            dg.AssetKey(EXECUTION_HEALTH.name),
-        ],
+        # Other days depend on the fragments of a day too. The run updates them itself: with a partition
+        # mapping, a backfill in the Dagster UI would also request days without data, and fail for them.
+        deps=[dg.AssetKey(ANOMALY_FRAGMENTS.name), dg.AssetKey(EXECUTION_HEALTH.name)],
         automation_condition=upstream_content_changed(required=[EXECUTION_HEALTH.name]),
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -129,13 +121,25 @@ def _build_equipment_health_asset(
             run = PartitionedRun(context)
             equipment = registry()
             keys = select_partitions(context, lake, EXECUTION_HEALTH)
-            for batch in batches(keys, DAYS_PER_BATCH):
+            dependents = find_dependent_days(parse_days(keys), lake.days(EQUIPMENT_HEALTH))
+            work = [(batch, False) for batch in batches(keys, DAYS_PER_BATCH)]
+            work += [(batch, True) for batch in batches([str(day) for day in dependents], DAYS_PER_BATCH)]
+            for batch, only_changed in work:
                 raise_if_interrupted(context)
                 rows = compute_equipment_health(lake, parse_days(batch), equipment, rule, clock())
-                run.process(batch, partial(record_equipment_health, lake, rows, clock))
+                run.process(
+                    batch, partial(record_equipment_health, lake, rows, clock, only_changed=only_changed)
+                )
             return run.finish()
 
     return equipment_health
+
+
+def find_dependent_days(days: Collection[date], computed: Iterable[date]) -> list[date]:
+    """Return the computed days, in order, whose rows depend on the fragments of others that are given."""
+    reach = range(-NEEDS_DAYS_AFTER, NEEDS_DAYS_BEFORE + 1)
+    near = {day + timedelta(number) for day in days for number in reach} - set(days)
+    return sorted(near.intersection(computed))
 
 
 def record_execution_health(
@@ -183,22 +187,40 @@ def compute_equipment_health(
     return build_equipment_health(day_range, fragments, expected, registry, rule, now)
 
 
-def record_equipment_health(lake: Lake, all_rows: pa.Table, clock: Clock, key: str) -> list[PartitionResult]:
-    """Record the rows of a day among those that `compute_equipment_health` built."""
+def record_equipment_health(
+    lake: Lake, all_rows: pa.Table, clock: Clock, key: str, *, only_changed: bool = False
+) -> list[PartitionResult]:
+    """Record the rows of a day among those that `compute_equipment_health` built.
+
+    Args:
+        lake: the lake.
+        all_rows: the rows of several days.
+        clock: returns the current time.
+        key: the day.
+        only_changed: return no result if the rows of the day are as before.
+    """
     day = date.fromisoformat(key)
     rows = all_rows.filter(pc.equal(all_rows[PARTITION], day)).drop_columns([PARTITION])
     written = lake.update(
         EQUIPMENT_HEALTH, day, lambda existing: stamp_changes(EQUIPMENT_HEALTH, rows, existing, clock())
     )
+    if only_changed and not written.changed:
+        return []
+    metadata, summary = summarize_running_time(written.rows)
+    return [partition_result(EQUIPMENT_HEALTH, written, metadata, summary)]
+
+
+def summarize_running_time(rows: pa.Table) -> tuple[dict[str, float], str]:
+    """Return the sums over the machines of a day, and a log line; only what is known has a sum."""
     names = ("running_minutes", "off_minutes", "unknown_minutes", "anomalous_minutes", "events")
-    sums = {name: round(pc.sum(written.rows[name]).as_py() or 0, 1) for name in names}
-    summary = (
-        f"{written.rows.num_rows:,} machines, {sums['running_minutes'] / 60:,.1f} h running,"
-        f" {sums['unknown_minutes'] / 60:,.1f} h unknown"
-    )
+    sums = {name: round(pc.sum(rows[name]).as_py() or 0, 1) for name in names}
+    unknown = f"{sums['unknown_minutes'] / 60:,.1f} h unknown"
+    if not sums["running_minutes"] + sums["off_minutes"]:
+        return {"unknown_minutes": sums["unknown_minutes"]}, f"{rows.num_rows:,} machines, {unknown}"
+    summary = f"{rows.num_rows:,} machines, {sums['running_minutes'] / 60:,.1f} h running, {unknown}"
     if sums["running_minutes"]:
         summary += f", {sums['anomalous_minutes']:,.0f} minutes anomalous, {sums['events']:,.0f} new events"
-    return [partition_result(EQUIPMENT_HEALTH, written, sums, summary)]
+    return sums, summary
 
 
 def _rule_version(table: Table) -> str:

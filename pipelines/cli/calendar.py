@@ -60,9 +60,7 @@ def draw_calendar(schedulers: Sequence[SchedulerStatus], days: Sequence[date], w
         block = months[start : start + months_per_block]
         if start:
             yield Text()
-        yield Text(
-            " " * margin + "".join(f" {_format_heading(month):<{len(month)}}" for month in block), "bold"
-        )
+        yield Text(" " * margin + _draw_headings(block), "bold")
         yield Text(" " * margin + "".join(f" {_draw_ruler(month)}" for month in block), "dim")
         for name, scheduler in zip(names, schedulers, strict=True):
             yield _draw_row(name.ljust(margin), scheduler, block)
@@ -89,8 +87,16 @@ def _group_months(days: Sequence[date]) -> Iterator[list[date]]:
         yield month
 
 
-def _format_heading(month: Sequence[date]) -> str:
-    return f"{month[0]:%Y-%m}"[: max(len(month), 2)]
+def _draw_headings(months: Sequence[Sequence[date]]) -> str:
+    """Write the month, or the first day of a part of it, above its column; the last one has more space."""
+    line = ""
+    for number, month in enumerate(months):
+        width = len(month) if number < len(months) - 1 else _MONTH
+        first = month[0]
+        texts = [f"{first:%Y-%m}"] if first.day == 1 else [f"{first}", f"{first:%m-%d}"]
+        text = next((text for text in [*texts, f"{first:%m}"] if len(text) <= width), "")
+        line += f" {text:<{len(month)}}"
+    return line
 
 
 def _draw_ruler(month: Sequence[date]) -> str:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from assets.report.model.knowledge import UNREAD_STATES, build_compute_command, build_read_command
+from assets.report.query.knowledge import POINT_CONDITION
 from assets.tables import (
     ANOMALY_EVENTS,
     ANOMALY_FRAGMENTS,
+    ANOMALY_PREDICTIONS,
     EQUIPMENT_HEALTH,
     EXECUTION_HEALTH,
     EXTRACTION_COVERAGE,
@@ -115,7 +117,7 @@ def _find_uncomputed(
 ) -> Iterator[UnknownDays]:
     missing = {
         EXECUTION_HEALTH.name: _list_days_without_health(lake, recorded),
-        ANOMALY_FRAGMENTS.name: _list_missing_days(lake, ANOMALY_FRAGMENTS, read),
+        ANOMALY_FRAGMENTS.name: _list_days_without_fragments(lake, read),
         ANOMALY_EVENTS.name: _list_days_without_events(lake, read, min_event),
         EQUIPMENT_HEALTH.name: _list_missing_days(lake, EQUIPMENT_HEALTH, recorded),
     }
@@ -130,6 +132,50 @@ def _find_uncomputed(
 def _list_missing_days(lake: Lake, table: Table, recorded: Sequence[date]) -> list[date]:
     computed = set(lake.days(table))
     return [day for day in recorded if day not in computed]
+
+
+def _list_days_without_fragments(lake: Lake, read: Sequence[date]) -> list[date]:
+    """Return the days of which `anomaly_fragments` lacks points, because it is missing or older."""
+    missing = set(_list_missing_days(lake, ANOMALY_FRAGMENTS, read))
+    computed = [day for day in read if day not in missing]
+    if computed:
+        missing |= set(_list_days_with_fewer_points(lake, computed))
+    return sorted(missing)
+
+
+def _list_days_with_fewer_points(lake: Lake, days: Sequence[date]) -> list[date]:
+    """Return the days whose fragments have fewer points than the results that were read.
+
+    The number of lines is in the small table of objects. Only where it differs, for example because two
+    objects have the same point, are the points counted.
+    """
+    computed = (
+        f"SELECT {PARTITION} AS day, scheduler_arn, sum(points) AS points"  # noqa: S608
+        f" FROM {ANOMALY_FRAGMENTS.name} WHERE {PARTITION} BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}'"
+        " GROUP BY ALL"
+    )
+    with open_query(lake) as run_query:
+
+        def find_days(counted: str) -> list[date]:
+            rows = run_query(
+                f"SELECT DISTINCT day FROM ({counted}) counted"  # noqa: S608
+                f" LEFT JOIN ({computed}) computed USING (day, scheduler_arn)"
+                " WHERE counted.points > coalesce(computed.points, 0) ORDER BY day"
+            )
+            return [day for day in rows["day"].to_pylist() if day in set(days)]
+
+        suspects = find_days(
+            f'SELECT {PARTITION} AS day, scheduler_arn, sum("rows") AS points FROM {RESULT_OBJECTS.name}'  # noqa: S608
+            f" WHERE {PARTITION} BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}' GROUP BY ALL"
+        )
+        if not suspects:
+            return []
+        names = ", ".join(f"DATE '{day}'" for day in suspects)
+        return find_days(
+            f"SELECT {PARTITION} AS day, scheduler_arn, count(DISTINCT timestamp) AS points"  # noqa: S608
+            f" FROM {ANOMALY_PREDICTIONS.name} WHERE {PARTITION} IN ({names}) AND {POINT_CONDITION}"
+            " GROUP BY ALL"
+        )
 
 
 def _list_days_without_health(lake: Lake, recorded: Sequence[date]) -> list[date]:

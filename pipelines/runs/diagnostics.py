@@ -47,9 +47,8 @@ def _check_settings(settings: Settings) -> Finding:
         sources = settings.require_sources()
     except ConfigurationError as error:
         return diagnostics.error_finding("settings", error)
-    return Finding(
-        Level.ok, "settings", f"{settings.config_file or 'the environment'}, {len(sources)} sources"
-    )
+    count = f"{len(sources)} source{'' if len(sources) == 1 else 's'}"
+    return Finding(Level.ok, "settings", f"{settings.config_file or 'the environment'}, {count}")
 
 
 def _check_knowledge(settings: Settings) -> Iterator[Finding]:
@@ -122,7 +121,7 @@ def _check_daemons(instance: dg.DagsterInstance) -> Finding:
             Level.warn,
             "Dagster daemon",
             f"is not running: no heartbeat from {', '.join(silent)}",
-            "start it: make dev, or dagster-daemon run. Schedules and automation need it; ledger"
+            "start it: ledger dev, or dagster-daemon run. Schedules and automation need it; ledger"
             " backfill does not",
         )
     return Finding(Level.ok, "Dagster daemon", "is running")

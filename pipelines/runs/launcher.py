@@ -299,12 +299,15 @@ class RunFollower:
         event = entry.dagster_event
         if event is None or not event.partition or event.asset_key is None:
             return
+        day, request = date.fromisoformat(event.partition), self.report.request
+        if not request.first <= day <= request.last:  # a dependent day that the run updated too
+            return
         asset = event.asset_key.path[-1]
         self.report.partitions += asset == event.step_key
-        if asset != self.report.request.progress_asset:
+        if asset != request.progress_asset:
             return
         numbers = _read_integers(event.step_materialization_data.materialization.metadata)
-        self.report.days[date.fromisoformat(event.partition)] = DayCounts(
+        self.report.days[day] = DayCounts(
             numbers.get("dagster/partition_row_count", 0), numbers.get("rows_changed", 0)
         )
         self.report.numbers |= {

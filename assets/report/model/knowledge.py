@@ -175,12 +175,12 @@ def _find_uncomputed(knowledge: Knowledge) -> KnowledgeGap | None:
 
 def build_read_command(first: date, last: date) -> str:
     """Return the command that reads the results of some days and computes what depends on them."""
-    return _build_command(first, last, "results,anomalies,health")
+    return _build_command(first, last, "results,anomalies,health,report")
 
 
 def build_compute_command(first: date, last: date) -> str:
     """Return the command that computes the derived tables of some days."""
-    return _build_command(first, last, "anomalies,health")
+    return _build_command(first, last, "anomalies,health,report")
 
 
 def _build_command(first: date, last: date, stages: str = "") -> str:

@@ -14,11 +14,12 @@ LEVEL_TOTAL, LEVEL_SCHEDULER, LEVEL_DAY = "total", "scheduler", "day"
 _LATE = timedelta(hours=3)
 """Extraction and computation of a day are expected this long after its end at the latest."""
 
-_POINT = (
+POINT_CONDITION = (
     "(prediction IN (0, 1)"
     "\n    OR prediction_reason IN ('NO_ANOMALY_DETECTED', 'ANOMALY_DETECTED', 'MACHINE_OFF'))"
     "\n    AND timestamp BETWEEN data_start_time AND data_start_time + INTERVAL 1 HOUR"
 )
+"""The rows of `anomaly_predictions` that `anomaly_fragments` counts as points, one for each timestamp."""
 
 
 @dataclass(frozen=True)
@@ -291,7 +292,7 @@ WITH windows AS (
 ), lines AS (
   SELECT scheduler_arn, data_date, count(DISTINCT timestamp) AS points
   FROM anomaly_predictions
-  WHERE {here} AND {_POINT}
+  WHERE {here} AND {POINT_CONDITION}
   GROUP BY scheduler_arn, data_date
 ), fragments AS (  -- with the anomalous ones that no event covers
   SELECT scheduler_arn, data_date, sum(points)::BIGINT AS points_computed,

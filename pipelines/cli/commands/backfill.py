@@ -22,7 +22,7 @@ from pipelines.cli.options import From, Json, SchedulerPatterns, SkipSettled, To
 from pipelines.cli.output import open_console, print_json
 from pipelines.cli.progress import show_progress
 from pipelines.operations.backfill_plan import has_unread_files, list_known_schedulers, list_sources
-from pipelines.operations.stages import ANOMALIES, EXECUTIONS, RESULTS, STAGES, select_stages
+from pipelines.operations.stages import ANOMALIES, EXECUTIONS, REPORT, RESULTS, STAGES, select_stages
 from pipelines.runs.backfill import BackfillPlan, BackfillReport, Workers, execute_backfill, plan_resume
 from pipelines.runs.instance import prepare_home, translate_storage_errors
 from pipelines.runs.launcher import BackfillRequest, RunOutcome, RunReport
@@ -137,7 +137,7 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
     if as_json:
         print_json(_build_json(report))
     else:
-        _print(console, report)
+        _print(console, report, settings.report.folder)
     if report.outcome is not RunOutcome.succeeded:
         raise typer.Exit(_EXIT_INTERRUPTED if report.outcome is RunOutcome.stopped else 1)
 
@@ -222,7 +222,7 @@ def _confirm(console: Console, settings: Settings, backfill_plan: BackfillPlan) 
     typer.confirm("Continue?", default=True, abort=True)
 
 
-def _print(console: Console, report: BackfillReport) -> None:
+def _print(console: Console, report: BackfillReport, report_folder: str) -> None:
     executions = report.runs.get(EXECUTIONS.name)
     if executions and (executions.days or executions.failed):
         console.print()
@@ -233,12 +233,16 @@ def _print(console: Console, report: BackfillReport) -> None:
             planned.stage.name, report.runs.get(planned.stage.name), planned.is_complete
         )
         console.print(f"{planned.stage.name:<11} {summary}", soft_wrap=True)
+    pages = report.runs.get(REPORT.name)
+    if pages and pages.days:
+        console.print(Text(f"Pages: {report_folder}"), soft_wrap=True)
     for name, run in report.runs.items():
         _print_problems(console, name, run)
     if report.outcome is RunOutcome.succeeded:
         console.print(f"Backfill {report.plan.backfill_id} succeeded.")
         return
-    recorded = "the days above are recorded" if report.resume_command else "nothing is recorded"
+    has_days = any(run.days for run in report.runs.values())
+    recorded = "the days above are recorded" if has_days else "nothing new is recorded"
     console.print(f"Backfill {report.plan.backfill_id} {report.outcome}; {recorded}.", soft_wrap=True)
     console.print("Resume it with:" if report.resume_command else "Then run it again:")
     command = report.resume_command or _build_command(report.plan)
@@ -280,8 +284,8 @@ def _summarize_stage(name: str, run: RunReport | None, is_complete: bool) -> str
         parts.append(f"{read:,} of {numbers['objects']:,} result objects read")
         if read or not numbers["objects"]:
             parts.append(f"{numbers.get('lines', 0):,} predictions")
-    elif name == ANOMALIES.name:
-        parts.append(f"{sum(day.executions for day in run.days.values()):,} fragments")
+    elif name == ANOMALIES.name and (fragments := sum(day.executions for day in run.days.values())):
+        parts.append(f"{fragments:,} fragments")  # none can mean that no result was read
     if run.failed:
         parts.append(f"{len(run.failed):,} failed")
     return ", ".join(parts) + ("" if run.outcome is RunOutcome.succeeded else f": {run.outcome}")

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from os.path import normpath
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +38,7 @@ EXAMPLES = (
     "ledger import /mnt/share/responses --register --yes",
     "ledger import ~/notebooks --register --time-zone Europe/Berlin",
 )
-_MAX_NAMES = 10
+_MAX_NAMES, _MAX_PATHS = 10, 3
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,7 @@ def _apply(plan: _Plan, config: Path, time_zone: str | None, *, asks: bool) -> N
 
 
 def _describe_changes(plan: _Plan, config: Path) -> str:
-    lines = [f"add {path} as an archive source" for path in plan.sources]
+    lines = [f"add {_name_path(path)} as an archive source" for path in plan.sources]
     if plan.history:
         lines.append(f"set [history] {_format_history(plan.history)}")
     if plan.allowed_buckets:
@@ -236,7 +237,7 @@ def _build_output(
     previews: Sequence[ImportPreview], span: tuple[date, date] | None, plan: _Plan, *, dry_run: bool
 ) -> ImportOutput:
     targets = [str(copy.target) for copy in plan.copies if copy.target]
-    new_sources = list(map(str, plan.sources))
+    new_sources = list(map(_name_path, plan.sources))
     history = dict(plan.history)
     steps = list(plan.steps)
     if span:
@@ -252,7 +253,7 @@ def _build_output(
         problems=[problem for preview in previews for problem in preview.problems],
         copied=[] if dry_run else targets,
         would_copy=targets if dry_run else [],
-        already_present=[str(copy.origin) for copy in plan.copies if copy.same],
+        already_present=[_name_path(copy.origin) for copy in plan.copies if copy.same],
         registered=[] if dry_run else new_sources,
         would_register=new_sources if dry_run else [],
         history={} if dry_run else history,
@@ -269,7 +270,7 @@ def _print(output: ImportOutput, config: Path) -> None:
     def line(text: str, style: str = "") -> None:
         console.print(Text(text, style), soft_wrap=True)
 
-    line(f"{output.files:,} files with {output.executions:,} executions.")
+    line(f"{output.files:,} files with {output.executions:,} executions, repeated ones included.")
     if output.first:
         line(f"{output.first} to {output.last} (UTC), schedulers {_list_names(output.schedulers)}.")
     for problem in output.problems:
@@ -278,11 +279,11 @@ def _print(output: ImportOutput, config: Path) -> None:
         (output.copied, "copied"),
         (output.would_copy, "would be copied"),
         (output.already_present, "already present with the same content"),
-        (output.registered, "registered as sources in the settings"),
-        (output.would_register, "would be registered as sources in the settings"),
+        (output.registered, "registered in the settings"),
+        (output.would_register, "would be registered in the settings"),
     ):
         if names:
-            line(f"{len(names):,} {words}: {_list_names(names)}")
+            line(f"{len(names):,} {words}: {_list_names(names, _MAX_PATHS)}")
     verb = "Would set" if output.dry_run else "Set"
     if history := output.history or output.would_set_history:
         line(f"{verb} [history] {_format_history(history)} in {config}")
@@ -294,6 +295,12 @@ def _print(output: ImportOutput, config: Path) -> None:
             line(f"  {step}", "bold")
 
 
-def _list_names(names: Sequence[str]) -> str:
-    remaining = len(names) - _MAX_NAMES
-    return ", ".join(names[:_MAX_NAMES]) + (f" and {remaining} more" if remaining > 0 else "")
+def _name_path(path: Path) -> str:
+    """Return a path without `..`, except where a link makes that another file."""
+    short = Path(normpath(path))
+    return str(short if short.exists() and short.samefile(path) else path)
+
+
+def _list_names(names: Sequence[str], limit: int = _MAX_NAMES) -> str:
+    remaining = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {remaining} more" if remaining > 0 else "")

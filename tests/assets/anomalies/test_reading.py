@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assets.anomalies.assets import UnreadObjects
+from assets.anomalies.assets import UnreadObjects, count_results
 from assets.anomalies.fragments import build_fragments
 from assets.anomalies.reading import RecordedResults, record_results
 from assets.framework.row_content import conform
@@ -234,6 +234,20 @@ def test_without_credentials_the_state_of_each_object_says_so(
     assert recorded.states == {ObjectState.NO_CREDENTIALS: 3}
     assert all("usable AWS credentials" in (error or "") for _, error in read_states(lake).values())
     assert lake.read(ANOMALY_PREDICTIONS, DAY).num_rows == 1, "rows that were read stay"
+    assert count_results(recorded)["anomalous"] == 1
+
+
+def test_without_a_read_object_nothing_is_counted_in_objects(lake: Lake, bucket: Bucket) -> None:
+    write_executions(lake, bucket.name, 3, "archive")
+    counts = count_results(record(lake, allowed_buckets=AllowedBuckets()))
+
+    assert (counts["objects"], counts["objects_read"], counts["objects_not_allowed"]) == (3, 0, 3)
+    assert not counts.keys() & {"lines", "anomalous", "contributions", "rejected"}
+
+    for hour in range(3):
+        bucket.put(build_key(hour), b"")
+    counts = count_results(record(lake))
+    assert (counts["objects_read"], counts["lines"], counts["anomalous"]) == (3, 0, 0)
 
 
 def test_captured_objects_are_recorded_with_the_captured_values(

@@ -32,6 +32,22 @@ def test_two_months_fit_side_by_side_in_80_columns() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("first", "count", "heading"),
+    [
+        (date(2026, 10, 4), 3, " 2026-10-04"),
+        (date(2026, 9, 25), 36, " 09-25  2026-10"),
+        (date(2026, 9, 29), 10, " 09 2026-10"),
+        (date(2026, 9, 30), 10, "   2026-10"),
+        (date(2026, 10, 1), 1, " 2026-10"),
+    ],
+)
+def test_a_heading_is_never_cut(first: date, count: int, heading: str) -> None:
+    lines = draw({f"{ARN}/fan/a": "fan"}, list_days(first, count), DayState.settled)
+
+    assert lines[0].rstrip() == f"   {heading}"
+
+
 @given(
     st.dates(date(2024, 1, 1), date(2026, 1, 1)),
     st.integers(1, 200),
