@@ -1,7 +1,7 @@
 """Writes a certificate as JSON, one day per line, while its statements are built."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, TextIO
@@ -28,6 +28,7 @@ class CertificateHeader:
         as_of: slots that were due later are not expected.
         versions: the version of the product and of each sealed table.
         settings: the settings that change what is expected.
+        forgotten: each use of `ledger forget`, the oldest first.
     """
 
     first: date
@@ -36,6 +37,7 @@ class CertificateHeader:
     as_of: datetime
     versions: Mapping[str, Any]
     settings: Mapping[str, Any]
+    forgotten: Sequence[Mapping[str, Any]] = ()
 
     def describe(self) -> dict[str, Any]:
         """Return the header as JSON values."""
@@ -46,6 +48,7 @@ class CertificateHeader:
             "as_of": self.as_of.isoformat(timespec="seconds"),
             "versions": dict(self.versions),
             "settings": dict(self.settings),
+            "forgotten": [dict(operation) for operation in self.forgotten],
             "definitions": REASON_MEANINGS,
         }
 

@@ -86,6 +86,14 @@ class CertificatePage:
         reasons = self.summary.reasons
         return [(reason, reasons[reason], REASON_MEANINGS[reason]) for reason in REASONS]
 
+    def list_forgotten(self) -> list[str]:
+        """Describe each use of `ledger forget`."""
+        return [
+            f"{operation['selection']} ({operation['state']}, {operation['started_at']},"
+            f" {operation['executions_removed']:,} executions removed, {operation['id']})"
+            for operation in self.header.forgotten
+        ]
+
     def list_ticks(self) -> list[tuple[int, str]]:
         """Return position and label of the first day of each month, at most about a dozen."""
         days = [self.header.first + timedelta(number) for number in range(self.summary.days)]
@@ -134,6 +142,7 @@ def render_markdown(page: CertificatePage) -> str:
         f"- Due until: {header.as_of:%Y-%m-%d %H:%M} UTC",
         f"- Digest of the days: `{page.digest}`",
         f"- Created: {page.created_at}",
+        *(f"- Forgotten: {_escape(text)}" for text in page.list_forgotten()),
         "",
         "| scheduler | expected | with outcome | proven absent | not known |",
         "| --- | ---: | ---: | ---: | ---: |",

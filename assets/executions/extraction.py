@@ -493,10 +493,11 @@ def read_file(
     file: StoredFile,
     now: datetime,
     handle_page: Callable[[FlattenedPages], None],
+    tombstones: Tombstones = NO_TOMBSTONES,
 ) -> ArchiveRecord:
     """Read one file as `read_files` does, and return its row of `archive_files`."""
     records: dict[str, ArchiveRecord] = {}
-    read_files(listing, [file], now, records, handle_page)
+    read_files(listing, [file], now, records, handle_page, tombstones=tombstones)
     return records[file.uri]
 
 

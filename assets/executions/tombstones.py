@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
+from shlex import quote
 from typing import Any
 
 import pyarrow as pa
@@ -57,6 +58,13 @@ class ForgetOperation:
         return self.completed_at is not None or self.lifted_at is not None
 
     @property
+    def state(self) -> str:
+        """`unfinished`, `complete` or `lifted`."""
+        if self.lifted_at:
+            return "lifted"
+        return "complete" if self.completed_at else "unfinished"
+
+    @property
     def selects_whole_sources(self) -> bool:
         """Whether all schedulers and days of its sources are selected."""
         return self.sources is not None and not (self.scheduler_arns or self.first_date or self.last_date)
@@ -85,6 +93,18 @@ class ForgetOperation:
         if self.sources is None or content_hash is None:
             return self.selects_source(source)
         return content_hash in (self.content_hashes or ())
+
+    @property
+    def command(self) -> str:
+        """The command that continues the operation."""
+        options = {
+            "--source": self.source,
+            "--scheduler": self.scheduler,
+            "--from": self.first_date,
+            "--to": self.last_date,
+        }
+        selected = (f"{option} {quote(str(value))}" for option, value in options.items() if value)
+        return " ".join(["ledger forget", *selected])
 
     def describe(self) -> str:
         """Return the selection as text."""

@@ -17,13 +17,16 @@ _API = "api ("
 _MAX_NAMES = 20
 
 
-def select_sources(spellings: Sequence[str], names: Iterable[str], option: str) -> frozenset[str]:
-    """Return the sources with one of some names, or in a folder or prefix with such a name.
+def select_sources(
+    spellings: Sequence[str], names: Iterable[str], option: str, *, is_folder_allowed: bool = True
+) -> tuple[str, frozenset[str]]:
+    """Return the spelling that the lake knows, and the sources with this name or in such a folder.
 
     Args:
         spellings: the name as the user wrote it, and as an absolute path.
         names: the sources that the lake knows.
         option: the option of the command, for messages.
+        is_folder_allowed: whether the name may be that of a folder or prefix.
 
     Raises:
         ConfigurationError: the lake knows no such source.
@@ -31,9 +34,11 @@ def select_sources(spellings: Sequence[str], names: Iterable[str], option: str) 
     known = sorted(set(names))
     for spelling in spellings:
         folder = spelling.rstrip("/") + "/"
-        found = {name for name in known if name.rstrip("/") + "/" == folder or name.startswith(folder)}
+        found = {name for name in known if name.rstrip("/") + "/" == folder}
+        if is_folder_allowed:
+            found |= {name for name in known if name.startswith(folder)}
         if found:
-            return frozenset(found)
+            return spelling, frozenset(found)
     listed = ", ".join(known[:_MAX_NAMES]) + (
         f" and {len(known) - _MAX_NAMES} more" if known[_MAX_NAMES:] else ""
     )

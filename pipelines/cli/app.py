@@ -52,6 +52,9 @@ COMMANDS: Mapping[str, CommandEntry] = {
         "Build all tables and the report for a range of days.",
     ),
     "status": CommandEntry("status:status", EXTRACT, "Show the state of each day of each scheduler."),
+    "forget": CommandEntry(
+        "forget:forget", EXTRACT, "Remove what a source, a scheduler or some days brought into the lake."
+    ),
     "sql": CommandEntry("sql:sql", QUERY, "Query the lake in SQL: one statement, a script or a shell."),
     "views": CommandEntry(
         "views:views", QUERY, "Write a view of each table for use in other DuckDB programs."

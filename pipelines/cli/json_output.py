@@ -15,6 +15,20 @@ class SourceFailure(Struct):
     reason: Annotated[str, Meta(description="The error message.")]
 
 
+class ForgetOperationItem(Struct):
+    """A recorded use of `ledger forget`."""
+
+    operation_id: Annotated[str, Meta(description="Identifier, for --lift.")]
+    selection: Annotated[str, Meta(description="Source, scheduler and days.")]
+    state: Annotated[str, Meta(description="unfinished, complete or lifted.")]
+    started_at: Annotated[datetime, Meta(description="Time of the command (UTC).")]
+    executions_removed: Annotated[int, Meta(description="Executions that no other source returned.")]
+    executions_reread: Annotated[int, Meta(description="Executions that were read again.")]
+    executions_kept: Annotated[
+        int, Meta(description="Executions that stay, because their other sources could not be read.")
+    ]
+
+
 # --- ledger doctor
 
 
@@ -107,6 +121,47 @@ class ImportOutput(Struct):
         list[str], Meta(description="With --dry-run: value to write to results.allowed_buckets.")
     ]
     next_steps: Annotated[list[str], Meta(description="Settings to change and the command to run next.")]
+
+
+# --- ledger forget
+
+
+class ForgetTable(Struct):
+    """Rows that an operation removes from a table."""
+
+    table: Annotated[str, Meta(description="Name of the table.")]
+    rows: Annotated[int, Meta(description="Number of rows that are removed.")]
+    days: Annotated[int, Meta(description="Number of days with such rows.")]
+    first: Annotated[date, Meta(description="First such day (UTC).")] = msgspec.field(name="from")
+    last: Annotated[date, Meta(description="Last such day (UTC).")] = msgspec.field(name="to")
+
+
+class ForgetOutput(Struct):
+    """`ledger forget --json`."""
+
+    dry_run: Annotated[bool, Meta(description="True if nothing was changed.")]
+    operation_id: Annotated[str | None, Meta(description="Identifier; null if nothing is selected.")]
+    sources: Annotated[list[str] | None, Meta(description="Selected sources; null: all.")]
+    days: Annotated[int, Meta(description="Number of days with selected executions.")]
+    tables: Annotated[list[ForgetTable], Meta(description="Rows that are removed, by table.")]
+    executions_reread: Annotated[
+        int, Meta(description="Executions that are read again from the sources in other_sources.")
+    ]
+    executions_unaffected: Annotated[
+        int, Meta(description="Executions that stay, because their values come from other sources.")
+    ]
+    executions_kept: Annotated[
+        int, Meta(description="Executions that stay, because their other sources could not be read.")
+    ]
+    other_sources: Annotated[
+        dict[str, int], Meta(description="Executions to read again, by other source that returned them.")
+    ]
+    unreadable_sources: Annotated[list[SourceFailure], Meta(description="Sources that could not be read.")]
+    lost_proofs: Annotated[int, Meta(description="Days of schedulers that are not proven complete any more.")]
+    operations: Annotated[
+        list[ForgetOperationItem], Meta(description="Recorded operations, the oldest first.")
+    ]
+    next_steps: Annotated[list[str], Meta(description="Commands to run next.")]
 
 
 # --- ledger alerts test
@@ -315,6 +370,9 @@ class StatusOutput(Struct):
     runs_error: Annotated[str | None, Meta(description="Why the Dagster runs could not be read, or null.")]
     unknown: Annotated[
         list[StatusUnknown], Meta(description="Results that are not read and tables that are not computed.")
+    ]
+    forgotten: Annotated[
+        list[ForgetOperationItem], Meta(description="Uses of ledger forget, the oldest first.")
     ]
     schedulers: Annotated[list[StatusScheduler], Meta(description="State of each day of each scheduler.")]
 

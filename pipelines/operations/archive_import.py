@@ -12,6 +12,12 @@ from pathlib import Path
 from assets.executions.archive_index import ArchiveRecord, describe_problems
 from assets.executions.extraction import read_file
 from assets.executions.flatten import FlattenedPages
+from assets.executions.tombstones import (
+    NO_TOMBSTONES,
+    Tombstones,
+    describe_skipped_files,
+    read_operations,
+)
 from assets.tables import EXTRACTION_COVERAGE
 from resources.aws.access import SERVICE_END
 from resources.clock import unique_id
@@ -44,6 +50,7 @@ class ImportPreview:
         schedulers: the names of the schedulers.
         buckets: the buckets of the result objects that the executions name.
         rejected: the number of rejected summaries by file and reason.
+        skipped: messages about files that were forgotten.
     """
 
     path: Path
@@ -51,6 +58,7 @@ class ImportPreview:
     schedulers: Sequence[str]
     buckets: Sequence[str]
     rejected: Mapping[tuple[str, str], int]
+    skipped: Sequence[str] = ()
 
     @property
     def usable(self) -> list[Path]:
@@ -69,7 +77,7 @@ class ImportPreview:
         if not self.files:
             endings = ", ".join(SUFFIXES)
             return [f"{self.path}: contains no file that ends in {endings}, with or without .gz"]
-        messages = describe_problems([replace(file, rejected=0) for file in self.files])
+        messages = [*self.skipped, *describe_problems([replace(file, rejected=0) for file in self.files])]
         rejected = sorted(self.rejected.items())
         for (uri, reason), count in rejected[:_MAX_REASONS]:
             messages.append(f"{uri}: {count} {'summary' if count == 1 else 'summaries'} rejected: {reason}")
@@ -80,7 +88,11 @@ class ImportPreview:
 
 
 def preview_files(
-    path: Path, now: datetime, time_zone: str | None = None, limits: ReadLimits = DEFAULT_LIMITS
+    path: Path,
+    now: datetime,
+    time_zone: str | None = None,
+    limits: ReadLimits = DEFAULT_LIMITS,
+    tombstones: Tombstones = NO_TOMBSTONES,
 ) -> ImportPreview:
     """Read a file or folder as an archive source does.
 
@@ -89,6 +101,7 @@ def preview_files(
         now: the current time.
         time_zone: the `time_zone` of the source.
         limits: limits of each file.
+        tombstones: what `ledger forget` removed; such files are not usable.
 
     Raises:
         ConfigurationError: the path does not exist or cannot be read.
@@ -102,8 +115,17 @@ def preview_files(
         buckets.update(name for name in page.rows["result_s3_bucket"].unique().to_pylist() if name)
         rejected.update((row["source"], row["reason"]) for row in page.rejected.to_pylist())
 
-    files = [read_file(source, file, now, collect) for file in source.list_files()]
-    return ImportPreview(path, files, sorted(names), sorted(buckets), rejected)
+    files = [read_file(source, file, now, collect, tombstones) for file in source.list_files()]
+    skipped = describe_skipped_files({file.uri: file.content_hash for file in files}, tombstones)
+    return ImportPreview(path, files, sorted(names), sorted(buckets), rejected, skipped)
+
+
+def read_tombstones(settings: Settings) -> Tombstones:
+    """Return what `ledger forget` removed; nothing if the lake cannot be read."""
+    try:
+        return Tombstones.from_operations(read_operations(Lake.from_settings(settings)))
+    except LedgerError:
+        return NO_TOMBSTONES
 
 
 def find_target(settings: Settings) -> ArchiveSettings | None:

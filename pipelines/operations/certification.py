@@ -23,6 +23,7 @@ from assets.certificate.render import CertificatePage, render_html, render_markd
 from assets.certificate.statements import chain_statements
 from assets.certificate.summary import CertificateSummary
 from assets.checks.context import get_service_state
+from assets.executions.tombstones import ForgetOperation, read_operations
 from assets.framework.time_windows import get_day_window
 from assets.health.execution_health import HealthPolicy
 from assets.health.execution_health import build_policy as build_health_policy
@@ -65,7 +66,7 @@ def certify(
     """
     check_formats(outputs)
     _check_patterns(lake, selection)
-    policy, header = build_policy(settings, selection, now), build_header(settings, selection, now)
+    policy, header = build_policy(settings, selection, now), build_header(lake, settings, selection, now)
     summary = CertificateSummary((selection.last - selection.first).days + 1)
     created_at = now.isoformat(timespec="seconds")
     digest = None
@@ -113,7 +114,7 @@ def find_changes(
         before_settings, before_versions = predicate["settings"], predicate["versions"]
     except _INVALID as error:
         raise _build_invalid_error(path, error) from None
-    header = build_header(settings, selection, now).describe()
+    header = build_header(lake, settings, selection, now).describe()
     yield from _compare_values("setting", before_settings, header["settings"])
     yield from _compare_values("version", before_versions, header["versions"])
     yield from compare_files(before_files, read_other_digests(lake))
@@ -168,8 +169,8 @@ def build_policy(settings: Settings, selection: Selection, now: datetime) -> Hea
     return build_health_policy(service, _settle_after(settings), now, as_of)
 
 
-def build_header(settings: Settings, selection: Selection, now: datetime) -> CertificateHeader:
-    """Build the header of a certificate from the settings that change what is expected."""
+def build_header(lake: Lake, settings: Settings, selection: Selection, now: datetime) -> CertificateHeader:
+    """Build the header of a certificate: settings that change what is expected, and what was forgotten."""
     tables = {table.name: table.version for table in (*DAILY_TABLES, *OTHER_TABLES)}
     described: dict[str, Any] = {
         "history.start_date": settings.history.start_date.isoformat(),
@@ -184,7 +185,20 @@ def build_header(settings: Settings, selection: Selection, now: datetime) -> Cer
         _compute_as_of(settings, selection, now),
         {"lookout-ledger": version("lookout-ledger"), "tables": tables},
         described,
+        tuple(_describe_operation(operation) for operation in read_operations(lake)),
     )
+
+
+def _describe_operation(operation: ForgetOperation) -> dict[str, Any]:
+    return {
+        "id": operation.operation_id,
+        "selection": operation.describe(),
+        "state": operation.state,
+        "started_at": operation.started_at.isoformat(timespec="seconds"),
+        "executions_removed": operation.executions_removed,
+        "executions_reread": operation.executions_reread,
+        "executions_kept": operation.executions_kept,
+    }
 
 
 def check_formats(outputs: Sequence[Path]) -> None:

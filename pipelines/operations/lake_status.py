@@ -26,6 +26,7 @@ from assets.executions.day_status import (
     needs_action,
 )
 from assets.executions.selection import contiguous_ranges
+from assets.executions.tombstones import ForgetOperation, read_operations
 from assets.framework.partitions import daily_partitions, parse_days
 from assets.framework.time_windows import Days
 from assets.tables import ARCHIVE_FILES, EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
@@ -57,7 +58,8 @@ class LakeStatus:
     """The state of each scheduler on some days.
 
     `never_extracted` lists the days that no run has recorded; `refused` what the last runs could not read;
-    `unknown` the recorded days whose results are not read or whose tables are not computed.
+    `unknown` the recorded days whose results are not read or whose tables are not computed; `forgotten` the
+    uses of `ledger forget`.
     `runs_error` is the reason if the runs themselves could not be read.
     """
 
@@ -68,11 +70,16 @@ class LakeStatus:
     refused: Sequence[UnansweredSource] = ()
     runs_error: str | None = None
     unknown: Sequence[UnknownDays] = ()
+    forgotten: Sequence[ForgetOperation] = ()
 
     @property
     def needs_action(self) -> bool:
         """Whether scheduled runs will not fix everything; a source may recover after a single failure."""
-        return bool(self.action_items) or any(source.runs_in_a_row > 1 for source in self.refused)
+        return (
+            bool(self.action_items)
+            or any(source.runs_in_a_row > 1 for source in self.refused)
+            or any(not operation.is_finished for operation in self.forgotten)
+        )
 
     @property
     def totals(self) -> dict[DayState, int]:
@@ -114,7 +121,16 @@ def inspect_lake(
     items = list(_list_action_items(schedulers, never_extracted, policy))
     min_event = timedelta(minutes=settings.events.min_duration_minutes)
     unknown = [] if patterns else find_unknown_days(lake, days, min_event)
-    return LakeStatus(days, schedulers, never_extracted, items, failures.sources, failures.error, unknown)
+    return LakeStatus(
+        days,
+        schedulers,
+        never_extracted,
+        items,
+        failures.sources,
+        failures.error,
+        unknown,
+        read_operations(lake),
+    )
 
 
 def settlement_policy(settings: Settings, now: datetime, extracted: Sequence[date]) -> SettlementPolicy:

@@ -24,6 +24,7 @@ from pipelines.operations.archive_import import (
     find_source,
     find_target,
     preview_files,
+    read_tombstones,
     update_settings,
 )
 from resources.clock import utc_now
@@ -125,7 +126,7 @@ def _preview(
             where="the command line",
             next_step="use an IANA name such as Europe/Berlin, or an offset such as +02:00",
         ) from None
-    previews = []
+    previews, tombstones = [], read_tombstones(settings)
     for path in (path.expanduser().absolute() for path in paths):
         source = find_source(path, settings) or target
         if source and zone and zone != source.time_zone:
@@ -137,7 +138,13 @@ def _preview(
                 " --register",
             )
         previews.append(
-            preview_files(path, utc_now(), source.time_zone if source else zone, settings.limits.read_limits)
+            preview_files(
+                path,
+                utc_now(),
+                source.time_zone if source else zone,
+                settings.limits.read_limits,
+                tombstones,
+            )
         )
     return previews
 

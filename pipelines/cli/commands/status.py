@@ -10,6 +10,7 @@ from rich.text import Text
 from assets.framework.time_windows import Days
 from pipelines.cli.arguments import last_day, parse_range
 from pipelines.cli.calendar import LETTERS, STYLES, draw_calendar, label
+from pipelines.cli.forgotten import list_operations
 from pipelines.cli.json_output import (
     StatusActionItem,
     StatusOutput,
@@ -66,6 +67,7 @@ def status(
         _print_calendar(console, lake_status, is_default_range=first is None)
         _print_failed_sources(console, lake_status)
         _print_unknown(console, lake_status)
+        _print_forgotten(console, lake_status)
         _print_action_items(console, lake_status)
     if lake_status.needs_action:
         raise typer.Exit(1)
@@ -120,6 +122,22 @@ def _print_unknown(console: Console, lake_status: LakeStatus) -> None:
         console.print(Text(f"  {unknown.command}", "bold"), soft_wrap=True)
 
 
+def _print_forgotten(console: Console, lake_status: LakeStatus) -> None:
+    """Show what is skipped, and operations that a stop left unfinished."""
+    active = [operation for operation in lake_status.forgotten if operation.is_active]
+    for operation in active[-_MAX_ITEMS:]:
+        text = f"{operation.describe()}, {operation.started_at:%Y-%m-%d %H:%M} UTC, {operation.operation_id}"
+        console.print(Text("Forgotten: ", "bold").append(text, "not bold"), soft_wrap=True)
+        if not operation.is_finished:
+            console.print("  It is unfinished. Repeat the command to complete it:", soft_wrap=True)
+            console.print(Text(f"  {operation.command}", "bold"), soft_wrap=True)
+        elif operation.executions_kept:
+            kept = f"  {operation.executions_kept:,} executions stay until their other sources can be read."
+            console.print(kept, soft_wrap=True)
+    if len(active) > _MAX_ITEMS:
+        console.print(f"{len(active) - _MAX_ITEMS} more; ledger forget lists all of them.")
+
+
 def _print_action_items(console: Console, lake_status: LakeStatus) -> None:
     items = lake_status.action_items
     if not lake_status.needs_action:
@@ -164,6 +182,7 @@ def _build_json(lake_status: LakeStatus, uri: str, now: datetime) -> StatusOutpu
             StatusUnknown(item.state, item.first, item.last, item.text, item.command)
             for item in lake_status.unknown
         ],
+        forgotten=list_operations(lake_status.forgotten),
         schedulers=[
             StatusScheduler(
                 scheduler.scheduler_arn,
