@@ -19,6 +19,8 @@ This page lists every table of the lake with its columns. Timestamps are UTC, wi
 milliseconds.
 
 - A partitioned table has one file per day: `<lake>/<table>/{PARTITION}=YYYY-MM-DD/part-0.parquet`.
+- Tables with a row per execution or more can have
+  [several files per day](../explanation/scale.md#days-in-several-files), by scheduler.
 - Any other table has one file: `<lake>/<table>/part-0.parquet`.
 - The rows of a file are sorted by the primary key.
 - `{PARTITION}` is the UTC date of the execution's DataStartTime. It exists only in the path. Read it as a

@@ -420,6 +420,14 @@ class OutdatedFile(Struct):
     current_version: Annotated[int, Meta(description="Current version of the table.")]
 
 
+class DayFiles(Struct):
+    """A day of a table, and its number of files before the command."""
+
+    table: Annotated[str, Meta(description="Name of the table.")]
+    day: Annotated[date, Meta(description="Partition.")]
+    shards: Annotated[int, Meta(description="Number of files before the command.")]
+
+
 class MigrateOutput(Struct):
     """`ledger migrate --json`."""
 
@@ -428,6 +436,11 @@ class MigrateOutput(Struct):
     outdated_files: Annotated[list[OutdatedFile], Meta(description="Files of older table versions.")]
     files_written: Annotated[int, Meta(description="Number of files that were rewritten.")]
     errors: Annotated[list[str], Meta(description="Files that cannot be read or written, and why.")]
+    shards: Annotated[int | None, Meta(description="Value of --shards; null without it.")] = None
+    days_with_other_shards: Annotated[
+        list[DayFiles], Meta(description="Days that had another number of files, with --shards.")
+    ] = []
+    days_changed: Annotated[int, Meta(description="Number of days that --shards changed or completed.")] = 0
 
 
 # --- ledger certify

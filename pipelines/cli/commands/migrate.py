@@ -1,4 +1,4 @@
-"""`ledger migrate`: rewrite files of older table versions."""
+"""`ledger migrate`: rewrite files of older table versions, and change the number of files of a day."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,21 +9,31 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from assets.report.formatting import pluralize
 from assets.tables import select_tables
 from pipelines.cli.arguments import check_order, parse_day
-from pipelines.cli.json_output import MigrateOutput, OutdatedFile
+from pipelines.cli.json_output import DayFiles, MigrateOutput, OutdatedFile
 from pipelines.cli.options import From, Json, TableNames, To
 from pipelines.cli.output import open_console, print_json
+from pipelines.operations.shard_changes import (
+    ShardChanges,
+    ShardedDay,
+    change_shards,
+    list_sharded_days,
+    select_sharded_tables,
+)
 from resources.clock import utc_now
 from resources.config.settings import load_settings
 from resources.errors import DataError
 from resources.lake.lake import Lake
+from resources.lake.shards import MAX_SHARDS
 from resources.lake.table_versions import StoredVersion, VersionSurvey, survey_versions
 
 EXAMPLES = (
     "ledger migrate --dry-run",
     "ledger migrate inference_executions",
     "ledger migrate --from 2026-01-01 --to 2026-06-30",
+    "ledger migrate --shards 8 sensor_contributions --from 2026-01-01 --to 2026-06-30",
 )
 
 
@@ -38,19 +48,35 @@ def migrate(
     *,
     first: Annotated[str | None, From] = None,
     last: Annotated[str | None, To] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List old files; write nothing.")] = False,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            "--shards", min=1, max=MAX_SHARDS, help="Change the days to this number of files instead."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what to change; write nothing.")] = False,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
-    """Rewrite files of older table versions.
+    """Rewrite files of older table versions, or change the number of files of each day.
 
     The rows stay the same; the files get the current columns. Migration is optional: older files are
     readable, with null in newer columns. You can stop and repeat it: each file is replaced atomically. Exit
     code 1: some files cannot be read.
+
+    With --shards, the days of tables with a row per execution or more get this number of files. While a day
+    is changed, its updates wait, and other programs can see rows twice; none see fewer rows. After a stop,
+    run the same command again.
     """
     settings, today = load_settings(), utc_now().date()
     selected = select_tables(tables or [])
     begin, end = _parse_bounds(first, last, today)
     lake = Lake.from_settings(settings)
+    if shards is not None:
+        sharded = select_sharded_tables(selected, are_named=bool(tables))
+        _migrate_shards(
+            lake, list_sharded_days(lake, sharded, begin, end), shards, dry_run=dry_run, as_json=as_json
+        )
+        return
     survey = survey_versions(lake, selected, begin, end)
     result = _RewriteResult() if dry_run else _rewrite(lake, survey, quiet=as_json)
     if as_json:
@@ -59,6 +85,56 @@ def migrate(
         _print(open_console(), survey, result, dry_run=dry_run)
     if survey.unreadable or result.errors:
         raise typer.Exit(1)
+
+
+def _migrate_shards(lake: Lake, days: list[ShardedDay], shards: int, *, dry_run: bool, as_json: bool) -> None:
+    different = [day for day in days if day.shards != shards]
+    changes = ShardChanges()
+    if not dry_run:
+        progress = track(
+            days, "writing", console=open_console(stderr=True), disable=as_json or not days, transient=True
+        )
+        changes = change_shards(lake, progress, shards)
+    if as_json:
+        found = [DayFiles(day.table.name, day.day, day.shards) for day in different]
+        print_json(
+            MigrateOutput(
+                dry_run=dry_run,
+                files=sum(day.shards for day in days),
+                outdated_files=[],
+                files_written=0,
+                errors=changes.errors,
+                shards=shards,
+                days_with_other_shards=found,
+                days_changed=len(changes.changed),
+            )
+        )
+    else:
+        _print_shards(open_console(), days, shards, changes, dry_run=dry_run)
+    if changes.errors:
+        raise typer.Exit(1)
+
+
+def _print_shards(
+    console: Console, days: list[ShardedDay], shards: int, changes: ShardChanges, *, dry_run: bool
+) -> None:
+    groups: dict[tuple[str, int], list[date]] = {}
+    for day in days:
+        if day.shards != shards:
+            groups.setdefault((day.table.name, day.shards), []).append(day.day)
+    for (name, before), dates in groups.items():
+        count, files = pluralize(len(dates), "day"), pluralize(before, "file")
+        console.print(
+            f"{name}: {len(dates)} {count} of {before} {files}, {min(dates)} to {max(dates)}", soft_wrap=True
+        )
+    for error in changes.errors:
+        console.print(f"! {error}", soft_wrap=True)
+    different, changed = sum(map(len, groups.values())), len(changes.changed)
+    if dry_run:
+        target = f"{shards} {pluralize(shards, 'file')}"
+        console.print(f"{different} to change to {target}, {len(days) - different} have it already.")
+    else:
+        console.print(f"{changed} changed, {len(days) - changed - len(changes.errors)} were as requested.")
 
 
 def _parse_bounds(first: str | None, last: str | None, today: date) -> tuple[date | None, date | None]:

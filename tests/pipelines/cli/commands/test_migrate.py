@@ -1,15 +1,17 @@
 """`ledger migrate`: lists and rewrites files of older table versions."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import assets.tables
-from assets.tables import EXTRACTION_COVERAGE, INSTANT, TABLES, Column, Table
+from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INSTANT, TABLES, Column, Table
 from resources.lake.lake import Lake
 from tests.support.command_line import RunLedger
 
@@ -89,6 +91,9 @@ def test_json_lists_the_old_files(ledger: RunLedger, lake: Lake) -> None:
             {"table": "extraction_coverage", "day": "2026-10-01", "version": 1, "current_version": 2}
         ],
         "files_written": 0,
+        "shards": None,
+        "days_with_other_shards": [],
+        "days_changed": 0,
         "errors": [],
     }
     assert ledger("migrate", "--json").json["files_written"] == 3
@@ -138,3 +143,65 @@ def test_a_file_that_cannot_be_rewritten_is_reported_and_the_others_are_rewritte
 
     assert done.code == 1
     assert "! Cannot read a file of the lake" in done.text
+
+
+# --- The number of files of a day --------------------------------------------------------------------------
+
+ARNS = [f"arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler/s-{n}" for n in range(8)]
+
+
+@pytest.fixture
+def executions(lake: Lake) -> list[dict[str, Any]]:
+    """Rows of two days, the second with two files."""
+    required = {field.name: "x" for field in INFERENCE_EXECUTIONS.schema if not field.nullable}
+    start = datetime(2026, 10, 1, tzinfo=UTC)
+    rows = [required | {"scheduler_arn": arn, "data_start_time": start, "recorded_at": start} for arn in ARNS]
+    table = pa.Table.from_pylist(rows, schema=INFERENCE_EXECUTIONS.schema)
+    lake.update(INFERENCE_EXECUTIONS, DAYS[0], lambda _: table)
+    Lake(lake.uri, shards=2).update(INFERENCE_EXECUTIONS, DAYS[1], lambda _: table)
+    return table.to_pylist()
+
+
+def shards(lake: Lake) -> list[int]:
+    return [lake.shards(INFERENCE_EXECUTIONS, day) for day in DAYS[:2]]
+
+
+def test_days_get_the_number_of_files(
+    ledger: RunLedger, lake: Lake, executions: list[dict[str, Any]]
+) -> None:
+    listed = ledger("migrate", "--shards", "4", "--dry-run")
+    assert "inference_executions: 1 day of 1 file, 2026-10-01 to 2026-10-01" in listed.text
+    assert "2 to change to 4 files, 0 have it already." in listed.text
+    assert shards(lake) == [1, 2]
+
+    done = ledger("migrate", "--shards", "4", "--to", "2026-10-01")
+
+    assert done.code == 0, done.err
+    assert "1 changed, 0 were as requested." in done.text
+    assert shards(lake) == [4, 2]
+    assert [lake.read(INFERENCE_EXECUTIONS, day).to_pylist() for day in DAYS[:2]] == [executions] * 2
+    assert versions(lake) == [1, 1, 1, 2]
+    output = json.loads(ledger("migrate", "--shards", "4", "--json").out)
+    assert output["days_with_other_shards"] == [
+        {"table": "inference_executions", "day": "2026-10-02", "shards": 2}
+    ]
+    assert output["days_changed"] == 1
+    assert "0 changed, 2 were as requested." in ledger("migrate", "--shards", "4").text
+
+
+@pytest.mark.usefixtures("executions")
+def test_a_file_that_cannot_be_read_does_not_stop_the_others(ledger: RunLedger, lake: Lake) -> None:
+    lake.root.joinpath("inference_executions/data_date=2026-10-02/part-1.parquet").write_bytes(b"damaged")
+
+    done = ledger("migrate", "--shards", "4")
+
+    assert done.code == 1
+    assert "! Cannot read a file of the lake" in done.text
+    assert shards(lake)[0] == 4
+
+
+def test_a_table_with_one_file_per_day_is_refused_by_name(ledger: RunLedger) -> None:
+    done = ledger("migrate", "--shards", "4", "extraction_coverage")
+
+    assert done.code != 0
+    assert "Cannot change the number of files of extraction_coverage" in done.err
