@@ -4,24 +4,36 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from assets.executions.archive_index import lift_files
+from assets.executions.extraction import Extraction
 from assets.executions.tombstones import ForgetOperation, save_operation
-from assets.tables import ARCHIVE_FILES, FORGET_OPERATIONS
+from assets.framework.time_windows import Days
+from assets.removal.rereading import Rereading, SourceReader
+from assets.tables import ARCHIVE_FILES, FORGET_OPERATIONS, INFERENCE_EXECUTIONS
+from resources.config.settings import ArchiveSettings
+from resources.errors import RetryLaterError
 from resources.lake.lake import Lake
+from resources.read_limits import DEFAULT_LIMITS
 from resources.sources.base import Source
+from resources.sources.factory import open_source
 from tests.support.forgetting import (
+    DAYS,
     NOW,
+    SETTLE_AFTER,
     Execution,
     World,
     build_operation,
     find_differences,
+    read_bytes,
     write_copy,
     write_file,
 )
@@ -96,3 +108,135 @@ def lift(lake: Lake, operation: ForgetOperation) -> ForgetOperation:
     lake.update(FORGET_OPERATIONS, None, lambda existing: save_operation(existing, lifted, LATER))
     lake.update(ARCHIVE_FILES, None, lambda existing: lift_files(existing, lifted))
     return lifted
+
+
+ALL = [Execution(each, hour) for each in "ab" for hour in HOURS]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    write_copy(tmp_path / "results", ALL)
+    return World(Lake(str(tmp_path / "lake")), tmp_path / "results")
+
+
+def list_keys(lake: Lake) -> set[tuple[str, datetime]]:
+    rows = (row for day in DAYS for row in lake.read(INFERENCE_EXECUTIONS, day).to_pylist())
+    return {(row["scheduler_arn"], row["data_start_time"]) for row in rows}
+
+
+def test_executions_stay_while_another_source_cannot_be_read(world: World, tmp_path: Path) -> None:
+    forgotten = write_file(tmp_path / "a.json", dict.fromkeys(ALL, "SUCCESS"))
+    other = write_file(tmp_path / "b.json", dict.fromkeys(ALL[:3], "IN_PROGRESS"))
+    world.extract([forgotten, other])
+    content = (tmp_path / "b.json").read_bytes()
+    (tmp_path / "b.json").unlink()
+    folder = open_source(ArchiveSettings(uri=str(tmp_path)), DEFAULT_LIMITS)
+    report = world.forget(build_operation(world.lake, forgotten), [folder])
+    counts = report.operation.executions_removed, report.operation.executions_kept
+    assert counts == (len(ALL) - 3, 3)
+    assert report.unreadable == {other.uri: "it is in no configured source"}
+    statuses = (world.lake.read(INFERENCE_EXECUTIONS, day)["status"].to_pylist() for day in DAYS)
+    assert {status for of_day in statuses for status in of_day} == {"SUCCESS"}
+    (tmp_path / "b.json").write_bytes(content)
+    report = world.forget(build_operation(world.lake, forgotten), [folder])
+    assert (report.operation.executions_kept, report.operation.completed_at) == (0, NOW)
+    others = World(Lake(str(tmp_path / "others")), tmp_path / "results")
+    others.extract([other])
+    without = [forgotten.uri, other.uri]  # the size of b.json is the same, but its time is not
+    assert not find_differences(world.read(without=without), others.read(without=without))
+
+
+def test_a_run_that_read_a_source_before_it_was_forgotten_records_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    forgotten = write_file(tmp_path / "a.json", dict.fromkeys(ALL, "SUCCESS"))
+    world.extract([forgotten])
+    running = Extraction(world.lake, Days(DAYS[0]), SETTLE_AFTER, NOW, lambda _: None)
+    (tmp_path / "lake" / "archive_files" / "part-0.parquet").unlink()  # it reads the file again
+    running.gather([forgotten], DAYS)
+    world.forget(replace(build_operation(world.lake, forgotten), content_hashes=None), [forgotten])
+    for day in DAYS:
+        with pytest.raises(RetryLaterError, match="ledger forget"):
+            running.record(day)
+    assert not list_keys(world.lake)
+
+
+def test_rows_that_another_run_adds_meanwhile_are_not_lost(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run records the same executions from a new file, after the plan and before the first day."""
+    forgotten = write_file(tmp_path / "a.json", dict.fromkeys(ALL, "SUCCESS"))
+    world.extract([forgotten])
+    operation = build_operation(world.lake, forgotten)
+    other = write_file(tmp_path / "b.json", dict.fromkeys(ALL[:3], "SUCCESS"))
+    read = SourceReader.read
+
+    def read_while_another_run_records(self: SourceReader, *arguments: Any) -> Rereading:
+        rereading = read(self, *arguments)
+        world.extract([other])
+        return rereading
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SourceReader, "read", read_while_another_run_records)
+        report = world.forget(operation, [forgotten, other])
+    expected = {(execution.arn, execution.start) for execution in ALL[:3]}
+    assert list_keys(world.lake) == expected
+    assert report.operation.executions_kept == 3
+    report = world.forget(operation, [forgotten, other])
+    assert list_keys(world.lake) == expected
+    assert report.operation.executions_kept == 0
+
+
+def test_a_repetition_leaves_equal_bytes(world: World, tmp_path: Path) -> None:
+    forgotten = write_file(tmp_path / "a.json", dict.fromkeys(ALL, "SUCCESS"))
+    sources = [forgotten, write_file(tmp_path / "b.json", dict.fromkeys(ALL[:3], "FAILED"))]
+    world.extract(sources)
+    world.compute()
+    operation = build_operation(world.lake, forgotten)
+    world.forget(operation, sources)
+    before = read_bytes(world.lake)
+    world.now = LATER
+    world.extract(sources)
+    world.forget(operation, sources)
+    after = read_bytes(world.lake)
+    changed = {Path(name).parent.name for name in after if after[name] != before.get(name)}
+    assert changed <= {FORGET_OPERATIONS.name}
+
+
+@pytest.mark.parametrize(
+    ("selection", "keeps"),
+    [
+        ({"scheduler_arns": frozenset([ALL[0].arn])}, lambda each: each.scheduler != "a"),
+        ({"first_date": DAYS[1]}, lambda each: each.start.date() < DAYS[1]),
+        (
+            {"last_date": DAYS[0], "scheduler_arns": frozenset([ALL[0].arn])},
+            lambda each: each.scheduler != "a" or each.start.date() > DAYS[0],
+        ),
+    ],
+    ids=["scheduler", "days", "both"],
+)
+def test_forgetting_schedulers_or_days_equals_files_without_them(
+    world: World,
+    tmp_path: Path,
+    selection: dict[str, Any],
+    keeps: Callable[[Execution], bool],
+) -> None:
+    sources = [
+        write_file(tmp_path / "a.json", dict.fromkeys(ALL, "SUCCESS")),
+        write_file(tmp_path / "b.json", dict.fromkeys(ALL[2:7], "FAILED")),
+    ]
+    world.extract(sources)
+    world.compute()
+    uris = [source.uri for source in sources]
+    operation = replace(
+        build_operation(world.lake, sources[0]), source=None, sources=None, content_hashes=None
+    )
+    world.forget(replace(operation, **selection), sources)
+    world.extract(sources)  # the files are read again, and what was forgotten is skipped
+    world.compute()
+    write_file(tmp_path / "a.json", {each: "SUCCESS" for each in ALL if keeps(each)})
+    write_file(tmp_path / "b.json", {each: "FAILED" for each in ALL[2:7] if keeps(each)})
+    others = World(Lake(str(tmp_path / "others")), tmp_path / "results")
+    others.extract(sources)
+    others.compute()
+    assert not find_differences(world.read(without=uris), others.read(without=uris))
