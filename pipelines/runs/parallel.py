@@ -47,6 +47,7 @@ SPLIT_STAGES = (EXECUTIONS, RESULTS, ANOMALIES)
 """Stages whose days can be processed in several runs; the others read days of the same run."""
 
 _DATABASE_SECONDS = 120
+_DECISION_SECONDS = 60
 _SECONDS_PER_RUN, _MAX_DAYS_PER_RUN = 600, 31
 _POLL_SECONDS = 1.0
 _WILL_RETRY = "dagster/will_retry"
@@ -142,6 +143,7 @@ class ParallelBackfill:
         self._instance, self._queue = instance, queue
         self._report = BackfillReport(plan)
         self._followers: dict[str, RunFollower] = {}
+        self._undecided: dict[str, float] = {}
         self._stop_signals: list[int] = []
         self._is_stopped = False
         self._changed: list[Part] = []
@@ -246,10 +248,18 @@ class ParallelBackfill:
             if retry is not None:
                 self._add_report(run, retry.run_id)
                 return False
-            if stored.tags.get(_WILL_RETRY) == "true":
+            if self._may_be_retried(stored):
                 return False
         complete_report(self._instance, run.latest)
         return True
+
+    def _may_be_retried(self, run: dg.DagsterRun) -> bool:
+        """Return whether Dagster will start a retry; it decides shortly after the run has failed."""
+        decision = run.tags.get(_WILL_RETRY)
+        if decision is not None or not self._instance.run_retries_enabled:
+            return decision == "true"
+        failed_at = self._undecided.setdefault(run.run_id, monotonic())
+        return monotonic() < failed_at + _DECISION_SECONDS
 
     def _find_retry(self, run: dg.DagsterRun) -> dg.DagsterRun | None:
         """Return the run that Dagster started after this one failed."""

@@ -7,12 +7,13 @@ CPU time: `LEDGER_SCALE=60x60 pytest -m long -s tests/pipelines/end_to_end/test_
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -63,6 +64,9 @@ class Size:
     @property
     def last(self) -> date:
         return FIRST + timedelta(days=self.days - 1)
+
+    def count_each_day_once(self) -> dict[str, int]:
+        return {str(FIRST + timedelta(days=number)): 1 for number in range(self.days)}
 
     @property
     def objects_per_day(self) -> int:
@@ -144,9 +148,10 @@ allowed_buckets = ["results"]
             self._seed(Lake(lake))
             with run_kubernetes_api(site.folder, site.environment) as (api, kubeconfig):
                 (site.home / "dagster.yaml").write_text(yaml.safe_dump(self._build_instance(str(kubeconfig))))
-                with dg.DagsterInstance.from_config(str(site.home)) as instance, site.daemon() as daemon:
+                with dg.DagsterInstance.from_config(str(site.home)) as instance, ExitStack() as processes:
+                    daemon = processes.enter_context(site.daemon())
                     wait_until(lambda: is_healthy(instance), daemon)
-                    yield Deployment(self, site, api, instance, daemon, Lake(lake))
+                    yield Deployment(self, site, api, instance, daemon, processes, Lake(lake))
 
     def _build_instance(self, kubeconfig: str) -> dict[str, Any]:
         config = render_instance(read_values(), kubeconfig)
@@ -177,10 +182,11 @@ class Deployment:
     api: KubernetesApi
     instance: dg.DagsterInstance
     daemon: Process
+    processes: ExitStack
     lake: Lake
 
-    def backfill(self, workers: int, kill_after: Sequence[int] = ()) -> Figures:
-        """Build the results; kill a random worker each time that a number of days is recorded."""
+    def backfill(self, workers: int, faults: Sequence[tuple[int, Callable[[], None]]] = ()) -> Figures:
+        """Build the results; cause each fault when its number of days is recorded."""
         size, before, started = self.world.size, self.world.count_requests(), time.monotonic()
         words = ["--from", str(FIRST), "--to", str(size.last), "--only", "results", "--workers", str(workers)]
         words += ["--days-per-run", str(size.days_per_run), "--yes", "--json"]
@@ -192,8 +198,10 @@ class Deployment:
                 command, env=self.site.environment, cwd="/", stdout=subprocess.PIPE, stderr=errors, text=True
             ) as process,
         ):
-            for days in kill_after:
-                self.kill_random_worker(days)
+            for days, fault in faults:
+                wait_until(lambda days=days: self.count_recorded_days() >= days, process)
+                time.sleep(random.uniform(0, 2))  # noqa: S311
+                fault()
             output, _ = process.communicate(timeout=6 * 3600)
         assert output, log.read_text()
         result = json.loads(output)
@@ -205,7 +213,7 @@ class Deployment:
             container.join()
         return Figures(
             workers,
-            len(kill_after),
+            len(faults),
             time.monotonic() - started,
             sum(container.cpu_seconds for container in containers),
             max(container.peak_megabytes for container in containers),
@@ -213,11 +221,17 @@ class Deployment:
             dict(self.world.count_requests() - before),
         )
 
-    def kill_random_worker(self, days: int) -> None:
-        """Kill a worker after some days are recorded, as the loss of its node does."""
-        wait_until(lambda: len(self.instance.get_materialized_partitions(PREDICTIONS)) >= days, self.daemon)
-        time.sleep(random.uniform(0, 2))  # noqa: S311
+    def count_recorded_days(self) -> int:
+        return len(self.instance.get_materialized_partitions(PREDICTIONS))
+
+    def kill_random_worker(self) -> None:
+        """Kill a worker, as the loss of its node does."""
         self.api.kill(random.choice(wait_until(self.api.list_active, self.daemon)))  # noqa: S311
+
+    def kill_daemon(self) -> None:
+        """Kill the daemon with its code server; its supervisor starts it again."""
+        os.killpg(self.daemon.pid, signal.SIGKILL)
+        self.daemon = self.processes.enter_context(self.site.daemon())
 
     def count_materializations(self) -> Counter[str]:
         """Return how often each day was recorded."""
@@ -252,15 +266,15 @@ def open_world(size: Size, folder: Path) -> Iterator[World]:
 def compare(world: World, workers: Sequence[int], kills: int) -> list[Figures]:
     """Build the same results with one worker, and with several that are killed; the lakes must be equal."""
     size, all_figures, expected = world.size, list[Figures](), dict[tuple[str, date], str]()
-    once = {str(FIRST + timedelta(days=number)): 1 for number in range(size.days)}
     for count in (1, *workers):
         kill_after = sorted(random.sample(range(1, size.days), kills if count > 1 else 0))
         with world.open_site(f"w{count}") as deployment:
-            figures = deployment.backfill(count, kill_after)
+            faults = [(days, deployment.kill_random_worker) for days in kill_after]
+            figures = deployment.backfill(count, faults)
             print(figures, flush=True)  # noqa: T201 (the measurement)
             versions = deployment.compute_versions()
             assert len(versions) == len(TABLES) * size.days
-            assert deployment.count_materializations() == once
+            assert deployment.count_materializations() == size.count_each_day_once()
         expected = expected or versions
         assert versions == expected
         objects = size.days * size.objects_per_day
@@ -277,6 +291,19 @@ def test_two_workers_build_the_lake_of_one_although_one_is_killed(tmp_path: Path
         one, two = compare(world, [2], kills=1)
 
     assert (one.runs, two.runs) == (2, 3)  # a new run replaces the killed one
+
+
+@pytest.mark.long
+def test_a_backfill_survives_restarts_of_the_database_and_of_the_daemon(tmp_path: Path) -> None:
+    size = Size(schedulers=4, days=8, days_per_run=2, poll_seconds=2)
+    with open_world(size, tmp_path) as world, world.open_site("restarts") as deployment:
+        figures = deployment.backfill(
+            2, [(1, world.postgres.restart), (3, deployment.kill_daemon), (5, deployment.kill_random_worker)]
+        )
+
+        print(figures)  # noqa: T201 (the measurement)
+        assert deployment.count_materializations() == size.count_each_day_once()
+        assert len(deployment.compute_versions()) == len(TABLES) * size.days
 
 
 @pytest.mark.long

@@ -1,17 +1,21 @@
 """How a backfill is split, and what an instance needs before its first runs."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.executions.assets import POOL
 from pipelines.operations.stages import ANOMALIES, EXECUTIONS, HEALTH, REPORT, RESULTS, Stage
+from pipelines.runs.backfill import BackfillPlan, Workers
 from pipelines.runs.instance import INSTANCE
-from pipelines.runs.parallel import choose_days_per_run, split_stage
+from pipelines.runs.launcher import BackfillRequest
+from pipelines.runs.parallel import ParallelBackfill, Part, _PartRun, choose_days_per_run, split_stage
 from pipelines.runs.pools import create_pools
 from pipelines.runs.queue import open_queue
 from resources.errors import LedgerError
@@ -75,6 +79,30 @@ def test_the_pool_of_a_fresh_instance_gets_the_default_limit_and_keeps_another_o
     storage.set_concurrency_slots(POOL, 3)
     create_pools(instance)
     assert [(pool.name, pool.limit) for pool in storage.get_pool_limits()] == [(POOL, 3)]
+    instance.dispose()
+
+
+@dg.job
+def empty_job() -> None:
+    """Its runs are only recorded."""
+
+
+@pytest.mark.parametrize(("decision", "ends"), [("false", True), ("true", False)])
+def test_a_failed_run_ends_after_dagster_has_decided_whether_to_retry_it(
+    instance: dg.DagsterInstance, decision: str, *, ends: bool
+) -> None:
+    request = BackfillRequest(FIRST, FIRST)
+    plan = replace(BackfillPlan.from_request(request), workers=Workers(1, 1))
+    # as Dagster leaves it for a moment: failed, and without the tag
+    run = instance.create_run_for_job(empty_job, status=dg.DagsterRunStatus.FAILURE)
+    with open_queue(instance, EmptyWorkspaceTarget()) as queue:
+        backfill = ParallelBackfill(plan, instance, queue)
+        part = _PartRun(Part(FIRST, FIRST, ()), request)
+        backfill._add_report(part, run.run_id)
+
+        assert not backfill._follow(part)
+        instance.add_run_tags(run.run_id, {"dagster/will_retry": decision})
+        assert backfill._follow(part) is ends
     instance.dispose()
 
 
