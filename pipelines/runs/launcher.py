@@ -275,9 +275,13 @@ class RunFollower:
         if run is not None and not run.is_finished:
             self._instance.report_run_canceling(run, "Stopped with Ctrl-C.")
 
-    def read_events(self) -> None:
-        """Add the materializations since the last call to the report."""
-        run = self._instance.get_run_by_id(self.report.run_id)
+    def read_events(self, run: dg.DagsterRun | None = None) -> None:
+        """Add the materializations since the last call to the report.
+
+        Args:
+            run: the run as just read from the instance; None: read it.
+        """
+        run = run or self._instance.get_run_by_id(self.report.run_id)
         if run is None or run.status is dg.DagsterRunStatus.NOT_STARTED:
             return  # the event log of the run may not exist yet
         while True:

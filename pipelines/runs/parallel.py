@@ -49,7 +49,12 @@ SPLIT_STAGES = (EXECUTIONS, RESULTS, ANOMALIES)
 _DATABASE_SECONDS = 120
 _DECISION_SECONDS = 60
 _SECONDS_PER_RUN, _MAX_DAYS_PER_RUN = 600, 31
-_POLL_SECONDS = 1.0
+_POLL_SECONDS = 2.0
+_WAITING = (
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+)
 _WILL_RETRY = "dagster/will_retry"
 
 
@@ -154,7 +159,7 @@ class ParallelBackfill:
         A restart of the database of at most two minutes is waited for.
 
         Args:
-            update: is called with the report every second.
+            update: is called with the report every two seconds.
         """
         request = self._plan.request
         with _count_stop_signals() as self._stop_signals:
@@ -200,7 +205,7 @@ class ParallelBackfill:
                 wait_for_database(partial(self._cancel, active))
             if len(self._stop_signals) > 1:
                 break
-            active = [run for run in active if not wait_for_database(partial(self._follow, run))]
+            active = wait_for_database(partial(self._follow_all, active))
             self._report.runs[stage.name] = self._merge(stage, runs, is_active=bool(waiting or active))
             update(self._report)
         self._changed += [run.part for run in runs]
@@ -236,11 +241,18 @@ class ParallelBackfill:
             None,
         )
 
-    def _follow(self, run: _PartRun) -> bool:
+    def _follow_all(self, active: Sequence[_PartRun]) -> list[_PartRun]:
+        """Read new events; return the runs that have not ended. One query reads the status of all of them."""
+        run_ids = [run.latest.run_id for run in active]
+        stored = {run.run_id: run for run in self._instance.get_runs(dg.RunsFilter(run_ids=run_ids))}
+        return [run for run in active if not self._follow(run, stored.get(run.latest.run_id))]
+
+    def _follow(self, run: _PartRun, stored: dg.DagsterRun | None) -> bool:
         """Read new events; return whether the part has ended."""
-        follower = self._followers[run.latest.run_id]
-        follower.read_events()
-        stored = self._instance.get_run_by_id(run.latest.run_id)
+        if stored is not None and stored.status in _WAITING:
+            return False
+        if stored is not None:
+            self._followers[run.latest.run_id].read_events(stored)
         if stored is not None and stored.status not in FINISHED:
             return False
         if stored is not None and stored.status is dg.DagsterRunStatus.FAILURE and not self._is_stopped:

@@ -225,8 +225,16 @@ class Deployment:
         return len(self.instance.get_materialized_partitions(PREDICTIONS))
 
     def kill_random_worker(self) -> None:
-        """Kill a worker, as the loss of its node does."""
-        self.api.kill(random.choice(wait_until(self.api.list_active, self.daemon)))  # noqa: S311
+        """Kill the worker of a started run, as the loss of its node does.
+
+        Dagster looks for the worker of a run that has not started yet only after `start_timeout_seconds`.
+        """
+
+        def list_started() -> list[str]:
+            started = self.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+            return sorted({f"dagster-run-{run.run_id}" for run in started} & set(self.api.list_active()))
+
+        self.api.kill(random.choice(wait_until(list_started, self.daemon)))  # noqa: S311
 
     def kill_daemon(self) -> None:
         """Kill the daemon with its code server; its supervisor starts it again."""

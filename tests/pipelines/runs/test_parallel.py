@@ -100,9 +100,9 @@ def test_a_failed_run_ends_after_dagster_has_decided_whether_to_retry_it(
         part = _PartRun(Part(FIRST, FIRST, ()), request)
         backfill._add_report(part, run.run_id)
 
-        assert not backfill._follow(part)
+        assert backfill._follow_all([part]) == [part]
         instance.add_run_tags(run.run_id, {"dagster/will_retry": decision})
-        assert backfill._follow(part) is ends
+        assert backfill._follow_all([part]) == ([] if ends else [part])
     instance.dispose()
 
 
