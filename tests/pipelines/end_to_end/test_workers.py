@@ -33,6 +33,7 @@ from assets.tables import (
     RESULT_OBJECTS,
     SENSOR_CONTRIBUTIONS,
 )
+from pipelines.operations.capacity import RUN_SECONDS
 from pipelines.runs.backfill import BACKFILL_TAG
 from resources.lake.lake import Lake
 from tests.support.code_location import use_s3_at
@@ -317,8 +318,9 @@ def test_a_backfill_survives_restarts_of_the_database_and_of_the_daemon(tmp_path
 @pytest.mark.long
 def test_any_number_of_workers_takes_the_cpu_time_of_one(tmp_path: Path) -> None:
     schedulers, days = map(int, os.environ.get("LEDGER_SCALE", "60x60").split("x"))
-    size = Size(schedulers, days, days_per_run=max(1, days // 16), poll_seconds=30)
+    size = Size(schedulers, days, days_per_run=max(3, days // 15), poll_seconds=30)
     with open_world(size, tmp_path) as world:
-        one, *others = compare(world, [2, 8], kills=5)
+        one, *others = compare(world, [2, 8], kills=min(5, days // 3))
 
-    assert all(figures.cpu_seconds <= 1.1 * one.cpu_seconds for figures in others)
+    for figures in others:  # each kill costs the start of another process
+        assert figures.cpu_seconds - figures.kills * RUN_SECONDS <= 1.1 * one.cpu_seconds
