@@ -3,62 +3,130 @@
 Options: `--case NAME` (repeatable), `--rounds N`, `--json` for machines, and `--write` for the table and the
 chart in `docs/benchmarks`. Each round runs every contender of a case once, one after the other, so that other
 load on the machine affects all of them. A figure compares runs of the same round; the table has its median.
+
+A contender that fails is reported, and the others continue; the exit code is then 1.
 """
 
 import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from statistics import median
 from tempfile import gettempdir
 
-from benchmarks import executions, operations, results
+from benchmarks import engines, executions, operations, reports, results, startup
 from benchmarks.cases import OURS, Case
 from benchmarks.environments import build_environment, get_python
-from benchmarks.measure import ROOT, Cost, check_equal_results, measure
+from benchmarks.measure import ROOT, BenchmarkError, Cost, check_equal_results, measure
 from benchmarks.table import Figure, build_chart, build_table
 
-CASES = [*executions.CASES, *results.CASES, *operations.CASES]
+_MODULES = (startup, executions, results, operations, reports, engines)
+CASES = [case for module in _MODULES for case in module.CASES]
 FOLDER = ROOT / "docs" / "benchmarks"
 
 
-def run_case(case: Case, rounds: int) -> list[dict[str, Cost]]:
-    """Measure the contenders of a case; one whose environment cannot be built is left out.
+def run_case(case: Case, rounds: int) -> tuple[list[dict[str, Cost]], list[str]]:
+    """Measure the contenders of a case.
 
-    Raises:
-        SystemExit: A contender failed, or the results differ.
+    Returns:
+        The cost of each contender that succeeded, by round, and what failed.
     """
-    contenders = [contender for contender in case.contenders if build_environment(contender.packages)]
-    measured = []
-    with case.serve() as environment:
-        for _ in range(rounds):
-            costs = {}
-            for contender in contenders:
-                costs[contender.name] = measure(
-                    get_python(contender.packages), contender.prepare, environment
-                )
-                print(f"{case.name}: {contender.name} {costs[contender.name]}", file=sys.stderr, flush=True)
-            check_equal_results(costs.values())
-            measured.append(costs)
-    return measured
+    measured: list[dict[str, Cost]] = []
+    problems: dict[str, None] = {}
+    try:
+        contenders = []
+        for contender in case.contenders:
+            if build_environment(contender.packages):
+                contenders.append(contender)
+            else:
+                problems[f"{contender.name}: its packages cannot be installed"] = None
+        with case.serve() as environment:
+            for _ in range(rounds):
+                costs = {}
+                for contender in contenders:
+                    try:
+                        costs[contender.name] = measure(
+                            get_python(contender.packages), contender.prepare, environment
+                        )
+                    except BenchmarkError as error:
+                        problems[f"{contender.name}: {error}"] = None
+                    else:
+                        _report_progress(f"{case.name}: {contender.name}: {costs[contender.name]}")
+                check_equal_results(costs.values())
+                measured.append(costs)
+    except Exception as error:  # noqa: BLE001 (one case does not stop the others)
+        problems[f"{type(error).__name__}: {error}"] = None
+    return measured, [f"{case.name}: {problem}" for problem in problems]
 
 
-def compute_figures(case: Case, measured: Sequence[dict[str, Cost]]) -> list[Figure]:
-    """Compute the figure of each target; without a contender there is none."""
+def compute_figures(case: Case, measured: Sequence[dict[str, Cost]], load: float = 0) -> list[Figure]:
+    """Compute the figure of each target; `load` is the load average before the case."""
     figures = []
     for target in case.targets:
         values = [value for costs in measured if (value := target.compute(costs)) is not None]
-        if values:
-            value = median(values)
-            bounds = (min(values), max(values), target.bound, target.is_upper, target.is_met(value))
-            figures.append(Figure(case.name, case.title, target.figure, value, *bounds))
+        figures.append(Figure.from_values(case, target, values, load))
     return figures
 
 
-def main() -> None:
-    """Measure, and print or write the results."""
+def compare_cpu(measured: Sequence[dict[str, Cost]]) -> dict[str, float]:
+    """Return the median CPU time of each contender as a multiple of ours."""
+    rounds = [costs for costs in measured if OURS in costs]
+    names = dict.fromkeys(name for costs in rounds for name in costs)
+    return {
+        name: median(costs[name].cpu_seconds / costs[OURS].cpu_seconds for costs in rounds if name in costs)
+        for name in names
+    }
+
+
+def main() -> int:
+    """Measure, and print or write the results; return the exit code."""
+    chosen = _parse_options()
+    cases = [case for case in CASES if not chosen.case or case.name in chosen.case]
+    started, first_load = time.monotonic(), os.getloadavg()[0]
+    figures, costs, problems = list[Figure](), dict[str, dict[str, float]](), list[str]()
+    note = ""
+    for number, case in enumerate(cases, 1):
+        load = os.getloadavg()[0]
+        _report_progress(f"[{number}/{len(cases)}] {case.name}: {case.title} (load {load:.1f})")
+        measured, failed = run_case(case, chosen.rounds)
+        for problem in failed:
+            _report_progress(f"failed: {problem}")
+        figures += compute_figures(case, measured, load)
+        costs[case.title] = compare_cpu(measured)
+        problems += failed
+        minutes = (time.monotonic() - started) / 60
+        note = (
+            f"{os.cpu_count()} cores, load {first_load:.1f} before and {os.getloadavg()[0]:.1f} after,"
+            f" {minutes:.0f} minutes, files in {gettempdir()}, rounds: {chosen.rounds}"
+        )
+        if chosen.write:  # after each case, so that an interrupted run leaves what it measured
+            write_results(figures, costs, note, problems)
+    if chosen.json:
+        content = {"machine": note, "figures": [*map(asdict, figures)], "cpu": costs, "problems": problems}
+        print(json.dumps(content))
+    else:
+        print(build_table(figures, note, problems))
+    return 1 if problems else 0
+
+
+def write_results(
+    figures: Sequence[Figure], costs: Mapping[str, Mapping[str, float]], note: str, problems: Iterable[str]
+) -> None:
+    """Write the table and the chart."""
+    FOLDER.mkdir(exist_ok=True)
+    table = build_table(figures, note, problems)
+    (FOLDER / "results.md").write_text(
+        "# Benchmark results\n\n`make bench` writes this page."
+        " [Performance](../explanation/performance.md) explains how to read it.\n\n"
+        f"{table}\n\n![CPU time of each contender, as a multiple of ours](results.svg)\n"
+    )
+    (FOLDER / "results.svg").write_text(build_chart(costs))
+
+
+def _parse_options() -> argparse.Namespace:
     options = argparse.ArgumentParser(
         prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0]
     )
@@ -66,43 +134,12 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=1)
     options.add_argument("--json", action="store_true")
     options.add_argument("--write", action="store_true")
-    chosen = options.parse_args()
-    load = os.getloadavg()[0]
-    figures, costs = list[Figure](), dict[str, dict[str, float]]()
-    note = ""
-    for case in CASES:
-        if not chosen.case or case.name in chosen.case:
-            measured = run_case(case, chosen.rounds)
-            figures += compute_figures(case, measured)
-            costs[case.title] = compare_cpu(measured)
-            loads = f"load {load:.1f} before and {os.getloadavg()[0]:.1f} after"
-            note = f"{os.cpu_count()} cores, {loads}, files in {gettempdir()}, rounds: {chosen.rounds}"
-            if chosen.write:  # after each case, so that an interrupted run leaves what it measured
-                write_results(figures, costs, note)
-    if chosen.json:
-        print(json.dumps({"machine": note, "figures": [asdict(figure) for figure in figures], "cpu": costs}))
-    else:
-        print(build_table(figures, note))
+    return options.parse_args()
 
 
-def compare_cpu(measured: Sequence[dict[str, Cost]]) -> dict[str, float]:
-    """Return the median CPU time of each contender as a multiple of ours."""
-    return {
-        name: median(costs[name].cpu_seconds / costs[OURS].cpu_seconds for costs in measured)
-        for name in measured[0]
-    }
-
-
-def write_results(figures: Sequence[Figure], costs: Mapping[str, Mapping[str, float]], note: str) -> None:
-    """Write the table and the chart."""
-    FOLDER.mkdir(exist_ok=True)
-    chart = "![CPU time of each contender, as a multiple of ours](results.svg)"
-    text = (
-        f"# Benchmark results\n\n`make bench` writes this page.\n\n{build_table(figures, note)}\n\n{chart}\n"
-    )
-    (FOLDER / "results.md").write_text(text)
-    (FOLDER / "results.svg").write_text(build_chart(costs))
+def _report_progress(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,6 +14,13 @@ REQUIREMENTS = {
     "script": ("boto3==1.44.5", "pandas==3.1.1", "pyarrow==26.0.1"),
     "dlt": ("dlt[filesystem,parquet]==1.31.0", "boto3"),
     "awswrangler": ("awswrangler==3.17.1", "boto3"),
+    "sdk": (
+        "lookoutequipment==0.1.5",
+        "s3fs",
+        "scipy",
+        "matplotlib",
+        "pytz",
+    ),  # needs four without declaring them
 }
 """The packages of each environment."""
 

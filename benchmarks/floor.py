@@ -1,13 +1,13 @@
-"""The least work to turn pages of the service into the columns of `inference_executions`.
+"""The least work to turn pages and result objects into columns, over one raw connection.
 
-It has no fallback for invalid pages, and repeats the values that are constant in this benchmark.
+It has no fallback for invalid content, and repeats the values that are constant in this benchmark.
 """
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
@@ -70,11 +70,7 @@ def read_raw_pages(endpoint: str, start: float) -> Iterator[bytes]:
             body = json.dumps(request).encode()
             head = f"POST / HTTP/1.1\r\nX-Amz-Target: x.{operation}\r\nContent-Length: {len(body)}\r\n\r\n"
             connection.sendall(head.encode() + body)
-            size = 0
-            while (line := stream.readline()) != b"\r\n":
-                if line.lower().startswith(b"content-length:"):
-                    size = int(line.split(b":")[1])
-            return stream.read(size)
+            return _read_body(stream)
 
         listed = json.loads(call("ListInferenceSchedulers", {}))["InferenceSchedulerSummaries"]
         for scheduler in listed:
@@ -89,3 +85,64 @@ def read_raw_pages(endpoint: str, start: float) -> Iterator[bytes]:
                 if b'"NextToken"' not in tail:
                     break
                 request["NextToken"] = tail.rpartition(b'"NextToken":"')[2].partition(b'"')[0].decode()
+
+
+class _Contribution(msgspec.Struct):
+    name: str
+    value: float
+
+
+class _Line(msgspec.Struct):
+    timestamp: str
+    prediction: int
+    prediction_reason: str
+    anomaly_score: float
+    diagnostics: list[_Contribution]
+
+
+_LINES = msgspec.json.Decoder(_Line)
+
+
+def build_result_columns(bodies: Iterable[bytes]) -> tuple[pa.Table, pa.Table]:
+    """Return the lines and the contributions of result objects."""
+    objects = [_LINES.decode_lines(body) for body in bodies]
+    lines = [line for content in objects for line in content]
+    counts = np.array([*map(len, objects)])
+    times = np.array([line.timestamp for line in lines], "datetime64[ms]")
+    table = pa.table(
+        {
+            "object": np.repeat(np.arange(len(objects)), counts),
+            "timestamp": pa.array(times).cast(INSTANT),
+            "prediction": [line.prediction for line in lines],
+            "prediction_reason": [line.prediction_reason for line in lines],
+            "anomaly_score": [line.anomaly_score for line in lines],
+        }
+    )
+    repeats = np.array([len(line.diagnostics) for line in lines])
+    shares = [share for line in lines for share in line.diagnostics]
+    contributions = pa.table(
+        {
+            "object": np.repeat(np.repeat(np.arange(len(objects)), counts), repeats),
+            "timestamp": pa.array(np.repeat(times, repeats)).cast(INSTANT),
+            "diagnostic_name": pa.array([share.name for share in shares]).dictionary_encode(),
+            "contribution": [share.value for share in shares],
+        }
+    )
+    return table, contributions
+
+
+def read_raw_objects(endpoint: str, bucket: str, keys: Sequence[str]) -> Iterator[bytes]:
+    """Yield the content of objects, over one connection."""
+    host, _, port = endpoint.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as connection, connection.makefile("rb") as stream:
+        for key in keys:
+            connection.sendall(f"GET /{bucket}/{key} HTTP/1.1\r\n\r\n".encode())
+            yield _read_body(stream)
+
+
+def _read_body(stream: BinaryIO) -> bytes:
+    size = 0
+    while (line := stream.readline()) != b"\r\n":
+        if line.lower().startswith(b"content-length:"):
+            size = int(line.split(b":")[1])
+    return stream.read(size)

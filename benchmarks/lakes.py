@@ -23,6 +23,7 @@ from assets.tables import (
     Table,
 )
 from benchmarks.service import build_arn, build_name
+from benchmarks.stub import list_keys
 from resources.lake.lake import Lake
 from resources.lake.table_contract import write_rows
 
@@ -30,6 +31,9 @@ LAST = date(2026, 10, 7)
 NOW = datetime(2026, 10, 8, 6, tzinfo=UTC)
 WINDOWS, LINES, SENSORS = 288, 5, 30
 """Executions per day, lines per result object, and sensors per line."""
+
+DAYS_PER_EVENT = 10
+"""Each scheduler has an event of an hour on every tenth day."""
 
 _EPOCH = date(1970, 1, 1)
 _Columns = Mapping[str, Any]
@@ -80,7 +84,7 @@ def write_results(lake: Lake, schedulers: int, days: Sequence[date], days_with_s
         }
         _write(lake, RESULT_OBJECTS, day, count, {**executions, **columns})
         _write(lake, ANOMALY_PREDICTIONS, day, count * LINES, _build_lines(schedulers, day, 1))
-        if day in days[-days_with_sensors:]:
+        if day in days[len(days) - days_with_sensors :]:
             rows = _build_lines(schedulers, day, SENSORS)
             sensors = np.tile(np.arange(SENSORS), count * LINES)
             columns = {
@@ -97,16 +101,13 @@ def write_results(lake: Lake, schedulers: int, days: Sequence[date], days_with_s
 def _build_executions(schedulers: int, day: date) -> dict[str, Any]:
     numbers = np.repeat(np.arange(schedulers), WINDOWS)
     starts = _to_ms(day) + np.tile(np.arange(WINDOWS), schedulers) * 300_000
-    keys = np.arange(len(numbers))
     return {
         **_repeat_names(numbers),
         "data_start_time": starts,
         "data_end_time": starts + 300_000,
         "scheduled_start_time": starts + 337_000,
         "result_s3_bucket": "plant-sensor-data",
-        "result_s3_key": _map_texts(
-            keys, lambda key: f"{build_name(key // WINDOWS)}/{day}T{key % WINDOWS:03d}/results.jsonl"
-        ),
+        "result_s3_key": pa.array(list_keys(schedulers, day)),
         "status": "SUCCESS",
         "source": "api",
         "outcome_source": "api",
@@ -122,8 +123,14 @@ def _build_lines(schedulers: int, day: date, copies: int) -> dict[str, Any]:
         "data_start_time": np.repeat(_to_ms(day) + minute // LINES * 300_000, copies),
         "timestamp": np.repeat(_to_ms(day) + minute * 60_000, copies),
     }
-    scores = np.round(np.random.default_rng(3).random(len(minute) * copies), 4)
-    return {**columns, "prediction": (scores > 0.95).astype(int), "anomaly_score": scores}  # noqa: PLR2004
+    number = np.repeat(np.arange(schedulers), lines)
+    is_anomalous = ((number + day.toordinal()) % DAYS_PER_EVENT == 0) & (minute // 60 == number % 24)
+    scores = np.random.default_rng(3).random(len(minute)) / 2 + is_anomalous / 2
+    return {
+        **columns,
+        "prediction": np.repeat(is_anomalous.astype(int), copies),
+        "anomaly_score": np.repeat(np.round(scores, 4), copies),
+    }
 
 
 def _repeat_names(numbers: Any) -> dict[str, Any]:  # noqa: ANN401 (an array)

@@ -20,26 +20,46 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 
+LIMIT_SECONDS = 900
+"""A contender that takes longer failed."""
+
 Work = Callable[[], Mapping[str, Any]]
 """Does the work once, and returns its result for the comparison."""
 
 
+class BenchmarkError(Exception):
+    """A contender failed, or the results of contenders differ."""
+
+
 @dataclass(frozen=True)
 class Cost:
-    """The cost of one run: CPU time, elapsed time and peak resident memory."""
+    """The cost of one run: CPU time with child processes, elapsed time, and peak resident memory."""
 
     cpu_seconds: float
     seconds: float
     peak_megabytes: float
     result: Mapping[str, Any]
 
+    def __str__(self) -> str:
+        """Return the cost as one line."""
+        return (
+            f"CPU {self.cpu_seconds:.2f} s, {self.seconds:.1f} s, {self.peak_megabytes:.0f} MB,"
+            f" {json.dumps(self.result)}"
+        )
+
 
 def run_alone(work: Work) -> None:
     """Do the work in this process, and print its cost. Imports happen before and are not measured."""
-    began, cpu = time.perf_counter(), time.process_time()
+    began, cpu = time.perf_counter(), read_cpu_seconds()
     result = work()
-    cost = Cost(time.process_time() - cpu, time.perf_counter() - began, read_peak_megabytes(), result)
+    cost = Cost(read_cpu_seconds() - cpu, time.perf_counter() - began, read_peak_megabytes(), result)
     print(f"\n{json.dumps(vars(cost))}")
+
+
+def read_cpu_seconds() -> float:
+    """Return the CPU time of this process and of its children that ended."""
+    usages = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def read_peak_megabytes() -> float:
@@ -61,18 +81,25 @@ def measure(python: str, prepare: str, environment: Mapping[str, str]) -> Cost:
         environment: Variables in addition to those of this process.
 
     Raises:
-        SystemExit: It failed.
+        BenchmarkError: It failed.
     """
-    done = subprocess.run(  # noqa: S603
-        [python, "-m", "benchmarks.measure", prepare],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TZ": "UTC", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    try:
+        done = subprocess.run(  # noqa: S603
+            [python, "-m", "benchmarks.measure", prepare],
+            cwd=ROOT,
+            env={**inherited, "PYTHONPATH": str(ROOT), "TZ": "UTC", **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LIMIT_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise BenchmarkError(f"{prepare} took longer than {LIMIT_SECONDS} s") from None
     if done.returncode:
-        raise SystemExit(f"{prepare} failed:\n{done.stderr[-4000:]}")
+        lines = done.stderr.strip().splitlines()
+        reason = lines[-1] if lines else f"exit code {done.returncode}"
+        raise BenchmarkError(f"{prepare} failed: {reason}\n{done.stderr[-4000:]}")
     return Cost(**json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -80,7 +107,7 @@ def check_equal_results(costs: Iterable[Cost]) -> None:
     """Check that the results agree in every value whose name does not begin with an underscore.
 
     Raises:
-        SystemExit: They differ.
+        BenchmarkError: They differ.
     """
     values: dict[str, set[str]] = {}
     for cost in costs:
@@ -88,7 +115,7 @@ def check_equal_results(costs: Iterable[Cost]) -> None:
             values.setdefault(name, set()).add(json.dumps(value))
     for name, distinct in values.items():
         if len(distinct) > 1 and not name.startswith("_"):
-            raise SystemExit(f"the results differ: {name} is {' or '.join(sorted(distinct))}")
+            raise BenchmarkError(f"the results differ: {name} is {' or '.join(sorted(distinct))}")
 
 
 @contextmanager
@@ -96,7 +123,7 @@ def start_process(command: Sequence[str]) -> Iterator[str]:
     """Start a server, yield the address that it prints first, and terminate it at the end.
 
     Raises:
-        SystemExit: It printed nothing.
+        BenchmarkError: It printed nothing.
     """
     with subprocess.Popen(  # noqa: S603
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -104,7 +131,7 @@ def start_process(command: Sequence[str]) -> Iterator[str]:
         try:
             address = process.stdout.readline().strip() if process.stdout else ""
             if not address:
-                raise SystemExit(f"{' '.join(command)} did not start")
+                raise BenchmarkError(f"{' '.join(command)} did not start")
             yield address
         finally:
             process.terminate()

@@ -1,4 +1,4 @@
-"""Runs, checks and `ledger status` of a deployment, with Dagster's SQLite storage."""
+"""Runs and checks of a deployment, with Dagster's SQLite storage."""
 
 import json
 import os
@@ -10,23 +10,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks import executions
 from benchmarks.cases import (
     OURS,
     Case,
     Contender,
+    Costs,
     Environment,
     Target,
-    limit_cpu,
     limit_memory,
     limit_ratio,
     limit_result,
 )
+from benchmarks.service import REGION
 
 Counts = Mapping[str, Any]
-_FOLDER = "BENCHMARK_FOLDER"
+FOLDER = "BENCHMARKFOLDER"
 FIRST, LAST = date(2024, 10, 9), date(2026, 10, 7)
 EMPTY_DAYS, REFRESHED_DAYS = 200, 7
-_STATUS_DAYS, _STATUS_SCHEDULERS = 365, 200
+_YEAR, _YEAR_SCHEDULERS = 365, 2
+_EVENTS_OF_DAY = 2
+"""Materializations of a day: of executions and of coverage."""
+
 _CHECKED_DAYS, _CHECKED_SCHEDULERS = 10, 150
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
@@ -45,22 +50,31 @@ def _open_instance() -> Any:  # noqa: ANN401
 
     from pipelines.runs.instance import create_home
 
-    home = Path(os.environ[_FOLDER], f"home-{os.getpid()}")
+    home = Path(os.environ[FOLDER], f"home-{os.getpid()}")
     create_home(home)
     return dg.DagsterInstance.from_config(str(home))
 
 
-def _build_job(lake: Path, assets: Sequence[str], checks_of: Sequence[str] = ()) -> Any:  # noqa: ANN401
+def _build_job(
+    lake: Path, assets: Sequence[str], checks_of: Sequence[str] = (), *, from_service: bool = False
+) -> Any:  # noqa: ANN401
     import dagster as dg
 
     from benchmarks.lakes import NOW
     from pipelines.definitions import build_defs
-    from resources.config.settings import ArchiveSettings, HistorySettings, LakeSettings, Settings
+    from resources.config.settings import (
+        ApiSettings,
+        ArchiveSettings,
+        HistorySettings,
+        LakeSettings,
+        Settings,
+    )
 
+    archive = ArchiveSettings(uri=os.environ[FOLDER] + "/dumps")
     settings = Settings(
         lake=LakeSettings(uri=str(lake)),
         history=HistorySettings(start_date=FIRST, end_date=LAST + timedelta(days=1)),
-        sources=(ArchiveSettings(uri=os.environ[_FOLDER] + "/dumps"),),
+        sources=(ApiSettings(region=REGION) if from_service else archive,),
     )
     job = build_defs({"clock": lambda: NOW}, settings=settings).resolve_implicit_global_asset_job_def()
     checks = {
@@ -73,7 +87,7 @@ def _build_job(lake: Path, assets: Sequence[str], checks_of: Sequence[str] = ())
 
 def prepare_empty_days() -> Callable[[], Counts]:
     """Return a backfill of an archive: many days, and 17 executions on the last but one of them."""
-    lake = Path(os.environ[_FOLDER], "empty")
+    lake = Path(os.environ[FOLDER], "empty")
     instance, job = _open_instance(), _build_job(lake, ["inference_executions"])
     _execute(instance, job, LAST - timedelta(days=1), LAST)  # creates the databases
 
@@ -86,7 +100,7 @@ def prepare_empty_days() -> Callable[[], Counts]:
 
 def prepare_refresh() -> Callable[[], Counts]:
     """Return a run that reads the unsettled days again, and changes nothing."""
-    lake = Path(os.environ[_FOLDER], "refresh")
+    lake = Path(os.environ[FOLDER], "refresh")
     instance, job = _open_instance(), _build_job(lake, ["inference_executions"])
     first = LAST - timedelta(days=REFRESHED_DAYS - 1)
     _execute(instance, job, first, LAST)
@@ -146,7 +160,7 @@ def prepare_trivial_refresh() -> Callable[[], Counts]:
 def prepare_checks() -> Callable[[], Counts]:
     """Return the checks of executions and results."""
     names = ["inference_executions", "anomaly_predictions"]
-    instance, job = _open_instance(), _build_job(Path(os.environ[_FOLDER], "lake"), [], names)
+    instance, job = _open_instance(), _build_job(Path(os.environ[FOLDER], "lake"), [], names)
 
     def work() -> Counts:
         result = job.execute_in_process(instance=instance)
@@ -157,29 +171,47 @@ def prepare_checks() -> Callable[[], Counts]:
     return work
 
 
-def prepare_status() -> Callable[[], Counts]:
-    """Return `ledger status` over a year."""
-    folder = Path(os.environ[_FOLDER])
-    text = (
-        f'[lake]\nuri = "{folder}/lake"\n[history]\nstart_date = "{FIRST}"\nend_date = "2026-10-08"\n'
-        f'[[sources]]\nkind = "archive"\nuri = "{folder}/dumps"\n'
-    )
-    (folder / "ledger.toml").write_text(text)
-    os.environ["LEDGER_CONFIG"] = str(folder / "ledger.toml")
-    os.environ.pop("DAGSTER_HOME", None)
-    import typer
-
-    from pipelines.cli.commands.status import status
+def prepare_year() -> Callable[[], Counts]:
+    """Return a backfill of a year from a service."""
+    lake = Path(tempfile.mkdtemp(dir=os.environ[FOLDER]))
+    instance, job = _open_instance(), _build_job(lake, ["inference_executions"], from_service=True)
+    _execute(instance, job, LAST, LAST)  # creates the databases
+    first = executions.FIRST
 
     def work() -> Counts:
-        first = LAST - timedelta(days=_STATUS_DAYS - 1)
-        try:
-            status(first=str(first), last=str(LAST))
-        except typer.Exit as ended:
-            return {"exit": ended.exit_code}
-        return {"exit": 0}
+        _execute(instance, job, first, first + timedelta(days=_YEAR - 1))
+        return {"executions": _count_executions(lake)}
 
     return work
+
+
+def prepare_year_without_dagster() -> Callable[[], Counts]:
+    """Return the same extraction without Dagster."""
+    import pandas as pd  # noqa: F401 (pyarrow imports it with its first array)
+
+    from assets.framework.time_windows import Days
+    from resources.lake.lake import Lake
+
+    folder = Path(tempfile.mkdtemp(dir=os.environ[FOLDER]))
+    days = [executions.FIRST + timedelta(days=number) for number in range(_YEAR)]
+    history = Days(FIRST, LAST + timedelta(days=1))
+
+    def work() -> Counts:
+        executions.extract(Lake(str(folder)), history, days)
+        return {"executions": _count_executions(folder)}
+
+    return work
+
+
+def _count_executions(lake: Path) -> int:
+    import pyarrow.dataset as ds
+
+    return int(ds.dataset(lake / "inference_executions", exclude_invalid_files=True).count_rows())
+
+
+def materialize(lake: Path, assets: Sequence[str], first: date) -> None:
+    """Materialize assets of a lake, from a day to the last one."""
+    _execute(_open_instance(), _build_job(lake, assets), first, LAST)
 
 
 @contextmanager
@@ -197,26 +229,41 @@ def serve_archive() -> Iterator[Environment]:
         dumps = Path(folder, "dumps")
         dumps.mkdir()
         (dumps / "page.json").write_text(json.dumps({"InferenceExecutionSummaries": rows}))
-        yield {_FOLDER: folder}
+        yield {FOLDER: folder}
 
 
 @contextmanager
-def serve_lake(schedulers: int, days: int, days_with_sensors: int) -> Iterator[Environment]:
-    """Write a lake of a fleet; without days with sensors, only its coverage."""
+def serve_lake(
+    schedulers: int, days: int, days_with_sensors: int, *, has_results: bool = False
+) -> Iterator[Environment]:
+    """Write a lake of a fleet; without results, only its coverage."""
     from benchmarks import lakes
     from resources.lake.lake import Lake
 
     with serve_archive() as environment:
-        lake = Lake(f"{environment[_FOLDER]}/lake")
+        lake = Lake(f"{environment[FOLDER]}/lake")
         listed = lakes.list_days(days)
         lakes.write_coverage(lake, schedulers, listed)
-        if days_with_sensors:
+        if days_with_sensors or has_results:
             lakes.write_executions(lake, schedulers, listed)
             lakes.write_results(lake, schedulers, listed, days_with_sensors)
         yield environment
 
 
-FLOOR = "a trivial asset"
+@contextmanager
+def serve_year() -> Iterator[Environment]:
+    """Start a service with a year of executions."""
+    with serve_archive() as folder, executions.serve(_YEAR_SCHEDULERS, _YEAR) as service:
+        yield {**folder, **service}
+
+
+def _compute_time_of_event(costs: Costs) -> float | None:
+    if len(costs) < len((OURS, _ALONE)):
+        return None
+    return (costs[OURS].seconds - costs[_ALONE].seconds) * 1000 / (_YEAR * _EVENTS_OF_DAY)
+
+
+FLOOR, _ALONE = "a trivial asset", "without Dagster"
 _CPU_OF_A_DAY = Target("CPU of a day, ms", lambda costs: costs[OURS].cpu_seconds * 1000 / EMPTY_DAYS, 15)
 CASES = [
     Case(
@@ -247,10 +294,19 @@ CASES = [
         partial(serve_lake, _CHECKED_SCHEDULERS, _CHECKED_DAYS, 2),
     ),
     Case(
-        "status",
-        f"ledger status of {_STATUS_SCHEDULERS} schedulers, {_STATUS_DAYS} days",
-        [Contender(OURS, f"{__name__}:prepare_status")],
-        [limit_cpu("CPU, s", 2)],
-        partial(serve_lake, _STATUS_SCHEDULERS, _STATUS_DAYS, 0),
+        "year",
+        f"a backfill of {_YEAR} days of {_YEAR_SCHEDULERS} schedulers in Dagster",
+        [
+            Contender(OURS, f"{__name__}:prepare_year"),
+            Contender(_ALONE, f"{__name__}:prepare_year_without_dagster"),
+        ],
+        [
+            Target(
+                "elapsed time above that without Dagster, ms per event",
+                _compute_time_of_event,
+                30,
+            )
+        ],
+        serve_year,
     ),
 ]

@@ -111,7 +111,7 @@ def measure_query(case: str, folder: Path) -> None:
         lookout_ledger.read(
             _TABLE.name, FIRST, FIRST, lake=lake.uri, as_="arrow"
         )  # imports everything that the query needs
-        before = _read_bytes()
+        before = read_bytes()
         lookout_ledger.read(_TABLE.name, *span, columns=columns, as_="arrow", lake=lake.uri)
     else:
         union = "union_by_name = true, hive_partitioning = true, hive_types = {'data_date': DATE}"
@@ -126,9 +126,9 @@ def measure_query(case: str, folder: Path) -> None:
                 )
             else:
                 connection.execute(render_view(_TABLE, lake.files(_TABLE)))
-            before = _read_bytes()
+            before = read_bytes()
             connection.sql(_COUNT.format(source=source, where=where)).fetchall()
-    print(_read_bytes() - before)
+    print(read_bytes() - before)
 
 
 SPLIT = "DuckDB, a file a scheduler and day"
@@ -177,7 +177,8 @@ def main(days: int) -> None:
         print(f"| {reader} | {day_bytes / 1e3:,.0f} kB | {cells} |")
 
 
-def _read_bytes() -> int:
+def read_bytes() -> int:
+    """Return the bytes that this process has read so far, also from the page cache; Linux only."""
     lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
     return int(next(line for line in lines if line.startswith("rchar")).split()[1])
 

@@ -1,18 +1,31 @@
-"""Result objects to tables in memory: short scripts, boto3 in threads with our parser, and our fetcher.
+"""Result objects to tables in memory, and to a lake.
 
-The S3 is `benchmarks.stub`. Its CPU time does not count. Nothing is written: each contender ends
-with two tables, the lines and the contributions.
+The S3 is `benchmarks.stub`, and `benchmarks.service` lists executions for the SDK. Their CPU time does not
+count. The first case writes nothing: each contender ends with two tables, the lines and the contributions.
 """
 
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from benchmarks.cases import OURS, Case, Contender, Environment, require_ratio
+from benchmarks import stub
+from benchmarks.cases import (
+    OURS,
+    Case,
+    Contender,
+    Environment,
+    limit_memory,
+    limit_ratio,
+    limit_result,
+    require_ratio,
+)
 from benchmarks.executions import CREDENTIALS
 from benchmarks.measure import start_process
 
@@ -21,16 +34,15 @@ THREADS = 16
 LOAD = 1_600
 """The number of objects that are parsed together, as in a load of 16 MB."""
 
-OBJECTS = 4_320
-"""A day of fifteen schedulers."""
-
-_OBJECTS = "BENCHMARK_OBJECTS"
+NOW = datetime(2026, 10, 8, 6, tzinfo=UTC)
+_SCHEDULERS, _FOLDER, _S3 = "BENCHMARK_SCHEDULERS", "BENCHMARK_FOLDER", "AWS_ENDPOINT_URL_S3"
+_SERVICE = "AWS_ENDPOINT_URL_LOOKOUTEQUIPMENT"
 Counts = Mapping[str, Any]
 
 
 def list_keys() -> list[str]:
-    """Return the keys of the objects."""
-    return [f"out/{number}/results.jsonl" for number in range(int(os.environ[_OBJECTS]))]
+    """Return the keys of the objects: a day of all schedulers."""
+    return stub.list_keys(int(os.environ[_SCHEDULERS]))
 
 
 def prepare_by_hand() -> Callable[[], Counts]:
@@ -134,6 +146,73 @@ def prepare_ours() -> Callable[[], Counts]:
     return work
 
 
+def prepare_sdk() -> Callable[[], Counts]:
+    """Return the work of AWS's SDK: `get_predictions` of each scheduler; its columns are contributions."""
+    from lookoutequipment.scheduler import LookoutEquipmentScheduler
+
+    def work() -> Counts:
+        frames = [
+            LookoutEquipmentScheduler(f"pump-{number:04d}-scheduler", "model").get_predictions()
+            for number in range(int(os.environ[_SCHEDULERS]))
+        ]
+        return {"lines": sum(map(len, frames))}
+
+    return work
+
+
+def prepare_floor() -> Callable[[], Counts]:
+    """Return the least work for the same tables: one raw connection, typed decoding, columns."""
+    import pandas as pd  # noqa: F401 (pyarrow imports it with its first array)
+
+    from benchmarks.floor import build_result_columns, read_raw_objects
+
+    def work() -> Counts:
+        keys, lines, contributions = list_keys(), 0, 0
+        for start in range(0, len(keys), LOAD):
+            tables = build_result_columns(
+                read_raw_objects(os.environ[_S3], BUCKET, keys[start : start + LOAD])
+            )
+            lines += tables[0].num_rows
+            contributions += tables[1].num_rows
+        return {"lines": lines, "contributions": contributions}
+
+    return work
+
+
+def _record_day() -> Callable[[], Counts]:
+    """Return an update of a lake with the results of a day."""
+    from assets.anomalies.reading import record_results
+    from benchmarks import lakes
+    from resources.aws.access import AwsAccess
+    from resources.lake.lake import Lake
+    from resources.results.fetcher import ResultFetcher
+
+    lake = Lake(tempfile.mkdtemp(dir=os.environ[_FOLDER]))
+    lakes.write_executions(lake, int(os.environ[_SCHEDULERS]), [stub.DAY])
+
+    def work() -> Counts:
+        recorded = record_results(lake, ResultFetcher(AwsAccess()), stub.DAY, NOW)
+        return {
+            "lines": recorded.predictions.rows.num_rows,
+            "contributions": recorded.contributions,
+            "_read": recorded.states["read"],
+        }
+
+    return work
+
+
+def prepare_first_read() -> Callable[[], Counts]:
+    """Return the first read of a day into a lake."""
+    return _record_day()
+
+
+def prepare_unchanged_read() -> Callable[[], Counts]:
+    """Return a read of a day that the lake has: the service lists its objects, and none has changed."""
+    work = _record_day()
+    work()
+    return work
+
+
 def _count(tables: Any) -> Counts:  # noqa: ANN401
     return {
         "lines": sum(parsed.lines.num_rows for parsed in tables),
@@ -142,24 +221,60 @@ def _count(tables: Any) -> Counts:  # noqa: ANN401
 
 
 @contextmanager
-def serve() -> Iterator[Environment]:
-    """Start the S3."""
-    with start_process([sys.executable, "-m", "benchmarks.stub"]) as address:
-        yield {**CREDENTIALS, _OBJECTS: str(OBJECTS), "AWS_ENDPOINT_URL_S3": address}
+def serve(
+    schedulers: int = stub.SCHEDULERS, lines: int = stub.LINES, sensors: int = stub.SENSORS
+) -> Iterator[Environment]:
+    """Start the S3, and the service with the executions of a day; lakes are written to a temporary folder."""
+    size = ["--schedulers", schedulers, "--lines", lines, "--sensors", sensors]
+    fleet = [schedulers, stub.DAY, 1]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        start_process([sys.executable, "-m", "benchmarks.stub", *map(str, size)]) as s3,
+        start_process([sys.executable, "-m", "benchmarks.service", *map(str, fleet)]) as service,
+    ):
+        addresses = {_S3: s3, _SERVICE: service}
+        yield {**CREDENTIALS, **addresses, _SCHEDULERS: str(schedulers), _FOLDER: folder}
 
 
-SCRIPT, PANDAS, THREADED = "script", "pandas line by line", "boto3 in threads"
+SDK, SCRIPT, PANDAS, THREADED = "get_predictions", "script", "pandas line by line", "boto3 in threads"
+FLOOR, FIRST_READ = "floor", "first read"
+_DAY = f"a day of {stub.SCHEDULERS} schedulers"
 CASES = [
     Case(
         "results",
-        f"{OBJECTS:,} result objects, 5 lines of 30 sensors",
+        f"{_DAY}: {stub.SCHEDULERS * stub.WINDOWS:,} result objects, 5 lines of 30 sensors",
         [
             Contender(OURS, f"{__name__}:prepare_ours"),
-            Contender(SCRIPT, f"{__name__}:prepare_by_hand", "script"),
+            Contender(SDK, f"{__name__}:prepare_sdk", "sdk"),
             Contender(PANDAS, f"{__name__}:prepare_line_by_line", "script"),
+            Contender(SCRIPT, f"{__name__}:prepare_by_hand", "script"),
             Contender(THREADED, f"{__name__}:prepare_boto3_in_threads"),
+            Contender(FLOOR, f"{__name__}:prepare_floor"),
         ],
-        [require_ratio(PANDAS, 10), require_ratio(SCRIPT, 5), require_ratio(THREADED, 5)],
+        [
+            require_ratio(SDK, 20),
+            require_ratio(PANDAS, 10),
+            require_ratio(SCRIPT, 5),
+            require_ratio(THREADED, 5).missed_because("Requests cost more CPU time than parsing."),
+            limit_ratio(FLOOR, 1.5),
+        ],
         serve,
-    )
+    ),
+    Case(
+        "results-unchanged",
+        f"{_DAY}, unchanged, with the listing",
+        [
+            Contender(OURS, f"{__name__}:prepare_unchanged_read"),
+            Contender(FIRST_READ, f"{__name__}:prepare_first_read"),
+        ],
+        [limit_ratio(FIRST_READ, 0.2), limit_result("_read", 0, "objects read")],
+        serve,
+    ),
+    Case(
+        "results-1hz",
+        f"{_DAY} at 1 Hz with 100 sensors",
+        [Contender(OURS, f"{__name__}:prepare_first_read")],
+        [limit_memory(1_000)],
+        partial(serve, lines=stub.WINDOW_SECONDS, sensors=100),
+    ),
 ]

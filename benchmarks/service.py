@@ -92,6 +92,11 @@ class Fleet:
         more = {"NextToken": str(start + PAGE)} if start + PAGE < len(self.listing) else {}
         return json.dumps({**page, **more})
 
+    def describe_scheduler(self, request: dict[str, str]) -> str:
+        """Return one scheduler."""
+        name = request["InferenceSchedulerName"]
+        return json.dumps(next(entry for entry in self.listing if entry["InferenceSchedulerName"] == name))
+
     def list_executions(self, request: dict[str, str]) -> str:
         """Return a page of executions, oldest first."""
         template = self.templates[request["InferenceSchedulerName"]]
@@ -128,11 +133,12 @@ class _Connection(asyncio.Protocol):
                 return
             self._unread = rest[size:]
             request = json.loads(rest[:size] or b"{}")
-            is_listing = headers[b"x-amz-target"].endswith(b"listinferenceschedulers")
-            answer = (
-                self.fleet.list_schedulers(request) if is_listing else self.fleet.list_executions(request)
-            )
-            body = answer.encode()
+            respond = {
+                b"listinferenceschedulers": self.fleet.list_schedulers,
+                b"describeinferencescheduler": self.fleet.describe_scheduler,
+                b"listinferenceexecutions": self.fleet.list_executions,
+            }[headers[b"x-amz-target"].rpartition(b".")[2]]
+            body = respond(request).encode()
             self._transport.write(
                 b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\n"
                 + f"Content-Length: {len(body)}\r\n\r\n".encode()

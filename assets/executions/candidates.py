@@ -58,8 +58,10 @@ class CandidateBuffer:
 
     def take(self, day: date) -> pa.Table:
         """Remove the candidates of a day and return them, in any number and order."""
+        if day not in self._tables:
+            return ROWS.empty_table()
         # rows of different schedulers are then already sorted, and the merge need not copy them
-        tables = sorted(self._tables.pop(day, ()), key=lambda rows: str(rows["scheduler_arn"][0]))
+        tables = sorted(self._tables.pop(day), key=lambda rows: str(rows["scheduler_arn"][0]))
         return combine_chunks(pa.concat_tables([ROWS.empty_table(), *tables]))
 
     def get_names(self) -> dict[str, str | None]:

@@ -57,6 +57,8 @@ def merge_executions(existing: pa.Table, candidates: pa.Table, now: datetime) ->
     Returns:
         One row for every key of either side, sorted by key, with the table's `encoded_schema`.
     """
+    if not existing.num_rows and not candidates.num_rows:  # most days of an old archive
+        return INFERENCE_EXECUTIONS.encoded_schema.empty_table()
     existing = encode_texts(existing, INFERENCE_EXECUTIONS.encoded_schema)
     pool = candidates
     if existing.num_rows:

@@ -1,7 +1,8 @@
 """Dagster's event log during a run, with connections that stay open.
 
 Dagster's SQLite storage opens and closes a connection for each event, in the file of the run and in the file
-of all runs. This costs more than writing the event: two thirds of the CPU time of a materialization.
+of all runs, and looks up its own schema. This costs more than writing the event: two thirds of the CPU time
+of a materialization.
 
 SQLAlchemy and Dagster's storages are imported on use. Definitions load faster without them.
 """
@@ -10,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -26,6 +28,8 @@ _Connect = Callable[[str], "AbstractContextManager[Connection]"]
 def keep_connections_open(instance: dg.DagsterInstance) -> Iterator[None]:
     """Let the event log of an instance reuse its SQLite connections until the end of the context.
 
+    It also remembers which tables and columns it has.
+
     Each event is still a transaction of its own, so a killed process loses no more events than before. Other
     storages, such as PostgreSQL, have a pool of their own and stay as they are.
     """
@@ -38,11 +42,28 @@ def keep_connections_open(instance: dg.DagsterInstance) -> Iterator[None]:
         yield
         return
     with ExitStack() as connections:
-        storage._connect = _reuse(storage, connections)  # type: ignore[assignment,method-assign] # noqa: SLF001
+        replaced = {
+            "_connect": _reuse(storage, connections),
+            "has_table": cache(storage.has_table),
+            "_has_asset_key_col_on_connection": _remember_columns(storage),
+        }
+        vars(storage).update(replaced)
         try:
             yield
         finally:
-            del storage._connect  # noqa: SLF001
+            for name in replaced:
+                delattr(storage, name)
+
+
+def _remember_columns(storage: "SqliteEventLogStorage") -> "Callable[[Connection, str], bool]":
+    look_up, known = storage._has_asset_key_col_on_connection, dict[str, bool]()  # noqa: SLF001
+
+    def has_column(connection: "Connection", name: str) -> bool:
+        if name not in known:
+            known[name] = look_up(connection, name)
+        return known[name]
+
+    return has_column
 
 
 def _reuse(storage: "SqliteEventLogStorage", connections: ExitStack) -> _Connect:
