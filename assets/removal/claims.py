@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import IntEnum
-from functools import reduce
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +22,7 @@ from assets.framework.row_content import stamp_changes
 from assets.framework.time_windows import DAY_MS, get_day_window
 from assets.tables import EXECUTION_SOURCES, INFERENCE_EXECUTIONS
 from resources.encoded_texts import decode_texts, encode_texts
+from resources.sources.bucket import KIND as BUCKET
 
 Kinds = Mapping[str, frozenset[str]]
 """The kinds of rows that each source can return: `api`, `archive` or `bucket`."""
@@ -126,48 +126,53 @@ class DayClaims:
     """The recorded executions of a day, and the claims of the sources for each of them."""
 
     def __init__(
-        self, rows: pa.Table, claims: Claims, operation: ForgetOperation, kinds: Kinds, day: date
+        self,
+        rows: pa.Table,
+        claims: Claims,
+        operation: ForgetOperation,
+        kinds: Kinds,
+        day: date,
+        *,
+        is_incomplete: bool = False,
     ) -> None:
-        """Match rows of `inference_executions` with the claims of the same day."""
+        """Match rows of `inference_executions` with the claims of the same day.
+
+        Args:
+            rows: the rows.
+            claims: the claims.
+            operation: what is forgotten.
+            kinds: the kinds of rows of each source.
+            day: the day.
+            is_incomplete: whether a file may have returned executions of the day without a claim.
+        """
         self._numbers = dict[str, int]()
-        self._claims, self._is_all_sources = claims, operation.sources is None
+        self._claims = claims
         self._claim_keys = self._encode(pa.array(claims.arns, pa.string()).take(claims.arn), claims.start)
         self._row_keys = self._encode_rows(rows["scheduler_arn"], rows)
         self._location_keys = self._encode_rows(find_placeholders(rows), rows)
         self.is_selected_claim = claims.mark_selected(operation, day)
         by_kind = {kind: self._mark_by_kind(kind, kinds) for kind in _KINDS}
-        values = {name: decode_texts(rows.select([name]))[name] for name in ("source", "outcome_source")}
-        is_of_kind = {
-            kind: {name: _to_mask(pc.equal(column, kind)) for name, column in values.items()}
-            for kind in _KINDS
-        }
+        values = [decode_texts(rows.select([name]))[name] for name in ("source", "outcome_source")]
+        is_of_kind = {kind: [_to_mask(pc.equal(column, kind)) for column in values] for kind in _KINDS}
         none = np.zeros(rows.num_rows, bool)
-        self._has_unrecorded = (
-            none
-            if self._is_all_sources
-            else reduce(
-                np.logical_or,
-                (
-                    mask & ~self._claimed_by(by_kind[kind])
-                    for kind in _KINDS
-                    for mask in is_of_kind[kind].values()
-                ),
+        self._has_unrecorded = none
+        if operation.sources is None:
+            is_selected = (
+                _to_mask(find_selected_rows(rows, operation)) if operation.selects_day(day) else none
             )
-        )
-        if self._is_all_sources:
-            inside = operation.selects_day(day)
-            is_selected = _to_mask(find_selected_rows(rows, operation)) if inside else none
             is_affected = is_selected
         else:
             is_selected = self._claimed_by(self.is_selected_claim)
-            is_affected = reduce(
-                np.logical_or,
-                (
-                    self._claimed_by(self.is_selected_claim & by_kind[kind])
-                    & (is_of_kind[kind]["source"] | is_of_kind[kind]["outcome_source"])
-                    for kind in _KINDS
-                ),
-            )
+            is_affected = none
+            for kind, masks in is_of_kind.items():
+                has_values = masks[0] | masks[1]
+                is_affected = is_affected | (
+                    has_values & self._claimed_by(self.is_selected_claim & by_kind[kind])
+                )
+                is_explained = self._claimed_by(by_kind[kind])
+                if is_incomplete and kind != BUCKET:
+                    is_explained = none
+                self._has_unrecorded = self._has_unrecorded | (has_values & ~is_explained)
         has_other = self._claimed_by(~self.is_selected_claim) | self._has_unrecorded
         self.fates = np.full(rows.num_rows, Fate.unselected, np.int8)
         self.fates[is_selected] = Fate.unaffected

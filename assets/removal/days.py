@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -84,9 +83,11 @@ class DayForgetting:
         operation: what is forgotten.
         kinds: the kinds of rows of each source.
         records: the rows of `archive_files` by URI.
+        recorded_claims: the rows of `execution_sources` when the operation was planned.
         settle_after: time after the end of a day at which it settles.
         now: the current time.
         listed: the ARNs that a remaining service listed.
+        days_without_claims: the days of files whose executions are not known.
         kept_keys: forgotten claims about executions that stay, so far.
     """
 
@@ -94,9 +95,11 @@ class DayForgetting:
     operation: ForgetOperation
     kinds: Kinds
     records: Mapping[str, ArchiveRecord]
+    recorded_claims: pa.Table
     settle_after: timedelta
     now: datetime
     listed: Collection[str] = frozenset()
+    days_without_claims: Collection[date] = frozenset()
     kept_keys: dict[tuple[str, str], list[Starts]] = field(default_factory=dict)
 
     def plan(self, day: date) -> PlannedDay:
@@ -213,13 +216,10 @@ class DayForgetting:
         """Return the forgotten claims about executions that stay."""
         return {key: np.unique(np.concatenate(parts)) for key, parts in self.kept_keys.items()}
 
-    @cached_property
-    def recorded_claims(self) -> pa.Table:
-        """The rows of `execution_sources` when the operation was planned."""
-        return self.lake.read(EXECUTION_SOURCES)
-
     def _match(self, rows: pa.Table, recorded: pa.Table, day: date) -> DayClaims:
-        return DayClaims(rows, Claims.from_rows(recorded, day), self.operation, self.kinds, day)
+        claims = Claims.from_rows(recorded, day)
+        is_incomplete = day in self.days_without_claims
+        return DayClaims(rows, claims, self.operation, self.kinds, day, is_incomplete=is_incomplete)
 
     def _revokes(self, day: date) -> bool:
         """Whether a forgotten source could prove the day complete."""

@@ -20,8 +20,15 @@ from assets.executions.bucket_identity import (
     KnownScheduler,
     find_known_schedulers,
 )
+from assets.executions.provenance import ReturnedKeys, merge_returned_keys
 from assets.executions.scheduler_history import EXECUTION_COLUMNS, merge_observed_settings
-from assets.executions.tombstones import ForgetOperation, Tombstones, read_operations, save_operation
+from assets.executions.tombstones import (
+    NO_TOMBSTONES,
+    ForgetOperation,
+    Tombstones,
+    read_operations,
+    save_operation,
+)
 from assets.framework.materializations import PartitionResult, partition_result
 from assets.framework.row_content import stamp_changes
 from assets.removal.claims import list_claimed_days, remove_claims
@@ -97,17 +104,35 @@ class Forgetting:
 
     @cached_property
     def _days(self) -> DayForgetting:
-        claims = self.lake.read(EXECUTION_SOURCES)
+        claims = merge_returned_keys(self.lake.read(EXECUTION_SOURCES), self._missing_claims[0], self.now)
         kinds = find_kinds(claims, self._records, self.sources)
         return DayForgetting(
             self.lake,
             self.operation,
             kinds,
             self._records,
+            claims,
             self.settle_after,
             self.now,
             self._list_remaining_services(kinds),
+            self._missing_claims[1],
         )
+
+    @cached_property
+    def _missing_claims(self) -> tuple[ReturnedKeys, set[date]]:
+        """Read the files that an early version merged without claims.
+
+        Returns:
+            Their claims, and the days of the files that cannot be read.
+        """
+        recorded = set(self.lake.read(EXECUTION_SOURCES, columns=["source"])["source"].to_pylist())
+        files = {uri: each for uri, each in self._records.items() if each.executions and uri not in recorded}
+        days = {day for record in files.values() for day in record.merged_dates}
+        if self.operation.sources is None or not any(map(self.operation.selects_day, days)):
+            return {}, set()
+        reader = SourceReader(self.sources, NO_TOMBSTONES, self.now, self.report_progress)
+        keys, unread = reader.read_keys(files, days)
+        return keys, {day for uri in unread for day in files[uri].merged_dates}
 
     def _list_remaining_services(self, kinds: Mapping[str, Collection[str]]) -> set[str]:
         """Return the ARNs of schedulers that a service listed, unless all services are forgotten."""
@@ -122,7 +147,7 @@ class Forgetting:
     def list_days(self) -> list[date]:
         """Return the days that the operation concerns, sorted."""
         operation = self.operation
-        days = list_claimed_days(self.lake.read(EXECUTION_SOURCES), operation)
+        days = list_claimed_days(self._days.recorded_claims, operation)
         stored = {day for day in self.lake.days(INFERENCE_EXECUTIONS) if operation.selects_day(day)}
         if operation.sources is None:
             return sorted(
@@ -160,6 +185,10 @@ class Forgetting:
         """
         is_resumed = self.operation.operation_id in {each.operation_id for each in read_operations(self.lake)}
         report = ForgetReport(self._begin(planned))
+        if missing := self._missing_claims[0]:
+            self.lake.update(
+                EXECUTION_SOURCES, None, lambda existing: merge_returned_keys(existing, missing, self.now)
+            )
         days = [day.day for day in planned]
         self._forget_days(days, report)
         renamed = self._reidentify()

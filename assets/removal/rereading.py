@@ -1,6 +1,7 @@
 """Reading the sources again that also returned a forgotten execution."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
@@ -10,7 +11,7 @@ from assets.executions.archive_index import ArchiveRecord
 from assets.executions.candidates import CandidateBuffer
 from assets.executions.extraction import read_files
 from assets.executions.flatten import FlattenedPages, flatten_pages
-from assets.executions.provenance import ReturnedKeys
+from assets.executions.provenance import ReturnedKeys, ReturnedKeysBuffer
 from assets.executions.selection import ExtractionSelection
 from assets.executions.tombstones import Tombstones
 from assets.removal.claims import RereadSources
@@ -83,6 +84,30 @@ class SourceReader:
         for uri in remaining:
             rereading.unreadable[uri] = self._list_errors.get(uri) or "it is in no configured source"
         return rereading
+
+    def read_keys(self, uris: Collection[str], days: Collection[date]) -> tuple[ReturnedKeys, set[str]]:
+        """Read which executions some files return on some days.
+
+        Returns:
+            The keys, and the files that could not be read.
+        """
+        keys = ReturnedKeysBuffer(days)
+        unread = set(uris)
+
+        def add(pages: FlattenedPages) -> None:
+            start = 0
+            for origin, count in pages.origins:
+                keys.add(origin, pages.rows.slice(start, count))
+                start += count
+            keys.compact()
+
+        for listing, files in self._files.items():
+            selected = [file for uri, file in files.items() if uri in unread]
+            records: dict[str, ArchiveRecord] = {}
+            with suppress(LedgerError):  # the files without a record stay unread
+                read_files(listing, selected, self.now, records, add)
+            unread -= {uri for uri, record in records.items() if not record.error}
+        return keys.get_keys(), unread
 
     @cached_property
     def _list_errors(self) -> dict[str, str]:

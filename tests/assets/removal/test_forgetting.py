@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import settings as how
@@ -18,7 +19,7 @@ from assets.executions.extraction import Extraction
 from assets.executions.tombstones import ForgetOperation, save_operation
 from assets.framework.time_windows import Days
 from assets.removal.rereading import Rereading, SourceReader
-from assets.tables import ARCHIVE_FILES, FORGET_OPERATIONS, INFERENCE_EXECUTIONS
+from assets.tables import ARCHIVE_FILES, EXECUTION_SOURCES, FORGET_OPERATIONS, INFERENCE_EXECUTIONS
 from resources.config.settings import ArchiveSettings
 from resources.errors import RetryLaterError
 from resources.lake.lake import Lake
@@ -144,6 +145,26 @@ def test_executions_stay_while_another_source_cannot_be_read(world: World, tmp_p
     others.extract([other])
     without = [forgotten.uri, other.uri]  # the size of b.json is the same, but its time is not
     assert not find_differences(world.read(without=without), others.read(without=without))
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_a_file_without_claims_is_read_first_or_its_executions_stay(
+    world: World, tmp_path: Path, is_readable: bool
+) -> None:
+    """An early version recorded no claims."""
+    forgotten = write_file(tmp_path / "a.json", dict.fromkeys(ALL, "SUCCESS"))
+    other = write_file(tmp_path / "b.json", dict.fromkeys(ALL[:3], "SUCCESS"))
+    world.extract([forgotten, other])
+    world.lake.update(
+        EXECUTION_SOURCES,
+        None,
+        lambda existing: existing.filter(pc.equal(existing["source"], forgotten.uri)),
+    )
+    report = world.forget(build_operation(world.lake, forgotten), [other] if is_readable else [])
+    of_first_day = [each for each in ALL if each.start.date() == DAYS[0]]  # the day of the other file
+    assert report.operation.executions_kept == (0 if is_readable else len(of_first_day))
+    kept = ALL[:3] if is_readable else of_first_day
+    assert list_keys(world.lake) == {(each.arn, each.start) for each in kept}
 
 
 def test_a_run_that_read_a_source_before_it_was_forgotten_records_nothing(
