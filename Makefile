@@ -14,6 +14,9 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 PROMISES := $(shell grep -o 'tests/[a-z_/0-9]*\.py::[a-z_0-9]*' docs/explanation/reliability.md | grep -v tests/faults | sort -u)
 
+# the API of PyPI with the vulnerabilities of a release
+ADVISORIES := https://pypi.org/pypi/pip/24.0/json
+
 .PHONY: help setup demo dev test faults bench check audit docs clean
 
 help: ## list the targets
@@ -62,6 +65,8 @@ check: $(DEV) ## lint, types, import contracts, generated docs
 	$(BIN)/python -m assets.tables.history --check
 
 audit: $(DEV) ## look for known vulnerabilities of the locked dependencies; needs a network
+	@$(BIN)/python -c 'import urllib.request as r; r.urlopen("$(ADVISORIES)", timeout=30)' 2>/dev/null || \
+	  { echo "Cannot audit: $(ADVISORIES) cannot be read. A mirror of PyPI often has no vulnerability data; run it where pypi.org is reachable."; exit 1; }
 	$(BIN)/uv tool run pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
 docs: $(DEV) ## generate the reference docs

@@ -3,11 +3,11 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 import pyarrow as pa
@@ -19,9 +19,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from assets.tables import Column, Table
+from resources.aws import s3_bucket
 from resources.lake.lake import Lake
 from resources.storage import local
 from tests.support.readings import READINGS
+from tests.support.s3_server import Bucket
 
 FIRST = date(2026, 3, 1)
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -90,10 +92,25 @@ class LakeModel(RuleBasedStateMachine):
     @initialize()
     def create(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
-        self.lake = Lake(str(self.folder / "lake"), lock_timeout_seconds=5)
+        self.lake = self.open_lake()
         self.table = READINGS
         self.model: dict[date, Rows] = {}
         self.readers: list[Reader] = []
+
+    def open_lake(self) -> Lake:
+        return Lake(str(self.folder / "lake"), lock_timeout_seconds=5)
+
+    def check_orphans(self, day: date) -> None:
+        assert not list(Path(self.lake.path(self.table, day)).parent.glob("*.tmp"))
+
+    def kill(self, step: str) -> AbstractContextManager[None]:
+        return killed(step)
+
+    def remove(self, day: date) -> None:
+        shutil.rmtree(Path(self.lake.path(READINGS, day)).parent, ignore_errors=True)
+
+    def open_file(self, day: date) -> pq.ParquetFile:
+        return pq.ParquetFile(self.lake.path(self.table, day))
 
     def teardown(self) -> None:
         if hasattr(self, "folder"):
@@ -110,7 +127,7 @@ class LakeModel(RuleBasedStateMachine):
         result = self.lake.update(self.table, day, self.merge(change))
         self.model[day] = (before or {}) | change
         assert result.changed or self.model[day] == before
-        assert not list(self.lake.path(self.table, day).parent.glob("*.tmp"))
+        self.check_orphans(day)
 
     @rule(day=days, change=changes)
     def update_in_pieces(self, day: date, change: Rows) -> None:
@@ -148,7 +165,7 @@ class LakeModel(RuleBasedStateMachine):
         before = self.model.get(day)
         after = (before or {}) | change
         try:
-            with killed(step):
+            with self.kill(step):
                 self.lake.update(self.table, day, self.merge(change))
         except KilledError:
             if step == "after the rename":
@@ -158,14 +175,13 @@ class LakeModel(RuleBasedStateMachine):
 
     @rule(day=days)
     def remove_a_day(self, day: date) -> None:
-        shutil.rmtree(self.lake.path(READINGS, day).parent, ignore_errors=True)
+        self.remove(day)
         self.model.pop(day, None)
 
     @rule(day=days)
     def open_a_reader(self, day: date) -> None:
         if day in self.model:
-            path = self.lake.path(self.table, day)
-            self.readers.append(Reader(pq.ParquetFile(path), dict(self.model[day])))
+            self.readers.append(Reader(self.open_file(day), dict(self.model[day])))
 
     @rule()
     def finish_a_reader(self) -> None:
@@ -193,6 +209,59 @@ class LakeModel(RuleBasedStateMachine):
             assert read_rows(self.lake.read(self.table, day)) == rows
         scanned = self.lake.scan(self.table) if self.model else self.table.schema.empty_table()
         assert scanned.num_rows == sum(map(len, self.model.values()))
+
+
+class S3LakeModel(LakeModel):
+    """The same in S3. A killed writer sends its request or not; a reader gets an object with one request."""
+
+    bucket: ClassVar[Bucket]
+
+    def open_lake(self) -> Lake:
+        return Lake(f"{self.bucket.uri}/{self.folder.name}", lock_timeout_seconds=5)
+
+    def check_orphans(self, day: date) -> None:
+        """S3 has no unfinished objects: each write is one request."""
+
+    @contextmanager
+    def kill(self, step: str) -> Iterator[None]:
+        put = s3_bucket.Bucket.put
+
+        def put_and_kill(*args: Any, **options: Any) -> bool:
+            if step == "after the rename":
+                put(*args, **options)
+            raise KilledError
+
+        with patch.object(s3_bucket.Bucket, "put", put_and_kill):
+            yield
+
+    def remove(self, day: date) -> None:
+        key = str(self.lake.path(READINGS, day)).removeprefix(f"{self.bucket.uri}/")
+        self.bucket.client.delete_object(Bucket=self.bucket.name, Key=key)
+
+    def open_file(self, day: date) -> pq.ParquetFile:
+        key = str(self.lake.path(READINGS, day)).removeprefix(f"{self.bucket.uri}/")
+        content = s3_bucket.Bucket(self.bucket.name, "lake.uri").get(key)
+        assert content
+        return pq.ParquetFile(pa.BufferReader(content.data))
+
+
+@pytest.mark.slow
+def test_any_sequence_of_operations_in_s3_gives_the_rows_of_the_model(
+    rounds: Callable[[int], int], bucket: Bucket
+) -> None:
+    class Model(S3LakeModel):
+        pass
+
+    Model.bucket = bucket
+    examples = settings(
+        max_examples=rounds(8),
+        stateful_step_count=12,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        derandomize=True,
+        database=None,
+    )
+    run_state_machine_as_test(Model, settings=examples)
 
 
 def test_any_sequence_of_operations_gives_the_rows_of_the_model(rounds: Callable[[int], int]) -> None:

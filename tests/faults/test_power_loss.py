@@ -4,17 +4,22 @@ A killed process leaves the page cache, so tests with signals cannot show this. 
 operations of real commits and enumerate the states after a crash at each of them.
 """
 
-from collections.abc import Callable
-from datetime import date, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from assets.certificate.evidence import Selection
+from pipelines.operations import certification
+from pipelines.operations.certification import certify
+from resources.config.settings import Settings
 from resources.lake.lake import Lake
-from resources.storage import local
+from resources.storage import local, recording_store, report_store
 from resources.storage.file_import import copy_files, plan_copies
-from tests.support.power_loss import find_loss, list_crash_states, materialize, record_operations
+from resources.storage.recording_store import open_recording_store
+from tests.support.power_loss import Loss, find_loss, list_crash_states, materialize, record_operations
 from tests.support.readings import READINGS
 
 FIRST_DAY = date(2026, 1, 1)
@@ -86,6 +91,53 @@ def test_no_power_loss_loses_an_imported_file(tmp_path: Path) -> None:
     assert find_loss(recording.operations)[1] is None
 
 
+def write_recording(root: Path, acknowledge: Callable[[Path], None]) -> None:
+    store = open_recording_store(str(root / "recording"))
+    for number in range(3):
+        name = f"pump-{number % 2}/{number:05}.warc.gz"
+        store.create(name, bytes([number]) * 50)
+        acknowledge(root / "recording" / name)
+
+
+def write_certificates(root: Path, acknowledge: Callable[[Path], None]) -> None:
+    """Write a certificate twice; the second replaces the first."""
+    lake = Lake(str(root / "lake"))
+    selection = Selection(FIRST_DAY, FIRST_DAY)
+    for number in range(2):
+        outputs = [root / "out" / "certificates" / name for name in ("c.json", "c.html", "c.md")]
+        now = datetime(2026, 2, 1 + number, tzinfo=UTC)
+        for path in certify(lake, Settings(), selection, now, outputs, iter).files:
+            acknowledge(Path(path))
+
+
+def write_row_groups(root: Path, acknowledge: Callable[[Path], None]) -> None:
+    lake = Lake(str(root / "lake"))
+    for number in range(4):
+
+        def merge(groups: Iterator[pa.Table], number: int = number) -> Iterator[pa.Table]:
+            yield from (group.cast(READINGS.schema) for group in groups)
+            yield build_rows(f"reading {number}")
+
+        lake.update_row_groups(READINGS, FIRST_DAY, merge)
+        acknowledge(Path(lake.path(READINGS, FIRST_DAY)))
+
+
+WRITERS = {"recording": write_recording, "certificate": write_certificates, "row groups": write_row_groups}
+
+
+def find_loss_of(writer: str, root: Path) -> tuple[int, Loss | None]:
+    with record_operations(root) as recording:
+        WRITERS[writer](root, recording.acknowledge)
+    return find_loss(recording.operations)
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_no_power_loss_loses_what_a_writer_acknowledged(tmp_path: Path, writer: str) -> None:
+    states, loss = find_loss_of(writer, tmp_path)
+    assert loss is None, loss.describe([])
+    assert states > 20
+
+
 local_flush = local._flush
 
 
@@ -119,3 +171,15 @@ def test_a_missing_step_is_found_with_its_shortest_trace(
     _, loss = find_loss(operations)
     assert loss is not None
     assert "part-0.parquet is lost or torn by a power loss after" in loss.describe(operations)
+
+
+@pytest.mark.parametrize("mutant", [name for name in MUTANTS if name != "the old file is deleted first"])
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_missing_step_of_each_writer_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str, mutant: str
+) -> None:
+    for module in (local, recording_store, report_store, certification):
+        for name, function in MUTANTS[mutant].items():
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, function)
+    assert find_loss_of(writer, tmp_path)[1] is not None
