@@ -20,7 +20,7 @@ import yaml
 
 
 class _Container:
-    """A process; when it has ended, its CPU time and its peak memory."""
+    """A process, and the CPU time of it and its children when it has ended."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
@@ -32,14 +32,13 @@ class _Container:
             start_new_session=True,
         )
         self.exit_code: int | None = None
-        self.cpu_seconds = self.peak_megabytes = 0.0
+        self.cpu_seconds = 0.0
         self._waiter = threading.Thread(target=self._wait)
         self._waiter.start()
 
     def _wait(self) -> None:
         _, status, usage = os.wait4(self._process.pid, 0)
         self.cpu_seconds = usage.ru_utime + usage.ru_stime
-        self.peak_megabytes = usage.ru_maxrss / 1024
         self.exit_code = self._process.returncode = os.waitstatus_to_exitcode(status)
 
     @property

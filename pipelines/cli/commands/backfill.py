@@ -132,6 +132,9 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
                 plan = replace(plan, workers=replace(plan.workers, count=workers))
             if only:
                 plan = replace(plan, stages=tuple(run for run in plan.stages if run.stage in stages))
+        if plan.workers is not None:  # the runs outlive this command, for example after a lost connection
+            command = f"ledger backfill --resume {plan.backfill_id}"
+            console.print(f"If this command ends early, continue with: {command}", soft_wrap=True)
         with show_progress(console, plan) as update:
             report = _execute(plan, instance, update, workspace or find_workspace_file())
     if as_json:

@@ -82,14 +82,13 @@ class Figures:
     kills: int
     seconds: float
     cpu_seconds: float
-    peak_megabytes: float
     runs: int
     requests: dict[str, int]
 
     def __str__(self) -> str:
         return (
             f"{self.workers} workers, {self.kills} kills: {self.seconds:.0f} s, {self.cpu_seconds:.0f} CPU s"
-            f" in {self.runs} runs, peak {self.peak_megabytes:.0f} MB, requests {self.requests}"
+            f" in {self.runs} runs, requests {self.requests}"
         )
 
 
@@ -217,7 +216,6 @@ class Deployment:
             len(faults),
             time.monotonic() - started,
             sum(container.cpu_seconds for container in containers),
-            max(container.peak_megabytes for container in containers),
             len(runs),
             dict(self.world.count_requests() - before),
         )
