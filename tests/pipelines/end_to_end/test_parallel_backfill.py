@@ -1,9 +1,13 @@
 """`ledger backfill --workers`: the daemon, a run launcher, and workers that die."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +34,7 @@ from tests.support.kubernetes_api import KubernetesApi, run_kubernetes_api  # no
 FIRST, LAST = date(2026, 10, 6), date(2026, 10, 7)
 END = datetime(2026, 10, 8, tzinfo=UTC)
 TABLES = (INFERENCE_EXECUTIONS, SENSOR_CONTRIBUTIONS, EXECUTION_HEALTH, ANOMALY_EVENTS)
+EXECUTIONS = dg.AssetKey(INFERENCE_EXECUTIONS.name)
 STARTED = dg.DagsterRunStatus.STARTED
 
 
@@ -168,6 +173,31 @@ def test_a_stopped_backfill_resumes_only_what_is_missing(service: Handle, calm: 
         )
         assert after == before == 3  # two ranges, and the schedulers
     assert read_content(site, SENSOR_CONTRIBUTIONS) == read_content(calm, SENSOR_CONTRIBUTIONS)
+
+
+def test_a_run_that_a_power_loss_ended_is_recognized_when_the_daemon_starts(
+    service: Handle, tmp_path: Path
+) -> None:
+    site = Site(tmp_path)
+    with site.set_up(build_settings(service)) as instance, ExitStack() as processes:
+        daemon = processes.enter_context(site.daemon())
+        wait_until(lambda: is_healthy(instance), daemon)
+        options = ("--from", str(FIRST), "--to", str(LAST), "--workers", "1", "--only", "executions")
+        process = start_backfill(site, *options)
+        (run,) = wait_until(lambda: list(instance.get_runs(dg.RunsFilter(statuses=[STARTED]))))
+        os.killpg(daemon.pid, signal.SIGKILL)  # with the code server and the run
+
+        started = time.time()
+        processes.enter_context(site.daemon())
+        result = finish(process)
+
+        assert result["outcome"] == "succeeded", json.dumps(result, indent=1)
+        ended = instance.get_run_record_by_id(run.run_id)
+        assert ended is not None and ended.end_time is not None
+        assert ended.dagster_run.status is dg.DagsterRunStatus.FAILURE
+        print(f"recognized {ended.end_time - started:.0f} s after the start of the daemon")  # noqa: T201
+        records = instance.fetch_materializations(EXECUTIONS, limit=100).records
+        assert sorted(str(record.partition_key) for record in records) == [str(FIRST), str(LAST)]
 
 
 def test_workers_need_a_daemon(service: Handle, tmp_path: Path) -> None:
