@@ -46,6 +46,9 @@ from tests.support.site import Process, Site, wait_until
 pytest.importorskip("kubernetes_validate", reason="pip install -e '.[deploy-check]'")
 from tests.support.kubernetes_api import KubernetesApi, run_kubernetes_api
 
+SCALE = os.environ.get("LEDGER_SCALE", "60x60")
+"""Schedulers and days of the whole comparison; read here, because tests see no LEDGER variables."""
+
 FIRST = date(2026, 8, 1)
 NOW = datetime(2026, 10, 8, tzinfo=UTC)
 TABLES = (ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS, REJECTED_RESULTS, RESULT_OBJECTS)
@@ -315,7 +318,7 @@ def test_a_backfill_survives_restarts_of_the_database_and_of_the_daemon(tmp_path
 
 @pytest.mark.long
 def test_any_number_of_workers_takes_the_cpu_time_of_one(tmp_path: Path) -> None:
-    schedulers, days = map(int, os.environ.get("LEDGER_SCALE", "60x60").split("x"))
+    schedulers, days = map(int, SCALE.split("x"))
     size = Size(schedulers, days, days_per_run=max(3, days // 15), poll_seconds=30)
     with open_world(size, tmp_path) as world:
         one, *others = compare(world, [2, 8], kills=min(5, days // 3))
