@@ -201,11 +201,14 @@ class Deployment:
                 command, env=self.site.environment, cwd="/", stdout=subprocess.PIPE, stderr=errors, text=True
             ) as process,
         ):
-            for days, fault in faults:
-                wait_until(lambda days=days: self.count_recorded_days() >= days, process)
-                time.sleep(random.uniform(0, 2))  # noqa: S311
-                fault()
-            output, _ = process.communicate(timeout=6 * 3600)
+            try:
+                for days, fault in faults:
+                    wait_until(lambda days=days: self.count_recorded_days() >= days, process)
+                    time.sleep(random.uniform(0, 2))  # noqa: S311
+                    fault()
+                output, _ = process.communicate(timeout=6 * 3600)
+            finally:
+                process.kill()
         assert output, log.read_text()
         result = json.loads(output)
         assert result["outcome"] == "succeeded", json.dumps(result, indent=1)
