@@ -2,7 +2,7 @@
 
 `python -m benchmarks.day` records days of five schedulers with 300 sensors each and one line per minute:
 2.2 million contributions per day. Then it records the last day again, first unchanged, then with one
-changed object. Options: `--schedulers N --sensors N --days N`.
+changed object. Options: `--schedulers N --sensors N --days N --shards N`.
 """
 
 import argparse
@@ -13,13 +13,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, date, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from assets.anomalies.reading import record_results
+from assets.anomalies.reading import record_shards
 from assets.framework.row_content import conform
 from assets.tables import INFERENCE_EXECUTIONS, SENSOR_CONTRIBUTIONS
 from resources.lake.lake import Lake
@@ -69,15 +71,17 @@ class FakeResults:
     def fetch(self, requests: Sequence[ResultRequest]) -> Iterator[list[FetchedResult]]:
         """Generate new and changed objects, in loads of the size of the real fetcher."""
         load: list[FetchedResult] = []
+        size = 0
         for request in requests:
             tag = f"{request.key in self.changed}"
             if request.etag == tag:
                 load.append(FetchedResult(request, ObjectState.UNCHANGED))
             else:
                 load.append(FetchedResult(request, ObjectState.READ, self._body(request.key), tag))
-            if sum(result.size_in_memory for result in load) > LOAD_BYTES:
+            size += load[-1].size_in_memory
+            if size > LOAD_BYTES:
                 yield load
-                load = []
+                load, size = [], 0
         yield load
 
     def _body(self, key: str) -> bytes:
@@ -111,28 +115,35 @@ def main() -> None:
     options.add_argument("--schedulers", type=int, default=5)
     options.add_argument("--sensors", type=int, default=300)
     options.add_argument("--days", type=int, default=3)
+    options.add_argument("--shards", type=int, default=1)
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        lake, results = Lake(folder), FakeResults(chosen.sensors)
+        lake, results = Lake(folder, shards=chosen.shards), FakeResults(chosen.sensors)
         days = [LAST - timedelta(days=number) for number in range(chosen.days)][::-1]
         print(f"before: peak RSS {_peak_megabytes():.0f} MB\n")
         print("| what | contributions | CPU, s | peak RSS, MB |\n| --- | ---: | ---: | ---: |")
         for day in days:
-            rows = build_executions(chosen.schedulers, day)
-            lake.update(INFERENCE_EXECUTIONS, day, lambda _, rows=rows: rows)
+            with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # whose memory does not count
+                pool.submit(_write_executions, folder, chosen.shards, chosen.schedulers, day).result()
             _record(f"{day}", lake, results, day)
         _record("again, unchanged", lake, results, LAST)
         results.changed = {f"pump-0/{LAST}T12:00:00Z/results.jsonl"}
         _record("again, one changed object", lake, results, LAST)
-        size = Path(lake.path(SENSOR_CONTRIBUTIONS, LAST)).stat().st_size
+        files = Path(lake.path(SENSOR_CONTRIBUTIONS, LAST)).parent.glob("part-*.parquet")
+        size = sum(file.stat().st_size for file in files)
         print(f"\nsensor_contributions: {size / 1e6:.1f} MB a day")
+
+
+def _write_executions(folder: str, shards: int, schedulers: int, day: date) -> None:
+    rows = build_executions(schedulers, day)
+    Lake(folder, shards=shards).update(INFERENCE_EXECUTIONS, day, lambda _: rows)
 
 
 def _record(what: str, lake: Lake, results: Any, day: date) -> None:  # noqa: ANN401 (it has the methods of ResultFetcher)
     started = time.process_time()
-    recorded = record_results(lake, results, day, NOW)
+    contributions = sum(recorded.contributions for recorded in record_shards(lake, results, day, NOW))
     seconds = time.process_time() - started
-    print(f"| {what} | {recorded.contributions:,} | {seconds:.1f} | {_peak_megabytes():.0f} |", flush=True)
+    print(f"| {what} | {contributions:,} | {seconds:.1f} | {_peak_megabytes():.0f} |", flush=True)
 
 
 def _peak_megabytes() -> float:

@@ -15,14 +15,19 @@ from assets.anomalies.events import EventRule, join_events
 from assets.anomalies.fragments import PREDICTION_COLUMNS, STATES, build_fragments
 from assets.anomalies.objects import compute_contents_version
 from assets.anomalies.parse import READER_VERSION
-from assets.anomalies.reading import RecordedResults, record_results
+from assets.anomalies.reading import RecordedResults, record_shards
 from assets.anomalies.top_sensors import CONTRIBUTION_COLUMNS
 from assets.framework.asset_specs import asset_spec_kwargs
 from assets.framework.automation import upstream_content_changed
-from assets.framework.materializations import PartitionResult, partition_result, unpartitioned_result
+from assets.framework.materializations import (
+    PartitionResult,
+    combine_results,
+    partition_result,
+    unpartitioned_result,
+)
 from assets.framework.partitioned_run import PartitionedRun, handle_errors, select_partitions
 from assets.framework.partitions import daily_partitions
-from assets.framework.row_content import stamp_changes
+from assets.framework.row_content import sort_by_key, stamp_changes
 from assets.framework.time_windows import Days
 from assets.tables import (
     ANOMALY_EVENTS,
@@ -37,6 +42,7 @@ from assets.tables import (
 )
 from resources.clock import Clock, monotonic
 from resources.lake.lake import Lake
+from resources.lake.shards import Shard
 from resources.results.base import ObjectState
 from resources.results.fetcher import ResultFetcher
 
@@ -189,24 +195,37 @@ def _record_day(
     key: str,
 ) -> list[PartitionResult]:
     started = monotonic()
-    recorded = record_results(lake, fetcher, date.fromisoformat(key), clock())
-    counts = count_results(recorded)
+    counts, bytes_read = Counter[str](), 0
+    parts: list[list[PartitionResult]] = []
+    for recorded in record_shards(lake, fetcher, date.fromisoformat(key), clock()):
+        counts.update(count_results(recorded))
+        bytes_read += recorded.bytes_read
+        unread.add(key, recorded)
+        parts.append(
+            [
+                partition_result(ANOMALY_PREDICTIONS, recorded.predictions, {}),
+                _build_contributions_result(recorded),
+                partition_result(REJECTED_RESULTS, recorded.rejected, {}),
+                partition_result(RESULT_OBJECTS, recorded.objects, {}),
+            ]
+        )
     totals.update(counts)
-    unread.add(key, recorded)
-    predictions_metadata = {
+    predictions, contributions, rejected, objects = zip(*parts, strict=True)
+    metadata = {
         **counts,
-        "megabytes": round(recorded.bytes_read / _MEGABYTE, 3),
+        "megabytes": round(bytes_read / _MEGABYTE, 3),
         "seconds": round(monotonic() - started, 3),
     }
     read = count_read_objects(counts)
     summary = f"{read:,} of {counts['objects']:,} result objects read"
     if read:
         summary += f": {counts['lines']:,} predictions, {counts['anomalous']:,} anomalous"
+    states = {name: count for name, count in counts.items() if name.startswith("objects")}
     return [
-        partition_result(ANOMALY_PREDICTIONS, recorded.predictions, predictions_metadata, summary),
-        _build_contributions_result(recorded),
-        partition_result(REJECTED_RESULTS, recorded.rejected, {}),
-        partition_result(RESULT_OBJECTS, recorded.objects, _count_states(recorded)),
+        combine_results(predictions, metadata, summary),
+        combine_results(contributions, {}),
+        combine_results(rejected, {}),
+        combine_results(objects, states),
     ]
 
 
@@ -252,16 +271,14 @@ def _count_states(recorded: RecordedResults) -> dict[str, int]:
 def record_fragments(lake: Lake, clock: Clock, key: str) -> list[PartitionResult]:
     """Compute the fragments of a day from its results."""
     started, day = monotonic(), date.fromisoformat(key)
-    predictions = lake.read(ANOMALY_PREDICTIONS, day, PREDICTION_COLUMNS)
-    contributions = lake.read(SENSOR_CONTRIBUTIONS, day, CONTRIBUTION_COLUMNS)
-    fragments = build_fragments(predictions, contributions)
+    fragments, predictions = _build_day_fragments(lake, day)
     rows = fragments.drop_columns([PARTITION])
     written = lake.update(
         ANOMALY_FRAGMENTS,
         day,
         lambda existing: stamp_changes(ANOMALY_FRAGMENTS, rows, existing, clock()),
     )
-    points = _count_points(rows) if predictions.num_rows else {}
+    points = _count_points(rows) if predictions else {}
     metadata = {
         **{f"points_{state}": count for state, count in points.items()},
         "seconds": round(monotonic() - started, 3),
@@ -280,6 +297,20 @@ def _count_points(fragments: pa.Table) -> dict[str, int]:
         state: pc.sum(fragments.filter(pc.equal(fragments["state"], state))["points"]).as_py() or 0
         for state in STATES
     }
+
+
+def _build_day_fragments(lake: Lake, day: date) -> tuple[pa.Table, int]:
+    """Build the fragments of a day, one shard after the other; return them and the number of predictions."""
+    count = lake.shards(SENSOR_CONTRIBUTIONS, day)
+    parts, prediction_count = [], 0
+    for number in range(count):
+        shard = Shard(number, count)
+        predictions = lake.read(ANOMALY_PREDICTIONS, day, PREDICTION_COLUMNS, shard)
+        contributions = lake.read(SENSOR_CONTRIBUTIONS, day, CONTRIBUTION_COLUMNS, shard)
+        parts.append(build_fragments(predictions, contributions))
+        prediction_count += predictions.num_rows
+    fragments = parts[0] if count == 1 else sort_by_key(ANOMALY_FRAGMENTS, pa.concat_tables(parts))
+    return fragments, prediction_count
 
 
 def _summarize_events(rows: pa.Table) -> dict[str, int | float]:

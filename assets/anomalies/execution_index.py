@@ -4,7 +4,7 @@ Result tables are sorted by scheduler and start, so the rows of one execution ar
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -42,12 +42,16 @@ class ExecutionRows:
 
 @dataclass(frozen=True)
 class ExecutionIndex:
-    """Executions that have a result object, sorted by key; the number of one is its position in `rows`."""
+    """Executions that have a result object, sorted by key; the number of one is its position in `rows`.
+
+    `other_buckets` are buckets that the service named for other executions of the day.
+    """
 
     rows: pa.Table
+    other_buckets: frozenset[str] = frozenset()
 
     @classmethod
-    def from_executions(cls, executions: pa.Table) -> "ExecutionIndex":
+    def from_executions(cls, executions: pa.Table, other_buckets: Collection[str] = ()) -> "ExecutionIndex":
         """Select the executions that succeeded and have a result location.
 
         A null status counts as success: such an execution is known only by its result object.
@@ -57,7 +61,8 @@ class ExecutionIndex:
             pc.and_(pc.is_valid(executions["result_s3_bucket"]), pc.is_valid(executions["result_s3_key"])),
         )
         selected = executions.select(COLUMNS).filter(has_result)
-        return cls(selected.sort_by([(name, "ascending") for name in KEY]).combine_chunks())
+        rows = selected.sort_by([(name, "ascending") for name in KEY]).combine_chunks()
+        return cls(rows, frozenset(other_buckets))
 
     def __len__(self) -> int:
         return int(self.rows.num_rows)
@@ -80,10 +85,10 @@ class ExecutionIndex:
         )
 
     @cached_property
-    def buckets_of_service(self) -> set[str]:
+    def buckets_of_service(self) -> frozenset[str]:
         """The buckets that the service itself named, not a file."""
         is_named = pc.equal(self.rows["outcome_source"], "api")
-        return set(self.rows["result_s3_bucket"].filter(is_named).unique().to_pylist())
+        return self.other_buckets | set(self.rows["result_s3_bucket"].filter(is_named).unique().to_pylist())
 
     @cached_property
     def executions_by_object(self) -> dict[ObjectLocation, list[int]]:

@@ -5,17 +5,18 @@ recorded no object whose rows are missing; the next run reads such objects again
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.anomalies.contributions import ContributionBuffer
-from assets.anomalies.execution_index import COLUMNS, ExecutionIndex, ObjectLocation
+from assets.anomalies.execution_index import COLUMNS, ExecutionIndex, ExecutionKey, ObjectLocation
 from assets.anomalies.merge import (
     find_changed_executions,
     merge_predictions,
@@ -24,6 +25,7 @@ from assets.anomalies.merge import (
 )
 from assets.anomalies.objects import (
     ObjectOutcome,
+    ObjectRecords,
     build_requests,
     index_object_records,
     merge_object_records,
@@ -39,6 +41,7 @@ from assets.tables import (
 )
 from resources.errors import ConfigurationError, PermissionsError, RetryLaterError
 from resources.lake.lake import Lake, WriteResult
+from resources.lake.shards import WHOLE, Shard
 from resources.results.base import FetchedResult, ObjectState, ResultRequest
 from resources.results.fetcher import ResultFetcher
 
@@ -47,7 +50,7 @@ _WRITTEN_TABLES = (RESULT_OBJECTS, ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS, RE
 
 @dataclass(frozen=True)
 class RecordedResults:
-    """The result tables of a day after an update; `contributions` counts all rows of the day in the lake."""
+    """The result tables of a day or shard after an update; `contributions` counts its rows in the lake."""
 
     predictions: WriteResult
     rejected: WriteResult
@@ -75,6 +78,78 @@ class _FetchedDay:
         return Counter(outcome.state for outcome in self.outcomes.values())
 
 
+@dataclass(frozen=True)
+class _Target:
+    """The rows to record: those of a shard of a day."""
+
+    lake: Lake
+    day: date
+    now: datetime
+    shard: Shard = WHOLE
+
+
+def record_shards(lake: Lake, results: ResultFetcher, day: date, now: datetime) -> Iterator[RecordedResults]:
+    """Record a day as `record_results` does, one shard after the other; memory is that of one shard.
+
+    Raises:
+        LedgerError: the errors of `record_results`.
+    """
+    count = lake.shards(SENSOR_CONTRIBUTIONS, day)
+    if count == 1:
+        yield record_results(lake, results, day, now)
+        return
+    targets = [_Target(lake, day, now, Shard(number, count)) for number in range(count)]
+    buckets = _prepare_shards(targets)
+    waiting: list[tuple[_Target, ExecutionIndex, _FetchedDay]] = []
+    is_reached = False
+    for target in targets:
+        index = _read_index(target, buckets)
+        records = _read_records(target)
+        fetched = _fetch_day(results, target, index, records)
+        if fetched.states.keys() - {ObjectState.UNREACHABLE}:
+            is_reached = True
+            yield _write_day(target, index, fetched)
+        else:  # the day fails only if no shard has an object that could be reached
+            waiting.append((target, index, fetched))
+    unreachable = [entry for entry in waiting if entry[2].states]
+    if unreachable and not is_reached:
+        for target, index, fetched in unreachable:
+            _record_reason(target, index, fetched.outcomes)
+        raise _unreachable_error(unreachable[0][2], day)
+    for target, index, fetched in waiting:
+        yield _write_day(target, index, fetched)
+
+
+def _prepare_shards(targets: Sequence[_Target]) -> frozenset[str]:
+    """Move rows whose execution turned out to be another one; return the buckets that the service named.
+
+    A row can move to another shard, so the day is then read as a whole.
+    """
+    buckets = set[str]()
+    for target in targets:
+        index = _read_index(target)
+        buckets |= index.buckets_of_service
+        if _read_records(target).keys() - index.numbers.keys():
+            _move_results(_Target(target.lake, target.day, target.now))
+            return frozenset().union(*(_read_index(target).buckets_of_service for target in targets))
+    return frozenset(buckets)
+
+
+def _read_index(target: _Target, buckets: Collection[str] = ()) -> ExecutionIndex:
+    executions = target.lake.read(INFERENCE_EXECUTIONS, target.day, COLUMNS, target.shard)
+    return ExecutionIndex.from_executions(executions, buckets)
+
+
+def _read_records(target: _Target) -> dict[ExecutionKey, dict[str, Any]]:
+    return index_object_records(target.lake.read(RESULT_OBJECTS, target.day, shard=target.shard))
+
+
+def _move_results(target: _Target) -> None:
+    executions = target.lake.read(INFERENCE_EXECUTIONS, target.day, COLUMNS)
+    index = ExecutionIndex.from_executions(executions)
+    move_results(target.lake, target.day, find_moves(executions, index, _read_records(target)), target.now)
+
+
 def record_results(lake: Lake, results: ResultFetcher, day: date, now: datetime) -> RecordedResults:
     """Read the new and changed result objects of a day's executions, and merge their rows into the lake.
 
@@ -82,40 +157,42 @@ def record_results(lake: Lake, results: ResultFetcher, day: date, now: datetime)
         RetryLaterError: the day has objects, and none of them could be reached.
         LedgerError: the profile or role cannot be used, or the lake cannot be written.
     """
+    target = _Target(lake, day, now)
     executions = lake.read(INFERENCE_EXECUTIONS, day, COLUMNS)
     index = ExecutionIndex.from_executions(executions)
-    records = index_object_records(lake.read(RESULT_OBJECTS, day))
+    records = _read_records(target)
     if moves := find_moves(executions, index, records):
         move_results(lake, day, moves, now)
-        records = index_object_records(lake.read(RESULT_OBJECTS, day))
-    is_incomplete = not all(lake.has(table, day) for table in _WRITTEN_TABLES)
+        records = _read_records(target)
+    fetched = _fetch_day(results, target, index, records)
+    if fetched.states and not fetched.states.keys() - {ObjectState.UNREACHABLE}:
+        _record_reason(target, index, fetched.outcomes)
+        raise _unreachable_error(fetched, day)
+    return _write_day(target, index, fetched)
+
+
+def _fetch_day(
+    results: ResultFetcher, target: _Target, index: ExecutionIndex, records: ObjectRecords
+) -> _FetchedDay:
+    is_incomplete = not all(target.lake.has(table, target.day) for table in _WRITTEN_TABLES)
     try:
-        fetched = _fetch_objects(results, index, build_requests(index, records, ignore_etags=is_incomplete))
+        return _fetch_objects(results, index, build_requests(index, records, ignore_etags=is_incomplete))
     except ConfigurationError as error:
         outcome = ObjectOutcome(ObjectState.NO_CREDENTIALS, error.what)
-        _record_reason(lake, day, index, dict.fromkeys(index.executions_by_object, outcome), now)
+        _record_reason(target, index, dict.fromkeys(index.executions_by_object, outcome))
         raise
-    if fetched.states and not fetched.states.keys() - {ObjectState.UNREACHABLE}:
-        _record_reason(lake, day, index, fetched.outcomes, now)
-        raise _unreachable_error(fetched, day)
-    read = {
-        number
-        for location, numbers in index.executions_by_object.items()
-        if fetched.outcomes[location].state is ObjectState.READ
-        for number in numbers
-    }
-    return _write_day(lake, day, index, fetched, read, now)
 
 
 def _record_reason(
-    lake: Lake,
-    day: date,
-    index: ExecutionIndex,
-    outcomes: Mapping[ObjectLocation, ObjectOutcome],
-    now: datetime,
+    target: _Target, index: ExecutionIndex, outcomes: Mapping[ObjectLocation, ObjectOutcome]
 ) -> None:
     """Record why no object of the day was read, so that reports can name the reason."""
-    lake.update(RESULT_OBJECTS, day, lambda existing: merge_object_records(existing, index, outcomes, now))
+    target.lake.update(
+        RESULT_OBJECTS,
+        target.day,
+        lambda existing: merge_object_records(existing, index, outcomes, target.now),
+        shard=target.shard,
+    )
 
 
 def _fetch_objects(
@@ -172,28 +249,38 @@ def _count_by_object(rows: pa.Table) -> dict[int, int]:
     return {count["values"]: count["counts"] for count in counts}
 
 
-def _write_day(
-    lake: Lake, day: date, index: ExecutionIndex, fetched: _FetchedDay, read: set[int], now: datetime
-) -> RecordedResults:
+def _write_day(target: _Target, index: ExecutionIndex, fetched: _FetchedDay) -> RecordedResults:
+    lake, day, now, shard = target.lake, target.day, target.now, target.shard
+    read = {
+        number
+        for location, numbers in index.executions_by_object.items()
+        if fetched.outcomes[location].state is ObjectState.READ
+        for number in numbers
+    }
     predictions = lake.update(
         ANOMALY_PREDICTIONS,
         day,
         lambda existing: merge_predictions(existing, index, fetched.lines, read, now),
+        shard=shard,
     )
-    changed = _write_contributions(lake, day, index, fetched.contributions, read, now)
+    changed = _write_contributions(target, index, fetched.contributions, read)
     rejected = lake.update(
         REJECTED_RESULTS,
         day,
         lambda existing: merge_rejected_results(existing, index, fetched.rejected, read, now),
+        shard=shard,
     )
     objects = lake.update(
-        RESULT_OBJECTS, day, lambda existing: merge_object_records(existing, index, fetched.outcomes, now)
+        RESULT_OBJECTS,
+        day,
+        lambda existing: merge_object_records(existing, index, fetched.outcomes, now),
+        shard=shard,
     )
     return RecordedResults(
         predictions,
         rejected,
         objects,
-        sum(footer.rows for footer in lake.footers(SENSOR_CONTRIBUTIONS, day)),
+        sum(footer.rows for footer in lake.footers(SENSOR_CONTRIBUTIONS, day, shard)),
         changed,
         lake.path(SENSOR_CONTRIBUTIONS, day),
         fetched.states,
@@ -202,15 +289,17 @@ def _write_day(
 
 
 def _write_contributions(
-    lake: Lake, day: date, index: ExecutionIndex, new: ContributionBuffer, read: set[int], now: datetime
+    target: _Target, index: ExecutionIndex, new: ContributionBuffer, read: set[int]
 ) -> bool:
     """Write the contributions that changed; return whether any did."""
+    lake, day, shard = target.lake, target.day, target.shard
     changed: set[int] = set()
     if read:
-        changed = find_changed_executions(lake.read_row_groups(SENSOR_CONTRIBUTIONS, day), index, new, read)
+        stored = lake.read_row_groups(SENSOR_CONTRIBUTIONS, day, shard)
+        changed = find_changed_executions(stored, index, new, read)
     if changed or not lake.has(SENSOR_CONTRIBUTIONS, day):
-        merge = partial(merge_sensor_contributions, index=index, new=new, replaced=changed, now=now)
-        lake.update_row_groups(SENSOR_CONTRIBUTIONS, day, merge)
+        merge = partial(merge_sensor_contributions, index=index, new=new, replaced=changed, now=target.now)
+        lake.update_row_groups(SENSOR_CONTRIBUTIONS, day, merge, shard)
     return bool(changed)
 
 

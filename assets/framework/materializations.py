@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any
 
 import dagster as dg
@@ -19,6 +20,7 @@ PREVIEW_ROWS, PREVIEW_COLUMNS, PREVIEW_CHARACTERS = 10, 16, 32
 
 # Dagster's daemon and its staleness rules read these tags; the constants are private in Dagster 1.13.
 _DATA_VERSION = "dagster/data_version"
+_ROW_COUNT = "dagster/partition_row_count"
 _IS_USER_PROVIDED = "dagster/data_version_is_user_provided"
 
 
@@ -56,12 +58,30 @@ def partition_result(
         table.name,
         compute_content_version(table, written.rows),
         {
-            "dagster/partition_row_count": written.rows.num_rows,
+            _ROW_COUNT: written.rows.num_rows,
             **metadata,
             **_common_metadata(table, written),
         },
         summary,
     )
+
+
+def combine_results(
+    parts: Sequence[PartitionResult], metadata: Mapping[str, Any], summary: str = ""
+) -> PartitionResult:
+    """Return the result of a partition that was recorded in parts, with metadata of the whole.
+
+    The data version is that of the only part, or a hash of all.
+    """
+    first = max(parts, key=lambda part: bool(part.metadata[_ROW_COUNT]))  # its preview has rows
+    version = first.data_version
+    if len(parts) > 1:
+        version = blake2b("".join(part.data_version for part in parts).encode(), digest_size=16).hexdigest()
+    sums = {
+        _ROW_COUNT: sum(part.metadata[_ROW_COUNT] for part in parts),
+        "changed": any(part.metadata["changed"] for part in parts),
+    }
+    return PartitionResult(first.asset, version, {**first.metadata, **sums, **metadata}, summary)
 
 
 def unpartitioned_result(

@@ -197,19 +197,19 @@ class Lake:
         schema = pa.schema([table.encoded_schema.field(name) for name in columns])
         return self._open_day(table, day).read(schema, open_name=open_name), digests
 
-    def footers(self, table: StoredTable, day: date | None = None) -> list[Footer]:
-        """Check the footer of each file against the declaration; without a file, there is none.
+    def footers(self, table: StoredTable, day: date | None = None, shard: Shard = WHOLE) -> list[Footer]:
+        """Check the footer of each file of a shard against the declaration; without a file, there is none.
 
         Raises:
             ConfigurationError: the lake cannot be read.
         """
-        files, footers = self._open_day(table, day), list[Footer]()
-        numbers = [0]
-        for number in numbers:
-            if footer := self._inspect(files.name(number), table):
-                footers.append(footer)
-                numbers += range(1, footer.shards) if number == 0 else ()
-        return footers
+        files = self._open_day(table, day)
+        first = self._inspect(files.name(0), table)
+        footers = [
+            first if number == 0 else self._inspect(files.name(number), table)
+            for number in shard.list_files(first.shards if first else 1)
+        ]
+        return [footer for footer in footers if footer]
 
     def _inspect(self, name: str, table: StoredTable) -> Footer | None:
         try:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from assets.anomalies.assets import UnreadObjects, count_results
 from assets.anomalies.fragments import build_fragments
-from assets.anomalies.reading import RecordedResults, record_results
+from assets.anomalies.reading import RecordedResults, record_results, record_shards
 from assets.framework.row_content import conform
 from assets.tables import (
     ANOMALY_PREDICTIONS,
@@ -27,7 +27,7 @@ from assets.tables import (
     SENSOR_CONTRIBUTIONS,
 )
 from resources.aws.access import AwsAccess
-from resources.errors import ConfigurationError
+from resources.errors import ConfigurationError, RetryLaterError
 from resources.lake.lake import Lake
 from resources.read_limits import ReadLimits
 from resources.results.allowed_buckets import AllowedBuckets
@@ -370,6 +370,85 @@ def test_a_damaged_object_affects_no_other_object_of_the_day(
         build_fragments(recorded.predictions.rows, lake.read(SENSOR_CONTRIBUTIONS, DAY))
 
     check()
+
+
+# --- Days in several files ---------------------------------------------------------------------------------
+
+ARNS = [f"{ARN}{number}" for number in range(6)]
+TABLES = (ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS, REJECTED_RESULTS, RESULT_OBJECTS)
+
+
+class ChangingFetcher(ResultFetcher):
+    """Returns objects of several schedulers from memory; those without content cannot be reached."""
+
+    def __init__(self, objects: Mapping[str, bytes | None]) -> None:
+        super().__init__(AwsAccess())
+        self._objects = objects
+
+    def fetch(self, requests: Sequence[ResultRequest]) -> Iterator[list[FetchedResult]]:
+        for request in requests:
+            data = self._objects[request.key]
+            tag = str(hash(data))
+            state = ObjectState.UNCHANGED if request.etag == tag else ObjectState.READ
+            if data is None:
+                state = ObjectState.UNREACHABLE
+            read = (data, tag) if state is ObjectState.READ else (None, None)
+            yield [FetchedResult(request, state, *read)]
+
+
+def write_fleet(lake: Lake, hours: int) -> dict[str, bytes | None]:
+    """Write executions of several schedulers, and return the objects that they name."""
+    write_executions(lake, "bucket", hours)
+    rows = lake.read(INFERENCE_EXECUTIONS, DAY).to_pylist()
+    fleet = [
+        row | {"scheduler_arn": arn, "result_s3_key": f"{number}/{row['result_s3_key']}"}
+        for number, arn in enumerate(ARNS)
+        for row in rows
+    ]
+    executions = conform(INFERENCE_EXECUTIONS, pa.Table.from_pylist(fleet, INFERENCE_EXECUTIONS.schema))
+    lake.update(INFERENCE_EXECUTIONS, DAY, lambda _: executions)
+    return {
+        row["result_s3_key"]: build_body(build_line(row["data_start_time"], number % 4)) + b"not JSON\n"
+        for number, row in enumerate(fleet)
+    }
+
+
+def test_a_day_in_several_files_has_the_rows_and_counts_of_a_day_in_one(tmp_path: Path) -> None:
+    lakes = [Lake(str(tmp_path / str(shards)), shards=shards) for shards in (1, 4)]
+    for now in (NOW, NOW + timedelta(hours=1)):
+        objects = write_fleet(lakes[0], 2)
+        assert write_fleet(lakes[1], 2) == objects
+        if now > NOW:
+            changed, unreached = list(objects)[:2]
+            objects |= {changed: build_body(build_line(START, 3)), unreached: None}
+        counts = []
+        for lake in lakes:
+            counts.append(Counter[str]())
+            for recorded in record_shards(lake, ChangingFetcher(objects), DAY, now):
+                counts[-1].update(count_results(recorded))
+        assert counts[0] == counts[1]
+        for table in TABLES:
+            assert lakes[1].read(table, DAY).equals(lakes[0].read(table, DAY))
+    assert [lake.shards(SENSOR_CONTRIBUTIONS, DAY) for lake in lakes] == [1, 4]
+    assert counts[1]["objects_read"] == 1
+
+
+def test_a_day_of_several_files_fails_only_if_no_object_can_be_reached(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path), shards=4)
+    objects = dict.fromkeys(write_fleet(lake, 1))
+    with pytest.raises(RetryLaterError, match="Cannot reach any"):
+        list(record_shards(lake, ChangingFetcher(objects), DAY, NOW))
+    assert set(lake.read(RESULT_OBJECTS, DAY)["state"].to_pylist()) == {ObjectState.UNREACHABLE}
+    assert lake.read(RESULT_OBJECTS, DAY).num_rows == len(objects)
+    assert not lake.has(ANOMALY_PREDICTIONS, DAY)
+
+    reached = next(iter(objects))
+    recorded = list(record_shards(lake, ChangingFetcher(objects | {reached: b"{}"}), DAY, NOW))
+
+    assert sum((each.states for each in recorded), Counter()) == {
+        ObjectState.READ: 1,
+        ObjectState.UNREACHABLE: len(objects) - 1,
+    }
 
 
 def test_credentials_that_cannot_be_used_are_recorded_as_the_reason(lake: Lake, bucket: Bucket) -> None:

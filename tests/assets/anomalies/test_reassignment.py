@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from assets.anomalies.reading import record_results
+from assets.anomalies.reading import record_shards
 from assets.framework.row_content import conform
 from assets.tables import (
     ANOMALY_PREDICTIONS,
@@ -45,9 +45,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "copy"
 
 
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return Lake(str(tmp_path / "lake"))
+@pytest.fixture(params=[1, 4], ids=["one file", "four files"])
+def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path / "lake"), shards=request.param)
 
 
 def build_key(hour: int) -> str:
@@ -78,7 +78,7 @@ def write_executions(lake: Lake, arn: str, status: str = "SUCCESS", more: str | 
 def record(lake: Lake, folder: Path, now: datetime = LATER) -> int:
     """Return the number of objects that were read."""
     fetcher = ResultFetcher(AwsAccess(profile="no-such-profile"), copies=[LocalCopy("plant", "", folder)])
-    return record_results(lake, fetcher, DAY, now).states["read"]
+    return sum(recorded.states["read"] for recorded in record_shards(lake, fetcher, DAY, now))
 
 
 def read_rows(lake: Lake, table: Table) -> list[dict[str, Any]]:
