@@ -18,7 +18,7 @@ from assets.tables import INFERENCE_EXECUTIONS, TABLES, Column, Table
 from resources.lake.lake import Lake
 from tests.support.engine_process import SPARK_TABLES
 from tests.support.engine_questions import Engine, Open, Plain, collect_answers
-from tests.support.engine_world import DAYS, World, build_rows, write_rows, write_world
+from tests.support.engine_world import DAYS, EMPTY_DAY, World, build_rows, write_rows, write_world
 from tests.support.engines import ENGINES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,10 +46,31 @@ def truth(world: World) -> dict[str, Any]:
     return collect_answers(Plain(world), TABLES)
 
 
+@pytest.fixture(scope="session", params=[(1,), (4,), (4, 1, 2)], ids=["one file", "four files", "mixed"])
+def any_world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The same rows in days with one file, with four files, and with different numbers."""
+    if request.param == (1,):
+        world: World = request.getfixturevalue("world")
+        return world
+    return write_world(tmp_path_factory.mktemp("world") / "lake", request.param)
+
+
+def test_days_have_the_numbers_of_files(any_world: World, request: pytest.FixtureRequest) -> None:
+    found = [any_world.lake.shards(INFERENCE_EXECUTIONS, day) for day in (*DAYS, EMPTY_DAY)]
+    assert (
+        found
+        == {
+            "one file": [1, 1, 1, 1, 1],
+            "four files": [4, 4, 4, 4, 4],
+            "mixed": [4, 1, 2, 4, 1],
+        }[request.node.callspec.id]
+    )
+
+
 def test_every_engine_gives_the_answers_of_plain_python(
-    engine: Open, world: World, truth: dict[str, Any]
+    engine: Open, any_world: World, truth: dict[str, Any]
 ) -> None:
-    answers = collect_answers(engine(world.lake, list(TABLES)), TABLES)
+    answers = collect_answers(engine(any_world.lake, list(TABLES)), TABLES)
 
     assert {name for name in truth if answers[name] != truth[name]} == set()
     assert answers.keys() == truth.keys()

@@ -5,8 +5,10 @@ column, instants in milliseconds around midnight and clock changes, non-ASCII te
 gap between days.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +44,16 @@ class World:
         return self.lake.uri
 
 
-def write_world(folder: Path) -> World:
-    """Write a lake with rows of every table."""
+def write_world(folder: Path, shards: Sequence[int] = (1,)) -> World:
+    """Write a lake with rows of every table; the days have these numbers of shards in turn."""
     world = World(Lake(str(folder)))
+    lakes = cycle([Lake(str(folder), shards=number) for number in shards])
     for table in TABLES:
         world.truth[table.name] = []
         if table.partitioned:
             for day in DAYS:
-                write_rows(world, table, day, build_rows(table, day))
-            write_rows(world, table, EMPTY_DAY, [])
+                write_rows(replace(world, lake=next(lakes)), table, day, build_rows(table, day))
+            write_rows(replace(world, lake=next(lakes)), table, EMPTY_DAY, [])
         else:
             write_rows(world, table, None, [row for day in DAYS for row in build_rows(table, day)])
     return world
