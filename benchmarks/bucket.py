@@ -118,7 +118,7 @@ CASES = [
         [Contender(OURS, _PREPARE)],
         [
             limit_memory(400),
-            limit_cpu("CPU, s per million objects", 100, SCHEDULERS * DAYS * PER_DAY / 1e6),
+            limit_cpu("CPU, s per million objects", 150, SCHEDULERS * DAYS * PER_DAY / 1e6),
             Target(
                 "requests per 1,000 objects",
                 lambda costs: costs[OURS].result["requests"] * 1_000 / costs[OURS].result["executions"],

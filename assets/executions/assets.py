@@ -34,6 +34,7 @@ from resources.clock import Clock, monotonic
 from resources.errors import BudgetSpentError, LedgerError
 from resources.lake.lake import Lake
 from resources.sources.base import ListedScheduler, OpenSources, Source
+from resources.sources.bucket import KIND
 from resources.sources.call_budget import CallBudget
 
 GROUP = "executions"
@@ -296,7 +297,11 @@ def _summarize(recorded: RecordedDay) -> str:
 
 
 def _count_by_status(recorded: RecordedDay) -> dict[str, int]:
-    counted = recorded.executions.rows["status"].value_counts().to_pylist()
+    """Count executions by status. A bucket shows only success, so nothing is said about other statuses."""
+    rows = recorded.executions.rows
+    counted = rows["status"].value_counts().to_pylist()
     counts = Counter({count["values"]: count["counts"] for count in counted})
-    by_status = {name.lower(): counts.pop(name, 0) for name in (*FINAL_STATUSES, IN_PROGRESS)}
+    is_bucket_only = rows["outcome_source"].unique().to_pylist() == [KIND]
+    statuses = ("SUCCESS",) if is_bucket_only else (*FINAL_STATUSES, IN_PROGRESS)
+    by_status = {name.lower(): counts.pop(name, 0) for name in statuses}
     return by_status | ({"other_status": counts.total()} if counts else {})

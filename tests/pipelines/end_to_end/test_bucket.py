@@ -59,7 +59,11 @@ def live(service: Handle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with dg.DagsterInstance.ephemeral() as instance:
         source = BucketSettings(uri=f"s3://{BUCKET}/")
         location = build_location(tmp_path_factory.mktemp("live"), instance, source)
-        assert location.run(DAY, DAY, assets=ASSETS).success
+        result = location.run(DAY, DAY, assets=ASSETS)
+        assert result.success
+        metadata = location.get_materializations(result)[DAY.isoformat()].metadata
+        assert metadata["ledger/success"].value > 0
+        assert "ledger/failed" not in metadata, "a bucket does not show failures"
         yield location
 
 
