@@ -66,7 +66,7 @@ def _compare_sources(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> It
             kinds.setdefault(kind, []).append(uri)
     for kind, uris in kinds.items():
         more = f" and {len(uris) - _MAX_SOURCES} more" if len(uris) > _MAX_SOURCES else ""
-        yield f"saved responses {kind}: {', '.join(uris[:_MAX_SOURCES])}{more}"
+        yield f"sources {kind}: {', '.join(uris[:_MAX_SOURCES])}{more}"
 
 
 def _index_schedulers(statement: Statement) -> dict[str, dict[str, Any]]:

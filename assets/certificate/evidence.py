@@ -1,15 +1,19 @@
 """Reads the evidence of a certificate from the lake, one day at a time."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.certificate.statements import DayEvidence
+from assets.executions.provenance import expand_run
+from assets.framework.time_windows import DAY_MS
 from assets.health.execution_health import (
     COVERAGE_COLUMNS,
     EXECUTION_COLUMNS,
@@ -59,6 +63,7 @@ OTHER_TABLES = (
 
 _RESULT_KEY = "result_s3_key"
 _WITHOUT_KEY = [name for name in EXECUTION_COLUMNS if name != _RESULT_KEY]
+_RETURNED_COLUMNS = ["source", "first_data_start_time", "last_data_start_time", "executions"]
 _SOURCE_COLUMNS = ["uri", "content_hash", "executions", "merged_dates"]
 _NO_RESULT_TIMES = pa.schema([RESULT_OBJECTS.schema.field(name) for name in RESULT_COLUMNS]).empty_table()
 
@@ -193,15 +198,32 @@ def _count_results(
 
 
 def _read_sources(lake: Lake) -> dict[date, list[dict[str, Any]]]:
-    """Return the saved responses of each day, sorted by URI."""
-    files: dict[date, list[dict[str, Any]]] = {}
-    rows = lake.read(ARCHIVE_FILES, columns=_SOURCE_COLUMNS).sort_by("uri").to_pylist()
-    for row in rows:
+    """Return the saved responses of each day by URI, then the buckets and services by URI.
+
+    A bucket or service has no hash. It has the number of executions that it returned of the day.
+    """
+    sources: dict[date, list[dict[str, Any]]] = {}
+    files = lake.read(ARCHIVE_FILES, columns=_SOURCE_COLUMNS).sort_by("uri")
+    for row in files.to_pylist():
         source = {
             "uri": row["uri"],
             "content_hash": row["content_hash"],
             "executions": row["executions"],
         }
         for day in row["merged_dates"] or ():
-            files.setdefault(day, []).append(source)
-    return files
+            sources.setdefault(day, []).append(source)
+    returned = lake.read(EXECUTION_SOURCES, columns=_RETURNED_COLUMNS)
+    others = returned.filter(pc.invert(pc.is_in(returned["source"], files["uri"].combine_chunks())))
+    for (uri, day), count in sorted(_count_by_day(others).items()):
+        sources.setdefault(day, []).append({"uri": uri, "executions_of_day": count})
+    return sources
+
+
+def _count_by_day(returned: pa.Table) -> Counter[tuple[str, date]]:
+    """Count the executions in rows of `execution_sources` by source and day."""
+    counts = Counter[tuple[str, date]]()
+    for row in returned.to_pylist():
+        numbers, executions = np.unique(expand_run(row) // DAY_MS, return_counts=True)
+        for number, count in zip(numbers.tolist(), executions.tolist(), strict=True):
+            counts[row["source"], date(1970, 1, 1) + timedelta(number)] += count
+    return counts

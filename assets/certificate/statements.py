@@ -52,7 +52,8 @@ class DayEvidence:
         day: the day.
         files: the SHA-256 of each file by its path in the lake.
         schedulers: the slots of each scheduler.
-        sources: the saved responses that the day came from: `uri`, `content_hash` and `executions`.
+        sources: the saved responses that the day came from (`uri`, `content_hash` and `executions`), and the
+            buckets and services (`uri` and `executions_of_day`).
         results: the number of result objects by state.
     """
 

@@ -67,6 +67,7 @@ class CertificateSummary:
         self.results: Counter[str] = Counter()
         self.source_kinds: set[str] = set()
         self.sources: dict[str, Any] = {}
+        self.other_sources: Counter[str] = Counter()
         self.files = 0
         self.recorded_days = 0
 
@@ -76,7 +77,11 @@ class CertificateSummary:
         for description in predicate["schedulers"]:
             self._add_scheduler(description)
         self.results.update(predicate["results"])
-        self.sources.update({source["uri"]: source["content_hash"] for source in predicate["sources"]})
+        for source in predicate["sources"]:
+            if "content_hash" in source:
+                self.sources[source["uri"]] = source["content_hash"]
+            else:
+                self.other_sources[source["uri"]] += source["executions_of_day"]
         self.files += len(statement["subject"])
         self.recorded_days += bool(statement["subject"])
         self.statements += 1
@@ -150,6 +155,7 @@ class CertificateSummary:
                 "recorded_days": self.recorded_days,
                 "files": self.files,
                 "saved_responses": len(self.sources),
+                "other_sources": dict(sorted(self.other_sources.items())),
                 "slots": {reason: reasons[reason] for reason in REASONS if reasons[reason]},
                 "results": dict(sorted(self.results.items())),
                 "source_kinds": sorted(self.source_kinds),

@@ -39,7 +39,7 @@ class DayState(StrEnum):
 
 _MEANINGS = {
     DayState.settled: "complete; the service answered after the day had settled",
-    DayState.recorded: "recorded from saved responses; no service can prove that it is complete",
+    DayState.recorded: "recorded from saved responses or a bucket; no service can prove that it is complete",
     DayState.open: "can still change; the next scheduled run extracts it",
     DayState.overdue: "not settled, and too old for scheduled runs",
     DayState.stuck: "settled, but executions are still IN_PROGRESS",

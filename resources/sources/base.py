@@ -135,7 +135,7 @@ class OutputPrefix:
         prefix: the output prefix.
         scheduler_arn: its ARN, or a placeholder.
         name: its name, or the prefix.
-        frequency_minutes: the frequency; None: it cannot be inferred.
+        frequency_minutes: the shorter frequency of the first and the last days; None: it cannot be inferred.
         evidence: how the frequency is known, or why not.
         first: the first DataStartTime.
         last: the last DataStartTime.

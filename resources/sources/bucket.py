@@ -43,6 +43,15 @@ class BucketOptions:
     zone: tzinfo | None = None
 
 
+@dataclass(frozen=True)
+class _Sample:
+    """The results of some days of a prefix, from `first` on, and what they show about the frequency."""
+
+    first: date
+    results: list[ResultKey]
+    evidence: GridEvidence
+
+
 class BucketSource:
     """The output prefixes of one or several schedulers, in S3 or as a local copy."""
 
@@ -177,20 +186,26 @@ class BucketSource:
 
     def _describe_prefix(self, prefix: str) -> OutputPrefix:
         start, end = self._find_edges(prefix)
-        results, evidence = self._read_sample(
-            prefix, start, min(start + _EVIDENCE_DAYS * _A_DAY, end + _A_DAY)
-        )
+        samples = self._read_samples(prefix, start, end)
+        example = samples[-1].results[-1].key if samples[-1].results else None
+        minutes = _find_shortest_minutes(samples)
+        if self._options.frequency_minutes:
+            minutes, evidence = self._options.frequency_minutes, "set by frequency"
+        else:
+            evidence = "; ".join(
+                f"from {sample.first:%Y-%m-%d}: {sample.evidence.text}" for sample in samples
+            )
         return OutputPrefix(
             self._listing.bucket,
             prefix,
             self._options.scheduler_arn or self._get_placeholder(prefix),
             self._get_name(prefix),
-            self._options.frequency_minutes or evidence.minutes,
-            "set by frequency" if self._options.frequency_minutes else evidence.text,
+            minutes,
+            evidence,
             start,
             end,
-            results[-1].key if results else None,
-            evidence.is_mixed,
+            example,
+            any(sample.evidence.is_mixed for sample in samples),
         )
 
     def _find_edges(self, prefix: str) -> tuple[datetime, datetime]:
@@ -200,12 +215,16 @@ class BucketSource:
         assert start is not None and end is not None  # noqa: PT018, S101 (it has such folders)
         return start, end
 
-    def _read_sample(
-        self, prefix: str, start: datetime, end: datetime
-    ) -> tuple[list[ResultKey], GridEvidence]:
-        """Return the results of some days, and what they show about the frequency."""
-        results = [result for day in self._read_prefix(prefix, start.date(), end.date()) for result in day]
-        return results, infer_frequency([result.start for result in results])
+    def _read_samples(self, prefix: str, start: datetime, end: datetime) -> list[_Sample]:
+        """Read the first and the last days of a prefix; only once if they are the same."""
+        length = _EVIDENCE_DAYS * _A_DAY
+        days = {(start.date(), min(start + length, end + _A_DAY).date())}
+        days.add((max(start, end - length + _A_DAY).date(), (end + _A_DAY).date()))
+        samples = []
+        for first, stop in sorted(days):
+            results = [result for day in self._read_prefix(prefix, first, stop) for result in day]
+            samples.append(_Sample(first, results, infer_frequency([result.start for result in results])))
+        return samples
 
     def find_span(self) -> tuple[date, date]:
         """Return the first and the last day with results."""
@@ -229,7 +248,9 @@ class BucketSource:
         results, requests = 0, self._search_requests  # the run searches again
         for prefix in prefixes:
             start, end = self._find_edges(prefix)
-            per_day = 24 * 60 // self._find_shortest_minutes(prefix, start, end)
+            minutes = self._options.frequency_minutes
+            minutes = minutes or _find_shortest_minutes(self._read_samples(prefix, start, end))
+            per_day = 24 * 60 // (minutes or _SHORTEST_MINUTES)
             first, last = start.date(), end.date()
             for batch in batches:
                 results += per_day * sum(first <= day <= last for day in batch)
@@ -237,17 +258,6 @@ class BucketSource:
                 requests += 1 + per_day * max(0, listed_days.days + 1) // _PAGE
         is_bound = self._options.frequency_minutes is not None
         return ListingEstimate(len(prefixes), results, requests if self.requests else 0, is_bound)
-
-    def _find_shortest_minutes(self, prefix: str, start: datetime, end: datetime) -> int:
-        if self._options.frequency_minutes:
-            return self._options.frequency_minutes
-        length = _EVIDENCE_DAYS * _A_DAY
-        samples = {
-            (start, min(start + length, end + _A_DAY)),
-            (max(start, end - length + _A_DAY), end + _A_DAY),
-        }
-        evidence = (self._read_sample(prefix, *sample)[1].minutes for sample in sorted(samples))
-        return min((minutes for minutes in evidence if minutes), default=_SHORTEST_MINUTES)
 
     def read_pages(
         self, days: Collection[date], read_at: datetime, placeholders: Collection[str] | None = None
@@ -348,6 +358,11 @@ class BucketSource:
         options = self._options
         arn_name = options.scheduler_arn.split("/")[1] if options.scheduler_arn else None
         return options.scheduler_name or arn_name or name_prefix(self._listing.bucket, prefix)
+
+
+def _find_shortest_minutes(samples: Iterable[_Sample]) -> int | None:
+    """Return the shortest frequency that a sample shows; None: no sample shows one."""
+    return min((sample.evidence.minutes for sample in samples if sample.evidence.minutes), default=None)
 
 
 def _find_ranges(days: Sequence[date]) -> list[tuple[date, date]]:

@@ -157,10 +157,10 @@ def test_each_output_prefix_of_a_bucket_is_described(
     assert pump["level"] == "ok"
     assert pump["message"] == (
         "results from 2026-10-06 to 2026-10-06, every 30 minutes"
-        " (47 of 47 steps are 30 minutes, none is shorter)"
+        " (from 2026-10-06: 47 of 47 steps are 30 minutes, none is shorter)"
     )
     assert fan["level"] == "warn"
-    assert "frequency unknown (fewer than two results)" in fan["message"]
+    assert "frequency unknown (from 2026-10-06: fewer than two results)" in fan["message"]
     assert get_finding(done, f"results in s3://{bucket.name}")["level"] == "ok"
     assert get_finding(done, "missing")["level"] == "fail"
 
