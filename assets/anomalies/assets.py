@@ -79,9 +79,9 @@ class UnreadObjects:
     def describe(self) -> list[str]:
         """Return one message for each state, with an example."""
         return [
-            f"{self._counts[state]:,} result objects not read ({state.replace('_', ' ')})"
-            f" on {len(days):,} days ({days[0]}{f' to {days[-1]}' if len(days) > 1 else ''}),"
-            f" for example {self._examples[state]}"
+            f"{self._counts[state]:,} result object{'s' if self._counts[state] > 1 else ''} not read"
+            f" ({state.replace('_', ' ')}) on {len(days):,} day{'s' if len(days) > 1 else ''}"
+            f" ({days[0]}{f' to {days[-1]}' if len(days) > 1 else ''}), for example {self._examples[state]}"
             for state, days in sorted(self._days.items())
         ]
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,17 +16,23 @@ from pipelines.runs import instance
 from resources.clock import monotonic, sleep
 from resources.config.loader import CHECKOUT
 from resources.config.settings import load_settings
+from resources.errors import ConfigurationError
 
 _SHUTDOWN_SECONDS = 60
 """Dagster gets this long to end by itself, its remaining subprocesses a sixth of it."""
+
+_HIDDEN_WARNING = "ignore:Function `dev_command` is superseded"
+"""Dagster recommends `dg dev`, which starts the same but does not know projects."""
 
 
 def run(port: int) -> int:
     """Start Dagster, wait for its end and return its exit code; SIGTERM and Ctrl-C stop all its processes.
 
     Raises:
-        LedgerError: the settings or DAGSTER_HOME are invalid, or the sandbox of the demo does not start.
+        LedgerError: the settings or DAGSTER_HOME are invalid, another program uses the port, or the sandbox
+            of the demo does not start.
     """
+    _require_free_port(port)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _exit)
     # a shell starts background jobs with SIGINT ignored; Dagster would inherit that and ignore SIGTERM too
@@ -40,12 +47,27 @@ def run(port: int) -> int:
         return _run_dagster(environment, port)
 
 
+def _require_free_port(port: int) -> None:
+    """Fail before Dagster starts its daemon, which would run for seconds next to the other one."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the web server does
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"Cannot start the Dagster UI on port {port}: {error.strerror}",
+                where="the command line",
+                next_step="stop the other program, or select another port with --port",
+            ) from None
+
+
 def _run_dagster(environment: Mapping[str, str], port: int) -> int:
     dagster = str(Path(sys.executable).with_name("dagster"))
+    warnings = [*filter(None, [environment.get("PYTHONWARNINGS")]), _HIDDEN_WARNING]
     process = subprocess.Popen(  # noqa: S603
         [dagster, "dev", "--workspace", "workspace.yaml", "--port", str(port)],
         cwd=CHECKOUT,
-        env=dict(environment),
+        env={**environment, "PYTHONWARNINGS": ",".join(warnings)},
         start_new_session=True,  # one process group, which can be stopped as a whole
     )
     try:

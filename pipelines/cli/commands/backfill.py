@@ -16,6 +16,7 @@ from rich.text import Text
 
 from assets.alerts.deduplication import normalize_message
 from assets.framework.time_windows import Days
+from assets.report.formatting import pluralize
 from pipelines.cli.arguments import parse_range, select_schedulers
 from pipelines.cli.json_output import BackfillDay, BackfillOutput, BackfillStage, SourceFailure
 from pipelines.cli.options import From, Json, SchedulerPatterns, SkipSettled, To
@@ -220,7 +221,8 @@ def _confirm(console: Console, settings: Settings, backfill_plan: BackfillPlan) 
         )
     names = ", ".join(run.stage.name for run in backfill_plan.stages)
     console.print(
-        f"Build {names} of {request.day_count} days in {settings.lake.uri} (`{plan}` estimates the cost).",
+        f"Build {names} of {request.day_count} {pluralize(request.day_count, 'day')} in {settings.lake.uri}"
+        f" (`{plan}` estimates the cost).",
     )
     typer.confirm("Continue?", default=True, abort=True)
 
@@ -274,7 +276,7 @@ def _list_warnings(run: RunReport) -> list[str]:
 def _summarize_stage(name: str, run: RunReport | None, is_complete: bool) -> str:
     if run is None:
         return "already complete" if is_complete else "not started"
-    parts = [f"{len(run.days):,} days recorded"]
+    parts = [f"{len(run.days):,} {pluralize(len(run.days), 'day')} recorded"]
     numbers = run.numbers
     if name == EXECUTIONS.name:
         changed = sum(day.rows_changed for day in run.days.values())

@@ -143,7 +143,7 @@ def test_unread_objects_are_counted_and_described_by_state_and_read_by_the_next_
     for hour, state in enumerate(REFUSALS, 2):
         assert REFUSALS[state][1] in (recorded_states[hour][1] or "")
         reason = state.value.replace("_", " ")
-        description = f"1 result objects not read ({reason}) on 1 days ({DAY}), for example"
+        description = f"1 result object not read ({reason}) on 1 day ({DAY}), for example"
         assert f"{description} s3://{bucket.name}/{build_key(hour)}" in " ".join(
             describe_unread_objects(recorded)
         )
