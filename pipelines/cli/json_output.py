@@ -217,6 +217,8 @@ class PlanCapacity(Struct):
     contributions: Annotated[int, Meta(description="Rows of sensor_contributions.")]
     cpu_seconds: Annotated[float, Meta(description="CPU time to build all days.")]
     peak_megabytes: Annotated[float, Meta(description="Peak memory of reading an average day.")]
+    shards: Annotated[int, Meta(description="lake.shards of the settings.")]
+    recommended_shards: Annotated[int, Meta(description="Shards with which a run needs less than 1.6 GB.")]
     lake_megabytes: Annotated[float, Meta(description="Size of the tables.")]
     lake_requests: Annotated[int, Meta(description="Requests for the tables; 0: the lake is local.")]
     event_rows: Annotated[int, Meta(description="Rows in Dagster's event log.")]

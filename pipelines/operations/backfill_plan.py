@@ -164,7 +164,7 @@ def plan_backfill(  # noqa: PLR0913 (the options of a run, and the time)
 
 
 def estimate_workload(
-    lake: Lake, estimate: CostEstimate, listing: SourceListing, days: Sequence[date], sensors: int
+    lake: Lake, estimate: CostEstimate, listing: SourceListing, days: Sequence[date]
 ) -> Workload:
     """Return what the days contain: as the services and buckets list it, and as the lake has it.
 
@@ -180,7 +180,6 @@ def estimate_workload(
         sum(row.executions.expected for row in estimate.schedulers)
         + sum(bucket.results for bucket in estimate.buckets.values())
         + sum(row["executions"] for row in recorded),
-        sensors,
     )
 
 

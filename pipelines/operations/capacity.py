@@ -34,6 +34,9 @@ RUN_SECONDS, DAY_SECONDS = 5.5, 1.2
 BASE_MEGABYTES, OBJECT_KILOBYTES, CONTRIBUTION_BYTES = 400, 4.5, 27
 """Peak memory of a run that reads results, and what each object and each contribution of its day adds."""
 
+RUN_MEGABYTES = 1_600
+"""The memory of a run that shards are chosen for: the files in `deploy/` give it 2 GiB."""
+
 CONTRIBUTION_BYTES_ON_DISK = 3.1
 
 LAKE_REQUESTS_PER_DAY = 160
@@ -55,17 +58,25 @@ class Workload:
         scheduler_days: sum of the schedulers of each day.
         objects: executions, each with one result object.
         sensors: sensors of a scheduler.
+        shards: files of a day and table, which are processed one after the other.
     """
 
     days: int
     scheduler_days: int
     objects: int
     sensors: int = SENSORS
+    shards: int = 1
 
     @property
     def contributions(self) -> int:
         """Rows of sensor_contributions."""
         return self.scheduler_days * LINES_PER_DAY * self.sensors
+
+    @property
+    def day_megabytes(self) -> float:
+        """Memory that the results of an average day add, if they are processed as a whole."""
+        kilobytes = self.objects * OBJECT_KILOBYTES + self.contributions * CONTRIBUTION_BYTES / 1e3
+        return kilobytes / 1e3 / max(self.days, 1)
 
 
 @dataclass(frozen=True)
@@ -100,23 +111,25 @@ def compute_reading_seconds(workload: Workload) -> float:
 
 def compute_capacity(workload: Workload) -> Capacity:
     """Compute the needs. All figures are linear in the days, objects and contributions."""
-    days = max(workload.days, 1)
     other_seconds = workload.objects * (EXECUTION_SECONDS + FRAGMENT_SECONDS)
-    day_kilobytes = workload.objects / days * OBJECT_KILOBYTES
-    day_kilobytes += workload.contributions / days * CONTRIBUTION_BYTES / 1e3
     return Capacity(
         first_seconds=compute_reading_seconds(workload)
         + other_seconds
         + workload.days * DAY_SECONDS
         + STAGES * RUN_SECONDS,
         unchanged_seconds=workload.objects * UNCHANGED_OBJECT_SECONDS,
-        peak_megabytes=BASE_MEGABYTES + day_kilobytes / 1e3,
+        peak_megabytes=BASE_MEGABYTES + workload.day_megabytes / workload.shards,
         lake_megabytes=workload.contributions * CONTRIBUTION_BYTES_ON_DISK / 1e6,
         object_requests=workload.objects,
         lake_requests=workload.days * LAKE_REQUESTS_PER_DAY,
         event_rows=STAGES * EVENTS_PER_RUN + workload.days * EVENTS_PER_DAY,
         event_megabytes=(STAGES * EVENT_KILOBYTES_PER_RUN + workload.days * EVENT_KILOBYTES_PER_DAY) / 1e3,
     )
+
+
+def choose_shards(workload: Workload) -> int:
+    """Return the smallest number of shards with which a run stays below `RUN_MEGABYTES`."""
+    return max(1, ceil(workload.day_megabytes / (RUN_MEGABYTES - BASE_MEGABYTES)))
 
 
 def build_day(schedulers: int) -> Workload:
@@ -138,7 +151,8 @@ def build_capacity_table() -> str:
         "accounts and regions with the default quota": [f"{count:,}" for count in accounts],
         "first build of all stages, CPU s": [f"{fleet.first_seconds:,.0f}" for fleet in fleets],
         "looking at unchanged objects, CPU s": [f"{fleet.unchanged_seconds:,.0f}" for fleet in fleets],
-        "peak memory of reading, GB": [f"{fleet.peak_megabytes / 1e3:,.1f}" for fleet in fleets],
+        "peak memory of reading, one shard, GB": [f"{fleet.peak_megabytes / 1e3:,.1f}" for fleet in fleets],
+        "shards for runs of 1.6 GB": [f"{choose_shards(workload):,}" for workload in workloads],
         "Parquet, MB": [f"{fleet.lake_megabytes:,.0f}" for fleet in fleets],
         "requests for the tables in S3": [f"{fleet.lake_requests:,}" for fleet in fleets],
         "event rows of a day in a range": [f"{EVENTS_PER_DAY:,}" for _ in fleets],

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from shlex import quote
 from typing import Annotated
@@ -24,7 +25,7 @@ from pipelines.operations.backfill_plan import (
     list_sources,
     plan_backfill,
 )
-from pipelines.operations.capacity import SENSORS, Workload, compute_capacity
+from pipelines.operations.capacity import SENSORS, Workload, choose_shards, compute_capacity
 from resources.clock import utc_now
 from resources.config.settings import load_settings
 from resources.lake.lake import Lake
@@ -73,7 +74,9 @@ def plan(  # noqa: PLR0913, PLR0917 (each is an option)
         max_calls=settings.limits.max_calls_per_run,
     )
     command = _build_command(estimate, schedulers or [], skip_settled=skip_settled)
-    workload = estimate_workload(lake, estimate, listing, days, sensors)
+    workload = replace(
+        estimate_workload(lake, estimate, listing, days), sensors=sensors, shards=settings.lake.shards
+    )
     capacity = _build_capacity(workload, estimate, is_local=lake.is_local)
     if as_json:
         print_json(_build_json(estimate, listing, command, calls_per_second, capacity))
@@ -93,6 +96,8 @@ def _build_capacity(workload: Workload, estimate: CostEstimate, *, is_local: boo
         contributions=workload.contributions,
         cpu_seconds=round(capacity.first_seconds, 1),
         peak_megabytes=round(capacity.peak_megabytes, 1),
+        shards=workload.shards,
+        recommended_shards=choose_shards(workload),
         lake_megabytes=round(capacity.lake_megabytes, 1),
         lake_requests=0 if is_local else capacity.lake_requests,
         event_rows=capacity.event_rows,
@@ -107,6 +112,9 @@ def _print_capacity(console: Console, capacity: PlanCapacity) -> None:
         f"Needs:   {capacity.cpu_seconds / 60:,.1f} minutes of CPU time for all stages,"
         f" {capacity.peak_megabytes / 1e3:,.1f} GB of memory for an average day"
     )
+    if capacity.recommended_shards > capacity.shards:
+        text = f"! Set lake.shards = {capacity.recommended_shards}, and a run needs less than 1.6 GB."
+        console.print(Text(text, "yellow"), soft_wrap=True)
     requests = f"{capacity.result_objects:,} GET requests for results"
     if capacity.lake_requests:
         requests += f", about {capacity.lake_requests:,} requests for the tables in S3"

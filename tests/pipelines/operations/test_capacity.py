@@ -6,8 +6,10 @@ import pytest
 
 from pipelines.operations.capacity import (
     FLEETS,
+    RUN_MEGABYTES,
     build_capacity_table,
     build_day,
+    choose_shards,
     compute_capacity,
     compute_reading_seconds,
 )
@@ -33,6 +35,16 @@ def test_the_needs_of_fleets_of_all_sizes_are_linear() -> None:
 
     requests = [compute_capacity(build_day(count)).object_requests for count in FLEETS]
     assert requests == [one.object_requests * count for count in FLEETS]
+
+
+def test_shards_bound_the_memory_of_a_run() -> None:
+    large = build_day(10_000)
+
+    assert compute_capacity(large).peak_megabytes > 20_000
+    shards = choose_shards(large)
+    assert compute_capacity(replace(large, shards=shards)).peak_megabytes <= RUN_MEGABYTES
+    assert compute_capacity(replace(large, shards=shards - 1)).peak_megabytes > RUN_MEGABYTES
+    assert choose_shards(build_day(15)) == 1
 
 
 def test_a_range_needs_the_memory_of_one_day() -> None:
