@@ -21,7 +21,7 @@ from resources.config.settings import AlertSettings, Settings
 from resources.lake.lake import Lake
 from resources.sources.base import Source
 from resources.storage.recording_store import open_recording_store
-from tests.support.forgetting import DAYS, NOW, Execution, World, build_operation, write_copy, write_file
+from tests.support.forgetting import DAYS, NOW, Execution, World, write_copy, write_file
 from tests.support.kills import AFTER_S3, BEFORE_S3, DISK, count_steps, run_killed
 from tests.support.receiver import Receiver
 from tests.support.s3_server import Bucket
@@ -96,14 +96,9 @@ def write_event(lake: Lake) -> None:
     lake.update(ANOMALY_EVENTS, None, lambda _: pa.Table.from_pylist([row], schema=ANOMALY_EVENTS.schema))
 
 
-def forget(scene: Scene) -> None:
-    scene.world.forget(build_operation(scene.world.lake, scene.sources[0]), scene.sources)
-
-
 WRITERS: dict[str, tuple[list[str], Callable[[Scene], None]]] = {
     "extraction, with its indexes": ([], lambda scene: scene.world.extract(scene.sources) and None),
     "results, events and health": (["extract"], lambda scene: scene.world.compute()),
-    "forget": (["extract", "compute"], forget),
     "certificate": (["extract"], lambda scene: scene.certify()),
     "recording": ([], lambda scene: scene.record()),
 }
@@ -114,8 +109,6 @@ def prepare(folder: Path, uri: str, steps: Sequence[str]) -> Scene:
     scene.sources = write_sources(folder)
     if "extract" in steps:
         scene.world.extract(scene.sources)
-    if "compute" in steps:
-        scene.world.compute()
     return scene
 
 
@@ -150,7 +143,7 @@ def test_on_disk_nothing_is_lost(tmp_path: Path, writer: str, select_steps: Call
 
 
 @pytest.mark.parametrize("place", [BEFORE_S3, AFTER_S3])
-@pytest.mark.parametrize("writer", ["extraction, with its indexes", "results, events and health", "forget"])
+@pytest.mark.parametrize("writer", ["extraction, with its indexes", "results, events and health"])
 def test_in_s3_nothing_is_lost(
     tmp_path: Path, bucket: Bucket, writer: str, place: str, select_steps: Callable[[int], range]
 ) -> None:

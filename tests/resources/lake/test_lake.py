@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -456,14 +456,18 @@ for n in range(int(sys.argv[3])):
 """
 
 
-def test_processes_that_update_the_same_day_lose_no_rows(lake: Lake, rounds: Callable[[int], int]) -> None:
+@pytest.mark.parametrize("writers", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_processes_that_update_the_same_day_lose_no_rows(
+    lake: Lake, rounds: Callable[[int], int], writers: int
+) -> None:
     count = rounds(40)
-    with (
-        other_process(lake, ADD_KEYS, "one", str(count)) as one,
-        other_process(lake, ADD_KEYS, "two", str(count)) as two,
-    ):
-        assert (one.wait(600), two.wait(600)) == (0, 0)
-    expected = {f"{who}-{n}" for who in ("one", "two") for n in range(count)}
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(other_process(lake, ADD_KEYS, str(writer), str(count)))
+            for writer in range(writers)
+        ]
+        assert [process.wait(600) for process in processes] == [0] * writers
+    expected = {f"{writer}-{n}" for writer in range(writers) for n in range(count)}
     assert set(names(lake.read(READINGS, DAY))) == expected
     assert not orphans(lake.path(READINGS, DAY).parent)
 
