@@ -34,7 +34,7 @@ from assets.tables import (
     SENSOR_CONTRIBUTIONS,
 )
 from pipelines.operations.capacity import RUN_SECONDS
-from pipelines.runs.backfill import BACKFILL_TAG
+from pipelines.runs.backfill import BACKFILL_TAG, STAGE_TAG
 from resources.lake.lake import Lake
 from tests.support.code_location import use_s3_at
 from tests.support.helm_chart import read_values, render_instance
@@ -162,7 +162,6 @@ allowed_buckets = ["results"]
         config["run_monitoring"]["poll_interval_seconds"] = self.size.poll_seconds
         config["storage"] = yaml.safe_load((ROOT / "deploy" / "dagster.yaml").read_text())["storage"]
         config["storage"]["postgres"]["postgres_db"]["port"] = self.postgres.port
-        config["auto_materialize"] = {"enabled": False}  # only the backfill starts runs
         return config
 
     def _seed(self, lake: Lake) -> None:
@@ -236,7 +235,8 @@ class Deployment:
         """
 
         def list_started() -> list[str]:
-            started = self.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+            of_backfill = dg.RunsFilter(tags={STAGE_TAG: "results"}, statuses=[dg.DagsterRunStatus.STARTED])
+            started = self.instance.get_runs(of_backfill)  # automation starts runs too
             return sorted({f"dagster-run-{run.run_id}" for run in started} & set(self.api.list_active()))
 
         self.api.kill(random.choice(wait_until(list_started, self.daemon)))  # noqa: S311
