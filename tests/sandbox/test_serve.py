@@ -104,10 +104,8 @@ def test_serve_exports_variables_answers_requests_and_ends_at_sigterm(start: Sta
     )
     assert re.fullmatch(r"SUCCESS \d{3,}\n", script.stdout)
     assert {host for host, _ in list_listening_addresses(process.pid)} == {"127.0.0.1"}
-    began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     assert wait_for_end(process) == (0, "")
-    assert time.monotonic() - began < 3
 
 
 def list_listening_addresses(pid: int) -> set[tuple[str, int]]:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -84,7 +85,7 @@ class Machine:
             )
         self.equipment = self.equipment or self.arn
 
-    @property
+    @cached_property
     def points(self) -> list[tuple[datetime, str]]:
         """The time and the state (normal, event or off) of each row."""
         if self.fails:

@@ -105,7 +105,10 @@ def test_a_wrong_command_line_exits_with_code_2(words: list[str]) -> None:
     assert "--help" in done.output
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize(
+    "shell",
+    ["bash", pytest.param("zsh", marks=pytest.mark.slow), pytest.param("fish", marks=pytest.mark.slow)],
+)
 def test_the_shell_can_complete_commands_and_options(shell: str) -> None:
     """As `--install-completion` sets it up: the shell asks the program with the words so far."""
     ledger = str(Path(sys.executable).with_name("ledger"))

@@ -365,6 +365,7 @@ def check_final_state(life: Life, deleted_arn: str) -> None:
     }
 
 
+@pytest.mark.slow
 def test_one_day_of_hourly_runs_records_every_execution_once(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:

@@ -37,7 +37,12 @@ def test_several_accounts_and_regions_give_every_execution_of_the_service(
 
 
 @pytest.mark.parametrize(
-    ("order", "bounds"), [("newest", "strict"), ("oldest", "inclusive"), ("shuffled", "strict")]
+    ("order", "bounds"),
+    [
+        ("shuffled", "strict"),
+        pytest.param("newest", "strict", marks=pytest.mark.slow),
+        pytest.param("oldest", "inclusive", marks=pytest.mark.slow),
+    ],
 )
 def test_any_split_of_the_days_gives_the_rows_of_one_run(
     live: BuildLiveLocation, small_fleet: Fleet, bounds: Any, order: Any

@@ -360,6 +360,7 @@ print("\\n".join(outcome.action for outcome in sync(*ALL)))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("glue")
 def test_concurrent_processes_reach_the_same_state() -> None:
     processes = [

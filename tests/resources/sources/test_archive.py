@@ -528,7 +528,14 @@ def read_in_child_process(data: bytes, tmp_path: Path) -> tuple[int, list[str]]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems measure memory in other units")
-@pytest.mark.parametrize("block", [b"\0", b"[\n", b'{"InferenceExecutionSummaries":[]}\n'])
+@pytest.mark.parametrize(
+    "block",
+    [
+        pytest.param(b"\0", marks=pytest.mark.slow),
+        pytest.param(b"[\n", marks=pytest.mark.slow),
+        b'{"InferenceExecutionSummaries":[]}\n',
+    ],
+)
 def test_a_gzip_that_unpacks_to_gigabytes_needs_little_memory(block: bytes, tmp_path: Path) -> None:
     megabyte = block * (1_000_000 // len(block))
     packer = zlib.compressobj(9, wbits=31)

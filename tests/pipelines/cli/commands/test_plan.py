@@ -79,6 +79,7 @@ def test_the_needs_are_those_of_the_executions_that_the_service_lists(
     assert needs["cpu_seconds"] > needs["result_objects"] * 380e-6
 
 
+@pytest.mark.slow
 def test_estimates_are_exact_for_steady_schedulers_and_settled_days(
     ledger: RunLedger, settings: Callable[..., Path], month: Handle
 ) -> None:

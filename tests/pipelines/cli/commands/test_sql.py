@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -241,18 +242,21 @@ def test_columns_of_the_same_name_keep_their_values(run: Run) -> None:
     assert row.split()[0] == "OTHER" and row.split()[1].startswith("arn:aws:")
 
 
+slow = partial(pytest.param, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("command", "code"),
     [
         ("{ledger} sql <&-", 2),
-        ("{ledger} backfill --from 2026-03-29 --to 2026-03-29 <&-", 2),
-        ("{ledger} sql 'SELECT 1' >&-", 0),
-        ("{ledger} sql 'SELEKT 1' 2>&-", 2),
+        slow("{ledger} backfill --from 2026-03-29 --to 2026-03-29 <&-", 2),
+        slow("{ledger} sql 'SELECT 1' >&-", 0),
+        slow("{ledger} sql 'SELEKT 1' 2>&-", 2),
         ("{ledger} sql 'SELECT 1' <&- >&- 2>&-", 0),
         ("{ledger} sql 'FROM range(1000000)' | head -1; exit ${{PIPESTATUS[0]}}", 141),
-        ("{ledger} sql --format json 'FROM range(1000000)' | head -1; exit ${{PIPESTATUS[0]}}", 141),
-        ("{ledger} doctor | true; exit ${{PIPESTATUS[0]}}", 141),
-        ("{ledger} --help | true; exit ${{PIPESTATUS[0]}}", 141),
+        slow("{ledger} sql --format json 'FROM range(1000000)' | head -1; exit ${{PIPESTATUS[0]}}", 141),
+        slow("{ledger} doctor | true; exit ${{PIPESTATUS[0]}}", 141),
+        slow("{ledger} --help | true; exit ${{PIPESTATUS[0]}}", 141),
         ("{ledger} sql 'SELECT 1' > /dev/full", 2),
     ],
 )
