@@ -63,6 +63,9 @@ from resources.sources.base import (
 )
 from resources.storage.base import StoredFile
 
+LISTED_PER_REPORT = 20_000
+"""The number of results of a bucket between two messages about the progress of its listing."""
+
 
 @dataclass(frozen=True)
 class RecordedDay:
@@ -239,7 +242,8 @@ class Extraction:
             uri = redact(source.uri)
             try:
                 placeholders = self._select_prefixes(source.days, selection)
-                for page in flatten_pages(source.days.read_pages(days, self.now, placeholders)):
+                pages = flatten_pages(source.days.read_pages(days, self.now, placeholders))
+                for page in self._report_listing(source.days, pages):
                     buffer.add(self._tombstones.filter_pages(page, uri), uri)
                 for placeholder, named in source.days.find_named_schedulers().items():
                     arn = None if named.arn == placeholder else named.arn
@@ -249,6 +253,20 @@ class Extraction:
             else:
                 self.report_progress(f"{source.uri}: {source.days.requests:,} list requests so far")
                 self.notices += source.days.notices
+
+    def _report_listing(
+        self, listing: DayListing, pages: Iterable[FlattenedPages]
+    ) -> Iterator[FlattenedPages]:
+        """Yield the pages, and report the progress of a long listing."""
+        results, next_report = 0, LISTED_PER_REPORT
+        for page in pages:
+            yield page
+            results += page.rows.num_rows
+            if results >= next_report:
+                self.report_progress(
+                    f"{listing.uri}: {results:,} results listed, {listing.requests:,} requests so far"
+                )
+                next_report = results + LISTED_PER_REPORT
 
     def _select_prefixes(self, listing: DayListing, selection: ExtractionSelection) -> set[str] | None:
         """Return the placeholder ARNs of the output prefixes to list; None: all."""

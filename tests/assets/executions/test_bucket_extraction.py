@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from assets.executions import extraction
 from assets.executions.extraction import Extraction
 from assets.executions.selection import ExtractionSelection
 from assets.framework.time_windows import Days
@@ -42,10 +43,10 @@ def source(tmp_path: Path) -> Source:
 
 
 def extract(lake: Lake, sources: Sequence[Source], *schedulers: str) -> dict[str, LedgerError]:
-    extraction = Extraction(lake, Days(DAY), timedelta(hours=3), NOW, lambda _: None)
-    for day in extraction.gather(sources, [DAY], ExtractionSelection(schedulers)):
-        extraction.record(day)
-    return extraction.failed
+    run = Extraction(lake, Days(DAY), timedelta(hours=3), NOW, lambda _: None)
+    for day in run.gather(sources, [DAY], ExtractionSelection(schedulers)):
+        run.record(day)
+    return run.failed
 
 
 def read_names(lake: Lake) -> set[str]:
@@ -118,3 +119,16 @@ def test_a_result_that_two_executions_claim_is_marked_in_the_lake(
     assert marked["reason"].startswith("2 executions claim this result, so it finalizes none of them: ")
     assert not extract(lake, [source])
     assert lake.read(REJECTED_EXECUTIONS).num_rows == 1
+
+
+def test_a_long_listing_reports_its_progress(
+    lake: Lake, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extraction, "LISTED_PER_REPORT", 20)
+    messages: list[str] = []
+    run = extraction.Extraction(lake, Days(DAY), timedelta(hours=3), NOW, messages.append)
+    run.gather([source], [DAY])
+    assert [text.partition(": ")[2] for text in messages] == [
+        "48 results listed, 0 requests so far",
+        "0 list requests so far",
+    ]

@@ -1,8 +1,10 @@
 """The output bucket of the sandbox is the only source: in S3, and as a copy on disk."""
 
+import json
+import random
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +12,30 @@ import boto3
 import dagster as dg
 import pytest
 
+from assets.executions.extraction import Extraction
+from assets.executions.scheduler_history import EXECUTION_COLUMNS, merge_observed_settings
+from assets.framework.time_windows import Days
 from assets.tables import (
     ANOMALY_PREDICTIONS,
     EXECUTION_HEALTH,
     EXTRACTION_COVERAGE,
     INFERENCE_EXECUTIONS,
+    INFERENCE_SCHEDULERS,
     RESULT_OBJECTS,
 )
 from pipelines.definitions import build_defs
-from resources.config.settings import ArchiveSettings, BucketSettings, HistorySettings, LakeSettings, Settings
+from resources.config.settings import (
+    ApiSettings,
+    ArchiveSettings,
+    BucketSettings,
+    HistorySettings,
+    LakeSettings,
+    Settings,
+)
 from resources.lake.lake import Lake
+from resources.read_limits import DEFAULT_LIMITS
+from resources.sources.base import Source
+from resources.sources.factory import open_source
 from sandbox.dumps import Manifest
 from sandbox.events import has_succeeded
 from sandbox.fleet import Fleet
@@ -150,3 +166,66 @@ def test_saved_responses_replace_the_placeholders_everywhere(
         later, fresh = (lake.read(table, DAY) for lake in lakes)
         assert later.select(table.content_columns).equals(fresh.select(table.content_columns)), table.name
         assert not any(":::" in arn for arn in later["scheduler_arn"].to_pylist()), table.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_a_patchwork_of_service_dump_and_bucket_in_any_order_has_each_execution_once(
+    service: Handle, small_fleet: Fleet, tmp_path: Path, seed: int
+) -> None:
+    """The service returns one day, a dump has a part of the other, and the bucket has results of both."""
+    chance = random.Random(seed)  # noqa: S311 (no secret)
+    days = [date(2026, 10, 6), DAY]
+    truth = [
+        summary
+        for summary in small_fleet.executions(NOW)
+        if summary["DataOutputConfiguration"]["S3OutputConfiguration"]["Bucket"] == BUCKET
+        and summary["DataStartTime"].date() in days
+    ]
+    saved = [row for row in truth if row["DataStartTime"].date() == DAY and chance.random() < 0.5]
+    (tmp_path / "saved.json").write_text(json.dumps(saved, default=datetime.isoformat))
+    api = open_source(ApiSettings(region="eu-west-1", endpoint_url=service.url), DEFAULT_LIMITS)
+    dump = open_source(ArchiveSettings(uri=str(tmp_path / "saved.json")), DEFAULT_LIMITS)
+    bucket = open_source(BucketSettings(uri=f"s3://{BUCKET}/"), DEFAULT_LIMITS)
+    steps = [(api, days[0]), (dump, DAY), (bucket, days[0]), (bucket, DAY)]
+    lakes = []
+    for name in ("in order", "shuffled"):
+        lake = Lake(str(tmp_path / name))
+        for source, day in [*steps, *steps]:  # the second pass knows the schedulers of the prefixes
+            extract(lake, source, day)
+        lakes.append([lake.read(INFERENCE_EXECUTIONS, day) for day in days])
+        chance.shuffle(steps)
+    for first, second in zip(*lakes, strict=True):
+        assert first.to_pylist() == second.to_pylist()
+
+    rows = {
+        (row["output_s3_prefix"], row["data_start_time"]): row
+        for day in lakes[0]
+        for row in day.to_pylist()
+        if row["output_s3_bucket"] == BUCKET
+    }
+    assert len(rows) == sum(row["output_s3_bucket"] == BUCKET for day in lakes[0] for row in day.to_pylist())
+    deleted = {scheduler.arn for scheduler in small_fleet.schedulers if scheduler.deleted_at}
+    recoverable = {
+        (row["DataOutputConfiguration"]["S3OutputConfiguration"]["Prefix"], row["DataStartTime"]): row
+        for row in truth
+        if (row["DataStartTime"].date() == days[0] and row["InferenceSchedulerArn"] not in deleted)
+        or row in saved
+        or "CustomerResultObject" in row
+    }
+    assert rows.keys() == recoverable.keys()
+    for key, row in rows.items():
+        assert row["status"] == recoverable[key]["Status"]
+        arn = recoverable[key]["InferenceSchedulerArn"]
+        assert row["scheduler_arn"] == arn or (arn in deleted and row["source"] == "bucket")
+        assert row["failed_reason"] == recoverable[key].get("FailedReason")
+
+
+def extract(lake: Lake, source: Source, day: date) -> None:
+    """Extract a day from one source, and update the schedulers, as a run does."""
+    extraction = Extraction(lake, Days(DAYS[0]), timedelta(hours=3), NOW, lambda _: None)
+    for extracted in extraction.gather([source], [day]):
+        extraction.record(extracted)
+    assert not extraction.failed
+    rows = [lake.read(INFERENCE_EXECUTIONS, recorded, EXECUTION_COLUMNS) for recorded in DAYS]
+    lake.update(INFERENCE_SCHEDULERS, None, lambda existing: merge_observed_settings(rows, existing, NOW))
