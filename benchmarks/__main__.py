@@ -13,17 +13,18 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from statistics import median
 from tempfile import gettempdir
 
-from benchmarks import engines, executions, operations, reports, results, startup
+from benchmarks import bucket, engines, executions, operations, reports, results, startup
 from benchmarks.cases import OURS, Case
 from benchmarks.environments import build_environment, get_python
 from benchmarks.measure import ROOT, BenchmarkError, Cost, check_equal_results, measure
 from benchmarks.table import Figure, build_chart, build_table
 
-_MODULES = (startup, executions, results, operations, reports, engines)
+_MODULES = (startup, executions, results, bucket, operations, reports, engines)
 CASES = [case for module in _MODULES for case in module.CASES]
 FOLDER = ROOT / "docs" / "benchmarks"
 
@@ -66,7 +67,11 @@ def compute_figures(case: Case, measured: Sequence[dict[str, Cost]], load: float
     """Compute the figure of each target; `load` is the load average before the case."""
     figures = []
     for target in case.targets:
-        values = [value for costs in measured if (value := target.compute(costs)) is not None]
+        values = []
+        for costs in measured:
+            with suppress(KeyError):  # a contender failed
+                value = target.compute(costs)
+                values += [] if value is None else [value]
         figures.append(Figure.from_values(case, target, values, load))
     return figures
 

@@ -128,7 +128,11 @@ def _compute_share_read(costs: Mapping[str, Any]) -> float | None:
 
 
 ONE_FILE, UNCOMPRESSED = "one ideal file", "uncompressed files"
-_FILES = "Each file has a footer that must be read and decoded; the ideal file has one."
+_FILES = (
+    "DuckDB lists 365 folders for each query, derives the day from each file name, and decodes each footer."
+    " Files by month would be necessary, and would be rewritten with each day."
+)
+_READ = "DuckDB reads the end of each file twice, for its footer."
 CASES = [
     *(
         Case(
@@ -140,7 +144,7 @@ CASES = [
             ],
             [
                 limit_ratio(ONE_FILE, 1.3).missed_because(_FILES),
-                Target(f"bytes read / size of the {span}", _compute_share_read, 1, is_stable=True),
+                Target(f"bytes read / size of the {span}", _compute_share_read, 1, reason=_READ),
             ],
             partial(serve, span),
         )

@@ -32,6 +32,7 @@ NOW = datetime(2026, 10, 8, 6, tzinfo=UTC)
 WINDOWS, LINES, SENSORS = 288, 5, 30
 """Executions per day, lines per result object, and sensors per line."""
 
+BUCKET = "plant-sensor-data"
 DAYS_PER_EVENT = 10
 """Each scheduler has an event of an hour on every tenth day."""
 
@@ -106,7 +107,7 @@ def _build_executions(schedulers: int, day: date) -> dict[str, Any]:
         "data_start_time": starts,
         "data_end_time": starts + 300_000,
         "scheduled_start_time": starts + 337_000,
-        "result_s3_bucket": "plant-sensor-data",
+        "result_s3_bucket": BUCKET,
         "result_s3_key": pa.array(list_keys(schedulers, day)),
         "status": "SUCCESS",
         "source": "api",

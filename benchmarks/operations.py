@@ -18,6 +18,7 @@ from benchmarks.cases import (
     Costs,
     Environment,
     Target,
+    limit_cpu,
     limit_memory,
     limit_ratio,
     limit_result,
@@ -25,7 +26,7 @@ from benchmarks.cases import (
 from benchmarks.service import REGION
 
 Counts = Mapping[str, Any]
-FOLDER = "BENCHMARKFOLDER"
+FOLDER = "BENCHMARK_FOLDER"
 FIRST, LAST = date(2024, 10, 9), date(2026, 10, 7)
 EMPTY_DAYS, REFRESHED_DAYS = 200, 7
 _YEAR, _YEAR_SCHEDULERS = 365, 2
@@ -264,7 +265,10 @@ def _compute_time_of_event(costs: Costs) -> float | None:
 
 
 FLOOR, _ALONE = "a trivial asset", "without Dagster"
-_CPU_OF_A_DAY = Target("CPU of a day, ms", lambda costs: costs[OURS].cpu_seconds * 1000 / EMPTY_DAYS, 15)
+_CPU_OF_A_DAY = limit_cpu("CPU of a day, ms", 15, EMPTY_DAYS / 1000).missed_because(
+    "Dagster writes one planned and two recorded events for each day; a trivial asset needs more. Fewer"
+    " events would be necessary, and Dagster has none for several partitions."
+)
 CASES = [
     Case(
         "empty-days",

@@ -91,7 +91,13 @@ CASES = [
         "report",
         f"ledger report of {_SCHEDULERS} schedulers, {_REPORT_DAYS} days",
         [Contender(OURS, f"{__name__}:prepare_report")],
-        [limit_cpu("CPU, s", 10), limit_result("_megabytes", 2, "size, MB")],
+        [
+            limit_cpu("CPU, s", 10).missed_because(
+                "Five queries join 5 million executions with their result objects, and two count the distinct"
+                " times of 26 million predictions. Numbers by day, computed once, would be necessary."
+            ),
+            limit_result("_megabytes", 2, "size, MB"),
+        ],
         partial(serve_report, _SCHEDULERS, _REPORT_DAYS),
     ),
     Case(

@@ -49,6 +49,11 @@ CASES = [
             Contender(DAGSTER, f"{__name__}:prepare_dagster"),
             Contender(HELP, f"{__name__}:prepare_help"),
         ],
-        [limit_ratio(DAGSTER, 1.5), limit_cpu(f"CPU of {HELP}, s", 0.4, STARTS, HELP)],
+        [
+            limit_ratio(DAGSTER, 1.5).missed_because(
+                "Of the time beyond Dagster, a half is pyarrow with NumPy; the rest is in many modules."
+            ),
+            limit_cpu(f"CPU of {HELP}, s", 0.4, STARTS, HELP),
+        ],
     )
 ]

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import executions, results
 from benchmarks.__main__ import CASES, compute_figures, run_case
-from benchmarks.cases import OURS, Case, Contender, Environment, limit_memory, limit_result
+from benchmarks.cases import OURS, Case, Contender, Environment, Target, limit_memory, limit_result
 from benchmarks.table import Figure, build_chart, build_table
 
 BY_NAME = {case.name: case for case in CASES}
@@ -58,7 +58,11 @@ def test_a_contender_that_fails_is_reported_and_the_others_are_measured() -> Non
             Contender("broken", "benchmarks.startup:prepare_nothing"),
             Contender(OURS, "tests.support.benchmark_work:prepare"),
         ],
-        [limit_memory(400), executions.require_ratio("broken", 10)],
+        [
+            limit_memory(400),
+            executions.require_ratio("broken", 10),
+            Target("size", lambda costs: costs["broken"].result["size"], 1),
+        ],
     )
 
     measured, problems = run_case(case, rounds=1)
@@ -66,9 +70,9 @@ def test_a_contender_that_fails_is_reported_and_the_others_are_measured() -> Non
     assert list(measured[0]) == [OURS]
     assert len(problems) == 1
     assert problems[0].startswith("case: broken: benchmarks.startup:prepare_nothing failed: AttributeError")
-    memory, ratio = compute_figures(case, measured)
+    memory, ratio, size = compute_figures(case, measured)
     assert memory.is_met
-    assert ratio.value is None
+    assert ratio.value is size.value is None
     assert "| CPU, broken / ours | not measured | ≥ 10 |" in build_table([memory, ratio], "", problems)
 
 
