@@ -34,6 +34,7 @@ from resources.lake.table_contract import (
     StoredTable,
     check_rows,
     list_encoded,
+    open_encoded,
     open_footer,
     read_conformed,
     read_conformed_batches,
@@ -191,7 +192,7 @@ class DayFiles:
         with (
             translate_read_errors(location),
             open_file() as file,
-            pq.ParquetFile(file, read_dictionary=list_encoded(schema)) as stored,
+            open_encoded(file, list_encoded(schema)) as stored,
         ):
             layout = FileLayout.read(stored)
             for rows in read_conformed_batches(stored, schema, self.table.version, location):

@@ -1,7 +1,7 @@
 """The contract between a Parquet file of the lake and the declaration of its table."""
 
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -283,10 +283,20 @@ def read_stored(
         translate_read_errors(location),
         suppress(FileNotFoundError),
         open_file() as file,
-        pq.ParquetFile(file, read_dictionary=encoded) as stored,
+        open_encoded(file, encoded) as stored,
     ):
         return read(stored)
     return None
+
+
+def open_encoded(file: pa.NativeFile, encoded: Collection[str]) -> pq.ParquetFile:
+    """Open a Parquet file; read those of the `encoded` columns that it has as dictionaries.
+
+    A file of an older version lacks the columns that were added since.
+    """
+    metadata = pq.read_metadata(file)
+    present = [name for name in metadata.schema.names if name in encoded]
+    return pq.ParquetFile(file, metadata=metadata, read_dictionary=present)
 
 
 def open_footer(storage: Storage, name: str) -> pa.NativeFile:

@@ -248,3 +248,17 @@ def test_a_killed_rewrite_leaves_each_day_old_or_new_and_can_be_repeated(tmp_pat
     for day in days:
         assert lake.read(LATER, day)["name"].to_pylist() == ["a", "b"]
     assert list(lake.root.rglob("*.tmp")) == []
+
+
+def test_a_file_without_an_added_text_column_is_merged_with_dictionaries(tmp_path: Path) -> None:
+    lake, day = Lake(str(tmp_path)), date(2026, 3, 1)
+    grown = replace(
+        READINGS,
+        version=READINGS.version + 1,
+        columns=(*READINGS.columns, Column("note", pa.string(), "a note")),
+    )
+    first = pa.Table.from_pylist([{"name": "a"}], schema=READINGS.schema)
+    lake.update(READINGS, day, lambda _: first)
+    second = pa.Table.from_pylist([{"name": "b", "note": "x"}], schema=grown.encoded_schema)
+    lake.update(grown, day, lambda rows: pa.concat_tables([rows, second]), encoded=True)
+    assert lake.read(grown, day)["note"].to_pylist() == [None, "x"]
