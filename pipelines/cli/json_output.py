@@ -479,6 +479,7 @@ JSON_OUTPUT: Mapping[str, type[Struct]] = {
     "backfill": BackfillOutput,
     "status": StatusOutput,
     "certify": CertifyOutput,
+    "forget": ForgetOutput,
     "catalog sync": CatalogOutput,
     "migrate": MigrateOutput,
 }

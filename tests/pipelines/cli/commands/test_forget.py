@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from assets.tables import EXECUTION_SOURCES, FORGET_OPERATIONS, INFERENCE_EXECUTIONS, TABLES
@@ -63,6 +64,10 @@ def test_it_removes_what_only_the_file_returned_and_reads_the_rest_again(
     assert statuses == ["IN_PROGRESS"] * 4
     (operation,) = done.json["operations"]
     assert operation["state"] == "complete"
+    assert "!" not in done.err
+    with dg.DagsterInstance.get() as instance:
+        for name in ("inference_executions", "execution_health"):
+            assert instance.get_materialized_partitions(dg.AssetKey(name)) == {*map(str, DAYS)}
 
 
 def test_a_repetition_has_nothing_to_do_and_leaves_equal_bytes(world: World, ledger: RunLedger) -> None:
