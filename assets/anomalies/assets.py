@@ -42,7 +42,7 @@ from assets.tables import (
 )
 from resources.clock import Clock, monotonic
 from resources.lake.lake import Lake
-from resources.lake.shards import Shard
+from resources.lake.shards import WHOLE, Shard
 from resources.results.base import ObjectState
 from resources.results.fetcher import ResultFetcher
 
@@ -271,7 +271,7 @@ def _count_states(recorded: RecordedResults) -> dict[str, int]:
 def record_fragments(lake: Lake, clock: Clock, key: str) -> list[PartitionResult]:
     """Compute the fragments of a day from its results."""
     started, day = monotonic(), date.fromisoformat(key)
-    fragments, predictions = _build_day_fragments(lake, day)
+    fragments, predictions = build_day_fragments(lake, day)
     rows = fragments.drop_columns([PARTITION])
     written = lake.update(
         ANOMALY_FRAGMENTS,
@@ -299,18 +299,31 @@ def _count_points(fragments: pa.Table) -> dict[str, int]:
     }
 
 
-def _build_day_fragments(lake: Lake, day: date) -> tuple[pa.Table, int]:
+def build_day_fragments(lake: Lake, day: date) -> tuple[pa.Table, int]:
     """Build the fragments of a day, one shard after the other; return them and the number of predictions."""
     count = lake.shards(SENSOR_CONTRIBUTIONS, day)
     parts, prediction_count = [], 0
     for number in range(count):
         shard = Shard(number, count)
         predictions = lake.read(ANOMALY_PREDICTIONS, day, PREDICTION_COLUMNS, shard)
-        contributions = lake.read(SENSOR_CONTRIBUTIONS, day, CONTRIBUTION_COLUMNS, shard)
-        parts.append(build_fragments(predictions, contributions))
+        parts.append(build_fragments(predictions, _read_contributions(lake, day, shard, predictions)))
         prediction_count += predictions.num_rows
     fragments = parts[0] if count == 1 else sort_by_key(ANOMALY_FRAGMENTS, pa.concat_tables(parts))
     return fragments, prediction_count
+
+
+def _read_contributions(lake: Lake, day: date, shard: Shard, predictions: pa.Table) -> pa.Table:
+    """Read the contributions of a shard; with several shards, only at times that can be anomalous."""
+    if shard == WHOLE:
+        return lake.read(SENSOR_CONTRIBUTIONS, day, CONTRIBUTION_COLUMNS)
+    is_normal = pc.fill_null(pc.equal(predictions["prediction"], 0), False)
+    times = pc.unique(predictions["timestamp"].filter(pc.invert(is_normal)))
+    parts = [SENSOR_CONTRIBUTIONS.schema.empty_table().select(CONTRIBUTION_COLUMNS)]
+    parts += (
+        rows.filter(pc.is_in(rows["timestamp"], times)).select(CONTRIBUTION_COLUMNS)
+        for rows in lake.read_row_groups(SENSOR_CONTRIBUTIONS, day, shard)
+    )
+    return pa.concat_tables(parts)
 
 
 def _summarize_events(rows: pa.Table) -> dict[str, int | float]:

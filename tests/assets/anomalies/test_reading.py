@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assets.anomalies.assets import UnreadObjects, count_results
+from assets.anomalies.assets import UnreadObjects, build_day_fragments, count_results
 from assets.anomalies.fragments import build_fragments
 from assets.anomalies.reading import RecordedResults, record_results, record_shards
 from assets.framework.row_content import conform
@@ -430,6 +430,10 @@ def test_a_day_in_several_files_has_the_rows_and_counts_of_a_day_in_one(tmp_path
         for table in TABLES:
             assert lakes[1].read(table, DAY).equals(lakes[0].read(table, DAY))
     assert [lake.shards(SENSOR_CONTRIBUTIONS, DAY) for lake in lakes] == [1, 4]
+    one, several = (build_day_fragments(lake, DAY) for lake in lakes)
+    assert several[0].equals(one[0])
+    assert several[1] == one[1]
+    assert one[0]["contribution_sums"].null_count < one[0].num_rows
     assert counts[1]["objects_read"] == 1
 
 
