@@ -44,7 +44,9 @@ COMMANDS: Mapping[str, CommandEntry] = {
         "record:record", EXTRACT, "Save all answers of the api sources, exactly as received."
     ),
     "plan": CommandEntry(
-        "plan:plan", EXTRACT, "Estimate the API calls, list requests and minutes of a backfill."
+        "plan:plan",
+        EXTRACT,
+        "Estimate the API calls, requests, minutes, CPU time, memory and size of a backfill.",
     ),
     "backfill": CommandEntry(
         "backfill:backfill",
@@ -66,7 +68,11 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "ddl": CommandEntry("ddl:ddl", INTEGRATE, "Print CREATE TABLE statements for Athena or Spark."),
     "alerts": CommandEntry("alerts:app", INTEGRATE, "Test the targets of notifications."),
     "catalog": CommandEntry("catalog:app", INTEGRATE, "Manage the tables of the lake in AWS Glue."),
-    "migrate": CommandEntry("migrate:migrate", INTEGRATE, "Rewrite files of older table versions."),
+    "migrate": CommandEntry(
+        "migrate:migrate",
+        INTEGRATE,
+        "Rewrite files of older table versions, or change the number of files of each day.",
+    ),
 }
 
 HELP = """\
