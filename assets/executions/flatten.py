@@ -8,15 +8,18 @@ configurations of a summary repeat, so their JSON is compared, and each distinct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.executions.api_models import Summary
-from assets.executions.timestamps import parse_timestamps
+from assets.executions.row_templates import TemplateRows, Texts, join_rows, match_rows
+from assets.executions.timestamps import parse_timestamp_texts, parse_timestamps
 from assets.tables import INFERENCE_EXECUTIONS, INSTANT, REJECTED_EXECUTIONS, Column
 from resources.errors import DataError, LedgerError
 from resources.sources.base import Page
@@ -45,6 +48,7 @@ T = TypeVar("T")
 
 class _Response(msgspec.Struct, Generic[T]):
     InferenceExecutionSummaries: list[T] = []
+    NextToken: Any = None
 
 
 class _PageDecoder(Generic[T]):
@@ -54,10 +58,16 @@ class _PageDecoder(Generic[T]):
         self._list = msgspec.json.Decoder(list[summary_type])  # type: ignore[valid-type]
         self._response = msgspec.json.Decoder(_Response[summary_type])  # type: ignore[valid-type]
 
-    def decode(self, body: bytes) -> list[T]:
-        if body.lstrip()[:1] == b"[":
-            return self._list.decode(body)
-        return self._response.decode(body).InferenceExecutionSummaries
+        self._line = msgspec.json.Decoder(summary_type)
+
+    def decode(self, body: bytes, *, is_lines: bool = False) -> tuple[list[T], Any]:
+        """Return the summaries and the NextToken."""
+        if is_lines:
+            return self._line.decode_lines(body), None
+        if body[:_MAX_BLANKS].lstrip()[:1] == b"[":
+            return self._list.decode(body), None
+        response = self._response.decode(body)
+        return response.InferenceExecutionSummaries, response.NextToken
 
 
 _REPEATED: dict[str, type] = {
@@ -88,10 +98,14 @@ _Summary: Any = msgspec.defstruct(
 _SUMMARIES_DECODER: _PageDecoder[Any] = _PageDecoder(_Summary)
 _RAW_DECODER = _PageDecoder(msgspec.Raw)
 _SUMMARY_DECODER = msgspec.json.Decoder(Summary)
+_NUMBERS_DECODER = msgspec.json.Decoder(list[float])
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Wrong type or invalid JSON, invalid UTF-8 in a text, and too deep nesting."""
 
 _ROWS_AT_ONCE = 2000
+_MAX_BLANKS = 1_000
+_TEMPLATE_BYTES = 32_000
+"""Rows of larger pages are compared before they are decoded."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +129,18 @@ class FlattenedPages:
 
 
 @dataclass(frozen=True)
+class _Summaries:
+    """The summaries of a page, decoded one by one, or as rows of templates."""
+
+    summaries: list[Any]
+    rows: TemplateRows | None = None
+    next_token: Any = None
+
+    def __len__(self) -> int:
+        return len(self.rows.numbers) if self.rows else len(self.summaries)
+
+
+@dataclass(frozen=True)
 class _DecodedPage:
     """A page, its summaries, and the position of the first one in its origin.
 
@@ -122,8 +148,23 @@ class _DecodedPage:
     """
 
     page: Page
-    summaries: list[Any] | None
+    summaries: _Summaries | None
     first_position: int
+
+
+def decode_summaries(body: bytes, *, is_lines: bool = False) -> _Summaries | None:
+    """Decode the summaries of a page; see `resources.sources.base.DecodeSummaries`."""
+    try:
+        if len(body) >= _TEMPLATE_BYTES:
+            rows = match_rows(body, _decode_valid_summary, is_lines=is_lines)
+            if rows is not None:
+                others, next_token = _SUMMARIES_DECODER.decode(rows.rest, is_lines=is_lines)
+                if not others:
+                    return _Summaries([], rows, next_token)
+        summaries, next_token = _SUMMARIES_DECODER.decode(body, is_lines=is_lines)
+        return _Summaries(summaries, None, next_token)
+    except _DECODE_ERRORS:
+        return None
 
 
 def flatten_pages(pages: Iterable[Page]) -> Iterator[FlattenedPages]:
@@ -153,12 +194,13 @@ def _group_pages(pages: Iterable[Page], positions: Counter[str]) -> Iterator[lis
         for page in pages:
             summaries = _decode_page(page)
             row_count += len(summaries or ())
-            if group and (summaries is None or row_count > _ROWS_AT_ONCE or not _are_alike(group[0], page)):
+            is_alone = summaries is None
+            if group and (row_count > _ROWS_AT_ONCE or not _are_alike(group[0], page, summaries)):
                 yield group
                 group, row_count = [], len(summaries or ())
             group.append(_DecodedPage(page, summaries, positions[page.origin]))
             positions[page.origin] += len(summaries or ())
-            if summaries is None:
+            if is_alone:
                 yield group
                 group, row_count = [], 0
     except LedgerError:
@@ -169,22 +211,34 @@ def _group_pages(pages: Iterable[Page], positions: Counter[str]) -> Iterator[lis
         yield group
 
 
-def _are_alike(decoded: _DecodedPage, page: Page) -> bool:
-    return (decoded.page.kind, decoded.page.zone) == (page.kind, page.zone)
+def _are_alike(decoded: _DecodedPage, page: Page, summaries: _Summaries | None) -> bool:
+    if decoded.summaries is None or summaries is None:
+        return False
+    have_templates = [other.rows is not None for other in (decoded.summaries, summaries)]
+    return all(have_templates) == any(have_templates) and (decoded.page.kind, decoded.page.zone) == (
+        page.kind,
+        page.zone,
+    )
 
 
-def _decode_page(page: Page) -> list[Any] | None:
+def _decode_page(page: Page) -> _Summaries | None:
+    if isinstance(page.decoded, _Summaries):
+        return page.decoded
+    return decode_summaries(page.body, is_lines=page.is_lines)
+
+
+def _decode_valid_summary(raw: bytes) -> Summary | None:
     try:
-        return _SUMMARIES_DECODER.decode(page.body)
+        return _SUMMARY_DECODER.decode(raw)
     except _DECODE_ERRORS:
         return None
 
 
 def _flatten_group(group: list[_DecodedPage]) -> Iterator[FlattenedPages]:
-    if group[0].summaries is not None:
-        summaries = [summary for decoded in group for summary in decoded.summaries or ()]
+    summaries = [decoded.summaries for decoded in group if decoded.summaries]
+    if summaries:
         try:
-            rows, reasons = _build_rows(summaries, group[0].page)
+            rows, reasons = _build_group(summaries, group[0].page)
         except _DECODE_ERRORS:
             reasons = {0: "a repeated member is invalid or has unknown members"}
         if not reasons:
@@ -193,6 +247,16 @@ def _flatten_group(group: list[_DecodedPage]) -> Iterator[FlattenedPages]:
             return
     for decoded in group:
         yield _flatten_each(decoded.page, decoded.first_position)
+
+
+def _build_group(group: Sequence[_Summaries], page: Page) -> tuple[pa.Table, dict[int, str]]:
+    template_rows = [summaries.rows for summaries in group if summaries.rows]
+    if not template_rows:
+        return _build_rows([summary for summaries in group for summary in summaries.summaries], page)
+    joined = template_rows[0] if len(template_rows) == 1 else join_rows(template_rows)
+    if joined is None:
+        raise msgspec.DecodeError("a member has numbers and texts")
+    return _build_template_rows(joined, page)
 
 
 def _flatten_each(page: Page, first_position: int) -> FlattenedPages:
@@ -226,7 +290,7 @@ def _flatten_each(page: Page, first_position: int) -> FlattenedPages:
 
 def _decode_raw_summaries(page: Page) -> list[msgspec.Raw]:
     try:
-        return _RAW_DECODER.decode(page.body)
+        return _RAW_DECODER.decode(page.body, is_lines=page.is_lines)[0]
     except _DECODE_ERRORS as error:
         raise DataError(
             f"cannot read a page of inference executions: {error}",
@@ -308,12 +372,52 @@ def _build_rows(
         for column, get_below in group:
             below = [*map(get_below, distinct)] if get_below else distinct
             columns[column.name] = _build_column(below, indices, column)
+    columns["unrecognized"] = pa.array(unknown_members or [None] * count, pa.string())
+    return _complete_rows(columns, reasons, page, first_index)
+
+
+def _build_template_rows(rows: TemplateRows, page: Page) -> tuple[pa.Table, dict[int, str]]:
+    """Return what `_build_rows` returns, from rows of templates."""
+    numbers = pa.array(np.frombuffer(rows.numbers, np.int32))
+    reasons: dict[int, str] = {}
+    columns: dict[str, pa.Array] = {}
+    for member, group in _MEMBERS.items():
+        values = [*map(attrgetter(member), rows.summaries)]
+        for column, get_below in group:
+            texts = rows.values.get((column.source or "").rpartition(".")[2])
+            if texts is None:
+                below = [*map(get_below, values)] if get_below else values
+                columns[column.name] = _build_column(below, numbers, column)
+            elif column.type == INSTANT:
+                columns[column.name], rejected = _parse_timestamps(texts, page.zone)
+                reasons |= {index: f"{column.name}: {reason}" for index, reason in rejected.items()}
+            else:
+                columns[column.name] = _build_column(texts.to_arrow(), None, column)
+    columns["unrecognized"] = pa.nulls(len(numbers), pa.string())
+    return _complete_rows(columns, reasons, page, pa.repeat(pa.scalar(0, pa.int32()), len(numbers)))
+
+
+def _parse_timestamps(texts: Texts, zone: tzinfo | None) -> tuple[pa.Array, dict[int, str]]:
+    if not texts.are_numbers:
+        return parse_timestamp_texts(texts.to_arrow(), zone)
+    numbers: list[float | None] = [*_NUMBERS_DECODER.decode(b"[%b]" % bytes(texts.data[:-1]))]
+    missing = [index for index, length in enumerate(texts.lengths) if length < 0]
+    if len(numbers) + len(missing) != len(texts.lengths):
+        raise msgspec.DecodeError("a number has a comma")
+    for index in missing:
+        numbers.insert(index, None)
+    return parse_timestamps(numbers, zone)
+
+
+def _complete_rows(
+    columns: dict[str, pa.Array], reasons: dict[int, str], page: Page, first_index: pa.Int32Array
+) -> tuple[pa.Table, dict[int, str]]:
+    """Add the columns that are not in a summary, and the reasons for rows without a key."""
     reasons = _find_missing_keys(columns) | reasons
     for part, values_by_arn in extract_arn_parts(columns["scheduler_arn"].dictionary).items():
         columns[part] = _index(values_by_arn, columns["scheduler_arn"].indices)
-    columns["unrecognized"] = pa.array(unknown_members or [None] * count, pa.string())
     columns["source"] = columns["outcome_source"] = _index(pa.array([page.kind]), first_index)
-    columns["recorded_at"] = pa.nulls(count, INSTANT)
+    columns["recorded_at"] = pa.nulls(len(first_index), INSTANT)
     return pa.table([columns[name] for name in ROWS.names], schema=ROWS), reasons
 
 
@@ -338,7 +442,9 @@ def _find_distinct(
     return [*map(decode, numbers)], pa.array(indices, pa.int32())
 
 
-def _build_column(values: Sequence[Any], indices: pa.Int32Array | None, column: Column) -> pa.Array:
+def _build_column(
+    values: Sequence[Any] | pa.Array, indices: pa.Int32Array | None, column: Column
+) -> pa.Array:
     array = pa.array(values, column.type)
     if not pa.types.is_dictionary(ROWS.field(column.name).type):
         return array if indices is None else array.take(indices)

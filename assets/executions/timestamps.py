@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from assets.tables import INSTANT
 
@@ -29,7 +28,7 @@ _POWERSHELL_DATE = re.compile(r"/Date\((-?\d{1,15})(?:[+-]\d{4})?\)/", re.ASCII)
 
 _MAX_QUOTED = 100
 _MICROSECONDS = pa.timestamp("us", tz="UTC")
-_HALF_A_MILLISECOND = timedelta(microseconds=500)
+_HALF_A_MILLISECOND = 500  # microseconds
 
 
 def parse_timestamps(
@@ -53,6 +52,16 @@ def parse_timestamps(
     return _parse_each(values, zone)
 
 
+def parse_timestamp_texts(
+    texts: pa.StringArray, zone: tzinfo | None = None
+) -> tuple[pa.Array, dict[int, str]]:
+    """Parse texts as `parse_timestamps` does."""
+    try:
+        return _cast_texts(texts), {}
+    except pa.ArrowInvalid:
+        return _parse_each(texts.to_pylist(), zone)
+
+
 def _parse_numbers(values: Sequence[RawTimestamp]) -> pa.Array:
     numbers = pa.array(values, pa.float64())
     is_null = numbers.is_null().to_numpy(zero_copy_only=False)
@@ -68,13 +77,18 @@ def _round_to_milliseconds(seconds: Any) -> Any:  # noqa: ANN401 (a number or an
 
 
 def _parse_texts(values: Sequence[RawTimestamp]) -> pa.Array:
+    return _cast_texts(pa.array(values, pa.string()))
+
+
+def _cast_texts(texts: pa.StringArray) -> pa.Array:
     # Arrow raises an error for a text without an offset, because the type has a time zone.
-    exact = pa.array(values, pa.string()).cast(_MICROSECONDS)
-    rounded = pc.floor_temporal(pc.add(exact, _HALF_A_MILLISECOND), unit="millisecond").cast(INSTANT)
-    bounds = pc.min_max(rounded.cast(pa.int64())).as_py()
-    if bounds["min"] is not None and not _FIRST <= bounds["min"] <= bounds["max"] <= _LAST:
+    exact = texts.cast(_MICROSECONDS).cast(pa.int64())
+    is_null = exact.is_null().to_numpy(zero_copy_only=False) if exact.null_count else None
+    microseconds = exact.fill_null(0).to_numpy() if exact.null_count else exact.to_numpy()
+    milliseconds = (microseconds + _HALF_A_MILLISECOND) // 1000
+    if len(texts) and not _FIRST <= milliseconds.min() <= milliseconds.max() <= _LAST:
         raise pa.ArrowInvalid("text out of range")
-    return rounded
+    return pa.array(milliseconds, mask=is_null).cast(INSTANT)
 
 
 def _parse_each(values: Sequence[RawTimestamp], zone: tzinfo | None) -> tuple[pa.Array, dict[int, str]]:

@@ -5,7 +5,7 @@ settings, and one entry in `resources.sources.factory`.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
 from typing import Protocol
 
@@ -22,11 +22,13 @@ class Page:
     """Some summaries of executions, as bytes.
 
     Attributes:
-        body: JSON, either a response of ListInferenceExecutions or a list of summaries.
+        body: JSON: a response of ListInferenceExecutions, a list of summaries, or one summary per line.
         kind: the kind of the source: `api`, `archive` or `bucket`.
         origin: the URI of a file or the ARN of a scheduler.
         read_at: when the source returned the page.
         zone: the time zone of times without an offset; None: such times are rejected.
+        is_lines: whether the body has one summary per line.
+        decoded: the summaries, if the source let them be decoded (`DecodeSummaries`).
     """
 
     body: bytes
@@ -34,6 +36,30 @@ class Page:
     origin: str
     read_at: datetime
     zone: tzinfo | None = None
+    is_lines: bool = False
+    decoded: "DecodedSummaries | None" = field(default=None, compare=False)
+
+
+class DecodedSummaries(Protocol):
+    """The decoded summaries of a page."""
+
+    @property
+    def next_token(self) -> object:
+        """The NextToken of a response; None in other forms."""
+
+    def __len__(self) -> int: ...
+
+
+class DecodeSummaries(Protocol):
+    """Decodes a page at once. A source does not know columns, so its caller passes this function."""
+
+    def __call__(self, body: bytes, *, is_lines: bool) -> DecodedSummaries | None:
+        """Decode summaries; None: one is invalid or has unknown members, or the body has another form.
+
+        Args:
+            body: a response, a list of summaries, or one summary per line.
+            is_lines: whether each line is one summary; a list has only summaries, too.
+        """
 
 
 @dataclass(frozen=True)
