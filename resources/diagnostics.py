@@ -17,7 +17,7 @@ from resources.aws.access import SERVICE_END, AwsAccess
 from resources.aws.s3_bucket import Bucket
 from resources.aws.s3_objects import split_uri
 from resources.aws.session import get_caller_arn
-from resources.clock import unique_id
+from resources.clock import unique_id, utc_now
 from resources.errors import LedgerError, PermissionsError, RetryLaterError, ServiceEndedError, format_value
 from resources.results.base import ObjectState, ResultRequest
 from resources.results.fetcher import ResultFetcher
@@ -271,7 +271,8 @@ def check_archive(source: FileListing) -> Finding:
         files = source.list_files()
         unreadable = [file for file in files if file.problem]
         if len(files) > len(unreadable):
-            source.read(next(file for file in files if not file.problem))
+            first = next(file for file in files if not file.problem)
+            next(iter(source.open(first).read_pages(utc_now())), None)
     except LedgerError as error:
         return error_finding(subject, error)
     if unreadable:

@@ -25,7 +25,13 @@ from assets.executions.bucket_identity import (
 )
 from assets.executions.candidates import CandidateBuffer
 from assets.executions.coverage import compute_settle_time, merge_coverage
-from assets.executions.flatten import READER_VERSION, REJECTED, FlattenedPages, flatten_pages
+from assets.executions.flatten import (
+    READER_VERSION,
+    REJECTED,
+    FlattenedPages,
+    decode_summaries,
+    flatten_pages,
+)
 from assets.executions.provenance import merge_returned_keys
 from assets.executions.scheduler_history import build_listed_settings, merge_listed_settings
 from assets.executions.selection import SELECT_ALL, ExtractionSelection
@@ -57,7 +63,7 @@ from resources.sources.base import (
     ListedScheduler,
     LiveService,
     Page,
-    SavedResponses,
+    SavedFile,
     SchedulerResponse,
     Source,
 )
@@ -550,20 +556,26 @@ def read_files(  # noqa: PLR0913, PLR0917 (the last two have defaults)
     def read_pages() -> Iterator[Page]:
         for file in files:
             record = ArchiveRecord(file.uri, file.size_bytes, file.etag, READER_VERSION, now)
+            records[file.uri] = record
+            saved = listing.open(file)
             try:
-                saved = listing.read(file)
+                if tombstones.operations:  # some skip a file by its hash, under any name
+                    saved.compute_hash()
+                    records[file.uri] = replace(record, content_hash=saved.content_hash)
+                    if tombstones.find_whole_source(file.uri, saved.content_hash):
+                        continue
+                for page in saved.read_pages(now, decode_summaries):
+                    if saved.days is not None:
+                        days[file.uri] = saved.days
+                    yield page
             except UnreadableArchiveError as error:
-                records[file.uri] = replace(record, etag=None, error=error.what)
+                records[file.uri] = replace(
+                    records[file.uri], etag=None, content_hash=None, error=error.what
+                )
                 continue
-            if tombstones.find_whole_source(file.uri, saved.content_hash):
-                records[file.uri] = replace(record, content_hash=saved.content_hash)
-                continue
-            records[file.uri] = _add_content(record, saved)
-            if saved.days is not None:
-                days[file.uri] = saved.days
+            records[file.uri] = _add_content(records[file.uri], saved)
             if handle_responses is not None:
                 handle_responses(tombstones.filter_responses(saved.responses, file.uri, saved.content_hash))
-            yield from listing.read_pages(saved, now)
 
     for pages in flatten_pages(read_pages()):
         for page in _split_by_file(pages, days):
@@ -572,7 +584,7 @@ def read_files(  # noqa: PLR0913, PLR0917 (the last two have defaults)
             handle_page(tombstones.filter_pages(page, hashes=hashes))
 
 
-def _add_content(record: ArchiveRecord, saved: SavedResponses) -> ArchiveRecord:
+def _add_content(record: ArchiveRecord, saved: SavedFile) -> ArchiveRecord:
     return replace(
         record,
         content_hash=saved.content_hash,

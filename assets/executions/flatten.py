@@ -155,16 +155,28 @@ class _DecodedPage:
 def decode_summaries(body: bytes, *, is_lines: bool = False) -> _Summaries | None:
     """Decode the summaries of a page; see `resources.sources.base.DecodeSummaries`."""
     try:
+        if not body.isascii():
+            body.decode()  # the members that are decoded later are not validated
         if len(body) >= _TEMPLATE_BYTES:
             rows = match_rows(body, _decode_valid_summary, is_lines=is_lines)
             if rows is not None:
                 others, next_token = _SUMMARIES_DECODER.decode(rows.rest, is_lines=is_lines)
                 if not others:
-                    return _Summaries([], rows, next_token)
+                    return _Summaries([], rows, next_token) if _have_times(rows.summaries) else None
         summaries, next_token = _SUMMARIES_DECODER.decode(body, is_lines=is_lines)
-        return _Summaries(summaries, None, next_token)
+        return _Summaries(summaries, None, next_token) if _have_times(summaries) else None
     except _DECODE_ERRORS:
         return None
+
+
+def _have_times(summaries: Iterable[Any]) -> bool:
+    """Return whether each has a time; without one, it is rejected, or the description of a scheduler."""
+    return all(
+        summary.DataStartTime is not None
+        or summary.DataEndTime is not None
+        or summary.ScheduledStartTime is not None
+        for summary in summaries
+    )
 
 
 def flatten_pages(pages: Iterable[Page]) -> Iterator[FlattenedPages]:

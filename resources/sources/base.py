@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
 from typing import Protocol
 
-import msgspec
-
 from resources.aws.access import AwsAccess
 from resources.errors import LedgerError
 from resources.sources.call_budget import CallBudget
@@ -110,29 +108,50 @@ class Exchange:
     response_headers: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True)
-class SavedResponses:
-    """The content of one saved file.
+class SavedFile(Protocol):
+    """One saved file. Everything else is known after its last page, `kind` and `days` with the first one."""
 
-    Attributes:
-        file: the file.
-        content_hash: depends on the bytes and on the time zone of the source.
-        summaries: JSON; views of the file's bytes, which they keep in memory.
-        complete: False if the last response ends with a NextToken, so pages are missing.
-        problems: the parts of the file that could not be read; the rest was read.
-        responses: what the file proves complete; only a recording of queries proves anything.
-        days: the days whose executions count; None: all. The queries of a recording are wider than its days.
-        kind: the kind of the source of the summaries: `api` for a recording, which is what the API returned.
-    """
+    @property
+    def kind(self) -> str:
+        """The kind of the source of the summaries: `api` for a recording, which is what the API returned."""
 
-    file: StoredFile
-    content_hash: str
-    summaries: tuple[msgspec.Raw, ...]
-    complete: bool
-    problems: tuple[str, ...]
-    responses: tuple[SchedulerResponse, ...] = ()
-    days: frozenset[date] | None = None
-    kind: str = "archive"
+    @property
+    def days(self) -> frozenset[date] | None:
+        """The days whose executions count; None: all. The queries of a recording are wider than its days."""
+
+    @property
+    def content_hash(self) -> str:
+        """It depends on the bytes and on the time zone of the source."""
+
+    @property
+    def complete(self) -> bool:
+        """False if the last response ends with a NextToken, so pages are missing."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The parts of the file that could not be read; the rest was read."""
+
+    @property
+    def responses(self) -> tuple[SchedulerResponse, ...]:
+        """What the file proves complete; only a recording of queries proves anything."""
+
+    def compute_hash(self) -> None:
+        """Read the file only to compute `content_hash`, which is known then.
+
+        Raises:
+            UnreadableArchiveError: the file cannot be read.
+        """
+
+    def read_pages(self, read_at: datetime, decode: DecodeSummaries | None = None) -> Iterator[Page]:
+        """Read the summaries in pages, once.
+
+        Args:
+            read_at: the time of reading.
+            decode: decodes a page at once, so that the file need not be parsed twice; None: do not decode.
+
+        Raises:
+            UnreadableArchiveError: the file cannot be read, or not to its end.
+        """
 
 
 class FileListing(Protocol):
@@ -145,11 +164,8 @@ class FileListing(Protocol):
     def list_files(self) -> list[StoredFile]:
         """List the files that look like saved responses."""
 
-    def read(self, file: StoredFile) -> SavedResponses:
-        """Read one file."""
-
-    def read_pages(self, saved: SavedResponses, read_at: datetime) -> Iterator[Page]:
-        """Return the summaries of a file, in pages."""
+    def open(self, file: StoredFile) -> SavedFile:
+        """Return one file to read."""
 
 
 @dataclass(frozen=True)

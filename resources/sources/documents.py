@@ -6,7 +6,7 @@ Damaged parts are skipped and reported; the documents before and after them are 
 import json
 import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
 from io import BytesIO
@@ -17,7 +17,7 @@ from resources.gzip_data import GZIP, MAX_GZIP_LAYERS, TOO_LARGE, unpack_gzip
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.sources.python_repr import parse_repr
 
-_UTF16 = (BOM_UTF16_LE, BOM_UTF16_BE)  # what PowerShell's > writes
+UTF16 = (BOM_UTF16_LE, BOM_UTF16_BE)  # what PowerShell's > writes
 _BLOCK = 1 << 20
 
 _OTHER_FORMATS = {
@@ -30,6 +30,9 @@ _OTHER_FORMATS = {
 }
 """The first bytes of formats that people keep responses in."""
 
+EMPTY = "is empty"
+"""The problem of a file without documents."""
+
 MAX_PROBLEMS = 10_000
 """A file with more problems is not read further."""
 
@@ -39,7 +42,7 @@ _MAX_PYTHON_BYTES = 4_000_000
 _MAX_VALUES = 2_000_000
 """With more commas and line ends, a text is checked before its values are held as objects of Python."""
 
-_OBJECTS_PER_ROW = 8
+OBJECTS_PER_ROW = 8
 """A summary has seven nested objects."""
 
 _DOCUMENT = msgspec.json.Decoder(msgspec.Raw)
@@ -76,27 +79,46 @@ def read_documents(
         local: the time zone of printed `tzlocal()` times.
         limits: the largest size, and the number of documents.
     """
-    text, damage = _decode_text(data, limits)
-    problems = [damage] if damage else []
+    text, damage = decode_text(data, limits)
+    content = split_documents(text, local, limits)
+    problems = [*([damage] if damage else []), *content.problems]
+    if not content.documents and not problems:
+        problems.append(EMPTY)
+    return Documents(content.documents, tuple(problems))
+
+
+def split_documents(
+    text: bytes,
+    local: tzinfo | None = None,
+    limits: ReadLimits = DEFAULT_LIMITS,
+    find_line: Callable[[], int] = lambda: 1,
+) -> Documents:
+    """Split a text; without any document there can be no problem.
+
+    Args:
+        text: UTF-8.
+        local: the time zone of printed `tzlocal()` times.
+        limits: the number of documents.
+        find_line: returns the line number of the text; called only if there are problems.
+    """
+    problems: list[str] = []
     documents: list[msgspec.Raw] = []
     try:
         documents = _decode_documents(text, limits)
     except _DenseTextError as error:
         problems.append(str(error))
     except _DECODE_ERRORS:
-        for line, piece in _split_text(text):
+        for line, piece in _split_text(text, find_line()):
             recovered, errors = _recover_documents(piece, line, local, limits)
             documents += recovered
             problems += errors
             if len(problems) > MAX_PROBLEMS:
                 problems.append("is not read further")
                 break
-    if not documents and not problems:
-        problems.append("is empty")
     return Documents(tuple(documents), tuple(problems))
 
 
-def _decode_text(data: bytes, limits: ReadLimits) -> tuple[bytes, str | None]:
+def decode_text(data: bytes, limits: ReadLimits) -> tuple[bytes, str | None]:
     """Decompress and decode to UTF-8 as far as possible; return the damage, if there is any."""
     damage = None
     for _ in range(MAX_GZIP_LAYERS):
@@ -107,13 +129,22 @@ def _decode_text(data: bytes, limits: ReadLimits) -> tuple[bytes, str | None]:
         return b"", f"is {limits.too_large}"
     if damage:
         damage = f"is truncated or damaged: {damage}"
-    for start, name in _OTHER_FORMATS.items():
-        if data.startswith(start):
-            return b"", f"is {name}, not JSON: unpack it, or save the responses as text"
-    if data.startswith(_UTF16):
+    if name := find_other_format(data):
+        return b"", f"is {name}, not JSON: unpack it, or save the responses as text"
+    if data.startswith(UTF16):
         data, problem = _decode_utf16(data)
         damage = problem or damage
     return data.removeprefix(BOM_UTF8), damage
+
+
+def find_other_format(data: bytes) -> str | None:
+    """Return the name of a format that is not JSON, from the first bytes of a file."""
+    return next((name for start, name in _OTHER_FORMATS.items() if data.startswith(start)), None)
+
+
+def count_objects(text: bytes) -> int:
+    """Return at most how many objects and lists a text has."""
+    return text.count(b"{") + text.count(b"[")
 
 
 def _decode_utf16(data: bytes) -> tuple[bytes, str | None]:
@@ -163,8 +194,8 @@ def _decode_documents(text: bytes, limits: ReadLimits) -> list[msgspec.Raw]:
 
 def _check_density(text: bytes, limits: ReadLimits) -> None:
     """Limit the values that become objects of Python: small values need thirty times their size."""
-    most_objects = _OBJECTS_PER_ROW * limits.rows
-    if len(text) > most_objects and text.count(b"{") + text.count(b"[") > most_objects:
+    most_objects = OBJECTS_PER_ROW * limits.rows
+    if len(text) > most_objects and count_objects(text) > most_objects:
         raise _DenseTextError(f"has {limits.too_many_rows}")
     if len(text) > _MAX_VALUES and text.count(b",") + text.count(b"\n") > _MAX_VALUES:
         try:
@@ -180,9 +211,8 @@ def _validate_utf8(text: memoryview) -> None:
     decoder.decode(b"", final=True)
 
 
-def _split_text(text: bytes) -> Iterator[tuple[int, bytes]]:
+def _split_text(text: bytes, line: int) -> Iterator[tuple[int, bytes]]:
     """Cut a text at the start of each document, valid or not; yield line number and text."""
-    line = 1
     start = 0
     for match in _DOCUMENT_START.finditer(text):
         yield line, text[start : match.start()]

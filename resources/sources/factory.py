@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from resources.aws.access import AwsAccess
 from resources.config.settings import ApiSettings, ArchiveSettings, BucketSettings, Settings, SourceSettings
 from resources.read_limits import ReadLimits
-from resources.sources import api, archive, bucket
+from resources.sources import api, bucket, saved_file
 from resources.sources.api import ApiSource
 from resources.sources.archive import ArchiveSource
 from resources.sources.base import Source
@@ -77,7 +77,7 @@ def _open_keys(settings: BucketSettings, limits: ReadLimits, reader: ResultReade
 
 
 _OPEN_BY_KIND: Mapping[str, Callable[[Any, ReadLimits, ResultReader], Source]] = {
-    archive.KIND: _open_archive,
+    saved_file.KIND: _open_archive,
     api.KIND: _open_api,
     bucket.KIND: _open_bucket,
 }

@@ -86,3 +86,6 @@ class FileStore(Protocol):
 
     def read(self, file: StoredFile) -> bytes:
         """Return the content of a file."""
+
+    def open(self, file: StoredFile) -> BinaryIO:
+        """Open a file to read it in blocks."""

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from errno import EACCES, EDQUOT, EFBIG, ENOLCK, ENOSPC, ENOSYS, EOPNOTSUPP
 from functools import partial
 from glob import escape
+from io import FileIO
 from itertools import islice
 from pathlib import Path
 from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import filelock
 import pyarrow as pa
@@ -29,6 +30,7 @@ from resources.storage.base import NAME_NOT_UTF8, OpenFile, StoredFile, WriteFil
 T = TypeVar("T")
 
 _ORPHANS = ".part-*.tmp"
+_BLOCK_BYTES = 1 << 20
 _NO_LOCKS = {ENOLCK, ENOSYS, EOPNOTSUPP}
 _NO_SPACE = {EDQUOT, EFBIG, ENOSPC}
 _SPECIAL_FILES = (
@@ -363,26 +365,55 @@ class LocalFiles:
         Raises:
             UnreadableArchiveError: the file no longer exists or cannot be read.
         """
+        with self.open(file) as content:
+            data = bytearray()
+            while block := content.read(_BLOCK_BYTES):
+                data += block
+                if len(data) > self._limits.size_bytes:  # it has grown since it was listed
+                    raise UnreadableArchiveError(
+                        f"Cannot read a file: it is {self._limits.too_large}",
+                        where=file.uri,
+                        next_step="split the file, or raise the limit",
+                    )
+        return bytes(data)
+
+    def open(self, file: StoredFile) -> BinaryIO:
+        """Open a file to read it in blocks.
+
+        Raises:
+            UnreadableArchiveError: the file no longer exists or cannot be read; reading raises it, too.
+        """
         if file.problem:
             raise UnreadableArchiveError(file.problem, where=file.uri, next_step=_REMOVE_FILE)
-        try:
+        with _translate_source_errors(file):
             # without O_NONBLOCK, a pipe that replaced the file would block for ever
             descriptor = os.open(file.uri, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-            with os.fdopen(descriptor, "rb") as content:
-                if problem := _find_problem(file.uri, os.fstat(descriptor)):
-                    raise UnreadableArchiveError(problem, where=file.uri, next_step=_REMOVE_FILE)
-                data = content.read(self._limits.size_bytes + 1)
-        except (OSError, ValueError) as problem:
-            raise UnreadableArchiveError(
-                f"Cannot open a file: {_get_reason(problem)}", where=file.uri, next_step=_REMOVE_FILE
-            ) from None
-        if len(data) > self._limits.size_bytes:  # it has grown since it was listed
-            raise UnreadableArchiveError(
-                f"Cannot read a file: it is {self._limits.too_large}",
-                where=file.uri,
-                next_step="split the file, or raise the limit",
-            )
-        return data
+            if problem := _find_problem(file.uri, os.fstat(descriptor)):
+                os.close(descriptor)
+                raise UnreadableArchiveError(problem, where=file.uri, next_step=_REMOVE_FILE)
+            return _SourceFile(descriptor, file)
+
+
+class _SourceFile(FileIO):
+    """A file of a source, unbuffered."""
+
+    def __init__(self, descriptor: int, file: StoredFile) -> None:
+        super().__init__(descriptor)
+        self._file = file
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        with _translate_source_errors(self._file):
+            return super().read(size)
+
+
+@contextmanager
+def _translate_source_errors(file: StoredFile) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as problem:
+        raise UnreadableArchiveError(
+            f"Cannot open a file: {_get_reason(problem)}", where=file.uri, next_step=_REMOVE_FILE
+        ) from None
 
 
 def escape_name(path: str) -> str:

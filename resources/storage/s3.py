@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from glob import escape
 from io import BytesIO
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import pyarrow as pa
 from pyarrow.fs import FileSystem
@@ -245,6 +245,10 @@ class S3Files:
                 next_step="nothing, if the file was deleted on purpose; its rows stay in the lake",
             )
         return content.data
+
+    def open(self, file: StoredFile) -> BinaryIO:
+        """Return the content of an object, which is held as a whole; raises what `read` raises."""
+        return BytesIO(self.read(file))
 
 
 def _is_hidden(name: str) -> bool:

@@ -24,7 +24,7 @@ from assets.tables import (
 )
 from resources.errors import ConfigurationError, UnreadableArchiveError
 from resources.lake.lake import Lake
-from resources.sources import archive
+from resources.sources import saved_file
 from resources.sources.archive import ArchiveSource
 from resources.storage.base import StoredFile
 from resources.storage.local import LocalFiles
@@ -633,7 +633,7 @@ class TestFileIndex:
     def test_record_does_not_depend_on_the_page_size(
         self, lake: Lake, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(archive, "SUMMARIES_A_PAGE", 100)
+        monkeypatch.setattr(saved_file, "SUMMARIES_A_PAGE", 100)
         self.test_record_has_the_content_of_the_file(lake, folder)
 
     def test_record_includes_days_that_are_not_requested(self, lake: Lake, folder: Path) -> None:

@@ -573,7 +573,7 @@ class TestSavedResponses:
         )
         archive = ArchiveSource(str(path))
         (file,) = archive.list_files()
-        parts = [*flatten_pages(archive.read_pages(archive.read(file), NOW))]
+        parts = [*flatten_pages(archive.open(file).read_pages(NOW))]
         assert sum(part.rejected.num_rows for part in parts) == 0
         actual = pa.concat_tables(part.rows for part in parts).to_pylist()
         assert actual == [self.expected(summary, form) for summary in truth]

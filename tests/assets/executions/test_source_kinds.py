@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -13,8 +12,9 @@ from resources.config.settings import BucketSettings
 from resources.lake.lake import Lake
 from resources.read_limits import DEFAULT_LIMITS
 from resources.sources.archive import ArchiveSource
-from resources.sources.base import ListedScheduler, SavedResponses, SchedulerResponse, Source
+from resources.sources.base import ListedScheduler, SchedulerResponse, Source
 from resources.sources.factory import open_source
+from resources.sources.saved_file import SavedFile
 from resources.storage.base import StoredFile
 
 DAY = date(2026, 2, 3)
@@ -35,9 +35,11 @@ SUMMARY = {
 class Recording(ArchiveSource):
     """Saved responses that recorded which query the service answered, and when."""
 
-    def read(self, file: StoredFile) -> SavedResponses:
+    def open(self, file: StoredFile) -> SavedFile:
+        saved = super().open(file)
         response = SchedulerResponse(ListedScheduler(ARN, "pump"), frozenset({DAY, NEXT_DAY}), RECORDED_AT)
-        return replace(super().read(file), responses=(response,))
+        saved.responses = (response,)
+        return saved
 
 
 def extract(tmp_path: Path, sources: Sequence[Source]) -> Lake:

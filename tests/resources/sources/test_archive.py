@@ -6,8 +6,11 @@ import subprocess
 import sys
 import tracemalloc
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,17 +21,20 @@ from hypothesis import given
 from hypothesis import settings as how
 from hypothesis import strategies as st
 
+from assets.executions.flatten import decode_summaries
 from resources.errors import UnreadableArchiveError
 from resources.read_limits import ReadLimits
-from resources.sources import archive
-from resources.sources.archive import SUMMARIES_A_PAGE, ArchiveSource
-from resources.sources.base import Page, SavedResponses
+from resources.sources import saved_file
+from resources.sources.archive import ArchiveSource
+from resources.sources.base import DecodeSummaries, Page
+from resources.sources.saved_file import SUMMARIES_A_PAGE
 from resources.storage.base import StoredFile
 from sandbox.dumps import write_dump
 from sandbox.fleet import History, build_fleet
 from sandbox.forms import FORMS, Form
 from sandbox.forms import Page as Response
 from sandbox.schedulers import Summary, sort_newest_first
+from tests.support.mutations import damaged
 
 END = datetime(2026, 10, 8, tzinfo=UTC)
 FLEET = build_fleet(3, History(END - timedelta(days=3), END))
@@ -45,11 +51,45 @@ TIMES = {"ScheduledStartTime", "DataStartTime", "DataEndTime"}
 NOW = datetime(2026, 10, 9, tzinfo=UTC)
 
 
-def read(path: Path | bytes, archive: ArchiveSource | None = None) -> SavedResponses:
+@dataclass
+class Content:
+    """What was read of a file."""
+
+    pages: list[Page]
+    content_hash: str
+    complete: bool
+    problems: tuple[str, ...]
+
+    @property
+    def summaries(self) -> list[Any]:
+        return [
+            summary
+            for page in self.pages
+            for summary in (
+                map(json.loads, page.body.splitlines())
+                if page.is_lines
+                else _list_summaries(json.loads(page.body))
+            )
+        ]
+
+
+def _list_summaries(body: Any) -> list[Any]:
+    return body["InferenceExecutionSummaries"] if isinstance(body, dict) else body
+
+
+def read(
+    path: Path | bytes, archive: ArchiveSource | None = None, decode: DecodeSummaries | None = None
+) -> Content:
     archive = archive or ArchiveSource(
         "unused", store=Bytes(path if isinstance(path, bytes) else path.read_bytes())
     )
-    return archive.read(StoredFile("saved.json", 0, ""))
+    return read_file(archive, StoredFile("saved.json", 0, ""), decode)
+
+
+def read_file(archive: ArchiveSource, file: StoredFile, decode: DecodeSummaries | None = None) -> Content:
+    saved = archive.open(file)
+    pages = [*saved.read_pages(NOW, decode)]
+    return Content(pages, saved.content_hash, saved.complete, saved.problems)
 
 
 class Bytes:
@@ -65,12 +105,15 @@ class Bytes:
         assert file
         return self.data
 
+    def open(self, file: StoredFile) -> BytesIO:
+        return BytesIO(self.read(file))
 
-def plain(saved: SavedResponses) -> list[Any]:
-    return [json.loads(bytes(summary)) for summary in saved.summaries]
+
+def plain(saved: Content) -> list[Any]:
+    return saved.summaries
 
 
-def summaries(saved: SavedResponses) -> list[Summary]:
+def summaries(saved: Content) -> list[Summary]:
     """Return the summaries of a file, in the types of the fleet."""
     return [_with_instants(_pascal(summary)) for summary in plain(saved)]
 
@@ -230,8 +273,7 @@ def test_any_bytes_give_summaries_or_a_problem(data: bytes) -> None:
     if data in held_nothing:
         assert not saved.summaries
         assert not saved.problems
-    for page in ArchiveSource("x", store=Bytes(data)).read_pages(saved, NOW):
-        assert isinstance(json.loads(page.body), list)
+    assert all(isinstance(json.loads(page.body), list) for page in saved.pages)
 
 
 # --- NextToken --------------------------------------------------------------------------------------------
@@ -346,7 +388,7 @@ def test_pages_have_origin_and_time(tmp_path: Path) -> None:
     zone = ZoneInfo("Asia/Seoul")
     archive = ArchiveSource(str(tmp_path), zone=zone)
     (file,) = archive.list_files()
-    assert list(archive.read_pages(archive.read(file), NOW)) == [
+    assert read_file(archive, file).pages == [
         Page(b'[{"DataStartTime": 1},{"DataStartTime": 2}]', "archive", str(path), NOW, zone)
     ]
 
@@ -364,7 +406,7 @@ def test_pages_have_one_size_for_any_file(shape: str, count: int) -> None:
         "list": [every],
     }
     archive = ArchiveSource("x", store=Bytes("\n".join(map(json.dumps, texts[shape])).encode()))
-    pages = [json.loads(page.body) for page in archive.read_pages(read(b"", archive), NOW)]
+    pages = [json.loads(page.body) for page in read(b"", archive).pages]
     assert [summary for page in pages for summary in page] == every
     assert [len(page) for page in pages[:-1]] == [SUMMARIES_A_PAGE] * (len(pages) - 1)
     assert 1 <= len(pages[-1]) <= SUMMARIES_A_PAGE
@@ -377,27 +419,94 @@ def test_the_hash_depends_on_the_bytes_of_the_file() -> None:
     assert all(len(digest) == 32 for digest in hashes)
 
 
-@pytest.mark.parametrize("shape", ["lines", "response", "pretty-printed pages", "pages in one line"])
-def test_memory_stays_near_the_size_of_the_file(shape: str) -> None:
-    """Summaries are views of the file, so a file of hundreds of megabytes fits in memory."""
-    every: Sequence[Summary] = HISTORY[:400] * 6
-    texts = {
-        "lines": lambda: "".join(json.dumps(document, default=str) + "\n" for document in every),
-        "response": lambda: FORMS[Form.CLI_V2](Response(list(every))),
-        "pretty-printed pages": lambda: FORMS[Form.CLI_V2](Response(list(every[:400]))) * 6,
-        "pages in one line": lambda: FORMS[Form.WIRE](Response(list(every[:400]))) * 6,
-    }
-    data = texts[shape]().encode()
+SHAPES: dict[str, Callable[[Sequence[Summary]], str]] = {
+    "lines": lambda every: "".join(json.dumps(document, default=str) + "\n" for document in every),
+    "response": lambda every: FORMS[Form.CLI_V2](Response(list(every), "token")),
+    "list": lambda every: FORMS[Form.BARE_LIST](Response(list(every))),
+    "compact response": lambda every: FORMS[Form.WIRE](Response(list(every))),
+    "pretty-printed pages": lambda every: FORMS[Form.CLI_V2](Response(list(every[:40]))) * 20,
+    "pages in lines": lambda every: FORMS[Form.BOTO3_JSON](Response(list(every[:40]))) * 20,
+    "pages in one line": lambda every: FORMS[Form.WIRE](Response(list(every[:40]))) * 20,
+}
+
+
+@pytest.mark.parametrize("with_decoder", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_memory_does_not_grow_with_the_file(
+    shape: str, with_decoder: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resources.sources.text_parts.PART_BYTES", 50_000)
+    monkeypatch.setattr("resources.sources.saved_file.PART_BYTES", 50_000)
+    data = SHAPES[shape](HISTORY[:400] * 6).encode()
     archive = ArchiveSource("x", store=Bytes(data))
-    read(b"", archive)  # loads modules
+    decode = decode_summaries if with_decoder else None
+    read(b"", archive, decode)  # loads modules
+    count = 0
     tracemalloc.start()
     try:
-        saved = read(b"", archive)
-        beside_the_file = tracemalloc.get_traced_memory()[1]
+        saved = archive.open(StoredFile("saved.json", 0, ""))
+        for page in saved.read_pages(NOW, decode):
+            count += len(page.decoded or json.loads(page.body))
+        peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert len(saved.summaries) == len(every)
-    assert beside_the_file < 0.5 * len(data)
+    assert count == (800 if "pages" in shape else 2_400)
+    assert not saved.problems
+    assert saved.complete == (shape != "response")
+    assert peak < 700_000 < len(data)
+
+
+@pytest.mark.parametrize("part_bytes", [1_000, 3_000, 20_000])
+@pytest.mark.parametrize("shape", [*SHAPES, "notebook", "camelCase", "no indentation", "Windows lines"])
+def test_parts_of_any_size_give_the_same_summaries(
+    shape: str, part_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = SHAPES | {
+        "notebook": lambda every: FORMS[Form.BOTO3_REPR](Response(list(every))) * 3,
+        "camelCase": lambda every: FORMS[Form.CAMEL_CASE](Response(list(every))) * 3,
+        "no indentation": lambda every: json.dumps(list(every), default=str, indent=0),
+        "Windows lines": lambda every: SHAPES["response"](every).replace("\n", "\r\n"),
+    }
+    data = shapes[shape](HISTORY[:80]).encode()
+    expected = read(data)
+    monkeypatch.setattr("resources.sources.text_parts.PART_BYTES", part_bytes)
+    monkeypatch.setattr("resources.sources.saved_file.PART_BYTES", part_bytes)
+    for decode in (decode_summaries, None):
+        for content in (data, b"\xef\xbb\xbf" + data, gzip.compress(data), data.decode().encode("utf-16")):
+            saved = read(content, decode=decode)
+            assert saved.summaries == expected.summaries
+            assert (saved.complete, saved.problems) == (expected.complete, ())
+    assert read(data).content_hash == expected.content_hash
+
+
+@how(deadline=None, max_examples=60)
+@given(
+    damaged(st.sampled_from([form(HISTORY[:6]).encode() for form in SHAPES.values()])),
+    st.sampled_from([500, 2_000]),
+)
+def test_damaged_lines_are_the_same_problem_in_any_part(data: bytes, part_bytes: int) -> None:
+    """A large damaged document can have more summaries in parts: those before the damage."""
+    whole = read(data, decode=decode_summaries)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("resources.sources.text_parts.PART_BYTES", part_bytes)
+        patch.setattr("resources.sources.saved_file.PART_BYTES", part_bytes)
+        parts = read(data, decode=decode_summaries)
+    assert bool(parts.problems) == bool(whole.problems)
+    found, expected = ([json.dumps(summary) for summary in content.summaries] for content in (parts, whole))
+    assert not Counter(expected) - Counter(found)
+    if not whole.problems:
+        assert found == expected
+
+
+def test_a_damaged_line_is_reported_with_its_number_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [json.dumps({"DataStartTime": number}) for number in range(1_000)]
+    lines[700] = lines[700][:-1]
+    monkeypatch.setattr("resources.sources.text_parts.PART_BYTES", 2_000)
+    monkeypatch.setattr("resources.sources.saved_file.PART_BYTES", 2_000)
+    for data in ("\n".join(lines).encode(), gzip.compress("\n".join(lines).encode())):
+        saved = read(data, decode=decode_summaries)
+        assert [summary["DataStartTime"] for summary in saved.summaries] == [*range(700), *range(701, 1_000)]
+        assert [problem.split(" is ")[0] for problem in saved.problems] == ["line 701"]
 
 
 # --- Files ------------------------------------------------------------------------------------------------
@@ -424,7 +533,7 @@ def test_the_uri_of_a_file_can_have_any_suffix(
     (tmp_path / name).write_text('{"DataStartTime": 1}')
     archive = ArchiveSource(spelling.format(name))
     (file,) = archive.list_files()
-    assert plain(archive.read(file)) == [{"DataStartTime": 1}]
+    assert plain(read_file(archive, file)) == [{"DataStartTime": 1}]
 
 
 def test_a_file_that_is_deleted_before_it_is_read_raises_an_error(tmp_path: Path) -> None:
@@ -434,7 +543,7 @@ def test_a_file_that_is_deleted_before_it_is_read_raises_an_error(tmp_path: Path
     (file,) = archive.list_files()
     path.unlink()
     with pytest.raises(UnreadableArchiveError, match="Cannot open a file: No such file") as caught:
-        archive.read(file)
+        read_file(archive, file)
     assert caught.value.where == str(path)
     assert "remove it from the source's folder" in caught.value.next_step
 
@@ -505,7 +614,7 @@ def test_a_file_beyond_the_limit_is_not_opened(tmp_path: Path) -> None:
         file.truncate(1 << 40)
     archive = ArchiveSource(str(path))
     with pytest.raises(UnreadableArchiveError, match=r"\(limits.max_megabytes_per_file\)"):
-        archive.read(archive.list_files()[0])
+        read_file(archive, archive.list_files()[0])
 
 
 def read_in_child_process(data: bytes, tmp_path: Path) -> tuple[int, list[str]]:
@@ -513,9 +622,12 @@ def read_in_child_process(data: bytes, tmp_path: Path) -> tuple[int, list[str]]:
     path = tmp_path / "saved.json"
     path.write_bytes(data)
     script = (
-        "import re, sys; from pathlib import Path; from resources.sources.archive import ArchiveSource;"
+        "import re, sys; from datetime import UTC, datetime; from pathlib import Path;"
+        "from assets.executions.flatten import decode_summaries;"
+        "from resources.sources.archive import ArchiveSource;"
         "source = ArchiveSource(sys.argv[1]);"
-        "saved = source.read(source.list_files()[0]);"
+        "saved = source.open(source.list_files()[0]);"
+        "count = sum(1 for _ in saved.read_pages(datetime.now(UTC), decode_summaries));"
         # not ru_maxrss, which a child inherits from the process that starts it
         "peak = re.search(r'VmHWM:\\s*(\\d+)', Path('/proc/self/status').read_text())[1];"
         "print(int(peak) // 1000, *saved.problems, sep='\\n')"
@@ -574,4 +686,4 @@ def test_any_file_within_the_limit_needs_little_memory(
 
 def test_a_value_that_is_a_list_and_something_else_is_no_wrapped_list() -> None:
     document = msgspec.Raw(b'{"value": [1], "value": 3}')
-    assert list(archive._split_list(document)) == [document]
+    assert list(saved_file._split_list(document)) == [document]

@@ -40,7 +40,7 @@ def test_pages_have_the_configured_zone(
     (tmp_path / "x.json").write_text('[{"DataStartTime": "2026-01-01 00:00:00"}]')
     (archive,) = open_sources(settings(tmp_path, {"uri": "x.json", **source}))
     (file,) = archive.list_files()
-    (page,) = archive.read_pages(archive.read(file), datetime(2026, 1, 2, tzinfo=UTC))
+    (page,) = archive.open(file).read_pages(datetime(2026, 1, 2, tzinfo=UTC))
     assert page.zone == zone
 
 
@@ -62,6 +62,7 @@ def test_sources_have_the_limits_of_the_settings(tmp_path: Path) -> None:
     }
     (archive,) = open_sources(load_settings(environ, tmp_path, date(2026, 1, 1)))
     assert archive.files
-    saved = archive.files.read(archive.files.list_files()[0])
-    assert len(saved.summaries) == 1
+    saved = archive.files.open(archive.files.list_files()[0])
+    (page,) = saved.read_pages(datetime(2026, 1, 2, tzinfo=UTC))
+    assert json.loads(page.body) == [{"DataStartTime": 1}]
     assert "limits.max_rows_per_file" in saved.problems[0]
