@@ -81,7 +81,7 @@ def prepare_ours() -> Callable[[], Counts]:
         source = ArchiveSource(os.environ[_FOLDER], limits=ReadLimits(_LIMIT_BYTES, _LIMIT_ROWS))
         executions = files_read = 0
         with tempfile.TemporaryDirectory() as folder:
-            for batch in batches(days, assets.DAYS_PER_BATCH):
+            for batch in batches(days, assets.FILE_DAYS_PER_BATCH):
                 extraction = Extraction(Lake(folder), history, timedelta(hours=3), NOW, lambda _: None)
                 for day in extraction.gather([source], batch):
                     results = assets._record_day(extraction, CallBudget(None), day.isoformat())  # noqa: SLF001

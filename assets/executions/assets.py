@@ -41,6 +41,9 @@ GROUP = "executions"
 DAYS_PER_BATCH = 31
 """An interrupted run repeats at most one batch."""
 
+FILE_DAYS_PER_BATCH = 1_000
+"""A run that reads only files reads each of them once: there is no query to repeat, and rows are packed."""
+
 ROWS_PER_BATCH = 500_000
 """The most expected executions of a batch of several days; a single day can have more."""
 
@@ -191,6 +194,15 @@ def compute_days_per_batch(schedulers: Iterable[ListedScheduler]) -> int:
     return max(1, min(DAYS_PER_BATCH, int(ROWS_PER_BATCH / max(executions_per_day, 1))))
 
 
+def choose_days_per_batch(
+    sources: Sequence[Source], selection: ExtractionSelection, first: date, refusals: RefusedSources
+) -> int:
+    """Return the number of days that a run from a day on reads before it records them."""
+    if all(source.files for source in sources):
+        return FILE_DAYS_PER_BATCH
+    return compute_days_per_batch(_list_schedulers(sources, selection, first, refusals))
+
+
 def _list_schedulers(
     sources: Sequence[Source], selection: ExtractionSelection, first: date, refusals: RefusedSources
 ) -> Iterator[ListedScheduler]:
@@ -226,7 +238,7 @@ def _extract(
     reached: date | None = None
     keys = list_partitions(context)
     first = date.fromisoformat(keys[0])
-    days_per_batch = compute_days_per_batch(_list_schedulers(sources, selection, first, refusals))
+    days_per_batch = choose_days_per_batch(sources, selection, first, refusals)
     for batch in batches(keys, days_per_batch):
         raise_if_interrupted(context)
         extraction = new_extraction()

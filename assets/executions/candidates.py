@@ -1,7 +1,9 @@
 """Buffer of candidate rows between the sources and the lake, by day, with bounded memory."""
 
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from datetime import date
+from itertools import chain
 
 import pyarrow as pa
 
@@ -9,16 +11,21 @@ from assets.executions.flatten import ROWS, FlattenedPages
 from assets.executions.merge import reduce_candidates
 from assets.executions.provenance import ReturnedKeysBuffer
 from assets.framework.time_windows import split_by_day
-from assets.tables import INFERENCE_EXECUTIONS
 from resources.encoded_texts import combine_chunks, decode_texts
 
-PENDING_ROWS = 500_000
-"""Number of added rows after which candidates with the same key are merged. Memory then depends on the range
-of days and not on the number of overlapping responses."""
+PENDING_ROWS, PENDING_ROWS_OF_DAY = 250_000, 500
+"""Number of added rows, at least, after which they are packed: in all, and for each requested day."""
+
+_MOST_PIECES = 8
+"""A day with more packed pieces is merged, so that memory does not grow with overlapping responses."""
 
 
 class CandidateBuffer:
-    """Candidates of the requested days, and the rejected summaries."""
+    """Candidates of the requested days, and the rejected summaries.
+
+    A row needs 200 bytes in memory and about 20 bytes packed. Most rows are packed, so memory allows to read
+    files of many days at once.
+    """
 
     def __init__(self, days: frozenset[date]) -> None:
         """Create an empty buffer for some days."""
@@ -26,12 +33,14 @@ class CandidateBuffer:
         self._days = days
         self.returned_keys = ReturnedKeysBuffer(days)
         self._tables: dict[date, list[pa.Table]] = {}
-        self._rows_since_merge = 0
+        self._packed: dict[date, list[pa.Buffer]] = {}
+        self._pending = 0
+        self._most_pending = max(PENDING_ROWS, PENDING_ROWS_OF_DAY * len(days))
 
     @property
     def days(self) -> AbstractSet[date]:
         """The days with candidates."""
-        return self._tables.keys()
+        return self._tables.keys() | self._packed.keys()
 
     def add(self, page: FlattenedPages, source: str | None = None) -> None:
         """Add pages that a source returned; rows of other days are dropped.
@@ -40,29 +49,30 @@ class CandidateBuffer:
             page: the pages.
             source: the URI of the source; None: the origin of each page.
         """
-        keys, start = page.rows.select(INFERENCE_EXECUTIONS.key), 0
-        for origin, count in page.origins if source is None else [(source, page.rows.num_rows)]:
-            self.returned_keys.add(origin, keys.slice(start, count))
-            start += count
+        self.returned_keys.add(page.origins if source is None else [(source, page.rows.num_rows)], page.rows)
         if page.rejected.num_rows:
             self.rejected.append(page.rejected)
         for day, rows in split_by_day(page.rows):
             if day in self._days:
                 self._tables.setdefault(day, []).append(rows)
-                self._rows_since_merge += rows.num_rows
-        if self._rows_since_merge > PENDING_ROWS:
-            for day in [*self._tables]:  # one by one, so that the memory of a merged day is free for the next
-                self._tables[day] = [reduce_candidates(self.take(day))]
-            self.returned_keys.compact()
-            self._rows_since_merge = 0
+                self._pending += rows.num_rows
+        if self._pending > self._most_pending:
+            self._pack()
+
+    def _pack(self) -> None:
+        for day in [*self._tables]:  # one by one, so that the memory of a packed day is free for the next
+            pieces = self._packed.setdefault(day, [])
+            if len(pieces) >= _MOST_PIECES:
+                self._tables[day] += map(_unpack, pieces)
+                pieces.clear()
+            pieces.append(_pack(reduce_candidates(_join(self._tables.pop(day)))))
+        self.returned_keys.compact()
+        self._pending = 0
 
     def take(self, day: date) -> pa.Table:
         """Remove the candidates of a day and return them, in any number and order."""
-        if day not in self._tables:
-            return ROWS.empty_table()
-        # rows of different schedulers are then already sorted, and the merge need not copy them
-        tables = sorted(self._tables.pop(day), key=lambda rows: str(rows["scheduler_arn"][0]))
-        return combine_chunks(pa.concat_tables([ROWS.empty_table(), *tables]))
+        tables = [*self._tables.pop(day, ()), *map(_unpack, self._packed.pop(day, ()))]
+        return _join(tables) if tables else ROWS.empty_table()
 
     def get_names(self) -> dict[str, str | None]:
         """Return the names of the schedulers of all candidates, by ARN."""
@@ -75,4 +85,25 @@ class CandidateBuffer:
 
     def get_identities(self, columns: list[str]) -> list[pa.Table]:
         """Return some columns of all candidates, with plain texts."""
-        return [decode_texts(rows.select(columns)) for tables in self._tables.values() for rows in tables]
+        pending = (rows for tables in self._tables.values() for rows in tables)
+        packed = (_unpack(piece) for pieces in self._packed.values() for piece in pieces)
+        return [decode_texts(rows.select(columns)) for rows in chain(pending, packed)]
+
+
+def _join(tables: Iterable[pa.Table]) -> pa.Table:
+    # rows of different schedulers are then already sorted, and the merge need not copy them
+    in_order = sorted(
+        (rows for rows in tables if rows.num_rows), key=lambda rows: str(rows["scheduler_arn"][0])
+    )
+    return combine_chunks(pa.concat_tables([ROWS.empty_table(), *in_order]))
+
+
+def _pack(rows: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
+        writer.write_table(rows)
+    return sink.getvalue()
+
+
+def _unpack(piece: pa.Buffer) -> pa.Table:
+    return pa.ipc.open_stream(piece).read_all()

@@ -43,7 +43,7 @@ from assets.executions.tombstones import (
     read_operations,
 )
 from assets.framework.row_content import count_changed_rows, deduplicate, stamp_changes
-from assets.framework.time_windows import Days, filter_days
+from assets.framework.time_windows import Days, filter_days, to_instant
 from assets.tables import (
     ARCHIVE_FILES,
     EXECUTION_SOURCES,
@@ -52,7 +52,7 @@ from assets.tables import (
     INFERENCE_SCHEDULERS,
     REJECTED_EXECUTIONS,
 )
-from resources.encoded_texts import decode_texts
+from resources.encoded_texts import decode_texts, get_chunk
 from resources.errors import BudgetSpentError, LedgerError, RetryLaterError, UnreadableArchiveError
 from resources.lake.lake import Lake, WriteResult
 from resources.name_patterns import no_scheduler_error
@@ -609,13 +609,14 @@ def _split_by_file(pages: FlattenedPages, days: Mapping[str, frozenset[date]]) -
 
 def _add_page(records: dict[str, ArchiveRecord], pages: FlattenedPages) -> None:
     """Add the rows of each file to its record."""
-    starts = pages.rows["data_start_time"]
+    starts = get_chunk(pages.rows["data_start_time"]).cast(pa.int64()).to_numpy()
     start = 0
     for origin, count in pages.origins:
-        bounds = pc.min_max(starts.slice(start, count)).as_py().values()
+        part = starts[start : start + count]
         start += count
         record = records[origin]
         known = (record.first_data_start_time, record.last_data_start_time)
+        bounds = (to_instant(int(part.min())), to_instant(int(part.max()))) if count else ()
         moments = [moment for moment in (*known, *bounds) if moment is not None]
         records[origin] = replace(
             record,

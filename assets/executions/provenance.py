@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from assets.framework.row_content import stamp_changes
 from assets.framework.time_windows import DAY_MS
 from assets.tables import EXECUTION_SOURCES, INSTANT
+from resources.encoded_texts import get_chunk
 
 Starts = NDArray[np.int64]
 """Distinct start times of executions in ascending order, in milliseconds since 1970."""
@@ -37,16 +38,24 @@ class ReturnedKeysBuffer:
         self._days = np.array([(day - _EPOCH.date()).days for day in days], np.int64)
         self._starts: dict[tuple[str, str], list[Starts]] = {}
 
-    def add(self, source: str, rows: pa.Table) -> None:
-        """Add the keys of some executions; those of other days are dropped."""
-        for batch in rows.select(_KEY).to_batches():
-            starts = batch["data_start_time"].cast(pa.int64()).to_numpy()
-            arns = batch["scheduler_arn"]
-            codes = arns.indices.to_numpy()
-            is_requested = np.isin(starts // DAY_MS, self._days)
-            for code in np.unique(codes[is_requested]):
-                key = source, arns.dictionary[int(code)].as_py()
-                self._starts.setdefault(key, []).append(starts[is_requested & (codes == code)])
+    def add(self, sources: Iterable[tuple[str, int]], rows: pa.Table) -> None:
+        """Add the keys of some executions; those of other days are dropped.
+
+        Args:
+            sources: the sources in the order of their executions, with the number of these.
+            rows: the executions.
+        """
+        arns = get_chunk(rows["scheduler_arn"])
+        starts = get_chunk(rows["data_start_time"]).cast(pa.int64()).to_numpy()
+        codes, names = arns.indices.to_numpy(), arns.dictionary.to_pylist()
+        is_requested = np.isin(starts // DAY_MS, self._days)
+        first = 0
+        for source, count in sources:
+            part = slice(first, first + count)
+            first += count
+            for code in np.flatnonzero(np.bincount(codes[part][is_requested[part]])):
+                is_same = is_requested[part] & (codes[part] == code)
+                self._starts.setdefault((source, names[code]), []).append(starts[part][is_same])
 
     def compact(self) -> None:
         """Remove repeated keys, so that memory does not grow with the number of overlapping responses."""

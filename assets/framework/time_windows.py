@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 DAY_MS = 86_400_000
 _A_DAY = timedelta(days=1)
 _EPOCH = date(1970, 1, 1)
+_EPOCH_INSTANT = datetime(1970, 1, 1, tzinfo=UTC)
 _HOURS_AND_MINUTES = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?")
 
 
@@ -45,6 +46,11 @@ def get_day_window(day: date) -> Window:
     """Return the window of a UTC day."""
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     return Window(start, start + _A_DAY)
+
+
+def to_instant(milliseconds: int) -> datetime:
+    """Return the time in UTC for milliseconds since 1970."""
+    return _EPOCH_INSTANT + timedelta(milliseconds=milliseconds)
 
 
 def filter_window(rows: pa.Table, window: Window) -> pa.Table:
@@ -77,7 +83,7 @@ def split_by_day(rows: pa.Table) -> Iterator[tuple[date, pa.Table]]:
     """Yield each UTC day with its executions, oldest day first; the order within a day is kept."""
     if not rows.num_rows:
         return
-    days = pc.floor_temporal(rows["data_start_time"], unit="day").cast(pa.int64()).to_numpy() // DAY_MS
+    days = rows["data_start_time"].cast(pa.int64()).to_numpy() // DAY_MS
     is_sorted = (days[1:] >= days[:-1]).all()
     order = None if is_sorted else np.argsort(days, kind="stable")
     sorted_rows = rows if order is None else rows.take(pa.array(order))

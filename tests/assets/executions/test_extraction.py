@@ -252,6 +252,7 @@ class TestHistoryOfAFleet:
         self, filled: Filled, history: tuple[Path, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(candidates, "PENDING_ROWS", 10)
+        monkeypatch.setattr(candidates, "PENDING_ROWS_OF_DAY", 1)
         frugal = Lake(str(tmp_path / "frugal"))
         run(frugal, history[0])
         assert contents(frugal) == contents(filled.lake)
@@ -465,7 +466,7 @@ class TestUnreadableFiles:
 
     def test_that_cannot_be_opened_are_retried_by_every_run(self, lake: Lake, folder: Path) -> None:
         class Closed(LocalFiles):
-            def read(self, file: StoredFile) -> bytes:
+            def open(self, file: StoredFile) -> BinaryIO:
                 raise UnreadableArchiveError("a file cannot be opened", where=file.uri, next_step="open it")
 
         save(folder / "one.json", executed())

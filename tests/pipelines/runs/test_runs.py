@@ -265,7 +265,7 @@ def test_the_batch_size_does_not_change_the_result(
     size: int,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(execution_assets, "DAYS_PER_BATCH", size)
+    monkeypatch.setattr(execution_assets, "FILE_DAYS_PER_BATCH", size)
     location = locate(dumps[0])
 
     result = location.run()
