@@ -94,7 +94,7 @@ def test_the_buffer_keeps_the_distinct_keys_of_its_days(pages: list[tuple[str, s
     for number, (source, arn, hour) in enumerate(pages):
         times = pa.array([MIDNIGHT + timedelta(hours=hour)], INSTANT)
         arns = pa.array([arn]).dictionary_encode()
-        buffer.add(source, pa.table({"scheduler_arn": arns, "data_start_time": times}))
+        buffer.add([(source, 1)], pa.table({"scheduler_arn": arns, "data_start_time": times}))
         if number % 3 == 2:
             buffer.compact()
     assert flatten(buffer.get_keys()) == {
