@@ -1,13 +1,14 @@
 """Saved responses to Parquet files by day: a script with `json` and `json_normalize`, and ours.
 
-Run it alone with `python -m benchmarks.archives`, which prints the figures of `measure_archives`. The cases for
-the table are `CASES`; `SMOKE` is small enough for a test.
+`CASES` are for the table, `SMOKE` is for a test. `python -m benchmarks.archives [NAME ...]` prints the figures
+of `measure_archives` alone.
 """
 
 import json
 import os
+import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -19,10 +20,11 @@ from benchmarks.cases import (
     Case,
     Contender,
     Environment,
-    Target,
     limit_memory,
+    limit_result,
     require_ratio,
 )
+from benchmarks.measure import check_equal_results, measure
 from benchmarks.service import STEP_SECONDS, build_template
 
 FIRST = date(2025, 10, 1)
@@ -56,7 +58,7 @@ def prepare_script() -> Callable[[], Counts]:
         frame["data_date"] = frame["DataStartTime"].dt.strftime("%Y-%m-%d")
         with tempfile.TemporaryDirectory() as folder:
             frame.to_parquet(folder, partition_cols=["data_date"], index=False)
-            return {"executions": len(frame), "_files": _count_files(folder)}
+            return {"executions": len(frame)}
 
     return work
 
@@ -90,7 +92,11 @@ def prepare_ours() -> Callable[[], Counts]:
                 extraction.save_file_index()
                 files_read += len(extraction.files_read)
             files = _count_files(f"{folder}/inference_executions")
-        return {"executions": executions, "_files": files, "_files_read": files_read, "_days": len(days)}
+        return {
+            "executions": executions,
+            "_files_of_day": files / len(days),
+            "_reads_of_file": files_read / len(source.list_files()),
+        }
 
     return work
 
@@ -145,18 +151,51 @@ def _serve(write: Callable[[Path, int, int], None], schedulers: int, days: int) 
 
 
 def build_case(
-    name: str, title: str, write: Callable[[Path, int, int], None], schedulers: int, days: int
+    name: str, title: str, write: Callable[[Path, int, int], None], schedulers: int, days: int, ratio: float
 ) -> Case:
-    """Build a case of a fleet with one execution every five minutes."""
-    contenders = [
-        Contender(OURS, f"{__name__}:prepare_ours"),
-        Contender(SCRIPT, f"{__name__}:prepare_script", SCRIPT),
-    ]
-    once = Target(
-        "times that each file is read",
-        lambda costs: costs[OURS].result["_files_read"] / (costs[OURS].result["_input_files"]),
-        1,
-        is_stable=True,
-    )
-    targets = [require_ratio(SCRIPT, 8), limit_memory(400)]
+    """Build a case of a fleet with one execution every five minutes.
+
+    Args:
+        name: the name for `--case`.
+        title: the files.
+        write: writes them.
+        schedulers: the number of schedulers.
+        days: the number of days.
+        ratio: the CPU time of the script as a multiple of ours; 0: the script does not run.
+    """
+    contenders = [Contender(OURS, f"{__name__}:prepare_ours")]
+    targets = [limit_memory(400), _FILES_ONCE, _ONE_FILE_A_DAY]
+    if ratio:
+        contenders.append(Contender(SCRIPT, f"{__name__}:prepare_script", SCRIPT))
+        targets.insert(0, require_ratio(SCRIPT, ratio))
     return Case(name, title, contenders, targets, partial(_serve, write, schedulers, days))
+
+
+def measure_archives(names: Sequence[str] = ()) -> dict[str, dict[str, float | None]]:
+    """Measure cases once, one contender after the other; return the figures by case."""
+    figures = {}
+    for case in CASES:
+        if names and case.name not in names:
+            continue
+        with case.serve() as environment:
+            costs = {
+                contender.name: measure(sys.executable, contender.prepare, environment)
+                for contender in case.contenders
+            }
+        check_equal_results(costs.values())
+        figures[case.name] = {target.figure: target.compute(costs) for target in case.targets}
+    return figures
+
+
+_FILES_ONCE = limit_result("_reads_of_file", 1, "times that each file is read")
+_ONE_FILE_A_DAY = limit_result("_files_of_day", 1, "files / days")
+CASES = [
+    build_case("archives-cli", "20 dumps of AWS CLI, 201,600 executions", write_cli_dumps, 20, 35, 8),
+    build_case("archives-lines", "JSON lines, 201,600 executions", write_json_lines, 20, 35, 8),
+    build_case("archives-gigabyte", "JSON lines, 1 GB in one file", write_json_lines, 20, 134, 0),
+    build_case("archives-small", "10,080 files of 12 executions", write_small_files, 12, 35, 8),
+]
+SMOKE = build_case("archives-smoke", "JSON lines, 40,320 executions", write_json_lines, 4, 35, 0)
+
+if __name__ == "__main__":
+    print(json.dumps(measure_archives(sys.argv[1:]), indent=2))

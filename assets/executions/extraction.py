@@ -559,19 +559,16 @@ def read_files(  # noqa: PLR0913, PLR0917 (the last two have defaults)
             records[file.uri] = record
             saved = listing.open(file)
             try:
-                if tombstones.operations:  # some skip a file by its hash, under any name
-                    saved.compute_hash()
-                    records[file.uri] = replace(record, content_hash=saved.content_hash)
-                    if tombstones.find_whole_source(file.uri, saved.content_hash):
-                        continue
+                content_hash = _compute_hash(saved) if tombstones.operations else None
+                records[file.uri] = replace(record, content_hash=content_hash)
+                if tombstones.find_whole_source(file.uri, content_hash):
+                    continue
                 for page in saved.read_pages(now, decode_summaries):
                     if saved.days is not None:
                         days[file.uri] = saved.days
                     yield page
             except UnreadableArchiveError as error:
-                records[file.uri] = replace(
-                    records[file.uri], etag=None, content_hash=None, error=error.what
-                )
+                records[file.uri] = replace(records[file.uri], etag=None, content_hash=None, error=error.what)
                 continue
             records[file.uri] = _add_content(records[file.uri], saved)
             if handle_responses is not None:
@@ -582,6 +579,12 @@ def read_files(  # noqa: PLR0913, PLR0917 (the last two have defaults)
             _add_page(records, page)
             hashes = {origin: records[origin].content_hash for origin, _ in page.origins}
             handle_page(tombstones.filter_pages(page, hashes=hashes))
+
+
+def _compute_hash(saved: SavedFile) -> str:
+    """Read a file for its hash, before its pages: tombstones skip it by its hash, under any name."""
+    saved.compute_hash()
+    return saved.content_hash
 
 
 def _add_content(record: ArchiveRecord, saved: SavedFile) -> ArchiveRecord:
