@@ -1,7 +1,7 @@
 """Saved responses to Parquet files by day: a script with `json` and `json_normalize`, and ours.
 
-`CASES` are for the table, `SMOKE` is for a test. `python -m benchmarks.archives [NAME ...]` prints the figures
-of `measure_archives` alone.
+`CASES` are for the table, `SMOKE` is for a test. `python -m benchmarks.archives [NAME ...]` prints the
+figures of `measure_archives` alone.
 """
 
 import json

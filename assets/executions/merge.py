@@ -16,6 +16,7 @@ Candidates rank by these criteria, in this order:
 the same kind. `outcome_source` is the kind of source of the outcome.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 from functools import reduce
 
@@ -35,6 +36,9 @@ from resources.encoded_texts import (
     get_comparable,
     get_sortable,
 )
+
+ROWS_OF_PIECE = 100_000
+"""Larger days are merged some schedulers at a time, so that their rows are in memory three times at most."""
 
 _KEY = list(INFERENCE_EXECUTIONS.key)
 _TIMES = ("scheduled_start_time", "data_end_time", "source")
@@ -57,13 +61,46 @@ def merge_executions(existing: pa.Table, candidates: pa.Table, now: datetime) ->
     Returns:
         One row for every key of either side, sorted by key, with the table's `encoded_schema`.
     """
+    schema = INFERENCE_EXECUTIONS.encoded_schema
     if not existing.num_rows and not candidates.num_rows:  # most days of an old archive
-        return INFERENCE_EXECUTIONS.encoded_schema.empty_table()
-    existing = encode_texts(existing, INFERENCE_EXECUTIONS.encoded_schema)
+        return schema.empty_table()
+    existing = encode_texts(existing, schema)
+    if existing.num_rows + candidates.num_rows <= ROWS_OF_PIECE:
+        return _merge(existing, candidates, now)
+    pieces = [_merge(*piece, now) for piece in _split_by_scheduler(existing, candidates)]
+    return encode_texts(pa.concat_tables(pieces), schema)
+
+
+def _merge(existing: pa.Table, candidates: pa.Table, now: datetime) -> pa.Table:
     pool = candidates
     if existing.num_rows:
         pool = pa.concat_tables([_clear_stamp(existing), _clear_stamp(candidates)])
     return stamp_changes(INFERENCE_EXECUTIONS, reduce_candidates(pool), existing, now)
+
+
+def _split_by_scheduler(existing: pa.Table, candidates: pa.Table) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Yield the rows of both sides for some schedulers at a time, in the order of the ARNs."""
+    sides = [existing, combine_chunks(candidates)]
+    arns = [get_chunk(rows["scheduler_arn"]) for rows in sides]
+    names = sorted({name for column in arns for name in column.dictionary.to_pylist()})
+    number = {name: position for position, name in enumerate(names)}
+    ranks = [
+        np.array([number[name] for name in column.dictionary.to_pylist()], np.int64)[column.indices]
+        for column in arns
+    ]
+    orders = [np.argsort(rank, kind="stable") for rank in ranks]
+    counts = sum(np.bincount(rank, minlength=len(names)) for rank in ranks)
+    piece_of_rank = (np.cumsum(counts) - 1) // ROWS_OF_PIECE
+    for piece in np.unique(piece_of_rank[counts > 0]):
+        yield tuple(
+            _take_piece(rows, order[piece_of_rank[rank[order]] == piece])
+            for rows, rank, order in zip(sides, ranks, orders, strict=True)
+        )
+
+
+def _take_piece(rows: pa.Table, positions: NDArray[np.int64]) -> pa.Table:
+    """Return some rows, without the texts that only other rows have."""
+    return encode_texts(rows.take(pa.array(positions)), rows.schema)
 
 
 def reduce_candidates(rows: pa.Table) -> pa.Table:

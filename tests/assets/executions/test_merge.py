@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assets.executions import merge
 from assets.executions.flatten import ROWS
 from assets.executions.merge import merge_executions, reduce_candidates
 from assets.executions.statuses import FINAL_STATUSES, rank_statuses
@@ -144,6 +145,17 @@ class TestMergeLaws:
             == content(merged(first_rows + second_rows + third_rows))
             == content(merged(first_rows, second_rows, third_rows))
         )
+
+    @given(candidates, candidates, st.integers(1, 4))
+    @settings(deadline=None, max_examples=30)
+    def test_a_day_that_is_merged_in_pieces_is_the_same(
+        self, rows: list[Row], more: list[Row], size: int
+    ) -> None:
+        whole = merged(rows, more, rows)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(merge, "ROWS_OF_PIECE", size)
+            assert merged(rows, more, rows).equals(whole)
+            assert merge_executions(whole, table(more), NOW + timedelta(days=1)).equals(whole)
 
     @given(candidates)
     @settings(deadline=None, max_examples=30)
