@@ -18,13 +18,13 @@ from dataclasses import asdict
 from statistics import median
 from tempfile import gettempdir
 
-from benchmarks import bucket, engines, executions, operations, reports, results, startup
+from benchmarks import archives, bucket, engines, executions, operations, reports, results, startup
 from benchmarks.cases import OURS, Case
 from benchmarks.environments import build_environment, get_python
 from benchmarks.measure import ROOT, BenchmarkError, Cost, check_equal_results, measure
 from benchmarks.table import Figure, build_chart, build_table
 
-_MODULES = (startup, executions, results, bucket, operations, reports, engines)
+_MODULES = (startup, executions, archives, results, bucket, operations, reports, engines)
 CASES = [case for module in _MODULES for case in module.CASES]
 FOLDER = ROOT / "docs" / "benchmarks"
 

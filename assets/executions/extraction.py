@@ -531,7 +531,7 @@ def read_files(  # noqa: PLR0913, PLR0917 (the last two have defaults)
     now: datetime,
     records: dict[str, ArchiveRecord],
     handle_page: Callable[[FlattenedPages], None],
-    handle_responses: Callable[[Sequence[SchedulerResponse]], None] | None = None,
+    handle_responses: Callable[[Sequence[SchedulerResponse]], None] = lambda _: None,
     tombstones: Tombstones = NO_TOMBSTONES,
 ) -> None:
     """Read files, and pass their pages and the complete responses in them to the callbacks.
@@ -552,11 +552,13 @@ def read_files(  # noqa: PLR0913, PLR0917 (the last two have defaults)
         LedgerError: no further file can be read; the files before it are complete.
     """
     days: dict[str, frozenset[date]] = {}
+    unfinished = [""]
 
     def read_pages() -> Iterator[Page]:
         for file in files:
             record = ArchiveRecord(file.uri, file.size_bytes, file.etag, READER_VERSION, now)
             records[file.uri] = record
+            unfinished[:] = [file.uri]
             saved = listing.open(file)
             try:
                 content_hash = _compute_hash(saved) if tombstones.operations else None
@@ -571,14 +573,17 @@ def read_files(  # noqa: PLR0913, PLR0917 (the last two have defaults)
                 records[file.uri] = replace(records[file.uri], etag=None, content_hash=None, error=error.what)
                 continue
             records[file.uri] = _add_content(records[file.uri], saved)
-            if handle_responses is not None:
-                handle_responses(tombstones.filter_responses(saved.responses, file.uri, saved.content_hash))
+            handle_responses(tombstones.filter_responses(saved.responses, file.uri, saved.content_hash))
 
-    for pages in flatten_pages(read_pages()):
-        for page in _split_by_file(pages, days):
-            _add_page(records, page)
-            hashes = {origin: records[origin].content_hash for origin, _ in page.origins}
-            handle_page(tombstones.filter_pages(page, hashes=hashes))
+    try:
+        for pages in flatten_pages(read_pages()):
+            for page in _split_by_file(pages, days):
+                _add_page(records, page)
+                hashes = {origin: records[origin].content_hash for origin, _ in page.origins}
+                handle_page(tombstones.filter_pages(page, hashes=hashes))
+    except LedgerError:
+        records.pop(unfinished[0], None)  # the next run reads this file again
+        raise
 
 
 def _compute_hash(saved: SavedFile) -> str:

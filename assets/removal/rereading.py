@@ -95,10 +95,7 @@ class SourceReader:
         unread = set(uris)
 
         def add(pages: FlattenedPages) -> None:
-            start = 0
-            for origin, count in pages.origins:
-                keys.add(origin, pages.rows.slice(start, count))
-                start += count
+            keys.add(pages.origins, pages.rows)
             keys.compact()
 
         for listing, files in self._files.items():
