@@ -1,6 +1,7 @@
 """Clients of S3: each request of an archive, a bucket source and a lake names the expected owner."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -19,7 +20,8 @@ OWNER = "111122223333"
 def use_archive(uri: str) -> None:
     source = open_source(ArchiveSettings(uri=f"{uri}/in", expected_bucket_owner=OWNER), DEFAULT_LIMITS)
     assert source.files
-    source.files.read(source.files.list_files()[0])
+    saved = source.files.open(source.files.list_files()[0])
+    list(saved.read_pages(datetime(2026, 10, 7, tzinfo=UTC)))
 
 
 def use_bucket_source(uri: str) -> None:

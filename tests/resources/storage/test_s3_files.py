@@ -146,7 +146,7 @@ def test_an_archive_in_s3_yields_pages(bucket: Any) -> None:
     bucket.put("dumps/notes.md", b"none")
     archive = ArchiveSource(f"{bucket.uri}/dumps")
     (file,) = archive.list_files()
-    (page,) = archive.read_pages(archive.read(file), datetime(2026, 1, 1, tzinfo=UTC))
+    (page,) = archive.open(file).read_pages(datetime(2026, 1, 1, tzinfo=UTC))
     assert (page.origin, page.body) == (f"{bucket.uri}/dumps/a.json", b'[{"DataStartTime": 1}]')
 
 
