@@ -64,9 +64,10 @@ def prepare_extraction() -> Callable[[], Mapping[str, Any]]:
         with keep_connections_open(instance):
             result = job.execute_in_process(instance=instance, tags=tags)
         (output,) = (event for event in result.all_events if event.is_successful_output)
-        footers = (lake.footer(INFERENCE_EXECUTIONS, day) for day in all_days)
         return {
-            "executions": sum(footer.rows for footer in footers if footer),
+            "executions": sum(
+                footer.rows for day in all_days for footer in lake.footers(INFERENCE_EXECUTIONS, day)
+            ),
             "requests": output.step_output_data.metadata["ledger/list_requests"].value,
             "_requests_predicted": predicted,
         }

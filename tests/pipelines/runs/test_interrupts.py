@@ -45,8 +45,8 @@ def wait():
     Path(folder, "started").touch()
     time.sleep(3)
 
-def report_slowly(self, partition):
-    materialization = report(self, partition)
+def report_slowly(self, *arguments):
+    materialization = report(self, *arguments)
     wait()
     return materialization
 
