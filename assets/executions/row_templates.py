@@ -36,6 +36,9 @@ _NEWLINE = re.compile(rb"\r?\n")
 
 _FIRST_MEMBER = re.compile(rb'\{\s*"\w+"')
 
+_MAX_ROW_BYTES = 1 << 20
+"""Longer text is no row, and is not copied."""
+
 _FREE_TEMPLATES = 8
 _ROWS_PER_TEMPLATE = 8
 """With more templates than this, decoding each row is cheaper."""
@@ -233,7 +236,7 @@ class _Page:
                 b"]",
             ]
         end = next((end for mark in ends if (end := self._body.find(mark, start + 1)) > 0), len(self._body))
-        return self._body[start:end].rstrip(b" \t\r\n,")
+        return self._body[start:end].rstrip(b" \t\r\n,") if end - start <= _MAX_ROW_BYTES else b""
 
     def _find_separator(self, end: int) -> int:
         """Return the length of the separator at the end of a row; zero after the last row."""
