@@ -182,8 +182,9 @@ class DayFiles:
             layout = FileLayout.read(stored)
             self._check_readable(layout, number, day or layout)
             own = Shard(number, (day or layout).shards)
-            for rows in read_conformed_row_groups(stored, self.table.schema, self.table.version, location):
-                yield self._select(rows, layout, own, shard)
+            row_groups = read_conformed_row_groups(stored, self.table.schema, self.table.version, location)
+            # a loop would hold the row group while the next one is read
+            yield from map(lambda rows: self._select(rows, layout, own, shard), row_groups)  # noqa: C417
             return layout
 
     def read_encoded(self, open_file: OpenFile, number: int, shards: int) -> Iterator[pa.Table]:

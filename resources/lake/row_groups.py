@@ -44,6 +44,7 @@ def write_row_groups(
         for rows in row_groups:
             check_rows(rows, table.name, table.schema, location)
             writer.write_table(pa.Table.from_arrays(rows.columns, schema=table.schema))
+            del rows  # before the next ones are read
         if layout.entries:
             writer.add_key_value_metadata(layout.entries)
 

@@ -184,11 +184,21 @@ def certify_lake(lake: Lake) -> tuple[int, dict[str, list[tuple[datetime, dateti
     return summary.totals["with_outcome"], gaps
 
 
-@pytest.mark.parametrize("share", [0, 0.6], ids=["bucket only", "with saved responses"])
+@pytest.mark.parametrize(
+    ("share", "seed"),
+    [
+        pytest.param(0, 5, id="bucket only"),
+        pytest.param(0.6, 5, id="with saved responses"),
+        *(
+            pytest.param(share, seed, id=f"{share} saved, {seed}", marks=pytest.mark.slow)
+            for share, seed in ((0.05, 6), (0.3, 7), (0.9, 8), (0.5, 9))
+        ),
+    ],
+)
 def test_the_certificate_names_exactly_the_executions_that_no_source_shows(
-    truth: list[Summary], copies: list[BucketSettings], tmp_path: Path, share: float
+    truth: list[Summary], copies: list[BucketSettings], tmp_path: Path, share: float, seed: int
 ) -> None:
-    chance = random.Random(5)  # noqa: S311 (no secret)
+    chance = random.Random(seed)  # noqa: S311 (no secret)
     saved = [summary for summary in truth if chance.random() < share]
     lake = Lake(str(tmp_path / "lake"))
     for _ in range(2):
