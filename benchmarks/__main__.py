@@ -104,7 +104,8 @@ def main() -> int:
         problems += failed
         minutes = (time.monotonic() - started) / 60
         note = (
-            f"{os.cpu_count()} cores, load {first_load:.1f} before and {os.getloadavg()[0]:.1f} after,"
+            f"{number} of {len(CASES)} cases, {os.cpu_count()} cores,"
+            f" load {first_load:.1f} before and {os.getloadavg()[0]:.1f} after,"
             f" {minutes:.0f} minutes, files in {gettempdir()}, rounds: {chosen.rounds}"
         )
         if chosen.write:  # after each case, so that an interrupted run leaves what it measured
