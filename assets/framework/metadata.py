@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.tags import HIDDEN_TAG_PREFIX
 
 from resources.redaction import redact_values
 
 PREFIX = "ledger/"
-INTERACTIVE_TAG = f"{PREFIX}interactive"
+HIDDEN_PREFIX = f"{HIDDEN_TAG_PREFIX}{PREFIX}"
+"""Prefix of tags that only this project reads; the Dagster UI does not show them."""
+
+INTERACTIVE_TAG = f"{HIDDEN_PREFIX}interactive"
 """Tag of runs that a person waits for: they fail at once instead of retrying an unreachable service."""
 
 FAILED_PARTITIONS = "failed_partitions"

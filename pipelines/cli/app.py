@@ -51,7 +51,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "backfill": CommandEntry(
         "backfill:backfill",
         EXTRACT,
-        "Build all tables and the report for a range of days.",
+        "Build all tables and the report for a range of days; default: the whole history.",
     ),
     "status": CommandEntry("status:status", EXTRACT, "Show the state of each day of each scheduler."),
     "forget": CommandEntry(
@@ -88,7 +88,7 @@ Exit codes:
 """
 EPILOG = (
     "Try it with generated data: **ledger demo**. With your own data: **ledger init**, **ledger import**,"
-    " **ledger plan --from 2026-09-01 --to 2026-10-07**, **ledger backfill …** and **ledger status**."
+    " **ledger plan**, **ledger backfill** and **ledger status**."
     " Each command has examples: **ledger plan --help**."
 )
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from datetime import date, timedelta
 
 from assets.framework.time_windows import Days
+from resources.config.sections import HistorySettings
 from resources.errors import ConfigurationError, format_value
 from resources.name_patterns import matches, matches_any, no_scheduler_error
 from resources.sources.base import ListedScheduler
@@ -61,6 +62,32 @@ def parse_range(first: str, last: str, history: Days, today: date) -> list[date]
             next_step=fix,
         )
     return [begin + n * _A_DAY for n in range((end - begin).days + 1)]
+
+
+def parse_range_of_history(
+    first: str | None, last: str | None, history: HistorySettings, today: date
+) -> list[date]:
+    """Parse a range whose ends default to those of the history, and return its days.
+
+    Raises:
+        ConfigurationError: as `parse_range`; or an end is missing that the settings do not have either.
+    """
+    days = Days(history.start_date, history.end_date)
+    latest = last_day(days, today)
+    if first is None and "start_date" not in history.model_fields_set:
+        raise ConfigurationError(
+            "Cannot choose the days: neither --from nor history.start_date is set",
+            where="the command line, and ledger.toml",
+            next_step="add --from DAY, or set [history] start_date",
+        )
+    begin = days.first if first is None else parse_day(first, "--from", today)
+    if last is None and begin > latest:
+        raise ConfigurationError(
+            f"Cannot start at {begin}: the last day is {latest}",
+            where="--from on the command line",
+            next_step=f"use --from {latest}, or an earlier day",
+        )
+    return parse_range(str(begin), last or str(latest), days, today)
 
 
 def check_order(first: date, last: date) -> None:

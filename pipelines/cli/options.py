@@ -6,6 +6,16 @@ import typer
 
 From = typer.Option("--from", metavar="DAY", help="First day (UTC): YYYY-MM-DD, today or yesterday.")
 To = typer.Option("--to", metavar="DAY", help="Last day (UTC), included.")
+HistoryFrom = typer.Option(
+    "--from",
+    metavar="DAY",
+    help="First day (UTC): YYYY-MM-DD, today or yesterday. Default: history.start_date of the settings.",
+)
+HistoryTo = typer.Option(
+    "--to",
+    metavar="DAY",
+    help="Last day (UTC), included. Default: the last day of the history, at most today.",
+)
 SchedulerPatterns = typer.Option(
     "--scheduler", metavar="NAME", help="Include only this name or ARN; * and ? match. Repeatable."
 )

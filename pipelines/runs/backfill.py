@@ -13,7 +13,7 @@ from uuid import UUID
 
 import dagster as dg
 
-from assets.framework.metadata import PREFIX
+from assets.framework.metadata import HIDDEN_PREFIX, PREFIX
 from assets.framework.partitions import RANGE
 from assets.tables import INFERENCE_EXECUTIONS
 from pipelines.operations.stages import EXECUTIONS, STAGES, Stage
@@ -21,8 +21,12 @@ from pipelines.runs.launcher import BackfillRequest, RunOutcome, RunReport, Work
 from resources.clock import unique_id
 from resources.errors import ConfigurationError
 
-BACKFILL_TAG, STAGE_TAG, STAGES_TAG = f"{PREFIX}backfill", f"{PREFIX}stage", f"{PREFIX}stages"
-DAYS_TAG, WORKERS_TAG, DAYS_PER_RUN_TAG = f"{PREFIX}days", f"{PREFIX}workers", f"{PREFIX}days_per_run"
+BACKFILL_TAG, STAGE_TAG, STAGES_TAG = f"{PREFIX}backfill", f"{PREFIX}stage", f"{HIDDEN_PREFIX}stages"
+DAYS_TAG, WORKERS_TAG, DAYS_PER_RUN_TAG = (
+    f"{HIDDEN_PREFIX}days",
+    f"{HIDDEN_PREFIX}workers",
+    f"{HIDDEN_PREFIX}days_per_run",
+)
 """Tags of the runs of a backfill with several workers: its range, and how it is split."""
 
 
@@ -245,8 +249,8 @@ def _plan_resume(
     latest: dict[str, dg.DagsterRun] = {}
     for earlier in runs:
         latest.setdefault(earlier.tags[STAGE_TAG], earlier)
-    names = runs[0].tags[STAGES_TAG].split(",")
-    if DAYS_TAG in runs[0].tags:
+    names = _read_tag(runs[0], STAGES_TAG).split(",")
+    if _read_tag(runs[0], DAYS_TAG):
         return _plan_parallel_resume(backfill_id, latest, names, max_calls)
     first = latest.get(EXECUTIONS.name, runs[0])
     stages = tuple(_plan_stage(stage, latest.get(stage.name)) for stage in STAGES if stage.name in names)
@@ -258,11 +262,16 @@ def _plan_parallel_resume(
 ) -> BackfillPlan:
     """Plan all stages; the executor finds the runs of the parts that succeeded."""
     run = latest.get(EXECUTIONS.name) or next(iter(latest.values()))
-    first, last = map(date.fromisoformat, run.tags[DAYS_TAG].split("/"))
+    first, last = map(date.fromisoformat, _read_tag(run, DAYS_TAG).split("/"))
     request = replace(_read_request(run, max_calls), first=first, last=last)
     stages = tuple(StageRun(stage) for stage in STAGES if stage.name in names)
-    workers = Workers(int(run.tags[WORKERS_TAG]), int(run.tags[DAYS_PER_RUN_TAG]))
+    workers = Workers(int(_read_tag(run, WORKERS_TAG)), int(_read_tag(run, DAYS_PER_RUN_TAG)))
     return BackfillPlan(backfill_id, request, stages, workers)
+
+
+def _read_tag(run: dg.DagsterRun, tag: str) -> str:
+    """Return the value of a hidden tag, which runs of earlier versions have with a visible name; empty without it."""
+    return run.tags.get(tag) or run.tags.get(tag.replace(HIDDEN_PREFIX, PREFIX), "")
 
 
 def _plan_stage(stage: Stage, latest: dg.DagsterRun | None) -> StageRun:

@@ -19,9 +19,9 @@ from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionRes
 from dagster._serdes import ConfigurableClassData
 from dagster_shared.serdes import deserialize_value
 
-from assets.framework.metadata import PREFIX
+from assets.framework.metadata import HIDDEN_PREFIX
 
-BOOT_TAG, PROCESS_TAG = f"{PREFIX}boot_id", f"{PREFIX}process"
+BOOT_TAG, PROCESS_TAG = f"{HIDDEN_PREFIX}boot_id", f"{HIDDEN_PREFIX}process"
 """Tags: the boot of the machine that started the run; host name and process id of an interactive run."""
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

@@ -106,7 +106,7 @@ def open_lookout_client(
         raise ConfigurationError(
             f"Cannot open a client: boto3 {boto3.__version__} has no client for Lookout for Equipment",
             where=f"sources, kind api ({access})",
-            next_step=f"install the last version that has it: pip install boto3=={LAST_BOTO3_WITH_CLIENT}",
+            next_step=f"install the last version that has it, boto3=={LAST_BOTO3_WITH_CLIENT}",
         ) from None
     except (refusals.BotoCoreError, refusals.ClientError) as error:
         raise translate_error(error, access, "open a client") from None

@@ -15,11 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from assets.alerts.deduplication import normalize_message
-from assets.framework.time_windows import Days
 from assets.report.formatting import pluralize
-from pipelines.cli.arguments import parse_range, select_schedulers
+from pipelines.cli.arguments import parse_range_of_history, select_schedulers
 from pipelines.cli.json_output import BackfillDay, BackfillOutput, BackfillStage, SourceFailure
-from pipelines.cli.options import From, Json, SchedulerPatterns, SkipSettled, To
+from pipelines.cli.options import HistoryFrom, HistoryTo, Json, SchedulerPatterns, SkipSettled
 from pipelines.cli.output import open_console, print_json
 from pipelines.cli.progress import show_progress
 from pipelines.operations.backfill_plan import has_unread_files, list_known_schedulers, list_sources
@@ -37,6 +36,7 @@ from resources.lake.lake import Lake
 from resources.sources.factory import open_sources
 
 EXAMPLES = (
+    "ledger backfill",
     "ledger backfill --from 2026-09-01 --to 2026-10-07",
     "ledger backfill --from 2026-10-01 --to today --scheduler pump-1 --yes",
     "ledger backfill --from 2026-10-01 --to today --only executions,results",
@@ -50,8 +50,8 @@ _EXIT_INTERRUPTED = 130
 
 
 def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
-    first: Annotated[str | None, From] = None,
-    last: Annotated[str | None, To] = None,
+    first: Annotated[str | None, HistoryFrom] = None,
+    last: Annotated[str | None, HistoryTo] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(
@@ -101,7 +101,7 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
-    """Build all tables and the report for a range of days.
+    """Build all tables and the report for a range of days; default: the whole history.
 
     The stages executions, results, anomalies, health and report are Dagster runs, which the Dagster UI shows
     too. If a stage fails, the next ones still process
@@ -174,14 +174,7 @@ def _choose_workers(settings: Settings, plan: BackfillPlan, count: int, days_per
 def _build_request(
     settings: Settings, first: str | None, last: str | None, schedulers: tuple[str, ...]
 ) -> BackfillRequest:
-    if first is None or last is None:
-        raise ConfigurationError(
-            "Cannot start a backfill without a range of days",
-            where="the command line",
-            next_step="add --from DAY --to DAY, or --resume RUN_ID to continue an earlier run",
-        )
-    history = Days(settings.history.start_date, settings.history.end_date)
-    days = parse_range(first, last, history, utc_now().date())
+    days = parse_range_of_history(first, last, settings.history, utc_now().date())
     if schedulers:
         lake = Lake.from_settings(settings)
         listing = list_sources(open_sources(settings), days)
@@ -221,7 +214,8 @@ def _confirm(console: Console, settings: Settings, backfill_plan: BackfillPlan) 
         )
     names = ", ".join(run.stage.name for run in backfill_plan.stages)
     console.print(
-        f"Build {names} of {request.day_count} {pluralize(request.day_count, 'day')} in {settings.lake.uri}"
+        f"Build {names} of {request.day_count} {pluralize(request.day_count, 'day')},"
+        f" {request.first} to {request.last}, in {settings.lake.uri}"
         f" (`{plan}` estimates the cost).",
     )
     typer.confirm("Continue?", default=True, abort=True)

@@ -13,10 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from assets.executions.cost_estimate import CostEstimate, Estimate, SchedulerEstimate
-from assets.framework.time_windows import Days
-from pipelines.cli.arguments import parse_range, select_schedulers
+from pipelines.cli.arguments import parse_range_of_history, select_schedulers
 from pipelines.cli.json_output import EstimatedCount, PlanCapacity, PlanOutput, PlanScheduler, SourceFailure
-from pipelines.cli.options import From, Json, SchedulerPatterns, SkipSettled, To
+from pipelines.cli.options import HistoryFrom, HistoryTo, Json, SchedulerPatterns, SkipSettled
 from pipelines.cli.output import open_console, print_json
 from pipelines.operations.backfill_plan import (
     SourceListing,
@@ -32,14 +31,15 @@ from resources.lake.lake import Lake
 from resources.sources.factory import open_sources
 
 EXAMPLES = (
+    "ledger plan",
     "ledger plan --from 2026-09-01 --to 2026-10-07",
     "ledger plan --from 2026-01-01 --to yesterday --scheduler 'pump-*' --skip-settled",
 )
 
 
 def plan(  # noqa: PLR0913, PLR0917 (each is an option)
-    first: Annotated[str, From],
-    last: Annotated[str, To],
+    first: Annotated[str | None, HistoryFrom] = None,
+    last: Annotated[str | None, HistoryTo] = None,
     schedulers: Annotated[list[str] | None, SchedulerPatterns] = None,
     skip_settled: Annotated[bool, SkipSettled] = False,
     calls_per_second: Annotated[
@@ -58,8 +58,7 @@ def plan(  # noqa: PLR0913, PLR0917 (each is an option)
     source could not be listed.
     """
     settings, now = load_settings(), utc_now()
-    history = Days(settings.history.start_date, settings.history.end_date)
-    days = parse_range(first, last, history, now.date())
+    days = parse_range_of_history(first, last, settings.history, now.date())
     listing = list_sources(open_sources(settings), days)
     lake = Lake.from_settings(settings)
     arns = select_schedulers(schedulers or (), list_known_schedulers(lake, listing))

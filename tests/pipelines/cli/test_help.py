@@ -89,7 +89,6 @@ def test_every_json_option_has_a_declared_output_and_each_field_a_meaning() -> N
     "words",
     [
         ["bakfill"],
-        ["plan"],
         ["plan", "--form", "2026-10-01"],
         ["plan", "--from", "2026-10-01", "--to", "2026-10-02", "--calls-per-second", "fast"],
         ["backfill", "--max-calls", "0"],

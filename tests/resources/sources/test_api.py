@@ -162,7 +162,9 @@ def test_a_boto3_without_the_client_raises_an_error_with_the_last_version(
 ) -> None:
     monkeypatch.setattr(session, "SERVICE", "lookoutequipment-no-more")
 
-    with pytest.raises(ConfigurationError, match=r"pip install boto3==\d+\.\d+\.\d+"):
+    with pytest.raises(
+        ConfigurationError, match=r"install the last version that has it, boto3==\d+\.\d+\.\d+"
+    ):
         open_lookout_client(AwsAccess(region=REGION))
 
 

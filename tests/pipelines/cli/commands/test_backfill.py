@@ -277,14 +277,21 @@ def test_a_killed_run_is_marked_failed_and_can_be_resumed(
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([], ["without a range of days", "--resume"]),
+        ([], ["--yes", "ledger plan --from 2026-10-05 --to 2026-10-08"]),
         ([*RANGE], ["--yes", "ledger plan --from 2026-10-05"]),
         (["--from", "2026-10-07", "--to", "2026-10-05", "--yes"], ["is later than"]),
         ([*RANGE, "--yes", "--scheduler", "pupm-1"], ['did you mean "pump-1"']),
         (["--resume", "nonsense"], ["the run does not exist"]),
         ([*RANGE, "--only", "anomalys"], ['did you mean "anomalies"', "executions, results"]),
     ],
-    ids=["no days", "no terminal", "wrong order", "misspelled name", "unknown run", "unknown stage"],
+    ids=[
+        "the whole history, no terminal",
+        "no terminal",
+        "wrong order",
+        "misspelled name",
+        "unknown run",
+        "unknown stage",
+    ],
 )
 def test_an_invalid_request_fails_before_any_call(
     ledger: RunLedger, settings: Callable[..., Path], service: Handle, words: list[str], expected: list[Any]
