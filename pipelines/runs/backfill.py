@@ -270,7 +270,7 @@ def _plan_parallel_resume(
 
 
 def _read_tag(run: dg.DagsterRun, tag: str) -> str:
-    """Return the value of a hidden tag, which runs of earlier versions have with a visible name; empty without it."""
+    """Return the value of a hidden tag, also if an earlier version wrote it visibly; empty without it."""
     return run.tags.get(tag) or run.tags.get(tag.replace(HIDDEN_PREFIX, PREFIX), "")
 
 
