@@ -19,7 +19,12 @@ from assets.executions.statuses import FINAL_STATUSES, IN_PROGRESS
 from assets.framework.asset_specs import asset_spec_kwargs
 from assets.framework.automation import upstream_content_changed
 from assets.framework.interrupts import is_interrupt, raise_if_interrupted
-from assets.framework.materializations import PartitionResult, partition_result, unpartitioned_result
+from assets.framework.materializations import (
+    PartitionResult,
+    combine_results,
+    partition_result,
+    unpartitioned_result,
+)
 from assets.framework.metadata import INTERACTIVE_TAG
 from assets.framework.partitioned_run import (
     PartitionedRun,
@@ -285,11 +290,10 @@ def _extract(
 def _record_day(extraction: Extraction, calls: CallBudget, key: str) -> list[PartitionResult]:
     started = monotonic()
     recorded = extraction.record(date.fromisoformat(key))
-    executions, coverage = recorded.executions, recorded.coverage
+    coverage = recorded.coverage
     return [
-        partition_result(
-            INFERENCE_EXECUTIONS,
-            executions,
+        combine_results(
+            [part.result for part in recorded.executions],
             {
                 **_count_by_status(recorded),
                 "rows_changed": recorded.changed_rows,
@@ -304,16 +308,18 @@ def _record_day(extraction: Extraction, calls: CallBudget, key: str) -> list[Par
 
 def _summarize(recorded: RecordedDay) -> str:
     """Return the log line of a day; a day without executions has none, because a log line costs an event."""
-    count = recorded.executions.rows.num_rows
+    count = sum(part.statuses.total() for part in recorded.executions)
     return f"{count:,} executions, {recorded.changed_rows:,} new or changed" if count else ""
 
 
 def _count_by_status(recorded: RecordedDay) -> dict[str, int]:
     """Count executions by status. A bucket shows only success, so nothing is said about other statuses."""
-    rows = recorded.executions.rows
-    counted = rows["status"].value_counts().to_pylist()
-    counts = Counter({count["values"]: count["counts"] for count in counted})
-    is_bucket_only = rows["outcome_source"].unique().to_pylist() == [KIND]
+    counts = Counter[str | None]()
+    outcome_sources = set[str]()
+    for part in recorded.executions:
+        counts.update(part.statuses)
+        outcome_sources |= part.outcome_sources
+    is_bucket_only = outcome_sources == {KIND}
     statuses = ("SUCCESS",) if is_bucket_only else (*FINAL_STATUSES, IN_PROGRESS)
     by_status = {name.lower(): counts.pop(name, 0) for name in statuses}
     return by_status | ({"other_status": counts.total()} if counts else {})

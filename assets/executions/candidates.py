@@ -1,17 +1,19 @@
 """Buffer of candidate rows between the sources and the lake, by day, with bounded memory."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from datetime import date
 from itertools import chain
 
 import pyarrow as pa
 
+from assets.executions.bucket_identity import has_bucket_rows
 from assets.executions.flatten import ROWS, FlattenedPages
 from assets.executions.merge import reduce_candidates
 from assets.executions.provenance import ReturnedKeysBuffer
 from assets.framework.time_windows import split_by_day
-from resources.encoded_texts import combine_chunks, decode_texts
+from resources.encoded_texts import combine_chunks, decode_texts, encode_texts
+from resources.lake.shards import WHOLE, Shard, select_shard
 
 PENDING_ROWS, PENDING_ROWS_OF_DAY = 250_000, 500
 """Number of added rows, at least, after which they are packed: in all, and for each requested day."""
@@ -71,8 +73,27 @@ class CandidateBuffer:
 
     def take(self, day: date) -> pa.Table:
         """Remove the candidates of a day and return them, in any number and order."""
-        tables = [*self._tables.pop(day, ()), *map(_unpack, self._packed.pop(day, ()))]
+        rows = self.read(day)
+        self.discard(day)
+        return rows
+
+    def read(self, day: date, shard: Shard = WHOLE) -> pa.Table:
+        """Return the candidates of a shard of a day; of the others, one packed piece is in memory at once."""
+        tables = [_select(rows, shard) for rows in self._read_pieces(day)]
         return _join(tables) if tables else ROWS.empty_table()
+
+    def discard(self, day: date) -> None:
+        """Remove the candidates of a day."""
+        self._tables.pop(day, None)
+        self._packed.pop(day, None)
+
+    def has_bucket_rows(self, day: date) -> bool:
+        """Return whether any candidate of a day comes from a bucket."""
+        return any(map(has_bucket_rows, self._read_pieces(day)))
+
+    def _read_pieces(self, day: date) -> Iterator[pa.Table]:
+        yield from self._tables.get(day, ())
+        yield from map(_unpack, self._packed.get(day, ()))
 
     def get_names(self) -> dict[str, str | None]:
         """Return the names of the schedulers of all candidates, by ARN."""
@@ -88,6 +109,11 @@ class CandidateBuffer:
         pending = (rows for tables in self._tables.values() for rows in tables)
         packed = (_unpack(piece) for pieces in self._packed.values() for piece in pieces)
         return [decode_texts(rows.select(columns)) for rows in chain(pending, packed)]
+
+
+def _select(rows: pa.Table, shard: Shard) -> pa.Table:
+    """Return the rows of a shard, without the texts that only other rows have."""
+    return rows if shard == WHOLE else encode_texts(select_shard(rows, shard), ROWS)
 
 
 def _join(tables: Iterable[pa.Table]) -> pa.Table:

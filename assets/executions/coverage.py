@@ -46,8 +46,12 @@ def is_settled(complete_through: datetime | None, settles_at: datetime) -> bool:
     return complete_through is not None and complete_through >= settles_at
 
 
+SchedulerCounts = Mapping[str, Mapping[str, Any]]
+"""What the coverage of a day says of the recorded executions of each scheduler, by ARN."""
+
+
 def merge_coverage(
-    executions: pa.Table,
+    counts: SchedulerCounts,
     existing: pa.Table,
     *,
     settles_at: datetime,
@@ -58,7 +62,7 @@ def merge_coverage(
     """Build the rows of `extraction_coverage` for one day.
 
     Args:
-        executions: all executions of the day in the lake.
+        counts: of all executions of the day in the lake; see `count_by_scheduler`.
         existing: the recorded coverage of the day; its schedulers stay.
         settles_at: see `compute_settle_time`.
         now: becomes `recorded_at` of rows whose content changes.
@@ -67,9 +71,8 @@ def merge_coverage(
         names: names of the listed schedulers by ARN. Each gets a row, with or without a response.
     """
     query_times, names = query_times or {}, names or {}
-    if not (executions.num_rows or existing.num_rows or query_times or names):
+    if not (counts or existing.num_rows or query_times or names):
         return existing
-    counts = _count_by_scheduler(executions)
     recorded = {
         row["scheduler_arn"]: row
         for row in existing.to_pylist()
@@ -89,7 +92,10 @@ def merge_coverage(
     return stamp_changes(EXTRACTION_COVERAGE, covered, existing, now)
 
 
-def _count_by_scheduler(executions: pa.Table) -> dict[str, dict[str, Any]]:
+def count_by_scheduler(executions: pa.Table) -> dict[str, dict[str, Any]]:
+    """Count the executions of a day or shard for `merge_coverage`; a scheduler is in one shard."""
+    if not executions.num_rows:
+        return {}
     distinct = _count_distinct(executions)
     status = pc.fill_null(distinct["status"], "")
     flags = pa.table(

@@ -5,9 +5,11 @@ executions first, then coverage. The index of files is updated after the days. A
 point has therefore recorded nothing that is not in the lake. The next run reads the files again.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,11 +22,17 @@ from assets.executions.bucket_identity import (
     KnownScheduler,
     SharedResults,
     find_known_schedulers,
+    has_bucket_rows,
     merge_with_bucket_rows,
     select_prefixes,
 )
 from assets.executions.candidates import CandidateBuffer
-from assets.executions.coverage import compute_settle_time, merge_coverage
+from assets.executions.coverage import (
+    SchedulerCounts,
+    compute_settle_time,
+    count_by_scheduler,
+    merge_coverage,
+)
 from assets.executions.flatten import (
     READER_VERSION,
     REJECTED,
@@ -32,6 +40,7 @@ from assets.executions.flatten import (
     decode_summaries,
     flatten_pages,
 )
+from assets.executions.merge import merge_executions
 from assets.executions.provenance import merge_returned_keys
 from assets.executions.scheduler_history import build_listed_settings, merge_listed_settings
 from assets.executions.selection import SELECT_ALL, ExtractionSelection
@@ -42,6 +51,7 @@ from assets.executions.tombstones import (
     describe_skipped_files,
     read_operations,
 )
+from assets.framework.materializations import PartitionResult, partition_result
 from assets.framework.row_content import count_changed_rows, deduplicate, stamp_changes
 from assets.framework.time_windows import Days, filter_days, to_instant
 from assets.tables import (
@@ -55,6 +65,7 @@ from assets.tables import (
 from resources.encoded_texts import decode_texts, get_chunk
 from resources.errors import BudgetSpentError, LedgerError, RetryLaterError, UnreadableArchiveError
 from resources.lake.lake import Lake, WriteResult
+from resources.lake.shards import Shard, select_shard
 from resources.name_patterns import no_scheduler_error
 from resources.redaction import redact
 from resources.sources.base import (
@@ -74,12 +85,49 @@ LISTED_PER_REPORT = 20_000
 
 
 @dataclass(frozen=True)
-class RecordedDay:
-    """One day after its update; `changed_rows` counts new and changed executions."""
+class RecordedExecutions:
+    """The executions of a shard of a day after its update.
 
-    executions: WriteResult
-    coverage: WriteResult
+    Attributes:
+        result: the content of the shard.
+        changed_rows: the number of new and changed executions.
+        statuses: the number of executions by status.
+        outcome_sources: the kinds of sources of their outcomes.
+    """
+
+    result: PartitionResult
     changed_rows: int
+    statuses: Counter[str | None]
+    outcome_sources: frozenset[str]
+
+    @classmethod
+    def from_update(cls, written: WriteResult) -> "RecordedExecutions":
+        """Describe an update, so that its rows need not stay in memory."""
+        rows = written.rows
+        counted = rows["status"].value_counts().to_pylist()
+        return cls(
+            partition_result(INFERENCE_EXECUTIONS, written, {}),
+            count_changed_rows(INFERENCE_EXECUTIONS, written.before, rows),
+            Counter({count["values"]: count["counts"] for count in counted}),
+            frozenset(rows["outcome_source"].unique().to_pylist()),
+        )
+
+
+@dataclass(frozen=True)
+class RecordedDay:
+    """One day after its update: its shards, and its coverage."""
+
+    executions: tuple[RecordedExecutions, ...]
+    coverage: WriteResult
+
+    @property
+    def changed_rows(self) -> int:
+        """The number of new and changed executions."""
+        return sum(part.changed_rows for part in self.executions)
+
+
+class _HasBucketRowsError(Exception):
+    """A shard has rows of a bucket, whose execution can be in another shard."""
 
 
 @dataclass
@@ -359,9 +407,60 @@ class Extraction:
         }
 
     def record(self, day: date) -> RecordedDay:
-        """Merge one day into the lake: executions first, then coverage."""
+        """Merge one day into the lake: executions first, shard by shard, then coverage."""
+        parts, counts = self._record_executions(day)
+        self._candidates.discard(day)
+        coverage = self.lake.update(
+            EXTRACTION_COVERAGE,
+            day,
+            lambda existing: merge_coverage(
+                counts,
+                existing,
+                settles_at=compute_settle_time(day, self.settle_after),
+                now=self.now,
+                query_times=self._get_query_times(day),
+                names=self._get_names(day),
+            ),
+        )
+        recorded = RecordedDay(parts, coverage)
+        self._merged_days.add(day)
+        self._days_changed += any(part.result.metadata["changed"] for part in parts)
+        self._rows_changed += recorded.changed_rows
+        return recorded
+
+    def _record_executions(self, day: date) -> tuple[tuple[RecordedExecutions, ...], SchedulerCounts]:
+        """Merge the executions of a day; memory is that of one shard, unless a bucket shows executions."""
+        count = self.lake.shards(INFERENCE_EXECUTIONS, day)
+        if count == 1 or self._candidates.has_bucket_rows(day):
+            return self._record_whole_day(day, count)
+        parts: list[RecordedExecutions] = []
+        counts: dict[str, Mapping[str, Any]] = {}
+        try:
+            for number in range(count):
+                written = self._record_shard(day, Shard(number, count))
+                parts.append(RecordedExecutions.from_update(written))
+                counts |= count_by_scheduler(written.rows)
+                del written
+        except _HasBucketRowsError:
+            return self._record_whole_day(day, count)
+        return tuple(parts), counts
+
+    def _record_shard(self, day: date, shard: Shard) -> WriteResult:
+        candidates = self._candidates.read(day, shard)
+
+        def merge(existing: pa.Table) -> pa.Table:
+            if has_bucket_rows(existing):
+                raise _HasBucketRowsError
+            self._check_tombstones()
+            return merge_executions(existing, candidates, self.now)
+
+        return self.lake.update(INFERENCE_EXECUTIONS, day, merge, encoded=True, shard=shard)
+
+    def _record_whole_day(
+        self, day: date, count: int
+    ) -> tuple[tuple[RecordedExecutions, ...], SchedulerCounts]:
+        """Merge the executions of a day at once, because rows can get schedulers of other shards."""
         candidates = self._candidates.take(day)
-        settles_at = compute_settle_time(day, self.settle_after)
         shared: list[SharedResults] = []
 
         def merge(existing: pa.Table) -> pa.Table:
@@ -370,26 +469,12 @@ class Extraction:
                 existing, candidates, lambda: self._find_schedulers(candidates), self.now, shared.append
             )
 
-        executions = self.lake.update(INFERENCE_EXECUTIONS, day, merge, encoded=True)
+        written = self.lake.update(INFERENCE_EXECUTIONS, day, merge, encoded=True)
         if shared:
             self._save_shared_results(day, shared[-1])
-        coverage = self.lake.update(
-            EXTRACTION_COVERAGE,
-            day,
-            lambda existing: merge_coverage(
-                executions.rows,
-                existing,
-                settles_at=settles_at,
-                now=self.now,
-                query_times=self._get_query_times(day),
-                names=self._get_names(day),
-            ),
-        )
-        self._merged_days.add(day)
-        changed_rows = count_changed_rows(INFERENCE_EXECUTIONS, executions.before, executions.rows)
-        self._days_changed += executions.changed
-        self._rows_changed += changed_rows
-        return RecordedDay(executions, coverage, changed_rows)
+        counts = count_by_scheduler(written.rows)
+        parts = (_select_part(written, Shard(number, count)) for number in range(count))
+        return tuple(map(RecordedExecutions.from_update, parts)), counts
 
     def _check_tombstones(self) -> None:
         """Refuse to record what `ledger forget` removed after the sources were read.
@@ -510,6 +595,11 @@ class Extraction:
         self.lake.update(
             REJECTED_EXECUTIONS, None, lambda existing: self._replace_rejected(existing, uris, new)
         )
+
+
+def _select_part(written: WriteResult, shard: Shard) -> WriteResult:
+    rows, before = (select_shard(rows, shard) for rows in (written.rows, written.before))
+    return replace(written, rows=rows, before=before)
 
 
 def read_file(

@@ -45,6 +45,7 @@ from assets.tables import (
 from resources.clock import Clock
 from resources.config.equipment import EquipmentRegistry
 from resources.lake.lake import Lake
+from resources.lake.shards import Shard
 from resources.sources.base import OpenSources
 
 GROUP = "health"
@@ -145,16 +146,28 @@ def find_dependent_days(days: Collection[date], computed: Iterable[date]) -> lis
 def record_execution_health(
     lake: Lake, schedulers: SchedulerHistory, policy: HealthPolicy, key: str
 ) -> list[PartitionResult]:
-    """Compute `execution_health` for a day."""
+    """Compute `execution_health` for a day, one shard after the other."""
     day = date.fromisoformat(key)
-    tables = DayTables(
-        lake.read(INFERENCE_EXECUTIONS, day, EXECUTION_COLUMNS),
-        lake.read(EXTRACTION_COVERAGE, day, COVERAGE_COLUMNS),
-        schedulers,
-        lake.read(RESULT_OBJECTS, day, RESULT_COLUMNS),
+    coverage = lake.read(EXTRACTION_COVERAGE, day, COVERAGE_COLUMNS)
+    count = lake.shards(INFERENCE_EXECUTIONS, day)
+    rows = pa.concat_tables(
+        build_execution_health(
+            day,
+            DayTables(
+                lake.read(INFERENCE_EXECUTIONS, day, EXECUTION_COLUMNS, shard),
+                coverage,
+                schedulers,
+                lake.read(RESULT_OBJECTS, day, RESULT_COLUMNS, shard),
+                shard,
+            ),
+            policy,
+        )
+        for shard in (Shard(number, count) for number in range(count))
     )
     written = lake.update(
-        EXECUTION_HEALTH, day, lambda existing: build_execution_health(day, tables, policy, existing)
+        EXECUTION_HEALTH,
+        day,
+        lambda existing: stamp_changes(EXECUTION_HEALTH, rows, existing, policy.now),
     )
     counts = {name: pc.sum(written.rows[name]).as_py() or 0 for name in ("expected", *REASONS)}
     summary = (

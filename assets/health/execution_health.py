@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 
 from assets.checks.context import ServiceState
 from assets.executions.coverage import compute_settle_time
-from assets.framework.row_content import stamp_changes
 from assets.framework.time_windows import get_day_window, parse_duration
 from assets.health.failure_causes import Failure, group_by_cause, parse_cause
 from assets.health.slots import (
@@ -27,6 +26,7 @@ from assets.health.slots import (
 from assets.tables import EXECUTION_HEALTH
 from resources.aws.access import SERVICE_END
 from resources.encoded_texts import get_chunk
+from resources.lake.shards import WHOLE, Shard
 
 EXECUTION_COLUMNS = [
     "scheduler_arn",
@@ -113,29 +113,28 @@ class SchedulerHistory:
 
 @dataclass(frozen=True)
 class DayTables:
-    """The rows of a day in the lake, and the schedulers of all days; texts may be dictionaries."""
+    """The rows of a day in the lake, and the schedulers of all days; texts may be dictionaries.
+
+    Attributes:
+        executions: the executions of the shard.
+        coverage: the coverage of the whole day, because schedulers of an account prove each other's days.
+        schedulers: the schedulers of all days.
+        results: the result objects of the shard.
+        shard: the schedulers that the tables describe.
+    """
 
     executions: pa.Table
     coverage: pa.Table
     schedulers: SchedulerHistory
     results: pa.Table
+    shard: Shard = WHOLE
 
 
-def build_execution_health(
-    day: date, tables: DayTables, policy: HealthPolicy, existing: pa.Table
-) -> pa.Table:
-    """Build the rows of `execution_health` for a day.
-
-    Args:
-        day: the day.
-        tables: the rows in the lake.
-        policy: what the rules depend on besides the tables.
-        existing: the rows of `execution_health` in the lake.
-    """
+def build_execution_health(day: date, tables: DayTables, policy: HealthPolicy) -> pa.Table:
+    """Build the rows of `execution_health` for a shard of a day, without `recorded_at`."""
     result_times = _ResultTimes(tables.results)
     rows = [_build_row(scheduler, result_times) for scheduler in build_scheduler_days(day, tables, policy)]
-    table = pa.Table.from_pylist(rows, EXECUTION_HEALTH.content_schema)
-    return stamp_changes(EXECUTION_HEALTH, table, existing, policy.now)
+    return pa.Table.from_pylist(rows, EXECUTION_HEALTH.content_schema)
 
 
 @dataclass(frozen=True)
@@ -177,7 +176,7 @@ def build_scheduler_days(day: date, tables: DayTables, policy: HealthPolicy) -> 
     settles_at = compute_settle_time(day, policy.settle_after)
     has_ended = policy.last_day is not None and day > policy.last_day
     day_ms, build_state = _to_ms(get_day_window(day).start), _StateBuilder(policy, settles_at)
-    for arn in sorted({*executions, *coverage, *history.settings}):
+    for arn in sorted(filter(tables.shard.has_scheduler, {*executions, *coverage, *history.settings})):
         account = _get_account_region(arn)
         scheduler_settings = history.settings.get(arn, [])
         if arn not in executions and arn not in coverage:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from assets.executions.coverage import merge_coverage
+from assets.executions.coverage import count_by_scheduler, merge_coverage
 from assets.executions.tombstones import ForgetOperation
 from assets.framework.row_content import stamp_changes
 from assets.tables import EXTRACTION_COVERAGE
@@ -53,7 +53,7 @@ def rebuild_coverage(
     arns = decode_texts(executions.select(["scheduler_arn"]))["scheduler_arn"]
     remaining = list(_reset_rows(existing, set(arns.unique().to_pylist()), operation, proof))
     merged = merge_coverage(
-        executions,
+        count_by_scheduler(executions),
         pa.Table.from_pylist(remaining, schema=EXTRACTION_COVERAGE.schema),
         settles_at=settles_at,
         now=now,

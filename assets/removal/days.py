@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from assets.executions.archive_index import ArchiveRecord
 from assets.executions.bucket_identity import KnownSchedulers, merge_with_bucket_rows
-from assets.executions.coverage import compute_settle_time, merge_coverage
+from assets.executions.coverage import compute_settle_time, count_by_scheduler, merge_coverage
 from assets.executions.flatten import ROWS
 from assets.executions.provenance import ReturnedKeys, Starts
 from assets.executions.tombstones import ForgetOperation
@@ -199,12 +199,12 @@ class DayForgetting:
 
     def update_renamed(self, day: date) -> None:
         """Update coverage and results of a day after its bucket rows got other schedulers."""
-        executions = self.lake.read(INFERENCE_EXECUTIONS, day)
+        counts = count_by_scheduler(self.lake.read(INFERENCE_EXECUTIONS, day))
         self.lake.update(
             EXTRACTION_COVERAGE,
             day,
             lambda existing: merge_coverage(
-                executions,
+                counts,
                 existing,
                 settles_at=compute_settle_time(day, self.settle_after),
                 now=self.now,

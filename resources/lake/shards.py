@@ -56,6 +56,10 @@ class Shard:
         step = gcd(self.count, shards)
         return range(self.number % step, shards, step)
 
+    def has_scheduler(self, arn: str) -> bool:
+        """Whether a scheduler belongs to this shard."""
+        return hash_scheduler(arn) % self.count == self.number
+
     def has_whole_files(self, shards: int) -> bool:
         """Whether the files of `list_files` have no rows of other shards."""
         return shards % self.count == 0

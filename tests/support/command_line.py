@@ -55,7 +55,7 @@ def record_complete_day(lake: Lake, day: date, names: Sequence[str], through: da
 
     def add_coverage(existing: pa.Table) -> pa.Table:
         return merge_coverage(
-            INFERENCE_EXECUTIONS.schema.empty_table(),
+            {},
             existing,
             settles_at=compute_settle_time(day, SETTLE_AFTER),
             now=answered,

@@ -22,6 +22,8 @@ from tests.support.paths import ROOT
 PATIENCE_SECONDS = 900
 """The time to wait for another process on a busy machine."""
 
+_NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
+
 Process = subprocess.Popen[bytes]
 
 
@@ -42,7 +44,8 @@ class Site:
     @property
     def environment(self) -> dict[str, str]:
         own = {"DAGSTER_HOME": str(self.home), "LEDGER_CONFIG": str(self.folder / "ledger.toml")}
-        return dict(os.environ) | own
+        # a deployment has bytecode; without it, each process would compile thousands of modules
+        return {name: value for name, value in os.environ.items() if name != _NO_BYTECODE} | own
 
     def set_up(self, settings: str) -> dg.DagsterInstance:
         """Write the settings, and open the instance that `ledger` would create."""

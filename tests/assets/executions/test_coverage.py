@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.executions.coverage import advance_coverage, compute_settle_time, is_settled, merge_coverage
+from assets.executions.coverage import (
+    advance_coverage,
+    compute_settle_time,
+    count_by_scheduler,
+    is_settled,
+    merge_coverage,
+)
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 
 DAY = date(2026, 10, 6)
@@ -46,8 +52,9 @@ def covered(
     answers: dict[str, datetime] | None = None,
     **times: datetime,
 ) -> pa.Table:
+    counts = count_by_scheduler(executions(rows))
     return merge_coverage(
-        executions(rows), existing, **({"settles_at": SETTLES_AT, "now": NOW} | times), query_times=answers
+        counts, existing, **({"settles_at": SETTLES_AT, "now": NOW} | times), query_times=answers
     )
 
 

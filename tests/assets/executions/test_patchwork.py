@@ -110,7 +110,10 @@ def test_a_bucket_alone_shows_each_execution_with_a_result_once(
 def test_a_patchwork_in_any_order_equals_one_run_over_all(
     truth: list[Summary], copies: list[BucketSettings], tmp_path: Path, seed: int
 ) -> None:
-    """Saved responses cover random parts; some are old, from when executions were IN_PROGRESS."""
+    """Saved responses cover random parts; some are old, from when executions were IN_PROGRESS.
+
+    The days that are extracted in pieces have one, two or three shards.
+    """
     chance = random.Random(seed)  # noqa: S311 (no secret)
     saved = [summary for summary in truth if chance.random() < 0.6]
     old = [
@@ -127,7 +130,7 @@ def test_a_patchwork_in_any_order_equals_one_run_over_all(
     at_once = Lake(str(tmp_path / "at once"))
     for _ in range(2):  # the second run knows the schedulers of the prefixes on all days
         extract(at_once, sources)
-    pieces = Lake(str(tmp_path / "pieces"))
+    pieces = Lake(str(tmp_path / "pieces"), shards=1 + seed)
     steps = [(source, day) for source in sources for day in DAYS]
     chance.shuffle(steps)
     for source, day in steps:
@@ -135,6 +138,7 @@ def test_a_patchwork_in_any_order_equals_one_run_over_all(
     extract(pieces, sources)
     rows = read_lake(at_once)
     assert read_lake(pieces) == rows
+    assert [pieces.shards(INFERENCE_EXECUTIONS, day) for day in DAYS] == [1 + seed] * len(DAYS)
     for day in DAYS:
         coverages = (lake.read(EXTRACTION_COVERAGE, day) for lake in (pieces, at_once))
         assert next(coverages).equals(next(coverages))

@@ -27,11 +27,11 @@ from assets.health.execution_health import (
 from assets.health.slots import REASONS, STOPPED_FOR, STOPPED_SLOTS
 from assets.tables import (
     ANOMALY_EVENTS,
-    EXECUTION_HEALTH,
     EXTRACTION_COVERAGE,
     PARTITION,
     RESULT_OBJECTS,
 )
+from resources.lake.shards import Shard, select_shard
 from tests.support.event_reference import build_events, build_points, normalize_event
 from tests.support.health_reference import build_health_rows
 from tests.support.report_world import (
@@ -50,7 +50,6 @@ from tests.support.report_world import (
 )
 
 DAY = timedelta(days=1)
-NO_ROWS = EXECUTION_HEALTH.schema.empty_table()
 SETTLE_AFTER = timedelta(hours=3)
 RULE = EventRule(min_duration=timedelta(minutes=5))
 
@@ -271,7 +270,7 @@ def test_execution_health_equals_the_reference(seed: int) -> None:
     seen_reasons: Counter[str] = Counter()
     for day in DAYS:
         tables = build_day_tables(fleet, day, compute_settle_time(day, SETTLE_AFTER))
-        rows = build_execution_health(day, tables, policy, NO_ROWS).to_pylist()
+        rows = build_execution_health(day, tables, policy).to_pylist()
         covered_arns = build_coverage(fleet, day, None)["scheduler_arn"].to_pylist()
         assert {row["scheduler_arn"] for row in rows} == set(covered_arns)
         for row in rows:
@@ -297,7 +296,7 @@ def test_without_coverage_no_absence_is_proven(is_live: bool) -> None:
     policy = HealthPolicy(SETTLE_AFTER, NOW, None, is_live)
     for day in DAYS:
         tables = build_day_tables(fleet, day, None, EXTRACTION_COVERAGE.schema.empty_table())
-        rows = build_execution_health(day, tables, policy, NO_ROWS).to_pylist()
+        rows = build_execution_health(day, tables, policy).to_pylist()
         assert not any(row["missing"] or row["not_running"] or row["stuck"] for row in rows)
         (row,) = [row for row in rows if row["scheduler_arn"] == turbine]
         expected = count_expected_reasons(fleet, turbine, day)
@@ -315,7 +314,7 @@ def test_a_day_that_was_not_extracted_is_so_while_the_service_can_be_queried() -
     )
     policy = HealthPolicy(SETTLE_AFTER, NOW, None, is_live=True)
 
-    rows = build_execution_health(day, tables, policy, NO_ROWS).to_pylist()
+    rows = build_execution_health(day, tables, policy).to_pylist()
 
     (row,) = [row for row in rows if row["scheduler_arn"] == pump.arn]
     due = sum(slot.scheduled <= NOW for slot in pump.slots(END, NOW))
@@ -330,16 +329,30 @@ def test_nothing_is_expected_of_a_scheduler_that_its_service_no_longer_lists() -
     tables = build_day_tables(fleet, day, compute_settle_time(day, SETTLE_AFTER))
     policy = HealthPolicy(SETTLE_AFTER, NOW, None, is_live=True)
 
-    rows = build_execution_health(day, tables, policy, NO_ROWS)
+    rows = build_execution_health(day, tables, policy)
 
     assert deleted.arn not in rows["scheduler_arn"].to_pylist()
 
 
-def test_unchanged_rows_keep_recorded_at() -> None:
+@pytest.mark.parametrize("count", [2, 7])
+def test_the_shards_of_a_day_have_the_rows_of_the_day(count: int) -> None:
     tables = build_day_tables(build_fleet_records(1), DAYS[0], compute_settle_time(DAYS[0], SETTLE_AFTER))
     policy = HealthPolicy(SETTLE_AFTER, NOW, None, is_live=True)
-    first = build_execution_health(DAYS[0], tables, policy, NO_ROWS)
 
-    again = build_execution_health(DAYS[0], tables, replace(policy, now=NOW + DAY), first)
+    parts = [
+        build_execution_health(
+            DAYS[0],
+            replace(
+                tables,
+                executions=select_shard(tables.executions, shard),
+                results=select_shard(tables.results, shard),
+                shard=shard,
+            ),
+            policy,
+        )
+        for shard in (Shard(number, count) for number in range(count))
+    ]
 
-    assert again.equals(first)
+    assert sum(part.num_rows > 0 for part in parts) > 1
+    joined = pa.concat_tables(parts).sort_by("scheduler_arn")
+    assert joined.equals(build_execution_health(DAYS[0], tables, policy))

@@ -183,10 +183,11 @@ def _compute(lake: Lake, source: Lake, world: World) -> None:
             schedulers,
             source.read(RESULT_OBJECTS, day, RESULT_COLUMNS),
         )
+        rows = build_execution_health(day, tables, POLICY)
         health = lake.update(
             EXECUTION_HEALTH,
             day,
-            lambda existing, day=day, tables=tables: build_execution_health(day, tables, POLICY, existing),
+            lambda existing, rows=rows: stamp_changes(EXECUTION_HEALTH, rows, existing, POLICY.now),
         ).rows
         expected[day] = dict(
             zip(health["scheduler_arn"].to_pylist(), health["scheduler_name"].to_pylist(), strict=True)
