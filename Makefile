@@ -20,7 +20,7 @@ PROMISES := $(shell grep -o 'tests/[a-z_/0-9]*\.py::[a-z_0-9]*' docs/explanation
 # the API of PyPI with the vulnerabilities of a release
 ADVISORIES := https://pypi.org/pypi/pip/24.0/json
 
-.PHONY: help setup demo dev test faults bench check audit docs clean
+.PHONY: help setup demo dev test faults handlers bench check audit docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -59,6 +59,12 @@ test: $(DEV) ## run the tests
 
 faults: $(DEV) ## run the tests of crashes, concurrent writers and readers, also the slow ones; ROUNDS=1000 samples more
 	FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest --numprocesses auto -m "not docs" tests/faults $(PROMISES)
+
+handlers: $(DEV) ## list each `except` of the product that no test enters; runs the default and the slow tests
+	rm -f $(VENV)/.handlers
+	ENTERED_HANDLERS=$(CURDIR)/$(VENV)/.handlers $(BIN)/python -m pytest -p tests.support.handlers --numprocesses auto \
+	  --dist worksteal -m "not docs and not long and not spark and not browser and not deploy"
+	$(BIN)/python -m tests.support.handlers $(VENV)/.handlers
 
 bench: $(DEV) ## measure the cost of the pipeline and of other tools; write the table and the chart to docs/benchmarks
 	$(BIN)/python -m benchmarks --write

@@ -376,6 +376,9 @@ class StatusOutput(Struct):
     forgotten: Annotated[
         list[ForgetOperationItem], Meta(description="Uses of ledger forget, the oldest first.")
     ]
+    outside_history: Annotated[
+        list[str], Meta(description="Messages about saved executions before or after the history.")
+    ]
     schedulers: Annotated[list[StatusScheduler], Meta(description="State of each day of each scheduler.")]
 
 

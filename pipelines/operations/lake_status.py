@@ -2,13 +2,15 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from shlex import quote
 
 import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from assets.checks.run_outcomes import (
     UnansweredSource,
@@ -16,6 +18,7 @@ from assets.checks.run_outcomes import (
     find_unanswered_sources,
     load_recent_runs,
 )
+from assets.executions.archive_index import describe_files_outside_history, load_records
 from assets.executions.day_status import (
     ACTION_STATES,
     DayState,
@@ -59,7 +62,7 @@ class LakeStatus:
 
     `never_extracted` lists the days that no run has recorded; `refused` what the last runs could not read;
     `unknown` the recorded days whose results are not read or whose tables are not computed; `forgotten` the
-    uses of `ledger forget`.
+    uses of `ledger forget`; `outside_history` messages about saved executions that no run records.
     `runs_error` is the reason if the runs themselves could not be read.
     """
 
@@ -71,6 +74,7 @@ class LakeStatus:
     runs_error: str | None = None
     unknown: Sequence[UnknownDays] = ()
     forgotten: Sequence[ForgetOperation] = ()
+    outside_history: Sequence[str] = ()
 
     @property
     def needs_action(self) -> bool:
@@ -107,7 +111,10 @@ def inspect_lake(
     extracted = lake.days(EXTRACTION_COVERAGE)
     if not extracted:
         settings.require_sources()
-    policy = settlement_policy(settings, now, extracted)
+    archives = lake.read(ARCHIVE_FILES)
+    history = Days(settings.history.start_date, settings.history.end_date)
+    archived = _select_days(_list_archived_days(archives), history, now.date())
+    policy = settlement_policy(settings, now, [*extracted, *archived])
     failures = _load_failures(settings, days)
     schedulers = find_scheduler_statuses(read_coverage(lake), days, extracted, failures.days, policy)
     for pattern in patterns:
@@ -130,16 +137,23 @@ def inspect_lake(
         failures.error,
         unknown,
         read_operations(lake),
+        _describe_files_outside_history(archives, history, now.date()),
     )
 
 
-def settlement_policy(settings: Settings, now: datetime, extracted: Sequence[date]) -> SettlementPolicy:
-    """Build the policy of a code location; no day is expected after the end of all services."""
+def settlement_policy(settings: Settings, now: datetime, known: Sequence[date]) -> SettlementPolicy:
+    """Build the policy of a code location; no day is expected after all services and known days.
+
+    Args:
+        settings: the settings of the code location.
+        now: the current time.
+        known: days that are extracted, or that saved responses have.
+    """
     return SettlementPolicy(
         timedelta(minutes=settings.history.settle_after_minutes),
         settings.history.lookback_days,
         now,
-        _last_expected_day(settings, extracted, now.date()),
+        _last_expected_day(settings, known, now.date()),
     )
 
 
@@ -154,22 +168,34 @@ def find_data_range(lake: Lake, settings: Settings, history: Days, today: date) 
     ends = _list_service_ends(settings)
     if any(end is None or end >= today for end in ends):
         return None
-    days = [*lake.days(EXTRACTION_COVERAGE), *_list_archive_bounds(lake)]
-    days = [day for day in days if history.first <= day <= today and day < (history.end or date.max)]
+    known = [*lake.days(EXTRACTION_COVERAGE), *_list_archived_days(lake.read(ARCHIVE_FILES))]
+    days = _select_days(known, history, today)
     return (min(days), max(days)) if days else None
 
 
-def _list_archive_bounds(lake: Lake) -> list[date]:
-    columns = ["first_data_start_time", "last_data_start_time", "proven_dates"]
-    days: list[date] = []
-    for row in lake.read(ARCHIVE_FILES, columns=columns).to_pylist():
-        days += [moment.date() for moment in (row[columns[0]], row[columns[1]]) if moment]
-        days += row["proven_dates"] or ()
-    return days
+def _list_archived_days(archives: pa.Table) -> list[date]:
+    """Return the first and the last day of each file, and its proven days."""
+    columns = [archives["first_data_start_time"], archives["last_data_start_time"]]
+    days = [day for column in columns for day in pc.unique(column.cast(pa.date32())).to_pylist()]
+    days += pc.unique(pc.list_flatten(archives["proven_dates"])).to_pylist()
+    return [day for day in days if day]
 
 
-def _last_expected_day(settings: Settings, extracted: Sequence[date], today: date) -> date | None:
-    last = max(extracted, default=today)
+def _describe_files_outside_history(archives: pa.Table, history: Days, today: date) -> list[str]:
+    """Return messages about saved executions that no run records."""
+    first, last = (archives[f"{name}_data_start_time"].cast(pa.date32()) for name in ("first", "last"))
+    end = history.end or today + timedelta(days=1)
+    is_outside = pc.or_kleene(pc.less(first, history.first), pc.greater_equal(last, end))
+    files = load_records(archives.filter(is_outside)).values()
+    return describe_files_outside_history(list(files), history, today)
+
+
+def _select_days(days: Iterable[date], history: Days, today: date) -> list[date]:
+    return [day for day in days if history.first <= day <= today and day < (history.end or date.max)]
+
+
+def _last_expected_day(settings: Settings, known: Sequence[date], today: date) -> date | None:
+    last = max(known, default=today)
     for end in _list_service_ends(settings):
         if end is None:
             return None

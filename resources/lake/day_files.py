@@ -52,6 +52,9 @@ Merge = Callable[[pa.Table], pa.Table]
 OpenName = Callable[[str], pa.NativeFile]
 
 _MAX_PAUSE_SECONDS = 0.5
+_STALLED_AFTER = 0.1
+"""Share of the timeout after which an unchanged mark belongs to a program that was probably stopped."""
+
 _FILE = re.compile(r"(?P<folder>.+)/part-(?P<number>[0-9]+)\.parquet")
 
 
@@ -91,7 +94,9 @@ class DayFiles:
         folder: the folder of the day, as a name of the storage.
         table: the table.
         new_shards: the number of shards if the day does not exist yet.
-        timeout_seconds: how long an operation waits for a change of the number of shards.
+        timeout_seconds: how long an operation waits for other writers.
+        complete_change: continues a change of the number of shards, up to a number; a change that makes no
+            progress was probably stopped.
     """
 
     storage: Storage
@@ -99,6 +104,7 @@ class DayFiles:
     table: StoredTable
     new_shards: int
     timeout_seconds: float
+    complete_change: Callable[["DayFiles", int], object]
 
     def name(self, number: int) -> str:
         """Return the name of a file."""
@@ -504,14 +510,21 @@ class DayFiles:
         Raises:
             RetryLaterError: the changes did not end in time.
         """
-        deadline = monotonic() + self.timeout_seconds
+        now = monotonic()
+        deadline, stalled_at = now + self.timeout_seconds, now + self.timeout_seconds * _STALLED_AFTER
         layout: FileLayout | None = None
         for conflicts in count_from_zero():
             try:
                 return action(layout)
             except (LayoutChangedError, ShardConflictError):
-                layout = self.read_layout()
+                before, layout = layout, self.read_layout()
             is_waiting = layout is not None and layout.is_changing
+            if not is_waiting or layout != before:
+                stalled_at = monotonic() + self.timeout_seconds * _STALLED_AFTER
+            if layout and layout.following and monotonic() >= stalled_at:
+                self.complete_change(self, layout.following)
+                layout = self.read_layout()
+                continue
             if monotonic() > deadline and (conflicts or is_waiting):
                 raise self._build_timeout_error(layout) from None
             sleep_up_to(min(_MAX_PAUSE_SECONDS, 0.01 * 2 ** min(conflicts, 10)) if conflicts else 0)

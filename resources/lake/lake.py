@@ -399,7 +399,7 @@ class Lake:
     def _open_day(self, table: StoredTable, day: date | None) -> DayFiles:
         folder = _name(table, day).removesuffix(f"/{PART}")
         shards = self._shards if table.has_shards else 1
-        return DayFiles(self._storage, folder, table, shards, self._timeout_seconds)
+        return DayFiles(self._storage, folder, table, shards, self._timeout_seconds, reshard)
 
 
 def _select_fields(table: StoredTable, columns: Sequence[str] | None) -> pa.Schema:

@@ -67,6 +67,7 @@ def status(
         _print_calendar(console, lake_status, is_default_range=first is None)
         _print_failed_sources(console, lake_status)
         _print_unknown(console, lake_status)
+        _print_outside_history(console, lake_status)
         _print_forgotten(console, lake_status)
         _print_action_items(console, lake_status)
     if lake_status.needs_action:
@@ -122,6 +123,11 @@ def _print_unknown(console: Console, lake_status: LakeStatus) -> None:
         console.print(Text(f"  {unknown.command}", "bold"), soft_wrap=True)
 
 
+def _print_outside_history(console: Console, lake_status: LakeStatus) -> None:
+    for message in lake_status.outside_history:
+        console.print(Text("Not recorded: ", "bold").append(message, "not bold"), soft_wrap=True)
+
+
 def _print_forgotten(console: Console, lake_status: LakeStatus) -> None:
     """Show what is skipped, and operations that a stop left unfinished."""
     active = [operation for operation in lake_status.forgotten if operation.is_active]
@@ -142,6 +148,7 @@ def _print_action_items(console: Console, lake_status: LakeStatus) -> None:
     items = lake_status.action_items
     if not lake_status.needs_action:
         scope = " for the days in the lake" if lake_status.runs_error else ""
+        scope = " for the days of the history" if lake_status.outside_history else scope
         scope = " for the extraction" if lake_status.unknown else scope
         console.print(f"No action needed{scope}.")
     if not items:
@@ -183,6 +190,7 @@ def _build_json(lake_status: LakeStatus, uri: str, now: datetime) -> StatusOutpu
             for item in lake_status.unknown
         ],
         forgotten=list_operations(lake_status.forgotten),
+        outside_history=list(lake_status.outside_history),
         schedulers=[
             StatusScheduler(
                 scheduler.scheduler_arn,

@@ -67,12 +67,48 @@ def test_without_a_service_the_default_range_is_the_span_of_the_data(
     answer = ledger("status", "--json").json
 
     assert (answer["from"], answer["to"]) == ("2026-09-11", "2026-09-14")
+    (message,) = answer["outside_history"]
+    assert "the latest on 9999-12-31 in page.json. They are in the future" in message
     assert answer["never_extracted_days"] == ["2026-09-13", "2026-09-14"]
     assert "Days with data: 2026-09-11 to 2026-09-14" in ledger("status").text
     assert ledger("status", "--from", "2026-09-01", "--json").json["from"] == "2026-09-01"
 
     settings(archive, SOURCE, start="2025-01-01", end=None)
     assert ledger("status", "--json").json["from"] == "2025-01-01"
+
+
+def test_saved_responses_that_reach_beyond_the_recorded_days_are_shown(
+    ledger: RunLedger, lake: Lake, settings: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "dumps").mkdir()
+    record_complete_day(lake, DAYS[0], NAMES)
+    row = dict.fromkeys(ARCHIVE_FILES.schema.names) | {
+        "uri": "page.json",
+        "size_bytes": 1,
+        "executions": 1,
+        "rejected": 0,
+        "reader_version": 1,
+        "recorded_at": datetime(2026, 10, 8, tzinfo=UTC),
+        "first_data_start_time": datetime(2026, 9, 1, 23, tzinfo=UTC),
+        "last_data_start_time": datetime(2026, 9, 4, 23, tzinfo=UTC),
+        "merged_dates": [],
+    }
+    lake.update(ARCHIVE_FILES, None, lambda _: pa.Table.from_pylist([row], schema=ARCHIVE_FILES.schema))
+    archive = 'kind = "archive"\nuri = "dumps/"'
+
+    settings(archive, start="2026-09-01", end=None)
+    done = ledger("status")
+
+    assert done.code == 1
+    assert "never extracted: 2026-09-02 to 2026-09-04" in done.text
+
+    settings(archive, start="2026-09-01", end="2026-09-02")
+    done = ledger("status")
+
+    assert done.code == 0
+    assert "No action needed for the days of the history." in done.text
+    assert "Not recorded: Executions after the last partition, from 2026-09-02 on" in done.text
+    assert 'set [history] end_date = "2026-09-05"' in done.text
 
 
 def test_days_that_need_action_come_with_the_command_that_fixes_them(
