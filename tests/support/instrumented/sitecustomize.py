@@ -1,7 +1,7 @@
 """Python imports this module at its start in every process whose PYTHONPATH has this folder.
 
-It makes each `except` of the product append its place to the file that `ENTERED_HANDLERS` names. Only the source
-of the product is changed while it is compiled, and its bytecode is cached apart, so the cost is one compilation.
+It makes each `except` of the product append its place to the file that `ENTERED_HANDLERS` names. Only the
+source of the product is changed while it is compiled, and its bytecode is cached apart.
 """
 
 import ast
