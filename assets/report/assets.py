@@ -45,7 +45,10 @@ OpenQuery = Callable[[], AbstractContextManager[RunQuery]]
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """The settings that reports depend on; `folder` is a path or an S3 URI."""
+    """The settings that reports depend on.
+
+    `folder` is a path or an S3 URI; `bucket_owner` the account that must own its bucket, None: any.
+    """
 
     folder: str
     time_zone: str
@@ -54,6 +57,7 @@ class ReportOptions:
     gap_steps: float
     min_event_minutes: float = 0.0
     history: Days | None = None
+    bucket_owner: str | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "ReportOptions":
@@ -66,6 +70,7 @@ class ReportOptions:
             gap_steps=settings.events.gap_steps,
             min_event_minutes=settings.events.min_duration_minutes,
             history=Days(settings.history.start_date, settings.history.end_date),
+            bucket_owner=settings.report.expected_bucket_owner,
         )
 
     @property
@@ -145,7 +150,7 @@ def _write_page(inputs: _PageInputs, partition_key: str) -> list[PartitionResult
     data = read_report_data(scope, inputs.run_query)
     page = build_page(data, inputs.registry, inputs.silences, inputs.now)
     html = render_html(page)
-    reports = ReportStore(inputs.options.folder)
+    reports = ReportStore(inputs.options.folder, inputs.options.bucket_owner)
     path = reports.write(f"{build_file_name(page.scope)}.html", html)
     if last == inputs.newest_day:
         reports.write(LATEST, html)

@@ -105,7 +105,10 @@ class Bucket:
         self._setting = setting
         self._owner = owner
         section = "results" if access else setting.partition(".")[0]
-        self._owner_in_messages = f"{owner} ({section}.expected_bucket_owner)" if owner else ""
+        name_of_owner = (
+            "--expected-bucket-owner" if setting.startswith("--") else f"{section}.expected_bucket_owner"
+        )
+        self._owner_in_messages = f"{owner} ({name_of_owner})" if owner else ""
         self._limits = limits
         self._more_actions = tuple(more_actions)
         self._access = access or AwsAccess()

@@ -128,6 +128,11 @@ class ReportSettings(Section):
         description="Folder or s3:// prefix for the report pages.",
         examples=["data/reports"],
     )
+    expected_bucket_owner: AccountId | None = Field(
+        default=None,
+        description="Account that must own the bucket of a folder in S3. Other buckets are refused.",
+        examples=["111122223333"],
+    )
 
 
 class ScheduleSettings(Section):

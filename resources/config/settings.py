@@ -159,6 +159,12 @@ class BucketSettings(Section):
         " `aws s3 ls --recursive`, or S3 Inventory as CSV or Parquet.",
         examples=["listing.txt"],
     )
+    expected_bucket_owner: AccountId | None = Field(
+        default=None,
+        description="Account that must own the bucket of a listing in S3. That of the results is"
+        " results.expected_bucket_owner.",
+        examples=["111122223333"],
+    )
 
     @field_validator("copy_of")
     @classmethod

@@ -69,7 +69,7 @@ def _open_bucket(settings: BucketSettings, limits: ReadLimits, reader: ResultRea
 def _open_keys(settings: BucketSettings, limits: ReadLimits, reader: ResultReader) -> KeyListing:
     bucket, root = settings.location
     if settings.listing:
-        store = open_file_store(settings.listing, limits)
+        store = open_file_store(settings.listing, limits, settings.expected_bucket_owner)
         return ListedKeys(KeyFiles(settings.listing, store, limits), bucket, root)
     if is_s3(settings.uri, "sources.uri"):
         return S3Keys(bucket, root, reader, limits)

@@ -44,14 +44,18 @@ class RecordingStore(Protocol):
         """Delete files, as far as that is permitted."""
 
 
-def open_recording_store(uri: str) -> RecordingStore:
+def open_recording_store(uri: str, owner: str | None = None) -> RecordingStore:
     """Open the place of a recording.
+
+    Args:
+        uri: a folder or `s3://bucket/prefix`.
+        owner: the account that must own the bucket; None: any.
 
     Raises:
         ConfigurationError: the scheme of the URI is not supported.
     """
     if is_s3(uri, SETTING):
-        return _S3Recording(uri)
+        return _S3Recording(uri, owner)
     return _LocalRecording(Path(uri))
 
 
@@ -125,12 +129,13 @@ def _raise(problem: OSError) -> None:
 
 
 class _S3Recording:
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, owner: str | None) -> None:
         from resources.aws.s3_bucket import Bucket  # noqa: PLC0415 (imports boto3)
 
         name, key = split_uri(uri)
         self._prefix = f"{key.removesuffix('/')}/" if key else ""
-        self._bucket = Bucket(name, SETTING, limits=replace(DEFAULT_LIMITS, size_bytes=_MAX_OBJECT_BYTES))
+        limits = replace(DEFAULT_LIMITS, size_bytes=_MAX_OBJECT_BYTES)
+        self._bucket = Bucket(name, SETTING, owner=owner, limits=limits)
         self.uri = self._bucket.uri(self._prefix)
 
     def list_names(self) -> list[str]:

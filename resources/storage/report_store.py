@@ -14,9 +14,15 @@ _CONTENT_TYPES = {".html": "text/html; charset=utf-8", ".md": "text/markdown; ch
 class ReportStore:
     """Pages below one folder or prefix."""
 
-    def __init__(self, folder: str) -> None:
-        """Set the folder; it is created with the first page."""
+    def __init__(self, folder: str, owner: str | None = None) -> None:
+        """Set the folder; it is created with the first page.
+
+        Args:
+            folder: a path or `s3://bucket/prefix`.
+            owner: the account that must own the bucket; None: any.
+        """
         self.folder = folder
+        self._owner = owner
 
     def write(self, name: str, text: str) -> str:
         """Create or replace a page, and return its path or URI.
@@ -33,7 +39,7 @@ class ReportStore:
         from resources.aws.s3_bucket import Bucket  # noqa: PLC0415 (imports boto3)
 
         bucket_name, prefix = split_uri(self.folder)
-        bucket = Bucket(bucket_name, "report.folder")
+        bucket = Bucket(bucket_name, "report.folder", owner=self._owner)
         key = f"{prefix.rstrip('/')}/{name}".lstrip("/")
         options = {"ContentType": _CONTENT_TYPES.get(Path(name).suffix, "application/octet-stream")}
         for _ in range(_ATTEMPTS):

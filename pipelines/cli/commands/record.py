@@ -34,7 +34,7 @@ _EXIT_INTERRUPTED = 130
 _MAX_LINES = 10
 
 
-def record(
+def record(  # noqa: PLR0913, PLR0917 (each is an option)
     target: Annotated[
         str, typer.Option("--to", metavar="URI", help="Folder or s3:// prefix of the recording.")
     ],
@@ -58,6 +58,14 @@ def record(
             help="Stop after N API calls. Default: limits.max_calls_per_run of the settings.",
         ),
     ] = None,
+    bucket_owner: Annotated[
+        str | None,
+        typer.Option(
+            "--expected-bucket-owner",
+            metavar="ACCOUNT",
+            help="Account that must own the bucket of --to. Other buckets are refused.",
+        ),
+    ] = None,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
     """Save all answers of the api sources, exactly as received.
@@ -72,7 +80,7 @@ def record(
     services = _open_services(settings, max_calls)
     days = _select_days(settings, first, last)
     console = open_console(stderr=as_json)
-    store = open_recording_store(target)
+    store = open_recording_store(target, bucket_owner)
     with _show_progress(console) as update:
         recorder = Recorder(
             store,
@@ -84,7 +92,7 @@ def record(
         )
         progress = recorder.record(services)
     calls = services[0].calls
-    again = _build_command(target, days, schedulers or [])
+    again = _build_command(target, days, schedulers or [], bucket_owner)
     steps = _list_next_steps(store.uri) if progress.is_complete else [again]
     if as_json:
         print_json(_build_output(progress, store.uri, days, calls, steps))
@@ -156,8 +164,9 @@ class _Update:
             self._bar.console.print(f"{progress.completed:,} of {progress.queries:,} queries{numbers}")
 
 
-def _build_command(target: str, days: Sequence[date], patterns: Sequence[str]) -> str:
+def _build_command(target: str, days: Sequence[date], patterns: Sequence[str], owner: str | None) -> str:
     words = ["ledger record", f"--to {quote(target)}", f"--from {days[0]}", f"--through {days[-1]}"]
+    words += [f"--expected-bucket-owner {quote(owner)}"] if owner else []
     return " ".join([*words, *(f"--scheduler {quote(pattern)}" for pattern in patterns)])
 
 

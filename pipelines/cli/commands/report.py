@@ -88,7 +88,7 @@ def report(  # noqa: PLR0913 (an option each)
     if out == "-":
         print_text(text)
         return
-    store = ReportStore(options.folder)
+    store = ReportStore(options.folder, options.bucket_owner)
     name = f"{build_file_name(scope)}.{ending}"
     location = str(write_page(Path(out), text)) if out else store.write(name, text)
     print_text(f"{location}\n")

@@ -1,4 +1,4 @@
-"""Clients of S3: each request of an archive, a bucket source and a lake names the expected owner."""
+"""Clients of S3: each request of sources, lake, reports and recordings names the expected owner."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,6 +11,8 @@ from resources.lake.lake import Lake
 from resources.read_limits import DEFAULT_LIMITS
 from resources.sources.bucket_listings import ResultReader
 from resources.sources.factory import open_source
+from resources.storage.recording_store import open_recording_store
+from resources.storage.report_store import ReportStore
 from tests.support.readings import READINGS, SETTINGS
 from tests.support.s3_server import Bucket, Server
 
@@ -38,10 +40,31 @@ def use_lake(uri: str) -> None:
     lake.dataset(SETTINGS)
 
 
+def use_listing(uri: str) -> None:
+    settings = BucketSettings(uri="s3://results", listing=f"{uri}/keys.txt", expected_bucket_owner=OWNER)
+    source = open_source(settings, DEFAULT_LIMITS)
+    assert source.days
+    source.days.list_prefixes()
+
+
+def use_report(uri: str) -> None:
+    ReportStore(f"{uri}/reports", OWNER).write("page.md", "text")
+
+
+def use_recording(uri: str) -> None:
+    store = open_recording_store(f"{uri}/recording", OWNER)
+    store.create("a.warc.gz", b"data")
+    assert store.read("a.warc.gz") == b"data"
+    assert store.list_names() == ["a.warc.gz"]
+
+
 USERS: dict[str, Callable[[str], None]] = {
     "sources, archive": use_archive,
     "results, bucket": use_bucket_source,
     "lake": use_lake,
+    "sources, listing": use_listing,
+    "report": use_report,
+    "--expected-bucket-owner": use_recording,
 }
 
 
@@ -49,6 +72,7 @@ USERS: dict[str, Callable[[str], None]] = {
 def test_each_request_names_the_expected_owner(bucket: Bucket, s3: Server, user: str) -> None:
     bucket.put("in/2026-10-06T12:00:00Z/results.jsonl", b"{}")
     bucket.put("in/a.json", b"{}")
+    bucket.put("keys.txt", b"2026-10-06 12:01:00 2 out/2026-10-06T12:00:00Z/results.jsonl\n")
     s3.requests.clear()
 
     USERS[user](bucket.uri)
@@ -68,4 +92,5 @@ def test_a_bucket_of_another_account_is_refused_with_the_setting(
     with pytest.raises(PermissionsError, match="does not belong to account 111122223333") as caught:
         USERS[user](bucket.uri)
 
-    assert f"{user.partition(',')[0]}.expected_bucket_owner" in caught.value.next_step
+    setting = user if user.startswith("--") else f"{user.partition(',')[0]}.expected_bucket_owner"
+    assert setting in caught.value.next_step
