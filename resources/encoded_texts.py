@@ -68,10 +68,13 @@ def _encode(column: pa.ChunkedArray, arrow_type: pa.DataType) -> pa.Array:
         return values.cast(arrow_type)
     if not pa.types.is_dictionary(values.type):
         return values.cast(arrow_type.value_type).dictionary_encode()
-    used = pc.unique(values.indices).drop_null().to_numpy()
-    if len(used) == len(values.dictionary) and (used == np.arange(len(used))).all():
+    size = len(values.dictionary)
+    if size <= 1 and (not size or values.null_count < len(values)):
         return values
-    numbers = np.zeros(len(values.dictionary), np.int32)
+    used = pc.unique(values.indices).drop_null().to_numpy()
+    if len(used) == size and (used == np.arange(len(used))).all():
+        return values
+    numbers = np.zeros(size, np.int32)
     numbers[used] = np.arange(len(used))
     return pa.DictionaryArray.from_arrays(
         pa.array(numbers).take(values.indices), values.dictionary.take(pa.array(used))

@@ -10,7 +10,6 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from assets.executions.statuses import IN_PROGRESS
 from assets.framework.row_content import stamp_changes
@@ -96,39 +95,18 @@ def count_by_scheduler(executions: pa.Table) -> dict[str, dict[str, Any]]:
     """Count the executions of a day or shard for `merge_coverage`; a scheduler is in one shard."""
     if not executions.num_rows:
         return {}
-    distinct = _count_distinct(executions)
-    status = pc.fill_null(distinct["status"], "")
-    flags = pa.table(
-        {
-            "scheduler_arn": distinct["scheduler_arn"],
-            "scheduler_name": distinct["scheduler_name"],
-            "executions": distinct["executions"],
-            "in_progress": pc.if_else(pc.equal(status, IN_PROGRESS), distinct["executions"], 0),
-            "failed": pc.if_else(pc.equal(status, "FAILED"), distinct["executions"], 0),
-            "source": distinct["source"],
-            "outcome_source": distinct["outcome_source"],
-        }
-    )
-    grouped = flags.group_by("scheduler_arn", use_threads=False).aggregate(
-        [
-            ("scheduler_name", "max"),
-            ("executions", "sum"),
-            ("in_progress", "sum"),
-            ("failed", "sum"),
-            ("source", "distinct"),
-            ("outcome_source", "distinct"),
-        ]
-    )
-    return {
-        row["scheduler_arn"]: {
-            "scheduler_name": row["scheduler_name_max"],
-            "executions": row["executions_sum"],
-            "in_progress": row["in_progress_sum"],
-            "failed": row["failed_sum"],
-            "sources": ",".join(sorted({*row["source_distinct"], *row["outcome_source_distinct"]})),
-        }
-        for row in grouped.to_pylist()
-    }
+    counts: dict[str, dict[str, Any]] = {}
+    sources: dict[str, set[str]] = {}
+    for row in _count_distinct(executions).to_pylist():
+        arn, number, status = row["scheduler_arn"], row["executions"], row["status"]
+        count = counts.setdefault(arn, dict(_EMPTY_COUNTS))
+        names = {count["scheduler_name"], row["scheduler_name"]} - {None}
+        count["scheduler_name"] = max(names, default=None)
+        count["executions"] += number
+        count["in_progress"] += number if status == IN_PROGRESS else 0
+        count["failed"] += number if status == "FAILED" else 0
+        sources.setdefault(arn, set()).update((row["source"], row["outcome_source"]))
+    return {arn: {**count, "sources": ",".join(sorted(sources[arn]))} for arn, count in counts.items()}
 
 
 def _count_distinct(executions: pa.Table) -> pa.Table:

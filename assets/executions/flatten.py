@@ -102,7 +102,7 @@ _NUMBERS_DECODER = msgspec.json.Decoder(list[float])
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Wrong type or invalid JSON, invalid UTF-8 in a text, and too deep nesting."""
 
-_ROWS_AT_ONCE = 2000
+_ROWS_AT_ONCE = 8000
 _MAX_BLANKS = 1_000
 _TEMPLATE_BYTES = 32_000
 """Rows of larger pages are compared before they are decoded."""

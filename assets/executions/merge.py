@@ -152,10 +152,8 @@ def _sort(rows: pa.Table) -> pa.Table:
         return rows
     arns = get_sortable(rows["scheduler_arn"].chunk(0)).to_numpy()
     starts = rows["data_start_time"].chunk(0).cast(pa.int64()).to_numpy()
-    order = np.lexsort((starts, arns))
-    if (order[1:] > order[:-1]).all():
-        return rows
-    return rows.take(pa.array(order))
+    is_ordered = (arns[1:] > arns[:-1]) | ((arns[1:] == arns[:-1]) & (starts[1:] >= starts[:-1]))
+    return rows if is_ordered.all() else rows.take(pa.array(np.lexsort((starts, arns))))
 
 
 def _find_rows_with_rivals(sorted_rows: pa.Table) -> NDArray[np.bool_]:

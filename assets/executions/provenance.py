@@ -5,8 +5,9 @@ a set of keys in a canonical form: merging is a union, and neither the order nor
 changes the table. The ARN is the one that the source names; for a bucket, it can be a placeholder.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ ReturnedKeys = Mapping[tuple[str, str], Starts]
 _KEY = ["scheduler_arn", "data_start_time"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_MONTHS = 12 * 20_000
+"""More months than dates can have, before and after 1970."""
 
 
 class ReturnedKeysBuffer:
@@ -45,17 +48,20 @@ class ReturnedKeysBuffer:
             sources: the sources in the order of their executions, with the number of these.
             rows: the executions.
         """
+        uris, counts = zip(*sources, strict=True)
         arns = get_chunk(rows["scheduler_arn"])
         starts = get_chunk(rows["data_start_time"]).cast(pa.int64()).to_numpy()
-        codes, names = arns.indices.to_numpy(), arns.dictionary.to_pylist()
+        names = arns.dictionary.to_pylist()
+        groups = np.repeat(np.arange(len(uris)), counts) * len(names) + arns.indices.to_numpy()
         is_requested = np.isin(starts // DAY_MS, self._days)
-        first = 0
-        for source, count in sources:
-            part = slice(first, first + count)
-            first += count
-            for code in np.flatnonzero(np.bincount(codes[part][is_requested[part]])):
-                is_same = is_requested[part] & (codes[part] == code)
-                self._starts.setdefault((source, names[code]), []).append(starts[part][is_same])
+        if not is_requested.all():
+            groups, starts = groups[is_requested], starts[is_requested]
+        if not (groups[1:] >= groups[:-1]).all():
+            order = np.argsort(groups, kind="stable")
+            groups, starts = groups[order], starts[order]
+        for first, end in _find_equal(groups):
+            source, code = divmod(int(groups[first]), len(names))
+            self._starts.setdefault((uris[source], names[code]), []).append(starts[first:end])
 
     def compact(self) -> None:
         """Remove repeated keys, so that memory does not grow with the number of overlapping responses."""
@@ -63,7 +69,7 @@ class ReturnedKeysBuffer:
 
     def get_keys(self) -> ReturnedKeys:
         """Return all keys."""
-        return {key: np.unique(np.concatenate(starts)) for key, starts in self._starts.items()}
+        return {key: _find_distinct(starts) for key, starts in self._starts.items()}
 
 
 def merge_returned_keys(existing: pa.Table, returned: ReturnedKeys, now: datetime) -> pa.Table:
@@ -71,40 +77,77 @@ def merge_returned_keys(existing: pa.Table, returned: ReturnedKeys, now: datetim
 
     Runs end with each month, so that only the rows of the same months are read and built again.
     """
-    by_month = {
-        (source, arn, month): [part]
-        for (source, arn), starts in returned.items()
-        for month, part in _split_by_month(starts)
-    }
-    others = []
-    is_affected = pc.and_(
-        pc.is_in(existing["source"], pa.array({source for source, *_ in by_month}, pa.string())),
+    if not returned:
+        return existing
+    keys, starts = [*returned], [*returned.values()]
+    is_affected = _find_affected(existing, keys, starts)
+    number_by_key = {key: number for number, key in enumerate(keys)}
+    numbers, others = [*range(len(keys))], []
+    for row in existing.filter(is_affected).to_pylist():
+        number = number_by_key.get((row["source"], row["scheduler_arn"]))
+        if number is None:
+            others.append({name: row[name] for name in _CONTENT.names})
+        else:
+            numbers.append(number)
+            starts.append(expand_run(row))
+    unaffected = existing.filter(pc.invert(is_affected)).select(_CONTENT.names).cast(_CONTENT)
+    parts = [unaffected, pa.Table.from_pylist(others, schema=_CONTENT), _build_rows(keys, numbers, starts)]
+    return stamp_changes(EXECUTION_SOURCES, pa.concat_tables(parts), existing, now)
+
+
+def _find_affected(existing: pa.Table, keys: Sequence[tuple[str, str]], starts: Sequence[Starts]) -> pa.Array:
+    """Mark the rows with a source and a month of the returned keys."""
+    months = np.unique(_get_months(np.concatenate(starts)))
+    first_of_months = pa.array(months.astype("datetime64[M]").astype("datetime64[ms]").astype(np.int64))
+    return pc.and_(
+        pc.is_in(existing["source"], pa.array({source for source, _ in keys}, pa.string())),
         pc.is_in(
             pc.floor_temporal(existing["first_data_start_time"], unit="month"),
-            pa.array({month for *_, month in by_month}, INSTANT),
+            first_of_months.cast(INSTANT),
         ),
     )
-    for row in existing.filter(is_affected).to_pylist():
-        month = row["first_data_start_time"].replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        key = row["source"], row["scheduler_arn"], month
-        if key in by_month:
-            by_month[key].append(expand_run(row))
-        else:
-            others.append(row)
-    rows = [
-        {"source": source, "scheduler_arn": arn, **run}
-        for (source, arn, _), parts in by_month.items()
-        for run in _find_runs(np.unique(np.concatenate(parts)))
+
+
+def _build_rows(keys: Sequence[tuple[str, str]], numbers: Sequence[int], parts: Sequence[Starts]) -> pa.Table:
+    """Return the runs of each key and month; `numbers` has the number of the key of each part."""
+    starts = np.concatenate([np.zeros(0, np.int64), *parts])
+    owners = np.repeat(np.array(numbers, np.int64), [len(part) for part in parts])
+    if len(numbers) > len(keys):  # several parts of one key
+        order = np.lexsort((starts, owners))
+        starts, owners = starts[order], owners[order]
+        is_new = np.append(True, (starts[1:] != starts[:-1]) | (owners[1:] != owners[:-1]))[: len(starts)]
+        starts, owners = starts[is_new], owners[is_new]
+    runs = [
+        (owners[first], start, last, count)
+        for first, end in _find_equal(owners * _MONTHS + _get_months(starts))
+        for start, last, count in _find_runs(starts[first:end])
     ]
-    unaffected = existing.filter(pc.invert(is_affected)).select(_CONTENT.names).cast(_CONTENT)
-    merged = pa.concat_tables([unaffected, pa.Table.from_pylist([*others, *rows], schema=_CONTENT)])
-    return stamp_changes(EXECUTION_SOURCES, merged, existing, now)
+    owner, first, last, count = np.array(runs, np.int64).reshape(-1, 4).T
+    columns = {
+        "source": pa.array([source for source, _ in keys], pa.string()).take(pa.array(owner)),
+        "scheduler_arn": pa.array([arn for _, arn in keys], pa.string()).take(pa.array(owner)),
+        "first_data_start_time": pa.array(first).cast(INSTANT),
+        "last_data_start_time": pa.array(last).cast(INSTANT),
+        "executions": pa.array(count),
+    }
+    return pa.table(columns).select(_CONTENT.names).cast(_CONTENT)
 
 
-def _split_by_month(starts: Starts) -> Iterator[tuple[datetime, Starts]]:
-    months = starts.astype("datetime64[ms]").astype("datetime64[M]")
-    for month in np.unique(months):
-        yield month.astype("datetime64[ms]").item().replace(tzinfo=UTC), starts[months == month]
+def _get_months(starts: Starts) -> NDArray[np.int64]:
+    """Return the number of the month of each start time, from 1970 on."""
+    return starts.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
+
+
+def _find_equal(values: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Yield the start and the end of each sequence of equal values."""
+    if len(values):
+        borders = [0, *(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist(), len(values)]
+        yield from pairwise(borders)
+
+
+def _find_distinct(parts: Sequence[Starts]) -> Starts:
+    starts = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return starts if (starts[1:] > starts[:-1]).all() else np.unique(starts)
 
 
 def expand_run(row: Mapping[str, Any]) -> Starts:
@@ -118,19 +161,22 @@ def expand_run(row: Mapping[str, Any]) -> Starts:
     return starts
 
 
-def _find_runs(starts: Starts) -> Iterator[dict[str, Any]]:
-    """Cut start times into the longest equally spaced runs, from the first one on."""
-    steps = np.diff(starts)
-    changes = np.flatnonzero(np.diff(steps)) + 1  # positions in `steps` that differ from the previous one
+def _find_runs(starts: Starts) -> Iterator[tuple[int, int, int]]:
+    """Cut start times into the longest equally spaced runs, from the first one on.
+
+    Yields the first and the last start time of each run, and their number.
+    """
+    steps = starts[1:] - starts[:-1]
+    is_change = steps[1:] != steps[:-1]
+    if not is_change.any():
+        yield int(starts[0]), int(starts[-1]), len(starts)
+        return
+    changes = np.flatnonzero(is_change) + 1  # positions in `steps` that differ from the previous one
     first = 0
     while first < len(starts):
         at = np.searchsorted(changes, first, side="right")
         last = int(changes[at]) if at < len(changes) else len(starts) - 1
-        yield {
-            "first_data_start_time": _EPOCH + int(starts[first]) * _MILLISECOND,
-            "last_data_start_time": _EPOCH + int(starts[last]) * _MILLISECOND,
-            "executions": last - first + 1,
-        }
+        yield int(starts[first]), int(starts[last]), last - first + 1
         first = last + 1
 
 

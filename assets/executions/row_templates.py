@@ -43,7 +43,7 @@ _FREE_TEMPLATES = 8
 _ROWS_PER_TEMPLATE = 8
 """With more templates than this, decoding each row is cheaper."""
 
-_EQUAL_ROWS = 16
+_EQUAL_ROWS = 4
 """After as many rows of one length, the next rows are compared as a matrix."""
 
 _FIRST_MATRIX, _LARGEST_MATRIX = 32, 2_048

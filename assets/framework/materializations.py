@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -132,12 +133,13 @@ def _format_value(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S}"
+        return value.isoformat(" ", "seconds")[: len("YYYY-MM-DD hh:mm:ss")]
     if isinstance(value, float):
         return f"{value:.4f}".rstrip("0").rstrip(".")
     return " ".join(str(value).split())
 
 
+@lru_cache(maxsize=4096)  # most values repeat in the rows and days of a run
 def _format_cell(text: str) -> str:
     """Shorten long values in the middle, because ARNs and object keys differ at the end."""
     if len(text) > PREVIEW_CHARACTERS:

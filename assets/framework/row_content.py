@@ -5,8 +5,9 @@ Parquet bytes and Arrow buffers change with the library version and with slicing
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -160,31 +161,49 @@ def _hash_rows(table: Table, rows: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def _join_bytes(texts: pa.StringArray) -> bytes | memoryview:
-    """Return the bytes of all texts without a separator; they are adjacent in memory."""
-    _, offsets, data = texts.buffers()
-    if data is None or not len(texts):
-        return b""
-    bounds = np.frombuffer(offsets, np.int32)[[texts.offset, texts.offset + len(texts)]]
-    return memoryview(data)[bounds[0] : bounds[1]]
-
-
-def _canonical(column: pa.Array) -> list[bytes]:
+def _canonical(column: pa.Array) -> list[Any]:
+    """Return the bytes to hash, as objects with a buffer: most columns need no copy."""
     if pa.types.is_dictionary(column.type):
-        numbers = column.indices.fill_null(-1).to_numpy().astype("<i4").tobytes()
-        return [numbers, f"{len(column.dictionary)};".encode(), *_canonical(column.dictionary)]
-    validity = np.packbits(column.is_valid().to_numpy(zero_copy_only=False)).tobytes()
+        numbers = column.indices.fill_null(-1) if column.null_count else column.indices
+        texts = column.dictionary
+        return [_get_bytes(numbers, "<i4"), f"{len(texts)};".encode(), *_canonical(texts)]
+    validity = _pack_validity(column)
     if pa.types.is_string(column.type):
-        texts = pc.fill_null(column, "")
-        lengths = pc.binary_length(texts).to_numpy(zero_copy_only=False).astype("<i8").tobytes()
-        return [validity, lengths, _join_bytes(texts)]
+        return [validity, *_get_texts(pc.fill_null(column, "") if column.null_count else column)]
     if pa.types.is_list(column.type):
-        lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
-        return [validity, lengths.astype("<i8").tobytes(), *_canonical(column.flatten())]
+        lengths = pc.list_value_length(column).fill_null(0)
+        return [validity, _get_bytes(lengths, "<i8"), *_canonical(column.flatten())]
     if pa.types.is_floating(column.type):
-        measured = column.fill_null(0).to_numpy(zero_copy_only=False) + 0.0  # -0.0 is 0.0
-        return [validity, measured.astype("<f8").tobytes()]
+        measured = (column.fill_null(0) if column.null_count else column).to_numpy(zero_copy_only=False)
+        return [validity, (measured + 0.0).astype("<f8", copy=False)]  # -0.0 is 0.0
     if pa.types.is_date32(column.type):
         column = column.cast(pa.int32())
-    numbers = column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
-    return [validity, numbers.astype("<i8").tobytes()]
+    numbers = column.cast(pa.int64())
+    return [validity, _get_bytes(numbers.fill_null(0) if column.null_count else numbers, "<i8")]
+
+
+def _pack_validity(column: pa.Array) -> bytes:
+    if not column.null_count:
+        return _pack_ones(len(column))
+    return np.packbits(column.is_valid().to_numpy(zero_copy_only=False)).tobytes()
+
+
+@lru_cache(maxsize=64)
+def _pack_ones(count: int) -> bytes:
+    return np.packbits(np.ones(count, bool)).tobytes()
+
+
+def _get_bytes(numbers: pa.Array, layout: str) -> NDArray[Any]:
+    return np.ascontiguousarray(numbers.to_numpy(zero_copy_only=False), layout)
+
+
+def _get_texts(texts: pa.StringArray) -> list[Any]:
+    """Return the lengths and the bytes of all texts; their bytes are adjacent in memory."""
+    _, offsets, data = texts.buffers()
+    if not len(texts):
+        return [b"", b""]
+    bounds = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    return [
+        np.diff(bounds).astype("<i8"),
+        b"" if data is None else memoryview(data)[bounds[0] : bounds[-1]],
+    ]
