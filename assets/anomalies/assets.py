@@ -1,21 +1,22 @@
 """Prediction, fragment and event tables as Dagster assets."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
 from assets.anomalies.events import EventRule, join_events
 from assets.anomalies.fragments import PREDICTION_COLUMNS, STATES, build_fragments
 from assets.anomalies.objects import compute_contents_version
 from assets.anomalies.parse import READER_VERSION
-from assets.anomalies.reading import RecordedResults, record_shards
+from assets.anomalies.reading import RecordedResults, read_recorded_shards, record_shards
 from assets.anomalies.top_sensors import CONTRIBUTION_COLUMNS
 from assets.framework.asset_specs import asset_spec_kwargs
 from assets.framework.automation import upstream_content_changed
@@ -41,6 +42,7 @@ from assets.tables import (
     Table,
 )
 from resources.clock import Clock, monotonic
+from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
 from resources.lake.shards import WHOLE, Shard
 from resources.results.base import ObjectState
@@ -51,6 +53,39 @@ RULE_VERSION = 3
 """Increase it when the same predictions give different fragments or events."""
 
 _MEGABYTE = 1_000_000
+
+ReadDay = Callable[[date, datetime], Iterator[RecordedResults]]
+"""Records or reads the results of a day at a time, one shard after the other."""
+
+
+class ResultsConfig(dg.Config):
+    """Run config of anomaly_predictions."""
+
+    share: str = Field(
+        default="",
+        description="Read only these shards of each day: K/N means the shards whose number modulo N is K."
+        " Such a run materializes no day; a run with only_recorded does so after all of them. Empty: all.",
+    )
+    only_recorded: bool = Field(
+        default=False,
+        description="Read no result object: materialize the days whose shards other runs have recorded.",
+    )
+
+    def parse_share(self) -> Shard:
+        """Return the share.
+
+        Raises:
+            ConfigurationError: it is not of the form K/N.
+        """
+        number, _, count = self.share.partition("/")
+        try:
+            return Shard(int(number), int(count)) if self.share else WHOLE
+        except ValueError:
+            raise ConfigurationError(
+                f"Cannot use the share {self.share!r}: it is not K/N with K below N",
+                where="the run config of anomaly_predictions",
+                next_step="use for example 0/4, 1/4, 2/4 and 3/4 in four runs",
+            ) from None
 
 
 @dataclass
@@ -109,15 +144,22 @@ def _build_prediction_assets(
     )
     def anomaly_predictions(
         context: dg.AssetExecutionContext,
+        config: ResultsConfig,
         lake: dg.ResourceParam[Lake],
         results: dg.ResourceParam[Callable[[], ResultFetcher]],
         clock: dg.ResourceParam[Clock],
     ) -> dg.Output[None]:
         with handle_errors(context):
-            run, totals, unread = PartitionedRun(context), Counter[str](), UnreadObjects()
-            fetcher = results()  # one for all days, because it caches what it learns about buckets
+            share = config.parse_share()
+            run = PartitionedRun(context, has_whole_partitions=share == WHOLE)
+            totals, unread = Counter[str](), UnreadObjects()
+            read_day: ReadDay
+            if config.only_recorded:
+                read_day = partial(read_recorded_shards, lake)
+            else:  # one fetcher for all days, because it caches what it learns about buckets
+                read_day = partial(record_shards, lake, results(), share=share)
             keys = select_partitions(context, lake, INFERENCE_EXECUTIONS)
-            run.process(keys, partial(_record_day, lake, fetcher, clock, totals, unread))
+            run.process(keys, partial(_record_day, read_day, clock, totals, unread))
             for message in unread.describe():
                 context.log.warning(message)
             return run.finish(totals)
@@ -187,8 +229,7 @@ def _build_events_asset(rule: EventRule) -> dg.AssetsDefinition:
 
 
 def _record_day(
-    lake: Lake,
-    fetcher: ResultFetcher,
+    read_day: ReadDay,
     clock: Clock,
     totals: Counter[str],
     unread: "UnreadObjects",
@@ -197,7 +238,7 @@ def _record_day(
     started = monotonic()
     counts, bytes_read = Counter[str](), 0
     parts: list[list[PartitionResult]] = []
-    for recorded in record_shards(lake, fetcher, date.fromisoformat(key), clock()):
+    for recorded in read_day(date.fromisoformat(key), clock()):
         counts.update(count_results(recorded))
         bytes_read += recorded.bytes_read
         unread.add(key, recorded)
@@ -209,6 +250,8 @@ def _record_day(
                 partition_result(RESULT_OBJECTS, recorded.objects, {}),
             ]
         )
+    if not parts:  # the day has fewer shards than there are shares
+        return []
     totals.update(counts)
     predictions, contributions, rejected, objects = zip(*parts, strict=True)
     metadata = {

@@ -38,6 +38,7 @@ from assets.tables import (
     REJECTED_RESULTS,
     RESULT_OBJECTS,
     SENSOR_CONTRIBUTIONS,
+    Table,
 )
 from resources.errors import ConfigurationError, PermissionsError, RetryLaterError
 from resources.lake.lake import Lake, WriteResult
@@ -88,18 +89,29 @@ class _Target:
     shard: Shard = WHOLE
 
 
-def record_shards(lake: Lake, results: ResultFetcher, day: date, now: datetime) -> Iterator[RecordedResults]:
+def record_shards(
+    lake: Lake, results: ResultFetcher, day: date, now: datetime, share: Shard = WHOLE
+) -> Iterator[RecordedResults]:
     """Record a day as `record_results` does, one shard after the other; memory is that of one shard.
+
+    Args:
+        lake: the lake.
+        results: fetches the objects.
+        day: the day.
+        now: the current time.
+        share: the shards to record, by their numbers modulo its count; another run records the others.
 
     Raises:
         LedgerError: the errors of `record_results`.
     """
     count = lake.shards(SENSOR_CONTRIBUTIONS, day)
     if count == 1:
-        yield record_results(lake, results, day, now)
+        if share.number == 0:
+            yield record_results(lake, results, day, now)
         return
     targets = [_Target(lake, day, now, Shard(number, count)) for number in range(count)]
     buckets = _prepare_shards(targets)
+    targets = targets[share.number :: share.count]
     waiting: list[tuple[_Target, ExecutionIndex, _FetchedDay]] = []
     is_reached = False
     for target in targets:
@@ -118,6 +130,49 @@ def record_shards(lake: Lake, results: ResultFetcher, day: date, now: datetime) 
         raise _unreachable_error(unreachable[0][2], day)
     for target, index, fetched in waiting:
         yield _write_day(target, index, fetched)
+
+
+def read_recorded_shards(lake: Lake, day: date, now: datetime) -> Iterator[RecordedResults]:
+    """Return what runs with a share of a day have recorded, one shard after the other.
+
+    Raises:
+        RetryLaterError: an object is not recorded, so the share of a run is missing.
+    """
+    count = lake.shards(SENSOR_CONTRIBUTIONS, day)
+    for shard in (Shard(number, count) for number in range(count)):
+        target = _Target(lake, day, now, shard)
+        predictions, rejected, objects = (
+            _read_unchanged(target, table)
+            for table in (ANOMALY_PREDICTIONS, REJECTED_RESULTS, RESULT_OBJECTS)
+        )
+        missing = _read_index(target).numbers.keys() - index_object_records(objects.rows).keys()
+        if missing:
+            raise RetryLaterError(
+                f"Cannot complete {day}: {len(missing):,} result objects of shard {shard.number} of {count}"
+                " are not recorded",
+                where=str(lake.path(RESULT_OBJECTS, day)),
+                next_step="resume the backfill that reads the results, or read the day in one run",
+            )
+        yield RecordedResults(
+            predictions,
+            rejected,
+            objects,
+            _count_contributions(target),
+            contributions_changed=False,
+            contributions_path=lake.path(SENSOR_CONTRIBUTIONS, day),
+            states=Counter(map(ObjectState, objects.rows["state"].to_pylist())),
+            bytes_read=0,
+        )
+
+
+def _read_unchanged(target: _Target, table: Table) -> WriteResult:
+    rows = target.lake.read(table, target.day, shard=target.shard)
+    return WriteResult(rows, rows, changed=False, path=target.lake.path(table, target.day))
+
+
+def _count_contributions(target: _Target) -> int:
+    footers = target.lake.footers(SENSOR_CONTRIBUTIONS, target.day, target.shard)
+    return sum(footer.rows for footer in footers)
 
 
 def _prepare_shards(targets: Sequence[_Target]) -> frozenset[str]:
@@ -280,7 +335,7 @@ def _write_day(target: _Target, index: ExecutionIndex, fetched: _FetchedDay) -> 
         predictions,
         rejected,
         objects,
-        sum(footer.rows for footer in lake.footers(SENSOR_CONTRIBUTIONS, day, shard)),
+        _count_contributions(target),
         changed,
         lake.path(SENSOR_CONTRIBUTIONS, day),
         fetched.states,

@@ -50,6 +50,14 @@ class PartitionResult:
             tags={_DATA_VERSION: self.data_version, _IS_USER_PROVIDED: "true"},
         )
 
+    def observation(self, partition: str, key_prefix: Sequence[str]) -> dg.AssetObservation:
+        """The event that records a part of the partition, without a data version."""
+        return dg.AssetObservation(
+            dg.AssetKey([*key_prefix, self.asset]),
+            partition=partition,
+            metadata=build_metadata(self.metadata),
+        )
+
 
 def partition_result(
     table: Table, written: WriteResult, metadata: Mapping[str, Any], summary: str = ""

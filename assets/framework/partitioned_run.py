@@ -37,6 +37,7 @@ _EARLIER_RUNS = ("dagster/parent_run_id", "dagster/root_run_id")
 # Dagster logs no event of its own for an output with this key: the events per partition are already logged.
 # Without an output, Dagster would skip all steps that depend on this one.
 _LOGS_NO_EVENT: dict[str, Any] = {"__source_asset_observation__": True}
+_RECORDED = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION}
 _MAX_REASONS = 3
 _STATUS_SECONDS = 1.0
 
@@ -51,8 +52,16 @@ def batches(keys: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 class PartitionedRun:
     """Processes partitions one by one, records each result, and collects the failures."""
 
-    def __init__(self, context: dg.AssetExecutionContext) -> None:
+    def __init__(self, context: dg.AssetExecutionContext, *, has_whole_partitions: bool = True) -> None:
+        """Start a run.
+
+        Args:
+            context: the context of the step.
+            has_whole_partitions: whether it processes partitions as a whole. Otherwise, it logs them as
+                observed, and another run materializes them.
+        """
         self._context = context
+        self._has_whole_partitions = has_whole_partitions
         self._key_prefix = context.asset_key.path[:-1]
         self._failed: dict[str, Exception] = {}
         self._keys_by_error: dict[str, list[str]] = {}
@@ -73,7 +82,9 @@ class PartitionedRun:
             try:
                 for result in process_partition(key):
                     has_result = True
-                    self._context.log_event(result.materialization(key, self._key_prefix))
+                    is_whole = self._has_whole_partitions
+                    create_event = result.materialization if is_whole else result.observation
+                    self._context.log_event(create_event(key, self._key_prefix))
                     if result.summary:
                         self._context.log.info(f"{key}: {result.summary}")
             except Exception as error:
@@ -200,7 +211,7 @@ def previous_attempt(context: dg.AssetExecutionContext) -> tuple[set[str], datet
     recorded = {
         entry.dagster_event.partition
         for run_id in runs
-        for entry in context.instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+        for entry in context.instance.all_logs(run_id, of_type=_RECORDED)
         if entry.dagster_event
         and entry.dagster_event.asset_key == context.asset_key
         and entry.dagster_event.partition

@@ -22,10 +22,11 @@ from resources.clock import unique_id
 from resources.errors import ConfigurationError
 
 BACKFILL_TAG, STAGE_TAG, STAGES_TAG = f"{PREFIX}backfill", f"{PREFIX}stage", f"{HIDDEN_PREFIX}stages"
-DAYS_TAG, WORKERS_TAG, DAYS_PER_RUN_TAG = (
+DAYS_TAG, WORKERS_TAG, DAYS_PER_RUN_TAG, RUNS_PER_DAY_TAG = (
     f"{HIDDEN_PREFIX}days",
     f"{HIDDEN_PREFIX}workers",
     f"{HIDDEN_PREFIX}days_per_run",
+    f"{HIDDEN_PREFIX}runs_per_day",
 )
 """Tags of the runs of a backfill with several workers: its range, and how it is split."""
 
@@ -37,10 +38,12 @@ class Workers:
     Attributes:
         count: the largest number of runs at a time.
         days_per_run: the largest number of days of a run.
+        runs_per_day: the number of runs that share the results of a day by its shards.
     """
 
     count: int
     days_per_run: int
+    runs_per_day: int = 1
 
 
 @dataclass(frozen=True)
@@ -195,6 +198,7 @@ def build_parallel_tags(plan: BackfillPlan) -> dict[str, str]:
         DAYS_TAG: f"{plan.request.first}/{plan.request.last}",
         WORKERS_TAG: str(plan.workers.count),
         DAYS_PER_RUN_TAG: str(plan.workers.days_per_run),
+        RUNS_PER_DAY_TAG: str(plan.workers.runs_per_day),
     }
 
 
@@ -265,7 +269,8 @@ def _plan_parallel_resume(
     first, last = map(date.fromisoformat, _read_tag(run, DAYS_TAG).split("/"))
     request = replace(_read_request(run, max_calls), first=first, last=last)
     stages = tuple(StageRun(stage) for stage in STAGES if stage.name in names)
-    workers = Workers(int(_read_tag(run, WORKERS_TAG)), int(_read_tag(run, DAYS_PER_RUN_TAG)))
+    numbers = (_read_tag(run, tag) or "1" for tag in (WORKERS_TAG, DAYS_PER_RUN_TAG, RUNS_PER_DAY_TAG))
+    workers = Workers(*map(int, numbers))
     return BackfillPlan(backfill_id, request, stages, workers)
 
 

@@ -4,8 +4,9 @@ The lake's conditional writes are the only coordination between the runs. A stag
 it has ended, because it reads the tables of neighboring days.
 """
 
+import json
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
@@ -16,12 +17,14 @@ from uuid import UUID
 
 import dagster as dg
 
+from assets.framework.metadata import HIDDEN_PREFIX
 from assets.framework.partitions import RANGE
 from pipelines.operations.capacity import build_day, compute_reading_seconds
 from pipelines.operations.stages import ANOMALIES, EXECUTIONS, RESULTS, Stage
 from pipelines.runs.backfill import (
     BackfillPlan,
     BackfillReport,
+    Workers,
     build_parallel_tags,
     build_stage_request,
     list_runs,
@@ -42,6 +45,9 @@ from pipelines.runs.worker import WorkerTask
 from resources.clock import monotonic, sleep, unique_id
 
 T = TypeVar("T")
+
+PART_TAG = f"{HIDDEN_PREFIX}part"
+"""Tag of a run: the config of its part as JSON."""
 
 SPLIT_STAGES = (EXECUTIONS, RESULTS, ANOMALIES)
 """Stages whose days can be processed in several runs; the others read days of the same run."""
@@ -66,26 +72,41 @@ def choose_days_per_run(schedulers: int, days: int, workers: int) -> int:
 
 @dataclass(frozen=True)
 class Part:
-    """What one run materializes: some assets over a range of days."""
+    """What one run materializes: some assets over a range of days.
+
+    Attributes:
+        first: the first day.
+        last: the last day, included.
+        assets: the names of the assets.
+        config: the config of the assets, besides that of the request.
+    """
 
     first: date
     last: date
     assets: tuple[str, ...]
+    config: Mapping[str, str | bool] = field(default_factory=dict)
 
     def overlaps(self, other: "Part") -> bool:
         """Whether both have a day in common."""
         return self.first <= other.last and other.first <= self.last
 
 
-def split_stage(stage: Stage, first: date, last: date, days_per_run: int) -> list[list[Part]]:
-    """Return the runs of a stage: lists that are executed one after the other, each in parallel."""
+def split_stage(stage: Stage, first: date, last: date, workers: Workers) -> list[list[Part]]:
+    """Return the runs of a stage: lists that are executed one after the other, each in parallel.
+
+    Runs that share a day materialize nothing; a run of the second list materializes its days.
+    """
     if stage not in SPLIT_STAGES:
         return [[Part(first, last, stage.assets)]]
     parts, start = [], first
     while start <= last:
-        end = min(last, start + timedelta(days=days_per_run - 1))
+        end = min(last, start + timedelta(days=workers.days_per_run - 1))
         parts.append(Part(start, end, stage.daily_assets))
         start = end + timedelta(days=1)
+    if stage is RESULTS and workers.runs_per_day > 1:
+        count = workers.runs_per_day
+        shares = [replace(part, config={"share": f"{n}/{count}"}) for part in parts for n in range(count)]
+        return [shares, [replace(part, config={"only_recorded": True}) for part in parts]]
     others = [Part(first, last, stage.other_assets)] if stage.other_assets else []
     return [parts, others] if others else [parts]
 
@@ -165,9 +186,7 @@ class ParallelBackfill:
         with _count_stop_signals() as self._stop_signals:
             for planned in self._plan.stages:
                 runs: list[_PartRun] = []
-                for parts in split_stage(
-                    planned.stage, request.first, request.last, self._workers.days_per_run
-                ):
+                for parts in split_stage(planned.stage, request.first, request.last, self._workers):
                     self._execute_parts(planned.stage, parts, runs, update)
                 if not runs and not self._is_stopped:
                     self._mark_complete(planned.stage)
@@ -187,9 +206,12 @@ class ParallelBackfill:
         waiting = [
             (part, previous)
             for part, previous in waiting
-            if previous is None
-            or previous.status is not dg.DagsterRunStatus.SUCCESS
-            or any(part.overlaps(changed) for changed in self._changed)
+            if (
+                previous is None
+                or previous.status is not dg.DagsterRunStatus.SUCCESS
+                or any(part.overlaps(changed) for changed in self._changed)
+            )
+            and not (part.config.get("only_recorded") and self._has_failed(part, runs))
         ]
         active: list[_PartRun] = []
         while (waiting and not self._is_stopped) or active:
@@ -220,7 +242,11 @@ class ParallelBackfill:
         if previous is not None and not any(part.overlaps(changed) for changed in self._changed):
             tags |= build_resume_tags(self._instance, previous.run_id)
         keys = [key.to_user_string() for key in run.request.asset_keys]
-        task = WorkerTask(str(UUID(unique_id())), keys, tags, build_config(run.request))
+        config = build_config(run.request)
+        if part.config:
+            tags[PART_TAG] = json.dumps(part.config)
+            config |= {name: {"config": dict(part.config)} for name in part.assets}
+        task = WorkerTask(str(UUID(unique_id())), keys, tags, config)
         self._add_report(run, task.run_id)
         return run, task
 
@@ -236,10 +262,18 @@ class ParallelBackfill:
             (
                 run
                 for run in list_runs(self._instance, self._plan.backfill_id, stage)
-                if run.asset_selection == keys and [run.tags.get(tag) for tag in RANGE] == days
+                if run.asset_selection == keys
+                and [run.tags.get(tag) for tag in RANGE] == days
+                and json.loads(run.tags.get(PART_TAG, "{}")) == part.config
             ),
             None,
         )
+
+    @staticmethod
+    def _has_failed(part: Part, runs: Sequence[_PartRun]) -> bool:
+        """Whether a run with a share of the days of a part did not record all of them."""
+        of_days = (run for run in runs if run.part.overlaps(part))
+        return any(run.latest.outcome is not RunOutcome.succeeded for run in of_days)
 
     def _follow_all(self, active: Sequence[_PartRun]) -> list[_PartRun]:
         """Read new events; return the runs that have not ended. One query reads the status of all of them."""

@@ -89,6 +89,15 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
             "--days-per-run", min=1, metavar="D", help="With --workers: days of a run. Default: ten minutes."
         ),
     ] = None,
+    runs_per_day: Annotated[
+        int,
+        typer.Option(
+            "--runs-per-day",
+            min=1,
+            metavar="R",
+            help="With --workers: the number of runs that share the results of each day, by its shards.",
+        ),
+    ] = 1,
     workspace: Annotated[
         Path | None,
         typer.Option(
@@ -124,7 +133,8 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
             )
             plan = BackfillPlan.from_request(request, stages)
             if workers is not None:
-                plan = replace(plan, workers=_choose_workers(settings, plan, workers, days_per_run))
+                split = _choose_workers(settings, plan, workers, days_per_run)
+                plan = replace(plan, workers=replace(split, runs_per_day=runs_per_day))
             if not yes:
                 _confirm(console, settings, plan)
         else:

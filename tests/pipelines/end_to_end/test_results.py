@@ -28,11 +28,13 @@ from assets.tables import (
 from pipelines.definitions import build_defs
 from resources.config.settings import ApiSettings, HistorySettings, LakeSettings, ResultSettings, Settings
 from resources.lake.lake import Lake
+from resources.lake.shards import hash_scheduler
 from sandbox.events import has_succeeded
 from sandbox.fleet import Fleet
 from sandbox.results import Line, build_lines
 from sandbox.service import Handle, run_sandbox
 from tests.support.code_location import DAYS, EXTRACTION, Location, use_s3_at
+from tests.support.run_results import get_failure_message
 
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
 DAY = date(2026, 10, 7)
@@ -50,17 +52,18 @@ def service(small_fleet: Fleet) -> Iterator[Handle]:
         yield handle
 
 
-def locate(service: Handle, lake: Path, instance: dg.DagsterInstance) -> Location:
+def locate(service: Handle, lake: Path, instance: dg.DagsterInstance, shards: int = 1) -> Location:
     """Two schedulers of one account and region."""
     settings = Settings(
-        lake=LakeSettings(uri=str(lake)),
+        lake=LakeSettings(uri=str(lake), shards=shards),
         history=HistorySettings(start_date=DAYS[0], end_date=date(2026, 10, 9)),
         results=ResultSettings(concurrency=8),
         sources=(
             ApiSettings(region="eu-west-1", endpoint_url=service.url, schedulers=("boiler-1", "turbine-2")),
         ),
     )
-    return Location(build_defs({"clock": lambda: NOW}, settings=settings), instance, Lake(settings.lake.uri))
+    definitions = build_defs({"clock": lambda: NOW}, settings=settings)
+    return Location(definitions, instance, Lake.from_settings(settings))
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,38 @@ def read_files(location: Location) -> dict[str, bytes]:
 def get_object_location(location: Location, index: int = 0) -> dict[str, str]:
     row = location.lake.read(RESULT_OBJECTS, DAY).to_pylist()[index]
     return {"Bucket": row["result_s3_bucket"], "Key": row["result_s3_key"]}
+
+
+def test_runs_that_share_a_day_by_shards_record_what_one_run_records(
+    first: FirstRun, location: Location, service: Handle, instance: dg.DagsterInstance
+) -> None:
+    for table in TABLES:
+        shutil.rmtree(location.lake.root / table.name)
+    arns = location.lake.read(INFERENCE_EXECUTIONS, DAY)["scheduler_arn"].unique().to_pylist()
+    shards = next(n for n in range(2, 20) if len({hash_scheduler(arn) % n % 2 for arn in arns}) > 1)
+    shared = locate(service, location.lake.root, instance, shards)
+
+    def run(**config: Any) -> dg.ExecuteInProcessResult:
+        ops = {"anomaly_predictions": {"config": config}}
+        return shared.run(*WHOLE_DAY, assets=RESULTS, run_config={"ops": ops})
+
+    assert run(share="0/2").success
+    assert "are not recorded" in get_failure_message(run(only_recorded=True))
+    assert run(share="1/2").success
+    keys = [dg.AssetKey(table.name) for table in TABLES]
+    assert not any(instance.get_materialized_partitions(key) for key in keys), "no run has the whole day"
+
+    result = run(only_recorded=True)
+
+    assert shared.lake.shards(SENSOR_CONTRIBUTIONS, DAY) == shards
+    for table in TABLES:
+        assert shared.lake.read(table, DAY).equals(first.location.lake.read(table, DAY)), table.name
+    volatile = ("seconds", "megabytes", "changed", "path", "preview")
+    metadata, expected = (
+        {name: value for name, value in get_metadata(place, done).items() if name not in volatile}
+        for place, done in ((shared, result), (first.location, first.result))
+    )
+    assert metadata == expected
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ SCALE = os.environ.get("LEDGER_SCALE", "60x60")
 FIRST = date(2026, 8, 1)
 NOW = datetime(2026, 10, 8, tzinfo=UTC)
 TABLES = (ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS, REJECTED_RESULTS, RESULT_OBJECTS)
+RETRY, MAX_RETRIES = "dagster/retry_number", "2"
 PREDICTIONS = dg.AssetKey(ANOMALY_PREDICTIONS.name)
 ARN = "arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler"
 
@@ -245,13 +246,15 @@ class Deployment:
     def kill_random_worker(self) -> None:
         """Kill the worker of a started run, as the loss of its node does.
 
-        Dagster looks for the worker of a run that has not started yet only after `start_timeout_seconds`.
+        Dagster looks for the worker of a run that has not started yet only after `start_timeout_seconds`. The
+        third loss of a run would be final (`max_retries`).
         """
 
         def list_started() -> list[str]:
             of_backfill = dg.RunsFilter(tags={STAGE_TAG: "results"}, statuses=[dg.DagsterRunStatus.STARTED])
             started = self.instance.get_runs(of_backfill)  # automation starts runs too
-            return sorted({f"dagster-run-{run.run_id}" for run in started} & set(self.api.list_active()))
+            jobs = {f"dagster-run-{run.run_id}" for run in started if run.tags.get(RETRY) != MAX_RETRIES}
+            return sorted(jobs & set(self.api.list_active()))
 
         job = random.choice(wait_until(list_started, self.daemon))  # noqa: S311
         self.api.kill(job)
@@ -301,7 +304,7 @@ def compare(world: World, workers: Sequence[int], kills: int) -> list[Figures]:
     """Build the same results with one worker, and with several that are killed; the lakes must be equal."""
     size, all_figures, expected = world.size, list[Figures](), dict[tuple[str, date], str]()
     for count in (1, *workers):
-        kill_after = sorted(random.sample(range(1, size.days), kills if count > 1 else 0))
+        kill_after = sorted(random.sample(range(1, size.days - size.days // 6), kills if count > 1 else 0))
         with world.open_site(f"w{count}") as deployment:
             faults = [(days, deployment.kill_random_worker) for days in kill_after]
             figures = deployment.backfill(count, faults)

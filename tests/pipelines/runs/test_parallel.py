@@ -27,7 +27,7 @@ FIRST = date(2026, 1, 1)
 def test_the_runs_of_a_stage_cover_each_day_once(days: int, days_per_run: int) -> None:
     last = FIRST + timedelta(days=days - 1)
 
-    ((*parts,),) = split_stage(RESULTS, FIRST, last, days_per_run)
+    ((*parts,),) = split_stage(RESULTS, FIRST, last, Workers(1, days_per_run))
 
     covered = [
         part.first + timedelta(days=n) for part in parts for n in range((part.last - part.first).days + 1)
@@ -36,9 +36,20 @@ def test_the_runs_of_a_stage_cover_each_day_once(days: int, days_per_run: int) -
     assert all((part.last - part.first).days < days_per_run for part in parts)
 
 
+def test_runs_that_share_days_precede_the_run_that_materializes_them() -> None:
+    shares, recorded = split_stage(RESULTS, FIRST, FIRST + timedelta(days=9), Workers(4, 5, runs_per_day=2))
+
+    assert [(part.first, part.config) for part in shares] == [
+        (first, {"share": share}) for first in (FIRST, FIRST + timedelta(days=5)) for share in ("0/2", "1/2")
+    ]
+    assert [(part.first, part.config) for part in recorded] == [
+        (first, {"only_recorded": True}) for first in (FIRST, FIRST + timedelta(days=5))
+    ]
+
+
 @pytest.mark.parametrize("stage", [EXECUTIONS, ANOMALIES], ids=lambda stage: stage.name)
 def test_assets_without_partitions_are_built_once_after_the_days(stage: Stage) -> None:
-    days, (other,) = split_stage(stage, FIRST, FIRST + timedelta(days=9), 5)
+    days, (other,) = split_stage(stage, FIRST, FIRST + timedelta(days=9), Workers(1, 5))
 
     assert [part.assets for part in days] == [stage.daily_assets] * 2
     assert other.assets == stage.other_assets
@@ -46,7 +57,7 @@ def test_assets_without_partitions_are_built_once_after_the_days(stage: Stage) -
 
 @pytest.mark.parametrize("stage", [HEALTH, REPORT], ids=lambda stage: stage.name)
 def test_stages_that_read_other_days_of_their_run_are_not_split(stage: Stage) -> None:
-    ((part,),) = split_stage(stage, FIRST, FIRST + timedelta(days=99), 5)
+    ((part,),) = split_stage(stage, FIRST, FIRST + timedelta(days=99), Workers(1, 5))
 
     assert part.assets == stage.assets
 
