@@ -22,7 +22,8 @@ from assets.framework.partitioned_run import PartitionedRun, handle_errors, sele
 from assets.framework.partitions import daily_partitions
 from assets.framework.time_windows import Days
 from assets.report.model.page import Page, build_page
-from assets.report.query.data import RunQuery, read_report_data
+from assets.report.query.daily import RunQuery
+from assets.report.query.data import read_report_data
 from assets.report.query.result import Figure
 from assets.report.query.scope import ReportScope
 from assets.report.render.html import render_html, render_thumbnail

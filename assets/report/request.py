@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
-from assets.report.query.data import RunQuery
+from assets.report.query.daily import RunQuery
 from assets.report.query.scope import ReportScope
 from assets.tables import EQUIPMENT_HEALTH, EXECUTION_HEALTH, INFERENCE_EXECUTIONS
 from resources.config.equipment import EquipmentRegistry

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from assets.report.model.knowledge import UNREAD_STATES, build_compute_command, build_read_command
-from assets.report.query.knowledge import POINT_CONDITION
+from assets.report.query.daily import POINT_CONDITION
 from assets.tables import (
     ANOMALY_EVENTS,
     ANOMALY_FRAGMENTS,

@@ -4,8 +4,10 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import duckdb
@@ -26,6 +28,9 @@ _READ_ATTEMPTS = 5
 _MAX_PAUSE_SECONDS = 0.05
 _TORN_READS = {duckdb.Error, duckdb.IOException, duckdb.InvalidInputException}
 """The errors that DuckDB raises if a file is replaced while it reads: it opens each path several times."""
+
+_MEMORY_LIMIT = "600MB"
+"""The memory of DuckDB for a report, which also needs memory for Python."""
 
 _STORAGE_VERSION = "v1.5.0"
 """The oldest DuckDB version that pyproject.toml allows; older versions open no newer database file."""
@@ -182,6 +187,10 @@ def _quote_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def _escape(text: str) -> str:
+    return text.replace("'", "''")
+
+
 def stream_batches(relation: duckdb.DuckDBPyRelation) -> Iterator[pa.RecordBatch]:
     """Stream the rows of a result, which may exceed the memory; the first batch can be empty.
 
@@ -210,17 +219,27 @@ def _read_batch(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
         raise duckdb.Error(str(error)) from None
 
 
+def _run(connection: duckdb.DuckDBPyConnection, statement: str) -> pa.Table:
+    relation = connection.sql(statement)
+    return pa.table({}) if relation is None else relation.to_arrow_table()
+
+
 @contextmanager
 def open_query(lake: Lake) -> Iterator[Callable[[str], pa.Table]]:
     """Open a connection and yield a function that runs one statement.
+
+    A statement without a result returns no columns. What exceeds the memory limit is written to a temporary
+    folder.
 
     Raises:
         DataError: DuckDB rejects a statement.
         LedgerError: the lake cannot be read.
     """
     try:
-        with connect(lake) as connection:
-            yield lambda statement: retry_read(lambda: connection.sql(statement).to_arrow_table())
+        with TemporaryDirectory(prefix="ledger-") as folder, connect(lake) as connection:
+            connection.execute(f"SET memory_limit = '{_MEMORY_LIMIT}'")
+            connection.execute(f"SET temp_directory = '{_escape(folder)}'")
+            yield lambda statement: retry_read(partial(_run, connection, statement))
     except duckdb.Error as error:
         raise DataError(
             f"Cannot query the lake: {error}",
@@ -293,8 +312,9 @@ def write_database(file: Path, script: str) -> None:
     """
     try:
         with duckdb.connect() as connection:
-            path = str(file).replace("'", "''")
-            connection.execute(f"ATTACH '{path}' AS ledger_views (STORAGE_VERSION '{_STORAGE_VERSION}')")
+            connection.execute(
+                f"ATTACH '{_escape(str(file))}' AS ledger_views (STORAGE_VERSION '{_STORAGE_VERSION}')"
+            )
             connection.execute("USE ledger_views")
             connection.execute(script)
             connection.execute("USE memory")

@@ -1,6 +1,6 @@
 """Everything that one report reads from the lake, as one typed result."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, TypeVar
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from assets.report.query import executions, knowledge, machines
+from assets.report.query.daily import RunQuery, store_results
 from assets.report.query.executions import (
     FailureCause,
     RejectedCounts,
@@ -29,9 +30,6 @@ from assets.report.query.machines import (
 )
 from assets.report.query.result import Query
 from assets.report.query.scope import ReportScope
-
-RunQuery = Callable[[str], pa.Table]
-"""Runs a SQL statement over the lake's tables."""
 
 RowT = TypeVar("RowT")
 
@@ -111,7 +109,7 @@ class _Reader:
 
     def read_table(self, query: Query[Any]) -> pa.Table:
         self.queries.append(query)
-        return self.run_query(query.sql)
+        return self.run_query(query.body)
 
     def read(self, query: Query[RowT]) -> tuple[RowT, ...]:
         return query.read_rows(self.read_table(query), self.scope.zone)
@@ -134,6 +132,7 @@ def read_report_data(scope: ReportScope, run_query: RunQuery) -> ReportData:
         run_query: runs a SQL statement over the lake's tables.
     """
     scope = replace(scope, bins=_choose_bins(scope, run_query))
+    store_results(scope, run_query)
     reader = _Reader(scope, run_query)
     equipment_query = machines.build_equipment_query(scope)
     changes_query = machines.build_changes_query(scope)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from assets.report.query.daily import POINTS, RUNS, render_results
 from assets.report.query.result import Count, Day, Instant, Minutes, Query
 from assets.report.query.scope import ReportScope, sql_timestamp
 
@@ -13,13 +14,6 @@ LEVEL_TOTAL, LEVEL_SCHEDULER, LEVEL_DAY = "total", "scheduler", "day"
 
 _LATE = timedelta(hours=3)
 """Extraction and computation of a day are expected this long after its end at the latest."""
-
-POINT_CONDITION = (
-    "(prediction IN (0, 1)"
-    "\n    OR prediction_reason IN ('NO_ANOMALY_DETECTED', 'ANOMALY_DETECTED', 'MACHINE_OFF'))"
-    "\n    AND timestamp BETWEEN data_start_time AND data_start_time + INTERVAL 1 HOUR"
-)
-"""The rows of `anomaly_predictions` that `anomaly_fragments` counts as points, one for each timestamp."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +109,7 @@ def build_knowledge_query(scope: ReportScope) -> Query[Knowledge]:
         "Recorded, read and computed: in total, by scheduler, by day",
         Knowledge,
         _render_knowledge(scope),
+        render_results(scope, [RUNS, POINTS]),
     )
 
 
@@ -126,6 +121,7 @@ def build_knowledge_before_query(scope: ReportScope) -> Query[Knowledge]:
         "Recorded, read and computed in the previous days",
         Knowledge,
         _render_knowledge(previous),
+        render_results(previous, [RUNS, POINTS]),
     )
 
 
@@ -136,15 +132,13 @@ def build_objects_query(scope: ReportScope) -> Query[SchedulerObjects]:
         "Result objects by scheduler and state",
         SchedulerObjects,
         f"""\
-WITH windows AS (
-{_render_windows(scope)}
-)
-SELECT scheduler_arn, any_value(scheduler_name) AS scheduler_name, state, count(*) AS objects,
-       any_value(error) AS error
-FROM windows
-WHERE state IS NOT NULL
+SELECT scheduler_arn, any_value(scheduler_name) AS scheduler_name, state,
+       sum(executions)::BIGINT AS objects, any_value(error) AS error
+FROM {RUNS.name}
+WHERE {scope.sql_days} AND state IS NOT NULL
 GROUP BY scheduler_arn, state
 ORDER BY scheduler_arn, state""",
+        render_results(scope, [RUNS]),
     )
 
 
@@ -155,16 +149,14 @@ def build_object_states_query(scope: ReportScope) -> Query[ObjectState]:
         "Result objects by state",
         ObjectState,
         f"""\
-WITH windows AS (
-{_render_windows(scope)}
-)
-SELECT state, count(*) AS objects, count(DISTINCT scheduler_arn) AS schedulers,
+SELECT state, sum(executions)::BIGINT AS objects, count(DISTINCT scheduler_arn) AS schedulers,
        min(data_start_time) AS since, max(coalesce(data_end_time, data_start_time)) AS until,
        min(error) AS error
-FROM windows
-WHERE state IS NOT NULL
+FROM {RUNS.name}
+WHERE {scope.sql_days} AND state IS NOT NULL
 GROUP BY state
 ORDER BY state""",
+        render_results(scope, [RUNS]),
     )
 
 
@@ -182,40 +174,40 @@ def build_blind_time_query(scope: ReportScope) -> Query[BlindTime]:
         "Stretches of an hour or more without a result, by scheduler",
         BlindTime,
         f"""\
-WITH windows AS (
-{_render_windows(day_before)}
+WITH runs AS (
+  SELECT * FROM {RUNS.name} WHERE {day_before.sql_days}
 ), bounds AS (
   SELECT scheduler_arn, greatest({sql_timestamp(scope.start)}, min(seen)) AS since, {until} AS until
-  FROM (SELECT scheduler_arn, data_start_time AS seen FROM windows
+  FROM (SELECT scheduler_arn, data_start_time AS seen FROM runs
         UNION ALL SELECT scheduler_arn, valid_from FROM inference_schedulers)
-  WHERE scheduler_arn IN (SELECT scheduler_arn FROM windows WHERE {scope.sql_days}
+  WHERE scheduler_arn IN (SELECT scheduler_arn FROM runs WHERE {scope.sql_days}
                           UNION SELECT scheduler_arn FROM execution_health
                           WHERE {scope.sql_days} AND {scope.sql_schedulers})
   GROUP BY scheduler_arn
 ), gaps AS (  -- time without a recorded execution
   SELECT scheduler_arn, since AS gap_start,
          coalesce(min(data_start_time), any_value(until)) AS gap_end
-  FROM bounds LEFT JOIN windows USING (scheduler_arn) GROUP BY scheduler_arn, since
+  FROM bounds LEFT JOIN runs USING (scheduler_arn) GROUP BY scheduler_arn, since
   UNION ALL
   SELECT scheduler_arn, data_end_time,
          coalesce(lead(data_start_time) OVER (PARTITION BY scheduler_arn ORDER BY data_start_time), until)
-  FROM windows JOIN bounds USING (scheduler_arn)
+  FROM runs JOIN bounds USING (scheduler_arn)
 ), computed_days AS (
 {_render_computed_days(scope)}
 ), explained_days AS (  -- days on which nothing that is due is missing
   SELECT bounds.scheduler_arn, data_date
   FROM bounds CROSS JOIN computed_days
   LEFT JOIN (SELECT * FROM execution_health WHERE {scope.sql_days}) health USING (scheduler_arn, data_date)
-  LEFT JOIN (SELECT scheduler_arn, data_date, count(*) AS executions FROM windows GROUP BY ALL) recorded
+  LEFT JOIN (SELECT scheduler_arn, data_date, sum(executions) AS executions FROM runs GROUP BY ALL) recorded
     USING (scheduler_arn, data_date)
   WHERE is_final AND coalesce(unknown + not_extracted, 0) = 0
     AND coalesce(executions, 0) <= coalesce(expected, 0)
 ), fresh AS (  -- extraction that stopped explains nothing
   SELECT {until if is_past else f"CASE {stale} ELSE {until} END"} AS fresh_until
-  FROM (SELECT max(data_end_time) AS newest FROM windows)
+  FROM (SELECT max(data_end_time) AS newest FROM runs)
 ), known AS (
   SELECT scheduler_arn, data_start_time AS known_start, data_end_time AS known_end
-  FROM windows WHERE state = 'read'
+  FROM runs WHERE state = 'read'
   UNION ALL
   SELECT scheduler_arn, greatest(gap_start, data_date::TIMESTAMPTZ),
          least(gap_end, data_date::TIMESTAMPTZ + INTERVAL 1 DAY, fresh_until)
@@ -239,23 +231,8 @@ FROM periods
 WHERE period_end - period_start >= INTERVAL {BLIND_MINUTES} MINUTE
 GROUP BY scheduler_arn
 ORDER BY scheduler_arn""",
+        render_results(day_before, [RUNS]),
     )
-
-
-def _render_windows(scope: ReportScope) -> str:
-    """Render one row per recorded execution; `state` is null if it returned no result."""
-    return f"""\
-  SELECT scheduler_arn, scheduler_name, data_date, data_start_time, data_end_time, status, error,
-         CASE WHEN coalesce(status, 'SUCCESS') <> 'SUCCESS' THEN NULL
-              WHEN result_s3_bucket IS NULL OR result_s3_key IS NULL
-              THEN CASE WHEN status = 'SUCCESS' THEN 'no_location' END
-              WHEN object.state = 'read' OR object.etag IS NOT NULL THEN 'read'
-              ELSE coalesce(object.state, 'not_read') END AS state
-  FROM (SELECT * FROM inference_executions WHERE {scope.sql_days} AND {scope.sql_schedulers}) execution
-  LEFT JOIN (SELECT scheduler_arn, data_date, data_start_time, result_s3_bucket, result_s3_key,
-                    state, etag, error
-             FROM result_objects WHERE {scope.sql_days}) object
-    USING (scheduler_arn, data_date, data_start_time, result_s3_bucket, result_s3_key)"""
 
 
 def _render_computed_days(scope: ReportScope) -> str:
@@ -271,16 +248,16 @@ def _render_computed_days(scope: ReportScope) -> str:
 def _render_knowledge(scope: ReportScope) -> str:
     here = f"{scope.sql_days} AND {scope.sql_schedulers}"
     return f"""\
-WITH windows AS (
-{_render_windows(scope)}
-), recorded AS (
-  SELECT scheduler_arn, data_date, count(*) AS executions,
-         count(*) FILTER (coalesce(status, state) <> 'IN_PROGRESS') AS outcomes,
-         count(*) FILTER (status = 'SUCCESS' OR status IS NULL AND state IS NOT NULL) AS succeeded,
-         count(state) AS results, count(*) FILTER (state = 'read') AS results_read,
+WITH recorded AS (
+  SELECT scheduler_arn, data_date, sum(executions) AS executions,
+         sum(executions) FILTER (coalesce(status, state) <> 'IN_PROGRESS') AS outcomes,
+         sum(executions) FILTER (status = 'SUCCESS' OR status IS NULL AND state IS NOT NULL) AS succeeded,
+         coalesce(sum(executions) FILTER (state IS NOT NULL), 0) AS results,
+         coalesce(sum(executions) FILTER (state = 'read'), 0) AS results_read,
          min(data_start_time) FILTER (state <> 'read') AS first_unread,
          max(coalesce(data_end_time, data_start_time)) FILTER (state <> 'read') AS last_unread
-  FROM windows
+  FROM {RUNS.name}
+  WHERE {scope.sql_days}
   GROUP BY scheduler_arn, data_date
 ), computed_days AS (
 {_render_computed_days(scope)}
@@ -289,11 +266,6 @@ WITH windows AS (
          succeeded + failed_missing_input + failed_other AS computed_outcomes
   FROM execution_health JOIN computed_days USING (data_date)
   WHERE {here}
-), lines AS (
-  SELECT scheduler_arn, data_date, count(DISTINCT timestamp) AS points
-  FROM anomaly_predictions
-  WHERE {here} AND {POINT_CONDITION}
-  GROUP BY scheduler_arn, data_date
 ), fragments AS (  -- with the anomalous ones that no event covers
   SELECT scheduler_arn, data_date, sum(points)::BIGINT AS points_computed,
          (sum(points) FILTER (first_time < data_date::TIMESTAMPTZ + INTERVAL 1 DAY))::BIGINT AS points_of_day,
@@ -321,7 +293,8 @@ WITH windows AS (
          lacks_fragments OR (coalesce(executions, 0) > 0 OR points > 0) AND (known_minutes IS NULL
            OR known_minutes = 0 AND coalesce(points_of_day, 0) > 1) AS lacks_running
   FROM recorded FULL JOIN health USING (scheduler_arn, data_date)
-  FULL JOIN lines USING (scheduler_arn, data_date) FULL JOIN fragments USING (scheduler_arn, data_date)
+  FULL JOIN (SELECT * FROM {POINTS.name} WHERE {scope.sql_days}) USING (scheduler_arn, data_date)
+  FULL JOIN fragments USING (scheduler_arn, data_date)
   FULL JOIN (SELECT * FROM running WHERE {scope.sql_schedulers}) USING (scheduler_arn, data_date)
   FULL JOIN responses USING (scheduler_arn, data_date)
 ), days AS (

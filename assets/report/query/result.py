@@ -6,7 +6,7 @@ A row type is a dataclass whose fields are named like the columns of the SQL. A 
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
@@ -72,13 +72,24 @@ class Query(Generic[RowT]):
         name: identifies the query on the page.
         title: what it returns, as the page's heading above the SQL.
         row_type: the dataclass of a row of its result.
-        sql: the statement, in DuckDB's SQL over the tables of the lake.
+        body: the statement, in DuckDB's SQL over the tables of the lake and the named results.
+        named_results: the SQL of each result that the body reads by name.
     """
 
     name: str
     title: str
     row_type: type[RowT]
-    sql: str
+    body: str
+    named_results: Mapping[str, str] = field(default_factory=dict)
+
+    @functools.cached_property
+    def sql(self) -> str:
+        """The complete statement, which the page prints: the body with its named results."""
+        if not self.named_results:
+            return self.body
+        results = ", ".join(f"{name} AS (\n{sql}\n)" for name, sql in self.named_results.items())
+        rest = self.body.removeprefix("WITH ")
+        return f"WITH {results}{', ' if rest != self.body else chr(10)}{rest}"
 
     @functools.cached_property
     def kinds(self) -> Mapping[str, Kind | None]:

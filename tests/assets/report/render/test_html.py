@@ -10,6 +10,7 @@ import pytest
 
 from assets.report.formatting import format_value
 from assets.report.model.page import Page, build_page
+from assets.report.query import daily
 from assets.report.query.data import read_report_data
 from assets.report.query.scope import ReportScope
 from assets.report.render.html import render_html, render_thumbnail
@@ -144,11 +145,12 @@ def test_a_cause_is_new_only_if_the_previous_days_are_computed(lake: Lake, build
 
 @pytest.fixture(scope="module", params=WORLDS.keys())
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, Page]:
-    """Each lake with its page, built once for all tests."""
+    """Each lake with its page, built once for all tests; shared results are computed day by day."""
     lake = Lake(str(tmp_path_factory.mktemp("world") / "lake"))
     if machines := WORLDS[request.param]:
         write_machines(lake, *machines)
-    with open_query(lake) as run_query:
+    with open_query(lake) as run_query, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(daily, "_ROWS_AT_ONCE", 1)
         data = read_report_data(ReportScope(FIRST, LAST, ZoneInfo("Europe/Berlin")), run_query)
     return lake, build_page(data, EquipmentRegistry(), [], NOW)
 
