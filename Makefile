@@ -17,10 +17,16 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 PROMISES := $(shell grep -o 'tests/[a-z_/0-9]*\.py::[a-z_0-9]*' docs/explanation/reliability.md | grep -v tests/faults | sort -u)
 
+S3_TESTS := tests/resources/storage/test_s3.py tests/resources/storage/test_s3_files.py \
+  tests/resources/lake/test_lake_s3.py tests/resources/test_diagnostics.py \
+  tests/faults/test_kills_at_each_step.py::test_in_s3_nothing_is_lost \
+  tests/faults/test_forgetting.py::test_a_kill_at_every_write_in_s3 \
+  tests/faults/test_lake_model.py::test_any_sequence_of_operations_in_s3_gives_the_rows_of_the_model
+
 # the API of PyPI with the vulnerabilities of a release
 ADVISORIES := https://pypi.org/pypi/pip/24.0/json
 
-.PHONY: help setup demo dev test faults handlers bench check audit docs clean
+.PHONY: help setup demo dev test faults seaweedfs handlers bench check audit docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -65,6 +71,11 @@ handlers: $(DEV) ## list each `except` of the product that no test enters; runs 
 	ENTERED_HANDLERS=$(CURDIR)/$(VENV)/.handlers $(BIN)/python -m pytest -p tests.support.handlers --numprocesses auto \
 	  --dist worksteal -m "not docs and not long and not spark and not browser and not deploy"
 	$(BIN)/python -m tests.support.handlers $(VENV)/.handlers
+
+seaweedfs: $(DEV) ## run the tests of S3 with SeaweedFS, a real S3 server; ROUNDS=1000 samples more
+	$(INSTALL) --editable '.[s3-server]'
+	FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m tests.support.seaweedfs $(BIN)/python -m pytest --numprocesses auto \
+	  --dist worksteal -m "not docs and not long" -k "not disk" $(S3_TESTS)
 
 bench: $(DEV) ## measure the cost of the pipeline and of other tools; write the table and the chart to docs/benchmarks
 	$(BIN)/python -m benchmarks --write

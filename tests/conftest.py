@@ -24,7 +24,7 @@ from sandbox.fleet import Fleet, History, build_fleet
 from tests.support.glue import REGION as GLUE_REGION
 from tests.support.glue import Glue, GlueServer
 from tests.support.receiver import Receiver, run_receiver
-from tests.support.s3_server import Bucket, Server, set_aws_credentials
+from tests.support.s3_server import EXTERNAL_ENDPOINT, NEEDS_MOTO, Bucket, Server, set_aws_credentials
 from tests.support.spark import HIVE, open_session
 
 BUCKET_NUMBERS = itertools.count(1)
@@ -119,13 +119,19 @@ def s3_server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def s3(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
-    """The server, with an environment that has its credentials and no other AWS settings."""
+def _s3_environment(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     set_aws_credentials(monkeypatch)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", EXTERNAL_ENDPOINT or s3_server.url)
     s3_server.faults.clear()
     s3_server.ignored_headers.clear()
     s3_server.requests.clear()
+
+
+@pytest.fixture
+def s3(s3_server: Server, _s3_environment: None) -> Server:
+    """The server, with an environment that has its credentials and no other AWS settings."""
+    if EXTERNAL_ENDPOINT:
+        pytest.skip(NEEDS_MOTO)
     return s3_server
 
 
@@ -133,7 +139,7 @@ def s3(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
 def _client(s3_server: Server) -> Any:
     return boto3.Session().client(
         "s3",
-        endpoint_url=s3_server.url,
+        endpoint_url=EXTERNAL_ENDPOINT or s3_server.url,
         region_name="eu-west-1",
         aws_access_key_id="testing",
         aws_secret_access_key="testing",  # noqa: S106
@@ -141,11 +147,11 @@ def _client(s3_server: Server) -> Any:
 
 
 @pytest.fixture
-def bucket(s3: Server, _client: Any) -> Bucket:
-    name = f"bucket-{next(BUCKET_NUMBERS)}"
+def bucket(s3_server: Server, _s3_environment: None, _client: Any) -> Bucket:
+    name = f"bucket-{os.getpid()}-{next(BUCKET_NUMBERS)}"
     _client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    s3.requests.clear()
-    return Bucket(name, s3, _client)
+    s3_server.requests.clear()
+    return Bucket(name, s3_server, _client)
 
 
 @pytest.fixture(scope="session")

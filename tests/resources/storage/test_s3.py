@@ -1,5 +1,6 @@
 """A lake in S3: requests, conflicts, and errors of S3 and the network."""
 
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -108,6 +109,7 @@ def test_every_write_is_conditional_and_nothing_is_deleted(lake: Lake, bucket: A
     assert not bucket.server.count("POST")
 
 
+@pytest.mark.usefixtures("s3")
 def test_objects_are_encrypted_with_the_configured_key(bucket: Any) -> None:
     for key_id in (None, "alias/plant"):
         Lake(bucket.uri, kms_key_id=key_id).update(READINGS, DAY, adding("a"))
@@ -135,18 +137,81 @@ READINGS = Table("readings", "", "", ("name",), (
 def row(name):
     return pa.Table.from_pylist([{{"name": name, "at": datetime(2026, 3, 1, tzinfo=UTC)}}], READINGS.schema)
 
-lake = Lake(sys.argv[1])
-for n in range(25):
-    new = row(f"{{sys.argv[2]}}-{{n}}")
-    lake.update(READINGS, date(2026, 3, 1), lambda old: pa.concat_tables([old, new]))
+lake, day, merges = Lake(sys.argv[1]), date(2026, 3, 1), 0
+
+def add(name):
+    def merge(old):
+        global merges
+        merges += 1
+        return pa.concat_tables([old, row(name)])
+    lake.update(READINGS, day, merge)
+"""
+
+ADD_ROWS = """
+for n in range(int(sys.argv[3])):
+    add(f"{sys.argv[2]}-{n}")
+print(merges)
 """
 
 
-def test_processes_that_update_the_same_day_lose_no_rows(lake: Lake, bucket: Any) -> None:
-    writers = [subprocess.Popen([sys.executable, "-c", WRITER, lake.uri, who]) for who in ("one", "two")]
-    assert [writer.wait(60) for writer in writers] == [0, 0]
-    assert sorted(names(lake)) == sorted(f"{who}-{n}" for who in ("one", "two") for n in range(25))
-    assert bucket.server.count("PUT") > 50, "there was no conflict, so the test proves nothing"
+@pytest.mark.parametrize("writers", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_processes_that_update_the_same_day_lose_no_rows(
+    lake: Lake, writers: int, rounds: Callable[[int], int]
+) -> None:
+    count = rounds(25)
+    commands = [
+        [sys.executable, "-c", WRITER + ADD_ROWS, lake.uri, str(n), str(count)] for n in range(writers)
+    ]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for command in commands]
+    merges = [int(process.communicate(timeout=3600)[0]) for process in processes]
+    assert sorted(names(lake)) == sorted(f"{writer}-{n}" for writer in range(writers) for n in range(count))
+    assert sum(merges) > writers * count, "there was no conflict, so the test proves nothing"
+
+
+ADD_UNTIL_KILLED = """
+import os, signal, time
+row("loads what the first row needs")
+for line in sys.stdin:
+    milliseconds, begun = map(int, line.split())
+    at_work, started = os.pipe()
+    writer = os.fork()  # without repeating the imports
+    if not writer:
+        for number in range(begun, begun + 10_000):
+            add(f"{number:08}")
+            os.write(started, b".")
+    os.read(at_work, 1)
+    time.sleep(milliseconds / 1000)
+    os.kill(writer, signal.SIGKILL)
+    os.waitpid(writer, 0)
+    os.set_blocking(at_work, False)
+    try:
+        acknowledged = 1 + len(os.read(at_work, 100_000))
+    except BlockingIOError:
+        acknowledged = 1
+    print(acknowledged, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_writer_killed_at_random_times_loses_no_acknowledged_row(
+    lake: Lake, rounds: Callable[[int], int]
+) -> None:
+    chance, begun, expected = random.Random(7), 0, set[str]()  # noqa: S311
+    command = [sys.executable, "-c", WRITER + ADD_UNTIL_KILLED, lake.uri]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as killer:
+        assert killer.stdin and killer.stdout
+        for _ in range(rounds(10)):
+            killer.stdin.write(f"{chance.randrange(200)} {begun}\n")
+            killer.stdin.flush()
+            acknowledged = int(killer.stdout.readline())
+            expected |= {f"{number:08}" for number in range(begun, begun + acknowledged)}
+            stored = set(names(lake))
+            last = f"{begun + acknowledged:08}"  # it can be stored without an acknowledgment
+            assert expected <= stored <= expected | {last}
+            begun += 10_000
+            expected = stored
+        killer.stdin.close()
+    assert len(expected) > rounds(10)
 
 
 def test_a_conflicting_write_is_merged(lake: Lake) -> None:
@@ -262,6 +327,7 @@ def test_an_invalid_bucket_name_is_an_error(s3: Any) -> None:
     assert not s3.requests
 
 
+@pytest.mark.usefixtures("s3")
 def test_invalid_credentials_are_a_permissions_error(lake: Lake) -> None:
     with enable_iam_authentication():
         for attempt in attempts(lake):

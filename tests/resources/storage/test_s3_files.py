@@ -17,7 +17,7 @@ from resources.sources.archive import ArchiveSource
 from resources.storage.base import StoredFile
 from resources.storage.open import open_file_store
 from resources.storage.s3 import S3Files
-from tests.support.s3_server import Fault
+from tests.support.s3_server import EXTERNAL_ENDPOINT, Fault
 
 
 def list_keys(bucket: Any, below: str) -> list[str]:
@@ -64,6 +64,8 @@ def test_a_prefix_with_only_a_folder_marker_has_no_files(bucket: Any) -> None:
     ],
 )
 def test_a_uri_names_one_object_whatever_characters_its_key_has(bucket: Any, key: str) -> None:
+    if EXTERNAL_ENDPOINT and key.startswith("/"):
+        pytest.skip("SeaweedFS keeps keys as paths, without empty names")
     bucket.put(key, b"content")
     bucket.put(key + ".bak", b"another")
     uri = f"{bucket.uri}/{key}"
