@@ -23,7 +23,14 @@ from assets.framework.time_windows import Days
 from assets.health import assets as health
 from assets.report import assets as report_asset
 from assets.report.assets import ReportOptions
-from pipelines.automation import archive_sensor, event_alerts, failure_alerts, schedules, sensors
+from pipelines.automation import (
+    archive_sensor,
+    event_alerts,
+    failure_alerts,
+    lost_runs,
+    schedules,
+    sensors,
+)
 from pipelines.operations.stages import STAGES
 from resources.clock import utc_now
 from resources.config.equipment import load_equipment
@@ -77,6 +84,7 @@ def build_defs(
         schedules=[schedules.build_refresh_schedule(settings, names), schedules.build_check_schedule()],
         sensors=[
             sensors.build_automation_sensor(),
+            lost_runs.build_lost_runs_sensor(),
             archive_sensor.build_archive_sensor(
                 settings.history, names, has_archives=_has_archives(settings)
             ),

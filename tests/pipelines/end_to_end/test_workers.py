@@ -243,22 +243,25 @@ class Deployment:
     def count_recorded_days(self) -> int:
         return len(self.instance.get_materialized_partitions(PREDICTIONS))
 
-    def kill_random_worker(self) -> None:
-        """Kill the worker of a started run, as the loss of its node does.
+    def kill_random_worker(self, status: dg.DagsterRunStatus = dg.DagsterRunStatus.STARTED) -> None:
+        """Kill the worker of a run, as the loss of its node does.
 
-        Dagster looks for the worker of a run that has not started yet only after `start_timeout_seconds`. The
-        third loss of a run would be final (`max_retries`).
+        The third loss of a run would be final (`max_retries`).
         """
 
-        def list_started() -> list[str]:
-            of_backfill = dg.RunsFilter(tags={STAGE_TAG: "results"}, statuses=[dg.DagsterRunStatus.STARTED])
-            started = self.instance.get_runs(of_backfill)  # automation starts runs too
-            jobs = {f"dagster-run-{run.run_id}" for run in started if run.tags.get(RETRY) != MAX_RETRIES}
+        def list_jobs() -> list[str]:
+            of_backfill = dg.RunsFilter(tags={STAGE_TAG: "results"}, statuses=[status])
+            runs = self.instance.get_runs(of_backfill)  # automation starts runs too
+            jobs = {f"dagster-run-{run.run_id}" for run in runs if run.tags.get(RETRY) != MAX_RETRIES}
             return sorted(jobs & set(self.api.list_active()))
 
-        job = random.choice(wait_until(list_started, self.daemon))  # noqa: S311
+        job = random.choice(wait_until(list_jobs, self.daemon))  # noqa: S311
         self.api.kill(job)
         self.killed_at[job.removeprefix("dagster-run-")] = time.time()
+
+    def kill_starting_worker(self) -> None:
+        """Kill the worker of a run that has not started yet."""
+        self.kill_random_worker(dg.DagsterRunStatus.STARTING)
 
     def kill_daemon(self) -> None:
         """Kill the daemon with its code server; its supervisor starts it again."""
@@ -334,9 +337,13 @@ def test_two_workers_build_the_lake_of_one_although_one_is_killed(tmp_path: Path
 def test_a_backfill_survives_restarts_of_the_database_and_of_the_daemon(tmp_path: Path) -> None:
     size = Size(schedulers=4, days=8, days_per_run=2, poll_seconds=2)
     with open_world(size, tmp_path) as world, world.open_site("restarts") as deployment:
-        figures = deployment.backfill(
-            2, [(1, world.postgres.restart), (3, deployment.kill_daemon), (5, deployment.kill_random_worker)]
-        )
+        faults = [
+            (1, world.postgres.restart),
+            (3, deployment.kill_daemon),
+            (4, deployment.kill_random_worker),
+            (4, deployment.kill_starting_worker),  # that of the next run, or of the retry
+        ]
+        figures = deployment.backfill(2, faults)
 
         print(figures, flush=True)  # noqa: T201 (the measurement)
         assert deployment.count_materializations() == size.count_each_day_once()

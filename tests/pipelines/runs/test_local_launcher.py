@@ -17,10 +17,12 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._core.test_utils import create_run_for_test
 from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_iteration
 
+from pipelines.automation import lost_runs
 from pipelines.runs import local_launcher
 from pipelines.runs.instance import INSTANCE
 from pipelines.runs.local_launcher import BOOT_TAG, PROCESS_TAG, build_process_tags, read_boot_tag
 
+STARTING = dg.DagsterRunStatus.STARTING
 STARTED = dg.DagsterRunStatus.STARTED
 LOCAL_SERVER = {GRPC_INFO_TAG: json.dumps({"host": "localhost", "socket": "/tmp/none"})}  # noqa: S108
 
@@ -81,6 +83,25 @@ def test_an_interactive_run_lives_as_long_as_its_process(
     process.kill()
     process.wait()
     assert monitor(instance, run) is dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_fails_that_loses_its_process_before_it_starts(
+    instance: dg.DagsterInstance, process: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = create_run_for_test(instance, status=STARTING, tags=LOCAL_SERVER | read_boot_tag())
+    instance.report_dagster_event(dg.DagsterEvent("PIPELINE_STARTING", run.job_name), run.run_id)
+    instance.report_engine_event("Started process for run", run, EngineEventData.in_process(process.pid))
+
+    def check(launch_seconds: int) -> dg.DagsterRunStatus:
+        monkeypatch.setattr(lost_runs, "LAUNCH_SECONDS", launch_seconds)
+        lost_runs.build_lost_runs_sensor()(dg.build_sensor_context(instance=instance))
+        return instance.get_run_by_id(run.run_id).status
+
+    assert check(0) is STARTING
+    process.kill()
+    process.wait()
+    assert check(60) is STARTING, "the launch can still be in progress"
+    assert check(0) is dg.DagsterRunStatus.FAILURE
 
 
 def test_an_interactive_run_of_another_host_is_not_judged(instance: dg.DagsterInstance) -> None:
