@@ -204,7 +204,7 @@ def test_the_certificate_names_exactly_the_executions_that_no_source_shows(
 ) -> None:
     chance = random.Random(seed)  # noqa: S311 (no secret)
     saved = [summary for summary in truth if chance.random() < share]
-    lake = Lake(str(tmp_path / "lake"))
+    lake = Lake(str(tmp_path / "lake"), shards=3 if share else 1)
     for _ in range(2):
         extract(lake, [write_dump(tmp_path / "saved.json", saved), *open_copies(copies)])
     rows = read_lake(lake)

@@ -72,11 +72,11 @@ def service(small_fleet: Fleet) -> Iterator[Handle]:
 def location(
     service: Handle, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> Location:
-    """Two schedulers of one account and region. The registry names the machine of one of them."""
+    """Two schedulers of one account and region, in days with shards. The registry names one machine."""
     use_s3_at(service.s3_url, monkeypatch)
     (tmp_path / "equipment.toml").write_text(REGISTRY)
     settings = Settings(
-        lake=LakeSettings(uri=str(tmp_path / "lake")),
+        lake=LakeSettings(uri=str(tmp_path / "lake"), shards=4),
         history=HistorySettings(start_date=DAYS[0], end_date=date(2026, 10, 9)),
         equipment=EquipmentSettings(registry=str(tmp_path / "equipment.toml")),
         sources=(
@@ -101,6 +101,8 @@ def test_a_second_run_does_not_change_events_and_health(location: Location) -> N
     assert location.run(assets=ASSETS).success
 
     lake = location.lake
+    for table in (INFERENCE_EXECUTIONS, ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS):
+        assert [lake.shards(table, day) for day in DAYS] == [4] * len(DAYS), table.name
     events = lake.read(ANOMALY_EVENTS).to_pylist()
     points = event_reference.build_points(
         read_all_rows(lake, ANOMALY_PREDICTIONS), read_contributions_of_anomalies(lake)
