@@ -89,6 +89,7 @@ def import_(  # noqa: PLR0913, PLR0917 (each is an option)
             where="the command line",
             next_step="use one of them",
         )
+    _require_local(paths)
     config, settings = find_settings()
     target = None if register else find_target(settings)
     if copy and target is None:
@@ -112,6 +113,18 @@ def import_(  # noqa: PLR0913, PLR0917 (each is an option)
         _print(output, config)
     if output.problems or span is None:
         raise typer.Exit(1)
+
+
+def _require_local(paths: Sequence[Path]) -> None:
+    for path in paths:
+        if path.parts[0].lower() == "s3:":
+            uri = f"s3://{'/'.join(path.parts[1:])}"
+            raise ConfigurationError(
+                f"Cannot import {uri}: this command reads local files",
+                where="the command line",
+                next_step=f'add a source to ledger.toml: kind = "archive", uri = "{uri}/" under [[sources]]; set'
+                " start_date of [history]; then run ledger backfill",
+            )
 
 
 def _preview(

@@ -309,6 +309,13 @@ def test_days_outside_the_history_come_with_the_settings_to_change(
     assert answer["next_steps"][-1] == f"ledger backfill --from {answer['from']} --to {answer['to']}"
 
 
+def test_a_prefix_in_s3_is_rejected_with_the_source_to_add(ledger: RunLedger) -> None:
+    done = ledger("import", "s3://plants/saved/")
+
+    assert done.code == 2
+    assert 'kind = "archive", uri = "s3://plants/saved/"' in done.err
+
+
 @pytest.mark.parametrize(
     ("make", "expected", "code"),
     [
