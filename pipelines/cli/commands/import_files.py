@@ -122,8 +122,8 @@ def _require_local(paths: Sequence[Path]) -> None:
             raise ConfigurationError(
                 f"Cannot import {uri}: this command reads local files",
                 where="the command line",
-                next_step=f'add a source to ledger.toml: kind = "archive", uri = "{uri}/" under [[sources]]; set'
-                " start_date of [history]; then run ledger backfill",
+                next_step=f'add a source to ledger.toml: kind = "archive", uri = "{uri}/" under [[sources]];'
+                " set start_date of [history]; then run ledger backfill",
             )
 
 
