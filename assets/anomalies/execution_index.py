@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 KEY = ("scheduler_arn", "data_start_time")
 COLUMNS = [
@@ -97,6 +98,25 @@ class ExecutionIndex:
         for number, location in enumerate(self.locations):
             numbers[location].append(number)
         return dict(numbers)
+
+    def find_numbers(self, rows: pa.Table) -> NDArray[np.int64]:
+        """Return the number of the execution of each row, by key; -1: it has none."""
+        if not len(self) or not rows.num_rows:
+            return np.full(rows.num_rows, -1, np.int64)
+        arns = self.rows["scheduler_arn"].unique()
+        starts = self.rows["data_start_time"].cast(pa.int64()).to_numpy()
+        first, last = int(starts.min()), int(starts.max())
+
+        def combine(table: pa.Table) -> NDArray[np.int64]:
+            """Return a number for each key, in the order of the keys."""
+            code = pc.index_in(table["scheduler_arn"], arns).fill_null(-1).to_numpy().astype(np.int64)
+            start = table["data_start_time"].cast(pa.int64()).to_numpy()
+            is_in_range = (code >= 0) & (first <= start) & (start <= last)
+            return np.where(is_in_range, code * (last - first + 1) + (start - first), -1)
+
+        own, wanted = combine(self.rows), combine(rows)
+        numbers = np.searchsorted(own, wanted).clip(max=len(own) - 1)
+        return np.where(own[numbers] == wanted, numbers, -1)
 
     def assign_executions(self, parsed: pa.Table) -> pa.Table:
         """Replace the column `object` by `execution`, and repeat rows of objects that executions share.

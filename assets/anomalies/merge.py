@@ -127,6 +127,8 @@ def _regroup(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _drop_replaced(existing: pa.Table, index: ExecutionIndex, replaced: Collection[int]) -> pa.Table:
+    if not replaced:
+        return existing
     is_kept = np.ones(existing.num_rows, bool)
     for rows in find_execution_rows(existing):
         if index.numbers.get(rows.key, -1) in replaced:
@@ -139,10 +141,7 @@ def _update_execution_columns(rows: pa.Table, index: ExecutionIndex) -> pa.Table
 
     An execution can learn them after its object was read.
     """
-    numbers = np.full(rows.num_rows, -1, np.int64)
-    for execution in find_execution_rows(rows):
-        end = execution.offset + execution.length
-        numbers[execution.offset : end] = index.numbers.get(execution.key, -1)
+    numbers = index.find_numbers(rows)
     is_known = pa.array(numbers >= 0)
     positions = pa.array(numbers, mask=numbers < 0)
     for name in ("scheduler_name", "model_version"):

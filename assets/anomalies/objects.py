@@ -4,7 +4,7 @@ An ETag is recorded only after the rows of the object are in the lake. An object
 keeps what was recorded before.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -48,6 +48,10 @@ class ObjectOutcome:
 
 ObjectRecords = Mapping[ExecutionKey, Mapping[str, Any]]
 """Rows of `result_objects` by execution."""
+
+
+REQUEST_COLUMNS = [*KEY, "result_s3_bucket", "result_s3_key", "etag", "reader_version"]
+"""The columns of `result_objects` that decide which objects are requested."""
 
 
 def index_object_records(existing: pa.Table) -> dict[ExecutionKey, dict[str, Any]]:
@@ -95,6 +99,8 @@ def merge_object_records(
     now: datetime,
 ) -> pa.Table:
     """Build the rows of `result_objects` for a day; rows of other executions stay."""
+    if _is_unchanged(existing, index, outcomes.values()):
+        return existing
     records = index_object_records(existing)
     for number, location in enumerate(index.locations):
         key = index.keys[number]
@@ -109,6 +115,18 @@ def merge_object_records(
         }
     rows = [{**record, "recorded_at": None} for record in records.values()]
     return stamp_changes(RESULT_OBJECTS, pa.Table.from_pylist(rows, schema=_NULLABLE_SCHEMA), existing, now)
+
+
+def _is_unchanged(existing: pa.Table, index: ExecutionIndex, outcomes: Iterable[ObjectOutcome]) -> bool:
+    """Return whether the rows are those of the same executions and objects, all read and unchanged."""
+    names = [*KEY, "scheduler_name", "result_s3_bucket", "result_s3_key"]
+    return (
+        all(outcome.state is ObjectState.UNCHANGED for outcome in outcomes)
+        and existing.num_rows == len(index)
+        and existing["error"].null_count == len(index)
+        and existing["state"].unique().to_pylist() == [ObjectState.READ.value]
+        and all(existing[name].equals(index.rows[name]) for name in names)
+    )
 
 
 def _build_outcome_columns(outcome: ObjectOutcome, previous: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from assets.anomalies.merge import (
     merge_sensor_contributions,
 )
 from assets.anomalies.objects import (
+    REQUEST_COLUMNS,
     ObjectOutcome,
     ObjectRecords,
     build_requests,
@@ -196,7 +197,7 @@ def _read_index(target: _Target, buckets: Collection[str] = ()) -> ExecutionInde
 
 
 def _read_records(target: _Target) -> dict[ExecutionKey, dict[str, Any]]:
-    return index_object_records(target.lake.read(RESULT_OBJECTS, target.day, shard=target.shard))
+    return index_object_records(target.lake.read(RESULT_OBJECTS, target.day, REQUEST_COLUMNS, target.shard))
 
 
 def _move_results(target: _Target) -> None:

@@ -22,6 +22,7 @@ from botocore.loaders import create_loader
 from resources.aws.access import RAW_BODY, SERVICE, SET_CA_BUNDLE, AwsAccess, is_aws_client, translate_error
 from resources.aws.error_codes import ErrorKind, classify_error
 from resources.aws.limited_session import LimitedSession
+from resources.aws.listing_parser import ListingParser
 from resources.errors import (
     ConfigurationError,
     PermissionsError,
@@ -50,10 +51,12 @@ class _ErrorBody(msgspec.Struct):
 
 
 class _RawPageParsers(botocore.parsers.ResponseParserFactory):  # type: ignore[misc]
-    """Keeps the body of a response of the service as bytes; botocore parses everything else."""
+    """Keeps the body of a response of the service as bytes, and parses the listings of S3."""
 
     def create_parser(self, protocol_name: str) -> Any:  # noqa: ANN401
         parser = super().create_parser(protocol_name)
+        if protocol_name == "rest-xml":
+            return ListingParser(parser)
         return _RawPageParser(parser) if protocol_name == "json" else parser
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from assets.anomalies import merge
 from assets.anomalies.contributions import ContributionBuffer
-from assets.anomalies.execution_index import COLUMNS, ExecutionIndex, ExecutionKey, find_execution_rows
+from assets.anomalies.execution_index import COLUMNS, KEY, ExecutionIndex, ExecutionKey, find_execution_rows
 from assets.anomalies.merge import find_changed_executions, merge_predictions, merge_sensor_contributions
 from assets.anomalies.parse import CONTRIBUTION_SCHEMA, LINE_SCHEMA
 from assets.framework.row_content import sort_by_key
@@ -238,3 +238,15 @@ def test_execution_rows_cover_every_row_once(keys: list[tuple[str, int]]) -> Non
     assert sum(part.length for part in slices) == len(keys)
     found_keys = [(part.key[0], (part.key[1] - START) // timedelta(hours=1)) for part in slices]
     assert found_keys == sorted(set(keys))
+
+
+@given(
+    keys=st.lists(st.tuples(st.sampled_from(["arn:-", "arn:0", "arn:1"]), st.integers(-10, 50)), max_size=20),
+    count=st.integers(0, EXECUTIONS),
+)
+def test_rows_find_the_execution_with_their_key(keys: list[tuple[str, int]], count: int) -> None:
+    index = build_index(count=count)
+    expected = [(arn, START + timedelta(minutes=minute)) for arn, minute in keys]
+    schema = pa.schema([ANOMALY_PREDICTIONS.schema.field(name) for name in KEY])
+    rows = pa.Table.from_pylist([dict(zip(KEY, key, strict=True)) for key in expected], schema=schema)
+    assert index.find_numbers(rows).tolist() == [index.numbers.get(key, -1) for key in expected]
