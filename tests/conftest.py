@@ -16,11 +16,13 @@ import botocore.session
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from hypothesis import settings
 
 from resources import redaction
 from resources.aws.session import default_session
 from sandbox.dumps import Manifest, write_history
 from sandbox.fleet import Fleet, History, build_fleet
+from tests.support.dagster_databases import create_databases_once
 from tests.support.glue import REGION as GLUE_REGION
 from tests.support.glue import Glue, GlueServer
 from tests.support.receiver import Receiver, run_receiver
@@ -34,7 +36,12 @@ MEMORY_BYTES = 4_000_000_000
 
 
 def pytest_configure() -> None:
-    """Keep temporary files in memory: most of the time of the tests is otherwise spent in flushes to disk."""
+    """Keep temporary files in memory: most of the time of the tests is otherwise spent in flushes to disk.
+
+    Property tests draw fewer examples than usual; those that need more say so.
+    """
+    settings.register_profile("default", max_examples=40, deadline=None)  # a busy machine is slow
+    settings.load_profile("default")
     if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
@@ -51,8 +58,8 @@ def pytest_sessionfinish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _libraries_load_their_data_once() -> Iterator[None]:
-    """Load once: ninety migrations of Dagster for each database, megabytes of JSON for each boto3 session."""
+def _libraries_load_their_data_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Load once: Dagster's migrations and empty databases, megabytes of JSON for each boto3 session."""
     load = ScriptDirectory.from_config
     loaded: dict[str | None, ScriptDirectory] = {}
 
@@ -64,6 +71,7 @@ def _libraries_load_their_data_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ScriptDirectory, "from_config", load_once)
+        create_databases_once(tmp_path_factory.mktemp("databases"), patch)
         patch.setattr(botocore.session, "create_loader", cache(botocore.loaders.create_loader))
         yield
 

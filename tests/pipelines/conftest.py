@@ -4,6 +4,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from assets.executions import assets as execution_assets
 from assets.report.assets import ReportOptions
 from pipelines.definitions import build_defs
 from resources.config.loader import CHECKOUT
-from resources.config.settings import ApiSettings, ArchiveSettings, HistorySettings, LakeSettings, Settings
+from resources.config.settings import ApiSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
 from sandbox.fleet import Fleet
 from sandbox.service import Handle, run_sandbox
-from tests.support import code_location, live_service
-from tests.support.code_location import DAYS, Location
+from tests.support import live_service
+from tests.support.code_location import DAYS, Location, build_archive_location
 from tests.support.live_service import PLACES, BuildLiveLocation, write_profiles
 from tests.support.scheduled_location import FIRST, BuildScheduledLocation, ScheduledLocation
 
@@ -69,20 +70,7 @@ def service(small_fleet: Fleet, accounts: None) -> Iterator[Handle]:  # noqa: AR
 @pytest.fixture
 def locate(tmp_path: Path, instance: dg.DagsterInstance) -> Callable[..., Location]:
     """Build a code location over folders of saved responses."""
-
-    def build(
-        *folders: Path, clock: datetime = code_location.NOW, zone: str | None = None, **history: Any
-    ) -> Location:
-        bounds = {"start_date": DAYS[0], "end_date": date(2026, 10, 9)} | history
-        settings = Settings(
-            lake=LakeSettings(uri=str(tmp_path / "lake")),
-            history=HistorySettings(**bounds),
-            sources=tuple(ArchiveSettings(uri=str(folder), time_zone=zone) for folder in folders),
-        )
-        definitions = build_defs({"clock": lambda: clock}, settings=settings)
-        return Location(definitions, instance, Lake(settings.lake.uri))
-
-    return build
+    return partial(build_archive_location, tmp_path / "lake", instance)
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ class TestPurity:
         )
         assert failed != other_failed
 
-    @settings(deadline=None, max_examples=50)  # no deadline: the machine can be busy
+    @settings(deadline=None, max_examples=20)  # no deadline: the machine can be busy
     @given(hours=st.tuples(st.integers(0, 240), st.integers(0, 240)).map(sorted))
     def test_executions_of_a_range_are_that_part_of_all_executions(
         self, executions_by_name: dict[str, list[Summary]], hours: list[int]
@@ -93,7 +93,7 @@ class TestPurity:
                 execution for execution in executions if start <= execution["DataStartTime"] < end
             ]
 
-    @settings(deadline=None, max_examples=50)  # no deadline: the machine can be busy
+    @settings(deadline=None, max_examples=20)  # no deadline: the machine can be busy
     @given(seconds=st.tuples(st.integers(0, 864_000), st.integers(0, 864_000)).map(sorted))
     def test_a_later_clock_only_adds_and_settles_executions(self, seconds: list[int]) -> None:
         earlier, later = (HISTORY.start + timedelta(seconds=second) for second in seconds)

@@ -259,7 +259,7 @@ class TestTruth:
             assert all(start <= end for start, end in intervals)
             assert all(before[1] + 2 * MINUTE <= after[0] for before, after in pairwise(intervals))
 
-    @settings(deadline=None, max_examples=60)
+    @settings(deadline=None, max_examples=20)
     @given(minutes=st.tuples(st.integers(0, 11_520), st.integers(0, 11_520)).map(sorted))
     def test_the_truth_of_a_range_is_every_anomaly_that_overlaps_it(self, minutes: list[int]) -> None:
         start, end = (HISTORY.start + minute * MINUTE for minute in minutes)

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from pipelines.definitions import build_defs
+from resources.config.settings import ArchiveSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
 
 NOW = datetime(2026, 10, 9, 12, tzinfo=UTC)
@@ -73,6 +76,25 @@ class Location:
             dg.AssetKey(asset), [day.isoformat() for day in DAYS], partitions
         )
         return {day: status.value if status else "MISSING" for day, status in (statuses or {}).items()}
+
+
+def build_archive_location(
+    lake: Path,
+    instance: dg.DagsterInstance,
+    *folders: Path,
+    clock: datetime = NOW,
+    zone: str | None = None,
+    **history: Any,
+) -> Location:
+    """Build a code location over folders of saved responses."""
+    bounds = {"start_date": DAYS[0], "end_date": date(2026, 10, 9)} | history
+    settings = Settings(
+        lake=LakeSettings(uri=str(lake)),
+        history=HistorySettings(**bounds),
+        sources=tuple(ArchiveSettings(uri=str(folder), time_zone=zone) for folder in folders),
+    )
+    definitions = build_defs({"clock": lambda: clock}, settings=settings)
+    return Location(definitions, instance, Lake(settings.lake.uri))
 
 
 def use_s3_at(url: str, environment: pytest.MonkeyPatch) -> None:

@@ -192,7 +192,7 @@ def build_events(world: list[tuple[int, int, str]]) -> list[Event]:
     return events
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(worlds, st.randoms(use_true_random=False))
 def test_each_event_is_notified_at_most_once_as_new_and_once_as_over(worlds: Any, dice: Any) -> None:
     """Each world is the state of the events after more late data; some deliveries fail."""
@@ -209,7 +209,7 @@ def test_each_event_is_notified_at_most_once_as_new_and_once_as_over(worlds: Any
     assert max(times.values(), default=0) <= 1
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(worlds)
 def test_after_delivery_nothing_is_due_and_each_event_has_its_record(worlds: Any) -> None:
     records: list[NotificationRecord] = []

@@ -313,7 +313,7 @@ def select_days(rows: Sequence[Mapping[str, Any]], days: set[Any]) -> list[Mappi
     return [row for row in rows if row["data_start_time"].date() in days]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(
     seed=st.integers(0, 2**32),
     gap_steps=st.sampled_from([1.0, 2.0, 3.5]),
@@ -355,7 +355,7 @@ def test_events_of_any_partition_and_order_equal_one_pass_and_the_reference(
         assert event == reference
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 2**32))
 def test_events_do_not_overlap_and_contain_every_anomalous_point(seed: int) -> None:
     rows, _ = generate_history(random.Random(seed))  # noqa: S311 (build_lines, not encrypted)

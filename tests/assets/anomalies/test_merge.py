@@ -97,7 +97,7 @@ def _small_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.lists(reads, min_size=1, max_size=4), st.integers(1, 7))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 def test_each_read_replaces_its_executions_and_no_others(steps: list[dict[int, Content]], size: int) -> None:
     index, lake, expected = build_index(), SENSOR_CONTRIBUTIONS.schema.empty_table(), dict[int, Content]()
     for new in steps:
@@ -110,7 +110,7 @@ def test_each_read_replaces_its_executions_and_no_others(steps: list[dict[int, C
 
 
 @given(reads, reads, st.integers(1, 7))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 def test_only_executions_that_differ_are_changed(
     before: dict[int, Content], new: dict[int, Content], size: int
 ) -> None:
@@ -123,7 +123,7 @@ def test_only_executions_that_differ_are_changed(
 
 
 @given(reads, st.integers(1, 3))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 def test_rows_of_executions_that_left_the_index_stay(before: dict[int, Content], count: int) -> None:
     index, smaller = build_index(), build_index(count=count)
     lake = merge_contents(index, SENSOR_CONTRIBUTIONS.schema.empty_table(), before, 100, NOW)

@@ -51,7 +51,7 @@ def read(path: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_bytes()))
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=6)
 @given(st.dictionaries(st.sampled_from(SLOTS), st.sampled_from(STATUSES)))
 def test_slots_and_gaps_equal_a_plain_recomputation(
     tmp_path_factory: pytest.TempPathFactory, recorded: Slots

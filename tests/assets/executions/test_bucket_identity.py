@@ -232,7 +232,7 @@ PREFIXES = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(
     PREFIXES.flatmap(lambda prefixes: st.lists(build_rows(prefixes), min_size=1, max_size=6)),
     st.booleans(),

@@ -117,7 +117,7 @@ class TestSettleTime:
 
 class TestCompleteThrough:
     @given(st.lists(st.tuples(executed, answered), min_size=1, max_size=4))
-    @settings(deadline=None, max_examples=40)
+    @settings(deadline=None, max_examples=20)
     def test_only_advances_and_at_most_to_the_settle_time(
         self, runs: list[tuple[list[dict[str, Any]], dict[str, datetime]]]
     ) -> None:
@@ -130,7 +130,7 @@ class TestCompleteThrough:
                 assert earlier is None or (reached is not None and reached >= earlier)
 
     @given(executed, answered)
-    @settings(deadline=None, max_examples=40)
+    @settings(deadline=None, max_examples=20)
     def test_does_not_advance_by_saved_responses(
         self, rows: list[dict[str, Any]], answers: dict[str, datetime]
     ) -> None:
@@ -157,7 +157,7 @@ class TestCompleteThrough:
 
 class TestCounts:
     @given(executed, executed, answered)
-    @settings(deadline=None, max_examples=60)
+    @settings(deadline=None, max_examples=25)
     def test_equal_a_plain_recount(
         self, earlier: list[dict[str, Any]], rows: list[dict[str, Any]], answers: dict[str, datetime]
     ) -> None:
@@ -201,7 +201,7 @@ class TestRows:
         assert covered([], before, now=NOW + timedelta(days=1)).equals(before)
 
     @given(executed, answered)
-    @settings(deadline=None, max_examples=40)
+    @settings(deadline=None, max_examples=20)
     def test_second_merge_changes_nothing(
         self, rows: list[dict[str, Any]], answers: dict[str, datetime]
     ) -> None:

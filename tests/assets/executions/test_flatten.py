@@ -485,7 +485,7 @@ usable = st.fixed_dictionaries(
 
 class TestFlattenLaws:
     @given(st.lists(invalid_summaries, max_size=5))
-    @settings(deadline=None, max_examples=120)
+    @settings(deadline=None, max_examples=50)
     def test_every_summary_gives_a_row_or_a_reject(self, summaries: list[Any]) -> None:
         actual = flattened(*summaries)
         assert actual.summaries == len(summaries)
@@ -500,7 +500,7 @@ class TestFlattenLaws:
             assert row["unrecognized"] is None or json.loads(row["unrecognized"])
 
     @given(st.lists(invalid_summaries, max_size=4))
-    @settings(deadline=None, max_examples=60)
+    @settings(deadline=None, max_examples=25)
     def test_result_of_a_summary_does_not_depend_on_others(self, summaries: list[Any]) -> None:
         together = flattened(*summaries)
         alone = [flattened(summary) for summary in summaries]
@@ -510,7 +510,7 @@ class TestFlattenLaws:
         ]
 
     @given(st.lists(usable, min_size=1, max_size=5), st.data())
-    @settings(deadline=None, max_examples=60)
+    @settings(deadline=None, max_examples=25)
     def test_unknown_member_does_not_affect_other_summaries(
         self, summaries: list[Row], data: st.DataObject
     ) -> None:
@@ -525,7 +525,7 @@ class TestFlattenLaws:
         assert rows(*changed) == expected
 
     @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
-    @settings(deadline=None, max_examples=100)
+    @settings(deadline=None, max_examples=50)
     def test_any_bytes_give_rows_or_a_data_error(self, body: bytes) -> None:
         try:
             flattened(body=body)

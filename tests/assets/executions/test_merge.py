@@ -118,17 +118,17 @@ def rank(execution: Row, group: tuple[str, ...]) -> tuple[Any, ...]:
 
 class TestMergeLaws:
     @given(candidates)
-    @settings(deadline=None, max_examples=100)
+    @settings(deadline=None, max_examples=40)
     def test_merge_equals_the_reference(self, rows: list[Row]) -> None:
         assert content(merged(rows)) == reference(rows)
 
     @given(candidates, candidates)
-    @settings(deadline=None, max_examples=30)
+    @settings(deadline=None, max_examples=12)
     def test_merge_is_commutative(self, rows: list[Row], other: list[Row]) -> None:
         assert content(merged(rows, other)) == content(merged(other, rows))
 
     @given(candidates, candidates, candidates)
-    @settings(deadline=None, max_examples=30)
+    @settings(deadline=None, max_examples=12)
     def test_merge_is_associative(
         self, first_rows: list[Row], second_rows: list[Row], third_rows: list[Row]
     ) -> None:
@@ -147,7 +147,7 @@ class TestMergeLaws:
         )
 
     @given(candidates, candidates, st.integers(1, 4))
-    @settings(deadline=None, max_examples=30)
+    @settings(deadline=None, max_examples=12)
     def test_a_day_that_is_merged_in_pieces_is_the_same(
         self, rows: list[Row], more: list[Row], size: int
     ) -> None:
@@ -158,7 +158,7 @@ class TestMergeLaws:
             assert merge_executions(whole, table(more), NOW + timedelta(days=1)).equals(whole)
 
     @given(candidates)
-    @settings(deadline=None, max_examples=30)
+    @settings(deadline=None, max_examples=12)
     def test_merge_is_idempotent(self, rows: list[Row]) -> None:
         once = merged(rows)
         assert merge_executions(once, table(rows), NOW + timedelta(days=1)).equals(once)
@@ -166,7 +166,7 @@ class TestMergeLaws:
         assert merge_executions(once, NOTHING, NOW + timedelta(days=1)).equals(once)
 
     @given(candidates, st.data())
-    @settings(deadline=None, max_examples=30)
+    @settings(deadline=None, max_examples=12)
     def test_any_order_grouping_and_repetition_gives_the_same_table(
         self, rows: list[Row], data: st.DataObject
     ) -> None:
@@ -177,13 +177,13 @@ class TestMergeLaws:
         assert content(merged(*batches)) == content(merged(rows))
 
     @given(candidates, candidates)
-    @settings(deadline=None, max_examples=30)
+    @settings(deadline=None, max_examples=12)
     def test_every_key_of_either_side_occurs_exactly_once(self, before: list[Row], more: list[Row]) -> None:
         keys = [key(execution) for execution in content(merged(before, more))]
         assert keys == sorted({key(execution) for execution in [*before, *more]})
 
     @given(candidates, candidates)
-    @settings(deadline=None, max_examples=30)
+    @settings(deadline=None, max_examples=12)
     def test_a_final_outcome_is_never_downgraded(self, before: list[Row], more: list[Row]) -> None:
         after = {key(execution): execution["status"] for execution in content(merged(before, more))}
         for execution in before:
@@ -191,7 +191,7 @@ class TestMergeLaws:
                 assert after[key(execution)] in FINAL_STATUSES
 
     @given(candidates)
-    @settings(deadline=None, max_examples=30)
+    @settings(deadline=None, max_examples=12)
     def test_each_group_comes_from_a_single_candidate(self, rows: list[Row]) -> None:
         whole = [dict.fromkeys(ROWS.names) | execution for execution in rows]
         for result in content(merged(rows)):
@@ -202,7 +202,7 @@ class TestMergeLaws:
                 )
 
     @given(candidates)
-    @settings(deadline=None, max_examples=30)
+    @settings(deadline=None, max_examples=12)
     def test_identity_and_times_come_from_the_named_source(self, rows: list[Row]) -> None:
         whole = [dict.fromkeys(ROWS.names) | execution for execution in rows]
         for result in content(merged(rows)):
@@ -213,7 +213,7 @@ class TestMergeLaws:
                 )
 
     @given(st.lists(candidates, min_size=1, max_size=4))
-    @settings(deadline=None, max_examples=30)
+    @settings(deadline=None, max_examples=12)
     def test_recorded_at_changes_only_with_the_content(self, batches: list[list[Row]]) -> None:
         lake = NOTHING
         for number, batch in enumerate(batches):
@@ -227,7 +227,7 @@ class TestMergeLaws:
                 assert execution["recorded_at"] == (before[key(execution)]["recorded_at"] if same else now)
 
     @given(candidates)
-    @settings(deadline=None, max_examples=20)
+    @settings(deadline=None, max_examples=8)
     def test_result_has_the_declared_schema_and_order(self, rows: list[Row]) -> None:
         lake = merged(rows)
         assert lake.schema.equals(INFERENCE_EXECUTIONS.encoded_schema, check_metadata=True)

@@ -124,7 +124,7 @@ def test_regular_rows_are_compared_and_not_decoded(form: str, container: str) ->
     assert compared == expected
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(
     variants=st.lists(
         st.tuples(st.sampled_from(VARIANTS), st.sampled_from([1, 1, 2, 20, 60])), min_size=1, max_size=5
@@ -149,7 +149,7 @@ PAGES = [
 LINES = build_page([summary(number, **VARIANTS[number % 3]) for number in range(40)], "spaced", "lines").body
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(damaged(st.sampled_from([*PAGES, LINES])), st.booleans())
 def test_damaged_pages_give_what_decoding_gives(body: bytes, is_lines: bool) -> None:
     compared, expected = flatten_both_ways(Page(body, "api", "x", START, is_lines=is_lines))

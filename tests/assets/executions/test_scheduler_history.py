@@ -179,13 +179,13 @@ class TestSchedulers:
 
 class TestSettingChangeLaws:
     @given(histories)
-    @settings(deadline=None, max_examples=60)
+    @settings(deadline=None, max_examples=25)
     def test_setting_changes_equal_the_reference(self, changes: dict[tuple[str, int], Row]) -> None:
         settings_seen = extract_observed_settings(executions(drawn(changes)))
         assert find_setting_changes([settings_seen]).to_pylist() == reference(settings_seen.to_pylist())
 
     @given(histories, st.lists(st.integers(0, 12), max_size=3).map(sorted))
-    @settings(deadline=None, max_examples=50)
+    @settings(deadline=None, max_examples=20)
     def test_any_split_into_days_equals_one_pass(
         self, changes: dict[tuple[str, int], Row], cuts: list[int]
     ) -> None:
@@ -210,7 +210,7 @@ class TestSettingChangeLaws:
         assert by_days.equals(at_once)
 
     @given(histories)
-    @settings(deadline=None, max_examples=40)
+    @settings(deadline=None, max_examples=20)
     def test_result_does_not_depend_on_the_order_of_executions(
         self, changes: dict[tuple[str, int], Row]
     ) -> None:

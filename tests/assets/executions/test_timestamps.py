@@ -211,7 +211,7 @@ class TestInvalidTimestamps:
             assert reasons[1]
 
     @given(st.lists(st.none() | st.floats() | st.integers() | st.text(max_size=30), max_size=8))
-    @settings(deadline=None, max_examples=200)
+    @settings(deadline=None, max_examples=100)
     def test_every_value_gives_a_timestamp_or_a_reason(self, saved: list[RawTimestamp]) -> None:
         actual, reasons = parse_timestamps(saved, UTC)
         missing = {position for position, value in enumerate(saved) if value is None}
@@ -226,7 +226,7 @@ class TestInvalidTimestamps:
             fullmatch=True,
         )
     )
-    @settings(deadline=None, max_examples=300)
+    @settings(deadline=None, max_examples=100)
     def test_plausible_text_gives_the_same_result_alone_and_with_others(self, text: str) -> None:
         alone, why = parse_timestamps([text])
         among, why_among = parse_timestamps([1.5, text])

@@ -61,7 +61,7 @@ def version(rows: list[dict[str, Any]]) -> str:
 
 class TestContentVersion:
     @given(things, st.randoms(use_true_random=False), st.data())
-    @settings(deadline=None, max_examples=60)
+    @settings(deadline=None, max_examples=25)
     def test_does_not_depend_on_order_chunks_slices_or_dictionaries(
         self,
         rows: list[dict[str, Any]],
@@ -82,7 +82,7 @@ class TestContentVersion:
         assert compute_content_version(THINGS, encoded) == expected
 
     @given(things, st.data())
-    @settings(deadline=None, max_examples=100)
+    @settings(deadline=None, max_examples=40)
     def test_differs_if_any_single_value_differs(
         self, rows: list[dict[str, Any]], data: st.DataObject
     ) -> None:

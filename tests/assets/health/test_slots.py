@@ -228,7 +228,7 @@ days = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(day=days)
 def test_every_slot_has_one_reason_and_every_execution_is_a_slot(day: dict[str, Any]) -> None:
     executions = day["executions"]
@@ -240,7 +240,7 @@ def test_every_slot_has_one_reason_and_every_execution_is_a_slot(day: dict[str, 
     assert all(TODAY <= start < TODAY + DAY_MS for start in slots.start.tolist())
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(day=days)
 def test_a_slot_has_a_reason_exactly_if_the_definition_of_the_reason_holds(day: dict[str, Any]) -> None:
     executions, coverage = day["executions"], day["coverage"]

@@ -65,7 +65,7 @@ def open_world(world: World_) -> Iterator[tuple[Callable[[str], World], list[Sou
         yield lambda lake: World(Lake(str(folder / lake)), folder / "results"), [*saved, *buckets]
 
 
-@how(deadline=None, max_examples=12)
+@how(deadline=None, max_examples=4)
 @given(worlds, st.data())
 def test_forgetting_a_source_equals_a_lake_from_the_others(world: World_, data: st.DataObject) -> None:
     with open_world(world) as (open_lake, sources):
@@ -84,7 +84,7 @@ def test_forgetting_a_source_equals_a_lake_from_the_others(world: World_, data: 
         assert not find_differences(lake.read(without=uris), others.read(without=uris))
 
 
-@how(deadline=None, max_examples=5)
+@how(deadline=None, max_examples=2)
 @given(worlds, st.data())
 def test_a_lifted_source_that_is_read_again_leaves_the_lake_as_before(
     world: World_, data: st.DataObject

@@ -95,7 +95,7 @@ def expand(rows: pa.Table) -> set[tuple[str, str, int]]:
     }
 
 
-@how(deadline=None, max_examples=50)
+@how(deadline=None, max_examples=20)
 @given(keys, st.sampled_from([None, frozenset([ARN])]), st.booleans())
 def test_removed_claims_are_those_of_the_selection(
     returned: Any, arns: frozenset[str] | None, of_one_day: bool
@@ -170,7 +170,7 @@ operations = st.builds(
 )
 
 
-@how(deadline=None, max_examples=50)
+@how(deadline=None, max_examples=20)
 @given(st.lists(operations, unique_by=lambda operation: operation.operation_id))
 def test_operations_are_stored_completely_and_saved_once(recorded: list[ForgetOperation]) -> None:
     rows = FORGET_OPERATIONS.schema.empty_table()

@@ -14,7 +14,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 
 from assets.anomalies.events import EventRule, join_events
 from assets.anomalies.fragments import PREDICTION_COLUMNS, build_fragments
@@ -406,7 +406,7 @@ def build(world: World) -> tuple[ReportData, Page, list[UnknownDays]]:
     return data, build_page(data, EquipmentRegistry(), [], NOW), unknown
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(phases=[Phase.explicit], deadline=None)
 @given(WORLDS)
 @example(ALL_READ)
 @example(ONLY_RECORDED)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ TYPES = duckdb.sql("SELECT * EXCLUDE (medium_enum, large_enum) FROM test_all_typ
 HUGE = ("hugeint", "uhugeint")
 
 
+@cache
 def connect() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
@@ -83,7 +85,7 @@ values = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.data())
 def test_each_value_is_under_its_own_header(rows: st.DataObject) -> None:
     width = rows.draw(st.integers(1, 5))
@@ -179,13 +181,12 @@ FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d")
 parts_of_formulas = st.text(st.sampled_from(["x", "1", ",", '"', "'", *FORMULA_STARTS]), max_size=4)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(texts=st.lists(parts_of_formulas, min_size=1, max_size=5))
 def test_a_spreadsheet_has_no_formula_and_no_other_change(texts: list[str]) -> None:
-    with connect() as connection:
-        rows = pa.table({"=text": texts, "number": [-1] * len(texts)})
-        connection.register("rows_of_test", rows)
-        output = "".join(format_spreadsheet(connection.sql("FROM rows_of_test")))
+    rows = pa.table({"=text": texts, "number": [-1] * len(texts)})
+    connect().register("rows_of_test", rows)
+    output = "".join(format_spreadsheet(connect().sql("FROM rows_of_test")))
     header, *lines = csv.reader(io.StringIO(output, newline=""))
 
     assert header == ["'=text", "number"]
@@ -196,6 +197,5 @@ def test_a_spreadsheet_has_no_formula_and_no_other_change(texts: list[str]) -> N
 
 
 def test_a_csv_file_for_a_spreadsheet_has_no_formula(tmp_path: Path) -> None:
-    with connect() as connection:
-        rows = write(connection, "SELECT '=1+1' AS a", tmp_path / "a.csv", is_spreadsheet=True)
+    rows = write(connect(), "SELECT '=1+1' AS a", tmp_path / "a.csv", is_spreadsheet=True)
     assert (rows, (tmp_path / "a.csv").read_text()) == (1, "a\n'=1+1\n")

@@ -1,7 +1,7 @@
 """The API source with boto3 against the sandbox over HTTP, on real Dagster instances."""
 
 import socket
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import dagster as dg
 import pytest
 
 from assets.executions.api_extraction import poll_service
+from assets.executions.extraction import Extraction
+from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
 from pipelines.definitions import build_defs
 from resources.aws.access import AwsAccess
@@ -148,11 +150,12 @@ def test_a_denied_scheduler_does_not_affect_others_and_a_retry_requests_only_it(
     )
 
 
+@pytest.mark.usefixtures("accounts")
 @pytest.mark.parametrize(
     "fault",
     [
-        "throttle:ListInferenceExecutions:share=0.2",
-        "internal:share=0.2",
+        "throttle:ListInferenceExecutions:count=3",
+        "internal:count=3",
         "unavailable:count=3",
         "drop:ListInferenceExecutions:count=2",
         "hangup:count=2",
@@ -168,20 +171,22 @@ def test_a_denied_scheduler_does_not_affect_others_and_a_retry_requests_only_it(
     ],
     ids=lambda fault: "-".join(fault.split(":")[:2]),
 )
-def test_a_run_recovers_from_transient_faults(
-    live: BuildLiveLocation, service: Handle, small_fleet: Fleet, fault: str
-) -> None:
-    service.inject(fault)
-    location = live(service.url, PLACES[2:3])
+def test_an_extraction_recovers_from_transient_faults(small_fleet: Fleet, tmp_path: Path, fault: str) -> None:
+    account, region = PLACES[3]
+    extraction = Extraction(Lake(str(tmp_path)), Days(DAYS[0]), timedelta(hours=3), NOW, lambda _: None)
 
-    assert location.run().success
+    with run_sandbox(small_fleet, NOW, s3=False, page_size=40, faults=[fault]) as handle:
+        source = ApiSource(AwsAccess(region, profile=account, endpoint_url=handle.url))
+        for day in extraction.gather([source], DAYS):
+            extraction.record(day)
 
+    assert not extraction.failed
     expected = {
         key: status
         for key, status in get_visible_statuses(small_fleet, NOW).items()
-        if key[0].split(":")[3:5] == ["eu-west-1", "123456789012"]
+        if key[0].split(":")[3:5] == [region, account]
     }
-    assert read_statuses(location) == expected
+    assert {key: row["status"] for key, row in read_rows(extraction.lake).items()} == expected
 
 
 def test_an_unreachable_endpoint_fails_the_run_and_keeps_all_rows(

@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -23,22 +24,42 @@ from resources.config.settings import ArchiveSettings, HistorySettings, LakeSett
 from resources.lake.lake import Lake
 from sandbox.dumps import Manifest
 from sandbox.fleet import Fleet
-from tests.support.code_location import DAYS, NOW, Location
+from tests.support.code_location import DAYS, NOW, Location, build_archive_location
 from tests.support.run_results import get_failure_message, read_output_metadata, read_rows
 
 Locate = Callable[..., Location]
 Dumps = tuple[Path, Manifest]
-EMPTY, FULL = ("2026-10-05", "2026-10-08"), ("2026-10-06", "2026-10-07")
+EMPTY = ("2026-10-05", "2026-10-08")
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """A location after a run with all checks, and the time of the last change of each file then."""
+
+    location: Location
+    result: dg.ExecuteInProcessResult
+    files: dict[Path, int]
+
+
+@pytest.fixture(scope="module")
+def extracted(dumps: Dumps, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Extracted]:
+    """One run; the tests only read, and a second run changes nothing."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        location = build_archive_location(tmp_path_factory.mktemp("run") / "lake", instance, dumps[0])
+        result = location.run(checks=True)
+        yield Extracted(location, result, read_times(location.lake))
+
+
+def read_times(lake: Lake) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in lake.root.rglob("*.parquet")}
 
 
 def test_a_ranged_run_records_exactly_the_executions_of_the_fleet(
-    locate: Locate, dumps: Dumps, small_fleet: Fleet
+    extracted: Extracted, dumps: Dumps, small_fleet: Fleet
 ) -> None:
-    location = locate(dumps[0])
+    assert extracted.result.success
 
-    assert location.run().success
-
-    recorded = read_rows(location.lake)
+    recorded = read_rows(extracted.location.lake)
     assert set(recorded) == dumps[1].executions
     last = {
         (summary["InferenceSchedulerArn"], summary["DataStartTime"]): summary
@@ -47,29 +68,25 @@ def test_a_ranged_run_records_exactly_the_executions_of_the_fleet(
     assert {key: row["status"] for key, row in recorded.items()} == {
         key: summary["Status"] for key, summary in last.items()
     }
+    assert {row["recorded_at"] for row in recorded.values()} == {NOW}, "the clock of the run"
 
 
-def test_each_day_gets_one_materialization_of_its_own(locate: Locate, dumps: Dumps) -> None:
-    location = locate(dumps[0])
-
-    result = location.run()
-
+def test_each_day_gets_one_materialization_of_its_own(extracted: Extracted) -> None:
     for asset in ("inference_executions", "extraction_coverage"):
         events = [
             event
-            for event in result.all_events
+            for event in extracted.result.all_events
             if event.is_step_materialization and event.asset_key == dg.AssetKey(asset)
         ]
         assert [event.partition for event in events] == [day.isoformat() for day in DAYS]
         versions = [event.materialization.tags["dagster/data_version"] for event in events]
         assert len(set(versions)) == 3, "the two empty days are the same, the two full ones differ"
-        assert set(location.get_partition_statuses(asset).values()) == {"MATERIALIZED"}
+        assert set(extracted.location.get_partition_statuses(asset).values()) == {"MATERIALIZED"}
 
 
-def test_day_metadata_has_rows_statuses_and_changes(locate: Locate, dumps: Dumps) -> None:
-    location = locate(dumps[0])
-
-    metadata = location.get_materializations(location.run())["2026-10-06"].metadata
+def test_day_metadata_has_rows_statuses_and_changes(extracted: Extracted) -> None:
+    location = extracted.location
+    metadata = location.get_materializations(extracted.result)["2026-10-06"].metadata
 
     day = location.lake.read(INFERENCE_EXECUTIONS, date(2026, 10, 6))
     statuses = day["status"].to_pylist()
@@ -90,26 +107,20 @@ def test_day_metadata_has_rows_statuses_and_changes(locate: Locate, dumps: Dumps
     assert all(column.description for column in columns)
 
 
-def test_a_day_without_executions_has_an_empty_file(locate: Locate, dumps: Dumps) -> None:
-    location = locate(dumps[0])
-
-    location.run()
-
+def test_a_day_without_executions_has_an_empty_file(extracted: Extracted) -> None:
     for day in EMPTY:
         for table in (INFERENCE_EXECUTIONS, EXTRACTION_COVERAGE):
-            assert location.lake.has(table, date.fromisoformat(day))
-            assert location.lake.read(table, date.fromisoformat(day)).num_rows == 0
+            assert extracted.location.lake.has(table, date.fromisoformat(day))
+            assert extracted.location.lake.read(table, date.fromisoformat(day)).num_rows == 0
 
 
-def test_a_rerun_reads_nothing_and_changes_nothing(locate: Locate, dumps: Dumps) -> None:
-    location = locate(dumps[0])
-    first = location.run()
-    files = {path: path.stat().st_mtime_ns for path in location.lake.root.rglob("*.parquet")}
+def test_a_rerun_reads_nothing_and_changes_nothing(extracted: Extracted, dumps: Dumps) -> None:
+    location = extracted.location
 
     second = location.run()
 
     assert second.success
-    assert read_output_metadata(first)["files_read"] == len(dumps[1].files)
+    assert read_output_metadata(extracted.result)["files_read"] == len(dumps[1].files)
     assert read_output_metadata(second) == {
         "calls": 0,
         "throttled": 0,
@@ -119,25 +130,23 @@ def test_a_rerun_reads_nothing_and_changes_nothing(locate: Locate, dumps: Dumps)
         "days_changed": 0,
         "rows_changed": 0,
     }
-    assert {path: path.stat().st_mtime_ns for path in location.lake.root.rglob("*.parquet")} == files
-    before, after = location.get_materializations(first), location.get_materializations(second)
+    assert read_times(location.lake) == extracted.files
+    before = location.get_materializations(extracted.result)
+    after = location.get_materializations(second)
     for day in before:
         assert after[day].tags["dagster/data_version"] == before[day].tags["dagster/data_version"]
         assert after[day].metadata["ledger/changed"].value is False
 
 
-def test_dependent_assets_and_checks_run_in_the_same_run(locate: Locate, dumps: Dumps) -> None:
-    location = locate(dumps[0])
-
-    result = location.run(checks=True)
-
-    schedulers = location.lake.read(INFERENCE_SCHEDULERS)
-    assert set(schedulers["scheduler_arn"].to_pylist()) == {arn for arn, _ in read_rows(location.lake)}
+def test_dependent_assets_and_checks_run_in_the_same_run(extracted: Extracted, dumps: Dumps) -> None:
+    lake = extracted.location.lake
+    schedulers = lake.read(INFERENCE_SCHEDULERS)
+    assert set(schedulers["scheduler_arn"].to_pylist()) == {arn for arn, _ in read_rows(lake)}
     evaluated = {
         evaluation.check_name: evaluation
         for evaluation in (
             event.asset_check_evaluation_data
-            for event in result.all_events
+            for event in extracted.result.all_events
             if event.event_type_value == "ASSET_CHECK_EVALUATION"
         )
     }
@@ -257,15 +266,13 @@ def test_data_outside_the_history_is_reported_with_the_dates_to_set(
     assert location.lake.days(INFERENCE_EXECUTIONS) == [date(2026, 10, 7)]
 
 
-@pytest.mark.parametrize("size", [1, 3])
 def test_the_batch_size_does_not_change_the_result(
     locate: Locate,
     dumps: Dumps,
     monkeypatch: pytest.MonkeyPatch,
-    size: int,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(execution_assets, "FILE_DAYS_PER_BATCH", size)
+    monkeypatch.setattr(execution_assets, "FILE_DAYS_PER_BATCH", 1)
     location = locate(dumps[0])
 
     result = location.run()
@@ -289,14 +296,6 @@ def test_a_single_partition_can_be_materialized(locate: Locate, dumps: Dumps) ->
     assert result.success
     assert location.lake.days(INFERENCE_EXECUTIONS) == [date(2026, 10, 7)]
     assert {start.date() for _, start in read_rows(location.lake)} == {date(2026, 10, 7)}
-
-
-def test_recorded_at_is_the_clock_of_the_run(locate: Locate, dumps: Dumps) -> None:
-    location = locate(dumps[0])
-
-    location.run()
-
-    assert {row["recorded_at"] for row in read_rows(location.lake).values()} == {NOW}
 
 
 def test_an_unwritable_lake_is_one_failure_with_its_fix(locate: Locate, dumps: Dumps) -> None:

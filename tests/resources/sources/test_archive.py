@@ -249,7 +249,7 @@ def test_no_summary_is_lost(pages: list[list[dict[str, Any]]], draw: st.DataObje
     assert plain(read(gzip.compress(data))) == [summary for page in pages for summary in page]
 
 
-@how(deadline=None, max_examples=300)
+@how(deadline=None, max_examples=100)
 @given(
     st.binary(max_size=100)
     | st.recursive(
@@ -479,7 +479,7 @@ def test_parts_of_any_size_give_the_same_summaries(
     assert read(data).content_hash == expected.content_hash
 
 
-@how(deadline=None, max_examples=60)
+@how(deadline=None, max_examples=30)
 @given(
     damaged(st.sampled_from([form(HISTORY[:6]).encode() for form in SHAPES.values()])),
     st.sampled_from([500, 2_000]),

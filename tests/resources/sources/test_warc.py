@@ -50,7 +50,7 @@ def test_the_same_exchange_has_the_same_bytes(exchange: Exchange) -> None:
     assert encode_exchange(exchange) == encode_exchange(exchange)
 
 
-@how(max_examples=150, deadline=None)
+@how(max_examples=50, deadline=None)
 @given(st.lists(exchanges, min_size=1, max_size=3), st.data())
 def test_a_changed_byte_never_changes_a_page_without_a_problem(
     recorded: list[Exchange], data: st.DataObject
@@ -68,7 +68,7 @@ def test_a_changed_byte_never_changes_a_page_without_a_problem(
         assert page in originals
 
 
-@how(max_examples=100, deadline=None)
+@how(max_examples=40, deadline=None)
 @given(st.lists(exchanges, min_size=1, max_size=3), st.data())
 def test_a_truncated_file_has_its_first_pages_and_a_problem(
     recorded: list[Exchange], data: st.DataObject

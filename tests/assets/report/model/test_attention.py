@@ -1,5 +1,6 @@
 """The ranking of the machines that need attention, their findings, and the silences."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -7,12 +8,12 @@ import pytest
 from assets.report.model.attention import AttentionItem, Severity
 from assets.report.model.page import Page, build_page
 from assets.report.model.silencing import SilenceSummary
-from assets.report.query.data import read_report_data
+from assets.report.query.data import ReportData, read_report_data
 from assets.report.query.result import Figure, Statement
 from assets.report.query.scope import ReportScope
 from assets.report.render.html import render_html
 from assets.report.render.markdown import render_markdown
-from assets.tables import EVENT_NOTIFICATIONS
+from assets.tables import ANOMALY_EVENTS, EVENT_NOTIFICATIONS
 from pipelines.operations.query import open_query
 from resources.config.equipment import Equipment, EquipmentEntry, EquipmentRegistry
 from resources.config.silences import Silence
@@ -136,12 +137,57 @@ def test_the_most_severe_finding_comes_first(findings: dict[str, AttentionItem],
     assert to_text(findings[name].finding) == text
 
 
-def test_a_machine_without_a_finding_is_not_listed(build_report: BuildPage) -> None:
-    page = build_report(Machine("pump-1"), Machine("pump-2", off=[(0, 168)]))
+EVENT_NOW, PAST_AND_PRESENT, PAST = "pump-1", "fan-1", "fan-2"
+ACKNOWLEDGED = "pump-2"
+MACHINES = (
+    Machine(EVENT_NOW, events=[(160, 168)], state="open"),
+    Machine(ACKNOWLEDGED, events=[(160, 168)], state="open"),
+    Machine(PAST_AND_PRESENT, events=[(30, 33), (150, 153)]),
+    Machine(PAST, events=[(30, 33)]),
+    Machine("mixer-1"),
+    Machine("mixer-2", off=[(0, 168)]),
+)
+LISTED = [EVENT_NOW, ACKNOWLEDGED, PAST_AND_PRESENT, PAST]
 
-    assert page.attention == ()
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
+    """What the report reads about `MACHINES`; the event of one was notified under another id."""
+    lake = Lake(str(tmp_path_factory.mktemp("silences") / "lake"))
+    write_machines(lake, *MACHINES)
+    events = lake.read(ANOMALY_EVENTS).to_pylist()
+    (current_id,) = (row["event_id"] for row in events if row["scheduler_name"] == ACKNOWLEDGED)
+    row = {
+        "event_id": "first-id",
+        "current_event_id": current_id,
+        "scheduler_arn": Machine(ACKNOWLEDGED).arn,
+        "start_time": hour(160),
+        "end_time": hour(168),
+        "state": "open",
+        "first_notified_at": NOW,
+        "last_notified_at": NOW,
+        "changes": 1,
+    }
+    write_rows(lake, EVENT_NOTIFICATIONS, [row])
+    with open_query(lake) as run_query:
+        return read_report_data(ReportScope(FIRST, LAST), run_query)
+
+
+def build_silenced(fleet: ReportData, *silences: Silence) -> Page:
+    return build_page(fleet, EquipmentRegistry(), silences, NOW)
+
+
+def list_attention(page: Page) -> list[str]:
+    return [item.machine.label for item in page.attention]
+
+
+def test_a_machine_without_a_finding_is_not_listed(fleet: ReportData) -> None:
+    page = build_silenced(fleet)
+
+    assert list_attention(page) == LISTED
     assert page.unaffected == 2
-    assert page.urgent == 0
+    assert page.urgent == 3, "the past event alone is not urgent"
+    assert page.silenced == page.unused_silences == ()
 
 
 def test_items_are_ranked_by_severity_then_criticality_then_duration(build_report: BuildPage) -> None:
@@ -183,130 +229,116 @@ def list_silenced(page: Page) -> list[tuple[str, str, str]]:
     ]
 
 
-def test_silenced_findings_are_listed_apart_with_author_period_and_reason(build_report: BuildPage) -> None:
-    machine = Machine("pump-1", events=[(160, 168)], state="open")
-    page = build_report(
-        machine,
-        Machine("pump-2", events=[(160, 168)], state="open"),
-        silences=[create_silence(NOW, scheduler="pump-1"), create_silence(hour(100), scheduler="pump-2")],
+def test_silenced_findings_are_listed_apart_with_author_period_and_reason(fleet: ReportData) -> None:
+    page = build_silenced(
+        fleet, create_silence(NOW, scheduler=EVENT_NOW), create_silence(hour(100), scheduler=ACKNOWLEDGED)
     )
 
-    assert [item.machine.label for item in page.attention] == ["pump-2"]
+    assert list_attention(page) == [ACKNOWLEDGED, PAST_AND_PRESENT, PAST]
     (item,) = page.silenced
-    assert item.machine.label == "pump-1"
+    assert item.machine.label == EVENT_NOW
     assert item.silence == SilenceSummary(
         "scheduler pump-1", "shift lead", "until Thu 8 Oct 06:00", "bearing is replaced"
     )
-    assert page.urgent == 1
-    assert page.unaffected == 0
+    assert page.urgent == 2
+    assert page.unaffected == 2
     text = render_html(page)
     assert "silenced by <bdi>shift lead</bdi> until Thu 8 Oct 06:00: <bdi>bearing is replaced</bdi>" in text
     assert "silenced by shift lead until Thu 8 Oct 06:00: bearing is replaced" in render_markdown(page)
 
 
-def test_past_maintenance_silences_the_events_within_it_and_no_others(build_report: BuildPage) -> None:
-    page = build_report(
-        Machine("pump-1", events=[(30, 33), (150, 153)]),
-        silences=[create_silence(hour(40), since=hour(29), scheduler="pump-?")],
-    )
+def test_past_maintenance_silences_the_events_within_it_and_no_others(fleet: ReportData) -> None:
+    page = build_silenced(fleet, create_silence(hour(40), since=hour(29), scheduler="fan-?"))
 
-    assert [to_text(item.finding)[:53] for item in page.attention] == [
-        "anomalous for 3 h from Wed 7 Oct 06:00, peak score 0."
-    ]
+    assert list_attention(page) == [EVENT_NOW, ACKNOWLEDGED, PAST_AND_PRESENT]
+    assert to_text(page.attention[2].finding)[:53] == "anomalous for 3 h from Wed 7 Oct 06:00, peak score 0."
+    period = "from Fri 2 Oct 05:00 until Fri 2 Oct 16:00"
     assert list_silenced(page) == [
-        ("pump-1", "anomalous for 3 h from Fri 2 Oct 06:00", "from Fri 2 Oct 05:00 until Fri 2 Oct 16:00")
+        (name, "anomalous for 3 h from Fri 2 Oct 06:00", period) for name in (PAST_AND_PRESENT, PAST)
     ]
-    assert [event.silence is not None for event in page.events] == [False, True]
+    silenced = {(event.machine.label, event.row.start_time.value) for event in page.events if event.silence}
+    assert silenced == {(name, hour(30)) for name in (PAST_AND_PRESENT, PAST)}
     assert page.unused_silences == ()
 
 
-def test_an_event_longer_than_its_maintenance_is_not_silenced(build_report: BuildPage) -> None:
-    page = build_report(
-        Machine("pump-1", events=[(30, 33)]), silences=[create_silence(hour(32), scheduler="pump-1")]
-    )
+def test_an_event_longer_than_its_maintenance_is_not_silenced(fleet: ReportData) -> None:
+    page = build_silenced(fleet, create_silence(hour(32), scheduler=PAST))
 
-    assert [item.machine.label for item in page.attention] == ["pump-1"]
+    assert list_attention(page) == LISTED
     assert page.silenced == ()
-    assert [silence.target for silence in page.unused_silences] == ["scheduler pump-1"]
+    assert [silence.target for silence in page.unused_silences] == ["scheduler fan-2"]
 
 
 @pytest.mark.parametrize("acknowledged_as", ["current id", "notified id"])
 def test_an_event_is_acknowledged_by_its_current_id_or_a_notified_one(
-    lake: Lake, build_report: BuildPage, acknowledged_as: str
+    fleet: ReportData, acknowledged_as: str
 ) -> None:
-    event_id = build_report(Machine("pump-1", events=[(160, 168)], state="open")).events[0].row.event_id
-    if acknowledged_as == "notified id":
-        row = {
-            "event_id": "first-id",
-            "current_event_id": event_id,
-            "scheduler_arn": Machine("pump-1").arn,
-            "start_time": hour(160),
-            "end_time": hour(168),
-            "state": "open",
-            "first_notified_at": NOW,
-            "last_notified_at": NOW,
-            "changes": 1,
-        }
-        write_rows(lake, EVENT_NOTIFICATIONS, [row])
-    acknowledged = event_id if acknowledged_as == "current id" else "first-id"
+    event_id = get_event_id(fleet, ACKNOWLEDGED) if acknowledged_as == "current id" else "first-id"
 
-    page = build_report(silences=[create_silence(NOW, event=acknowledged)])
+    page = build_silenced(fleet, create_silence(NOW, event=event_id))
 
-    assert page.attention == ()
-    assert list_silenced(page) == [("pump-1", "anomalous since Wed 7 Oct 16:00", "until Thu 8 Oct 06:00")]
+    assert list_attention(page) == [EVENT_NOW, PAST_AND_PRESENT, PAST]
+    assert list_silenced(page) == [(ACKNOWLEDGED, "anomalous since Wed 7 Oct 16:00", "until Thu 8 Oct 06:00")]
 
 
-def test_an_expired_acknowledgement_silences_nothing(build_report: BuildPage) -> None:
-    event_id = build_report(Machine("pump-1", events=[(160, 168)], state="open")).events[0].row.event_id
+def get_event_id(fleet: ReportData, machine: str) -> str:
+    (event_id,) = (
+        event.row.event_id for event in build_silenced(fleet).events if event.machine.label == machine
+    )
+    return event_id
 
-    page = build_report(silences=[create_silence(hour(167), event=event_id)])
 
-    assert [item.machine.label for item in page.attention] == ["pump-1"]
+def test_an_expired_acknowledgement_silences_nothing(fleet: ReportData) -> None:
+    page = build_silenced(fleet, create_silence(hour(167), event=get_event_id(fleet, EVENT_NOW)))
+
+    assert list_attention(page) == LISTED
 
 
-def test_a_silence_without_a_finding_is_listed(build_report: BuildPage) -> None:
-    page = build_report(
-        Machine("pump-1"),
-        silences=[create_silence(NOW, equipment="Pump 7"), create_silence(hour(-1), event="0f3a")],
+def test_a_silence_without_a_finding_is_listed(fleet: ReportData) -> None:
+    page = build_silenced(
+        fleet, create_silence(NOW, equipment="Pump 7"), create_silence(hour(-1), event="0f3a")
     )
 
     assert [silence.target for silence in page.unused_silences] == ["equipment Pump 7"]
     assert "equipment Pump 7" in render_html(page)
 
 
-def test_machines_with_the_same_name_show_their_location(build_report: BuildPage) -> None:
-    arn = "arn:aws:lookoutequipment:us-east-1:999900001111:inference-scheduler/pump-1/other"
-    page = build_report(Machine("pump-1", fails=True), Machine("pump-1", arn=arn, fails=True))
-
-    assert sorted(item.machine.hint for item in page.attention) == [
-        "eu-west-1 · 111122223333",
-        "us-east-1 · 999900001111",
-    ]
-
-
-def test_a_machine_created_again_shows_the_start_of_its_uuid(build_report: BuildPage) -> None:
-    arn = "arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler/pump-1/0a1b2c3d-4e5f"
+def test_machines_with_the_same_name_show_their_location_or_the_start_of_their_uuid(
+    build_report: BuildPage,
+) -> None:
+    elsewhere = "arn:aws:lookoutequipment:us-east-1:999900001111:inference-scheduler/pump-1/other"
+    again = "arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler/fan-1/"
     page = build_report(
-        Machine("pump-1", arn=arn, fails=True), Machine("pump-1", arn=arn[:-13] + "9f8e7d6c-5b4a")
+        Machine("pump-1", fails=True),
+        Machine("pump-1", arn=elsewhere, fails=True),
+        Machine("fan-1", arn=again + "0a1b2c3d-4e5f", fails=True),
+        Machine("fan-1", arn=again + "9f8e7d6c-5b4a"),
     )
 
-    assert sorted(card.machine.hint for card in page.cards) == [
-        "eu-west-1 · 111122223333 · 0a1b2c3d",
-        "eu-west-1 · 111122223333 · 9f8e7d6c",
-    ]
+    assert {(card.machine.schedulers[0].name, card.machine.hint) for card in page.cards} == {
+        ("pump-1", "eu-west-1 · 111122223333"),
+        ("pump-1", "us-east-1 · 999900001111"),
+        ("fan-1", "eu-west-1 · 111122223333 · 0a1b2c3d"),
+        ("fan-1", "eu-west-1 · 111122223333 · 9f8e7d6c"),
+    }
+    hints = {item.machine.hint for item in page.attention}
+    assert hints == {card.machine.hint for card in page.cards} - {"eu-west-1 · 111122223333 · 9f8e7d6c"}
 
 
 @pytest.mark.parametrize(
-    ("machine", "verdict"),
-    [
-        (Machine(gaps=[(20, 22)]), "Good"),
-        (Machine(gaps=[(20, 40)]), "Degraded"),
-        (Machine(gaps=[(20, 120)]), "Poor"),
-        (Machine(fails=True), "Poor"),
-    ],
-    ids=["nearly all", "most", "few", "none"],
+    ("results", "verdict"), [(950, "Good"), (949, "Degraded"), (500, "Degraded"), (499, "Poor"), (0, "Poor")]
 )
 def test_data_quality_depends_on_the_share_of_executions_with_a_result(
-    build_report: BuildPage, machine: Machine, verdict: str
+    fleet: ReportData, results: int, verdict: str
 ) -> None:
-    assert build_report(machine).data_quality.verdict == verdict
+    values = {
+        "expected": 1000,
+        "succeeded": results,
+        "failed_missing_input": 1000 - results,
+        "result_share": results / 1000,
+    }
+    figures = {name: replace(fleet.slots.get_figure(name), value=value) for name, value in values.items()}
+
+    page = build_page(replace(fleet, slots=replace(fleet.slots, **figures)), EquipmentRegistry(), [], NOW)
+
+    assert page.data_quality.verdict == verdict
