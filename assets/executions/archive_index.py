@@ -22,9 +22,9 @@ from resources.storage.base import StoredFile
 _DATE_LISTS = ("merged_dates", "proven_dates")
 
 
-@dataclass(frozen=True)
+@dataclass
 class ArchiveRecord:
-    """A row of `archive_files`."""
+    """A row of `archive_files`; it changes while its file is read."""
 
     uri: str
     size_bytes: int
@@ -73,10 +73,13 @@ class ArchiveRecord:
 
 def load_records(table: pa.Table) -> dict[str, ArchiveRecord]:
     """Return the rows of `archive_files` by URI."""
-    return {
-        row["uri"]: ArchiveRecord(**row | {name: frozenset(row[name] or ()) for name in _DATE_LISTS})
-        for row in table.to_pylist()
-    }
+    names = table.schema.names
+    columns = [
+        [frozenset(days or ()) for days in column] if name in _DATE_LISTS else column
+        for name, column in ((name, table[name].to_pylist()) for name in names)
+    ]
+    rows = (ArchiveRecord(**dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True))
+    return {record.uri: record for record in rows}
 
 
 def select_files_to_read(
@@ -158,12 +161,12 @@ def _without_days(record: ArchiveRecord, operation: ForgetOperation) -> ArchiveR
 
 
 def _build_rows(records: Mapping[str, ArchiveRecord]) -> pa.Table:
-    rows: list[dict[str, Any]] = [
-        vars(record)
-        | {"merged_dates": sorted(record.merged_dates), "proven_dates": sorted(record.proven_dates) or None}
-        for record in records.values()
-    ]
-    return conform(ARCHIVE_FILES, pa.Table.from_pylist(rows, schema=ARCHIVE_FILES.schema))
+    columns: dict[str, list[Any]] = {
+        name: [getattr(record, name) for record in records.values()] for name in ARCHIVE_FILES.schema.names
+    }
+    columns["merged_dates"] = [sorted(days) for days in columns["merged_dates"]]
+    columns["proven_dates"] = [sorted(days) or None for days in columns["proven_dates"]]
+    return conform(ARCHIVE_FILES, pa.table(columns, schema=ARCHIVE_FILES.schema))
 
 
 def describe_files_outside_history(files: Sequence[ArchiveRecord], history: Days, today: date) -> list[str]:

@@ -651,18 +651,16 @@ def read_files(  # noqa: PLR0913, PLR0917 (the last two have defaults)
             unfinished[:] = [file.uri]
             saved = listing.open(file)
             try:
-                content_hash = _compute_hash(saved) if tombstones.operations else None
-                records[file.uri] = replace(record, content_hash=content_hash)
-                if tombstones.find_whole_source(file.uri, content_hash):
+                if _is_skipped(record, saved, tombstones):
                     continue
                 for page in saved.read_pages(now, decode_summaries):
                     if saved.days is not None:
                         days[file.uri] = saved.days
                     yield page
             except UnreadableArchiveError as error:
-                records[file.uri] = replace(records[file.uri], etag=None, content_hash=None, error=error.what)
+                record.etag, record.content_hash, record.error = None, None, error.what
                 continue
-            records[file.uri] = _add_content(records[file.uri], saved)
+            _add_content(record, saved)
             handle_responses(tombstones.filter_responses(saved.responses, file.uri, saved.content_hash))
 
     try:
@@ -676,20 +674,19 @@ def read_files(  # noqa: PLR0913, PLR0917 (the last two have defaults)
         raise
 
 
-def _compute_hash(saved: SavedFile) -> str:
-    """Read a file for its hash, before its pages: tombstones skip it by its hash, under any name."""
-    saved.compute_hash()
-    return saved.content_hash
+def _is_skipped(record: ArchiveRecord, saved: SavedFile, tombstones: Tombstones) -> bool:
+    """Return whether tombstones skip a file as a whole, by its name or by its hash under any name."""
+    if tombstones.operations:
+        saved.compute_hash()  # before its pages
+        record.content_hash = saved.content_hash
+    return tombstones.find_whole_source(record.uri, record.content_hash) is not None
 
 
-def _add_content(record: ArchiveRecord, saved: SavedFile) -> ArchiveRecord:
-    return replace(
-        record,
-        content_hash=saved.content_hash,
-        complete=saved.complete,
-        error="; ".join(saved.problems) or None,
-        proven_dates=frozenset(day for response in saved.responses for day in response.days),
-    )
+def _add_content(record: ArchiveRecord, saved: SavedFile) -> None:
+    record.content_hash = saved.content_hash
+    record.complete = saved.complete
+    record.error = "; ".join(saved.problems) or None
+    record.proven_dates = frozenset(day for response in saved.responses for day in response.days)
 
 
 def _split_by_file(pages: FlattenedPages, days: Mapping[str, frozenset[date]]) -> Iterator[FlattenedPages]:
@@ -713,13 +710,9 @@ def _add_page(records: dict[str, ArchiveRecord], pages: FlattenedPages) -> None:
         part = starts[start : start + count]
         start += count
         record = records[origin]
-        known = (record.first_data_start_time, record.last_data_start_time)
-        bounds = (to_instant(int(part.min())), to_instant(int(part.max()))) if count else ()
-        moments = [moment for moment in (*known, *bounds) if moment is not None]
-        records[origin] = replace(
-            record,
-            executions=record.executions + count,
-            rejected=record.rejected + pages.rejected.num_rows,
-            first_data_start_time=min(moments, default=None),
-            last_data_start_time=max(moments, default=None),
-        )
+        record.executions += count
+        record.rejected += pages.rejected.num_rows
+        if count:
+            first, last = to_instant(int(part.min())), to_instant(int(part.max()))
+            record.first_data_start_time = min(first, record.first_data_start_time or first)
+            record.last_data_start_time = max(last, record.last_data_start_time or last)

@@ -159,9 +159,11 @@ class SavedFile:
                 yield from self._read_whole(start + self._read_rest(stream), read_at, decode)
             else:
                 bom = len(start) - len(start.removeprefix(BOM_UTF8))
-                parts = TextParts(lambda size: self._read(stream, size), start[bom:], bom)
+                is_whole = len(start) < PART_BYTES and not self._is_stopped
+                parts = TextParts(lambda size: self._read(stream, size), start[bom:], bom, is_whole=is_whole)
                 yield from self._read_parts(parts, read_at, decode)
-                self._read_rest(stream)
+                if not is_whole:
+                    self._read_rest(stream)
         if not self._has_documents and not self._problems:
             self._problems.append((None, EMPTY))
 

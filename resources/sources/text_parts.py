@@ -44,19 +44,22 @@ class TextPart:
 class TextParts:
     """The parts of a text, in their order."""
 
-    def __init__(self, read: Callable[[int], bytes], start: bytes = b"", offset: int = 0) -> None:
+    def __init__(
+        self, read: Callable[[int], bytes], start: bytes = b"", offset: int = 0, *, is_whole: bool = False
+    ) -> None:
         """Read nothing yet.
 
         Args:
             read: reads at most as many bytes; no bytes at the end.
             start: text that was read already.
             offset: the position of `start` in the file.
+            is_whole: whether there is no text after `start`.
         """
         self._read = read
         self._buffer = start
         self._offset = offset
         self._added = b""
-        self._is_at_end = False
+        self._is_at_end = is_whole
         self._keeps_documents = self._keeps_rest = False
         self._before = self._buffer, self._offset, self._added
 

@@ -385,13 +385,15 @@ class LocalFiles:
         """
         if file.problem:
             raise UnreadableArchiveError(file.problem, where=file.uri, next_step=_REMOVE_FILE)
-        with _translate_source_errors(file):
+        try:
             # without O_NONBLOCK, a pipe that replaced the file would block for ever
             descriptor = os.open(file.uri, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
             if problem := _find_problem(file.uri, os.fstat(descriptor)):
                 os.close(descriptor)
                 raise UnreadableArchiveError(problem, where=file.uri, next_step=_REMOVE_FILE)
             return _SourceFile(descriptor, file)
+        except (OSError, ValueError) as problem:
+            raise _build_source_error(problem, file) from None
 
 
 class _SourceFile(FileIO):
@@ -402,22 +404,22 @@ class _SourceFile(FileIO):
         self._file = file
 
     def read(self, size: int | None = -1, /) -> bytes:
-        with _translate_source_errors(self._file):
+        try:
             return super().read(size)
+        except (OSError, ValueError) as problem:
+            raise _build_source_error(problem, self._file) from None
 
 
-@contextmanager
-def _translate_source_errors(file: StoredFile) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as problem:
-        raise UnreadableArchiveError(
-            f"Cannot open a file: {_get_reason(problem)}", where=file.uri, next_step=_REMOVE_FILE
-        ) from None
+def _build_source_error(problem: OSError | ValueError, file: StoredFile) -> UnreadableArchiveError:
+    return UnreadableArchiveError(
+        f"Cannot open a file: {_get_reason(problem)}", where=file.uri, next_step=_REMOVE_FILE
+    )
 
 
 def escape_name(path: str) -> str:
     r"""Return a path as valid text: bytes that are not UTF-8 become `\xfc`."""
+    if path.isascii():
+        return path
     try:
         return os.fsencode(path).decode(errors="backslashreplace")
     except UnicodeEncodeError:  # it names no file of any file system
@@ -435,33 +437,35 @@ def _walk(top: str) -> Iterator[StoredFile]:
                 continue
             visited.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as entries:
-                names = [entry.name for entry in entries if not _is_hidden(entry.name)]
+                visible = [entry for entry in entries if not _is_hidden(entry.name)]
         except OSError as problem:
             if folder == top:
                 raise
             if not isinstance(problem, FileNotFoundError):  # deleted meanwhile
                 yield _describe_unreadable(f"{folder}/", problem)
             continue
-        if not names and folder != top and folder.lower().endswith(_FILE_SUFFIXES):
+        if not visible and folder != top and folder.lower().endswith(_FILE_SUFFIXES):
             yield StoredFile(f"{folder}/", 0, "", problem="Cannot open a file: it is an empty folder")
-        for name in names:
-            path = os.path.join(folder, name)  # noqa: PTH118 (a Path would normalize the URI)
-            if _is_folder(path):
-                pending.append(path)
+        for entry in visible:
+            if _is_folder(entry):
+                pending.append(entry.path)
             else:
-                yield from _describe_entry(path)
+                yield from _describe_entry(entry)
 
 
-def _is_folder(path: str) -> bool:
-    return os.path.isdir(path) and escape_name(path) == path  # noqa: PTH112
-
-
-def _describe_entry(path: str) -> Iterator[StoredFile]:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        yield _describe_file(path, os.stat(path))  # noqa: PTH116
+        return entry.is_dir() and escape_name(entry.path) == entry.path
+    except OSError:
+        return False
+
+
+def _describe_entry(entry: os.DirEntry[str]) -> Iterator[StoredFile]:
+    try:
+        yield _describe_file(entry.path, os.stat(entry.path))  # noqa: PTH116
     except OSError as problem:
-        if os.path.lexists(path):  # else it was deleted meanwhile
-            yield _describe_unreadable(path, problem)
+        if os.path.lexists(entry.path):  # else it was deleted meanwhile
+            yield _describe_unreadable(entry.path, problem)
 
 
 def _describe_file(path: str, status: os.stat_result) -> StoredFile:
@@ -479,6 +483,8 @@ def _describe_unreadable(path: str, problem: OSError) -> StoredFile:
 def _find_problem(path: str, status: os.stat_result) -> str | None:
     if escape_name(path) != path:
         return NAME_NOT_UTF8
+    if S_ISREG(status.st_mode):
+        return None
     kind = next((name for is_kind, name in _SPECIAL_FILES if is_kind(status.st_mode)), None)
     return f"Cannot open a file: it is a {kind}, not a file" if kind else None
 
