@@ -225,11 +225,18 @@ def _check_result_lines(context: CheckContext) -> CheckOutcome:
 def _check_result_times(context: CheckContext) -> CheckOutcome:
     results, outside = 0, list[pa.Table]()
     for day in context.list_checked_days(ANOMALY_PREDICTIONS):
-        predictions = context.lake.read(ANOMALY_PREDICTIONS, day, result_contents.PREDICTION_COLUMNS)
-        executions = context.lake.read(INFERENCE_EXECUTIONS, day, result_contents.EXECUTION_COLUMNS)
-        examined, rows = result_contents.find_times_outside_window(executions, predictions)
-        results += examined
-        outside.append(rows)
+        count = context.lake.shards(ANOMALY_PREDICTIONS, day)
+        for shard in (Shard(number, count) for number in range(count)):
+            predictions, executions = (
+                context.lake.read(table, day, columns, shard)
+                for table, columns in (
+                    (ANOMALY_PREDICTIONS, result_contents.PREDICTION_COLUMNS),
+                    (INFERENCE_EXECUTIONS, result_contents.EXECUTION_COLUMNS),
+                )
+            )
+            examined, rows = result_contents.find_times_outside_window(executions, predictions)
+            results += examined
+            outside.append(rows)
     return result_contents.evaluate_result_times_in_window(results, outside)
 
 
@@ -243,8 +250,10 @@ def _check_output_prefixes(context: CheckContext) -> CheckOutcome:
             continue
         day_arns = executions["scheduler_arn"].unique()
         sensors = result_contents.SensorSets()
-        for batch in context.lake.read_batches(SENSOR_CONTRIBUTIONS, day, result_contents.DIAGNOSTIC_COLUMNS):
-            sensors.add(batch.filter(pc.is_in(batch["scheduler_arn"], day_arns)))
+        columns = result_contents.DIAGNOSTIC_COLUMNS
+        for number in range(context.lake.shards(SENSOR_CONTRIBUTIONS, day)):
+            for batch in context.lake.read_batches(SENSOR_CONTRIBUTIONS, day, columns, number):
+                sensors.add(batch.filter(pc.is_in(batch["scheduler_arn"], day_arns)))
         arns.update(day_arns.to_pylist())
         with_sensors += sensors.results
         shared += result_contents.find_shared_prefixes(day, executions, sensors)

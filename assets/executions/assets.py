@@ -174,11 +174,15 @@ def _build_schedulers_asset() -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[Any]:
         with handle_errors(context):
             days = lake.days(INFERENCE_EXECUTIONS)
-            recorded = (lake.read(INFERENCE_EXECUTIONS, day, schedulers.EXECUTION_COLUMNS) for day in days)
+            columns = schedulers.EXECUTION_COLUMNS
             written = lake.update(
                 INFERENCE_SCHEDULERS,
                 None,
-                lambda existing: schedulers.merge_observed_settings(recorded, existing, clock()),
+                lambda existing: schedulers.merge_observed_settings(
+                    (rows for day in days for rows in lake.read_files(INFERENCE_EXECUTIONS, day, columns)),
+                    existing,
+                    clock(),
+                ),
             )
         scheduler_count = len(written.rows["scheduler_arn"].unique())
         context.log.info(

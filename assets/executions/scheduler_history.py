@@ -78,8 +78,13 @@ def find_setting_changes(settings: Iterable[pa.Table]) -> pa.Table:
     return rows.filter(pa.array(is_change))
 
 
-def merge_observed_settings(days: Iterable[pa.Table], existing: pa.Table, now: datetime) -> pa.Table:
-    """Build the rows of `inference_schedulers` from all executions (`EXECUTION_COLUMNS`), day by day.
+def merge_observed_settings(parts: Iterable[pa.Table], existing: pa.Table, now: datetime) -> pa.Table:
+    """Build the rows of `inference_schedulers` from all executions (`EXECUTION_COLUMNS`).
+
+    Args:
+        parts: the executions by day or shard; a scheduler's day is in one part.
+        existing: the recorded rows.
+        now: becomes `recorded_at` of rows whose content changes.
 
     Settings that the service listed are taken from the existing rows.
     """
@@ -87,7 +92,7 @@ def merge_observed_settings(days: Iterable[pa.Table], existing: pa.Table, now: d
     for name in _UNLISTED:
         empty = pa.nulls(listed.num_rows, listed.schema.field(name).type)
         listed = listed.set_column(listed.schema.get_field_index(name), name, empty)
-    observed = (find_setting_changes([extract_observed_settings(day)]) for day in days)
+    observed = (find_setting_changes([extract_observed_settings(day)]) for day in parts)
     changes = find_setting_changes([*observed, listed.cast(_SCHEMA)])
     return stamp_changes(INFERENCE_SCHEDULERS, changes, existing, now)
 

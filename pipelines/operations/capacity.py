@@ -28,7 +28,7 @@ OBJECT_SECONDS, UNCHANGED_OBJECT_SECONDS, CONTRIBUTION_SECONDS = 380e-6, 200e-6,
 FRAGMENT_SECONDS = 60e-6
 """CPU time of one execution, result object, contribution, and of the points of one object."""
 
-RUN_SECONDS, DAY_SECONDS = 5.5, 1.2
+RUN_SECONDS, DAY_SECONDS = 4.0, 1.2
 """CPU time of the start of a run, and of the health and the report of a day."""
 
 BASE_MEGABYTES, OBJECT_KILOBYTES, CONTRIBUTION_BYTES = 400, 4.5, 27

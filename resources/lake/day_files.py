@@ -226,6 +226,25 @@ class DayFiles:
                 parts.append(stored.rows)
         return _narrow(join_rows(parts, self.table.key, self._with_key(schema)), schema)
 
+    def read_files(self, schema: pa.Schema) -> Iterator[pa.Table]:
+        """Yield columns of each file, and the key; memory is that of one shard.
+
+        Raises:
+            RetryLaterError: the number of shards changed meanwhile.
+        """
+        day: FileLayout | None = None
+        try:
+            for number in count_from_zero():
+                open_file = partial(self.storage.open, self.name(number))
+                stored = self._read_file(open_file, number, day, schema, WHOLE)
+                day = day or (stored.layout if stored else FileLayout())
+                if stored:
+                    yield stored.rows
+                if number + 1 == day.shards:
+                    return
+        except LayoutChangedError as error:
+            raise self._build_timeout_error(error.layout) from None
+
     def _read_file(
         self,
         open_file: OpenFile,

@@ -260,6 +260,13 @@ class Lake:
         """
         return self._open_day(table, day).read_row_groups(shard)
 
+    def read_files(self, table: StoredTable, day: date, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield columns of each file of a day, with the errors of `read`; memory is that of one shard.
+
+        Rows of days with shards have the columns of the key too.
+        """
+        return self._open_day(table, day).read_files(_select_fields(table, columns))
+
     def read_batches(
         self, table: StoredTable, day: date | None, columns: Sequence[str], number: int = 0
     ) -> Iterator[pa.Table]:

@@ -2,13 +2,21 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
+import dagster as dg
 import pyarrow as pa
 import pytest
 
-from assets.checks import result_contents
+from assets.checks import definitions, result_contents
+from assets.checks.context import CheckContext, CheckSettings
+from assets.framework.row_content import conform
+from assets.framework.time_windows import Days
 from assets.tables import ANOMALY_PREDICTIONS, INFERENCE_EXECUTIONS, SENSOR_CONTRIBUTIONS
-from tests.support.check_days import DAY
+from resources.lake.lake import Lake
+from resources.lake.shards import hash_scheduler
+from tests.support.check_days import DAY, NOW
 
 START = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -48,9 +56,9 @@ def build_predictions(lines: Sequence[tuple[int, int]]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def build_sensors(models: str) -> result_contents.SensorSets:
+def list_sensors(models: str) -> list[dict[str, Any]]:
     """Return the sensors of results every five minutes, by the letter of the model of each."""
-    rows = [
+    return [
         {
             "scheduler_arn": ARN,
             "data_start_time": START + 5 * number * MINUTE,
@@ -61,9 +69,12 @@ def build_sensors(models: str) -> result_contents.SensorSets:
         for line in (1, 2)
         for sensor in range(3)
     ]
+
+
+def build_sensors(models: str) -> result_contents.SensorSets:
     columns = result_contents.DIAGNOSTIC_COLUMNS
     schema = pa.schema([SENSOR_CONTRIBUTIONS.schema.field(name) for name in columns])
-    table = pa.Table.from_pylist(rows, schema=schema)
+    table = pa.Table.from_pylist(list_sensors(models), schema=schema)
     sensors = result_contents.SensorSets()
     for first in range(0, table.num_rows, 7):  # the lines of a result are in two batches
         sensors.add(table.slice(first, 7))
@@ -121,6 +132,27 @@ def test_alternating_sensors_show_several_schedulers() -> None:
     )
     assert not outcome.passed
     assert outcome.message.startswith("Several schedulers seem to write to the output prefix of pump: ")
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_the_sensors_of_all_shards_are_compared(tmp_path: Path, shards: int) -> None:
+    lake = Lake(str(tmp_path / "lake"), shards=shards)
+    assert shards == 1 or hash_scheduler(ARN) % shards > 0, "not in the first file"
+    own = {"recorded_at": NOW, "sensor": "x", "contribution": 0.5}
+    for table, rows in (
+        (INFERENCE_EXECUTIONS, build_executions(range(0, 1440, 5)).to_pylist()),
+        (SENSOR_CONTRIBUTIONS, list_sensors("aabbab")),
+    ):
+        new = conform(table, pa.Table.from_pylist([row | own for row in rows], schema=table.schema))
+        lake.update(table, DAY, lambda _, new=new: new)
+    settings = CheckSettings(Days(DAY), timedelta(hours=3), 7, timedelta(hours=6))
+    with dg.DagsterInstance.ephemeral() as instance:
+        asset = dg.AssetKey(ANOMALY_PREDICTIONS.name)
+        context = CheckContext(settings, lake, list, NOW, instance, asset, None)
+        outcome = definitions._check_output_prefixes(context)
+
+    assert not outcome.passed
+    assert "2 sets of sensors (3, 3 sensors) alternate" in outcome.message
 
 
 @pytest.mark.parametrize("models", ["aaaa", "aabb", "aabbcc", ""])

@@ -16,7 +16,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,8 @@ class Size:
     days_per_run: int
     poll_seconds: int
     has_automation: bool = True
+    shards: int = 1
+    runs_per_day: int = 1
 
     @property
     def last(self) -> date:
@@ -145,6 +147,7 @@ start_date = "{FIRST}"
 end_date = "{NOW.date()}"
 [lake]
 uri = "{lake}"
+shards = {self.size.shards}
 [results]
 allowed_buckets = ["results"]
 """
@@ -153,7 +156,7 @@ allowed_buckets = ["results"]
         with pytest.MonkeyPatch.context() as environment:
             for variable, value in {**self.postgres.environment, "DAGSTER_PG_DB": name}.items():
                 environment.setenv(variable, value)
-            self._seed(Lake(lake))
+            self._seed(Lake(lake, shards=self.size.shards))
             with run_kubernetes_api(site.folder, site.environment) as (api, kubeconfig):
                 (site.home / "dagster.yaml").write_text(yaml.safe_dump(self._build_instance(str(kubeconfig))))
                 with dg.DagsterInstance.from_config(str(site.home)) as instance, ExitStack() as processes:
@@ -200,7 +203,8 @@ class Deployment:
         """Build the results; cause each fault when its number of days is recorded."""
         size, before, started = self.world.size, self.world.count_requests(), time.monotonic()
         words = ["--from", str(FIRST), "--to", str(size.last), "--only", "results", "--workers", str(workers)]
-        words += ["--days-per-run", str(size.days_per_run), "--yes", "--json"]
+        words += ["--days-per-run", str(size.days_per_run), "--runs-per-day", str(size.runs_per_day)]
+        words += ["--yes", "--json"]
         command = [str(Path(sys.executable).with_name("ledger")), "backfill", *words]
         log = self.site.folder / "backfill.log"
         with (
@@ -348,6 +352,24 @@ def test_a_backfill_survives_restarts_of_the_database_and_of_the_daemon(tmp_path
         print(figures, flush=True)  # noqa: T201 (the measurement)
         assert deployment.count_materializations() == size.count_each_day_once()
         assert len(deployment.compute_versions()) == len(TABLES) * size.days
+
+
+@pytest.mark.long
+def test_runs_that_share_days_build_the_lake_of_runs_with_whole_days(tmp_path: Path) -> None:
+    size = Size(schedulers=6, days=4, days_per_run=2, poll_seconds=2)
+    with open_world(size, tmp_path) as world:
+        with world.open_site("whole") as deployment:
+            deployment.backfill(1)
+            expected = deployment.compute_versions()
+        world.size = replace(size, shards=4, runs_per_day=2)
+        with world.open_site("shared") as deployment:
+            figures = deployment.backfill(2, [(0, deployment.kill_random_worker)])
+            print(figures, flush=True)  # noqa: T201 (the measurement)
+
+            assert deployment.compute_versions() == expected
+            assert deployment.lake.shards(SENSOR_CONTRIBUTIONS, size.last) == world.size.shards
+            assert deployment.count_materializations() == size.count_each_day_once()
+            assert figures.runs == 2 * 2 + 2 + 1  # shares, the last runs of both ranges, and a retry
 
 
 @pytest.mark.long
