@@ -91,22 +91,35 @@ def test_three_writers_with_a_fault_lose_nothing(names: list[tuple[str, ...]]) -
     assert check_all(names, faults=1)[1] is None
 
 
-MUTANTS: dict[str, tuple[dict[str, object], str]] = {
-    "writes are unconditional": ({}, "row"),
-    "a lost response is a conflict": ({"_read_update_ids": lambda _stored: []}, "`changed` is wrong"),
-    "only the last update is remembered": ({"_MAX_UPDATE_IDS": 1}, "`changed` is wrong"),
+CONFLICT = ["0: GET", "1: GET", "0: PUT", "1: PUT"]
+LOST = ["0: GET", "0: PUT", "1: GET", "1: PUT, response lost", "1: PUT", "1: GET"]
+REPLACED = ["0: GET", "0: PUT, response lost", "0: PUT", "1: GET", "1: PUT", "0: GET"]
+MUTANTS: dict[str, tuple[dict[str, object], str, list[str]]] = {
+    "writes are unconditional": ({}, "a stored row disappeared", CONFLICT),
+    "a lost response is a conflict": (
+        {"_read_update_ids": lambda _stored: []},
+        "`changed` is wrong",
+        LOST,
+    ),
+    "only the last update is remembered": ({"_MAX_UPDATE_IDS": 1}, "`changed` is wrong", REPLACED),
 }
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_a_broken_protocol_is_found(monkeypatch: pytest.MonkeyPatch, mutant: str) -> None:
-    changes, expected = MUTANTS[mutant]
+def test_a_broken_protocol_is_found_with_its_shortest_trace(
+    monkeypatch: pytest.MonkeyPatch, mutant: str
+) -> None:
+    changes, expected, shortest = MUTANTS[mutant]
     for name, value in changes.items():
         monkeypatch.setattr(s3, name, value)
     names: list[tuple[str, ...]] = [("a",), ("b",)]
-    executions = explore(
-        [upsert(*entry) for entry in names], faults=1, checks_conditions=mutant != "writes are unconditional"
-    )
-    broken = next(filter(None, (find_broken_promise(entry, names) for entry in executions)), None)
-    assert broken
-    assert expected in broken
+    found = [
+        (len(execution.trace), execution.trace, broken)
+        for execution in explore(
+            [upsert(*entry) for entry in names],
+            faults=1,
+            checks_conditions=mutant != "writes are unconditional",
+        )
+        if (broken := find_broken_promise(execution, names))
+    ]
+    assert min(found)[1:] == (shortest, expected)

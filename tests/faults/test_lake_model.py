@@ -1,17 +1,21 @@
-"""A model of the lake: any sequence of updates, kills, removals and reads gives the rows of a dictionary."""
+"""A model of the lake: any sequence of operations and kills gives the rows of a dictionary.
 
-import shutil
+Operations are updates, also in pieces and next to rivals, removals of rows and days, changes of the shards
+and of the version of the table, and reads.
+"""
+
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import count
 from pathlib import Path
-from typing import Any, ClassVar
+from shutil import rmtree
+from typing import ClassVar
 from unittest.mock import patch
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -20,122 +24,107 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from assets.tables import Column, Table
 from resources.aws import s3_bucket
+from resources.errors import RetryLaterError
 from resources.lake.lake import Lake
+from resources.lake.shards import hash_scheduler
+from resources.row_order import sort_rows
 from resources.storage import local
-from tests.support.readings import READINGS
+from tests.support.kills import AFTER_S3, BEFORE_S3, DISK, run_killed
+from tests.support.readings import SAMPLES
 from tests.support.s3_server import Bucket
 
 FIRST = date(2026, 3, 1)
 AT = datetime(2026, 3, 1, tzinfo=UTC)
-NEXT_READINGS = replace(
-    READINGS, version=READINGS.version + 1, columns=(*READINGS.columns, Column("note", pa.string(), "a note"))
+NEXT_SAMPLES = replace(
+    SAMPLES, version=SAMPLES.version + 1, columns=(*SAMPLES.columns, Column("note", pa.string(), "a note"))
 )
 days = st.integers(0, 2).map(lambda number: FIRST + timedelta(number))
 changes = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 3), max_size=4)
+shards = st.integers(1, 3)
+steps = st.integers(0, 12)
 Rows = dict[str, int]
 
 
-class KilledError(BaseException):
-    """The process ends at once; nothing after it is executed."""
-
-
 def build_table(rows: Rows, table: Table) -> pa.Table:
-    values = [{"name": name, "number": number, "at": AT} for name, number in sorted(rows.items())]
-    return pa.Table.from_pylist(values, schema=table.schema)
+    values = [
+        {"scheduler_arn": name, "number": number, "data_start_time": AT} for name, number in rows.items()
+    ]
+    return sort_rows(pa.Table.from_pylist(values, schema=table.schema), table.key)
 
 
 def read_rows(table: pa.Table) -> Rows:
-    return dict(zip(table["name"].to_pylist(), table["number"].to_pylist(), strict=True))
+    names = table["scheduler_arn"].to_pylist()
+    assert len(names) == len(set(names)), "a row occurs twice"
+    return dict(zip(names, table["number"].to_pylist(), strict=True))
+
+
+def select(rows: Rows, number: int, shards: int) -> Rows:
+    return {name: value for name, value in rows.items() if hash_scheduler(name) % shards == number}
 
 
 @dataclass
 class Reader:
-    """A reader that has opened a file and not read it yet."""
+    """A reader that has opened the files of a day and not read them yet."""
 
-    file: pq.ParquetFile
+    files: list[pq.ParquetFile]
     rows: Rows
-
-
-@contextmanager
-def killed(step: str) -> Iterator[None]:
-    """Kill the writer at a step; afterwards it cleans up nothing."""
-    replace_file: Callable[..., Any] = Path.replace
-    unlink: Callable[..., Any] = Path.unlink
-    dead: list[str] = []
-
-    def kill(*_: object) -> None:
-        dead.append(step)
-        raise KilledError
-
-    def replace_and_kill(path: Path, target: Path) -> None:
-        replace_file(path, target)
-        kill()
-
-    def unlink_unless_dead(path: Path, **options: bool) -> None:
-        if dead:
-            raise KilledError
-        unlink(path, **options)
-
-    patches = {
-        "while it writes": patch.object(pq.ParquetWriter, "write_table", kill),
-        "before the flush": patch.object(local, "_flush", kill),
-        "before the rename": patch.object(Path, "replace", kill),
-        "after the rename": patch.object(Path, "replace", replace_and_kill),
-    }
-    with patches[step], patch.object(Path, "unlink", unlink_unless_dead):
-        yield
 
 
 class LakeModel(RuleBasedStateMachine):
     """The lake next to a dictionary of its rows by day."""
 
+    places: ClassVar[list[str]] = [DISK]
+
     @initialize()
     def create(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
-        self.lake = self.open_lake()
-        self.table = READINGS
+        self.table = SAMPLES
         self.model: dict[date, Rows] = {}
         self.readers: list[Reader] = []
+        self.lake = self.open_lake()
 
-    def open_lake(self) -> Lake:
-        return Lake(str(self.folder / "lake"), lock_timeout_seconds=5)
+    def open_lake(self, *, shards: int = 1, timeout: float = 5) -> Lake:
+        return Lake(str(self.folder / "lake"), lock_timeout_seconds=timeout, shards=shards)
 
     def check_orphans(self, day: date) -> None:
         assert not list(Path(self.lake.path(self.table, day)).parent.glob("*.tmp"))
 
-    def kill(self, step: str) -> AbstractContextManager[None]:
-        return killed(step)
-
     def remove(self, day: date) -> None:
-        shutil.rmtree(Path(self.lake.path(READINGS, day)).parent, ignore_errors=True)
+        rmtree(Path(self.lake.path(SAMPLES, day)).parent, ignore_errors=True)
 
-    def open_file(self, day: date) -> pq.ParquetFile:
-        return pq.ParquetFile(self.lake.path(self.table, day))
+    def open_files(self, day: date) -> list[pq.ParquetFile]:
+        folder = Path(self.lake.path(self.table, day)).parent
+        return [pq.ParquetFile(file) for file in sorted(folder.glob("part-*.parquet"))]
 
     def teardown(self) -> None:
         if hasattr(self, "folder"):
-            for reader in self.readers:
-                reader.file.close()
-            shutil.rmtree(self.folder)
+            for file in (file for reader in self.readers for file in reader.files):
+                file.close()
+            rmtree(self.folder)
 
     def merge(self, change: Rows) -> Callable[[pa.Table], pa.Table]:
         return lambda existing: build_table(read_rows(existing) | change, self.table)
 
-    @rule(day=days, change=changes)
-    def update(self, day: date, change: Rows) -> None:
+    def run_killed(self, place: int, step: int, run: Callable[[], object]) -> bool:
+        """Run a writer that is killed at a step; return whether it was. Its other files are in the folder."""
+        with patch.object(tempfile, "tempdir", str(self.folder)):
+            return run_killed(self.places[place % len(self.places)], step, run)
+
+    @rule(day=days, change=changes, setting=shards)
+    def update(self, day: date, change: Rows, setting: int) -> None:
         before = self.model.get(day)
-        result = self.lake.update(self.table, day, self.merge(change))
+        result = self.open_lake(shards=setting).update(self.table, day, self.merge(change))
         self.model[day] = (before or {}) | change
-        assert result.changed or self.model[day] == before
+        assert result.changed is (self.model[day] != before)
         self.check_orphans(day)
 
     @rule(day=days, change=changes)
     def update_in_pieces(self, day: date, change: Rows) -> None:
         def merge(groups: Iterator[pa.Table]) -> Iterator[pa.Table]:
-            for rows in groups:
-                is_replaced = pc.is_in(rows["name"], pa.array(list(change), pa.string()))
-                yield rows.filter(pc.invert(is_replaced)).cast(self.table.schema)
-            yield build_table(change, self.table)
+            rows: Rows = {}
+            for group in groups:
+                rows |= read_rows(group)
+            yield build_table(rows | change, self.table)
 
         self.lake.update_row_groups(self.table, day, merge)
         self.model[day] = self.model.get(day, {}) | change
@@ -143,9 +132,9 @@ class LakeModel(RuleBasedStateMachine):
     @rule(day=days, change=changes, other=changes)
     def update_while_others_read_and_write(self, day: date, change: Rows, other: Rows) -> None:
         neighbor = day + timedelta(10)
-        rival = Lake(self.lake.uri, lock_timeout_seconds=5)
 
         def merge(existing: pa.Table) -> pa.Table:
+            rival = self.open_lake()
             rival.update(self.table, neighbor, self.merge(other))
             assert read_rows(rival.read(self.table, day)) == self.model.get(day, {})
             return self.merge(change)(existing)
@@ -154,24 +143,50 @@ class LakeModel(RuleBasedStateMachine):
         self.model[day] = self.model.get(day, {}) | change
         self.model[neighbor] = self.model.get(neighbor, {}) | other
 
-    @rule(
-        day=days,
-        change=changes,
-        step=st.sampled_from(
-            ["while it writes", "before the flush", "before the rename", "after the rename"]
-        ),
-    )
-    def kill_a_writer(self, day: date, change: Rows, step: str) -> None:
+    @rule(day=days, change=changes, other=changes)
+    def update_while_a_rival_updates_the_same_day(self, day: date, change: Rows, other: Rows) -> None:
+        rows = self.model.get(day, {})
+        attempts = count()
+
+        def merge(existing: pa.Table) -> pa.Table:
+            nonlocal rows
+            if next(attempts) == 0:
+                try:
+                    self.open_lake(timeout=0).update(self.table, day, self.merge(other))
+                    rows = rows | other
+                except RetryLaterError:
+                    pass  # it waits for the lock
+            return self.merge(change)(existing)
+
+        self.lake.update(self.table, day, merge)
+        self.model[day] = rows | change
+
+    @rule(day=days, change=changes, step=steps, place=st.integers(0, 1))
+    def kill_a_writer(self, day: date, change: Rows, step: int, place: int) -> None:
         before = self.model.get(day)
         after = (before or {}) | change
-        try:
-            with self.kill(step):
-                self.lake.update(self.table, day, self.merge(change))
-        except KilledError:
-            if step == "after the rename":
-                self.model[day] = after
+        is_killed = self.run_killed(
+            place, step, lambda: self.lake.update(self.table, day, self.merge(change))
+        )
+        if not is_killed:
+            self.model[day] = after
+        elif self.lake.has(self.table, day):
+            self.model[day] = read_rows(self.lake.read(self.table, day))
+            number_of_shards = self.lake.shards(self.table, day)
+            for number in range(number_of_shards):  # each file is replaced atomically
+                stored, old, new = (
+                    select(rows, number, number_of_shards) for rows in (self.model[day], before or {}, after)
+                )
+                assert stored in (old, new)
         else:
-            self.model[day] = after  # equal rows are not written, and a file without rows has no row group
+            assert before is None
+
+    @rule(day=days, change=changes)
+    def forget_rows(self, day: date, change: Rows) -> None:
+        if day in self.model:
+            rows = {name: value for name, value in self.model[day].items() if name not in change}
+            self.lake.update(self.table, day, lambda _: build_table(rows, self.table))
+            self.model[day] = rows
 
     @rule(day=days)
     def remove_a_day(self, day: date) -> None:
@@ -181,24 +196,36 @@ class LakeModel(RuleBasedStateMachine):
     @rule(day=days)
     def open_a_reader(self, day: date) -> None:
         if day in self.model:
-            self.readers.append(Reader(self.open_file(day), dict(self.model[day])))
+            self.readers.append(Reader(self.open_files(day), dict(self.model[day])))
 
     @rule()
     def finish_a_reader(self) -> None:
         if self.readers:
             reader = self.readers.pop(0)
-            assert read_rows(reader.file.read()) == reader.rows
-            reader.file.close()
+            names = ["scheduler_arn", "number"]
+            assert read_rows(pa.concat_tables(file.read(names) for file in reader.files)) == reader.rows
+            for file in reader.files:
+                file.close()
 
     @rule()
     def upgrade_the_table(self) -> None:
-        self.table = NEXT_READINGS
+        self.table = NEXT_SAMPLES
 
     @rule(day=days)
     def migrate_a_day(self, day: date) -> None:
         if day in self.model:
             self.lake.rewrite(self.table, day)
             assert self.lake.read_version(self.table, day) == self.table.version
+
+    @rule(day=days, shards=shards, step=st.one_of(st.none(), steps), place=st.integers(0, 1))
+    def change_the_shards(self, day: date, shards: int, step: int | None, place: int) -> None:
+        if day not in self.model:
+            return
+        if step is not None:
+            self.run_killed(place, step, lambda: self.lake.reshard(self.table, day, shards))
+            assert read_rows(self.lake.read(self.table, day)) == self.model[day]
+        self.lake.reshard(self.table, day, shards)
+        assert self.lake.shards(self.table, day) == shards
 
     @invariant()
     def has_the_rows_of_the_model(self) -> None:
@@ -215,34 +242,26 @@ class S3LakeModel(LakeModel):
     """The same in S3. A killed writer sends its request or not; a reader gets an object with one request."""
 
     bucket: ClassVar[Bucket]
+    places: ClassVar[list[str]] = [BEFORE_S3, AFTER_S3]
 
-    def open_lake(self) -> Lake:
-        return Lake(f"{self.bucket.uri}/{self.folder.name}", lock_timeout_seconds=5)
+    def open_lake(self, *, shards: int = 1, timeout: float = 5) -> Lake:
+        uri = f"{self.bucket.uri}/{self.folder.name}"
+        return Lake(uri, lock_timeout_seconds=timeout or 5, shards=shards)
 
     def check_orphans(self, day: date) -> None:
         """S3 has no unfinished objects: each write is one request."""
 
-    @contextmanager
-    def kill(self, step: str) -> Iterator[None]:
-        put = s3_bucket.Bucket.put
-
-        def put_and_kill(*args: Any, **options: Any) -> bool:
-            if step == "after the rename":
-                put(*args, **options)
-            raise KilledError
-
-        with patch.object(s3_bucket.Bucket, "put", put_and_kill):
-            yield
+    def list_keys(self, day: date) -> list[str]:
+        path = str(self.lake.path(SAMPLES, day)).removeprefix(f"{self.bucket.uri}/")
+        objects = s3_bucket.Bucket(self.bucket.name, "lake.uri").list_objects(path.rpartition("/")[0] + "/")
+        return sorted(entry.key for entry in objects)
 
     def remove(self, day: date) -> None:
-        key = str(self.lake.path(READINGS, day)).removeprefix(f"{self.bucket.uri}/")
-        self.bucket.client.delete_object(Bucket=self.bucket.name, Key=key)
+        for key in self.list_keys(day):
+            self.bucket.client.delete_object(Bucket=self.bucket.name, Key=key)
 
-    def open_file(self, day: date) -> pq.ParquetFile:
-        key = str(self.lake.path(READINGS, day)).removeprefix(f"{self.bucket.uri}/")
-        content = s3_bucket.Bucket(self.bucket.name, "lake.uri").get(key)
-        assert content
-        return pq.ParquetFile(pa.BufferReader(content.data))
+    def open_files(self, day: date) -> list[pq.ParquetFile]:
+        return [pq.ParquetFile(pa.BufferReader(self.bucket.get(key))) for key in self.list_keys(day)]
 
 
 @pytest.mark.slow
@@ -276,33 +295,64 @@ def test_any_sequence_of_operations_gives_the_rows_of_the_model(rounds: Callable
     run_state_machine_as_test(LakeModel, settings=examples)
 
 
-@pytest.mark.parametrize("mutant", ["delete, then write", "forget other rows"])
-def test_the_model_finds_a_lake_that_loses_rows(mutant: str) -> None:
-    class Mutant(LakeModel):
-        if mutant == "delete, then write":
+lock = local.LocalStorage._lock
 
-            def merge(self, change: Rows) -> Callable[[pa.Table], pa.Table]:
-                def delete_and_merge(existing: pa.Table) -> pa.Table:
-                    rows = read_rows(existing)
-                    for path in self.folder.rglob("part-0.parquet"):
-                        path.unlink()
-                    return build_table(rows | change, self.table)
 
-                return delete_and_merge
-        else:
+@contextmanager
+def _release_early(self: local.LocalStorage, path: Path) -> Iterator[None]:
+    with lock(self, path):
+        pass
+    yield
 
-            def merge(self, change: Rows) -> Callable[[pa.Table], pa.Table]:
-                return lambda _: build_table(change, self.table)
 
+class DeleteThenWrite(LakeModel):
+    def merge(self, change: Rows) -> Callable[[pa.Table], pa.Table]:
+        def delete_and_merge(existing: pa.Table) -> pa.Table:
+            rows = read_rows(existing)
+            for path in self.folder.rglob("part-*.parquet"):
+                path.unlink()
+            return build_table(rows | change, self.table)
+
+        return delete_and_merge
+
+
+class OtherRowsAreDropped(LakeModel):
+    def merge(self, change: Rows) -> Callable[[pa.Table], pa.Table]:
+        return lambda _: build_table(change, self.table)
+
+
+Patch = tuple[object, str, object]
+ALWAYS = {"create", "has_the_rows_of_the_model", "teardown"}
+RIVALS = "update_while_a_rival_updates_the_same_day"
+MUTANTS: dict[str, tuple[type[LakeModel], Patch | None, list[str]]] = {
+    "delete, then write": (DeleteThenWrite, None, ["update", "update"]),
+    "other rows are dropped": (OtherRowsAreDropped, None, ["update", "update"]),
+    "the lock is released early": (LakeModel, (local.LocalStorage, "_lock", _release_early), [RIVALS]),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_lake_that_loses_rows_is_found_with_its_shortest_trace(
+    mutant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine, change, shortest = MUTANTS[mutant]
+    if change:
+        monkeypatch.setattr(*change)
     examples = settings(
-        max_examples=50,
+        max_examples=100,
         stateful_step_count=6,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         derandomize=True,
         database=None,
-        phases=(Phase.generate,),
+        phases=(Phase.generate, Phase.shrink),
         report_multiple_bugs=False,
     )
-    with pytest.raises((AssertionError, FileNotFoundError)):
-        run_state_machine_as_test(Mutant, settings=examples)
+    with pytest.raises((AssertionError, FileNotFoundError)) as caught:
+        run_state_machine_as_test(machine, settings=examples)
+    lines = [line.removeprefix("state.") for line in caught.value.__notes__ if line.startswith("state.")]
+    calls = [line.partition("(")[0] for line in lines]
+    assert [
+        call for call in calls if call not in {"create", "has_the_rows_of_the_model", "teardown"}
+    ] == shortest

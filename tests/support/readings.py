@@ -1,4 +1,4 @@
-"""Two small tables that the tests of the lake write, on disk and in S3."""
+"""Small tables that the tests of the lake write, on disk and in S3."""
 
 from dataclasses import replace
 
@@ -19,3 +19,14 @@ READINGS = Table(
     ),
 )
 SETTINGS = replace(READINGS, name="settings", partitioned=False)
+SAMPLES = replace(
+    READINGS,
+    name="samples",
+    key=("scheduler_arn", "data_start_time"),
+    columns=(
+        Column("number", pa.int64(), "how much"),
+        Column("scheduler_arn", pa.string(), "which", required=True),
+        Column("data_start_time", INSTANT, "when", "UTC", required=True, encoding="delta"),
+    ),
+)
+"""A table with shards."""

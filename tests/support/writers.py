@@ -131,6 +131,7 @@ class Scheduler:
 
     def __init__(self, store: Store, choices: Choices, faults: int) -> None:
         self.store = store
+        self.trace: list[str] = []
         self._choices = choices
         self._faults = faults
         self._waiting: dict[int, Request] = {}
@@ -174,6 +175,7 @@ class Scheduler:
         if request in self._late:
             self._late.remove(request)
             self.store.apply(request)
+            self.trace.append(f"{request.writer}: PUT arrives again")
             return
         is_write = request.data is not None
         kinds = ["none"]
@@ -181,6 +183,8 @@ class Scheduler:
             kinds += ["killed before"] + (["killed after", "response lost", "duplicated"] if is_write else [])
         kind = kinds[self._choices.choose(len(kinds))]
         self._faults -= kind != "none"
+        name = f"{request.writer}: {'PUT' if is_write else 'GET'}"
+        self.trace.append(name if kind == "none" else f"{name}, {kind}")
         if kind == "response lost":  # botocore sends the request again; others may come first
             self.store.apply(request)
             return
@@ -196,10 +200,17 @@ class Scheduler:
 
 @dataclass(frozen=True)
 class Execution:
-    """One complete execution: the store at its end, and the outcomes of the writers by number."""
+    """One complete execution.
+
+    Attributes:
+        store: the store at its end.
+        outcomes: what the writers that were not killed returned, by number.
+        trace: the number of the writer, the request and its fault, for each delivery.
+    """
 
     store: Store
     outcomes: dict[int, Outcome]
+    trace: list[str]
 
 
 def explore(
@@ -209,6 +220,7 @@ def explore(
     choices = Choices()
     while True:
         store = Store(checks_conditions=checks_conditions)
-        yield Execution(store, Scheduler(store, choices, faults).run(updates))
+        scheduler = Scheduler(store, choices, faults)
+        yield Execution(store, scheduler.run(updates), scheduler.trace)
         if not choices.advance():
             return

@@ -4,7 +4,6 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,24 +16,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from assets.framework.row_content import compute_content_version
-from assets.tables import INSTANT, TABLES, Column, Table
+from assets.tables import TABLES, Table
 from resources.lake.lake import Lake
 from resources.lake.shards import FileLayout, Shard, hash_scheduler
 from resources.row_order import sort_rows
-from tests.support.readings import READINGS
+from tests.support.readings import READINGS, SAMPLES
 
 DAY = date(2026, 3, 1)
 START = datetime(2026, 3, 1, tzinfo=UTC)
-SAMPLES = replace(
-    READINGS,
-    name="samples",
-    key=("scheduler_arn", "data_start_time"),
-    columns=(
-        Column("number", pa.int64(), "how much"),
-        Column("scheduler_arn", pa.string(), "which", required=True),
-        Column("data_start_time", INSTANT, "when", "UTC", required=True, encoding="delta"),
-    ),
-)
 NAMES = [f"arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler/pump-{n}" for n in range(12)]
 Rows = dict[tuple[str, int], int]
 
