@@ -53,6 +53,7 @@ RULE_VERSION = 3
 """Increase it when the same predictions give different fragments or events."""
 
 _MEGABYTE = 1_000_000
+_POINT_KEY = ["scheduler_arn", "data_start_time", "timestamp"]
 
 ReadDay = Callable[[date, datetime], Iterator[RecordedResults]]
 """Records or reads the results of a day at a time, one shard after the other."""
@@ -356,16 +357,16 @@ def build_day_fragments(lake: Lake, day: date) -> tuple[pa.Table, int]:
 
 
 def _read_contributions(lake: Lake, day: date, shard: Shard, predictions: pa.Table) -> pa.Table:
-    """Read the contributions of a shard; with several shards, only at times that can be anomalous."""
-    if shard == WHOLE:
-        return lake.read(SENSOR_CONTRIBUTIONS, day, CONTRIBUTION_COLUMNS)
+    """Read the contributions of a shard at the points that can be anomalous, one row group at a time."""
     is_normal = pc.fill_null(pc.equal(predictions["prediction"], 0), False)
-    times = pc.unique(predictions["timestamp"].filter(pc.invert(is_normal)))
+    points = predictions.filter(pc.invert(is_normal)).select(_POINT_KEY)
+    times = pc.unique(points["timestamp"])
     parts = [SENSOR_CONTRIBUTIONS.schema.empty_table().select(CONTRIBUTION_COLUMNS)]
-    parts += (
-        rows.filter(pc.is_in(rows["timestamp"], times)).select(CONTRIBUTION_COLUMNS)
-        for rows in lake.read_row_groups(SENSOR_CONTRIBUTIONS, day, shard)
-    )
+    for rows in lake.read_row_groups(SENSOR_CONTRIBUTIONS, day, shard, CONTRIBUTION_COLUMNS):
+        at_times = rows.filter(pc.is_in(rows["timestamp"], times))
+        if at_times.num_rows:
+            joined = at_times.join(points, _POINT_KEY, join_type="left semi")
+            parts.append(joined.select(CONTRIBUTION_COLUMNS).cast(parts[0].schema))
     return pa.concat_tables(parts)
 
 

@@ -1,11 +1,16 @@
 """Sensor contributions of a day between parsing and writing.
 
-A large fleet has millions of them a day. They are held at 24 bytes each, in the order of the primary key.
-ARNs, components and sensors are expanded for one execution at a time.
+A large fleet has millions of them a day. They are held at 20 bytes each, in the order of the primary key, and
+are moved to temporary files when there are many. ARNs, components and sensors are expanded for one execution
+at a time.
 """
 
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
+from tempfile import gettempdir, mkstemp
 from typing import ClassVar
 
 import numpy as np
@@ -14,30 +19,50 @@ import pyarrow as pa
 from assets.anomalies.execution_index import ExecutionIndex
 from assets.anomalies.parse import split_diagnostic_names
 from assets.tables import INSTANT, SENSOR_CONTRIBUTIONS
+from resources.errors import RetryLaterError
 
 _SCHEMA = SENSOR_CONTRIBUTIONS.schema
 _VALUES = pa.schema([_SCHEMA.field(name) for name in ("timestamp", "diagnostic_name", "contribution")])
+_STORED = pa.schema([_VALUES.field(0), pa.field("name", pa.int32()), _VALUES.field(2)])
+_WRITE_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+
+_ROWS_IN_MEMORY = 4_194_304
+"""Contributions that are in memory before they are moved to a temporary file: 84 MB."""
+
+
+@dataclass(frozen=True)
+class _Names:
+    """The distinct diagnostic names of a batch, and their parts."""
+
+    names: pa.Array
+    components: pa.Array
+    sensors: pa.Array
 
 
 class ContributionBuffer:
-    """Contributions in memory, by execution number."""
+    """Contributions by execution number; memory is bounded."""
 
     VALUES: ClassVar = _VALUES.names
 
     def __init__(self) -> None:
         """Create an empty buffer."""
-        self._slices: dict[int, pa.Table] = {}
-        self._name_parts: dict[int, tuple[pa.Array, pa.Array]] = {}
+        self._names: dict[int, _Names] = {}
+        self._in_memory: dict[int, pa.RecordBatch] = {}
+        self._in_files: dict[int, tuple[pa.ipc.RecordBatchFileReader, int]] = {}
+        self._rows_in_memory = 0
 
     @property
     def executions(self) -> set[int]:
         """The numbers of the executions that have contributions."""
-        return set(self._slices)
+        return set(self._names)
 
     def add(self, contributions: pa.Table) -> None:
         """Add parsed contributions after `ExecutionIndex.assign_executions`.
 
         All contributions of an execution must come in the same call.
+
+        Raises:
+            RetryLaterError: a temporary file cannot be written.
         """
         if not contributions.num_rows:
             return
@@ -48,33 +73,71 @@ class ContributionBuffer:
         executions = rows["execution"].chunk(0).to_numpy()
         times = rows["timestamp"].chunk(0).cast(pa.int64()).to_numpy()
         order = np.lexsort((ranks[names.indices.to_numpy()], times, executions))
-        ordered = rows.select(self.VALUES).take(pa.array(order)).combine_chunks()
-        name_parts = split_diagnostic_names(names.dictionary)
+        columns = [rows["timestamp"].chunk(0), names.indices, rows["contribution"].chunk(0)]
+        ordered = pa.record_batch([column.take(pa.array(order)) for column in columns], schema=_STORED)
+        shared = _Names(names.dictionary, *split_diagnostic_names(names.dictionary))
         numbers, offsets, lengths = np.unique(executions[order], return_index=True, return_counts=True)
         for number, offset, length in zip(numbers.tolist(), offsets.tolist(), lengths.tolist(), strict=True):
-            self._slices[number], self._name_parts[number] = ordered.slice(offset, length), name_parts
+            self._in_memory[number], self._names[number] = ordered.slice(offset, length), shared
+        self._rows_in_memory += ordered.num_rows
+        if self._rows_in_memory > _ROWS_IN_MEMORY:
+            self._move_to_file()
+
+    def _move_to_file(self) -> None:
+        """Move all contributions to a file without a name, which the system deletes with this process."""
+        path = Path(gettempdir())
+        try:
+            descriptor, name = mkstemp(prefix="ledger-")
+            os.close(descriptor)
+            path = Path(name)
+            try:
+                reader = self._write_file(name)
+            finally:
+                path.unlink()
+        except OSError as error:
+            raise RetryLaterError(
+                f"Cannot write temporary data: {error.strerror or error}",
+                where=str(path),
+                next_step="free space, or set TMPDIR to a folder with more",
+            ) from None
+        self._in_files |= {number: (reader, position) for position, number in enumerate(self._in_memory)}
+        self._in_memory, self._rows_in_memory = {}, 0
+
+    def _write_file(self, path: str) -> pa.ipc.RecordBatchFileReader:
+        with pa.OSFile(path, "wb") as sink, pa.ipc.new_file(sink, _STORED, options=_WRITE_OPTIONS) as file:
+            for batch in self._in_memory.values():
+                file.write_batch(batch)
+        return pa.ipc.open_file(pa.OSFile(path, "rb"))
+
+    def _get_values(self, number: int) -> pa.RecordBatch | None:
+        """Return the contributions of an execution; None: it has none."""
+        if number in self._in_files:
+            reader, position = self._in_files[number]
+            return reader.get_batch(position)
+        return self._in_memory.get(number)
 
     def equals_stored(self, number: int, stored: Sequence[pa.Table]) -> bool:
         """Compare an execution's contributions with its rows in the lake (`VALUES` columns)."""
-        new = self._slices.get(number)
+        new = self._get_values(number)
         old = pa.concat_tables([_VALUES.empty_table(), *stored])
         if new is None or new.num_rows != old.num_rows:
             return new is None and not old.num_rows
-        return bool(new.cast(_VALUES).equals(old))
+        names = self._names[number].names.take(new["name"])
+        return bool(pa.table([new["timestamp"], names, new["contribution"]], schema=_VALUES).equals(old))
 
     def build_rows(self, number: int, index: ExecutionIndex, now: datetime) -> pa.Table:
-        """Build the rows of `sensor_contributions` for an execution."""
-        values = self._slices[number]
-        names = values["diagnostic_name"].combine_chunks()
-        components, sensors = self._name_parts[number]
-        arn, start = index.keys[number]
+        """Build the rows of `sensor_contributions` for one of `executions`."""
+        values = self._get_values(number)
+        if values is None:
+            raise KeyError(number)
+        names, (arn, start) = self._names[number], index.keys[number]
         columns = {
             "scheduler_arn": pa.repeat(pa.scalar(arn, pa.string()), values.num_rows),
             "data_start_time": pa.repeat(pa.scalar(start, INSTANT), values.num_rows),
             "timestamp": values["timestamp"],
-            "diagnostic_name": names.cast(pa.string()),
-            "component": components.take(names.indices),
-            "sensor": sensors.take(names.indices),
+            "diagnostic_name": names.names.take(values["name"]),
+            "component": names.components.take(values["name"]),
+            "sensor": names.sensors.take(values["name"]),
             "contribution": values["contribution"],
             "recorded_at": pa.repeat(pa.scalar(now, INSTANT), values.num_rows),
         }

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from resources.encoded_texts import get_chunk, get_comparable
+
 KEY = ("scheduler_arn", "data_start_time")
 COLUMNS = [
     *KEY,
@@ -155,5 +157,5 @@ def find_execution_rows(rows: pa.Table) -> Iterator[ExecutionRows]:
 
 
 def _differs_from_previous(column: pa.ChunkedArray) -> Any:  # noqa: ANN401 (a numpy array of booleans)
-    values = column.combine_chunks()
+    values = get_comparable(get_chunk(column))
     return pc.not_equal(values[1:], values[:-1]).to_numpy(zero_copy_only=False)

@@ -6,6 +6,8 @@ gone or was not read again.
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from assets.anomalies.contributions import ContributionBuffer
 from assets.anomalies.execution_index import KEY, ExecutionIndex, find_execution_rows
 from assets.framework.row_content import stamp_changes
 from assets.tables import ANOMALY_PREDICTIONS, REJECTED_RESULTS, Table
+from resources.encoded_texts import decode_texts, get_chunk, has_encoded_texts
 
 MIN_ROW_GROUP_ROWS = 262_144
 
@@ -37,7 +40,8 @@ def merge_predictions(
         now: `recorded_at` of rows whose content changes.
     """
     existing_rows = _update_execution_columns(_drop_replaced(existing, index, replaced), index)
-    new = _add_execution_columns(lines, index, ["scheduler_name", "model_version"])
+    schema = _get_schema(ANOMALY_PREDICTIONS, existing)
+    new = _add_execution_columns(lines, index, ["scheduler_name", "model_version"], schema)
     return _combine(ANOMALY_PREDICTIONS, [existing_rows, *new], existing, now)
 
 
@@ -49,7 +53,8 @@ def merge_rejected_results(
     now: datetime,
 ) -> pa.Table:
     """Build the rows of `rejected_results` for a day; arguments as in `merge_predictions`."""
-    new = _add_execution_columns(rejected, index, ["result_s3_bucket", "result_s3_key"])
+    schema = _get_schema(REJECTED_RESULTS, existing)
+    new = _add_execution_columns(rejected, index, ["result_s3_bucket", "result_s3_key"], schema)
     return _combine(REJECTED_RESULTS, [_drop_replaced(existing, index, replaced), *new], existing, now)
 
 
@@ -75,15 +80,27 @@ def merge_sensor_contributions(
 def find_changed_executions(
     existing: Iterable[pa.Table], index: ExecutionIndex, new: ContributionBuffer, read: Collection[int]
 ) -> set[int]:
-    """Find the executions in `read` whose contributions differ from the rows in the lake."""
-    stored: dict[int, list[pa.Table]] = {number: [] for number in read}
+    """Find the executions in `read` whose contributions differ from the rows in the lake.
+
+    The rows are in key order, and those of one execution are in memory at a time.
+    """
+    changed, without_rows = set(read), set(read)
+    for number, stored in groupby(_select_values(existing, index, read), key=itemgetter(0)):
+        if new.equals_stored(number, [values for _, values in stored]):
+            changed.remove(number)
+        without_rows.discard(number)
+    return changed - {number for number in without_rows if new.equals_stored(number, [])}
+
+
+def _select_values(
+    existing: Iterable[pa.Table], index: ExecutionIndex, selected: Collection[int]
+) -> Iterator[tuple[int, pa.Table]]:
+    """Yield the stored values of the selected executions, with the numbers of these."""
     for table in existing:
         for rows in find_execution_rows(table):
             number = index.numbers.get(rows.key, -1)
-            if number in stored:
-                values = table.slice(rows.offset, rows.length).select(ContributionBuffer.VALUES)
-                stored[number].append(values)
-    return {number for number, tables in stored.items() if not new.equals_stored(number, tables)}
+            if number in selected:
+                yield number, table.slice(rows.offset, rows.length).select(ContributionBuffer.VALUES)
 
 
 def _merge_in_key_order(
@@ -146,26 +163,45 @@ def _update_execution_columns(rows: pa.Table, index: ExecutionIndex) -> pa.Table
     positions = pa.array(numbers, mask=numbers < 0)
     for name in ("scheduler_name", "model_version"):
         current = index.rows[name].combine_chunks().take(positions)
-        column = pc.if_else(is_known, current, rows[name].combine_chunks())
-        rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), column)
+        column = pc.if_else(is_known, current, get_chunk(decode_texts(rows.select([name]))[name]))
+        field = rows.schema.field(name)
+        column = column.dictionary_encode() if pa.types.is_dictionary(field.type) else column
+        rows = rows.set_column(rows.schema.get_field_index(name), field, column)
     return rows
 
 
+def _get_schema(table: Table, existing: pa.Table) -> pa.Schema:
+    """Return the schema of a table with texts as the rows in the lake have them: plain or as dictionaries."""
+    return table.encoded_schema if has_encoded_texts(existing.schema) else table.schema
+
+
 def _add_execution_columns(
-    tables: Sequence[pa.Table], index: ExecutionIndex, names: Sequence[str]
+    tables: Sequence[pa.Table], index: ExecutionIndex, names: Sequence[str], schema: pa.Schema
 ) -> list[pa.Table]:
+    executions = _encode(index.rows.select([*KEY, *names]), schema)
+
     def add_columns(rows: pa.Table) -> pa.Table:
-        executions = index.rows.select([*KEY, *names]).take(rows["execution"])
-        for name in executions.schema.names:
-            rows = rows.append_column(name, executions[name])
-        return rows.drop_columns("execution")
+        selected = executions.take(rows["execution"])
+        for name in selected.schema.names:
+            rows = rows.append_column(name, selected[name])
+        return _encode(rows.drop_columns("execution"), schema)
 
     return [add_columns(rows) for rows in tables]
 
 
+def _encode(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return rows with dictionaries in the columns that have them in a schema."""
+    for index, field in enumerate(rows.schema):
+        if pa.types.is_dictionary(schema.field(field.name).type) and not pa.types.is_dictionary(field.type):
+            column = rows[field.name].cast(pa.string()).dictionary_encode()
+            rows = rows.set_column(index, field.name, column)
+    return rows
+
+
 def _combine(table: Table, parts: Sequence[pa.Table], existing: pa.Table, now: datetime) -> pa.Table:
     combined: Any = pa.concat_tables(
-        [table.schema.empty_table(), *map(_drop_recorded_at, parts)], promote_options="permissive"
+        [_get_schema(table, existing).empty_table(), *map(_drop_recorded_at, parts)],
+        promote_options="permissive",
     )
     return stamp_changes(table, combined, existing, now)
 

@@ -317,6 +317,7 @@ def _write_day(target: _Target, index: ExecutionIndex, fetched: _FetchedDay) -> 
         ANOMALY_PREDICTIONS,
         day,
         lambda existing: merge_predictions(existing, index, fetched.lines, read, now),
+        encoded=True,
         shard=shard,
     )
     changed = _write_contributions(target, index, fetched.contributions, read)

@@ -148,8 +148,10 @@ class DayFiles:
         """
         return self.retry(lambda _: self._read_shard(schema, shard, open_name or self.storage.open))
 
-    def read_row_groups(self, shard: Shard = WHOLE) -> Iterator[pa.Table]:
+    def read_row_groups(self, shard: Shard = WHOLE, schema: pa.Schema | None = None) -> Iterator[pa.Table]:
         """Yield the rows of a shard by row group, file by file; memory does not grow with the files.
+
+        `schema` selects columns; those that decide the shard must be among them.
 
         Raises:
             RetryLaterError: the number of shards changed meanwhile.
@@ -157,19 +159,24 @@ class DayFiles:
         open_first = partial(self.storage.open, self.name(0))
         try:
             if shard == WHOLE:
-                day = yield from self._read_file_row_groups(open_first, 0, None)
+                day = yield from self._read_file_row_groups(open_first, 0, None, schema=schema)
                 numbers = range(1, day.shards)
             else:
                 day = self.read_layout() or FileLayout(self.new_shards)
                 numbers = shard.list_files(day.shards)
             for number in numbers:
                 open_file = partial(self.storage.open, self.name(number))
-                yield from self._read_file_row_groups(open_file, number, day, shard)
+                yield from self._read_file_row_groups(open_file, number, day, shard, schema)
         except LayoutChangedError as error:
             raise self._build_timeout_error(error.layout) from None
 
     def _read_file_row_groups(
-        self, open_file: OpenFile, number: int, day: FileLayout | None, shard: Shard = WHOLE
+        self,
+        open_file: OpenFile,
+        number: int,
+        day: FileLayout | None,
+        shard: Shard = WHOLE,
+        schema: pa.Schema | None = None,
     ) -> Generator[pa.Table, None, FileLayout]:
         """Yield the rows of one file that belong to its shard and to another one; return the layout.
 
@@ -178,8 +185,9 @@ class DayFiles:
             number: the number of the file.
             day: the layout of the day; None: that of this file.
             shard: the other shard.
+            schema: the columns; None: all.
         """
-        location = self.location(number)
+        location, schema = self.location(number), schema or self.table.schema
         try:
             file = open_file()
         except FileNotFoundError:
@@ -188,7 +196,7 @@ class DayFiles:
             layout = FileLayout.read(stored)
             self._check_readable(layout, number, day or layout)
             own = Shard(number, (day or layout).shards)
-            row_groups = read_conformed_row_groups(stored, self.table.schema, self.table.version, location)
+            row_groups = read_conformed_row_groups(stored, schema, self.table.version, location)
             # a loop would hold the row group while the next one is read
             yield from map(lambda rows: self._select(rows, layout, own, shard), row_groups)  # noqa: C417
             return layout

@@ -252,13 +252,18 @@ class Lake:
         return WriteResult(updated.rows, updated.before, updated.changed, path)
 
     def read_row_groups(
-        self, table: StoredTable, day: date | None = None, shard: Shard = WHOLE
+        self,
+        table: StoredTable,
+        day: date | None = None,
+        shard: Shard = WHOLE,
+        columns: Sequence[str] | None = None,
     ) -> Iterator[pa.Table]:
         """Yield the row groups of the files of a day, file by file, with the errors of `read`.
 
-        Memory does not grow with the files.
+        Memory does not grow with the files. `columns` has the scheduler.
         """
-        return self._open_day(table, day).read_row_groups(shard)
+        schema = None if columns is None else _select_fields(table, columns)
+        return self._open_day(table, day).read_row_groups(shard, schema)
 
     def read_files(self, table: StoredTable, day: date, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Yield columns of each file of a day, with the errors of `read`; memory is that of one shard.

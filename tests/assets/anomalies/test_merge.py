@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.anomalies import merge
+from assets.anomalies import contributions, merge
 from assets.anomalies.contributions import ContributionBuffer
 from assets.anomalies.execution_index import COLUMNS, KEY, ExecutionIndex, ExecutionKey, find_execution_rows
 from assets.anomalies.merge import find_changed_executions, merge_predictions, merge_sensor_contributions
@@ -60,8 +60,10 @@ def build_parsed(contents: dict[int, Content], columns: pa.Schema = CONTRIBUTION
 
 
 def build_buffer(contents: dict[int, Content]) -> ContributionBuffer:
+    """Add the contents in two batches; `_small_limits` moves the larger ones to files."""
     buffer = ContributionBuffer()
-    buffer.add(build_parsed(contents))
+    for parity in (1, 0):
+        buffer.add(build_parsed({n: content for n, content in contents.items() if n % 2 == parity}))
     return buffer
 
 
@@ -92,8 +94,9 @@ reads = st.dictionaries(st.integers(0, EXECUTIONS - 1), content, max_size=EXECUT
 
 
 @pytest.fixture(autouse=True)
-def _small_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+def _small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(merge, "MIN_ROW_GROUP_ROWS", 4)
+    monkeypatch.setattr(contributions, "_ROWS_IN_MEMORY", 3)
 
 
 @given(st.lists(reads, min_size=1, max_size=4), st.integers(1, 7))
