@@ -21,7 +21,8 @@ _TYPES = {
     pa.list_(pa.date32()): "DATE[]",
 }
 
-_DAY = f"CAST(regexp_extract(filename, '{PARTITION}=([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}).part-', 1) AS DATE)"
+_DAY = f"CAST(left(string_split(filename, '{PARTITION}=')[-1], 10) AS DATE)"
+"""DuckDB evaluates it for each file of each query; a regular expression takes a quarter more CPU time."""
 
 _HEAD = """\
 -- The tables of the lake as views, for DuckDB 1.5 and newer. Written by `ledger views`.
