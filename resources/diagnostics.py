@@ -314,13 +314,15 @@ def check_bucket(source: DayListing, results: dict[str, str]) -> Iterator[Findin
             f"every {prefix.frequency_minutes} minutes" if prefix.frequency_minutes else "frequency unknown"
         )
         fix = "set frequency of this source; the end of each window is unknown"
+        assumption = "; counts as one scheduler: nothing in its keys contradicts it"
         if prefix.is_mixed:
+            assumption = ""
             frequency = "several schedulers seem to write to it"
             fix = f"find out which schedulers used this prefix; if it is only one, {fix}"
         yield Finding(
             Level.ok if prefix.frequency_minutes else Level.warn,
             f"{subject}: {prefix.prefix or '(no prefix)'}",
-            f"{period}, {frequency} ({prefix.evidence})",
+            f"{period}, {frequency} ({prefix.evidence}){assumption}",
             "" if prefix.frequency_minutes else fix,
         )
     for notice in source.notices:

@@ -91,14 +91,16 @@ class ResultsConfig(dg.Config):
 
 @dataclass
 class UnreadObjects:
-    """The result objects that a run could not read, so that one cause is one message for all days."""
+    """Result objects that a run could not read or that changed: one cause is one message for all days."""
 
     _days: dict[str, list[str]] = field(default_factory=dict)
     _counts: Counter[str] = field(default_factory=Counter)
     _examples: dict[str, str] = field(default_factory=dict)
+    _overwritten: list[str] = field(default_factory=list)
 
     def add(self, day: str, recorded: RecordedResults) -> None:
         """Add the objects of a day."""
+        self._overwritten += [f"s3://{bucket}/{key}" for bucket, key in recorded.overwritten]
         columns = ["state", "error", "result_s3_bucket", "result_s3_key"]
         for row in recorded.objects.rows.select(columns).to_pylist():
             state = row["state"]
@@ -113,13 +115,19 @@ class UnreadObjects:
                 days.append(day)
 
     def describe(self) -> list[str]:
-        """Return one message for each state, with an example."""
-        return [
+        """Return one message for each state, with an example, and one about overwritten objects."""
+        overwritten = (
+            f"{len(self._overwritten):,} result objects changed after they were read, such as {path}."
+            " The service writes a result once: look for a second scheduler with the same output prefix."
+            for path in self._overwritten[:1]
+        )
+        unread = [
             f"{self._counts[state]:,} result object{'s' if self._counts[state] > 1 else ''} not read"
             f" ({state.replace('_', ' ')}) on {len(days):,} day{'s' if len(days) > 1 else ''}"
             f" ({days[0]}{f' to {days[-1]}' if len(days) > 1 else ''}), for example {self._examples[state]}"
             for state, days in sorted(self._days.items())
         ]
+        return [*overwritten, *unread]
 
 
 def build(history: Days, rule: EventRule) -> list[dg.AssetsDefinition | dg.AssetSpec]:

@@ -52,7 +52,10 @@ _WRITTEN_TABLES = (RESULT_OBJECTS, ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS, RE
 
 @dataclass(frozen=True)
 class RecordedResults:
-    """The result tables of a day or shard after an update; `contributions` counts its rows in the lake."""
+    """The result tables of a day or shard after an update; `contributions` counts its rows in the lake.
+
+    `overwritten` are objects whose content changed since they were read before.
+    """
 
     predictions: WriteResult
     rejected: WriteResult
@@ -62,6 +65,7 @@ class RecordedResults:
     contributions_path: Path | str
     states: Counter[ObjectState]
     bytes_read: int
+    overwritten: Sequence[ObjectLocation] = ()
 
 
 @dataclass
@@ -73,6 +77,7 @@ class _FetchedDay:
     rejected: list[pa.Table] = field(default_factory=list)
     contributions: ContributionBuffer = field(default_factory=ContributionBuffer)
     bytes_read: int = 0
+    overwritten: list[ObjectLocation] = field(default_factory=list)
 
     @property
     def states(self) -> Counter[ObjectState]:
@@ -292,6 +297,8 @@ def _add_batch(
             fetched, row_counts[number], rejected_counts[number]
         )
         day.bytes_read += fetched.size_in_memory
+        if fetched.state is ObjectState.READ and fetched.request.etag not in {None, fetched.etag}:
+            day.overwritten.append(location)
 
 
 def _select_read_objects(objects: dict[int, FetchedResult]) -> Iterator[tuple[int, str, bytes]]:
@@ -342,6 +349,7 @@ def _write_day(target: _Target, index: ExecutionIndex, fetched: _FetchedDay) -> 
         lake.path(SENSOR_CONTRIBUTIONS, day),
         fetched.states,
         fetched.bytes_read,
+        fetched.overwritten,
     )
 
 

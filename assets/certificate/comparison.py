@@ -52,6 +52,8 @@ def _compare_scheduler(old: Mapping[str, Any] | None, new: Mapping[str, Any] | N
         yield f"{_list_counts(old['slots'])}, now {_list_counts(new['slots'])}"
     elif old.get("gaps") != new.get("gaps"):
         yield "its gaps are at other times"
+    if old.get("expectation_not_known") != new.get("expectation_not_known"):
+        yield "other periods have no known expectation"
     if old.get("complete_through") != new.get("complete_through"):
         yield f"proven complete through {old.get('complete_through')}, now {new.get('complete_through')}"
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, TextIO
 
+from assets.certificate.expectation import EXPECTATION_MEANING, PREFIX_MEANING, UNKNOWN_MEANINGS
 from assets.certificate.statements import (
     CERTIFICATE_PREDICATE,
     REASON_MEANINGS,
@@ -49,7 +50,12 @@ class CertificateHeader:
             "versions": dict(self.versions),
             "settings": dict(self.settings),
             "forgotten": [dict(operation) for operation in self.forgotten],
-            "definitions": REASON_MEANINGS,
+            "definitions": {
+                **REASON_MEANINGS,
+                "expected": EXPECTATION_MEANING,
+                "output_prefix": PREFIX_MEANING,
+                "expectation_not_known": UNKNOWN_MEANINGS,
+            },
         }
 
 

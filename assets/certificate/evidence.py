@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.certificate.statements import DayEvidence
+from assets.certificate.traces import DeclaredFrequency, LakeExpectations, read_traces
 from assets.executions.provenance import expand_run
-from assets.framework.time_windows import DAY_MS
+from assets.framework.time_windows import DAY_MS, get_day_window
 from assets.health.execution_health import (
     COVERAGE_COLUMNS,
     EXECUTION_COLUMNS,
@@ -81,8 +82,16 @@ class Selection:
         return not self.patterns or matches_any(self.patterns, name, arn)
 
 
-def read_days(lake: Lake, selection: Selection, policy: HealthPolicy) -> Iterator[DayEvidence]:
+def read_days(
+    lake: Lake, selection: Selection, policy: HealthPolicy, declared: Sequence[DeclaredFrequency] = ()
+) -> Iterator[DayEvidence]:
     """Yield the evidence of each day of a selection, recorded or not; memory is that of one day.
+
+    Args:
+        lake: the lake.
+        selection: the days and schedulers.
+        policy: what the rules depend on besides the lake.
+        declared: frequencies in the settings.
 
     Raises:
         LedgerError: the lake cannot be read.
@@ -93,6 +102,11 @@ def read_days(lake: Lake, selection: Selection, policy: HealthPolicy) -> Iterato
     days = [
         selection.first + timedelta(number) for number in range((selection.last - selection.first).days + 1)
     ]
+    recorded = [day for day in days if day in stored[INFERENCE_EXECUTIONS.name]]
+    service_end = get_day_window(policy.last_day).end if policy.last_day else policy.now
+    expectations = LakeExpectations(
+        lake, recorded, read_traces(lake, selection.first, declared), min(policy.now, service_end)
+    )
 
     def read_files(day: date) -> _DayFiles:
         return _read_files(
@@ -100,7 +114,16 @@ def read_days(lake: Lake, selection: Selection, policy: HealthPolicy) -> Iterato
         )
 
     for day, files in zip(days, _read_ahead(read_files, days), strict=True):
-        yield _build_evidence(day, files, schedulers, selection, policy, sources.get(day, []))
+        tables = DayTables(files.executions, files.coverage, schedulers, _NO_RESULT_TIMES)
+        selected = [
+            scheduler
+            for scheduler in build_scheduler_days(day, tables, policy, expectations.expect)
+            if selection.includes(scheduler.arn, scheduler.name)
+            and (len(scheduler.slots.start) or scheduler.slots.unknown)
+        ]
+        expectations.finish_day(tables)
+        results = _count_results(files.results, selected, selection)
+        yield DayEvidence(day, files.digests, selected, sources.get(day, []), results)
 
 
 def read_other_digests(lake: Lake) -> dict[str, str]:
@@ -156,28 +179,10 @@ def _read_ahead(read: Callable[[date], _DayFiles], days: Sequence[date]) -> Iter
 def _read_files(reader: _DayReader) -> _DayFiles:
     return _DayFiles(
         _read_executions(reader),
-        reader.read(EXTRACTION_COVERAGE, COVERAGE_COLUMNS),
+        reader.read(EXTRACTION_COVERAGE, [*COVERAGE_COLUMNS, "recorded_at"]),
         reader.read(RESULT_OBJECTS, ["scheduler_arn", "state"]),
         reader.read_digests(),
     )
-
-
-def _build_evidence(
-    day: date,
-    files: _DayFiles,
-    schedulers: SchedulerHistory,
-    selection: Selection,
-    policy: HealthPolicy,
-    sources: Sequence[dict[str, Any]],
-) -> DayEvidence:
-    tables = DayTables(files.executions, files.coverage, schedulers, _NO_RESULT_TIMES)
-    selected = [
-        scheduler
-        for scheduler in build_scheduler_days(day, tables, policy)
-        if selection.includes(scheduler.arn, scheduler.name) and len(scheduler.slots.start)
-    ]
-    results = _count_results(files.results, selected, selection)
-    return DayEvidence(day, files.digests, selected, sources, results)
 
 
 def _read_executions(reader: _DayReader) -> pa.Table:

@@ -2,15 +2,17 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from assets.certificate.documents import CertificateHeader
+from assets.certificate.expectation import EXPECTATION_MEANING, PREFIX_MEANING, UNKNOWN_MEANINGS
 from assets.certificate.statements import REASON_MEANINGS
 from assets.certificate.summary import (
     CLASS_MEANINGS,
@@ -18,6 +20,7 @@ from assets.certificate.summary import (
     DayClass,
     Gap,
     SchedulerSummary,
+    UnknownRange,
     count_totals,
     format_span,
     list_runs,
@@ -26,8 +29,9 @@ from assets.health.slots import REASONS
 from assets.report.formatting import clean_text
 
 MAX_GAPS_HTML, MAX_GAPS_MARKDOWN = 5_000, 200
-"""Gaps in a document for people; the JSON certificate has all of them."""
+"""Gaps, and periods, in a document for people; the JSON certificate has all of them."""
 
+_Range = TypeVar("_Range", Gap, UnknownRange)
 _TEMPLATES = Path(__file__).with_name("templates")
 _MARKDOWN_SYNTAX = re.compile(r"([\\`*_{}\[\]<>#|~])")
 _CLASS_NAMES = {
@@ -35,6 +39,7 @@ _CLASS_NAMES = {
     DayClass.none_proven: "none",
     DayClass.partly_known: "partly",
     DayClass.not_known: "unknown",
+    DayClass.expectation_not_known: "open",
 }
 
 
@@ -63,7 +68,14 @@ class CertificatePage:
 
     @property
     def verdict(self) -> str:
-        """One sentence about the expected executions."""
+        """What is known of the expected executions, and of what is expected."""
+        periods = self.summary.totals["periods_not_known"]
+        if not periods:
+            return self._judge_expected()
+        which = "one further period" if periods == 1 else f"{periods:,} further periods"
+        return f"{self._judge_expected()} In {which}, the expected executions cannot be known."
+
+    def _judge_expected(self) -> str:
         totals = self.summary.totals
         if not totals["expected"]:
             return "No execution was expected in these days, as far as the lake knows."
@@ -80,6 +92,11 @@ class CertificatePage:
         return (
             "All expected executions are accounted for: recorded with their outcome, or proven not to exist."
         )
+
+    @property
+    def expectation(self) -> str:
+        """When an execution is expected, and what a scheduler of a bucket is."""
+        return f"{EXPECTATION_MEANING} {PREFIX_MEANING}"
 
     def list_reasons(self) -> list[tuple[str, int, str]]:
         """Return reason, slots and meaning, also of reasons without slots."""
@@ -114,13 +131,17 @@ def render_html(page: CertificatePage) -> str:
     )
     style = (_TEMPLATES / "certificate.css").read_text("utf-8")
     gaps, labels = page.summary.sort_gaps(), page.summary.build_labels()
+    periods = page.summary.sort_unknown_ranges()
     html = environment.get_template("certificate.html.j2").render(
         page=page,
         totals=page.summary.totals,
         rows=[(labels[scheduler.arn], _draw_days(scheduler)) for scheduler in page.summary.list_schedulers()],
         classes=[(_CLASS_NAMES[day_class], CLASS_MEANINGS[day_class]) for day_class in _CLASS_NAMES],
-        gaps=_label_gaps(labels, gaps[:MAX_GAPS_HTML]),
+        gaps=_label(labels, gaps[:MAX_GAPS_HTML]),
         more_gaps=max(len(gaps) - MAX_GAPS_HTML, 0),
+        periods=_label(labels, periods[:MAX_GAPS_HTML]),
+        more_periods=max(len(periods) - MAX_GAPS_HTML, 0),
+        unknown_meanings=UNKNOWN_MEANINGS,
         style=style,
         style_hash="sha256-" + b64encode(sha256(style.encode()).digest()).decode(),
     )
@@ -160,17 +181,29 @@ def render_markdown(page: CertificatePage) -> str:
         lines += ["| scheduler | from | to | slots | reason |", "| --- | --- | --- | ---: | --- |"]
     lines += [
         f"| {_escape(label)} | {gap.start} | {gap.end} | {gap.slots:,} | {gap.reason} |"
-        for label, gap in _label_gaps(labels, gaps[:MAX_GAPS_MARKDOWN])
+        for label, gap in _label(labels, gaps[:MAX_GAPS_MARKDOWN])
     ]
     if len(gaps) > MAX_GAPS_MARKDOWN:
         lines += ["", f"{len(gaps) - MAX_GAPS_MARKDOWN:,} more; the JSON certificate lists all."]
-    lines += ["", "## Reasons", ""]
+    lines += [*_list_periods(page, labels), "", "## Definitions", "", page.expectation, ""]
     lines += [f"- `{reason}` ({count:,}): {meaning}" for reason, count, meaning in page.list_reasons()]
     return "\n".join(lines) + "\n"
 
 
-def _label_gaps(labels: Mapping[str, str], gaps: Sequence[Gap]) -> list[tuple[str, Gap]]:
-    return [(labels[gap.arn], gap) for gap in gaps]
+def _list_periods(page: CertificatePage, labels: Mapping[str, str]) -> Iterator[str]:
+    """Yield the lines about the periods in which the expected executions are not known."""
+    periods = page.summary.sort_unknown_ranges()
+    yield from ("", f"## Periods whose expected executions are not known ({len(periods):,})", "")
+    if periods:
+        yield from ("| scheduler | from | to | reason |", "| --- | --- | --- | --- |")
+    for label, period in _label(labels, periods[:MAX_GAPS_MARKDOWN]):
+        yield f"| {_escape(label)} | {period.start} | {period.end} | {UNKNOWN_MEANINGS[period.reason]} |"
+    if len(periods) > MAX_GAPS_MARKDOWN:
+        yield from ("", f"{len(periods) - MAX_GAPS_MARKDOWN:,} more; the JSON certificate lists all.")
+
+
+def _label(labels: Mapping[str, str], ranges: Sequence[_Range]) -> list[tuple[str, _Range]]:
+    return [(labels[item.arn], item) for item in ranges]
 
 
 def _draw_days(scheduler: SchedulerSummary) -> list[tuple[str, str, str]]:

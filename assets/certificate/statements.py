@@ -41,6 +41,7 @@ REASON_MEANINGS = {
 Statement = dict[str, Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MINUTE_MS = 60_000
 _FINAL_NUMBERS = [REASONS.index(reason) for reason in FINAL_REASONS]
 
 
@@ -107,24 +108,35 @@ def _describe_scheduler(scheduler: SchedulerDay) -> dict[str, Any]:
     if scheduler.complete_through:
         description["complete_through"] = _format_time(scheduler.complete_through)
     if sum(counts) > sum(counts[number] for number in _FINAL_NUMBERS):
-        gaps = list(find_gaps(slots))
-        description["gaps"] = gaps
+        description["gaps"] = list(find_gaps(slots))
+    if slots.unknown:
+        description["expectation_not_known"] = [
+            {"reason": period.reason, "from": _format_ms(period.start), "to": _format_ms(period.end)}
+            for period in slots.unknown
+        ]
     return description
 
 
 def find_gaps(slots: Slots) -> Iterator[dict[str, Any]]:
-    """Yield the maximal ranges of slots with one reason that have no recorded final outcome."""
+    """Yield the maximal ranges of slots with one reason that have no recorded final outcome.
+
+    The slots of a range follow each other and have the same length, so `from`, `slots` and `minutes`, the
+    length, give the start of each.
+    """
     is_gap = ~np.isin(slots.reason, _FINAL_NUMBERS)
     if not is_gap.any():
         return
-    changes = np.flatnonzero(np.diff(slots.reason)) + 1
+    lengths = slots.end - slots.start
+    is_change = (np.diff(slots.reason) != 0) | (np.diff(lengths) != 0) | (slots.start[1:] != slots.end[:-1])
+    changes = np.flatnonzero(is_change) + 1
     for first, stop in zip([0, *changes], [*changes, len(slots.reason)], strict=True):
         if is_gap[first]:
             yield {
                 "reason": REASONS[slots.reason[first]],
                 "from": _format_ms(int(slots.start[first])),
-                "to": _format_ms(int(slots.end[first:stop].max())),
+                "to": _format_ms(int(slots.end[stop - 1])),
                 "slots": int(stop - first),
+                "minutes": float(lengths[first]) / _MINUTE_MS,
             }
 
 

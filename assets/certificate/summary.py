@@ -1,11 +1,11 @@
 """Totals, the calendar and the gaps of a certificate, added up from the statements of its days."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ class DayClass(IntEnum):
     none_proven = 2
     partly_known = 3
     not_known = 4
+    expectation_not_known = 5
 
 
 CLASS_MEANINGS = {
@@ -29,19 +30,35 @@ CLASS_MEANINGS = {
     DayClass.none_proven: "no execution: proven by a response of the service, or after its end",
     DayClass.partly_known: "partly known: some executions are recorded, others are not known or not final",
     DayClass.not_known: "not known: no execution is recorded, and nothing proves that there was none",
+    DayClass.expectation_not_known: "expectation not known: nothing is recorded, and whether executions were"
+    " expected cannot be known",
     DayClass.nothing_expected: "nothing expected: the scheduler was not seen yet, or no longer",
 }
 
 
 @dataclass
 class Gap:
-    """A range of slots of one scheduler without a recorded final outcome, across days."""
+    """A range of slots of one length of one scheduler without a recorded final outcome, across days."""
 
     arn: str
     reason: str
     start: str
     end: str
     slots: int
+    minutes: float
+
+
+@dataclass
+class UnknownRange:
+    """A time of one scheduler in which the expected windows are not known, across days."""
+
+    arn: str
+    reason: str
+    start: str
+    end: str
+
+
+_Range = TypeVar("_Range", Gap, UnknownRange)
 
 
 @dataclass
@@ -53,6 +70,7 @@ class SchedulerSummary:
     name: str | None = None
     reasons: Counter[str] = field(default_factory=Counter)
     last_gap: Gap | None = None
+    last_unknown: UnknownRange | None = None
 
 
 class CertificateSummary:
@@ -64,6 +82,7 @@ class CertificateSummary:
         self.statements = 0
         self.schedulers: dict[str, SchedulerSummary] = {}
         self.gaps: list[Gap] = []
+        self.unknown_ranges: list[UnknownRange] = []
         self.results: Counter[str] = Counter()
         self.source_kinds: set[str] = set()
         self.sources: dict[str, Any] = {}
@@ -94,17 +113,31 @@ class CertificateSummary:
         summary.name = description["name"] or summary.name
         summary.reasons.update(description["slots"])
         self.source_kinds.update(description.get("sources", ()))
-        summary.classes[self.statements] = classify(description["slots"])
+        periods = description.get("expectation_not_known", ())
+        summary.classes[self.statements] = classify(description["slots"], has_unknown=bool(periods))
         for gap in description.get("gaps", ()):
             self._add_gap(summary, gap)
+        for period in periods:
+            self._add_unknown(summary, period)
 
     def _add_gap(self, summary: SchedulerSummary, gap: dict[str, Any]) -> None:
         last = summary.last_gap
-        if last and (last.reason, last.end) == (gap["reason"], gap["from"]):
+        key = gap["reason"], gap["from"], gap["minutes"]
+        if last and (last.reason, last.end, last.minutes) == key:
             last.end, last.slots = gap["to"], last.slots + gap["slots"]
             return
-        summary.last_gap = Gap(summary.arn, gap["reason"], gap["from"], gap["to"], gap["slots"])
+        summary.last_gap = Gap(
+            summary.arn, gap["reason"], gap["from"], gap["to"], gap["slots"], gap["minutes"]
+        )
         self.gaps.append(summary.last_gap)
+
+    def _add_unknown(self, summary: SchedulerSummary, period: dict[str, Any]) -> None:
+        last = summary.last_unknown
+        if last and (last.reason, last.end) == (period["reason"], period["from"]):
+            last.end = period["to"]
+            return
+        summary.last_unknown = UnknownRange(summary.arn, period["reason"], period["from"], period["to"])
+        self.unknown_ranges.append(summary.last_unknown)
 
     def list_schedulers(self) -> list[SchedulerSummary]:
         """Return the schedulers by name."""
@@ -114,8 +147,15 @@ class CertificateSummary:
 
     def sort_gaps(self) -> list[Gap]:
         """Return the gaps by scheduler and time."""
+        return self._sort(self.gaps)
+
+    def sort_unknown_ranges(self) -> list[UnknownRange]:
+        """Return the times without a known expectation by scheduler and time."""
+        return self._sort(self.unknown_ranges)
+
+    def _sort(self, ranges: Iterable[_Range]) -> list[_Range]:
         order = {summary.arn: number for number, summary in enumerate(self.list_schedulers())}
-        return sorted(self.gaps, key=lambda gap: (order[gap.arn], gap.start))
+        return sorted(ranges, key=lambda item: (order[item.arn], item.start))
 
     def build_labels(self) -> dict[str, str]:
         """Return a distinct label of each scheduler by ARN: its name, with its region or ARN if needed."""
@@ -133,8 +173,12 @@ class CertificateSummary:
 
     @property
     def totals(self) -> dict[str, int]:
-        """Expected slots, and what is known of them."""
-        return {**count_totals(self.reasons), "gaps": len(self.gaps)}
+        """Expected slots, what is known of them, and the number of gaps and of unknown ranges."""
+        return {
+            **count_totals(self.reasons),
+            "gaps": len(self.gaps),
+            "periods_not_known": len(self.unknown_ranges),
+        }
 
     @property
     def reasons(self) -> Counter[str]:
@@ -188,19 +232,31 @@ def count_totals(reasons: Counter[str]) -> dict[str, int]:
     }
 
 
-def classify(slots: dict[str, int]) -> DayClass:
-    """Return the class of a scheduler's day from its slots by reason."""
+def classify(slots: dict[str, int], *, has_unknown: bool = False) -> DayClass:
+    """Return the class of a scheduler's day from its slots by reason.
+
+    Args:
+        slots: the slots by reason.
+        has_unknown: whether further windows may be expected.
+    """
     expected = sum(slots.values())
     final = sum(slots.get(reason, 0) for reason in FINAL_REASONS)
     proven = sum(slots.get(reason, 0) for reason in PROVEN_REASONS)
     if not expected:
-        return DayClass.nothing_expected
+        return DayClass.expectation_not_known if has_unknown else DayClass.nothing_expected
+    if has_unknown:
+        return DayClass.partly_known if expected > _count_absent(slots) else DayClass.not_known
     if proven == expected:
         return DayClass.none_proven
     if final + proven == expected:
         return DayClass.complete
     has_recorded = final or slots.get("in_progress") or slots.get("stuck")
     return DayClass.partly_known if has_recorded or proven else DayClass.not_known
+
+
+def _count_absent(slots: dict[str, int]) -> int:
+    """Count the slots of which nothing is known."""
+    return slots.get("unknown", 0) + slots.get("not_extracted", 0)
 
 
 def list_runs(classes: Sequence[int] | npt.NDArray[np.uint8]) -> Iterator[tuple[int, int, DayClass]]:

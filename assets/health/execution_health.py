@@ -1,8 +1,9 @@
 """Expected and recorded executions of a day, with one reason for each expected execution."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from assets.health.failure_causes import Failure, group_by_cause, parse_cause
 from assets.health.slots import (
     REASONS,
     CoverageState,
+    Expectation,
     Flags,
     Ints,
     RecordedExecutions,
@@ -129,6 +131,44 @@ class DayTables:
     results: pa.Table
     shard: Shard = WHOLE
 
+    @cached_property
+    def executions_by_scheduler(self) -> dict[str, "SchedulerExecutions"]:
+        """The executions of each scheduler by its ARN."""
+        return _group_executions(self.executions)
+
+    @cached_property
+    def coverage_by_scheduler(self) -> dict[str, dict[str, Any]]:
+        """The coverage of each scheduler by its ARN."""
+        return {row["scheduler_arn"]: row for row in self.coverage.to_pylist()}
+
+    @cached_property
+    def complete_through(self) -> "dict[_AccountRegion, datetime]":
+        """The latest time through which a response for each account reported the day."""
+        return _find_complete_through(self.coverage_by_scheduler.values())
+
+    def find_unlisted_time(self, arn: str) -> datetime | None:
+        """Return a time before which the service reported the day without a scheduler; None: never.
+
+        `coverage` needs the column `recorded_at`: a response is older than its row.
+        """
+        account = _get_account_region(arn)
+        if (
+            account not in self.complete_through
+            or arn in self.executions_by_scheduler
+            or arn in self.coverage_by_scheduler
+        ):
+            return None
+        times: list[datetime] = [
+            row["recorded_at"]
+            for row in self.coverage_by_scheduler.values()
+            if row["complete_through"] and _get_account_region(row["scheduler_arn"]) == account
+        ]
+        return min(times)
+
+
+ExpectWindows = Callable[[str, int, DayTables], Expectation]
+"""Returns the expectation of a scheduler, by ARN and start of the day in ms, from the rows of the day."""
+
 
 def build_execution_health(day: date, tables: DayTables, policy: HealthPolicy) -> pa.Table:
     """Build the rows of `execution_health` for a shard of a day, without `recorded_at`."""
@@ -156,22 +196,25 @@ class SchedulerDay:
     slots: Slots
     complete_through: datetime | None
     sources: str | None
-    executions: "_SchedulerExecutions" = field(repr=False)
+    executions: "SchedulerExecutions" = field(repr=False)
     failures: Sequence[Failure] = ()
 
 
-def build_scheduler_days(day: date, tables: DayTables, policy: HealthPolicy) -> Iterator[SchedulerDay]:
+def build_scheduler_days(
+    day: date, tables: DayTables, policy: HealthPolicy, expect: ExpectWindows | None = None
+) -> Iterator[SchedulerDay]:
     """Yield the slots of each scheduler that is recorded or expected on a day, by ARN.
 
     Args:
         day: the day.
         tables: the rows in the lake; `results` is not read.
         policy: what the rules depend on besides the tables.
+        expect: the expectation from other days. Without it, settings are taken as unchanged until the next
+            one; with it, a scheduler is also expected before its first setting.
     """
-    executions = _group_executions(tables.executions)
+    executions = tables.executions_by_scheduler
     history = tables.schedulers
-    coverage = {row["scheduler_arn"]: row for row in tables.coverage.to_pylist()}
-    complete_through = _find_complete_through(coverage.values())
+    coverage, complete_through = tables.coverage_by_scheduler, tables.complete_through
     queried = {*complete_through, *history.listed_accounts}
     settles_at = compute_settle_time(day, policy.settle_after)
     has_ended = policy.last_day is not None and day > policy.last_day
@@ -182,7 +225,7 @@ def build_scheduler_days(day: date, tables: DayTables, policy: HealthPolicy) -> 
         if arn not in executions and arn not in coverage:
             # a response for other schedulers of the account shows that this one was deleted
             is_deleted = account in complete_through
-            if is_deleted or has_ended or not _has_begun(scheduler_settings, day):
+            if has_ended or not (expect or (_has_begun(scheduler_settings, day) and not is_deleted)):
                 continue
         coverage_row = coverage.get(arn)
         # a final response for the account reports all executions of its schedulers, except of one that is
@@ -199,7 +242,13 @@ def build_scheduler_days(day: date, tables: DayTables, policy: HealthPolicy) -> 
         yield SchedulerDay(
             arn,
             next((name for name in names if name), None),
-            build_slots(day_ms, scheduler_settings, recorded, state),
+            build_slots(
+                day_ms,
+                scheduler_settings,
+                recorded,
+                state,
+                partial(expect, arn, day_ms, tables) if expect else None,
+            ),
             coverage_row["complete_through"] if coverage_row else None,
             coverage_row["sources"] if coverage_row else None,
             rows,
@@ -208,7 +257,7 @@ def build_scheduler_days(day: date, tables: DayTables, policy: HealthPolicy) -> 
 
 
 @dataclass(frozen=True)
-class _SchedulerExecutions:
+class SchedulerExecutions:
     """The recorded executions of a scheduler's day, by start; times in ms.
 
     Attributes:
@@ -229,10 +278,10 @@ class _SchedulerExecutions:
 
 
 _NO_TIMES = np.zeros(0, np.int64)
-_NO_EXECUTIONS = _SchedulerExecutions(None, _NO_TIMES, _NO_TIMES, np.zeros(0, bool), _NO_TIMES)
+_NO_EXECUTIONS = SchedulerExecutions(None, _NO_TIMES, _NO_TIMES, np.zeros(0, bool), _NO_TIMES)
 
 
-def _group_executions(executions: pa.Table) -> dict[str, _SchedulerExecutions]:
+def _group_executions(executions: pa.Table) -> dict[str, SchedulerExecutions]:
     """Split the executions of a day by scheduler, each sorted by start."""
     executions = _sort_by_scheduler(executions)
     arns = _encode(executions["scheduler_arn"])
@@ -247,7 +296,7 @@ def _group_executions(executions: pa.Table) -> dict[str, _SchedulerExecutions]:
     names = _encode(executions["scheduler_name"])
     name_codes = _get_codes(names)
     bounds = np.searchsorted(codes, np.arange(len(arns.dictionary) + 1))
-    groups: dict[str, _SchedulerExecutions] = {}
+    groups: dict[str, SchedulerExecutions] = {}
     for arn, first, stop in zip(arns.dictionary.to_pylist(), bounds[:-1], bounds[1:], strict=True):
         if first == stop:
             continue
@@ -256,7 +305,7 @@ def _group_executions(executions: pa.Table) -> dict[str, _SchedulerExecutions]:
             (int(failed_rows[number] - first), failed_texts[number]) for number in range(begin, end_of_failed)
         ]
         named = np.flatnonzero(name_codes[first:stop] >= 0)
-        groups[arn] = _SchedulerExecutions(
+        groups[arn] = SchedulerExecutions(
             names.dictionary[int(name_codes[first + named[0]])].as_py() if len(named) else None,
             start[first:stop],
             end[first:stop],
@@ -295,7 +344,7 @@ def _find_reasons(executions: pa.Table, statuses: pa.DictionaryArray, is_failed:
     return reason
 
 
-def _find_window_ends(rows: _SchedulerExecutions, settings: Sequence[SchedulerSetting]) -> Ints:
+def _find_window_ends(rows: SchedulerExecutions, settings: Sequence[SchedulerSetting]) -> Ints:
     """Return the end of each window in ms; an unknown end follows from the frequency that was valid then."""
     if rows.has_end.all():
         return np.asarray(np.maximum(rows.start, rows.end))
@@ -318,7 +367,7 @@ class _ResultTimes:
         self._bounds = np.searchsorted(codes[order], np.arange(len(arns.dictionary) + 1))
         self._numbers = {arn: number for number, arn in enumerate(arns.dictionary.to_pylist())}
 
-    def compute_lateness(self, arn: str, executions: _SchedulerExecutions) -> list[float]:
+    def compute_lateness(self, arn: str, executions: SchedulerExecutions) -> list[float]:
         """Return the minutes from the end of each window to its result, in ascending order."""
         if arn not in self._numbers:
             return []

@@ -6,7 +6,7 @@ aligned to executions of that frequency, because a scheduler in another time zon
 minutes than in UTC.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -41,6 +41,7 @@ Missing input causes failed executions, so a slot without any execution points t
 
 _MS = timedelta(milliseconds=1)
 _FIVE_MINUTES_MS = 300_000
+_NEVER = np.iinfo(np.int64).max
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -90,12 +91,34 @@ class CoverageState:
 
 
 @dataclass(frozen=True)
+class UnknownPeriod:
+    """A time from `start` to before `end`, in ms, in which the expected windows are not known, and why."""
+
+    start: int
+    end: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What evidence before and after a day implies: the expected windows that have no execution, in ms."""
+
+    start: Ints
+    end: Ints
+    unknown: tuple[UnknownPeriod, ...] = ()
+
+
+@dataclass(frozen=True)
 class Slots:
-    """The slots of a day by start, in ms, and the number of each reason."""
+    """The slots of a day by start, in ms, and the number of each reason.
+
+    `unknown` are periods in which further windows may be expected; empty if they were not searched.
+    """
 
     start: Ints
     end: Ints
     reason: Ints
+    unknown: tuple[UnknownPeriod, ...] = ()
 
     def count(self, reason: str) -> int:
         """Count the slots with a reason."""
@@ -119,6 +142,7 @@ def build_slots(
     settings: Sequence[SchedulerSetting],
     executions: RecordedExecutions,
     coverage: CoverageState,
+    expect: Callable[[], Expectation] | None = None,
 ) -> Slots:
     """Build the slots of a scheduler's day.
 
@@ -127,14 +151,28 @@ def build_slots(
         settings: all settings of the scheduler, oldest first; nothing is expected before the first one.
         executions: the recorded executions.
         coverage: how far the recorded executions are complete.
+        expect: returns the windows that evidence implies. Without it, settings are taken as unchanged until
+            the next one. Of a settled day, they always are: the absence of each window is proven.
     """
     recorded = np.where(executions.reason < 0, _get_in_progress_reason(coverage), executions.reason)
-    if _is_without_gaps(day_ms, settings, executions):  # most days of most schedulers
+    is_whole = _is_without_gaps(day_ms, settings, executions)  # most days of most schedulers
+    if is_whole and (expect is None or executions.start[0] == day_ms):
         return Slots(executions.start, executions.end, recorded)
     start, end, due = _build_grid(day_ms, settings, executions)
     is_absent_window = (due <= coverage.now) & ~_find_covered(start, end, executions)
+    unknown: tuple[UnknownPeriod, ...] = ()
+    if expect and not coverage.is_settled:
+        expectation = expect()
+        unknown = expectation.unknown
+        is_later = is_absent_window & (start >= _or_never(coverage.service_end))
+        expected = _build_expected(expectation, settings)
+        start, end, due = (
+            np.concatenate((column, old[is_later]))
+            for column, old in zip(expected, (start, end, due), strict=True)
+        )
+        is_absent_window = due <= coverage.now
     if not is_absent_window.any():
-        return Slots(executions.start, executions.end, recorded)
+        return Slots(executions.start, executions.end, recorded, unknown)
     start, end, due = start[is_absent_window], end[is_absent_window], due[is_absent_window]
     all_starts = np.concatenate((executions.start, start))
     order = np.argsort(all_starts, kind="stable")
@@ -142,9 +180,23 @@ def build_slots(
     all_ends = np.concatenate((executions.end, end))[order]
     all_due = np.concatenate((executions.end, due))[order]
     reason = np.concatenate((recorded, np.zeros(len(start), dtype=np.int64)))[order]
-    slots = Slots(all_starts[order], all_ends, reason)
+    slots = Slots(all_starts[order], all_ends, reason, unknown)
     reason[is_absent] = _find_absence_reasons(slots, all_due, is_absent, settings, coverage)[is_absent]
     return slots
+
+
+def _or_never(time: int | None) -> int:
+    return _NEVER if time is None else time
+
+
+def _build_expected(
+    expectation: Expectation, settings: Sequence[SchedulerSetting]
+) -> tuple[Ints, Ints, Ints]:
+    """Return start, end and due time of the expected windows."""
+    valid_from = np.array([setting.valid_from for setting in settings], np.int64)
+    delays = np.array([0, *(setting.delay for setting in settings)], np.int64)
+    delay = delays[np.searchsorted(valid_from, expectation.start, side="right")]
+    return expectation.start, expectation.end, expectation.end + delay
 
 
 def _is_without_gaps(

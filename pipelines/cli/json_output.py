@@ -460,6 +460,9 @@ class CertifyTotals(Struct):
     proven_absent: Annotated[int, Meta(description="Expected executions that are proven not to exist.")]
     not_known: Annotated[int, Meta(description="Expected executions of which nothing is known.")]
     gaps: Annotated[int, Meta(description="Ranges without a recorded final outcome.")]
+    periods_not_known: Annotated[
+        int, Meta(description="Periods of a scheduler whose expected executions are not known.")
+    ]
 
 
 class CertifyOutput(Struct):

@@ -22,13 +22,14 @@ from assets.certificate.evidence import (
 from assets.certificate.render import CertificatePage, render_html, render_markdown
 from assets.certificate.statements import chain_statements
 from assets.certificate.summary import CertificateSummary
+from assets.certificate.traces import DeclaredFrequency
 from assets.checks.context import get_service_state
 from assets.executions.tombstones import ForgetOperation, read_operations
 from assets.framework.time_windows import get_day_window
 from assets.health.execution_health import HealthPolicy
 from assets.health.execution_health import build_policy as build_health_policy
 from assets.tables import INFERENCE_SCHEDULERS
-from resources.config.settings import Settings
+from resources.config.settings import BucketSettings, Settings
 from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
 from resources.name_patterns import matches, no_scheduler_error
@@ -76,7 +77,8 @@ def certify(
             for path in outputs
             if path.suffix == ".json"
         ]
-        for statement, digest in chain_statements(track(read_days(lake, selection, policy))):
+        days = read_days(lake, selection, policy, list_declared(settings, header.as_of))
+        for statement, digest in chain_statements(track(days)):
             summary.add(statement)
             for document in documents:
                 document.add(statement, digest)
@@ -118,8 +120,11 @@ def find_changes(
     yield from _compare_values("setting", before_settings, header["settings"])
     yield from _compare_values("version", before_versions, header["versions"])
     yield from compare_files(before_files, read_other_digests(lake))
-    policy = build_policy(settings, selection, now)
-    for statement, _ in chain_statements(track(read_days(lake, selection, policy))):
+    as_of = _compute_as_of(settings, selection, now)
+    recorded = read_days(
+        lake, selection, build_policy(settings, selection, now), list_declared(settings, as_of)
+    )
+    for statement, _ in chain_statements(track(recorded)):
         day = statement["predicate"]["date"]
         if day not in days:
             yield f"{day}: the certificate has no statement"
@@ -177,6 +182,11 @@ def build_header(lake: Lake, settings: Settings, selection: Selection, now: date
         "history.end_date": settings.history.end_date.isoformat() if settings.history.end_date else None,
         "history.settle_after_minutes": settings.history.settle_after_minutes,
         "sources": [source.kind for source in settings.sources],
+        "sources.frequency": {
+            source.copy_of or source.uri: source.frequency
+            for source in settings.sources
+            if isinstance(source, BucketSettings) and source.frequency
+        },
     }
     return CertificateHeader(
         selection.first,
@@ -187,6 +197,22 @@ def build_header(lake: Lake, settings: Settings, selection: Selection, now: date
         described,
         tuple(_describe_operation(operation) for operation in read_operations(lake)),
     )
+
+
+def list_declared(settings: Settings, as_of: datetime) -> list[DeclaredFrequency]:
+    """List the frequencies of bucket sources, for the days of the history up to `as_of`.
+
+    The default start of the history is no evidence: the first result counts then.
+    """
+    history = settings.history
+    has_start = "start_date" in history.model_fields_set
+    start = get_day_window(history.start_date).start if has_start else None
+    end = min(get_day_window(history.end_date).start, as_of) if history.end_date else as_of
+    return [
+        DeclaredFrequency(*source.location, timedelta(minutes=source.frequency_minutes), start, end)
+        for source in settings.sources
+        if isinstance(source, BucketSettings) and source.frequency_minutes
+    ]
 
 
 def _describe_operation(operation: ForgetOperation) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from resources.sources.base import ListedScheduler, ListingEstimate, OutputPrefi
 from resources.sources.bucket_keys import (
     GridEvidence,
     ResultKey,
+    find_certain_range,
     has_step,
     infer_frequency,
     parse_folder_time,
@@ -96,7 +97,10 @@ class BucketSource:
             if count
         )
         grids = (f"{prefix or '(no prefix)'}: {grid.text}" for prefix, grid in sorted(self._grids.items()))
-        prefixes = f"{len(self._search.prefixes):,} output prefixes, each of which counts as one scheduler"
+        prefixes = (
+            f"{len(self._search.prefixes):,} output prefixes. Schedulers are distinguished by their prefix:"
+            " each counts as one scheduler, unless its times, its sensors or another source contradict it"
+        )
         return [
             f"{self.uri}: {self.requests:,} list requests, {prefixes}.",
             *grids,
@@ -307,7 +311,10 @@ class BucketSource:
         results: Sequence[ResultKey],
         at: datetime,
     ) -> Page:
-        minutes = self._options.frequency_minutes or self._infer(prefix, neighbors, results)
+        minutes = self._options.frequency_minutes
+        first, last = results[0].start, results[-1].start
+        if minutes is None and (inferred := self._infer(prefix, neighbors, results)):
+            minutes, first, last = inferred
         bucket = self._listing.bucket
         location = {"S3OutputConfiguration": {"Bucket": bucket, "Prefix": prefix}}
         scheduler = {
@@ -323,7 +330,7 @@ class BucketSource:
                 "CustomerResultObject": {"Bucket": bucket, "Key": result.key},
                 "Status": "SUCCESS",
             }
-            if minutes:
+            if minutes and first <= result.start <= last:
                 end = result.start + timedelta(minutes=minutes)
                 summary["DataEndTime"] = end.isoformat()
                 if self._options.delay_minutes is not None:
@@ -334,13 +341,16 @@ class BucketSource:
 
     def _infer(
         self, prefix: str, neighbors: Sequence[Sequence[ResultKey]], results: Sequence[ResultKey]
-    ) -> int | None:
-        """Infer the frequency of a day from the day; if that is too little, from its neighbors too."""
+    ) -> tuple[int, datetime, datetime] | None:
+        """Infer the frequency of a day, and the first and the last start that certainly have it.
+
+        If the day is too little, its neighbors count too.
+        """
+        day = results[0].start.date()
+        near = [group for group in neighbors if abs(group[0].start.date() - day) <= _A_DAY]
+        nearby = [result.start for group in near for result in group]
         evidence = infer_frequency([result.start for result in results])
         if evidence.minutes is None and not evidence.is_mixed:
-            day = results[0].start.date()
-            near = [group for group in neighbors if abs(group[0].start.date() - day) <= _A_DAY]
-            nearby = [result.start for group in near for result in group]
             wider = infer_frequency(nearby)
             # a frequency that only the neighbors show may have changed between the days
             if wider.minutes and has_step(nearby, day, wider.minutes):
@@ -349,7 +359,8 @@ class BucketSource:
             self._mixed.setdefault(prefix, evidence.text)
         if prefix not in self._grids or evidence.minutes:
             self._grids[prefix] = evidence
-        return evidence.minutes
+        certain = find_certain_range(nearby, day, evidence.minutes) if evidence.minutes else None
+        return (evidence.minutes, *certain) if evidence.minutes and certain else None
 
     def _get_placeholder(self, prefix: str) -> str:
         return build_placeholder_arn(self._listing.bucket, prefix)

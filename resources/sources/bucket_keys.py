@@ -158,6 +158,38 @@ def has_step(starts: Sequence[datetime], day: date, minutes: int) -> bool:
     )
 
 
+def find_certain_range(
+    starts: Sequence[datetime], day: date, minutes: int
+) -> tuple[datetime, datetime] | None:
+    """Return the first and the last start around a day whose window certainly has the frequency of the day.
+
+    A step that no longer frequency allows proves the window that begins it. Windows between two proofs have
+    the same frequency. The windows beside them may be of a longer one, before or after a change.
+
+    Args:
+        starts: sorted starts of the day and of the days beside it.
+        day: the day.
+        minutes: its frequency.
+    """
+    numbers = [int(start.timestamp()) // 60 for start in starts]
+    steps = [later - earlier for earlier, later in pairwise(numbers)]
+    own = [number for number, start in enumerate(starts) if start.date() == day]
+    first, last = own[0], own[-1]
+    while first and steps[first - 1] % minutes == 0:
+        first -= 1
+    while last < len(steps) and steps[last] % minutes == 0:
+        last += 1
+    longer = [frequency for frequency in _FREQUENCIES if frequency > minutes]
+    proofs = [
+        number for number in range(first, last) if all(steps[number] % frequency for frequency in longer)
+    ]
+    if not proofs:
+        return None
+    # without a further result, the last window is taken to be like the one before it
+    end = proofs[-1] + 1 if proofs[-1] + 1 == len(steps) else proofs[-1]
+    return starts[proofs[0]], starts[end]
+
+
 def _count_missing_minutes(minutes: Sequence[int], shortest: int) -> int:
     """Count the minutes of the hour that never occur although the others do, hour by hour."""
     expected = 60 // shortest

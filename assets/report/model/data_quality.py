@@ -8,6 +8,7 @@ from assets.report.formatting import DASH, pluralize
 from assets.report.model.attention import GOOD_RESULT_SHARE, POOR_RESULT_SHARE, describe_result_share
 from assets.report.model.fleet import Fleet, Machine
 from assets.report.model.knowledge import UNREAD_STATES, describe_execution_gaps
+from assets.report.query.buckets import BucketResults
 from assets.report.query.data import ReportData
 from assets.report.query.executions import SlotCounts
 from assets.report.query.result import Figure, Statement
@@ -220,7 +221,31 @@ def _list_facts(data: ReportData) -> list[tuple[str, Statement]]:
         f" execution {noun} (of all days)",
     )
     facts.append(("Rejected", rejected))
+    facts += [fact for row in data.buckets for fact in _describe_bucket(row)]
     return facts
+
+
+def _describe_bucket(row: BucketResults) -> Iterator[tuple[str, Statement]]:
+    """Yield what the checks `result_times_in_window` and `output_prefixes_not_shared` compare."""
+    times: Statement = ("no result of a bucket is read: its times were not compared",)
+    if row.compared:
+        times = (row.outside, " of ", row.compared, " results of buckets have lines outside of their window")
+    yield "Times of results", times
+    sensors: Statement = ("no result with sensors is read: sensors were not compared",)
+    if row.with_sensors:
+        sensors = (
+            *(
+                row.alternating,
+                f" {pluralize(row.alternating.value, 'scheduler')} with alternating sensors in ",
+            ),
+            *(row.with_sensors, " results with sensors"),
+        )
+    prefixes = "prefix" if row.prefixes.value == 1 else "prefixes"
+    ends: Statement = ("; ", row.without_end, " results without a known end")
+    yield (
+        "Output prefixes",
+        (row.prefixes, f" {prefixes}, each counted as one scheduler; ", *sensors, *ends),
+    )
 
 
 def _list_sources(data: ReportData) -> Sequence[str]:

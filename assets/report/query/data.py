@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from assets.report.query import executions, knowledge, machines
+from assets.report.query import buckets, executions, knowledge, machines
+from assets.report.query.buckets import BucketResults
 from assets.report.query.daily import RunQuery, store_results
 from assets.report.query.executions import (
     FailureCause,
@@ -30,6 +31,7 @@ from assets.report.query.machines import (
 )
 from assets.report.query.result import Query
 from assets.report.query.scope import ReportScope
+from resources.sources.bucket import KIND as BUCKET_KIND
 
 RowT = TypeVar("RowT")
 
@@ -56,6 +58,7 @@ class ReportData:
         objects: result objects by scheduler and state.
         object_states: result objects by state.
         rejected: rejected lines and summaries.
+        buckets: what the results of buckets show, one row; none without executions of buckets.
         equipment: totals by equipment name.
         no_equipment: the totals of a machine without a row in `equipment_health`: dashes only.
         last_day: totals of the last day, by equipment name.
@@ -84,6 +87,7 @@ class ReportData:
     objects: tuple[SchedulerObjects, ...]
     object_states: Mapping[str, ObjectState]
     rejected: RejectedCounts
+    buckets: Sequence[BucketResults]
     equipment: Mapping[str, EquipmentTotals]
     no_equipment: EquipmentTotals
     last_day: Mapping[str, AnomalyTotals]
@@ -143,7 +147,7 @@ def read_report_data(scope: ReportScope, run_query: RunQuery) -> ReportData:
         slots=reader.read(executions.build_slots_query(scope))[0],
         days=reader.read(executions.build_days_query(scope)),
         schedulers=_index(reader.read(executions.build_schedulers_query(scope)), "scheduler_arn"),
-        recorded=_index(reader.read(executions.build_recorded_query(scope)), "scheduler_arn"),
+        recorded=_index(records := reader.read(executions.build_recorded_query(scope)), "scheduler_arn"),
         knowledge=(known := _KnowledgeByLevel(reader.read(knowledge.build_knowledge_query(scope)))).total,
         scheduler_knowledge=known.by_scheduler,
         day_knowledge=known.by_day,
@@ -152,6 +156,7 @@ def read_report_data(scope: ReportScope, run_query: RunQuery) -> ReportData:
         objects=reader.read(knowledge.build_objects_query(scope)),
         object_states=_index(reader.read(knowledge.build_object_states_query(scope)), "state"),
         rejected=reader.read(executions.build_rejected_query(scope))[0],
+        buckets=reader.read(buckets.build_bucket_query(scope)) if _has_bucket(records) else (),
         equipment=_index(reader.read(equipment_query), "equipment"),
         no_equipment=blank_equipment,
         last_day=_index(reader.read(machines.build_last_day_query(scope)), "equipment"),
@@ -166,6 +171,11 @@ def read_report_data(scope: ReportScope, run_query: RunQuery) -> ReportData:
         settings=reader.read(executions.build_settings_query(scope)),
         queries=tuple(reader.queries),
     )
+
+
+def _has_bucket(records: Iterable[SchedulerRecords]) -> bool:
+    """Return whether a bucket shows the outcome of any execution; only then are its results compared."""
+    return any(BUCKET_KIND in (row.sources or "").split(", ") for row in records)
 
 
 def _choose_bins(scope: ReportScope, run_query: RunQuery) -> int:

@@ -159,6 +159,23 @@ def test_unread_objects_are_counted_and_described_by_state_and_read_by_the_next_
     assert describe_unread_objects(again) == []
 
 
+def test_a_result_that_changes_after_it_was_read_is_reported(lake: Lake, bucket: Bucket) -> None:
+    """A second scheduler with the same times and output prefix overwrites results."""
+    write_executions(lake, bucket.name, 2)
+    for hour in range(2):
+        bucket.put(build_key(hour), build_body(build_line(START + timedelta(hours=hour, minutes=5))))
+    assert describe_unread_objects(record(lake)) == []
+
+    bucket.put(build_key(1), build_body(build_line(START + timedelta(hours=1, minutes=10))))
+    again = record(lake, LATER)
+
+    (message,) = describe_unread_objects(again)
+    assert message.startswith(
+        f"1 result objects changed after they were read, such as s3://{bucket.name}/{build_key(1)}."
+    )
+    assert "second scheduler" in message
+
+
 def test_rows_of_objects_that_become_unreadable_stay(lake: Lake, bucket: Bucket, s3: Server) -> None:
     write_executions(lake, bucket.name, 5)
     for hour in range(5):

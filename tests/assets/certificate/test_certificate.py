@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from assets.certificate import verifier
 from assets.certificate.evidence import Selection
+from assets.certificate.summary import Gap, UnknownRange
 from pipelines.operations.certification import certify, find_changes, load_certificate
 from resources.config.settings import Settings, load_settings
 from resources.errors import ConfigurationError
@@ -51,6 +52,21 @@ def read(path: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_bytes()))
 
 
+def join_slots(slots: Iterable[tuple[int, int]]) -> list[list[datetime]]:
+    """Return start and end of each maximal range of hours."""
+    ranges: list[list[datetime]] = []
+    for slot in slots:
+        if ranges and ranges[-1][1] == start_of(*slot):
+            ranges[-1][1] += HOUR
+        else:
+            ranges.append([start_of(*slot), start_of(*slot) + HOUR])
+    return ranges
+
+
+def parse_times(ranges: Iterable[Gap | UnknownRange]) -> list[list[datetime]]:
+    return [[datetime.fromisoformat(item.start), datetime.fromisoformat(item.end)] for item in ranges]
+
+
 @settings(deadline=None, max_examples=6)
 @given(st.dictionaries(st.sampled_from(SLOTS), st.sampled_from(STATUSES)))
 def test_slots_and_gaps_equal_a_plain_recomputation(
@@ -61,20 +77,14 @@ def test_slots_and_gaps_equal_a_plain_recomputation(
     result = certify(lake, load_settings({}, folder), SELECTION, NOW, [folder / "c.json"], iter)
 
     reasons = {"SUCCESS": "succeeded", "FAILED": "failed_other", "IN_PROGRESS": "unknown"}
-    expected = [reasons.get(recorded.get(slot, ""), "unknown") for slot in SLOTS]
+    held = sorted(recorded)
+    between = [slot for slot in SLOTS if held and held[0] <= slot <= held[-1]]
+    expected = [reasons.get(recorded.get(slot, ""), "unknown") for slot in between]
     assert result.page.summary.reasons == Counter(expected)
-    gaps = []
-    for slot, reason in zip(SLOTS, expected, strict=True):
-        if reason == "unknown":
-            if gaps and gaps[-1][1] == start_of(*slot):
-                gaps[-1][1] += HOUR
-            else:
-                gaps.append([start_of(*slot), start_of(*slot) + HOUR])
-    found = [
-        [datetime.fromisoformat(gap.start), datetime.fromisoformat(gap.end)]
-        for gap in result.page.summary.gaps
-    ]
-    assert found == gaps
+    gaps = join_slots(slot for slot, reason in zip(between, expected, strict=True) if reason == "unknown")
+    assert parse_times(result.page.summary.gaps) == gaps
+    outside = join_slots(slot for slot in SLOTS if slot not in between)
+    assert parse_times(result.page.summary.unknown_ranges) == outside
     assert list(verifier.find_problems(folder / "c.json", folder / "lake", result.page.digest)) == []
 
 
@@ -96,7 +106,10 @@ def test_a_day_that_is_not_recorded_has_a_statement(sealed: tuple[Path, Lake], p
 
     last = read(path)["predicate"]["days"][-1]
     assert last["subject"] == []
-    assert [scheduler["slots"] for scheduler in last["predicate"]["schedulers"]] == [{"unknown": 24}] * 2
+    day = {"from": "2026-09-05T00:00:00Z", "to": "2026-09-06T00:00:00Z"}
+    for scheduler in last["predicate"]["schedulers"]:
+        assert scheduler["slots"] == {}
+        assert scheduler["expectation_not_known"] == [{"reason": "after_last_evidence", **day}]
 
 
 def test_a_selection_names_its_schedulers_only(sealed: tuple[Path, Lake], project: Settings) -> None:
@@ -118,9 +131,11 @@ def test_the_documents_for_people_escape_names_and_list_the_gaps(
     markdown, html = (tmp_path / "c.md").read_text(), (tmp_path / "c.html").read_text()
     assert "| pump-1 | 2026-09-01T03:00:00Z | 2026-09-01T04:00:00Z | 1 | unknown |" in markdown
     assert "| pump-1 | 2026-09-02T23:00:00Z | 2026-09-03T01:00:00Z | 2 | unknown |" in markdown
-    assert r"| fan\|2 | 96 | 1 | 0 | 95 |" in markdown
-    assert "98 of 192 expected executions are not known" in markdown
-    assert "98 of 192 expected executions are not known" in html
+    assert r"| fan\|2 | 1 | 1 | 0 | 0 |" in markdown
+    assert r"| fan\|2 | 2026-09-01T01:00:00Z | 2026-09-05T00:00:00Z | after the last evidence" in markdown
+    for text in (markdown, html):
+        assert "3 of 97 expected executions are not known" in text
+        assert "In one further period, the expected executions cannot be known." in text
     assert "<script" not in html
 
 
@@ -211,8 +226,8 @@ def mutate_certificate(draw: random.Random, path: Path) -> str:
         days[number], days[other] = days[other], days[number]
     else:
         slots = draw.choice(days[number]["predicate"]["schedulers"])["slots"]
-        reason = draw.choice(sorted(slots))
-        slots[reason] += 1
+        reason = draw.choice([*sorted(slots), "failed_other"])
+        slots[reason] = slots.get(reason, 0) + 1
     path.write_text(json.dumps(certificate))
     return kind
 

@@ -9,15 +9,9 @@ from typing import Any
 
 import pytest
 
-from assets.certificate.evidence import Selection, read_days
-from assets.certificate.statements import chain_statements
-from assets.certificate.summary import CertificateSummary
 from assets.executions.extraction import Extraction
-from assets.executions.scheduler_history import EXECUTION_COLUMNS, merge_observed_settings
 from assets.framework.time_windows import Days
-from assets.health.execution_health import HealthPolicy
-from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
-from resources.aws.access import SERVICE_END
+from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 from resources.config.settings import ArchiveSettings, BucketSettings
 from resources.lake.lake import Lake
 from resources.read_limits import DEFAULT_LIMITS
@@ -171,69 +165,3 @@ def _get_row_key(row: dict[str, Any]) -> tuple[str, datetime]:
 
 def _get_key(summary: Summary) -> tuple[str, datetime]:
     return summary["InferenceSchedulerArn"], summary["DataStartTime"]
-
-
-def certify_lake(lake: Lake) -> tuple[int, dict[str, list[tuple[datetime, datetime]]]]:
-    """Return the number of slots with an outcome, and the gaps of each scheduler, in the certificate."""
-    rows = [lake.read(INFERENCE_EXECUTIONS, day, EXECUTION_COLUMNS) for day in DAYS]
-    lake.update(INFERENCE_SCHEDULERS, None, lambda existing: merge_observed_settings(rows, existing, NOW))
-    summary = CertificateSummary(len(DAYS))
-    policy = HealthPolicy(timedelta(hours=3), NOW, SERVICE_END)
-    for statement, _ in chain_statements(read_days(lake, Selection(DAYS[0], DAYS[-1]), policy)):
-        summary.add(statement)
-    gaps: dict[str, list[tuple[datetime, datetime]]] = {}
-    for gap in summary.gaps:
-        times = datetime.fromisoformat(gap.start), datetime.fromisoformat(gap.end)
-        gaps.setdefault(gap.arn, []).append(times)
-    return summary.totals["with_outcome"], gaps
-
-
-@pytest.mark.parametrize(
-    ("share", "seed"),
-    [
-        pytest.param(0, 5, id="bucket only"),
-        pytest.param(0.6, 5, id="with saved responses"),
-        *(
-            pytest.param(share, seed, id=f"{share} saved, {seed}", marks=pytest.mark.slow)
-            for share, seed in ((0.05, 6), (0.3, 7), (0.9, 8), (0.5, 9))
-        ),
-    ],
-)
-def test_the_certificate_names_exactly_the_executions_that_no_source_shows(
-    truth: list[Summary], copies: list[BucketSettings], tmp_path: Path, share: float, seed: int
-) -> None:
-    chance = random.Random(seed)  # noqa: S311 (no secret)
-    saved = [summary for summary in truth if chance.random() < share]
-    lake = Lake(str(tmp_path / "lake"), shards=3 if share else 1)
-    for _ in range(2):
-        extract(lake, [write_dump(tmp_path / "saved.json", saved), *open_copies(copies)])
-    rows = read_lake(lake)
-    final = {key for key, row in rows.items() if row["status"] in {"SUCCESS", "FAILED"}}
-    with_outcome, gaps = certify_lake(lake)
-
-    assert with_outcome == len(final)
-    for arn, start in final:
-        assert not is_within(start, gaps.get(arn, ()))
-    first_seen: dict[str, datetime] = {}
-    arns: dict[str, set[str]] = {}
-    for (arn, start), row in sorted(rows.items(), key=lambda item: item[0][1]):
-        first_seen.setdefault(row["output_s3_prefix"], start)
-        arns.setdefault(row["output_s3_prefix"], set()).add(arn)
-    shown = {(row["output_s3_prefix"], start) for (_, start), row in rows.items()}
-    changes = lake.read(INFERENCE_SCHEDULERS)["valid_from"].to_pylist()
-    named = 0
-    for summary in truth:
-        prefix = summary["DataOutputConfiguration"]["S3OutputConfiguration"]["Prefix"]
-        start = summary["DataStartTime"]
-        if (prefix, start) in shown:
-            continue
-        is_named = any(is_within(start, gaps.get(arn, ())) for arn in arns[prefix])
-        # the results do not show when a scheduler was created, or within an hour when its frequency changed
-        is_near_change = any(timedelta(0) < change - start <= timedelta(hours=1) for change in changes)
-        assert is_named or start < first_seen[prefix] or is_near_change, (prefix, start)
-        named += is_named
-    assert named > 0
-
-
-def is_within(start: datetime, gaps: Iterable[tuple[datetime, datetime]]) -> bool:
-    return any(first <= start < last for first, last in gaps)

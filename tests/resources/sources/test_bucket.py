@@ -121,8 +121,9 @@ def test_each_prefix_of_results_is_a_scheduler(bucket: Bucket) -> None:
     names = [row["InferenceSchedulerName"] for row in read(listing, FIRST)]
     assert (names.count("plant-a/fan"), names.count("plant-a/pump/output")) == (24, 48)
     assert "\n".join(listing.describe_reading()) == (
-        f"{bucket.uri}/plant-a/: {listing.requests} list requests, 2 output prefixes,"
-        " each of which counts as one scheduler.\n"
+        f"{bucket.uri}/plant-a/: {listing.requests} list requests, 2 output prefixes. Schedulers are"
+        " distinguished by their prefix: each counts as one scheduler, unless its times, its sensors or"
+        " another source contradict it.\n"
         "plant-a/fan/: 23 of 23 steps are 60 minutes, none is shorter\n"
         "plant-a/pump/output/: 47 of 47 steps are 30 minutes, none is shorter"
     )
