@@ -158,6 +158,7 @@ def test_each_output_prefix_of_a_bucket_is_described(
     assert pump["message"] == (
         "results from 2026-10-06 to 2026-10-06, every 30 minutes"
         " (from 2026-10-06: 47 of 47 steps are 30 minutes, none is shorter)"
+        "; counts as one scheduler: nothing in its keys contradicts it"
     )
     assert fan["level"] == "warn"
     assert "frequency unknown (from 2026-10-06: fewer than two results)" in fan["message"]
