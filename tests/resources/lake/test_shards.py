@@ -267,6 +267,7 @@ def test_a_stop_at_any_point_loses_nothing_and_can_be_continued(
 
         assert lake.read(SAMPLES, DAY).equals(expected)
         assert parse(pa.concat_tables(lake.read_row_groups(SAMPLES, DAY))) == all_rows()
+        assert sum(part.num_rows for part in lake.read_files(SAMPLES, DAY, ["number"])) == len(all_rows())
         seen = [tuple(row.values()) for rows in read_files(lake) for row in rows.to_pylist()]
         assert set(seen) == {tuple(row.values()) for row in expected.to_pylist()}
         changed = all_rows(1)
