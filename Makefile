@@ -64,7 +64,8 @@ test: $(DEV) ## run the tests
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 faults: $(DEV) ## run the tests of crashes, concurrent writers and readers, also the slow ones; ROUNDS=1000 samples more
-	FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest --numprocesses auto -m "not docs" tests/faults $(PROMISES)
+	FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest --numprocesses auto --dist worksteal --durations=15 \
+	  -m "not docs and not spark $(if $(ROUNDS),,and not long)" tests/faults $(PROMISES)
 
 handlers: $(DEV) ## list each `except` of the product that no test enters; runs the default and the slow tests
 	rm -f $(VENV)/.handlers

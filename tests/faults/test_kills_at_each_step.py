@@ -20,7 +20,7 @@ from pipelines.operations.certification import certify
 from resources.config.settings import AlertSettings, Settings
 from resources.lake.lake import Lake
 from resources.sources.base import Source
-from resources.storage.recording_store import open_recording_store
+from resources.storage.recording_store import RecordingStore, open_recording_store
 from tests.support.forgetting import DAYS, NOW, Execution, World, write_copy, write_file
 from tests.support.kills import AFTER_S3, BEFORE_S3, DISK, count_steps, run_killed
 from tests.support.receiver import Receiver
@@ -51,19 +51,24 @@ class Scene:
         certify(self.world.lake, settings, selection, NOW, outputs, iter)
 
     def record(self) -> None:
-        store = open_recording_store(str(self.folder / "recording"))
+        store = self.open_recording()
         for name in sorted(PAGES.keys() - set(store.list_names())):
             store.create(name, PAGES[name])
 
+    def open_recording(self) -> RecordingStore:
+        """Open a recording next to the lake."""
+        parent, _, name = self.world.lake.uri.rpartition("/")
+        return open_recording_store(f"{parent}/recording-{name}")
+
     def read(self) -> dict[str, Any]:
-        """Return the rows of all tables, and the bytes of all other complete files."""
+        """Return the rows of all tables, the names of the recording, and the bytes of all other files."""
         files = {
             str(file.relative_to(self.folder)): file.read_bytes()
             for file in sorted(self.folder.rglob("*"))
-            if file.is_file() and "lake" not in file.relative_to(self.folder).parts[0]
+            if file.is_file() and file.relative_to(self.folder).parts[0] != "lake"
             if not file.name.startswith(".")
         }
-        return {**self.world.read(), **files}
+        return {**self.world.read(), "recording": sorted(self.open_recording().list_names()), **files}
 
 
 def write_sources(folder: Path) -> list[Source]:
@@ -143,7 +148,9 @@ def test_on_disk_nothing_is_lost(tmp_path: Path, writer: str, select_steps: Call
 
 
 @pytest.mark.parametrize("place", [BEFORE_S3, AFTER_S3])
-@pytest.mark.parametrize("writer", ["extraction, with its indexes", "results, events and health"])
+@pytest.mark.parametrize(
+    "writer", ["extraction, with its indexes", "results, events and health", "recording"]
+)
 def test_in_s3_nothing_is_lost(
     tmp_path: Path, bucket: Bucket, writer: str, place: str, select_steps: Callable[[int], range]
 ) -> None:
@@ -157,7 +164,7 @@ def test_in_s3_nothing_is_lost(
     with count_steps(place) as steps:
         run(scene)
     expected = scene.read()
-    assert steps.count > 5
+    assert steps.count >= 3
     for step in select_steps(steps.count):
         scene = start()
         assert run_killed(place, step, lambda scene=scene: run(scene))
@@ -165,13 +172,17 @@ def test_in_s3_nothing_is_lost(
         assert scene.read() == expected, f"killed at step {step} of {steps.count}"
 
 
-def test_a_notification_is_sent_at_least_once_and_recorded_once(tmp_path: Path, receiver: Receiver) -> None:
+@pytest.mark.parametrize("place", [DISK, BEFORE_S3, AFTER_S3])
+def test_a_notification_is_sent_at_least_once_and_recorded_once(
+    tmp_path: Path, receiver: Receiver, bucket: Bucket, place: str
+) -> None:
     for step in count():
-        lake = Lake(str(tmp_path / f"lake-{step}"), lock_timeout_seconds=5)
+        folder = tmp_path if place == DISK else bucket.uri
+        lake = Lake(f"{folder}/lake-{step}", lock_timeout_seconds=5)
         write_event(lake)
         scene = Scene(World(lake, tmp_path), [], tmp_path)
         receiver.bodies.clear()
-        is_killed = run_killed(DISK, step, lambda scene=scene: scene.notify(receiver))
+        is_killed = run_killed(place, step, lambda scene=scene: scene.notify(receiver))
         scene.notify(receiver)
         scene.notify(receiver)
         assert 1 <= len(receiver.bodies) <= 2, "a kill between sending and recording sends it again"
@@ -179,4 +190,4 @@ def test_a_notification_is_sent_at_least_once_and_recorded_once(tmp_path: Path, 
         if not is_killed:
             assert len(receiver.bodies) == 1
             break
-    assert step >= 5
+    assert step >= (5 if place == DISK else 1)

@@ -118,8 +118,7 @@ class LakeModel(RuleBasedStateMachine):
         assert result.changed is (self.model[day] != before)
         self.check_orphans(day)
 
-    @rule(day=days, change=changes)
-    def update_in_pieces(self, day: date, change: Rows) -> None:
+    def write_in_pieces(self, day: date, change: Rows) -> None:
         def merge(groups: Iterator[pa.Table]) -> Iterator[pa.Table]:
             rows: Rows = {}
             for group in groups:
@@ -127,6 +126,10 @@ class LakeModel(RuleBasedStateMachine):
             yield build_table(rows | change, self.table)
 
         self.lake.update_row_groups(self.table, day, merge)
+
+    @rule(day=days, change=changes)
+    def update_in_pieces(self, day: date, change: Rows) -> None:
+        self.write_in_pieces(day, change)
         self.model[day] = self.model.get(day, {}) | change
 
     @rule(day=days, change=changes, other=changes)
@@ -161,14 +164,18 @@ class LakeModel(RuleBasedStateMachine):
         self.lake.update(self.table, day, merge)
         self.model[day] = rows | change
 
-    @rule(day=days, change=changes, step=steps, place=st.integers(0, 1))
-    def kill_a_writer(self, day: date, change: Rows, step: int, place: int) -> None:
+    @rule(day=days, change=changes, step=steps, place=st.integers(0, 1), in_pieces=st.booleans())
+    def kill_a_writer(self, day: date, change: Rows, step: int, place: int, in_pieces: bool) -> None:
         before = self.model.get(day)
         after = (before or {}) | change
-        is_killed = self.run_killed(
-            place, step, lambda: self.lake.update(self.table, day, self.merge(change))
-        )
-        if not is_killed:
+
+        def write() -> None:
+            if in_pieces:
+                self.write_in_pieces(day, change)
+            else:
+                self.lake.update(self.table, day, self.merge(change))
+
+        if not self.run_killed(place, step, write):
             self.model[day] = after
         elif self.lake.has(self.table, day):
             self.model[day] = read_rows(self.lake.read(self.table, day))

@@ -1,14 +1,19 @@
 """DuckDB next to a writer: a query returns the rows of one version of a day, or repeats itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
+from itertools import count
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import polars as pl
 import pyarrow as pa
 import pytest
+from pyarrow.dataset import dataset
 
 from assets.tables import INFERENCE_SCHEDULERS
 from pipelines.operations import query
@@ -84,27 +89,89 @@ def test_an_error_of_the_statement_is_not_repeated(lake: Lake, monkeypatch: pyte
         query.query_once(lake, "SELECT nothing FROM inference_schedulers")
 
 
-def write_until(uri: str, stop: Event) -> None:
-    """Replace the file without a pause, with rows of another size each time."""
-    number = 0
-    while not stop.is_set():
-        number += 1
+def write_until(uri: str, pause_seconds: float, is_started: Event, stop: Event) -> None:
+    """Replace the file, with rows of another size each time."""
+    for number in count():
         rows = build_schedulers(500 + number % 7 * 300, f"region-{number}")
         Lake(uri).update(INFERENCE_SCHEDULERS, None, lambda _, rows=rows: rows)
+        is_started.set()
+        if stop.wait(pause_seconds):
+            return
+
+
+@contextmanager
+def writer(lake: Lake, pause_seconds: float = 0) -> Iterator[None]:
+    """Replace the file again and again, in another process."""
+    process = get_context("spawn")
+    is_started, stop = process.Event(), process.Event()
+    writer = process.Process(target=write_until, args=(lake.uri, pause_seconds, is_started, stop))
+    writer.start()
+    try:
+        assert is_started.wait(60)
+        yield
+    finally:
+        stop.set()
+        writer.join()
 
 
 @pytest.mark.slow
 def test_queries_next_to_a_writer_return_one_version(lake: Lake, rounds: Callable[[int], int]) -> None:
-    process = get_context("spawn")
-    stop = process.Event()
-    writer = process.Process(target=write_until, args=(lake.uri, stop))
-    writer.start()
-    try:
-        with duckdb.connect() as connection:
-            files = lake.files(INFERENCE_SCHEDULERS)
-            for _ in range(rounds(1_000)):
-                statement = STATEMENT.replace("inference_schedulers", f"read_parquet('{files}')")
-                assert query.execute(connection, statement)["regions"].to_pylist() == [1]
-    finally:
-        stop.set()
-        writer.join()
+    with writer(lake), duckdb.connect() as connection:
+        files = lake.files(INFERENCE_SCHEDULERS)
+        for _ in range(rounds(1_000)):
+            statement = STATEMENT.replace("inference_schedulers", f"read_parquet('{files}')")
+            assert query.execute(connection, statement)["regions"].to_pylist() == [1]
+
+
+def read_with_polars(lake: Lake) -> list[str]:
+    return pl.read_parquet(lake.files(INFERENCE_SCHEDULERS), columns=["region"])["region"].to_list()
+
+
+def read_with_pyarrow(lake: Lake) -> list[str]:
+    regions: list[str] = dataset(lake.path(INFERENCE_SCHEDULERS)).to_table(["region"])["region"].to_pylist()
+    return regions
+
+
+ERRORS = (OSError, pa.ArrowException, pl.exceptions.PolarsError)
+
+
+def check_reads(
+    read: Callable[[], Sequence[str]], reads: int, errors: tuple[type[Exception], ...] = ERRORS
+) -> None:
+    """Read next to a writer: an engine that opens the file twice may fail, but it returns no mixed rows."""
+    versions, failed = set(), 0
+    for _ in range(reads):
+        try:
+            regions = read()
+        except errors:
+            failed += 1
+            continue
+        (region,) = set(regions)
+        assert len(regions) == 500 + int(region.removeprefix("region-")) % 7 * 300
+        versions.add(region)
+    assert failed < reads
+    assert len(versions) > 1, "the file was not replaced, so the test proves nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("read", [read_with_polars, read_with_pyarrow])
+def test_engines_next_to_a_writer_never_mix_versions(
+    lake: Lake, rounds: Callable[[int], int], read: Callable[[Lake], list[str]]
+) -> None:
+    with writer(lake):
+        check_reads(lambda: read(lake), rounds(200))
+
+
+@pytest.mark.spark
+def test_spark_next_to_a_writer_never_mixes_versions(
+    lake: Lake, rounds: Callable[[int], int], spark: Any
+) -> None:
+    from py4j.protocol import Py4JError  # noqa: PLC0415 (an extra)
+    from pyspark.errors import PySparkException  # noqa: PLC0415
+
+    def read() -> list[str]:
+        rows = spark.read.parquet(str(lake.path(INFERENCE_SCHEDULERS))).select("region").collect()
+        return [row["region"] for row in rows]
+
+    with writer(lake, pause_seconds=5):  # a replacement during a query is an error of Spark
+        check_reads(read, rounds(10), (PySparkException, Py4JError))

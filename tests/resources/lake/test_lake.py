@@ -681,6 +681,7 @@ def test_a_file_system_without_locks_is_rejected(
 FILLED = """
 import secrets
 lake.update(READINGS, day, lambda _: rows("old"))
+os.system(sys.argv[2])
 try:
     lake.update(READINGS, day, lambda _: rows(*(secrets.token_hex(50) for _ in range(5000))))
 except Exception as problem:
@@ -690,16 +691,33 @@ print(*lake.read(READINGS, day)["name"].to_pylist(), *sorted(os.listdir(folder))
 """
 
 
-@pytest.mark.parametrize("limit", ["disk", "file size"])
+SLOW = pytest.mark.slow
+DISKS = {  # the options of the file system, a command between the updates, and the reason of the error
+    "full": ("size=128k", "true", "No space left on device"),
+    "no inodes": ("nr_inodes=5", "true", "No space left on device"),
+    "read-only": ("size=1m", "mount -o remount,ro,size=1m {}", "Read-only file system"),
+    "file size": ("", "true", "File too large"),
+}
+
+
+@pytest.mark.parametrize(
+    "disk",
+    [
+        "full",
+        "file size",
+        *(pytest.param(disk, marks=pytest.mark.slow) for disk in ("no inodes", "read-only")),
+    ],
+)
 @pytest.mark.skipif(sys.platform == "win32", reason="requires resource limits")
-def test_on_a_full_disk_the_old_rows_stay_without_orphans(lake: Lake, limit: str) -> None:
+def test_on_a_full_disk_the_old_rows_stay_without_orphans(lake: Lake, disk: str) -> None:
     import resource  # noqa: PLC0415 (POSIX only)
 
-    command = [sys.executable, "-c", PRELUDE + FILLED, str(lake.root)]
+    options, between, reason = DISKS[disk]
+    command = [sys.executable, "-c", PRELUDE + FILLED, str(lake.root), between.format(lake.root)]
     before = None
-    if limit == "disk":
+    if options:
         lake.root.mkdir()
-        mount = f"mount -t tmpfs -o size=128k tmpfs {lake.root}"
+        mount = f"mount -t tmpfs -o {options} tmpfs {lake.root}"
         alone = ["unshare", "--map-root-user", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh"]
         if (
             not shutil.which("unshare")
@@ -713,7 +731,8 @@ def test_on_a_full_disk_the_old_rows_stay_without_orphans(lake: Lake, limit: str
     kind, what, where, fix, remaining = output.splitlines()
     assert kind == "ConfigurationError"
     assert what.startswith("Cannot write to the lake: ")
-    assert what.endswith({"disk": "No space left on device", "file size": "File too large"}[limit])
+    assert what.endswith(reason)
     assert str(lake.root) in where
-    assert "free disk space and run again; the existing files are unchanged" in fix
+    is_full = "free disk space and run again; the existing files are unchanged" in fix
+    assert is_full is (disk != "read-only")
     assert remaining == "old .lock part-0.parquet"
