@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -21,12 +21,9 @@ from assets.framework.metadata import build_metadata
 from assets.framework.partitioned_run import PartitionedRun, handle_errors, select_partitions
 from assets.framework.partitions import daily_partitions
 from assets.framework.time_windows import Days
-from assets.report.model.page import Page, build_page
 from assets.report.query.daily import RunQuery
-from assets.report.query.data import read_report_data
 from assets.report.query.result import Figure
 from assets.report.query.scope import ReportScope
-from assets.report.render.html import render_html, render_thumbnail
 from assets.report.request import build_file_name, find_newest_day, get_default_range
 from assets.tables import EQUIPMENT_HEALTH, EXECUTION_HEALTH
 from resources.clock import Clock
@@ -36,6 +33,9 @@ from resources.config.silences import Silence, load_silences
 from resources.lake.lake import Lake
 from resources.storage.open import to_uri
 from resources.storage.report_store import ReportStore
+
+if TYPE_CHECKING:
+    from assets.report.model.page import Page
 
 GROUP = "report"
 NAME = "anomaly_report"
@@ -146,6 +146,11 @@ def build(history: Days, options: ReportOptions) -> list[dg.AssetsDefinition]:
 
 
 def _write_page(inputs: _PageInputs, partition_key: str) -> list[PartitionResult]:
+    # imported here, so that definitions load without the modules of the page
+    from assets.report.model.page import build_page  # noqa: PLC0415
+    from assets.report.query.data import read_report_data  # noqa: PLC0415
+    from assets.report.render.html import render_html, render_thumbnail  # noqa: PLC0415
+
     last = date.fromisoformat(partition_key)
     scope = inputs.options.build_scope(*get_default_range(last), inputs.now)
     data = read_report_data(scope, inputs.run_query)
@@ -157,12 +162,14 @@ def _write_page(inputs: _PageInputs, partition_key: str) -> list[PartitionResult
         reports.write(LATEST, html)
     content = html.replace(page.created_at, "")  # the creation time alone is no new content
     version = blake2b(content.encode(), digest_size=16).hexdigest()
-    metadata = _build_metadata(page, path, len(html.encode()))
+    metadata = _build_metadata(page, path, len(html.encode()), render_thumbnail(page))
     summary = f"{len(page.cards):,} machines, {page.urgent:,} need attention: {path}"
     return [PartitionResult(NAME, version, metadata, summary)]
 
 
-def _build_metadata(page: Page, path: str, size: int) -> dict[str, dg.MetadataValue | int | float]:
+def _build_metadata(
+    page: "Page", path: str, size: int, thumbnail: str
+) -> dict[str, dg.MetadataValue | int | float]:
     """Return numbers to plot, the path of the page and a thumbnail of its charts."""
     figures: dict[str, Figure[Any]] = {
         **({"events": page.event_totals.events} if page.counts_events else {}),
@@ -177,5 +184,5 @@ def _build_metadata(page: Page, path: str, size: int) -> dict[str, dg.MetadataVa
         "machines_not_fully_known": page.not_fully_known,
         **{name: figure.value for name, figure in figures.items() if figure.value is not None},
         "bytes": size,
-        "score_charts": dg.MetadataValue.md(f"![Score charts]({render_thumbnail(page)})"),
+        "score_charts": dg.MetadataValue.md(f"![Score charts]({thumbnail})"),
     }

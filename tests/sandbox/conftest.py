@@ -41,31 +41,47 @@ def handle(serving_once: Handle) -> Handle:
     return serving_once
 
 
+def create_client(
+    url: str,
+    region: str = "us-east-1",
+    key: str = "111122223333",
+    attempts: int = 1,
+    service: str = "lookoutequipment",
+    **more: Any,
+) -> Client:
+    return boto3.client(
+        service,
+        endpoint_url=url,
+        region_name=region,
+        aws_access_key_id=key,
+        aws_secret_access_key="sandbox",  # noqa: S106 (not a secret)
+        config=Config(
+            retries={"total_max_attempts": attempts, "mode": "standard"}, max_pool_connections=1, **more
+        ),
+    )
+
+
 @pytest.fixture
 def make_client(handle: Handle) -> Iterator[MakeClient]:
     clients = []
 
-    def make(region: str = "us-east-1", key: str = "111122223333", attempts: int = 1, **more: Any) -> Client:
-        client = boto3.client(
-            more.pop("service", "lookoutequipment"),
-            endpoint_url=more.pop("url", handle.url),
-            region_name=region,
-            aws_access_key_id=key,
-            aws_secret_access_key="sandbox",  # noqa: S106 (not a secret)
-            config=Config(
-                retries={"total_max_attempts": attempts, "mode": "standard"},
-                max_pool_connections=1,
-                **more,
-            ),
-        )
-        clients.append(client)
-        return client
+    def make(*place: str, url: str = handle.url, **more: Any) -> Client:
+        clients.append(create_client(url, *place, **more))
+        return clients[-1]
 
     yield make
     for client in clients:
         client.close()
 
 
+@pytest.fixture(scope="session")
+def default_client(serving_once: Handle) -> Iterator[Client]:
+    """One for most tests: creating a client takes longer than they do."""
+    client = create_client(serving_once.url)
+    yield client
+    client.close()
+
+
 @pytest.fixture
-def client(make_client: MakeClient) -> Client:
-    return make_client()
+def client(handle: Handle, default_client: Client) -> Client:  # noqa: ARG001 (resets the service)
+    return default_client

@@ -170,8 +170,10 @@ class TestDescribeInferenceScheduler:
 
 
 class TestListInferenceExecutions:
-    @pytest.mark.parametrize("order", ["newest", "oldest", "shuffled"])
-    @pytest.mark.parametrize("bounds", ["strict", "inclusive"])
+    @pytest.mark.parametrize(
+        ("bounds", "order"),
+        [("strict", "newest"), ("strict", "oldest"), ("strict", "shuffled"), ("inclusive", "newest")],
+    )
     def test_all_pages_together_are_the_executions_in_the_range(
         self, make_client: Callable[..., Any], plants: Fleet, bounds: Any, order: Any
     ) -> None:

@@ -81,6 +81,7 @@ def test_a_range_can_be_launched_with_dg_and_then_queried(run: Run) -> None:
     assert all(count > 1000 for count in counts.values())
 
 
+@pytest.mark.slow
 def test_dagster_reports_invalid_settings_first(run: Run, config: Path) -> None:
     config.write_text('[lake]\nurl = "lake"\n')
 

@@ -25,7 +25,7 @@ from tests.support.live_service import NOW, PLACES, BuildLiveLocation, get_visib
 from tests.support.run_results import get_failure_message, read_output_metadata, read_rows
 
 
-def test_several_accounts_and_regions_give_every_execution_of_the_service(
+def test_several_accounts_and_regions_give_every_execution_and_scheduler_of_the_service(
     live: BuildLiveLocation, service: Handle, small_fleet: Fleet
 ) -> None:
     location = live(service.url)
@@ -33,9 +33,15 @@ def test_several_accounts_and_regions_give_every_execution_of_the_service(
     result = location.run()
 
     assert result.success
+    listed = small_fleet.list_schedulers(NOW)
     assert read_statuses(location) == get_visible_statuses(small_fleet, NOW)
     assert {row["source"] for row in read_rows(location.lake).values()} == {"api"}
-    assert read_output_metadata(result)["schedulers_answered"] == len(small_fleet.list_schedulers(NOW))
+    assert read_output_metadata(result)["schedulers_answered"] == len(listed)
+    assert location.run().success
+    latest = {row["scheduler_arn"]: row for row in location.lake.read(INFERENCE_SCHEDULERS).to_pylist()}
+    for scheduler in listed:
+        assert latest[scheduler.arn]["status"] in ("RUNNING", "STOPPED")
+        assert latest[scheduler.arn]["output_s3_bucket"] == scheduler.output.bucket
 
 
 @pytest.mark.parametrize(
@@ -98,19 +104,6 @@ def test_a_later_run_updates_executions_in_progress(
     assert second.run().success
 
     assert read_statuses(second).items() >= get_visible_statuses(small_fleet, NOW).items()
-
-
-def test_listed_schedulers_are_recorded_with_status_and_configuration(
-    live: BuildLiveLocation, service: Handle, small_fleet: Fleet
-) -> None:
-    location = live(service.url)
-    location.run()
-    location.run()
-
-    latest = {row["scheduler_arn"]: row for row in location.lake.read(INFERENCE_SCHEDULERS).to_pylist()}
-    for scheduler in small_fleet.list_schedulers(NOW):
-        assert latest[scheduler.arn]["status"] in ("RUNNING", "STOPPED")
-        assert latest[scheduler.arn]["output_s3_bucket"] == scheduler.output.bucket
 
 
 def test_a_denied_scheduler_does_not_affect_others_and_a_retry_requests_only_it(

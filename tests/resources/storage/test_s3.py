@@ -154,7 +154,8 @@ print(merges)
 """
 
 
-@pytest.mark.parametrize("writers", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("writers", [2, 4])
 def test_processes_that_update_the_same_day_lose_no_rows(
     lake: Lake, writers: int, rounds: Callable[[int], int]
 ) -> None:

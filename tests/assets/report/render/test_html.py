@@ -177,7 +177,13 @@ def test_a_cause_is_new_only_if_the_previous_days_are_computed(lake: Lake) -> No
     assert_numbers_match_the_sql(world)
 
 
-@pytest.fixture(scope="module", params=WORLDS.keys())
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[pytest.mark.slow] if name in {"all machines off", "one execution"} else [])
+        for name in WORLDS
+    ],
+)
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
     """Each lake, read once for all tests."""
     lake = Lake(str(tmp_path_factory.mktemp("world") / "lake"))

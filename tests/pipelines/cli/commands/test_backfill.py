@@ -155,8 +155,13 @@ def test_the_retry_of_an_empty_backfill_is_its_own_command(
     assert f"Then run it again: {command}" in done.text
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("plan", *RANGE), pytest.param(("backfill", *EXTRACTION, "--yes"), marks=pytest.mark.slow)],
+    ids=["plan", "backfill"],
+)
 def test_a_scheduler_that_only_the_lake_knows_is_accepted(
-    ledger: RunLedger, settings: Callable[..., Path], service: Handle, lake: Lake
+    ledger: RunLedger, settings: Callable[..., Path], service: Handle, lake: Lake, words: tuple[str, ...]
 ) -> None:
     settings(build_api_toml(service.url))
     row = dict.fromkeys(INFERENCE_SCHEDULERS.schema.names) | {
@@ -169,11 +174,10 @@ def test_a_scheduler_that_only_the_lake_knows_is_accepted(
     rows = pa.Table.from_pylist([row], schema=INFERENCE_SCHEDULERS.schema)
     lake.update(INFERENCE_SCHEDULERS, None, lambda _: rows)
 
-    assert ledger("plan", *RANGE, "--scheduler", "old-1").code == 0
-    unknown = ledger("plan", *RANGE, "--scheduler", "olt-1")
-    assert unknown.code == 2 and 'did you mean "old-1"' in unknown.err
-    done = ledger("backfill", *EXTRACTION, "--yes", "--scheduler", "old-1", "--json")
+    done = ledger(*words, "--scheduler", "old-1")
     assert done.code == 0, done.out
+    unknown = ledger(*words, "--scheduler", "olt-1")
+    assert unknown.code == 2 and 'did you mean "old-1"' in unknown.err
 
 
 @pytest.mark.slow
