@@ -3,11 +3,14 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import starmap
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from assets.executions.archive_index import ArchiveRecord, describe_problems
 from assets.executions.extraction import read_file
@@ -35,6 +38,9 @@ from resources.storage.local import write_atomically
 from resources.storage.open import is_s3
 from resources.storage.small_files import read_small_file
 
+_SERVICE_START = date(2020, 12, 1)
+"""The day on which AWS announced the service; earlier executions have wrong times, such as the year 1."""
+
 _A_DAY = timedelta(days=1)
 _NEAR_SERVICE_END = timedelta(days=31)
 _MAX_REASONS = 10
@@ -51,6 +57,8 @@ class ImportPreview:
         buckets: the buckets of the result objects that the executions name.
         rejected: the number of rejected summaries by file and reason.
         skipped: messages about files that were forgotten.
+        days: the days with executions.
+        today: the current day.
     """
 
     path: Path
@@ -59,6 +67,8 @@ class ImportPreview:
     buckets: Sequence[str]
     rejected: Mapping[tuple[str, str], int]
     skipped: Sequence[str] = ()
+    days: Collection[date] = ()
+    today: date = date.max
 
     @property
     def usable(self) -> list[Path]:
@@ -67,9 +77,14 @@ class ImportPreview:
 
     @property
     def span(self) -> tuple[date, date] | None:
-        """The first and the last day (UTC) with an execution or a proof; None without any."""
-        spans = [file.span for file in self.files if file.span]
-        return (min(span[0] for span in spans), max(span[1] for span in spans)) if spans else None
+        """The first and the last day (UTC) with an execution or a proof; None without any.
+
+        Days before the service existed and in the future count only if there are no others.
+        """
+        proven = (day for file in self.files for day in file.proven_dates)
+        days = {*self.days, *proven}
+        days = {day for day in days if _SERVICE_START <= day <= self.today} or days
+        return (min(days), max(days)) if days else None
 
     @property
     def problems(self) -> list[str]:
@@ -78,6 +93,12 @@ class ImportPreview:
             endings = ", ".join(SUFFIXES)
             return [f"{self.path}: contains no file that ends in {endings}, with or without .gz"]
         messages = [*self.skipped, *describe_problems([replace(file, rejected=0) for file in self.files])]
+        messages += [
+            f"{file.uri}: executions from {file.span[0]} to {file.span[1]}. Days before the service,"
+            f" {_SERVICE_START}, and days after today do not change [history]."
+            for file in self.files
+            if file.span and not _SERVICE_START <= file.span[0] <= file.span[1] <= self.today
+        ]
         rejected = sorted(self.rejected.items())
         for (uri, reason), count in rejected[:_MAX_REASONS]:
             messages.append(f"{uri}: {count} {'summary' if count == 1 else 'summaries'} rejected: {reason}")
@@ -108,16 +129,17 @@ def preview_files(
     """
     source = ArchiveSource(str(path), zone=parse_zone(time_zone), limits=limits)
     names, buckets = set[str](), set[str]()
-    rejected = Counter[tuple[str, str]]()
+    rejected, days = Counter[tuple[str, str]](), set[date]()
 
     def collect(page: FlattenedPages) -> None:
         names.update(name for name in page.rows["scheduler_name"].unique().to_pylist() if name)
         buckets.update(name for name in page.rows["result_s3_bucket"].unique().to_pylist() if name)
+        days.update(pc.unique(page.rows["data_start_time"].cast(pa.date32())).to_pylist())
         rejected.update((row["source"], row["reason"]) for row in page.rejected.to_pylist())
 
     files = [read_file(source, file, now, collect, tombstones) for file in source.list_files()]
     skipped = describe_skipped_files({file.uri: file.content_hash for file in files}, tombstones)
-    return ImportPreview(path, files, sorted(names), sorted(buckets), rejected, skipped)
+    return ImportPreview(path, files, sorted(names), sorted(buckets), rejected, skipped, days, now.date())
 
 
 def read_tombstones(settings: Settings) -> Tombstones:

@@ -248,6 +248,13 @@ def open_query(lake: Lake) -> Iterator[Callable[[str], pa.Table]]:
         ) from None
 
 
+_STEPS = {
+    duckdb.IOException: "check that the file exists, and that this user may read or write it",
+    duckdb.ConversionException: "cast the value to another type, such as VARCHAR",
+}
+"""The next step after an error that has nothing to do with the names of tables."""
+
+
 @contextmanager
 def translate_errors(lake: Lake, statement: str, where: str = "the SQL statement") -> Iterator[None]:
     """Raise DuckDB errors as `DataError`; the message of DuckDB has the position in the statement.
@@ -264,7 +271,7 @@ def translate_errors(lake: Lake, statement: str, where: str = "the SQL statement
         raise DataError(
             str(error),
             where=f"{where}, over the lake at {lake.uri}",
-            next_step=explain_quotes(str(error), statement) or tables,
+            next_step=explain_quotes(str(error), statement) or _STEPS.get(type(error), tables),
         ) from None
 
 

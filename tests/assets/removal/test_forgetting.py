@@ -1,5 +1,6 @@
 """Forgetting a source equals never having read it; lifting it and reading it again undoes that."""
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,11 +17,11 @@ from hypothesis import strategies as st
 
 from assets.executions.archive_index import lift_files
 from assets.executions.extraction import Extraction
-from assets.executions.tombstones import ForgetOperation, save_operation
+from assets.executions.tombstones import NO_TOMBSTONES, ForgetOperation, save_operation
 from assets.framework.time_windows import Days
 from assets.removal.rereading import Rereading, SourceReader
 from assets.tables import ARCHIVE_FILES, EXECUTION_SOURCES, FORGET_OPERATIONS, INFERENCE_EXECUTIONS
-from resources.config.settings import ArchiveSettings
+from resources.config.settings import ArchiveSettings, BucketSettings
 from resources.errors import RetryLaterError
 from resources.lake.lake import Lake
 from resources.read_limits import DEFAULT_LIMITS
@@ -145,6 +146,41 @@ def test_executions_stay_while_another_source_cannot_be_read(world: World, tmp_p
     others.extract([other])
     without = [forgotten.uri, other.uri]  # the size of b.json is the same, but its time is not
     assert not find_differences(world.read(without=without), others.read(without=without))
+
+
+def test_each_source_that_cannot_be_read_again_is_named(tmp_path: Path) -> None:
+    executions = dict.fromkeys(ALL, "SUCCESS")
+    deleted = write_file(tmp_path / "a.json", executions)
+    copy = write_copy(tmp_path / "copy", ALL)
+    listed = write_file(tmp_path / "folder" / "b.json", executions)
+    folder = open_source(ArchiveSettings(uri=str(tmp_path / "folder")), DEFAULT_LIMITS)
+    missing = open_source(ArchiveSettings(uri=str(tmp_path / "missing")), DEFAULT_LIMITS)
+    sources = [missing, deleted, copy, folder]
+    reader = SourceReader(sources, NO_TOMBSTONES, NOW, lambda _: None)
+    assert len(reader._files) == 2  # they are listed before the files are deleted
+    (tmp_path / "a.json").unlink()
+    shutil.rmtree(tmp_path / "copy")
+
+    rereading = reader.read({source.uri: [] for source in [missing, deleted, copy, listed]}, DAYS)
+
+    assert set(rereading.unreadable) == {missing.uri, deleted.uri, copy.uri}
+    assert rereading.unreadable[missing.uri] == "Cannot read a source: No such file or directory"
+
+
+def test_forgetting_needs_no_bucket_that_cannot_be_listed(world: World, tmp_path: Path) -> None:
+    forgotten = write_file(tmp_path / "a.json", dict.fromkeys(ALL, "SUCCESS"))
+    settings = BucketSettings(uri=str(tmp_path / "copy"), copy_of="s3://plant", scheduler_name="pump-9")
+    write_copy(tmp_path / "copy", ALL[:2])
+    copy = open_source(settings, DEFAULT_LIMITS)
+    world.extract([forgotten, copy])
+    shutil.rmtree(tmp_path / "copy")
+
+    report = world.forget(
+        build_operation(world.lake, forgotten), [forgotten, open_source(settings, DEFAULT_LIMITS)]
+    )
+
+    assert copy.uri in report.unreadable
+    assert report.operation.executions_kept == 2
 
 
 @pytest.mark.parametrize("is_readable", [True, False])

@@ -1,12 +1,13 @@
 """The history that an import detects."""
 
-from datetime import date
+import json
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
 from assets.tables import EXTRACTION_COVERAGE
-from pipelines.operations.archive_import import _check_settings, detect_history
+from pipelines.operations.archive_import import _check_settings, detect_history, preview_files
 from resources.config.settings import Settings, load_settings
 from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
@@ -38,6 +39,19 @@ def test_the_history_of_a_new_project_is_the_span_of_the_files(
     values = detect_history(load(tmp_path, text), date.fromisoformat(first), date.fromisoformat(last), TODAY)
 
     assert values == {"start_date": date.fromisoformat(start), "end_date": date.fromisoformat(end)}
+
+
+def test_impossible_days_do_not_change_the_history(tmp_path: Path) -> None:
+    starts = ["0001-01-01T00:00:00Z", "2026-09-03T00:00:00Z", "2026-09-01T00:00:00Z", "9999-12-31T23:00:00Z"]
+    summary = {"InferenceSchedulerArn": "arn:aws:lookoutequipment:eu-west-1:1:inference-scheduler/a/1"}
+    file = tmp_path / "page.json"
+    file.write_text(json.dumps([summary | {"DataStartTime": start} for start in starts]))
+
+    preview = preview_files(file, datetime(2026, 11, 1, tzinfo=UTC))
+
+    assert preview.span == (date(2026, 9, 1), date(2026, 9, 3))
+    (problem,) = preview.problems
+    assert problem.startswith(f"{file}: executions from 0001-01-01 to 9999-12-31.")
 
 
 @pytest.mark.parametrize("text", [API, '[history]\nstart_date = "2025-01-01"\n'])

@@ -9,9 +9,11 @@ import pytest
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 
 from assets.executions.assets import POOL
 from pipelines.operations.stages import ANOMALIES, EXECUTIONS, HEALTH, REPORT, RESULTS, Stage
+from pipelines.runs import parallel
 from pipelines.runs.backfill import BackfillPlan, Workers
 from pipelines.runs.instance import INSTANCE
 from pipelines.runs.launcher import BackfillRequest
@@ -115,6 +117,28 @@ def test_a_failed_run_ends_after_dagster_has_decided_whether_to_retry_it(
         instance.add_run_tags(run.run_id, {"dagster/will_retry": decision})
         assert backfill._follow_all([part]) == ([] if ends else [part])
     instance.dispose()
+
+
+def test_the_database_is_asked_again_until_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "sleep", lambda _: None)
+    lost = OperationalError("SELECT 1", {}, Exception("server closed the connection"))
+    errors: list[Exception] = [lost, lost]
+
+    def ask() -> int:
+        if errors:
+            raise errors.pop()
+        return 1
+
+    assert parallel.wait_for_database(ask) == 1
+
+    errors.append(ValueError("not of a database"))
+    with pytest.raises(ValueError, match="not of a database"):
+        parallel.wait_for_database(ask)
+
+    monkeypatch.setattr(parallel, "_DATABASE_SECONDS", -1)
+    errors.append(lost)
+    with pytest.raises(OperationalError):
+        parallel.wait_for_database(ask)
 
 
 def test_a_missing_workspace_file_is_named(instance: dg.DagsterInstance, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from assets.framework.row_content import compute_content_version
 from assets.tables import TABLES, Table
+from resources.errors import RetryLaterError
 from resources.lake.lake import Lake
 from resources.lake.shards import FileLayout, Shard, hash_scheduler
 from resources.row_order import sort_rows
@@ -418,6 +419,16 @@ def test_any_sequence_over_any_numbers_gives_the_rows_of_one_shard(
         phases=(Phase.explicit, Phase.generate, Phase.shrink),
     )
     run_state_machine_as_test(ShardedLake, settings=examples)
+
+
+def test_a_change_between_the_row_groups_of_a_reader_is_an_error(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path), shards=2)
+    lake.update(SAMPLES, DAY, merging(all_rows()))
+    groups = lake.read_row_groups(SAMPLES, DAY)
+    next(groups)
+    lake.reshard(SAMPLES, DAY, 4)
+    with pytest.raises(RetryLaterError, match="Cannot u"):
+        list(groups)
 
 
 def test_a_reader_without_the_key_gets_each_row_once(tmp_path: Path) -> None:

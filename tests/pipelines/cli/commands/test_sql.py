@@ -340,6 +340,8 @@ def test_a_query_on_an_empty_lake_returns_no_rows(
     [
         (["sql", "SELEKT 1"], {}, ["syntax error", "next:"]),
         (["sql", "FROM executions"], {}, ["executions", "the tables are inference_schedulers"]),
+        (["sql", "FROM 'none.parquet'"], {}, ["none.parquet", "check that the file exists"]),
+        (["sql", "SELECT CAST('x' AS INTEGER)"], {}, ["Could not convert", "cast the value"]),
         (
             ["sql", "SHOW TABLES"],
             {"LEDGER_CONFIG": "/nowhere/ledger.toml"},
@@ -351,6 +353,8 @@ def test_a_query_on_an_empty_lake_returns_no_rows(
     ids=[
         "invalid SQL",
         "unknown table",
+        "missing file",
+        "wrong type",
         "no settings file",
         "unsupported lake location",
         "sources that are not JSON",
