@@ -248,7 +248,7 @@ def open_query(lake: Lake) -> Iterator[Callable[[str], pa.Table]]:
         ) from None
 
 
-_STEPS = {
+_STEPS: dict[type[duckdb.Error], str] = {
     duckdb.IOException: "check that the file exists, and that this user may read or write it",
     duckdb.ConversionException: "cast the value to another type, such as VARCHAR",
 }

@@ -3,12 +3,16 @@
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from resources.config.loader import CHECKOUT, CONFIG_VARIABLE, HOME_NAME, find_config_file
 from resources.errors import ConfigurationError, LedgerError
 from resources.storage.permissions import restrict_new_files
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 HOME_VARIABLE = "DAGSTER_HOME"
 _PROBE_BYTES = 65_536
@@ -165,6 +169,30 @@ def is_database_error(error: Exception) -> bool:
     if sqlalchemy is not None and isinstance(error, sqlalchemy.exc.SQLAlchemyError):
         return True
     return postgres is not None and isinstance(error, postgres.DagsterPostgresException)
+
+
+@contextmanager
+def open_instance() -> "Iterator[dg.DagsterInstance]":
+    """Open the instance in DAGSTER_HOME, and translate the errors of its database.
+
+    Raises:
+        ConfigurationError: dagster.yaml is invalid, or the database cannot be read or written.
+    """
+    import dagster as dg  # noqa: PLC0415 (takes half a second, which other commands do without)
+
+    with translate_storage_errors(), ExitStack() as stack:
+        try:
+            instance = stack.enter_context(dg.DagsterInstance.get())
+        except Exception as error:
+            if is_database_error(error):
+                raise
+            reason = str(error).strip().partition("\n")[0] or repr(error)
+            raise ConfigurationError(
+                f"Cannot open the Dagster instance: {reason}",
+                where=str(find_home() / "dagster.yaml"),
+                next_step="correct that file; `ledger doctor` opens the instance too",
+            ) from error
+        yield instance
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import dagster as dg
 import msgspec
 
 from assets.framework.event_log import keep_connections_open
-from pipelines.runs.instance import translate_storage_errors
+from pipelines.runs.instance import open_instance
 from pipelines.runs.local_launcher import build_process_tags
 from resources.errors import LedgerError
 from resources.redaction import RedactedStream
@@ -38,7 +38,7 @@ def main() -> None:
     # a shell starts background jobs with SIGINT ignored, which subprocesses inherit
     signal.signal(signal.SIGINT, signal.default_int_handler)
     job = defs.resolve_implicit_global_asset_job_def()
-    with translate_storage_errors(), dg.DagsterInstance.get() as instance:
+    with open_instance() as instance:
         for line in sys.stdin:
             task = msgspec.json.decode(line, type=WorkerTask)
             with keep_connections_open(instance):

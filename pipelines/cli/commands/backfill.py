@@ -24,7 +24,7 @@ from pipelines.cli.progress import show_progress
 from pipelines.operations.backfill_plan import has_unread_files, list_known_schedulers, list_sources
 from pipelines.operations.stages import ANOMALIES, EXECUTIONS, REPORT, RESULTS, STAGES, select_stages
 from pipelines.runs.backfill import BackfillPlan, BackfillReport, Workers, execute_backfill, plan_resume
-from pipelines.runs.instance import prepare_home, translate_storage_errors
+from pipelines.runs.instance import open_instance, prepare_home
 from pipelines.runs.launcher import BackfillRequest, RunOutcome, RunReport
 from pipelines.runs.parallel import ParallelBackfill, choose_days_per_run
 from pipelines.runs.pools import create_pools
@@ -124,7 +124,7 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
         settings.require_sources()
     console = open_console(stderr=as_json)
     prepare_home()
-    with translate_storage_errors(), dg.DagsterInstance.get() as instance:
+    with open_instance() as instance:
         if resume is None:
             request = replace(
                 _build_request(settings, first, last, tuple(schedulers or ())),

@@ -147,9 +147,9 @@ def _print_forgotten(console: Console, lake_status: LakeStatus) -> None:
 def _print_action_items(console: Console, lake_status: LakeStatus) -> None:
     items = lake_status.action_items
     if not lake_status.needs_action:
-        scope = " for the days in the lake" if lake_status.runs_error else ""
-        scope = " for the days of the history" if lake_status.outside_history else scope
+        scope = " for the days of the history" if lake_status.outside_history else ""
         scope = " for the extraction" if lake_status.unknown else scope
+        scope = " for the days in the lake" if lake_status.runs_error else scope
         console.print(f"No action needed{scope}.")
     if not items:
         return

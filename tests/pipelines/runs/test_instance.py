@@ -166,6 +166,17 @@ def test_errors_of_the_database_are_translated(project: Path, monkeypatch: pytes
     assert caught.value.where == str(project)
 
 
+@pytest.mark.parametrize("text", ["storage: [", "storage: {sqlite: 1}"])
+def test_an_invalid_dagster_yaml_is_named(project: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(project))
+    (project / "dagster.yaml").write_text(text)
+
+    with pytest.raises(ConfigurationError, match="Cannot open the Dagster instance") as caught:
+        home.open_instance().__enter__()
+
+    assert caught.value.where == str(project / "dagster.yaml")
+
+
 def test_other_errors_are_not_translated() -> None:
     with pytest.raises(KeyError), home.translate_storage_errors():
         raise KeyError
