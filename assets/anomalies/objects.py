@@ -16,6 +16,7 @@ from assets.anomalies.execution_index import KEY, ExecutionIndex, ExecutionKey, 
 from assets.anomalies.parse import READER_VERSION
 from assets.framework.row_content import stamp_changes
 from assets.tables import RESULT_OBJECTS
+from resources.redaction import redact
 from resources.results.base import FetchedResult, ObjectState, ResultRequest
 
 _CONTENT_COLUMNS = ("etag", "size_bytes", "last_modified", "rows", "rejected", "reader_version")
@@ -135,7 +136,8 @@ def _build_outcome_columns(outcome: ObjectOutcome, previous: Mapping[str, Any]) 
         return {"state": ObjectState.READ.value, "error": None, "reader_version": READER_VERSION, **content}
     state = ObjectState.READ if outcome.state is ObjectState.UNCHANGED else outcome.state
     content = {name: previous[name] for name in _CONTENT_COLUMNS}
-    return {"state": state.value, "error": outcome.error, **content}
+    error = outcome.error and redact(outcome.error)  # the address of an endpoint can have credentials
+    return {"state": state.value, "error": error, **content}
 
 
 def compute_contents_version(objects: pa.Table) -> str:

@@ -99,9 +99,9 @@ class _LocalRecording:
             make_folders(path.parent)
             with write_atomically(path, overwrite=False) as temporary:
                 temporary.write_bytes(data)
-        except FileExistsError:
-            raise _build_conflict_error(str(path)) from None
         except OSError as problem:
+            if isinstance(problem, FileExistsError) and path.exists():
+                raise _build_conflict_error(str(path)) from None
             raise self._build_error("write", problem) from None
 
     def delete(self, names: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ from assets.report.formatting import pluralize
 from assets.report.query.data import ReportData
 from assets.report.query.knowledge import Knowledge, ObjectState
 from assets.report.query.result import Figure, Statement
+from resources.redaction import redact
 
 UNREAD_STATES: Mapping[str, tuple[str, str]] = {
     "not_read": ("not read yet", "anomaly_predictions has not read them"),
@@ -151,7 +152,7 @@ def _describe_state(state: ObjectState) -> Iterator[Statement]:
     if state.state == "read":
         return
     label, hint = UNREAD_STATES.get(state.state, (state.state, ""))
-    error = f": {' '.join(state.error.split())}" if state.error else ""
+    error = f": {redact(' '.join(state.error.split()))}" if state.error else ""
     yield (state.objects, f" {label}, since ", state.since, f" ({hint}){error}")
 
 

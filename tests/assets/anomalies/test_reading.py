@@ -34,7 +34,7 @@ from resources.results.allowed_buckets import AllowedBuckets
 from resources.results.base import FetchedResult, ObjectState, ResultRequest
 from resources.results.fetcher import FetchLimits, ResultFetcher
 from tests.support.mutations import damaged
-from tests.support.s3_server import Bucket, Fault, Server
+from tests.support.s3_server import Bucket, Fault, Server, set_aws_credentials
 
 DAY, START = date(2026, 10, 7), datetime(2026, 10, 7, tzinfo=UTC)
 NOW, LATER = datetime(2026, 10, 8, tzinfo=UTC), datetime(2026, 10, 9, tzinfo=UTC)
@@ -470,6 +470,18 @@ def test_a_day_of_several_files_fails_only_if_no_object_can_be_reached(tmp_path:
         ObjectState.READ: 1,
         ObjectState.UNREACHABLE: len(objects) - 1,
     }
+
+
+def test_no_credentials_of_an_endpoint_are_recorded(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_executions(lake, "plant", hours=1)
+    set_aws_credentials(monkeypatch)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://operator:Hunter2xPass@127.0.0.1:9")
+    with pytest.raises(RetryLaterError) as caught:
+        record_results(lake, ResultFetcher(AwsAccess()), DAY, NOW)
+    (error,) = lake.read(RESULT_OBJECTS, DAY)["error"].to_pylist()
+    assert "Could not connect" in error
+    assert "Hunter2xPass" not in error + str(caught.value)
 
 
 def test_credentials_that_cannot_be_used_are_recorded_as_the_reason(lake: Lake, bucket: Bucket) -> None:

@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from assets.tables import EXTRACTION_COVERAGE
-from pipelines.operations.archive_import import _check_settings, detect_history, preview_files
+from assets.executions.tombstones import NO_TOMBSTONES
+from assets.tables import EXTRACTION_COVERAGE, FORGET_OPERATIONS
+from pipelines.operations.archive_import import (
+    _check_settings,
+    detect_history,
+    preview_files,
+    read_tombstones,
+)
 from resources.config.settings import Settings, load_settings
 from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
@@ -86,6 +92,9 @@ def test_a_lake_that_cannot_be_read_keeps_its_history(tmp_path: Path) -> None:
     (Path(settings.lake.uri) / EXTRACTION_COVERAGE.name / "data_date=x" / "part-0.parquet").touch()
 
     assert detect_history(settings, date(2026, 10, 1), date(2026, 10, 7), TODAY) == {}
+
+    (Path(settings.lake.uri) / FORGET_OPERATIONS.name / "part-0.parquet").mkdir(parents=True)
+    assert read_tombstones(settings) == NO_TOMBSTONES
 
 
 def test_settings_that_an_import_would_make_invalid_stay(tmp_path: Path) -> None:
