@@ -74,6 +74,14 @@ def test_two_writers_with_two_faults_lose_nothing(names: list[tuple[str, ...]]) 
     assert count > 100
 
 
+def test_a_repeated_exploration_has_the_same_executions() -> None:
+    first, second = (
+        [(execution.trace, execution.store.states) for execution in explore([upsert("a")] * 2, faults=1)]
+        for _ in range(2)
+    )
+    assert first == second
+
+
 def test_three_writers_without_faults_lose_nothing() -> None:
     count, broken = check_all([("a",), ("b",), ("c",)], faults=0)
     assert broken is None

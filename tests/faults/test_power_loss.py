@@ -4,6 +4,7 @@ A killed process leaves the page cache, so tests with signals cannot show this. 
 operations of real commits and enumerate the states after a crash at each of them.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -19,10 +20,19 @@ from resources.lake.lake import Lake
 from resources.storage import local, recording_store, report_store
 from resources.storage.file_import import copy_files, plan_copies
 from resources.storage.recording_store import open_recording_store
-from tests.support.power_loss import Loss, find_loss, list_crash_states, materialize, record_operations
+from tests.support.power_loss import (
+    Loss,
+    Operation,
+    find_loss,
+    list_crash_states,
+    materialize,
+    record_operations,
+)
 from tests.support.readings import READINGS
 
 FIRST_DAY = date(2026, 1, 1)
+UNIQUE = re.compile(r"[0-9a-f]{32}")
+"""The part of the name of a temporary file that differs each time."""
 
 
 def build_rows(*names: str) -> pa.Table:
@@ -33,7 +43,7 @@ def append(name: str) -> Callable[[pa.Table], pa.Table]:
     return lambda existing: pa.concat_tables([existing, build_rows(name)])
 
 
-def record_commits(root: Path, days: int, updates: int) -> list[object]:
+def record_commits(root: Path, days: int, updates: int) -> list[Operation]:
     """Record updates of several days, of which the last is left unacknowledged."""
     lake = Lake(str(root / "lake"))
     with record_operations(root) as recording:
@@ -48,6 +58,15 @@ def test_no_power_loss_loses_an_acknowledged_row(tmp_path: Path) -> None:
     states, loss = find_loss(record_commits(tmp_path, days=8, updates=20))
     assert loss is None, loss.describe([])
     assert states > 200
+
+
+def test_a_repeated_recording_has_the_same_bytes(tmp_path: Path) -> None:
+    recordings = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        operations = record_commits(tmp_path / name, days=2, updates=4)
+        recordings.append([(UNIQUE.sub("*", str(each)), each.content) for each in operations])
+    assert recordings[0] == recordings[1]
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import json
 import shutil
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,12 @@ def list_released(rows: dict[str, Rows]) -> list[tuple[Table, Rows, date | None]
         (tables[name], expected, DAYS[0] if tables[name].partitioned else None)
         for name, expected in rows.items()
     ]
+
+
+def test_the_lake_of_this_version_has_every_table() -> None:
+    rows = json.loads((RELEASES / version("lookout-ledger") / ROWS).read_text("utf-8"))
+    missing = {table.name for table in TABLES} - rows.keys()
+    assert not missing, UNPUBLISHED
 
 
 def test_a_release_is_read_completely(release: tuple[Lake, dict[str, Rows]]) -> None:
