@@ -297,3 +297,21 @@ def test_forgetting_schedulers_or_days_equals_files_without_them(
     others.extract(sources)
     others.compute()
     assert not find_differences(world.read(without=uris), others.read(without=uris))
+
+
+def test_forgotten_days_stay_empty_although_a_bucket_has_their_results(world: World, tmp_path: Path) -> None:
+    sources = [
+        write_file(tmp_path / "a.json", dict.fromkeys(ALL, "SUCCESS")),
+        write_copy(tmp_path / "copy", ALL),
+    ]
+    world.extract(sources)
+    operation = replace(
+        build_operation(world.lake, sources[0]),
+        source=None,
+        sources=None,
+        content_hashes=None,
+        first_date=DAYS[1],
+    )
+    world.forget(operation, sources)
+    world.extract(sources)
+    assert {start.date() for _, start in list_keys(world.lake)} == {DAYS[0]}
