@@ -4,6 +4,7 @@ A file is never replaced. Two processes that record to the same place therefore 
 second writer of a name is refused.
 """
 
+import glob
 import os
 from collections.abc import Iterable
 from dataclasses import replace
@@ -109,6 +110,8 @@ class _LocalRecording:
             for name in names:
                 path = self._root / name
                 path.unlink(missing_ok=True)
+                for unfinished in path.parent.glob(f".{glob.escape(path.name)}.*"):  # of a killed process
+                    unfinished.unlink(missing_ok=True)
                 for folder in path.relative_to(self._root).parents[:-1]:
                     if any((self._root / folder).iterdir()):
                         break

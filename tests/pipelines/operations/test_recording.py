@@ -363,3 +363,13 @@ def test_names_and_pages_that_cannot_be_read_are_left_out() -> None:
     names = ["pump/2026-13-01_2026-13-02_20261008T120000Z.warc.gz"]
     assert plans.parse_names(names) == RecordingContent({}, {})
     assert recording._get_next_token(Exchange("http://host/", LIST, b"{}", NOW, b"{")) is None
+
+
+def test_unfinished_writes_of_a_killed_process_are_removed_with_their_page(tmp_path: Path) -> None:
+    store = open_recording_store(str(tmp_path / "recording"))
+    store.create("_unfinished/pump/00000.warc.gz", b"page")
+    (tmp_path / "recording/_unfinished/pump/.00000.warc.gz.1f.tmp").write_bytes(b"pa")
+
+    store.delete(store.list_names())
+
+    assert list((tmp_path / "recording").iterdir()) == []
