@@ -12,14 +12,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from statistics import median
 from tempfile import gettempdir
 
 from benchmarks import archives, bucket, engines, executions, operations, reports, results, startup
-from benchmarks.cases import OURS, Case
+from benchmarks.cases import OURS, Case, Costs
 from benchmarks.environments import build_environment, get_python
 from benchmarks.measure import ROOT, BenchmarkError, Cost, check_equal_results, measure
 from benchmarks.table import Figure, build_chart, build_table
@@ -67,13 +67,20 @@ def compute_figures(case: Case, measured: Sequence[dict[str, Cost]], load: float
     """Compute the figure of each target; `load` is the load average before the case."""
     figures = []
     for target in case.targets:
-        values = []
-        for costs in measured:
-            with suppress(KeyError):  # a contender failed
-                value = target.compute(costs)
-                values += [] if value is None else [value]
-        figures.append(Figure.from_values(case, target, values, load))
+        values, floors = _compute_values(target.compute, measured), _compute_values(target.floor, measured)
+        figures.append(Figure.from_values(case, target, values, load, floors))
     return figures
+
+
+def _compute_values(
+    compute: Callable[[Costs], float | None], measured: Sequence[dict[str, Cost]]
+) -> list[float]:
+    values = []
+    for costs in measured:
+        with suppress(KeyError):  # a contender failed
+            value = compute(costs)
+            values += [] if value is None else [value]
+    return values
 
 
 def compare_cpu(measured: Sequence[dict[str, Cost]]) -> dict[str, float]:

@@ -41,6 +41,8 @@ class Target:
         is_upper: Whether the figure must be at most the bound; otherwise at least.
         is_stable: Whether the figure does not depend on the machine, so that a test can assert it.
         reason: Why the target is missed, and what it would take to meet it.
+        floor: Computes the least figure that is possible without another design; the table adds it to the
+            reason.
     """
 
     figure: str
@@ -49,6 +51,7 @@ class Target:
     is_upper: bool = True
     is_stable: bool = False
     reason: str = ""
+    floor: Callable[[Costs], float | None] = lambda _: None
 
     def is_met(self, value: float) -> bool:
         """Return whether a value meets the target."""
@@ -57,6 +60,10 @@ class Target:
     def missed_because(self, reason: str) -> "Target":
         """Return the target with the reason that the table states if the target is missed."""
         return replace(self, reason=reason)
+
+    def with_floor(self, contender: str, reference: str) -> "Target":
+        """Return the target with a floor: the CPU time of a contender as a multiple of a reference."""
+        return replace(self, floor=lambda costs: _divide(costs, contender, reference))
 
 
 @dataclass(frozen=True)

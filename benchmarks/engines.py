@@ -62,6 +62,17 @@ def prepare_lake() -> Callable[[], Counts]:
     return _prepare(_open_lake)
 
 
+def prepare_plain_files() -> Callable[[], Counts]:
+    """Return the query over the daily files of the span alone, named one by one: no day is looked for."""
+
+    def list_files(_: object, folder: Path) -> str:
+        days, _ = SPANS[os.environ[_SPAN]]
+        files = sorted(map(str, folder.glob("plain/*.parquet")))[-days:]
+        return f"read_parquet({files})"
+
+    return _prepare(list_files)
+
+
 def prepare_one_file() -> Callable[[], Counts]:
     """Return the query over the ideal file."""
     return _prepare(lambda _, folder: f"read_parquet('{folder / 'ideal.parquet'}')")
@@ -98,7 +109,7 @@ def serve(span: str) -> Iterator[Environment]:
 
 @cache
 def _write_year() -> tuple[tempfile.TemporaryDirectory[str], list[int]]:
-    """Write the three forms of the year; return their folder and the sizes of the lake's files by day."""
+    """Write the four forms of the year; return their folder and the sizes of the lake's files by day."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -108,15 +119,18 @@ def _write_year() -> tuple[tempfile.TemporaryDirectory[str], list[int]]:
     folder = tempfile.TemporaryDirectory()
     lake = query.write_lake(Path(folder.name), DAYS)
     sizes, rows = [], []
+    Path(folder.name, "plain").mkdir()
     for number in range(DAYS):
         day = query.FIRST + timedelta(days=number)
         path = Path(lake.path(INFERENCE_EXECUTIONS, day))
         sizes.append(path.stat().st_size)
         table = pq.ParquetFile(path).read()
         rows.append(table.append_column("data_date", pa.repeat(pa.scalar(day), len(table))))
-        plain = Path(folder.name, "uncompressed", path.relative_to(lake.root))
-        plain.parent.mkdir(parents=True)
-        pq.write_table(table, plain, compression="none")
+        plain = rows[-1].replace_schema_metadata(None)
+        pq.write_table(plain, Path(folder.name, "plain", f"{day}.parquet"), compression="zstd")
+        uncompressed = Path(folder.name, "uncompressed", path.relative_to(lake.root))
+        uncompressed.parent.mkdir(parents=True)
+        pq.write_table(table, uncompressed, compression="none")
     pq.write_table(pa.concat_tables(rows), Path(folder.name, "ideal.parquet"), compression="zstd")
     return folder, sizes
 
@@ -127,12 +141,17 @@ def _compute_share_read(costs: Mapping[str, Any]) -> float | None:
     return float(costs[OURS].result["_bytes"] / costs[OURS].result["_size"])
 
 
-ONE_FILE, UNCOMPRESSED = "one ideal file", "uncompressed files"
+ONE_FILE, UNCOMPRESSED, PLAIN = "one ideal file", "uncompressed files", "plain daily files"
 _FILES = (
-    "DuckDB lists 365 folders for each query, derives the day from each file name, and decodes each footer."
-    " Files by month would be necessary, and would be rewritten with each day."
+    "DuckDB lists 365 folders for each query, computes the day of each, binds 27 declared columns, and opens"
+    " each file of the span. Files by month would be necessary, and would be rewritten with each day."
+    " The floor reads the files of the span by name, without our columns and metadata."
 )
 _READ = "DuckDB reads the end of each file twice, for its footer."
+_KEYS = (
+    "Only the keys of the results take longer: their shared beginnings are stored once, which needs a sixth"
+    " more time to decode. All files are a twentieth of the uncompressed ones. Plain keys would be necessary."
+)
 CASES = [
     *(
         Case(
@@ -141,9 +160,10 @@ CASES = [
             [
                 Contender(OURS, f"{__name__}:prepare_lake"),
                 Contender(ONE_FILE, f"{__name__}:prepare_one_file"),
+                Contender(PLAIN, f"{__name__}:prepare_plain_files"),
             ],
             [
-                limit_ratio(ONE_FILE, 1.3).missed_because(_FILES),
+                limit_ratio(ONE_FILE, 1.3).missed_because(_FILES).with_floor(PLAIN, ONE_FILE),
                 Target(f"bytes read / size of the {span}", _compute_share_read, 1, reason=_READ),
             ],
             partial(serve, span),
@@ -157,7 +177,7 @@ CASES = [
             Contender(OURS, f"{__name__}:prepare_scan"),
             Contender(UNCOMPRESSED, f"{__name__}:prepare_uncompressed_scan"),
         ],
-        [limit_ratio(UNCOMPRESSED, 1)],
+        [limit_ratio(UNCOMPRESSED, 1).missed_because(_KEYS)],
         partial(serve, "year"),
     ),
 ]

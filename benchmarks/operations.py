@@ -4,9 +4,11 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -246,9 +248,19 @@ def serve_lake(
         listed = lakes.list_days(days)
         lakes.write_coverage(lake, schedulers, listed)
         if days_with_sensors or has_results:
-            lakes.write_executions(lake, schedulers, listed)
-            lakes.write_results(lake, schedulers, listed, days_with_sensors)
+            parts = (listed[: days // 2], 0), (listed[days // 2 :], days_with_sensors)
+            with ProcessPoolExecutor(len(parts), get_context("spawn")) as pool:
+                for written in [pool.submit(_write_days, lake.uri, schedulers, *part) for part in parts]:
+                    written.result()
         yield environment
+
+
+def _write_days(uri: str, schedulers: int, days: Sequence[date], days_with_sensors: int) -> None:
+    from benchmarks import lakes
+    from resources.lake.lake import Lake
+
+    lakes.write_executions(Lake(uri), schedulers, days)
+    lakes.write_results(Lake(uri), schedulers, days, days_with_sensors)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import operations
-from benchmarks.cases import OURS, Case, Contender, Environment, limit_cpu, limit_result
+from benchmarks.cases import OURS, Case, Contender, Environment, limit_cpu, limit_memory, limit_result
 from benchmarks.measure import measure
 from benchmarks.operations import FIRST, FOLDER, LAST
 
@@ -93,9 +93,11 @@ CASES = [
         [Contender(OURS, f"{__name__}:prepare_report")],
         [
             limit_cpu("CPU, s", 10).missed_because(
-                "Five queries join 5 million executions with their result objects, and two count the distinct"
-                " times of 26 million predictions. Numbers by day, computed once, would be necessary."
+                "A half is the join of 5 million executions with their result objects and the search for"
+                " gaps, and a third counts the distinct times of 26 million predictions. Numbers by day, in"
+                " a table of their own, would be necessary."
             ),
+            limit_memory(1_000),
             limit_result("_megabytes", 2, "size, MB"),
         ],
         partial(serve_report, _SCHEDULERS, _REPORT_DAYS),

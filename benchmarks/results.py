@@ -288,8 +288,8 @@ CASES = [
         [Contender(OURS, f"{__name__}:prepare_first_read")],
         [
             limit_memory(1_000).missed_because(
-                "The 130 million contributions of the day are in memory together, with 27 bytes each. Batches"
-                " within a day would be necessary."
+                "Contributions are moved to temporary files, but the 1.3 million lines of the day are merged"
+                " together. Merging them by scheduler would be necessary."
             )
         ],
         partial(serve, lines=stub.WINDOW_SECONDS, sensors=100),

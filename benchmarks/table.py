@@ -46,10 +46,13 @@ class Figure:
     reason: str = ""
 
     @classmethod
-    def from_values(cls, case: Case, target: Target, values: Sequence[float], load: float) -> "Figure":
-        """Compute the figure of a target from the values of all rounds."""
+    def from_values(
+        cls, case: Case, target: Target, values: Sequence[float], load: float, floors: Sequence[float] = ()
+    ) -> "Figure":
+        """Compute the figure of a target from the values of all rounds, and those of its floor."""
         value = median(values) if values else None
         is_met = None if value is None else target.is_met(value)
+        floor = f" The floor of this design was {_format_number(median(floors))}." if floors else ""
         return cls(
             case.name,
             case.title,
@@ -61,7 +64,7 @@ class Figure:
             target.is_upper,
             is_met,
             load,
-            "" if is_met else target.reason,
+            "" if is_met else f"{target.reason}{floor}",
         )
 
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from assets.anomalies.execution_index import COLUMNS, KEY, ExecutionIndex, Execu
 from assets.anomalies.merge import find_changed_executions, merge_predictions, merge_sensor_contributions
 from assets.anomalies.parse import CONTRIBUTION_SCHEMA, LINE_SCHEMA
 from assets.framework.row_content import sort_by_key
-from assets.tables import ANOMALY_PREDICTIONS, INFERENCE_EXECUTIONS, SENSOR_CONTRIBUTIONS
+from assets.tables import ANOMALY_PREDICTIONS, INFERENCE_EXECUTIONS, INSTANT, SENSOR_CONTRIBUTIONS
 
 START = datetime(2026, 10, 7, tzinfo=UTC)
 NOW, LATER = datetime(2026, 10, 8, tzinfo=UTC), datetime(2026, 10, 9, tzinfo=UTC)
@@ -253,3 +254,32 @@ def test_rows_find_the_execution_with_their_key(keys: list[tuple[str, int]], cou
     schema = pa.schema([ANOMALY_PREDICTIONS.schema.field(name) for name in KEY])
     rows = pa.Table.from_pylist([dict(zip(KEY, key, strict=True)) for key in expected], schema=schema)
     assert index.find_numbers(rows).tolist() == [index.numbers.get(key, -1) for key in expected]
+
+
+def test_the_memory_of_contributions_does_not_grow_with_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, limit = 20_000, 50_000
+    monkeypatch.setattr(contributions, "_ROWS_IN_MEMORY", limit)
+    monkeypatch.setattr(merge, "MIN_ROW_GROUP_ROWS", rows)
+    lines = np.arange(rows // len(NAMES))
+    names = pa.DictionaryArray.from_arrays(np.tile(np.arange(len(NAMES), dtype="i4"), len(lines)), NAMES)
+    times = pa.array(np.repeat(lines, len(NAMES)) * 1000, pa.timestamp("ms")).cast(INSTANT)
+    values = pa.array(np.random.default_rng(1).random(rows))
+
+    def measure(count: int) -> int:
+        """Return the peak memory of Arrow above its start while a day of some executions is written."""
+        index, buffer, peaks = build_index(count=count), ContributionBuffer(), list[int]()
+        before = pa.total_allocated_bytes()
+        for number in range(count):
+            columns = [pa.repeat(pa.scalar(number, pa.int32()), rows), times, names, values]
+            buffer.add(pa.table(columns, ["execution", "timestamp", "diagnostic_name", "contribution"]))
+            peaks.append(pa.total_allocated_bytes() - before)
+        written = 0
+        for table in merge_sensor_contributions([], index, buffer, set(range(count)), NOW):
+            written += table.num_rows
+            peaks.append(pa.total_allocated_bytes() - before)
+        assert written == count * rows
+        return max(peaks)
+
+    small, large = measure(8), measure(24)
+
+    assert large < 1.2 * small
