@@ -20,6 +20,7 @@ from benchmarks.cases import (
     Case,
     Contender,
     Environment,
+    Target,
     limit_memory,
     limit_result,
     require_ratio,
@@ -152,7 +153,12 @@ def _serve(write: Callable[[Path, int, int], None], schedulers: int, days: int) 
 
 
 def build_case(
-    name: str, title: str, write: Callable[[Path, int, int], None], schedulers: int, days: int, ratio: float
+    name: str,
+    title: str,
+    write: Callable[[Path, int, int], None],
+    schedulers: int,
+    days: int,
+    target: Target | None = None,
 ) -> Case:
     """Build a case of a fleet with one execution every five minutes.
 
@@ -162,13 +168,13 @@ def build_case(
         write: writes them.
         schedulers: the number of schedulers.
         days: the number of days.
-        ratio: the CPU time of the script as a multiple of ours; 0: the script does not run.
+        target: for the CPU time of the script; None: the script does not run.
     """
     contenders = [Contender(OURS, f"{__name__}:prepare_ours")]
     targets = [limit_memory(400), _FILES_ONCE, _ONE_FILE_A_DAY]
-    if ratio:
+    if target:
         contenders.append(Contender(SCRIPT, f"{__name__}:prepare_script", SCRIPT))
-        targets.insert(0, require_ratio(SCRIPT, ratio))
+        targets.insert(0, target)
     return Case(name, title, contenders, targets, partial(_serve, write, schedulers, days))
 
 
@@ -189,14 +195,42 @@ def measure_archives(names: Sequence[str] = ()) -> dict[str, dict[str, float | N
 
 
 _FILES_ONCE = limit_result("_reads_of_file", 1, "times that each file is read")
+_DAYS_AND_HASH = (
+    "The 35 days take half of our CPU time: merging, data version, preview, and two files with locks and"
+    " flushes. The hash of the file takes 15 %. Fewer files a day and a faster hash would be necessary."
+)
 _ONE_FILE_A_DAY = limit_result("_files_of_day", 1, "files / days")
 CASES = [
-    build_case("archives-cli", "20 dumps of AWS CLI, 201,600 executions", write_cli_dumps, 20, 35, 8),
-    build_case("archives-lines", "JSON lines, 201,600 executions", write_json_lines, 20, 35, 8),
-    build_case("archives-gigabyte", "JSON lines, 1 GB in one file", write_json_lines, 20, 134, 0),
-    build_case("archives-small", "10,080 files of 12 executions", write_small_files, 12, 35, 8),
+    build_case(
+        "archives-cli",
+        "20 dumps of AWS CLI, 201,600 executions",
+        write_cli_dumps,
+        20,
+        35,
+        require_ratio(SCRIPT, 8).missed_because(_DAYS_AND_HASH),
+    ),
+    build_case(
+        "archives-lines",
+        "JSON lines, 201,600 executions",
+        write_json_lines,
+        20,
+        35,
+        require_ratio(SCRIPT, 8).missed_because(_DAYS_AND_HASH),
+    ),
+    build_case("archives-gigabyte", "JSON lines, 1 GB in one file", write_json_lines, 20, 134),
+    build_case(
+        "archives-small",
+        "10,080 files of 12 executions",
+        write_small_files,
+        12,
+        35,
+        require_ratio(SCRIPT, 8).missed_because(
+            "Opening, reading and hashing each file takes 29 % of our CPU time, and its row in archive_files"
+            " 20 %. Fewer records of each file would be necessary."
+        ),
+    ),
 ]
-SMOKE = build_case("archives-smoke", "JSON lines, 40,320 executions", write_json_lines, 4, 35, 0)
+SMOKE = build_case("archives-smoke", "JSON lines, 40,320 executions", write_json_lines, 4, 35)
 
 if __name__ == "__main__":
     print(json.dumps(measure_archives(sys.argv[1:]), indent=2))

@@ -297,6 +297,10 @@ _TO_FLOOR = (
     "The floor reads over one connection, compares no rows and handles no error. Ours also runs botocore,"
     " hashes contents, locks and flushes files."
 )
+_REQUESTS = (
+    "Requests with botocore take 37 % of our CPU time, columns from pages 19 %, and most of the rest is"
+    " merging and writing two files a day. A smaller client than botocore would be necessary."
+)
 _LARGE_FLEET, _LARGE_DAYS = 1_000, 7
 _LARGE = f"{_LARGE_FLEET:,} schedulers"
 
@@ -317,9 +321,9 @@ CASES = [
         WRANGLER,
         FLOOR,
         targets=[
-            require_ratio(SCRIPT, 10),
-            require_ratio(DLT, 12),
-            require_ratio(WRANGLER, 10),
+            require_ratio(SCRIPT, 10).missed_because(_REQUESTS),
+            require_ratio(DLT, 12).missed_because(_REQUESTS),
+            require_ratio(WRANGLER, 10).missed_because(_REQUESTS),
             limit_ratio(FLOOR, 2).missed_because(_TO_FLOOR),
             limit_memory(400),
             _BYTES,

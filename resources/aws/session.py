@@ -156,7 +156,7 @@ def open_session(access: AwsAccess, setting: str) -> boto3.Session:
 @cache
 def default_session() -> boto3.Session:
     """Return one session with boto3's defaults; it caches credentials and service models."""
-    return boto3.Session()
+    return boto3.Session(botocore_session=_open_core_session())
 
 
 def _open_session(access: AwsAccess) -> boto3.Session:
