@@ -90,14 +90,15 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
         ),
     ] = None,
     runs_per_day: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--runs-per-day",
             min=1,
             metavar="R",
-            help="With --workers: the number of runs that share the results of each day, by its shards.",
+            help="With --workers: the number of runs that share the results of each day, by its shards."
+            " Default: 1.",
         ),
-    ] = 1,
+    ] = None,
     workspace: Annotated[
         Path | None,
         typer.Option(
@@ -119,6 +120,7 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
     stopped.
     """
     settings = load_settings()
+    _check_worker_options(workers, resume, {"--days-per-run": days_per_run, "--runs-per-day": runs_per_day})
     stages = select_stages(only or ())
     if EXECUTIONS in stages:
         settings.require_sources()
@@ -134,7 +136,7 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
             plan = BackfillPlan.from_request(request, stages)
             if workers is not None:
                 split = _choose_workers(settings, plan, workers, days_per_run)
-                plan = replace(plan, workers=replace(split, runs_per_day=runs_per_day))
+                plan = replace(plan, workers=replace(split, runs_per_day=runs_per_day or 1))
             if not yes:
                 _confirm(console, settings, plan)
         else:
@@ -169,6 +171,24 @@ def _execute(
     create_pools(instance)
     with open_queue(instance, workspace) as queue:
         return ParallelBackfill(plan, instance, queue).execute(update)
+
+
+def _check_worker_options(workers: int | None, resume: str | None, options: Mapping[str, int | None]) -> None:
+    """Check that no option is ignored: a backfill is split only with workers, and only once."""
+    given = [name for name, value in options.items() if value is not None]
+    if not given or (workers is not None and resume is None):
+        return
+    if resume is not None:
+        raise ConfigurationError(
+            f"Cannot split a resumed backfill with {given[0]}: it keeps its runs",
+            where="the command line",
+            next_step=f"remove {given[0]}, or start another backfill",
+        )
+    raise ConfigurationError(
+        f"Cannot use {given[0]} without --workers",
+        where="the command line",
+        next_step=f"add --workers N, or remove {given[0]}",
+    )
 
 
 def _choose_workers(settings: Settings, plan: BackfillPlan, count: int, days_per_run: int | None) -> Workers:

@@ -287,6 +287,8 @@ def test_a_killed_run_is_marked_failed_and_can_be_resumed(
         ([*RANGE, "--yes", "--scheduler", "pupm-1"], ['did you mean "pump-1"']),
         (["--resume", "nonsense"], ["the run does not exist"]),
         ([*RANGE, "--only", "anomalys"], ['did you mean "anomalies"', "executions, results"]),
+        ([*RANGE, "--runs-per-day", "2"], ["Cannot use --runs-per-day without --workers", "add --workers N"]),
+        (["--resume", "x", "--workers", "2", "--days-per-run", "1"], ["Cannot split a resumed backfill"]),
     ],
     ids=[
         "the whole history, no terminal",
@@ -295,6 +297,8 @@ def test_a_killed_run_is_marked_failed_and_can_be_resumed(
         "misspelled name",
         "unknown run",
         "unknown stage",
+        "runs without workers",
+        "split of a resumed backfill",
     ],
 )
 def test_an_invalid_request_fails_before_any_call(
