@@ -2,8 +2,11 @@
 
 import socket
 import threading
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from resources.address_guard import AddressRefusedError, guard_addresses, is_public
 
@@ -39,6 +42,17 @@ def test_a_public_address_is_allowed(address: str) -> None:
 )
 def test_any_other_address_is_refused(address: str) -> None:
     assert not is_public(address)
+
+
+NETWORKS = ["10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]
+
+
+@given(st.sampled_from(NETWORKS).flatmap(lambda network: st.ip_addresses(network=network)))
+def test_no_form_of_a_private_address_is_allowed(address: IPv4Address | IPv6Address) -> None:
+    forms = [str(address), address.exploded]
+    if isinstance(address, IPv4Address):
+        forms += [f"::ffff:{address}", str(IPv6Address(f"64:ff9b::{address}"))]
+    assert not any(map(is_public, forms))
 
 
 def test_a_connection_is_refused_only_inside_of_the_guard_and_in_its_thread() -> None:

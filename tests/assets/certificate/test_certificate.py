@@ -279,7 +279,9 @@ def test_verify_rejects_a_certificate_with_an_invalid_day(
     certificate = read(path)
     date_of_day = certificate["predicate"]["days"][0]["predicate"]["date"]
     certificate["predicate"]["days"][0] = (
-        {"predicate": {"date": date_of_day, "schedulers": 3}} if isinstance(day, dict) else day
+        {"predicate": {"date": date_of_day, "previous": None, "schedulers": 3}}
+        if isinstance(day, dict)
+        else day
     )
     with pytest.raises(ConfigurationError, match="it is not one, or it is damaged"):
         list(find_changes(lake, project, path, certificate, NOW, iter))

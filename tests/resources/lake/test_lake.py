@@ -23,7 +23,7 @@ import pytest
 
 from assets.tables import INFERENCE_EXECUTIONS, INSTANT, Column, Table
 from resources.encoded_texts import encode_texts
-from resources.errors import ConfigurationError, LakeContractError, RetryLaterError
+from resources.errors import ConfigurationError, LakeContractError, LedgerError, RetryLaterError
 from resources.lake.lake import PART, Lake
 from tests.support.readings import READINGS, SETTINGS
 
@@ -655,6 +655,44 @@ def test_missing_permissions_are_not_reported_as_a_damaged_file(
         with pytest.raises(ConfigurationError, match="Cannot write to the lake: Permission denied") as caught:
             put(lake, rows("b"))
         assert "make that folder writable for this user" in caught.value.next_step
+
+
+READS: dict[str, Callable[[Lake], Any]] = {
+    "days": lambda lake: lake.days(READINGS),
+    "has": lambda lake: lake.has(READINGS, DAY),
+    "shards": lambda lake: lake.shards(READINGS, DAY),
+    "read": lambda lake: lake.read(READINGS, DAY).num_rows,
+    "digests": lambda lake: lake.digests(READINGS, DAY),
+    "footers": lambda lake: [footer.rows for footer in lake.footers(READINGS, DAY) if not footer.problem],
+    "row groups": lambda lake: sum(group.num_rows for group in lake.read_row_groups(READINGS, DAY)),
+    "batches": lambda lake: sum(batch.num_rows for batch in lake.read_batches(READINGS, DAY, ["name"])),
+    "version": lambda lake: lake.read_version(READINGS, DAY),
+    "dataset": lambda lake: lake.dataset(READINGS).count_rows(),
+    "scan": lambda lake: lake.scan(READINGS).num_rows,
+}
+"""Every method that reads."""
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="requires POSIX permissions")
+@pytest.mark.parametrize("level", range(4), ids=["the file", "its day", "its table", "the lake"])
+def test_what_may_not_be_read_never_counts_as_missing(
+    tmp_path: Path, lake: Lake, drop_privileges: Callable[[], None], level: int
+) -> None:
+    path = put(lake, rows("a"))
+    tmp_path.chmod(0o755)
+    for folder in list(path.parents)[:3]:
+        folder.chmod(0o755)
+    expected = {name: read(lake) for name, read in READS.items()}
+    closed = [path, *path.parents][level]
+    closed.chmod(0o000)
+    drop_privileges()
+    for name, read in READS.items():
+        refused, answer = "", None
+        try:
+            answer = read(lake)
+        except (LedgerError, OSError) as error:
+            refused = str(error)
+        assert "Permission denied" in refused or answer == expected[name], (name, refused, answer)
 
 
 @pytest.mark.parametrize("code", ["ENOSYS", "ENOLCK", "EOPNOTSUPP"])

@@ -6,9 +6,12 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from resources.errors import ConfigurationError, DataError, UnreadableArchiveError
 from resources.read_limits import ReadLimits
@@ -40,6 +43,18 @@ def without_privileges(tmp_path: Path) -> Iterator[None]:
     yield
     if os.getuid() == 0:
         os.seteuid(0)
+
+
+@given(st.sets(st.binary(min_size=1, max_size=12), max_size=8))
+def test_a_file_of_any_name_is_listed_or_named(names: set[bytes]) -> None:
+    allowed = {name for name in names if not {0, ord("/")} & set(name) and name[:1] not in (b".", b"_")}
+    with TemporaryDirectory() as folder:
+        for name in allowed:
+            Path(folder, os.fsdecode(name)).touch()
+        files = LocalFiles().list_files(folder)
+    assert len(files) == len(allowed)
+    for file in files:
+        file.uri.encode()  # it can be stored and shown
 
 
 def test_all_files_below_a_folder_are_listed_in_order(tmp_path: Path) -> None:

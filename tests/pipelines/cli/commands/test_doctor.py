@@ -74,6 +74,14 @@ def test_all_setting_errors_are_reported_and_other_checks_still_run(
     assert "Dagster instance" in done.out
 
 
+def test_settings_without_sources_are_reported(ledger: RunLedger, settings: Callable[..., Path]) -> None:
+    settings()
+    done = ledger("doctor", "--json")
+    assert done.code == 1
+    assert get_levels(done)["settings"] == "fail"
+    assert "[[sources]]" in str(get_finding(done, "settings"))
+
+
 def test_a_missing_permission_is_named(ledger: RunLedger, settings: Callable[..., Path], box: Handle) -> None:
     settings(build_api_toml(box.url))
     box.inject("deny:ListInferenceExecutions")
