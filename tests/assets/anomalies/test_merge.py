@@ -1,6 +1,8 @@
 """Merge new results into the rows in the lake, compared with a plain dictionary of executions."""
 
+import tempfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from assets.anomalies.merge import find_changed_executions, merge_predictions, m
 from assets.anomalies.parse import CONTRIBUTION_SCHEMA, LINE_SCHEMA
 from assets.framework.row_content import sort_by_key
 from assets.tables import ANOMALY_PREDICTIONS, INFERENCE_EXECUTIONS, INSTANT, SENSOR_CONTRIBUTIONS
+from resources.errors import RetryLaterError
 
 START = datetime(2026, 10, 7, tzinfo=UTC)
 NOW, LATER = datetime(2026, 10, 8, tzinfo=UTC), datetime(2026, 10, 9, tzinfo=UTC)
@@ -254,6 +257,19 @@ def test_rows_find_the_execution_with_their_key(keys: list[tuple[str, int]], cou
     schema = pa.schema([ANOMALY_PREDICTIONS.schema.field(name) for name in KEY])
     rows = pa.Table.from_pylist([dict(zip(KEY, key, strict=True)) for key in expected], schema=schema)
     assert index.find_numbers(rows).tolist() == [index.numbers.get(key, -1) for key in expected]
+
+
+def test_temporary_data_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    times = pa.array(range(4), pa.timestamp("ms")).cast(INSTANT)
+    names = pa.DictionaryArray.from_arrays(np.zeros(4, "i4"), NAMES)
+    columns = [pa.repeat(pa.scalar(0, pa.int32()), 4), times, names, pa.array([0.5] * 4)]
+    rows = pa.table(columns, ["execution", "timestamp", "diagnostic_name", "contribution"])
+    with pytest.raises(RetryLaterError, match="Cannot write temporary data: No such file") as caught:
+        ContributionBuffer().add(rows)
+    assert str(tmp_path / "missing") in caught.value.where
 
 
 def test_the_memory_of_contributions_does_not_grow_with_the_day(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assets.anomalies.assets import UnreadObjects, build_day_fragments, count_results
+from assets.anomalies.assets import ResultsConfig, UnreadObjects, build_day_fragments, count_results
 from assets.anomalies.fragments import build_fragments
 from assets.anomalies.reading import RecordedResults, record_results, record_shards
 from assets.framework.row_content import conform
@@ -470,6 +470,12 @@ def test_a_day_of_several_files_fails_only_if_no_object_can_be_reached(tmp_path:
         ObjectState.READ: 1,
         ObjectState.UNREACHABLE: len(objects) - 1,
     }
+
+
+@pytest.mark.parametrize("share", ["x", "4/4", "1/0", "-1/2", "1/2/3"])
+def test_an_invalid_share_is_named(share: str) -> None:
+    with pytest.raises(ConfigurationError, match="it is not K/N with K below N"):
+        ResultsConfig(share=share).parse_share()
 
 
 def test_no_credentials_of_an_endpoint_are_recorded(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,6 +104,22 @@ def test_a_run_fails_that_loses_its_process_before_it_starts(
     assert check(0) is dg.DagsterRunStatus.FAILURE
 
 
+def test_starting_runs_stay_if_the_code_server_cannot_open_the_launcher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher = "run_launcher: {module: no_such_module, class: Launcher}\n"
+    (tmp_path / "dagster.yaml").write_text(f"{launcher}run_monitoring: {{enabled: true}}\n")
+    monkeypatch.setattr(lost_runs, "LAUNCH_SECONDS", 0)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as broken:
+        run = create_run_for_test(broken, status=STARTING, tags=LOCAL_SERVER | read_boot_tag())
+        broken.report_dagster_event(dg.DagsterEvent("PIPELINE_STARTING", run.job_name), run.run_id)
+
+        reason = lost_runs.build_lost_runs_sensor()(dg.build_sensor_context(instance=broken))
+
+        assert "cannot open the run launcher" in str(reason)
+        assert broken.get_run_by_id(run.run_id).status is STARTING
+
+
 def test_an_interactive_run_of_another_host_is_not_judged(instance: dg.DagsterInstance) -> None:
     run = create_run_for_test(instance, status=STARTED, tags={PROCESS_TAG: "elsewhere 1"})
 

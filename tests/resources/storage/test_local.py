@@ -57,6 +57,13 @@ def test_a_file_of_any_name_is_listed_or_named(names: set[bytes]) -> None:
         file.uri.encode()  # it can be stored and shown
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="requires /proc")
+def test_a_file_that_can_be_opened_and_not_read_is_an_error() -> None:
+    (file,) = LocalFiles().list_files("/proc/self/mem")
+    with LocalFiles().open(file) as opened, pytest.raises(UnreadableArchiveError, match="Cannot open a file"):
+        opened.read(1)
+
+
 def test_all_files_below_a_folder_are_listed_in_order(tmp_path: Path) -> None:
     write(tmp_path, "b", "a/z", "a/y/x", "c.json", "A")
     assert list_names(tmp_path) == ["A", "a/y/x", "a/z", "b", "c.json"]
