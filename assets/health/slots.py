@@ -41,7 +41,6 @@ Missing input causes failed executions, so a slot without any execution points t
 
 _MS = timedelta(milliseconds=1)
 _FIVE_MINUTES_MS = 300_000
-_NEVER = np.iinfo(np.int64).max
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -158,19 +157,17 @@ def build_slots(
     is_whole = _is_without_gaps(day_ms, settings, executions)  # most days of most schedulers
     if is_whole and (expect is None or executions.start[0] == day_ms):
         return Slots(executions.start, executions.end, recorded)
-    start, end, due = _build_grid(day_ms, settings, executions)
-    is_absent_window = (due <= coverage.now) & ~_find_covered(start, end, executions)
     unknown: tuple[UnknownPeriod, ...] = ()
-    if expect and not coverage.is_settled:
+    if expect is None or coverage.is_settled:
+        start, end, due = _build_absent_grid(day_ms, settings, executions)
+    else:
         expectation = expect()
         unknown = expectation.unknown
-        is_later = is_absent_window & (start >= _or_never(coverage.service_end))
-        expected = _build_expected(expectation, settings)
-        start, end, due = (
-            np.concatenate((column, old[is_later]))
-            for column, old in zip(expected, (start, end, due), strict=True)
-        )
-        is_absent_window = due <= coverage.now
+        start, end, due = _build_expected(expectation, settings)
+        if coverage.service_end is not None and day_ms + DAY_MS > coverage.service_end:
+            later = _build_absent_grid(day_ms, settings, executions, coverage.service_end)
+            start, end, due = (np.concatenate(parts) for parts in zip((start, end, due), later, strict=True))
+    is_absent_window = due <= coverage.now
     if not is_absent_window.any():
         return Slots(executions.start, executions.end, recorded, unknown)
     start, end, due = start[is_absent_window], end[is_absent_window], due[is_absent_window]
@@ -185,8 +182,13 @@ def build_slots(
     return slots
 
 
-def _or_never(time: int | None) -> int:
-    return _NEVER if time is None else time
+def _build_absent_grid(
+    day_ms: int, settings: Sequence[SchedulerSetting], executions: RecordedExecutions, since: int = 0
+) -> tuple[Ints, Ints, Ints]:
+    """Return start, end and due time of the windows of the grid from a time on that no execution covers."""
+    start, end, due = _build_grid(day_ms, settings, executions)
+    is_absent = (start >= since) & ~_find_covered(start, end, executions)
+    return start[is_absent], end[is_absent], due[is_absent]
 
 
 def _build_expected(
