@@ -156,8 +156,8 @@ def test_a_denied_scheduler_does_not_affect_others_and_a_retry_requests_only_it(
         "truncate:ListInferenceExecutions:count=2",
         "truncate:ListInferenceSchedulers:count=2",
         "drop:ListInferenceSchedulers:count=2",
-        "repeat-token:ListInferenceExecutions:count=1",
-        "expire-token:ListInferenceExecutions:count=1",
+        "repeat-token:ListInferenceExecutions:scheduler=pump-1:after=1:count=1",
+        "expire-token:ListInferenceExecutions:scheduler=pump-1:after=1:count=1",
         "empty-page:ListInferenceExecutions:count=4",
         "shift:ListInferenceExecutions:share=0.5",
         "shuffle:ListInferenceExecutions",
@@ -165,13 +165,14 @@ def test_a_denied_scheduler_does_not_affect_others_and_a_retry_requests_only_it(
     ids=lambda fault: "-".join(fault.split(":")[:2]),
 )
 def test_an_extraction_recovers_from_transient_faults(small_fleet: Fleet, tmp_path: Path, fault: str) -> None:
-    account, region = PLACES[3]
+    account, region = PLACES[2]
     extraction = Extraction(Lake(str(tmp_path)), Days(DAYS[0]), timedelta(hours=3), NOW, lambda _: None)
 
-    with run_sandbox(small_fleet, NOW, s3=False, page_size=40, faults=[fault]) as handle:
+    with run_sandbox(small_fleet, NOW, s3=False, faults=[fault]) as handle:
         source = ApiSource(AwsAccess(region, profile=account, endpoint_url=handle.url))
         for day in extraction.gather([source], DAYS):
             extraction.record(day)
+        assert handle.count(operation="ListInferenceExecutions") > len(source.listed_schedulers), "more pages"
 
     assert not extraction.failed
     expected = {
