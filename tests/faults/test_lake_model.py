@@ -342,7 +342,7 @@ MUTANTS: dict[str, tuple[type[LakeModel], Patch | None, int]] = {
 def test_a_lake_that_loses_rows_is_found_with_its_shortest_trace(
     mutant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine, change, shortest = MUTANTS[mutant]
+    machine, change, most_operations = MUTANTS[mutant]
     if change:
         monkeypatch.setattr(*change)
     examples = settings(
@@ -359,6 +359,5 @@ def test_a_lake_that_loses_rows_is_found_with_its_shortest_trace(
         run_state_machine_as_test(machine, settings=examples)
     lines = [line.removeprefix("state.") for line in caught.value.__notes__ if line.startswith("state.")]
     calls = [line.partition("(")[0] for line in lines]
-    assert [
-        call for call in calls if call not in {"create", "has_the_rows_of_the_model", "teardown"}
-    ] == shortest
+    operations = [call for call in calls if call not in ALWAYS]
+    assert 1 <= len(operations) <= most_operations, operations
