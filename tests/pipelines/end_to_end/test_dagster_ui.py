@@ -1,7 +1,7 @@
 """The Dagster UI in Chromium, with a daemon: materialize a range, watch it, terminate it, re-execute it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -73,7 +73,7 @@ class Project:
 
     def open_run_of_backfill(self) -> str:
         """Open the only run of the backfill; return its ID."""
-        run = self._wait_for_new_run(set())
+        run = self._wait_for_run(lambda run: "dagster/backfill" in run.tags)
         self.tab.goto(f"{self.url}/runs/{run}")
         return run
 
@@ -87,22 +87,20 @@ class Project:
     def re_execute(self, choice: str | None = None) -> str:
         """Re-execute the run of this page, completely or by a choice of the menu; return the new run's ID."""
         self.tab.reload()  # closes dialogs; the page closes them itself at some time after the end of a run
-        before = {run.run_id for run in self.instance.get_runs()}
+        parent = self.tab.url.rsplit("/", 1)[-1]
         button = self.tab.get_by_role("button", name="Re-execute")
         if choice is None:
             button.click()
         else:
             button.locator("xpath=following::button[1]").click()
             self.tab.get_by_role("menuitem", name=choice).click()
-        run = self._wait_for_new_run(before)
+        run = self._wait_for_run(lambda run: run.parent_run_id == parent)
         self.tab.goto(f"{self.url}/runs/{run}")  # the page follows too, but on a busy machine it can fail to
         return run
 
-    def _wait_for_new_run(self, before: set[str]) -> str:
-        def find_new_runs() -> list[str]:
-            return [run.run_id for run in self.instance.get_runs() if run.run_id not in before]
-
-        (run,) = wait_until(find_new_runs)
+    def _wait_for_run(self, is_searched: Callable[[dg.DagsterRun], bool]) -> str:
+        """Wait for the only such run; automation and sensors of the daemon start others meanwhile."""
+        (run,) = wait_until(lambda: [run.run_id for run in self.instance.get_runs() if is_searched(run)])
         return str(run)
 
     def get_status(self, run: str) -> dg.DagsterRunStatus:
