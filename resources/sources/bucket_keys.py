@@ -164,7 +164,8 @@ def find_certain_range(
     """Return the first and the last start around a day whose window certainly has the frequency of the day.
 
     A step that no longer frequency allows proves the window that begins it. Windows between two proofs have
-    the same frequency. The windows beside them may be of a longer one, before or after a change.
+    the same frequency. The windows beside them may be of a longer one, before or after a change. Beside a
+    change to a shorter one, some windows may be short as well: the results between them may be lost.
 
     Args:
         starts: sorted starts of the day and of the days beside it.
@@ -180,14 +181,16 @@ def find_certain_range(
     while last < len(steps) and steps[last] % minutes == 0:
         last += 1
     longer = [frequency for frequency in _FREQUENCIES if frequency > minutes]
+    begin = first + _SLOWER_RUN if first else first
+    end = last - _SLOWER_RUN if last < len(steps) else last
     proofs = [
-        number for number in range(first, last) if all(steps[number] % frequency for frequency in longer)
+        number for number in range(begin, end) if all(steps[number] % frequency for frequency in longer)
     ]
     if not proofs:
         return None
     # without a further result, the last window is taken to be like the one before it
-    end = proofs[-1] + 1 if proofs[-1] + 1 == len(steps) else proofs[-1]
-    return starts[proofs[0]], starts[end]
+    final = proofs[-1] + 1 if proofs[-1] + 1 == len(steps) else proofs[-1]
+    return starts[proofs[0]], starts[final]
 
 
 def _count_missing_minutes(minutes: Sequence[int], shortest: int) -> int:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from resources.sources.bucket_keys import (
     ACCESS_CHECK_FILE,
     ResultKey,
+    find_certain_range,
     infer_frequency,
     parse_folder_time,
     parse_result_keys,
@@ -112,6 +113,28 @@ def test_nothing_is_inferred_while_the_frequency_changes(before: int, after: int
     starts = build_grid(before, 12 * 60 // before) + build_grid(after, 12 * 60 // after, change)
     evidence = infer_frequency(starts)
     assert (evidence.minutes, evidence.is_mixed) == (None, False)
+
+
+@pytest.mark.parametrize(("before", "after"), [(30, 60), (60, 30), (15, 30), (10, 15)])
+def test_ends_beside_a_change_are_certain_only_where_no_lost_result_can_hide_it(
+    before: int, after: int
+) -> None:
+    """Every second result of the shorter frequency is lost for three hours beside the change."""
+    change = START + timedelta(days=1)
+    starts = build_grid(before, 24 * 60 // before) + build_grid(after, 24 * 60 // after, change)
+    lost = timedelta(minutes=min(before, after))
+    kept = [
+        start
+        for start in starts
+        if abs(start - change) > timedelta(hours=3) or (start - change) % (2 * lost) == timedelta(0)
+    ]
+
+    for day, minutes in ((START.date(), before), (change.date(), after)):
+        certain = find_certain_range(kept, day, minutes)
+        assert certain is not None
+        ends = {start for start in kept if certain[0] <= start <= certain[1]}
+        assert ends
+        assert all((start < change) == (minutes == before) for start in ends)
 
 
 @pytest.mark.parametrize(

@@ -174,10 +174,10 @@ def test_a_scheduler_that_only_the_lake_knows_is_accepted(
     rows = pa.Table.from_pylist([row], schema=INFERENCE_SCHEDULERS.schema)
     lake.update(INFERENCE_SCHEDULERS, None, lambda _: rows)
 
-    done = ledger(*words, "--scheduler", "old-1")
-    assert done.code == 0, done.out
     unknown = ledger(*words, "--scheduler", "olt-1")
     assert unknown.code == 2 and 'did you mean "old-1"' in unknown.err
+    done = ledger(*words, "--scheduler", "old-1")
+    assert done.code == 0, done.out
 
 
 @pytest.mark.slow
