@@ -105,7 +105,7 @@ def test_the_tutorial_runs_from_start_to_end_without_any_aws_settings(tmp_path: 
     assert 'data-cell="1 events"' not in without
     assert 'data-cell="1 events"' in with_results
     assert "<h2>Not known</h2>" not in with_results
-    assert "Days with data: 2026-10-04 to 2026-10-07" in done.stdout
+    assert "Days that are extracted or in saved responses: 2026-10-04 to 2026-10-07" in done.stdout
     assert "http://127.0.0.1:3001" in (folder / "dev.log").read_text(), "the UI is at the chosen port"
 
 

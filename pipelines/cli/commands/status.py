@@ -45,8 +45,9 @@ def status(
 
     Prints a calendar with one letter for each day; capital letters need action. Below it, the command lists
     each action with the command to run, and the sources that the last run could not read. It reads the lake
-    and the Dagster runs, and calls no service. Default range: the whole history, or the days with data if no
-    service can add days; the calendar shows the last two months. Exit code 1: something needs action.
+    and the Dagster runs, and calls no service. Default range: the whole history. If no service can add days:
+    those that are extracted or in saved responses. The calendar shows the last two months. Exit code 1:
+    something needs action.
     """
     settings, now = load_settings(), utc_now()
     history = Days(settings.history.start_date, settings.history.end_date)
@@ -63,7 +64,7 @@ def status(
         line = f"{lake.uri}, as of {now:%Y-%m-%d %H:%M} UTC{origin}"
         console.print(line, soft_wrap=True)
         if span:
-            console.print(f"Days with data: {begin} to {end}")
+            console.print(f"Days that are extracted or in saved responses: {begin} to {end}")
         _print_calendar(console, lake_status, is_default_range=first is None)
         _print_failed_sources(console, lake_status)
         _print_unknown(console, lake_status)

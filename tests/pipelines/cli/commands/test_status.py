@@ -70,7 +70,7 @@ def test_without_a_service_the_default_range_is_the_span_of_the_data(
     (message,) = answer["outside_history"]
     assert "the latest on 9999-12-31 in page.json. They are in the future" in message
     assert answer["never_extracted_days"] == ["2026-09-13", "2026-09-14"]
-    assert "Days with data: 2026-09-11 to 2026-09-14" in ledger("status").text
+    assert "Days that are extracted or in saved responses: 2026-09-11 to 2026-09-14" in ledger("status").text
     assert ledger("status", "--from", "2026-09-01", "--json").json["from"] == "2026-09-01"
 
     settings(archive, SOURCE, start="2025-01-01", end=None)
