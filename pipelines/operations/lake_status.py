@@ -158,7 +158,9 @@ def settlement_policy(settings: Settings, now: datetime, known: Sequence[date]) 
 
 
 def find_data_range(lake: Lake, settings: Settings, history: Days, today: date) -> tuple[date, date] | None:
-    """Return the first and the last day with data; None if there is none, or if a service can add days.
+    """Return the first and the last day that is extracted or in saved responses.
+
+    None if there is none, or if a service can add days.
 
     Saved responses count from the first run that reads them, also for days that are not extracted.
 
