@@ -407,7 +407,7 @@ def test_the_certificate_names_exactly_what_no_input_shows(
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(fleets, remains)
 def test_the_certificate_names_exactly_what_no_input_shows_in_many_worlds(
     generations: Sequence[Sequence[Scheduler]], left: Remains
