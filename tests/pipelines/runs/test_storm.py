@@ -47,7 +47,7 @@ def list_expected_rows(of: Fleet, clock: datetime) -> dict[tuple[str, object], d
     return {(row["scheduler_arn"], row["data_start_time"]): row for row in actual}
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=[pytest.param("local", marks=pytest.mark.long), "s3"])
 def lake_uri(request: pytest.FixtureRequest, accounts: None) -> str:  # noqa: ARG001 (before the keys of the lake)
     return str(request.getfixturevalue(f"{request.param}_lake_uri"))
 
