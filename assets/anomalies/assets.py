@@ -44,7 +44,7 @@ from assets.tables import (
 from resources.clock import Clock, monotonic
 from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
-from resources.lake.shards import WHOLE, Shard
+from resources.lake.shards import WHOLE, Shard, list_shards
 from resources.results.base import ObjectState
 from resources.results.fetcher import ResultFetcher
 
@@ -353,14 +353,12 @@ def _count_points(fragments: pa.Table) -> dict[str, int]:
 
 def build_day_fragments(lake: Lake, day: date) -> tuple[pa.Table, int]:
     """Build the fragments of a day, one shard after the other; return them and the number of predictions."""
-    count = lake.shards(SENSOR_CONTRIBUTIONS, day)
     parts, prediction_count = [], 0
-    for number in range(count):
-        shard = Shard(number, count)
+    for shard in list_shards(lake.shards(SENSOR_CONTRIBUTIONS, day)):
         predictions = lake.read(ANOMALY_PREDICTIONS, day, PREDICTION_COLUMNS, shard)
         parts.append(build_fragments(predictions, _read_contributions(lake, day, shard, predictions)))
         prediction_count += predictions.num_rows
-    fragments = parts[0] if count == 1 else sort_by_key(ANOMALY_FRAGMENTS, pa.concat_tables(parts))
+    fragments = parts[0] if len(parts) == 1 else sort_by_key(ANOMALY_FRAGMENTS, pa.concat_tables(parts))
     return fragments, prediction_count
 
 

@@ -43,7 +43,7 @@ from assets.tables import (
 )
 from resources.errors import ConfigurationError, PermissionsError, RetryLaterError
 from resources.lake.lake import Lake, WriteResult
-from resources.lake.shards import WHOLE, Shard
+from resources.lake.shards import WHOLE, Shard, list_shards
 from resources.results.base import FetchedResult, ObjectState, ResultRequest
 from resources.results.fetcher import ResultFetcher
 
@@ -115,7 +115,7 @@ def record_shards(
         if share.number == 0:
             yield record_results(lake, results, day, now)
         return
-    targets = [_Target(lake, day, now, Shard(number, count)) for number in range(count)]
+    targets = [_Target(lake, day, now, shard) for shard in list_shards(count)]
     buckets = _prepare_shards(targets)
     targets = targets[share.number :: share.count]
     waiting: list[tuple[_Target, ExecutionIndex, _FetchedDay]] = []
@@ -145,7 +145,7 @@ def read_recorded_shards(lake: Lake, day: date, now: datetime) -> Iterator[Recor
         RetryLaterError: an object is not recorded, so the share of a run is missing.
     """
     count = lake.shards(SENSOR_CONTRIBUTIONS, day)
-    for shard in (Shard(number, count) for number in range(count)):
+    for shard in list_shards(count):
         target = _Target(lake, day, now, shard)
         predictions, rejected, objects = (
             _read_unchanged(target, table)

@@ -35,7 +35,7 @@ EXPECTATION_MEANING = (
 )
 
 PREFIX_MEANING = (
-    "A scheduler without account and region stands for one output prefix. Unless results or other sources"
+    "A scheduler without account and region is one output prefix. Unless results or other sources"
     " contradict it, all results of a prefix are taken as those of one scheduler."
 )
 
@@ -98,7 +98,7 @@ class SchedulerTrace:
     Attributes:
         seed: the latest setting before the first day.
         settings: listed settings and declared frequencies since then, by time.
-        expects_nothing: it stands for results of other schedulers in the lake that could not be matched.
+        expects_nothing: its rows are results of other schedulers in the lake that could not be matched.
         placeholders: the placeholder ARNs of its output prefixes.
     """
 

@@ -35,7 +35,7 @@ from assets.tables import (
 )
 from resources.clock import Clock
 from resources.lake.lake import Lake
-from resources.lake.shards import Shard
+from resources.lake.shards import Shard, list_shards
 from resources.sources.base import OpenSources
 
 _WRITTEN_BY = {
@@ -225,8 +225,7 @@ def _check_result_lines(context: CheckContext) -> CheckOutcome:
 def _check_result_times(context: CheckContext) -> CheckOutcome:
     results, outside = 0, list[pa.Table]()
     for day in context.list_checked_days(ANOMALY_PREDICTIONS):
-        count = context.lake.shards(ANOMALY_PREDICTIONS, day)
-        for shard in (Shard(number, count) for number in range(count)):
+        for shard in list_shards(context.lake.shards(ANOMALY_PREDICTIONS, day)):
             predictions, executions = (
                 context.lake.read(table, day, columns, shard)
                 for table, columns in (

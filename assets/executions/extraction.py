@@ -65,7 +65,7 @@ from assets.tables import (
 from resources.encoded_texts import decode_texts, get_chunk
 from resources.errors import BudgetSpentError, LedgerError, RetryLaterError, UnreadableArchiveError
 from resources.lake.lake import Lake, WriteResult
-from resources.lake.shards import Shard, select_shard
+from resources.lake.shards import Shard, list_shards, select_shard
 from resources.name_patterns import no_scheduler_error
 from resources.redaction import redact
 from resources.sources.base import (
@@ -436,8 +436,8 @@ class Extraction:
         parts: list[RecordedExecutions] = []
         counts: dict[str, Mapping[str, Any]] = {}
         try:
-            for number in range(count):
-                written = self._record_shard(day, Shard(number, count))
+            for shard in list_shards(count):
+                written = self._record_shard(day, shard)
                 parts.append(RecordedExecutions.from_update(written))
                 counts |= count_by_scheduler(written.rows)
                 del written
@@ -473,7 +473,7 @@ class Extraction:
         if shared:
             self._save_shared_results(day, shared[-1])
         counts = count_by_scheduler(written.rows)
-        parts = (_select_part(written, Shard(number, count)) for number in range(count))
+        parts = (_select_part(written, shard) for shard in list_shards(count))
         return tuple(map(RecordedExecutions.from_update, parts)), counts
 
     def _check_tombstones(self) -> None:

@@ -45,7 +45,7 @@ from assets.tables import (
 from resources.clock import Clock
 from resources.config.equipment import EquipmentRegistry
 from resources.lake.lake import Lake
-from resources.lake.shards import Shard
+from resources.lake.shards import list_shards
 from resources.sources.base import OpenSources
 
 GROUP = "health"
@@ -162,7 +162,7 @@ def record_execution_health(
             ),
             policy,
         )
-        for shard in (Shard(number, count) for number in range(count))
+        for shard in list_shards(count)
     )
     written = lake.update(
         EXECUTION_HEALTH,

@@ -69,6 +69,11 @@ WHOLE = Shard()
 """All schedulers of a day."""
 
 
+def list_shards(count: int) -> list[Shard]:
+    """Return the shards of a day that is split into `count`."""
+    return [Shard(number, count) for number in range(count)]
+
+
 @dataclass(frozen=True)
 class FileLayout:
     """What the footer of a file says of its day; the layout of `part-0.parquet` is the one of the day.

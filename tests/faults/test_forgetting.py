@@ -10,7 +10,6 @@ from unittest.mock import patch
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -18,7 +17,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from assets.executions.tombstones import read_operations
@@ -38,6 +36,7 @@ from tests.support.forgetting import (
 )
 from tests.support.kills import AFTER_S3, BEFORE_S3, DISK, run_killed
 from tests.support.s3_server import Bucket
+from tests.support.state_machines import check_machine
 
 HOURS = (1, 5, 30)
 
@@ -246,13 +245,5 @@ def test_any_sequence_leaves_the_executions_of_the_sources_that_are_not_forgotte
         root = "" if store == "on disk" else request.getfixturevalue("bucket").uri
         places = [DISK] if store == "on disk" else [BEFORE_S3, AFTER_S3]
 
-    examples = settings(
-        max_examples=rounds(5),
-        stateful_step_count=6,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        derandomize=True,
-        database=None,
-    )
-    run_state_machine_as_test(Model, settings=examples)
+    check_machine(Model, rounds(5), steps=6)
     assert Model.forgets > 2

@@ -32,6 +32,7 @@ from resources.storage import local
 from tests.support.kills import AFTER_S3, BEFORE_S3, DISK, run_killed
 from tests.support.readings import SAMPLES
 from tests.support.s3_server import Bucket
+from tests.support.state_machines import check_machine
 
 FIRST = date(2026, 3, 1)
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -279,27 +280,11 @@ def test_any_sequence_of_operations_in_s3_gives_the_rows_of_the_model(
         pass
 
     Model.bucket = bucket
-    examples = settings(
-        max_examples=rounds(8),
-        stateful_step_count=12,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        derandomize=True,
-        database=None,
-    )
-    run_state_machine_as_test(Model, settings=examples)
+    check_machine(Model, rounds(8), steps=12)
 
 
 def test_any_sequence_of_operations_gives_the_rows_of_the_model(rounds: Callable[[int], int]) -> None:
-    examples = settings(
-        max_examples=rounds(15),
-        stateful_step_count=12,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        derandomize=True,
-        phases=(Phase.explicit, Phase.generate, Phase.shrink),
-    )
-    run_state_machine_as_test(LakeModel, settings=examples)
+    check_machine(LakeModel, rounds(15), steps=12)
 
 
 lock = local.LocalStorage._lock

@@ -31,7 +31,7 @@ from assets.tables import (
     PARTITION,
     RESULT_OBJECTS,
 )
-from resources.lake.shards import Shard, select_shard
+from resources.lake.shards import list_shards, select_shard
 from tests.support.event_reference import build_events, build_points, normalize_event
 from tests.support.health_reference import build_health_rows
 from tests.support.report_world import (
@@ -350,7 +350,7 @@ def test_the_shards_of_a_day_have_the_rows_of_the_day(count: int) -> None:
             ),
             policy,
         )
-        for shard in (Shard(number, count) for number in range(count))
+        for shard in list_shards(count)
     ]
 
     assert sum(part.num_rows > 0 for part in parts) > 1

@@ -11,9 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from assets.framework.row_content import compute_content_version
 from assets.tables import TABLES, Table
@@ -22,6 +21,7 @@ from resources.lake.lake import Lake
 from resources.lake.shards import FileLayout, Shard, hash_scheduler
 from resources.row_order import sort_rows
 from tests.support.readings import READINGS, SAMPLES
+from tests.support.state_machines import check_machine
 
 DAY = date(2026, 3, 1)
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -410,15 +410,7 @@ def test_any_sequence_over_any_numbers_gives_the_rows_of_one_shard(
 ) -> None:
     global FOLDERS  # noqa: PLW0603 (hypothesis creates the machines)
     FOLDERS = (tmp_path / str(number) for number in range(1_000_000))
-    examples = settings(
-        max_examples=rounds(12),
-        stateful_step_count=10,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        derandomize=True,
-        phases=(Phase.explicit, Phase.generate, Phase.shrink),
-    )
-    run_state_machine_as_test(ShardedLake, settings=examples)
+    check_machine(ShardedLake, rounds(12), steps=10)
 
 
 def test_a_change_between_the_row_groups_of_a_reader_is_an_error(tmp_path: Path) -> None:

@@ -42,6 +42,22 @@ def test_a_settled_lake_needs_no_action(ledger: RunLedger) -> None:
     assert all(len(line) <= 80 for line in done.out.splitlines()[1:])
 
 
+def record_file(lake: Lake, first: datetime, last: datetime) -> None:
+    """Record a saved response that was read, but whose days were not extracted."""
+    row = dict.fromkeys(ARCHIVE_FILES.schema.names) | {
+        "uri": "page.json",
+        "size_bytes": 1,
+        "executions": 1,
+        "rejected": 0,
+        "reader_version": 1,
+        "recorded_at": datetime(2026, 10, 8, tzinfo=UTC),
+        "first_data_start_time": first,
+        "last_data_start_time": last,
+        "merged_dates": [],
+    }
+    lake.update(ARCHIVE_FILES, None, lambda _: pa.Table.from_pylist([row], schema=ARCHIVE_FILES.schema))
+
+
 def test_without_a_service_the_default_range_is_the_span_of_the_data(
     ledger: RunLedger, lake: Lake, settings: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -50,18 +66,7 @@ def test_without_a_service_the_default_range_is_the_span_of_the_data(
     ended = 'kind = "api"\nregion = "eu-west-1"\nservice_end = "2026-10-07"'
     for day in DAYS[10:12]:
         record_complete_day(lake, day, NAMES)
-    row = dict.fromkeys(ARCHIVE_FILES.schema.names) | {
-        "uri": "page.json",
-        "size_bytes": 1,
-        "executions": 1,
-        "rejected": 0,
-        "reader_version": 1,
-        "recorded_at": datetime(2026, 10, 8, tzinfo=UTC),
-        "first_data_start_time": datetime(2026, 9, 14, 23, tzinfo=UTC),
-        "last_data_start_time": datetime(9999, 12, 31, tzinfo=UTC),
-        "merged_dates": [],
-    }
-    lake.update(ARCHIVE_FILES, None, lambda _: pa.Table.from_pylist([row], schema=ARCHIVE_FILES.schema))
+    record_file(lake, datetime(2026, 9, 14, 23, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
     settings(archive, ended, start="2025-01-01", end=None)
 
     answer = ledger("status", "--json").json
@@ -82,18 +87,7 @@ def test_saved_responses_that_reach_beyond_the_recorded_days_are_shown(
 ) -> None:
     (tmp_path / "dumps").mkdir()
     record_complete_day(lake, DAYS[0], NAMES)
-    row = dict.fromkeys(ARCHIVE_FILES.schema.names) | {
-        "uri": "page.json",
-        "size_bytes": 1,
-        "executions": 1,
-        "rejected": 0,
-        "reader_version": 1,
-        "recorded_at": datetime(2026, 10, 8, tzinfo=UTC),
-        "first_data_start_time": datetime(2026, 9, 1, 23, tzinfo=UTC),
-        "last_data_start_time": datetime(2026, 9, 4, 23, tzinfo=UTC),
-        "merged_dates": [],
-    }
-    lake.update(ARCHIVE_FILES, None, lambda _: pa.Table.from_pylist([row], schema=ARCHIVE_FILES.schema))
+    record_file(lake, datetime(2026, 9, 1, 23, tzinfo=UTC), datetime(2026, 9, 4, 23, tzinfo=UTC))
     archive = 'kind = "archive"\nuri = "dumps/"'
 
     settings(archive, start="2026-09-01", end=None)

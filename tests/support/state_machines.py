@@ -1,0 +1,20 @@
+"""Runs state machines of Hypothesis with equal settings: the same examples each time."""
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+
+
+def check_machine(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> None:
+    """Run examples of a state machine, with up to so many steps each; a failing one is shortened."""
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            derandomize=True,
+            database=None,
+            phases=(Phase.explicit, Phase.generate, Phase.shrink),
+        ),
+    )
