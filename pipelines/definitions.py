@@ -97,7 +97,9 @@ def build_defs(
             "open_query": partial(_open_query, lake),
             "sources": lambda: open_sources(settings),
             "results": lambda: ResultFetcher.from_settings(settings),
-            "registry": lambda: load_equipment(settings.equipment.registry),
+            "registry": lambda: load_equipment(
+                settings.equipment.registry, settings.equipment.expected_bucket_owner
+            ),
             "clock": utc_now,
             **(overrides or {}),
         },

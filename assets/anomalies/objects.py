@@ -99,7 +99,7 @@ def merge_object_records(
     outcomes: Mapping[ObjectLocation, ObjectOutcome],
     now: datetime,
 ) -> pa.Table:
-    """Build the rows of `result_objects` for a day; rows of other executions stay."""
+    """Build the rows of `result_objects` for a day; rows of other executions stay, with redacted errors."""
     if _is_unchanged(existing, index, outcomes.values()):
         return existing
     records = index_object_records(existing)
@@ -114,7 +114,10 @@ def merge_object_records(
             "result_s3_key": location[1],
             **_build_outcome_columns(outcomes[location], content),
         }
-    rows = [{**record, "recorded_at": None} for record in records.values()]
+    rows = [
+        {**record, "error": _redact_error(record["error"]), "recorded_at": None}
+        for record in records.values()
+    ]
     return stamp_changes(RESULT_OBJECTS, pa.Table.from_pylist(rows, schema=_NULLABLE_SCHEMA), existing, now)
 
 
@@ -136,8 +139,24 @@ def _build_outcome_columns(outcome: ObjectOutcome, previous: Mapping[str, Any]) 
         return {"state": ObjectState.READ.value, "error": None, "reader_version": READER_VERSION, **content}
     state = ObjectState.READ if outcome.state is ObjectState.UNCHANGED else outcome.state
     content = {name: previous[name] for name in _CONTENT_COLUMNS}
-    error = outcome.error and redact(outcome.error)  # the address of an endpoint can have credentials
-    return {"state": state.value, "error": error, **content}
+    return {"state": state.value, "error": outcome.error, **content}
+
+
+def redact_errors(existing: pa.Table, now: datetime) -> pa.Table:
+    """Return the rows of `result_objects` without the credentials that an early version stored in errors."""
+    position = existing.schema.get_field_index("error")
+    errors = pa.array([_redact_error(error) for error in existing["error"].to_pylist()], pa.string())
+    rows = existing.set_column(position, existing.schema.field(position), errors)
+    return stamp_changes(RESULT_OBJECTS, rows, existing, now)
+
+
+def has_credentials(errors: pa.ChunkedArray) -> bool:
+    """Whether any error of `result_objects` has credentials."""
+    return any(error != _redact_error(error) for error in errors.unique().to_pylist())
+
+
+def _redact_error(error: str | None) -> str | None:
+    return error and redact(error)  # the address of an endpoint can have credentials
 
 
 def compute_contents_version(objects: pa.Table) -> str:

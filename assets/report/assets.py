@@ -28,6 +28,7 @@ from assets.report.request import build_file_name, find_newest_day, get_default_
 from assets.tables import EQUIPMENT_HEALTH, EXECUTION_HEALTH
 from resources.clock import Clock
 from resources.config.equipment import EquipmentRegistry, load_equipment
+from resources.config.sections import AlertSettings, EquipmentSettings
 from resources.config.settings import Settings
 from resources.config.silences import Silence, load_silences
 from resources.lake.lake import Lake
@@ -53,8 +54,8 @@ class ReportOptions:
 
     folder: str
     time_zone: str
-    registry: str
-    silences: str
+    equipment: EquipmentSettings
+    alerts: AlertSettings
     gap_steps: float
     min_event_minutes: float = 0.0
     history: Days | None = None
@@ -66,8 +67,8 @@ class ReportOptions:
         return cls(
             folder=settings.report.folder,
             time_zone=settings.report.time_zone,
-            registry=settings.equipment.registry,
-            silences=settings.alerts.silences,
+            equipment=settings.equipment,
+            alerts=settings.alerts,
             gap_steps=settings.events.gap_steps,
             min_event_minutes=settings.events.min_duration_minutes,
             history=Days(settings.history.start_date, settings.history.end_date),
@@ -78,6 +79,14 @@ class ReportOptions:
     def folder_uri(self) -> str:
         """The folder as a URI."""
         return to_uri(self.folder)
+
+    def load_registry(self) -> EquipmentRegistry:
+        """Read the equipment registry; raises what `load_equipment` raises."""
+        return load_equipment(self.equipment.registry, self.equipment.expected_bucket_owner)
+
+    def load_silences(self) -> list[Silence]:
+        """Read the silences; raises what the function of this name raises."""
+        return load_silences(self.alerts.silences, self.alerts.expected_bucket_owner)
 
     def build_scope(self, first: date, last: date, now: datetime) -> ReportScope:
         """Return the scope of a range of days, with all machines, for a page created now."""
@@ -132,8 +141,8 @@ def build(history: Days, options: ReportOptions) -> list[dg.AssetsDefinition]:
             now = clock()
             inputs = _PageInputs(
                 run_query,
-                load_equipment(options.registry),
-                load_silences(options.silences),
+                options.load_registry(),
+                options.load_silences(),
                 options,
                 now,
                 find_newest_day(lake, now.date()),

@@ -106,10 +106,14 @@ def notify_events(lake: Lake, settings: Settings, notifier: Notifier, now: datet
     now = now.replace(microsecond=0)  # the precision of the lake
     file_errors: list[str] = []
     silences: list[Silence] = _load_or_default(
-        lambda: load_silences(settings.alerts.silences), [], file_errors
+        lambda: load_silences(settings.alerts.silences, settings.alerts.expected_bucket_owner),
+        [],
+        file_errors,
     )
     registry = _load_or_default(
-        lambda: load_equipment(settings.equipment.registry), EquipmentRegistry(), file_errors
+        lambda: load_equipment(settings.equipment.registry, settings.equipment.expected_bucket_owner),
+        EquipmentRegistry(),
+        file_errors,
     )
     rows = lake.read(ANOMALY_EVENTS)
     if not lake.has(ANOMALY_EVENTS):  # events were not computed yet, so none has disappeared

@@ -101,7 +101,7 @@ def open_notifier(
 def _load_silences(alerts: AlertSettings, context: dg.SensorEvaluationContext) -> list[Silence]:
     """Load the silences; an invalid file silences nothing, and the event sensor notifies its errors."""
     try:
-        return load_silences(alerts.silences)
+        return load_silences(alerts.silences, alerts.expected_bucket_owner)
     except LedgerError as error:
         context.log.warning(str(error))
         return []

@@ -446,6 +446,9 @@ class MigrateOutput(Struct):
         list[DayFiles], Meta(description="Days that had another number of files, with --shards.")
     ] = []
     days_changed: Annotated[int, Meta(description="Number of days that --shards changed or completed.")] = 0
+    days_with_credentials: Annotated[
+        list[date], Meta(description="Days with credentials in stored errors, which are redacted.")
+    ] = []
 
 
 # --- ledger certify

@@ -118,7 +118,7 @@ def open_forgetting(
         lake,
         build_policy(get_service_state(sources), settle_after, now),
         rule,
-        load_equipment(settings.equipment.registry),
+        load_equipment(settings.equipment.registry, settings.equipment.expected_bucket_owner),
         now,
     )
     return Forgetting(lake, operation, sources, derived, settle_after, now, report_progress)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from resources.aws.error_codes import ErrorKind, classify_error, credentials_error
+from resources.aws.error_codes import CHECK_PROXY, ErrorKind, classify_error, credentials_error
 from resources.errors import (
     ConfigurationError,
     LedgerError,
@@ -82,6 +82,8 @@ def translate_error(error: Exception, access: AwsAccess, action: str) -> LedgerE
             )
         case ErrorKind.BUSY | ErrorKind.CONFLICT:
             error_class, fix = RetryLaterError, "run it again later; the executions read so far are recorded"
+        case ErrorKind.UNREACHABLE if answer.is_about_proxy:
+            error_class, fix = RetryLaterError, CHECK_PROXY
         case ErrorKind.UNREACHABLE if _AWS in answer.message:
             error_class, reason = ServiceEndedError, f"the endpoint cannot be reached: {answer.message}"
             fix = (

@@ -19,6 +19,9 @@ _CLOCK_SKEW = re.compile(
 _EXPIRED = re.compile(r"ExpiredToken|TokenRefreshRequired|(?i:token .*expired|credentials .*expired)")
 _KMS_KEY_ARN = re.compile(r"arn:aws[\w-]*:kms:[\w-]*:\d*:(?:key|alias)/[\w/-]+")
 
+CHECK_PROXY = "check HTTP_PROXY, HTTPS_PROXY and NO_PROXY of this environment, then run again"
+"""The fix if a proxy cannot be reached."""
+
 THROTTLING_CODES = frozenset(
     {
         "RequestLimitExceeded",
@@ -175,12 +178,14 @@ class AwsError:
         message: the code and message of AWS, or the message of botocore.
         code: the code of AWS; empty without a response.
         status: the HTTP status; 0 without a response.
+        is_about_proxy: whether the proxy cannot be reached, not the service.
     """
 
     kind: ErrorKind
     message: str
     code: str = ""
     status: int = 0
+    is_about_proxy: bool = False
 
     @property
     def kms_key(self) -> str | None:
@@ -217,7 +222,8 @@ def classify_error(error: BaseException | None) -> AwsError:
         return classify_response(str(details.get("Code", "")), status, str(details.get("Message", "")))
     for classes, kind in _KINDS_WITHOUT_RESPONSE:
         if isinstance(error, classes):
-            return AwsError(kind, str(error))
+            is_about_proxy = isinstance(error, refusals.ProxyConnectionError)
+            return AwsError(kind, str(error), is_about_proxy=is_about_proxy)
     return AwsError(ErrorKind.OTHER, str(error))
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import botocore.exceptions as refusals
 from botocore.config import Config
 
-from resources.aws.error_codes import ErrorKind, classify_error, credentials_error
+from resources.aws.error_codes import CHECK_PROXY, ErrorKind, classify_error, credentials_error
 from resources.aws.external_table import ExternalTable
 from resources.aws.glue_table import (
     Change,
@@ -225,7 +225,9 @@ def translate_error(error: Exception, where: str, action: str) -> LedgerError:
             return RetryLaterError(
                 f"Cannot reach Glue: {answer.message}",
                 where=where,
-                next_step="check the network, AWS_DEFAULT_REGION and AWS_ENDPOINT_URL_GLUE, then run again",
+                next_step=CHECK_PROXY
+                if answer.is_about_proxy
+                else "check the network, AWS_DEFAULT_REGION and AWS_ENDPOINT_URL_GLUE, then run again",
             )
     fix = "set AWS_PROFILE and AWS_DEFAULT_REGION to the account and region of the catalog"
     if answer.code:

@@ -7,7 +7,7 @@ from typing import Any
 
 import botocore.exceptions as refusals
 
-from resources.aws.error_codes import AwsError, ErrorKind, classify_error, credentials_error
+from resources.aws.error_codes import CHECK_PROXY, AwsError, ErrorKind, classify_error, credentials_error
 from resources.errors import ConfigurationError, LedgerError, PermissionsError, RetryLaterError
 
 _BAD_REQUEST = 400
@@ -80,6 +80,10 @@ def translate_error(error: Exception, request: S3Request) -> LedgerError:
 
 
 def _translate_temporary(answer: AwsError, request: S3Request) -> RetryLaterError:
+    if answer.is_about_proxy:
+        return RetryLaterError(
+            f"Cannot reach S3: {answer.message}", where=request.where, next_step=CHECK_PROXY
+        )
     if answer.kind is ErrorKind.UNREACHABLE:
         return RetryLaterError(
             f"Cannot reach S3 at {request.endpoint}",

@@ -113,17 +113,18 @@ class EquipmentRegistry:
         return Sensor(diagnostic_name)
 
 
-def load_equipment(uri: str) -> EquipmentRegistry:
+def load_equipment(uri: str, owner: str | None = None) -> EquipmentRegistry:
     """Read the registry; without a file it is empty.
 
     Args:
         uri: a local path or `s3://bucket/key`.
+        owner: the account that must own the bucket; None: any.
 
     Raises:
         ConfigurationError: the file is invalid; one message lists all errors and their fixes.
         LedgerError: S3 refuses or cannot be reached.
     """
-    table = read_toml(uri, SETTING)
+    table = read_toml(uri, SETTING, owner)
     if table is None:
         return EquipmentRegistry(file=uri)
     parser = _Parser(uri)

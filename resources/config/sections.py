@@ -282,6 +282,11 @@ class EquipmentSettings(Section):
         description="File that names the equipment behind the schedulers.",
         examples=["equipment.toml"],
     )
+    expected_bucket_owner: AccountId | None = Field(
+        default=None,
+        description="Account that must own the bucket of a registry in S3. Other buckets are refused.",
+        examples=["111122223333"],
+    )
 
 
 def _parse_urls(value: object) -> tuple[str, ...]:
@@ -365,6 +370,11 @@ class AlertSettings(Section):
         validate_default=True,
         description="File with planned maintenance and acknowledgements.",
         examples=["silences.toml"],
+    )
+    expected_bucket_owner: AccountId | None = Field(
+        default=None,
+        description="Account that must own the bucket of silences in S3. Other buckets are refused.",
+        examples=["111122223333"],
     )
 
     @field_validator("webhook_url", "dagster_url", "report_url")

@@ -71,17 +71,18 @@ class Silence:
         return (self.since is None or self.since <= now) and now < self.until
 
 
-def load_silences(path: Path | str) -> list[Silence]:
+def load_silences(path: Path | str, owner: str | None = None) -> list[Silence]:
     """Read the file; without a file there are no silences.
 
     Args:
         path: a local path or `s3://bucket/key`.
+        owner: the account that must own the bucket; None: any.
 
     Raises:
         ConfigurationError: the file is invalid; one message lists all errors.
         LedgerError: S3 refuses or cannot be reached.
     """
-    table = read_toml(str(path), SETTING)
+    table = read_toml(str(path), SETTING, owner)
     if table is None:
         return []
     errors: list[str] = []

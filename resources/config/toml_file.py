@@ -19,18 +19,19 @@ class TomlNestingError(ValueError):
     """The values are nested more deeply than Python can parse."""
 
 
-def read_toml(uri: str, setting: str) -> dict[str, Any] | None:
+def read_toml(uri: str, setting: str, owner: str | None = None) -> dict[str, Any] | None:
     """Read a TOML file; None if it does not exist.
 
     Args:
         uri: a local path or `s3://bucket/key`.
         setting: the settings key that names the file, for messages.
+        owner: the account that must own the bucket; None: any.
 
     Raises:
         ConfigurationError: the file cannot be read or is not TOML.
         LedgerError: S3 refuses or cannot be reached.
     """
-    data = read_bytes(uri, setting)
+    data = read_bytes(uri, setting, owner)
     if data is None:
         return None
     try:

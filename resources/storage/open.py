@@ -85,8 +85,13 @@ def open_file_store(uri: str, limits: ReadLimits = DEFAULT_LIMITS, owner: str | 
     return LocalFiles(limits)
 
 
-def read_bytes(uri: str, setting: str) -> bytes | None:
+def read_bytes(uri: str, setting: str, owner: str | None = None) -> bytes | None:
     """Read a small file, such as a registry; None if it does not exist.
+
+    Args:
+        uri: a local path or `s3://bucket/key`.
+        setting: the settings key that names the file, for messages.
+        owner: the account that must own the bucket; None: any.
 
     Raises:
         ConfigurationError: the file cannot be read, or the scheme of the URI is not supported.
@@ -96,7 +101,7 @@ def read_bytes(uri: str, setting: str) -> bytes | None:
         from resources.aws.s3_bucket import Bucket  # noqa: PLC0415 (imports boto3)
 
         bucket, key = split_uri(uri)
-        content = Bucket(bucket, setting).get(key)
+        content = Bucket(bucket, setting, owner=owner).get(key)
         return None if content is None else content.data
     try:
         return read_small_file(Path(uri))

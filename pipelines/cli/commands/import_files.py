@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from assets.report.formatting import pluralize
 from pipelines.cli.json_output import ImportOutput
 from pipelines.cli.options import Json
 from pipelines.cli.output import open_console, print_json
@@ -290,7 +291,8 @@ def _print(output: ImportOutput, config: Path) -> None:
     def line(text: str, style: str = "") -> None:
         console.print(Text(text, style), soft_wrap=True)
 
-    line(f"{output.files:,} files with {output.executions:,} executions, repeated ones included.")
+    files, executions = pluralize(output.files, "file"), pluralize(output.executions, "execution")
+    line(f"{output.files:,} {files} with {output.executions:,} {executions}, repeated ones included.")
     if output.first:
         line(f"{output.first} to {output.last} (UTC), schedulers {_list_names(output.schedulers)}.")
     for problem in output.problems:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import track
 
 from assets.report.formatting import pluralize
-from assets.tables import select_tables
+from assets.tables import RESULT_OBJECTS, select_tables
 from pipelines.cli.arguments import check_order, parse_day
 from pipelines.cli.json_output import DayFiles, MigrateOutput, OutdatedFile
 from pipelines.cli.options import From, Json, TableNames, To
@@ -22,6 +22,7 @@ from pipelines.operations.shard_changes import (
     list_sharded_days,
     select_sharded_tables,
 )
+from pipelines.operations.stored_errors import redact_stored_errors
 from resources.clock import utc_now
 from resources.config.settings import load_settings
 from resources.errors import DataError
@@ -60,7 +61,8 @@ def migrate(
     """Rewrite files of older table versions, or change the number of files of each day.
 
     The rows stay the same; the files get the current columns. Migration is optional: older files are
-    readable, with null in newer columns. You can stop and repeat it: each file is replaced atomically. Exit
+    readable, with null in newer columns. Credentials in error messages that early versions stored are
+    redacted. You can stop and repeat it: each file is replaced atomically. Exit
     code 1: some files cannot be read.
 
     With --shards, the days of tables with a row per execution or more get this number of files. While a day
@@ -79,10 +81,13 @@ def migrate(
         return
     survey = survey_versions(lake, selected, begin, end)
     result = _RewriteResult() if dry_run else _rewrite(lake, survey, quiet=as_json)
+    days = [file.day for file in survey.files if file.table.name == RESULT_OBJECTS.name and file.day]
+    found = redact_stored_errors(lake, days, utc_now(), dry_run=dry_run)
+    result.errors += found.errors
     if as_json:
-        print_json(_build_json(survey, result, dry_run=dry_run))
+        print_json(_build_json(survey, result, found.days, dry_run=dry_run))
     else:
-        _print(open_console(), survey, result, dry_run=dry_run)
+        _print(open_console(), survey, result, found.days, dry_run=dry_run)
     if survey.unreadable or result.errors:
         raise typer.Exit(1)
 
@@ -159,7 +164,9 @@ def _rewrite(lake: Lake, survey: VersionSurvey, *, quiet: bool) -> _RewriteResul
     return result
 
 
-def _print(console: Console, survey: VersionSurvey, result: _RewriteResult, *, dry_run: bool) -> None:
+def _print(
+    console: Console, survey: VersionSurvey, result: _RewriteResult, redacted: list[date], *, dry_run: bool
+) -> None:
     groups = Counter((file.table.name, file.version, file.table.version) for file in survey.old)
     for (name, version, current), count in groups.items():
         days = [file.day for file in survey.old if (file.table.name, file.version) == (name, version)]
@@ -167,6 +174,13 @@ def _print(console: Console, survey: VersionSurvey, result: _RewriteResult, *, d
         files = "file" if count == 1 else "files"
         console.print(
             f"{name}: {count} {files} of version {version}, current version {current}{span}", soft_wrap=True
+        )
+    if redacted:
+        count, end = len(redacted), "" if dry_run else "; they are redacted now"
+        console.print(
+            f"result_objects: {count} {pluralize(count, 'day')} with credentials in error messages,"
+            f" {min(redacted)} to {max(redacted)}{end}",
+            soft_wrap=True,
         )
     for error in (*survey.unreadable, *result.errors):
         console.print(f"! {error}", soft_wrap=True)
@@ -177,7 +191,9 @@ def _print(console: Console, survey: VersionSurvey, result: _RewriteResult, *, d
         console.print(f"{len(result.written)} rewritten, {current_count} were up to date.")
 
 
-def _build_json(survey: VersionSurvey, result: _RewriteResult, *, dry_run: bool) -> MigrateOutput:
+def _build_json(
+    survey: VersionSurvey, result: _RewriteResult, redacted: list[date], *, dry_run: bool
+) -> MigrateOutput:
     return MigrateOutput(
         dry_run=dry_run,
         files=len(survey.files),
@@ -186,4 +202,5 @@ def _build_json(survey: VersionSurvey, result: _RewriteResult, *, dry_run: bool)
         ],
         files_written=len(result.written),
         errors=[*map(str, survey.unreadable), *result.errors],
+        days_with_credentials=redacted,
     )

@@ -17,9 +17,7 @@ from pipelines.cli.options import From, To
 from pipelines.cli.output import print_text
 from pipelines.operations.query import open_query
 from resources.clock import utc_now
-from resources.config.equipment import load_equipment
 from resources.config.settings import load_settings
-from resources.config.silences import load_silences
 from resources.lake.lake import Lake
 from resources.storage.report_store import ReportStore, write_page
 
@@ -78,7 +76,7 @@ def report(  # noqa: PLR0913 (an option each)
         for text, option in ((day, "--date"), (first, "--from"), (last, "--to"))
     )
     span = select_range(single, week, begin, end, find_newest_day(lake, now.date()))
-    registry, silences = load_equipment(options.registry), load_silences(options.silences)
+    registry, silences = options.load_registry(), options.load_silences()
     with open_query(lake) as run_query:
         scope = narrow_scope(options.build_scope(*span, now), equipment or [], registry, run_query)
         data = read_report_data(scope, run_query)

@@ -39,6 +39,7 @@ from tests.support.forgetting import (
     write_copy,
     write_file,
 )
+from tests.support.s3_server import Bucket
 
 LATER = NOW + timedelta(days=1)
 HOURS = (1, 2, 20, 30, 31)
@@ -148,23 +149,31 @@ def test_executions_stay_while_another_source_cannot_be_read(world: World, tmp_p
     assert not find_differences(world.read(without=without), others.read(without=without))
 
 
-def test_each_source_that_cannot_be_read_again_is_named(tmp_path: Path) -> None:
+def test_each_source_that_cannot_be_read_again_is_named(tmp_path: Path, bucket: Bucket) -> None:
     executions = dict.fromkeys(ALL, "SUCCESS")
     deleted = write_file(tmp_path / "a.json", executions)
     copy = write_copy(tmp_path / "copy", ALL)
     listed = write_file(tmp_path / "folder" / "b.json", executions)
     folder = open_source(ArchiveSettings(uri=str(tmp_path / "folder")), DEFAULT_LIMITS)
     missing = open_source(ArchiveSettings(uri=str(tmp_path / "missing")), DEFAULT_LIMITS)
-    sources = [missing, deleted, copy, folder]
+    bucket.put("dumps/c.json", (tmp_path / "a.json").read_bytes())
+    in_s3 = open_source(ArchiveSettings(uri=f"{bucket.uri}/dumps"), DEFAULT_LIMITS)
+    uri = f"{bucket.uri}/dumps/c.json"
+    sources = [missing, deleted, copy, folder, in_s3]
     reader = SourceReader(sources, NO_TOMBSTONES, NOW, lambda _: None)
-    assert len(reader._files) == 2  # they are listed before the files are deleted
+    assert len(reader._files) == 3  # they are listed before the files are deleted
+    bucket.server.fail_next("GET", "503 SLOW DOWN", "SlowDown", times=2)
     (tmp_path / "a.json").unlink()
     shutil.rmtree(tmp_path / "copy")
 
-    rereading = reader.read({source.uri: [] for source in [missing, deleted, copy, listed]}, DAYS)
+    rereading = reader.read(
+        {each: [] for each in [missing.uri, deleted.uri, copy.uri, listed.uri, uri]}, DAYS
+    )
 
-    assert set(rereading.unreadable) == {missing.uri, deleted.uri, copy.uri}
+    assert set(rereading.unreadable) == {missing.uri, deleted.uri, copy.uri, uri}
     assert rereading.unreadable[missing.uri] == "Cannot read a source: No such file or directory"
+    assert "SlowDown" in rereading.unreadable[uri]
+    assert reader.read_keys([uri], DAYS)[1] == {uri}
 
 
 def test_forgetting_needs_no_bucket_that_cannot_be_listed(world: World, tmp_path: Path) -> None:

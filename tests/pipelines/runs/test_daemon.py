@@ -2,9 +2,11 @@
 
 import json
 import os
+import random
 import signal
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +27,9 @@ from tests.support.site import Process, Site, wait_until
 pytestmark = pytest.mark.usefixtures("accounts")
 
 A_DAY, AN_HOUR = timedelta(days=1), timedelta(hours=1)
+MOST_KILLS = 100
+"""A round takes about 15 seconds."""
+
 ACCOUNT, REGION = PLACES[3]
 EXECUTIONS, SCHEDULERS, BELOW = (
     dg.AssetKey(name) for name in ("inference_executions", "inference_schedulers", "below")
@@ -118,6 +123,11 @@ class World:
 
     def list_runs(self, *statuses: dg.DagsterRunStatus, job: str | None = None) -> list[dg.DagsterRun]:
         return list(self.instance.get_runs(dg.RunsFilter(statuses=list(statuses) or None, job_name=job)))
+
+    def list_active(self) -> set[str]:
+        """Return the ids of the runs that have a process."""
+        active = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+        return {run.run_id for run in self.list_runs(*active)}
 
     def has_refreshed(self, times: int) -> bool:
         """Whether so many runs of the schedule succeeded."""
@@ -255,3 +265,34 @@ def test_a_killed_and_restarted_daemon_loses_nothing_and_repeats_nothing(world: 
     denied = service.count(operation="ListInferenceSchedulers", outcome="AccessDeniedException")
     assert failed <= denied <= failed + cut_off, "the schedule calls once each time, without retries"
     assert not any("dagster/parent_run_id" in run.tags for run in world.list_runs())
+
+
+@pytest.mark.long
+def test_a_daemon_that_dies_with_its_runs_at_random_times_loses_no_execution(
+    world: World, rounds: Callable[[int], int]
+) -> None:
+    """The daemon dies with its code server and its runs, during its start, a tick or a run."""
+    first_day = (world.site.folder / "fails").read_text()
+    (world.site.folder / "fails").write_text("no day")
+    kills, cut_off = min(rounds(3), MOST_KILLS), set[str]()
+    for _ in range(kills):
+        ticks = world.count_ticks()
+        with world.site.daemon() as daemon:
+            if random.random() < 0.8:  # noqa: S311 (the others are killed while they start)
+                wait_until(lambda ticks=ticks: world.count_ticks() > ticks, daemon)
+            time.sleep(random.uniform(0, 5))  # noqa: S311
+            os.killpg(daemon.pid, signal.SIGKILL)
+            daemon.wait()
+            cut_off |= world.list_active()
+            world.advance_clock(hours=world.now < datetime.now(UTC) - A_DAY)
+    refreshed = len(world.list_runs(dg.DagsterRunStatus.SUCCESS, job=schedules.REFRESH))
+
+    with world.site.daemon() as daemon:
+        wait_until(lambda: world.has_refreshed(refreshed + 1), daemon)
+        wait_until(lambda: world.is_computed(but=""), daemon)
+        wait_until(lambda: not cut_off & world.list_active(), daemon)
+
+    print(f"{kills} kills, of which {len(cut_off)} runs were active")  # noqa: T201 (the measurement)
+    recorded = {key: row["status"] for key, row in read_rows(Lake(str(world.site.folder / "lake"))).items()}
+    visible = get_visible_statuses(world.fleet, world.now)
+    assert recorded == {key: status for key, status in visible.items() if str(key[1])[:10] >= first_day}

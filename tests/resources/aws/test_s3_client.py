@@ -1,11 +1,13 @@
-"""Clients of S3: each request of sources, lake, reports and recordings names the expected owner."""
+"""Clients of S3: each request of sources, lake, reports, recordings and settings names the expected owner."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 
+from resources.config.equipment import load_equipment
 from resources.config.settings import ArchiveSettings, BucketSettings, LakeSettings, Settings
+from resources.config.silences import load_silences
 from resources.errors import PermissionsError
 from resources.lake.lake import Lake
 from resources.read_limits import DEFAULT_LIMITS
@@ -58,12 +60,22 @@ def use_recording(uri: str) -> None:
     assert store.list_names() == ["a.warc.gz"]
 
 
+def use_registry(uri: str) -> None:
+    assert load_equipment(f"{uri}/equipment.toml", OWNER).entries == ()
+
+
+def use_silences(uri: str) -> None:
+    assert load_silences(f"{uri}/silences.toml", OWNER) == []
+
+
 USERS: dict[str, Callable[[str], None]] = {
     "sources, archive": use_archive,
     "results, bucket": use_bucket_source,
     "lake": use_lake,
     "sources, listing": use_listing,
     "report": use_report,
+    "equipment": use_registry,
+    "alerts": use_silences,
     "--expected-bucket-owner": use_recording,
 }
 

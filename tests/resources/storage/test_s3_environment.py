@@ -10,8 +10,10 @@ import pytest
 from resources.aws.obstore_client import open_store
 from resources.aws.s3_bucket import find_proxy
 from resources.aws.session import AwsAccess, default_session
+from resources.errors import RetryLaterError
 from resources.lake.lake import Lake
 from resources.results.fetcher import ObjectState, ResultFetcher, ResultRequest
+from resources.sources.api import ApiSource
 from tests.support.proxy import Proxy
 from tests.support.readings import READINGS
 from tests.support.s3_server import Bucket, Server
@@ -59,6 +61,22 @@ def test_all_clients_use_the_proxy_and_the_addressing_style(
 
     assert set(proxy.hosts) == {f"{bucket.name}.{HOST}" if style == "virtual" else HOST}
     assert len(proxy.hosts) >= 5
+
+
+def test_a_proxy_that_cannot_be_reached_is_named(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{HOST}")
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+
+    with pytest.raises(RetryLaterError, match=r"proxy .*127\.0\.0\.1:1") as caught:
+        Lake(f"{bucket.uri}/lake").read(READINGS, DAY)
+    assert "NO_PROXY" in caught.value.next_step
+
+    source = ApiSource(AwsAccess(region="eu-west-1", endpoint_url=f"http://{HOST}"))
+    source.fails_fast = True
+    with pytest.raises(RetryLaterError, match=r"proxy .*127\.0\.0\.1:1") as caught:
+        source.list_schedulers()
+    assert "NO_PROXY" in caught.value.next_step
 
 
 def test_no_client_uses_a_proxy_for_an_excepted_host(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,15 @@ import pyarrow as pa
 import pytest
 
 import assets.tables
-from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INSTANT, TABLES, Column, Table
+from assets.tables import (
+    EXTRACTION_COVERAGE,
+    INFERENCE_EXECUTIONS,
+    INSTANT,
+    RESULT_OBJECTS,
+    TABLES,
+    Column,
+    Table,
+)
 from resources.lake.lake import Lake
 from tests.support.command_line import RunLedger
 
@@ -94,6 +102,7 @@ def test_json_lists_the_old_files(ledger: RunLedger, lake: Lake) -> None:
         "shards": None,
         "days_with_other_shards": [],
         "days_changed": 0,
+        "days_with_credentials": [],
         "errors": [],
     }
     assert ledger("migrate", "--json").json["files_written"] == 3
@@ -143,6 +152,69 @@ def test_a_file_that_cannot_be_rewritten_is_reported_and_the_others_are_rewritte
 
     assert done.code == 1
     assert "! Cannot read a file of the lake" in done.text
+
+
+# --- Credentials in stored errors --------------------------------------------------------------------------
+
+LOGIN = "Hunter2xPass"
+ERROR = f"Could not connect to http://operator:{LOGIN}@127.0.0.1:9/a"
+
+
+def store_error(lake: Lake, day: date, error: str | None = ERROR) -> None:
+    """Store the objects of two executions as an early version did, the first with an error."""
+    required = {field.name: 1 if field.type == pa.int64() else "x" for field in RESULT_OBJECTS.schema}
+    at = datetime(2026, 10, 1, tzinfo=UTC)
+    row = required | {"data_start_time": at, "last_modified": at, "recorded_at": at}
+    rows = [row | {"scheduler_arn": "a", "error": error}, row | {"scheduler_arn": "b", "error": None}]
+    lake.update(RESULT_OBJECTS, day, lambda _: pa.Table.from_pylist(rows, schema=RESULT_OBJECTS.schema))
+
+
+def find_login(lake: Lake) -> list[date]:
+    errors = {day: lake.read(RESULT_OBJECTS, day)["error"].to_pylist() for day in lake.days(RESULT_OBJECTS)}
+    return [day for day, texts in errors.items() if LOGIN in str(texts)]
+
+
+def test_credentials_in_stored_errors_are_redacted(ledger: RunLedger, lake: Lake) -> None:
+    store_error(lake, DAYS[0])
+    store_error(Lake(lake.uri, shards=2), DAYS[1])
+    store_error(lake, DAYS[2], "no such key")
+    unchanged = Path(lake.path(RESULT_OBJECTS, DAYS[2])).stat().st_mtime_ns
+
+    listed = ledger("migrate", "result_objects", "--dry-run")
+    assert (
+        "result_objects: 2 days with credentials in error messages, 2026-10-01 to 2026-10-02" in listed.text
+    )
+    assert "redacted now" not in listed.text
+    assert find_login(lake) == DAYS[:2]
+
+    done = ledger("migrate", "--json", "--to", "2026-10-01")
+    assert done.json["days_with_credentials"] == ["2026-10-01"]
+    assert find_login(lake) == [DAYS[1]]
+
+    assert "1 day with credentials in error messages, 2026-10-02 to 2026-10-02; they are redacted now" in (
+        ledger("migrate").text
+    )
+    assert find_login(lake) == []
+    errors = lake.read(RESULT_OBJECTS, DAYS[0])["error"].to_pylist()
+    assert errors == ["Could not connect to http://[redacted]@127.0.0.1:9/a", None]
+    assert Path(lake.path(RESULT_OBJECTS, DAYS[2])).stat().st_mtime_ns == unchanged
+
+
+def test_a_day_that_cannot_be_redacted_is_reported_and_the_others_are_redacted(
+    ledger: RunLedger, lake: Lake
+) -> None:
+    for day in DAYS[:2]:
+        store_error(lake, day)
+    damaged = Path(lake.path(RESULT_OBJECTS, DAYS[0]))
+    content = damaged.read_bytes()
+    footer = int.from_bytes(content[-8:-4], "little") + 8
+    damaged.write_bytes(content[:4] + bytes(len(content) - footer - 4) + content[-footer:])
+
+    done = ledger("migrate", "result_objects")
+
+    assert done.code == 1
+    assert "! Cannot read a file of the lake" in done.text
+    assert lake.read(RESULT_OBJECTS, DAYS[1])["error"].to_pylist()[0].count("[redacted]") == 1
 
 
 # --- The number of files of a day --------------------------------------------------------------------------
