@@ -1,6 +1,14 @@
 """The code location: assets, checks and jobs, bound to the settings of a project."""
 
+# ruff: noqa: E402 (these settings hold for the imports)
+import gc
 import os
+
+_collects_garbage = gc.isenabled()
+gc.disable()  # what is imported and defined here is never garbage; looking for it takes a sixth of the time
+# NumPy starts threads for linear algebra when it is imported, and nothing here needs them.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -179,4 +187,8 @@ def _load_defs() -> dg.Definitions:
     return build_defs(settings=settings)
 
 
-defs = _load_defs()
+try:
+    defs = _load_defs()
+finally:
+    if _collects_garbage:
+        gc.enable()

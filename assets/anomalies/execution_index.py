@@ -120,6 +120,10 @@ class ExecutionIndex:
         numbers = np.searchsorted(own, wanted).clip(max=len(own) - 1)
         return np.where(own[numbers] == wanted, numbers, -1)
 
+    def lacks_any(self, rows: pa.Table) -> bool:
+        """Return whether a row belongs to no execution here."""
+        return bool((self.find_numbers(rows) < 0).any())
+
     def assign_executions(self, parsed: pa.Table) -> pa.Table:
         """Replace the column `object` by `execution`, and repeat rows of objects that executions share.
 

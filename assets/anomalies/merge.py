@@ -40,6 +40,8 @@ def merge_predictions(
         now: `recorded_at` of rows whose content changes.
     """
     existing_rows = _update_execution_columns(_drop_replaced(existing, index, replaced), index)
+    if not lines and existing_rows.equals(existing):
+        return existing
     schema = _get_schema(ANOMALY_PREDICTIONS, existing)
     new = _add_execution_columns(lines, index, ["scheduler_name", "model_version"], schema)
     return _combine(ANOMALY_PREDICTIONS, [existing_rows, *new], existing, now)

@@ -4,13 +4,15 @@ An ETag is recorded only after the rows of the object are in the lake. An object
 keeps what was recorded before.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from assets.anomalies.execution_index import KEY, ExecutionIndex, ExecutionKey, ObjectLocation
 from assets.anomalies.parse import READER_VERSION
@@ -43,9 +45,13 @@ class ObjectOutcome:
     @classmethod
     def from_fetched(cls, fetched: FetchedResult, rows: int = 0, rejected: int = 0) -> "ObjectOutcome":
         """Copy everything but the bytes, so that these can be freed."""
+        if fetched.state is ObjectState.UNCHANGED:  # most objects of a day that is read again
+            return _UNCHANGED
         size = None if fetched.data is None else len(fetched.data)
         return cls(fetched.state, fetched.error, fetched.etag, size, fetched.last_modified, rows, rejected)
 
+
+_UNCHANGED = ObjectOutcome(ObjectState.UNCHANGED)
 
 ObjectRecords = Mapping[ExecutionKey, Mapping[str, Any]]
 """Rows of `result_objects` by execution."""
@@ -60,33 +66,36 @@ def index_object_records(existing: pa.Table) -> dict[ExecutionKey, dict[str, Any
     return {(row["scheduler_arn"], row["data_start_time"]): row for row in existing.to_pylist()}
 
 
-def build_requests(
-    index: ExecutionIndex, records: ObjectRecords, *, ignore_etags: bool
-) -> list[ResultRequest]:
+def build_requests(index: ExecutionIndex, stored: pa.Table, *, ignore_etags: bool) -> list[ResultRequest]:
     """Build a request for each object of a day; it has an ETag if the lake holds the object's current rows.
 
     Args:
         index: the executions of the day.
-        records: the recorded objects.
+        stored: the `REQUEST_COLUMNS` of the recorded objects.
         ignore_etags: request every object without its ETag, which reads it again.
     """
+    etags = [None] * len(index) if ignore_etags else _find_etags(index, stored)
     requests = []
     for location, numbers in index.executions_by_object.items():
-        rows = [records.get(index.keys[number]) for number in numbers]
-        etag = None if ignore_etags else _find_etag(location, rows)
+        own = {etags[number] for number in numbers}
+        etag = own.pop() if len(own) == 1 else None  # the executions of an object can differ, or lack one
         requests.append(ResultRequest(*location, etag, location[0] in index.buckets_of_service))
     return requests
 
 
-def _find_etag(location: ObjectLocation, rows: Collection[Mapping[str, Any] | None]) -> str | None:
-    """Return the ETag that all executions of an object recorded; None: they differ, or one has none."""
-    etags = {
-        row["etag"]
-        if row is not None and _has_location(row, location) and row["reader_version"] == READER_VERSION
-        else None
-        for row in rows
-    }
-    return etags.pop() if len(etags) == 1 else None
+def _find_etags(index: ExecutionIndex, stored: pa.Table) -> list[str | None]:
+    """Return the recorded ETag of each execution's object; None: the object must be read."""
+    numbers = index.find_numbers(stored)
+    known = pa.array(np.flatnonzero(numbers >= 0))
+    rows, executions = stored.take(known), index.rows.take(pa.array(numbers).take(known))
+    is_current = pc.equal(rows["reader_version"], READER_VERSION)
+    for name in ("result_s3_bucket", "result_s3_key"):
+        is_current = pc.and_(is_current, pc.equal(rows[name], executions[name]))
+    etags: list[str | None] = [None] * len(index)
+    current = pc.if_else(is_current, rows["etag"], None).to_pylist()
+    for number, etag in zip(numbers[numbers >= 0].tolist(), current, strict=True):
+        etags[number] = etag
+    return etags
 
 
 def _has_location(row: Mapping[str, Any], location: ObjectLocation) -> bool:

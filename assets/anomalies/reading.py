@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.anomalies.contributions import ContributionBuffer
-from assets.anomalies.execution_index import COLUMNS, ExecutionIndex, ExecutionKey, ObjectLocation
+from assets.anomalies.execution_index import COLUMNS, ExecutionIndex, ObjectLocation
 from assets.anomalies.merge import (
     find_changed_executions,
     merge_predictions,
@@ -26,7 +25,6 @@ from assets.anomalies.merge import (
 from assets.anomalies.objects import (
     REQUEST_COLUMNS,
     ObjectOutcome,
-    ObjectRecords,
     build_requests,
     index_object_records,
     merge_object_records,
@@ -122,8 +120,7 @@ def record_shards(
     is_reached = False
     for target in targets:
         index = _read_index(target, buckets)
-        records = _read_records(target)
-        fetched = _fetch_day(results, target, index, records)
+        fetched = _fetch_day(results, target, index, _read_stored(target))
         if fetched.states.keys() - {ObjectState.UNREACHABLE}:
             is_reached = True
             yield _write_day(target, index, fetched)
@@ -190,7 +187,7 @@ def _prepare_shards(targets: Sequence[_Target]) -> frozenset[str]:
     for target in targets:
         index = _read_index(target)
         buckets |= index.buckets_of_service
-        if _read_records(target).keys() - index.numbers.keys():
+        if index.lacks_any(_read_stored(target)):
             _move_results(_Target(target.lake, target.day, target.now))
             return frozenset().union(*(_read_index(target).buckets_of_service for target in targets))
     return frozenset(buckets)
@@ -201,14 +198,16 @@ def _read_index(target: _Target, buckets: Collection[str] = ()) -> ExecutionInde
     return ExecutionIndex.from_executions(executions, buckets)
 
 
-def _read_records(target: _Target) -> dict[ExecutionKey, dict[str, Any]]:
-    return index_object_records(target.lake.read(RESULT_OBJECTS, target.day, REQUEST_COLUMNS, target.shard))
+def _read_stored(target: _Target) -> pa.Table:
+    """Read what the lake has of the objects, as requests need it."""
+    return target.lake.read(RESULT_OBJECTS, target.day, REQUEST_COLUMNS, target.shard)
 
 
 def _move_results(target: _Target) -> None:
     executions = target.lake.read(INFERENCE_EXECUTIONS, target.day, COLUMNS)
     index = ExecutionIndex.from_executions(executions)
-    move_results(target.lake, target.day, find_moves(executions, index, _read_records(target)), target.now)
+    records = index_object_records(_read_stored(target))
+    move_results(target.lake, target.day, find_moves(executions, index, records), target.now)
 
 
 def record_results(lake: Lake, results: ResultFetcher, day: date, now: datetime) -> RecordedResults:
@@ -221,11 +220,11 @@ def record_results(lake: Lake, results: ResultFetcher, day: date, now: datetime)
     target = _Target(lake, day, now)
     executions = lake.read(INFERENCE_EXECUTIONS, day, COLUMNS)
     index = ExecutionIndex.from_executions(executions)
-    records = _read_records(target)
-    if moves := find_moves(executions, index, records):
-        move_results(lake, day, moves, now)
-        records = _read_records(target)
-    fetched = _fetch_day(results, target, index, records)
+    stored = _read_stored(target)
+    if index.lacks_any(stored):
+        move_results(lake, day, find_moves(executions, index, index_object_records(stored)), now)
+        stored = _read_stored(target)
+    fetched = _fetch_day(results, target, index, stored)
     if fetched.states and not fetched.states.keys() - {ObjectState.UNREACHABLE}:
         _record_reason(target, index, fetched.outcomes)
         raise _unreachable_error(fetched, day)
@@ -233,11 +232,11 @@ def record_results(lake: Lake, results: ResultFetcher, day: date, now: datetime)
 
 
 def _fetch_day(
-    results: ResultFetcher, target: _Target, index: ExecutionIndex, records: ObjectRecords
+    results: ResultFetcher, target: _Target, index: ExecutionIndex, stored: pa.Table
 ) -> _FetchedDay:
     is_incomplete = not all(target.lake.has(table, target.day) for table in _WRITTEN_TABLES)
     try:
-        return _fetch_objects(results, index, build_requests(index, records, ignore_etags=is_incomplete))
+        return _fetch_objects(results, index, build_requests(index, stored, ignore_etags=is_incomplete))
     except ConfigurationError as error:
         outcome = ObjectOutcome(ObjectState.NO_CREDENTIALS, error.what)
         _record_reason(target, index, dict.fromkeys(index.executions_by_object, outcome))

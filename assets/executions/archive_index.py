@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from assets.executions.tombstones import ForgetOperation
 from assets.framework.row_content import conform
@@ -49,18 +50,18 @@ class ArchiveRecord:
             reader_version,
         )
 
-    def has_same_content(self, other: "ArchiveRecord") -> bool:
-        """Return whether both have the same bytes and were read by the same reader version."""
-        return self.content_hash is not None and (self.content_hash, self.reader_version) == (
-            other.content_hash,
-            other.reader_version,
-        )
+    def has_content(self, content_hash: str | None, reader_version: int) -> bool:
+        """Return whether the file had these bytes when it was read, by the same version of the reader."""
+        known = (self.content_hash, self.reader_version)
+        return content_hash is not None and (content_hash, reader_version) == known
 
     def select_covered_days(self, days: Collection[date]) -> set[date]:
         """Return the days from the day of the first execution to the day of the last one, and proven days."""
         if self.first_data_start_time is None or self.last_data_start_time is None:
             return {day for day in days if day in self.proven_dates}
         first, last = self.first_data_start_time.date(), self.last_data_start_time.date()
+        if first == last and not self.proven_dates:  # most files have executions of one day
+            return {first} if first in days else set()
         return {day for day in days if first <= day <= last or day in self.proven_dates}
 
     @property
@@ -111,14 +112,27 @@ def update_index(existing: pa.Table, read: Iterable[ArchiveRecord], merged: Coll
         read: the files that this run read.
         merged: the days that this run merged them into.
     """
-    records = load_records(existing)
-    for file in read:
-        record = records.get(file.uri)
-        merged_before = (
-            record.merged_dates if record is not None and record.has_same_content(file) else frozenset()
-        )
-        records[file.uri] = replace(file, merged_dates=merged_before | file.select_covered_days(merged))
-    return _build_rows(records)
+    files = {file.uri: file for file in read}
+    is_read = pc.is_in(existing["uri"], pa.array(list(files), pa.string()))
+    merged_before = _load_merged_dates(existing.filter(is_read), files)
+    records = dict[str, ArchiveRecord]()
+    for uri, file in files.items():
+        dates = merged_before.get(uri, frozenset()) | file.select_covered_days(merged)
+        records[uri] = replace(file, merged_dates=dates)
+    others = existing.filter(pc.invert(is_read))
+    rows = pa.concat_tables([others, _build_rows(records)], promote_options="permissive")
+    return conform(ARCHIVE_FILES, rows)
+
+
+def _load_merged_dates(existing: pa.Table, files: Mapping[str, ArchiveRecord]) -> dict[str, frozenset[date]]:
+    """Return the days that the same content of files was merged into before, by URI."""
+    columns = ["uri", "content_hash", "reader_version", "merged_dates"]
+    rows = zip(*(existing[name].to_pylist() for name in columns), strict=True)
+    return {
+        uri: frozenset(days or ())
+        for uri, content_hash, version, days in rows
+        if files[uri].has_content(content_hash, version)
+    }
 
 
 def forget_files(existing: pa.Table, operation: ForgetOperation) -> pa.Table:

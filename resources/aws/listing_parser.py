@@ -14,6 +14,7 @@ LISTING = "ListObjectsV2Output"
 
 _NO_BODY = b"<ListBucketResult/>"
 _Convert = Callable[[str], Any]
+_Converters = Mapping[str, tuple[str, _Convert]]
 
 
 def _parse_time(text: str) -> datetime:
@@ -28,8 +29,9 @@ _OBJECT: dict[str, _Convert] = {
     "Size": int,
     "StorageClass": str,
     "ChecksumType": str,
-    "ChecksumAlgorithm": str,  # repeated
+    "ChecksumAlgorithm": str,
 }
+_REPEATED = {"ChecksumAlgorithm"}
 _PREFIX: dict[str, _Convert] = {"Prefix": str}
 _LISTING: dict[str, _Convert] = {
     "Name": str,
@@ -66,35 +68,33 @@ def _parse_listing(body: bytes) -> dict[str, Any] | None:
     """Return the members of a listing; None: it has others, or is invalid."""
     try:
         root = fromstring(body)  # noqa: S314 (as botocore does; the size is limited)
-        if _get_name(root) != "ListBucketResult":
+        space = root.tag.removesuffix("ListBucketResult")
+        if space == root.tag:
             return None
         members: dict[str, Any] = {}
+        listing, prefix, entry = (_qualify(space, names) for names in (_LISTING, _PREFIX, _OBJECT))
         for node in root:
-            name = _get_name(node)
+            name = node.tag.removeprefix(space)
             if name == "Contents":
-                members.setdefault(name, []).append(_parse_object(node))
+                members.setdefault(name, []).append(_parse_members(node, entry))
             elif name == "CommonPrefixes":
-                members.setdefault(name, []).append(_parse_members(node, _PREFIX))
+                members.setdefault(name, []).append(_parse_members(node, prefix))
             else:
-                members[name] = _LISTING[name](node.text or "")
+                members[name] = listing[node.tag][1](node.text or "")
     except (KeyError, ParseError, ValueError):
         return None
     return members
 
 
-def _parse_object(node: Element) -> dict[str, Any]:
-    algorithms = [child.text or "" for child in node if _get_name(child) == "ChecksumAlgorithm"]
-    entry = _parse_members(node, _OBJECT)
-    return {**entry, "ChecksumAlgorithm": algorithms} if algorithms else entry
+def _qualify(space: str, converters: Mapping[str, _Convert]) -> _Converters:
+    """Return the name and the converter of each tag with its namespace."""
+    return {f"{space}{name}": (name, convert) for name, convert in converters.items()}
 
 
-def _parse_members(node: Element, converters: Mapping[str, _Convert]) -> dict[str, Any]:
-    members = {}
+def _parse_members(node: Element, converters: _Converters) -> dict[str, Any]:
+    members: dict[str, Any] = {}
     for child in node:
-        name = _get_name(child)
-        members[name] = converters[name](child.text or "")
+        name, convert = converters[child.tag]
+        value = convert(child.text or "")
+        members[name] = [*members.get(name, ()), value] if name in _REPEATED else value
     return members
-
-
-def _get_name(node: Element) -> str:
-    return node.tag.rpartition("}")[2]

@@ -382,7 +382,8 @@ class DayFiles:
                 rows = conform(select_rows(rows, is_selected), schema)
             merged = merge(rows)
             self._check(merged, schema, own if is_whole else shard, number)
-            if stored is not None and not stored.layout.is_changing and merged.equals(rows):
+            is_same = merged is rows or merged.equals(rows)
+            if stored is not None and not stored.layout.is_changing and is_same:
                 return UpdatedRows(rows, rows, changed=False, shards=day.shards), None
             merged = pa.Table.from_arrays(merged.columns, schema=schema)  # adds the version and the comments
             complete = join_rows([*others, merged], self.table.key, schema) if others else merged

@@ -3,29 +3,35 @@
 A query reads them by name. The page prints their SQL within each query, over all days of the query. The
 report computes them once and some days at a time, which bounds its memory. Both give the same rows, because
 no row depends on another day.
+
+The files of a day are sorted by key. So the report compares each row with the previous one of the file, which
+needs no sort and no table of distinct values. It verifies the order of the rows, and computes days that are
+not in order with the SQL of the page.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 
 import pyarrow as pa
 
 from assets.report.query.scope import ReportScope
-from assets.tables import ANOMALY_PREDICTIONS, INFERENCE_EXECUTIONS, Table
+from assets.tables import INFERENCE_EXECUTIONS
 
 RunQuery = Callable[[str], pa.Table]
 """Runs a SQL statement over the lake's tables; a statement without a result returns no columns."""
 
 _ROWS_AT_ONCE = 250_000
-"""The rows of the source that are processed together. With more, DuckDB needs more memory and CPU time."""
+"""The rows of the source that are joined together. With more, DuckDB needs more memory and CPU time."""
 
 POINT_CONDITION = (
     "(prediction IN (0, 1)"
     "\n    OR prediction_reason IN ('NO_ANOMALY_DETECTED', 'ANOMALY_DETECTED', 'MACHINE_OFF'))"
-    "\n    AND timestamp BETWEEN data_start_time AND data_start_time + INTERVAL 1 HOUR"
+    "\n    AND epoch(timestamp) - epoch(data_start_time) BETWEEN 0 AND 3600"
 )
-"""The rows of `anomaly_predictions` that `anomaly_fragments` counts as points, one for each timestamp."""
+"""The rows of `anomaly_predictions` that `anomaly_fragments` counts as points, one for each timestamp.
+
+Seconds are compared, because DuckDB adds an interval with a calendar, which takes longer than the rest.
+"""
 
 
 @dataclass(frozen=True)
@@ -34,13 +40,18 @@ class DailyResult:
 
     Attributes:
         name: its name in queries.
-        source: the table with most of the rows that it reads.
         render: returns its SQL for the days of a scope.
+        render_in_order: returns faster SQL for rows in the order of the key. Its column `is_exact` is true if
+            they were in this order; otherwise, the result is not that of `render`.
+        render_windows: returns the SQL of the temporary table that `render_in_order` reads, some days at a
+            time. DuckDB compares adjacent rows of tables and files only, not those of a join. None: it reads
+            files, all days at once.
     """
 
     name: str
-    source: Table
     render: Callable[[ReportScope], str]
+    render_in_order: Callable[[ReportScope], str]
+    render_windows: Callable[[ReportScope], str] | None = None
 
 
 def _render_runs(scope: ReportScope) -> str:
@@ -71,20 +82,64 @@ def _render_runs(scope: ReportScope) -> str:
   WINDOW history AS (PARTITION BY scheduler_arn, data_date ORDER BY data_start_time)"""
 
 
-def _render_windows(scope: ReportScope) -> str:
-    """Render one row per recorded execution."""
+def _render_runs_in_order(_scope: ReportScope) -> str:
+    """Render runs from the stored windows. A row is kept if it starts a run or is the last one."""
+    return f"""\
+  WITH kept AS (
+    SELECT *, lag(data_end_time) OVER () AS previous_end, row_number() OVER () AS number,
+           coalesce(lag(day) OVER () <> day, true) AS is_first, lead(day) OVER () IS NULL AS is_last,
+           coalesce(NOT is_first AND data_start_time <= lag(data_start_time) OVER (), false) AS is_unordered,
+           coalesce(NOT is_first AND previous_end = data_start_time AND data_end_time > data_start_time
+             AND lag(outcome) OVER () = outcome, false) AS continues
+    FROM {_WINDOWS}
+    QUALIFY is_unordered OR is_last OR NOT continues
+  ), runs AS (
+    SELECT scheduler_arn, scheduler_name, data_date, status, state, error, data_start_time, continues,
+           CASE WHEN is_last THEN data_end_time
+                ELSE lead(CASE WHEN continues THEN data_end_time ELSE previous_end END) OVER history
+                END AS data_end_time,
+           CASE WHEN is_last THEN 1
+                ELSE lead(number + continues::BIGINT) OVER history - number END AS executions
+    FROM kept
+    WINDOW history AS (ORDER BY number)
+  ), verified AS (
+    SELECT count(*) FILTER (is_unordered) = 0
+           AND count(*) FILTER (is_first) = count(DISTINCT (scheduler_arn, data_date)) AS is_exact
+    FROM kept
+  )
+  SELECT * EXCLUDE (continues) FROM runs CROSS JOIN verified WHERE NOT continues"""
+
+
+def _render_stored_windows(scope: ReportScope) -> str:
+    """Render one row per recorded execution, with hashes of 64 bits for comparisons of long texts."""
+    return f"""\
+    SELECT *, hash(scheduler_arn, data_date) AS day, hash(status, state, error, scheduler_name) AS outcome
+    FROM (
+{_render_windows(scope, ("data_start_time", _LOCATION_HASH))}
+    )"""
+
+
+_WINDOWS = "windows_in_order"
+_LOCATION = ("scheduler_arn", "data_date", "data_start_time", "result_s3_bucket", "result_s3_key")
+_LOCATION_HASH = "hash(scheduler_arn, result_s3_bucket, result_s3_key) AS location"
+
+
+def _render_windows(scope: ReportScope, location: Sequence[str] = _LOCATION) -> str:
+    """Render one row per recorded execution; `location` are the expressions that find its result object."""
+    added = "".join(f", {expression}" for expression in location if " AS " in expression)
+    names = ", ".join(expression.rpartition(" AS ")[2] for expression in location)
     return f"""\
       SELECT scheduler_arn, scheduler_name, data_date, data_start_time, data_end_time, status, error,
              CASE WHEN coalesce(status, 'SUCCESS') <> 'SUCCESS' THEN NULL
                   WHEN result_s3_bucket IS NULL OR result_s3_key IS NULL
                   THEN CASE WHEN status = 'SUCCESS' THEN 'no_location' END
-                  WHEN object.state = 'read' OR object.etag IS NOT NULL THEN 'read'
                   ELSE coalesce(object.state, 'not_read') END AS state
-      FROM (SELECT * FROM inference_executions WHERE {scope.sql_days} AND {scope.sql_schedulers}) execution
-      LEFT JOIN (SELECT scheduler_arn, data_date, data_start_time, result_s3_bucket, result_s3_key,
-                        state, etag, error
+      FROM (SELECT *{added} FROM inference_executions
+            WHERE {scope.sql_days} AND {scope.sql_schedulers}) execution
+      LEFT JOIN (SELECT {", ".join(location)}, error,
+                        CASE WHEN etag IS NULL THEN state ELSE 'read' END AS state
                  FROM result_objects WHERE {scope.sql_days}) object
-        USING (scheduler_arn, data_date, data_start_time, result_s3_bucket, result_s3_key)"""
+        USING ({names})"""
 
 
 def _render_points(scope: ReportScope) -> str:
@@ -96,8 +151,29 @@ def _render_points(scope: ReportScope) -> str:
   GROUP BY scheduler_arn, data_date"""
 
 
-RUNS = DailyResult("execution_runs", INFERENCE_EXECUTIONS, _render_runs)
-POINTS = DailyResult("daily_points", ANOMALY_PREDICTIONS, _render_points)
+def _render_points_in_order(scope: ReportScope) -> str:
+    """Render the same for rows whose times never decrease within a scheduler and day.
+
+    Equal times are then adjacent.
+    """
+    return f"""\
+  SELECT scheduler_arn, data_date, count(*) FILTER (is_first OR timestamp > previous) AS points,
+         count(*) FILTER (is_first) = 1
+           AND count(*) FILTER (NOT is_first AND timestamp < previous) = 0 AS is_exact
+  FROM (
+    SELECT scheduler_arn, data_date, timestamp, lag(timestamp) OVER () AS previous,
+           coalesce(lag(day) OVER () <> day, true) AS is_first
+    FROM (
+      SELECT scheduler_arn, data_date, timestamp, hash(scheduler_arn, data_date) AS day
+      FROM anomaly_predictions
+      WHERE {scope.sql_days} AND {scope.sql_schedulers} AND {POINT_CONDITION}
+    )
+  )
+  GROUP BY scheduler_arn, data_date"""
+
+
+RUNS = DailyResult("execution_runs", _render_runs, _render_runs_in_order, _render_stored_windows)
+POINTS = DailyResult("daily_points", _render_points, _render_points_in_order)
 
 
 def render_results(scope: ReportScope, results: Sequence[DailyResult]) -> Mapping[str, str]:
@@ -109,26 +185,38 @@ def store_results(scope: ReportScope, run_query: RunQuery) -> None:
     """Compute the shared results of the days and the previous days, as temporary tables."""
     both = replace(scope, first=scope.first - scope.length)
     for result in (RUNS, POINTS):
-        counted = run_query(
-            f"SELECT data_date, count(*) AS rows FROM {result.source.name}"
-            f" WHERE {both.sql_days} GROUP BY data_date ORDER BY data_date"
-        )
-        parts = _split(counted["data_date"].to_pylist(), counted["rows"].to_pylist())
-        statement = f"CREATE OR REPLACE TEMP TABLE {result.name} AS"
-        for first, last in parts or [(scope.first, scope.first)]:
-            run_query(f"{statement}\n{result.render(replace(scope, first=first, last=last))}")
-            statement = f"INSERT INTO {result.name}"
+        run_query(f"CREATE OR REPLACE TEMP TABLE {result.name} AS\n{result.render(both)}\nWITH NO DATA")
+        for days in _split(both, run_query) if result.render_windows else [both]:
+            _store_days(result, days, run_query)
 
 
-def _split(days: Sequence[date], rows: Sequence[int]) -> list[tuple[date, date]]:
-    """Split days into ranges with up to `_ROWS_AT_ONCE` rows, or of one day."""
-    parts: list[tuple[date, date]] = []
+def _store_days(result: DailyResult, scope: ReportScope, run_query: RunQuery) -> None:
+    """Add the rows of some days; days whose rows are not in order are computed one by one."""
+    if result.render_windows:
+        run_query(f"CREATE OR REPLACE TEMP TABLE {_WINDOWS} AS\n{result.render_windows(scope)}")
+    run_query(f"CREATE OR REPLACE TEMP TABLE in_order AS\n{result.render_in_order(scope)}")
+    run_query(
+        f"INSERT INTO {result.name} SELECT * EXCLUDE (is_exact) FROM in_order"
+        " WHERE data_date NOT IN (SELECT data_date FROM in_order WHERE NOT is_exact)"
+    )
+    others = run_query("SELECT DISTINCT data_date FROM in_order WHERE NOT is_exact ORDER BY data_date")
+    for day in others["data_date"].to_pylist():
+        run_query(f"INSERT INTO {result.name}\n{result.render(replace(scope, first=day, last=day))}")
+
+
+def _split(scope: ReportScope, run_query: RunQuery) -> list[ReportScope]:
+    """Split days with executions into ranges with up to `_ROWS_AT_ONCE` of them, or of one day."""
+    counted = run_query(
+        f"SELECT data_date, count(*) AS rows FROM {INFERENCE_EXECUTIONS.name}"
+        f" WHERE {scope.sql_days} GROUP BY data_date ORDER BY data_date"
+    )
+    parts: list[ReportScope] = []
     size = 0
-    for day, count in zip(days, rows, strict=True):
+    for day, count in zip(counted["data_date"].to_pylist(), counted["rows"].to_pylist(), strict=True):
         size += count
         if parts and size <= _ROWS_AT_ONCE:
-            parts[-1] = parts[-1][0], day
+            parts[-1] = replace(parts[-1], last=day)
         else:
-            parts.append((day, day))
+            parts.append(replace(scope, first=day, last=day))
             size = count
     return parts

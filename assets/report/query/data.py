@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from assets.report.query import buckets, executions, knowledge, machines
 from assets.report.query.buckets import BucketResults
-from assets.report.query.daily import RunQuery, store_results
+from assets.report.query.daily import POINTS, RunQuery, store_results
 from assets.report.query.executions import (
     FailureCause,
     RejectedCounts,
@@ -135,8 +135,8 @@ def read_report_data(scope: ReportScope, run_query: RunQuery) -> ReportData:
         scope: the days and machines to read; the number of bins is chosen here.
         run_query: runs a SQL statement over the lake's tables.
     """
-    scope = replace(scope, bins=_choose_bins(scope, run_query))
     store_results(scope, run_query)
+    scope = replace(scope, bins=_choose_bins(scope, run_query))
     reader = _Reader(scope, run_query)
     equipment_query = machines.build_equipment_query(scope)
     changes_query = machines.build_changes_query(scope)
@@ -180,7 +180,7 @@ def _has_bucket(records: Iterable[SchedulerRecords]) -> bool:
 
 def _choose_bins(scope: ReportScope, run_query: RunQuery) -> int:
     counts = run_query(
-        f"SELECT count(DISTINCT scheduler_arn) AS schedulers FROM anomaly_predictions WHERE {scope.sql_days}"
+        f"SELECT count(DISTINCT scheduler_arn) AS schedulers FROM {POINTS.name} WHERE {scope.sql_days}"
     )
     return _BINS_OF_LARGE_FLEET if counts["schedulers"][0].as_py() > _LARGE_FLEET else _BINS
 

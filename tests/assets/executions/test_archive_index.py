@@ -150,7 +150,7 @@ class TestUpdateIndex:
 
     def test_unreadable_files_never_have_the_same_content(self) -> None:
         closed = record(content_hash=None)
-        assert not closed.has_same_content(closed)
+        assert not closed.has_content(closed.content_hash, closed.reader_version)
 
     def test_files_that_were_not_read_stay(self) -> None:
         table = update_index(NOTHING, [record()], DAYS)

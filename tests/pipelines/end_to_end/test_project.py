@@ -13,6 +13,11 @@ from tests.support.command_line import CommandResult
 
 pytestmark = pytest.mark.slow
 
+LARGE = {"boto3", "duckdb", "jinja2", "obstore", "pandas", "pyarrow.dataset", "rich", "sqlalchemy", "typer"}
+IMPORT_DEFINITIONS = (
+    f"import gc, sys, pipelines.definitions\nprint(gc.isenabled(), {LARGE} & {{*sys.modules}})"
+)
+
 
 def run(folder: Path, *arguments: str, **environ: str) -> CommandResult:
     """Run a program of the environment in a folder, without variables of another project."""
@@ -79,8 +84,9 @@ def test_dg_uses_the_home_that_init_prints_and_warns_about_another(projects: tup
     assert set(runs.iterdir()) - before
 
     environ["DAGSTER_HOME"] = str(CHECKOUT / ".dagster")
-    program = [sys.executable, "-c", "import pipelines.definitions"]
+    program = [sys.executable, "-c", IMPORT_DEFINITIONS]
     warned = subprocess.run(
         program, cwd=CHECKOUT, env=os.environ | environ, capture_output=True, text=True, check=True
     )
     assert f"export DAGSTER_HOME={first / '.dagster'}" in warned.stderr
+    assert warned.stdout == "True set()\n", "a large library is imported, or garbage is not collected"
