@@ -139,7 +139,7 @@ def _build_assets(settings: Settings, lake: Lake) -> list[dg.AssetsDefinition | 
     history = _get_history(settings)
     settle_after = timedelta(minutes=settings.history.settle_after_minutes)
     rule = EventRule(settings.events.gap_steps, timedelta(minutes=settings.events.min_duration_minutes))
-    assets = [
+    assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
         *executions.build(
             history, settle_after, settings.limits.max_calls_per_run, _build_freshness_policy(settings)
         ),

@@ -207,7 +207,7 @@ class Webhook:
 
 @dataclass
 class Notifier:
-    """Sends notices to the log and to all targets. It lives for one tick.
+    """Sends the notices of one tick to the log and to all targets.
 
     Attributes:
         log: Takes a line.

@@ -26,7 +26,7 @@ from assets.framework.materializations import (
     partition_result,
     unpartitioned_result,
 )
-from assets.framework.partitioned_run import PartitionedRun, handle_errors, select_partitions
+from assets.framework.partitioned_run import PartitionedRun, handle_errors, select_partitions, yield_outputs
 from assets.framework.partitions import daily_partitions
 from assets.framework.row_content import sort_by_key, stamp_changes
 from assets.framework.time_windows import Days
@@ -130,26 +130,44 @@ class UnreadObjects:
         return [*overwritten, *unread]
 
 
-def build(history: Days, rule: EventRule) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+def build(history: Days, rule: EventRule) -> list[dg.AssetsDefinition]:
     """Declare the assets for a history; their resources are `lake`, `results` and `clock`."""
     partitions = daily_partitions(history)
     return [
-        *_build_prediction_assets(partitions),
+        _build_predictions_asset(partitions),
         _build_fragments_asset(partitions),
         _build_events_asset(rule),
     ]
 
 
-def _build_prediction_assets(
-    partitions: dg.DailyPartitionsDefinition,
-) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    @dg.asset(
+def _declare_result_tables() -> list[dg.AssetSpec]:
+    """Declare the tables that a reading of results writes."""
+    predictions = dg.AssetSpec(
+        ANOMALY_PREDICTIONS.name,
         deps=[INFERENCE_EXECUTIONS.name],
-        partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),  # `dg launch` takes ranges with no other policy
         automation_condition=upstream_content_changed(),
         code_version=f"{ANOMALY_PREDICTIONS.version}.{READER_VERSION}",
         **asset_spec_kwargs(ANOMALY_PREDICTIONS, GROUP, "raw"),
+    )
+    return [
+        predictions,
+        *(
+            dg.AssetSpec(
+                table.name,
+                deps=[predictions],
+                **asset_spec_kwargs(table, GROUP, "raw", written_by=ANOMALY_PREDICTIONS.name),
+            )
+            for table in (SENSOR_CONTRIBUTIONS, REJECTED_RESULTS, RESULT_OBJECTS)
+        ),
+    ]
+
+
+def _build_predictions_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.multi_asset(
+        specs=_declare_result_tables(),
+        can_subset=True,  # a run that selects some of them writes all
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),  # `dg launch` takes ranges with no other policy
     )
     def anomaly_predictions(
         context: dg.AssetExecutionContext,
@@ -157,7 +175,7 @@ def _build_prediction_assets(
         lake: dg.ResourceParam[Lake],
         results: dg.ResourceParam[Callable[[], ResultFetcher]],
         clock: dg.ResourceParam[Clock],
-    ) -> dg.Output[None]:
+    ) -> Iterator[dg.Output[None]]:
         with handle_errors(context):
             share = config.parse_share()
             run = PartitionedRun(context, has_whole_partitions=share == WHOLE)
@@ -171,18 +189,10 @@ def _build_prediction_assets(
             run.process(keys, partial(_record_day, read_day, clock, totals, unread))
             for message in unread.describe():
                 context.log.warning(message)
-            return run.finish(totals)
+            result = run.finish(totals)
+        yield from yield_outputs(context, result)
 
-    written_with_predictions = [
-        dg.AssetSpec(
-            table.name,
-            deps=[anomaly_predictions],
-            partitions_def=partitions,
-            **asset_spec_kwargs(table, GROUP, "raw", written_by=ANOMALY_PREDICTIONS.name),
-        )
-        for table in (SENSOR_CONTRIBUTIONS, REJECTED_RESULTS, RESULT_OBJECTS)
-    ]
-    return [anomaly_predictions, *written_with_predictions]
+    return anomaly_predictions
 
 
 def _build_fragments_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -18,9 +17,8 @@ from assets.certificate.summary import (
     CLASS_MEANINGS,
     CertificateSummary,
     DayClass,
-    Gap,
+    Range,
     SchedulerSummary,
-    UnknownRange,
     count_totals,
     format_span,
     list_runs,
@@ -31,7 +29,6 @@ from assets.report.formatting import clean_text
 MAX_GAPS_HTML, MAX_GAPS_MARKDOWN = 5_000, 200
 """Gaps, and periods, in a document for people; the JSON certificate has all of them."""
 
-_Range = TypeVar("_Range", Gap, UnknownRange)
 _TEMPLATES = Path(__file__).with_name("templates")
 _MARKDOWN_SYNTAX = re.compile(r"([\\`*_{}\[\]<>#|~])")
 _CLASS_NAMES = {
@@ -202,7 +199,7 @@ def _list_periods(page: CertificatePage, labels: Mapping[str, str]) -> Iterator[
         yield from ("", f"{len(periods) - MAX_GAPS_MARKDOWN:,} more; the JSON certificate lists all.")
 
 
-def _label(labels: Mapping[str, str], ranges: Sequence[_Range]) -> list[tuple[str, _Range]]:
+def _label(labels: Mapping[str, str], ranges: Sequence[Range]) -> list[tuple[str, Range]]:
     return [(labels[item.arn], item) for item in ranges]
 
 

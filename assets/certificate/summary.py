@@ -58,7 +58,8 @@ class UnknownRange:
     end: str
 
 
-_Range = TypeVar("_Range", Gap, UnknownRange)
+Range = TypeVar("Range", Gap, UnknownRange)
+"""What a document lists: gaps, or times without a known expectation."""
 
 
 @dataclass
@@ -153,7 +154,7 @@ class CertificateSummary:
         """Return the times without a known expectation by scheduler and time."""
         return self._sort(self.unknown_ranges)
 
-    def _sort(self, ranges: Iterable[_Range]) -> list[_Range]:
+    def _sort(self, ranges: Iterable[Range]) -> list[Range]:
         order = {summary.arn: number for number, summary in enumerate(self.list_schedulers())}
         return sorted(ranges, key=lambda item: (order[item.arn], item.start))
 

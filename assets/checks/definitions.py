@@ -49,7 +49,7 @@ _WRITTEN_BY = {
     "rejected_results": "anomaly_predictions",
     "event_notifications": "anomaly_events",
 }
-"""Tables without a step of their own, and the asset whose checks examine them."""
+"""Tables without checks of their own, and the asset that writes them, whose checks examine them."""
 
 _LARGE_TABLES = {"sensor_contributions": 2}
 """Tables with up to millions of rows a day, and the number of last days whose keys are examined."""
@@ -60,7 +60,9 @@ def build_checks(
 ) -> list[dg.AssetChecksDefinition]:
     """Declare the checks of these assets; their resources are `lake`, `sources` and `clock`."""
     steps = [asset for asset in assets if isinstance(asset, dg.AssetsDefinition)]
-    partitions = {key: step.partitions_def for step in steps for key in step.keys}
+    partitions = {
+        key: step.partitions_def for step in steps for key in step.keys if key.path[-1] not in _WRITTEN_BY
+    }
     checks_by_key = {key: _list_checks(key, partitions[key], settings) for key in sorted(partitions)}
     return [_build_step(key, checks, settings) for key, checks in checks_by_key.items() if checks]
 

@@ -31,6 +31,7 @@ from assets.framework.partitioned_run import (
     batches,
     handle_errors,
     previous_attempt,
+    yield_outputs,
 )
 from assets.framework.partitions import daily_partitions, list_partitions, parse_days
 from assets.framework.time_windows import Days
@@ -87,7 +88,7 @@ def build(
     settle_after: timedelta,
     max_calls: int | None = None,
     freshness_policy: dg.FreshnessPolicy | None = None,
-) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+) -> list[dg.AssetsDefinition]:
     """Declare the assets; their resources are `lake`, `sources` and `clock`.
 
     Args:
@@ -97,14 +98,8 @@ def build(
         freshness_policy: how often inference_executions must be materialized; None: no policy.
     """
     partitions = daily_partitions(history)
-    coverage = dg.AssetSpec(
-        EXTRACTION_COVERAGE.name,
-        deps=[INFERENCE_EXECUTIONS.name],
-        partitions_def=partitions,
-        **asset_spec_kwargs(EXTRACTION_COVERAGE, GROUP, "derived", written_by=INFERENCE_EXECUTIONS.name),
-    )
     executions = _build_executions_asset(partitions, history, settle_after, max_calls, freshness_policy)
-    return [executions, coverage, _build_schedulers_asset()]
+    return [executions, _build_schedulers_asset()]
 
 
 def _build_executions_asset(
@@ -121,13 +116,12 @@ def _build_executions_asset(
         jitter=dg.Jitter.PLUS_MINUS,
     )
 
-    @dg.asset(
+    @dg.multi_asset(
+        specs=_declare_execution_tables(freshness_policy),
+        can_subset=True,  # a run that selects one of them writes both
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),  # `dg launch` takes ranges with no other policy
         pool=POOL,
-        freshness_policy=freshness_policy,
-        code_version=f"{INFERENCE_EXECUTIONS.version}.{READER_VERSION}",
-        **asset_spec_kwargs(INFERENCE_EXECUTIONS, GROUP, "raw", kinds=["aws"]),
     )
     def inference_executions(
         context: dg.AssetExecutionContext,
@@ -135,7 +129,7 @@ def _build_executions_asset(
         lake: dg.ResourceParam[Lake],
         sources: dg.ResourceParam[OpenSources],
         clock: dg.ResourceParam[Clock],
-    ) -> dg.Output[None]:
+    ) -> Iterator[dg.Output[None]]:
         recorded, started = previous_attempt(context)
         earlier = PreviousAttempt(frozenset(parse_days(sorted(recorded))), started)
         selection = ExtractionSelection(tuple(config.schedulers), config.skip_settled, earlier)
@@ -149,7 +143,7 @@ def _build_executions_asset(
                 if source.service:
                     source.service.calls = calls
                     source.service.fails_fast = INTERACTIVE_TAG in context.run.tags
-            return _extract(
+            result = _extract(
                 context,
                 opened,
                 selection,
@@ -157,8 +151,25 @@ def _build_executions_asset(
                 refusals,
                 lambda: Extraction(lake, history, settle_after, clock(), context.log.info, refusals),
             )
+        yield from yield_outputs(context, result)
 
     return inference_executions
+
+
+def _declare_execution_tables(freshness_policy: dg.FreshnessPolicy | None) -> list[dg.AssetSpec]:
+    """Declare the tables that an extraction writes."""
+    executions = dg.AssetSpec(
+        INFERENCE_EXECUTIONS.name,
+        freshness_policy=freshness_policy,
+        code_version=f"{INFERENCE_EXECUTIONS.version}.{READER_VERSION}",
+        **asset_spec_kwargs(INFERENCE_EXECUTIONS, GROUP, "raw", kinds=["aws"]),
+    )
+    coverage = dg.AssetSpec(
+        EXTRACTION_COVERAGE.name,
+        deps=[executions],
+        **asset_spec_kwargs(EXTRACTION_COVERAGE, GROUP, "derived", written_by=INFERENCE_EXECUTIONS.name),
+    )
+    return [executions, coverage]
 
 
 def _build_schedulers_asset() -> dg.AssetsDefinition:

@@ -13,7 +13,7 @@ from assets.framework.metadata import PREFIX
 _LINEAGE = "dagster/column_lineage"
 
 KEY_PREFIX_TAG = f"{PREFIX}key_prefix"
-"""Tag of the jobs of a location with a key prefix, which tells them from those of other locations."""
+"""Tag of the jobs of a location with a key prefix, which distinguishes them from those of other locations."""
 
 
 @dataclass(frozen=True)

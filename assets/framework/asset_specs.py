@@ -49,7 +49,7 @@ def asset_spec_kwargs(
         group: the asset group, which is also the domain.
         layer: where the table is between source and report.
         kinds: technologies besides Parquet; Dagster shows at most three.
-        written_by: the asset or sensor that writes this table, if it has no runs of its own.
+        written_by: the asset or sensor that writes this table together with its own.
     """
     docs = f"{PAGE.relative_to(_CHECKOUT).as_posix()}#{table.name}"
     paragraphs = [

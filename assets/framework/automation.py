@@ -34,7 +34,7 @@ def upstream_content_changed(required: Collection[str] | None = None) -> _Condit
     has_upstream = is_complete & _On.any_deps_match(~_On.missing())
     # The first evaluation finds all days that were in the lake before, and requests them in one ranged run.
     missing = (_On.missing() & has_upstream).newly_true().since(_On.newly_requested() | _On.newly_updated())
-    # Tables that another asset writes are never in progress themselves, so their upstream counts too.
+    # A run that writes a table together with its own does not select it, so the upstream of deps counts too.
     is_upstream_busy = _On.any_deps_in_progress() | _On.any_deps_match(_On.any_deps_in_progress())
     idle = ~is_upstream_busy & ~_On.in_progress() & ~_On.any_deps_match(_is_blocked())
     wanted = changed | missing | _is_failed_once(upstream_changed)

@@ -28,7 +28,7 @@ _Connect = Callable[[str], "AbstractContextManager[Connection]"]
 def keep_connections_open(instance: dg.DagsterInstance) -> Iterator[None]:
     """Let the event log of an instance reuse its SQLite connections until the end of the context.
 
-    It also remembers which tables and columns it has.
+    It also caches which tables and columns it has.
 
     Each event is still a transaction of its own, so a killed process loses no more events than before. Other
     storages, such as PostgreSQL, have a pool of their own and stay as they are.

@@ -62,7 +62,7 @@ class PartitionedRun:
         """
         self._context = context
         self._has_whole_partitions = has_whole_partitions
-        self._key_prefix = context.asset_key.path[:-1]
+        self._key_prefix = _build_main_key(context).path[:-1]
         self._failed: dict[str, Exception] = {}
         self._keys_by_error: dict[str, list[str]] = {}
         self._recorded = 0
@@ -208,13 +208,12 @@ def previous_attempt(context: dg.AssetExecutionContext) -> tuple[set[str], datet
     runs = {context.run.run_id} if is_repeated else set()
     if tags.get(_IS_RESUME) == "true":
         runs |= {tags[name] for name in _EARLIER_RUNS if name in tags}
+    main_key = _build_main_key(context)
     recorded = {
         entry.dagster_event.partition
         for run_id in runs
         for entry in context.instance.all_logs(run_id, of_type=_RECORDED)
-        if entry.dagster_event
-        and entry.dagster_event.asset_key == context.asset_key
-        and entry.dagster_event.partition
+        if entry.dagster_event and entry.dagster_event.asset_key == main_key and entry.dagster_event.partition
     }
     started = [
         record.start_time
@@ -224,6 +223,21 @@ def previous_attempt(context: dg.AssetExecutionContext) -> tuple[set[str], datet
     if recorded:
         context.log.info(f"Resuming: {len(recorded):,} partitions are already recorded")
     return recorded, datetime.fromtimestamp(min(started), UTC) if started else None
+
+
+def yield_outputs(context: dg.AssetExecutionContext, result: dg.Output[None]) -> Iterator[dg.Output[None]]:
+    """Yield the result of a step that writes several tables, once for each table that its run selected.
+
+    Whichever tables are selected, the step writes and records all of them.
+    """
+    for key in sorted(context.selected_asset_keys):
+        yield dg.Output(None, output_name=context.output_for_asset_key(key), metadata=result.metadata)
+
+
+def _build_main_key(context: dg.AssetExecutionContext) -> dg.AssetKey:
+    """Return the key of the asset that the step is named after, which its run may not have selected."""
+    prefix = next(iter(context.selected_asset_keys)).path[:-1]
+    return dg.AssetKey([*prefix, context.op_def.name])
 
 
 def _is_step_restarted(context: dg.AssetExecutionContext) -> bool:

@@ -102,7 +102,7 @@ class DeferredFile(msgspec.Struct):
 
 
 class ArchiveCursor(msgspec.Struct):
-    """What the sensor remembers between ticks.
+    """The state of the sensor between ticks.
 
     Attributes:
         sequence: The number of ticks that requested runs; part of the run keys.

@@ -1,7 +1,7 @@
 """The run launcher of one machine, which also recognizes runs whose process no longer exists.
 
-Dagster reports the death of a run only while the code server lives. After a power loss, a reboot or the end
-of the code server, run monitoring calls this launcher.
+Dagster detects that the process of a run ended, but only while the code server runs. After a power loss, a
+reboot or the end of the code server, run monitoring calls this launcher.
 """
 
 import json

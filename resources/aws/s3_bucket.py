@@ -307,7 +307,7 @@ class Bucket:
 def _find_reason(error: refusals.ClientError, get: Callable[[], object]) -> refusals.ClientError:
     """Return the error of a GET, if the response to a HEAD was refused without a reason.
 
-    Only the body of a response tells a missing permission from an expired token and a wrong clock.
+    Only the body of a response distinguishes a missing permission, an expired token and a wrong clock.
     """
     if error.response.get("Error", {}).get("Code") in {"400", "403"}:
         try:

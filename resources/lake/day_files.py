@@ -315,7 +315,7 @@ class DayFiles:
         return replace(updated, changed=updated.changed or has_written)
 
     def _find_layout(self, known: FileLayout | None) -> tuple[FileLayout | None, FileLayout]:
-        """Return the layout of the day, None if it does not exist, and the one that an update shall use.
+        """Return the layout of the day, None if it does not exist, and the one for an update.
 
         Most days have one shard. To save a request, that is assumed until a file says something else.
         """

@@ -292,7 +292,7 @@ class LiveService(Protocol):
 
     @property
     def is_aws(self) -> bool:
-        """Whether this is AWS, not another endpoint that speaks its protocol."""
+        """Whether this is AWS, not another endpoint with its protocol."""
 
     @property
     def service_end(self) -> date | None:
@@ -300,7 +300,7 @@ class LiveService(Protocol):
 
     @property
     def listed_schedulers(self) -> list[ListedScheduler]:
-        """The schedulers, listed once and then remembered."""
+        """The schedulers, listed once and then cached."""
 
     def list_schedulers(self) -> list[ListedScheduler]:
         """List the selected schedulers."""

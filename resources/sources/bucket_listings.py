@@ -65,7 +65,7 @@ class KeyListing(Protocol):
 
 
 class S3Keys:
-    """Keys that S3 lists; `requests` counts the requests. Only the days that are asked for are listed."""
+    """Keys that S3 lists; `requests` counts the requests. Only the requested days are listed."""
 
     def __init__(
         self, bucket: str, root: str, reader: ResultReader, limits: ReadLimits = DEFAULT_LIMITS

@@ -37,7 +37,7 @@ MAX_PROBLEMS = 10_000
 """A file with more problems is not read further."""
 
 _MAX_PYTHON_BYTES = 4_000_000
-"""Larger damaged or printed documents are not salvaged: Python's parsers need fifty times as much memory."""
+"""Python's parsers read no larger damaged or printed document: they need fifty times as much memory."""
 
 _MAX_VALUES = 2_000_000
 """With more commas and line ends, a text is checked before its values are held as objects of Python."""

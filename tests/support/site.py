@@ -98,9 +98,9 @@ class DagsterUi:
             return True
         return False
 
-    def ask(self, query: str, **variables: Any) -> Any:
+    def query(self, statement: str, **variables: Any) -> Any:
         """Send GraphQL, and return its data."""
-        body = json.dumps({"query": query, "variables": variables}).encode()
+        body = json.dumps({"query": statement, "variables": variables}).encode()
         request = urllib.request.Request(  # noqa: S310 (our own server)
             f"{self.url}/graphql", body, {"Content-Type": "application/json"}
         )

@@ -208,10 +208,10 @@ def test_a_scheduler_of_a_prefix_is_known_if_it_is_the_only_one() -> None:
 
 
 def test_the_settings_count_before_the_rows() -> None:
-    said = {PLACEHOLDER: KnownScheduler(ARNS[1], None)}
+    from_settings = {PLACEHOLDER: KnownScheduler(ARNS[1], None)}
     columns = {"scheduler_arn": [ARNS[0]], "scheduler_name": ["x"], "output_s3_bucket": [BUCKET]}
     rows = pa.table(columns | {"output_s3_prefix": [PREFIX]})
-    assert find_known_schedulers([rows], said) == said
+    assert find_known_schedulers([rows], from_settings) == from_settings
 
 
 def build_rows(prefixes: dict[tuple[str, int], str]) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:

@@ -68,15 +68,15 @@ def test_a_range_can_be_launched_with_dg_and_then_queried(run: Run) -> None:
     )
     assert launched.returncode == 0, launched.stderr[-2000:]
 
-    asked = run(
+    queried = run(
         "ledger",
         "sql",
         "--format",
         "jsonl",
         "SELECT data_date, count(*) AS n FROM inference_executions GROUP BY 1",
     )
-    assert asked.returncode == 0, asked.stderr
-    counts = {row["data_date"]: row["n"] for row in map(json.loads, asked.stdout.splitlines())}
+    assert queried.returncode == 0, queried.stderr
+    counts = {row["data_date"]: row["n"] for row in map(json.loads, queried.stdout.splitlines())}
     assert counts.keys() == {"2026-10-06", "2026-10-07"}
     assert all(count > 1000 for count in counts.values())
 

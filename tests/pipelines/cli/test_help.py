@@ -109,16 +109,16 @@ def test_a_wrong_command_line_exits_with_code_2(words: list[str]) -> None:
     ["bash", pytest.param("zsh", marks=pytest.mark.slow), pytest.param("fish", marks=pytest.mark.slow)],
 )
 def test_the_shell_can_complete_commands_and_options(shell: str) -> None:
-    """As `--install-completion` sets it up: the shell asks the program with the words so far."""
+    """As `--install-completion` sets it up: the shell calls the program with the words so far."""
     ledger = str(Path(sys.executable).with_name("ledger"))
-    asked = {
+    variables = {
         "bash": {"COMP_WORDS": "ledger backfill --sk", "COMP_CWORD": "2"},
         "zsh": {"_TYPER_COMPLETE_ARGS": "ledger backfill --sk"},
         "fish": {"_TYPER_COMPLETE_ARGS": "ledger backfill --sk", "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
     }
     done = subprocess.run(
         [ledger],
-        env=os.environ | {"_LEDGER_COMPLETE": f"complete_{shell}"} | asked[shell],
+        env=os.environ | {"_LEDGER_COMPLETE": f"complete_{shell}"} | variables[shell],
         capture_output=True,
         text=True,
         check=False,

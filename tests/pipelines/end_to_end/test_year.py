@@ -101,7 +101,7 @@ def count_visible(plants: Fleet) -> int:
 
 def list_failed_days(pages: DagsterUi) -> list[str]:
     """Return the days that the Dagster UI shows as failed."""
-    ranges = pages.ask(STATUSES, key=ASSET)["assetNodeOrError"]["assetPartitionStatuses"]["ranges"]
+    ranges = pages.query(STATUSES, key=ASSET)["assetNodeOrError"]["assetPartitionStatuses"]["ranges"]
     return [
         day.isoformat()
         for range_ in ranges
@@ -128,7 +128,7 @@ def test_a_backfill_of_a_year_shows_failed_days_and_a_retry_runs_only_those(
         file.write_bytes(b"not Parquet")
     with site.webserver() as pages, site.daemon() as daemon:
         params = {"assetSelection": [ASSET], "partitionNames": [day.isoformat() for day in DAYS]}
-        response = pages.ask(BACKFILL, params=params)["launchPartitionBackfill"]
+        response = pages.query(BACKFILL, params=params)["launchPartitionBackfill"]
         assert response["__typename"] == "LaunchBackfillSuccess", response
         run_filter = dg.RunsFilter(tags={"dagster/backfill": response["backfillId"]})
         (run,) = wait_until(lambda: instance.get_runs(run_filter), daemon)
@@ -142,7 +142,7 @@ def test_a_backfill_of_a_year_shows_failed_days_and_a_retry_runs_only_those(
         requests_before = service.count(operation=LIST_EXECUTIONS)
 
         params = {"parentRunId": run.run_id, "strategy": "FROM_FAILURE"}
-        response = pages.ask(REEXECUTE, params=params)["launchRunReexecution"]
+        response = pages.query(REEXECUTE, params=params)["launchRunReexecution"]
         assert response["__typename"] == "LaunchRunSuccess", response
         run_id = response["run"]["runId"]
         run = wait_until(lambda: get_finished_run(instance, run_id), daemon)

@@ -50,7 +50,7 @@ region = "{region}"
 endpoint_url = "{url}"
 """
 LOCATION = '''
-"""A part of the code location, and an asset that depends on it like its own, and does what the test wants."""
+"""A part of the code location, and an asset that depends on it like its own; the test sets what it does."""
 import json
 import time
 from functools import partial

@@ -56,8 +56,8 @@ def test_only_selected_schedulers_are_queried_and_the_others_keep_their_rows(
     result = location.run(**build_options(schedulers=[{"arn": pump.arn, "pattern": "p*-1"}[by]]))
 
     assert result.success
-    asked = Counter(service.requests(operation=LIST_EXECUTIONS)) - before
-    assert {kind.scheduler for kind in asked} == {"pump-1"}
+    calls = Counter(service.requests(operation=LIST_EXECUTIONS)) - before
+    assert {kind.scheduler for kind in calls} == {"pump-1"}
     recorded = read_rows(location.lake)
     assert {key: row for key, row in recorded.items() if row["scheduler_name"] != "pump-1"} == others
     mine = {
@@ -101,12 +101,12 @@ def test_settled_days_are_skipped_for_each_scheduler(
     second = location.run(DAYS[0], DAYS[3], **build_options(skip_settled=True))
 
     assert second.success
-    asked = service.count(operation=LIST_EXECUTIONS) - before
+    calls = service.count(operation=LIST_EXECUTIONS) - before
     pump_2 = service.count(operation=LIST_EXECUTIONS, scheduler="pump-2", outcome="ok")
     today_only = len(read_coverage(location, DAYS[3])) - 1
-    assert asked == pump_2 + today_only, "all days of pump-2, today of the others"
+    assert calls == pump_2 + today_only, "all days of pump-2, today of the others"
     assert service.count(operation="ListInferenceSchedulers") - listings == 1
-    assert read_output_metadata(second)["calls"] == asked + 1
+    assert read_output_metadata(second)["calls"] == calls + 1
 
     third = location.run(DAYS[0], DAYS[3], **build_options(skip_settled=True))
     assert third.success

@@ -283,18 +283,21 @@ def test_the_batch_size_does_not_change_the_result(
     assert log.count("Rejected, see rejected_executions") == 1, "whatever the number of batches"
 
 
-def test_a_single_partition_can_be_materialized(locate: Locate, dumps: Dumps) -> None:
+@pytest.mark.parametrize("asset", ["inference_executions", "extraction_coverage"])
+def test_a_single_partition_can_be_materialized(locate: Locate, dumps: Dumps, asset: str) -> None:
     location = locate(dumps[0])
     job = location.definitions.resolve_implicit_global_asset_job_def()
 
     result = job.execute_in_process(
         instance=location.instance,
         partition_key="2026-10-07",
-        asset_selection=[dg.AssetKey("inference_executions")],
+        asset_selection=[dg.AssetKey(asset)],
     )
 
     assert result.success
-    assert location.lake.days(INFERENCE_EXECUTIONS) == [date(2026, 10, 7)]
+    for table in (INFERENCE_EXECUTIONS, EXTRACTION_COVERAGE):
+        assert location.lake.days(table) == [date(2026, 10, 7)]
+        assert list(location.get_materializations(result, table.name)) == ["2026-10-07"]
     assert {start.date() for _, start in read_rows(location.lake)} == {date(2026, 10, 7)}
 
 
