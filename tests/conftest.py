@@ -16,7 +16,7 @@ import botocore.session
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from resources import redaction
 from resources.aws.session import default_session
@@ -38,10 +38,15 @@ MEMORY_BYTES = 4_000_000_000
 def pytest_configure() -> None:
     """Keep temporary files in memory: most of the time of the tests is otherwise spent in flushes to disk.
 
-    Property tests draw fewer examples than usual; those that need more say so.
+    Property tests draw fewer examples than usual; those that need more say so. CI does not shrink an example
+    that fails, which can take minutes, but prints the decorator that repeats it.
     """
     settings.register_profile("default", max_examples=40, deadline=None)  # a busy machine is slow
-    settings.load_profile("default")
+    phases = (Phase.explicit, Phase.reuse, Phase.generate, Phase.target)
+    settings.register_profile(
+        "without-shrinking", settings.get_profile("default"), phases=phases, print_blob=True
+    )
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
     if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 

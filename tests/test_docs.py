@@ -35,12 +35,14 @@ def list_blocks(language: str, *pages: Path) -> list[str]:
 
 
 CONSOLE = [line.removeprefix("$ ") for block in list_blocks("console", *PAGES) for line in block.splitlines()]
-COMMANDS = [
-    line
-    for block in list_blocks("sh", *(page for page in PAGES if page != TUTORIAL))
-    for line in block.splitlines()
-    if line
-]
+COMMANDS = list(
+    dict.fromkeys(
+        line
+        for block in list_blocks("sh", *(page for page in PAGES if page != TUTORIAL))
+        for line in block.splitlines()
+        if line
+    )
+)
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make")])

@@ -31,6 +31,9 @@ from resources.errors import (
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 
 LAST_BOTO3_WITH_CLIENT = "1.44.5"
+MAX_ATTEMPTS = 8
+"""The requests of a call to the service, with pauses of up to 20 s between them."""
+
 _STS_REGION = "us-east-1"  # every region of STS returns the same
 _RAW_SHAPES = frozenset(
     {
@@ -102,7 +105,7 @@ def open_lookout_client(
             SERVICE,
             endpoint_url=access.endpoint_url,
             config=Config(
-                retries={"mode": "adaptive", "total_max_attempts": 8},
+                retries={"mode": "adaptive", "total_max_attempts": MAX_ATTEMPTS},
                 max_pool_connections=connections,
                 connect_timeout=10,
                 read_timeout=60,

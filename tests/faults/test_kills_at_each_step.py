@@ -156,9 +156,12 @@ def test_in_s3_nothing_is_lost(
 ) -> None:
     before, run = WRITERS[writer]
     numbers = count()
+    prepare(tmp_path, f"{bucket.uri}/prepared", before)
 
     def start() -> Scene:
-        return prepare(tmp_path, f"{bucket.uri}/lake-{next(numbers)}", before)
+        name = f"lake-{next(numbers)}"
+        bucket.copy("prepared/", f"{name}/")
+        return prepare(tmp_path, f"{bucket.uri}/{name}", [])
 
     scene = start()
     with count_steps(place) as steps:

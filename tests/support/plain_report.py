@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -123,8 +124,9 @@ class PlainReport:
     def is_read(self, execution: Execution) -> bool:
         return bool(self.objects) and execution.location in (self.objects or {})
 
-    def build_rows(self) -> dict[str, list[Row]]:
-        """Return the rows of each query that has numbers on the page."""
+    @cached_property
+    def rows(self) -> dict[str, list[Row]]:
+        """The rows of each query that has numbers on the page."""
         total = [self._count_knowledge(self.shown, self.days)]
         by_day = [
             self._count_knowledge([item for item in self.shown if item.day == day], [day]) | {"day": day}

@@ -182,6 +182,13 @@ class Bucket:
         for key in keys:
             backend.put_object(self.name, key, b"x")
 
+    def copy(self, prefix: str, target: str) -> None:
+        """Copy all objects of a prefix to another one, on the server."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+        for key in [entry["Key"] for page in pages for entry in page.get("Contents", ())]:
+            copied = {"Bucket": self.name, "Key": target + key.removeprefix(prefix)}
+            self.client.copy_object(CopySource={"Bucket": self.name, "Key": key}, **copied)
+
     def get(self, key: str) -> bytes:
         data: bytes = self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
         return data

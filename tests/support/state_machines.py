@@ -1,11 +1,11 @@
 """Runs state machines of Hypothesis with equal settings: the same examples each time."""
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 
 def check_machine(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> None:
-    """Run examples of a state machine, with up to so many steps each; a failing one is shortened."""
+    """Run examples of a state machine, with up to so many steps each."""
     run_state_machine_as_test(
         machine,
         settings=settings(
@@ -15,6 +15,5 @@ def check_machine(machine: type[RuleBasedStateMachine], examples: int, steps: in
             suppress_health_check=list(HealthCheck),
             derandomize=True,
             database=None,
-            phases=(Phase.explicit, Phase.generate, Phase.shrink),
         ),
     )

@@ -363,7 +363,7 @@ class MemoryFetcher(ResultFetcher):
 
 
 @pytest.mark.parametrize(
-    "examples", [10, pytest.param(120, marks=pytest.mark.slow), pytest.param(3_000, marks=pytest.mark.long)]
+    "examples", [10, pytest.param(40, marks=pytest.mark.slow), pytest.param(3_000, marks=pytest.mark.long)]
 )
 def test_a_damaged_object_affects_no_other_object_of_the_day(
     examples: int, tmp_path_factory: pytest.TempPathFactory

@@ -406,8 +406,8 @@ def test_the_certificate_names_exactly_what_no_input_shows(
     check_remains(generations, left)
 
 
-@pytest.mark.slow
-@settings(deadline=None, max_examples=30)
+@pytest.mark.long
+@settings(deadline=None, max_examples=300)
 @given(fleets, remains)
 def test_the_certificate_names_exactly_what_no_input_shows_in_many_worlds(
     generations: Sequence[Sequence[Scheduler]], left: Remains

@@ -42,7 +42,7 @@ thorough = pytest.mark.parametrize(
     "fuzz",
     [
         partial(settings, max_examples=25),
-        pytest.param(partial(settings, max_examples=400), marks=pytest.mark.slow, id="thorough"),
+        pytest.param(partial(settings, max_examples=100), marks=pytest.mark.slow, id="thorough"),
         pytest.param(partial(settings, max_examples=10_000), marks=pytest.mark.long, id="exhaustive"),
     ],
 )

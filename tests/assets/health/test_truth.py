@@ -54,7 +54,12 @@ SETTLE_AFTER = timedelta(hours=3)
 RULE = EventRule(min_duration=timedelta(minutes=5))
 
 every_seed = pytest.mark.parametrize(
-    "seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3, 4, 5))]
+    "seed",
+    [
+        1,
+        pytest.param(2, marks=pytest.mark.slow),
+        *(pytest.param(seed, marks=pytest.mark.long) for seed in (3, 4, 5)),
+    ],
 )
 
 

@@ -419,7 +419,7 @@ def test_no_statement_claims_more_than_was_recorded_read_and_computed(world: Wor
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(WORLDS)
 def test_no_statement_claims_more_in_many_worlds(world: World) -> None:
     assert_statements(world)

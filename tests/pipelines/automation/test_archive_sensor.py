@@ -373,7 +373,9 @@ def test_objects_in_s3_are_extracted_with_one_listing_per_tick(
     assert len(requests) == 1 and "list-type=2" in requests[0]
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
+@pytest.mark.parametrize(
+    "seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.long)]
+)
 def test_every_day_of_every_file_reaches_the_lake_and_then_nothing_is_requested(
     watch: Watch, folder: Path, seed: int
 ) -> None:

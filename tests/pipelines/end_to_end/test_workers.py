@@ -330,7 +330,7 @@ def compare(world: World, workers: Sequence[int], kills: int) -> list[Figures]:
 
 @pytest.mark.slow
 def test_two_workers_build_the_lake_of_one_although_one_is_killed(tmp_path: Path) -> None:
-    size = Size(schedulers=4, days=6, days_per_run=3, poll_seconds=2)
+    size = Size(schedulers=4, days=6, days_per_run=3, poll_seconds=2, has_automation=False)
     with open_world(size, tmp_path) as world:
         one, two = compare(world, [2], kills=1)
 

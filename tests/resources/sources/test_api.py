@@ -197,9 +197,13 @@ def test_missing_permission_network_error_and_end_of_service_are_distinguished(h
     assert "AWS_CA_BUNDLE" in str(access.translate_error(untrusted, AwsAccess(), "list the schedulers"))
 
 
-@pytest.mark.slow
-def test_continued_throttling_raises_a_retryable_error(handle: Handle) -> None:
+def test_continued_throttling_raises_a_retryable_error(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "MAX_ATTEMPTS", 3)  # eight take half a minute
     handle.inject("throttle")
 
     with pytest.raises(RetryLaterError, match="ThrottlingException"):
         api(handle).list_schedulers()
+
+    assert handle.count(operation="ListInferenceSchedulers") == 3
