@@ -39,6 +39,23 @@ def combine_chunks(rows: pa.Table) -> pa.Table:
     return rows.unify_dictionaries().combine_chunks()
 
 
+def join_tables(tables: list[pa.Table]) -> pa.Table:
+    """Return the rows of one or more tables with one chunk a column, and empty the list.
+
+    The tables are joined column by column, so that only one column is in memory twice.
+    """
+    schema = tables[0].schema
+    parts = [[column.chunks for column in table.columns] for table in tables]
+    tables.clear()
+    columns = []
+    for position, field in enumerate(schema):
+        chunks = [chunk for part in parts for chunk in part[position]]
+        for part in parts:
+            part[position] = []
+        columns.append(get_chunk(pa.chunked_array(chunks, field.type)))
+    return pa.table(columns, schema=schema)
+
+
 def get_chunk(column: pa.ChunkedArray) -> pa.Array:
     """Return a column as one array."""
     if column.num_chunks == 1:

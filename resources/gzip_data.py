@@ -1,7 +1,7 @@
-"""Unpacking of gzip data to a limited size."""
+"""Unpacking of gzip data to a limited size, or block by block."""
 
-import re
 import zlib
+from collections.abc import Callable, Iterator
 from io import BytesIO
 
 GZIP = b"\x1f\x8b"
@@ -11,7 +11,9 @@ MAX_GZIP_LAYERS = 3
 MAX_MEMBERS = 100_000
 TOO_LARGE = "too large"
 _BLOCK = 1 << 14
-_PADDING = re.compile(rb"\0*")
+
+Read = Callable[[int], bytes]
+"""Reads at most as many bytes; no bytes at the end."""
 
 
 def unpack_gzip(data: bytes, size_bytes: int) -> tuple[bytes, str | None]:
@@ -24,33 +26,61 @@ def unpack_gzip(data: bytes, size_bytes: int) -> tuple[bytes, str | None]:
     Returns:
         What could be unpacked, and the reason if it is not all: `TOO_LARGE`, or a description of the damage.
     """
-    unpacked = BytesIO()
-    view, position, members = memoryview(data), 0, 0
-    while view[position : position + 2] == GZIP:
+    unpacked, damage = BytesIO(), list[str]()
+    for block in unpack_blocks(BytesIO(data).read, damage):
+        unpacked.write(block)
+        if unpacked.tell() > size_bytes:
+            return b"", TOO_LARGE
+    return unpacked.getvalue(), damage[0] if damage else None
+
+
+def unpack_blocks(read: Read, damage: list[str]) -> Iterator[bytes]:
+    """Unpack all members of gzip data block by block; memory does not grow with the data.
+
+    Args:
+        read: reads the data, which starts with the magic number of gzip.
+        damage: gets a description of the damage, if there is any; what is before it is unpacked.
+    """
+    packed, members = read(_BLOCK), 0
+    while packed[: len(GZIP)] == GZIP:
         members += 1
         if members > MAX_MEMBERS:
-            return unpacked.getvalue(), f"more than {MAX_MEMBERS:,} gzip members"
+            damage.append(f"more than {MAX_MEMBERS:,} gzip members")
+            return
         decompressor = zlib.decompressobj(wbits=31)
         while not decompressor.eof:
-            block = view[position : position + _BLOCK]
-            if not block:
-                return unpacked.getvalue(), "truncated gzip data"
+            packed = packed or read(_BLOCK)
+            if not packed:
+                damage.append("truncated gzip data")
+                return
             before = decompressor.copy()
             try:
-                unpacked.write(decompressor.decompress(block, size_bytes - unpacked.tell() + 1))
+                unpacked = decompressor.decompress(packed)
             except zlib.error as error:
-                unpacked.write(_unpack_until_error(before, block))
-                return unpacked.getvalue(), f"invalid gzip data: {error}"
-            if unpacked.tell() > size_bytes:
-                return b"", TOO_LARGE
-            position += len(block) - len(decompressor.unconsumed_tail) - len(decompressor.unused_data)
-        padding = _PADDING.match(data, position)
-        position = padding.end() if padding else position
-    rest = len(data) - position
-    return unpacked.getvalue(), f"invalid gzip data: {rest:,} other bytes follow" if rest else None
+                yield _unpack_until_error(before, packed)
+                damage.append(f"invalid gzip data: {error}")
+                return
+            packed = decompressor.unused_data
+            yield unpacked
+        packed = _skip_padding(packed, read)
+    rest = len(packed) + _count_bytes(read)
+    if rest:
+        damage.append(f"invalid gzip data: {rest:,} other bytes follow")
 
 
-def _unpack_until_error(decompressor: "zlib._Decompress", block: memoryview) -> bytes:
+def _skip_padding(packed: bytes, read: Read) -> bytes:
+    """Return what follows the zeros after a member: enough to recognize the next one."""
+    packed = packed.lstrip(b"\0")
+    while len(packed) < len(GZIP) and (block := read(_BLOCK)):
+        packed = (packed + block).lstrip(b"\0")
+    return packed
+
+
+def _count_bytes(read: Read) -> int:
+    return sum(map(len, iter(lambda: read(_BLOCK), b"")))
+
+
+def _unpack_until_error(decompressor: "zlib._Decompress", block: bytes) -> bytes:
     unpacked = bytearray()
     try:
         for position in range(len(block)):

@@ -53,7 +53,6 @@ RULE_VERSION = 3
 """Increase it when the same predictions give different fragments or events."""
 
 _MEGABYTE = 1_000_000
-_POINT_KEY = ["scheduler_arn", "data_start_time", "timestamp"]
 
 ReadDay = Callable[[date, datetime], Iterator[RecordedResults]]
 """Records or reads the results of a day at a time, one shard after the other."""
@@ -366,24 +365,11 @@ def build_day_fragments(lake: Lake, day: date) -> tuple[pa.Table, int]:
     parts, prediction_count = [], 0
     for shard in list_shards(lake.shards(SENSOR_CONTRIBUTIONS, day)):
         predictions = lake.read(ANOMALY_PREDICTIONS, day, PREDICTION_COLUMNS, shard)
-        parts.append(build_fragments(predictions, _read_contributions(lake, day, shard, predictions)))
+        contributions = lake.read_row_groups(SENSOR_CONTRIBUTIONS, day, shard, CONTRIBUTION_COLUMNS)
+        parts.append(build_fragments(predictions, contributions))
         prediction_count += predictions.num_rows
     fragments = parts[0] if len(parts) == 1 else sort_by_key(ANOMALY_FRAGMENTS, pa.concat_tables(parts))
     return fragments, prediction_count
-
-
-def _read_contributions(lake: Lake, day: date, shard: Shard, predictions: pa.Table) -> pa.Table:
-    """Read the contributions of a shard at the points that can be anomalous, one row group at a time."""
-    is_normal = pc.fill_null(pc.equal(predictions["prediction"], 0), False)
-    points = predictions.filter(pc.invert(is_normal)).select(_POINT_KEY)
-    times = pc.unique(points["timestamp"])
-    parts = [SENSOR_CONTRIBUTIONS.schema.empty_table().select(CONTRIBUTION_COLUMNS)]
-    for rows in lake.read_row_groups(SENSOR_CONTRIBUTIONS, day, shard, CONTRIBUTION_COLUMNS):
-        at_times = rows.filter(pc.is_in(rows["timestamp"], times))
-        if at_times.num_rows:
-            joined = at_times.join(points, _POINT_KEY, join_type="left semi")
-            parts.append(joined.select(CONTRIBUTION_COLUMNS).cast(parts[0].schema))
-    return pa.concat_tables(parts)
 
 
 def _summarize_events(rows: pa.Table) -> dict[str, int | float]:

@@ -1,16 +1,15 @@
 """Sensor contributions of a day between parsing and writing.
 
 A large fleet has millions of them a day. They are held at 20 bytes each, in the order of the primary key, and
-are moved to temporary files when there are many. ARNs, components and sensors are expanded for one execution
-at a time.
+are moved to temporary files without names when there are many. ARNs, components and sensors are expanded for
+one execution at a time.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from tempfile import gettempdir, mkstemp
+from tempfile import TemporaryFile, gettempdir
 from typing import ClassVar
 
 import numpy as np
@@ -44,8 +43,13 @@ class ContributionBuffer:
 
     VALUES: ClassVar = _VALUES.names
 
-    def __init__(self) -> None:
-        """Create an empty buffer."""
+    def __init__(self, folder: Path | None = None) -> None:
+        """Create an empty buffer.
+
+        Args:
+            folder: the folder of temporary files; None: that of the system, which `TMPDIR` names.
+        """
+        self._folder = folder or Path(gettempdir())
         self._names: dict[int, _Names] = {}
         self._in_memory: dict[int, pa.RecordBatch] = {}
         self._in_files: dict[int, tuple[pa.ipc.RecordBatchFileReader, int]] = {}
@@ -85,29 +89,21 @@ class ContributionBuffer:
 
     def _move_to_file(self) -> None:
         """Move all contributions to a file without a name, which the system deletes with this process."""
-        path = Path(gettempdir())
         try:
-            descriptor, name = mkstemp(prefix="ledger-")
-            os.close(descriptor)
-            path = Path(name)
-            try:
-                reader = self._write_file(name)
-            finally:
-                path.unlink()
+            file = TemporaryFile(dir=self._folder)  # noqa: SIM115 (it is open as long as the buffer)
+            with pa.ipc.new_file(file, _STORED, options=_WRITE_OPTIONS) as writer:
+                for batch in self._in_memory.values():
+                    writer.write_batch(batch)
+            file.seek(0)
+            reader = pa.ipc.open_file(file)
         except OSError as error:
             raise RetryLaterError(
                 f"Cannot write temporary data: {error.strerror or error}",
-                where=str(path),
+                where=str(self._folder),
                 next_step="free space, or set TMPDIR to a folder with more",
             ) from None
         self._in_files |= {number: (reader, position) for position, number in enumerate(self._in_memory)}
         self._in_memory, self._rows_in_memory = {}, 0
-
-    def _write_file(self, path: str) -> pa.ipc.RecordBatchFileReader:
-        with pa.OSFile(path, "wb") as sink, pa.ipc.new_file(sink, _STORED, options=_WRITE_OPTIONS) as file:
-            for batch in self._in_memory.values():
-                file.write_batch(batch)
-        return pa.ipc.open_file(pa.OSFile(path, "rb"))
 
     def _get_values(self, number: int) -> pa.RecordBatch | None:
         """Return the contributions of an execution; None: it has none."""

@@ -7,6 +7,7 @@ points: it is evenly spaced and normal, or a single anomalous point. Scores and 
 integers, so that sums do not depend on the order.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -73,12 +74,13 @@ class Points:
     arns: pa.Array
 
 
-def build_fragments(predictions: pa.Table, contributions: pa.Table) -> pa.Table:
+def build_fragments(predictions: pa.Table, contributions: Iterable[pa.Table]) -> pa.Table:
     """Build the rows of `anomaly_fragments` with their `data_date`; each day is independent.
 
     Args:
         predictions: all rows of `anomaly_predictions` (`PREDICTION_COLUMNS`) of some days.
-        contributions: all rows of `sensor_contributions` of the same days.
+        contributions: all rows of `sensor_contributions` of the same days, in batches; they are read only if
+            a point is anomalous.
     """
     points = select_points(predictions)
     step, step_count = find_usual_steps(points)
@@ -186,7 +188,7 @@ def _sum_scores(points: Points, heads: Ints, predictions: pa.Table) -> dict[str,
     }
 
 
-def _sum_contributions(points: Points, heads: Ints, contributions: pa.Table) -> dict[str, pa.Array]:
+def _sum_contributions(points: Points, heads: Ints, contributions: Iterable[pa.Table]) -> dict[str, pa.Array]:
     is_anomalous = points.state == ANOMALOUS
     run = np.zeros(len(points.time), dtype=np.int64)
     run[heads] = 1

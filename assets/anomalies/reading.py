@@ -70,10 +70,10 @@ class RecordedResults:
 class _FetchedDay:
     """The parsed content of the objects of a day; its tables have a column `execution`."""
 
+    contributions: ContributionBuffer
     outcomes: dict[ObjectLocation, ObjectOutcome] = field(default_factory=dict)
     lines: list[pa.Table] = field(default_factory=list)
     rejected: list[pa.Table] = field(default_factory=list)
-    contributions: ContributionBuffer = field(default_factory=ContributionBuffer)
     bytes_read: int = 0
     overwritten: list[ObjectLocation] = field(default_factory=list)
 
@@ -236,7 +236,8 @@ def _fetch_day(
 ) -> _FetchedDay:
     is_incomplete = not all(target.lake.has(table, target.day) for table in _WRITTEN_TABLES)
     try:
-        return _fetch_objects(results, index, build_requests(index, stored, ignore_etags=is_incomplete))
+        requests = build_requests(index, stored, ignore_etags=is_incomplete)
+        return _fetch_objects(results, index, requests, target.lake.temporary_folder)
     except ConfigurationError as error:
         outcome = ObjectOutcome(ObjectState.NO_CREDENTIALS, error.what)
         _record_reason(target, index, dict.fromkeys(index.executions_by_object, outcome))
@@ -256,9 +257,10 @@ def _record_reason(
 
 
 def _fetch_objects(
-    results: ResultFetcher, index: ExecutionIndex, requests: list[ResultRequest]
+    results: ResultFetcher, index: ExecutionIndex, requests: list[ResultRequest], folder: Path
 ) -> _FetchedDay:
-    day = _FetchedDay()
+    """Fetch and parse objects; a folder gets temporary files."""
+    day = _FetchedDay(ContributionBuffer(folder))
     object_numbers = {location: number for number, location in enumerate(index.executions_by_object)}
     try:
         for batch in results.fetch(requests):

@@ -6,12 +6,15 @@ can be added in any order.
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from resources.encoded_texts import get_chunk
 
 CONTRIBUTION_COLUMNS = ["scheduler_arn", "data_start_time", "timestamp", "diagnostic_name", "contribution"]
 """The columns of `sensor_contributions` that this module reads."""
@@ -27,45 +30,73 @@ _SUMS = msgspec.json.Decoder(dict[str, int])
 
 
 def sum_contributions(
-    contributions: pa.Table, points: pa.Table, run_count: int
+    contributions: Iterable[pa.Table], points: pa.Table, run_count: int
 ) -> tuple[NDArray[np.int64], pa.Array]:
-    """Sum contributions by run and sensor.
+    """Sum contributions by run and sensor; memory is that of one batch and of the sums.
 
     Args:
-        contributions: rows of `sensor_contributions`.
-        points: key columns of each point, and the number of its `run`.
+        contributions: rows of `sensor_contributions` in batches, best in the order of the key; without
+            points, none is read.
+        points: key columns of each point, and the number of its `run`; each key occurs once.
         run_count: the number of runs.
 
     Returns:
         For each run, the number of points with contributions, and a JSON object of sums by sensor in
         billionths (null: no contributions).
     """
-    same_times = contributions.select(CONTRIBUTION_COLUMNS).filter(
-        pc.is_in(contributions["timestamp"], points["timestamp"].combine_chunks())
-    )
-    in_runs = same_times.join(points, _POINT_KEY, join_type="inner")
-    scaled = pc.round(pc.multiply(in_runs["contribution"], float(SUM_SCALE))).cast(pa.int64())
-    in_runs = in_runs.select(["run", "timestamp", "diagnostic_name"]).append_column("sum", scaled)
-    diagnosed = np.zeros(run_count, dtype=np.int64)
-    run_times = in_runs.group_by(["run", "timestamp"]).aggregate([])
-    np.add.at(diagnosed, run_times["run"].to_numpy(), 1)
-    sums = (
-        in_runs.group_by(["run", "diagnostic_name"])
-        .aggregate([("sum", "sum")])
-        .sort_by([("run", "ascending"), ("diagnostic_name", "ascending")])
-    )
-    return diagnosed, _encode_sums(sums, run_count)
+    sums = _RunSums()
+    is_diagnosed = np.zeros(points.num_rows, dtype=bool)
+    numbered = points.append_column("point", pa.array(np.arange(points.num_rows)))
+    times = pc.unique(points["timestamp"])
+    for batch in contributions if points.num_rows else ():
+        at_times = batch.filter(pc.is_in(batch["timestamp"], times))
+        if at_times.num_rows:
+            at_points = at_times.select(CONTRIBUTION_COLUMNS).join(numbered, _POINT_KEY, join_type="inner")
+            is_diagnosed[at_points["point"].to_numpy()] = True
+            sums.add(at_points)
+    diagnosed = np.bincount(points["run"].to_numpy()[is_diagnosed], minlength=run_count)
+    return diagnosed, sums.encode(run_count)
 
 
-def _encode_sums(sums: pa.Table, run_count: int) -> pa.Array:
-    encoded: list[str | None] = [None] * run_count
-    names, values = sums["diagnostic_name"].to_pylist(), sums["sum_sum"].to_pylist()
-    runs, starts = np.unique(sums["run"].to_numpy(), return_index=True)
-    ends = np.append(starts, len(names))[1:]
-    for run, start, end in zip(runs.tolist(), starts, ends, strict=True):
-        by_sensor = dict(zip(names[start:end], values[start:end], strict=True))
-        encoded[run] = msgspec.json.encode(by_sensor).decode()
-    return pa.array(encoded, pa.string())
+class _RunSums:
+    """Sums by run and sensor; the sensor of each is a number, because texts would need most of the memory."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._parts: list[tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]] = []
+
+    def add(self, contributions: pa.Table) -> None:
+        """Add contributions with the `run` of each."""
+        scaled = pc.round(pc.multiply(contributions["contribution"], float(SUM_SCALE))).cast(pa.int64())
+        rows = contributions.select(["run", "diagnostic_name"]).append_column("sum", scaled)
+        grouped = rows.group_by(["run", "diagnostic_name"]).aggregate([("sum", "sum")])
+        names = get_chunk(grouped["diagnostic_name"]).dictionary_encode()
+        numbers = [
+            self._numbers.setdefault(name, len(self._numbers)) for name in names.dictionary.to_pylist()
+        ]
+        sensors = np.array(numbers, np.int32)[names.indices.to_numpy()]
+        self._parts.append((grouped["run"].to_numpy(), sensors, grouped["sum_sum"].to_numpy()))
+
+    def encode(self, run_count: int) -> pa.Array:
+        """Return a JSON object for each run, with the sensors in the order of their names; null: no sums."""
+        encoded: list[str | None] = [None] * run_count
+        if not self._parts:
+            return pa.array(encoded, pa.string())
+        runs, sensors, values = map(np.concatenate, zip(*self._parts, strict=True))
+        names = sorted(self._numbers)
+        ranks = np.empty(len(names), np.int32)
+        ranks[[self._numbers[name] for name in names]] = np.arange(len(names))
+        order = np.lexsort((ranks[sensors], runs))
+        runs, sensors, values = runs[order], ranks[sensors[order]], values[order]
+        is_first = np.append(True, (runs[1:] != runs[:-1]) | (sensors[1:] != sensors[:-1]))
+        heads = np.flatnonzero(is_first)  # a run can be in several batches
+        runs, sensors, values = runs[heads], sensors[heads], np.add.reduceat(values, heads)
+        borders = [*np.flatnonzero(np.append(True, runs[1:] != runs[:-1])).tolist(), len(runs)]
+        for start, end in pairwise(borders):
+            of_run = zip(sensors[start:end].tolist(), values[start:end].tolist(), strict=True)
+            sums = {names[sensor]: value for sensor, value in of_run}
+            encoded[runs[start]] = msgspec.json.encode(sums).decode()
+        return pa.array(encoded, pa.string())
 
 
 def add_contribution_sums(sums: Iterable[str | None]) -> dict[str, int]:

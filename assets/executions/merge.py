@@ -16,7 +16,9 @@ Candidates rank by these criteria, in this order:
 the same kind. `outcome_source` is the kind of source of the outcome.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
 
@@ -35,10 +37,11 @@ from resources.encoded_texts import (
     get_chunk,
     get_comparable,
     get_sortable,
+    join_tables,
 )
 
-ROWS_OF_PIECE = 100_000
-"""Larger days are merged some schedulers at a time, so that their rows are in memory three times at most."""
+ROWS_OF_PIECE = 50_000
+"""Larger days are merged some schedulers at a time, because a merge needs several copies of its rows."""
 
 _KEY = list(INFERENCE_EXECUTIONS.key)
 _TIMES = ("scheduled_start_time", "data_end_time", "source")
@@ -64,11 +67,70 @@ def merge_executions(existing: pa.Table, candidates: pa.Table, now: datetime) ->
     schema = INFERENCE_EXECUTIONS.encoded_schema
     if not existing.num_rows and not candidates.num_rows:  # most days of an old archive
         return schema.empty_table()
-    existing = encode_texts(existing, schema)
     if existing.num_rows + candidates.num_rows <= ROWS_OF_PIECE:
-        return _merge(existing, candidates, now)
-    pieces = [_merge(*piece, now) for piece in _split_by_scheduler(existing, candidates)]
-    return encode_texts(pa.concat_tables(pieces), schema)
+        return _merge(encode_texts(existing, schema), candidates, now)
+    candidates = combine_chunks(candidates)
+    ranges = SchedulerRanges.plan([existing, candidates])
+    numbers = ranges.find(candidates)
+    pieces = (_take_piece(candidates, np.flatnonzero(numbers == number)) for number in range(ranges.count))
+    return merge_ranges(existing, ranges, pieces, now)
+
+
+@dataclass(frozen=True)
+class SchedulerRanges:
+    """Ranges of schedulers in the order of their ARNs, with about `ROWS_OF_PIECE` rows or one scheduler each.
+
+    Attributes:
+        numbers: the number of the range of each ARN.
+        count: the number of ranges.
+    """
+
+    numbers: Mapping[str, int]
+    count: int
+
+    @classmethod
+    def plan(cls, tables: Iterable[pa.Table]) -> "SchedulerRanges":
+        """Plan ranges for the rows of several tables, whose ARNs may be dictionaries."""
+        counts = Counter[str]()
+        for rows in tables:
+            counted = get_chunk(rows["scheduler_arn"]).value_counts()
+            counts.update(dict(zip(*(part.to_pylist() for part in counted.flatten()), strict=True)))
+        numbers, total = {}, 0
+        for arn in sorted(counts):
+            total += counts[arn]
+            numbers[arn] = (total - 1) // ROWS_OF_PIECE
+        used = {number: position for position, number in enumerate(sorted(set(numbers.values())))}
+        return cls({arn: used[number] for arn, number in numbers.items()}, len(used))
+
+    def find(self, rows: pa.Table) -> NDArray[np.int64]:
+        """Return the number of the range of each row."""
+        arns = get_chunk(rows["scheduler_arn"])
+        if not pa.types.is_dictionary(arns.type):
+            arns = arns.dictionary_encode()
+        numbers = np.array([self.numbers.get(arn, -1) for arn in arns.dictionary.to_pylist()], np.int64)
+        return numbers[arns.indices.to_numpy()]
+
+
+def merge_ranges(
+    existing: pa.Table, ranges: SchedulerRanges, candidates: Iterable[pa.Table], now: datetime
+) -> pa.Table:
+    """Merge candidates as `merge_executions` does, one range of schedulers at a time.
+
+    Args:
+        existing: recorded rows.
+        ranges: the ranges.
+        candidates: the candidates of each range, in the order of the ranges.
+        now: becomes `recorded_at` of rows whose content changes.
+    """
+    schema = INFERENCE_EXECUTIONS.encoded_schema
+    existing = encode_texts(existing, schema)
+    numbers = ranges.find(existing)
+
+    def merge_range(number: int, rows: pa.Table) -> pa.Table:
+        return _merge(_take_piece(existing, np.flatnonzero(numbers == number)), rows, now)
+
+    merged = [*map(merge_range, range(ranges.count), candidates)]  # a loop would hold the last candidates
+    return encode_texts(join_tables(merged), schema)
 
 
 def _merge(existing: pa.Table, candidates: pa.Table, now: datetime) -> pa.Table:
@@ -76,26 +138,6 @@ def _merge(existing: pa.Table, candidates: pa.Table, now: datetime) -> pa.Table:
     if existing.num_rows:
         pool = pa.concat_tables([_clear_stamp(existing), _clear_stamp(candidates)])
     return stamp_changes(INFERENCE_EXECUTIONS, reduce_candidates(pool), existing, now)
-
-
-def _split_by_scheduler(existing: pa.Table, candidates: pa.Table) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """Yield the rows of both sides for some schedulers at a time, in the order of the ARNs."""
-    sides = [existing, combine_chunks(candidates)]
-    arns = [get_chunk(rows["scheduler_arn"]) for rows in sides]
-    names = sorted({name for column in arns for name in column.dictionary.to_pylist()})
-    number = {name: position for position, name in enumerate(names)}
-    ranks = [
-        np.array([number[name] for name in column.dictionary.to_pylist()], np.int64)[column.indices]
-        for column in arns
-    ]
-    orders = [np.argsort(rank, kind="stable") for rank in ranks]
-    counts = sum(np.bincount(rank, minlength=len(names)) for rank in ranks)
-    piece_of_rank = (np.cumsum(counts) - 1) // ROWS_OF_PIECE
-    for piece in np.unique(piece_of_rank[counts > 0]):
-        yield tuple(
-            _take_piece(rows, order[piece_of_rank[rank[order]] == piece])
-            for rows, rank, order in zip(sides, ranks, orders, strict=True)
-        )
 
 
 def _take_piece(rows: pa.Table, positions: NDArray[np.int64]) -> pa.Table:

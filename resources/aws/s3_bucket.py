@@ -49,6 +49,15 @@ class ObjectContent:
 
 
 @dataclass(frozen=True)
+class ObjectPart:
+    """Some bytes of an object, and the ETag and the size of the whole object."""
+
+    data: bytes
+    etag: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class ListedPage:
     """One page of a listing: keys, folders, and the name to continue after ("": there is no next page)."""
 
@@ -127,13 +136,36 @@ class Bucket:
         Raises:
             LedgerError: S3 returned an error, or cannot be reached.
         """
-        byte_range = {} if last_bytes is None else {"Range": f"bytes=-{last_bytes}"}
+        response = self._get(key, {} if last_bytes is None else {"Range": f"bytes=-{last_bytes}"})
+        if response is None:
+            return None
+        return ObjectContent(response["Body"], response["ETag"], response["Metadata"])
+
+    def get_part(self, key: str, start: int, size_bytes: int) -> ObjectPart | None:
+        """Return at most so many bytes of an object from a position on; None: it does not exist.
+
+        A store that does not support ranges returns all bytes.
+
+        Raises:
+            LedgerError: S3 returned an error, or cannot be reached.
+        """
+        response = self._get(key, {"Range": f"bytes={start}-{start + size_bytes - 1}"})
+        if response is None:
+            return None
+        data, content_range = response["Body"], response.get("ContentRange")
+        if content_range is None:
+            return ObjectPart(data[start:], response["ETag"], len(data))
+        return ObjectPart(data, response["ETag"], int(content_range.rpartition("/")[2]))
+
+    def _get(self, key: str, byte_range: Mapping[str, str]) -> dict[str, Any] | None:
+        """Return a response with its complete body; None: the object does not exist."""
         with self._translate_errors(key, "s3:GetObject", "s3:ListBucket"):
             for attempt in range(1, _BODY_ATTEMPTS + 1):
                 try:
-                    response = self._client.get_object(Bucket=self.name, Key=key, **byte_range)
-                    data = read_body(response["Body"], self._limits, self.uri(key))
-                    return ObjectContent(data, response["ETag"], response["Metadata"])
+                    response: dict[str, Any] = self._client.get_object(
+                        Bucket=self.name, Key=key, **byte_range
+                    )
+                    return response | {"Body": read_body(response["Body"], self._limits, self.uri(key))}
                 except _BROKEN_BODY:  # which botocore does not retry
                     if attempt == _BODY_ATTEMPTS:
                         raise
@@ -142,7 +174,7 @@ class Bucket:
                     if kind is ErrorKind.NO_OBJECT:
                         return None
                     if kind is ErrorKind.EMPTY_RANGE:  # the object is empty
-                        return ObjectContent(b"", "")
+                        return {"Body": b"", "ETag": "", "Metadata": {}}
                     raise
         return None
 

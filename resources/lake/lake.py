@@ -5,6 +5,7 @@ A day is one file, `<lake>/<table>/data_date=YYYY-MM-DD/part-0.parquet`. An unpa
 all other files begin with a dot, so query engines skip them.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -105,6 +107,15 @@ class Lake:
         if not isinstance(self._storage, LocalStorage):
             raise AttributeError(f"a lake at {self.uri} is not a folder")  # noqa: TRY004 (a missing attribute)
         return self._storage.root
+
+    @property
+    def temporary_folder(self) -> Path:
+        """Where large temporary files belong: the folder that `TMPDIR` names, or that of a local lake.
+
+        The system's folder of temporary files is often in memory.
+        """
+        has_own_folder = self.is_local and "TMPDIR" not in os.environ and self.root.is_dir()
+        return self.root if has_own_folder else Path(gettempdir())
 
     def path(self, table: StoredTable, day: date | None = None) -> Path | str:
         """Return the local path or URI of a day, or of an unpartitioned table."""

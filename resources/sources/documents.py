@@ -5,7 +5,7 @@ Damaged parts are skipped and reported; the documents before and after them are 
 
 import json
 import re
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -13,22 +13,11 @@ from io import BytesIO
 
 import msgspec
 
-from resources.gzip_data import GZIP, MAX_GZIP_LAYERS, TOO_LARGE, unpack_gzip
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
+from resources.sources.packed_text import PackedText, TooLargeError
 from resources.sources.python_repr import parse_repr
 
-UTF16 = (BOM_UTF16_LE, BOM_UTF16_BE)  # what PowerShell's > writes
 _BLOCK = 1 << 20
-
-_OTHER_FORMATS = {
-    b"PK\x03\x04": "a ZIP archive",
-    b"BZh": "compressed with bzip2",
-    b"\xfd7zXZ\x00": "compressed with xz",
-    b"\x28\xb5\x2f\xfd": "compressed with Zstandard",
-    b"PAR1": "a Parquet file",
-    b"\x80\x04\x95": "a Python pickle",
-}
-"""The first bytes of formats that people keep responses in."""
 
 EMPTY = "is empty"
 """The problem of a file without documents."""
@@ -79,7 +68,7 @@ def read_documents(
         local: the time zone of printed `tzlocal()` times.
         limits: the largest size, and the number of documents.
     """
-    text, damage = decode_text(data, limits)
+    text, damage = _decode_text(data, limits)
     content = split_documents(text, local, limits)
     problems = [*([damage] if damage else []), *content.problems]
     if not content.documents and not problems:
@@ -118,49 +107,26 @@ def split_documents(
     return Documents(tuple(documents), tuple(problems))
 
 
-def decode_text(data: bytes, limits: ReadLimits) -> tuple[bytes, str | None]:
+def describe_other_format(name: str) -> str:
+    """Return the problem of a file in a format that is not JSON."""
+    return f"is {name}, not JSON: unpack it, or save the responses as text"
+
+
+def _decode_text(data: bytes, limits: ReadLimits) -> tuple[bytes, str | None]:
     """Decompress and decode to UTF-8 as far as possible; return the damage, if there is any."""
-    damage = None
-    for _ in range(MAX_GZIP_LAYERS):
-        if damage or not data.startswith(GZIP):
-            break
-        data, damage = unpack_gzip(data, limits.size_bytes)
-    if damage == TOO_LARGE or len(data) > limits.size_bytes:
+    try:
+        packed = PackedText(BytesIO(data).read, limits)
+        if packed.other_format:
+            return b"", describe_other_format(packed.other_format)
+        text = b"".join(iter(lambda: packed.read(_BLOCK), b""))
+    except TooLargeError:
         return b"", f"is {limits.too_large}"
-    if damage:
-        damage = f"is truncated or damaged: {damage}"
-    if name := find_other_format(data):
-        return b"", f"is {name}, not JSON: unpack it, or save the responses as text"
-    if data.startswith(UTF16):
-        data, problem = _decode_utf16(data)
-        damage = problem or damage
-    return data.removeprefix(BOM_UTF8), damage
-
-
-def find_other_format(data: bytes) -> str | None:
-    """Return the name of a format that is not JSON, from the first bytes of a file."""
-    return next((name for start, name in _OTHER_FORMATS.items() if data.startswith(start)), None)
+    return text, packed.damage
 
 
 def count_objects(text: bytes) -> int:
     """Return at most how many objects and lists a text has."""
     return text.count(b"{") + text.count(b"[")
-
-
-def _decode_utf16(data: bytes) -> tuple[bytes, str | None]:
-    decoder = getincrementaldecoder("utf-16")()
-    text = BytesIO()
-    for start in range(0, len(data), _BLOCK):
-        block = data[start : start + _BLOCK]
-        is_last = start + _BLOCK >= len(data)
-        try:
-            text.write(decoder.decode(block, final=is_last).encode())
-        except UnicodeDecodeError as error:
-            valid = error.object[: error.start]
-            encoding = "utf-16-le" if data.startswith(BOM_UTF16_LE) else "utf-16-be"
-            text.write(valid.decode("utf-16" if start == 0 else encoding, errors="ignore").encode())
-            return text.getvalue(), f"is truncated or damaged: {error.reason}"
-    return text.getvalue(), None
 
 
 class _Object(msgspec.Struct, gc=False):

@@ -6,12 +6,13 @@ description after the last page must confirm that the scheduler still existed. T
 queries; the proof counts at the time of the first request.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
 from resources.sources.base import Exchange, ListedScheduler, SchedulerResponse
 from resources.sources.messages import (
@@ -73,17 +74,55 @@ class RecordedQuery:
         return SchedulerResponse(self.scheduler, self.days, self.queried_at)
 
 
+_PACKING = "zstd"
+_SUMMARIES = msgspec.json.Decoder(list[msgspec.Raw] | None)
+
+
+class RecordedSummaries:
+    """JSON of executions in their order. Their pages are held compressed, at a thirtieth of their size.
+
+    Which days count is known only after the last page.
+    """
+
+    def __init__(self) -> None:
+        """Hold nothing yet."""
+        self._pages: list[tuple[bytes, int]] = []
+        self._count = 0
+
+    def add(self, page: msgspec.Raw) -> int:
+        """Add a list of executions, or null, and return their number.
+
+        Raises:
+            DECODE_ERRORS: it is neither.
+        """
+        count = len(_SUMMARIES.decode(page) or ())
+        if count:
+            content = memoryview(page)
+            self._pages.append((pa.compress(content, _PACKING, asbytes=True), len(content)))
+            self._count += count
+        return count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[msgspec.Raw]:
+        for packed, size in self._pages:
+            yield from _SUMMARIES.decode(pa.decompress(packed, size, _PACKING, asbytes=True)) or ()
+
+
 @dataclass
 class Recording:
     """The content of a recording.
 
     Attributes:
+        exchanges: the number of all exchanges.
         summaries: JSON of all executions.
         queries: the queries in the order of their first page.
         problems: descriptions of pages that could not be used.
     """
 
-    summaries: list[msgspec.Raw] = field(default_factory=list)
+    exchanges: int = 0
+    summaries: RecordedSummaries = field(default_factory=RecordedSummaries)
     queries: list[RecordedQuery] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -110,6 +149,7 @@ def read_recording(exchanges: Iterable[Exchange]) -> Recording:
     listed: dict[str, ListedScheduler] = {}
     open_queries: dict[bytes, RecordedQuery] = {}
     for number, exchange in enumerate(exchanges, 1):
+        recording.exchanges = number
         try:
             match exchange.operation:
                 case operation if operation == LIST_SCHEDULERS:
@@ -150,8 +190,7 @@ def _add_page(
 ) -> bool:
     """Add the summaries of a page, and the page to its query; return whether it follows the previous page."""
     page = msgspec.json.decode(exchange.body, type=ExecutionsPage)
-    summaries = msgspec.json.decode(page.inference_execution_summaries, type=list[msgspec.Raw] | None) or []
-    recording.summaries += summaries
+    count = recording.summaries.add(page.inference_execution_summaries)
     request = msgspec.json.decode(exchange.request, type=dict[str, Any])
     token = request.pop("NextToken", None)
     key = msgspec.json.encode(request, order="deterministic")
@@ -162,7 +201,7 @@ def _add_page(
         return False
     query = open_queries[key]
     query.next_token = page.next_token or None
-    query.executions += len(summaries)
+    query.executions += count
     return True
 
 

@@ -1,8 +1,8 @@
 """One saved file: its pages, and what else was found in it.
 
 The file is read in parts, and a part is decoded as a whole if possible: as summaries in lines, or as a
-response. Only a part with other content is split into its documents, and these into summaries. Packed files,
-UTF-16 and recordings are held as a whole.
+response. Only a part with other content is split into its documents, and these into summaries. Packed files
+and UTF-16 are unpacked part by part, and the pages of a recording are held compressed.
 """
 
 import re
@@ -12,29 +12,35 @@ from contextlib import closing
 from datetime import date, datetime, tzinfo
 from functools import partial
 from hashlib import blake2b
-from io import BytesIO
+from itertools import chain, islice
 from typing import Any, BinaryIO
 
 import msgspec
 
 from resources.errors import UnreadableArchiveError
-from resources.gzip_data import GZIP
+from resources.gzip_data import GZIP, Read
 from resources.read_limits import ReadLimits
 from resources.sources.base import DecodedSummaries, DecodeSummaries, Page, SchedulerResponse
 from resources.sources.documents import (
     EMPTY,
     MAX_PROBLEMS,
     OBJECTS_PER_ROW,
-    UTF16,
     count_objects,
-    decode_text,
-    find_other_format,
+    describe_other_format,
     split_documents,
 )
 from resources.sources.messages import LIST_EXECUTIONS
+from resources.sources.packed_text import (
+    UTF16,
+    BlockReader,
+    PackedText,
+    TooLargeError,
+    find_other_format,
+    read_blocks,
+)
 from resources.sources.recordings import read_recording
 from resources.sources.text_parts import PART_BYTES, TextPart, TextParts, has_unindented_documents
-from resources.sources.warc import is_warc, read_warc
+from resources.sources.warc import is_warc, read_exchanges
 from resources.storage.base import FileStore, StoredFile
 
 KIND = "archive"
@@ -155,15 +161,17 @@ class SavedFile:
             start = self._read(stream, min(self.file.size_bytes + 1, PART_BYTES))  # all of a small file
             while len(start) < PART_BYTES and (block := self._read(stream, PART_BYTES - len(start))):
                 start += block
-            if start.startswith((GZIP, *UTF16)) or is_warc(start) or find_other_format(start):
-                yield from self._read_whole(start + self._read_rest(stream), read_at, decode)
+            read, is_whole = partial(self._read, stream), len(start) < PART_BYTES and not self._is_stopped
+            if is_warc(start):
+                yield from self._read_recording(_prepend(start, read), read_at)
+            elif _is_packed(start):
+                yield from self._read_packed(_prepend(start, read), read_at, decode)
             else:
                 bom = len(start) - len(start.removeprefix(BOM_UTF8))
-                is_whole = len(start) < PART_BYTES and not self._is_stopped
-                parts = TextParts(lambda size: self._read(stream, size), start[bom:], bom, is_whole=is_whole)
+                parts = TextParts(read, start[bom:], bom, is_whole=is_whole)
                 yield from self._read_parts(parts, read_at, decode)
-                if not is_whole:
-                    self._read_rest(stream)
+            while not is_whole and read(PART_BYTES):
+                pass  # also after a limit: the hash depends on all bytes
         if not self._has_documents and not self._problems:
             self._problems.append((None, EMPTY))
 
@@ -187,44 +195,58 @@ class SavedFile:
         self._hash.update(block)
         self._bytes += len(block)
         if self._bytes > self._limits.size_bytes:  # it has grown since it was listed
-            if not self._is_stopped:
-                self._problems.append((None, f"is {self._limits.too_large}"))
-            self._is_stopped = True
+            self._stop_at_size()
             return b""
         return block
 
-    def _read_rest(self, stream: BinaryIO) -> bytes:
-        """Read to the end, also after a limit: the hash depends on all bytes."""
-        return b"".join(iter(lambda: self._read(stream, PART_BYTES), b""))
+    def _stop_at_size(self) -> None:
+        if not self._is_stopped:
+            more = "; the rest is not read" if self._rows else ""
+            self._problems.append((None, f"is {self._limits.too_large}{more}"))
+        self._is_stopped = True
 
-    def _read_whole(self, data: bytes, read_at: datetime, decode: DecodeSummaries | None) -> Iterator[Page]:
-        if is_warc(data):
-            yield from self._read_recording(data, read_at)
+    def _read_packed(self, read: Read, read_at: datetime, decode: DecodeSummaries | None) -> Iterator[Page]:
+        try:
+            text = PackedText(read, self._limits)
+        except TooLargeError:
+            self._stop_at_size()
             return
-        text, damage = decode_text(data, self._limits)
-        if damage:
-            self._problems.append((None, damage))
-        yield from self._read_parts(TextParts(BytesIO(text).read), read_at, decode, text)
+        if text.other_format:
+            self._problems.append((None, describe_other_format(text.other_format)))
+            return
 
-    def _read_recording(self, data: bytes, read_at: datetime) -> Iterator[Page]:
-        content = read_warc(data, self._limits)
-        recording = read_recording(content.exchanges)
-        problems = [*content.problems, *recording.problems]
-        if not content.exchanges and not problems:
+        def read_text(size: int) -> bytes:
+            try:
+                return text.read(size)
+            except TooLargeError:
+                self._stop_at_size()
+                return b""
+
+        yield from self._read_parts(TextParts(read_text), read_at, decode)
+        while read_text(PART_BYTES):
+            pass  # a damage at the end is known then
+        if text.damage:
+            self._problems.insert(0, (None, text.damage))
+
+    def _read_recording(self, read: Read, read_at: datetime) -> Iterator[Page]:
+        problems: list[str] = []
+        recording = read_recording(read_exchanges(read, problems, self._limits))
+        problems += recording.problems
+        if not recording.exchanges and not problems:
             problems.append(f"has no response of {LIST_EXECUTIONS}")
         self._problems += [(None, problem) for problem in problems]
         self._has_documents = True
         self.kind = RECORDED_KIND
         self.complete = all(query.is_complete for query in recording.queries)
-        pages = [*self._build_pages(recording.summaries, read_at)]  # a problem of a limit is known then
+        count = self._limit_rows(len(recording.summaries))
         if not self._problems:
             self.responses, self.days = recording.responses, recording.days
-        yield from pages
+        yield from self._build_pages(islice(recording.summaries, count), read_at)
 
     def _read_parts(
-        self, parts: TextParts, read_at: datetime, decode: DecodeSummaries | None, text: bytes | None = None
+        self, parts: TextParts, read_at: datetime, decode: DecodeSummaries | None
     ) -> Iterator[Page]:
-        """Read the text part by part; `text` is all of it, or None if it is that of the file."""
+        """Read the text part by part."""
         while (part := parts.take()).text and not self._is_stopped:
             if decode and (page := self._decode_part(part, read_at, decode)):
                 yield page
@@ -233,7 +255,7 @@ class SavedFile:
                 parts.put_back(keep_rest=False)
                 continue
             document = b'{"InferenceExecutionSummaries":%b}' % part.text if part.is_response else part.text
-            find_line = partial(self._find_line, part, text)
+            find_line = partial(parts.find_line, part, self._count_line_ends)
             content = split_documents(document, self._zone, self._limits, find_line)
             if content.problems and part.is_list:
                 parts.put_back(keep_rest=False)
@@ -271,7 +293,7 @@ class SavedFile:
                 break
             is_large = len(memoryview(document)) >= _LARGE_DOCUMENT and len(documents) > 1
             if is_large and decode and (page := self._decode_part(_as_part(document), read_at, decode)):
-                yield from self._build_pages(summaries, read_at)
+                yield from self._build_limited_pages(summaries, read_at)
                 summaries = []
                 yield page
                 continue
@@ -291,7 +313,7 @@ class SavedFile:
                     self.complete = not item.next_token
                 else:
                     summaries.append(raw)
-        yield from self._build_pages(summaries, read_at)
+        yield from self._build_limited_pages(summaries, read_at)
 
     def _count_objects(self, text: bytes) -> None:
         """Stop if all parts together have more objects than rows of the limit can have."""
@@ -302,25 +324,29 @@ class SavedFile:
             if problem not in self._problems:
                 self._problems.append(problem)
 
-    def _find_line(self, part: TextPart, text: bytes | None) -> int:
-        """Return the line of the start of a part; the file is read again for that."""
-        added = part.added.count(b"\n")
-        if text is not None:
-            return 1 + text.count(b"\n", 0, part.offset) - added
+    def _count_line_ends(self, first: int, second: int) -> tuple[int, int]:
+        """Count the line ends before two positions in the text; the file is read again for that."""
         with closing(self._store.open(self.file)) as stream:
-            position, lines = 0, 1 - added
-            while position < part.offset and (block := stream.read(min(PART_BYTES, part.offset - position))):
-                position += len(block)
-                lines += block.count(b"\n")
-        return lines
+            start = stream.read(PART_BYTES)
+            read = _prepend(start, stream.read)
+            if _is_packed(start):
+                read = PackedText(read, self._limits).read
+            before = _count_line_ends(read, first)
+            return before, before + _count_line_ends(read, second - first)
 
-    def _build_pages(self, summaries: list[msgspec.Raw], read_at: datetime) -> Iterator[Page]:
-        if self._rows + len(summaries) > self._limits.rows:
-            self._problems.insert(0, (None, f"has {self._limits.too_many_rows}; the others are not read"))
-            self._is_stopped = True
-            del summaries[self._limits.rows - self._rows :]
-        for start in range(0, len(summaries), SUMMARIES_A_PAGE):
-            rows = summaries[start : start + SUMMARIES_A_PAGE]
+    def _limit_rows(self, count: int) -> int:
+        """Return how many of the next rows are read, and report a limit."""
+        if self._rows + count <= self._limits.rows:
+            return count
+        self._problems.insert(0, (None, f"has {self._limits.too_many_rows}; the others are not read"))
+        self._is_stopped = True
+        return max(self._limits.rows - self._rows, 0)
+
+    def _build_limited_pages(self, summaries: Sequence[msgspec.Raw], read_at: datetime) -> Iterator[Page]:
+        return self._build_pages(islice(summaries, self._limit_rows(len(summaries))), read_at)
+
+    def _build_pages(self, summaries: Iterator[msgspec.Raw], read_at: datetime) -> Iterator[Page]:
+        while rows := [*islice(summaries, SUMMARIES_A_PAGE)]:
             self._rows += len(rows)
             yield self._build_page(b"[" + b",".join(rows) + b"]", read_at)
 
@@ -336,6 +362,25 @@ class SavedFile:
             self._has_documents = True
             self._rows += len(decoded)
         return Page(body, self.kind, self.file.uri, read_at, self._zone, is_lines, decoded)
+
+
+def _prepend(start: bytes, read: Read) -> Read:
+    """Return a function that reads some bytes again, and then what follows."""
+    return BlockReader(chain([start], read_blocks(read))).read
+
+
+def _is_packed(start: bytes) -> bool:
+    """Return whether a file is no plain text, from its first bytes."""
+    return start.startswith((GZIP, *UTF16)) or find_other_format(start) is not None
+
+
+def _count_line_ends(read: Read, size: int) -> int:
+    """Count the line ends in the next bytes."""
+    count = 0
+    while size > 0 and (block := read(min(PART_BYTES, size))):
+        size -= len(block)
+        count += block.count(b"\n")
+    return count
 
 
 def _is_list(text: bytes) -> bool:

@@ -28,7 +28,7 @@ class TextPart:
 
     Attributes:
         text: whole documents; if `is_list`, a list with elements of one document.
-        offset: the position in the file of the text, without the added start.
+        offset: the position in the whole text of this one, without the added start.
         added: the start of `text` that repeats the start of a document with elements in parts before.
         is_list: whether the text is a list of elements.
         is_response: whether they are of a response.
@@ -52,7 +52,7 @@ class TextParts:
         Args:
             read: reads at most as many bytes; no bytes at the end.
             start: text that was read already.
-            offset: the position of `start` in the file.
+            offset: the position of `start` in the whole text.
             is_whole: whether there is no text after `start`.
         """
         self._read = read
@@ -61,7 +61,8 @@ class TextParts:
         self._added = b""
         self._is_at_end = is_whole
         self._keeps_documents = self._keeps_rest = False
-        self._before = self._buffer, self._offset, self._added
+        self._line_ends: int | None = None  # before the offset; None: they are not counted
+        self._before = self._buffer, self._offset, self._added, self._line_ends
 
     @property
     def has_more(self) -> bool:
@@ -89,8 +90,22 @@ class TextParts:
             keep_rest: take it with all text that follows; otherwise, take whole documents from now on, if
                 their borders can be found.
         """
-        self._buffer, self._offset, self._added = self._before
+        self._buffer, self._offset, self._added, self._line_ends = self._before
         self._keeps_documents, self._keeps_rest = True, keep_rest
+
+    def find_line(self, part: TextPart, count_line_ends: Callable[[int, int], tuple[int, int]]) -> int:
+        """Return the line of the start of the last part.
+
+        Args:
+            part: the last part.
+            count_line_ends: reads the text again, and counts the line ends before two positions; it is called
+                once, because line ends are counted from then on.
+        """
+        buffer, offset, added, line_ends = self._before
+        if line_ends is None:
+            line_ends, self._line_ends = count_line_ends(part.offset, self._offset)
+            self._before = buffer, offset, added, line_ends
+        return 1 + line_ends - part.added.count(b"\n")
 
     def _take_some(self) -> TextPart | None:
         """Return whole documents, or elements of the first one; None: there is no place for a cut."""
@@ -114,11 +129,18 @@ class TextParts:
         return max(self._buffer.rfind(b"{", first, second), 0) if second >= 0 else 0
 
     def _take(self, end: int) -> TextPart:
-        self._before = self._buffer, self._offset, self._added
         part = TextPart(self._buffer[:end], self._offset, self._added)
-        self._offset += end - len(self._added)
-        self._buffer, self._added = self._buffer[end:], b""
+        self._advance(end, b"")
         return part
+
+    def _advance(self, end: int, added: bytes) -> None:
+        """Remove the start of the buffer, up to a position, and add the start of the next part."""
+        self._before = self._buffer, self._offset, self._added, self._line_ends
+        first = len(self._added)
+        if self._line_ends is not None:
+            self._line_ends += self._buffer.count(b"\n", first, end)
+        self._offset += end - first
+        self._buffer, self._added = added + self._buffer[end:], added
 
     def _take_elements(self) -> TextPart | None:
         start = _LIST_START.match(self._buffer)
@@ -126,12 +148,10 @@ class TextParts:
         if start is None or border is None or border[0] <= start.end():
             return None
         end, following = border
-        self._before = self._buffer, self._offset, self._added
         text = b"[" + self._buffer[start.end() : end] + b"]"
         is_response = start[0].lstrip().startswith(b"{")
         part = TextPart(text, self._offset, self._added, is_list=True, is_response=is_response)
-        self._offset += following - len(self._added)
-        self._buffer, self._added = start[0] + self._buffer[following:], start[0]
+        self._advance(following, start[0])
         return part
 
     def _find_last_element(self, start: int) -> tuple[int, int] | None:

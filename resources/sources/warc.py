@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import NAMESPACE_URL, uuid5
 
-from resources.gzip_data import GZIP, unpack_gzip
+from resources.errors import LedgerError
+from resources.gzip_data import GZIP, Read, unpack_blocks, unpack_gzip
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.sources.base import Exchange
 from resources.sources.messages import TARGET_PREFIX
+from resources.sources.packed_text import BlockReader, TooLargeError, limit_blocks, read_blocks
 
 if TYPE_CHECKING:
     from warcio.statusandheaders import StatusAndHeaders
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 SOFTWARE = "lookout-ledger"
 _MAGIC = b"WARC/1."
 _FIRST_BYTES = 1 << 10
+_BLOCK_BYTES = 1 << 16
 
 
 def encode_info(created_at: datetime) -> bytes:
@@ -115,14 +118,34 @@ def read_warc(data: bytes, limits: ReadLimits = DEFAULT_LIMITS) -> WarcContent:
     A record that differs from its digest, or that has none, is not used.
     """
     content = WarcContent()
-    if data.startswith(GZIP):
-        data, damage = unpack_gzip(data, limits.size_bytes)
-        if damage:
-            content.problems.append(f"is truncated or damaged: {damage}")
-    if len(data) > limits.size_bytes:
-        return WarcContent(problems=[f"is {limits.too_large}"])
-    content.exchanges = list(_pair_records(_read_records(data, content.problems), content.problems, limits))
+    content.exchanges += read_exchanges(BytesIO(data).read, content.problems, limits)
     return content
+
+
+def read_exchanges(read: Read, problems: list[str], limits: ReadLimits) -> Iterator[Exchange]:
+    """Read exchanges as `read_warc` does, one after the other.
+
+    Args:
+        read: reads the file.
+        problems: gets descriptions of what could not be read, after the last exchange.
+        limits: the largest unpacked size, and the number of pages.
+
+    Raises:
+        LedgerError: the file cannot be read further.
+    """
+    damage: list[str] = []
+    found: list[str] = []
+    packed = BlockReader(read_blocks(read))
+    is_packed = packed.peek(len(GZIP)) == GZIP
+    blocks = unpack_blocks(packed.read, damage) if is_packed else read_blocks(packed.read)
+    stream = BlockReader(limit_blocks(blocks, limits))
+    try:
+        yield from _pair_records(_read_records(stream, found), found, limits)
+        while stream.read(_BLOCK_BYTES):
+            pass  # a damage at the end is known then
+    except TooLargeError:
+        problems.append(f"is {limits.too_large}")
+    problems += [f"is truncated or damaged: {reason}" for reason in damage] + found
 
 
 def _pair_records(
@@ -159,10 +182,10 @@ class _Record:
     is_intact: bool
 
 
-def _read_records(data: bytes, problems: list[str]) -> Iterator[_Record]:
+def _read_records(stream: BlockReader, problems: list[str]) -> Iterator[_Record]:
     from warcio.archiveiterator import WARCIterator  # noqa: PLC0415 (slow to import)
 
-    records = WARCIterator(BytesIO(data), check_digests=True)
+    records = WARCIterator(stream, check_digests=True, block_size=_BLOCK_BYTES)
     records.INC_RECORD = ""  # the library would print this text
     try:
         for record in records:
@@ -178,6 +201,8 @@ def _read_records(data: bytes, problems: list[str]) -> Iterator[_Record]:
                 payload=payload,
                 is_intact=record.digest_checker.passed is True and record.http_headers is not None,
             )
+    except (LedgerError, TooLargeError):
+        raise
     except Exception as error:  # noqa: BLE001 (the library raises errors of many kinds)
         problems.append(f"is truncated or not WARC: {error or type(error).__name__}")
     if records.err_count:

@@ -9,12 +9,13 @@ S3 does since 2024; current versions of MinIO, Cloudflare R2 and Ceph do too. A 
 headers is refused. A store that ignores them cannot be detected and loses rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from glob import escape
-from io import BytesIO
-from typing import BinaryIO, TypeVar
+from io import BufferedReader, BytesIO, RawIOBase
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import pyarrow as pa
 from pyarrow.fs import FileSystem
@@ -33,6 +34,9 @@ from resources.errors import (
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.storage.base import OpenFile, StoredFile, WriteFile
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 MAX_OBJECT_BYTES = 5 * 1024**3
 """The limit of S3 for one PutObject request."""
 
@@ -44,6 +48,9 @@ its id that its update was stored, also if another writer has replaced the objec
 _MAX_UPDATE_IDS = 16
 _SINGLE_OBJECT_ERRORS = {ErrorKind.FORBIDDEN, ErrorKind.ARCHIVED, ErrorKind.KMS}
 """Errors that can concern one object only."""
+
+_PART_BYTES = 8 << 20
+"""Larger objects of a source are read in parts, so that none is held whole."""
 
 T = TypeVar("T")
 
@@ -230,25 +237,84 @@ class S3Files:
             UnreadableArchiveError: the object no longer exists or cannot be read.
             LedgerError: no object of this bucket can be read now.
         """
-        try:
+        with _translate_read_errors(file):
             content = self._bucket.get(split_uri(file.uri)[1])
-        except DataError as problem:
-            raise UnreadableArchiveError(problem.what, where=file.uri, next_step=problem.next_step) from None
-        except (ConfigurationError, PermissionsError) as problem:
-            if classify_error(problem.__cause__).kind not in _SINGLE_OBJECT_ERRORS:
-                raise
-            raise UnreadableArchiveError(problem.what, where=file.uri, next_step=problem.next_step) from None
         if content is None:
-            raise UnreadableArchiveError(
-                "Cannot open a file: it no longer exists",
-                where=file.uri,
-                next_step="nothing, if the file was deleted on purpose; its rows stay in the lake",
-            )
+            raise _build_missing_error(file)
         return content.data
 
     def open(self, file: StoredFile) -> BinaryIO:
-        """Return the content of an object, which is held as a whole; raises what `read` raises."""
-        return BytesIO(self.read(file))
+        """Open an object to read it in blocks; a large one is fetched in parts.
+
+        Opening and reading raise what `read` raises.
+        """
+        if file.size_bytes <= _PART_BYTES:
+            return BytesIO(self.read(file))
+        return BufferedReader(_SourceObject(self._bucket, file))
+
+
+class _SourceObject(RawIOBase):
+    """An object of a source, fetched in parts."""
+
+    def __init__(self, bucket: Bucket, file: StoredFile) -> None:
+        super().__init__()
+        self._bucket = bucket
+        self._file = file
+        self._position = 0
+        self._etag: str | None = None
+        self._part = memoryview(b"")
+        self._size_bytes: int | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        if not self._part and (self._size_bytes is None or self._position < self._size_bytes):
+            self._part = memoryview(self._fetch())
+        target = memoryview(buffer)
+        count = min(len(target), len(self._part))
+        target[:count], self._part = self._part[:count], self._part[count:]
+        return count
+
+    def _fetch(self) -> bytes:
+        with _translate_read_errors(self._file):
+            part = self._bucket.get_part(split_uri(self._file.uri)[1], self._position, _PART_BYTES)
+        if part is None:
+            raise _build_missing_error(self._file)
+        if self._etag not in {None, part.etag}:
+            raise UnreadableArchiveError(
+                "Cannot read a file: it was replaced while it was read",
+                where=self._file.uri,
+                next_step="run again when nothing writes to it",
+            )
+        self._etag, self._size_bytes = part.etag, part.size_bytes
+        self._position += len(part.data)
+        return part.data
+
+
+@contextmanager
+def _translate_read_errors(file: StoredFile) -> Iterator[None]:
+    """Translate the errors that concern one object only.
+
+    Raises:
+        UnreadableArchiveError: the object cannot be read.
+    """
+    try:
+        yield
+    except DataError as problem:
+        raise UnreadableArchiveError(problem.what, where=file.uri, next_step=problem.next_step) from None
+    except (ConfigurationError, PermissionsError) as problem:
+        if classify_error(problem.__cause__).kind not in _SINGLE_OBJECT_ERRORS:
+            raise
+        raise UnreadableArchiveError(problem.what, where=file.uri, next_step=problem.next_step) from None
+
+
+def _build_missing_error(file: StoredFile) -> UnreadableArchiveError:
+    return UnreadableArchiveError(
+        "Cannot open a file: it no longer exists",
+        where=file.uri,
+        next_step="nothing, if the file was deleted on purpose; its rows stay in the lake",
+    )
 
 
 def _is_hidden(name: str) -> bool:

@@ -79,7 +79,7 @@ def join_tables(fragments: Sequence[pa.Table], rule: EventRule = EventRule()) ->
 
 def find_events(rows: Sequence[Mapping[str, Any]], rule: EventRule = EventRule()) -> list[dict[str, Any]]:  # noqa: B008
     return sorted(
-        join_tables([build_fragments(build_predictions(rows), build_contributions())], rule).to_pylist(),
+        join_tables([build_fragments(build_predictions(rows), [build_contributions()])], rule).to_pylist(),
         key=lambda row: (row["scheduler_arn"], row["start_time"]),
     )
 
@@ -200,7 +200,7 @@ def test_scores_and_top_sensors_come_from_the_points_of_the_event() -> None:
     ]
 
     (event,) = join_tables(
-        [build_fragments(build_predictions(rows), build_contributions(shares))]
+        [build_fragments(build_predictions(rows), [build_contributions(shares)])]
     ).to_pylist()
 
     assert (event["peak_score"], event["mean_score"], event["sensors"]) == (0.9, 0.75, 3)
@@ -217,7 +217,7 @@ def test_scores_and_top_sensors_come_from_the_points_of_the_event() -> None:
 def test_no_fragment_crosses_midnight_when_a_window_does() -> None:
     rows = build_lines("." * 6, MIDNIGHT - 3 * MINUTE, execution=MIDNIGHT - 5 * MINUTE)
 
-    fragments = build_fragments(build_predictions(rows), build_contributions()).to_pylist()
+    fragments = build_fragments(build_predictions(rows), [build_contributions()]).to_pylist()
 
     spans = [(row["first_time"].date(), row["last_time"].date(), row["points"]) for row in fragments]
     assert spans == [
@@ -332,11 +332,12 @@ def test_events_of_any_partition_and_order_equal_one_pass_and_the_reference(
     fragments = []
     for group in luck.sample(list(groups.values()), len(groups)):
         shuffled = luck.sample(select_days(rows, group), len(select_days(rows, group)))
-        fragments.append(
-            build_fragments(build_predictions(shuffled), build_contributions(select_days(shares, group)))
-        )
+        contributed = select_days(shares, group)
+        cut = luck.randrange(len(contributed) + 1)
+        batches = map(build_contributions, (contributed[:cut], contributed[cut:]))
+        fragments.append(build_fragments(build_predictions(shuffled), batches))
 
-    one_pass = join_tables([build_fragments(build_predictions(rows), build_contributions(shares))], rule)
+    one_pass = join_tables([build_fragments(build_predictions(rows), [build_contributions(shares)])], rule)
     in_parts = join_tables(fragments, rule) if fragments else one_pass
 
     assert compute_content_version(ANOMALY_EVENTS, in_parts) == compute_content_version(

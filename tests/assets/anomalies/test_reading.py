@@ -384,7 +384,7 @@ def test_a_damaged_object_affects_no_other_object_of_the_day(
         assert (hours.count(0), hours.count(2)) == (4, 4)
         assert read_states(lake)[1] == ("read", None)
         assert {at.hour for at in recorded.rejected.rows["data_start_time"].to_pylist()} <= {1}
-        build_fragments(recorded.predictions.rows, lake.read(SENSOR_CONTRIBUTIONS, DAY))
+        build_fragments(recorded.predictions.rows, [lake.read(SENSOR_CONTRIBUTIONS, DAY)])
 
     check()
 

@@ -70,7 +70,7 @@ def build_day_fragments(
     predictions = [row for number, row in enumerate(fleet.predictions) if number not in without]
     return build_fragments(
         build_predictions_table(select_days(predictions, days)),
-        build_contributions_table(select_days(fleet.contributions, days)),
+        [build_contributions_table(select_days(fleet.contributions, days))],
     )
 
 
@@ -170,7 +170,7 @@ def test_missing_data_is_neither_running_nor_healthy() -> None:
 def test_the_rest_of_today_is_not_unknown_time() -> None:
     now = START + timedelta(hours=36)
     past = [row for row in build_fleet_records(1).predictions if row["timestamp"] < now]
-    fragments = build_fragments(build_predictions_table(past), build_contributions_table([]))
+    fragments = build_fragments(build_predictions_table(past), [build_contributions_table([])])
 
     rows = build_equipment_health([DAYS[1]], fragments, {}, REGISTRY, RULE, now).to_pylist()
 

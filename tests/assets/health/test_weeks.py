@@ -99,7 +99,7 @@ class IncrementalLake:
         """Rebuild the fragments of some days together."""
         fragments = build_fragments(
             build_predictions_table(select_days(predictions, days)),
-            build_contributions_table(select_days(contributions, days)),
+            [build_contributions_table(select_days(contributions, days))],
         )
         for day in days:
             self._fragments[day] = fragments.filter(pc.equal(fragments[PARTITION], day))

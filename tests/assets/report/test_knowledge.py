@@ -194,7 +194,7 @@ def _compute(lake: Lake, source: Lake, world: World) -> None:
         )
         fragments = build_fragments(
             source.read(ANOMALY_PREDICTIONS, day, PREDICTION_COLUMNS),
-            source.read(SENSOR_CONTRIBUTIONS, day, CONTRIBUTION_COLUMNS),
+            [source.read(SENSOR_CONTRIBUTIONS, day, CONTRIBUTION_COLUMNS)],
         ).drop_columns([PARTITION])
         lake.update(
             ANOMALY_FRAGMENTS,

@@ -62,7 +62,7 @@ def compute_fragments(lake: Lake) -> None:
     for day in lake.days(ANOMALY_PREDICTIONS):
         predictions = lake.read(ANOMALY_PREDICTIONS, day, PREDICTION_COLUMNS)
         contributions = lake.read(SENSOR_CONTRIBUTIONS, day, CONTRIBUTION_COLUMNS)
-        fragments += build_fragments(predictions, contributions).to_pylist()
+        fragments += build_fragments(predictions, [contributions]).to_pylist()
     write_rows(lake, ANOMALY_FRAGMENTS, fragments)
 
 
