@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
 from typing import ClassVar
+from weakref import finalize
 
 import numpy as np
 import pyarrow as pa
@@ -91,6 +92,7 @@ class ContributionBuffer:
         """Move all contributions to a file without a name, which the system deletes with this process."""
         try:
             file = TemporaryFile(dir=self._folder)  # noqa: SIM115 (it is open as long as the buffer)
+            finalize(self, file.close)
             with pa.ipc.new_file(file, _STORED, options=_WRITE_OPTIONS) as writer:
                 for batch in self._in_memory.values():
                     writer.write_batch(batch)

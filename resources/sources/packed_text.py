@@ -37,20 +37,30 @@ class BlockReader:
         """Read nothing yet."""
         self._blocks = iter(blocks)
         self._rest = memoryview(b"")
+        self._is_too_large = False
 
     def read(self, size: int) -> bytes:
-        """Return the next bytes; fewer only at the end."""
+        """Return the next bytes; fewer only at the end.
+
+        Raises:
+            TooLargeError: there are no more bytes within the limit of the blocks.
+        """
         parts: list[memoryview] = []
-        while size:
-            if not self._rest:
-                block = next(self._blocks, None)
-                if block is None:
-                    break
-                self._rest = memoryview(block)
+        while size and (self._rest or self._read_block()):
             part, self._rest = self._rest[:size], self._rest[size:]
             parts.append(part)
             size -= len(part)
+        if size and not parts and self._is_too_large:
+            raise TooLargeError
         return b"".join(parts)
+
+    def _read_block(self) -> bool:
+        """Read the next bytes; return whether there are any."""
+        try:
+            self._rest = memoryview(next(filter(None, self._blocks), b""))
+        except TooLargeError:
+            self._is_too_large = True
+        return bool(self._rest)
 
     def peek(self, size: int) -> bytes:
         """Return the next bytes, which stay the next ones."""
@@ -70,12 +80,12 @@ def limit_blocks(blocks: Iterable[bytes], limits: ReadLimits) -> Iterator[bytes]
     Raises:
         TooLargeError: there are more.
     """
-    size_bytes = 0
+    remaining = limits.size_bytes
     for block in blocks:
-        size_bytes += len(block)
-        if size_bytes > limits.size_bytes:
+        yield block[:remaining]
+        remaining -= len(block)
+        if remaining < 0:
             raise TooLargeError
-        yield block
 
 
 class PackedText:

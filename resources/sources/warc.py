@@ -191,6 +191,8 @@ def _read_records(stream: BlockReader, problems: list[str]) -> Iterator[_Record]
         for record in records:
             payload = record.raw_stream.read()
             fields = record.rec_headers
+            if not fields.get_header("Content-Length"):
+                problems.append("is truncated or not WARC: a record has no length")
             yield _Record(
                 kind=record.rec_type,
                 record_id=fields.get_header("WARC-Record-ID") or "",
