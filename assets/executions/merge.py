@@ -108,7 +108,8 @@ class SchedulerRanges:
         if not pa.types.is_dictionary(arns.type):
             arns = arns.dictionary_encode()
         numbers = np.array([self.numbers.get(arn, -1) for arn in arns.dictionary.to_pylist()], np.int64)
-        return numbers[arns.indices.to_numpy()]
+        of_rows: NDArray[np.int64] = numbers[arns.indices.to_numpy()]
+        return of_rows
 
 
 def merge_ranges(

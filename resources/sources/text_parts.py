@@ -22,6 +22,10 @@ _BETWEEN_ELEMENTS = re.compile(rb"\}\s*,\s*(?=\{)")  # a summary has no list of 
 _UNINDENTED = re.compile(rb"^[\[{]\r?\n(?![\s\]}])", re.MULTILINE)
 
 
+_State = tuple[bytes, int, bytes, int | None]
+"""The buffer, its offset, its added start, and the number of line ends before the offset."""
+
+
 @dataclass(frozen=True)
 class TextPart:
     """Some text of a file.
@@ -62,7 +66,7 @@ class TextParts:
         self._is_at_end = is_whole
         self._keeps_documents = self._keeps_rest = False
         self._line_ends: int | None = None  # before the offset; None: they are not counted
-        self._before = self._buffer, self._offset, self._added, self._line_ends
+        self._before: _State = (self._buffer, self._offset, self._added, self._line_ends)
 
     @property
     def has_more(self) -> bool:
