@@ -5,13 +5,14 @@ These checks warn: rejected and unrecognized data is kept in its original form.
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.checks.result import CheckOutcome, build_status_commands, summarize
+from assets.checks.result import EXAMPLES, CheckOutcome, build_status_commands, summarize
 from assets.executions import archive_index
 from assets.executions.archive_index import ArchiveRecord
 from assets.tables import PARTITION
@@ -33,15 +34,19 @@ RESULT_COLUMNS = [
 """The columns of `inference_executions` that `count_unread_results` reads."""
 
 
-def evaluate_no_unrecognized_fields(unrecognized: pa.Table) -> CheckOutcome:
-    """Check the column `unrecognized`: each field of a response has its own column."""
-    texts = pc.value_counts(unrecognized["unrecognized"].drop_null()).to_pylist()
-    field_rows: Counter[str] = Counter()
-    for entry in texts:  # far fewer than rows: most rows share the same values
-        for name in _list_fields(entry["values"]):
-            field_rows[name] += entry["counts"]
-    message = f"{unrecognized.num_rows} executions examined: each field has a column."
-    if not unrecognized.num_rows:
+def evaluate_no_unrecognized_fields(parts: Iterable[pa.Table]) -> CheckOutcome:
+    """Check the column `unrecognized` of all parts: each field of a response has its own column."""
+    texts, executions = Counter[str](), 0
+    for rows in parts:  # far fewer texts than rows: most rows share the same values
+        executions += rows.num_rows
+        for entry in pc.value_counts(rows["unrecognized"].drop_null()).to_pylist():
+            texts[entry["values"]] += entry["counts"]
+    field_rows = Counter[str]()
+    for text, count in texts.items():
+        for name in _list_fields(text):
+            field_rows[name] += count
+    message = f"{executions} executions examined: each field has a column."
+    if not executions:
         message = "No execution of these days is recorded, so no field was examined."
     if field_rows:
         message = (
@@ -51,7 +56,7 @@ def evaluate_no_unrecognized_fields(unrecognized: pa.Table) -> CheckOutcome:
     return CheckOutcome(
         not field_rows,
         message,
-        {"rows": sum(entry["counts"] for entry in texts), "fields": len(field_rows)},
+        {"rows": texts.total(), "fields": len(field_rows)},
         [{"field": name, "rows": count} for name, count in field_rows.most_common()],
         [_UNRECOGNIZED_SQL] if field_rows else [],
         problem_ids=list(field_rows),
@@ -92,11 +97,11 @@ def evaluate_no_rejected_summaries(rejected: pa.Table) -> CheckOutcome:
     )
 
 
-def count_unread_results(executions: pa.Table, objects: pa.Table, due: datetime) -> dict[date, int]:
-    """Count, by day, the executions with a result object that has no row in `objects`.
+def count_unread_results(executions: pa.Table, objects: pa.Table, due: datetime) -> int:
+    """Count the executions of a day or shard with a result object that has no row in `objects`.
 
     Args:
-        executions: `inference_executions` (`RESULT_COLUMNS`, and the day).
+        executions: `inference_executions` (`RESULT_COLUMNS`).
         objects: `result_objects` (`scheduler_arn`, `data_start_time`).
         due: executions that end later are ignored; the next runs read them.
     """
@@ -107,25 +112,33 @@ def count_unread_results(executions: pa.Table, objects: pa.Table, due: datetime)
     ends = pc.coalesce(executions["data_end_time"], executions["data_start_time"])
     is_due = pc.less_equal(ends, pa.scalar(due, ends.type))
     keys = ["scheduler_arn", "data_start_time"]
-    results = executions.filter(pc.and_(pc.and_(is_success, has_location), is_due)).select([*keys, PARTITION])
-    unread = results.join(objects.select(keys), keys, join_type="left anti")
-    return {row["values"]: row["counts"] for row in pc.value_counts(unread[PARTITION]).to_pylist()}
+    results = executions.filter(pc.and_(pc.and_(is_success, has_location), is_due)).select(keys)
+    return int(results.join(objects.select(keys), keys, join_type="left anti").num_rows)
 
 
-def evaluate_result_objects_read(objects: pa.Table, unread_by_day: Mapping[date, int]) -> CheckOutcome:
+def evaluate_result_objects_read(parts: Iterable[tuple[date, pa.Table, int]]) -> CheckOutcome:
     """Check that each result object was read.
 
     Args:
-        objects: `result_objects` (`scheduler_name`, `state`, `error`, and the day); other columns are shown.
-        unread_by_day: the number of result objects without a row, for days with any.
+        parts: for each day or shard: the day, its rows of `result_objects` (`scheduler_name`, `state` and
+            `error`; other columns are shown), and the number of result objects without a row. One is in
+            memory at a time.
     """
-    states = Counter(objects["state"].to_pylist())
-    unavailable = objects.filter(pc.is_in(objects["state"], pa.array(_UNAVAILABLE_STATES)))
-    not_read, days = sum(unread_by_day.values()), sorted(unread_by_day)
-    total = objects.num_rows + not_read
+    states, unread_by_day, days_unavailable = Counter[str](), Counter[date](), set[date]()
+    problem_ids, examples = set[str](), list[dict[str, Any]]()
+    for day, objects, unread in parts:
+        states.update({row["values"]: row["counts"] for row in objects["state"].value_counts().to_pylist()})
+        unread_by_day += Counter({day: unread})
+        unavailable = objects.filter(pc.is_in(objects["state"], pa.array(_UNAVAILABLE_STATES)))
+        for row in unavailable.group_by(["scheduler_name", "state"]).aggregate([]).to_pylist():
+            problem_ids.add(f"{row['scheduler_name']}: {row['state']}")
+            days_unavailable.add(day)
+        shown = unavailable.slice(0, EXAMPLES - len(examples)).to_pylist()
+        examples += [{**row, PARTITION: day} for row in shown]
+    not_read, days = unread_by_day.total(), sorted(unread_by_day)
+    total = states.total() + not_read
     problems = [f"{states[state]} {state}" for state in _UNAVAILABLE_STATES if states[state]]
-    commands = list(build_status_commands(set(unavailable[PARTITION].to_pylist())))
-    problem_ids = {f"{row['scheduler_name']}: {row['state']}" for row in unavailable.to_pylist()}
+    commands = list(build_status_commands(days_unavailable))
     if not_read:
         problems.append(f"{not_read} not read yet, from {days[0]} to {days[-1]}")
         span = f"--from {days[0]} --to {days[-1]}"
@@ -133,7 +146,7 @@ def evaluate_result_objects_read(objects: pa.Table, unread_by_day: Mapping[date,
         problem_ids.add("not read yet")
     message = f"{total} result objects examined: all were read."
     if problems:
-        count = unavailable.num_rows + not_read
+        count = sum(states[state] for state in _UNAVAILABLE_STATES) + not_read
         message = f"{count} of {total} result objects are not read: {', '.join(problems)}."
     elif not total:
         message = "No execution of these days names a result object."
@@ -141,33 +154,39 @@ def evaluate_result_objects_read(objects: pa.Table, unread_by_day: Mapping[date,
         not problems,
         message,
         {"objects": total, "not_read": not_read} | {state: states[state] for state in _UNAVAILABLE_STATES},
-        unavailable.to_pylist(),
+        examples,
         commands,
         problem_ids=sorted(problem_ids),
     )
 
 
-def evaluate_no_rejected_result_lines(rejected: pa.Table, objects_read: int) -> CheckOutcome:
+def evaluate_no_rejected_result_lines(parts: Iterable[pa.Table], objects_read: int) -> CheckOutcome:
     """Check that no line of the result objects that were read was rejected.
 
     Args:
-        rejected: `rejected_results` (`result_s3_key`, `line_number`, `reason`, and the day).
+        parts: `rejected_results` (`result_s3_key`, `line_number`, `reason`, and the day) in any number of
+            parts, of which one is in memory.
         objects_read: the number of result objects that were read.
     """
-    reasons = sorted(set(rejected["reason"].to_pylist()))
+    rejected, found, examples = 0, set[str](), list[dict[str, Any]]()
+    for rows in parts:
+        rejected += rows.num_rows
+        found.update(rows["reason"].unique().to_pylist())
+        examples += rows.slice(0, EXAMPLES - len(examples)).to_pylist()
+    reasons = sorted(found)
     message = f"{objects_read} result objects were read: no line was rejected."
     if not objects_read:
         message = "No result object of these days was read, so no line was examined."
-    if rejected.num_rows:
+    if rejected:
         message = (
-            f"{rejected.num_rows} lines of result objects were rejected: {summarize(reasons)}."
+            f"{rejected} lines of result objects were rejected: {summarize(reasons)}."
             " The table rejected_results keeps them."
         )
     return CheckOutcome(
-        not rejected.num_rows,
+        not rejected,
         message,
-        {"rejected": rejected.num_rows, "objects_read": objects_read},
-        rejected.slice(0, 20).to_pylist(),
+        {"rejected": rejected, "objects_read": objects_read},
+        examples,
         ["ledger sql 'SELECT * FROM rejected_results'"] if reasons else [],
         problem_ids=reasons,
     )

@@ -101,9 +101,9 @@ class CheckContext:
             return select_days(lake_days, last_days, None)
         return select_days(lake_days, self.settings.last_days, self.run_days)
 
-    def read_checked_days(self, table: Table, columns: list[str]) -> pa.Table:
-        """Read columns of the days to examine, with the day of each row."""
-        return read_days(self.lake, table, self.list_checked_days(table), columns)
+    def read_checked_files(self, table: Table, columns: list[str]) -> Iterator[pa.Table]:
+        """Yield columns of each file of the days to examine, with the day of each row."""
+        return read_files(self.lake, table, self.list_checked_days(table), columns)
 
     def iterate_partitions(
         self, tables: Iterable[Table], last_days: Mapping[str, int] | None = None
@@ -176,14 +176,22 @@ def select_days(lake_days: Sequence[date], last_days: int, run_days: tuple[date,
 
 def read_days(lake: Lake, table: Table, days: Iterable[date], columns: list[str]) -> pa.Table:
     """Read columns of some days of a small table, with the day of each row."""
-    fields = [table.schema.field(name) for name in columns]
-    schema = pa.schema([*fields, pa.field(PARTITION, pa.date32())])
-    parts = [schema.empty_table()]
+    empty = _select_fields(table, columns).empty_table()
+    return pa.concat_tables([empty, *read_files(lake, table, days, columns)])
+
+
+def read_files(lake: Lake, table: Table, days: Iterable[date], columns: list[str]) -> Iterator[pa.Table]:
+    """Yield columns of each file of some days, with the day of each row; one file is in memory at a time."""
+    schema = _select_fields(table, columns)
     for day in days:
-        rows = lake.read(table, day, columns)
-        day_column = pa.repeat(pa.scalar(day, pa.date32()), rows.num_rows)
-        parts.append(pa.table([*rows.columns, day_column], schema=schema))
-    return pa.concat_tables(parts)
+        for rows in lake.read_files(table, day, columns):
+            day_column = pa.repeat(pa.scalar(day, pa.date32()), rows.num_rows)
+            yield pa.table([*rows.select(columns).columns, day_column], schema=schema)
+
+
+def _select_fields(table: Table, columns: list[str]) -> pa.Schema:
+    fields = [table.schema.field(name) for name in columns]
+    return pa.schema([*fields, pa.field(PARTITION, pa.date32())])
 
 
 def list_days_before(day: date, days: int) -> list[date]:

@@ -20,7 +20,7 @@ from assets.checks.completeness import (
     evaluate_no_rejected_result_lines,
     evaluate_result_objects_read,
 )
-from assets.checks.context import CheckContext, CheckSettings, parse_run_days, read_days
+from assets.checks.context import CheckContext, CheckSettings, parse_run_days
 from assets.checks.result import Check, CheckOutcome, build_check_result
 from assets.checks.run_outcomes import evaluate_partitions_succeeded, list_failed_partitions
 from assets.framework.partitioned_run import translate_to_failure
@@ -207,21 +207,24 @@ def _check_partitions(
 def _check_result_objects(context: CheckContext) -> CheckOutcome:
     shown = ["data_start_time", "scheduler_name", "result_s3_bucket", "result_s3_key", "state", "error"]
     due = context.now - context.settings.settle_after
-    objects = [read_days(context.lake, RESULT_OBJECTS, [], shown)]
-    unread_by_day: dict[date, int] = {}
-    for day in context.execution_days:  # one by one, because the join needs the ARN of each row
-        day_objects = read_days(context.lake, RESULT_OBJECTS, [day], ["scheduler_arn", *shown])
-        executions = read_days(context.lake, INFERENCE_EXECUTIONS, [day], RESULT_COLUMNS)
-        unread_by_day |= count_unread_results(executions, day_objects, due)
-        objects.append(day_objects.drop_columns("scheduler_arn"))
-    return evaluate_result_objects_read(pa.concat_tables(objects), unread_by_day)
+    lake = context.lake
+
+    def read_shards(day: date) -> Iterator[tuple[date, pa.Table, int]]:
+        for shard in list_shards(lake.shards(INFERENCE_EXECUTIONS, day)):
+            objects = lake.read(RESULT_OBJECTS, day, ["scheduler_arn", *shown], shard)
+            executions = lake.read(INFERENCE_EXECUTIONS, day, RESULT_COLUMNS, shard)
+            unread = count_unread_results(executions, objects, due)
+            yield day, objects.drop_columns("scheduler_arn"), unread
+
+    return evaluate_result_objects_read(part for day in context.execution_days for part in read_shards(day))
 
 
 def _check_result_lines(context: CheckContext) -> CheckOutcome:
     columns = ["result_s3_bucket", "result_s3_key", "line_number", "reason"]
-    states = context.read_checked_days(RESULT_OBJECTS, ["state"])["state"].to_pylist()
-    rejected = context.read_checked_days(REJECTED_RESULTS, columns)
-    return evaluate_no_rejected_result_lines(rejected, states.count("read"))
+    objects = context.read_checked_files(RESULT_OBJECTS, ["state"])
+    objects_read = sum(pc.sum(pc.equal(rows["state"], "read")).as_py() or 0 for rows in objects)
+    rejected = context.read_checked_files(REJECTED_RESULTS, columns)
+    return evaluate_no_rejected_result_lines(rejected, objects_read)
 
 
 def _check_result_times(context: CheckContext) -> CheckOutcome:
@@ -243,19 +246,19 @@ def _check_result_times(context: CheckContext) -> CheckOutcome:
 
 def _check_output_prefixes(context: CheckContext) -> CheckOutcome:
     arns, with_sensors, shared = set[str](), 0, list[result_contents.SharedPrefix]()
+    columns = result_contents.DIAGNOSTIC_COLUMNS
     for day in context.execution_days:
-        executions = result_contents.select_bucket_rows(
-            context.lake.read(INFERENCE_EXECUTIONS, day, result_contents.EXECUTION_COLUMNS)
-        )
-        if not executions.num_rows:
-            continue
-        day_arns = executions["scheduler_arn"].unique()
-        sensors = result_contents.SensorSets()
-        columns = result_contents.DIAGNOSTIC_COLUMNS
-        for number in range(context.lake.shards(SENSOR_CONTRIBUTIONS, day)):
-            for batch in context.lake.read_batches(SENSOR_CONTRIBUTIONS, day, columns, number):
-                sensors.add(batch.filter(pc.is_in(batch["scheduler_arn"], day_arns)))
-        arns.update(day_arns.to_pylist())
-        with_sensors += sensors.results
-        shared += result_contents.find_shared_prefixes(day, executions, sensors)
+        for shard in list_shards(context.lake.shards(SENSOR_CONTRIBUTIONS, day)):
+            executions = result_contents.select_bucket_rows(
+                context.lake.read(INFERENCE_EXECUTIONS, day, result_contents.EXECUTION_COLUMNS, shard)
+            )
+            if not executions.num_rows:
+                continue
+            shard_arns = executions["scheduler_arn"].unique()
+            sensors = result_contents.SensorSets()
+            for batch in context.lake.read_batches(SENSOR_CONTRIBUTIONS, day, columns, shard.number):
+                sensors.add(batch.filter(pc.is_in(batch["scheduler_arn"], shard_arns)))
+            arns.update(shard_arns.to_pylist())
+            with_sensors += sensors.results
+            shared += result_contents.find_shared_prefixes(day, executions, sensors)
     return result_contents.evaluate_output_prefixes_not_shared(len(arns), with_sensors, shared)

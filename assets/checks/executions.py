@@ -7,7 +7,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.checks import completeness, day_coverage, freshness, run_outcomes
-from assets.checks.context import CheckContext, get_service_state, list_days_before, read_days
+from assets.checks.context import (
+    CheckContext,
+    get_service_state,
+    list_days_before,
+    read_days,
+    read_files,
+)
 from assets.checks.result import Check, CheckOutcome
 from assets.executions import archive_index
 from assets.tables import (
@@ -93,8 +99,8 @@ def _check_missing_days(context: CheckContext) -> CheckOutcome:
 
 
 def _check_unrecognized_fields(context: CheckContext) -> CheckOutcome:
-    rows = context.read_checked_days(INFERENCE_EXECUTIONS, ["unrecognized"])
-    return completeness.evaluate_no_unrecognized_fields(rows)
+    files = context.read_checked_files(INFERENCE_EXECUTIONS, ["unrecognized"])
+    return completeness.evaluate_no_unrecognized_fields(files)
 
 
 def _check_settled_days(context: CheckContext) -> CheckOutcome:
@@ -116,8 +122,9 @@ def _read_in_progress(context: CheckContext) -> pa.Table:
         for day in context.execution_days
         if pc.sum(lake.read(EXTRACTION_COVERAGE, day, ["in_progress"])["in_progress"]).as_py()
     ]
-    rows = read_days(lake, INFERENCE_EXECUTIONS, days, columns)
-    return rows.filter(pc.equal(rows["status"], "IN_PROGRESS"))
+    files = read_files(lake, INFERENCE_EXECUTIONS, days, columns)
+    in_progress = [rows.filter(pc.equal(rows["status"], "IN_PROGRESS")) for rows in files]
+    return pa.concat_tables([read_days(lake, INFERENCE_EXECUTIONS, [], columns), *in_progress])
 
 
 def _check_counts(context: CheckContext) -> CheckOutcome:
@@ -136,7 +143,7 @@ def _check_freshness(context: CheckContext) -> CheckOutcome:
     lake, settings = context.lake, context.settings
     days = context.list_lake_days(EXTRACTION_COVERAGE)[-settings.last_days :]
     coverage = read_days(lake, EXTRACTION_COVERAGE, days, freshness.COVERAGE_COLUMNS)
-    executions = read_days(lake, INFERENCE_EXECUTIONS, days, freshness.EXECUTION_COLUMNS)
+    executions = read_files(lake, INFERENCE_EXECUTIONS, days, freshness.EXECUTION_COLUMNS)
     active = freshness.list_active_schedulers(coverage)
     return freshness.evaluate_data_fresh(
         freshness.find_newest_data(executions, active, context.scheduler_settings),

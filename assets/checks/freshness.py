@@ -42,24 +42,34 @@ def list_active_schedulers(coverage: pa.Table) -> set[str]:
 
 
 def find_newest_data(
-    executions: pa.Table, active: Collection[str], settings: Mapping[str, SchedulerSettings]
+    parts: Iterable[pa.Table], active: Collection[str], settings: Mapping[str, SchedulerSettings]
 ) -> list[NewestData]:
     """Return the newest window of each active scheduler that is not stopped.
 
     The next window is due after its end plus the delay of the scheduler.
+
+    Args:
+        parts: the executions (`EXECUTION_COLUMNS`) in any number of parts, of which one is in memory.
+        active: the ARNs of the active schedulers.
+        settings: the settings by ARN.
     """
-    grouped = executions.group_by("scheduler_arn", use_threads=False).aggregate(
-        [("scheduler_name", "max"), ("data_start_time", "max"), ("data_end_time", "max")]
-    )
+    latest = [_find_latest(rows) for rows in parts]
     newest = []
-    for row in grouped.to_pylist():
+    for row in _find_latest(pa.concat_tables(latest)).to_pylist() if latest else ():
         arn = row["scheduler_arn"]
         scheduler = settings.get(arn, SchedulerSettings())
         if arn in active and not scheduler.is_stopped:
-            data_end = row["data_end_time_max"] or row["data_start_time_max"]
+            data_end = row["data_end_time"] or row["data_start_time"]
             due = data_end + (scheduler.frequency or LONGEST_FREQUENCY) + scheduler.delay
-            newest.append(NewestData(row["scheduler_name_max"] or arn, data_end, due))
+            newest.append(NewestData(row["scheduler_name"] or arn, data_end, due))
     return newest
+
+
+def _find_latest(executions: pa.Table) -> pa.Table:
+    """Return a row for each scheduler with the maximum of each column."""
+    key, *names = EXECUTION_COLUMNS
+    grouped = executions.group_by(key, use_threads=False).aggregate([(name, "max") for name in names])
+    return grouped.select([key, *(f"{name}_max" for name in names)]).rename_columns(EXECUTION_COLUMNS)
 
 
 def evaluate_data_fresh(

@@ -5,20 +5,17 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 
 from assets.checks import completeness
-from assets.tables import (
-    PARTITION,
-)
 from tests.support.check_days import DAY
 
 
 def test_unrecognized_fields_are_named_and_counted() -> None:
     rows = pa.table({"unrecognized": pa.array(['{"New": 1}', None, '{"New": 1}', '{"Other": 2}'])})
 
-    outcome = completeness.evaluate_no_unrecognized_fields(rows)
+    outcome = completeness.evaluate_no_unrecognized_fields([rows.slice(0, 2), rows.slice(2)])
 
     assert not outcome.passed
     assert outcome.examples == [{"field": "New", "rows": 2}, {"field": "Other", "rows": 1}]
-    assert completeness.evaluate_no_unrecognized_fields(rows.slice(1, 1)).passed
+    assert completeness.evaluate_no_unrecognized_fields([rows.slice(1, 1)]).passed
 
 
 def test_unreadable_result_objects_are_counted_by_state() -> None:
@@ -27,11 +24,12 @@ def test_unreadable_result_objects_are_counted_by_state() -> None:
             "scheduler_name": ["a", "a", "b"],
             "state": ["read", "missing", "forbidden"],
             "error": [None, "NoSuchKey", "AccessDenied"],
-            PARTITION: pa.array([DAY] * 3, pa.date32()),
         }
     )
 
-    outcome = completeness.evaluate_result_objects_read(objects, {})
+    outcome = completeness.evaluate_result_objects_read(
+        [(DAY, objects.slice(0, 2), 0), (DAY, objects.slice(2), 0)]
+    )
 
     assert not outcome.passed
     states = (
@@ -45,7 +43,7 @@ def test_unreadable_result_objects_are_counted_by_state() -> None:
     )
     others = dict.fromkeys(states, 0)
     assert outcome.metadata == {"objects": 3, "missing": 1, "forbidden": 1} | others
-    assert completeness.evaluate_result_objects_read(objects.slice(0, 1), {}).passed
+    assert completeness.evaluate_result_objects_read([(DAY, objects.slice(0, 1), 0)]).passed
 
 
 def test_result_objects_without_a_record_are_not_read() -> None:
@@ -59,19 +57,18 @@ def test_result_objects_without_a_record_are_not_read() -> None:
             "status": ["SUCCESS", "SUCCESS", "FAILED", "SUCCESS"],
             "result_s3_bucket": ["plant"] * 4,
             "result_s3_key": ["key"] * 4,
-            PARTITION: pa.array([DAY] * 4, pa.date32()),
         }
     )
     objects = executions.slice(0, 1).append_column("state", pa.array(["read"]))
     objects = objects.append_column("scheduler_name", pa.array(["a"]))
 
     unread = completeness.count_unread_results(executions, objects, start + timedelta(hours=24))
-    outcome = completeness.evaluate_result_objects_read(objects, unread)
+    outcome = completeness.evaluate_result_objects_read([(DAY, objects, unread)])
 
-    assert unread == {DAY: 1}
+    assert unread == 1
     assert not outcome.passed
     assert outcome.message == f"1 of 2 result objects are not read: 1 not read yet, from {DAY} to {DAY}."
-    assert completeness.evaluate_result_objects_read(objects.slice(0, 0), {}).message == (
+    assert completeness.evaluate_result_objects_read([]).message == (
         "No execution of these days names a result object."
     )
 
@@ -80,9 +77,9 @@ def test_messages_do_not_claim_what_was_not_read() -> None:
     lines = pa.table({"reason": pa.array([], pa.string())})
     nothing = pa.table({"unrecognized": pa.array([], pa.string())})
 
-    assert "no line was examined" in completeness.evaluate_no_rejected_result_lines(lines, 0).message
-    assert "3 result objects were read" in completeness.evaluate_no_rejected_result_lines(lines, 3).message
-    assert "no field was examined" in completeness.evaluate_no_unrecognized_fields(nothing).message
+    assert "no line was examined" in completeness.evaluate_no_rejected_result_lines([lines], 0).message
+    assert "3 result objects were read" in completeness.evaluate_no_rejected_result_lines([lines], 3).message
+    assert "no field was examined" in completeness.evaluate_no_unrecognized_fields([nothing]).message
     assert completeness.evaluate_archive_files_complete([]).message == "No saved response was read."
     assert "that were read" in completeness.evaluate_no_rejected_summaries(lines).message
 

@@ -81,7 +81,8 @@ def test_deleted_and_stopped_schedulers_are_not_late() -> None:
     }
 
     assert freshness.list_active_schedulers(coverage) == {"running", "stopped"}
-    assert freshness.find_newest_data(rows, freshness.list_active_schedulers(coverage), settings_by_arn) == [
+    parts = [rows.slice(0, 1), rows.slice(1)]
+    assert freshness.find_newest_data(parts, freshness.list_active_schedulers(coverage), settings_by_arn) == [
         freshness.NewestData("running", NOW + HOUR, NOW + HOUR + timedelta(minutes=7))
     ]
 
