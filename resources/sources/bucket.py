@@ -7,7 +7,7 @@ without an object may have failed, or the scheduler was off. A bucket therefore 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from itertools import groupby
 
 import msgspec
@@ -46,9 +46,10 @@ class BucketOptions:
 
 @dataclass(frozen=True)
 class _Sample:
-    """The results of some days of a prefix, from `first` on, and what they show about the frequency."""
+    """The results of a prefix in [`first`, `stop`), and what they show about the frequency."""
 
     first: date
+    stop: date
     results: list[ResultKey]
     evidence: GridEvidence
 
@@ -227,7 +228,8 @@ class BucketSource:
         samples = []
         for first, stop in sorted(days):
             results = [result for day in self._read_prefix(prefix, first, stop) for result in day]
-            samples.append(_Sample(first, results, infer_frequency([result.start for result in results])))
+            evidence = infer_frequency([result.start for result in results])
+            samples.append(_Sample(first, stop, results, evidence))
         return samples
 
     def find_span(self) -> tuple[date, date]:
@@ -246,18 +248,24 @@ class BucketSource:
     ) -> ListingEstimate:
         """Predict the list requests and results of a run over batches of contiguous days.
 
-        An unknown frequency is inferred from the first and the last days; the shorter one counts.
+        An unknown frequency is inferred from the results of the first and the last days, which are counted;
+        the shorter one counts for the days between them. Windows without a result are not known there.
         """
         prefixes = self._select_prefixes(placeholders)
         results, requests = 0, self._search_requests  # the run searches again
         for prefix in prefixes:
             start, end = self._find_edges(prefix)
             minutes = self._options.frequency_minutes
-            minutes = minutes or _find_shortest_minutes(self._read_samples(prefix, start, end))
-            per_day = 24 * 60 // (minutes or _SHORTEST_MINUTES)
+            samples = [] if minutes else self._read_samples(prefix, start, end)
+            minutes = minutes or _find_shortest_minutes(samples) or _SHORTEST_MINUTES
+            counted = _count_by_day(samples)
+            per_day = 24 * 60 // minutes
             first, last = start.date(), end.date()
             for batch in batches:
-                results += per_day * sum(first <= day <= last for day in batch)
+                results += sum(
+                    counted[day] if day in counted else _count_windows(day, start, end, minutes)
+                    for day in batch
+                )
                 listed_days = min(last, batch[-1] + _A_DAY) - max(first, batch[0] - _A_DAY)
                 requests += 1 + per_day * max(0, listed_days.days + 1) // _PAGE
         is_bound = self._options.frequency_minutes is not None
@@ -374,6 +382,23 @@ class BucketSource:
 def _find_shortest_minutes(samples: Iterable[_Sample]) -> int | None:
     """Return the shortest frequency that a sample shows; None: no sample shows one."""
     return min((sample.evidence.minutes for sample in samples if sample.evidence.minutes), default=None)
+
+
+def _count_by_day(samples: Iterable[_Sample]) -> dict[date, int]:
+    """Return the number of results of each day of the samples."""
+    counts: dict[date, int] = {}
+    for sample in samples:
+        starts = Counter(result.start.date() for result in sample.results)
+        days = (sample.stop - sample.first).days
+        counts |= {day: starts[day] for day in (sample.first + number * _A_DAY for number in range(days))}
+    return counts
+
+
+def _count_windows(day: date, start: datetime, end: datetime, minutes: int) -> int:
+    """Return the number of windows that start on a day, if the first and the last start are known."""
+    midnight = datetime.combine(day, time(), UTC)
+    first, last = max(midnight, start), min(midnight + _A_DAY - timedelta(minutes=minutes), end)
+    return max(0, (last - first) // timedelta(minutes=minutes) + 1)
 
 
 def _find_ranges(days: Sequence[date]) -> list[tuple[date, date]]:

@@ -170,15 +170,25 @@ def test_the_span_and_the_estimate_of_a_range(bucket: Bucket) -> None:
     assert run.requests <= estimate.requests <= run.requests + 1
 
 
-def test_an_estimate_counts_the_shorter_frequency_of_the_first_and_the_last_days(bucket: Bucket) -> None:
+def test_an_estimate_counts_the_first_and_last_days_and_the_shorter_frequency_between(bucket: Bucket) -> None:
     fill(bucket, "output/", days=4, minutes=60)
     later = list_folders(date(2026, 9, 14), 4, 5)
     bucket.add(*(f"output/{folder}/results.jsonl" for folder in later))
     days = [FIRST + timedelta(days=number) for number in range(8)]
     estimate = open_bucket(f"{bucket.uri}/output/").estimate([days])
-    assert (estimate.results, estimate.is_bound) == (8 * 288, False)
+    assert (estimate.results, estimate.is_bound) == (3 * 24 + 2 * 288 + 3 * 288, False)
     known = open_bucket(f"{bucket.uri}/output/", frequency="PT5M").estimate([days])
     assert (known.results, known.is_bound) == (8 * 288, True)
+
+
+def test_an_estimate_counts_no_window_before_the_first_or_after_the_last_result(bucket: Bucket) -> None:
+    folders = [*list_folders(FIRST, 2, 30)][10:-7]  # 38 and 41 windows
+    bucket.add(*(f"output/{folder}/results.jsonl" for folder in folders if folder != folders[3]))
+    day = timedelta(days=1)
+    days = [FIRST - day, FIRST, FIRST + day, FIRST + 2 * day]
+    assert open_bucket(f"{bucket.uri}/output/").estimate([days]).results == 38 + 41 - 1
+    known = open_bucket(f"{bucket.uri}/output/", frequency="PT30M").estimate([days])
+    assert known.results == 38 + 41, "no result is read"
 
 
 @pytest.mark.parametrize("name", ["results.jsonl", "results.csv", "results.jsonl.gz"])
