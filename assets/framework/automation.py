@@ -10,6 +10,9 @@ from assets.framework.metadata import PREFIX
 TABLE_TAG = f"{PREFIX}table"
 """Tag of an asset: the name of its table."""
 
+BACKFILL_TAG = f"{PREFIX}backfill"
+"""Tag of the runs of a backfill, which executes its stages one after the other."""
+
 _On = dg.AutomationCondition
 _Condition = dg.AutomationCondition[Any]
 
@@ -18,10 +21,11 @@ def upstream_content_changed(required: Collection[str] | None = None) -> _Condit
     """Request each partition whose upstream data version changed, whatever its age.
 
     The data version is a hash of values, so a rerun that changes nothing requests nothing. A change stays
-    pending until a run is *requested*; a change during a run is not lost. A partition that is missing while
-    its upstream exists is requested too, also at the first evaluation. A failed run is requested once more.
-    After that it waits for new upstream content or a manual run. While a blocking check of an upstream asset
-    fails, changes stay pending.
+    pending until a run is *requested*; a change during a run is not lost. A partition that a backfill
+    materializes is not requested, unless its upstream changed while the run was queued or active. A partition
+    that is missing while its upstream exists is requested too, also at the first evaluation. A failed run is
+    requested once more. After that it waits for new upstream content or a manual run. While a blocking check
+    of an upstream asset fails, changes stay pending.
 
     Args:
         required: the upstream assets of which every partition must be materialized; None: all of them. Leave
@@ -29,7 +33,8 @@ def upstream_content_changed(required: Collection[str] | None = None) -> _Condit
     """
     upstream_changed: _Condition = _On.any_deps_match(_On.data_version_changed())
     # A change that the evaluation right after a request sees happened after that request.
-    changed = upstream_changed.since((_On.newly_requested() & ~upstream_changed) | _On.initial_evaluation())
+    is_processed = (_On.newly_requested() | _is_in_backfill(upstream_changed)) & ~upstream_changed
+    changed = upstream_changed.since(is_processed | _On.initial_evaluation())
     is_complete = _has_all(required)
     has_upstream = is_complete & _On.any_deps_match(~_On.missing())
     # The first evaluation finds all days that were in the lake before, and requests them in one ranged run.
@@ -39,6 +44,16 @@ def upstream_content_changed(required: Collection[str] | None = None) -> _Condit
     idle = ~is_upstream_busy & ~_On.in_progress() & ~_On.any_deps_match(_is_blocked())
     wanted = changed | missing | _is_failed_once(upstream_changed)
     return (wanted & is_complete & idle).with_label("upstream_content_changed")
+
+
+def _is_in_backfill(upstream_changed: _Condition) -> _Condition:
+    """Match a partition that a backfill materialized after all changes of its upstream."""
+    # a run can end between the reading of events and that of its state
+    was_active = _On.in_progress() | (~_On.in_progress()).newly_true()
+    # Dagster stores the state of each `since` under the kinds of its two operands, so no two may be equal
+    changed_meanwhile = (upstream_changed & was_active).since(_On.newly_requested())
+    is_of_backfill = _On.all_new_updates_have_run_tags(tag_keys={BACKFILL_TAG})
+    return _On.newly_updated() & is_of_backfill & ~changed_meanwhile
 
 
 def _has_all(required: Collection[str] | None) -> _Condition:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import dagster as dg
 
+from assets.framework import automation
 from assets.framework.metadata import HIDDEN_PREFIX, PREFIX
 from assets.framework.partitions import RANGE
 from assets.tables import INFERENCE_EXECUTIONS
@@ -21,7 +22,7 @@ from pipelines.runs.launcher import BackfillRequest, RunOutcome, RunReport, Work
 from resources.clock import unique_id
 from resources.errors import ConfigurationError
 
-BACKFILL_TAG, STAGE_TAG, STAGES_TAG = f"{PREFIX}backfill", f"{PREFIX}stage", f"{HIDDEN_PREFIX}stages"
+BACKFILL_TAG, STAGE_TAG, STAGES_TAG = automation.BACKFILL_TAG, f"{PREFIX}stage", f"{HIDDEN_PREFIX}stages"
 DAYS_TAG, WORKERS_TAG, DAYS_PER_RUN_TAG, RUNS_PER_DAY_TAG = (
     f"{HIDDEN_PREFIX}days",
     f"{HIDDEN_PREFIX}workers",

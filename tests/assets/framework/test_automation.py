@@ -8,12 +8,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets.framework.automation import TABLE_TAG, upstream_content_changed
+from assets.framework.automation import BACKFILL_TAG, TABLE_TAG, upstream_content_changed
 
 START = datetime(2026, 10, 8, 0, 5, tzinfo=UTC)
 DAILY = dg.DailyPartitionsDefinition("2026-10-01", end_date="2026-11-01", timezone="UTC", end_offset=1)
 UPSTREAM, DAYS, WHOLE, COMPARED = (dg.AssetKey(name) for name in ("upstream", "days", "whole", "compared"))
 
+
+BACKFILL = {BACKFILL_TAG: "a1b2"}
 
 DURING_RUN: list[Callable[[], None]] = []
 """Callbacks inside the next run of a downstream asset."""
@@ -112,7 +114,7 @@ class Automation:
             dg.AssetCheckEvaluation(asset_key=UPSTREAM, check_name=name, passed=passed, metadata={})
         )
 
-    def run(self, day: str) -> bool:
+    def run(self, day: str, tags: dict[str, str] | None = None) -> bool:
         """Run the downstream asset for a day; return whether it succeeded."""
         return dg.materialize(
             [upstream, days_asset],
@@ -120,6 +122,7 @@ class Automation:
             partition_key=day,
             instance=self.instance,
             raise_on_error=False,
+            tags=tags,
         ).success
 
 
@@ -166,6 +169,41 @@ def test_a_change_during_a_run_is_not_lost(automation: Automation) -> None:
     assert automation.evaluate() == ["2026-10-07"]
     assert automation.run("2026-10-07")
     assert [automation.evaluate() for _ in range(3)] == [[], [], []]
+
+
+def test_days_that_a_backfill_has_processed_are_not_requested(automation: Automation) -> None:
+    """The backfill materializes the upstream days first, and then these days in another run."""
+    requested = []
+    automation.materialize_upstream("1", "2026-10-07")
+    automation.record_check("blocking", passed=False)  # as long as the run of the upstream days is active
+    requested.append(automation.evaluate())
+    automation.record_check("blocking", passed=True)
+    DURING_RUN.append(lambda: requested.append(automation.evaluate()))
+
+    assert automation.run("2026-10-07", BACKFILL)
+
+    assert [*requested, *(automation.evaluate() for _ in range(3))] == [[], [], [], [], []]
+    automation.materialize_upstream("2", "2026-10-07")
+    assert automation.evaluate() == ["2026-10-07"]
+
+
+@pytest.mark.parametrize("evaluated_during_run", [False, True], ids=["evaluated after", "evaluated during"])
+def test_a_change_during_a_run_of_a_backfill_is_not_lost(
+    automation: Automation, *, evaluated_during_run: bool
+) -> None:
+    def change() -> None:
+        automation.materialize_upstream("2", "2026-10-07")
+        if evaluated_during_run:
+            assert automation.evaluate() == []
+
+    automation.materialize_upstream("1", "2026-10-07")
+    DURING_RUN.append(change)
+
+    assert automation.run("2026-10-07", BACKFILL)
+
+    assert automation.evaluate_up_to_twice() == ["2026-10-07"]
+    assert automation.run("2026-10-07", BACKFILL)
+    assert [automation.evaluate() for _ in range(2)] == [[], []]
 
 
 @pytest.mark.parametrize("evaluated_during_run", [False, True], ids=["evaluated after", "evaluated during"])
