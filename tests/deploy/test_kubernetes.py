@@ -1,6 +1,7 @@
 """The Helm values: what the chart makes of them, and the Jobs that the real launcher creates."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.support.helm_chart import (
     render_deployment,
     render_instance,
 )
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.deploy
 validate = pytest.importorskip("kubernetes_validate", reason="pip install -e '.[deploy-check]'")
@@ -55,6 +57,20 @@ def test_the_servers_are_valid_and_unprivileged(name: str) -> None:
     validate.validate(manifest, validate.latest_version(), strict=True)
     assert SERVERS[name]["podSecurityContext"]["runAsNonRoot"]
     assert SERVERS[name]["image"] == VALUES["dagsterWebserver"]["image"]
+
+
+def test_commands_in_the_pod_of_the_code_server_can_open_the_instance_of_the_image() -> None:
+    """The chart gives this pod only the password, and mounts no dagster.yaml."""
+    needed = set(re.findall(r"env: (\w+)", (ROOT / "deploy" / "dagster.yaml").read_text()))
+    values = {variable["name"]: variable["value"] for variable in SERVERS["code"]["env"]}
+    database = VALUES["postgresql"]
+
+    assert needed == {*values, "DAGSTER_PG_PASSWORD"}
+    assert values == {
+        "DAGSTER_PG_HOST": database["postgresqlHost"],
+        "DAGSTER_PG_DB": database["postgresqlDatabase"],
+        "DAGSTER_PG_USERNAME": database["postgresqlUsername"],
+    }
 
 
 def test_a_wrong_probe_is_found() -> None:

@@ -163,6 +163,7 @@ def render_container_context(values: Values) -> Values:
             "env_secrets": [secret["name"] for secret in deployment["envSecrets"]],
             "volumes": deployment["volumes"],
             "volume_mounts": deployment["volumeMounts"],
+            "env": deployment["env"],
             "service_account_name": values["global"]["serviceAccountName"],
         }
     }
@@ -177,6 +178,7 @@ def render_deployment(name: str, server: Values, values: Values) -> Values:
         "imagePullPolicy": image["pullPolicy"],
         "securityContext": server["securityContext"],
         "resources": server["resources"],
+        "env": server.get("env", []),
         "envFrom": [{"secretRef": secret} for secret in server.get("envSecrets", ())],
         "volumeMounts": server.get("volumeMounts", []),
         **{probe: server[probe] for probe in _PROBES & server.keys()},
