@@ -88,6 +88,9 @@ class ResultsConfig(dg.Config):
             ) from None
 
 
+_UNAVAILABLE_STATES = pa.array([state.value for state in ObjectState if state.is_unavailable])
+
+
 @dataclass
 class UnreadObjects:
     """Result objects that a run could not read or that changed: one cause is one message for all days."""
@@ -101,10 +104,9 @@ class UnreadObjects:
         """Add the objects of a day."""
         self._overwritten += [f"s3://{bucket}/{key}" for bucket, key in recorded.overwritten]
         columns = ["state", "error", "result_s3_bucket", "result_s3_key"]
-        for row in recorded.objects.rows.select(columns).to_pylist():
+        rows = recorded.objects.rows.select(columns)
+        for row in rows.filter(pc.is_in(rows["state"], _UNAVAILABLE_STATES)).to_pylist():
             state = row["state"]
-            if not ObjectState(state).is_unavailable:
-                continue
             if state not in self._examples:
                 path = f"s3://{row['result_s3_bucket']}/{row['result_s3_key']}"
                 self._examples[state] = f"{path}: {row['error']}"

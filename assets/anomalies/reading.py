@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.anomalies.contributions import ContributionBuffer
-from assets.anomalies.execution_index import COLUMNS, ExecutionIndex, ObjectLocation
+from assets.anomalies.execution_index import COLUMNS, ExecutionIndex, ExecutionKey, ObjectLocation
 from assets.anomalies.merge import (
     find_changed_executions,
     merge_predictions,
@@ -30,7 +30,7 @@ from assets.anomalies.objects import (
     merge_object_records,
 )
 from assets.anomalies.parse import parse_in_batches
-from assets.anomalies.reassignment import find_moves, move_results
+from assets.anomalies.reassignment import ResultsPart, find_moves, move_results
 from assets.tables import (
     ANOMALY_PREDICTIONS,
     INFERENCE_EXECUTIONS,
@@ -181,16 +181,19 @@ def _count_contributions(target: _Target) -> int:
 def _prepare_shards(targets: Sequence[_Target]) -> frozenset[str]:
     """Move rows whose execution turned out to be another one; return the buckets that the service named.
 
-    A row can move to another shard, so the day is then read as a whole.
+    A row can move to another shard.
     """
-    buckets = set[str]()
-    for target in targets:
-        index = _read_index(target)
-        buckets |= index.buckets_of_service
-        if index.lacks_any(_read_stored(target)):
-            _move_results(_Target(target.lake, target.day, target.now))
-            return frozenset().union(*(_read_index(target).buckets_of_service for target in targets))
+    buckets, stale = set[str](), dict[ExecutionKey, ObjectLocation]()
+    for part in map(_read_part, targets):
+        buckets |= part.index.buckets_of_service
+        stale |= part.find_stale()
+    if moves := find_moves(stale, map(_read_part, targets)):
+        move_results(targets[0].lake, targets[0].day, moves, targets[0].now)
     return frozenset(buckets)
+
+
+def _read_part(target: _Target) -> ResultsPart:
+    return ResultsPart.read(target.lake, target.day, target.shard)
 
 
 def _read_index(target: _Target, buckets: Collection[str] = ()) -> ExecutionIndex:
@@ -203,13 +206,6 @@ def _read_stored(target: _Target) -> pa.Table:
     return target.lake.read(RESULT_OBJECTS, target.day, REQUEST_COLUMNS, target.shard)
 
 
-def _move_results(target: _Target) -> None:
-    executions = target.lake.read(INFERENCE_EXECUTIONS, target.day, COLUMNS)
-    index = ExecutionIndex.from_executions(executions)
-    records = index_object_records(_read_stored(target))
-    move_results(target.lake, target.day, find_moves(executions, index, records), target.now)
-
-
 def record_results(lake: Lake, results: ResultFetcher, day: date, now: datetime) -> RecordedResults:
     """Read the new and changed result objects of a day's executions, and merge their rows into the lake.
 
@@ -218,12 +214,12 @@ def record_results(lake: Lake, results: ResultFetcher, day: date, now: datetime)
         LedgerError: the profile or role cannot be used, or the lake cannot be written.
     """
     target = _Target(lake, day, now)
-    executions = lake.read(INFERENCE_EXECUTIONS, day, COLUMNS)
-    index = ExecutionIndex.from_executions(executions)
-    stored = _read_stored(target)
-    if index.lacks_any(stored):
-        move_results(lake, day, find_moves(executions, index, index_object_records(stored)), now)
+    part = _read_part(target)
+    index, stored = part.index, part.objects
+    if moves := find_moves(part.find_stale(), [part]):
+        move_results(lake, day, moves, now)
         stored = _read_stored(target)
+    del part
     fetched = _fetch_day(results, target, index, stored)
     if fetched.states and not fetched.states.keys() - {ObjectState.UNREACHABLE}:
         _record_reason(target, index, fetched.outcomes)

@@ -74,6 +74,12 @@ class SharedResults:
     examined: frozenset[str]
     rejected: pa.Table
 
+    @classmethod
+    def join(cls, parts: Sequence["SharedResults"]) -> "SharedResults":
+        """Return the results of several merges of the same day; there is at least one."""
+        examined = frozenset[str]().union(*(part.examined for part in parts))
+        return cls(examined, pa.concat_tables([part.rejected for part in parts]))
+
 
 def find_known_schedulers(
     tables: Iterable[pa.Table], from_settings: KnownSchedulers | None = None

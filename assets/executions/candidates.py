@@ -1,11 +1,13 @@
 """Buffer of candidate rows between the sources and the lake, by day, with bounded memory."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from datetime import date
 from itertools import chain
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from assets.executions.bucket_identity import has_bucket_rows
 from assets.executions.flatten import ROWS, FlattenedPages
@@ -13,13 +15,43 @@ from assets.executions.merge import reduce_candidates
 from assets.executions.provenance import ReturnedKeysBuffer
 from assets.framework.time_windows import split_by_day
 from resources.encoded_texts import combine_chunks, decode_texts, encode_texts
-from resources.lake.shards import WHOLE, Shard, select_shard
+from resources.lake.shards import select_rows
 
 PENDING_ROWS, PENDING_ROWS_OF_DAY = 250_000, 500
 """Number of added rows, at least, after which they are packed: in all, and for each requested day."""
 
 _MOST_PIECES = 8
 """A day with more packed pieces is merged, so that memory does not grow with overlapping responses."""
+
+
+PartNumbers = NDArray[np.int64]
+"""The number of the part to which each row belongs."""
+
+
+class PackedRows:
+    """Compressed rows of one schema with dictionaries: about 20 bytes each."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        """Start without rows."""
+        self._schema = schema
+        self._pieces: list[pa.Buffer] = []
+        self.num_rows = 0
+
+    def add(self, rows: pa.Table) -> None:
+        """Add rows, without the texts that none of them has."""
+        if rows.num_rows:
+            self._pieces.append(_pack(encode_texts(rows, self._schema)))
+            self.num_rows += rows.num_rows
+
+    def read(self) -> pa.Table:
+        """Return all rows, in any order."""
+        return _join(map(_unpack, self._pieces), self._schema)
+
+
+def distribute_rows(rows: pa.Table, numbers: PartNumbers, parts: list[PackedRows]) -> None:
+    """Add each row to the part with its number."""
+    for number in np.unique(numbers).tolist():
+        parts[number].add(select_rows(rows, numbers == number))
 
 
 class CandidateBuffer:
@@ -67,20 +99,22 @@ class CandidateBuffer:
             if len(pieces) >= _MOST_PIECES:
                 self._tables[day] += map(_unpack, pieces)
                 pieces.clear()
-            pieces.append(_pack(reduce_candidates(_join(self._tables.pop(day)))))
+            pieces.append(_pack(reduce_candidates(_join(self._tables.pop(day), ROWS))))
         self.returned_keys.compact()
         self._pending = 0
 
     def take(self, day: date) -> pa.Table:
         """Remove the candidates of a day and return them, in any number and order."""
-        rows = self.read(day)
+        rows = _join(self.read_pieces(day), ROWS)
         self.discard(day)
         return rows
 
-    def read(self, day: date, shard: Shard = WHOLE) -> pa.Table:
-        """Return the candidates of a shard of a day; of the others, one packed piece is in memory at once."""
-        tables = [_select(rows, shard) for rows in self._read_pieces(day)]
-        return _join(tables) if tables else ROWS.empty_table()
+    def split(self, day: date, find_parts: Callable[[pa.Table], PartNumbers], count: int) -> list[PackedRows]:
+        """Return the candidates of a day in parts; each packed piece is unpacked once."""
+        parts = [PackedRows(ROWS) for _ in range(count)]
+        for rows in self.read_pieces(day):
+            distribute_rows(rows, find_parts(rows), parts)
+        return parts
 
     def discard(self, day: date) -> None:
         """Remove the candidates of a day."""
@@ -89,39 +123,35 @@ class CandidateBuffer:
 
     def has_bucket_rows(self, day: date) -> bool:
         """Return whether any candidate of a day comes from a bucket."""
-        return any(map(has_bucket_rows, self._read_pieces(day)))
+        return any(map(has_bucket_rows, self.read_pieces(day)))
 
-    def _read_pieces(self, day: date) -> Iterator[pa.Table]:
+    def read_pieces(self, day: date) -> Iterator[pa.Table]:
+        """Yield the candidates of a day; one packed piece is in memory at a time."""
         yield from self._tables.get(day, ())
         yield from map(_unpack, self._packed.get(day, ()))
 
     def get_names(self) -> dict[str, str | None]:
         """Return the names of the schedulers of all candidates, by ARN."""
         columns = ["scheduler_arn", "scheduler_name"]
-        tables = self.get_identities(columns)
-        distinct = pa.concat_tables(tables).group_by(columns).aggregate([]) if tables else None
-        return (
-            dict(zip(*(column.to_pylist() for column in distinct.columns), strict=True)) if distinct else {}
-        )
+        names: dict[str, str | None] = {}
+        for rows in self.read_identities(columns):
+            names |= zip(*(column.to_pylist() for column in rows.columns), strict=True)
+        return names
 
-    def get_identities(self, columns: list[str]) -> list[pa.Table]:
-        """Return some columns of all candidates, with plain texts."""
+    def read_identities(self, columns: list[str]) -> Iterator[pa.Table]:
+        """Yield the distinct values of some columns of the candidates, in several tables with plain texts."""
         pending = (rows for tables in self._tables.values() for rows in tables)
         packed = (_unpack(piece) for pieces in self._packed.values() for piece in pieces)
-        return [decode_texts(rows.select(columns)) for rows in chain(pending, packed)]
+        for rows in chain(pending, packed):
+            yield decode_texts(rows.select(columns)).group_by(columns).aggregate([])
 
 
-def _select(rows: pa.Table, shard: Shard) -> pa.Table:
-    """Return the rows of a shard, without the texts that only other rows have."""
-    return rows if shard == WHOLE else encode_texts(select_shard(rows, shard), ROWS)
-
-
-def _join(tables: Iterable[pa.Table]) -> pa.Table:
+def _join(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
     # rows of different schedulers are then already sorted, and the merge need not copy them
     in_order = sorted(
         (rows for rows in tables if rows.num_rows), key=lambda rows: str(rows["scheduler_arn"][0])
     )
-    return combine_chunks(pa.concat_tables([ROWS.empty_table(), *in_order]))
+    return combine_chunks(pa.concat_tables([schema.empty_table(), *in_order]))
 
 
 def _pack(rows: pa.Table) -> pa.Buffer:

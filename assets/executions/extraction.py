@@ -5,11 +5,12 @@ executions first, then coverage. The index of files is updated after the days. A
 point has therefore recorded nothing that is not in the lake. The next run reads the files again.
 """
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any
+from functools import partial
+from itertools import chain
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,7 +31,6 @@ from assets.executions.candidates import CandidateBuffer
 from assets.executions.coverage import (
     SchedulerCounts,
     compute_settle_time,
-    count_by_scheduler,
     merge_coverage,
 )
 from assets.executions.flatten import (
@@ -40,8 +40,10 @@ from assets.executions.flatten import (
     decode_summaries,
     flatten_pages,
 )
+from assets.executions.grouped_merge import GroupedMerge, retry_changed_rows
 from assets.executions.merge import merge_executions
 from assets.executions.provenance import merge_returned_keys
+from assets.executions.recorded_executions import RecordedExecutions, describe_updates
 from assets.executions.scheduler_history import build_listed_settings, merge_listed_settings
 from assets.executions.selection import SELECT_ALL, ExtractionSelection
 from assets.executions.tombstones import (
@@ -51,8 +53,7 @@ from assets.executions.tombstones import (
     describe_skipped_files,
     read_operations,
 )
-from assets.framework.materializations import PartitionResult, partition_result
-from assets.framework.row_content import count_changed_rows, deduplicate, stamp_changes
+from assets.framework.row_content import deduplicate, stamp_changes
 from assets.framework.time_windows import Days, filter_days, to_instant
 from assets.tables import (
     ARCHIVE_FILES,
@@ -65,7 +66,7 @@ from assets.tables import (
 from resources.encoded_texts import decode_texts, get_chunk
 from resources.errors import BudgetSpentError, LedgerError, RetryLaterError, UnreadableArchiveError
 from resources.lake.lake import Lake, WriteResult
-from resources.lake.shards import Shard, list_shards, select_shard
+from resources.lake.shards import Shard, find_shards, list_shards
 from resources.name_patterns import no_scheduler_error
 from resources.redaction import redact
 from resources.sources.base import (
@@ -82,35 +83,6 @@ from resources.storage.base import StoredFile
 
 LISTED_PER_REPORT = 20_000
 """The number of results of a bucket between two messages about the progress of its listing."""
-
-
-@dataclass(frozen=True)
-class RecordedExecutions:
-    """The executions of a shard of a day after its update.
-
-    Attributes:
-        result: the content of the shard.
-        changed_rows: the number of new and changed executions.
-        statuses: the number of executions by status.
-        outcome_sources: the kinds of sources of their outcomes.
-    """
-
-    result: PartitionResult
-    changed_rows: int
-    statuses: Counter[str | None]
-    outcome_sources: frozenset[str]
-
-    @classmethod
-    def from_update(cls, written: WriteResult) -> "RecordedExecutions":
-        """Describe an update, so that its rows need not stay in memory."""
-        rows = written.rows
-        counted = rows["status"].value_counts().to_pylist()
-        return cls(
-            partition_result(INFERENCE_EXECUTIONS, written, {}),
-            count_changed_rows(INFERENCE_EXECUTIONS, written.before, rows),
-            Counter({count["values"]: count["counts"] for count in counted}),
-            frozenset(rows["outcome_source"].unique().to_pylist()),
-        )
 
 
 @dataclass(frozen=True)
@@ -329,7 +301,7 @@ class Extraction:
         listed = listing.list_by_placeholder()
         self._listed_in_buckets += listed.values()
         tables = [self.lake.read(INFERENCE_SCHEDULERS, columns=IDENTITY_COLUMNS)]
-        tables += self._candidates.get_identities(IDENTITY_COLUMNS)
+        tables += self._candidates.read_identities(IDENTITY_COLUMNS)
         return select_prefixes(
             listed, tables, lambda scheduler: bool(selection.select_schedulers([scheduler]))
         )
@@ -429,25 +401,23 @@ class Extraction:
         return recorded
 
     def _record_executions(self, day: date) -> tuple[tuple[RecordedExecutions, ...], SchedulerCounts]:
-        """Merge the executions of a day; memory is that of one shard, unless a bucket shows executions."""
+        """Merge the executions of a day; memory is that of one shard."""
         count = self.lake.shards(INFERENCE_EXECUTIONS, day)
-        if count == 1 or self._candidates.has_bucket_rows(day):
-            return self._record_whole_day(day, count)
-        parts: list[RecordedExecutions] = []
-        counts: dict[str, Mapping[str, Any]] = {}
-        try:
-            for shard in list_shards(count):
-                written = self._record_shard(day, shard)
-                parts.append(RecordedExecutions.from_update(written))
-                counts |= count_by_scheduler(written.rows)
-                del written
-        except _HasBucketRowsError:
-            return self._record_whole_day(day, count)
-        return tuple(parts), counts
+        if count == 1:
+            return self._record_whole_day(day)
+        if not self._candidates.has_bucket_rows(day):
+            with suppress(_HasBucketRowsError):
+                return self._record_shards(day, count)
+        return self._record_groups(day, count)
 
-    def _record_shard(self, day: date, shard: Shard) -> WriteResult:
-        candidates = self._candidates.read(day, shard)
+    def _record_shards(self, day: date, count: int) -> tuple[tuple[RecordedExecutions, ...], SchedulerCounts]:
+        candidates = self._candidates.split(day, partial(find_shards, count=count), count)
+        return describe_updates(
+            (shard.number, self._record_shard(day, shard, candidates[shard.number].read()))
+            for shard in list_shards(count)
+        )
 
+    def _record_shard(self, day: date, shard: Shard, candidates: pa.Table) -> WriteResult:
         def merge(existing: pa.Table) -> pa.Table:
             if has_bucket_rows(existing):
                 raise _HasBucketRowsError
@@ -456,10 +426,28 @@ class Extraction:
 
         return self.lake.update(INFERENCE_EXECUTIONS, day, merge, encoded=True, shard=shard)
 
-    def _record_whole_day(
-        self, day: date, count: int
-    ) -> tuple[tuple[RecordedExecutions, ...], SchedulerCounts]:
-        """Merge the executions of a day at once, because rows can get schedulers of other shards."""
+    def _record_groups(self, day: date, count: int) -> tuple[tuple[RecordedExecutions, ...], SchedulerCounts]:
+        """Merge the executions of a day whose rows can get schedulers of other shards."""
+
+        def attempt() -> tuple[tuple[RecordedExecutions, ...], SchedulerCounts]:
+            shared: list[SharedResults] = []
+
+            def merge(existing: pa.Table, candidates: pa.Table) -> pa.Table:
+                return merge_with_bucket_rows(
+                    existing, candidates, self._find_schedulers, self.now, shared.append
+                )
+
+            grouped = GroupedMerge(
+                self.lake, day, count, self._candidates, self._find_schedulers, merge, self._check_tombstones
+            )
+            described = describe_updates(grouped.update())
+            if shared:
+                self._save_shared_results(day, SharedResults.join(shared))
+            return described
+
+        return retry_changed_rows(attempt, str(self.lake.path(INFERENCE_EXECUTIONS, day)))
+
+    def _record_whole_day(self, day: date) -> tuple[tuple[RecordedExecutions, ...], SchedulerCounts]:
         candidates = self._candidates.take(day)
         shared: list[SharedResults] = []
 
@@ -472,9 +460,7 @@ class Extraction:
         written = self.lake.update(INFERENCE_EXECUTIONS, day, merge, encoded=True)
         if shared:
             self._save_shared_results(day, shared[-1])
-        counts = count_by_scheduler(written.rows)
-        parts = (_select_part(written, shard) for shard in list_shards(count))
-        return tuple(map(RecordedExecutions.from_update, parts)), counts
+        return describe_updates([(0, written)])
 
     def _check_tombstones(self) -> None:
         """Refuse to record what `ledger forget` removed after the sources were read.
@@ -488,17 +474,18 @@ class Extraction:
                 next_step="run again; the sources are then read according to ledger forget",
             )
 
-    def _find_schedulers(self, candidates: pa.Table) -> dict[str, KnownScheduler]:
+    def _find_schedulers(self, taken: pa.Table | None = None) -> dict[str, KnownScheduler]:
         """Return the schedulers of output prefixes, from all settings in the lake and from the candidates.
 
-        They are found once, for the first day, while the candidates of all days are in memory.
+        They are found once, for the first day, while the candidates of all days are in the buffer, except
+        those that were taken out of it.
         """
         if self._known_schedulers is None:
             recorded = self.lake.read(INFERENCE_SCHEDULERS, columns=IDENTITY_COLUMNS)
-            current = decode_texts(candidates.select(IDENTITY_COLUMNS))
-            others = self._candidates.get_identities(IDENTITY_COLUMNS)
+            current = [] if taken is None else [decode_texts(taken.select(IDENTITY_COLUMNS))]
+            others = self._candidates.read_identities(IDENTITY_COLUMNS)
             self._known_schedulers = find_known_schedulers(
-                [recorded, current, *others], self._named_schedulers
+                chain([recorded, *current], others), self._named_schedulers
             )
             self._report_replaced_placeholders(recorded)
         return self._known_schedulers
@@ -595,11 +582,6 @@ class Extraction:
         self.lake.update(
             REJECTED_EXECUTIONS, None, lambda existing: self._replace_rejected(existing, uris, new)
         )
-
-
-def _select_part(written: WriteResult, shard: Shard) -> WriteResult:
-    rows, before = (select_shard(rows, shard) for rows in (written.rows, written.before))
-    return replace(written, rows=rows, before=before)
 
 
 def read_file(

@@ -7,11 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from assets.executions.coverage import count_by_scheduler, merge_coverage
+from assets.executions.coverage import SchedulerCounts, merge_coverage
 from assets.executions.tombstones import ForgetOperation
 from assets.framework.row_content import stamp_changes
 from assets.tables import EXTRACTION_COVERAGE
-from resources.encoded_texts import decode_texts
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class ProofOfDay:
 
 
 def rebuild_coverage(
-    executions: pa.Table,
+    counts: SchedulerCounts,
     existing: pa.Table,
     operation: ForgetOperation,
     proof: ProofOfDay,
@@ -43,17 +42,16 @@ def rebuild_coverage(
     """Build the rows of `extraction_coverage` for a day that the operation selects.
 
     Args:
-        executions: the executions of the day after forgetting.
+        counts: of the executions of the day after forgetting; see `count_by_scheduler`.
         existing: the recorded coverage.
         operation: what is forgotten.
         proof: what is known about the proofs of the day.
         settles_at: when the day settles.
         now: becomes `recorded_at` of rows whose content changes.
     """
-    arns = decode_texts(executions.select(["scheduler_arn"]))["scheduler_arn"]
-    remaining = list(_reset_rows(existing, set(arns.unique().to_pylist()), operation, proof))
+    remaining = list(_reset_rows(existing, counts.keys(), operation, proof))
     merged = merge_coverage(
-        count_by_scheduler(executions),
+        counts,
         pa.Table.from_pylist(remaining, schema=EXTRACTION_COVERAGE.schema),
         settles_at=settles_at,
         now=now,

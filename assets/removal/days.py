@@ -3,6 +3,9 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import partial, reduce
+from itertools import chain, starmap
+from operator import add
 
 import numpy as np
 import pyarrow as pa
@@ -10,11 +13,14 @@ import pyarrow.compute as pc
 
 from assets.executions.archive_index import ArchiveRecord
 from assets.executions.bucket_identity import KnownSchedulers, merge_with_bucket_rows
-from assets.executions.coverage import compute_settle_time, count_by_scheduler, merge_coverage
-from assets.executions.flatten import ROWS
+from assets.executions.candidates import CandidateBuffer
+from assets.executions.coverage import SchedulerCounts, compute_settle_time, merge_coverage
+from assets.executions.grouped_merge import GroupedMerge, retry_changed_rows
 from assets.executions.provenance import ReturnedKeys, Starts
+from assets.executions.recorded_executions import RecordedExecutions, describe_updates
 from assets.executions.tombstones import ForgetOperation
-from assets.removal.claims import Claims, DayClaims, Fate, Kinds, RebuiltDay, rebuild_executions
+from assets.framework.materializations import PartitionResult, combine_results
+from assets.removal.claims import Claims, DayClaims, Fate, Kinds, RereadSources, rebuild_executions
 from assets.removal.coverage import ProofOfDay, rebuild_coverage
 from assets.removal.rereading import Rereading, SourceReader
 from assets.removal.results import ChangedResults, count_results, update_results
@@ -24,6 +30,7 @@ from assets.tables import (
     INFERENCE_EXECUTIONS,
 )
 from resources.lake.lake import Lake, WriteResult
+from resources.lake.shards import Shard, list_shards
 from resources.sources.base import SchedulerResponse
 
 DAYS_PER_BATCH, ROWS_PER_BATCH = 31, 500_000
@@ -56,22 +63,37 @@ class PlannedDay:
         """Whether any execution is removed or read again."""
         return bool(self.removed or self.reread)
 
+    def __add__(self, other: "PlannedDay") -> "PlannedDay":
+        """Join the plans of two shards of the same day."""
+        return PlannedDay(
+            self.day,
+            self.removed + other.removed,
+            self.reread + other.reread,
+            self.unaffected + other.unaffected,
+            _add_counts(self.results, other.results),
+            _add_counts(self.other_sources, other.other_sources),
+        )
+
+
+def _add_counts(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    return {name: first.get(name, 0) + second.get(name, 0) for name in {**first, **second}}
+
 
 @dataclass(frozen=True)
 class ForgottenDay:
     """The tables of a day after forgetting."""
 
     day: date
-    executions: WriteResult
+    executions: PartitionResult
     coverage: WriteResult
     results: ChangedResults
-    rebuilt: RebuiltDay
     lost_proofs: int
 
     @property
     def is_changed(self) -> bool:
         """Whether any table changed."""
-        return self.executions.changed or self.coverage.changed or self.results.is_changed
+        is_executions = bool(self.executions.metadata["changed"])
+        return is_executions or self.coverage.changed or self.results.is_changed
 
 
 @dataclass
@@ -103,9 +125,10 @@ class DayForgetting:
     kept_keys: dict[tuple[str, str], list[Starts]] = field(default_factory=dict)
 
     def plan(self, day: date) -> PlannedDay:
-        """Find out what forgetting does to a day; other sources are not read."""
-        rows = self.lake.read(INFERENCE_EXECUTIONS, day, _COLUMNS)
-        claims = self._match(rows, self.recorded_claims, day)
+        """Find out what forgetting does to a day, shard by shard; other sources are not read."""
+        return reduce(add, starmap(partial(self._plan_shard, day), self._match_shards(day)))
+
+    def _plan_shard(self, day: date, shard: Shard, rows: pa.Table, claims: DayClaims) -> PlannedDay:
         is_removed = claims.fates == Fate.removed
         removed = rows.filter(pa.array(is_removed)).select(["scheduler_arn", "data_start_time"])
         keys = set(zip(*(column.to_pylist() for column in removed.columns), strict=True))
@@ -118,7 +141,7 @@ class DayForgetting:
             int(is_removed.sum()),
             int((claims.fates == Fate.reread).sum()),
             int((claims.fates == Fate.unaffected).sum()),
-            count_results(self.lake, day, keys),
+            count_results(self.lake, day, shard, keys),
             counts,
         )
 
@@ -140,11 +163,10 @@ class DayForgetting:
         """Read the other sources of the executions of a batch, and the recordings that prove its days."""
         wanted: dict[str, set[str]] = {}
         for day in days:
-            rows = self.lake.read(INFERENCE_EXECUTIONS, day, _COLUMNS)
-            claims = self._match(rows, self.recorded_claims, day)
-            others = claims.mark_claims_about(claims.fates == Fate.reread) & ~claims.is_selected_claim
-            for source, arn in claims.get_keys(others):
-                wanted.setdefault(source, set()).add(arn)
+            for _, _, claims in self._match_shards(day):
+                others = claims.mark_claims_about(claims.fates == Fate.reread) & ~claims.is_selected_claim
+                for source, arn in claims.get_keys(others):
+                    wanted.setdefault(source, set()).add(arn)
         for uri, record in self.records.items():
             if not self.operation.selects_source(uri) and record.proven_dates & {
                 *filter(self._revokes, days)
@@ -156,26 +178,26 @@ class DayForgetting:
         self, day: date, rereading: Rereading, find_schedulers: Callable[[], KnownSchedulers]
     ) -> ForgottenDay:
         """Update the tables of a day: executions, coverage, then results."""
-        reread = rereading.take(day)
-        rebuilt: RebuiltDay | None = None
+        kept: list[ReturnedKeys] = []
 
-        def rebuild(existing: pa.Table) -> pa.Table:
-            nonlocal rebuilt
-            # read while the day is locked: a writer records its claims before its executions
+        def rebuild(existing: pa.Table, candidates: pa.Table) -> pa.Table:
+            # read after the rows: a writer records its claims before its executions
             claims = self._match(existing, self.lake.read(EXECUTION_SOURCES), day)
+            reread = RereadSources(candidates, rereading.returned)
             rebuilt = rebuild_executions(existing, claims, reread, find_schedulers, self.now)
+            kept.append(rebuilt.kept_keys)
             return rebuilt.rows
 
-        executions = self.lake.update(INFERENCE_EXECUTIONS, day, rebuild, encoded=True)
-        assert rebuilt is not None  # noqa: S101 (the update called it)
-        for key, starts in rebuilt.kept_keys.items():
+        parts, counts = self._update_executions(day, rereading.buffer, find_schedulers, rebuild, kept.clear)
+        rereading.buffer.discard(day)
+        for key, starts in chain.from_iterable(keys.items() for keys in kept):
             self.kept_keys.setdefault(key, []).append(starts)
         proof = self._find_proof(day, rereading.responses)
         coverage = self.lake.update(
             EXTRACTION_COVERAGE,
             day,
             lambda existing: rebuild_coverage(
-                executions.rows,
+                counts,
                 existing,
                 self.operation,
                 proof,
@@ -184,22 +206,43 @@ class DayForgetting:
             ),
         )
         lost = _count_proofs(coverage.before) - _count_proofs(coverage.rows)
-        return ForgottenDay(
-            day, executions, coverage, update_results(self.lake, day, self.now), rebuilt, max(lost, 0)
-        )
+        executions = combine_results([part.result for part in parts], {})
+        results = update_results(self.lake, day, self.now)
+        return ForgottenDay(day, executions, coverage, results, max(lost, 0))
 
-    def reidentify(self, day: date, known: KnownSchedulers) -> WriteResult:
-        """Assign the bucket rows of a day to the schedulers that are known now."""
-        return self.lake.update(
-            INFERENCE_EXECUTIONS,
-            day,
-            lambda existing: merge_with_bucket_rows(existing, ROWS.empty_table(), lambda: known, self.now),
-            encoded=True,
-        )
+    def _update_executions(
+        self,
+        day: date,
+        candidates: CandidateBuffer,
+        find_schedulers: Callable[[], KnownSchedulers],
+        merge: Callable[[pa.Table, pa.Table], pa.Table],
+        begin: Callable[[], None] = lambda: None,
+    ) -> tuple[tuple[RecordedExecutions, ...], SchedulerCounts]:
+        """Merge candidates into a day; `begin` is called before each attempt."""
+        count = self.lake.shards(INFERENCE_EXECUTIONS, day)
 
-    def update_renamed(self, day: date) -> None:
-        """Update coverage and results of a day after its bucket rows got other schedulers."""
-        counts = count_by_scheduler(self.lake.read(INFERENCE_EXECUTIONS, day))
+        def merge_whole_day(existing: pa.Table) -> pa.Table:
+            begin()
+            return merge(existing, all_candidates)
+
+        def attempt() -> tuple[tuple[RecordedExecutions, ...], SchedulerCounts]:
+            begin()
+            grouped = GroupedMerge(self.lake, day, count, candidates, find_schedulers, merge)
+            return describe_updates(grouped.update())
+
+        if count > 1:
+            return retry_changed_rows(attempt, str(self.lake.path(INFERENCE_EXECUTIONS, day)))
+        all_candidates = candidates.take(day)
+        written = self.lake.update(INFERENCE_EXECUTIONS, day, merge_whole_day, encoded=True)
+        return describe_updates([(0, written)])
+
+    def reidentify(self, day: date, known: KnownSchedulers) -> None:
+        """Assign the bucket rows of a day to the schedulers that are known now, with all that follows."""
+
+        def merge(existing: pa.Table, candidates: pa.Table) -> pa.Table:
+            return merge_with_bucket_rows(existing, candidates, lambda: known, self.now)
+
+        _, counts = self._update_executions(day, CandidateBuffer(frozenset()), lambda: known, merge)
         self.lake.update(
             EXTRACTION_COVERAGE,
             day,
@@ -215,6 +258,12 @@ class DayForgetting:
     def get_kept_keys(self) -> ReturnedKeys:
         """Return the forgotten claims about executions that stay."""
         return {key: np.unique(np.concatenate(parts)) for key, parts in self.kept_keys.items()}
+
+    def _match_shards(self, day: date) -> Iterator[tuple[Shard, pa.Table, DayClaims]]:
+        """Yield each shard of a day with its executions (`_COLUMNS`) and the claims about them."""
+        for shard in list_shards(self.lake.shards(INFERENCE_EXECUTIONS, day)):
+            rows = self.lake.read(INFERENCE_EXECUTIONS, day, _COLUMNS, shard)
+            yield shard, rows, self._match(rows, self.recorded_claims, day)
 
     def _match(self, rows: pa.Table, recorded: pa.Table, day: date) -> DayClaims:
         claims = Claims.from_rows(recorded, day)

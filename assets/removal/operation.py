@@ -252,7 +252,7 @@ class Forgetting:
         if forgotten.is_changed:
             report.changed_days.add(forgotten.day)
             report.materializations += [
-                (forgotten.day, partition_result(INFERENCE_EXECUTIONS, forgotten.executions, {})),
+                (forgotten.day, forgotten.executions),
                 (forgotten.day, partition_result(EXTRACTION_COVERAGE, forgotten.coverage, {})),
             ]
 
@@ -278,9 +278,9 @@ class Forgetting:
 
     def _read_identities(self) -> Iterable[pa.Table]:
         for day in self.lake.days(INFERENCE_EXECUTIONS):
-            rows = self.lake.read(INFERENCE_EXECUTIONS, day, [*IDENTITY_COLUMNS, "source"])
-            own = rows.filter(pc.not_equal(rows["source"], BUCKET))
-            yield own.group_by(IDENTITY_COLUMNS).aggregate([])
+            for rows in self.lake.read_files(INFERENCE_EXECUTIONS, day, [*IDENTITY_COLUMNS, "source"]):
+                own = rows.filter(pc.not_equal(rows["source"], BUCKET))
+                yield own.group_by(IDENTITY_COLUMNS).aggregate([])
 
     def _reidentify(self) -> set[date]:
         """Assign bucket rows on all days to the schedulers that are still known; return these days."""
@@ -293,7 +293,6 @@ class Forgetting:
         known = self._find_known_schedulers()
         for day in sorted(days):
             self._days.reidentify(day, known)
-            self._days.update_renamed(day)
         return days
 
     def _update_schedulers(self) -> bool:
@@ -314,8 +313,9 @@ class Forgetting:
                 for arn in existing["scheduler_arn"].to_pylist()
             ]
             recorded = (
-                self.lake.read(INFERENCE_EXECUTIONS, day, EXECUTION_COLUMNS)
+                rows
                 for day in self.lake.days(INFERENCE_EXECUTIONS)
+                for rows in self.lake.read_files(INFERENCE_EXECUTIONS, day, EXECUTION_COLUMNS)
             )
             others = existing.filter(pc.invert(pa.array(is_stale, pa.bool_())))
             merged = merge_observed_settings(recorded, others, self.now)

@@ -14,7 +14,6 @@ from assets.executions.flatten import FlattenedPages, flatten_pages
 from assets.executions.provenance import ReturnedKeys, ReturnedKeysBuffer
 from assets.executions.selection import ExtractionSelection
 from assets.executions.tombstones import Tombstones
-from assets.removal.claims import RereadSources
 from resources.errors import LedgerError
 from resources.redaction import redact
 from resources.sources.base import DayListing, FileListing, LiveService, SchedulerResponse, Source
@@ -38,12 +37,9 @@ class Rereading:
     responses: list[SchedulerResponse] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
 
-    def take(self, day: date) -> RereadSources:
-        """Remove and return the candidates of a day."""
-        return RereadSources(self.buffer.take(day), self._returned)
-
     @cached_property
-    def _returned(self) -> ReturnedKeys:
+    def returned(self) -> ReturnedKeys:
+        """The keys that the sources returned."""
         return self.buffer.returned_keys.get_keys()
 
 

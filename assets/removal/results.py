@@ -1,23 +1,23 @@
 """The result tables of a day after forgetting: results follow their executions, or are removed."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 
 import pyarrow as pa
 
-from assets.anomalies.execution_index import COLUMNS, KEY, ExecutionIndex, ExecutionKey
+from assets.anomalies.execution_index import KEY, ExecutionIndex, ExecutionKey, ObjectLocation
 from assets.anomalies.merge import merge_predictions
-from assets.anomalies.objects import index_object_records
-from assets.anomalies.reassignment import find_moves, move_results
+from assets.anomalies.reassignment import ResultsPart, find_moves, list_keys, list_locations, move_results
 from assets.framework.row_content import stamp_changes
 from assets.tables import (
     ANOMALY_PREDICTIONS,
-    INFERENCE_EXECUTIONS,
     REJECTED_RESULTS,
     RESULT_OBJECTS,
     SENSOR_CONTRIBUTIONS,
 )
 from resources.lake.lake import Lake
+from resources.lake.shards import Shard, list_shards
 
 RESULT_TABLES = (ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS, REJECTED_RESULTS, RESULT_OBJECTS)
 
@@ -37,39 +37,51 @@ def update_results(lake: Lake, day: date, now: datetime) -> ChangedResults:
     """
     if not lake.has(RESULT_OBJECTS, day):
         return ChangedResults(is_changed=False, unread=0)
-    executions = lake.read(INFERENCE_EXECUTIONS, day, COLUMNS)
-    index = ExecutionIndex.from_executions(executions)
-    moves = _find_moves(executions, index, lake.read(RESULT_OBJECTS, day))
+    shards = list_shards(lake.shards(RESULT_OBJECTS, day))
+
+    def read_parts() -> Iterator[ResultsPart]:
+        return (ResultsPart.read(lake, day, shard) for shard in shards)
+
+    stale, moves = dict[ExecutionKey, ObjectLocation](), dict[ExecutionKey, ExecutionKey | None]()
+    for part in read_parts():
+        stale |= part.find_stale()
+        moves |= dict.fromkeys(_find_replaced(part))
+    moves |= dict.fromkeys(stale) | find_moves(stale, read_parts())
     move_results(lake, day, moves, now)
-    is_renamed = _update_execution_columns(lake, day, index, now)
-    recorded = index_object_records(lake.read(RESULT_OBJECTS, day))
-    return ChangedResults(
-        is_changed=bool(moves) or is_renamed, unread=sum(key not in recorded for key in index.keys)
-    )
+    is_renamed, unread = False, 0
+    for shard, part in zip(shards, read_parts(), strict=True):
+        is_renamed |= _update_execution_columns(lake, day, shard, part.index, now)
+        unread += len(part.index) - int((part.index.find_numbers(part.objects) >= 0).sum())
+    return ChangedResults(is_changed=bool(moves) or is_renamed, unread=unread)
 
 
-def _find_moves(
-    executions: pa.Table, index: ExecutionIndex, objects: pa.Table
-) -> dict[ExecutionKey, ExecutionKey | None]:
-    records = index_object_records(objects)
-    moves = find_moves(executions, index, records)
-    for key, record in records.items():
-        number = index.numbers.get(key)
-        location = record["result_s3_bucket"], record["result_s3_key"]
-        if number is None or index.locations[number] != location:
-            moves.setdefault(key, None)
-    return moves
+def _find_replaced(part: ResultsPart) -> Iterator[ExecutionKey]:
+    """Yield the recorded objects whose execution has another object now."""
+    numbers = part.index.find_numbers(part.objects).tolist()
+    locations = part.index.locations
+    recorded = zip(numbers, list_keys(part.objects), list_locations(part.objects), strict=True)
+    for number, key, location in recorded:
+        if number >= 0 and locations[number] != location:
+            yield key
 
 
-def _update_execution_columns(lake: Lake, day: date, index: ExecutionIndex, now: datetime) -> bool:
+def _update_execution_columns(
+    lake: Lake, day: date, shard: Shard, index: ExecutionIndex, now: datetime
+) -> bool:
     """Copy the scheduler names and model versions of the executions to their results."""
     is_changed = False
     if lake.has(ANOMALY_PREDICTIONS, day):
         predictions = lake.update(
-            ANOMALY_PREDICTIONS, day, lambda existing: merge_predictions(existing, index, [], (), now)
+            ANOMALY_PREDICTIONS,
+            day,
+            lambda existing: merge_predictions(existing, index, [], (), now),
+            encoded=True,
+            shard=shard,
         )
         is_changed = predictions.changed
-    objects = lake.update(RESULT_OBJECTS, day, lambda existing: _update_names(existing, index, now))
+    objects = lake.update(
+        RESULT_OBJECTS, day, lambda existing: _update_names(existing, index, now), shard=shard
+    )
     return is_changed or objects.changed
 
 
@@ -86,16 +98,12 @@ def _update_names(existing: pa.Table, index: ExecutionIndex, now: datetime) -> p
     return stamp_changes(RESULT_OBJECTS, rows, existing, now)
 
 
-def count_results(lake: Lake, day: date, removed: set[ExecutionKey]) -> dict[str, int]:
-    """Count the rows of some executions in each result table."""
-    counts = {}
-    for table in RESULT_TABLES if removed else ():
-        counts[table.name] = sum(
-            _count_rows(batch, removed)
-            for number in range(lake.shards(table, day))
-            for batch in lake.read_batches(table, day, list(KEY), number)
-        )
-    return counts
+def count_results(lake: Lake, day: date, shard: Shard, removed: set[ExecutionKey]) -> dict[str, int]:
+    """Count the rows of some executions of a shard in each result table."""
+    return {
+        table.name: sum(_count_rows(rows, removed) for rows in lake.read_row_groups(table, day, shard, KEY))
+        for table in (RESULT_TABLES if removed else ())
+    }
 
 
 def _count_rows(batch: pa.Table, removed: set[ExecutionKey]) -> int:

@@ -1,13 +1,17 @@
 """Results stay known when their execution turns out to belong to another scheduler."""
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from assets.anomalies.reading import record_shards
+from assets.anomalies.reassignment import insert_rows
 from assets.framework.row_content import conform
 from assets.tables import (
     ANOMALY_PREDICTIONS,
@@ -18,6 +22,7 @@ from assets.tables import (
     Table,
 )
 from resources.aws.session import AwsAccess
+from resources.encoded_texts import encode_texts
 from resources.lake.lake import Lake
 from resources.results.fetcher import ResultFetcher
 from resources.results.local_copy import LocalCopy
@@ -150,3 +155,45 @@ def test_rows_stay_if_nothing_names_another_execution(lake: Lake, folder: Path) 
     lake.update(INFERENCE_EXECUTIONS, DAY, lambda rows: rows.slice(0, 0))
     record(lake, folder)
     assert read_arns(lake) == [[ARN] for _ in TABLES]
+
+
+executions = st.tuples(st.sampled_from("ab"), st.integers(0, 3))
+
+
+def build_predictions(rows: list[tuple[str, int]], minute: int = 0) -> pa.Table:
+    """Build two lines of each execution; `minute` tells them apart."""
+    lines = [
+        {
+            "scheduler_arn": arn,
+            "data_start_time": START + timedelta(hours=hour),
+            "timestamp": START + timedelta(hours=hour, minutes=minute, seconds=second),
+            "prediction": 0,
+            "recorded_at": NOW,
+        }
+        for arn, hour in sorted(rows)
+        for second in range(2)
+    ]
+    nullable = pa.schema([field.with_nullable(True) for field in ANOMALY_PREDICTIONS.schema])
+    return conform(ANOMALY_PREDICTIONS, pa.Table.from_pylist(lines, schema=nullable))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.sets(executions), st.sets(executions), st.sets(executions), st.lists(st.integers(0, 16)))
+def test_rows_are_inserted_in_order(
+    stored: set[tuple[str, int]],
+    arriving: set[tuple[str, int]],
+    removed: set[tuple[str, int]],
+    borders: list[int],
+) -> None:
+    """An execution that is stored and stays is not replaced; row groups can end within an execution."""
+    rows = build_predictions([*stored])
+    ends = [0, *sorted(min(border, rows.num_rows) for border in borders), rows.num_rows]
+    groups = [rows.slice(first, end - first) for first, end in pairwise(ends)]
+    new = encode_texts(build_predictions([*arriving], 1), ANOMALY_PREDICTIONS.encoded_schema)
+    keys = {(arn, START + timedelta(hours=hour)) for arn, hour in removed}
+
+    inserted = pa.concat_tables([rows.slice(0, 0), *insert_rows(groups, new, keys)])
+
+    kept = build_predictions([*(stored - removed)])
+    added = build_predictions([*(arriving - (stored - removed))], 1)
+    assert inserted.equals(conform(ANOMALY_PREDICTIONS, pa.concat_tables([kept, added])))

@@ -136,9 +136,7 @@ def build_coverage(**rows: Any) -> pa.Table:
 )
 def test_a_proof_of_a_forgotten_source_is_revoked(proof: ProofOfDay, through: datetime | None) -> None:
     existing = build_coverage(**{ARN: {"complete_through": SETTLES_AT, "executions": 3, "sources": "api"}})
-    rows = rebuild_coverage(
-        INFERENCE_EXECUTIONS.schema.empty_table(), existing, FORGET, proof, settles_at=SETTLES_AT, now=NOW
-    )
+    rows = rebuild_coverage({}, existing, FORGET, proof, settles_at=SETTLES_AT, now=NOW)
     (row,) = rows.to_pylist()
     assert (row["complete_through"], row["executions"], row["sources"]) == (through, 0, None)
 
@@ -146,7 +144,7 @@ def test_a_proof_of_a_forgotten_source_is_revoked(proof: ProofOfDay, through: da
 def test_a_scheduler_that_nothing_shows_any_more_has_no_coverage() -> None:
     existing = build_coverage(**{ARN: {"executions": 3, "sources": "archive"}})
     rows = rebuild_coverage(
-        INFERENCE_EXECUTIONS.schema.empty_table(),
+        {},
         existing,
         FORGET,
         ProofOfDay(),
