@@ -28,6 +28,7 @@ from assets.framework.metadata import (
 from assets.framework.partitions import list_partitions
 from assets.tables import Table
 from resources.clock import monotonic, sleep
+from resources.control_characters import escape_control_characters
 from resources.errors import LedgerError, RetryLaterError
 from resources.lake.lake import Lake
 from resources.redaction import redact
@@ -145,7 +146,7 @@ class PartitionedRun:
         if not errors:
             return dg.Output(None, metadata={**build_metadata(metadata or {}), **_LOGS_NO_EVENT})
         raise dg.Failure(
-            redact(self._describe_failure(failed_sources, stopped)),
+            _clean_text(self._describe_failure(failed_sources, stopped)),
             metadata=build_metadata(
                 {
                     FAILED_PARTITIONS: {key: str(error) for key, error in self._failed.items()},
@@ -269,7 +270,7 @@ def handle_errors(
         retry_policy: for failures that allow a retry; None: no retry. Interactive runs are not retried.
     """
     retry_policy = None if INTERACTIVE_TAG in context.run.tags else retry_policy
-    context.log.addFilter(_redact_record)
+    context.log.addFilter(_clean_record)
     with (
         stop_on_interrupt(context),
         _retry_step(context, retry_policy),
@@ -310,10 +311,11 @@ def translate_to_failure() -> Iterator[None]:
     except dg.Failure:
         raise
     except LedgerError as error:
-        raise dg.Failure(str(error), allow_retries=isinstance(error, RetryLaterError)) from None
+        message = escape_control_characters(str(error))
+        raise dg.Failure(message, allow_retries=isinstance(error, RetryLaterError)) from None
     except Exception as error:  # noqa: BLE001 (the failure has the traceback)
         raise dg.Failure(
-            redact(f"{type(error).__name__}: {error}"),
+            _clean_text(f"{type(error).__name__}: {error}"),
             metadata=build_metadata({TRACEBACK: format_traceback(error)}),
             allow_retries=False,
         ) from None
@@ -321,10 +323,15 @@ def translate_to_failure() -> Iterator[None]:
 
 def format_traceback(error: Exception) -> str:
     """Format an unexpected exception without credentials."""
-    return redact("".join(format_exception(error)))
+    return _clean_text("".join(format_exception(error)))
 
 
-def _redact_record(record: logging.LogRecord) -> bool:
-    """Redact a message before Dagster stores it."""
-    record.msg, record.args = redact(record.getMessage()), ()
+def _clean_record(record: logging.LogRecord) -> bool:
+    """Clean a message before Dagster stores it and prints it on a terminal."""
+    record.msg, record.args = _clean_text(record.getMessage()), ()
     return True
+
+
+def _clean_text(text: str) -> str:
+    """Redact credentials, and escape the characters that a terminal would interpret."""
+    return escape_control_characters(redact(text))

@@ -1,7 +1,6 @@
 """Messages and JSON on standard output; text from data, names and paths is never interpreted."""
 
 import os
-import re
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+from resources.control_characters import escape_control_characters
 from resources.redaction import redact, redact_values
 
 if TYPE_CHECKING:
@@ -16,28 +16,6 @@ if TYPE_CHECKING:
 
 PIPE_CLOSED = 141
 """The exit code of a program whose reader has closed the pipe: 128 + SIGPIPE."""
-
-_CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-"""Control characters except tab and newline, marks that reorder text, and bytes that are not UTF-8."""
-
-
-def replace_control_characters(text: str) -> str:
-    """Replace each such character by one character, which keeps the columns of a drawing aligned."""
-    return _CONTROL.sub("\ufffd", text)
-
-
-def escape_control_characters(text: str) -> str:
-    r"""Replace characters that a terminal would interpret by escapes, such as `\\x1b`."""
-    return _CONTROL.sub(_escape, text)
-
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if 0xDC80 <= code <= 0xDCFF:  # noqa: PLR2004 (a byte of a file name, as Python decodes it)
-        code -= 0xDC00
-    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"  # noqa: PLR2004 (one byte)
 
 
 class _LiteralConsole(Console):

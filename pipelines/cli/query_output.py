@@ -15,13 +15,9 @@ import pyarrow.compute as pc
 from duckdb.sqltypes import DuckDBPyType
 from rich.cells import cell_len
 
-from pipelines.cli.output import (
-    escape_control_characters,
-    open_console,
-    print_text,
-    replace_control_characters,
-)
+from pipelines.cli.output import open_console, print_text
 from pipelines.operations.query import is_nested, render_json, retry_read, select_columns, stream_batches
+from resources.control_characters import escape_control_characters, replace_control_characters
 from resources.errors import ConfigurationError
 
 _MIN_RENDERER_WIDTH = 80

@@ -95,6 +95,8 @@ def translate_error(error: Exception, access: AwsAccess, action: str) -> LedgerE
             fix = "start the endpoint, then run again"
         case ErrorKind.UNTRUSTED:
             reason, fix = f"the certificate of the endpoint is not trusted: {answer.message}", SET_CA_BUNDLE
+        case ErrorKind.OTHER if answer.code.isdigit():
+            fix = "check endpoint_url of the source, and proxies between here and the service"
         case ErrorKind.CONNECTION_LOST:
             error_class, reason = RetryLaterError, f"the connection was lost: {answer.message}"
             fix = "run it again later"

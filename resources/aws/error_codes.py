@@ -196,7 +196,8 @@ class AwsError:
 
 def classify_response(code: str, status: int, message: str) -> AwsError:
     """Classify an error response of AWS; code and message may be empty."""
-    text = f"{code}: {message}" if message and message != code else code or f"HTTP {status}"
+    name = code if code and not code.isdigit() else f"HTTP {code or status}"
+    text = f"{name}: {message}" if message and message not in {code, name} else name
     return AwsError(_find_kind(code, status, message), text, code, status)
 
 

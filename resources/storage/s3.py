@@ -158,7 +158,7 @@ class S3Storage:
                 return result
             previous.append(result)
             conflicts += 1
-            if monotonic() > deadline:
+            if monotonic() > deadline and conflicts > 1:  # also an update that is slow itself is repeated
                 raise RetryLaterError(
                     f"Cannot update a file of the lake: {conflicts} conflicts with other writers in"
                     f" {self._timeout_seconds:.0f} s",

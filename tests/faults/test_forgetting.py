@@ -165,7 +165,7 @@ class ForgetModel(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         root = self.root or str(self.folder)
         self.world = World(
-            Lake(f"{root}/{self.folder.name}", lock_timeout_seconds=5), self.folder / "results"
+            Lake(f"{root}/{self.folder.name}", lock_timeout_seconds=60), self.folder / "results"
         )
         self.sources = {
             name: write_file(self.folder / f"{name}.json", dict.fromkeys(executions, "FAILED"))

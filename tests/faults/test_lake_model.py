@@ -252,9 +252,9 @@ class S3LakeModel(LakeModel):
     bucket: ClassVar[Bucket]
     places: ClassVar[list[str]] = [BEFORE_S3, AFTER_S3]
 
-    def open_lake(self, *, shards: int = 1, timeout: float = 5) -> Lake:
+    def open_lake(self, *, shards: int = 1, timeout: float = 60) -> Lake:
         uri = f"{self.bucket.uri}/{self.folder.name}"
-        return Lake(uri, lock_timeout_seconds=timeout or 5, shards=shards)
+        return Lake(uri, lock_timeout_seconds=timeout or 60, shards=shards)  # a busy server can take seconds
 
     def check_orphans(self, day: date) -> None:
         """S3 has no unfinished objects: each write is one request."""

@@ -21,7 +21,7 @@ from assets.executions.extraction import Extraction
 from assets.framework.time_windows import Days
 from assets.tables import ARCHIVE_FILES, INFERENCE_EXECUTIONS, REJECTED_EXECUTIONS
 from resources.aws.access import AwsAccess
-from resources.errors import DataError, LedgerError, PermissionsError, RetryLaterError
+from resources.errors import ConfigurationError, DataError, LedgerError, PermissionsError, RetryLaterError
 from resources.lake.lake import Lake
 from resources.read_limits import ReadLimits
 from resources.sources.api import ApiSource
@@ -263,7 +263,7 @@ def test_an_invalid_entry_of_the_list_is_named_once(
     [
         (502, b"\xff\xfe<html>", RetryLaterError, r"502: \xff\xfe<html>"),
         (403, b'["no"]', DataError, ""),
-        (400, b'"nope"', DataError, ""),
+        (400, b"", ConfigurationError, "list the schedulers: HTTP 400"),
         (400, b"[" * 100_000, DataError, ""),
         (400, b'{"__type": 5, "message": []}', DataError, ""),
         (
