@@ -149,7 +149,7 @@ class LakeModel(RuleBasedStateMachine):
 
     @rule(day=days, change=changes, other=changes)
     def update_while_a_rival_updates_the_same_day(self, day: date, change: Rows, other: Rows) -> None:
-        rows = self.model.get(day, {})
+        before = rows = self.model.get(day, {})
         attempts = count()
 
         def merge(existing: pa.Table) -> pa.Table:
@@ -163,7 +163,17 @@ class LakeModel(RuleBasedStateMachine):
             return self.merge(change)(existing)
 
         self.lake.update(self.table, day, merge)
-        self.model[day] = rows | change
+        self.model[day] = read_rows(self.lake.read(self.table, day))
+        versions = self.split(day, self.model[day], before, before | change, rows, rows | change)
+        for stored, read, written, of_rival, last in versions:
+            # a file that had the change when it was read is not written, so the rival counts as the later one
+            assert stored == last or (stored == of_rival and written == read)
+
+    def split(self, day: date, *versions: Rows) -> Iterator[list[Rows]]:
+        """Yield the rows of each version for each file of a day; a file is replaced atomically."""
+        files = self.lake.shards(self.table, day)
+        for number in range(files):
+            yield [select(rows, number, files) for rows in versions]
 
     @rule(day=days, change=changes, step=steps, place=st.integers(0, 1), in_pieces=st.booleans())
     def kill_a_writer(self, day: date, change: Rows, step: int, place: int, in_pieces: bool) -> None:
@@ -180,11 +190,7 @@ class LakeModel(RuleBasedStateMachine):
             self.model[day] = after
         elif self.lake.has(self.table, day):
             self.model[day] = read_rows(self.lake.read(self.table, day))
-            number_of_shards = self.lake.shards(self.table, day)
-            for number in range(number_of_shards):  # each file is replaced atomically
-                stored, old, new = (
-                    select(rows, number, number_of_shards) for rows in (self.model[day], before or {}, after)
-                )
+            for stored, old, new in self.split(day, self.model[day], before or {}, after):
                 assert stored in (old, new)
         else:
             assert before is None
