@@ -1,14 +1,12 @@
 """Saved responses to Parquet files by day: a script with `json` and `json_normalize`, and ours.
 
-`CASES` are for the table, `SMOKE` is for a test. `python -m benchmarks.archives [NAME ...]` prints the
-figures of `measure_archives` alone.
+`CASES` are for the table, `SMOKE` is for a test.
 """
 
 import json
 import os
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -20,12 +18,10 @@ from benchmarks.cases import (
     Case,
     Contender,
     Environment,
-    Target,
     limit_memory,
     limit_result,
     require_ratio,
 )
-from benchmarks.measure import check_equal_results, measure
 from benchmarks.service import STEP_SECONDS, build_template
 
 FIRST = date(2025, 10, 1)
@@ -154,85 +150,69 @@ def _serve(write: Callable[[Path, int, int], None], schedulers: int, days: int) 
 
 def build_case(
     name: str,
-    title: str,
+    files: str,
+    fleet: tuple[int, int],
     write: Callable[[Path, int, int], None],
-    schedulers: int,
-    days: int,
-    target: Target | None = None,
+    *,
+    seconds: float,
+    reason: str = "",
 ) -> Case:
     """Build a case of a fleet with one execution every five minutes.
 
     Args:
         name: the name for `--case`.
-        title: the files.
-        write: writes them.
-        schedulers: the number of schedulers.
-        days: the number of days.
-        target: for the CPU time of the script; None: the script does not run.
+        files: what the archive has.
+        fleet: the numbers of schedulers and of days.
+        write: writes the files.
+        seconds: about how long the case takes.
+        reason: why the target for the CPU time of the script is missed.
     """
-    contenders = [Contender(OURS, f"{__name__}:prepare_ours")]
-    targets = [limit_memory(400), _FILES_ONCE, _ONE_FILE_A_DAY]
-    if target:
-        contenders.append(Contender(SCRIPT, f"{__name__}:prepare_script", SCRIPT))
-        targets.insert(0, target)
-    return Case(name, title, contenders, targets, partial(_serve, write, schedulers, days))
+    schedulers, days = fleet
+    return Case(
+        name,
+        f"{files}: {schedulers * days * _A_DAY // STEP_SECONDS:,} executions",
+        [
+            Contender(OURS, f"{__name__}:prepare_ours"),
+            Contender(SCRIPT, f"{__name__}:prepare_script", SCRIPT),
+        ],
+        [
+            require_ratio(SCRIPT, 8).missed_because(reason),
+            limit_memory(400),
+            limit_result("_reads_of_file", 1, "times that each file is read"),
+            limit_result("_files_of_day", 1, "files / days"),
+        ],
+        partial(_serve, write, schedulers, days),
+        seconds,
+    )
 
 
-def measure_archives(names: Sequence[str] = ()) -> dict[str, dict[str, float | None]]:
-    """Measure cases once, one contender after the other; return the figures by case."""
-    figures = {}
-    for case in CASES:
-        if names and case.name not in names:
-            continue
-        with case.serve() as environment:
-            costs = {
-                contender.name: measure(sys.executable, contender.prepare, environment)
-                for contender in case.contenders
-            }
-        check_equal_results(costs.values())
-        figures[case.name] = {target.figure: target.compute(costs) for target in case.targets}
-    return figures
-
-
-_FILES_ONCE = limit_result("_reads_of_file", 1, "times that each file is read")
 _DAYS_AND_HASH = (
     "The 35 days take half of our CPU time: merging, data version, preview, and two files with locks and"
     " flushes. The hash of the file takes 15 %. Fewer files a day and a faster hash would be necessary."
 )
-_ONE_FILE_A_DAY = limit_result("_files_of_day", 1, "files / days")
+_SMALL = (
+    "Opening, reading and hashing each file takes 29 % of our CPU time, and its row in archive_files"
+    " 20 %. Fewer records of each file would be necessary."
+)
 CASES = [
     build_case(
         "archives-cli",
-        "20 dumps of AWS CLI, 201,600 executions",
+        "20 dumps of AWS CLI",
+        (20, 35),
         write_cli_dumps,
-        20,
-        35,
-        require_ratio(SCRIPT, 8).missed_because(_DAYS_AND_HASH),
+        seconds=20,
+        reason=_DAYS_AND_HASH,
     ),
     build_case(
-        "archives-lines",
-        "JSON lines, 201,600 executions",
+        "archives-small", "10,080 files of an hour", (12, 35), write_small_files, seconds=20, reason=_SMALL
+    ),
+    build_case(
+        "archives-gigabyte",
+        "1 GB of JSON lines in one file",
+        (20, 134),
         write_json_lines,
-        20,
-        35,
-        require_ratio(SCRIPT, 8).missed_because(_DAYS_AND_HASH),
-    ),
-    build_case("archives-gigabyte", "JSON lines, 1 GB in one file", write_json_lines, 20, 134),
-    build_case(
-        "archives-small",
-        "10,080 files of 12 executions",
-        write_small_files,
-        12,
-        35,
-        require_ratio(SCRIPT, 8).missed_because(
-            "Opening, reading and hashing each file takes 29 % of our CPU time, and its row in archive_files"
-            " 20 %. Fewer records of each file would be necessary."
-        ),
+        seconds=60,
+        reason=_DAYS_AND_HASH,
     ),
 ]
-SMOKE = build_case("archives-smoke", "JSON lines, 40,320 executions", write_json_lines, 4, 35)
-
-if __name__ == "__main__":
-    from benchmarks import archives  # the contenders are functions of this module, not of __main__
-
-    print(json.dumps(archives.measure_archives(sys.argv[1:]), indent=2))
+SMOKE = build_case("archives-smoke", "JSON lines", (4, 35), write_json_lines, seconds=5)

@@ -128,6 +128,7 @@ CASES = [
             ),
         ],
         partial(serve_bucket, SCHEDULERS, DAYS),
+        seconds=25,
     ),
 ]
 

@@ -23,11 +23,13 @@ class Contender:
         name: Its name in the table.
         prepare: `module:function`; the function imports everything and returns the work.
         packages: The environment of `benchmarks.environments`; empty: that of this project.
+        does_our_work: Whether it does the same work as ours; only then the chart compares its CPU time.
     """
 
     name: str
     prepare: str
     packages: str = ""
+    does_our_work: bool = True
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Target:
         is_upper: Whether the figure must be at most the bound; otherwise at least.
         is_stable: Whether the figure does not depend on the machine, so that a test can assert it.
         reason: Why the target is missed, and what it would take to meet it.
-        floor: Computes the least figure that is possible without another design; the table adds it to the
+        floor: Computes the least figure that is possible without another design; it is stated with the
             reason.
     """
 
@@ -77,6 +79,8 @@ class Case:
             those whose name begins with an underscore.
         targets: The targets.
         serve: Starts what the contenders need, and yields their environment variables.
+        seconds: About how long one round takes on an idle machine with two cores, with what `serve` does.
+        omits: What the case does not measure, and why.
     """
 
     name: str
@@ -84,6 +88,8 @@ class Case:
     contenders: Sequence[Contender]
     targets: Sequence[Target]
     serve: Callable[[], AbstractContextManager[Environment]] = lambda: nullcontext({})
+    seconds: float = 10
+    omits: str = ""
 
 
 def require_ratio(contender: str, bound: float) -> Target:

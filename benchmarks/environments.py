@@ -36,7 +36,7 @@ def build_environment(name: str) -> bool:
         return True
     try:
         _install(name)
-    except subprocess.CalledProcessError as error:
+    except (subprocess.CalledProcessError, OSError) as error:
         print(f"without {name}, because it cannot be installed: {error}", file=sys.stderr)
         return False
     return True
@@ -51,6 +51,7 @@ def _install(name: str) -> None:
     python = str(unfinished / "bin" / "python")
     installer = [*_find_uv(), "--python", python] if _find_uv() else [python, "-m", "pip", "install"]
     _run(*installer, "--quiet", *REQUIREMENTS[name])
+    shutil.rmtree(folder, ignore_errors=True)  # its interpreter no longer exists
     unfinished.rename(folder)  # the interpreter finds its packages relative to its own path
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from assets.framework.row_content import sort_by_key
 from assets.tables import (
     ANOMALY_PREDICTIONS,
     EQUIPMENT_HEALTH,
@@ -24,6 +23,7 @@ from assets.tables import (
 )
 from benchmarks.service import build_arn, build_name
 from benchmarks.stub import list_keys
+from resources.encoded_texts import encode_texts
 from resources.lake.lake import Lake
 from resources.lake.table_contract import write_rows
 
@@ -143,7 +143,8 @@ def _repeat_names(numbers: Any) -> dict[str, Any]:  # noqa: ANN401 (an array)
 
 def _map_texts(numbers: Any, build: Callable[[int], str]) -> pa.Array:  # noqa: ANN401 (an array)
     distinct, indices = np.unique(numbers, return_inverse=True)
-    return pa.array([build(int(number)) for number in distinct]).take(pa.array(indices))
+    texts = pa.array([build(int(number)) for number in distinct])
+    return pa.DictionaryArray.from_arrays(pa.array(indices.astype(np.int32)), texts)
 
 
 def _to_ms(day: date) -> int:
@@ -151,17 +152,20 @@ def _to_ms(day: date) -> int:
 
 
 def _write(lake: Lake, table: Table, day: date, count: int, columns: _Columns) -> None:
-    stamp = {"recorded_at": _to_ms(day) + 90_000_000}
+    """Write a day; the columns are in the order of the key."""
+    values = {**columns, "recorded_at": _to_ms(day) + 90_000_000}
     arrays = []
     for field in table.schema:
-        value = {**columns, **stamp}.get(field.name)
+        value = values.get(field.name)
         if value is None:
             arrays.append(pa.nulls(count, field.type))
-        elif isinstance(value, str | int):
-            arrays.append(pa.repeat(pa.scalar(value), count).cast(field.type))
+        elif isinstance(value, str):
+            arrays.append(_map_texts(np.zeros(count, int), lambda _, text=value: text))
+        elif isinstance(value, int):
+            arrays.append(pa.array(np.full(count, value)))
         else:
-            arrays.append((value if isinstance(value, pa.Array) else pa.array(value)).cast(field.type))
-    rows = sort_by_key(table, pa.Table.from_arrays(arrays, schema=table.schema))
+            arrays.append(value if isinstance(value, pa.Array) else pa.array(value))
+    rows = encode_texts(pa.table(arrays, table.schema.names), table.encoded_schema)
     path = Path(lake.path(table, day))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as sink:

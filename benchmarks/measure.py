@@ -9,19 +9,23 @@ import json
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 
-LIMIT_SECONDS = 900
+LIMIT_SECONDS = 300
 """A contender that takes longer failed."""
+
+_MANY_MODULES = 20
 
 Work = Callable[[], Mapping[str, Any]]
 """Does the work once, and returns its result for the comparison."""
@@ -33,27 +37,34 @@ class BenchmarkError(Exception):
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of one run: CPU time with child processes, elapsed time, and peak resident memory."""
+    """The cost of one run: CPU time with child processes, elapsed time, and peak resident memory.
+
+    `imports` are the packages of which the work imported modules; preparation should import them.
+    """
 
     cpu_seconds: float
     seconds: float
     peak_megabytes: float
     result: Mapping[str, Any]
+    imports: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Return the cost as one line."""
         return (
             f"CPU {self.cpu_seconds:.2f} s, {self.seconds:.1f} s, {self.peak_megabytes:.0f} MB,"
-            f" {json.dumps(self.result)}"
+            f" {json.dumps(self.result)}{f', imported {dict(self.imports)}' if self.imports else ''}"
         )
 
 
 def run_alone(work: Work) -> None:
     """Do the work in this process, and print its cost. Imports happen before and are not measured."""
+    modules = set(sys.modules)
     began, cpu = time.perf_counter(), read_cpu_seconds()
     result = work()
-    cost = Cost(read_cpu_seconds() - cpu, time.perf_counter() - began, read_peak_megabytes(), result)
-    print(f"\n{json.dumps(vars(cost))}")
+    seconds, cpu_seconds = time.perf_counter() - began, read_cpu_seconds() - cpu
+    packages = Counter(name.partition(".")[0] for name in sys.modules.keys() - modules)
+    imports = {name: count for name, count in packages.items() if count >= _MANY_MODULES}
+    print(f"\n{json.dumps(vars(Cost(cpu_seconds, seconds, read_peak_megabytes(), result, imports)))}")
 
 
 def read_cpu_seconds() -> float:
@@ -72,35 +83,44 @@ def read_peak_megabytes() -> float:
     return int(peak[1]) / 1024 if peak else 0.0
 
 
-def measure(python: str, prepare: str, environment: Mapping[str, str]) -> Cost:
+def measure(
+    python: str, prepare: str, environment: Mapping[str, str], limit_seconds: float = LIMIT_SECONDS
+) -> Cost:
     """Measure one contender in a process of its own.
 
     Args:
         python: The interpreter of its environment.
         prepare: `module:function`, which returns the work.
         environment: Variables in addition to those of this process.
+        limit_seconds: After this time it is stopped, with its child processes.
 
     Raises:
         BenchmarkError: It failed.
     """
+    if limit_seconds <= 0:
+        raise BenchmarkError("the time limit of the run had passed")
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    try:
-        done = subprocess.run(  # noqa: S603
-            [python, "-m", "benchmarks.measure", prepare],
-            cwd=ROOT,
-            env={**inherited, "PYTHONPATH": str(ROOT), "TZ": "UTC", **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=LIMIT_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        raise BenchmarkError(f"{prepare} took longer than {LIMIT_SECONDS} s") from None
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        reason = lines[-1] if lines else f"exit code {done.returncode}"
-        raise BenchmarkError(f"{prepare} failed: {reason}\n{done.stderr[-4000:]}")
-    return Cost(**json.loads(done.stdout.splitlines()[-1]))
+    with subprocess.Popen(  # noqa: S603
+        [python, "-m", "benchmarks.measure", prepare],
+        cwd=ROOT,
+        env={**inherited, "PYTHONPATH": str(ROOT), "TZ": "UTC", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=limit_seconds)
+        except subprocess.TimeoutExpired:
+            raise BenchmarkError(f"{prepare} took longer than {limit_seconds:.0f} s") from None
+        finally:
+            with suppress(ProcessLookupError):  # its child processes may be alive
+                os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode:
+        lines = errors.strip().splitlines()
+        reason = lines[-1] if lines else f"exit code {process.returncode}"
+        raise BenchmarkError(f"{prepare} failed: {reason}\n{errors[-4000:]}")
+    return Cost(**json.loads(output.splitlines()[-1]))
 
 
 def check_equal_results(costs: Iterable[Cost]) -> None:

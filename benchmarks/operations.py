@@ -162,6 +162,8 @@ def prepare_trivial_refresh() -> Callable[[], Counts]:
 
 def prepare_checks() -> Callable[[], Counts]:
     """Return the checks of executions and results."""
+    import pandas as pd  # noqa: F401 (pyarrow imports it with its first array)
+
     names = ["inference_executions", "anomaly_predictions"]
     instance, job = _open_instance(), _build_job(Path(os.environ[FOLDER], "lake"), [], names)
 
@@ -190,11 +192,10 @@ def prepare_year() -> Callable[[], Counts]:
 
 def prepare_year_without_dagster() -> Callable[[], Counts]:
     """Return the same extraction without Dagster."""
-    import pandas as pd  # noqa: F401 (pyarrow imports it with its first array)
-
     from assets.framework.time_windows import Days
     from resources.lake.lake import Lake
 
+    executions.import_extraction()
     folder = Path(tempfile.mkdtemp(dir=os.environ[FOLDER]))
     days = [executions.FIRST + timedelta(days=number) for number in range(_YEAR)]
     history = Days(FIRST, LAST + timedelta(days=1))
@@ -291,6 +292,7 @@ CASES = [
         ],
         [_CPU_OF_A_DAY, limit_ratio(FLOOR, 1.5)],
         serve_archive,
+        seconds=25,
     ),
     Case(
         "refresh",
@@ -301,6 +303,7 @@ CASES = [
         ],
         [limit_result("_files_written", 0, "files written"), limit_ratio(FLOOR, 1.5)],
         serve_archive,
+        seconds=20,
     ),
     Case(
         "checks",
@@ -308,6 +311,7 @@ CASES = [
         [Contender(OURS, f"{__name__}:prepare_checks")],
         [limit_memory(600)],
         partial(serve_lake, _CHECKED_SCHEDULERS, _CHECKED_DAYS, 2),
+        seconds=30,
     ),
     Case(
         "year",
@@ -324,5 +328,6 @@ CASES = [
             )
         ],
         serve_year,
+        seconds=30,
     ),
 ]

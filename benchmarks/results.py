@@ -103,6 +103,7 @@ def prepare_line_by_line() -> Callable[[], Counts]:
 def prepare_boto3_in_threads() -> Callable[[], Counts]:
     """Return the work of boto3 in threads with our parser."""
     import boto3
+    import pandas as pd  # noqa: F401 (pyarrow imports it with its first array)
     from botocore.config import Config
 
     from assets.anomalies.parse import parse_objects
@@ -127,6 +128,9 @@ def prepare_boto3_in_threads() -> Callable[[], Counts]:
 
 def prepare_ours() -> Callable[[], Counts]:
     """Return the work of the asset: obstore in threads with our parser."""
+    import boto3  # noqa: F401 (imports are not measured)
+    import pandas as pd  # noqa: F401 (pyarrow imports it with its first array)
+
     from assets.anomalies.parse import parse_objects
     from resources.aws.access import AwsAccess
     from resources.results.base import ResultRequest
@@ -234,8 +238,12 @@ def serve(
         start_process([sys.executable, "-m", "benchmarks.stub", *map(str, size)]) as s3,
         start_process([sys.executable, "-m", "benchmarks.service", *map(str, fleet)]) as service,
     ):
-        addresses = {_S3: s3, _SERVICE: service}
-        yield {**CREDENTIALS, **addresses, _SCHEDULERS: str(schedulers), _FOLDER: folder}
+        yield {**CREDENTIALS, _S3: s3, _SERVICE: service, **describe_lake(schedulers, folder)}
+
+
+def describe_lake(schedulers: int, folder: str) -> Environment:
+    """Return the variables of the work that updates a lake: the number of schedulers and its folder."""
+    return {_SCHEDULERS: str(schedulers), _FOLDER: folder}
 
 
 SDK, SCRIPT, PANDAS, THREADED = "get_predictions", "script", "pandas line by line", "boto3 in threads"
@@ -269,13 +277,14 @@ CASES = [
             ),
         ],
         serve,
+        seconds=60,
     ),
     Case(
         "results-unchanged",
         f"{_DAY}, unchanged, with the listing",
         [
             Contender(OURS, f"{__name__}:prepare_unchanged_read"),
-            Contender(FIRST_READ, f"{__name__}:prepare_first_read"),
+            Contender(FIRST_READ, f"{__name__}:prepare_first_read", does_our_work=False),
         ],
         [
             limit_ratio(FIRST_READ, 0.2).missed_because(
@@ -285,6 +294,7 @@ CASES = [
             limit_result("_read", 0, "objects read"),
         ],
         serve,
+        seconds=10,
     ),
     Case(
         "results-1hz",
@@ -297,5 +307,6 @@ CASES = [
             )
         ],
         partial(serve, lines=stub.WINDOW_SECONDS, sensors=100),
+        seconds=100,
     ),
 ]

@@ -1,5 +1,6 @@
 """Contenders of a benchmark for its tests, which run them in processes of their own."""
 
+import time
 from collections.abc import Callable
 
 
@@ -11,3 +12,9 @@ def prepare() -> Callable[[], dict[str, int]]:
 def prepare_other() -> Callable[[], dict[str, int]]:
     """Return work with other rows."""
     return lambda: {"rows": 2}
+
+
+def prepare_sleep() -> Callable[[], dict[str, int]]:
+    """Return work that takes a minute."""
+    time.sleep(60)
+    return prepare()
