@@ -43,9 +43,22 @@ run_monitoring: # detects runs whose process died, within a minute
   max_resume_run_attempts: 0 # run_retries starts a new run, which skips recorded days
   free_slots_after_run_end_seconds: 300
 """
-"""The content of dagster.yaml."""
+"""The settings of dagster.yaml that all instances share."""
 
-ENVIRONMENT = "DAGSTER_HOME=${{DAGSTER_HOME:-{home}}}\n"
+STORAGE = """\
+storage: # Dagster's SQLite files in this folder; a run over many days starts sooner
+  custom:
+    module: pipelines.runs.local_storage
+    class: LocalStorage
+    config:
+      base_dir: { env: DAGSTER_HOME }
+"""
+"""The rest of dagster.yaml."""
+
+EVENT_BATCHES = {"DAGSTER_EVENT_BATCH_SIZE": "1000"}
+"""Lets Dagster pass the planned events of a run to its storage in batches."""
+
+ENVIRONMENT = "DAGSTER_HOME=${{DAGSTER_HOME:-{home}}}\nDAGSTER_EVENT_BATCH_SIZE=1000\n"
 """The content of .env. Dagster prefers .env to the environment, so the value refers back to it."""
 
 
@@ -85,7 +98,7 @@ def build_environment() -> dict[str, str]:
     Raises:
         ConfigurationError: the variables hold an invalid path.
     """
-    environment = os.environ | {HOME_VARIABLE: str(find_home())}
+    environment = EVENT_BATCHES | os.environ | {HOME_VARIABLE: str(find_home())}
     config = find_config_file()
     if CONFIG_VARIABLE in environment or config.parent != CHECKOUT:
         environment[CONFIG_VARIABLE] = str(config)
@@ -112,7 +125,7 @@ def create_home(home: Path) -> None:
     """
     try:
         home.mkdir(parents=True, exist_ok=True)
-        _write_missing(home / "dagster.yaml", INSTANCE)
+        _write_missing(home / "dagster.yaml", INSTANCE + STORAGE)
         if os.access(home, os.W_OK | os.X_OK):
             _write_probe(home)
     except OSError as error:

@@ -1,8 +1,8 @@
 """`ledger demo`: the whole pipeline on generated data."""
 
+import os
 from collections.abc import Mapping
 
-import dagster as dg
 from rich.console import Console
 from rich.text import Text
 
@@ -15,6 +15,7 @@ from pipelines.cli.query_output import show
 from pipelines.operations.query import connect
 from pipelines.operations.stages import EXECUTIONS
 from pipelines.runs.backfill import BackfillPlan, execute_backfill
+from pipelines.runs.instance import HOME_VARIABLE, open_instance
 from pipelines.runs.launcher import BackfillRequest, RunOutcome, RunReport
 from resources.config.loader import CHECKOUT
 from resources.errors import DataError
@@ -107,8 +108,9 @@ def _describe_run(report: RunReport) -> str:
 
 def _launch(console: Console, plan: BackfillPlan, environment: Mapping[str, str]) -> RunReport:
     """Execute a backfill and return the report of its extraction."""
+    os.environ[HOME_VARIABLE] = str(HOME)
     with (
-        dg.DagsterInstance.from_config(str(HOME)) as instance,
+        open_instance() as instance,
         show_progress(console, plan) as update,
     ):
         report = execute_backfill(plan, instance, update, environment)

@@ -101,7 +101,7 @@ def test_selecting_the_home_creates_nothing(project: Path, monkeypatch: pytest.M
 def test_preparing_writes_the_instance_file_once_and_keeps_an_existing_one(project: Path) -> None:
     home.prepare_home()
     file = project / ".dagster" / "dagster.yaml"
-    assert file.read_text() == home.INSTANCE
+    assert file.read_text() == home.INSTANCE + home.STORAGE
     file.write_text("# mine\n")
     home.prepare_home()
     assert file.read_text() == "# mine\n"
@@ -123,9 +123,10 @@ def test_dagster_home_of_the_environment_takes_precedence_over_the_env_file(
 ) -> None:
     monkeypatch.setattr(home, "CHECKOUT", tmp_path)
     home.set_up()
-    assert get_env_var_dict(str(tmp_path)) == {"DAGSTER_HOME": str(project / ".dagster")}
+    variables = get_env_var_dict(str(tmp_path))
+    assert variables == {"DAGSTER_HOME": str(project / ".dagster"), **home.EVENT_BATCHES}
     monkeypatch.delenv("DAGSTER_HOME")
-    assert get_env_var_dict(str(tmp_path)) == {"DAGSTER_HOME": str(tmp_path / ".dagster")}
+    assert get_env_var_dict(str(tmp_path))["DAGSTER_HOME"] == str(tmp_path / ".dagster")
     assert (tmp_path / ".dagster" / "dagster.yaml").exists()
 
 
