@@ -118,13 +118,15 @@ def prepare(folder: Path, uri: str, steps: Sequence[str]) -> Scene:
 
 
 @pytest.fixture
-def select_steps(rounds: Callable[[int], int]) -> Callable[[int], range]:
-    """Select about fifteen steps by default, and all of them in many rounds."""
-    return lambda steps: range(0, steps, -(-steps // rounds(15)))
+def select_steps(rounds: Callable[[int], int]) -> Callable[[int, int], range]:
+    """Select up to so many steps by default, and all of them in many rounds."""
+    return lambda steps, default: range(0, steps, -(-steps // rounds(default)))
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_on_disk_nothing_is_lost(tmp_path: Path, writer: str, select_steps: Callable[[int], range]) -> None:
+def test_on_disk_nothing_is_lost(
+    tmp_path: Path, writer: str, select_steps: Callable[[int, int], range]
+) -> None:
     before, run = WRITERS[writer]
     home = tmp_path / "home"
     prepare(home, str(home / "lake"), before)
@@ -140,7 +142,7 @@ def test_on_disk_nothing_is_lost(tmp_path: Path, writer: str, select_steps: Call
         run(scene)
     expected = scene.read()
     assert steps.count > 5
-    for step in select_steps(steps.count):
+    for step in select_steps(steps.count, 15):
         scene = restart()
         assert run_killed(DISK, step, lambda scene=scene: run(scene))
         run(prepare(home, str(home / "lake"), []))
@@ -152,7 +154,7 @@ def test_on_disk_nothing_is_lost(tmp_path: Path, writer: str, select_steps: Call
     "writer", ["extraction, with its indexes", "results, events and health", "recording"]
 )
 def test_in_s3_nothing_is_lost(
-    tmp_path: Path, bucket: Bucket, writer: str, place: str, select_steps: Callable[[int], range]
+    tmp_path: Path, bucket: Bucket, writer: str, place: str, select_steps: Callable[[int, int], range]
 ) -> None:
     before, run = WRITERS[writer]
     numbers = count()
@@ -168,7 +170,7 @@ def test_in_s3_nothing_is_lost(
         run(scene)
     expected = scene.read()
     assert steps.count >= 3
-    for step in select_steps(steps.count):
+    for step in select_steps(steps.count, 8):
         scene = start()
         assert run_killed(place, step, lambda scene=scene: run(scene))
         run(scene)

@@ -30,7 +30,7 @@ A4 = 703
 STATES = ("a busy week", "hostile names", "an empty lake", "everything failed")
 PAGES: dict[str, list[Machine]] = {
     **{name: WORLDS[name] for name in STATES},
-    "sixty machines with long names": list(list_many_machines()),
+    "twenty machines with long names": list(list_many_machines()),
     "unread results": [Machine("pump-1", step_minutes=60, is_read=False), *list_busy_machines()],
     "no result read": [Machine("pump-1", step_minutes=60, is_read=False)],
 }
