@@ -1,5 +1,6 @@
 """Buffer of candidate rows between the sources and the lake, by day, with bounded memory."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from datetime import date
@@ -14,11 +15,14 @@ from assets.executions.flatten import ROWS, FlattenedPages
 from assets.executions.merge import reduce_candidates
 from assets.executions.provenance import ReturnedKeysBuffer
 from assets.framework.time_windows import split_by_day
-from resources.encoded_texts import combine_chunks, decode_texts, encode_texts
+from resources.encoded_texts import decode_texts, encode_texts, join_tables
 from resources.lake.shards import select_rows
 
 PENDING_ROWS, PENDING_ROWS_OF_DAY = 250_000, 500
 """Number of added rows, at least, after which they are packed: in all, and for each requested day."""
+
+MOST_PENDING_ROWS_OF_DAY = 50_000
+"""With few requested days, fewer rows than `PENDING_ROWS` wait: a large fleet has many rows a day."""
 
 _MOST_PIECES = 8
 """A day with more packed pieces is merged, so that memory does not grow with overlapping responses."""
@@ -69,7 +73,9 @@ class CandidateBuffer:
         self._tables: dict[date, list[pa.Table]] = {}
         self._packed: dict[date, list[pa.Buffer]] = {}
         self._pending = 0
-        self._most_pending = max(PENDING_ROWS, PENDING_ROWS_OF_DAY * len(days))
+        most_pending = min(PENDING_ROWS, MOST_PENDING_ROWS_OF_DAY * len(days))
+        self._most_pending = max(most_pending, PENDING_ROWS_OF_DAY * len(days))
+        self._rows = Counter[date]()
 
     @property
     def days(self) -> AbstractSet[date]:
@@ -90,10 +96,12 @@ class CandidateBuffer:
             if day in self._days:
                 self._tables.setdefault(day, []).append(rows)
                 self._pending += rows.num_rows
+                self._rows[day] += rows.num_rows
         if self._pending > self._most_pending:
-            self._pack()
+            self.pack()
 
-    def _pack(self) -> None:
+    def pack(self) -> None:
+        """Compress the rows that are not packed yet."""
         for day in [*self._tables]:  # one by one, so that the memory of a packed day is free for the next
             pieces = self._packed.setdefault(day, [])
             if len(pieces) >= _MOST_PIECES:
@@ -103,11 +111,13 @@ class CandidateBuffer:
         self.returned_keys.compact()
         self._pending = 0
 
-    def take(self, day: date) -> pa.Table:
-        """Remove the candidates of a day and return them, in any number and order."""
-        rows = _join(self.read_pieces(day), ROWS)
-        self.discard(day)
-        return rows
+    def count_rows(self, day: date) -> int:
+        """Return at least the number of candidates of a day; repeated ones count."""
+        return self._rows[day]
+
+    def read(self, day: date) -> pa.Table:
+        """Return the candidates of a day, in any number and order."""
+        return _join(self.read_pieces(day), ROWS)
 
     def split(self, day: date, find_parts: Callable[[pa.Table], PartNumbers], count: int) -> list[PackedRows]:
         """Return the candidates of a day in parts; each packed piece is unpacked once."""
@@ -120,6 +130,7 @@ class CandidateBuffer:
         """Remove the candidates of a day."""
         self._tables.pop(day, None)
         self._packed.pop(day, None)
+        self._rows.pop(day, None)
 
     def has_bucket_rows(self, day: date) -> bool:
         """Return whether any candidate of a day comes from a bucket."""
@@ -148,10 +159,9 @@ class CandidateBuffer:
 
 def _join(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
     # rows of different schedulers are then already sorted, and the merge need not copy them
-    in_order = sorted(
-        (rows for rows in tables if rows.num_rows), key=lambda rows: str(rows["scheduler_arn"][0])
-    )
-    return combine_chunks(pa.concat_tables([schema.empty_table(), *in_order]))
+    used = (rows for rows in tables if rows.num_rows)
+    in_order = [schema.empty_table(), *sorted(used, key=lambda rows: str(rows["scheduler_arn"][0]))]
+    return join_tables(in_order)
 
 
 def _pack(rows: pa.Table) -> pa.Buffer:

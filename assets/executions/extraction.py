@@ -41,7 +41,7 @@ from assets.executions.flatten import (
     flatten_pages,
 )
 from assets.executions.grouped_merge import GroupedMerge, retry_changed_rows
-from assets.executions.merge import merge_executions
+from assets.executions.merge import ROWS_OF_PIECE, SchedulerRanges, merge_executions, merge_ranges
 from assets.executions.provenance import merge_returned_keys
 from assets.executions.recorded_executions import RecordedExecutions, describe_updates
 from assets.executions.scheduler_history import build_listed_settings, merge_listed_settings
@@ -63,7 +63,7 @@ from assets.tables import (
     INFERENCE_SCHEDULERS,
     REJECTED_EXECUTIONS,
 )
-from resources.encoded_texts import decode_texts, get_chunk
+from resources.encoded_texts import get_chunk
 from resources.errors import BudgetSpentError, LedgerError, RetryLaterError, UnreadableArchiveError
 from resources.lake.lake import Lake, WriteResult
 from resources.lake.shards import Shard, find_shards, list_shards
@@ -448,19 +448,30 @@ class Extraction:
         return retry_changed_rows(attempt, str(self.lake.path(INFERENCE_EXECUTIONS, day)))
 
     def _record_whole_day(self, day: date) -> tuple[tuple[RecordedExecutions, ...], SchedulerCounts]:
-        candidates = self._candidates.take(day)
         shared: list[SharedResults] = []
 
         def merge(existing: pa.Table) -> pa.Table:
             self._check_tombstones()
+            if existing.num_rows + self._candidates.count_rows(day) > ROWS_OF_PIECE and not (
+                has_bucket_rows(existing) or self._candidates.has_bucket_rows(day)
+            ):
+                return self._merge_in_ranges(day, existing)
+            candidates = self._candidates.read(day)  # after the merge, their memory is free for the write
             return merge_with_bucket_rows(
-                existing, candidates, lambda: self._find_schedulers(candidates), self.now, shared.append
+                existing, candidates, self._find_schedulers, self.now, shared.append
             )
 
         written = self.lake.update(INFERENCE_EXECUTIONS, day, merge, encoded=True)
         if shared:
             self._save_shared_results(day, shared[-1])
         return describe_updates([(0, written)])
+
+    def _merge_in_ranges(self, day: date, existing: pa.Table) -> pa.Table:
+        """Merge some schedulers at a time, so that the candidates of the others stay packed."""
+        self._candidates.pack()
+        ranges = SchedulerRanges.plan(chain([existing], self._candidates.read_pieces(day)))
+        candidates = self._candidates.split(day, ranges.find, ranges.count)
+        return merge_ranges(existing, ranges, (packed.read() for packed in candidates), self.now)
 
     def _check_tombstones(self) -> None:
         """Refuse to record what `ledger forget` removed after the sources were read.
@@ -474,18 +485,16 @@ class Extraction:
                 next_step="run again; the sources are then read according to ledger forget",
             )
 
-    def _find_schedulers(self, taken: pa.Table | None = None) -> dict[str, KnownScheduler]:
+    def _find_schedulers(self) -> dict[str, KnownScheduler]:
         """Return the schedulers of output prefixes, from all settings in the lake and from the candidates.
 
-        They are found once, for the first day, while the candidates of all days are in the buffer, except
-        those that were taken out of it.
+        They are found once, for the first day, while the candidates of all days are in the buffer.
         """
         if self._known_schedulers is None:
             recorded = self.lake.read(INFERENCE_SCHEDULERS, columns=IDENTITY_COLUMNS)
-            current = [] if taken is None else [decode_texts(taken.select(IDENTITY_COLUMNS))]
-            others = self._candidates.read_identities(IDENTITY_COLUMNS)
+            candidates = self._candidates.read_identities(IDENTITY_COLUMNS)
             self._known_schedulers = find_known_schedulers(
-                chain([recorded, *current], others), self._named_schedulers
+                chain([recorded], candidates), self._named_schedulers
             )
             self._report_replaced_placeholders(recorded)
         return self._known_schedulers

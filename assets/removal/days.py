@@ -223,7 +223,7 @@ class DayForgetting:
 
         def merge_whole_day(existing: pa.Table) -> pa.Table:
             begin()
-            return merge(existing, all_candidates)
+            return merge(existing, candidates.read(day))
 
         def attempt() -> tuple[tuple[RecordedExecutions, ...], SchedulerCounts]:
             begin()
@@ -232,7 +232,6 @@ class DayForgetting:
 
         if count > 1:
             return retry_changed_rows(attempt, str(self.lake.path(INFERENCE_EXECUTIONS, day)))
-        all_candidates = candidates.take(day)
         written = self.lake.update(INFERENCE_EXECUTIONS, day, merge_whole_day, encoded=True)
         return describe_updates([(0, written)])
 

@@ -253,6 +253,8 @@ class TestHistoryOfAFleet:
     ) -> None:
         monkeypatch.setattr(candidates, "PENDING_ROWS", 10)
         monkeypatch.setattr(candidates, "PENDING_ROWS_OF_DAY", 1)
+        for module in ("extraction", "merge"):
+            monkeypatch.setattr(f"assets.executions.{module}.ROWS_OF_PIECE", 7)
         frugal = Lake(str(tmp_path / "frugal"))
         run(frugal, history[0])
         assert contents(frugal) == contents(filled.lake)
