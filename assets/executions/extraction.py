@@ -80,6 +80,7 @@ from resources.sources.base import (
     Source,
 )
 from resources.storage.base import StoredFile
+from resources.unused_memory import release_unused_memory
 
 LISTED_PER_REPORT = 20_000
 """The number of results of a bucket between two messages about the progress of its listing."""
@@ -177,6 +178,7 @@ class Extraction:
         has_other_files = any(not source.service and source.uri not in self.failed for source in sources)
         if self.failed and needs_answers and not has_other_files and not obtained and is_nothing_proven:
             raise next(iter(self.failed.values()))
+        release_unused_memory()
         self._save_rejected(buffer.rejected)
         self._save_returned_keys(buffer)
         self.save_file_index()  # before any day, so that a read-only lake is one error and not one per day
@@ -471,6 +473,7 @@ class Extraction:
         self._candidates.pack()
         ranges = SchedulerRanges.plan(chain([existing], self._candidates.read_pieces(day)))
         candidates = self._candidates.split(day, ranges.find, ranges.count)
+        release_unused_memory()
         return merge_ranges(existing, ranges, (packed.read() for packed in candidates), self.now)
 
     def _check_tombstones(self) -> None:

@@ -127,11 +127,20 @@ def merge_ranges(
     existing = encode_texts(existing, schema)
     numbers = ranges.find(existing)
 
-    def merge_range(number: int, rows: pa.Table) -> pa.Table:
-        return _merge(_take_piece(existing, np.flatnonzero(numbers == number)), rows, now)
+    def take_recorded(number: int) -> pa.Table:
+        return _take_piece(existing, np.flatnonzero(numbers == number))
 
-    merged = [*map(merge_range, range(ranges.count), candidates)]  # a loop would hold the last candidates
-    return encode_texts(join_tables(merged), schema)
+    def merge_range(number: int, rows: pa.Table) -> pa.Table | None:
+        recorded = take_recorded(number)
+        merged = _merge(recorded, rows, now)
+        return None if merged.equals(recorded) else merged
+
+    changed = [*map(merge_range, range(ranges.count), candidates)]  # a loop would hold the last candidates
+    if all(rows is None for rows in changed) and (numbers[1:] >= numbers[:-1]).all():
+        return existing
+    pieces = [take_recorded(number) if rows is None else rows for number, rows in enumerate(changed)]
+    changed.clear()
+    return encode_texts(join_tables(pieces), schema)
 
 
 def _merge(existing: pa.Table, candidates: pa.Table, now: datetime) -> pa.Table:
