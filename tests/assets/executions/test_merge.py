@@ -3,6 +3,7 @@
 `reference` implements the rule in plain Python, row by row. The other tests check the laws.
 """
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import combinations, permutations
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from assets.executions import merge
 from assets.executions.flatten import ROWS
-from assets.executions.merge import merge_executions, reduce_candidates
+from assets.executions.merge import SchedulerRanges, merge_executions, merge_ranges, reduce_candidates
 from assets.executions.statuses import FINAL_STATUSES, rank_statuses
 from assets.tables import INFERENCE_EXECUTIONS
 from resources.encoded_texts import decode_texts
@@ -314,3 +315,28 @@ class TestKeys:
 
     def test_empty_inputs_give_an_empty_result(self) -> None:
         assert merge_executions(NOTHING, NOTHING, NOW).equals(NOTHING)
+
+
+def test_a_stored_day_without_changes_needs_the_memory_of_one_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merge, "ROWS_OF_PIECE", 500)
+    rows = [
+        row(scheduler_arn=f"arn:{name:02}", data_start_time=START + timedelta(minutes=minute))
+        for name in range(40)
+        for minute in range(250)
+    ]
+    stored = merged(rows)
+    candidates = table(rows)
+    ranges = SchedulerRanges.plan([stored, candidates])
+    numbers = ranges.find(candidates)
+    before, peaks = pa.total_allocated_bytes(), list[int]()
+
+    def take_ranges() -> Iterator[pa.Table]:
+        for number in range(ranges.count):
+            yield candidates.filter(pa.array(numbers == number))
+            peaks.append(pa.total_allocated_bytes() - before)
+
+    after = merge_ranges(stored, ranges, take_ranges(), NOW + timedelta(days=1))
+
+    assert len(peaks) == ranges.count - 1 == 39
+    assert max(peaks) < stored.nbytes / 5
+    assert after.equals(stored)
