@@ -88,7 +88,7 @@ class ResultsConfig(dg.Config):
             ) from None
 
 
-_UNAVAILABLE_STATES = pa.array([state.value for state in ObjectState if state.is_unavailable])
+_UNAVAILABLE_STATES = tuple(state.value for state in ObjectState if state.is_unavailable)
 
 
 @dataclass
@@ -105,7 +105,7 @@ class UnreadObjects:
         self._overwritten += [f"s3://{bucket}/{key}" for bucket, key in recorded.overwritten]
         columns = ["state", "error", "result_s3_bucket", "result_s3_key"]
         rows = recorded.objects.rows.select(columns)
-        for row in rows.filter(pc.is_in(rows["state"], _UNAVAILABLE_STATES)).to_pylist():
+        for row in rows.filter(pc.is_in(rows["state"], pa.array(_UNAVAILABLE_STATES))).to_pylist():
             state = row["state"]
             if state not in self._examples:
                 path = f"s3://{row['result_s3_bucket']}/{row['result_s3_key']}"

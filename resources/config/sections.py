@@ -31,7 +31,7 @@ from resources.read_limits import MEGABYTE, ReadLimits
 class Section(BaseModel):
     """The base of all sections and sources: frozen, without unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, defer_build=True)
 
 
 class LakeSettings(Section):

@@ -267,8 +267,6 @@ SECTIONS: dict[str, type[Section]] = {
     if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
 }
 _SECRET_ADDRESSES = ("webhook_url", "urls")
-_WITH_PATHS = ("lake", "report", "equipment", "alerts")
-"""Sections with default paths; an empty table makes pydantic run the validators that resolve them."""
 
 _SETTABLE = [(name, key) for name, section in SECTIONS.items() for key in section.model_fields]
 _VARIABLES: dict[str, tuple[str, ...]] = {variable_name(loc): loc for loc in (*_SETTABLE, ("sources",))}
@@ -307,7 +305,7 @@ def load_settings(
         raise build_configuration_error(errors)
     in_file: set[Loc] = {(name,) for name in values}
     in_file |= {(name, key) for name, table in values.items() if isinstance(table, dict) for key in table}
-    for name in _WITH_PATHS:
+    for name in SECTIONS:  # resolves default paths, and pydantic builds no validator of each section
         values.setdefault(name, {})
     for (section, *key), value in overrides.items():
         table = values.setdefault(section, {}) if key else values
