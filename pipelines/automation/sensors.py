@@ -14,5 +14,6 @@ def build_automation_sensor(every_seconds: int | None = None) -> dg.AutomationCo
         target=dg.AssetSelection.all(),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=every_seconds,
+        run_tags={"dagster/priority": "-1"},  # runs that people start leave the queue first
         description="Materialize downstream assets for the days whose upstream content changed.",
     )

@@ -24,6 +24,9 @@ telemetry:
 nux: # no newsletter dialog
   enabled: false
 concurrency:
+  runs:
+    tag_concurrency_limits:
+      - { key: dagster/from_automation_condition, limit: 2 } # leave processors to the runs of people
   pools: # runs that call the API wait in the queue for their turn
     default_limit: 1
     granularity: run

@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from pipelines.automation.schedules import BACKLOG_TAG, REFRESH
+from pipelines.automation.sensors import build_automation_sensor
 from pipelines.definitions import build_defs
 from resources.config.settings import ApiSettings, ArchiveSettings, Settings
 from sandbox.service import Handle
@@ -165,3 +166,8 @@ def test_schedule_and_sensor_run_by_default_with_the_configured_cron(
     assert schedule.execution_timezone == "UTC"
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
     assert repository.get_sensor_def("automation").default_status is dg.DefaultSensorStatus.RUNNING
+
+
+def test_automation_lets_runs_of_people_leave_the_queue_first() -> None:
+    (priority,) = build_automation_sensor().run_tags.values()
+    assert int(priority) < 0, "runs have priority 0 by default"
