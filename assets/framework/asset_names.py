@@ -49,6 +49,8 @@ class AssetNames:
         self, assets: Sequence[dg.AssetsDefinition | dg.AssetSpec]
     ) -> list[dg.AssetsDefinition | dg.AssetSpec]:
         """Add the prefixes to declared assets, their dependencies and their column lineage."""
+        if not (self.key_prefix or self.group_prefix):
+            return list(assets)
         keys = {
             spec.key: self.build_key(spec.key.path[-1])
             for asset in assets

@@ -8,14 +8,14 @@ from assets.anomalies.assets import record_fragments
 from assets.anomalies.events import EventRule, join_events
 from assets.executions.selection import contiguous_ranges
 from assets.framework.materializations import PartitionResult
-from assets.health.assets import (
+from assets.health.equipment_health import NEEDS_DAYS_AFTER, NEEDS_DAYS_BEFORE
+from assets.health.execution_health import SCHEDULER_COLUMNS, HealthPolicy, SchedulerHistory
+from assets.health.recording import (
     DAYS_PER_BATCH,
     compute_equipment_health,
     record_equipment_health,
     record_execution_health,
 )
-from assets.health.equipment_health import NEEDS_DAYS_AFTER, NEEDS_DAYS_BEFORE
-from assets.health.execution_health import SCHEDULER_COLUMNS, HealthPolicy, SchedulerHistory
 from assets.tables import (
     ANOMALY_EVENTS,
     ANOMALY_FRAGMENTS,

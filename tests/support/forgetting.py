@@ -16,8 +16,8 @@ from assets.executions.extraction import Extraction
 from assets.executions.scheduler_history import EXECUTION_COLUMNS, merge_observed_settings
 from assets.executions.tombstones import ForgetOperation, load_operations
 from assets.framework.time_windows import Days
-from assets.health.assets import compute_equipment_health, record_equipment_health, record_execution_health
 from assets.health.execution_health import SCHEDULER_COLUMNS, SchedulerHistory, build_policy
+from assets.health.recording import compute_equipment_health, record_equipment_health, record_execution_health
 from assets.removal.derived import DerivedTables
 from assets.removal.operation import ForgetReport, Forgetting
 from assets.removal.selection import select_hashes

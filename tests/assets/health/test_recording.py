@@ -4,8 +4,8 @@ from datetime import date, timedelta
 
 import pyarrow as pa
 
-from assets.health.assets import find_dependent_days, summarize_running_time
 from assets.health.equipment_health import NEEDS_DAYS_AFTER, NEEDS_DAYS_BEFORE
+from assets.health.recording import find_dependent_days, summarize_running_time
 
 DAY = date(2026, 10, 1)
 
