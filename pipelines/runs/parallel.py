@@ -40,7 +40,7 @@ from pipelines.runs.launcher import (
     build_resume_tags,
     complete_report,
 )
-from pipelines.runs.queue import RunQueue
+from pipelines.runs.queue import RunQueue, is_code_server_error
 from pipelines.runs.worker import WorkerTask
 from resources.clock import monotonic, sleep, unique_id
 
@@ -52,7 +52,7 @@ PART_TAG = f"{HIDDEN_PREFIX}part"
 SPLIT_STAGES = (EXECUTIONS, RESULTS, ANOMALIES)
 """Stages whose days can be processed in several runs; the others read days of the same run."""
 
-_DATABASE_SECONDS = 120
+_SERVER_SECONDS = 120
 _DECISION_SECONDS = 60
 _SECONDS_PER_RUN, _MAX_DAYS_PER_RUN = 600, 31
 _POLL_SECONDS = 2.0
@@ -137,18 +137,19 @@ def _count_stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def wait_for_database(action: Callable[[], T]) -> T:
-    """Execute an idempotent action; repeat it while the database of the instance cannot be reached.
+def wait_for_servers(action: Callable[[], T]) -> T:
+    """Execute an idempotent action; repeat it while the database or a code server cannot be reached.
 
     Raises:
-        Exception: the last error, after `_DATABASE_SECONDS`.
+        Exception: the last error, after `_SERVER_SECONDS`.
     """
-    deadline = monotonic() + _DATABASE_SECONDS
+    deadline = monotonic() + _SERVER_SECONDS
     while True:
         try:
             return action()
         except Exception as error:
-            if not is_database_error(error) or monotonic() > deadline:
+            is_restarting = is_database_error(error) or is_code_server_error(error)
+            if not is_restarting or monotonic() > deadline:
                 raise
         sleep(_POLL_SECONDS)
 
@@ -202,7 +203,7 @@ class ParallelBackfill:
         update: Callable[[BackfillReport], None],
     ) -> None:
         """Execute some parts of a stage, at most as many at a time as there are workers."""
-        waiting = [(part, wait_for_database(partial(self._find_previous, stage, part))) for part in parts]
+        waiting = [(part, wait_for_servers(partial(self._find_previous, stage, part))) for part in parts]
         waiting = [
             (part, previous)
             for part, previous in waiting
@@ -217,17 +218,17 @@ class ParallelBackfill:
         while (waiting and not self._is_stopped) or active:
             while waiting and len(active) < self._workers.count and not self._stop_signals:
                 part, previous = waiting.pop(0)
-                run, task = wait_for_database(partial(self._build_run, stage, part, previous))
-                wait_for_database(partial(self._queue.submit, task))
+                run, task = wait_for_servers(partial(self._build_run, stage, part, previous))
+                wait_for_servers(partial(self._queue.submit, task))
                 active.append(run)
                 runs.append(run)
             sleep(_POLL_SECONDS)
             if self._stop_signals and not self._is_stopped:
                 self._is_stopped = True
-                wait_for_database(partial(self._cancel, active))
+                wait_for_servers(partial(self._cancel, active))
             if len(self._stop_signals) > 1:
                 break
-            active = wait_for_database(partial(self._follow_all, active))
+            active = wait_for_servers(partial(self._follow_all, active))
             self._report.runs[stage.name] = self._merge(stage, runs, is_active=bool(waiting or active))
             update(self._report)
         self._changed += [run.part for run in runs]

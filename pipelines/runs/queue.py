@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
 from dagster._core.definitions.selector import JobSubsetSelector
+from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.execution.submit_asset_runs import RunRequestExecutionData, submit_asset_run
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget, WorkspaceLoadTarget
@@ -21,6 +23,10 @@ from resources.errors import ConfigurationError, LedgerError
 
 _WORKSPACE = "workspace.yaml"
 _QUEUE_DAEMON = "QUEUED_RUN_COORDINATOR"  # importing the daemon for its name takes long
+
+
+class CodeServerError(LedgerError):
+    """The code server of the assets cannot be reached, or could not load them."""
 
 
 class RunQueue:
@@ -36,10 +42,12 @@ class RunQueue:
         """Enqueue a run of some assets over the days that its tags name.
 
         Raises:
-            LedgerError: the workspace has no such assets.
+            CodeServerError: the workspace has no such assets now.
         """
+        keys = [dg.AssetKey.from_user_string(key) for key in task.assets]
+        self._require_assets(keys)
         request = dg.RunRequest(
-            asset_selection=[dg.AssetKey.from_user_string(key) for key in task.assets],
+            asset_selection=keys,
             tags=task.tags,
             run_config={"ops": task.config},
         )
@@ -57,6 +65,33 @@ class RunQueue:
                 logging.getLogger(__name__),
             )
         )
+
+    def _require_assets(self, keys: Sequence[dg.AssetKey]) -> None:
+        """Load the workspace again if it lacks assets, because a code server can restart.
+
+        Raises:
+            CodeServerError: the workspace still lacks them.
+        """
+        if self._has_assets(keys):
+            return
+        self._context.refresh_workspace()
+        if not self._has_assets(keys):
+            entries = self._context.create_request_context().get_code_location_entries()
+            errors = [entry.load_error.message.strip() for entry in entries.values() if entry.load_error]
+            raise CodeServerError(
+                f"Cannot enqueue a run: no code location has {keys[0].to_user_string()}",
+                where="; ".join(errors) or f"{len(entries)} code locations of the workspace",
+                next_step="start the code server, and resume the backfill",
+            )
+
+    def _has_assets(self, keys: Sequence[dg.AssetKey]) -> bool:
+        graph = self._context.create_request_context().asset_graph
+        return all(graph.has(key) for key in keys)
+
+
+def is_code_server_error(error: Exception) -> bool:
+    """Return whether a code server cannot be reached, which can be because it restarts."""
+    return isinstance(error, CodeServerError | DagsterUserCodeUnreachableError)
 
 
 def find_workspace_file() -> Path:
@@ -128,6 +163,8 @@ def open_queue(instance: dg.DagsterInstance, workspace: Path | WorkspaceLoadTarg
             where=str(workspace),
             next_step="add --workspace FILE; it is the file that the daemon uses",
         )
+    # Dagster warns with a stack trace when a code server restarts
+    warnings.filterwarnings("ignore", message="Error loading repository location", category=UserWarning)
     with _write_stdout_to_stderr():
         workspace_context = WorkspaceProcessContext(instance, target)
     with workspace_context as context:

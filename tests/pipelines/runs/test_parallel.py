@@ -3,9 +3,11 @@
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import dagster as dg
 import pytest
+from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,8 @@ from pipelines.runs.instance import INSTANCE
 from pipelines.runs.launcher import BackfillRequest
 from pipelines.runs.parallel import ParallelBackfill, Part, _PartRun, choose_days_per_run, split_stage
 from pipelines.runs.pools import create_pools
-from pipelines.runs.queue import open_queue
+from pipelines.runs.queue import CodeServerError, is_code_server_error, open_queue
+from pipelines.runs.worker import WorkerTask
 from resources.errors import LedgerError
 
 FIRST = date(2026, 1, 1)
@@ -119,26 +122,40 @@ def test_a_failed_run_ends_after_dagster_has_decided_whether_to_retry_it(
     instance.dispose()
 
 
-def test_the_database_is_asked_again_until_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_database_and_code_servers_are_asked_again_until_they_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(parallel, "sleep", lambda _: None)
     lost = OperationalError("SELECT 1", {}, Exception("server closed the connection"))
-    errors: list[Exception] = [lost, lost]
+    errors: list[Exception] = [lost, DagsterUserCodeUnreachableError("code server"), lost]
 
     def ask() -> int:
         if errors:
             raise errors.pop()
         return 1
 
-    assert parallel.wait_for_database(ask) == 1
+    assert parallel.wait_for_servers(ask) == 1
 
     errors.append(ValueError("not of a database"))
     with pytest.raises(ValueError, match="not of a database"):
-        parallel.wait_for_database(ask)
+        parallel.wait_for_servers(ask)
 
-    monkeypatch.setattr(parallel, "_DATABASE_SECONDS", -1)
+    monkeypatch.setattr(parallel, "_SERVER_SECONDS", -1)
     errors.append(lost)
     with pytest.raises(OperationalError):
-        parallel.wait_for_database(ask)
+        parallel.wait_for_servers(ask)
+
+
+def test_a_code_server_without_the_assets_is_named(instance: dg.DagsterInstance) -> None:
+    """As while it restarts."""
+    task = WorkerTask(str(uuid4()), ["anomaly_predictions"], {}, {})
+    with (
+        open_queue(instance, EmptyWorkspaceTarget()) as queue,
+        pytest.raises(CodeServerError, match="no code location has anomaly_predictions") as caught,
+    ):
+        queue.submit(task)
+    instance.dispose()
+    assert is_code_server_error(caught.value)
 
 
 def test_a_missing_workspace_file_is_named(instance: dg.DagsterInstance, tmp_path: Path) -> None:
