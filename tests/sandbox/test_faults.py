@@ -272,10 +272,10 @@ class TestHowOften:
 
 class TestWriting:
     @pytest.mark.parametrize("kind", KINDS)
-    @pytest.mark.parametrize("operation", [None, *OPERATIONS])
-    def test_every_kind_can_be_parsed(self, kind: str, operation: str | None) -> None:
-        text = kind if operation is None else f"{kind}:{operation}"
-        assert parse_fault(text) == Fault(kind, operation=operation)
+    def test_every_kind_can_be_parsed(self, kind: str) -> None:
+        assert parse_fault(kind) == Fault(kind)
+        for operation in OPERATIONS:
+            assert parse_fault(f"{kind}:{operation}") == Fault(kind, operation=operation)
 
     def test_every_property_can_be_parsed(self) -> None:
         text = f"shift:{LIST}:scheduler=a:region=b:account=c:share=0.5:count=1:after=2:seconds=0.1:items=9"

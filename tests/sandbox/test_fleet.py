@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -44,6 +45,7 @@ def get_scheduler(name: str, region: str | None = None) -> Scheduler:
     return match
 
 
+@cache
 def list_executions(scheduler: Scheduler, clock: datetime = LATER) -> list[Summary]:
     return list(scheduler.executions(clock, end=END))
 

@@ -20,8 +20,9 @@ from assets.tables import (
 )
 from resources.config.equipment import Equipment, EquipmentEntry, EquipmentRegistry
 from sandbox.events import has_succeeded
-from sandbox.fleet import Fleet, History, build_fleet
+from sandbox.fleet import Fleet, History
 from sandbox.results import build_lines
+from tests.support.fleets import build_coarse_fleet
 from tests.support.truth import build_row
 
 Row = Mapping[str, Any]
@@ -52,7 +53,7 @@ class FleetRecords:
 @cache
 def build_fleet_records(seed: int) -> FleetRecords:
     """Return all rows of a fleet; without contributions of boiler-1, which has 300 sensors."""
-    sandbox_fleet = build_fleet(seed, History(START, END))
+    sandbox_fleet = build_coarse_fleet(seed, History(START, END))
     executions = [
         build_row(summary, "api")
         for summary in sandbox_fleet.executions(NOW)

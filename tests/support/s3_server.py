@@ -4,7 +4,7 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,12 @@ from werkzeug.serving import make_server
 _ACCOUNT = "123456789012"
 """The account of moto for all credentials."""
 
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": "eu-west-1"}
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_REGION": "eu-west-1",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+}
 
 ENDPOINT_VARIABLE = "LEDGER_S3_ENDPOINT"
 EXTERNAL_ENDPOINT = os.environ.get(ENDPOINT_VARIABLE)
@@ -174,13 +179,17 @@ class Bucket:
 
     def add(self, *keys: str) -> None:
         """Add small objects without requests, which is faster."""
+        self.fill(dict.fromkeys(keys, b"x"))
+
+    def fill(self, contents: Mapping[str, bytes]) -> None:
+        """Add objects by key without requests."""
         if EXTERNAL_ENDPOINT:
-            for key in keys:
-                self.put(key)
+            for key, data in contents.items():
+                self.put(key, data)
             return
         backend = s3_backends[_ACCOUNT]["aws"]
-        for key in keys:
-            backend.put_object(self.name, key, b"x")
+        for key, data in contents.items():
+            backend.put_object(self.name, key, data)
 
     def copy(self, prefix: str, target: str) -> None:
         """Copy all objects of a prefix to another one, on the server."""
@@ -196,7 +205,7 @@ class Bucket:
 
 def set_aws_credentials(environment: pytest.MonkeyPatch) -> None:
     """Set the test credentials and remove all other AWS settings of this machine."""
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"):
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
         environment.delenv(name, raising=False)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         environment.setenv(name, "/dev/null")

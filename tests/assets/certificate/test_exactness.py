@@ -398,7 +398,7 @@ def check_remains(generations: Sequence[Sequence[Scheduler]], left: Remains) -> 
         check_certificate(fleet, inputs, build_lake(folder / "lake", inputs, 1 + left.seed % 2))
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=8)
 @given(fleets, remains)
 def test_the_certificate_names_exactly_what_no_input_shows(
     generations: Sequence[Sequence[Scheduler]], left: Remains

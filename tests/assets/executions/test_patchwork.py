@@ -18,7 +18,8 @@ from resources.read_limits import DEFAULT_LIMITS
 from resources.scheduler_arns import PLACEHOLDER
 from resources.sources.base import Source
 from resources.sources.factory import open_source
-from sandbox.fleet import Fleet, History, build_fleet
+from sandbox.fleet import Fleet, History
+from tests.support.fleets import build_sparse_fleet
 
 FIRST, END = datetime(2026, 10, 5, tzinfo=UTC), datetime(2026, 10, 8, tzinfo=UTC)
 DAYS = [date(2026, 10, 5), date(2026, 10, 6), date(2026, 10, 7)]
@@ -29,7 +30,7 @@ Summary = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def fleet() -> Fleet:
-    return build_fleet(seed=7, history=History(FIRST, END))
+    return build_sparse_fleet(seed=7, history=History(FIRST, END))
 
 
 @pytest.fixture(scope="module")

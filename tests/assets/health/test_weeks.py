@@ -147,7 +147,7 @@ def find_affected_days(changed: Iterable[date]) -> list[date]:
     return sorted(affected & set(DAYS))
 
 
-@settings(deadline=None, max_examples=2)
+@settings(deadline=None, max_examples=1)
 @example(seed=1538, rule=EventRule())  # a day with two points takes a shorter step from the day before
 @given(seed=st.integers(0, 2**32), rule=st.sampled_from([EventRule(), EventRule(3.5, 40 * MINUTE)]))
 def test_weeks_in_any_order_and_with_late_lines_equal_the_reference(seed: int, rule: EventRule) -> None:

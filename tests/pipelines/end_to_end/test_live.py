@@ -17,6 +17,7 @@ from resources.aws.access import AwsAccess
 from resources.clock import monotonic
 from resources.config.settings import ApiSettings, ArchiveSettings, HistorySettings, LakeSettings, Settings
 from resources.lake.lake import Lake
+from resources.sources import api
 from resources.sources.api import ApiSource
 from sandbox.fleet import Fleet, History, build_fleet
 from sandbox.service import Handle, run_sandbox
@@ -164,7 +165,10 @@ def test_a_denied_scheduler_does_not_affect_others_and_a_retry_requests_only_it(
     ],
     ids=lambda fault: "-".join(fault.split(":")[:2]),
 )
-def test_an_extraction_recovers_from_transient_faults(small_fleet: Fleet, tmp_path: Path, fault: str) -> None:
+def test_an_extraction_recovers_from_transient_faults(
+    small_fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(api, "PAGE_SIZE", 100)
     account, region = PLACES[2]
     extraction = Extraction(Lake(str(tmp_path)), Days(DAYS[0]), timedelta(hours=3), NOW, lambda _: None)
 

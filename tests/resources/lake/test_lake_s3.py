@@ -31,7 +31,8 @@ from resources.errors import DataError, LakeContractError, PermissionsError
 from resources.lake.lake import Lake
 from resources.sources.archive import ArchiveSource
 from sandbox.dumps import write_history
-from sandbox.fleet import History, build_fleet
+from sandbox.fleet import History
+from tests.support.fleets import build_sparse_fleet
 from tests.support.readings import READINGS, SETTINGS
 
 DAY, NEXT_DAY = date(2026, 3, 1), date(2026, 3, 2)
@@ -334,7 +335,7 @@ def _below(value: Any) -> Any:
 def test_an_extraction_from_s3_to_s3_equals_one_from_disk_to_disk(tmp_path: Path, bucket: Any) -> None:
     folder = tmp_path / "dumps"
     folder.mkdir()
-    write_history(build_fleet(1, History(START, START + timedelta(days=1))), folder, NOW)
+    write_history(build_sparse_fleet(1, History(START, START + timedelta(days=1))), folder, NOW)
     for path in folder.rglob("*"):
         if path.is_file():
             bucket.put(f"dumps/{path.relative_to(folder).as_posix()}", path.read_bytes())
@@ -343,7 +344,7 @@ def test_an_extraction_from_s3_to_s3_equals_one_from_disk_to_disk(tmp_path: Path
     second = extracted(in_s3, ArchiveSource(f"{bucket.uri}/dumps"))
     assert contents(in_s3) == contents(on_disk)
     assert first.count_results() == second.count_results()
-    assert len(contents(in_s3)["inference_executions"]) > 1000
+    assert len(contents(in_s3)["inference_executions"]) > 500
     assert len(contents(in_s3)["archive_files"]) == len(list(filter(Path.is_file, folder.rglob("*"))))
 
     bucket.server.requests.clear()
@@ -379,30 +380,23 @@ def _execution(day: date, number: int) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(
-    ("statement", "expected"),
-    [
-        (
-            "SELECT data_date, count(*) AS n FROM inference_executions GROUP BY 1 ORDER BY 1",
-            [{"data_date": DAY, "n": 2}, {"data_date": NEXT_DAY, "n": 1}],
-        ),
-        (
-            "SELECT scheduler_name AS s FROM inference_executions WHERE data_date = '2026-03-02'",
-            [{"s": "scheduler_name 0"}],
-        ),
-        (
-            "SELECT max(data_start_time)::VARCHAR AS t FROM inference_executions",
-            [{"t": "2026-03-02 00:00:00+00"}],
-        ),
-        ("SELECT count(*) AS n FROM extraction_coverage", [{"n": 0}]),
-        ("SELECT count(*) AS n FROM rejected_executions", [{"n": 0}]),
+ANSWERS = {
+    "SELECT data_date, count(*) AS n FROM inference_executions GROUP BY 1 ORDER BY 1": [
+        {"data_date": DAY, "n": 2},
+        {"data_date": NEXT_DAY, "n": 1},
     ],
-    ids=["days", "one day", "time", "nothing yet", "nothing yet, unpartitioned"],
-)
-def test_sql_returns_the_same_rows(
-    filled: StoredLake, statement: str, expected: list[dict[str, Any]]
-) -> None:
-    assert query_once(filled.lake, statement).to_pylist() == expected
+    "SELECT scheduler_name AS s FROM inference_executions WHERE data_date = '2026-03-02'": [
+        {"s": "scheduler_name 0"}
+    ],
+    "SELECT max(data_start_time)::VARCHAR AS t FROM inference_executions": [{"t": "2026-03-02 00:00:00+00"}],
+    "SELECT count(*) AS n FROM extraction_coverage": [{"n": 0}],  # a table without files
+    "SELECT count(*) AS n FROM rejected_executions": [{"n": 0}],  # and without partitions
+}
+
+
+def test_sql_returns_the_same_rows(filled: StoredLake) -> None:
+    answers = {statement: query_once(filled.lake, statement).to_pylist() for statement in ANSWERS}
+    assert answers == ANSWERS
 
 
 def test_sql_sees_the_same_columns(tmp_path: Path, bucket: Any) -> None:
@@ -428,23 +422,25 @@ def objects_read(server: Any) -> list[str]:
     )
 
 
-@pytest.mark.parametrize(
-    ("where", "read"),
-    [
-        ("data_date = DATE '2026-03-02'", ["2026-03-02"]),
-        ("data_date = '2026-03-01'", ["2026-03-01"]),
-        ("data_date BETWEEN DATE '2026-03-01' AND DATE '2026-03-02'", ["2026-03-01", "2026-03-02"]),
-        ("data_date > DATE '2026-03-09'", []),
-        ("status = 'x'", ["2026-03-01", "2026-03-02", "2026-03-03"]),
-    ],
-)
-def test_only_the_selected_days_are_read(bucket: Any, where: str, read: list[str]) -> None:
+DAYS_READ = {
+    "data_date = DATE '2026-03-02'": ["2026-03-02"],
+    "data_date = '2026-03-01'": ["2026-03-01"],
+    "data_date BETWEEN DATE '2026-03-01' AND DATE '2026-03-02'": ["2026-03-01", "2026-03-02"],
+    "data_date > DATE '2026-03-09'": [],
+    "status = 'x'": ["2026-03-01", "2026-03-02", "2026-03-03"],
+}
+
+
+def test_only_the_selected_days_are_read(bucket: Any) -> None:
     stored_lake = InS3(bucket)
     for day in (1, 2, 3):
         stored_lake.lake.update(INFERENCE_EXECUTIONS, date(2026, 3, day), lambda existing: existing)
-    bucket.server.requests.clear()
-    query_once(stored_lake.lake, f"SELECT count(status) FROM inference_executions WHERE {where}")  # noqa: S608
-    assert objects_read(bucket.server) == read
+    read = {}
+    for where in DAYS_READ:
+        bucket.server.requests.clear()
+        query_once(stored_lake.lake, f"SELECT count(status) FROM inference_executions WHERE {where}")  # noqa: S608
+        read[where] = objects_read(bucket.server)
+    assert read == DAYS_READ
 
 
 def test_sql_reads_null_for_a_newer_column_of_an_older_day(bucket: Any) -> None:

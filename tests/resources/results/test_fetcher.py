@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,7 @@ PrivateCaServer = tuple[Server, Path]
 
 @pytest.fixture
 def full_bucket(bucket: Bucket) -> Bucket:
-    for key in KEYS:
-        bucket.put(key, key.encode())
-    bucket.server.requests.clear()
+    bucket.fill({key: key.encode() for key in KEYS})
     return bucket
 
 
@@ -317,10 +316,8 @@ class TestMemory:
     def test_bytes_in_memory_are_limited_and_all_objects_are_returned(
         self, bucket: Bucket, sizes: list[int], concurrency: int
     ) -> None:
-        requests = []
-        for number, size in enumerate(sizes):
-            bucket.put(f"{number}", b"x" * size)
-            requests.append(ResultRequest(bucket.name, f"{number}"))
+        bucket.fill({f"{number}": b"x" * size for number, size in enumerate(sizes)})
+        requests = [ResultRequest(bucket.name, f"{number}") for number in range(len(sizes))]
         limits = FetchLimits(concurrency, load_bytes=60, bytes_in_flight=100)
 
         loads = list(ResultFetcher(AwsAccess(), limits=limits).fetch(requests))
@@ -332,12 +329,19 @@ class TestMemory:
                 or len([result for result in load if result.data]) == 1
             )
 
-    def test_concurrency_is_limited(self, bucket: Bucket, s3: Server) -> None:
+    def test_concurrency_is_limited(
+        self, bucket: Bucket, s3: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         requests = [ResultRequest(bucket.name, f"{number}") for number in range(60)]
-        for request in requests:
-            bucket.put(request.key)
+        bucket.fill(dict.fromkeys((request.key for request in requests), b"x"))
         s3.max_concurrency = 0
+        respond = s3._moto
 
+        def respond_slowly(*request: Any) -> Any:
+            time.sleep(0.002)  # other requests arrive meanwhile
+            return respond(*request)
+
+        monkeypatch.setattr(s3, "_moto", respond_slowly)
         loads = list(ResultFetcher(AwsAccess(), limits=FetchLimits(concurrency=3)).fetch(requests))
 
         assert sum(map(len, loads)) == 60

@@ -172,13 +172,13 @@ def test_the_span_and_the_estimate_of_a_range(bucket: Bucket) -> None:
 
 def test_an_estimate_counts_the_first_and_last_days_and_the_shorter_frequency_between(bucket: Bucket) -> None:
     fill(bucket, "output/", days=4, minutes=60)
-    later = list_folders(date(2026, 9, 14), 4, 5)
+    later = list_folders(date(2026, 9, 14), 4, 15)
     bucket.add(*(f"output/{folder}/results.jsonl" for folder in later))
     days = [FIRST + timedelta(days=number) for number in range(8)]
     estimate = open_bucket(f"{bucket.uri}/output/").estimate([days])
-    assert (estimate.results, estimate.is_bound) == (3 * 24 + 2 * 288 + 3 * 288, False)
-    known = open_bucket(f"{bucket.uri}/output/", frequency="PT5M").estimate([days])
-    assert (known.results, known.is_bound) == (8 * 288, True)
+    assert (estimate.results, estimate.is_bound) == (3 * 24 + 2 * 96 + 3 * 96, False)
+    known = open_bucket(f"{bucket.uri}/output/", frequency="PT15M").estimate([days])
+    assert (known.results, known.is_bound) == (8 * 96, True)
 
 
 def test_an_estimate_counts_no_window_before_the_first_or_after_the_last_result(bucket: Bucket) -> None:

@@ -59,13 +59,13 @@ SAVED: dict[str, Callable[[str], bytes]] = {
 
 @pytest.mark.parametrize("saved", SAVED.values(), ids=SAVED)
 @pytest.mark.parametrize("joined", JOINED.values(), ids=JOINED)
-@pytest.mark.parametrize("every", [[A], [A, B, C], [[], A, {}, B]], ids=["one", "three", "with empty ones"])
 def test_every_encoding_returns_the_same_documents(
-    every: list[object], joined: Callable[[list[object]], str], saved: Callable[[str], bytes]
+    joined: Callable[[list[object]], str], saved: Callable[[str], bytes]
 ) -> None:
-    data = saved(joined(every))
-    assert decode(data) == every
-    assert not problems(data)
+    for every in ([A], [A, B, C], [[], A, {}, B]):
+        data = saved(joined(every))
+        assert decode(data) == every
+        assert not problems(data)
 
 
 CONTAINERS = st.recursive(

@@ -141,19 +141,16 @@ def test_status_and_certificate_show_each_use(world: World, ledger: RunLedger, t
 
 
 @pytest.mark.usefixtures("world")
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
+def test_a_wrong_selection_is_an_error(ledger: RunLedger) -> None:
+    for options, message in (
         (["--file", "dumps/other.json"], "the lake knows no such source"),
         (["--scheduler", "pomp-1"], "No scheduler matches"),
         (["--source", "dumps/", "--file", "dumps/first.json"], "Cannot combine"),
         (["--lift", "a1"], "there is no such operation"),
-    ],
-)
-def test_a_wrong_selection_is_an_error(ledger: RunLedger, options: list[str], message: str) -> None:
-    done = ledger("forget", *options, "--yes")
-    assert done.code == 2
-    assert message in done.err
+    ):
+        done = ledger("forget", *options, "--yes")
+        assert done.code == 2, options
+        assert message in done.err
 
 
 def test_a_folder_selects_all_its_files(world: World, ledger: RunLedger) -> None:

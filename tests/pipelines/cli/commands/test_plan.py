@@ -145,13 +145,13 @@ def test_skipped_settled_days_cost_no_calls(
     ledger: RunLedger, settings: Callable[..., Path], month: Handle
 ) -> None:
     settings(build_api_toml(month.url), start="2026-08-29", end="2026-10-08")
-    run("2026-09-10", "2026-09-20")
-    run("2026-09-24", "2026-09-24", schedulers=["pump-1"])
-    words = ("--from", "2026-09-05", "--to", "2026-09-26", "--skip-settled")
+    run("2026-09-10", "2026-09-13")
+    run("2026-09-16", "2026-09-16", schedulers=["pump-1"])
+    words = ("--from", "2026-09-08", "--to", "2026-09-18", "--skip-settled")
 
     plan = ledger("plan", *words, "--json").json
     month.reset()
-    run("2026-09-05", "2026-09-26", skip_settled=True)
+    run("2026-09-08", "2026-09-18", skip_settled=True)
 
     questions = {row["scheduler_name"]: row["queries"] for row in plan["schedulers"]}
     assert questions["pump-1"] == 3
