@@ -8,6 +8,7 @@ DEV := $(VENV)/.ready-dev
 # uv installs in a tenth of pip's time from the same lock. It is 38 MB that the pipeline does not need: without the
 # extra `dev`, make deletes it after the last target.
 UV := $(or $(wildcard $(BIN)/uv),$(VENV)/uv)
+EXTRAS := dev
 INSTALL = VIRTUAL_ENV=$(VENV) $(UV) pip install --constraint constraints.txt
 .INTERMEDIATE: $(VENV)/uv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -51,7 +52,7 @@ $(SANDBOX): $(READY) | $(UV)
 	touch $@
 
 $(DEV): $(READY) | $(UV)
-	$(INSTALL) --editable '.[dev]'
+	$(INSTALL) --editable '.[$(EXTRAS)]'
 	touch $(SANDBOX) $@
 
 demo: $(SANDBOX) ## run the pipeline on generated data
