@@ -187,12 +187,14 @@ def build_case(
 
 
 _DAYS_AND_HASH = (
-    "The 35 days take half of our CPU time: merging, data version, preview, and two files with locks and"
-    " flushes. The hash of the file takes 15 %. Fewer files a day and a faster hash would be necessary."
+    "In a profile of 35 days of 20 schedulers, recording the days takes 54 % (dumps) and 58 % (lines) of our"
+    " CPU time: merge, data version, preview, coverage, and two files with locks and flushes. The hash of the"
+    " file takes 14 % and 11 %. Fewer files a day and a faster hash would be necessary."
 )
 _SMALL = (
-    "Opening, reading and hashing each file takes 29 % of our CPU time, and its row in archive_files"
-    " 20 %. Fewer records of each file would be necessary."
+    "In a profile, opening, reading and hashing each file takes 31 % of our CPU time, its row in"
+    " archive_files 18 %, the columns of its page 17 %, and recording the days 14 %. Fewer records of each"
+    " file would be necessary."
 )
 CASES = [
     build_case(

@@ -19,6 +19,7 @@ from benchmarks.bucket_service import BUCKET, FIRST_DAY, PER_DAY
 from benchmarks.cases import OURS, Case, Contender, Environment, Target, limit_cpu, limit_memory
 from benchmarks.executions import CREDENTIALS
 from benchmarks.measure import Cost, measure, start_process
+from benchmarks.operations import open_instance
 
 SCHEDULERS, DAYS = 15, 47
 _PREPARE = "benchmarks.bucket:prepare_extraction"
@@ -33,7 +34,6 @@ def prepare_extraction() -> Callable[[], Mapping[str, Any]]:
     from assets.tables import INFERENCE_EXECUTIONS
     from pipelines.definitions import build_defs
     from pipelines.operations.backfill_plan import list_sources, plan_backfill
-    from pipelines.runs.instance import create_home
     from resources.clock import utc_now
     from resources.config.settings import BucketSettings, HistorySettings, LakeSettings, Settings
     from resources.lake.lake import Lake
@@ -41,7 +41,6 @@ def prepare_extraction() -> Callable[[], Mapping[str, Any]]:
 
     folder, days = Path(os.environ[_FOLDER]), int(os.environ[_DAYS])
     last = FIRST_DAY + timedelta(days=days - 1)
-    home = folder / f"home-{days}-{os.getpid()}"
     settings = Settings(
         lake=LakeSettings(uri=str(folder / f"lake-{days}-{os.getpid()}")),
         history=HistorySettings(start_date=FIRST_DAY, end_date=last + timedelta(days=1)),
@@ -51,8 +50,7 @@ def prepare_extraction() -> Callable[[], Mapping[str, Any]]:
     all_days = [FIRST_DAY + timedelta(days=number) for number in range(days)]
     listing = list_sources(open_sources(settings), all_days)
     predicted = plan_backfill(lake, listing, all_days, timedelta(hours=3), utc_now()).list_requests
-    create_home(home)
-    instance = dg.DagsterInstance.from_config(str(home))
+    instance = open_instance(folder)
     job = build_defs(settings=settings).resolve_implicit_global_asset_job_def()
     job = job.get_subset(asset_selection={dg.AssetKey("inference_executions")}, asset_check_selection=set())
     tags = {

@@ -317,14 +317,20 @@ _ONE_FILE_A_DAY: Target = Target(
     1,
     is_stable=True,
 )
+_PROFILE = (
+    "In a profile, reading takes 41 % of our CPU time with 20 schedulers and 52 % with 100; nearly half of it"
+    " is requests with botocore. Recording the days takes 31 % and 18 %: merge, data version, preview,"
+    " coverage, and two files with locks and flushes."
+)
 _TO_FLOOR = (
-    "The floor reads over one connection, compares no rows and handles no error. Ours also runs botocore,"
-    " hashes contents, locks and flushes files."
+    f"{_PROFILE} The floor reads over one raw connection, writes one file a day, and does nothing else of"
+    " that. A smaller client than botocore and fewer files would be necessary."
 )
-_REQUESTS = (
-    "Requests with botocore take 37 % of our CPU time, columns from pages 19 %, and most of the rest is"
-    " merging and writing two files a day. A smaller client than botocore would be necessary."
+_PEAK = (
+    "A batch has at least one day, and a day of 1,000 schedulers has 288,000 executions. Batches of a part of"
+    " a day would be necessary."
 )
+_REQUESTS = f"{_PROFILE} A smaller client than botocore would be necessary."
 _LARGE_FLEET, _LARGE_DAYS = 1_000, 7
 _LARGE = f"{_LARGE_FLEET:,} schedulers"
 
@@ -367,9 +373,9 @@ CASES = [
         [
             require_ratio(SCRIPT, 10).missed_because(_REQUESTS),
             limit_ratio(FLOOR, 2).missed_because(_TO_FLOOR),
-            limit_memory(400),
-            limit_memory(400, _LARGE),
-            Target("larger / smaller peak memory", _compare_peaks, 1.15, is_stable=True),
+            limit_memory(400).missed_because(_PEAK),
+            limit_memory(400, _LARGE).missed_because(_PEAK),
+            Target("larger / smaller peak memory", _compare_peaks, 1.15, is_stable=True, reason=_PEAK),
         ],
         partial(serve_fleets, _FLEETS),
         seconds=200,

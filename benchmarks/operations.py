@@ -48,14 +48,20 @@ def _execute(instance: Any, job: Any, first: date, last: date) -> None:  # noqa:
         job.execute_in_process(instance=instance, tags=tags)
 
 
-def _open_instance() -> Any:  # noqa: ANN401
+def open_instance(folder: Path) -> Any:  # noqa: ANN401
+    """Open a new instance in a folder, as a process of `ledger backfill` does."""
     import dagster as dg
 
-    from pipelines.runs.instance import create_home
+    from pipelines.runs import instance
 
-    home = Path(os.environ[FOLDER], f"home-{os.getpid()}")
-    create_home(home)
+    home = folder / f"home-{os.getpid()}"
+    os.environ |= {**instance.EVENT_BATCHES, instance.HOME_VARIABLE: str(home)}
+    instance.create_home(home)
     return dg.DagsterInstance.from_config(str(home))
+
+
+def _open_instance() -> Any:  # noqa: ANN401
+    return open_instance(Path(os.environ[FOLDER]))
 
 
 def _build_job(

@@ -95,9 +95,8 @@ CASES = [
         [Contender(OURS, f"{__name__}:prepare_report")],
         [
             limit_cpu("CPU, s", 10).missed_because(
-                "A half is the join of 5 million executions with their result objects and the search for"
-                " gaps, and a third counts the distinct times of 26 million predictions. Numbers by day, in"
-                " a table of their own, would be necessary."
+                "Most of it is queries over all 5 million executions, their result objects and 26 million"
+                " predictions. Numbers by day, in a table of their own, would be necessary."
             ),
             limit_memory(1_000),
             limit_result("_megabytes", 2, "size, MB"),
