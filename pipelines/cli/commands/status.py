@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from assets.framework.time_windows import Days
@@ -85,18 +86,26 @@ def _print_calendar(console: Console, lake_status: LakeStatus, *, is_default_ran
         for line in draw_calendar(lake_status.schedulers, shown, console.width):
             console.print(line, soft_wrap=True)
         console.print()
-        for state, count in lake_status.totals.items():
-            if LETTERS[state].strip():
-                legend = Text(LETTERS[state], STYLES[state]).append(
-                    f" {label(state):<15}", "default on default"
-                )
-                console.print(legend.append(f" {count:>7,}  {state.meaning}", "default on default"))
+        console.print(_build_legend(lake_status))
     if len(shown) < len(days):
         console.print(
             f"The counts start on {days[0]}; --from {days[0]} also shows the days before {shown[0]}.",
             style="dim",
         )
     console.print()
+
+
+def _build_legend(lake_status: LakeStatus) -> Table:
+    """Return a row for each state that has a letter; long meanings wrap in their column."""
+    legend = Table.grid(padding=(0, 2, 0, 0))
+    for width in (None, 14):
+        legend.add_column(width=width, no_wrap=True)
+    legend.add_column(width=7, no_wrap=True, justify="right")
+    legend.add_column()
+    for state, count in lake_status.totals.items():
+        if LETTERS[state].strip():
+            legend.add_row(Text(LETTERS[state], STYLES[state]), label(state), f"{count:,}", state.meaning)
+    return legend
 
 
 def _print_failed_sources(console: Console, lake_status: LakeStatus) -> None:
