@@ -17,6 +17,7 @@ _LIST_START = re.compile(
     rb'\{\s*(?:"[nN]extToken"\s*:\s*(?:"[^"\\]*"|null)\s*,\s*)?"[iI]nferenceExecutionSummaries"\s*:\s*'
     rb")?\[\s*"
 )
+_WHITESPACE = b" \t\r\n"
 _SUMMARIES = b'"InferenceExecutionSummaries"'
 _BETWEEN_ELEMENTS = re.compile(rb"\}\s*,\s*(?=\{)")  # a summary has no list of objects
 _UNINDENTED = re.compile(rb"^[\[{]\r?\n(?![\s\]}])", re.MULTILINE)
@@ -81,6 +82,9 @@ class TextParts:
                 block = self._read(max(PART_BYTES, size - len(self._buffer)))
                 self._is_at_end = not block
                 self._buffer = self._buffer + block if self._buffer else block
+            if not self._is_at_end and not self._buffer.lstrip(_WHITESPACE):
+                self._advance(len(self._buffer), b"")  # a hostile file has hundreds of megabytes of it
+                continue
             if self._is_at_end and (len(self._buffer) <= size or self._keeps_rest):
                 return self._take(len(self._buffer))
             if not self._keeps_rest and (part := self._take_some()):

@@ -277,7 +277,11 @@ def test_a_daemon_that_dies_with_its_runs_at_random_times_loses_no_execution(
     kills, cut_off = min(rounds(3), MOST_KILLS), set[str]()
     for number in range(kills):
         ticks = world.count_ticks()
-        moments = [world.list_active, lambda ticks=ticks: world.count_ticks() > ticks, lambda: True]
+        moments: list[Callable[[], Any]] = [
+            lambda: world.list_active() - cut_off,
+            lambda ticks=ticks: world.count_ticks() > ticks,
+            lambda: True,
+        ]
         with world.site.daemon() as daemon:
             wait_until(moments[number % len(moments)], daemon)
             time.sleep(random.uniform(0, 1))  # noqa: S311 (a run takes longer)

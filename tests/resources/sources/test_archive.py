@@ -28,6 +28,7 @@ from resources.sources import saved_file
 from resources.sources.archive import ArchiveSource
 from resources.sources.base import DecodeSummaries, Page
 from resources.sources.saved_file import SUMMARIES_A_PAGE
+from resources.sources.text_parts import PART_BYTES, TextParts
 from resources.storage.base import StoredFile
 from sandbox.dumps import write_dump
 from sandbox.fleet import History, build_fleet
@@ -661,6 +662,16 @@ def test_a_gzip_that_unpacks_to_gigabytes_needs_little_memory(
     memory, problems = read_in_child_process(packed, tmp_path)
     assert problems == [problem]
     assert memory < 600
+
+
+def test_white_space_before_a_document_is_not_held() -> None:
+    blocks = iter([b" \n" * (PART_BYTES // 2)] * 20 + [b"{}"])
+    tracemalloc.start()
+    part = TextParts(lambda _: next(blocks, b"")).take()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (part.text, part.offset) == (b"{}", 20 * PART_BYTES)
+    assert peak < 4 * PART_BYTES
 
 
 @pytest.mark.slow
