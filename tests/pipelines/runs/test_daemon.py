@@ -287,7 +287,7 @@ def test_a_daemon_that_dies_with_its_runs_at_random_times_loses_no_execution(
             time.sleep(random.uniform(0, 1))  # noqa: S311 (a run takes longer)
             os.killpg(daemon.pid, signal.SIGKILL)
             daemon.wait()
-            cut_off |= world.list_active()
+            cut_off.update(world.list_active())
             world.advance_clock(hours=world.now < datetime.now(UTC) - A_DAY)
     refreshed = len(world.list_runs(dg.DagsterRunStatus.SUCCESS, job=schedules.REFRESH))
 
