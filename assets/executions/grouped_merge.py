@@ -7,7 +7,7 @@ as shards, so memory is that of one shard, apart from compressed rows.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from itertools import chain
@@ -24,6 +24,7 @@ from assets.tables import INFERENCE_EXECUTIONS
 from resources.encoded_texts import decode_texts, encode_texts, get_chunk
 from resources.errors import RetryLaterError
 from resources.lake.lake import Lake, WriteResult
+from resources.lake.row_moves import find_missing, order_writes
 from resources.lake.shards import Shard, find_shards, hash_scheduler, list_shards
 from resources.scheduler_arns import build_placeholder_arn
 
@@ -68,6 +69,23 @@ class _StoredShard:
 
 
 @dataclass(frozen=True)
+class _ShardChange:
+    """The change of a shard: its rows before and after, those that leave it, and whether it gets any."""
+
+    stored: _StoredShard
+    merged: PackedRows
+    leaving: PackedRows
+    is_gaining: bool
+
+    @classmethod
+    def compare(cls, stored: _StoredShard, merged: PackedRows) -> "_ShardChange":
+        before, after, key = stored.rows.read(), merged.read(), INFERENCE_EXECUTIONS.key
+        leaving = PackedRows(_SCHEMA)
+        leaving.add(find_missing(key, before, after))
+        return cls(stored, merged, leaving, find_missing(key, after, before).num_rows > 0)
+
+
+@dataclass(frozen=True)
 class GroupedMerge:
     """Merges the candidates of a day into its shards.
 
@@ -90,10 +108,9 @@ class GroupedMerge:
     check: Callable[[], None] = lambda: None
 
     def update(self) -> Iterator[tuple[int, WriteResult]]:
-        """Update the shards, and yield each with its number; those that gain most rows come first.
+        """Update the shards, and yield each with its number.
 
-        After a stop, a bucket row that changes its shard can be in both, or be missing until the bucket
-        returns it again.
+        A bucket row that changes its shard is in both for a moment; after a stop, until the next update.
 
         Raises:
             RowsChangedError: another writer changed a shard meanwhile; call it again.
@@ -101,9 +118,20 @@ class GroupedMerge:
         """
         stored = [self._read_shard(shard) for shard in list_shards(self.shards)]
         merged = self._merge_groups(stored, group_schedulers(self._list_links(stored), self.shards))
-        gains = [rows.num_rows - before.rows.num_rows for rows, before in zip(merged, stored, strict=True)]
-        for number in sorted(range(self.shards), key=lambda number: -gains[number]):
-            yield number, self._write(number, stored[number].version, merged[number])
+        changes = [_ShardChange.compare(*pair) for pair in zip(stored, merged, strict=True)]
+        kept, final = order_writes(
+            [change.leaving.num_rows > 0 for change in changes], [change.is_gaining for change in changes]
+        )
+        versions = [change.stored.version for change in changes]
+        for number in kept:
+            written = self._write(number, versions[number], changes[number].merged, changes[number].leaving)
+            versions[number] = compute_content_version(INFERENCE_EXECUTIONS, written.rows)
+        for number in final:
+            written = self._write(number, versions[number], changes[number].merged)
+            if number in kept:
+                before = conform(INFERENCE_EXECUTIONS, changes[number].stored.rows.read())
+                written = replace(written, before=before, changed=True)
+            yield number, written
 
     def _read_shard(self, shard: Shard) -> _StoredShard:
         stored = encode_texts(self.lake.read(INFERENCE_EXECUTIONS, self.day, shard=shard), _SCHEMA)
@@ -135,15 +163,15 @@ class GroupedMerge:
             distribute_rows(rows, find_shards(rows, self.shards), merged)
         return merged
 
-    def _write(self, number: int, version: str, rows: PackedRows) -> WriteResult:
-        def replace(existing: pa.Table) -> pa.Table:
+    def _write(self, number: int, version: str, *parts: PackedRows) -> WriteResult:
+        def replace_rows(existing: pa.Table) -> pa.Table:
             self.check()
             if compute_content_version(INFERENCE_EXECUTIONS, existing) != version:
                 raise RowsChangedError
-            return conform(INFERENCE_EXECUTIONS, rows.read())
+            return conform(INFERENCE_EXECUTIONS, pa.concat_tables([part.read() for part in parts]))
 
         shard = Shard(number, self.shards)
-        return self.lake.update(INFERENCE_EXECUTIONS, self.day, replace, encoded=True, shard=shard)
+        return self.lake.update(INFERENCE_EXECUTIONS, self.day, replace_rows, encoded=True, shard=shard)
 
 
 def list_links(rows: pa.Table) -> Iterator[Link]:

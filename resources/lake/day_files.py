@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from resources.clock import monotonic, sleep_up_to
 from resources.errors import RetryLaterError
 from resources.lake.row_groups import MergeRowGroups, write_row_groups
+from resources.lake.row_moves import find_missing, order_writes
 from resources.lake.shards import (
     WHOLE,
     FileLayout,
@@ -424,7 +425,7 @@ class DayFiles:
                 new[number] = join_rows([others, new[number]], self.table.key, schema)
         if is_new and 0 not in changed:
             self._create_first_file(day)
-        changed.sort(key=lambda number: (is_new and number > 0, len(current[number]) - len(new[number])))
+        changed.sort(key=lambda number: is_new and number > 0)
         self._replace_all(changed, current, new, day, schema)
         return UpdatedRows(merged, before, changed=bool(changed) or is_new, shards=day.shards)
 
@@ -437,11 +438,22 @@ class DayFiles:
         schema: pa.Schema,
     ) -> None:
         """Replace files in an order such that a stop in between loses no row that moves to another file."""
-        for position, number in enumerate(numbers):
-            try:
-                self._replace(number, current[number], new[number], day, schema)
-            except ShardConflictError:
-                raise ShardConflictError(has_written=position > 0) from None
+        key = self.table.key
+        leaving = [find_missing(key, current[number], new[number]) for number in numbers]
+        is_gaining = [find_missing(key, new[number], current[number]).num_rows > 0 for number in numbers]
+        kept, final = order_writes([rows.num_rows > 0 for rows in leaving], is_gaining)
+        before, has_written = dict(current), False
+        try:
+            for position in kept:
+                number = numbers[position]
+                complete = join_rows([new[number], leaving[position]], key, schema)
+                self._replace(number, before[number], complete, day, schema)
+                before[number], has_written = complete, True
+            for number in (numbers[position] for position in final):
+                self._replace(number, before[number], new[number], day, schema)
+                has_written = True
+        except ShardConflictError:
+            raise ShardConflictError(has_written=has_written) from None
 
     def _create_first_file(self, day: FileLayout) -> None:
         """Create file 0, which decides the number of shards of a new day."""

@@ -1,13 +1,15 @@
 """The merge of a day with shards whose rows can move between them."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from assets.executions.bucket_identity import KnownScheduler, merge_with_bucket_rows
+from assets.executions.bucket_identity import KnownScheduler, KnownSchedulers, merge_with_bucket_rows
 from assets.executions.candidates import CandidateBuffer
 from assets.executions.grouped_merge import GroupedMerge, group_schedulers, retry_changed_rows
 from assets.framework.row_content import conform
@@ -16,6 +18,7 @@ from resources.errors import RetryLaterError
 from resources.lake.lake import Lake
 from resources.lake.shards import hash_scheduler
 from resources.scheduler_arns import PLACEHOLDER
+from tests.support.killed_writers import Dying, KilledError
 
 DAY, START = date(2026, 10, 7), datetime(2026, 10, 7, tzinfo=UTC)
 NOW = datetime(2026, 10, 8, tzinfo=UTC)
@@ -24,17 +27,17 @@ PREFIX = f"{PLACEHOLDER}plant/pump/"
 ARNS = [f"arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler/pump-{n}/0" for n in range(6)]
 
 
-def build_rows(arn: str, hours: range) -> pa.Table:
+def build_rows(arn: str, hours: range, prefix: str = "pump/") -> pa.Table:
     """Build results of a bucket."""
     rows = [
         {
             "scheduler_arn": arn,
             "data_start_time": START + timedelta(hours=hour),
             "output_s3_bucket": "plant",
-            "output_s3_prefix": "pump/",
+            "output_s3_prefix": prefix,
             "status": "SUCCESS",
             "result_s3_bucket": "plant",
-            "result_s3_key": f"pump/{START + timedelta(hours=hour):%Y-%m-%dT%H:%M:%SZ}/results.jsonl",
+            "result_s3_key": f"{prefix}{START + timedelta(hours=hour):%Y-%m-%dT%H:%M:%SZ}/results.jsonl",
             "source": "bucket",
             "outcome_source": "bucket",
             "recorded_at": NOW,
@@ -52,8 +55,23 @@ def lake(tmp_path: Path) -> Lake:
     return lake
 
 
-def update(lake: Lake, interfere: Iterator[pa.Table]) -> None:
-    """Assign the rows of the prefix to a scheduler; other rows are written before the first shard is."""
+def find_shard(arn: str) -> int:
+    return hash_scheduler(arn) % SHARDS
+
+
+def build_placeholder(prefix: str) -> str:
+    return f"{PLACEHOLDER}plant/{prefix}"
+
+
+def find_prefix(arn: str) -> str:
+    """Return an output prefix whose placeholder is in the shard of a scheduler."""
+    prefixes = (f"pump-{number}/" for number in count())
+    return next(prefix for prefix in prefixes if find_shard(build_placeholder(prefix)) == find_shard(arn))
+
+
+def update(lake: Lake, interfere: Iterator[pa.Table], known: KnownSchedulers | None = None) -> None:
+    """Assign the rows of prefixes to schedulers; other rows are written before the first shard is."""
+    schedulers = known or {PREFIX: KnownScheduler(ARNS[0], None)}
 
     def write_others() -> None:
         if (rows := next(interfere, None)) is not None:
@@ -65,13 +83,11 @@ def update(lake: Lake, interfere: Iterator[pa.Table]) -> None:
 
     def merge(existing: pa.Table, candidates: pa.Table) -> pa.Table:
         write_others()
-        return merge_with_bucket_rows(existing, candidates, lambda: known, NOW)
+        return merge_with_bucket_rows(existing, candidates, lambda: schedulers, NOW)
 
     def attempt() -> None:
         buffer = CandidateBuffer(frozenset([DAY]))
-        list(GroupedMerge(lake, DAY, SHARDS, buffer, lambda: known, merge).update())
-
-    known = {PREFIX: KnownScheduler(ARNS[0], None)}
+        list(GroupedMerge(lake, DAY, SHARDS, buffer, lambda: schedulers, merge).update())
 
     retry_changed_rows(attempt, "here")
 
@@ -91,6 +107,33 @@ def test_rows_move_to_the_shard_of_their_scheduler(lake: Lake) -> None:
     update(lake, iter(()))
 
     assert lake.read(INFERENCE_EXECUTIONS, DAY)["scheduler_arn"].to_pylist() == [ARNS[0]] * 3
+
+
+def test_a_stop_before_any_write_loses_no_row(tmp_path: Path) -> None:
+    """The rows of two prefixes change places, so both files lose rows and get rows."""
+    arns = [ARNS[0], next(arn for arn in ARNS if find_shard(arn) != find_shard(ARNS[0]))]
+    others = [find_prefix(arn) for arn in reversed(arns)]
+    known = {
+        build_placeholder(prefix): KnownScheduler(arn, None) for prefix, arn in zip(others, arns, strict=True)
+    }
+    rows = [build_rows(build_placeholder(prefix), range(3), prefix) for prefix in others]
+    expected = {key for part in rows for key in part["result_s3_key"].to_pylist()}
+    for writes in range(10):
+        lake = Lake(str(tmp_path / str(writes)), shards=SHARDS)
+        lake.update(
+            INFERENCE_EXECUTIONS, DAY, lambda _: conform(INFERENCE_EXECUTIONS, pa.concat_tables(rows))
+        )
+        dying = Lake(lake.uri)
+        dying._storage = Dying(dying._storage, writes)
+
+        with suppress(KilledError):
+            update(dying, iter(()), known)
+            break
+
+        assert set(lake.read(INFERENCE_EXECUTIONS, DAY)["result_s3_key"].to_pylist()) == expected
+        update(lake, iter(()), known)
+        assert sorted(lake.read(INFERENCE_EXECUTIONS, DAY)["scheduler_arn"].to_pylist()) == sorted(arns * 3)
+    assert writes >= 4  # two files, first with the rows that leave them, then without
 
 
 def test_rows_that_others_write_meanwhile_are_kept(lake: Lake) -> None:

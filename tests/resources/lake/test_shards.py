@@ -2,11 +2,11 @@
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +20,7 @@ from resources.errors import RetryLaterError
 from resources.lake.lake import Lake
 from resources.lake.shards import FileLayout, Shard, hash_scheduler
 from resources.row_order import sort_rows
+from tests.support.killed_writers import Dying, KilledError
 from tests.support.readings import READINGS, SAMPLES
 from tests.support.state_machines import check_machine
 
@@ -223,31 +224,6 @@ def test_a_number_or_table_without_shards_is_rejected(tmp_path: Path, table: Tab
         Lake(str(tmp_path)).reshard(table, DAY, shards)
 
 
-class KilledError(BaseException):
-    """The program ends at once."""
-
-
-class Dying:
-    """A storage whose program is killed before one of its writes."""
-
-    def __init__(self, storage: Any, writes: int) -> None:
-        self._storage, self._writes = storage, writes
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._storage, name)
-
-    def update(self, name: str, change: Any) -> Any:
-        def change_or_die(open_file: Any) -> Any:
-            result, write = change(open_file)
-            if write is not None:
-                if not self._writes:
-                    raise KilledError
-                self._writes -= 1
-            return result, write
-
-        return self._storage.update(name, change_or_die)
-
-
 def kill_before_write(lake: Lake, writes: int, shards: int) -> bool:
     """Change the number of shards, killed before a write; return whether it was killed."""
     dying = Lake(lake.uri, lock_timeout_seconds=0)
@@ -285,6 +261,31 @@ def test_a_stop_at_any_point_loses_nothing_and_can_be_continued(
         if not was_killed:
             break
     assert 2 < writes < 99
+
+
+@pytest.mark.parametrize(
+    ("owners", "needed"), [((1, 0), 4), ((1, 1), 2), ((0, 0), 2)], ids=["swap", "first", "second"]
+)
+def test_a_stop_loses_no_row_that_moves_to_another_file(
+    tmp_path: Path, owners: Sequence[int], needed: int
+) -> None:
+    names = [
+        NAMES[0],
+        next(name for name in NAMES if hash_scheduler(name) % 2 != hash_scheduler(NAMES[0]) % 2),
+    ]
+    after = build({(names[owner], 5 * (owner != number)): number for number, owner in enumerate(owners)})
+    for writes in range(needed + 1):
+        lake = Lake(str(tmp_path / str(writes)), shards=2)
+        lake.update(SAMPLES, DAY, lambda _: build({(name, 0): number for number, name in enumerate(names)}))
+        dying = Lake(lake.uri)
+        dying._storage = Dying(dying._storage, writes)
+
+        with pytest.raises(KilledError) if writes < needed else nullcontext():
+            dying.update(SAMPLES, DAY, lambda _: after)
+
+        assert set(parse(lake.read(SAMPLES, DAY)).values()) == {0, 1}
+        lake.update(SAMPLES, DAY, lambda _: after)
+        assert lake.read(SAMPLES, DAY).equals(after)
 
 
 @pytest.mark.parametrize(
