@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+_LARGE_COLUMN_BYTES = 1 << 20
+
 
 def encode_texts(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return rows with a schema, in one chunk; its dictionaries have the used texts in order of their rows.
@@ -53,6 +55,9 @@ def join_tables(tables: list[pa.Table]) -> pa.Table:
         for part in parts:
             part[position] = []
         columns.append(get_chunk(pa.chunked_array(chunks, field.type)))
+        chunks.clear()
+        if columns[-1].nbytes > _LARGE_COLUMN_BYTES:
+            pa.default_memory_pool().release_unused()  # it would keep the chunks for a second
     return pa.table(columns, schema=schema)
 
 

@@ -24,7 +24,7 @@ PENDING_ROWS, PENDING_ROWS_OF_DAY = 250_000, 500
 MOST_PENDING_ROWS_OF_DAY = 50_000
 """With few requested days, fewer rows than `PENDING_ROWS` wait: a large fleet has many rows a day."""
 
-_MOST_PIECES = 8
+_MOST_PIECES = 16
 """A day with more packed pieces is merged, so that memory does not grow with overlapping responses."""
 
 

@@ -27,7 +27,7 @@ from assets.executions.bucket_identity import (
     merge_with_bucket_rows,
     select_prefixes,
 )
-from assets.executions.candidates import CandidateBuffer
+from assets.executions.candidates import CandidateBuffer, PackedRows
 from assets.executions.coverage import (
     SchedulerCounts,
     compute_settle_time,
@@ -157,6 +157,7 @@ class Extraction:
         Raises:
             LedgerError: no source returned anything.
         """
+        release_unused_memory()
         self._candidates = buffer = CandidateBuffer(frozenset(days))
         self._tombstones = Tombstones.from_operations(read_operations(self.lake))
         in_lake = set(days) & set(self.lake.days(INFERENCE_EXECUTIONS))
@@ -470,11 +471,13 @@ class Extraction:
 
     def _merge_in_ranges(self, day: date, existing: pa.Table) -> pa.Table:
         """Merge some schedulers at a time, so that the candidates of the others stay packed."""
+        release_unused_memory()
         self._candidates.pack()
         ranges = SchedulerRanges.plan(chain([existing], self._candidates.read_pieces(day)))
         candidates = self._candidates.split(day, ranges.find, ranges.count)
+        merged = merge_ranges(existing, ranges, map(_unpack_range, candidates), self.now)
         release_unused_memory()
-        return merge_ranges(existing, ranges, (packed.read() for packed in candidates), self.now)
+        return merged
 
     def _check_tombstones(self) -> None:
         """Refuse to record what `ledger forget` removed after the sources were read.
@@ -594,6 +597,11 @@ class Extraction:
         self.lake.update(
             REJECTED_EXECUTIONS, None, lambda existing: self._replace_rejected(existing, uris, new)
         )
+
+
+def _unpack_range(candidates: PackedRows) -> pa.Table:
+    release_unused_memory()  # of the range before
+    return candidates.read()
 
 
 def read_file(

@@ -40,7 +40,7 @@ from resources.encoded_texts import (
     join_tables,
 )
 
-ROWS_OF_PIECE = 50_000
+ROWS_OF_PIECE = 25_000
 """Larger days are merged some schedulers at a time, because a merge needs several copies of its rows."""
 
 _KEY = list(INFERENCE_EXECUTIONS.key)
