@@ -6,7 +6,7 @@ point has therefore recorded nothing that is not in the lake. The next run reads
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -80,7 +80,7 @@ from resources.sources.base import (
     Source,
 )
 from resources.storage.base import StoredFile
-from resources.unused_memory import release_unused_memory
+from resources.unused_memory import release_unused_memory, use_system_allocator
 
 LISTED_PER_REPORT = 20_000
 """The number of results of a bucket between two messages about the progress of its listing."""
@@ -464,7 +464,9 @@ class Extraction:
                 existing, candidates, self._find_schedulers, self.now, shared.append
             )
 
-        written = self.lake.update(INFERENCE_EXECUTIONS, day, merge, encoded=True)
+        is_large = self._candidates.count_rows(day) > ROWS_OF_PIECE
+        with use_system_allocator() if is_large else nullcontext():
+            written = self.lake.update(INFERENCE_EXECUTIONS, day, merge, encoded=True)
         if shared:
             self._save_shared_results(day, shared[-1])
         return describe_updates([(0, written)])

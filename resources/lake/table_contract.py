@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from resources.encoded_texts import encode_texts, has_encoded_texts
+from resources.encoded_texts import encode_texts, has_encoded_texts, join_tables
 from resources.errors import LakeContractError
 from resources.lake.shards import FileLayout
 from resources.storage.base import OpenFile, Storage
@@ -172,6 +172,10 @@ def read_conformed(stored: pq.ParquetFile, schema: pa.Schema, version: int, path
         LakeContractError: a newer version of the table wrote the file.
         ValueError: the file does not match the schema.
     """
+    if has_encoded_texts(schema) and stored.metadata.num_rows > _ROWS_PER_BATCH:
+        # a read of all rows at once needs twice the memory of the result
+        batches = [*read_conformed_batches(stored, schema, version, path)]
+        return encode_texts(join_tables(batches), schema)
     _check_version(stored, version, path)
     return _conform(stored.read(columns=_list_shared_columns(stored, schema)), schema)
 
