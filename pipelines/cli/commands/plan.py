@@ -145,16 +145,10 @@ def _print(
     if estimate.schedulers:
         console.print(_build_table(estimate.schedulers))
         console.print()
-    console.print(
-        f"Calls:   {_format_estimate(estimate.calls)}, {estimate.list_calls} to list the schedulers"
-    )
-    if not estimate.calls.is_exact:
-        console.print(
-            f"         {estimate.calls.expected:,} if each scheduler ran all the time,"
-            f" {estimate.calls.least:,} to {estimate.calls.most:,} in any case"
-        )
-    minutes = estimate.estimate_minutes(calls_per_second)
-    console.print(f"Time:    {minutes:,.1f} minutes at {calls_per_second:g} calls per second")
+    if estimate.calls.most or listing.calls or listing.failed:
+        _print_calls(console, estimate, calls_per_second)
+    else:
+        console.print("Calls:   none, because no source is a live service")
     console.print(f"Files:   {_format_estimate(estimate.files_to_read)} saved responses to read")
     console.print(f"         at most {estimate.files_to_write:,} lake files to write; unchanged files stay")
     for uri, bucket in estimate.buckets.items():
@@ -166,11 +160,25 @@ def _print(
     if estimate.budget is not None:
         verdict = "may stop this run" if estimate.may_exceed_budget else "is enough"
         console.print(f"Limit:   limits.max_calls_per_run = {estimate.budget:,} {verdict}")
-    console.print(f"Used:    {_pluralize(listing.calls, 'call')} for this plan")
+    if listing.calls:
+        console.print(f"Used:    {_pluralize(listing.calls, 'call')} for this plan")
     for notice in [*listing.notices, *(f"{name}: {error}" for name, error in listing.failed.items())]:
         console.print(Text(f"! {notice}", "yellow"), soft_wrap=True)
     console.print()
     console.print(Text(command, "bold"), soft_wrap=True)
+
+
+def _print_calls(console: Console, estimate: CostEstimate, calls_per_second: float) -> None:
+    console.print(
+        f"Calls:   {_format_estimate(estimate.calls)}, {estimate.list_calls} to list the schedulers"
+    )
+    if not estimate.calls.is_exact:
+        console.print(
+            f"         {estimate.calls.expected:,} if each scheduler ran all the time,"
+            f" {estimate.calls.least:,} to {estimate.calls.most:,} in any case"
+        )
+    minutes = estimate.estimate_minutes(calls_per_second)
+    console.print(f"Time:    {minutes:,.1f} minutes at {calls_per_second:g} calls per second")
 
 
 def _build_table(schedulers: Sequence[SchedulerEstimate]) -> Table:
