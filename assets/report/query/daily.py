@@ -20,17 +20,17 @@ from assets.tables import INFERENCE_EXECUTIONS
 RunQuery = Callable[[str], pa.Table]
 """Runs a SQL statement over the lake's tables; a statement without a result returns no columns."""
 
-_ROWS_AT_ONCE = 250_000
-"""The rows of the source that are joined together. With more, DuckDB needs more memory and CPU time."""
+_ROWS_AT_ONCE = 500_000
+"""The executions that are joined together. With more, DuckDB needs more memory."""
 
 POINT_CONDITION = (
     "(prediction IN (0, 1)"
     "\n    OR prediction_reason IN ('NO_ANOMALY_DETECTED', 'ANOMALY_DETECTED', 'MACHINE_OFF'))"
-    "\n    AND epoch(timestamp) - epoch(data_start_time) BETWEEN 0 AND 3600"
+    "\n    AND epoch_us(timestamp) - epoch_us(data_start_time) BETWEEN 0 AND 3600000000"
 )
 """The rows of `anomaly_predictions` that `anomaly_fragments` counts as points, one for each timestamp.
 
-Seconds are compared, because DuckDB adds an interval with a calendar, which takes longer than the rest.
+Microseconds are compared, because DuckDB adds an interval with a calendar, which takes longer than the rest.
 """
 
 
