@@ -32,6 +32,7 @@ from sandbox.dumps import Manifest, split_into_pages, write_dump, write_history
 from sandbox.fleet import History, build_fleet
 from sandbox.forms import Form
 from sandbox.schedulers import Scheduler, Summary, sort_newest_first
+from tests.support.fleets import build_sparse_fleet
 
 Row = dict[str, Any]
 
@@ -40,9 +41,9 @@ START = END - timedelta(days=3)
 DAYS = [START.date() + timedelta(days=number) for number in range(3)]
 NOW = datetime(2026, 10, 9, 12, tzinfo=UTC)
 LATER = END + timedelta(hours=2)  # all executions have ended, except the stuck one
-FLEET = build_fleet(2, History(START, END))
+FLEET = build_sparse_fleet(2, History(START, END))
 COMPRESSOR, BLOWER = (  # every 10 minutes, and every 15
-    next(execution for execution in FLEET.schedulers if execution.name == name)
+    next(execution for execution in build_fleet(2, FLEET.history).schedulers if execution.name == name)
     for name in ("compressor-1", "blower-1")
 )
 A_DAY = 144

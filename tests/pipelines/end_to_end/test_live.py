@@ -306,6 +306,21 @@ def test_saved_responses_are_recorded_if_the_service_is_unavailable(
         assert set(read_rows(location.lake)) == dumps[1].executions
 
 
+def test_an_empty_response_of_a_scheduler_that_was_deleted_meanwhile_proves_no_day(
+    service: Handle, small_fleet: Fleet
+) -> None:
+    (deleted,) = (each for each in small_fleet.schedulers if each.name == "fan-1")
+    assert deleted.deleted_at is not None
+    service.set_clock(deleted.deleted_at - timedelta(seconds=1))
+    source = ApiSource(AwsAccess(PLACES[3][1], profile=PLACES[3][0], endpoint_url=service.url))
+    listed = {scheduler.arn for scheduler in source.listed_schedulers}
+    service.set_clock(NOW)
+
+    poll = poll_service(source, DAYS, {}, lambda _: None, NOW)
+
+    assert {response.scheduler.arn for response in poll.responses} == listed - {deleted.arn} != listed
+
+
 def test_an_interrupt_does_not_wait_for_the_responses_of_other_schedulers(service: Handle) -> None:
     source = ApiSource(AwsAccess(PLACES[3][1], profile=PLACES[3][0], endpoint_url=service.url))
     _, *others = source.listed_schedulers

@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from assets.executions import assets as execution_assets
 from assets.executions.extraction import Extraction
 from pipelines.automation.schedules import REFRESH
 from pipelines.runs import instance as home
@@ -37,17 +38,19 @@ def will_be_retried(instance: dg.DagsterInstance, run_id: str) -> bool:
     [
         ("deny", {LIST_SCHEDULERS: 1}),
         ("deny:ListInferenceExecutions", {LIST_SCHEDULERS: 1, LIST_EXECUTIONS: 4}),
-        # pump-1 has two pages
-        ("deny:ListInferenceExecutions:scheduler=pump-2", {LIST_SCHEDULERS: 1, LIST_EXECUTIONS: 5}),
+        # the others have two batches, pump-1 also two pages
+        ("deny:ListInferenceExecutions:scheduler=pump-2", {LIST_SCHEDULERS: 1, LIST_EXECUTIONS: 8}),
     ],
     ids=["all", "executions", "one scheduler"],
 )
 def test_permanent_errors_are_retried_by_no_layer(
     schedule_location: BuildScheduledLocation,
     service: Handle,
+    monkeypatch: pytest.MonkeyPatch,
     fault: str,
     asked_once: dict[str, int],
 ) -> None:
+    monkeypatch.setattr(execution_assets, "DAYS_PER_BATCH", 4)
     service.inject(fault)
     location = schedule_location(build_api_settings(service.url))
 

@@ -44,12 +44,12 @@ def test_one_command_builds_everything_and_each_stage_is_a_dagster_run(
     settings(build_api_toml(service.url), more='[report]\nfolder = "pages"')
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
-    done = ledger("backfill", *RANGE, "--yes", "--json")
+    days = ["2026-10-06", "2026-10-07"]
+    done = ledger("backfill", "--from", days[0], "--to", days[1], "--yes", "--json")
 
     assert done.code == 0, done.err
     answer = done.json
     assert answer["outcome"] == "succeeded"
-    days = ["2026-10-05", "2026-10-06", "2026-10-07", "2026-10-08"]
     assert list(answer["days"]) == days
     assert sum(day["executions"] for day in answer["days"].values()) == count_rows(lake) > 500
     assert answer["metrics"]["calls"] == service.count()
@@ -59,14 +59,14 @@ def test_one_command_builds_everything_and_each_stage_is_a_dagster_run(
     results = answer["stages"][1]
     assert results["metrics"]["objects_read"] == 0
     (warning,) = results["warnings"]
-    assert "on 3 days" in warning and "usable AWS credentials" in warning, "one cause is reported once"
-    assert len(list((tmp_path / "pages").glob("*2026-10-0*.html"))) == 4
+    assert "on 2 days" in warning and "usable AWS credentials" in warning, "one cause is reported once"
+    assert len(list((tmp_path / "pages").glob("*2026-10-0*.html"))) == 2
     with dg.DagsterInstance.get() as instance:
         for stage in answer["stages"]:
             run = instance.get_run_by_id(stage["run_id"])
             assert run is not None
             assert run.status is dg.DagsterRunStatus.SUCCESS
-            assert run.tags["dagster/asset_partition_range_start"] == "2026-10-05"
+            assert run.tags["dagster/asset_partition_range_start"] == days[0]
             assert run.tags["ledger/backfill"] == answer["backfill_id"]
 
 
