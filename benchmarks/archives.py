@@ -202,18 +202,18 @@ CASES = [
         "20 dumps of AWS CLI",
         (20, 35),
         write_cli_dumps,
-        seconds=20,
+        seconds=25,
         reason=_DAYS_AND_HASH,
     ),
     build_case(
-        "archives-small", "10,080 files of an hour", (12, 35), write_small_files, seconds=20, reason=_SMALL
+        "archives-small", "10,080 files of an hour", (12, 35), write_small_files, seconds=15, reason=_SMALL
     ),
     build_case(
         "archives-gigabyte",
         "1 GB of JSON lines in one file",
         (20, 134),
         write_json_lines,
-        seconds=60,
+        seconds=55,
         reason=_DAYS_AND_HASH,
     ),
 ]

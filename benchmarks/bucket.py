@@ -126,7 +126,7 @@ CASES = [
             ),
         ],
         partial(serve_bucket, SCHEDULERS, DAYS),
-        seconds=25,
+        seconds=16,
     ),
 ]
 

@@ -184,7 +184,7 @@ CASES = [
                 Target(f"bytes read / size of the {span}", _compute_share_read, 1, reason=_READ),
             ],
             partial(serve, span),
-            seconds=10,
+            seconds=7,
         )
         for span in SPANS
     ),
@@ -197,6 +197,6 @@ CASES = [
         ],
         [limit_ratio(UNCOMPRESSED, 1).missed_because(_KEYS)],
         partial(serve, "year"),
-        seconds=10,
+        seconds=7,
     ),
 ]

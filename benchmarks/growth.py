@@ -96,7 +96,7 @@ CASES = [
         ],
         [_limit_growth(MORE_SCHEDULERS), _limit_growth(MORE_DAYS)],
         partial(executions.serve_fleets, FLEETS),
-        seconds=20,
+        seconds=12,
     ),
     Case(
         "growth-sensors",
@@ -104,6 +104,6 @@ CASES = [
         [_build_contender(OURS, "prepare_sensors"), _build_contender(MORE_SENSORS, "prepare_more_sensors")],
         [_limit_growth(MORE_SENSORS)],
         serve_results,
-        seconds=15,
+        seconds=8,
     ),
 ]

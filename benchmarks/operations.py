@@ -298,7 +298,7 @@ CASES = [
         ],
         [_CPU_OF_A_DAY, limit_ratio(FLOOR, 1.5)],
         serve_archive,
-        seconds=25,
+        seconds=15,
     ),
     Case(
         "refresh",
@@ -309,7 +309,7 @@ CASES = [
         ],
         [limit_result("_files_written", 0, "files written"), limit_ratio(FLOOR, 1.5)],
         serve_archive,
-        seconds=20,
+        seconds=10,
     ),
     Case(
         "checks",
@@ -317,7 +317,7 @@ CASES = [
         [Contender(OURS, f"{__name__}:prepare_checks")],
         [limit_memory(600)],
         partial(serve_lake, _CHECKED_SCHEDULERS, _CHECKED_DAYS, 2),
-        seconds=30,
+        seconds=20,
     ),
     Case(
         "year",
@@ -334,6 +334,6 @@ CASES = [
             )
         ],
         serve_year,
-        seconds=30,
+        seconds=20,
     ),
 ]

@@ -102,7 +102,7 @@ CASES = [
             limit_result("_megabytes", 2, "size, MB"),
         ],
         partial(serve_report, _SCHEDULERS, _REPORT_DAYS),
-        seconds=140,
+        seconds=60,
     ),
     Case(
         "status",
@@ -110,6 +110,6 @@ CASES = [
         [Contender(OURS, f"{__name__}:prepare_status")],
         [limit_cpu("CPU, s", 2)],
         partial(operations.serve_lake, _SCHEDULERS, _STATUS_DAYS, 0),
-        seconds=15,
+        seconds=8,
     ),
 ]

@@ -296,7 +296,7 @@ CASES = [
             limit_result("_read", 0, "objects read"),
         ],
         serve,
-        seconds=10,
+        seconds=8,
     ),
     Case(
         "results-1hz",
@@ -309,6 +309,6 @@ CASES = [
             )
         ],
         partial(serve, lines=stub.WINDOW_SECONDS, sensors=100),
-        seconds=100,
+        seconds=80,
     ),
 ]

@@ -56,6 +56,6 @@ CASES = [
             ),
             limit_cpu(f"CPU of {HELP}, s", 0.4, STARTS, HELP),
         ],
-        seconds=20,
+        seconds=12,
     )
 ]
