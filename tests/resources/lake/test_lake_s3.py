@@ -460,7 +460,7 @@ def test_sql_reads_null_for_a_newer_column_of_an_older_day(bucket: Any) -> None:
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_errors_of_s3_in_sql_are_translated(bucket: Any, method: str) -> None:
     bucket.server.fail_next(method, "403 Forbidden", "AccessDenied" if method == "GET" else "")
-    with pytest.raises(PermissionsError, match=r"Cannot [a-z ]+ S3: (AccessDenied|403)") as caught:
+    with pytest.raises(PermissionsError, match=r"Cannot [a-z ]+ S3: (AccessDenied|HTTP 403)") as caught:
         query_once(InS3(bucket).lake, "SELECT count(status) FROM inference_executions")
     assert bucket.uri in caught.value.where
 
