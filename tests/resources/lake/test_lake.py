@@ -486,7 +486,7 @@ for number in range(int(sys.argv[2])):
 
 def test_a_reader_sees_complete_days_during_rewrites(lake: Lake, rounds: Callable[[int], int]) -> None:
     seen: list[int] = []
-    with other_process(lake, REWRITE, str(rounds(60))) as writer:
+    with other_process(lake, REWRITE, str(rounds(150))) as writer:
         while writer.poll() is None:
             if not lake.has(READINGS, DAY):
                 continue  # not written yet; after the first write it always exists
