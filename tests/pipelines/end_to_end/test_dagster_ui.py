@@ -1,6 +1,7 @@
 """The Dagster UI in Chromium, with a daemon: materialize a range, watch it, terminate it, re-execute it."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -18,7 +19,7 @@ from sandbox.service import Handle, run_sandbox
 from tests.support.browser import WAIT_MS, WIDE, run_chromium
 from tests.support.live_service import PLACES, get_visible_statuses
 from tests.support.run_results import read_rows
-from tests.support.site import Process, Site, wait_until
+from tests.support.site import PATIENCE_SECONDS, Process, Site, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -86,17 +87,30 @@ class Project:
 
     def re_execute(self, choice: str | None = None) -> str:
         """Re-execute the run of this page, completely or by a choice of the menu; return the new run's ID."""
-        self.tab.reload()  # closes dialogs; the page closes them itself at some time after the end of a run
+        deadline = time.monotonic() + PATIENCE_SECONDS
         parent = self.tab.url.rsplit("/", 1)[-1]
-        button = self.tab.get_by_role("button", name="Re-execute")
-        if choice is None:
-            button.click()
-        else:
-            button.locator("xpath=following::button[1]").click()
-            self.tab.get_by_role("menuitem", name=choice).click()
+        while not self._request_re_execution(choice):  # a busy page loses clicks
+            assert time.monotonic() < deadline
         run = self._wait_for_run(lambda run: run.parent_run_id == parent)
         self.tab.goto(f"{self.url}/runs/{run}")  # the page follows too, but on a busy machine it can fail to
         return run
+
+    def _request_re_execution(self, choice: str | None) -> bool:
+        """Click, and return whether the page requested a run."""
+        from playwright.sync_api import TimeoutError as NoRequestError  # noqa: PLC0415 (of the extra `browser`)
+
+        self.tab.reload()  # closes dialogs; the page closes them itself at some time after the end of a run
+        button = self.tab.get_by_role("button", name="Re-execute")
+        try:
+            with self.tab.expect_request(lambda request: "Reexecution" in (request.post_data or "")):
+                if choice is None:
+                    button.click()
+                else:
+                    button.locator("xpath=following::button[1]").click()
+                    self.tab.get_by_role("menuitem", name=choice).click()
+        except NoRequestError:
+            return False
+        return True
 
     def _wait_for_run(self, is_searched: Callable[[dg.DagsterRun], bool]) -> str:
         """Wait for the only such run; automation and sensors of the daemon start others meanwhile."""
