@@ -19,7 +19,7 @@ from sandbox.service import Handle, run_sandbox
 from tests.support.browser import WAIT_MS, WIDE, run_chromium
 from tests.support.live_service import PLACES, get_visible_statuses
 from tests.support.run_results import read_rows
-from tests.support.site import PATIENCE_SECONDS, Process, Site, wait_until
+from tests.support.site import Process, Site, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -87,7 +87,7 @@ class Project:
 
     def re_execute(self, choice: str | None = None) -> str:
         """Re-execute the run of this page, completely or by a choice of the menu; return the new run's ID."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + 2 * WAIT_MS / 1000
         parent = self.tab.url.rsplit("/", 1)[-1]
         while not self._request_re_execution(choice):  # a busy page loses clicks
             assert time.monotonic() < deadline
