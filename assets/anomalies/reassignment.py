@@ -34,6 +34,7 @@ from assets.tables import (
 from resources.encoded_texts import decode_texts, encode_texts
 from resources.lake.lake import Lake
 from resources.lake.shards import Shard, hash_scheduler, join_rows
+from resources.row_order import sort_rows
 from resources.scheduler_arns import PLACEHOLDER
 
 _LOCATION = ("result_s3_bucket", "result_s3_key")
@@ -140,8 +141,8 @@ def _move_rows(lake: Lake, table: Table, day: date, moves: Moves, now: datetime)
 
 def _read_moved(lake: Lake, table: Table, day: date, moves: Moves, count: int) -> pa.Table:
     """Read the rows of moved executions with their new keys, sorted, with texts as dictionaries."""
-    parts = [
-        encode_texts(rows, table.encoded_schema)
+    parts = [  # the new keys of a row group can have another order
+        encode_texts(sort_rows(rows, table.key), table.encoded_schema)
         for number in sorted({hash_scheduler(arn) % count for arn, _ in moves})
         for group in lake.read_row_groups(table, day, Shard(number, count))
         if (rows := _assign_keys(group, moves.get)).num_rows

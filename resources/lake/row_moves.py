@@ -6,6 +6,7 @@ are removed. A stop in between leaves a row in two files; the next update of the
 
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from resources.encoded_texts import decode_texts
@@ -21,7 +22,7 @@ def find_missing(key: Sequence[str], rows: pa.Table, others: pa.Table) -> pa.Tab
         return rows
     columns = list(key)
     keys, other_keys = decode_texts(rows.select(columns)), decode_texts(others.select(columns))
-    numbered = keys.append_column(_POSITION, pa.array(range(rows.num_rows)))
+    numbered = keys.append_column(_POSITION, pa.array(np.arange(rows.num_rows)))
     missing = numbered.join(other_keys, keys=columns, join_type="left anti", use_threads=False)
     return rows.take(missing[_POSITION].combine_chunks().sort())
 

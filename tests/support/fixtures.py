@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
 import botocore.loaders
@@ -31,6 +31,7 @@ from tests.support.receiver import Receiver, run_receiver
 from tests.support.s3_server import EXTERNAL_ENDPOINT, NEEDS_MOTO, Bucket, Server, set_aws_credentials
 from tests.support.spark import HIVE, open_session
 
+AnyServer = TypeVar("AnyServer", Server, GlueServer)
 BUCKET_NUMBERS = itertools.count(1)
 FLEET_END = datetime(2026, 10, 8, tzinfo=UTC)
 
@@ -97,13 +98,17 @@ def _no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redaction, "_protected", set())
 
 
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[Server]:
-    server = Server()
-    default_session.cache_clear()  # a new one is slow to open, so one serves all tests
+def _serve_with_one_session(server: AnyServer) -> Iterator[AnyServer]:
+    """Yield a server, and stop it; a new session is slow to open, so one serves all tests."""
+    default_session.cache_clear()
     yield server
     default_session.cache_clear()
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Server]:
+    yield from _serve_with_one_session(Server())
 
 
 @pytest.fixture
@@ -144,11 +149,7 @@ def bucket(s3_server: Server, _s3_environment: None, _client: Any) -> Bucket:
 
 @pytest.fixture(scope="session")
 def glue_server() -> Iterator[GlueServer]:
-    server = GlueServer()
-    default_session.cache_clear()  # a new session is slow to open, so one serves all tests
-    yield server
-    default_session.cache_clear()
-    server.stop()
+    yield from _serve_with_one_session(GlueServer())
 
 
 @pytest.fixture(scope="session")

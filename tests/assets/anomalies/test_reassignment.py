@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.anomalies.reading import record_shards
-from assets.anomalies.reassignment import insert_rows
+from assets.anomalies.reassignment import insert_rows, move_results
 from assets.framework.row_content import conform
 from assets.tables import (
     ANOMALY_PREDICTIONS,
@@ -26,6 +26,7 @@ from resources.encoded_texts import encode_texts
 from resources.lake.lake import Lake
 from resources.results.fetcher import ResultFetcher
 from resources.results.local_copy import LocalCopy
+from resources.row_order import sort_rows
 
 DAY, START = date(2026, 10, 7), datetime(2026, 10, 7, tzinfo=UTC)
 NOW, LATER = datetime(2026, 10, 8, tzinfo=UTC), datetime(2026, 10, 9, tzinfo=UTC)
@@ -106,6 +107,18 @@ def test_rows_move_to_the_real_scheduler_without_reading_the_objects(lake: Lake,
     assert record(lake, folder) == 0
     assert read_arns(lake) == [[ARN] for _ in TABLES]
     assert [read_rows(lake, table) for table in TABLES] == before
+
+
+def test_rows_whose_new_keys_have_another_order_are_sorted(lake: Lake, folder: Path) -> None:
+    write_executions(lake, PLACEHOLDER)
+    record(lake, folder, NOW)
+    starts = [START + timedelta(hours=hour) for hour in range(3)]
+    moves = {(PLACEHOLDER, start): (f"{ARN}-{3 - hour}", start) for hour, start in enumerate(starts)}
+    move_results(lake, DAY, moves, LATER)
+    for table in TABLES:
+        rows = list(lake.read_files(table, DAY, table.content_columns))
+        assert sum(part.num_rows for part in rows) >= len(moves)
+        assert all(part.equals(sort_rows(part, table.key)) for part in rows)
 
 
 def test_an_interrupted_move_is_completed(lake: Lake, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

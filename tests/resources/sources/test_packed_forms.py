@@ -194,6 +194,12 @@ def test_the_rows_before_the_limit_of_the_size_are_kept_and_the_limit_is_reporte
     assert is_recording or problems == (f"is {limits.too_large}; the rest is not read",)
 
 
+def test_a_layer_whose_header_exceeds_the_limit_of_the_size_is_reported() -> None:
+    header = b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * 40_000 + b"\0"  # the flag says that a name follows
+    limits = ReadLimits(size_bytes=30_000)
+    assert read_data(gzip.compress(header), limits)[:2] == ([], (f"is {limits.too_large}",))
+
+
 def test_a_damage_of_the_packing_is_reported_first_and_the_rows_before_it_are_kept() -> None:
     text = damage(LINES[:240], 20)
     for data in (gzip.compress(text.encode()), gzip.compress(text.encode("utf-16"))):
