@@ -12,14 +12,16 @@ from dataclasses import dataclass
 PART_BYTES = 4 << 20
 
 _END_BYTES = 1 << 16
-_LIST_START = re.compile(
-    rb"\s*(?:"
+_RESPONSE = (
     rb'\{\s*(?:"[nN]extToken"\s*:\s*(?:"[^"\\]*"|null)\s*,\s*)?"[iI]nferenceExecutionSummaries"\s*:\s*'
-    rb")?\[\s*"
 )
+_LIST_START = re.compile(rb"\s*(?:%b)?\[\s*" % _RESPONSE)
+_LIST = re.compile(rb"\s*\[")
 _WHITESPACE = b" \t\r\n"
 _SUMMARIES = b'"InferenceExecutionSummaries"'
-_BETWEEN_ELEMENTS = re.compile(rb"\}\s*,\s*(?=\{)")  # a summary has no list of objects
+_BETWEEN_SUMMARIES = re.compile(rb"\}\s*,\s*(?=\{)")  # a summary has no list of objects
+_RESPONSES_START = re.compile(rb"\s*\[\s*%b" % _RESPONSE)
+_BETWEEN_RESPONSES = re.compile(rb"\}\s*,\s*(?=%b)" % _RESPONSE)
 _UNINDENTED = re.compile(rb"^[\[{]\r?\n(?![\s\]}])", re.MULTILINE)
 
 
@@ -131,7 +133,9 @@ class TextParts:
         return max(self._buffer.rfind(mark, first) for mark in (b"\n{", b"\n[")) + 1
 
     def _find_next_response(self) -> int:
-        """Return where the second response starts, on any line; zero if there is none."""
+        """Return where the second response starts, on any line; zero if there is none, or it is in a list."""
+        if _LIST.match(self._buffer):
+            return 0
         first = max(self._buffer.find(_SUMMARIES), len(self._added))
         second = self._buffer.find(_SUMMARIES, first + 1) if first >= 0 else -1
         return max(self._buffer.rfind(b"{", first, second), 0) if second >= 0 else 0
@@ -164,7 +168,9 @@ class TextParts:
 
     def _find_last_element(self, start: int) -> tuple[int, int] | None:
         """Return the end of the last but one element of a list, and the start of the last one."""
-        borders = deque(_BETWEEN_ELEMENTS.finditer(self._buffer, max(start, 0)), maxlen=1)
+        has_responses = _RESPONSES_START.match(self._buffer)
+        between = _BETWEEN_RESPONSES if has_responses else _BETWEEN_SUMMARIES
+        borders = deque(between.finditer(self._buffer, max(start, 0)), maxlen=1)
         return (borders[0].start() + 1, borders[0].end()) if borders else None
 
 

@@ -481,6 +481,21 @@ def test_parts_of_any_size_give_the_same_summaries(
     assert read(data).content_hash == expected.content_hash
 
 
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_a_list_of_responses_is_read_in_parts(is_reversed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    members = {
+        "InferenceExecutionSummaries": list(HISTORY[:5]),
+        "NextToken": "token",
+        "ResponseMetadata": {"HTTPHeaders": {}},
+    }
+    page = dict(reversed(members.items())) if is_reversed else members
+    data = json.dumps([page] * 9 + [page | {"NextToken": None}], default=str).encode()
+    monkeypatch.setattr("resources.sources.text_parts.PART_BYTES", 9_000)
+    monkeypatch.setattr("resources.sources.saved_file.PART_BYTES", 9_000)
+    saved = read(data, decode=decode_summaries)
+    assert (len(saved.summaries), saved.complete, saved.problems) == (50, True, ())
+
+
 @how(deadline=None, max_examples=30)
 @given(
     damaged(st.sampled_from([form(HISTORY[:6]).encode() for form in SHAPES.values()])),
