@@ -17,28 +17,33 @@ ACCESS_CHECK_FILE = ".LOOKOUTEQUIPMENT_WRITE_ACCESS_CHECK_FILE_SAFE_TO_DELETE.TE
 RESULT_NAMES = ("results.jsonl", "results.jsonl.gz", "results.csv", "results.csv.gz")
 """Names of result objects, preferred ones first; the service wrote CSV before its general availability."""
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ?")
+_TIME = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z?")
 _FREQUENCIES = (5, 10, 15, 30, 60)
 _MIN_STEPS = 12
 _SLOWER_RUN = 8
 
 
 def is_time_folder(name: str) -> bool:
-    """Return whether a folder is named after a DataStartTime."""
-    return _TIME.fullmatch(name) is not None
+    """Return whether a folder is named after a DataStartTime: a time that exists, in this century."""
+    return _parse_time(name) is not None
 
 
 def parse_folder_time(name: str, zone: tzinfo | None) -> datetime | None:
     """Return the DataStartTime of a folder; None if it is not one, or has no zone and `zone` is None."""
-    if not is_time_folder(name):
+    time = _parse_time(name)
+    if time is None or time.tzinfo is not None:
+        return time
+    return None if zone is None else time.replace(tzinfo=zone).astimezone(UTC)
+
+
+def _parse_time(name: str) -> datetime | None:
+    """Return the time in UTC if the name ends with Z, else without a zone."""
+    if not _TIME.fullmatch(name):
         return None
     try:
-        time = datetime.fromisoformat(name.removesuffix("Z"))
+        return datetime.fromisoformat(name)
     except ValueError:
         return None
-    if name.endswith("Z"):
-        return time.replace(tzinfo=UTC)
-    return None if zone is None else time.replace(tzinfo=zone).astimezone(UTC)
 
 
 TIME_LENGTH = len("2026-09-10T00:00:00Z")

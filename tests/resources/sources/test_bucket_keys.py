@@ -14,6 +14,7 @@ from resources.sources.bucket_keys import (
     ResultKey,
     find_certain_range,
     infer_frequency,
+    is_time_folder,
     parse_folder_time,
     parse_result_keys,
 )
@@ -38,10 +39,22 @@ def test_a_folder_is_named_after_the_start_in_utc() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["2021-08-31", "2021-13-31T12:45:00Z", "input", "", "2021-08-31T12:45:00+02:00"]
+    "name",
+    [
+        "2021-08-31",
+        "2021-13-31T12:45:00Z",
+        "2021-02-30T12:45:00Z",
+        "0000-00-00T00:00:00Z",
+        "9999-12-31T23:59:59",
+        "2021-08-3\N{ARABIC-INDIC DIGIT ONE}T12:45:00Z",
+        "input",
+        "",
+        "2021-08-31T12:45:00+02:00",
+    ],
 )
 def test_other_folders_are_no_times(name: str) -> None:
     assert parse_folder_time(name, UTC) is None
+    assert not is_time_folder(name)
 
 
 def test_a_folder_without_z_needs_a_time_zone() -> None:
@@ -64,6 +77,7 @@ def test_keys_that_are_no_results_are_counted_by_kind() -> None:
         "2026-09-10T00:00:00Z/results.jsonl.gz",
         "2026-09-10T00:00:00Z/notes.txt",
         "2026-99-10T00:00:00Z/results.jsonl",
+        "2026-09-10T01:00:00/results.jsonl",
         "readme.md",
     )
     assert [result.start for result in results] == [START]
@@ -71,7 +85,7 @@ def test_keys_that_are_no_results_are_counted_by_kind() -> None:
     assert skipped == {
         "access-check files": 1,
         "further copies of a result": 1,
-        "other keys": 2,
+        "other keys": 3,
         "folders with an unusable time": 1,
     }
 
