@@ -95,10 +95,15 @@ class KeyFiles:
             if len(row) < 2:  # noqa: PLR2004 (bucket and key)
                 self.unreadable += bool(row)
                 continue
-            flags = row[_IS_LATEST : _IS_DELETE_MARKER + 1]
-            is_current = not {*flags} <= {"true", "false"} or flags in ([], ["true", "false"])
-            if row[0] == bucket and is_current:
+            if row[0] == bucket and _is_current(row):
                 yield unquote_plus(row[1])
+
+
+def _is_current(row: list[str]) -> bool:
+    """Return whether a row of an inventory is the current version; one without versions has no other rows."""
+    flags = row[_IS_LATEST : _IS_DELETE_MARKER + 1]
+    has_versions = len(flags) > 1 and {*flags} <= {"true", "false"}
+    return not has_versions or flags == ["true", "false"]
 
 
 def _unreadable_error(file: StoredFile, reason: str) -> UnreadableArchiveError:

@@ -85,6 +85,15 @@ def test_a_listing_gives_the_executions_of_the_bucket(bucket: Bucket, tmp_path: 
     assert listing.describe_reading()[-1].endswith("skipped 1 access-check files, 1 other keys.")
 
 
+@pytest.mark.parametrize("more", [[], ["18"], ["18", "false"], ["18", "2026-09-11", "true", "0"]])
+def test_a_flag_of_an_inventory_without_versions_skips_no_key(tmp_path: Path, more: list[str]) -> None:
+    """The fields of an inventory are chosen by its owner, such as IsMultipartUploaded after the size."""
+    with (tmp_path / "inventory.csv").open("w", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL)
+        writer.writerows(["plant", quote_plus(key, safe="/"), *more] for key in KEYS)
+    assert len(read(open_listing(tmp_path))) == 24
+
+
 def test_a_listing_in_s3_is_read(bucket: Bucket, tmp_path: Path) -> None:
     write_ls(tmp_path, bucket.name)
     bucket.put("reports/ls.txt", (tmp_path / "ls.txt").read_bytes())
