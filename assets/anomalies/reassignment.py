@@ -6,7 +6,7 @@ another shard of its day. The shards are changed one after the other, so memory 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -132,20 +132,20 @@ def _move_rows(lake: Lake, table: Table, day: date, moves: Moves, now: datetime)
             arriving[new][key] = target
         (removed if new == own else leaving)[own].add(key)
     for number in sorted(arriving.keys() | removed.keys()):
-        rows = _read_moved(lake, table, day, arriving[number], count)
+        rows = _read_moved(lake, table, day, arriving[number], count, now)
         _replace_rows(lake, table, day, Shard(number, count), removed[number], rows, now)
     for number, keys in sorted(leaving.items()):
         nothing = table.encoded_schema.empty_table()
         _replace_rows(lake, table, day, Shard(number, count), keys, nothing, now)
 
 
-def _read_moved(lake: Lake, table: Table, day: date, moves: Moves, count: int) -> pa.Table:
+def _read_moved(lake: Lake, table: Table, day: date, moves: Moves, count: int, now: datetime) -> pa.Table:
     """Read the rows of moved executions with their new keys, sorted, with texts as dictionaries."""
     parts = [  # the new keys of a row group can have another order
         encode_texts(sort_rows(rows, table.key), table.encoded_schema)
         for number in sorted({hash_scheduler(arn) % count for arn, _ in moves})
         for group in lake.read_row_groups(table, day, Shard(number, count))
-        if (rows := _assign_keys(group, moves.get)).num_rows
+        if (rows := _assign_keys(group, moves, now)).num_rows
     ]
     return join_rows(parts, table.key, table.encoded_schema)
 
@@ -209,14 +209,14 @@ def _slice_plain(
             yield rows.key, plain.slice(rows.offset - first.offset, rows.length)
 
 
-def _assign_keys(rows: pa.Table, find_target: Callable[[ExecutionKey], ExecutionKey | None]) -> pa.Table:
-    """Return rows with the keys of their new executions, in the same order; without those that have none."""
+def _assign_keys(rows: pa.Table, moves: Moves, now: datetime) -> pa.Table:
+    """Return the rows of moved executions with their new keys, recorded now, in the same order."""
     parts = [rows.slice(0, 0)]
     for execution in find_execution_rows(rows):
-        target = find_target(execution.key)
+        target = moves.get(execution.key)
         if target is not None:
             part = rows.slice(execution.offset, execution.length)
-            for name, value in zip(KEY, target, strict=True):
+            for name, value in zip((*KEY, "recorded_at"), (*target, now), strict=True):
                 position = part.schema.get_field_index(name)
                 field = part.schema.field(name)
                 part = part.set_column(

@@ -107,6 +107,8 @@ def test_rows_move_to_the_real_scheduler_without_reading_the_objects(lake: Lake,
     assert record(lake, folder) == 0
     assert read_arns(lake) == [[ARN] for _ in TABLES]
     assert [read_rows(lake, table) for table in TABLES] == before
+    for table in TABLES:
+        assert {*lake.read(table, DAY)["recorded_at"].to_pylist()} == {LATER}, table.name
 
 
 def test_rows_whose_new_keys_have_another_order_are_sorted(lake: Lake, folder: Path) -> None:
