@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import file_digest
 from itertools import chain, count
 from pathlib import Path
 
@@ -81,7 +81,8 @@ def _find_same_content(origin: Path, existing: Mapping[int, Sequence[Path]]) -> 
 
 
 def _digest(file: Path) -> bytes:
-    return blake2b(file.read_bytes()).digest()
+    with file.open("rb") as content:
+        return file_digest(content, "blake2b").digest()
 
 
 def _copy_file(origin: Path, target: Path) -> None:
