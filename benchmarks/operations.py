@@ -55,7 +55,7 @@ def open_instance(folder: Path) -> Any:  # noqa: ANN401
     from pipelines.runs import instance
 
     home = folder / f"home-{os.getpid()}"
-    os.environ |= {**instance.EVENT_BATCHES, instance.HOME_VARIABLE: str(home)}
+    os.environ |= {**instance.TUNING, instance.HOME_VARIABLE: str(home)}
     instance.create_home(home)
     return dg.DagsterInstance.from_config(str(home))
 

@@ -22,30 +22,44 @@ _EXAMPLE = "slack://TokenA/TokenB/TokenC"
 _WEBHOOK_EXAMPLE = "https://hooks.example.com/ledger"
 """Examples in the settings, which messages repeat."""
 
-_NAMES_BEFORE_VALUES = (
-    r"secret|passwo?r?d|passphrase|pwd|token|api\\?[_-]?key|access\\?[_-]?key(?:\\?[_-]?id)?|private\\?[_-]?key|signature"
-    r"|x-amz-credential|sig|webhook\\?[_-]?url"
+_ALWAYS_REDACTED = r"secret|passwo?r?d|passphrase|pwd|x-amz-credential|webhook\\?[_-]?url"
+_OFTEN_REDACTED = r"token|api\\?[_-]?key|access\\?[_-]?key(?:\\?[_-]?id)?|private\\?[_-]?key|signature|sig"
+"""Machines can have such names too: `pump-token: 3 of 5 days`."""
+
+_QUOTE = r"\\?[\"']"
+_PROSE = (
+    r"\(?(?-i:(?:"
+    r"(?:[A-Z]?[a-z]{1,18}|[A-Z]{1,12})(?:[A-Z][a-z]{2,14}){0,4}"  # a word, or the code of an error
+    r"|[a-z]+(?:[-_][a-z]+)*[-_](?:[a-z]+|\d{1,3})"  # the name of a machine
+    r"|\d{1,6}(?:\.\d{1,3})?%?|\d{4}-\d\d-\d\d(?:T[\d:.]{5,15}Z?)?"
+    r")(?=[.,:;!?)\]}]*(?:\s|$))|s3://|arn:aws)"
 )
+"""What follows the name of a machine in a message, and is no token."""
+
+# No pattern may search a long text again from each of its positions: runs have a largest length.
 _PATTERNS = [
     # https://user:password@host: the password may have a slash that should have been encoded
-    re.compile(r"(?<=://)[^\s/@:\"'<>]*:(?!\d+(?:[/?#\s]|$))[^\s@\"'<>]*@"),
+    re.compile(r"(?<=://)[^\s/@:\"'<>]{0,2000}:(?!\d+(?:[/?#\s]|$))[^\s@\"'<>]{0,2000}@"),
     re.compile(r"(?<=://)[^\s/@\"'<>]+@"),
     # slack://tokenA/tokenB/tokenC and the other channel URLs, whose host and path are credentials
-    re.compile(rf"(?i)\b(?!(?:{_PUBLIC_SCHEMES})://)(?!{_EXAMPLE})(?:[a-z][a-z0-9+.-]+)://[^\s\"'<>)]+"),
+    re.compile(
+        rf"(?i)\b(?!(?:{_PUBLIC_SCHEMES})://)(?!{_EXAMPLE})(?:[a-z][a-z0-9+.-]{{1,30}})://[^\s\"'<>)]+"
+    ),
     re.compile(r"(?i)(?<=/services/)T\w+/B\w+/[\w-]+"),
     re.compile(r"(?i)(?<=/webhooks/)\d+/[\w-]+"),
     re.compile(
         r"(?i)(?<=://)(?!hooks\.example\.com/ledger\b)(?:hooks\.|[\w.-]*webhook)[^\s/\"'<>]*/[^\s\"'<>]+"
     ),
     re.compile(r"\bxox[a-z]-[\w-]+|\bgh[oprsu]_\w{16,}|\bglpat-[\w-]{16,}"),
-    re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"),
+    re.compile(r"\beyJ[\w-]{8,1000}\.[\w-]+\.[\w-]*"),
     re.compile(r"\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,}\b"),
     re.compile(r"(?i)(?<=authorization: )[^\n]+"),
     re.compile(r"(?i)(?<=authorization\": \")[^\"\n]+"),
-    re.compile(r"(?i)(?<=\bbearer )[^\s\"',]+"),
+    re.compile(rf"(?i)(?<=\bbearer )(?!{_PROSE})[^\s\"',]+"),
     re.compile(r"(?i)(?<=\bbasic )(?=[a-z+/]*[\d=])[a-z0-9+/=]{6,}"),
     re.compile(
-        rf"(?i)(?<![a-z])((?:[\w\\-]*[_-])?(?:{_NAMES_BEFORE_VALUES})\\?[\"']?\s*[:=]\s*\\?[\"']?)"
+        rf"(?i)(?<![a-z])((?:(?:{_ALWAYS_REDACTED})(?:{_QUOTE})?\s*[:=]\s*(?:{_QUOTE})?"
+        rf"|(?:{_OFTEN_REDACTED})(?:(?:{_QUOTE}\s*[:=]|\s*=)\s*(?:{_QUOTE})?|\s*:\s*(?:{_QUOTE}|(?!{_PROSE})))))"
         rf"(?!\[redacted\]|must be a URL|{re.escape(_WEBHOOK_EXAMPLE)})"
         r"[^\s\"'\\,;&)}\]]+"
     ),

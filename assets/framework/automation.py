@@ -23,9 +23,12 @@ def upstream_content_changed(required: Collection[str] | None = None) -> _Condit
     The data version is a hash of values, so a rerun that changes nothing requests nothing. A change stays
     pending until a run is *requested*; a change during a run is not lost. A partition that a backfill
     materializes is not requested, unless its upstream changed while the run was queued or active. A partition
-    that is missing while its upstream exists is requested too, also at the first evaluation. A failed run is
-    requested once more. After that it waits for new upstream content or a manual run. While a blocking check
-    of an upstream asset fails, changes stay pending.
+    that is missing while its upstream exists is requested too, by the second evaluation that finds it. A
+    failed run is requested once more. After that it waits for new upstream content or a manual run. While a
+    blocking check of an upstream asset fails, changes stay pending.
+
+    Each change is requested once if the daemon has the variables of `pipelines.runs.instance.TUNING`. Without
+    them, Dagster sees a change that arrives during an evaluation twice, or can miss it.
 
     Args:
         required: the upstream assets of which every partition must be materialized; None: all of them. Leave
@@ -37,8 +40,11 @@ def upstream_content_changed(required: Collection[str] | None = None) -> _Condit
     changed = upstream_changed.since(is_processed | _On.initial_evaluation())
     is_complete = _has_all(required)
     has_upstream = is_complete & _On.any_deps_match(~_On.missing())
-    # The first evaluation finds all days that were in the lake before, and requests them in one ranged run.
-    missing = (_On.missing() & has_upstream).newly_true().since(_On.newly_requested() | _On.newly_updated())
+    # The first evaluation finds all days that were in the lake before; the next one requests them in one
+    # ranged run. An upstream day that appears during an evaluation is a change for the next one: if both
+    # requested it, it would be computed twice.
+    newly_missing = (_On.missing() & has_upstream).newly_true()
+    missing = newly_missing.since(_On.newly_requested() | _On.newly_updated()) & ~newly_missing
     # A run that writes a table together with its own does not select it, so the upstream of deps counts too.
     is_upstream_busy = _On.any_deps_in_progress() | _On.any_deps_match(_On.any_deps_in_progress())
     idle = ~is_upstream_busy & ~_On.in_progress() & ~_On.any_deps_match(_is_blocked())

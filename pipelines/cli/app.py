@@ -154,7 +154,7 @@ def _configure(
 
 def main() -> None:
     """Run the command line; print a `LedgerError` as a message without a traceback."""
-    _replace_missing_streams()
+    closed_output = _replace_missing_streams()
     restrict_new_files()
     try:
         code = _run()
@@ -162,6 +162,9 @@ def main() -> None:
     except BrokenPipeError:
         discard_output()
         code = PIPE_CLOSED
+    if closed_output.is_lost:
+        open_console(stderr=True).print("Cannot write the output: standard output is closed")
+        code = 2
     sys.exit(code)
 
 
@@ -199,13 +202,35 @@ class _ClosedInput(io.StringIO):
         )
 
 
-def _replace_missing_streams() -> None:
-    """Replace standard streams that the caller has closed, so that no other file gets their descriptors."""
+class _ClosedOutput(io.RawIOBase):
+    """Takes what a command writes to a closed output: the command completes its work, and then fails.
+
+    `ls >&-` does the same.
+    """
+
+    is_lost = False
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401 (any buffer)
+        self.is_lost = True
+        return len(memoryview(data))
+
+
+def _replace_missing_streams() -> _ClosedOutput:
+    """Replace standard streams that the caller has closed, so that no other file gets their descriptors.
+
+    Returns:
+        what replaces standard output, if that is closed.
+    """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor, which is this one
     sys.stdin = sys.stdin or _ClosedInput()
-    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    closed_output = _ClosedOutput()
+    sys.stdout = sys.stdout or io.TextIOWrapper(io.BufferedWriter(closed_output), encoding="utf-8")
     sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    return closed_output

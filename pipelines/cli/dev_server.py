@@ -67,7 +67,7 @@ def _run_dagster(environment: Mapping[str, str], port: int) -> int:
     process = subprocess.Popen(  # noqa: S603
         [dagster, "dev", "--workspace", "workspace.yaml", "--port", str(port)],
         cwd=CHECKOUT,
-        env={**instance.EVENT_BATCHES, **environment, "PYTHONWARNINGS": ",".join(warnings)},
+        env={**instance.TUNING, **environment, "PYTHONWARNINGS": ",".join(warnings)},
         start_new_session=True,  # one process group, which can be stopped as a whole
     )
     try:

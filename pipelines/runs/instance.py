@@ -58,10 +58,16 @@ storage: # Dagster's SQLite files in this folder; a run over many days starts so
 """
 """The rest of dagster.yaml."""
 
-EVENT_BATCHES = {"DAGSTER_EVENT_BATCH_SIZE": "1000"}
-"""Lets Dagster pass the planned events of a run to its storage in batches."""
+TUNING = {
+    # Dagster passes the planned events of a run to its storage in batches
+    "DAGSTER_EVENT_BATCH_SIZE": "1000",
+    # An evaluation of the automation sensor waits so long for events that are being stored. Without it, the
+    # evaluation can miss a change; with it, it also ignores later events, which the next one sees.
+    "DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS": "1",
+}
+"""Environment variables of Dagster's processes."""
 
-ENVIRONMENT = "DAGSTER_HOME=${{DAGSTER_HOME:-{home}}}\nDAGSTER_EVENT_BATCH_SIZE=1000\n"
+ENVIRONMENT = "\n".join(["DAGSTER_HOME=${{DAGSTER_HOME:-{home}}}", *map("=".join, TUNING.items()), ""])
 """The content of .env. Dagster prefers .env to the environment, so the value refers back to it."""
 
 
@@ -101,7 +107,7 @@ def build_environment() -> dict[str, str]:
     Raises:
         ConfigurationError: the variables hold an invalid path.
     """
-    environment = EVENT_BATCHES | os.environ | {HOME_VARIABLE: str(find_home())}
+    environment = TUNING | os.environ | {HOME_VARIABLE: str(find_home())}
     config = find_config_file()
     if CONFIG_VARIABLE in environment or config.parent != CHECKOUT:
         environment[CONFIG_VARIABLE] = str(config)

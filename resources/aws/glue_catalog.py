@@ -24,6 +24,7 @@ from resources.aws.glue_table import (
     find_update_obstacle,
     list_undeclared_columns,
 )
+from resources.aws.proxies import check_proxy
 from resources.aws.session import default_session
 from resources.clock import sleep_up_to
 from resources.errors import ConfigurationError, LedgerError, PermissionsError, RetryLaterError
@@ -183,7 +184,9 @@ class Catalog:
     @cached_property
     def _glue(self) -> Any:  # noqa: ANN401 (boto3 has no types)
         config = Config(retries={"mode": "standard"}, connect_timeout=10)
-        return default_session().client("glue", config=config)
+        client = default_session().client("glue", config=config)
+        check_proxy(client)
+        return client
 
     @cached_property
     def _input_members(self) -> list[str]:

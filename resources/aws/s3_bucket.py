@@ -13,16 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
-from urllib.parse import urlsplit
 
 import boto3
 import botocore.exceptions as refusals
-from botocore.utils import get_environ_proxies
 from pyarrow.fs import FileSystem, S3FileSystem
 
 from resources.aws.access import AwsAccess
 from resources.aws.error_codes import ErrorKind, classify_error
 from resources.aws.limited_session import read_body
+from resources.aws.proxies import find_proxy
 from resources.aws.s3_client import open_s3_client
 from resources.aws.s3_errors import S3Request, translate_error
 from resources.aws.s3_objects import ListedObject
@@ -78,13 +77,6 @@ def ca_bundle(session: boto3.Session) -> str | None:
 def uses_virtual_addressing(client: Any) -> bool:  # noqa: ANN401 (boto3 has no types)
     """Whether the AWS configuration demands the bucket in the host name (`addressing_style = virtual`)."""
     return (client.meta.config.s3 or {}).get("addressing_style") == "virtual"
-
-
-def find_proxy(endpoint: str) -> str | None:
-    """Return the proxy of HTTP_PROXY, HTTPS_PROXY and NO_PROXY that boto3 uses for an endpoint."""
-    proxies: dict[str, str] = get_environ_proxies(endpoint)
-    proxy = proxies.get(urlsplit(endpoint).scheme) or proxies.get("all")
-    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
 
 class Bucket:

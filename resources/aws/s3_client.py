@@ -8,6 +8,7 @@ import boto3
 from botocore.config import Config
 
 from resources.aws.limited_session import LimitedSession
+from resources.aws.proxies import check_proxy
 from resources.read_limits import ReadLimits
 
 CONNECTIONS = 16
@@ -25,10 +26,14 @@ def open_s3_client(session: boto3.Session, region: str | None, owner: str | None
         region: the region of the bucket; None: that of the session.
         owner: the account that must own the buckets; S3 denies all requests to others. None: any account.
         limits: limits of each response. Bodies of objects are limited by their reader.
+
+    Raises:
+        ConfigurationError: the proxy of the environment is not valid.
     """
     config = Config(retries={"mode": "standard"}, connect_timeout=10, max_pool_connections=CONNECTIONS)
     with _creation_lock:  # clients are thread-safe, but their creation is not
         client = session.client("s3", region_name=region, config=config)
+    check_proxy(client)
     if owner:
 
         def name_owner(params: dict[str, Any], **_: object) -> None:

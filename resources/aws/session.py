@@ -23,6 +23,7 @@ from resources.aws.access import RAW_BODY, SERVICE, SET_CA_BUNDLE, AwsAccess, is
 from resources.aws.error_codes import ErrorKind, classify_error
 from resources.aws.limited_session import LimitedSession
 from resources.aws.listing_parser import ListingParser
+from resources.aws.proxies import check_proxy
 from resources.errors import (
     ConfigurationError,
     PermissionsError,
@@ -120,6 +121,7 @@ def open_lookout_client(
         ) from None
     except (refusals.BotoCoreError, refusals.ClientError) as error:
         raise translate_error(error, access, "open a client") from None
+    check_proxy(client)
     _check_region(session, client, access)
     endpoint = client._endpoint  # noqa: SLF001 (no public access)
     endpoint.http_session = LimitedSession(endpoint.http_session, limits, is_stopped)
@@ -168,8 +170,10 @@ def _open_session(access: AwsAccess) -> boto3.Session:
     if access.role_arn is None:
         return session
     assumed = _open_core_session()
+    sts = session.client("sts", region_name=session.region_name or _STS_REGION)
+    check_proxy(sts)
     refresh = create_assume_role_refresher(
-        session.client("sts", region_name=session.region_name or _STS_REGION),
+        sts,
         {"RoleArn": access.role_arn, "RoleSessionName": "lookout-ledger"},
     )
     assumed._credentials = RefreshableCredentials.create_from_metadata(  # noqa: SLF001 (as boto3's own docs do)
@@ -200,6 +204,7 @@ def get_caller_arn(access: AwsAccess) -> str:
     try:
         no_retries = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=10)
         client = _open_session(access).client("sts", region_name=access.region, config=no_retries)
+        check_proxy(client)
         return str(client.get_caller_identity()["Arn"])
     except (refusals.BotoCoreError, refusals.ClientError) as error:
         raise translate_error(error, access, "get the caller identity from STS") from None

@@ -1,4 +1,4 @@
-"""Splits a saved file into JSON documents. It may have gzip, byte order marks, JSON lines, several documents.
+"""Splits the text of a saved file into JSON documents, which may be in lines and begin with byte order marks.
 
 Damaged parts are skipped and reported; the documents before and after them are read.
 """
@@ -9,18 +9,13 @@ from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
-from io import BytesIO
 
 import msgspec
 
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
-from resources.sources.packed_text import PackedText, TooLargeError
 from resources.sources.python_repr import parse_repr
 
 _BLOCK = 1 << 20
-
-EMPTY = "is empty"
-"""The problem of a file without documents."""
 
 MAX_PROBLEMS = 10_000
 """A file with more problems is not read further."""
@@ -58,24 +53,6 @@ class _DenseTextError(Exception):
     """A text has more values than the limit; the message is the reason."""
 
 
-def read_documents(
-    data: bytes, local: tzinfo | None = None, limits: ReadLimits = DEFAULT_LIMITS
-) -> Documents:
-    """Split a file; without any JSON the result has no document and one problem.
-
-    Args:
-        data: the content of the file.
-        local: the time zone of printed `tzlocal()` times.
-        limits: the largest size, and the number of documents.
-    """
-    text, damage = _decode_text(data, limits)
-    content = split_documents(text, local, limits)
-    problems = [*([damage] if damage else []), *content.problems]
-    if not content.documents and not problems:
-        problems.append(EMPTY)
-    return Documents(content.documents, tuple(problems))
-
-
 def split_documents(
     text: bytes,
     local: tzinfo | None = None,
@@ -110,18 +87,6 @@ def split_documents(
 def describe_other_format(name: str) -> str:
     """Return the problem of a file in a format that is not JSON."""
     return f"is {name}, not JSON: unpack it, or save the responses as text"
-
-
-def _decode_text(data: bytes, limits: ReadLimits) -> tuple[bytes, str | None]:
-    """Decompress and decode to UTF-8 as far as possible; return the damage, if there is any."""
-    try:
-        packed = PackedText(BytesIO(data).read, limits)
-        if packed.other_format:
-            return b"", describe_other_format(packed.other_format)
-        text = b"".join(iter(lambda: packed.read(_BLOCK), b""))
-    except TooLargeError:
-        return b"", f"is {limits.too_large}"
-    return text, packed.damage
 
 
 def count_objects(text: bytes) -> int:

@@ -22,7 +22,6 @@ from resources.gzip_data import GZIP, Read
 from resources.read_limits import ReadLimits
 from resources.sources.base import DecodedSummaries, DecodeSummaries, Page, SchedulerResponse
 from resources.sources.documents import (
-    EMPTY,
     MAX_PROBLEMS,
     OBJECTS_PER_ROW,
     count_objects,
@@ -53,6 +52,7 @@ SUMMARIES_A_PAGE = 2_000
 _LARGE_DOCUMENT = 1 << 15
 """Larger documents are decoded as a whole, even if the text around them cannot be."""
 
+_EMPTY = "is empty"
 _MAX_PROBLEMS = 10
 _MAX_LIST_DEPTH = 3
 _RESPONSE_OR_LIST = re.compile(
@@ -173,7 +173,7 @@ class SavedFile:
             while not is_whole and read(PART_BYTES):
                 pass  # also after a limit: the hash depends on all bytes
         if not self._has_documents and not self._problems:
-            self._problems.append((None, EMPTY))
+            self._problems.append((None, _EMPTY))
 
     def compute_hash(self) -> None:
         """Read the file only to compute its hash.
@@ -259,7 +259,11 @@ class SavedFile:
             content = split_documents(document, self._zone, self._limits, find_line)
             if content.problems and part.is_list:
                 parts.put_back(keep_rest=False)
-            elif content.problems and parts.has_more and has_unindented_documents(part.text):
+            elif (
+                content.problems
+                and parts.has_more
+                and (part.is_before_blanks or has_unindented_documents(part.text))
+            ):
                 parts.put_back(keep_rest=True)
             else:
                 self._problems += [(None, problem) for problem in content.problems]

@@ -7,7 +7,7 @@ structure is one part. A cut can be wrong, because no document is parsed here; t
 import re
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 PART_BYTES = 4 << 20
 
@@ -39,6 +39,7 @@ class TextPart:
         added: the start of `text` that repeats the start of a document with elements in parts before.
         is_list: whether the text is a list of elements.
         is_response: whether they are of a response.
+        is_before_blanks: whether much white space follows, perhaps inside a document.
     """
 
     text: bytes
@@ -46,6 +47,7 @@ class TextPart:
     added: bytes = b""
     is_list: bool = False
     is_response: bool = False
+    is_before_blanks: bool = False
 
 
 class TextParts:
@@ -84,9 +86,13 @@ class TextParts:
                 block = self._read(max(PART_BYTES, size - len(self._buffer)))
                 self._is_at_end = not block
                 self._buffer = self._buffer + block if self._buffer else block
-            if not self._is_at_end and not self._buffer.lstrip(_WHITESPACE):
+            end = len(self._buffer.rstrip(_WHITESPACE))
+            if not self._is_at_end and not end:
                 self._advance(len(self._buffer), b"")  # a hostile file has hundreds of megabytes of it
                 continue
+            is_before_blanks = len(self._buffer) - end > PART_BYTES // 4 and end > len(self._added)
+            if not self._is_at_end and is_before_blanks and not self._keeps_rest:
+                return replace(self._take(end), is_before_blanks=True)
             if self._is_at_end and (len(self._buffer) <= size or self._keeps_rest):
                 return self._take(len(self._buffer))
             if not self._keeps_rest and (part := self._take_some()):

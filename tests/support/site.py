@@ -43,7 +43,8 @@ class Site:
 
     @property
     def environment(self) -> dict[str, str]:
-        own = {"DAGSTER_HOME": str(self.home), "LEDGER_CONFIG": str(self.folder / "ledger.toml")}
+        config = self.folder / "ledger.toml"
+        own = home.TUNING | {"DAGSTER_HOME": str(self.home), "LEDGER_CONFIG": str(config)}
         # a deployment has bytecode; without it, each process would compile thousands of modules
         return {name: value for name, value in os.environ.items() if name != _NO_BYTECODE} | own
 

@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from assets.framework.automation import BACKFILL_TAG, TABLE_TAG, upstream_content_changed
+from pipelines.runs.instance import TUNING
 
 START = datetime(2026, 10, 8, 0, 5, tzinfo=UTC)
 DAILY = dg.DailyPartitionsDefinition("2026-10-01", end_date="2026-11-01", timezone="UTC", end_offset=1)
@@ -235,8 +236,33 @@ def test_days_that_exist_before_the_first_evaluation_are_requested_once(automati
     assert automation.run(days[0])
     automation.cursor = None  # as when the daemon starts
 
-    assert automation.evaluate() == days[1:]
+    assert automation.evaluate_up_to_twice() == days[1:]
     assert [automation.evaluate() for _ in range(3)] == [[], [], []], "nothing ran, and nothing changed"
+
+
+@pytest.mark.parametrize("day", ["2026-10-06", "2026-10-07"], ids=["a changed day", "a new day"])
+def test_a_change_during_an_evaluation_is_requested_once(
+    automation: Automation, day: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    automation.materialize_upstream("1", "2026-10-06")
+    assert automation.run("2026-10-06")
+    assert automation.evaluate() == ["2026-10-06"] and automation.evaluate() == []
+    settle = "DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS"
+    monkeypatch.setenv(settle, TUNING[settle])
+    storage = automation.instance.event_log_storage
+    find_last_event = storage.get_maximum_record_id
+
+    def store_after_the_search() -> int | None:
+        last = find_last_event()
+        automation.materialize_upstream("2", day)
+        return last
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "get_maximum_record_id", store_after_the_search)
+        requested = [*automation.evaluate()]
+
+    assert requested + automation.evaluate() == [day]
+    assert [automation.evaluate() for _ in range(3)] == [[], [], []]
 
 
 def test_a_day_waits_until_its_upstream_day_is_materialized(automation: Automation) -> None:
@@ -255,8 +281,7 @@ def test_an_unpartitioned_asset_does_not_wait_for_days_that_were_never_extracted
     assert automation.evaluate(WHOLE) == []
     automation.materialize_upstream("1", "2026-10-07")
     automation.cursor = None
-    assert automation.evaluate(WHOLE) == [None], "also if the daemon starts after that"
-    assert automation.evaluate(WHOLE) == []
+    assert automation.evaluate_up_to_twice(WHOLE) == [None], "also if the daemon starts after that"
     assert automation.evaluate(WHOLE) == []
     automation.materialize_upstream("1", "2026-10-07")
     assert automation.evaluate(WHOLE) == []
@@ -288,7 +313,7 @@ def test_a_day_without_a_required_upstream_waits_although_its_neighbors_changed(
     automation.materialize_upstream("1", "2026-10-04", "2026-10-05")
     automation.run("2026-10-04")
     automation.run("2026-10-05")
-    assert automation.evaluate(COMPARED) == ["2026-10-04", "2026-10-05"]
+    assert automation.evaluate_up_to_twice(COMPARED) == ["2026-10-04", "2026-10-05"]
     assert automation.evaluate(COMPARED) == []
 
     automation.materialize_upstream("1", "2026-10-06")

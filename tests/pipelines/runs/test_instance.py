@@ -15,6 +15,7 @@ from pipelines.runs import launcher
 from pipelines.runs.diagnostics import check_instance
 from resources.config.loader import CHECKOUT
 from resources.errors import ConfigurationError
+from tests.support.paths import ROOT
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ def test_dagster_home_of_the_environment_takes_precedence_over_the_env_file(
     monkeypatch.setattr(home, "CHECKOUT", tmp_path)
     home.set_up()
     variables = get_env_var_dict(str(tmp_path))
-    assert variables == {"DAGSTER_HOME": str(project / ".dagster"), **home.EVENT_BATCHES}
+    assert variables == {"DAGSTER_HOME": str(project / ".dagster"), **home.TUNING}
     monkeypatch.delenv("DAGSTER_HOME")
     assert get_env_var_dict(str(tmp_path))["DAGSTER_HOME"] == str(tmp_path / ".dagster")
     assert (tmp_path / ".dagster" / "dagster.yaml").exists()
@@ -234,3 +235,9 @@ def test_a_log_that_cannot_be_written_is_named(home_is_a_file: Path) -> None:
     with pytest.raises(ConfigurationError, match="Cannot write the log of a run") as caught:
         launcher._create_log_path({home.HOME_VARIABLE: str(home_is_a_file)})
     assert str(home_is_a_file) in caught.value.where
+
+
+@pytest.mark.parametrize("file", ["Dockerfile", "systemd/lookout-ledger-daemon.service"])
+def test_the_daemon_of_each_deployment_waits_for_events_that_are_being_stored(file: str) -> None:
+    name = "DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS"
+    assert f"{name}={home.TUNING[name]}" in (ROOT / "deploy" / file).read_text()

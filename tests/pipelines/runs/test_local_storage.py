@@ -78,7 +78,7 @@ def test_planned_days_are_stored_together_and_shown_as_by_dagster(
 ) -> None:
     folder = tmp_path / "home"
     monkeypatch.setenv("DAGSTER_HOME", str(folder))
-    for name, value in home.EVENT_BATCHES.items():
+    for name, value in home.TUNING.items():
         monkeypatch.setenv(name, value)
     home.create_home(folder)
 

@@ -582,6 +582,11 @@ def test_wrapped_and_repeatedly_compressed_summaries_are_read(
     assert not saved.problems
 
 
+@pytest.mark.parametrize("data", [b"", b" \r\n\t\n", b"\xef\xbb\xbf", gzip.compress(b"")])
+def test_a_file_without_documents_is_empty(data: bytes) -> None:
+    assert read(data).problems == ("is empty",)
+
+
 LIMITS = ReadLimits(size_bytes=3_000_000, rows=1_000)
 LARGER = "is larger than 3 MB unpacked (limits.max_megabytes_per_file)"
 MORE_ROWS = "has more than 1,000 rows (limits.max_rows_per_file)"
@@ -687,6 +692,29 @@ def test_white_space_before_a_document_is_not_held() -> None:
     tracemalloc.stop()
     assert (part.text, part.offset) == (b"{}", 20 * PART_BYTES)
     assert peak < 4 * PART_BYTES
+
+
+def test_white_space_between_documents_is_not_held() -> None:
+    blocks = iter([b"{}", *[b" \n" * (PART_BYTES // 2)] * 20, b"[]"])
+    parts = TextParts(lambda _: next(blocks, b""))
+    tracemalloc.start()
+    first, second = parts.take(), parts.take()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (first.text, first.offset) == (b"{}", 0)
+    assert (second.text, second.offset) == (b"[]", 2 + 20 * PART_BYTES)
+    assert peak < 4 * PART_BYTES
+
+
+def test_a_document_with_much_white_space_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resources.sources.text_parts.PART_BYTES", 1_000)
+    monkeypatch.setattr("resources.sources.saved_file.PART_BYTES", 1_000)
+    blanks, row = " \n" * 1_500, '{"DataStartTime": 1}'
+    for document in (f"[{row}{blanks}, {row}]", f"{row}{blanks}{row}", f"{{{blanks}{row[1:]}\n{row}"):
+        saved = read(document.encode())
+        assert len(saved.summaries) == 2 and not saved.problems
+    saved = read(f"{row}\n{{{blanks}\n{row}".encode())
+    assert saved.problems and len(saved.summaries) == 2
 
 
 @pytest.mark.slow

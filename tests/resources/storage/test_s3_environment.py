@@ -8,9 +8,9 @@ import obstore
 import pytest
 
 from resources.aws.obstore_client import open_store
-from resources.aws.s3_bucket import find_proxy
+from resources.aws.proxies import check_proxy, find_proxy
 from resources.aws.session import AwsAccess, default_session
-from resources.errors import RetryLaterError
+from resources.errors import ConfigurationError, RetryLaterError
 from resources.lake.lake import Lake
 from resources.results.fetcher import ObjectState, ResultFetcher, ResultRequest
 from resources.sources.api import ApiSource
@@ -114,3 +114,27 @@ def test_the_proxy_of_an_endpoint(
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert find_proxy("https://s3.eu-west-1.amazonaws.com") == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://a:Zq7b/c@proxy:3128",
+        "http://proxy:port",
+        "http://[::1",
+        "socks5://proxy:1",
+        "http://",
+        "a b:80",
+    ],
+)
+def test_an_invalid_proxy_is_named_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, bucket: Bucket, value: str
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", value)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    check_proxy(bucket.client)
+
+    monkeypatch.delenv("NO_PROXY")
+    with pytest.raises(ConfigurationError, match="Cannot use the proxy of HTTP_PROXY: ") as caught:
+        check_proxy(bucket.client)
+    assert "Zq7" not in str(caught.value) and "port" not in str(caught.value)

@@ -250,9 +250,10 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
     [
         ("{ledger} sql <&-", 2),
         slow("{ledger} backfill --from 2026-03-29 --to 2026-03-29 <&-", 2),
-        slow("{ledger} sql 'SELECT 1' >&-", 0),
+        slow("{ledger} sql 'SELECT 1' >&-", 2),
+        slow("{ledger} sql 'CREATE TEMP TABLE a (b INT)' >&-", 0),
         slow("{ledger} sql 'SELEKT 1' 2>&-", 2),
-        ("{ledger} sql 'SELECT 1' <&- >&- 2>&-", 0),
+        ("{ledger} sql 'SELECT 1' <&- >&- 2>&-", 2),
         ("{ledger} sql 'FROM range(1000000)' | head -1; exit ${{PIPESTATUS[0]}}", 141),
         slow("{ledger} sql --format json 'FROM range(1000000)' | head -1; exit ${{PIPESTATUS[0]}}", 141),
         slow("{ledger} doctor | true; exit ${{PIPESTATUS[0]}}", 141),
