@@ -45,7 +45,7 @@ from resources.clock import Clock, monotonic
 from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
 from resources.lake.shards import WHOLE, Shard, list_shards
-from resources.results.base import ObjectState
+from resources.results.base import UNAVAILABLE_STATES, ObjectState
 from resources.results.fetcher import ResultFetcher
 
 GROUP = "anomalies"
@@ -88,9 +88,6 @@ class ResultsConfig(dg.Config):
             ) from None
 
 
-_UNAVAILABLE_STATES = tuple(state.value for state in ObjectState if state.is_unavailable)
-
-
 @dataclass
 class UnreadObjects:
     """Result objects that a run could not read or that changed: one cause is one message for all days."""
@@ -105,7 +102,7 @@ class UnreadObjects:
         self._overwritten += [f"s3://{bucket}/{key}" for bucket, key in recorded.overwritten]
         columns = ["state", "error", "result_s3_bucket", "result_s3_key"]
         rows = recorded.objects.rows.select(columns)
-        for row in rows.filter(pc.is_in(rows["state"], pa.array(_UNAVAILABLE_STATES))).to_pylist():
+        for row in rows.filter(pc.is_in(rows["state"], pa.array(UNAVAILABLE_STATES))).to_pylist():
             state = row["state"]
             if state not in self._examples:
                 path = f"s3://{row['result_s3_bucket']}/{row['result_s3_key']}"

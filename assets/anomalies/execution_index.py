@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from assets.executions.statuses import have_results
 from resources.encoded_texts import get_chunk, get_comparable
 
 KEY = ("scheduler_arn", "data_start_time")
@@ -55,15 +56,8 @@ class ExecutionIndex:
 
     @classmethod
     def from_executions(cls, executions: pa.Table, other_buckets: Collection[str] = ()) -> "ExecutionIndex":
-        """Select the executions that succeeded and have a result location.
-
-        A null status counts as success: such an execution is known only by its result object.
-        """
-        has_result = pc.and_(
-            pc.equal(pc.fill_null(executions["status"], "SUCCESS"), "SUCCESS"),
-            pc.and_(pc.is_valid(executions["result_s3_bucket"]), pc.is_valid(executions["result_s3_key"])),
-        )
-        selected = executions.select(COLUMNS).filter(has_result)
+        """Select the executions that have a result object."""
+        selected = executions.select(COLUMNS).filter(have_results(executions))
         rows = selected.sort_by([(name, "ascending") for name in KEY]).combine_chunks()
         return cls(rows, frozenset(other_buckets))
 
@@ -119,10 +113,6 @@ class ExecutionIndex:
         own, wanted = combine(self.rows), combine(rows)
         numbers = np.searchsorted(own, wanted).clip(max=len(own) - 1)
         return np.where(own[numbers] == wanted, numbers, -1)
-
-    def lacks_any(self, rows: pa.Table) -> bool:
-        """Return whether a row belongs to no execution here."""
-        return bool((self.find_numbers(rows) < 0).any())
 
     def assign_executions(self, parsed: pa.Table) -> pa.Table:
         """Replace the column `object` by `execution`, and repeat rows of objects that executions share.

@@ -53,10 +53,6 @@ class ObjectOutcome:
 
 _UNCHANGED = ObjectOutcome(ObjectState.UNCHANGED)
 
-ObjectRecords = Mapping[ExecutionKey, Mapping[str, Any]]
-"""Rows of `result_objects` by execution."""
-
-
 REQUEST_COLUMNS = [*KEY, "result_s3_bucket", "result_s3_key", "etag", "reader_version"]
 """The columns of `result_objects` that decide which objects are requested."""
 

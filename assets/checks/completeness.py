@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 from assets.checks.result import EXAMPLES, CheckOutcome, build_status_commands, summarize
 from assets.executions import archive_index
 from assets.executions.archive_index import ArchiveRecord
+from assets.executions.statuses import have_results
 from assets.tables import PARTITION
-from resources.results.base import ObjectState
+from resources.results.base import UNAVAILABLE_STATES
 
 _UNRECOGNIZED_SQL = "ledger sql 'SELECT unrecognized, count(*) FROM inference_executions GROUP BY 1'"
 _REJECTED_SUMMARIES_SQL = "ledger sql 'SELECT source, position, reason, raw FROM rejected_executions'"
-_UNAVAILABLE_STATES = tuple(state.value for state in ObjectState if state.is_unavailable)
 _UNREADABLE_JSON = ["?"]
 
 RESULT_COLUMNS = [
@@ -105,14 +105,10 @@ def count_unread_results(executions: pa.Table, objects: pa.Table, due: datetime)
         objects: `result_objects` (`scheduler_arn`, `data_start_time`).
         due: executions that end later are ignored; the next runs read them.
     """
-    is_success = pc.equal(pc.fill_null(executions["status"], "SUCCESS"), "SUCCESS")
-    has_location = pc.and_(
-        pc.is_valid(executions["result_s3_bucket"]), pc.is_valid(executions["result_s3_key"])
-    )
     ends = pc.coalesce(executions["data_end_time"], executions["data_start_time"])
     is_due = pc.less_equal(ends, pa.scalar(due, ends.type))
     keys = ["scheduler_arn", "data_start_time"]
-    results = executions.filter(pc.and_(pc.and_(is_success, has_location), is_due)).select(keys)
+    results = executions.filter(pc.and_(have_results(executions), is_due)).select(keys)
     return int(results.join(objects.select(keys), keys, join_type="left anti").num_rows)
 
 
@@ -129,7 +125,7 @@ def evaluate_result_objects_read(parts: Iterable[tuple[date, pa.Table, int]]) ->
     for day, objects, unread in parts:
         states.update({row["values"]: row["counts"] for row in objects["state"].value_counts().to_pylist()})
         unread_by_day += Counter({day: unread})
-        unavailable = objects.filter(pc.is_in(objects["state"], pa.array(_UNAVAILABLE_STATES)))
+        unavailable = objects.filter(pc.is_in(objects["state"], pa.array(UNAVAILABLE_STATES)))
         for row in unavailable.group_by(["scheduler_name", "state"]).aggregate([]).to_pylist():
             problem_ids.add(f"{row['scheduler_name']}: {row['state']}")
             days_unavailable.add(day)
@@ -137,7 +133,7 @@ def evaluate_result_objects_read(parts: Iterable[tuple[date, pa.Table, int]]) ->
         examples += [{**row, PARTITION: day} for row in shown]
     not_read, days = unread_by_day.total(), sorted(unread_by_day)
     total = states.total() + not_read
-    problems = [f"{states[state]} {state}" for state in _UNAVAILABLE_STATES if states[state]]
+    problems = [f"{states[state]} {state}" for state in UNAVAILABLE_STATES if states[state]]
     commands = list(build_status_commands(days_unavailable))
     if not_read:
         problems.append(f"{not_read} not read yet, from {days[0]} to {days[-1]}")
@@ -146,14 +142,14 @@ def evaluate_result_objects_read(parts: Iterable[tuple[date, pa.Table, int]]) ->
         problem_ids.add("not read yet")
     message = f"{total} result objects examined: all were read."
     if problems:
-        count = sum(states[state] for state in _UNAVAILABLE_STATES) + not_read
+        count = sum(states[state] for state in UNAVAILABLE_STATES) + not_read
         message = f"{count} of {total} result objects are not read: {', '.join(problems)}."
     elif not total:
         message = "No execution of these days names a result object."
     return CheckOutcome(
         not problems,
         message,
-        {"objects": total, "not_read": not_read} | {state: states[state] for state in _UNAVAILABLE_STATES},
+        {"objects": total, "not_read": not_read} | {state: states[state] for state in UNAVAILABLE_STATES},
         examples,
         commands,
         problem_ids=sorted(problem_ids),

@@ -19,10 +19,11 @@ class ObjectState(StrEnum):
     NO_CREDENTIALS = "no_credentials"
     NOT_ALLOWED = "not_allowed"
 
-    @property
-    def is_unavailable(self) -> bool:
-        """Whether the content of the object cannot be read."""
-        return self not in {ObjectState.READ, ObjectState.UNCHANGED}
+
+UNAVAILABLE_STATES = tuple(
+    state.value for state in ObjectState if state not in {ObjectState.READ, ObjectState.UNCHANGED}
+)
+"""The states in which the content of an object could not be read."""
 
 
 @dataclass(frozen=True)
