@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
@@ -94,11 +95,11 @@ def select_files_to_read(
 
     `in_lake` has the days with a file of executions. For any other day, `merged_dates` is ignored.
     """
-    selected = []
+    selected, lake_days = [], frozenset(in_lake)
     for file in files:
         record = records.get(file.uri)
         is_current = record is not None and record.matches_file(file, reader_version)
-        merged = record.merged_dates & set(in_lake) if record else frozenset()
+        merged = record.merged_dates & lake_days if record else frozenset()
         if record is None or not is_current or record.select_covered_days(requested) - merged:
             selected.append(file)
     return selected
@@ -115,12 +116,12 @@ def update_index(existing: pa.Table, read: Iterable[ArchiveRecord], merged: Coll
     files = {file.uri: file for file in read}
     is_read = pc.is_in(existing["uri"], pa.array(list(files), pa.string()))
     merged_before = _load_merged_dates(existing.filter(is_read), files)
-    records = dict[str, ArchiveRecord]()
-    for uri, file in files.items():
-        dates = merged_before.get(uri, frozenset()) | file.select_covered_days(merged)
-        records[uri] = replace(file, merged_dates=dates)
+    dates = [
+        merged_before.get(uri, frozenset()) | file.select_covered_days(merged) for uri, file in files.items()
+    ]
     others = existing.filter(pc.invert(is_read))
-    rows = pa.concat_tables([others, _build_rows(records)], promote_options="permissive")
+    new = _build_rows(files, merged_dates=dates)
+    rows = pa.concat_tables([others, new], promote_options="permissive")
     return conform(ARCHIVE_FILES, rows)
 
 
@@ -174,9 +175,11 @@ def _without_days(record: ArchiveRecord, operation: ForgetOperation) -> ArchiveR
     return replace(record, merged_dates=merged)
 
 
-def _build_rows(records: Mapping[str, ArchiveRecord]) -> pa.Table:
-    columns: dict[str, list[Any]] = {
-        name: [getattr(record, name) for record in records.values()] for name in ARCHIVE_FILES.schema.names
+def _build_rows(records: Mapping[str, ArchiveRecord], **changed: Sequence[Any]) -> pa.Table:
+    """Build the rows of files; `changed` has other values of some columns."""
+    columns: dict[str, Sequence[Any]] = {
+        name: changed.get(name) or [*map(attrgetter(name), records.values())]
+        for name in ARCHIVE_FILES.schema.names
     }
     columns["merged_dates"] = [sorted(days) for days in columns["merged_dates"]]
     columns["proven_dates"] = [sorted(days) or None for days in columns["proven_dates"]]

@@ -4,15 +4,20 @@ A scheduler that the service lists has a row on every extracted day, with or wit
 that is known only from saved responses has rows on the days on which it ran.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from assets.executions.coverage import compute_settle_time, is_settled
+from assets.executions.coverage import compute_settle_time
+from assets.framework.time_windows import DAY_MS
+from assets.tables import PARTITION
+from resources.encoded_texts import get_chunk
 
 COLUMNS = ["scheduler_arn", "scheduler_name", "complete_through", "executions", "in_progress"]
 """The columns of `extraction_coverage` that the rules read, besides `data_date`."""
@@ -116,19 +121,13 @@ def find_scheduler_statuses(
         failed: the days for which the last run failed.
         policy: when days settle.
     """
-    by_scheduler = _group_by_scheduler(coverage)
-    extracted_days, failed_days = set(extracted), set(failed)
-    newest_answered = max(
-        (day for rows in by_scheduler.values() for day, row in rows.items() if row["complete_through"]),
-        default=None,
-    )
+    if not coverage.num_rows:
+        return []
+    matrices = _Coverage.build(coverage, days, policy.settle_after)
+    states = matrices.classify(days, set(extracted), set(failed), policy)
     statuses = [
-        SchedulerStatus(
-            arn,
-            _get_latest_name(arn, rows),
-            _find_states(rows, days, extracted_days, failed_days, newest_answered, policy),
-        )
-        for arn, rows in by_scheduler.items()
+        SchedulerStatus(arn, name, dict(zip(days, map(_STATES.__getitem__, numbers), strict=True)))
+        for arn, name, numbers in zip(matrices.arns, matrices.names, states.tolist(), strict=True)
     ]
     return sorted(statuses, key=lambda status: (status.scheduler_name, status.scheduler_arn))
 
@@ -146,53 +145,119 @@ def find_days_without_coverage(days: Iterable[date], extracted: Collection[date]
     return [day for day in days if day not in extracted_days]
 
 
-def _group_by_scheduler(coverage: pa.Table) -> dict[str, dict[date, dict[str, Any]]]:
-    by_scheduler: dict[str, dict[date, dict[str, Any]]] = {}
-    for row in coverage.to_pylist():
-        by_scheduler.setdefault(row["scheduler_arn"], {})[row["data_date"]] = row
-    return by_scheduler
+@dataclass(frozen=True)
+class _Coverage:
+    """Rows of `extraction_coverage` as matrices, with a row for each scheduler and a column for each day.
+
+    Attributes:
+        arns: The schedulers.
+        names: Their latest names; the ARN where no name is recorded.
+        days: The days, as days since 1970 in ascending order.
+        has_row: Whether there is a row of coverage.
+        is_proven: Whether the service answered.
+        is_empty: Whether the row has no executions.
+        is_settled: Whether the day is proven complete.
+        is_running: Whether executions are in progress.
+    """
+
+    arns: Sequence[str]
+    names: Sequence[str]
+    days: NDArray[np.int64]
+    has_row: NDArray[np.bool_]
+    is_proven: NDArray[np.bool_]
+    is_empty: NDArray[np.bool_]
+    is_settled: NDArray[np.bool_]
+    is_running: NDArray[np.bool_]
+
+    @classmethod
+    def build(cls, rows: pa.Table, days: Sequence[date], settle_after: timedelta) -> "_Coverage":
+        columns = {name: get_chunk(rows[name]) for name in [*COLUMNS, PARTITION]}
+        arns = columns["scheduler_arn"].dictionary_encode()
+        schedulers = arns.indices.to_numpy()
+        row_days = columns[PARTITION].cast(pa.int32()).cast(pa.int64()).to_numpy()
+        all_days = np.union1d(row_days, _number_days(days))
+        through = columns["complete_through"].cast(pa.int64())
+        settle_times = (row_days + 1) * DAY_MS + settle_after // timedelta(milliseconds=1)
+        is_settled = pc.fill_null(pc.greater_equal(through, settle_times), False)
+        positions = schedulers, np.searchsorted(all_days, row_days)
+
+        def fill(values: pa.Array | NDArray[np.bool_]) -> NDArray[np.bool_]:
+            matrix = np.zeros((len(arns.dictionary), len(all_days)), bool)
+            matrix[positions] = values
+            return matrix
+
+        return cls(
+            arns.dictionary.to_pylist(),
+            _find_latest_names(arns, columns["scheduler_name"], row_days),
+            all_days,
+            fill(np.ones(len(row_days), bool)),
+            fill(through.is_valid()),
+            fill(pc.equal(columns["executions"], 0)),
+            fill(is_settled),
+            fill(pc.greater(columns["in_progress"], 0)),
+        )
+
+    def classify(
+        self, days: Sequence[date], extracted: set[date], failed: set[date], policy: SettlementPolicy
+    ) -> NDArray[np.int64]:
+        """Return the number of the state in `_STATES` for each scheduler and requested day."""
+        at = np.searchsorted(self.days, _number_days(days))
+        is_between, is_listed_now = self._find_listed()
+        is_past = _mark(days, lambda day: policy.now >= compute_settle_time(day, policy.settle_after))
+        has_row, is_settled = self.has_row[:, at], self.is_settled[:, at]
+        is_unsettled_past = has_row & is_past
+        rules = {
+            DayState.failed: _mark(days, failed.__contains__),
+            DayState.never_extracted: _mark(days, lambda day: day not in extracted),
+            DayState.stuck: is_settled & self.is_running[:, at],
+            DayState.settled: is_settled,
+            DayState.recorded: is_unsettled_past & ~(is_listed_now & policy.is_live),
+            DayState.overdue: is_unsettled_past & _mark(days, lambda day: not policy.is_refreshed(day)),
+            DayState.open: has_row,
+            DayState.missing: is_between[:, at],
+        }
+        conditions = [np.broadcast_to(rule, has_row.shape) for rule in rules.values()]
+        return np.select(conditions, [*map(_STATES.index, rules)], _STATES.index(DayState.unseen))
+
+    def _find_listed(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return the days between those on which the service listed a scheduler, and whether it still does.
+
+        Only the service can have caused a row with an answer or without executions. A scheduler without
+        such a row is known from saved responses only, and a day without a row then means nothing.
+        """
+        is_listed = self.has_row & (self.is_proven | self.is_empty)
+        is_ever_listed = is_listed.any(axis=1)
+        last = is_listed.shape[1] - 1 - is_listed[:, ::-1].argmax(axis=1)
+        is_listed_now = np.zeros_like(is_ever_listed)
+        answered = np.flatnonzero(self.is_proven.any(axis=0))
+        if len(answered):
+            is_listed_now = is_ever_listed & self.has_row[:, answered[-1]]
+            last = np.where(is_listed_now, answered[-1], last)
+        columns = np.arange(is_listed.shape[1])
+        is_after = columns > is_listed.argmax(axis=1)[:, None]
+        is_between = is_ever_listed[:, None] & is_after & (columns < last[:, None])
+        return is_between, is_listed_now[:, None]
 
 
-def _get_latest_name(arn: str, rows: Mapping[date, Mapping[str, Any]]) -> str:
-    names = (rows[day]["scheduler_name"] for day in sorted(rows, reverse=True))
-    return next((name for name in names if name), arn)
+_STATES = [*DayState]
 
 
-def _find_states(
-    rows: Mapping[date, Mapping[str, Any]],
-    days: Iterable[date],
-    extracted: set[date],
-    failed: set[date],
-    newest_answered: date | None,
-    policy: SettlementPolicy,
-) -> dict[date, DayState]:
-    # A row that only the service can have caused. A scheduler without one is known from saved responses
-    # only, and a day without a row then means nothing.
-    listed = [day for day, row in rows.items() if row["complete_through"] or not row["executions"]]
-    is_listed_now = bool(listed) and newest_answered in rows
-    last_listed = newest_answered if is_listed_now else max(listed, default=None)
-
-    def find_state(day: date) -> DayState:
-        if day in failed:
-            return DayState.failed
-        if day not in extracted:
-            return DayState.never_extracted
-        row = rows.get(day)
-        if row is not None:
-            return _classify_row(row, day, policy, can_be_queried=policy.is_live and is_listed_now)
-        is_between = listed and last_listed and min(listed) < day < last_listed
-        return DayState.missing if is_between else DayState.unseen
-
-    return {day: find_state(day) for day in days}
+def _find_latest_names(
+    arns: pa.DictionaryArray, names: pa.Array, row_days: NDArray[np.int64]
+) -> list[str]:
+    """Return the newest name of each scheduler; its ARN where no row has a name."""
+    has_name = pc.fill_null(pc.not_equal(names, ""), False).to_numpy(zero_copy_only=False)
+    order = np.flatnonzero(has_name)[np.argsort(row_days[has_name], kind="stable")]
+    latest = np.full(len(arns.dictionary), -1)
+    latest[arns.indices.to_numpy()[order]] = order  # of repeated schedulers, the last one counts
+    found = names.take(pa.array(latest, mask=latest < 0)).to_pylist()
+    return [name or arn for name, arn in zip(found, arns.dictionary.to_pylist(), strict=True)]
 
 
-def _classify_row(
-    row: Mapping[str, Any], day: date, policy: SettlementPolicy, *, can_be_queried: bool
-) -> DayState:
-    settles_at = compute_settle_time(day, policy.settle_after)
-    if is_settled(row["complete_through"], settles_at):
-        return DayState.stuck if row["in_progress"] else DayState.settled
-    is_past = policy.now >= settles_at
-    if is_past and not can_be_queried:
-        return DayState.recorded
-    return DayState.overdue if is_past and not policy.is_refreshed(day) else DayState.open
+def _number_days(days: Iterable[date]) -> NDArray[np.int64]:
+    """Return the days since 1970."""
+    return np.array([*days], "datetime64[D]").astype(np.int64)
+
+
+def _mark(days: Sequence[date], condition: Callable[[date], bool]) -> NDArray[np.bool_]:
+    return np.array([*map(condition, days)], bool)

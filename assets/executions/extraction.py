@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from itertools import chain
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -37,7 +38,6 @@ from assets.executions.flatten import (
     READER_VERSION,
     REJECTED,
     FlattenedPages,
-    decode_summaries,
     flatten_pages,
 )
 from assets.executions.grouped_merge import GroupedMerge, retry_changed_rows
@@ -46,6 +46,7 @@ from assets.executions.provenance import merge_returned_keys
 from assets.executions.recorded_executions import RecordedExecutions, describe_updates
 from assets.executions.scheduler_history import build_listed_settings, merge_listed_settings
 from assets.executions.selection import SELECT_ALL, ExtractionSelection
+from assets.executions.small_files import open_files
 from assets.executions.tombstones import (
     NO_TOMBSTONES,
     Tombstones,
@@ -649,15 +650,14 @@ def read_files(  # noqa: PLR0913, PLR0917 (the last two have defaults)
     unfinished = [""]
 
     def read_pages() -> Iterator[Page]:
-        for file in files:
+        for file, saved, decode in open_files(listing, files):
             record = ArchiveRecord(file.uri, file.size_bytes, file.etag, READER_VERSION, now)
             records[file.uri] = record
             unfinished[:] = [file.uri]
-            saved = listing.open(file)
             try:
                 if _is_skipped(record, saved, tombstones):
                     continue
-                for page in saved.read_pages(now, decode_summaries):
+                for page in saved.read_pages(now, decode):
                     if saved.days is not None:
                         days[file.uri] = saved.days
                     yield page
@@ -709,14 +709,14 @@ def _split_by_file(pages: FlattenedPages, days: Mapping[str, frozenset[date]]) -
 def _add_page(records: dict[str, ArchiveRecord], pages: FlattenedPages) -> None:
     """Add the rows of each file to its record."""
     starts = get_chunk(pages.rows["data_start_time"]).cast(pa.int64()).to_numpy()
-    start = 0
+    counts = np.array([count for _, count in pages.origins])
+    borders = (np.cumsum(counts) - counts)[counts > 0]
+    extremes = zip(*(extreme.reduceat(starts, borders).tolist() for extreme in (np.minimum, np.maximum)))
     for origin, count in pages.origins:
-        part = starts[start : start + count]
-        start += count
         record = records[origin]
         record.executions += count
         record.rejected += pages.rejected.num_rows
         if count:
-            first, last = to_instant(int(part.min())), to_instant(int(part.max()))
+            first, last = map(to_instant, next(extremes))
             record.first_data_start_time = min(first, record.first_data_start_time or first)
             record.last_data_start_time = max(last, record.last_data_start_time or last)

@@ -18,7 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.executions.api_models import Summary
-from assets.executions.row_templates import TemplateRows, Texts, join_rows, match_rows
+from assets.executions.row_templates import (
+    FileRows,
+    TemplateRows,
+    Texts,
+    join_rows,
+    match_files,
+    match_rows,
+)
 from assets.executions.timestamps import parse_timestamp_texts, parse_timestamps
 from assets.tables import INFERENCE_EXECUTIONS, INSTANT, REJECTED_EXECUTIONS, Column
 from resources.errors import DataError, LedgerError
@@ -98,7 +105,6 @@ _Summary: Any = msgspec.defstruct(
 _SUMMARIES_DECODER: _PageDecoder[Any] = _PageDecoder(_Summary)
 _RAW_DECODER = _PageDecoder(msgspec.Raw)
 _SUMMARY_DECODER = msgspec.json.Decoder(Summary)
-_NUMBERS_DECODER = msgspec.json.Decoder(list[float])
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Wrong type or invalid JSON, invalid UTF-8 in a text, and too deep nesting."""
 
@@ -130,13 +136,19 @@ class FlattenedPages:
 
 @dataclass(frozen=True)
 class _Summaries:
-    """The summaries of a page, decoded one by one, or as rows of templates."""
+    """The summaries of a page, decoded one by one, or as rows of templates.
+
+    `span` has the first of the rows and the end; None: all rows. Small files share rows.
+    """
 
     summaries: list[Any]
     rows: TemplateRows | None = None
     next_token: Any = None
+    span: tuple[int, int] | None = None
 
     def __len__(self) -> int:
+        if self.span:
+            return self.span[1] - self.span[0]
         return len(self.rows.numbers) if self.rows else len(self.summaries)
 
 
@@ -167,6 +179,26 @@ def decode_summaries(body: bytes, *, is_lines: bool = False) -> _Summaries | Non
         return _Summaries(summaries, None, next_token) if _have_times(summaries) else None
     except _DECODE_ERRORS:
         return None
+
+
+def decode_files(bodies: Sequence[bytes]) -> list[_Summaries | None]:
+    """Decode small files together; None: decode the file alone.
+
+    Args:
+        bodies: any content; only responses and lists of summaries in ASCII are decoded.
+    """
+    texts = [body if body.isascii() else b"" for body in bodies]
+    return [found and _decode_file(found) for found in match_files(texts, _decode_timed_summary)]
+
+
+def _decode_file(found: FileRows) -> _Summaries | None:
+    try:
+        others, next_token = _SUMMARIES_DECODER.decode(found.rest)
+    except _DECODE_ERRORS:
+        return None
+    if others:
+        return None
+    return _Summaries([], found.rows, next_token, (found.start, found.end))
 
 
 def _have_times(summaries: Iterable[Any]) -> bool:
@@ -246,6 +278,11 @@ def _decode_valid_summary(raw: bytes) -> Summary | None:
         return None
 
 
+def _decode_timed_summary(raw: bytes) -> Summary | None:
+    summary = _decode_valid_summary(raw)
+    return summary if summary and _have_times([summary]) else None
+
+
 def _flatten_group(group: list[_DecodedPage]) -> Iterator[FlattenedPages]:
     summaries = [decoded.summaries for decoded in group if decoded.summaries]
     if summaries:
@@ -262,13 +299,25 @@ def _flatten_group(group: list[_DecodedPage]) -> Iterator[FlattenedPages]:
 
 
 def _build_group(group: Sequence[_Summaries], page: Page) -> tuple[pa.Table, dict[int, str]]:
-    template_rows = [summaries.rows for summaries in group if summaries.rows]
+    template_rows = _list_template_rows(group)
     if not template_rows:
         return _build_rows([summary for summaries in group for summary in summaries.summaries], page)
     joined = template_rows[0] if len(template_rows) == 1 else join_rows(template_rows)
     if joined is None:
         raise msgspec.DecodeError("a member has numbers and texts")
     return _build_template_rows(joined, page)
+
+
+def _list_template_rows(group: Sequence[_Summaries]) -> list[TemplateRows]:
+    """Return the rows of pages in their order; those of consecutive small files are together."""
+    spans: list[tuple[TemplateRows, int, int]] = []
+    for summaries in group:
+        if summaries.rows:
+            start, end = summaries.span or (0, len(summaries.rows.numbers))
+            if spans and spans[-1][0] is summaries.rows and spans[-1][2] == start:
+                start = spans.pop()[1]
+            spans.append((summaries.rows, start, end))
+    return [rows.slice(start, end) for rows, start, end in spans]
 
 
 def _flatten_each(page: Page, first_position: int) -> FlattenedPages:
@@ -412,10 +461,8 @@ def _build_template_rows(rows: TemplateRows, page: Page) -> tuple[pa.Table, dict
 def _parse_timestamps(texts: Texts, zone: tzinfo | None) -> tuple[pa.Array, dict[int, str]]:
     if not texts.are_numbers:
         return parse_timestamp_texts(texts.to_arrow(), zone)
-    numbers: list[float | None] = [*_NUMBERS_DECODER.decode(b"[%b]" % bytes(texts.data[:-1]))]
+    numbers: list[float | None] = [*texts.numbers]
     missing = [index for index, length in enumerate(texts.lengths) if length < 0]
-    if len(numbers) + len(missing) != len(texts.lengths):
-        raise msgspec.DecodeError("a number has a comma")
     for index in missing:
         numbers.insert(index, None)
     return parse_timestamps(numbers, zone)

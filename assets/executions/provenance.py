@@ -117,12 +117,7 @@ def _build_rows(keys: Sequence[tuple[str, str]], numbers: Sequence[int], parts: 
         starts, owners = starts[order], owners[order]
         is_new = np.append(True, (starts[1:] != starts[:-1]) | (owners[1:] != owners[:-1]))[: len(starts)]
         starts, owners = starts[is_new], owners[is_new]
-    runs = [
-        (owners[first], start, last, count)
-        for first, end in _find_equal(owners * _MONTHS + _get_months(starts))
-        for start, last, count in _find_runs(starts[first:end])
-    ]
-    owner, first, last, count = np.array(runs, np.int64).reshape(-1, 4).T
+    owner, first, last, count = _find_all_runs(owners, starts)
     columns = {
         "source": pa.array([source for source, _ in keys], pa.string()).take(pa.array(owner)),
         "scheduler_arn": pa.array([arn for _, arn in keys], pa.string()).take(pa.array(owner)),
@@ -159,6 +154,27 @@ def expand_run(row: Mapping[str, Any]) -> Starts:
     step = (last - first) // max(row["executions"] - 1, 1)
     starts: Starts = first + step * np.arange(row["executions"], dtype=np.int64)
     return starts
+
+
+def _find_all_runs(owners: NDArray[np.int64], starts: Starts) -> NDArray[np.int64]:
+    """Return the owner, the first and the last start time, and the number of each run, as four rows.
+
+    Args:
+        owners: the number of the key of each start time, in ascending order.
+        starts: the start times of each key in ascending order.
+    """
+    borders = np.array([*_find_equal(owners * _MONTHS + _get_months(starts))], np.int64).reshape(-1, 2)
+    first, end = borders.T
+    steps = np.diff(starts)
+    is_change = np.append(steps[1:] != steps[:-1], [False, False])[: len(starts)]
+    changes = np.append(0, np.cumsum(is_change))
+    # most keys of a month are one run; a change belongs to the first of three start times
+    is_run = changes[np.maximum(end - 2, first)] == changes[first]
+    whole = np.stack([owners[first], starts[first], starts[end - 1], end - first])[:, is_run]
+    others = [
+        (owners[first], *run) for first, end in borders[~is_run] for run in _find_runs(starts[first:end])
+    ]
+    return np.concatenate([whole, np.array(others, np.int64).reshape(-1, 4).T], axis=1)
 
 
 def _find_runs(starts: Starts) -> Iterator[tuple[int, int, int]]:

@@ -10,10 +10,11 @@ Rows with values of equal length are compared as one matrix; others are compared
 
 import re
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ VALUES = ("ScheduledStartTime", "DataStartTime", "DataEndTime", "Key", "FailedRe
 Decode = Callable[[bytes], Any]
 """Decodes a summary with its types; None: it is invalid or has unknown members."""
 
+_NUMBERS_DECODER = msgspec.json.Decoder(list[float])
 _NAMES = b"|".join(name.encode() for name in VALUES)
 _VALUE = re.compile(rb'"(%s)"\s*:\s*(?:"([^"\\]*)"|(-?[0-9][-+.0-9eE]*))' % _NAMES)
 _VALID_TEXT = bytes(code for code in range(0x20, 0x7F) if code not in b'"\\')
@@ -35,6 +37,7 @@ _COMMA = re.compile(rb"\s*,\s*")
 _NEWLINE = re.compile(rb"\r?\n")
 
 _FIRST_MEMBER = re.compile(rb'\{\s*"\w+"')
+_SEPARATOR = b" \t\r\n,"
 
 _MAX_ROW_BYTES = 1 << 20
 """Longer text is no row, and is not copied."""
@@ -57,11 +60,36 @@ class Texts:
         data: the bytes of all values; each number is followed by a comma.
         lengths: the length of each row's value; -1 if the row does not have the member.
         are_numbers: whether they are numbers, not texts; None: there is no value.
+        numbers: the numbers, after `decode_numbers`.
     """
 
     data: bytearray = field(default_factory=bytearray)
     lengths: "array[int]" = field(default_factory=lambda: array("i"))
     are_numbers: bool | None = None
+    numbers: list[float] = field(default_factory=list)
+
+    def decode_numbers(self) -> bool:
+        """Decode the numbers; return whether each row with the member has one number of JSON."""
+        try:
+            self.numbers = _NUMBERS_DECODER.decode(b"[%b]" % self.data[:-1])
+        except msgspec.DecodeError:
+            return False
+        self.data.clear()
+        return len(self.numbers) == self._count_values(len(self.lengths))
+
+    def _count_values(self, end: int) -> int:
+        """Return the number of values in the rows before a position."""
+        return int(np.count_nonzero(np.array(self.lengths)[:end] >= 0))
+
+    def slice(self, start: int, end: int) -> "Texts":
+        """Return the values of some rows."""
+        lengths = self.lengths[start:end]
+        if self.are_numbers:
+            numbers = self.numbers[self._count_values(start) : self._count_values(end)]
+            return Texts(lengths=lengths, are_numbers=True, numbers=numbers)
+        sizes = np.maximum(np.array(self.lengths)[:end], 0)
+        first, size = int(sizes[:start].sum()), int(sizes[start:].sum())
+        return Texts(self.data[first : first + size], lengths, self.are_numbers)
 
     def to_arrow(self) -> pa.StringArray:
         """Return the texts; null for rows without the member."""
@@ -82,13 +110,39 @@ class TemplateRows:
         summaries: the decoded first row of each template.
         numbers: the number of the template of each row.
         values: the values of each member of `VALUES`.
+        ends: the position in the page of the end of each row.
         rest: the page without its rows.
     """
 
     summaries: list[Any] = field(default_factory=list)
     numbers: "array[int]" = field(default_factory=lambda: array("i"))
     values: dict[str, Texts] = field(default_factory=lambda: {name: Texts() for name in VALUES})
+    ends: "array[int]" = field(default_factory=lambda: array("q"))
     rest: bytes = b""
+
+    def slice(self, start: int, end: int) -> "TemplateRows":
+        """Return some rows, without their positions."""
+        if (start, end) == (0, len(self.numbers)):
+            return self
+        values = {name: texts.slice(start, end) for name, texts in self.values.items()}
+        return TemplateRows(self.summaries, self.numbers[start:end], values)
+
+
+@dataclass(frozen=True)
+class FileRows:
+    """The rows of one file among those of several files.
+
+    Attributes:
+        rows: the rows of all files.
+        start: the number of the first row of this file.
+        end: the number of the row after its last one.
+        rest: the file without its rows.
+    """
+
+    rows: TemplateRows
+    start: int
+    end: int
+    rest: bytes
 
 
 def join_rows(pages: Sequence[TemplateRows]) -> TemplateRows | None:
@@ -103,6 +157,7 @@ def join_rows(pages: Sequence[TemplateRows]) -> TemplateRows | None:
                 return None
             before.are_numbers = texts.are_numbers if before.are_numbers is None else before.are_numbers
             before.data += texts.data
+            before.numbers += texts.numbers
             before.lengths += texts.lengths
     return joined
 
@@ -120,6 +175,76 @@ def match_rows(body: bytes, decode: Decode, *, is_lines: bool) -> TemplateRows |
     if start := _LIST_START.match(body) or _RESPONSE_START.match(body):
         return _Page(body, decode, start.end(), _COMMA).match()
     return None
+
+
+def match_files(bodies: Sequence[bytes], decode: Decode) -> list[FileRows | None]:
+    """Compare the rows of small files with each other; None: decoding a file alone is necessary, or cheaper.
+
+    Files with the same separator are compared as one page.
+
+    Args:
+        bodies: responses or lists of summaries.
+        decode: decodes a row.
+    """
+    found: list[FileRows | None] = [None] * len(bodies)
+    parts: dict[bytes, list[tuple[int, int, int]]] = {}
+    for position, body in enumerate(bodies):
+        if located := _locate_rows(body):
+            separator, start, end = located
+            parts.setdefault(separator, []).append((position, start, end))
+    for separator, spans in parts.items():
+        page = separator.join(bodies[position][start:end] for position, start, end in spans)
+        sizes = np.array([end - start for _, start, end in spans])
+        ends = np.cumsum(sizes + len(separator)) - len(separator)
+        borders = _match_borders(page, decode, ends - sizes, ends)
+        for (position, start, end), (rows, first, last) in zip(spans, borders, strict=False):
+            if rows is not None:
+                rest = bodies[position][:start] + bodies[position][end:]
+                found[position] = FileRows(rows, first, last, rest)
+    return found
+
+
+def _match_borders(
+    page: bytes, decode: Decode, starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> Iterator[tuple[TemplateRows | None, int, int]]:
+    """Yield the rows of each file, as in `FileRows`; None: the file has rows that cannot be compared.
+
+    Args:
+        page: the rows of all files.
+        decode: decodes a row.
+        starts: where each file starts in the page.
+        ends: where it ends.
+    """
+    file = 0
+    while file < len(starts):
+        rows = _Page(page, decode, int(starts[file]), _COMMA).match_start()
+        if rows is None:
+            return
+        first, row_ends = 0, np.array(rows.ends, np.int64)
+        counts = np.searchsorted(row_ends, ends[file:])
+        is_matched = counts < len(row_ends)
+        is_matched[is_matched] = row_ends[counts[is_matched]] == ends[file:][is_matched]
+        for count in (counts if is_matched.all() else counts[: is_matched.argmin()]).tolist():
+            yield rows, first, count + 1
+            first = count + 1
+            file += 1
+        if file < len(starts):
+            yield None, 0, 0
+            file += 1
+
+
+def _locate_rows(body: bytes) -> tuple[bytes, int, int] | None:
+    """Return the separator of the rows of a file, and the span of all rows; a match of them proves it."""
+    found = _RESPONSE_START.match(body) or _LIST_START.match(body)
+    start = found.end() if found else 0
+    first_member = found and _FIRST_MEMBER.match(body, start)
+    if not first_member:
+        return None
+    end = body.rfind(b"}", start, body.rfind(b"]")) + 1
+    second = body.find(first_member[0], start + 1, end)
+    row = body[start:second] if second > 0 else b""
+    separator = row[len(row.rstrip(_SEPARATOR)) :]
+    return (separator if b"," in separator else b",", start, end) if end else None
 
 
 class _Template:
@@ -178,13 +303,26 @@ class _Page:
 
     def match(self) -> TemplateRows | None:
         """Return the rows, or None as `match_rows` does."""
+        end = self._match_rows()
+        if end is None or not self._has_valid_values():
+            return None
+        self._rows.rest = self._body[: self._start] + self._body[end:]
+        return self._rows
+
+    def match_start(self) -> TemplateRows | None:
+        """Return the rows before the first one that cannot be compared; None: a value must be decoded."""
+        self._match_rows()
+        return self._rows if self._has_valid_values() else None
+
+    def _match_rows(self) -> int | None:
+        """Match rows, and return the position after them; None: a row cannot be compared."""
         position, length, run, needed = self._start, 0, 0, _EQUAL_ROWS
         while position < len(self._body):
             found = self._match_row(position)
             if found is None:
                 return None
             template, values, end = found
-            self._add(template, values)
+            self._add(template, values, end)
             separator = self._find_separator(end)
             if not separator:
                 position = end
@@ -196,8 +334,7 @@ class _Page:
                 count = self._match_matrix(template, values, position, length + separator)
                 position += count * (length + separator)
                 run, needed = 0, _EQUAL_ROWS if count >= _FIRST_MATRIX else 2 * needed
-        self._rows.rest = self._body[: self._start] + self._body[position:]
-        return self._rows if self._has_valid_values() else None
+        return position
 
     def _match_row(self, start: int) -> tuple[_Template, list[bytes], int] | None:
         for position, template in enumerate(self._templates):
@@ -236,7 +373,7 @@ class _Page:
                 b"]",
             ]
         end = next((end for mark in ends if (end := self._body.find(mark, start + 1)) > 0), len(self._body))
-        return self._body[start:end].rstrip(b" \t\r\n,") if end - start <= _MAX_ROW_BYTES else b""
+        return self._body[start:end].rstrip(_SEPARATOR) if end - start <= _MAX_ROW_BYTES else b""
 
     def _find_separator(self, end: int) -> int:
         """Return the length of the separator at the end of a row; zero after the last row."""
@@ -245,8 +382,9 @@ class _Page:
             self._separator = match[0] if match else b""
         return len(self._separator) if self._body.startswith(self._separator, end) else 0
 
-    def _add(self, template: _Template, values: Sequence[bytes]) -> None:
+    def _add(self, template: _Template, values: Sequence[bytes], end: int) -> None:
         self._rows.numbers.append(template.number)
+        self._rows.ends.append(end)
         for name, value in zip(template.names, values, strict=True):
             texts = self._rows.values[name]
             texts.data += value + b"," if texts.are_numbers else value
@@ -266,6 +404,8 @@ class _Page:
             )
             matching = _count_equal_rows(differs, literals)
             self._add_matrix(template, rows[:matching], spans)
+            ends = start + literals[-1][0] + length * np.arange(matching, dtype=np.int64)
+            self._rows.ends.frombytes(ends.tobytes())
             total, start, size = total + matching, start + matching * length, _LARGEST_MATRIX
             if matching < count:
                 break
@@ -285,9 +425,11 @@ class _Page:
             self._rows.values[name].lengths.frombytes(np.full(len(rows), -1, np.int32).tobytes())
 
     def _has_valid_values(self) -> bool:
-        """Return whether each text is one text: without quotes, escapes and control characters."""
-        texts = (texts.data for texts in self._rows.values.values() if not texts.are_numbers)
-        return not any(data.translate(None, _VALID_TEXT) for data in texts)
+        """Return whether each text is one text, without quotes, escapes and control characters."""
+        return all(
+            texts.decode_numbers() if texts.are_numbers else not texts.data.translate(None, _VALID_TEXT)
+            for texts in self._rows.values.values()
+        )
 
 
 def _count_equal_rows(differs: NDArray[np.bool_], literals: Sequence[tuple[int, int]]) -> int:

@@ -1,9 +1,14 @@
 """Recorded days whose results are not read, or whose tables are not computed, for `ledger status`."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cache, reduce
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from assets.report.model.knowledge import UNREAD_STATES, build_compute_command, build_read_command
 from assets.report.query.daily import POINT_CONDITION
@@ -20,6 +25,10 @@ from assets.tables import (
 )
 from pipelines.operations.query import open_query
 from resources.lake.lake import Lake
+
+RunQuery = Callable[[str], pa.Table]
+Connect = Callable[[], RunQuery]
+_A_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -54,28 +63,48 @@ def find_unknown_days(
     Raises:
         LedgerError: the lake cannot be read.
     """
-    if not days or not lake.days(EXTRACTION_COVERAGE):
+    if not days:
         return []
-    executions, results = _count_executions(lake, days)
+    coverage = _scan(lake, EXTRACTION_COVERAGE, ["executions", "in_progress", "failed"], days[0], days[-1])
+    executions, results = _count_executions(coverage)
+    if not executions:
+        return []
     recorded = [day for day, count in executions.items() if count]
-    read, states = _count_read(lake, min(results), max(results)) if results else ({}, Counter())
-    read_days = sorted(day for day, count in read.items() if count)
-    return [
-        *_find_unread(results, read, states),
-        *_find_uncomputed(lake, recorded, read_days, min_event),
-    ]
+    with ExitStack() as connections:
+        # one connection, and none for a lake without results, because it takes as long as all the rest
+        connect = cache(lambda: connections.enter_context(open_query(lake)))
+        read, states = _count_read(lake, min(results), max(results), connect)
+        read_days = sorted(day for day, count in read.items() if count)
+        missing = {
+            EXECUTION_HEALTH.name: _list_days_without_health(lake, coverage, recorded),
+            ANOMALY_FRAGMENTS.name: _list_days_without_fragments(lake, read_days, connect),
+            ANOMALY_EVENTS.name: _list_days_without_events(lake, read_days, min_event, connect),
+            EQUIPMENT_HEALTH.name: _list_missing_days(lake, EQUIPMENT_HEALTH, recorded),
+        }
+    return [*_find_unread(results, read, states), *_find_uncomputed(missing, recorded)]
 
 
-def _count_executions(lake: Lake, days: Sequence[date]) -> tuple[dict[date, int], dict[date, int]]:
+def _scan(lake: Lake, table: Table, counts: Sequence[str], first: date, last: date) -> pa.Table:
+    """Read counts of each scheduler and day."""
+    return lake.scan(table, first, last + _A_DAY, columns=[PARTITION, "scheduler_arn", *counts])
+
+
+def _count_executions(coverage: pa.Table) -> tuple[dict[date, int], dict[date, int]]:
     """Return the recorded executions, and those with a result, by day."""
-    condition = f"{PARTITION} BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}'"
-    with open_query(lake) as run_query:
-        rows = run_query(
-            f"SELECT {PARTITION} AS day, sum(executions)::BIGINT AS executions,"  # noqa: S608
-            " sum(executions - coalesce(failed, 0) - coalesce(in_progress, 0))::BIGINT AS results"
-            f" FROM {EXTRACTION_COVERAGE.name} WHERE {condition} GROUP BY ALL ORDER BY day"
-        ).to_pylist()
-    return {row["day"]: row["executions"] for row in rows}, {row["day"]: row["results"] for row in rows}
+    unfinished = pc.add(_fill(coverage, "in_progress"), _fill(coverage, "failed"))
+    counts = coverage.select([PARTITION, "executions"])
+    counts = counts.append_column("results", pc.subtract(coverage["executions"], unfinished))
+    sums = counts.group_by(PARTITION, use_threads=False).aggregate(
+        [("executions", "sum"), ("results", "sum")]
+    )
+    rows = sums.sort_by(PARTITION)
+    listed = rows[PARTITION].to_pylist()
+    executions, results = (rows[f"{name}_sum"].to_pylist() for name in ("executions", "results"))
+    return dict(zip(listed, executions, strict=True)), dict(zip(listed, results, strict=True))
+
+
+def _fill(rows: pa.Table, name: str) -> pa.ChunkedArray:
+    return pc.fill_null(rows[name], 0)
 
 
 def _find_unread(
@@ -92,16 +121,17 @@ def _find_unread(
     yield UnknownDays("not read", text, first, last, build_read_command(first, last))
 
 
-def _count_read(lake: Lake, first: date, last: date) -> tuple[dict[date, int], Counter[str]]:
+def _count_read(
+    lake: Lake, first: date, last: date, connect: Connect
+) -> tuple[dict[date, int], Counter[str]]:
     """Return the result objects read by day, and the number of the others by state."""
     if not lake.days(RESULT_OBJECTS):
         return {}, Counter()
-    with open_query(lake) as run_query:
-        rows = run_query(
-            f"SELECT {PARTITION} AS day, state, count(*) AS objects, count(etag) AS with_content"  # noqa: S608
-            f" FROM {RESULT_OBJECTS.name}"
-            f" WHERE {PARTITION} BETWEEN DATE '{first}' AND DATE '{last}' GROUP BY ALL"
-        )
+    rows = connect()(
+        f"SELECT {PARTITION} AS day, state, count(*) AS objects, count(etag) AS with_content"  # noqa: S608
+        f" FROM {RESULT_OBJECTS.name}"
+        f" WHERE {PARTITION} BETWEEN DATE '{first}' AND DATE '{last}' GROUP BY ALL"
+    )
     read: dict[date, int] = {}
     states = Counter[str]()
     for row in rows.to_pylist():
@@ -113,14 +143,8 @@ def _count_read(lake: Lake, first: date, last: date) -> tuple[dict[date, int], C
 
 
 def _find_uncomputed(
-    lake: Lake, recorded: Sequence[date], read: Sequence[date], min_event: timedelta
+    missing: Mapping[str, Sequence[date]], recorded: Sequence[date]
 ) -> Iterator[UnknownDays]:
-    missing = {
-        EXECUTION_HEALTH.name: _list_days_without_health(lake, recorded),
-        ANOMALY_FRAGMENTS.name: _list_days_without_fragments(lake, read),
-        ANOMALY_EVENTS.name: _list_days_without_events(lake, read, min_event),
-        EQUIPMENT_HEALTH.name: _list_missing_days(lake, EQUIPMENT_HEALTH, recorded),
-    }
     days = sorted({day for table_days in missing.values() for day in table_days})
     if not days:
         return
@@ -134,16 +158,16 @@ def _list_missing_days(lake: Lake, table: Table, recorded: Sequence[date]) -> li
     return [day for day in recorded if day not in computed]
 
 
-def _list_days_without_fragments(lake: Lake, read: Sequence[date]) -> list[date]:
+def _list_days_without_fragments(lake: Lake, read: Sequence[date], connect: Connect) -> list[date]:
     """Return the days of which `anomaly_fragments` lacks points, because it is missing or older."""
     missing = set(_list_missing_days(lake, ANOMALY_FRAGMENTS, read))
     computed = [day for day in read if day not in missing]
     if computed:
-        missing |= set(_list_days_with_fewer_points(lake, computed))
+        missing |= set(_list_days_with_fewer_points(computed, connect()))
     return sorted(missing)
 
 
-def _list_days_with_fewer_points(lake: Lake, days: Sequence[date]) -> list[date]:
+def _list_days_with_fewer_points(days: Sequence[date], run_query: RunQuery) -> list[date]:
     """Return the days whose fragments have fewer points than the results that were read.
 
     The number of lines is in the small table of objects. Only where it differs, for example because two
@@ -154,62 +178,66 @@ def _list_days_with_fewer_points(lake: Lake, days: Sequence[date]) -> list[date]
         f" FROM {ANOMALY_FRAGMENTS.name} WHERE {PARTITION} BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}'"
         " GROUP BY ALL"
     )
-    with open_query(lake) as run_query:
 
-        def find_days(counted: str) -> list[date]:
-            rows = run_query(
-                f"SELECT DISTINCT day FROM ({counted}) counted"  # noqa: S608
-                f" LEFT JOIN ({computed}) computed USING (day, scheduler_arn)"
-                " WHERE counted.points > coalesce(computed.points, 0) ORDER BY day"
-            )
-            return [day for day in rows["day"].to_pylist() if day in set(days)]
-
-        suspects = find_days(
-            f'SELECT {PARTITION} AS day, scheduler_arn, sum("rows") AS points FROM {RESULT_OBJECTS.name}'  # noqa: S608
-            f" WHERE {PARTITION} BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}' GROUP BY ALL"
-        )
-        if not suspects:
-            return []
-        names = ", ".join(f"DATE '{day}'" for day in suspects)
-        return find_days(
-            f"SELECT {PARTITION} AS day, scheduler_arn, count(DISTINCT timestamp) AS points"  # noqa: S608
-            f" FROM {ANOMALY_PREDICTIONS.name} WHERE {PARTITION} IN ({names}) AND {POINT_CONDITION}"
-            " GROUP BY ALL"
-        )
-
-
-def _list_days_without_health(lake: Lake, recorded: Sequence[date]) -> list[date]:
-    """Return the recorded days of which `execution_health` lacks executions or outcomes."""
-    if not recorded or not lake.days(EXECUTION_HEALTH):
-        return list(recorded)
-    condition = f"{PARTITION} BETWEEN DATE '{recorded[0]}' AND DATE '{recorded[-1]}'"
-    with open_query(lake) as run_query:
+    def find_days(counted: str) -> list[date]:
         rows = run_query(
-            f"SELECT DISTINCT {PARTITION} AS day FROM ("  # noqa: S608
-            " SELECT *, coalesce(failed, 0) AS failures, coalesce(in_progress, 0) AS pending"
-            f" FROM {EXTRACTION_COVERAGE.name} WHERE {condition}) coverage"
-            f" LEFT JOIN (SELECT {PARTITION}, scheduler_arn, expected, succeeded,"
-            " succeeded + failed_missing_input + failed_other AS outcomes"
-            f" FROM {EXECUTION_HEALTH.name} WHERE {condition}) USING ({PARTITION}, scheduler_arn)"
-            " WHERE executions > coalesce(expected, 0) OR executions - pending > coalesce(outcomes, 0)"
-            " OR executions - failures - pending <> coalesce(succeeded, 0) ORDER BY day"
+            f"SELECT DISTINCT day FROM ({counted}) counted"  # noqa: S608
+            f" LEFT JOIN ({computed}) computed USING (day, scheduler_arn)"
+            " WHERE counted.points > coalesce(computed.points, 0) ORDER BY day"
         )
-    return [day for day in rows["day"].to_pylist() if day in set(recorded)]
+        return [day for day in rows["day"].to_pylist() if day in set(days)]
+
+    suspects = find_days(
+        f'SELECT {PARTITION} AS day, scheduler_arn, sum("rows") AS points FROM {RESULT_OBJECTS.name}'  # noqa: S608
+        f" WHERE {PARTITION} BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}' GROUP BY ALL"
+    )
+    if not suspects:
+        return []
+    names = ", ".join(f"DATE '{day}'" for day in suspects)
+    return find_days(
+        f"SELECT {PARTITION} AS day, scheduler_arn, count(DISTINCT timestamp) AS points"  # noqa: S608
+        f" FROM {ANOMALY_PREDICTIONS.name} WHERE {PARTITION} IN ({names}) AND {POINT_CONDITION}"
+        " GROUP BY ALL"
+    )
 
 
-def _list_days_without_events(lake: Lake, read: Sequence[date], min_event: timedelta) -> list[date]:
+def _list_days_without_health(lake: Lake, coverage: pa.Table, recorded: Sequence[date]) -> list[date]:
+    """Return the recorded days of which `execution_health` lacks executions or outcomes."""
+    if not recorded:
+        return []
+    counts = ["expected", "succeeded", "failed_missing_input", "failed_other"]
+    health = _scan(lake, EXECUTION_HEALTH, counts, recorded[0], recorded[-1])
+    if not health.num_rows:
+        return list(recorded)
+    rows = coverage.join(health, [PARTITION, "scheduler_arn"], use_threads=False)
+    executions, pending, failed, expected, succeeded, *failures = (
+        _fill(rows, name) for name in ("executions", "in_progress", "failed", *counts)
+    )
+    with_outcome = pc.subtract(executions, pending)
+    outcomes = pc.add(succeeded, pc.add(*failures))
+    lacks = [
+        pc.greater(executions, expected),
+        pc.greater(with_outcome, outcomes),
+        pc.not_equal(pc.subtract(with_outcome, failed), succeeded),
+    ]
+    found = set(rows[PARTITION].filter(reduce(pc.or_, lacks)).to_pylist())
+    return [day for day in recorded if day in found]
+
+
+def _list_days_without_events(
+    lake: Lake, read: Sequence[date], min_event: timedelta, connect: Connect
+) -> list[date]:
     """Return the days with an anomalous fragment that no event covers."""
     if not read or not lake.days(ANOMALY_FRAGMENTS):
         return []
-    with open_query(lake) as run_query:
-        rows = run_query(
-            f"SELECT DISTINCT {PARTITION} AS day FROM {ANOMALY_FRAGMENTS.name} fragment"  # noqa: S608
-            f" WHERE {PARTITION} BETWEEN DATE '{read[0]}' AND DATE '{read[-1]}' AND state = 'anomalous'"
-            # a fragment that reaches the next day can be joined with fragments that are not computed
-            f" AND last_time < {PARTITION}::TIMESTAMPTZ + INTERVAL 1 DAY"
-            f" AND epoch(last_time) - epoch(first_time) >= {min_event.total_seconds():g}"
-            f" AND NOT EXISTS (SELECT 1 FROM {ANOMALY_EVENTS.name} event"
-            " WHERE event.scheduler_arn = fragment.scheduler_arn"
-            " AND event.start_time <= first_time AND event.end_time >= last_time) ORDER BY day"
-        )
+    rows = connect()(
+        f"SELECT DISTINCT {PARTITION} AS day FROM {ANOMALY_FRAGMENTS.name} fragment"  # noqa: S608
+        f" WHERE {PARTITION} BETWEEN DATE '{read[0]}' AND DATE '{read[-1]}' AND state = 'anomalous'"
+        # a fragment that reaches the next day can be joined with fragments that are not computed
+        f" AND last_time < {PARTITION}::TIMESTAMPTZ + INTERVAL 1 DAY"
+        f" AND epoch(last_time) - epoch(first_time) >= {min_event.total_seconds():g}"
+        f" AND NOT EXISTS (SELECT 1 FROM {ANOMALY_EVENTS.name} event"
+        " WHERE event.scheduler_arn = fragment.scheduler_arn"
+        " AND event.start_time <= first_time AND event.end_time >= last_time) ORDER BY day"
+    )
     return [day for day in rows["day"].to_pylist() if day in set(read)]

@@ -135,6 +135,14 @@ class SavedFile(Protocol):
     def responses(self) -> tuple[SchedulerResponse, ...]:
         """What the file proves complete; only a recording of queries proves anything."""
 
+    def read_ahead(self) -> bytes | None:
+        """Read a small file whole; its pages then need no access to it.
+
+        Returns:
+            Its bytes. None: the file is large, or could not be read; then `read_pages` reads it, or raises
+            the error.
+        """
+
     def compute_hash(self) -> None:
         """Read the file only to compute `content_hash`, which is known then.
 

@@ -12,12 +12,13 @@ from contextlib import closing
 from datetime import date, datetime, tzinfo
 from functools import partial
 from hashlib import blake2b
+from io import BytesIO
 from itertools import chain, islice
 from typing import Any, BinaryIO
 
 import msgspec
 
-from resources.errors import UnreadableArchiveError
+from resources.errors import LedgerError, UnreadableArchiveError
 from resources.gzip_data import GZIP, Read
 from resources.read_limits import ReadLimits
 from resources.sources.base import DecodedSummaries, DecodeSummaries, Page, SchedulerResponse
@@ -49,12 +50,16 @@ RECORDED_KIND = "api"
 SUMMARIES_A_PAGE = 2_000
 """The number of summaries in a page, if they are not decoded as a whole."""
 
+SMALL_FILE_BYTES = 1 << 15
+"""The largest file that is read ahead."""
+
 _LARGE_DOCUMENT = 1 << 15
 """Larger documents are decoded as a whole, even if the text around them cannot be."""
 
 _EMPTY = "is empty"
 _MAX_PROBLEMS = 10
 _MAX_LIST_DEPTH = 3
+_JSON_STARTS = (b"{", b"[")
 _RESPONSE_OR_LIST = re.compile(
     rb'\s*(?:\[|\{\s*"(?:InferenceExecutionSummaries|NextToken|ResponseMetadata)")'
 )
@@ -124,6 +129,8 @@ class SavedFile:
         self._limits = limits
         self._hash = self._new_hash()
         self._known_hash: str | None = None
+        self._content: bytes | None = None
+        self._error: LedgerError | None = None
         self._bytes = self._rows = self._items = self._objects = 0
         self._has_documents = False
         self._problems: list[tuple[int | None, str]] = []
@@ -157,12 +164,14 @@ class SavedFile:
                 where=self.file.uri,
                 next_step="split the file, or raise the limit",
             )
-        with closing(self._store.open(self.file)) as stream:
+        with closing(self._open()) as stream:
             start = self._read(stream, min(self.file.size_bytes + 1, PART_BYTES))  # all of a small file
             while len(start) < PART_BYTES and (block := self._read(stream, PART_BYTES - len(start))):
                 start += block
             read, is_whole = partial(self._read, stream), len(start) < PART_BYTES and not self._is_stopped
-            if is_warc(start):
+            if start.startswith(_JSON_STARTS):
+                yield from self._read_parts(TextParts(read, start, is_whole=is_whole), read_at, decode)
+            elif is_warc(start):
                 yield from self._read_recording(_prepend(start, read), read_at)
             elif _is_packed(start):
                 yield from self._read_packed(_prepend(start, read), read_at, decode)
@@ -175,6 +184,27 @@ class SavedFile:
         if not self._has_documents and not self._problems:
             self._problems.append((None, _EMPTY))
 
+    def read_ahead(self) -> bytes | None:
+        """Read a small file whole; None: it is large, or could not be read."""
+        size = self.file.size_bytes
+        if size > SMALL_FILE_BYTES:
+            return None
+        try:
+            with closing(self._store.open(self.file)) as stream:
+                content = stream.read(size + 1)
+                while len(content) <= size and (block := stream.read(size + 1 - len(content))):
+                    content += block
+        except LedgerError as error:
+            self._error = error
+            return None
+        self._content = content if len(content) <= size else None  # it has grown since it was listed
+        return self._content
+
+    def _open(self) -> BinaryIO:
+        if self._error:
+            raise self._error
+        return self._store.open(self.file) if self._content is None else BytesIO(self._content)
+
     def compute_hash(self) -> None:
         """Read the file only to compute its hash.
 
@@ -182,7 +212,7 @@ class SavedFile:
             UnreadableArchiveError: the file cannot be read.
         """
         hasher = self._new_hash()
-        with closing(self._store.open(self.file)) as stream:
+        with closing(self._open()) as stream:
             while block := stream.read(PART_BYTES):
                 hasher.update(block)
         self._known_hash = hasher.hexdigest()

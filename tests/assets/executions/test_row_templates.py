@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.executions import flatten
-from assets.executions.flatten import decode_summaries, flatten_pages
+from assets.executions.flatten import decode_files, decode_summaries, flatten_pages
 from resources.encoded_texts import decode_texts
 from resources.errors import DataError
 from resources.sources.base import Page
@@ -93,6 +94,10 @@ def flatten_one(page: Page) -> tuple[list[Any], list[Any]] | str:
         return str(error)
     rows = decode_texts(pa.concat_tables(part.rows for part in parts)).to_pylist()
     return rows, [row for part in parts for row in part.rejected.to_pylist()]
+
+
+def list_rows(pages: list[Page]) -> list[Any]:
+    return decode_texts(pa.concat_tables(part.rows for part in flatten_pages(pages))).to_pylist()
 
 
 def flatten_both_ways(page: Page) -> tuple[object, object]:
@@ -185,3 +190,59 @@ def test_many_kinds_of_rows_are_decoded() -> None:
     assert decoded is not None
     assert decoded.rows is None
     assert len(decoded) == 100
+
+
+def test_regular_small_files_are_compared_with_each_other() -> None:
+    pages = [
+        build_page([summary(12 * hour + number) for number in range(12)], "compact", "response")
+        for hour in range(24)
+    ]
+    pages[5] = build_page([summary(60), summary(61, Unknown=1)], "compact", "response")
+    decoded = decode_files([page.body for page in pages])
+
+    shared = {id(found.rows) for found in decoded if found}
+    assert [position for position, found in enumerate(decoded) if found is None] == [5]
+    assert [len(found) for found in decoded if found] == [12] * 23
+    assert len(shared) == 2, "the files before and after the other one"
+    used = [replace(page, decoded=found) for page, found in zip(pages, decoded, strict=True)]
+    groups = [*flatten_pages(used)]
+    assert [group.rows.num_rows for group in groups] == [60, 2, 216]
+    assert decode_texts(pa.concat_tables(group.rows for group in groups)).to_pylist() == list_rows(pages)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    files=st.lists(
+        st.tuples(
+            st.lists(st.sampled_from(VARIANTS), min_size=1, max_size=7),
+            st.sampled_from(["compact", "compact", "compact", "indented", "of the service", "seconds"]),
+            st.sampled_from(["response", "response", "list", "token first", "token last"]),
+            st.none() | st.integers(0, 2**32),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_small_files_of_any_kind_give_what_decoding_each_of_them_gives(
+    files: list[tuple[list[dict[str, Any]], str, str, int | None]],
+) -> None:
+    pages = []
+    for members, form, container, damage in files:
+        rows = [summary(number, **changed) for number, changed in enumerate(members)]
+        page = build_page(rows, form, container)
+        if damage is not None:  # one byte is another one
+            body = bytearray(page.body)
+            body[damage % len(body)] = damage >> 24
+            page = replace(page, body=bytes(body))
+        pages.append(page)
+    with templates_from(float("inf")):
+        expected = [flatten_one(page) for page in pages]
+        alone = [decode_summaries(page.body) for page in pages]
+        decoded = decode_files([page.body for page in pages])
+        pages = [replace(page, decoded=found) for page, found in zip(pages, decoded, strict=True)]
+
+        assert [flatten_one(page) for page in pages] == expected
+        assert all(page.decoded is None or found is not None for page, found in zip(pages, alone, strict=True))
+        valid = [page for page, rows in zip(pages, expected, strict=True) if not isinstance(rows, str)]
+        together = list_rows(valid) if valid else []
+    assert together == [row for rows in expected if not isinstance(rows, str) for row in rows[0]]
