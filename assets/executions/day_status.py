@@ -242,9 +242,7 @@ class _Coverage:
 _STATES = [*DayState]
 
 
-def _find_latest_names(
-    arns: pa.DictionaryArray, names: pa.Array, row_days: NDArray[np.int64]
-) -> list[str]:
+def _find_latest_names(arns: pa.DictionaryArray, names: pa.Array, row_days: NDArray[np.int64]) -> list[str]:
     """Return the newest name of each scheduler; its ARN where no row has a name."""
     has_name = pc.fill_null(pc.not_equal(names, ""), False).to_numpy(zero_copy_only=False)
     order = np.flatnonzero(has_name)[np.argsort(row_days[has_name], kind="stable")]

@@ -711,7 +711,8 @@ def _add_page(records: dict[str, ArchiveRecord], pages: FlattenedPages) -> None:
     starts = get_chunk(pages.rows["data_start_time"]).cast(pa.int64()).to_numpy()
     counts = np.array([count for _, count in pages.origins])
     borders = (np.cumsum(counts) - counts)[counts > 0]
-    extremes = zip(*(extreme.reduceat(starts, borders).tolist() for extreme in (np.minimum, np.maximum)))
+    lowest, highest = (extreme.reduceat(starts, borders).tolist() for extreme in (np.minimum, np.maximum))
+    extremes = zip(lowest, highest, strict=True)
     for origin, count in pages.origins:
         record = records[origin]
         record.executions += count

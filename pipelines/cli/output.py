@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -21,11 +22,9 @@ PIPE_CLOSED = 141
 class _LiteralConsole(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Escape control characters and redact credentials in all text."""
+        redact_once = cache(lambda text: escape_control_characters(redact(text)))
         for segment in super().render(renderable, options):
-            if segment.control:
-                yield segment
-            else:
-                yield Segment(escape_control_characters(redact(segment.text)), segment.style)
+            yield segment if segment.control else Segment(redact_once(segment.text), segment.style)
 
     def on_broken_pipe(self) -> None:
         """End the program with the usual exit code if the reader has closed the pipe."""

@@ -83,8 +83,8 @@ def _print_calendar(console: Console, lake_status: LakeStatus, *, is_default_ran
         console.print("Nothing is recorded yet.")
     elif lake_status.schedulers:
         console.print()
-        for line in draw_calendar(lake_status.schedulers, shown, console.width):
-            console.print(line, soft_wrap=True)
+        lines = draw_calendar(lake_status.schedulers, shown, console.width)
+        console.print(*lines, sep="\n", soft_wrap=True)  # at once, because a call costs more than a line
         console.print()
         console.print(_build_legend(lake_status))
     if len(shown) < len(days):
