@@ -226,17 +226,16 @@ class _Coverage:
         such a row is known from saved responses only, and a day without a row then means nothing.
         """
         is_listed = self.has_row & (self.is_proven | self.is_empty)
-        is_ever_listed = is_listed.any(axis=1)
-        last = is_listed.shape[1] - 1 - is_listed[:, ::-1].argmax(axis=1)
+        is_ever_listed = is_listed.any(axis=1, keepdims=True)
+        last = is_listed.shape[1] - 1 - is_listed[:, ::-1].argmax(axis=1, keepdims=True)
         is_listed_now = np.zeros_like(is_ever_listed)
         answered = np.flatnonzero(self.is_proven.any(axis=0))
         if len(answered):
-            is_listed_now = is_ever_listed & self.has_row[:, answered[-1]]
+            is_listed_now = is_ever_listed & self.has_row[:, answered[-1:]]
             last = np.where(is_listed_now, answered[-1], last)
         columns = np.arange(is_listed.shape[1])
-        is_after = columns > is_listed.argmax(axis=1)[:, None]
-        is_between = is_ever_listed[:, None] & is_after & (columns < last[:, None])
-        return is_between, is_listed_now[:, None]
+        is_after_first = columns > is_listed.argmax(axis=1, keepdims=True)
+        return is_ever_listed & is_after_first & (columns < last), is_listed_now
 
 
 _STATES = [*DayState]

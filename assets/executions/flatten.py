@@ -188,7 +188,7 @@ def decode_files(bodies: Sequence[bytes]) -> list[_Summaries | None]:
         bodies: any content; only responses and lists of summaries in ASCII are decoded.
     """
     texts = [body if body.isascii() else b"" for body in bodies]
-    return [found and _decode_file(found) for found in match_files(texts, _decode_timed_summary)]
+    return [_decode_file(found) if found else None for found in match_files(texts, _decode_timed_summary)]
 
 
 def _decode_file(found: FileRows) -> _Summaries | None:

@@ -71,7 +71,7 @@ class Texts:
     def decode_numbers(self) -> bool:
         """Decode the numbers; return whether each row with the member has one number of JSON."""
         try:
-            self.numbers = _NUMBERS_DECODER.decode(b"[%b]" % self.data[:-1])
+            self.numbers = _NUMBERS_DECODER.decode(b"[%b]" % bytes(self.data[:-1]))
         except msgspec.DecodeError:
             return False
         self.data.clear()
