@@ -16,6 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 DAY_MS = 86_400_000
+FIRST_YEAR, LAST_YEAR = 2000, 2099
+"""Days of other years are mistyped; the days and weeks before and after them may not exist."""
+
 _A_DAY = timedelta(days=1)
 _EPOCH = date(1970, 1, 1)
 _EPOCH_INSTANT = datetime(1970, 1, 1, tzinfo=UTC)

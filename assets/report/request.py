@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
+from assets.framework.time_windows import FIRST_YEAR, LAST_YEAR
 from assets.report.query.daily import RunQuery
 from assets.report.query.scope import ReportScope
 from assets.tables import EQUIPMENT_HEALTH, EXECUTION_HEALTH, INFERENCE_EXECUTIONS
@@ -54,11 +55,13 @@ def parse_week(text: str) -> tuple[date, date]:
             day = date.fromisoformat(text.strip())
             monday = day - day.weekday() * _ONE_DAY
     except ValueError:
+        monday = date.min
+    if not FIRST_YEAR <= monday.year <= LAST_YEAR:
         raise ConfigurationError(
             f"{format_value(text)} is not a week",
             where="--week",
             next_step="write 2026-W41, or any day of that week",
-        ) from None
+        )
     return monday, monday + 6 * _ONE_DAY
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 from datetime import date, timedelta
 
-from assets.framework.time_windows import Days
+from assets.framework.time_windows import FIRST_YEAR, LAST_YEAR, Days
 from resources.config.sections import HistorySettings
 from resources.errors import ConfigurationError, format_value
 from resources.name_patterns import matches, matches_any, no_scheduler_error
@@ -18,15 +18,16 @@ def parse_day(text: str, option: str, today: date) -> date:
     """Parse YYYY-MM-DD, `today` or `yesterday` (UTC).
 
     Raises:
-        ConfigurationError: the text is not a day.
+        ConfigurationError: the text is not a day of this century.
     """
     words = {"today": today, "yesterday": today - _A_DAY}
     if text in words:
         return words[text]
     try:
-        if _DAY.fullmatch(text):
-            return date.fromisoformat(text)
-        reason = "the format is YYYY-MM-DD"
+        day = date.fromisoformat(text) if _DAY.fullmatch(text) else None
+        if day and FIRST_YEAR <= day.year <= LAST_YEAR:
+            return day
+        reason = f"it is not between {FIRST_YEAR} and {LAST_YEAR}" if day else "the format is YYYY-MM-DD"
     except ValueError as error:
         reason = str(error)
     raise ConfigurationError(

@@ -58,6 +58,8 @@ def test_an_invalid_selection_is_an_error_without_a_traceback(run: Callable[...,
     for words, parts in (
         (["--equipment", "pumb-1"], ["pumb-1", 'did you mean "pump-1"']),
         (["--week", "2026-W60"], ["is not a week", "2026-W41"]),
+        (["--week", "9999-12-31"], ["is not a week", "2026-W41"]),
+        (["--date", "0001-01-01"], ["--date", "between 2000 and 2099"]),
         (["--date", "2026-10-07", "--week", "2026-W41"], ["more than one range"]),
         (["--from", "2026-10-07", "--to", "2026-10-01"], ["before its start"]),
         (["--from", "2025-01-01", "--to", "2026-10-01"], ["at most 92 days"]),
