@@ -193,13 +193,14 @@ class LocalKeys:
             folder, depth = pending.pop()
             try:
                 names = _list_names(folder, folders=True)
-            except OSError:
+            except ConfigurationError:
                 search.unsearched.append(str(folder))
                 continue
-            others = [name for name in names if not is_time_folder(name)]
+            others = [folder / name for name in names if not is_time_folder(name)]
             if len(others) < len(names):
                 search.prefixes.append(self._get_prefix(folder))
-            pending += [(folder / name, depth + 1) for name in others if depth < _MAX_DEPTH]
+            search.unsearched += [_escape(other) for other in others if not _is_utf8(other)]
+            pending += [(other, depth + 1) for other in others if depth < _MAX_DEPTH and _is_utf8(other)]
         search.prefixes.sort()
         return search
 
@@ -230,8 +231,24 @@ class LocalKeys:
 
 
 def _list_names(folder: Path, *, folders: bool) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() == folders)
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir() == folders)
+    except OSError as problem:
+        raise ConfigurationError(
+            f"Cannot list a folder of results: {problem.strerror or problem}",
+            where=str(folder),
+            next_step="make it readable for this user, or copy the bucket again",
+        ) from None
+
+
+def _is_utf8(path: Path) -> bool:
+    """Return whether a key can have the name of a file or folder."""
+    return _escape(path) == str(path)
+
+
+def _escape(path: Path) -> str:
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 class ListedKeys:

@@ -1,6 +1,7 @@
 """A bucket as a source: executions from the keys of result objects, in S3 and in a local copy."""
 
 import json
+import os
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,6 @@ import pytest
 from resources.config.settings import BucketSettings, ResultSettings, Settings
 from resources.errors import ConfigurationError, LedgerError
 from resources.read_limits import DEFAULT_LIMITS
-from resources.sources import bucket_listings
 from resources.sources.base import DayListing, ListedScheduler
 from resources.sources.bucket_keys import ACCESS_CHECK_FILE
 from resources.sources.bucket_listings import LocalKeys
@@ -268,16 +268,35 @@ def test_listings_use_the_credentials_and_the_owner_of_results(
     assert last["x-amz-expected-bucket-owner"] == "123456789012"
 
 
-def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def refuse_listing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list to which a test adds names of folders that cannot be listed."""
+    names, scandir = list[str](), os.scandir
+
+    def refuse(folder: Any) -> Any:
+        if isinstance(folder, Path) and folder.name in names:
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    return names
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, refuse_listing: list[str]) -> None:
     for name in ("a/2026-10-06T12:00:00Z", "b"):
         (tmp_path / name).mkdir(parents=True)
-    list_names = bucket_listings._list_names
-
-    def refuse(folder: Path, **options: bool) -> list[str]:
-        if folder.name == "b":
-            raise PermissionError(13, "Permission denied")
-        return list_names(folder, **options)
-
-    monkeypatch.setattr(bucket_listings, "_list_names", refuse)
-    search = LocalKeys(str(tmp_path), "bucket", "").find_prefixes()
+    refuse_listing.append("b")
+    listing = LocalKeys(str(tmp_path), "bucket", "")
+    search = listing.find_prefixes()
     assert (search.prefixes, search.unsearched) == (["a/"], [str(tmp_path / "b")])
+    refuse_listing.append("2026-10-06T12:00:00Z")
+    with pytest.raises(ConfigurationError, match="Permission denied") as caught:
+        list(listing.list_keys("a/", "2026-10-06", "2026-10-07"))
+    assert caught.value.where == str(tmp_path / "a" / "2026-10-06T12:00:00Z")
+
+
+def test_a_folder_whose_name_is_not_utf8_is_named_and_others_are_read(tmp_path: Path) -> None:
+    for name in ("a", "p\udcfcmp"):
+        (tmp_path / name / "2026-10-06T12:00:00Z").mkdir(parents=True)
+    search = LocalKeys(str(tmp_path), "bucket", "").find_prefixes()
+    assert (search.prefixes, search.unsearched) == (["a/"], [f"{tmp_path}/p\\xfcmp"])
