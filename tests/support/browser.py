@@ -54,11 +54,14 @@ class Recorder:
         dialog.dismiss()
 
 
-def find_violations(page: "Page") -> list[str]:
-    """Return the serious and critical violations of axe-core's rules, with the elements."""
+def find_violations(page: "Page", *rules: str) -> list[str]:
+    """Return the serious and critical violations of some or all of axe-core's rules, with the elements."""
     from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415 (of the extra `browser`)
 
-    response = Axe().run(page, options={"resultTypes": ["violations"]}).response
+    options: dict[str, Any] = {"resultTypes": ["violations"]}
+    if rules:
+        options["runOnly"] = {"type": "rule", "values": list(rules)}
+    response = Axe().run(page, options=options).response
     return [
         f"{violation['id']}: {violation['help']}: {node['html'][:200]}: {node['failureSummary'][:300]}"
         for violation in response["violations"]

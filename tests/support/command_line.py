@@ -7,9 +7,11 @@ from json import loads
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from assets.executions.coverage import compute_settle_time, merge_coverage
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
+from pipelines.cli import app
 from resources.lake.lake import Lake
 
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
@@ -38,6 +40,20 @@ class CommandResult:
 
 
 RunLedger = Callable[..., CommandResult]
+
+
+def run_in_this_process(arguments: Sequence[str], capture: pytest.CaptureFixture[str]) -> CommandResult:
+    """Run `ledger` with arguments, without the start of another process."""
+    capture.readouterr()
+    code = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["ledger", *arguments])
+        try:
+            app.main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    captured = capture.readouterr()
+    return CommandResult(code, captured.out, captured.err)
 
 
 def build_api_toml(url: str, account: str = "111122223333", region: str = "us-east-1", more: str = "") -> str:

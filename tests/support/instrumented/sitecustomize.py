@@ -12,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-PRODUCT = ("lookout_ledger", "pipelines", "assets", "resources")
+PREFIX = f"{ROOT}{os.sep}"
+FOLDERS = tuple(f"{name}{os.sep}" for name in ("lookout_ledger", "pipelines", "assets", "resources"))
 NAME = "__handler_entered__"
 
 
@@ -32,9 +33,12 @@ class Marker(ast.NodeTransformer):
 
 
 def product_path(path: str) -> str | None:
-    """Return the path below the checkout of a module of the product; None for other files."""
-    relative = os.path.relpath(path, ROOT)
-    return relative if Path(relative).parts[0] in PRODUCT and path.endswith(".py") else None
+    """Return the path below the checkout of a module of the product; None for other files.
+
+    It is called for each import of thousands of modules, so it compares texts.
+    """
+    relative = path.removeprefix(PREFIX)
+    return relative if relative != path and relative.startswith(FOLDERS) and path.endswith(".py") else None
 
 
 def install(record: str) -> None:

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli import app
 from resources.lake.lake import Lake
-from tests.support.command_line import CommandResult, RunLedger
+from tests.support.command_line import CommandResult, RunLedger, run_in_this_process
 
 
 @pytest.fixture
@@ -20,15 +19,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.setenv("LEDGER_CONFIG", str(tmp_path / "ledger.toml"))
 
     def run(*arguments: str) -> CommandResult:
-        monkeypatch.setattr("sys.argv", ["ledger", *arguments])
-        capsys.readouterr()
-        code = 0
-        try:
-            app.main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        captured = capsys.readouterr()
-        return CommandResult(code, captured.out, captured.err)
+        return run_in_this_process(arguments, capsys)
 
     return run
 
