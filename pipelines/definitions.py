@@ -23,8 +23,9 @@ from assets.alerts import assets as alerts
 from assets.anomalies import assets as anomalies
 from assets.anomalies.events import EventRule
 from assets.checks import definitions as checks
-from assets.checks.context import CheckSettings, get_service_state
+from assets.checks.context import CheckSettings
 from assets.executions import assets as executions
+from assets.executions.service_state import get_service_state
 from assets.framework.asset_names import AssetNames
 from assets.framework.asset_specs import add_locations
 from assets.framework.time_windows import Days

@@ -16,6 +16,7 @@ from assets.checks.scheduler_settings import COLUMNS as SCHEDULER_COLUMNS
 from assets.checks.scheduler_settings import SchedulerSettings, parse_scheduler_settings
 from assets.executions import day_status
 from assets.executions.day_status import SchedulerStatus, SettlementPolicy
+from assets.executions.service_state import get_service_state
 from assets.framework.partitions import RANGE
 from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS, PARTITION, Table
@@ -43,21 +44,6 @@ class CheckSettings:
     def last_days(self) -> int:
         """Number of the lake's last days that are examined."""
         return self.lookback_days + MARGIN_DAYS
-
-
-@dataclass(frozen=True)
-class ServiceState:
-    """Whether a live service is among the sources, and its last day (None: no end is known)."""
-
-    exists: bool
-    last_day: date | None = None
-
-    def get_last_expected_day(self, history_end: date | None) -> date | None:
-        """Return the last day for which data is expected; None: there is no end."""
-        if not self.exists:
-            return date.min
-        ends = [self.last_day, history_end and history_end - _A_DAY]
-        return min((end for end in ends if end is not None), default=None)
 
 
 @dataclass(frozen=True)
@@ -146,17 +132,6 @@ class CheckContext:
     def scheduler_settings(self) -> dict[str, SchedulerSettings]:
         """The latest settings of each scheduler, by ARN."""
         return parse_scheduler_settings(self.lake.read(INFERENCE_SCHEDULERS, columns=SCHEDULER_COLUMNS))
-
-
-def get_service_state(sources: Sequence[Source]) -> ServiceState:
-    """Combine the live sources into one state; the latest end counts.
-
-    Raises:
-        ConfigurationError: A source cannot be opened.
-    """
-    ends = [source.service.service_end for source in sources if source.service]
-    dated_ends = [end for end in ends if end is not None]
-    return ServiceState(bool(ends), max(dated_ends) if ends and len(dated_ends) == len(ends) else None)
 
 
 def parse_run_days(tags: Mapping[str, str]) -> tuple[date, date] | None:

@@ -9,13 +9,13 @@ import pyarrow.compute as pc
 from assets.checks import completeness, day_coverage, freshness, run_outcomes
 from assets.checks.context import (
     CheckContext,
-    get_service_state,
     list_days_before,
     read_days,
     read_files,
 )
 from assets.checks.result import Check, CheckOutcome
 from assets.executions import archive_index
+from assets.executions.service_state import get_service_state
 from assets.tables import (
     ARCHIVE_FILES,
     EXTRACTION_COVERAGE,

@@ -12,9 +12,9 @@ from datetime import date, datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.checks.context import ServiceState
 from assets.checks.result import CheckOutcome, build_status_commands, summarize
 from assets.checks.scheduler_settings import SchedulerSettings
+from assets.executions.service_state import ServiceState
 from assets.tables import PARTITION
 
 LONGEST_FREQUENCY = timedelta(hours=1)

@@ -7,7 +7,7 @@ from functools import partial
 import dagster as dg
 
 from assets.anomalies.events import EventRule
-from assets.checks.context import get_service_state
+from assets.executions.service_state import get_service_state
 from assets.framework.asset_specs import asset_spec_kwargs
 from assets.framework.automation import upstream_content_changed
 from assets.framework.interrupts import raise_if_interrupted

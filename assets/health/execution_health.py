@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.checks.context import ServiceState
 from assets.executions.coverage import compute_settle_time
+from assets.executions.service_state import ServiceState
 from assets.framework.time_windows import get_day_window, parse_duration
 from assets.health.failure_causes import Failure, group_by_cause, parse_cause
 from assets.health.slots import (

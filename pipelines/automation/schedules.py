@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from assets.checks.context import get_service_state
 from assets.executions.day_status import SettlementPolicy
 from assets.executions.due_days import DueDays, find_due_days
+from assets.executions.service_state import get_service_state
 from assets.framework.asset_names import AssetNames
 from assets.framework.partitions import RANGE
 from assets.framework.time_windows import Days

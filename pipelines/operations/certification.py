@@ -23,7 +23,7 @@ from assets.certificate.render import CertificatePage, render_html, render_markd
 from assets.certificate.statements import chain_statements
 from assets.certificate.summary import CertificateSummary
 from assets.certificate.traces import DeclaredFrequency
-from assets.checks.context import get_service_state
+from assets.executions.service_state import get_service_state
 from assets.executions.tombstones import ForgetOperation, read_operations
 from assets.framework.time_windows import get_day_window
 from assets.health.execution_health import HealthPolicy

@@ -10,9 +10,9 @@ from pathlib import Path
 import dagster as dg
 
 from assets.anomalies.events import EventRule
-from assets.checks.context import get_service_state
 from assets.executions.archive_index import lift_files, load_records
 from assets.executions.bucket_identity import IDENTITY_COLUMNS
+from assets.executions.service_state import get_service_state
 from assets.executions.tombstones import ForgetOperation, read_operations, save_operation
 from assets.health.execution_health import build_policy
 from assets.removal.derived import DerivedTables

@@ -10,10 +10,10 @@ from typing import Any
 from assets.anomalies.assets import record_fragments
 from assets.anomalies.events import EventRule, join_events
 from assets.anomalies.reading import record_results
-from assets.checks.context import ServiceState
 from assets.executions.archive_index import load_records
 from assets.executions.extraction import Extraction
 from assets.executions.scheduler_history import EXECUTION_COLUMNS, merge_observed_settings
+from assets.executions.service_state import ServiceState
 from assets.executions.tombstones import ForgetOperation, load_operations
 from assets.framework.time_windows import Days
 from assets.health.execution_health import SCHEDULER_COLUMNS, SchedulerHistory, build_policy

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 from assets.certificate.evidence import Selection, read_days
 from assets.certificate.statements import Statement, chain_statements
-from assets.checks.context import get_service_state
 from assets.executions.extraction import Extraction
 from assets.executions.scheduler_history import EXECUTION_COLUMNS, merge_observed_settings
+from assets.executions.service_state import get_service_state
 from assets.framework.time_windows import Days
 from assets.health.execution_health import build_policy
 from assets.tables import INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from assets.checks import freshness
-from assets.checks.context import ServiceState
 from assets.checks.scheduler_settings import SchedulerSettings
+from assets.executions.service_state import ServiceState
 from assets.tables import (
     PARTITION,
 )
