@@ -117,6 +117,8 @@ def _format_title(
         if record.state == "closed":
             return f"{equipment}: anomaly over after {duration}"
         return f"{equipment}: no result read after {duration} of an anomaly; its end is not known"
+    if record.state == "cut":
+        return f"{equipment}: anomaly since {start}, no result read after {duration}; its end is not known"
     if record.end_notified_at is not None:
         return f"{equipment}: anomaly of {duration}, over since {_format_time(record.end, context)}"
     return f"{equipment}: anomaly since {start} ({duration} so far)"

@@ -1,12 +1,13 @@
 """The page as a Dagster asset: the page of a day covers that day and the six before it.
 
-The page is rewritten whenever the health of its day changes, so late data updates the page that it affects.
+The page is rewritten whenever the health of a day that it shows changes, so late data updates all pages that
+it affects.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -19,12 +20,12 @@ from assets.framework.automation import upstream_content_changed
 from assets.framework.materializations import PartitionResult
 from assets.framework.metadata import build_metadata
 from assets.framework.partitioned_run import PartitionedRun, handle_errors, select_partitions
-from assets.framework.partitions import daily_partitions
+from assets.framework.partitions import daily_partitions, parse_days
 from assets.framework.time_windows import Days
 from assets.report.query.daily import RunQuery
 from assets.report.query.result import Figure
 from assets.report.query.scope import ReportScope
-from assets.report.request import build_file_name, find_newest_day, get_default_range
+from assets.report.request import DEFAULT_DAYS, build_file_name, find_newest_day, get_default_range
 from assets.tables import EQUIPMENT_HEALTH, EXECUTION_HEALTH
 from resources.clock import Clock
 from resources.config.equipment import EquipmentRegistry, load_equipment
@@ -112,6 +113,23 @@ class _PageInputs:
     now: datetime
     newest_day: date
 
+    @property
+    def store(self) -> ReportStore:
+        """The folder of the pages."""
+        return ReportStore(self.options.folder, self.options.bucket_owner)
+
+    def build_scope(self, last: date) -> ReportScope:
+        """Return the scope of the page of a day."""
+        return self.options.build_scope(*get_default_range(last), self.now)
+
+    def has_page(self, last: date) -> bool:
+        """Return whether the page of a day was written."""
+        return self.store.has(_get_file_name(self.build_scope(last)))
+
+
+def _get_file_name(scope: ReportScope) -> str:
+    return f"{build_file_name(scope)}.html"
+
 
 def build(history: Days, options: ReportOptions) -> list[dg.AssetsDefinition]:
     """Declare the asset; its resources are `lake`, `open_query` and `clock`."""
@@ -148,10 +166,21 @@ def build(history: Days, options: ReportOptions) -> list[dg.AssetsDefinition]:
                 find_newest_day(lake, now.date()),
             )
             keys = select_partitions(context, lake, EXECUTION_HEALTH)
+            dependents = find_dependent_pages(parse_days(keys), lake.days(EXECUTION_HEALTH))
+            keys += [str(day) for day in dependents if inputs.has_page(day)]
             run.process(keys, partial(_write_page, inputs))
             return run.finish({"pages": len(keys)})
 
     return [anomaly_report]
+
+
+def find_dependent_pages(days: Collection[date], recorded: Iterable[date]) -> list[date]:
+    """Return the recorded days, in order, whose pages show one of some other days.
+
+    A page shows its own week, and compares it with the week before.
+    """
+    later = {day + timedelta(number) for day in days for number in range(1, 2 * DEFAULT_DAYS)} - set(days)
+    return sorted(later.intersection(recorded))
 
 
 def _write_page(inputs: _PageInputs, partition_key: str) -> list[PartitionResult]:
@@ -161,12 +190,12 @@ def _write_page(inputs: _PageInputs, partition_key: str) -> list[PartitionResult
     from assets.report.render.html import render_html, render_thumbnail  # noqa: PLC0415
 
     last = date.fromisoformat(partition_key)
-    scope = inputs.options.build_scope(*get_default_range(last), inputs.now)
+    scope = inputs.build_scope(last)
     data = read_report_data(scope, inputs.run_query)
     page = build_page(data, inputs.registry, inputs.silences, inputs.now)
     html = render_html(page)
-    reports = ReportStore(inputs.options.folder, inputs.options.bucket_owner)
-    path = reports.write(f"{build_file_name(page.scope)}.html", html)
+    reports = inputs.store
+    path = reports.write(_get_file_name(page.scope), html)
     if last == inputs.newest_day:
         reports.write(LATEST, html)
     content = html.replace(page.created_at, "")  # the creation time alone is no new content

@@ -1,11 +1,15 @@
 """The folder of report pages: local or an S3 prefix."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from resources.aws.s3_objects import split_uri
 from resources.errors import ConfigurationError, RetryLaterError
 from resources.storage.local import make_folders, write_text_atomically
 from resources.storage.open import is_s3
+
+if TYPE_CHECKING:
+    from resources.aws.s3_bucket import Bucket
 
 _ATTEMPTS = 5
 _CONTENT_TYPES = {".html": "text/html; charset=utf-8", ".md": "text/markdown; charset=utf-8"}
@@ -35,12 +39,27 @@ class ReportStore:
             return self._put(name, text)
         return str(write_page(Path(self.folder) / name, text))
 
-    def _put(self, name: str, text: str) -> str:
+    def has(self, name: str) -> bool:
+        """Return whether a page exists.
+
+        Raises:
+            LedgerError: S3 refuses or cannot be reached.
+        """
+        if is_s3(self.folder, "report.folder"):
+            bucket, key = self._open_bucket(name)
+            return bucket.get(key, last_bytes=1) is not None
+        return (Path(self.folder) / name).exists()
+
+    def _open_bucket(self, name: str) -> "tuple[Bucket, str]":
+        """Return the bucket and the key of a page."""
         from resources.aws.s3_bucket import Bucket  # noqa: PLC0415 (imports boto3)
 
         bucket_name, prefix = split_uri(self.folder)
         bucket = Bucket(bucket_name, "report.folder", owner=self._owner)
-        key = f"{prefix.rstrip('/')}/{name}".lstrip("/")
+        return bucket, f"{prefix.rstrip('/')}/{name}".lstrip("/")
+
+    def _put(self, name: str, text: str) -> str:
+        bucket, key = self._open_bucket(name)
         options = {"ContentType": _CONTENT_TYPES.get(Path(name).suffix, "application/octet-stream")}
         for _ in range(_ATTEMPTS):
             existing = bucket.get(key, last_bytes=1)

@@ -1,6 +1,7 @@
 """Notices about anomaly events claim only what was read."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,23 +14,34 @@ END = START + timedelta(hours=2)
 
 
 @pytest.mark.parametrize(
-    ("state", "title", "text"),
+    ("change", "state", "title", "text"),
     [
-        ("closed", "pump-1: anomaly over after 2 h 00 min", "The anomaly is over."),
+        ("over", "closed", "anomaly over after 2 h 00 min", "The anomaly is over."),
         (
+            "over",
             "cut",
-            "pump-1: no result read after 2 h 00 min of an anomaly; its end is not known",
+            "no result read after 2 h 00 min of an anomaly; its end is not known",
+            "No result was read for the time after it.",
+        ),
+        ("new", "closed", "anomaly of 2 h 00 min, over since 2026-10-06 05:00 UTC", "The anomaly is over."),
+        (
+            "new",
+            "cut",
+            "anomaly since 2026-10-06 03:00 UTC, no result read after 2 h 00 min; its end is not known",
             "No result was read for the time after it.",
         ),
     ],
 )
-def test_an_anomaly_is_over_only_if_later_results_were_read(state: str, title: str, text: str) -> None:
+def test_an_anomaly_is_over_only_if_later_results_were_read(
+    change: Literal["new", "over"], state: str, title: str, text: str
+) -> None:
     record = NotificationRecord("e1", "e1", "arn", "pump-1", START, END, state, START, END, None, END)
-    notification = Notification("event_over", "over", None, (record,))
+    kind: Literal["event_new", "event_over"] = "event_new" if change == "new" else "event_over"
+    notification = Notification(kind, change, None, (record,))
 
     notice = build_event_notice(
         notification, EventDetails("pump-1"), MessageContext(ZoneInfo("UTC"), lambda name, _: name)
     )
 
-    assert notice.title == title
+    assert notice.title == f"pump-1: {title}"
     assert text in notice.text

@@ -107,3 +107,7 @@ def test_report_of_the_newest_day_is_the_latest_and_is_reproducible(world: World
         if record.asset_materialization and record.asset_materialization.tags
     }
     assert len(versions) == 1
+
+    (world.folder / "reports" / LATEST).unlink()
+    world.build_report("2026-10-05")
+    assert (world.folder / "reports" / LATEST).exists(), "late data updates the later pages that show its day"
