@@ -17,6 +17,7 @@ from resources.errors import ConfigurationError
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.sources.bucket_keys import TIME_LENGTH, is_time_folder, split_result_key
 from resources.sources.key_files import KeyFiles
+from resources.storage.local import escape_name
 
 _PAGE = 1_000
 _MAX_PAGES_PER_FOLDER = 10
@@ -199,10 +200,17 @@ class LocalKeys:
             others = [folder / name for name in names if not is_time_folder(name)]
             if len(others) < len(names):
                 search.prefixes.append(self._get_prefix(folder))
-            search.unsearched += [_escape(other) for other in others if not _is_utf8(other)]
-            pending += [(other, depth + 1) for other in others if depth < _MAX_DEPTH and _is_utf8(other)]
+            for other in others:
+                if (name := escape_name(str(other))) != str(other):  # not UTF-8, so no key has this name
+                    search.unsearched.append(name)
+                elif depth < _MAX_DEPTH and not self._is_found_elsewhere(other):
+                    pending.append((other, depth + 1))
         search.prefixes.sort()
         return search
+
+    def _is_found_elsewhere(self, folder: Path) -> bool:
+        """Return whether it is a link to another folder of the copy, perhaps to one above it."""
+        return folder.is_symlink() and folder.resolve().is_relative_to(self.folder.resolve())
 
     def _get_prefix(self, folder: Path) -> str:
         below = folder.relative_to(self.folder).as_posix()
@@ -240,15 +248,6 @@ def _list_names(folder: Path, *, folders: bool) -> list[str]:
             where=str(folder),
             next_step="make it readable for this user, or copy the bucket again",
         ) from None
-
-
-def _is_utf8(path: Path) -> bool:
-    """Return whether a key can have the name of a file or folder."""
-    return _escape(path) == str(path)
-
-
-def _escape(path: Path) -> str:
-    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 class ListedKeys:

@@ -295,6 +295,15 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, refuse_listing:
     assert caught.value.where == str(tmp_path / "a" / "2026-10-06T12:00:00Z")
 
 
+def test_a_link_to_another_folder_of_a_copy_is_not_a_second_scheduler(tmp_path: Path) -> None:
+    (tmp_path / "copy" / "a" / "2026-10-06T12:00:00Z").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "2026-10-06T12:00:00Z").mkdir(parents=True)
+    (tmp_path / "copy" / "alias").symlink_to(tmp_path / "copy" / "a")
+    (tmp_path / "copy" / "a" / "cycle").symlink_to(tmp_path / "copy")
+    (tmp_path / "copy" / "linked").symlink_to(tmp_path / "elsewhere")
+    assert LocalKeys(str(tmp_path / "copy"), "bucket", "").find_prefixes().prefixes == ["a/", "linked/"]
+
+
 def test_a_folder_whose_name_is_not_utf8_is_named_and_others_are_read(tmp_path: Path) -> None:
     for name in ("a", "p\udcfcmp"):
         (tmp_path / name / "2026-10-06T12:00:00Z").mkdir(parents=True)
