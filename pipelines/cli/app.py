@@ -162,8 +162,14 @@ def main() -> None:
     except BrokenPipeError:
         discard_output()
         code = PIPE_CLOSED
+    except OSError as error:
+        if not _is_output_broken():
+            raise
+        _print_output_error(error.strerror or str(error))
+        discard_output()
+        code = 2
     if closed_output.is_lost:
-        open_console(stderr=True).print("Cannot write the output: standard output is closed")
+        _print_output_error("standard output is closed")
         code = 2
     sys.exit(code)
 
@@ -183,6 +189,19 @@ def _run() -> int:
             raise BrokenPipeError from None
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
+
+
+def _is_output_broken() -> bool:
+    """Whether nothing can be written to standard output, for example because the disk is full."""
+    try:
+        os.write(sys.stdout.fileno(), b"\n")
+    except OSError:
+        return True
+    return False
+
+
+def _print_output_error(reason: str) -> None:
+    open_console(stderr=True).print(f"Cannot write the output: {reason}")
 
 
 def _identify_output() -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ from functools import cache, reduce
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assets.executions.statuses import FINAL_STATUSES, IN_PROGRESS
 from assets.report.model.knowledge import UNREAD_STATES, build_compute_command, build_read_command
 from assets.report.query.daily import POINT_CONDITION
 from assets.tables import (
@@ -19,6 +20,7 @@ from assets.tables import (
     EQUIPMENT_HEALTH,
     EXECUTION_HEALTH,
     EXTRACTION_COVERAGE,
+    INFERENCE_EXECUTIONS,
     PARTITION,
     RESULT_OBJECTS,
     Table,
@@ -29,6 +31,11 @@ from resources.lake.lake import Lake
 RunQuery = Callable[[str], pa.Table]
 Connect = Callable[[], RunQuery]
 _A_DAY = timedelta(days=1)
+_UNKNOWN_OUTCOME = (
+    f"coalesce(status, '') NOT IN {(IN_PROGRESS, *FINAL_STATUSES)}"
+    " AND NOT (status IS NULL AND coalesce(result_s3_key, '') <> '')"
+)
+"""The condition of executions that `execution_health` counts as unknown."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ def find_unknown_days(
         read, states = _count_read(lake, min(results), max(results), connect)
         read_days = sorted(day for day, count in read.items() if count)
         missing = {
-            EXECUTION_HEALTH.name: _list_days_without_health(lake, coverage, recorded),
+            EXECUTION_HEALTH.name: _list_days_without_health(lake, coverage, recorded, connect),
             ANOMALY_FRAGMENTS.name: _list_days_without_fragments(lake, read_days, connect),
             ANOMALY_EVENTS.name: _list_days_without_events(lake, read_days, min_event, connect),
             EQUIPMENT_HEALTH.name: _list_missing_days(lake, EQUIPMENT_HEALTH, recorded),
@@ -201,27 +208,48 @@ def _list_days_with_fewer_points(days: Sequence[date], run_query: RunQuery) -> l
     )
 
 
-def _list_days_without_health(lake: Lake, coverage: pa.Table, recorded: Sequence[date]) -> list[date]:
-    """Return the recorded days of which `execution_health` lacks executions or outcomes."""
+def _list_days_without_health(
+    lake: Lake, coverage: pa.Table, recorded: Sequence[date], connect: Connect
+) -> list[date]:
+    """Return the recorded days of which `execution_health` lacks executions or outcomes.
+
+    Coverage does not count the executions with an unknown outcome; only where the counts differ are these
+    executions counted.
+    """
     if not recorded:
         return []
     counts = ["expected", "succeeded", "failed_missing_input", "failed_other"]
     health = _scan(lake, EXECUTION_HEALTH, counts, recorded[0], recorded[-1])
     if not health.num_rows:
         return list(recorded)
-    rows = coverage.join(health, [PARTITION, "scheduler_arn"], use_threads=False)
+    key = [PARTITION, "scheduler_arn"]
+    rows = coverage.join(health, key, use_threads=False)
+    found = _find_days_lacking_health(rows, counts)
+    if found:
+        days = ", ".join(f"DATE '{day}'" for day in found)
+        unknown = connect()(
+            f"SELECT {', '.join(key)}, count(*) AS unknown FROM {INFERENCE_EXECUTIONS.name}"  # noqa: S608
+            f" WHERE {PARTITION} IN ({days}) AND {_UNKNOWN_OUTCOME} GROUP BY ALL"
+        )
+        rows = rows.filter(pc.is_in(rows[PARTITION], pa.array([*found])))
+        found = _find_days_lacking_health(rows.join(unknown, key, use_threads=False), counts)
+    return [day for day in recorded if day in found]
+
+
+def _find_days_lacking_health(rows: pa.Table, counts: Sequence[str]) -> set[date]:
     executions, pending, failed, expected, succeeded, *failures = (
         _fill(rows, name) for name in ("executions", "in_progress", "failed", *counts)
     )
     with_outcome = pc.subtract(executions, pending)
+    if "unknown" in rows.column_names:
+        with_outcome = pc.subtract(with_outcome, _fill(rows, "unknown"))
     outcomes = pc.add(succeeded, pc.add(*failures))
     lacks = [
         pc.greater(executions, expected),
         pc.greater(with_outcome, outcomes),
         pc.not_equal(pc.subtract(with_outcome, failed), succeeded),
     ]
-    found = set(rows[PARTITION].filter(reduce(pc.or_, lacks)).to_pylist())
-    return [day for day in recorded if day in found]
+    return set(rows[PARTITION].filter(reduce(pc.or_, lacks)).to_pylist())
 
 
 def _list_days_without_events(

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import botocore.exceptions as refusals
 from botocore.config import Config
 
+from resources.aws.clients import create_client
 from resources.aws.error_codes import CHECK_PROXY, ErrorKind, classify_error, credentials_error
 from resources.aws.external_table import ExternalTable
 from resources.aws.glue_table import (
@@ -24,7 +25,6 @@ from resources.aws.glue_table import (
     find_update_obstacle,
     list_undeclared_columns,
 )
-from resources.aws.proxies import check_proxy
 from resources.aws.session import default_session
 from resources.clock import sleep_up_to
 from resources.errors import ConfigurationError, LedgerError, PermissionsError, RetryLaterError
@@ -184,9 +184,7 @@ class Catalog:
     @cached_property
     def _glue(self) -> Any:  # noqa: ANN401 (boto3 has no types)
         config = Config(retries={"mode": "standard"}, connect_timeout=10)
-        client = default_session().client("glue", config=config)
-        check_proxy(client)
-        return client
+        return create_client(default_session(), "glue", config=config)
 
     @cached_property
     def _input_members(self) -> list[str]:

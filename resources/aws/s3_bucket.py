@@ -19,9 +19,9 @@ import botocore.exceptions as refusals
 from pyarrow.fs import FileSystem, S3FileSystem
 
 from resources.aws.access import AwsAccess
+from resources.aws.clients import find_proxy
 from resources.aws.error_codes import ErrorKind, classify_error
 from resources.aws.limited_session import read_body
-from resources.aws.proxies import find_proxy
 from resources.aws.s3_client import open_s3_client
 from resources.aws.s3_errors import S3Request, translate_error
 from resources.aws.s3_objects import ListedObject

@@ -7,8 +7,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from resources.aws.clients import create_client
 from resources.aws.limited_session import LimitedSession
-from resources.aws.proxies import check_proxy
 from resources.read_limits import ReadLimits
 
 CONNECTIONS = 16
@@ -28,12 +28,11 @@ def open_s3_client(session: boto3.Session, region: str | None, owner: str | None
         limits: limits of each response. Bodies of objects are limited by their reader.
 
     Raises:
-        ConfigurationError: the proxy of the environment is not valid.
+        ConfigurationError: endpoint or proxy are not valid.
     """
     config = Config(retries={"mode": "standard"}, connect_timeout=10, max_pool_connections=CONNECTIONS)
     with _creation_lock:  # clients are thread-safe, but their creation is not
-        client = session.client("s3", region_name=region, config=config)
-    check_proxy(client)
+        client = create_client(session, "s3", region_name=region, config=config)
     if owner:
 
         def name_owner(params: dict[str, Any], **_: object) -> None:

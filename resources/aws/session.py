@@ -20,10 +20,10 @@ from botocore.credentials import RefreshableCredentials, create_assume_role_refr
 from botocore.loaders import create_loader
 
 from resources.aws.access import RAW_BODY, SERVICE, SET_CA_BUNDLE, AwsAccess, is_aws_client, translate_error
+from resources.aws.clients import create_client
 from resources.aws.error_codes import ErrorKind, classify_error
 from resources.aws.limited_session import LimitedSession
 from resources.aws.listing_parser import ListingParser
-from resources.aws.proxies import check_proxy
 from resources.errors import (
     ConfigurationError,
     PermissionsError,
@@ -102,7 +102,8 @@ def open_lookout_client(
     """
     try:
         session = _open_session(access)
-        client = session.client(
+        client = create_client(
+            session,
             SERVICE,
             endpoint_url=access.endpoint_url,
             config=Config(
@@ -121,7 +122,6 @@ def open_lookout_client(
         ) from None
     except (refusals.BotoCoreError, refusals.ClientError) as error:
         raise translate_error(error, access, "open a client") from None
-    check_proxy(client)
     _check_region(session, client, access)
     endpoint = client._endpoint  # noqa: SLF001 (no public access)
     endpoint.http_session = LimitedSession(endpoint.http_session, limits, is_stopped)
@@ -170,8 +170,7 @@ def _open_session(access: AwsAccess) -> boto3.Session:
     if access.role_arn is None:
         return session
     assumed = _open_core_session()
-    sts = session.client("sts", region_name=session.region_name or _STS_REGION)
-    check_proxy(sts)
+    sts = create_client(session, "sts", region_name=session.region_name or _STS_REGION)
     refresh = create_assume_role_refresher(
         sts,
         {"RoleArn": access.role_arn, "RoleSessionName": "lookout-ledger"},
@@ -203,8 +202,7 @@ def get_caller_arn(access: AwsAccess) -> str:
     """
     try:
         no_retries = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=10)
-        client = _open_session(access).client("sts", region_name=access.region, config=no_retries)
-        check_proxy(client)
+        client = create_client(_open_session(access), "sts", region_name=access.region, config=no_retries)
         return str(client.get_caller_identity()["Arn"])
     except (refusals.BotoCoreError, refusals.ClientError) as error:
         raise translate_error(error, access, "get the caller identity from STS") from None

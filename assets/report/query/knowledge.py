@@ -250,7 +250,8 @@ def _render_knowledge(scope: ReportScope) -> str:
     return f"""\
 WITH recorded AS (
   SELECT scheduler_arn, data_date, sum(executions) AS executions,
-         sum(executions) FILTER (coalesce(status, state) <> 'IN_PROGRESS') AS outcomes,
+         sum(executions) FILTER (status IN ('SUCCESS', 'FAILED') OR status IS NULL AND state IS NOT NULL)
+           AS outcomes,
          sum(executions) FILTER (status = 'SUCCESS' OR status IS NULL AND state IS NOT NULL) AS succeeded,
          coalesce(sum(executions) FILTER (state IS NOT NULL), 0) AS results,
          coalesce(sum(executions) FILTER (state = 'read'), 0) AS results_read,

@@ -14,6 +14,7 @@ from assets.tables import (
     EQUIPMENT_HEALTH,
     EXECUTION_HEALTH,
     EXTRACTION_COVERAGE,
+    INFERENCE_EXECUTIONS,
     PARTITION,
     RESULT_OBJECTS,
     SENSOR_CONTRIBUTIONS,
@@ -91,3 +92,23 @@ def test_lines_of_the_same_time_in_two_objects_are_one_point(lake: Lake) -> None
     compute_fragments(lake)
 
     assert list_not_computed(lake) == []
+
+
+def test_executions_with_an_unknown_status_do_not_make_a_day_uncomputed(lake: Lake) -> None:
+    """`execution_health` counts them as unknown, and a new computation changes nothing."""
+    key = {PARTITION: DAYS[0], "scheduler_arn": "arn", "scheduler_name": "pump-1"}
+    source = {"source": "archive", "outcome_source": "archive"}
+    statuses = ["NEW_STATUS", None, *["SUCCESS"] * 21]
+    rows = [
+        key | source | {"data_start_time": START + timedelta(hours=hour), "status": status}
+        for hour, status in enumerate(statuses)
+    ]
+    write_rows(lake, INFERENCE_EXECUTIONS, rows)
+    coverage = {"executions": 23, "in_progress": 0, "failed": 0, "sources": "archive"}
+    write_rows(lake, EXTRACTION_COVERAGE, [key | coverage])
+    health = dict.fromkeys(REASONS, 0) | {"expected": 24, "succeeded": 21, "unknown": 3}
+    write_rows(lake, EXECUTION_HEALTH, [key | health])
+    assert list_not_computed(lake) == []
+
+    write_rows(lake, EXECUTION_HEALTH, [key | health | {"succeeded": 20, "unknown": 4}])
+    assert [first for _, first, _ in list_not_computed(lake)] == [DAYS[0]]

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from datetime import date
+from functools import partial
 from pathlib import Path
 
+import boto3
 import obstore
 import pytest
 
+from resources.aws.clients import create_client, find_proxy
 from resources.aws.obstore_client import open_store
-from resources.aws.proxies import check_proxy, find_proxy
 from resources.aws.session import AwsAccess, default_session
 from resources.errors import ConfigurationError, RetryLaterError
 from resources.lake.lake import Lake
@@ -127,14 +129,33 @@ def test_the_proxy_of_an_endpoint(
         "a b:80",
     ],
 )
-def test_an_invalid_proxy_is_named_without_its_value(
-    monkeypatch: pytest.MonkeyPatch, bucket: Bucket, value: str
-) -> None:
+def test_an_invalid_proxy_is_named_without_its_value(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    create = partial(create_client, boto3.Session("a", "b"), "s3", endpoint_url="http://127.0.0.1:1")
     monkeypatch.setenv("HTTP_PROXY", value)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    check_proxy(bucket.client)
+    create()
 
     monkeypatch.delenv("NO_PROXY")
     with pytest.raises(ConfigurationError, match="Cannot use the proxy of HTTP_PROXY: ") as caught:
-        check_proxy(bucket.client)
+        create()
     assert "Zq7" not in str(caught.value) and "port" not in str(caught.value)
+
+
+def test_an_invalid_proxy_is_named_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """boto3 requests them from the metadata service; this proxy cannot be used for it."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy:port")
+    with pytest.raises(ConfigurationError, match="Cannot use the proxy of HTTP_PROXY: "):
+        create_client(boto3.Session(), "s3", endpoint_url="https://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["file:///etc/passwd", "http://", "http://127.0.0.1:99999", "http://[::1"]
+)
+def test_an_invalid_endpoint_is_named(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    for options in ({"endpoint_url": endpoint}, {}):
+        with pytest.raises(ConfigurationError, match="Cannot open a client of s3: ") as caught:
+            create_client(boto3.Session("a", "b"), "s3", **options)
+        assert "AWS_ENDPOINT_URL_S3" in str(caught.value)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)

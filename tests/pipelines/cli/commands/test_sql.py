@@ -259,6 +259,8 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
         slow("{ledger} doctor | true; exit ${{PIPESTATUS[0]}}", 141),
         slow("{ledger} --help | true; exit ${{PIPESTATUS[0]}}", 141),
         ("{ledger} sql 'SELECT 1' > /dev/full", 2),
+        ("{ledger} --version > /dev/full", 2),
+        slow("{ledger} status > /dev/full", 2),
     ],
 )
 def test_closed_streams_cause_no_traceback(environment: dict[str, str], command: str, code: int) -> None:
