@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _LARGE_COLUMN_BYTES = 1 << 20
+_FEW_ROWS = 1 << 16
+"""So many rows may be in memory twice."""
 
 
 def encode_texts(rows: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -19,7 +21,10 @@ def encode_texts(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """
     rows = combine_chunks(rows)
     columns = [_encode(rows[field.name], field.type) for field in schema]
-    return pa.table(columns, names=schema.names).cast(schema)
+    for field, column in zip(schema, columns, strict=True):
+        if column.null_count and not field.nullable:
+            raise ValueError(f"{field.name}: no value where one is required")
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def decode_texts(rows: pa.Table) -> pa.Table:
@@ -38,15 +43,19 @@ def has_encoded_texts(schema: pa.Schema) -> bool:
 
 def combine_chunks(rows: pa.Table) -> pa.Table:
     """Return rows with one chunk a column, and dictionaries with each text once."""
-    return rows.unify_dictionaries().combine_chunks()
+    return rows.combine_chunks()
 
 
 def join_tables(tables: list[pa.Table]) -> pa.Table:
     """Return the rows of one or more tables with one chunk a column, and empty the list.
 
-    The tables are joined column by column, so that only one column is in memory twice.
+    Large tables are joined column by column, so that only one column is in memory twice.
     """
     schema = tables[0].schema
+    if sum(rows.num_rows for rows in tables) <= _FEW_ROWS:
+        joined = combine_chunks(pa.concat_tables(tables))
+        tables.clear()
+        return joined
     parts = [[column.chunks for column in table.columns] for table in tables]
     tables.clear()
     columns = []
@@ -67,7 +76,7 @@ def get_chunk(column: pa.ChunkedArray) -> pa.Array:
         return column.chunk(0)
     if not column.num_chunks:
         return pa.array([], column.type)
-    return pa.table([column], ["column"]).unify_dictionaries()["column"].combine_chunks()
+    return column.combine_chunks()
 
 
 def get_comparable(column: pa.Array) -> pa.Array:
@@ -87,7 +96,7 @@ def get_sortable(column: pa.Array) -> pa.Array:
 def _encode(column: pa.ChunkedArray, arrow_type: pa.DataType) -> pa.Array:
     values = get_chunk(column)
     if not pa.types.is_dictionary(arrow_type):
-        return values.cast(arrow_type)
+        return values if values.type == arrow_type else values.cast(arrow_type)
     if not pa.types.is_dictionary(values.type):
         return values.cast(arrow_type.value_type).dictionary_encode()
     size = len(values.dictionary)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from threading import Lock
 
-from assets.executions.flatten import FlattenedPages, flatten_pages
+from assets.executions.flatten import FlattenedPages, decode_summaries, flatten_pages
 from assets.executions.selection import SELECT_ALL, ExtractionSelection, contiguous_ranges
 from assets.framework.time_windows import Window, filter_window, get_day_window
 from resources.errors import BudgetSpentError, LedgerError, RetryLaterError
@@ -173,7 +173,8 @@ def _query_scheduler(
             window = Window(get_day_window(first).start, get_day_window(last).end)
             summaries = 0
             # the service returns executions around the window, too, as queries are padded
-            for page in flatten_pages(service.read_pages(scheduler, window.start, window.end, now)):
+            pages = service.read_pages(scheduler, window.start, window.end, now, decode_summaries)
+            for page in flatten_pages(pages):
                 handle_page(replace(page, rows=filter_window(page.rows, window)))
                 summaries += page.summaries
             (answered if summaries else empty).update(day for day in days if first <= day <= last)

@@ -158,10 +158,10 @@ class CandidateBuffer:
 
 
 def _join(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
+    used = [rows for rows in tables if rows.num_rows]
     # rows of different schedulers are then already sorted, and the merge need not copy them
-    used = (rows for rows in tables if rows.num_rows)
-    in_order = [schema.empty_table(), *sorted(used, key=lambda rows: str(rows["scheduler_arn"][0]))]
-    return join_tables(in_order)
+    used.sort(key=lambda rows: str(rows["scheduler_arn"][0].as_py()))
+    return join_tables(used) if used else schema.empty_table()
 
 
 def _pack(rows: pa.Table) -> pa.Buffer:

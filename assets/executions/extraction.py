@@ -41,7 +41,7 @@ from assets.executions.flatten import (
     flatten_pages,
 )
 from assets.executions.grouped_merge import GroupedMerge, retry_changed_rows
-from assets.executions.merge import ROWS_OF_PIECE, SchedulerRanges, merge_executions, merge_ranges
+from assets.executions.merge import MOST_ROWS_AT_ONCE, SchedulerRanges, merge_executions, merge_ranges
 from assets.executions.provenance import merge_returned_keys
 from assets.executions.recorded_executions import RecordedExecutions, describe_updates
 from assets.executions.scheduler_history import build_listed_settings, merge_listed_settings
@@ -456,7 +456,7 @@ class Extraction:
 
         def merge(existing: pa.Table) -> pa.Table:
             self._check_tombstones()
-            if existing.num_rows + self._candidates.count_rows(day) > ROWS_OF_PIECE and not (
+            if existing.num_rows + self._candidates.count_rows(day) > MOST_ROWS_AT_ONCE and not (
                 has_bucket_rows(existing) or self._candidates.has_bucket_rows(day)
             ):
                 return self._merge_in_ranges(day, existing)
@@ -465,7 +465,7 @@ class Extraction:
                 existing, candidates, self._find_schedulers, self.now, shared.append
             )
 
-        is_large = self._candidates.count_rows(day) > ROWS_OF_PIECE
+        is_large = self._candidates.count_rows(day) > MOST_ROWS_AT_ONCE
         with use_system_allocator() if is_large else nullcontext():
             written = self.lake.update(INFERENCE_EXECUTIONS, day, merge, encoded=True)
         if shared:

@@ -292,7 +292,7 @@ def _flatten_group(group: list[_DecodedPage]) -> Iterator[FlattenedPages]:
             reasons = {0: "a repeated member is invalid or has unknown members"}
         if not reasons:
             origins = tuple((decoded.page.origin, len(decoded.summaries or ())) for decoded in group)
-            yield FlattenedPages(rows, REJECTED.empty_table(), origins)
+            yield FlattenedPages(rows, _NO_REJECTED, origins)
             return
     for decoded in group:
         yield _flatten_each(decoded.page, decoded.first_position)
@@ -340,7 +340,7 @@ def _flatten_each(page: Page, first_position: int) -> FlattenedPages:
     rows, more_reasons = _build_rows(summaries, page, unknown_members)
     reasons |= {positions[index]: reason for index, reason in more_reasons.items()}
     if not reasons:
-        return FlattenedPages(rows, REJECTED.empty_table(), ((page.origin, rows.num_rows),))
+        return FlattenedPages(rows, _NO_REJECTED, ((page.origin, rows.num_rows),))
     valid = [index for index in range(len(positions)) if index not in more_reasons]
     return FlattenedPages(
         rows.take(pa.array(valid, pa.int64())),
@@ -553,3 +553,6 @@ ROWS = _allow_null_recorded_at(INFERENCE_EXECUTIONS.encoded_schema)
 """The `encoded_schema` of `inference_executions`, except that `recorded_at` is null."""
 
 REJECTED = _allow_null_recorded_at(REJECTED_EXECUTIONS.schema)
+"""The schema of rejected summaries, whose `recorded_at` is null."""
+
+_NO_REJECTED = REJECTED.empty_table()

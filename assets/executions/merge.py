@@ -40,8 +40,11 @@ from resources.encoded_texts import (
     join_tables,
 )
 
-ROWS_OF_PIECE = 25_000
+MOST_ROWS_AT_ONCE = 50_000
 """Larger days are merged some schedulers at a time, because a merge needs several copies of its rows."""
+
+ROWS_OF_PIECE = 25_000
+"""About how many rows of a larger day are merged at once."""
 
 _KEY = list(INFERENCE_EXECUTIONS.key)
 _TIMES = ("scheduled_start_time", "data_end_time", "source")
@@ -67,8 +70,8 @@ def merge_executions(existing: pa.Table, candidates: pa.Table, now: datetime) ->
     schema = INFERENCE_EXECUTIONS.encoded_schema
     if not existing.num_rows and not candidates.num_rows:  # most days of an old archive
         return schema.empty_table()
-    if existing.num_rows + candidates.num_rows <= ROWS_OF_PIECE:
-        return _merge(encode_texts(existing, schema), candidates, now)
+    if existing.num_rows + candidates.num_rows <= MOST_ROWS_AT_ONCE:
+        return _merge(encode_texts(existing, schema) if existing.num_rows else existing, candidates, now)
     candidates = combine_chunks(candidates)
     ranges = SchedulerRanges.plan([existing, candidates])
     numbers = ranges.find(candidates)
@@ -157,7 +160,11 @@ def _take_piece(rows: pa.Table, positions: NDArray[np.int64]) -> pa.Table:
 
 def reduce_candidates(rows: pa.Table) -> pa.Table:
     """Merge all candidates with the same key to one row; sorted by key."""
-    pool = _drop_repeats(_sort(_clear_stamp(rows)))
+    pool = _sort(_clear_stamp(rows))
+    repeats = _find_repeated_keys(pool)
+    if not repeats.any():  # as of most new days
+        return pool
+    pool = _drop_repeats(pool, repeats)
     has_rivals = _find_rows_with_rivals(pool)
     if not has_rivals.any():
         return pool
@@ -170,12 +177,14 @@ def reduce_candidates(rows: pa.Table) -> pa.Table:
     return _sort(pa.concat_tables([unique, encode_texts(merged, pool.schema)]))
 
 
-def _drop_repeats(sorted_rows: pa.Table) -> pa.Table:
-    """Drop the rows with the content of the previous row: most candidates of a recorded day are such rows."""
-    is_repeat = _find_repeated_keys(sorted_rows)
+def _drop_repeats(sorted_rows: pa.Table, is_repeat: NDArray[np.bool_]) -> pa.Table:
+    """Drop the rows with the content of the previous row: most candidates of a recorded day are such rows.
+
+    `is_repeat` marks, among all rows but the first, those with the key of the previous row.
+    """
     for name in INFERENCE_EXECUTIONS.content_columns:
         if name not in _KEY and is_repeat.any():
-            is_repeat &= _equals_previous(get_comparable(sorted_rows[name].chunk(0)))
+            is_repeat = is_repeat & _equals_previous(get_comparable(sorted_rows[name].chunk(0)))
     if not is_repeat.any():
         return sorted_rows
     return sorted_rows.filter(pa.array(np.concatenate([[True], ~is_repeat])))

@@ -17,6 +17,9 @@ from resources.errors import DataError, LedgerError, RetryLaterError
 from resources.read_limits import ReadLimits
 
 _BLOCK_BYTES = 1 << 16
+_MOST_BYTES_AT_ONCE = 1 << 20
+"""A read of a response returns what has arrived, at most this."""
+
 _LOOK_SECONDS = 0.5
 """How often a waiting request looks whether its run was interrupted."""
 
@@ -87,7 +90,7 @@ class LimitedSession:
     def _read(self, stream: Any, request: Any, is_abandoned: Event) -> bytes:  # noqa: ANN401
         blocks: list[bytes] = []
         size_bytes = 0
-        while block := stream.read1(_BLOCK_BYTES):
+        while block := stream.read1(_MOST_BYTES_AT_ONCE):
             blocks.append(block)
             size_bytes += len(block)
             if is_abandoned.is_set():

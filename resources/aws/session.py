@@ -5,8 +5,10 @@ botocore signs, retries and parses. The body of a response stays bytes: botocore
 JSON of the right types, and one dict for each row would cost ten times as much as typed decoding.
 """
 
+import gzip
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -17,7 +19,7 @@ import botocore.session
 import msgspec
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials, create_assume_role_refresher
-from botocore.loaders import create_loader
+from botocore.loaders import JSONFileLoader, create_loader
 
 from resources.aws.access import RAW_BODY, SERVICE, SET_CA_BUNDLE, AwsAccess, is_aws_client, translate_error
 from resources.aws.clients import create_client
@@ -44,6 +46,7 @@ _RAW_SHAPES = frozenset(
     }
 )
 _MAX_MESSAGE_BYTES = 500
+_MODEL_SUFFIXES: dict[str, Callable[..., Any]] = {".json": open, ".json.gz": gzip.open}
 _USER_AGENT = f"lookout-ledger Boto3/{boto3.__version__} Botocore/{botocore.__version__}"
 """botocore builds its own from thirty parts for each request, which is a sixth of the CPU time of a page."""
 
@@ -191,7 +194,21 @@ def _open_core_session(profile: str | None = None) -> botocore.session.Session:
 @cache
 def _load_models(data_path: str | None) -> Any:  # noqa: ANN401
     """Return a loader of service models that all sessions share; the models have megabytes."""
-    return create_loader(data_path)
+    loader = create_loader(data_path)
+    loader.file_loader = _ModelFiles()
+    return loader
+
+
+class _ModelFiles(JSONFileLoader):  # type: ignore[misc]
+    """Parses models with msgspec; botocore's parser builds an ordered dict for each object of JSON."""
+
+    def load_file(self, file_path: str) -> Any:  # noqa: ANN401
+        """Return the content of a file without its suffix; None: it does not exist."""
+        for suffix, open_file in _MODEL_SUFFIXES.items():
+            if (path := Path(f"{file_path}{suffix}")).is_file():
+                with open_file(path, "rb") as file:
+                    return msgspec.json.decode(file.read())
+        return None
 
 
 def get_caller_arn(access: AwsAccess) -> str:

@@ -33,6 +33,7 @@ from resources.lake.shards import (
 )
 from resources.lake.table_contract import (
     StoredTable,
+    build_empty_table,
     check_rows,
     list_encoded,
     open_encoded,
@@ -219,7 +220,7 @@ class DayFiles:
         if shard == WHOLE:
             first = self._read_file(partial(open_name, self.name(0)), 0, None, schema, shard)
             if first is None:
-                return schema.empty_table()
+                return build_empty_table(schema)
             if first.layout.shards == 1:
                 return _narrow(first.rows, schema)
             day, numbers = first.layout, range(1, first.layout.shards)
@@ -227,7 +228,7 @@ class DayFiles:
         else:
             layout = self.read_layout()
             if layout is None:
-                return schema.empty_table()
+                return build_empty_table(schema)
             day, numbers = layout, shard.list_files(layout.shards)
         for number in numbers:
             open_file = partial(open_name, self.name(number))
@@ -375,7 +376,7 @@ class DayFiles:
 
         def change(open_file: OpenFile) -> tuple[UpdatedRows, WriteFile | None]:
             stored = self.read_to_replace(open_file, number, day, schema)
-            rows = schema.empty_table() if stored is None else stored.rows
+            rows = build_empty_table(schema) if stored is None else stored.rows
             others: list[pa.Table] = []
             if not is_whole:
                 is_selected = find_shards(rows, shard.count) == shard.number
@@ -469,7 +470,7 @@ class DayFiles:
     ) -> None:
         def change(open_file: OpenFile) -> tuple[None, WriteFile | None]:
             stored = self.read_to_replace(open_file, number, day, schema)
-            rows = schema.empty_table() if stored is None else stored.rows
+            rows = build_empty_table(schema) if stored is None else stored.rows
             if stored is not None and not stored.layout.is_changing and rows.equals(new):
                 return None, None
             if not rows.equals(current):

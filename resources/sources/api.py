@@ -1,6 +1,7 @@
 """The live service as a source, or another service with its protocol (`messages`)."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
 from threading import local
@@ -24,7 +25,7 @@ from resources.clock import Clock, utc_now
 from resources.errors import DataError, LedgerError
 from resources.name_patterns import matches, matches_any
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
-from resources.sources.base import Exchange, ListedScheduler, Page
+from resources.sources.base import DecodedSummaries, DecodeSummaries, Exchange, ListedScheduler, Page
 from resources.sources.call_budget import CallBudget
 from resources.sources.messages import (
     DECODE_ERRORS,
@@ -75,6 +76,15 @@ class _LastRequest(local):
         self.request: Any = None
         self.response: dict[str, Any] = {}
         self.sent_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class _Response:
+    """A page of a response, its summaries if they were decoded at once, and its NextToken."""
+
+    body: bytes
+    decoded: DecodedSummaries | None
+    next_token: str | None
 
 
 _PAGES = {"list_inference_executions": ExecutionsPage, "list_inference_schedulers": SchedulersPage}
@@ -193,9 +203,9 @@ class ApiSource:
             LedgerError: the service returned an error, or cannot be reached.
             BudgetSpentError: the run has no calls left. All queries raise it.
         """
-        return self.parse_schedulers(
-            self._query("list_inference_schedulers", "list the schedulers", MaxResults=PAGE_SIZE)
-        )
+        request = {"MaxResults": PAGE_SIZE}
+        responses = self._query("list_inference_schedulers", "list the schedulers", request)
+        return self.parse_schedulers(response.body for response in responses)
 
     def parse_schedulers(self, bodies: Iterable[bytes]) -> list[ListedScheduler]:
         """Return the schedulers of a list that match the patterns; set `rejected_schedulers`."""
@@ -232,18 +242,31 @@ class ApiSource:
         ]
 
     def read_pages(
-        self, scheduler: ListedScheduler, start: datetime, end: datetime, read_at: datetime
+        self,
+        scheduler: ListedScheduler,
+        start: datetime,
+        end: datetime,
+        read_at: datetime,
+        decode: DecodeSummaries | None = None,
     ) -> Iterator[Page]:
         """Query all executions whose data starts in [start, end); the pages have some others too.
+
+        With `decode`, a page is not parsed a second time for its NextToken.
 
         Raises:
             LedgerError: the service returned an error, or cannot be reached.
             DataError: the pages could not be followed to the last one.
         """
-        bodies = self._query(
-            "list_inference_executions", _describe_query(scheduler), **_build_query(scheduler, start, end)
+        responses = self._query(
+            "list_inference_executions",
+            _describe_query(scheduler),
+            _build_query(scheduler, start, end),
+            decode,
         )
-        return (Page(body, KIND, scheduler.arn, read_at) for body in bodies)
+        return (
+            Page(response.body, KIND, scheduler.arn, read_at, decoded=response.decoded)
+            for response in responses
+        )
 
     def record_schedulers(self, token: str | None = None) -> Iterator[Exchange]:
         """List the schedulers; yield each exchange. Raises what `record_executions` raises."""
@@ -328,18 +351,15 @@ class ApiSource:
         return description.inference_scheduler_arn == scheduler.arn
 
     def _query(
-        self,
-        operation: str,
-        action: str,
-        **request: Any,  # noqa: ANN401
-    ) -> Iterator[bytes]:
-        """Yield the bodies of all pages; if paging breaks, start again from the first page.
+        self, operation: str, action: str, request: dict[str, Any], decode: DecodeSummaries | None = None
+    ) -> Iterator[_Response]:
+        """Yield all pages; if paging breaks, start again from the first page.
 
         Callers deduplicate executions, so a page may come twice.
         """
         for _ in range(_PAGING_ATTEMPTS):
             try:
-                yield from self._follow_pages(operation, action, request)
+                yield from self._follow_pages(operation, action, request, decode=decode)
             except _BrokenPagingError as error:
                 reason = str(error)
             except (refusals.ClientError, refusals.BotoCoreError) as error:
@@ -353,16 +373,22 @@ class ApiSource:
         )
 
     def _follow_pages(
-        self, operation: str, action: str, request: dict[str, Any], token: str | None = None
-    ) -> Iterator[bytes]:
+        self,
+        operation: str,
+        action: str,
+        request: dict[str, Any],
+        token: str | None = None,
+        decode: DecodeSummaries | None = None,
+    ) -> Iterator[_Response]:
         used_tokens = {token} if token else set[str]()
         size_bytes = 0
         for _ in range(self._limits.pages):
-            body, token = self._request_page(operation, request, token, used_tokens)
-            size_bytes += len(body)
+            response = self._request_page(operation, request, token, used_tokens, decode)
+            size_bytes += len(response.body)
             if size_bytes > self._limits.size_bytes:
                 raise self._build_limit_error(action, self._limits.too_large)
-            yield body
+            yield response
+            token = response.next_token
             if not token:
                 return
             used_tokens.add(token)
@@ -376,13 +402,18 @@ class ApiSource:
         )
 
     def _request_page(
-        self, operation: str, request: dict[str, Any], token: str | None, used_tokens: set[str]
-    ) -> tuple[bytes, str | None]:
+        self,
+        operation: str,
+        request: dict[str, Any],
+        token: str | None,
+        used_tokens: set[str],
+        decode: DecodeSummaries | None,
+    ) -> _Response:
         reason = ""
         for _ in range(_PAGE_ATTEMPTS):
             try:
                 body = self._call(operation, **request, **({"NextToken": token} if token else {}))
-                next_token = msgspec.json.decode(body, type=_PAGES[operation]).next_token
+                response = _parse_page(operation, body, decode)
             except DECODE_ERRORS as error:
                 reason = f"a response is not valid ({error})"
                 continue
@@ -390,8 +421,8 @@ class ApiSource:
                 if token and classify_error(error).kind is ErrorKind.INVALID_REQUEST:
                     raise _BrokenPagingError(f"the service rejects its NextToken ({error})") from None
                 raise
-            if next_token not in used_tokens:
-                return body, next_token
+            if response.next_token not in used_tokens:
+                return response
             reason = "the service returned the same NextToken twice, so the pages have no end"
         raise _BrokenPagingError(reason)
 
@@ -403,6 +434,18 @@ class ApiSource:
         return msgspec.json.encode(
             {name: value for name, value in response.items() if name != "ResponseMetadata"}
         )
+
+
+def _parse_page(operation: str, body: bytes, decode: DecodeSummaries | None) -> _Response:
+    """Find the NextToken of a page; its summaries are decoded if it has some and all are valid.
+
+    Raises:
+        DECODE_ERRORS: the body is not a page.
+    """
+    decoded = decode(body, is_lines=False) if decode else None
+    if decoded and body.lstrip()[:1] == b"{" and isinstance(decoded.next_token, str | None):
+        return _Response(body, decoded, decoded.next_token)
+    return _Response(body, None, msgspec.json.decode(body, type=_PAGES[operation]).next_token)
 
 
 def _build_query(scheduler: ListedScheduler, start: datetime, end: datetime) -> dict[str, Any]:

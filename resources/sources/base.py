@@ -317,9 +317,17 @@ class LiveService(Protocol):
         """Return the name patterns of this source that match none of these schedulers."""
 
     def read_pages(
-        self, scheduler: ListedScheduler, start: datetime, end: datetime, read_at: datetime
+        self,
+        scheduler: ListedScheduler,
+        start: datetime,
+        end: datetime,
+        read_at: datetime,
+        decode: DecodeSummaries | None = None,
     ) -> Iterator[Page]:
-        """Query one scheduler: all executions whose data starts in [start, end), and some around them."""
+        """Query one scheduler: all executions whose data starts in [start, end), and some around them.
+
+        `decode` decodes a page at once, so that it need not be parsed twice; None: do not decode.
+        """
 
     def scheduler_exists(self, scheduler: ListedScheduler) -> bool:
         """Return whether the service still has this scheduler, by ARN."""

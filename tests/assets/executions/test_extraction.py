@@ -254,8 +254,8 @@ class TestHistoryOfAFleet:
     ) -> None:
         monkeypatch.setattr(candidates, "PENDING_ROWS", 10)
         monkeypatch.setattr(candidates, "PENDING_ROWS_OF_DAY", 1)
-        for module in ("extraction", "merge"):
-            monkeypatch.setattr(f"assets.executions.{module}.ROWS_OF_PIECE", 7)
+        for constant in ("extraction.MOST_ROWS_AT_ONCE", "merge.MOST_ROWS_AT_ONCE", "merge.ROWS_OF_PIECE"):
+            monkeypatch.setattr(f"assets.executions.{constant}", 7)
         frugal = Lake(str(tmp_path / "frugal"))
         run(frugal, history[0])
         assert contents(frugal) == contents(filled.lake)

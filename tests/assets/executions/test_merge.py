@@ -154,6 +154,7 @@ class TestMergeLaws:
     ) -> None:
         whole = merged(rows, more, rows)
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(merge, "MOST_ROWS_AT_ONCE", size)
             patch.setattr(merge, "ROWS_OF_PIECE", size)
             assert merged(rows, more, rows).equals(whole)
             assert merge_executions(whole, table(more), NOW + timedelta(days=1)).equals(whole)
