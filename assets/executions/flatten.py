@@ -555,4 +555,4 @@ ROWS = _allow_null_recorded_at(INFERENCE_EXECUTIONS.encoded_schema)
 REJECTED = _allow_null_recorded_at(REJECTED_EXECUTIONS.schema)
 """The schema of rejected summaries, whose `recorded_at` is null."""
 
-_NO_REJECTED = REJECTED.empty_table()
+_NO_REJECTED = pa.Table.from_batches([], REJECTED)  # without an array, for which pyarrow imports pandas

@@ -8,15 +8,22 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assets.executions.flatten import flatten_pages
+from assets.executions.flatten import decode_summaries, flatten_pages
 from assets.framework.time_windows import Window, filter_window
 from resources.aws import access, session
 from resources.aws.access import AwsAccess
 from resources.aws.session import open_lookout_client
-from resources.errors import ConfigurationError, PermissionsError, RetryLaterError, ServiceEndedError
+from resources.errors import (
+    ConfigurationError,
+    DataError,
+    PermissionsError,
+    RetryLaterError,
+    ServiceEndedError,
+)
 from resources.sources.api import ApiSource
 from resources.sources.base import ListedScheduler
 from sandbox.fleet import Fleet, History, build_fleet
@@ -137,6 +144,34 @@ def test_an_empty_response_for_a_deleted_scheduler_proves_nothing(handle: Handle
     assert not api(handle).scheduler_exists(ListedScheduler(arn=existing.arn + "0", name=existing.name)), (
         "re-created under its name"
     )
+
+
+SUMMARY = '{"InferenceSchedulerArn": "arn:1", "DataStartTime": 1791331200.0}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["{}", f"[{SUMMARY}]", f'{{"InferenceExecutionSummaries": [{SUMMARY}], "NextToken": 5}}'],
+    ids=["no summaries", "a list", "an invalid token"],
+)
+def test_a_body_that_is_no_page_is_requested_again(body: str) -> None:
+    address = "http://127.0.0.1:1"
+    client = open_lookout_client(AwsAccess(region=REGION, endpoint_url=address))
+    requests = list[Any]()
+
+    def respond(request: Any, **_: Any) -> AWSResponse:
+        requests.append(request)
+        response = AWSResponse(address, 200, {}, None)
+        response._content = body.encode()
+        return response
+
+    client.meta.events.register("before-send.lookoutequipment", respond)
+    source = ApiSource(AwsAccess(region=REGION, endpoint_url=address), client=client)
+
+    with pytest.raises(DataError, match="is not valid"):
+        list(source.read_pages(ListedScheduler("arn:1", "pump-1"), START, END, NOW, decode_summaries))
+
+    assert len(requests) == 9, "a page three times, and three times from the first page"
 
 
 def test_a_region_without_the_service_raises_an_error() -> None:
