@@ -13,7 +13,9 @@ from resources.redaction import redact
 from resources.scheduler_arns import PLACEHOLDER, build_placeholder_arn
 from resources.sources.base import Source
 
-_API = "api ("
+SERVICE_PREFIX = "api ("
+"""The start of the name of a live service (`ApiSource.uri`); all others are locations."""
+
 _MAX_NAMES = 20
 
 
@@ -100,7 +102,7 @@ def find_kinds(claims: pa.Table, records: Mapping[str, ArchiveRecord], sources: 
         elif name in records:
             is_recording = bool(records[name].proven_dates) or ".warc" in name
             kinds[name] = {"archive", "api"} if is_recording else {"archive"}
-        elif name.startswith(_API):
+        elif name.startswith(SERVICE_PREFIX):
             kinds[name] = {"api"}
         else:
             kinds[name] = {"bucket"} if arn.startswith(PLACEHOLDER) else {"archive", "api"}

@@ -5,7 +5,6 @@ and `docs/reference/tables.md` are derived from them.
 """
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 from assets.tables.alerts import EVENT_NOTIFICATIONS
 from assets.tables.anomalies import (
@@ -27,7 +26,7 @@ from assets.tables.executions import (
     REJECTED_EXECUTIONS,
 )
 from assets.tables.health import EQUIPMENT_HEALTH, EXECUTION_HEALTH
-from resources.errors import ConfigurationError
+from resources.errors import ConfigurationError, format_value, suggest
 
 TABLES = (
     INFERENCE_SCHEDULERS,
@@ -62,12 +61,10 @@ def select_tables(
     tables = {table.name: table for table in TABLES}
     for name in names:
         if name not in tables:
-            similar = get_close_matches(name, tables, n=1)
-            suggestion = f"did you mean {similar[0]}? " if similar else ""
             raise ConfigurationError(
-                f"there is no table {name}",
+                f"there is no table {format_value(name)}{suggest(name, tables)}",
                 where=where,
-                next_step=f"{suggestion}The tables are {', '.join(tables)}",
+                next_step=f"use one of {', '.join(tables)}",
             )
     return tuple(table for table in TABLES if not names or table.name in names)
 

@@ -17,7 +17,7 @@ from assets.executions.tombstones import ForgetOperation, read_operations, save_
 from assets.health.execution_health import build_policy
 from assets.removal.derived import DerivedTables
 from assets.removal.operation import ForgetReport, Forgetting
-from assets.removal.selection import select_arns, select_hashes, select_sources
+from assets.removal.selection import SERVICE_PREFIX, select_arns, select_hashes, select_sources
 from assets.tables import ARCHIVE_FILES, EXECUTION_SOURCES, FORGET_OPERATIONS, INFERENCE_SCHEDULERS
 from resources.config.equipment import load_equipment
 from resources.config.settings import Settings
@@ -90,7 +90,7 @@ def _list_spellings(name: str | None, settings: Settings) -> list[str]:
     if not name:
         return []
     folders = [Path.cwd(), *([settings.config_file.parent] if settings.config_file else [])]
-    is_path = "://" not in name and not name.startswith("api (")
+    is_path = "://" not in name and not name.startswith(SERVICE_PREFIX)
     paths = [str((folder / Path(name).expanduser()).resolve()) for folder in folders] if is_path else []
     return list(dict.fromkeys([name, *paths]))
 

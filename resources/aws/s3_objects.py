@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+MAX_OBJECT_BYTES = 5 * 1024**3
+"""The limit of S3 for one PutObject request."""
+
 ReserveBytes = Callable[[int], None]
 """Called with a number of bytes before they are held in memory; it blocks until there is room."""
 

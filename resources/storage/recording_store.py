@@ -11,14 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from resources.aws.s3_objects import split_uri
+from resources.aws.s3_objects import MAX_OBJECT_BYTES, split_uri
 from resources.errors import ConfigurationError, PermissionsError
 from resources.read_limits import DEFAULT_LIMITS
 from resources.storage.local import make_folders, write_atomically
 from resources.storage.open import is_s3
 
 SETTING = "--to"
-_MAX_OBJECT_BYTES = 5 * 1024**3
 
 
 class RecordingStore(Protocol):
@@ -137,7 +136,7 @@ class _S3Recording:
 
         name, key = split_uri(uri)
         self._prefix = f"{key.removesuffix('/')}/" if key else ""
-        limits = replace(DEFAULT_LIMITS, size_bytes=_MAX_OBJECT_BYTES)
+        limits = replace(DEFAULT_LIMITS, size_bytes=MAX_OBJECT_BYTES)
         self._bucket = Bucket(name, SETTING, owner=owner, limits=limits)
         self.uri = self._bucket.uri(self._prefix)
 

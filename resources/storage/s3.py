@@ -22,7 +22,7 @@ from pyarrow.fs import FileSystem
 
 from resources.aws.error_codes import ErrorKind, classify_error
 from resources.aws.s3_bucket import Bucket, ObjectContent
-from resources.aws.s3_objects import split_uri
+from resources.aws.s3_objects import MAX_OBJECT_BYTES, split_uri
 from resources.clock import monotonic, sleep_up_to, unique_id
 from resources.errors import (
     ConfigurationError,
@@ -36,9 +36,6 @@ from resources.storage.base import OpenFile, StoredFile, WriteFile
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
-
-MAX_OBJECT_BYTES = 5 * 1024**3
-"""The limit of S3 for one PutObject request."""
 
 _MAX_PAUSE_SECONDS = 1.0
 _UPDATE_IDS = "ledger-updates"

@@ -61,7 +61,7 @@ def test_spark_ddl_accepts_a_local_lake(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "uri", "expected"),
     [
-        (["inference_execution"], "s3://plant-a/lake", ["did you mean inference_executions?"]),
+        (["inference_execution"], "s3://plant-a/lake", ['did you mean "inference_executions"?']),
         (["nothing"], "s3://plant-a/lake", ["inference_schedulers, inference_executions"]),
         ([], "lake", ["Athena reads only from S3", "lake.uri", "--location s3://"]),
         (["--location", "/mnt/lake"], "s3://plant-a/lake", ["/mnt/lake", "--location"]),

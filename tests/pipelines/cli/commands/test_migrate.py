@@ -123,7 +123,7 @@ def test_an_unreadable_file_is_reported_and_the_others_are_rewritten(ledger: Run
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["extraction_coverag"], "did you mean extraction_coverage?"),
+        (["extraction_coverag"], 'did you mean "extraction_coverage"?'),
         (["--from", "2026-13-01"], "as a day"),
         (["--from", "2026-10-03", "--to", "2026-10-01"], "swap them"),
     ],
