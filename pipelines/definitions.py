@@ -191,6 +191,7 @@ def _load_defs() -> dg.Definitions:
 try:
     defs = _load_defs()
 finally:
+    gc.freeze()  # nor do later collections look at it, of which the exit of a process has several
     if _collects_garbage:
         gc.freeze()  # later collections do not look at it again: each takes a tenth of a second
         gc.enable()
