@@ -50,10 +50,7 @@ CASES = [
             Contender(HELP, f"{__name__}:prepare_help", does_our_work=False),
         ],
         [
-            limit_ratio(DAGSTER, 1.5).missed_because(
-                "Of the time beyond Dagster, a third is pyarrow with NumPy; the rest is our modules and the"
-                " assets that they declare. Declarations of tables without Arrow types would be necessary."
-            ),
+            limit_ratio(DAGSTER, 1.5),
             limit_cpu(f"CPU of {HELP}, s", 0.4, STARTS, HELP),
         ],
         seconds=12,
