@@ -5,6 +5,7 @@ A listing is a snapshot: results that are newer than it are not known.
 
 import csv
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from io import BytesIO, StringIO
 from urllib.parse import unquote_plus
@@ -22,6 +23,7 @@ _LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +(?:\d+|[\d.]+ (?:Bytes|[KMG
 _SUMMARY = re.compile(r"\s*(Total Objects: *\d+|Total Size: .*)?\s*")
 _PARQUET = b"PAR1"
 _ORC = b"ORC"
+_UTF16 = (BOM_UTF16_LE, BOM_UTF16_BE)  # `>` of Windows PowerShell writes it
 _IS_LATEST, _IS_DELETE_MARKER = 3, 4
 """The fields of an inventory of all versions, after bucket, key and version."""
 
@@ -75,7 +77,8 @@ class KeyFiles:
             if data.startswith(_PARQUET):
                 yield from _read_parquet(data, bucket)
             else:
-                yield from self._read_text(data.decode("utf-8-sig", errors="replace"), bucket)
+                encoding = "utf-16" if data.startswith(_UTF16) else "utf-8-sig"
+                yield from self._read_text(data.decode(encoding, errors="replace"), bucket)
         except (pa.ArrowException, csv.Error, KeyError) as error:
             reason = f"it has no column {error}" if isinstance(error, KeyError) else str(error)
             raise _unreadable_error(file, reason) from None

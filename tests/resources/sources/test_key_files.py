@@ -33,6 +33,12 @@ def write_ls(folder: Path, bucket: str) -> None:  # noqa: ARG001 (`ls` does not 
     (folder / "ls.txt").write_text("\n".join([*lines, "", "Total Objects: 27", "   Total Size: 351"]) + "\n")
 
 
+def write_ls_of_powershell(folder: Path, bucket: str) -> None:
+    write_ls(folder, bucket)
+    text = (folder / "ls.txt").read_text()
+    (folder / "ls.txt").write_bytes(text.replace("\n", "\r\n").encode("utf-16"))
+
+
 def write_csv(folder: Path, bucket: str) -> None:
     with gzip.open(folder / "inventory.csv.gz", "wt", newline="") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_ALL)
@@ -70,7 +76,9 @@ def read(listing: DayListing) -> list[dict[str, Any]]:
     return [row for row in summaries if row["DataStartTime"].startswith(DAY.isoformat())]
 
 
-@pytest.mark.parametrize("write", [write_ls, write_csv, write_versions, write_parquet])
+@pytest.mark.parametrize(
+    "write", [write_ls, write_ls_of_powershell, write_csv, write_versions, write_parquet]
+)
 def test_a_listing_gives_the_executions_of_the_bucket(bucket: Bucket, tmp_path: Path, write: Write) -> None:
     bucket.add(*KEYS)
     write(tmp_path, bucket.name)
