@@ -3,6 +3,7 @@
 # ruff: noqa: E402 (these settings hold for the imports)
 import gc
 import os
+import sys
 
 _collects_garbage = gc.isenabled()
 gc.disable()  # what is imported and defined here is never garbage; looking for it takes a sixth of the time
@@ -191,7 +192,8 @@ def _load_defs() -> dg.Definitions:
 try:
     defs = _load_defs()
 finally:
-    gc.freeze()  # nor do later collections look at it, of which the exit of a process has several
+    if "duckdb" not in sys.modules:  # at the exit, it reports its objects that were not collected
+        gc.freeze()  # nor do later collections look at what is defined; the exit of a process has several
     if _collects_garbage:
         gc.freeze()  # later collections do not look at it again: each takes a tenth of a second
         gc.enable()

@@ -1,7 +1,5 @@
 """The `ledger` command: a group that imports the module of a command only when that command is called."""
 
-import atexit
-import gc
 import io
 import os
 import sys
@@ -93,11 +91,6 @@ EPILOG = (
     " **ledger plan**, **ledger backfill** and **ledger status**."
     " Each command has examples: **ledger plan --help**."
 )
-
-
-atexit.register(
-    gc.freeze
-)  # at its exit, Python looks for garbage several times, longer than most commands take
 
 
 def load_command(name: str) -> TyperCommand | TyperGroup:
