@@ -192,8 +192,8 @@ def _load_defs() -> dg.Definitions:
 try:
     defs = _load_defs()
 finally:
-    if "duckdb" not in sys.modules:  # at the exit, it reports its objects that were not collected
-        gc.freeze()  # nor do later collections look at what is defined; the exit of a process has several
+    # Later collections, of which the exit has several, do not look at it again: each takes a tenth of a second.
+    if "duckdb" not in sys.modules:  # at the exit, DuckDB reports its objects that were not collected
+        gc.freeze()
     if _collects_garbage:
-        gc.freeze()  # later collections do not look at it again: each takes a tenth of a second
         gc.enable()
