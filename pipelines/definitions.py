@@ -192,7 +192,7 @@ def _load_defs() -> dg.Definitions:
 try:
     defs = _load_defs()
 finally:
-    # Later collections, of which the exit has several, do not look at it again: each takes a tenth of a second.
+    # Later collections, of which the exit has several, do not look at it: each takes a tenth of a second.
     if "duckdb" not in sys.modules:  # at the exit, DuckDB reports its objects that were not collected
         gc.freeze()
     if _collects_garbage:
