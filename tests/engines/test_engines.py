@@ -66,9 +66,22 @@ def test_days_have_the_numbers_of_files(any_world: World, request: pytest.Fixtur
     )
 
 
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
 def test_every_engine_gives_the_answers_of_plain_python(
     engine: Open, any_world: World, truth: dict[str, Any]
 ) -> None:
+    _compare(engine, any_world, truth)
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize(("engine", "any_world"), [("Spark", (4, 1, 2))], indirect=True)
+def test_spark_gives_the_answers_of_plain_python(
+    engine: Open, any_world: World, truth: dict[str, Any]
+) -> None:
+    _compare(engine, any_world, truth)
+
+
+def _compare(engine: Open, any_world: World, truth: dict[str, Any]) -> None:
     answers = collect_answers(engine(any_world.lake, list(TABLES)), TABLES)
 
     assert {name for name in truth if answers[name] != truth[name]} == set()
@@ -94,12 +107,15 @@ def _nullable(table: Table) -> bool:
     return any(not column.required for column in table.columns)
 
 
-def test_a_table_without_any_file_is_empty_and_has_the_same_types(engine: Open, tmp_path: Path) -> None:
+def test_a_table_without_any_file_is_empty_and_has_the_same_types(
+    engine: Open, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     empty = World(Lake(str(tmp_path / "lake")))
+    tables = SPARK_TABLES if request.node.get_closest_marker("spark") else TABLES
 
-    answers = collect_answers(engine(empty.lake, list(TABLES)), TABLES)
+    answers = collect_answers(engine(empty.lake, list(tables)), tables)
 
-    assert answers == collect_answers(Plain(empty), TABLES)
+    assert answers == collect_answers(Plain(empty), tables)
 
 
 @pytest.fixture

@@ -278,14 +278,21 @@ def _build_downstream_asset() -> dg.AssetsDefinition:
     return below
 
 
-def _build_event_storage_config(folder: str) -> dict[str, Any]:
-    """Use one event database for all runs: creating one for each run takes longer than the run."""
-    storage = {
+def _build_instance_config(folder: str) -> dict[str, Any]:
+    """Use one event database for all runs, and no processes that copy the output of each run.
+
+    To create a database or to start these processes takes longer than a run.
+    """
+    events = {
         "module": "dagster._core.storage.event_log",
         "class": "ConsolidatedSqliteEventLogStorage",
         "config": {"base_dir": folder},
     }
-    return {"event_log_storage": storage}
+    output = {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+    return {"event_log_storage": events, "compute_logs": output}
 
 
 @pytest.fixture
@@ -294,7 +301,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
     memory = Path("/dev/shm")  # noqa: S108
     with (
         TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder,
-        dg.DagsterInstance.local_temp(folder, overrides=_build_event_storage_config(folder)) as local,
+        dg.DagsterInstance.local_temp(folder, overrides=_build_instance_config(folder)) as local,
     ):
         yield local
 
