@@ -5,13 +5,16 @@ from typing import Any
 
 import dagster as dg
 
-from assets.framework.metadata import PREFIX
+from assets.framework.metadata import HIDDEN_PREFIX, PREFIX
 
 TABLE_TAG = f"{PREFIX}table"
 """Tag of an asset: the name of its table."""
 
 BACKFILL_TAG = f"{PREFIX}backfill"
 """Tag of the runs of a backfill, which executes its stages one after the other."""
+
+CONTINUED_TAG = f"{HIDDEN_PREFIX}continued"
+"""Tag of the runs of a stage after which the same backfill executes all later stages."""
 
 _On = dg.AutomationCondition
 _Condition = dg.AutomationCondition[Any]
@@ -22,10 +25,11 @@ def upstream_content_changed(required: Collection[str] | None = None) -> _Condit
 
     The data version is a hash of values, so a rerun that changes nothing requests nothing. A change stays
     pending until a run is *requested*; a change during a run is not lost. A partition that a backfill
-    materializes is not requested, unless its upstream changed while the run was queued or active. A partition
-    that is missing while its upstream exists is requested too, by the second evaluation that finds it. A
-    failed run is requested once more. After that it waits for new upstream content or a manual run. While a
-    blocking check of an upstream asset fails, changes stay pending.
+    materializes is not requested, unless its upstream changed while the run was queued or active. Changes of
+    earlier stages do not count, because these end before the run is queued. A partition that is missing while
+    its upstream exists is requested too, by the second evaluation that finds it. A failed run is requested
+    once more. After that it waits for new upstream content or a manual run. While a blocking check of an
+    upstream asset fails, changes stay pending.
 
     Each change is requested once if the daemon has the variables of `pipelines.runs.instance.TUNING`. Without
     them, Dagster sees a change that arrives during an evaluation twice, or can miss it.
@@ -36,7 +40,7 @@ def upstream_content_changed(required: Collection[str] | None = None) -> _Condit
     """
     upstream_changed: _Condition = _On.any_deps_match(_On.data_version_changed())
     # A change that the evaluation right after a request sees happened after that request.
-    is_processed = (_On.newly_requested() | _is_in_backfill(upstream_changed)) & ~upstream_changed
+    is_processed = (_On.newly_requested() & ~upstream_changed) | _is_in_backfill()
     changed = upstream_changed.since(is_processed | _On.initial_evaluation())
     is_complete = _has_all(required)
     has_upstream = is_complete & _On.any_deps_match(~_On.missing())
@@ -52,14 +56,16 @@ def upstream_content_changed(required: Collection[str] | None = None) -> _Condit
     return (wanted & is_complete & idle).with_label("upstream_content_changed")
 
 
-def _is_in_backfill(upstream_changed: _Condition) -> _Condition:
+def _is_in_backfill() -> _Condition:
     """Match a partition that a backfill materialized after all changes of its upstream."""
+    is_of_earlier_stage = _On.all_new_updates_have_run_tags(tag_keys={CONTINUED_TAG})
+    changed_by_others: _Condition = _On.any_deps_match(_On.data_version_changed() & ~is_of_earlier_stage)
     # a run can end between the reading of events and that of its state
     was_active = _On.in_progress() | (~_On.in_progress()).newly_true()
     # Dagster stores the state of each `since` under the kinds of its two operands, so no two may be equal
-    changed_meanwhile = (upstream_changed & was_active).since(_On.newly_requested())
+    changed_meanwhile = (changed_by_others & was_active).since(_On.newly_requested())
     is_of_backfill = _On.all_new_updates_have_run_tags(tag_keys={BACKFILL_TAG})
-    return _On.newly_updated() & is_of_backfill & ~changed_meanwhile
+    return _On.newly_updated() & is_of_backfill & ~changed_by_others & ~changed_meanwhile
 
 
 def _has_all(required: Collection[str] | None) -> _Condition:

@@ -32,6 +32,7 @@ from resources.control_characters import escape_control_characters
 from resources.errors import LedgerError, RetryLaterError
 from resources.lake.lake import Lake
 from resources.redaction import redact
+from resources.scheduling import batch_scheduling
 
 _IS_RESUME = "dagster/is_resume_retry"
 _EARLIER_RUNS = ("dagster/parent_run_id", "dagster/root_run_id")
@@ -263,7 +264,7 @@ def handle_errors(
 ) -> Iterator[None]:
     """Stop at a signal, turn errors into Dagster failures, and retry the step where that can help.
 
-    The event log keeps its connections open meanwhile.
+    The event log keeps its connections open meanwhile, and the step shares processors as batch work does.
 
     Args:
         context: the context of the step.
@@ -273,6 +274,7 @@ def handle_errors(
     context.log.addFilter(_clean_record)
     with (
         stop_on_interrupt(context),
+        batch_scheduling(),
         _retry_step(context, retry_policy),
         translate_to_failure(),
         keep_connections_open(context.instance),

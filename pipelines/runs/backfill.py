@@ -179,6 +179,8 @@ def build_stage_request(plan: BackfillPlan, stage: Stage, resume: str | None) ->
         stage: the stage.
         resume: id of the run to resume; None: a new run.
     """
+    planned = [run.stage for run in plan.stages]
+    is_continued = set(STAGES[STAGES.index(stage) + 1 :]) <= set(planned)
     return replace(
         plan.request,
         resume=resume,
@@ -187,7 +189,8 @@ def build_stage_request(plan: BackfillPlan, stage: Stage, resume: str | None) ->
         tags={
             BACKFILL_TAG: plan.backfill_id,
             STAGE_TAG: stage.name,
-            STAGES_TAG: ",".join(planned.stage.name for planned in plan.stages),
+            STAGES_TAG: ",".join(each.name for each in planned),
+            **({automation.CONTINUED_TAG: "true"} if is_continued else {}),
         },
     )
 

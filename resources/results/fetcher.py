@@ -6,14 +6,13 @@ batches of some megabytes, because small objects are cheap to parse only togethe
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Condition, Lock, Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 from resources.aws.access import AwsAccess
@@ -22,6 +21,7 @@ from resources.errors import PermissionsError, format_value
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.results.allowed_buckets import ANY_BUCKET, AllowedBuckets, find_allowed_buckets
 from resources.results.base import FetchedResult, ObjectState, ResultRequest
+from resources.results.batch_queue import BatchQueue
 from resources.results.local_copy import LocalCopy
 from resources.storage.open import is_s3
 
@@ -38,9 +38,6 @@ _ObjectKey = tuple[str, str]
 
 _Download = tuple[ResultRequest, str | None]
 """An object, and the ETag of the content that need not be sent."""
-
-_Event = FetchedResult | BaseException | None
-"""None: a worker waits for memory."""
 
 
 @dataclass(frozen=True)
@@ -200,43 +197,27 @@ class ResultFetcher:
         }
 
     def _download(self, downloads: Sequence[_Download]) -> Iterator[list[FetchedResult]]:
-        events: SimpleQueue[_Event] = SimpleQueue()
-        memory = _MemoryBudget(self._limits.bytes_in_flight, when_full=lambda: events.put(None))
-        batch: list[FetchedResult] = []
-        batch_bytes, pending = 0, len(downloads)
-        with self._run_workers(downloads, memory, events):
-            while pending or batch:
-                event = events.get() if pending else None
-                if isinstance(event, BaseException):
-                    raise event
-                if event is not None:
-                    batch.append(event)
-                    batch_bytes += event.size_in_memory
-                    pending -= 1
-                is_full = memory.has_waiting or batch_bytes >= self._limits.load_bytes
-                if batch and (event is None or is_full):
-                    yield batch
-                    memory.release(batch_bytes)
-                    batch, batch_bytes = [], 0
+        limits = self._limits
+        batches = BatchQueue(len(downloads), limits.load_bytes, limits.bytes_in_flight)
+        with self._run_workers(downloads, batches):
+            while batch := batches.take():
+                yield batch
 
     @contextmanager
-    def _run_workers(
-        self, downloads: Sequence[_Download], memory: "_MemoryBudget", events: "SimpleQueue[_Event]"
-    ) -> Iterator[None]:
+    def _run_workers(self, downloads: Sequence[_Download], batches: BatchQueue) -> Iterator[None]:
         """Download in the background while the block runs; at its end, pending downloads are dropped."""
         queue, queue_lock = iter(downloads), Lock()
 
         def work() -> None:
-            while not memory.is_closed:
+            while not batches.is_closed:
                 with queue_lock:
                     request, known_etag = next(queue, (None, None))
                 if request is None:
                     return
                 try:
-                    reader = self._get_reader(request.bucket, request.key)
-                    events.put(reader.get(request, known_etag, memory.reserve))
+                    self._fetch_object(request, known_etag, batches)
                 except BaseException as error:  # noqa: BLE001 (the consumer raises it)
-                    events.put(error)
+                    batches.fail(error)
 
         workers = [
             Thread(target=work, name="results", daemon=True)
@@ -247,43 +228,19 @@ class ResultFetcher:
         try:
             yield
         finally:
-            memory.close()
+            batches.close()
             for worker in workers:
                 worker.join()
 
+    def _fetch_object(self, request: ResultRequest, known_etag: str | None, batches: BatchQueue) -> None:
+        reserved: list[int] = []
 
-class _MemoryBudget:
-    """A number of bytes that workers share; a reservation blocks until enough bytes are released."""
+        def reserve(size_bytes: int) -> None:
+            batches.reserve(size_bytes)
+            reserved.append(size_bytes)
 
-    def __init__(self, limit: int, when_full: Callable[[], None]) -> None:
-        self.is_closed = False
-        self._limit, self._reserved, self._waiting = limit, 0, 0
-        self._when_full = when_full
-        self._changed = Condition()
-
-    @property
-    def has_waiting(self) -> bool:
-        """Whether a worker waits for memory."""
-        return self._waiting > 0
-
-    def reserve(self, size: int) -> None:
-        with self._changed:
-            self._waiting += 1
-            while self._reserved and self._reserved + size > self._limit and not self.is_closed:
-                self._when_full()
-                self._changed.wait()
-            self._waiting -= 1
-            self._reserved += size
-
-    def release(self, size: int) -> None:
-        with self._changed:
-            self._reserved -= size
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        with self._changed:
-            self.is_closed = True
-            self._changed.notify_all()
+        reader = self._get_reader(request.bucket, request.key)
+        batches.put(reader.get(request, known_etag, reserve), sum(reserved))
 
 
 def _settle_by_listing(

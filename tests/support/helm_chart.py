@@ -127,7 +127,10 @@ def render_instance(values: Values, kubeconfig: str) -> Values:
     """Return the sections of dagster.yaml that contain the launcher and the additional configuration."""
     launcher = values["runLauncher"]["config"]["k8sRunLauncher"]
     run = launcher["runK8sConfig"]
+    managers = {"NoOpComputeLogManager": "dagster._core.storage.noop_compute_log_manager"}
+    log_manager = values["computeLogManager"]["type"]
     return {
+        "compute_logs": {"module": managers[log_manager], "class": log_manager},
         "run_launcher": {
             "module": "dagster_k8s",
             "class": "K8sRunLauncher",

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets.framework.automation import BACKFILL_TAG, TABLE_TAG, upstream_content_changed
+from assets.framework.automation import BACKFILL_TAG, CONTINUED_TAG, TABLE_TAG, upstream_content_changed
 from pipelines.runs.instance import TUNING
 
 START = datetime(2026, 10, 8, 0, 5, tzinfo=UTC)
@@ -109,6 +109,10 @@ class Automation:
                 dg.AssetMaterialization(UPSTREAM, partition=day, tags=tags)
             )
 
+    def change_upstream(self, day: str, tags: dict[str, str]) -> None:
+        """Materialize an upstream partition in a run; its data version is new."""
+        assert dg.materialize([upstream], partition_key=day, instance=self.instance, tags=tags).success
+
     def record_check(self, name: str, *, passed: bool) -> None:
         """Record the result of an upstream check."""
         self.instance.report_runless_asset_event(
@@ -205,6 +209,23 @@ def test_a_change_during_a_run_of_a_backfill_is_not_lost(
     assert automation.evaluate_up_to_twice() == ["2026-10-07"]
     assert automation.run("2026-10-07", BACKFILL)
     assert [automation.evaluate() for _ in range(2)] == [[], []]
+
+
+@pytest.mark.parametrize("evaluated_during_run", [False, True], ids=["evaluated after", "evaluated during"])
+@pytest.mark.parametrize("is_continued", [False, True])
+def test_a_day_is_not_requested_if_a_later_stage_of_the_backfill_that_changed_it_computes_it(
+    automation: Automation, *, evaluated_during_run: bool, is_continued: bool
+) -> None:
+    """The sensor sees the change of a short stage only while or after the run of the next one is active."""
+    automation.record_check("warning", passed=True)
+    assert automation.evaluate() == [], "Dagster ignores tags until an evaluation has seen an event"
+    automation.change_upstream("2026-10-07", BACKFILL | ({CONTINUED_TAG: "true"} if is_continued else {}))
+    if evaluated_during_run:
+        DURING_RUN.append(lambda: automation.evaluate() and None)
+
+    assert automation.run("2026-10-07", BACKFILL)
+
+    assert automation.evaluate_up_to_twice() == ([] if is_continued else ["2026-10-07"])
 
 
 @pytest.mark.parametrize("evaluated_during_run", [False, True], ids=["evaluated after", "evaluated during"])
