@@ -51,7 +51,9 @@ def upstream_content_changed(required: Collection[str] | None = None) -> _Condit
     missing = newly_missing.since(_On.newly_requested() | _On.newly_updated()) & ~newly_missing
     # A run that writes a table together with its own does not select it, so the upstream of deps counts too.
     is_upstream_busy = _On.any_deps_in_progress() | _On.any_deps_match(_On.any_deps_in_progress())
-    idle = ~is_upstream_busy & ~_On.in_progress() & ~_On.any_deps_match(_is_blocked())
+    # The run of the next stage starts seconds later; otherwise, the next evaluation requests the partition.
+    is_next_stage_due = _On.any_deps_match(_On.all_new_updates_have_run_tags(tag_keys={CONTINUED_TAG}))
+    idle = ~is_upstream_busy & ~_On.in_progress() & ~_On.any_deps_match(_is_blocked()) & ~is_next_stage_due
     wanted = changed | missing | _is_failed_once(upstream_changed)
     return (wanted & is_complete & idle).with_label("upstream_content_changed")
 

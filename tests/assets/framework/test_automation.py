@@ -228,6 +228,15 @@ def test_a_day_is_not_requested_if_a_later_stage_of_the_backfill_that_changed_it
     assert automation.evaluate_up_to_twice() == ([] if is_continued else ["2026-10-07"])
 
 
+def test_a_day_waits_for_the_next_stage_of_a_backfill_for_one_evaluation(automation: Automation) -> None:
+    """The sensor can look in the seconds between two stages."""
+    automation.record_check("warning", passed=True)
+    assert automation.evaluate() == []
+    automation.change_upstream("2026-10-07", BACKFILL | {CONTINUED_TAG: "true"})
+
+    assert [automation.evaluate() for _ in range(3)] == [[], ["2026-10-07"], []], "no stage followed"
+
+
 @pytest.mark.parametrize("evaluated_during_run", [False, True], ids=["evaluated after", "evaluated during"])
 def test_a_failed_day_is_requested_once_more_and_not_endlessly(
     automation: Automation, *, evaluated_during_run: bool
