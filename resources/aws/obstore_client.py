@@ -1,6 +1,5 @@
 """Reads objects of a bucket with obstore, at a tenth of boto3's CPU for an object of some kilobytes."""
 
-
 import os
 
 # Its threads only move bytes. With one for each processor, they wake each other for each small object.
