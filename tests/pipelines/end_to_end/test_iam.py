@@ -305,11 +305,14 @@ def test_the_catalog_policy_allows_exactly_the_calls_of_a_sync(
 
 def test_the_reader_policy_allows_writes_only_to_query_results() -> None:
     writing = re.compile(r":(Put|Create|Update|Delete|Abort)")
-    for statement in load_policy("reader").statements:
-        if any(writing.search(action) for action in statement["Action"]):
-            assert all(
-                resource.startswith("arn:aws:s3:::example-answers/") for resource in list_resources(statement)
-            )
+    resources = [
+        resource
+        for statement in load_policy("reader").statements
+        if any(writing.search(action) for action in statement["Action"])
+        for resource in list_resources(statement)
+    ]
+    assert resources
+    assert all(resource.startswith("arn:aws:s3:::example-answers/") for resource in resources)
 
 
 def test_the_reader_policy_allows_reading_every_table_and_file() -> None:

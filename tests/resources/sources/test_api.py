@@ -106,8 +106,10 @@ def test_any_split_of_a_range_returns_the_same_executions(plants: Fleet, bounds:
 def test_a_custom_client_returns_the_same_rows(handle: Handle) -> None:
     standard_client = boto3.client("lookoutequipment", region_name=REGION, endpoint_url=handle.url)
     own_source, custom_source = api(handle), api(handle, client=standard_client)
+    schedulers = own_source.list_schedulers()
+    assert schedulers
 
-    for scheduler in own_source.list_schedulers():
+    for scheduler in schedulers:
         raw_pages, parsed_pages = (
             [page.rows for page in flatten_pages(source.read_pages(scheduler, START, END, NOW))]
             for source in (own_source, custom_source)
