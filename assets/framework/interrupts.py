@@ -15,6 +15,8 @@ from typing import NoReturn
 import dagster as dg
 import pyarrow as pa
 
+from resources.clock import monotonic, sleep
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _INTERRUPTS = (KeyboardInterrupt, dg.DagsterExecutionInterruptedError, pa.ArrowCancelled)
 _MESSAGES = ("query interrupted", "operation interrupted")
@@ -23,7 +25,12 @@ _STOPPED = (
     " Re-execute this run from failure to process the rest."
 )
 _ENDED = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.FAILURE)
+_TIMEOUT = "Canceling due to exceeding maximum runtime"
+"""The beginning of the message with which run monitoring cancels a run, before it marks the run as failed."""
+
+_MAX_WAIT_SECONDS = 30
 _received: list[int] = []
+_is_stopping = threading.Event()
 
 
 @contextmanager
@@ -79,6 +86,8 @@ def _get_interrupt_types() -> tuple[type[BaseException], ...]:
 
 
 def _stop(context: dg.AssetExecutionContext, error: BaseException) -> NoReturn:
+    _is_stopping.set()  # a further signal does not interrupt what follows
+    _wait_for_run_monitoring(context)
     if signal.SIGINT in _received or isinstance(error, KeyboardInterrupt):
         run = context.instance.get_run_by_id(context.run.run_id)
         # Dagster has already changed the status of a run that it terminates
@@ -87,16 +96,35 @@ def _stop(context: dg.AssetExecutionContext, error: BaseException) -> NoReturn:
     raise dg.DagsterExecutionInterruptedError(_STOPPED) from error
 
 
+def _wait_for_run_monitoring(context: dg.AssetExecutionContext) -> None:
+    """Wait until run monitoring has marked a run that exceeded its maximum runtime as failed.
+
+    It cancels the run first. If the step ended in between, Dagster would record that a person canceled it.
+    """
+    instance, run_id = context.instance, context.run.run_id
+    entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.PIPELINE_CANCELING)
+    messages = [entry.dagster_event.message or "" for entry in entries if entry.dagster_event]
+    if not any(message.startswith(_TIMEOUT) for message in messages):
+        return
+    deadline = monotonic() + _MAX_WAIT_SECONDS
+    while (run := instance.get_run_by_id(run_id)) and monotonic() < deadline:
+        if run.status is not dg.DagsterRunStatus.CANCELING:
+            return
+        sleep(0.1)
+
+
 @contextmanager
 def _record_signals() -> Iterator[None]:
     _received.clear()
+    _is_stopping.clear()
     if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
         yield
         return
 
-    def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    def interrupt(number: int, _frame: FrameType | None) -> None:
         _received.append(number)
-        raise dg.DagsterExecutionInterruptedError(_STOPPED)
+        if not _is_stopping.is_set():
+            raise dg.DagsterExecutionInterruptedError(_STOPPED)
 
     previous = {number: signal.signal(number, interrupt) for number in _SIGNALS}
     try:

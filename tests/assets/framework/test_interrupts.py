@@ -1,5 +1,6 @@
 """A signal stops a step before its next partition, also if a library reports it as an error of its own."""
 
+import logging
 import signal
 from collections.abc import Callable, Iterator
 
@@ -7,6 +8,7 @@ import dagster as dg
 import duckdb
 import pyarrow as pa
 import pytest
+from dagster._daemon.monitoring import run_monitoring
 
 from assets.framework import partitioned_run
 from assets.framework.materializations import PartitionResult
@@ -108,6 +110,28 @@ def test_a_termination_in_the_ui_cancels_the_run(instance: dg.DagsterInstance) -
     stored, _ = run(instance, terminate)
 
     assert stored.status is dg.DagsterRunStatus.CANCELED
+
+
+def test_a_run_that_exceeds_its_maximum_runtime_fails(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check_runtime() -> None:
+        (record,) = instance.get_run_records()
+        run_monitoring.check_run_timeout(instance, record, logging.getLogger(__name__), 1e-9)
+
+    def continue_monitoring(_: float) -> None:
+        signal.raise_signal(signal.SIGINT)
+        instance.report_run_failed(instance.get_runs()[0], "Exceeded maximum runtime")
+
+    # Run monitoring cancels the run; while the step stops, it sends the signal and marks the run as failed.
+    monkeypatch.setattr(partitioned_run, "_STATUS_SECONDS", 0.0)
+    monkeypatch.setattr(run_monitoring, "_force_mark_as_failed", lambda *_: None)
+    monkeypatch.setattr("assets.framework.interrupts.sleep", continue_monitoring)
+
+    stored, _ = run(instance, check_runtime)
+
+    assert stored.status is dg.DagsterRunStatus.FAILURE
+    assert get_recorded_days(instance, stored) == [FIRST, SECOND]
 
 
 @pytest.mark.parametrize("status", ["CANCELED", "FAILURE"])
