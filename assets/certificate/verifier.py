@@ -83,6 +83,9 @@ def find_changed_files(certificate: dict[str, Any], lake: Path) -> Iterator[str]
 
 def find_problems(path: Path, lake: Path | None, digest: str | None = None) -> Iterator[str]:
     """Yield every difference."""
+    if not path.is_file():
+        yield f"{path} is not a file"
+        return
     try:
         certificate = json.loads(path.read_bytes())
         broken = list(find_broken_seals(certificate))

@@ -37,6 +37,7 @@ from resources.redaction import redact
 from resources.sources.factory import open_sources
 from resources.storage.local import make_folders, write_atomically
 from resources.storage.report_store import write_page
+from resources.storage.small_files import read_regular_file
 
 VERIFIER_NAME = "verify_certificate.py"
 """The verifier, which is written beside each JSON certificate."""
@@ -145,7 +146,7 @@ def load_certificate(path: Path) -> dict[str, Any]:
         ConfigurationError: the file cannot be read, or is not a certificate.
     """
     try:
-        certificate = json.loads(path.read_bytes())
+        certificate = json.loads(read_regular_file(path))
         if not isinstance(certificate["predicate"]["days"], list):
             raise TypeError("days is not a list")
     except OSError as problem:

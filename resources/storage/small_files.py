@@ -1,9 +1,9 @@
-"""Reads small local files that a setting names, such as the settings file itself."""
+"""Reads local files that a setting or an option names, such as the settings file itself."""
 
 import errno
 import os
 from pathlib import Path
-from stat import S_ISFIFO
+from stat import S_ISFIFO, S_ISREG
 
 MAX_BYTES = 10_000_000
 
@@ -24,3 +24,14 @@ def read_small_file(path: Path) -> bytes:
     if len(data) > MAX_BYTES:
         raise OSError(errno.EFBIG, f"it is larger than {MAX_BYTES // 1_000_000} MB", str(path))
     return data
+
+
+def read_regular_file(path: Path) -> bytes:
+    """Return the content of a file of any size.
+
+    Raises:
+        OSError: the file cannot be read, or is a folder, a pipe or a device, which may never end.
+    """
+    if not S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a file", str(path))
+    return path.read_bytes()

@@ -54,9 +54,17 @@ class _Plan:
     steps: Sequence[str] = ()
 
 
+def _parse_path(text: str) -> Path:
+    """Reject an empty argument, such as an unset variable; it would be the current folder."""
+    if not text:
+        raise typer.BadParameter("it is empty")
+    return Path(text)
+
+
 def import_(  # noqa: PLR0913, PLR0917 (each is an option)
     paths: Annotated[
-        list[Path], typer.Argument(help="Files or folders of saved responses.", metavar="PATH…")
+        list[Path],
+        typer.Argument(help="Files or folders of saved responses.", metavar="PATH…", parser=_parse_path),
     ],
     copy: Annotated[
         bool, typer.Option("--copy", help="Copy the files to the folder of the archive source.")
@@ -90,7 +98,7 @@ def import_(  # noqa: PLR0913, PLR0917 (each is an option)
             where="the command line",
             next_step="use one of them",
         )
-    _require_local(paths)
+    paths = _find_local(paths)
     config, settings = find_settings()
     target = None if register else find_target(settings)
     if copy and target is None:
@@ -116,9 +124,10 @@ def import_(  # noqa: PLR0913, PLR0917 (each is an option)
         raise typer.Exit(1)
 
 
-def _require_local(paths: Sequence[Path]) -> None:
+def _find_local(paths: Sequence[Path]) -> list[Path]:
+    """Return the absolute paths; each exists."""
     for path in paths:
-        if path.parts[0].lower() == "s3:":
+        if path.parts and path.parts[0].lower() == "s3:":
             uri = f"s3://{'/'.join(path.parts[1:])}"
             raise ConfigurationError(
                 f"Cannot import {uri}: this command reads local files",
@@ -126,6 +135,15 @@ def _require_local(paths: Sequence[Path]) -> None:
                 next_step=f'add a source to ledger.toml: kind = "archive", uri = "{uri}/" under [[sources]];'
                 " set start_date of [history]; then run ledger backfill",
             )
+        try:
+            path.expanduser().lstat()
+        except (OSError, RuntimeError) as error:  # RuntimeError: ~ and an unknown user
+            raise ConfigurationError(
+                f"Cannot import {path}: {getattr(error, 'strerror', None) or error}",
+                where="the command line",
+                next_step="name files or folders of saved responses that exist",
+            ) from None
+    return [path.expanduser().absolute() for path in paths]
 
 
 def _preview(
@@ -141,7 +159,7 @@ def _preview(
             next_step="use an IANA name such as Europe/Berlin, or an offset such as +02:00",
         ) from None
     previews, tombstones = [], read_tombstones(settings)
-    for path in (path.expanduser().absolute() for path in paths):
+    for path in paths:
         source = find_source(path, settings) or target
         if source and zone and zone != source.time_zone:
             raise ConfigurationError(

@@ -1,11 +1,15 @@
 """`ledger certify`: the range, the files, the exit codes and the JSON output."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from assets.certificate.verifier import find_problems
+from pipelines.operations.certification import load_certificate
+from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
 from tests.support.certificate_lake import write_lake
 from tests.support.command_line import RunLedger, build_api_toml
@@ -63,3 +67,19 @@ def test_verify_takes_no_selection(ledger: RunLedger, tmp_path: Path) -> None:
 
     assert done.code == 2
     assert "--verify" in done.err
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "missing"])
+def test_a_certificate_that_is_no_file_is_rejected(tmp_path: Path, kind: str) -> None:
+    """A pipe would be waited for, and a device never ends."""
+    path = tmp_path / "c.json" if kind != "device" else Path("/dev/zero")
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+
+    with pytest.raises(
+        ConfigurationError, match="Cannot read the certificate: (it is not a file|No such file)"
+    ):
+        load_certificate(path)
+    assert list(find_problems(path, None)) == [f"{path} is not a file"]

@@ -316,10 +316,26 @@ def test_a_prefix_in_s3_is_rejected_with_the_source_to_add(ledger: RunLedger) ->
     assert 'kind = "archive", uri = "s3://plants/saved/"' in done.err
 
 
+def test_the_current_folder_is_imported(
+    ledger: RunLedger, archive: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(whole.parent)
+    assert ledger("import", ".").code == 0
+    assert [file.name for file in archive.iterdir()] == [whole.name]
+
+
+@pytest.mark.parametrize("path", ["", "~no-such-user/a", "missing", "a" * 300, "missing\udcff"])
+@pytest.mark.usefixtures("archive")
+def test_a_path_that_does_not_exist_is_rejected_by_name(ledger: RunLedger, path: str) -> None:
+    done = ledger("import", path)
+    assert done.code == 2
+    assert ("Cannot import" if path else "it is empty") in done.err
+
+
 @pytest.mark.parametrize(
     ("make", "expected", "code"),
     [
-        (None, "Cannot read a source", 2),
+        (None, "Cannot import", 2),
         ("no json at all", "is truncated or not JSON", 1),
         (json.dumps({"Datasets": []}), "has no InferenceExecutionSummaries", 1),
     ],
