@@ -79,7 +79,7 @@ def test_a_certificate_that_is_no_file_is_rejected(tmp_path: Path, kind: str) ->
         os.mkfifo(path)
 
     with pytest.raises(
-        ConfigurationError, match="Cannot read the certificate: (it is not a file|No such file)"
+        ConfigurationError, match=r"Cannot read the certificate: (it is not a file|No such file)"
     ):
         load_certificate(path)
     assert list(find_problems(path, None)) == [f"{path} is not a file"]
