@@ -138,7 +138,9 @@ def _notify_runs(context: dg.SensorEvaluationContext, alerts: AlertSettings, now
     silences = _load_silences(alerts, context)
     count = 0
     records = context.instance.get_run_records(
-        dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=RUNS_A_TICK
+        dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]),
+        limit=RUNS_A_TICK,
+        order_by="update_timestamp",  # a long run fails after runs that were created later
     )
     for run in (record.dagster_run for record in reversed(records)):
         if run.run_id in cursor.seen_runs or not belongs_to_location(context, run):
@@ -247,6 +249,7 @@ def _has_recovered(context: dg.SensorEvaluationContext, failure: Mapping[str, An
     later = instance.get_run_records(
         dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=record.update_timestamp),
         limit=MAX_LATER_RUNS,
+        order_by="update_timestamp",
     )
     step = failure["step"]
     has_succeeded = any(

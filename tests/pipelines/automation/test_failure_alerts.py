@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
+from pipelines.automation.failure_alerts import RUNS_A_TICK
 from pipelines.definitions import build_defs
 from resources.config.sections import AlertSettings, HistorySettings, LakeSettings
 from resources.config.settings import ArchiveSettings, Settings
@@ -93,6 +94,21 @@ def test_repeated_failure_and_its_recovery_are_notified_once(
     assert receiver.kinds() == ["run_failed", "run_recovered"]
     assert receiver.bodies[1]["cause"] == posted["cause"]
     assert receiver.bodies[1]["facts"]["times"] == 2
+
+
+def test_a_long_run_that_fails_after_many_later_runs_is_notified(
+    watch: Callable[..., Watched], tmp_path: Path, receiver: Receiver
+) -> None:
+    watched = watch(tmp_path / "nowhere")
+    long = watched.instance.add_run(dg.DagsterRun("long", status=dg.DagsterRunStatus.STARTED))
+    for _ in range(RUNS_A_TICK + 1):
+        watched.instance.add_run(dg.DagsterRun("short", status=dg.DagsterRunStatus.FAILURE))
+    cursor = watched.tick("notify_failed_runs")
+
+    watched.instance.report_run_failed(long)
+    watched.tick("notify_failed_runs", cursor)
+
+    assert [body["facts"]["job"] for body in receiver.bodies] == ["short", "long"]
 
 
 def test_the_recovery_of_a_deleted_run_is_not_known(
