@@ -305,7 +305,8 @@ def _summarize_stage(name: str, run: RunReport | None, is_complete: bool) -> str
     if name == EXECUTIONS.name:
         changed = sum(day.rows_changed for day in run.days.values())
         parts.append(f"{changed:,} rows new or changed")
-        parts.append(f"{numbers.get('calls', 0):,} calls ({numbers.get('throttled', 0):,} throttled)")
+        if calls := numbers.get("calls"):  # saved responses need none
+            parts.append(f"{calls:,} calls ({numbers.get('throttled', 0):,} throttled)")
         if requests := numbers.get("list_requests"):
             parts.append(f"{requests:,} list requests")
     elif name == RESULTS.name and run.days and "objects" in numbers:
