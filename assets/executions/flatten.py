@@ -462,8 +462,8 @@ def _parse_timestamps(texts: Texts, zone: tzinfo | None) -> tuple[pa.Array, dict
     if not texts.are_numbers:
         return parse_timestamp_texts(texts.to_arrow(), zone)
     numbers: list[float | None] = [*texts.numbers]
-    missing = [index for index, length in enumerate(texts.lengths) if length < 0]
-    for index in missing:
+    missing = np.flatnonzero(np.frombuffer(texts.lengths, np.int32) < 0)
+    for index in missing.tolist():
         numbers.insert(index, None)
     return parse_timestamps(numbers, zone)
 

@@ -71,6 +71,8 @@ class Table:
         partitioned: Whether the table has one file per day.
         version: Schema version; it rises with every change of the columns.
         volatile: Columns that describe the recording and are not part of a row's content.
+        columns_without_statistics: Columns whose least and greatest values files do not have, because engines
+            can skip no files by them: their values are the same every day.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Table:
     partitioned: bool = False
     version: int = 1
     volatile: frozenset[str] = frozenset({"recorded_at"})
+    columns_without_statistics: frozenset[str] = frozenset()
 
     @property
     def description(self) -> str:

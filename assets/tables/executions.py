@@ -86,6 +86,12 @@ INFERENCE_EXECUTIONS = Table(
     grain="inference execution",
     key=("scheduler_arn", "data_start_time"),
     partitioned=True,
+    columns_without_statistics=frozenset(
+        {
+            *("account_id", "region", "model_arn", "model_version_arn", "result_s3_bucket"),
+            *(column.name for column in _CONFIGURATION),
+        }
+    ),
     columns=(
         *_SCHEDULER,
         timestamp_column(

@@ -77,8 +77,9 @@ class _RawPageParser:
             return self._inner.parse({**response, "body": body}, shape)  # type: ignore[no-any-return]
         if shape is None or shape.name not in _RAW_SHAPES:
             return self._inner.parse(response, shape)  # type: ignore[no-any-return]
-        parsed: dict[str, Any] = self._inner.parse({**response, "body": b"{}"}, shape)
-        return parsed | {RAW_BODY: response["body"]}
+        headers = {name.lower(): value for name, value in response["headers"].items()}
+        metadata = {"HTTPStatusCode": response["status_code"], "HTTPHeaders": headers}
+        return {"ResponseMetadata": metadata, RAW_BODY: response["body"]}
 
 
 def _normalize_error(body: bytes, status: int) -> bytes:
@@ -115,6 +116,7 @@ def open_lookout_client(
                 connect_timeout=10,
                 read_timeout=60,
                 user_agent=_USER_AGENT,
+                parameter_validation=False,  # the sources build valid requests
             ),
         )
     except refusals.UnknownServiceError:

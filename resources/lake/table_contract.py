@@ -55,6 +55,8 @@ class StoredTable(Protocol):
     @property
     def version(self) -> int: ...  # noqa: D102
     def columns_with_encoding(self, encoding: str) -> Iterable[StoredColumn]: ...  # noqa: D102
+    @property
+    def columns_without_statistics(self) -> frozenset[str]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,10 @@ def inspect_footer(stored: pq.ParquetFile, table: StoredTable) -> Footer:
 
 def parquet_options(table: StoredTable) -> dict[str, Any]:
     """Return the options of pyarrow's Parquet writer for a table."""
+    without = table.columns_without_statistics
     return {
+        # a list of all names would exclude the elements of lists
+        "write_statistics": [name for name in table.schema.names if name not in without] if without else True,
         "compression": "zstd",
         "compression_level": 3,
         "use_dictionary": [column.name for column in table.columns_with_encoding("dictionary")],

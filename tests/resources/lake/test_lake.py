@@ -197,6 +197,8 @@ def test_columns_are_compressed_and_encoded_as_declared(lake: Lake) -> None:
         if column.encoding == "delta":
             expected = "DELTA_BYTE_ARRAY" if column.type == pa.string() else "DELTA_BINARY_PACKED"
             assert expected in encodings, column.name
+        has_statistics = column.name not in INFERENCE_EXECUTIONS.columns_without_statistics
+        assert chunks[column.name].is_stats_set == has_statistics, column.name
 
 
 def test_a_newer_column_is_null_in_an_older_file(lake: Lake) -> None:
