@@ -23,6 +23,7 @@ EXAMPLES = (
     "ledger sql --out october.parquet \"FROM inference_executions WHERE data_date >= '2026-10-01'\"",
     "ledger sql < queries.sql",
 )
+_MAX_SCRIPT = 50_000_000
 
 
 def sql(
@@ -54,7 +55,18 @@ def sql(
         with connect(lake) as connection:
             Shell(connection, shape, open_console()).run()
     else:
-        _run_all(lake, _split_script(sys.stdin.read()), shape)
+        _run_all(lake, _split_script(_read_script()), shape)
+
+
+def _read_script() -> str:
+    script = sys.stdin.read(_MAX_SCRIPT + 1)
+    if len(script) > _MAX_SCRIPT:
+        raise ConfigurationError(
+            f"Cannot read the SQL script: it has more than {_MAX_SCRIPT:,} characters",
+            where="standard input",
+            next_step="split it; DuckDB reads data faster from files, for example with read_csv('FILE')",
+        )
+    return script
 
 
 def _run_all(lake: Lake, statements: list[tuple[str, str]], shape: Shape) -> None:

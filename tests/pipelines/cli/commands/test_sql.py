@@ -261,6 +261,8 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
         ("{ledger} sql 'SELECT 1' > /dev/full", 2),
         ("{ledger} --version > /dev/full", 2),
         slow("{ledger} status > /dev/full", 2),
+        slow("{ledger} sql < /dev/zero", 2),
+        slow("PYTHONIOENCODING=ascii {ledger} sql 'SELECT chr(128167)'", 0),
     ],
 )
 def test_closed_streams_cause_no_traceback(environment: dict[str, str], command: str, code: int) -> None:
