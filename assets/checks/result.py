@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from html import escape
 from typing import Any
 
 import dagster as dg
@@ -66,7 +67,7 @@ def build_check_result(check: Check, outcome: CheckOutcome, asset: dg.AssetKey) 
         check_name=check.name,
         passed=outcome.passed,
         severity=dg.AssetCheckSeverity.ERROR if check.is_blocking else dg.AssetCheckSeverity.WARN,
-        description=outcome.message,
+        description=escape(outcome.message, quote=False),  # the Dagster UI shows Markdown
         metadata=build_metadata(metadata),
     )
 

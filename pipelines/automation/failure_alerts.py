@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from html import unescape
 from typing import Any
 
 import dagster as dg
@@ -309,7 +310,8 @@ def _build_check_notice(
 ) -> Notice:
     asset, name = evaluation.asset_key.to_user_string(), evaluation.check_name
     is_recovered = reason == "recovered"
-    lines = [escape_markdown(evaluation.description or "")]
+    description = unescape(evaluation.description or "")
+    lines = [escape_markdown(description)]
     values = read_metadata(evaluation.metadata)
     if not is_recovered and NEXT_COMMANDS in values:
         lines.append(str(values[NEXT_COMMANDS]))
@@ -329,7 +331,7 @@ def _build_check_notice(
             "asset": asset,
             "check": name,
             "blocking": evaluation.blocking,
-            "description": evaluation.description,
+            "description": description,
             "numbers": {key: value for key, value in values.items() if isinstance(value, int | float | str)},
         },
         link=f"{alerts.dagster_url.rstrip('/')}/assets/{asset}?view=checks" if alerts.dagster_url else None,

@@ -306,7 +306,7 @@ def _summarize_stage(name: str, run: RunReport | None, is_complete: bool) -> str
         changed = sum(day.rows_changed for day in run.days.values())
         parts.append(f"{changed:,} rows new or changed")
         if calls := numbers.get("calls"):  # saved responses need none
-            parts.append(f"{calls:,} calls ({numbers.get('throttled', 0):,} throttled)")
+            parts.append(f"{calls:,} {pluralize(calls, 'call')} ({numbers.get('throttled', 0):,} throttled)")
         if requests := numbers.get("list_requests"):
             parts.append(f"{requests:,} list requests")
     elif name == RESULTS.name and run.days and "objects" in numbers:

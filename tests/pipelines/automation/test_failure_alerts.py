@@ -10,8 +10,9 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
+from assets.checks.result import Check, CheckOutcome, build_check_result
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
-from pipelines.automation.failure_alerts import RUNS_A_TICK
+from pipelines.automation.failure_alerts import RUNS_A_TICK, _build_check_notice
 from pipelines.definitions import build_defs
 from resources.config.sections import AlertSettings, HistorySettings, LakeSettings
 from resources.config.settings import ArchiveSettings, Settings
@@ -275,6 +276,20 @@ def test_failing_check_and_its_recovery_are_notified_once(
     again.tick("notify_failing_checks", cursor)
     recovered = [body for body in receiver.bodies if body["kind"] == "check_recovered"]
     assert [body["facts"]["check"] for body in recovered] == ["archive_files_complete"]
+
+
+def test_the_message_of_a_check_is_text_in_the_dagster_ui_and_in_an_alert() -> None:
+    check = Check("archive_files_complete", "", lambda _: outcome)
+    outcome = CheckOutcome(passed=False, message="<b>x & y.json: is empty.")
+
+    result = build_check_result(check, outcome, dg.AssetKey("inference_executions"))
+    evaluation = dg.AssetCheckEvaluation(
+        result.asset_key, check.name, result.passed, {}, description=result.description
+    )
+    notice = _build_check_notice(evaluation, "new", "cause", AlertSettings(), None)
+
+    assert result.description == "&lt;b&gt;x &amp; y.json: is empty.", "the UI shows Markdown"
+    assert notice.facts["description"] == outcome.message
 
 
 def test_broken_day_blocks_downstream_assets_and_is_critical(
