@@ -103,3 +103,11 @@ def test_a_protected_value_and_the_path_of_its_url_are_redacted_alone() -> None:
 
     assert "hunter" not in redact("POST /notify/hunter2hunter2 and hunter2hunter2, x=hunter3hunter3")
     assert redact("a short text") == "a short text"
+
+
+@pytest.mark.usefixtures("protected")
+def test_a_decoded_part_and_the_longest_value_are_redacted_and_no_address() -> None:
+    protect("json://192.168.100.200/hunter%2F2hunter2", "hunter3hunter3", "hunter3hunter3-hunter4")
+
+    assert redact("POST hunter/2hunter2 to 192.168.100.200") == "POST [redacted] to 192.168.100.200"
+    assert redact("token hunter3hunter3-hunter4 is invalid") == "token [redacted] is invalid"

@@ -12,13 +12,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.certificate import verifier
 from assets.certificate.evidence import Selection
-from assets.certificate.summary import Gap, UnknownRange
+from assets.certificate.statements import find_gaps
+from assets.certificate.summary import CertificateSummary, Gap, UnknownRange
+from assets.health.slots import REASONS
+from assets.health.slots import Slots as DaySlots
 from pipelines.operations.certification import certify, find_changes, load_certificate
 from resources.config.settings import Settings, load_settings
 from resources.errors import ConfigurationError
@@ -86,6 +90,22 @@ def test_slots_and_gaps_equal_a_plain_recomputation(
     outside = join_slots(slot for slot in SLOTS if slot not in between)
     assert parse_times(result.page.summary.unknown_ranges) == outside
     assert list(verifier.find_problems(folder / "c.json", folder / "lake", result.page.digest)) == []
+
+
+def test_a_gap_has_windows_of_one_length_that_follow_each_other_also_across_days() -> None:
+    days = [
+        [(1320, 1380), (1380, 1410), (1410, 1440)],  # start and end of each window in minutes
+        [(1440, 1470), (1500, 1530), (2850, 2880)],
+        [(2880, 2940)],
+    ]
+    summary = CertificateSummary(len(days))
+    for windows in days:
+        start, end = np.array(windows, np.int64).T * 60_000
+        gaps = list(find_gaps(DaySlots(start, end, np.full(len(windows), REASONS.index("unknown")))))
+        scheduler = {"arn": "arn:1", "name": "pump-1", "slots": {"unknown": len(windows)}, "gaps": gaps}
+        summary.add({"subject": [], "predicate": {"schedulers": [scheduler], "results": {}, "sources": []}})
+
+    assert [(gap.slots, gap.minutes) for gap in summary.gaps] == [(1, 60), (3, 30), (1, 30), (1, 30), (1, 60)]
 
 
 def test_a_certificate_of_the_same_lake_differs_in_one_line(

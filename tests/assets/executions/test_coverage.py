@@ -195,8 +195,15 @@ class TestCounts:
 
 
 class TestRows:
-    def test_recorded_scheduler_stays_with_its_counts(self) -> None:
-        row = {"scheduler_arn": "arn:a", "status": "FAILED", "source": "archive", "outcome_source": "api"}
+    @pytest.mark.parametrize("kinds", [("archive", "api"), ("bucket", "bucket")])
+    def test_proven_scheduler_stays_with_its_counts(self, kinds: tuple[str, str]) -> None:
+        source, outcome_source = kinds
+        row = {
+            "scheduler_arn": "arn:a",
+            "status": "FAILED",
+            "source": source,
+            "outcome_source": outcome_source,
+        }
         before = covered([row], answers={"arn:a": NOW})
         assert covered([], before, now=NOW + timedelta(days=1)).equals(before)
 

@@ -117,11 +117,24 @@ def rank(execution: Row, group: tuple[str, ...]) -> tuple[Any, ...]:
     )
 
 
+def create_value(kind: pa.DataType) -> Any:
+    return START if pa.types.is_timestamp(kind) else 1 if pa.types.is_integer(kind) else "a"
+
+
 class TestMergeLaws:
     @given(candidates)
     @settings(deadline=None, max_examples=40)
     def test_merge_equals_the_reference(self, rows: list[Row]) -> None:
         assert content(merged(rows)) == reference(rows)
+
+    def test_candidates_that_differ_in_one_column_are_not_taken_as_repeats(self) -> None:
+        whole = {name: create_value(ROWS.field(name).type) for name in ROWS.names} | row(recorded_at=None)
+        for name in ROWS.names:
+            if name in (*KEY, "recorded_at"):
+                continue
+            other = whole | {name: "api" if name in ("source", "outcome_source") else None}
+            for rows in ([whole, other], [other, whole]):
+                assert content(merged(rows)) == reference(rows), name
 
     @given(candidates, candidates)
     @settings(deadline=None, max_examples=12)
@@ -158,6 +171,8 @@ class TestMergeLaws:
             patch.setattr(merge, "ROWS_OF_PIECE", size)
             assert merged(rows, more, rows).equals(whole)
             assert merge_executions(whole, table(more), NOW + timedelta(days=1)).equals(whole)
+            backwards = whole.take(pa.array(reversed(range(whole.num_rows)), pa.int64()))
+            assert merge_executions(backwards, table(more), NOW + timedelta(days=1)).equals(whole)
 
     @given(candidates)
     @settings(deadline=None, max_examples=12)

@@ -91,11 +91,13 @@ def test_a_whole_day_of_a_scheduler_is_one_row() -> None:
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("12"), st.integers(-5, 30)), max_size=12))
 def test_the_buffer_keeps_the_distinct_keys_of_its_days(pages: list[tuple[str, str, int]]) -> None:
     buffer = ReturnedKeysBuffer([DAY])
-    for number, (source, arn, hour) in enumerate(pages):
-        times = pa.array([MIDNIGHT + timedelta(hours=hour)], INSTANT)
-        arns = pa.array([arn]).dictionary_encode()
-        buffer.add([(source, 1)], pa.table({"scheduler_arn": arns, "data_start_time": times}))
-        if number % 3 == 2:
+    for first in range(0, len(pages), 2):
+        part = pages[first : first + 2]
+        times = pa.array([MIDNIGHT + timedelta(hours=hour) for _, _, hour in part], INSTANT)
+        arns = pa.array([arn for _, arn, _ in part]).dictionary_encode()
+        rows = pa.table({"scheduler_arn": arns, "data_start_time": times})
+        buffer.add([(source, 1) for source, _, _ in part], rows)
+        if first % 4 == 2:
             buffer.compact()
     assert flatten(buffer.get_keys()) == {
         (source, arn, int((MIDNIGHT + timedelta(hours=hour)).timestamp() * 1000))

@@ -857,6 +857,7 @@ def test_an_invalid_apprise_url_in_the_environment_names_the_variable(
         "https://-/x",
         "https://.../x",
         "https://me:pa55@example.com/x",
+        "https://example.com:0/x",
         "ftp://example.com/x",
         "example.com/x",
     ],

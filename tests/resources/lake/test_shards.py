@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from assets.framework.row_content import compute_content_version
 from assets.tables import TABLES, Table
 from resources.errors import RetryLaterError
+from resources.lake.day_files import DayFiles
 from resources.lake.lake import Lake
 from resources.lake.shards import FileLayout, Shard, hash_scheduler
 from resources.row_order import sort_rows
@@ -261,6 +262,30 @@ def test_a_stop_at_any_point_loses_nothing_and_can_be_continued(
         if not was_killed:
             break
     assert 2 < writes < 99
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_an_update_does_not_replace_a_file_of_a_later_change_to_the_same_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The day has four shards, then two, and a program that makes four again stops before its commit."""
+    lake = Lake(str(tmp_path), shards=4, lock_timeout_seconds=0)
+    lake.update(SAMPLES, DAY, merging(all_rows()))
+    read_layout = DayFiles.read_layout
+
+    def read_layout_before_the_changes(files: DayFiles, file: int = 0) -> FileLayout | None:
+        monkeypatch.setattr(DayFiles, "read_layout", read_layout)
+        layout = files.read_layout(file)
+        lake.reshard(SAMPLES, DAY, 2)
+        assert kill_before_write(lake, 4, 4)  # after two marks and two new files
+        return layout
+
+    monkeypatch.setattr(DayFiles, "read_layout", read_layout_before_the_changes)
+    own = {key: 1 for key in all_rows() if hash_scheduler(key[0]) % 4 == number}
+    lake.update(SAMPLES, DAY, lambda _: build(own), shard=Shard(number, 4))
+
+    lake.reshard(SAMPLES, DAY, 4)  # continues the change, if the update did not
+    assert lake.read(SAMPLES, DAY).equals(build(all_rows() | own))
 
 
 @pytest.mark.parametrize(
