@@ -1,8 +1,10 @@
 """Settings of all tests, and their fixtures in `support/fixtures.py`."""
 
+import atexit
 import gc
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,22 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-def pytest_sessionfinish() -> None:
-    """Let the interpreter free everything at its end; DuckDB reports objects that stay."""
-    gc.unfreeze()
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Keep the result of the tests for the end of the process."""
+    if not session.config.pluginmanager.hasplugin("dsession"):
+        _results.append(session)
+
+
+_results: list[pytest.Session] = []
+
+
+@atexit.register  # before the libraries, so it is called after them
+def _end_at_once() -> None:
+    """Skip the end of the interpreter, which frees each object: that takes two seconds after all imports.
+
+    After a failed test or an error, `sys.last_value` is set, and the process ends as usual.
+    """
+    if _results and not hasattr(sys, "last_value"):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_results[0].exitstatus)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -136,9 +135,9 @@ def fail() -> None:
 
 
 @pytest.fixture
-def automation(tmp_path: Path) -> Iterator[Automation]:
+def automation() -> Iterator[Automation]:
     DURING_RUN.clear()
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         automation = Automation(instance)
         assert automation.evaluate() == []
         yield automation
