@@ -310,7 +310,7 @@ def test_verify_rejects_a_certificate_with_an_invalid_day(
 def test_a_certificate_that_cannot_be_read_or_written_names_the_file(
     sealed: tuple[Path, Lake], project: Settings, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigurationError, match="Cannot read the certificate: Is a directory"):
+    with pytest.raises(ConfigurationError, match="Cannot read the certificate: it is not a file"):
         load_certificate(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="Cannot write the certificate") as caught:

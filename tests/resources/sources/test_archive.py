@@ -601,6 +601,7 @@ MORE_ROWS = "has more than 1,000 rows (limits.max_rows_per_file)"
         pytest.param(gzip.compress(gzip.compress(b"[" * 4_000_000)), LARGER, id="gzip twice"),
         pytest.param(b"[" + b"{}," * 8_000 + b"{}]", MORE_ROWS, id="objects"),
         pytest.param(b"{}\n" * 8_001, MORE_ROWS, id="lines"),
+        pytest.param(b'{"InferenceExecutionSummaries":[]}\n' * 8_001, MORE_ROWS, id="empty responses"),
         pytest.param(b"\n" * 2_900_000, "is empty", id="blank lines"),
         pytest.param(b"1\n" * 1_400_000, "is not a response: Expected", id="numbers"),
         pytest.param(b"[" + b"1," * 1_400_000 + b"1]", "got `int`", id="list of numbers"),
@@ -681,12 +682,13 @@ def measure_peak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MeasurePe
         reader.stdin.close()
 
 
+@SLOW
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems measure memory in other units")
 @pytest.mark.parametrize(
     ("block", "problem"),
     [
-        pytest.param(b"\0", "is larger than 200 MB unpacked (limits.max_megabytes_per_file)", marks=SLOW),
-        pytest.param(b"[\n", "is larger than 200 MB unpacked (limits.max_megabytes_per_file)", marks=SLOW),
+        (b"\0", "is larger than 200 MB unpacked (limits.max_megabytes_per_file)"),
+        (b"[\n", "is larger than 200 MB unpacked (limits.max_megabytes_per_file)"),
         (b'{"InferenceExecutionSummaries":[]}\n', "has more than 500,000 rows (limits.max_rows_per_file)"),
     ],
 )
