@@ -170,7 +170,11 @@ class SavedFile:
                 start += block
             read, is_whole = partial(self._read, stream), len(start) < PART_BYTES and not self._is_stopped
             if start.startswith(_JSON_STARTS):
-                yield from self._read_parts(TextParts(read, start, is_whole=is_whole), read_at, decode)
+                page = decode and self._content and self._decode_part(TextPart(start, 0), read_at, decode)
+                if page:  # most small files
+                    yield page
+                else:
+                    yield from self._read_parts(TextParts(read, start, is_whole=is_whole), read_at, decode)
             elif is_warc(start):
                 yield from self._read_recording(_prepend(start, read), read_at)
             elif _is_packed(start):

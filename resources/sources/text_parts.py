@@ -166,7 +166,7 @@ class TextParts:
         if start is None or border is None or border[0] <= start.end():
             return None
         end, following = border
-        text = b"[" + self._buffer[start.end() : end] + b"]"
+        text = b"".join([b"[", memoryview(self._buffer)[start.end() : end], b"]"])  # copies it once
         is_response = start[0].lstrip().startswith(b"{")
         part = TextPart(text, self._offset, self._added, is_list=True, is_response=is_response)
         self._advance(following, start[0])
