@@ -187,10 +187,10 @@ def build_case(
 
 
 _DAYS_AND_HASH = (
-    "In a profile of 14 days of 8 schedulers, recording the days takes 47 % (dumps) and 53 % (lines) of our CPU"
-    " time: merge, data version, preview, coverage, and two files with locks and flushes. Reading and hashing"
-    " the file takes 20 % and 16 %, most of it the hash. Fewer files a day and a faster hash would be"
-    " necessary; SHA-256 is twice as fast only on processors with instructions for it."
+    "In a profile of 14 days of 8 schedulers, recording the days takes 47 % (dumps) and 53 % (lines) of our"
+    " CPU time: merge, data version, preview, coverage, and two files with locks and flushes. Reading and"
+    " hashing the file takes 20 % and 16 %, most of it the hash. Fewer files a day and a faster hash would be"
+    " necessary. SHA-256 takes half the time on this processor, which has instructions for it."
 )
 _SMALL = (
     "In a profile of 7 days, recording the days takes 29 % of our CPU time; opening, reading and hashing each"
