@@ -10,6 +10,7 @@ from itertools import groupby
 from rich.text import Text
 
 from assets.executions.day_status import DayState, SchedulerStatus
+from resources.control_characters import escape_control_characters
 
 LETTERS: Mapping[DayState, str] = {
     DayState.settled: "=",
@@ -110,7 +111,7 @@ def _draw_ruler(month: Sequence[date]) -> str:
 
 def _shorten_names(schedulers: Sequence[SchedulerStatus]) -> list[str]:
     """Return the shortest unique names: parts of the ARN are added only to equal names."""
-    names = [scheduler.scheduler_name for scheduler in schedulers]
+    names = [escape_control_characters(scheduler.scheduler_name) for scheduler in schedulers]
     for get_part in (_get_region, _get_account, _get_id):
         longer = [
             f"{name} {get_part(scheduler.scheduler_arn)}"

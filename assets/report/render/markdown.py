@@ -78,10 +78,10 @@ def _render_attention(page: Page) -> list[str]:
     omitted = len(page.attention) - len(lines)
     lines += [f"- {omitted} more machines"] if omitted else []
     lines += [_render_item(item) for item in page.silenced]
-    return [
-        "## Machines that need attention",
-        "\n".join(lines) or ("No findings in what is known." if page.gaps else "No findings."),
-    ]
+    nothing = "No findings in what is known." if page.gaps else "No findings."
+    if not page.cards:
+        nothing = "The lake has no data for these days."
+    return ["## Machines that need attention", "\n".join(lines) or nothing]
 
 
 def _render_item(item: AttentionItem) -> str:

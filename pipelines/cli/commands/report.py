@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
+from assets.framework.time_windows import Days
 from assets.report.assets import ReportOptions
 from assets.report.model.page import build_page
 from assets.report.query.data import read_report_data
 from assets.report.render.html import render_html
 from assets.report.render.markdown import render_markdown
 from assets.report.request import build_file_name, find_newest_day, narrow_scope, select_range
-from pipelines.cli.arguments import parse_day
+from pipelines.cli.arguments import last_day, parse_day
 from pipelines.cli.options import From, To
 from pipelines.cli.output import print_text
 from pipelines.operations.query import open_query
@@ -75,7 +76,9 @@ def report(  # noqa: PLR0913 (an option each)
         parse_day(text, option, now.date()) if text else None
         for text, option in ((day, "--date"), (first, "--from"), (last, "--to"))
     )
-    span = select_range(single, week, begin, end, find_newest_day(lake, now.date()))
+    history = Days(settings.history.start_date, settings.history.end_date)
+    newest = find_newest_day(lake, last_day(history, now.date()))
+    span = select_range(single, week, begin, end, newest)
     registry, silences = options.load_registry(), options.load_silences()
     with open_query(lake) as run_query:
         scope = narrow_scope(options.build_scope(*span, now), equipment or [], registry, run_query)

@@ -54,6 +54,17 @@ def test_a_week_is_written_to_the_given_file(run: Callable[..., CommandResult], 
     assert "Mon 28 September – Sun 4 October 2026" in (tmp_path / "deep" / "w40.html").read_text()
 
 
+def test_a_report_of_an_empty_lake_covers_the_end_of_the_history(
+    settings: Callable[..., Path], ledger: RunLedger
+) -> None:
+    settings()
+
+    done = ledger("report", "--format", "markdown", "--out", "-")
+
+    assert done.out.startswith("# Fri 2 – Thu 8 October 2026\n")
+    assert "The lake has no data for these days" in done.out and "No findings" not in done.out
+
+
 def test_an_invalid_selection_is_an_error_without_a_traceback(run: Callable[..., CommandResult]) -> None:
     for words, parts in (
         (["--equipment", "pumb-1"], ["pumb-1", 'did you mean "pump-1"']),
