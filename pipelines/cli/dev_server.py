@@ -5,11 +5,13 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+
+import filelock
 
 from pipelines.cli.demo import environment as demo
 from pipelines.runs import instance
@@ -29,8 +31,8 @@ def run(port: int) -> int:
     """Start Dagster, wait for its end and return its exit code; SIGTERM and Ctrl-C stop all its processes.
 
     Raises:
-        LedgerError: the settings or DAGSTER_HOME are invalid, another program uses the port, or the sandbox
-            of the demo does not start.
+        LedgerError: the settings or DAGSTER_HOME are invalid, another program uses the port, the daemon of
+            the project runs already, or the sandbox of the demo does not start.
     """
     _require_free_port(port)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -39,12 +41,26 @@ def run(port: int) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     settings = load_settings()
     if settings.config_file or settings.sources:
-        instance.prepare_home()
-        return _run_dagster(instance.build_environment(), port)
+        with _reserve(instance.prepare_home()):
+            return _run_dagster(instance.build_environment(), port)
     if not demo.CONFIG.exists():
         demo.prepare()
-    with demo.run_service() as environment:
+    with demo.run_service() as environment, _reserve(demo.HOME):
         return _run_dagster(environment, port)
+
+
+@contextmanager
+def _reserve(home: Path) -> Iterator[None]:
+    """Hold a lock on a Dagster home, because two daemons would evaluate its schedules and sensors twice."""
+    try:
+        with filelock.FileLock(home / ".ledger-dev.lock", timeout=0, fallback_to_soft=False):
+            yield
+    except filelock.Timeout:
+        raise ConfigurationError(
+            "Cannot start a second daemon: ledger dev of this project runs already",
+            where=str(home),
+            next_step="use its Dagster UI, or stop it first",
+        ) from None
 
 
 def _require_free_port(port: int) -> None:

@@ -44,6 +44,18 @@ def test_a_used_port_is_an_error_before_anything_starts(monkeypatch: pytest.Monk
     assert "--port" in str(error.value.next_step)
 
 
+def test_a_second_daemon_of_a_project_is_an_error(tmp_path: Path) -> None:
+    with (
+        dev_server._reserve(tmp_path),
+        pytest.raises(ConfigurationError, match="of this project runs already"),
+        dev_server._reserve(tmp_path),
+    ):
+        pass
+
+    with dev_server._reserve(tmp_path):
+        pass
+
+
 def test_the_warning_of_dagster_about_its_own_command_is_hidden(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
