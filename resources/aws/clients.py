@@ -43,9 +43,9 @@ def create_client(session: boto3.Session, service: str, **options: Any) -> Any: 
             raise
         raise ConfigurationError(
             f"Cannot open a client of {service}: {error}",
-            where="endpoint_url in ledger.toml, or a variable of AWS in the environment, such as AWS_ENDPOINT_URL"
-            f" or AWS_ENDPOINT_URL_{service.upper()}",
-            next_step="correct the value; an endpoint has http:// or https://, a host, and a port up to 65535",
+            where="endpoint_url in ledger.toml, or an AWS variable of the environment, such as"
+            f" AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_{service.upper()}",
+            next_step="correct the value; an endpoint has http:// or https://, a host and a port",
         ) from None
     _check_proxy(client.meta.endpoint_url)
     return client
