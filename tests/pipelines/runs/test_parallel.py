@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
 from assets.executions.assets import POOL
-from pipelines.operations.stages import ANOMALIES, EXECUTIONS, HEALTH, REPORT, RESULTS, Stage
+from assets.framework.automation import CONTINUED_TAG
+from pipelines.operations.stages import ANOMALIES, EXECUTIONS, HEALTH, REPORT, RESULTS, STAGES, Stage
 from pipelines.runs import parallel
-from pipelines.runs.backfill import BackfillPlan, Workers
+from pipelines.runs.backfill import BackfillPlan, Workers, build_stage_request
 from pipelines.runs.instance import INSTANCE
 from pipelines.runs.launcher import BackfillRequest
 from pipelines.runs.parallel import ParallelBackfill, Part, _PartRun, choose_days_per_run, split_stage
@@ -81,6 +82,21 @@ def test_a_run_takes_about_ten_minutes_and_all_workers_have_work(
 def instance(tmp_path: Path) -> dg.DagsterInstance:
     (tmp_path / "dagster.yaml").write_text(INSTANCE)
     return dg.DagsterInstance.from_config(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("stages", "continued"),
+    [
+        (STAGES, {EXECUTIONS, RESULTS, ANOMALIES, HEALTH, REPORT}),
+        ((EXECUTIONS,), set()),
+        ((EXECUTIONS, RESULTS, ANOMALIES, HEALTH), set()),
+        ((RESULTS, ANOMALIES, HEALTH, REPORT), {RESULTS, ANOMALIES, HEALTH, REPORT}),
+    ],
+)
+def test_runs_say_whether_all_later_stages_follow(stages: tuple[Stage, ...], continued: set[Stage]) -> None:
+    plan = BackfillPlan.from_request(BackfillRequest(FIRST, FIRST), stages)
+
+    assert {s for s in stages if CONTINUED_TAG in build_stage_request(plan, s, None).tags} == continued
 
 
 def test_the_pool_of_a_fresh_instance_gets_the_default_limit_and_keeps_another_one(
