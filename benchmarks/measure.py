@@ -64,6 +64,7 @@ def run_alone(work: Work) -> None:
     began, cpu = time.perf_counter(), read_cpu_seconds()
     result = work()
     seconds, cpu_seconds = time.perf_counter() - began, read_cpu_seconds() - cpu
+    gc.unfreeze()  # at the exit, DuckDB reports its objects that were not collected
     packages = Counter(name.partition(".")[0] for name in sys.modules.keys() - modules)
     imports = {name: count for name, count in packages.items() if count >= _MANY_MODULES}
     print(f"\n{json.dumps(vars(Cost(cpu_seconds, seconds, read_peak_megabytes(), result, imports)))}")
