@@ -319,8 +319,8 @@ _ONE_FILE_A_DAY: Target = Target(
 )
 _PROFILE = (
     "In a profile, reading takes 62 % of our CPU time with 20 schedulers and 78 % with 100; three fifths of"
-    " it is requests with botocore, each in a thread of its own. Recording the days takes 31 % and 15 %: merge,"
-    " data version, preview, coverage, and two files with locks and flushes."
+    " it is requests with botocore, each in a thread of its own. Recording the days takes 31 % and 15 %:"
+    " merge, data version, preview, coverage, and two files with locks and flushes."
 )
 _TO_FLOOR = (
     f"{_PROFILE} The floor reads over one raw connection, writes one file a day, and does nothing else of"
