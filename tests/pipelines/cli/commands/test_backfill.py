@@ -72,10 +72,11 @@ def test_one_command_builds_everything_and_each_stage_is_a_dagster_run(
 
 @pytest.mark.slow
 def test_a_rerun_is_idempotent_and_costs_what_its_plan_says(
-    ledger: RunLedger, settings: Callable[..., Path], service: Handle
+    ledger: RunLedger, settings: Callable[..., Path], service: Handle, lake: Lake
 ) -> None:
     settings(build_api_toml(service.url))
     assert ledger("backfill", *EXTRACTION, "--yes").code == 0
+    before = count_rows(lake)
 
     planned = ledger("plan", *RANGE, "--json").json
     service.reset()
@@ -83,6 +84,9 @@ def test_a_rerun_is_idempotent_and_costs_what_its_plan_says(
     assert again.code == 0
     assert "4 days recorded, 0 rows new or changed" in again.out
     assert planned["calls"]["min"] <= service.count() <= planned["calls"]["max"]
+
+    assert ledger("backfill", *EXTRACTION, "--yes", "--scheduler", "pump-1").code == 0
+    assert count_rows(lake) == before, "one scheduler was extracted, and the others stay"
 
 
 @pytest.mark.slow
@@ -178,20 +182,6 @@ def test_a_scheduler_that_only_the_lake_knows_is_accepted(
     assert unknown.code == 2 and 'did you mean "old-1"' in unknown.err
     done = ledger(*words, "--scheduler", "old-1")
     assert done.code == 0, done.out
-
-
-@pytest.mark.slow
-def test_a_backfill_of_one_scheduler_keeps_the_others(
-    ledger: RunLedger, settings: Callable[..., Path], service: Handle, lake: Lake
-) -> None:
-    settings(build_api_toml(service.url))
-    assert ledger("backfill", *EXTRACTION, "--yes").code == 0
-    before = count_rows(lake)
-
-    done = ledger("backfill", *EXTRACTION, "--yes", "--scheduler", "pump-1", "--json")
-
-    assert done.code == 0, done.err
-    assert count_rows(lake) == before
 
 
 @pytest.mark.slow
