@@ -1,5 +1,6 @@
 """Every client of S3 honors the environment as boto3 does: proxies, addressing style and exceptions."""
 
+import os
 from collections.abc import Iterator
 from datetime import date
 from functools import partial
@@ -141,10 +142,14 @@ def test_an_invalid_proxy_is_named_without_its_value(monkeypatch: pytest.MonkeyP
     assert "Zq7" not in str(caught.value) and "port" not in str(caught.value)
 
 
-def test_an_invalid_proxy_is_named_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_proxy_is_named_without_credentials(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """boto3 requests them from the metadata service; this proxy cannot be used for it."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "missing"))
     monkeypatch.setenv("HTTP_PROXY", "http://proxy:port")
     with pytest.raises(ConfigurationError, match="Cannot use the proxy of HTTP_PROXY: "):
         create_client(boto3.Session(), "s3", endpoint_url="https://127.0.0.1:1")
