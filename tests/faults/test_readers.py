@@ -118,7 +118,7 @@ def writer(lake: Lake, pause_seconds: float = 0) -> Iterator[None]:
 def test_queries_next_to_a_writer_return_one_version(lake: Lake, rounds: Callable[[int], int]) -> None:
     with writer(lake), duckdb.connect() as connection:
         files = lake.files(INFERENCE_SCHEDULERS)
-        for _ in range(rounds(1_000)):
+        for _ in range(rounds(400)):
             statement = STATEMENT.replace("inference_schedulers", f"read_parquet('{files}')")
             assert query.execute(connection, statement)["regions"].to_pylist() == [1]
 
