@@ -259,7 +259,7 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
         slow("{ledger} doctor | true; exit ${{PIPESTATUS[0]}}", 141),
         slow("{ledger} --help | true; exit ${{PIPESTATUS[0]}}", 141),
         ("{ledger} sql 'SELECT 1' > /dev/full", 2),
-        ("{ledger} --version > /dev/full", 2),
+        slow("{ledger} --version > /dev/full", 2),
         slow("{ledger} status > /dev/full", 2),
         slow("{ledger} sql < /dev/zero", 2),
         slow("PYTHONIOENCODING=ascii {ledger} sql 'SELECT chr(128167)'", 0),
