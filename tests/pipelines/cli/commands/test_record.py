@@ -115,7 +115,7 @@ def test_a_spent_budget_names_the_command_that_continues(
     ("arguments", "message"),
     [
         (("--from", "2026-10-07", "--through", "2026-10-05"), "is later than 2026-10-05"),
-        (("--through", "2999-01-01"), "is after today"),
+        (("--through", "2099-01-01"), "is after today"),
         (("--from", "tomorrow"), "Cannot read --from"),
     ],
 )
