@@ -1,4 +1,4 @@
-"""SQL over a lake in S3: the same results as on disk, and only the files of the queried days are fetched."""
+"""SQL over a lake: in S3, only the files of the queried days are fetched; errors name the file."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 import lookout_ledger
 from assets.tables import INFERENCE_EXECUTIONS
 from pipelines.operations import query
-from pipelines.operations.query import query_once
+from pipelines.operations.query import open_query, query_once
+from resources.errors import DataError
 from resources.lake.lake import Lake
 from tests.support.engine_world import DAYS, World, build_rows, write_rows
 
@@ -75,3 +76,16 @@ def test_integers_over_64_bits_stay_exact() -> None:
             connection, "SELECT sum(n) AS n FROM (VALUES (9223372036854775807), (1)) AS t(n)"
         )
     assert [int(n) for n in rows["n"].to_pylist()] == [2**63]
+
+
+def test_an_error_names_the_damaged_file(tmp_path: Path) -> None:
+    world = World(Lake(str(tmp_path / "lake")))
+    write_rows(world, INFERENCE_EXECUTIONS, DAYS[0], build_rows(INFERENCE_EXECUTIONS, DAYS[0]))
+    file = Path(world.lake.path(INFERENCE_EXECUTIONS, DAYS[0]))
+    file.write_bytes(file.read_bytes()[:-1])
+
+    with (
+        pytest.raises(DataError, match=f"Cannot query the lake: .*{file.name}"),
+        open_query(world.lake) as run,
+    ):
+        run("SELECT count(*) FROM inference_executions")
