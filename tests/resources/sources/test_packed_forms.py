@@ -289,7 +289,9 @@ def test_an_object_that_changes_while_it_is_read_is_unreadable(
 
 
 @pytest.mark.parametrize(
-    "data", [b"".join(encode_recording(PAGES)), gzip.compress("\n".join(map(str, LARGE_ROWS)).encode())]
+    "data",
+    [b"".join(encode_recording(PAGES)), gzip.compress("\n".join(map(str, LARGE_ROWS)).encode())],
+    ids=["WARC", "gzip"],
 )
 def test_a_store_that_fails_in_the_middle_of_a_file_fails_the_reading(data: bytes) -> None:
     class Failing(Store):
