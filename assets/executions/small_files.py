@@ -28,7 +28,7 @@ def open_files(
         group.append((file, saved))
         contents.append(content or b"")
         size += len(contents[-1])
-        if content is None or size > _GROUP_BYTES:  # after an error, no further file is read in vain
+        if content is None or size > _GROUP_BYTES:  # after an error, no further file is read
             yield from _decode_together(group, contents)
             group, contents, size = [], [], 0
     yield from _decode_together(group, contents)

@@ -71,8 +71,8 @@ class Table:
         partitioned: Whether the table has one file per day.
         version: Schema version; it rises with every change of the columns.
         volatile: Columns that describe the recording and are not part of a row's content.
-        columns_without_statistics: Columns whose least and greatest values files do not have, because engines
-            can skip no files by them: their values are the same every day.
+        columns_without_statistics: Columns whose least and greatest values files do not have, because their
+            values are mostly the same every day; a filter for a value that no file has reads all files.
     """
 
     name: str

@@ -155,9 +155,7 @@ def _configure(
 def main() -> None:
     """Run the command line; print a `LedgerError` as a message without a traceback."""
     closed_output = _replace_missing_streams()
-    if isinstance(
-        sys.stdout, io.TextIOWrapper
-    ):  # in a locale without UTF-8, some characters are shown escaped
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a locale without UTF-8 lacks some characters
         sys.stdout.reconfigure(errors="backslashreplace")
     restrict_new_files()
     try:
