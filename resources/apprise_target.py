@@ -44,7 +44,7 @@ class AppriseTarget:
         self._plugin = self._plugin or open_plugin(self._url)
         if self._plugin is None:
             raise ConfigurationError(
-                "Cannot send a notice: the URL is not valid",
+                "Cannot send a notification: the URL is not valid",
                 where=self.location,
                 next_step="correct it; https://github.com/caronc/apprise/wiki lists the URL of each service",
             )
@@ -67,7 +67,7 @@ class AppriseTarget:
             raise build_refused_address_error(refused[0], self.location)
         reason = "; ".join(dict.fromkeys(messages)) or "the service did not accept it"
         raise RetryLaterError(
-            f"Cannot send a notice: {_hide_parts(reason, self._url)}",
+            f"Cannot send a notification: {_hide_parts(reason, self._url)}",
             where=self.location,
             next_step="check the URL and the service, then run: ledger alerts test",
         )

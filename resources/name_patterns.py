@@ -35,7 +35,7 @@ def no_scheduler_error(pattern: str, names: Iterable[str], where: str) -> Config
     existing = sorted(set(names))
     listed = ", ".join(existing[:_MAX_NAMES]) + (", ..." if len(existing) > _MAX_NAMES else "")
     return ConfigurationError(
-        f"No scheduler matches {format_value(pattern)}{suggest(pattern, existing)}",
+        f"Cannot find a scheduler that matches {format_value(pattern)}{suggest(pattern, existing)}",
         where=where,
         next_step=f"use a name, a pattern with * and ?, or an ARN; the schedulers are: {listed or 'none'}",
     )

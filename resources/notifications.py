@@ -112,7 +112,7 @@ class Target(Protocol):
 def build_refused_address_error(address: str, location: str) -> ConfigurationError:
     """Build the error of a target whose address is not public."""
     return ConfigurationError(
-        f"Cannot send a notice: {address} is a private, link-local or loopback address",
+        f"Cannot send a notification: {address} is a private, link-local or loopback address",
         where=location,
         next_step="use a public address; if the receiver or a proxy is in your own network, set"
         " alerts.allow_private_addresses = true",
@@ -183,15 +183,17 @@ class Webhook:
                 raise build_refused_address_error(refused[0], self.location) from None
             reason = getattr(problem, "reason", problem)
             raise RetryLaterError(
-                f"Cannot post a notice: {type(reason).__name__}: {reason}".replace(self._url, "the URL"),
+                f"Cannot send a notification: {type(reason).__name__}: {reason}".replace(
+                    self._url, "the URL"
+                ),
                 where=self.location,
-                next_step="nothing, it is retried; if this continues, check the receiver",
+                next_step="wait for the next attempt; if this continues, check the receiver",
             ) from None
 
     def _translate_status(self, status: int) -> LedgerError:
-        message = f"Cannot post a notice: HTTP {status}"
+        message = f"Cannot send a notification: HTTP {status}"
         if status in {408, 425, 429} or status >= 500:  # noqa: PLR2004 (HTTP)
-            return RetryLaterError(message, where=self.location, next_step="nothing, it is retried")
+            return RetryLaterError(message, where=self.location, next_step="wait for the next attempt")
         if status in {401, 403, 404, 405, 407, 410} or status < 400:  # noqa: PLR2004 (HTTP)
             return ConfigurationError(
                 message,
@@ -201,7 +203,7 @@ class Webhook:
         return DataError(
             message,
             where=self.location,
-            next_step="find the reason at the receiver; the notice is in the log here",
+            next_step="find the reason in the log of the receiver; the notification is in that of its sensor",
         )
 
 

@@ -354,7 +354,7 @@ def _decode_raw_summaries(page: Page) -> list[msgspec.Raw]:
         return _RAW_DECODER.decode(page.body, is_lines=page.is_lines)[0]
     except _DECODE_ERRORS as error:
         raise DataError(
-            f"cannot read a page of inference executions: {error}",
+            f"Cannot read a page of inference executions: {error}",
             where=page.origin,
             next_step="check that it is a response of ListInferenceExecutions",
         ) from None

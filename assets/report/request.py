@@ -58,7 +58,7 @@ def parse_week(text: str) -> tuple[date, date]:
         monday = date.min
     if not FIRST_YEAR <= monday.year <= LAST_YEAR:
         raise ConfigurationError(
-            f"{format_value(text)} is not a week",
+            f"Cannot read --week {format_value(text)}: it is not a week",
             where="--week",
             next_step="write 2026-W41, or any day of that week",
         )
@@ -82,7 +82,7 @@ def select_range(
     """
     if sum((day is not None, week is not None, first is not None or last is not None)) > 1:
         raise ConfigurationError(
-            "more than one range is set",
+            "Cannot select the days: more than one range is set",
             where="--date, --week, --from/--to",
             next_step="set only one of them",
         )
@@ -95,13 +95,13 @@ def select_range(
     last = last or max(newest, first)
     if last < first:
         raise ConfigurationError(
-            f"the range ends on {last}, before its start on {first}",
+            f"Cannot select the days: the range ends on {last}, before its start on {first}",
             where="--from, --to",
             next_step="swap the two dates",
         )
     if (last - first).days >= MAX_DAYS:
         raise ConfigurationError(
-            f"a report covers at most {MAX_DAYS} days; this range has {(last - first).days + 1}",
+            f"Cannot write a report of {(last - first).days + 1} days: the limit is {MAX_DAYS}",
             where="--from, --to",
             next_step="select fewer days, or query the lake with `ledger sql`",
         )
@@ -143,7 +143,8 @@ UNION SELECT scheduler_arn, scheduler_name FROM execution_health WHERE {scope.sq
             equipment.add(machine.name)
     if unknown := [name for name in names if name not in matched]:
         raise ConfigurationError(
-            f"no machine or scheduler matches {format_value(unknown[0])}{suggest(unknown[0], candidates)}",
+            f"Cannot find a machine or scheduler that matches {format_value(unknown[0])}"
+            f"{suggest(unknown[0], candidates)}",
             where="--equipment",
             next_step="list the schedulers with"
             ' `ledger sql "SELECT DISTINCT scheduler_name FROM inference_schedulers"`',

@@ -62,7 +62,7 @@ def select_tables(
     for name in names:
         if name not in tables:
             raise ConfigurationError(
-                f"there is no table {format_value(name)}{suggest(name, tables)}",
+                f"Cannot find the table {format_value(name)}{suggest(name, tables)}",
                 where=where,
                 next_step=f"use one of {', '.join(tables)}",
             )

@@ -108,7 +108,7 @@ def _evaluate_refresh(
     context: dg.ScheduleEvaluationContext, settings: Settings, lake: Lake, sources: OpenSources, clock: Clock
 ) -> dg.RunRequest | dg.SkipReason:
     if not settings.sources:
-        return dg.SkipReason("No source is configured. Add a [[sources]] entry to ledger.toml.")
+        return dg.SkipReason("No source is configured. Add a [[sources]] table to ledger.toml.")
     live = [source for source in sources() if source.service]
     if not live:
         return dg.SkipReason(

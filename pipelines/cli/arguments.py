@@ -48,7 +48,7 @@ def parse_range(first: str, last: str, history: Days, today: date) -> list[date]
     latest = last_day(history, today)
     if begin < history.first:
         raise ConfigurationError(
-            f"--from {begin} is before the first day of the history, {history.first}",
+            f"Cannot use --from {begin}: it is before the first day of the history, {history.first}",
             where="history.start_date in ledger.toml",
             next_step=f'set [history] start_date = "{begin}", or use --from {history.first}',
         )
@@ -56,9 +56,9 @@ def parse_range(first: str, last: str, history: Days, today: date) -> list[date]
         fix = f"use --to {latest}"
         if history.end and end <= today:
             fix = f'set [history] end_date = "{end + _A_DAY}", or {fix}'
-        reason = "the history ends there" if history.end and history.end <= today else "that is today (UTC)"
+        name = "the last day of the history" if history.end and history.end <= today else "today (UTC)"
         raise ConfigurationError(
-            f"--to {end} is after {latest}: {reason}",
+            f"Cannot use --to {end}: it is after {latest}, {name}",
             where="history.end_date in ledger.toml" if history.end else "the command line",
             next_step=fix,
         )
@@ -99,7 +99,7 @@ def check_order(first: date, last: date) -> None:
     """
     if first > last:
         raise ConfigurationError(
-            f"--from {first} is later than --to {last}",
+            f"Cannot select the days: --from {first} is later than --to {last}",
             where="the command line",
             next_step=f"swap them: --from {last} --to {first}",
         )

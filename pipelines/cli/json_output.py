@@ -102,7 +102,7 @@ class ImportOutput(Struct):
     last: Annotated[date | None, Meta(description="Day (UTC) of the last execution.")] = msgspec.field(
         name="to"
     )
-    problems: Annotated[list[str], Meta(description="Files that are broken or incomplete, and why.")]
+    problems: Annotated[list[str], Meta(description="Files that are damaged or incomplete, and why.")]
     copied: Annotated[list[str], Meta(description="Paths of the copies.")]
     would_copy: Annotated[list[str], Meta(description="With --dry-run: paths of the copies to make.")]
     already_present: Annotated[

@@ -19,11 +19,12 @@ HistoryTo = typer.Option(
 SchedulerPatterns = typer.Option(
     "--scheduler", metavar="NAME", help="Include only this name or ARN; * and ? match. Repeatable."
 )
-SkipSettled = typer.Option("--skip-settled", help="Skip days that are settled, for each scheduler.")
+SkipSettled = typer.Option("--skip-settled", help="Skip the settled days of each scheduler.")
+Yes = typer.Option("--yes", "-y", help="Do not ask for confirmation.")
 Json = typer.Option("--json", help="Print one JSON object.")
-TableNames = typer.Argument(help="Table names; default: all tables.", show_default=False)
+TableNames = typer.Argument(help="Table names. Default: all tables.", show_default=False)
 Location = typer.Option(
-    help="S3 location of the lake, s3://bucket/prefix; default: lake.uri of the settings.", show_default=False
+    help="S3 location of the lake, s3://bucket/prefix. Default: lake.uri of the settings.", show_default=False
 )
 
 

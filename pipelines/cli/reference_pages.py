@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -53,6 +54,7 @@ _NAMES_HEAD = f"""\
 
 These names are stable from release 0.1.0. Table columns are listed in [Tables](tables.md), settings in
 [Settings](settings.md), and commands in [Command line](command-line.md).
+[Checks and alerts](../how-to/alerts.md#checks) explains each check.
 """
 
 
@@ -74,8 +76,8 @@ Dagster, so the Dagster UI shows these runs too.
 | exit code | meaning |
 | --- | --- |
 | 0 | success |
-| 1 | something needs action: a run failed in part, a day is missing, a file is broken |
-| 2 | an error in the command or the settings; the message says what, where and how to fix it |
+| 1 | the command ran, and something needs action, such as a failed run, a missing day or a damaged file |
+| 2 | the command could not run; the message says what failed, where, and how to fix it |
 | 130 | stopped by Ctrl-C |
 | 141 | the reader of the output closed the pipe |
 """
@@ -96,8 +98,22 @@ def _render_fields(section: type[Section], name: str | None = None) -> Iterator[
     yield "| key | type | default | meaning |" + (" environment |" if name else "")
     yield "| --- | --- | --- | --- |" + (" --- |" if name else "")
     for key, field in section.model_fields.items():
-        row = f"| `{key}` | {_type_name(field.annotation)} | {_default(field)} | {field.description} |"
+        kind = _type_name(field.annotation) + _format_bounds(field)
+        row = f"| `{key}` | {kind} | {_default(field)} | {field.description} |"
         yield row + (f" `{variable_name((name, key))}` |" if name else "")
+
+
+def _format_bounds(field: FieldInfo) -> str:
+    """Return the bounds of a number, such as ", 1 to 512"; an empty text for other settings."""
+    bounds = {
+        name: getattr(bound, name)
+        for bound in field.metadata
+        for name in ("ge", "le")
+        if hasattr(bound, name)
+    }
+    if "ge" not in bounds:
+        return ""
+    return f", {bounds['ge']} to {bounds['le']}" if "le" in bounds else f", at least {bounds['ge']}"
 
 
 def _default(field: FieldInfo) -> str:
@@ -139,14 +155,24 @@ def render_names() -> str:
         _NAMES_HEAD,
         *_render_table(
             "Assets",
-            ("asset", "group", "partitions"),
+            ("asset", "group", "partitions", "contains"),
             (
                 (
                     f"`{key.to_user_string()}`",
                     graph.get(key).group_name,
                     "daily" if graph.get(key).is_partitioned else "none",
+                    _first_sentence(graph.get(key).description),
                 )
                 for key in assets
+            ),
+        ),
+        *_render_table(
+            "Jobs",
+            ("job", "does"),
+            (
+                (f"`{job.name}`", job.description or "")
+                for job in repository.get_all_jobs()
+                if not job.name.startswith("__")  # Dagster's own
             ),
         ),
         *_render_table(
@@ -178,6 +204,10 @@ def render_names() -> str:
         *_render_json_fields(),
     ]
     return "\n".join(lines)
+
+
+def _first_sentence(text: str | None) -> str:
+    return (text or "").partition(". ")[0].partition("\n")[0].rstrip(".") + "."
 
 
 def _render_metadata() -> Iterator[str]:
@@ -229,7 +259,17 @@ def _clean(text: str | None) -> str:
 def _render_option(option: Any) -> str:  # noqa: ANN401 (a click parameter)
     names = [name for name in (*option.opts, *option.secondary_opts) if name.startswith("-")]
     label = ", ".join(f"`{name}`" for name in names) or f"`{option.name.upper()}`"
-    return f"| {label} | {' '.join((getattr(option, 'help', None) or '').split()).replace('|', '&#124;')} |"
+    meaning = " ".join((getattr(option, "help", None) or "").split()).replace("|", "&#124;")
+    return f"| {label} | {' '.join([meaning, *_describe_values(option)])} |"
+
+
+def _describe_values(option: Any) -> Iterator[str]:  # noqa: ANN401 (a click parameter)
+    """Yield the accepted values and the default, unless the help text has it."""
+    default = option.default
+    if isinstance(default, StrEnum):
+        yield f"One of {', '.join(f'`{value}`' for value in type(default))}."
+    if not isinstance(default, bool | None) and "efault:" not in option.help:
+        yield f"Default: `{default}`."
 
 
 def _list_examples(command: Any) -> list[str]:  # noqa: ANN401 (a click command)

@@ -27,7 +27,7 @@ Filter on data_date where you can: only the files of those days are read.
 
   .tables          list the tables with their meaning
   .schema TABLE    list the columns of a table: type, unit, meaning
-  .format SHAPE    print results as table, csv, json or jsonl
+  .format SHAPE    print results as table, csv, spreadsheet, json or jsonl
   .help            show this help
   .quit            leave the shell (also Ctrl-D)
 

@@ -35,7 +35,8 @@ class NewSource:
 
 def describe_api(region: str) -> NewSource:
     """Describe the live service in a region."""
-    return NewSource({"kind": "api", "region": region}, commands=("ledger doctor", "ledger record"))
+    commands = ("ledger doctor", "ledger record --to recording/", "ledger plan --from DAY")
+    return NewSource({"kind": "api", "region": region}, commands=commands)
 
 
 def describe_bucket(uri: str, copy_of: str | None, today: date) -> NewSource:

@@ -42,7 +42,7 @@ class LakeSettings(Section):
     ] = Field(
         default="data/lake",
         validate_default=True,
-        description="Folder or s3:// prefix of the lake.",
+        description="Folder or s3:// prefix of the tables.",
         examples=["data/lake"],
     )
     kms_key_id: str | None = Field(
@@ -58,7 +58,8 @@ class LakeSettings(Section):
     )
     shards: Annotated[Count, Field(ge=1, le=1024)] = Field(
         default=1,
-        description="Files of a new day, by scheduler, of tables with a row per execution or more.",
+        description="Number of files into which a new day is split, by scheduler. It applies to tables with a"
+        " row per execution or more.",
         examples=[8],
     )
 
@@ -85,14 +86,14 @@ class HistorySettings(Section):
         default=7,
         ge=1,
         le=36_500,
-        description="How many days back scheduled runs refresh unsettled days.",
+        description="Scheduled runs extract unsettled days up to this many days before today.",
         examples=[7],
     )
     settle_after_minutes: Count = Field(
         default=180,
         ge=0,
         le=525_600,
-        description="How many minutes after its end a day can settle.",
+        description="A day can settle this many minutes after its end: later answers prove it complete.",
         examples=[180],
     )
 
@@ -155,13 +156,13 @@ class DagsterSettings(Section):
 
     key_prefix: Annotated[tuple[DagsterName, ...], BeforeValidator(_parse_key_prefix)] = Field(
         default=(),
-        description="Prefix of all asset keys, with slashes between its parts. Unset: none. Tables and"
-        " stages keep their names.",
+        description="Prefix of all asset keys, with slashes between its parts. Tables and stages keep their"
+        " names.",
         examples=["plant_a"],
     )
     group_prefix: DagsterName | None = Field(
         default=None,
-        description="Prefix of the asset groups: plant_a gives plant_a_executions. Unset: none.",
+        description="Prefix of the asset groups: plant_a gives plant_a_executions.",
         examples=["plant_a"],
     )
 
@@ -172,7 +173,7 @@ class LimitSettings(Section):
     max_calls_per_run: Count | None = Field(
         default=None,
         ge=1,
-        description="Calls to the service after which a run stops. It keeps the results so far.",
+        description="API calls after which a run stops. Recorded days stay. Unset: no limit.",
         examples=[1000],
     )
     max_megabytes_per_file: Count = Field(
@@ -185,26 +186,26 @@ class LimitSettings(Section):
     max_rows_per_file: Count = Field(
         default=500_000,
         ge=1,
-        description="Most executions in a saved response, and most lines in a result object.",
+        description="Largest number of executions in a saved response, and of lines in a result object.",
         examples=[500_000],
     )
     max_pages_per_query: Count = Field(
         default=10_000,
         ge=1,
-        description="Most pages of one query of the service.",
+        description="Largest number of pages of one query of the service.",
         examples=[10_000],
     )
     max_entries_per_listing: Count = Field(
         default=2_000_000,
         ge=1,
-        description="Most files, objects or schedulers that a source lists.",
+        description="Largest number of files, objects or schedulers that a source lists.",
         examples=[2_000_000],
     )
     max_seconds_per_request: Count = Field(
         default=600,
         ge=1,
         le=86_400,
-        description="Longest duration of one request to the service or to S3.",
+        description="Longest duration of one request to the service or to S3, in seconds.",
         examples=[600],
     )
 
@@ -261,14 +262,14 @@ class EventSettings(Section):
         default=2.0,
         ge=1,
         le=1000,
-        description="A gap without points of more than this many usual steps cuts an event.",
+        description="A time without points that is longer than this many usual steps cuts an event.",
         examples=[2.0],
     )
     min_duration_minutes: Count = Field(
         default=0,
         ge=0,
         le=1440,
-        description="Shorter events are dropped. The AWS console omitted events of 5 minutes or less.",
+        description="Shorter events are dropped. The console of the service hid events of 5 minutes or less.",
         examples=[5],
     )
 
@@ -279,7 +280,7 @@ class EquipmentSettings(Section):
     registry: Annotated[str, resolve_location("equipment", "registry")] = Field(
         default="equipment.toml",
         validate_default=True,
-        description="File that names the equipment behind the schedulers.",
+        description="File or s3:// object that names the machines of the schedulers.",
         examples=["equipment.toml"],
     )
     expected_bucket_owner: AccountId | None = Field(
@@ -304,7 +305,7 @@ def _parse_urls(value: object) -> tuple[str, ...]:
 
 
 class AlertSettings(Section):
-    """Notifications and their sinks."""
+    """Notifications, their targets and their thresholds."""
 
     webhook_url: str | None = Field(
         default=None,
@@ -326,19 +327,19 @@ class AlertSettings(Section):
         default=10,
         ge=0,
         le=10_080,
-        description="Shorter anomaly events are not notified.",
+        description="Shorter events are not notified.",
         examples=[10],
     )
     min_criticality: Literal["low", "medium", "high"] | None = Field(
         default=None,
-        description="Events of less critical equipment are not notified: low, medium or high.",
+        description="Events of less critical machines are not notified. Unset: events of all machines are.",
         examples=["medium"],
     )
     max_age_days: Count = Field(
         default=7,
         ge=1,
         le=36_500,
-        description="Anomaly events that had ended earlier when they were detected are not notified.",
+        description="Events that ended more than this many days before they became known are not notified.",
         examples=[7],
     )
     repeat_after_hours: Count = Field(
@@ -352,7 +353,7 @@ class AlertSettings(Section):
         default=180,
         ge=1,
         le=525_600,
-        description="Data is late if the newest window was due this many minutes ago.",
+        description="Data is late if it is overdue by more than this many minutes.",
         examples=[180],
     )
     dagster_url: str | None = Field(
@@ -362,13 +363,13 @@ class AlertSettings(Section):
     )
     report_url: str | None = Field(
         default=None,
-        description="URL of the pages in report.folder. Notifications about events link to the latest one.",
+        description="URL at which report.folder is served. Notifications of events link to its latest.html.",
         examples=["https://reports.example.com"],
     )
     silences: Annotated[str, resolve_location("alerts", "silences")] = Field(
         default="silences.toml",
         validate_default=True,
-        description="File with planned maintenance and acknowledgements.",
+        description="File or s3:// object with planned maintenance and acknowledgements.",
         examples=["silences.toml"],
     )
     expected_bucket_owner: AccountId | None = Field(

@@ -123,7 +123,7 @@ def test_a_receiver_without_response_times_out() -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(RetryLaterError, match="Cannot post a notice"):
+        with pytest.raises(RetryLaterError, match="Cannot send a notification"):
             Webhook(url, allow_private=True, timeout_seconds=0.05, tries=2, pause_seconds=0).post(NOTICE, AT)
 
 

@@ -18,7 +18,7 @@ from assets.alerts.deduplication import normalize_message
 from assets.report.formatting import pluralize
 from pipelines.cli.arguments import parse_range_of_history, select_schedulers
 from pipelines.cli.json_output import BackfillDay, BackfillOutput, BackfillStage, SourceFailure
-from pipelines.cli.options import HistoryFrom, HistoryTo, Json, SchedulerPatterns, SkipSettled
+from pipelines.cli.options import HistoryFrom, HistoryTo, Json, SchedulerPatterns, SkipSettled, Yes
 from pipelines.cli.output import open_console, print_json
 from pipelines.cli.progress import show_progress
 from pipelines.operations.backfill_plan import has_unread_files, list_known_schedulers, list_sources
@@ -80,13 +80,16 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
             min=1,
             metavar="N",
             help="Split the range into runs that the daemon starts, at most N at a time. Default: one run for"
-            " each stage, in this process.",
+            " each stage, which this command starts.",
         ),
     ] = None,
     days_per_run: Annotated[
         int | None,
         typer.Option(
-            "--days-per-run", min=1, metavar="D", help="With --workers: days of a run. Default: ten minutes."
+            "--days-per-run",
+            min=1,
+            metavar="D",
+            help="With --workers: days of a run. Default: those of about ten minutes, at most 31.",
         ),
     ] = None,
     runs_per_day: Annotated[
@@ -108,16 +111,15 @@ def backfill(  # noqa: PLR0913, PLR0917 (each is an option)
             " settings, or in the checkout.",
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    yes: Annotated[bool, Yes] = False,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
     """Build all tables and the report for a range of days; default: the whole history.
 
     The stages executions, results, anomalies, health and report are Dagster runs, which the Dagster UI shows
-    too. If a stage fails, the next ones still process
-    the days that are recorded. Everything is idempotent: Ctrl-C stops it, and the last line is the command
-    that resumes it. Exit code 0: everything is recorded; 1: some failed, the output says which and why; 130:
-    stopped.
+    too. If a stage fails for some days, the next stages process the other days. Ctrl-C stops the backfill,
+    and recorded days stay. The last line is then the command that resumes it. Exit code 1: something failed,
+    and the output says what and why; 130: stopped.
     """
     settings = load_settings()
     _check_worker_options(workers, resume, {"--days-per-run": days_per_run, "--runs-per-day": runs_per_day})
@@ -273,7 +275,7 @@ def _print(console: Console, report: BackfillReport, report_folder: str) -> None
     has_days = any(run.days for run in report.runs.values())
     recorded = "the days above are recorded" if has_days else "nothing new is recorded"
     console.print(f"Backfill {report.plan.backfill_id} {report.outcome}; {recorded}.", soft_wrap=True)
-    console.print("Resume it with:" if report.resume_command else "Then run it again:")
+    console.print("Resume it with:" if report.resume_command else "Run it again:")
     command = report.resume_command or _build_command(report.plan)
     console.print(Text(f"  {command}", "bold"), soft_wrap=True)
     for log in sorted({run.log for run in report.runs.values() if run.log}):

@@ -19,7 +19,6 @@ def dev(
 
     Open the URL that it prints in a browser. Uses your settings: the file in LEDGER_CONFIG, or ledger.toml in
     the current folder or next to workspace.yaml. Without settings it uses the project of the demo and starts
-    the simulated service.
-    Stop it with Ctrl-C or SIGTERM.
+    the simulated service. Stop it with Ctrl-C or SIGTERM.
     """
     sys.exit(dev_server.run(port))

@@ -22,7 +22,7 @@ _STYLES = {Level.ok: "green", Level.warn: "yellow", Level.fail: "bold red"}
 def doctor(as_json: Annotated[bool, Json] = False) -> None:
     """Check settings, credentials, sources, lake and Dagster.
 
-    Each finding is ok, warn or fail, and says how to fix it. The command writes a hidden file of a few bytes
+    Each finding is ok, warn or fail; a problem has its fix. The command writes a hidden file of a few bytes
     to the lake and tests each permission that a run needs. It sends at most four requests to each service.
     Exit code 1: a check failed.
     """

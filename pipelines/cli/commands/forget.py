@@ -16,7 +16,7 @@ from assets.tables import INFERENCE_EXECUTIONS
 from pipelines.cli.arguments import check_order, parse_day
 from pipelines.cli.forgotten import list_operations
 from pipelines.cli.json_output import ForgetOutput, ForgetTable, SourceFailure
-from pipelines.cli.options import From, Json, To
+from pipelines.cli.options import From, Json, To, Yes
 from pipelines.cli.output import open_console, print_json
 from pipelines.operations.forgetting import (
     ForgetRequest,
@@ -44,7 +44,10 @@ def forget(  # noqa: PLR0913 (each is an option)
     *,
     source: Annotated[
         str | None,
-        typer.Option(help="Source, as the lake names it, or a folder or prefix.", metavar="URI"),
+        typer.Option(
+            help="Source as execution_sources names it, or a folder or prefix with all its files.",
+            metavar="URI",
+        ),
     ] = None,
     file: Annotated[str | None, typer.Option(help="One file of saved responses.", metavar="URI")] = None,
     scheduler: Annotated[
@@ -56,17 +59,17 @@ def forget(  # noqa: PLR0913 (each is an option)
         str | None,
         typer.Option("--lift", help="Read again what this operation skips.", metavar="ID"),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove the rows; do not confirm.")] = False,
+    yes: Annotated[bool, Yes] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; change nothing.")] = False,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
     """Remove what a source, a scheduler or some days brought into the lake.
 
-    Options can be combined. Without --source and --file, all sources are selected. Executions that another
-    source returned too are read again from it. If it cannot be read now, they stay, and the answer gives
-    their number. All derived tables are computed again. What was removed is not recorded again until --lift.
-    A command that was stopped continues when it is repeated. Without options, it lists all operations. Exit
-    code 1: executions stay, because their other sources could not be read.
+    Combined options select what matches all of them. Without --source and --file, all sources are selected.
+    Executions that another source returned too are read again from it. If it cannot be read now, they stay,
+    and the output has their number. All derived tables are computed again. What was removed is not recorded
+    again until --lift. If the command is stopped, repeat it: it continues. Without options, it lists all
+    operations. Exit code 1: executions stay, because their other sources could not be read.
     """
     settings, now = load_settings(), utc_now()
     lake = Lake.from_settings(settings)

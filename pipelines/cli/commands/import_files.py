@@ -78,19 +78,21 @@ def import_(  # noqa: PLR0913, PLR0917 (each is an option)
             help="Time zone of times without one, for a new source: an IANA name or +HH:MM.", metavar="ZONE"
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Change the settings; do not confirm.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask for confirmation; change existing settings too.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read the files; change nothing.")] = False,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
     """Add saved API responses to an archive source.
 
-    Reads each file as the archive source will, and reports what it holds. Then it copies the files to the
+    Reads each file as the archive source will, and reports what it contains. Then it copies the files to the
     folder of the first archive source, or registers their folder if there is none. It copies no content
     twice, replaces no file, and skips files without executions. It extends [history] to the days of the
     files; a new project gets their days. It allows the buckets of results that the files name. On a terminal
     it asks before it changes ledger.toml. Without a terminal it adds keys of [history] and sources. It
     changes values and allows buckets only with --yes. The last line is the command that extracts the files.
-    Exit code 1: files are broken or incomplete.
+    Exit code 1: files are damaged or incomplete, or have no executions.
     """
     if copy and register:
         raise ConfigurationError(

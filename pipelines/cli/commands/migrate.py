@@ -55,15 +55,14 @@ def migrate(
             "--shards", min=1, max=MAX_SHARDS, help="Change the days to this number of files instead."
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what to change; write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what to change; change nothing.")] = False,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
     """Rewrite files of older table versions, or change the number of files of each day.
 
     The rows stay the same; the files get the current columns. Migration is optional: older files are
-    readable, with null in newer columns. Credentials in error messages that early versions stored are
-    redacted. You can stop and repeat it: each file is replaced atomically. Exit
-    code 1: some files cannot be read.
+    readable, with null in newer columns. Credentials in stored error messages are redacted. You can stop and
+    repeat it: each file is replaced atomically. Exit code 1: some files cannot be read.
 
     With --shards, the days of tables with a row per execution or more get this number of files. While a day
     is changed, its updates wait, and other programs can see rows twice; none see fewer rows. After a stop,

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pipelines.cli.arguments import parse_day
 from pipelines.cli.json_output import RecordOutput, SourceFailure
-from pipelines.cli.options import Json, SchedulerPatterns
+from pipelines.cli.options import HistoryFrom, Json, SchedulerPatterns
 from pipelines.cli.output import open_console, print_json
 from pipelines.operations.recording import Recorder, RecordingProgress
 from resources.clock import utc_now
@@ -38,14 +38,13 @@ def record(  # noqa: PLR0913, PLR0917 (each is an option)
     target: Annotated[
         str, typer.Option("--to", metavar="URI", help="Folder or s3:// prefix of the recording.")
     ],
-    first: Annotated[
-        str | None,
-        typer.Option("--from", metavar="DAY", help="First day (UTC). Default: start_date of [history]."),
-    ] = None,
+    first: Annotated[str | None, HistoryFrom] = None,
     last: Annotated[
         str | None,
         typer.Option(
-            "--through", metavar="DAY", help="Last day (UTC), included. Default: the last day of [history]."
+            "--through",
+            metavar="DAY",
+            help="Last day (UTC), included. Default: the last day of the history, at most today.",
         ),
     ] = None,
     schedulers: Annotated[list[str] | None, SchedulerPatterns] = None,
@@ -71,10 +70,10 @@ def record(  # noqa: PLR0913, PLR0917 (each is an option)
     """Save all answers of the api sources, exactly as received.
 
     Writes WARC files with each request, response, time and hash. Each page is stored before the next one is
-    requested, and each file is read back and checked. The same command continues after Ctrl-C, a kill or an
-    error, and requests no stored page again. Days that had settled are not recorded twice; other days are.
-    An archive source reads the files, and they prove days complete as live answers do. Exit code 1: something
-    is not recorded, the output says what; 130: stopped.
+    requested, and each file is read back and checked. After Ctrl-C, a kill or an error, the same command
+    continues, and requests no stored page again. Days that had settled are not recorded twice; other days
+    are. An archive source reads the files, and they prove days complete as live answers do. Exit code 1:
+    something is not recorded, and the output says what; 130: stopped.
     """
     settings = load_settings()
     services = _open_services(settings, max_calls)

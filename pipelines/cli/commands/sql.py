@@ -33,7 +33,7 @@ def sql(
     shape: Annotated[
         Shape,
         typer.Option(
-            "--format", help="How to print the result. spreadsheet is CSV in which no text is a formula."
+            "--format", help="Format of the result. spreadsheet is CSV in which no text is a formula."
         ),
     ] = Shape.table,
     out: Annotated[

@@ -46,9 +46,9 @@ def status(
 
     Prints a calendar with one letter for each day; capital letters need action. Below it, the command lists
     each action with the command to run, and the sources that the last run could not read. It reads the lake
-    and the Dagster runs, and calls no service. Default range: the whole history. If no service can add days:
-    those that are extracted or in saved responses. The calendar shows the last two months. Exit code 1:
-    something needs action.
+    and the Dagster runs, and calls no service. Default range: the whole history, or, if no service can add
+    days, those that are extracted or in saved responses. The calendar shows the last two months of it. Exit
+    code 1: something needs action.
     """
     settings, now = load_settings(), utc_now()
     history = Days(settings.history.start_date, settings.history.end_date)

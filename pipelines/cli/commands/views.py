@@ -22,7 +22,7 @@ EXAMPLES = (
 def views(
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Write the SQL to this file; default: print it.", dir_okay=False),
+        typer.Option("--out", help="Write the SQL to this file. Default: print it.", dir_okay=False),
     ] = None,
     database: Annotated[
         Path | None,
@@ -36,7 +36,7 @@ def views(
     """Write a view of each table for use in other DuckDB programs.
 
     Use the views in the DuckDB shell, in Python or in notebooks. They read the current files of the lake.
-    Write them again only after an update of lookout-ledger, or for a table that had no file before.
+    Write them again after an upgrade of lookout-ledger, and when a table gets its first file.
     """
     folder = (out or database or Path("views.sql")).absolute().parent
     script = query.views(Lake.from_settings(load_settings()), folder if relative else None)

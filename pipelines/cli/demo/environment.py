@@ -174,7 +174,7 @@ def _read_exports() -> dict[str, str]:
 
 def _build_error(problem: str, output: str) -> DataError:
     return DataError(
-        f"The sandbox {problem}: {output.strip() or 'no output'}",
+        f"Cannot run the demo: the sandbox {problem}: {output.strip() or 'no output'}",
         where=str(FOLDER),
         next_step="run it alone to see its output: python -m sandbox serve",
     )

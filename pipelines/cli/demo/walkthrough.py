@@ -117,7 +117,7 @@ def _launch(console: Console, plan: BackfillPlan, environment: Mapping[str, str]
     for run in report.runs.values():
         if run.outcome is not RunOutcome.succeeded:
             raise DataError(
-                f"The run failed: {run.message}",
+                f"Cannot complete the demo: its run failed: {run.message}",
                 where=str(run.log),
                 next_step="find the first ERROR line in that log",
             )

@@ -78,7 +78,7 @@ def test_an_unknown_scheduler_fails_the_run_and_lists_the_existing_ones(
     result = location.run(**build_options(schedulers=["pump-1", "punp-2"]))
 
     assert not result.success
-    assert 'No scheduler matches "punp-2"' in str(read_failure_metadata(result)["failed_sources"])
+    assert 'a scheduler that matches "punp-2"' in str(read_failure_metadata(result)["failed_sources"])
     assert "pump-2" in str(read_failure_metadata(result)["failed_sources"]), "the existing names"
     assert {row["scheduler_name"] for row in read_rows(location.lake).values()} == {"pump-1"}
     assert not any(event.is_step_up_for_retry for event in result.all_events)

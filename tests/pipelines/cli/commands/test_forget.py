@@ -144,7 +144,7 @@ def test_status_and_certificate_show_each_use(world: World, ledger: RunLedger, t
 def test_a_wrong_selection_is_an_error(ledger: RunLedger) -> None:
     for options, message in (
         (["--file", "dumps/other.json"], "the lake knows no such source"),
-        (["--scheduler", "pomp-1"], "No scheduler matches"),
+        (["--scheduler", "pomp-1"], "Cannot find a scheduler that matches"),
         (["--source", "dumps/", "--file", "dumps/first.json"], "Cannot combine"),
         (["--lift", "a1"], "there is no such operation"),
     ):

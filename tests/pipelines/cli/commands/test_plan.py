@@ -216,7 +216,10 @@ def test_a_failing_source_is_reported_and_the_others_are_planned(
             ["--from", "2024-01-01", "--to", "2026-10-05"],
             ["before the first day of the history", 'start_date = "2024-01-01"'],
         ),
-        (["--from", "2026-10-05", "--to", "2026-10-20"], ["the history ends", 'end_date = "2026-10-21"']),
+        (
+            ["--from", "2026-10-05", "--to", "2026-10-20"],
+            ["the last day of the history", 'end_date = "2026-10-21"'],
+        ),
         ([*RANGE, "--scheduler", "pmup-1"], ['did you mean "pump-1"', "pump-2"]),
     ],
     ids=["turned round", "no month", "another form", "no day", "too early", "too late", "a slip"],

@@ -27,7 +27,10 @@ _ACCEPT_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int
 
 
 def list_parts(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("_unfinished/*/*/*.warc.gz") if not path.name.startswith(".")]
+    try:
+        return [path for path in folder.glob("_unfinished/*/*/*.warc.gz") if not path.name.startswith(".")]
+    except FileNotFoundError:  # the command removes the folders of a completed query meanwhile
+        return []
 
 
 def start_recording(folder: Path, parts: int) -> subprocess.Popen[str]:
