@@ -22,9 +22,11 @@ SchedulerPatterns = typer.Option(
 SkipSettled = typer.Option("--skip-settled", help="Skip the settled days of each scheduler.")
 Yes = typer.Option("--yes", "-y", help="Do not ask for confirmation.")
 Json = typer.Option("--json", help="Print one JSON object.")
-TableNames = typer.Argument(help="Table names. Default: all tables.", show_default=False)
+TableNames = typer.Argument(metavar="TABLE", help="Table names. Default: all tables.", show_default=False)
 Location = typer.Option(
-    help="S3 location of the lake, s3://bucket/prefix. Default: lake.uri of the settings.", show_default=False
+    metavar="URI",
+    help="S3 location of the lake, s3://bucket/prefix. Default: lake.uri of the settings.",
+    show_default=False,
 )
 
 

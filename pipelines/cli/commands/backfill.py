@@ -40,6 +40,7 @@ EXAMPLES = (
     "ledger backfill --from 2026-09-01 --to 2026-10-07",
     "ledger backfill --from 2026-10-01 --to today --scheduler pump-1 --yes",
     "ledger backfill --from 2026-10-01 --to today --only executions,results",
+    "ledger backfill --from 2025-01-01 --to 2025-12-31 --workers 8",
     "ledger backfill --resume 06608ff5-84d3-4643-abcb-c9f52e037a0c",
 )
 _MAX_DAILY_ROWS = 31

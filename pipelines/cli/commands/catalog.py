@@ -50,7 +50,7 @@ def _require_subcommand() -> None:
 def sync(  # noqa: PLR0913 (each is an option)
     tables: Annotated[list[str] | None, TableNames] = None,
     *,
-    database: Annotated[str, typer.Option(help="Glue database of the tables.")],
+    database: Annotated[str, typer.Option(metavar="NAME", help="Glue database of the tables.")],
     location: Annotated[str | None, Location] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the differences; change nothing.")] = False,
     create_database: Annotated[

@@ -40,13 +40,18 @@ def certify(
     out: Annotated[
         list[Path] | None,
         typer.Option(
+            metavar="FILE",
             help="File to write: .json, .html or .md. Repeatable. Default: print Markdown.",
             show_default=False,
         ),
     ] = None,
     verify: Annotated[
         Path | None,
-        typer.Option(help="Name everything that changed since this JSON certificate.", show_default=False),
+        typer.Option(
+            metavar="FILE",
+            help="Name everything that changed since this JSON certificate.",
+            show_default=False,
+        ),
     ] = None,
     as_json: Annotated[bool, Json] = False,
 ) -> None:

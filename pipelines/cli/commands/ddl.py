@@ -28,7 +28,7 @@ def ddl(
         bool, typer.Option("--spark/--athena", help="SQL for Spark, or for Athena (default).")
     ] = False,
     database: Annotated[
-        str | None, typer.Option(help="Database to create the tables in.", show_default=False)
+        str | None, typer.Option(metavar="NAME", help="Database to create the tables in.", show_default=False)
     ] = None,
     location: Annotated[str | None, Location] = None,
 ) -> None:

@@ -64,7 +64,7 @@ def _parse_path(text: str) -> Path:
 def import_(  # noqa: PLR0913, PLR0917 (each is an option)
     paths: Annotated[
         list[Path],
-        typer.Argument(help="Files or folders of saved responses.", metavar="PATH…", parser=_parse_path),
+        typer.Argument(help="Files or folders of saved responses.", metavar="PATH", parser=_parse_path),
     ],
     copy: Annotated[
         bool, typer.Option("--copy", help="Copy the files to the folder of the archive source.")

@@ -21,6 +21,7 @@ EXAMPLES = (
     "ledger init ~/plant-a",
     "ledger init ~/plant-a --bucket s3://plant-a/inference/output/",
     "ledger init ~/plant-a --bucket ~/copies/output --copy-of s3://plant-a/inference/output/",
+    "ledger init ~/plant-a --api eu-west-1",
 )
 _QUESTION = """What do you have?
   1  saved responses of the API, or notebooks that printed them
@@ -32,7 +33,8 @@ If you have several, choose one and add the others to ledger.toml afterwards."""
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(help="Folder of the project. It is created if it does not exist.")
+        Path,
+        typer.Argument(metavar="FOLDER", help="Folder of the project. It is created if it does not exist."),
     ] = Path(),
     bucket: Annotated[
         str | None,

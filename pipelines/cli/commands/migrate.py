@@ -52,7 +52,11 @@ def migrate(
     shards: Annotated[
         int | None,
         typer.Option(
-            "--shards", min=1, max=MAX_SHARDS, help="Change the days to this number of files instead."
+            "--shards",
+            min=1,
+            max=MAX_SHARDS,
+            metavar="N",
+            help="Change the days to this number of files instead.",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what to change; change nothing.")] = False,

@@ -43,10 +43,14 @@ def plan(  # noqa: PLR0913, PLR0917 (each is an option)
     schedulers: Annotated[list[str] | None, SchedulerPatterns] = None,
     skip_settled: Annotated[bool, SkipSettled] = False,
     calls_per_second: Annotated[
-        float, typer.Option(min=0.01, help="API calls per second, for the estimate of the minutes.")
+        float,
+        typer.Option(min=0.01, metavar="N", help="API calls per second, for the estimate of the minutes."),
     ] = 10.0,
     sensors: Annotated[
-        int, typer.Option(min=1, help="Sensors of each scheduler, for the estimate of memory and size.")
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Sensors of each scheduler, for the estimate of memory and size."
+        ),
     ] = SENSORS,
     as_json: Annotated[bool, Json] = False,
 ) -> None:

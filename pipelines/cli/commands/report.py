@@ -47,18 +47,24 @@ def report(  # noqa: PLR0913 (an option each)
     ] = None,
     week: Annotated[
         str | None,
-        typer.Option(help="One week, Monday to Sunday: 2026-W41, or any day in it.", show_default=False),
+        typer.Option(
+            metavar="WEEK",
+            help="One week, Monday to Sunday: 2026-W41, or any day in it.",
+            show_default=False,
+        ),
     ] = None,
     first: Annotated[str | None, From] = None,
     last: Annotated[str | None, To] = None,
     equipment: Annotated[
         list[str] | None,
         typer.Option(
-            help="Include only these machines or schedulers; * and ? match. Repeatable.", show_default=False
+            metavar="NAME",
+            help="Include only this machine or scheduler; * and ? match. Repeatable.",
+            show_default=False,
         ),
     ] = None,
     out: Annotated[
-        str | None, typer.Option(help="File to write; - prints the page.", show_default=False)
+        str | None, typer.Option(metavar="FILE", help="File to write; - prints the page.", show_default=False)
     ] = None,
     output_format: Annotated[Format, typer.Option("--format", help="File format.")] = Format.html,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,

@@ -28,7 +28,8 @@ _MAX_SCRIPT = 50_000_000
 
 def sql(
     statement: Annotated[
-        str | None, typer.Argument(help="One statement in DuckDB's SQL; each table is a view.")
+        str | None,
+        typer.Argument(metavar="STATEMENT", help="One statement in DuckDB's SQL; each table is a view."),
     ] = None,
     shape: Annotated[
         Shape,
@@ -38,7 +39,9 @@ def sql(
     ] = Shape.table,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Write the result to this file: .parquet or .csv.", dir_okay=False),
+        typer.Option(
+            "--out", metavar="FILE", help="Write the result to this file: .parquet or .csv.", dir_okay=False
+        ),
     ] = None,
 ) -> None:
     """Query the lake in SQL: one statement, a script or a shell.

@@ -22,11 +22,15 @@ EXAMPLES = (
 def views(
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Write the SQL to this file. Default: print it.", dir_okay=False),
+        typer.Option(
+            "--out", metavar="FILE", help="Write the SQL to this file. Default: print it.", dir_okay=False
+        ),
     ] = None,
     database: Annotated[
         Path | None,
-        typer.Option("--database", help="Write a DuckDB database with the views.", dir_okay=False),
+        typer.Option(
+            "--database", metavar="FILE", help="Write a DuckDB database with the views.", dir_okay=False
+        ),
     ] = None,
     relative: Annotated[
         bool,

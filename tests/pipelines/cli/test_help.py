@@ -40,6 +40,13 @@ def test_help_has_a_purpose_and_an_example(words: tuple[str, ...]) -> None:
     assert ALL[words].help
 
 
+def test_examples_have_only_existing_options() -> None:
+    for command in ALL.values():
+        known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+        for example in re.findall(r"`(ledger [^`&|]+)", command.epilog):
+            assert {*re.findall(r" (--[a-z-]+)", example)} <= known, example
+
+
 def test_ledger_help_lists_the_commands_in_groups() -> None:
     done = CliRunner().invoke(app, ["--help"])
 
