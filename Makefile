@@ -12,6 +12,8 @@ EXTRAS := dev
 INSTALL = VIRTUAL_ENV=$(VENV) $(UV) pip install --constraint constraints.txt
 .INTERMEDIATE: $(VENV)/uv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# trust the certificates of the system, such as that of a company's proxy
+export UV_SYSTEM_CERTS ?= 1
 # without cached bytecode, each process compiles all modules that it imports
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
@@ -27,7 +29,7 @@ S3_TESTS := tests/resources/storage/test_s3.py tests/resources/storage/test_s3_f
 # the API of PyPI with the vulnerabilities of a release
 ADVISORIES := https://pypi.org/pypi/pip/24.0/json
 
-.PHONY: help setup demo dev test faults seaweedfs handlers bench check audit docs clean
+.PHONY: help setup sandbox demo dev test faults seaweedfs handlers bench check audit docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -54,6 +56,8 @@ $(SANDBOX): $(READY) | $(UV)
 $(DEV): $(READY) | $(UV)
 	$(INSTALL) --editable '.[$(EXTRAS)]'
 	touch $(SANDBOX) $@
+
+sandbox: $(SANDBOX) ## install what the pipeline and the simulated service need, without a demo
 
 demo: $(SANDBOX) ## run the pipeline on generated data
 	@$(BIN)/ledger demo

@@ -3,7 +3,7 @@
 A check raises no error: each error becomes a finding with its fix.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -22,6 +22,7 @@ from resources.errors import LedgerError, PermissionsError, RetryLaterError, Ser
 from resources.results.base import ObjectState, ResultRequest
 from resources.results.fetcher import ResultFetcher
 from resources.sources.base import DayListing, FileListing, ListedScheduler, LiveService
+from resources.storage.base import StoredFile
 from resources.storage.local import LocalStorage
 from resources.storage.open import is_s3
 
@@ -265,17 +266,15 @@ def _check_s3_lake(uri: str, kms_key_id: str | None, owner: str | None) -> Findi
 
 
 def check_archive(source: FileListing) -> Finding:
-    """List the saved responses, and read one of them."""
+    """List the saved responses, and read the first page of the first one."""
     subject = f"archive {source.uri}"
     try:
         files = source.list_files()
-        unreadable = [file for file in files if file.problem]
-        if len(files) > len(unreadable):
-            first = next(file for file in files if not file.problem)
-            next(iter(source.open(first).read_pages(utc_now())), None)
+        readable = [file for file in files if not file.problem]
+        problems = _read_first_page(source, readable[0]) if readable else ()
     except LedgerError as error:
         return error_finding(subject, error)
-    if unreadable:
+    if unreadable := [file for file in files if file.problem]:
         return Finding(
             Level.warn,
             subject,
@@ -287,10 +286,26 @@ def check_archive(source: FileListing) -> Finding:
         return Finding(
             Level.warn,
             subject,
-            "contains no saved response: no file is named *.json[l]",
+            "contains no saved response: no file has a name such as *.json or *.jsonl",
             "add saved responses: ledger import PATH",
         )
-    return Finding(Level.ok, subject, f"{len(files)} saved responses can be read")
+    count = f"{len(files):,} file{'' if len(files) == 1 else 's'}"
+    if problems:
+        return Finding(
+            Level.warn,
+            subject,
+            f"{count}; the first one, {readable[0].uri}, {problems[0]}",
+            "save it again, or remove it; a run reads the others",
+        )
+    opened = "only the first one was opened, and its" if len(files) > 1 else "its"
+    return Finding(Level.ok, subject, f"{count}; {opened} first page can be read")
+
+
+def _read_first_page(source: FileListing, file: StoredFile) -> Sequence[str]:
+    """Return what is wrong with a file that has no page; empty if it has one."""
+    saved = source.open(file)
+    page = next(iter(saved.read_pages(utc_now())), None)
+    return () if page else saved.problems
 
 
 def check_bucket(source: DayListing, results: dict[str, str]) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from sandbox import serve
@@ -87,16 +87,16 @@ def _run_dump(options: argparse.Namespace) -> None:
         manifest = write_history(plants, options.to, clock, has_defects=not options.without_defects)
     except OSError as error:
         raise OSError(f"cannot write to {options.to}: {error.strerror or error}") from error
-    print(_format_summary(plants, manifest, options.to))  # noqa: T201 - this is the command line
+    print(_format_summary(plants, manifest, options.to, clock))  # noqa: T201 - this is the command line
 
 
-def _format_summary(plants: Fleet, manifest: Manifest, folder: Path) -> str:
+def _format_summary(plants: Fleet, manifest: Manifest, folder: Path, clock: datetime) -> str:
     history = plants.history
     return "\n".join(
         (
             f"{len(manifest.files)} files in {folder}",
             f"{len(manifest.executions):,} executions of {len(plants.schedulers)} schedulers",
-            f"{history.start:%Y-%m-%d %H:%M}Z to {history.end:%Y-%m-%d %H:%M}Z",
+            f"{history.start:%Y-%m-%d %H:%M}Z to {min(history.end, clock):%Y-%m-%d %H:%M}Z",
             "",
             "Peculiarities of the fleet:",
             *(

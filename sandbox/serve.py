@@ -184,7 +184,7 @@ def run_serve(options: argparse.Namespace) -> None:
         "unknown_scheduler": options.unknown_scheduler,
     }
     if not options.no_s3 and importlib.util.find_spec("moto") is None:
-        raise SystemExit("sandbox: S3 needs moto: run make demo, which installs it, or use --no-s3")
+        raise SystemExit("sandbox: S3 needs moto: run make sandbox, which installs it, or use --no-s3")
     from sandbox.service import run_sandbox  # noqa: PLC0415 - --help needs no botocore
 
     if options.exports is not None:

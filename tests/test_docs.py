@@ -84,6 +84,11 @@ def list_anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_the_tutorial_installs_the_sandbox_that_its_commands_start() -> None:
+    assert "python -m sandbox serve" in "".join(list_blocks("sh", TUTORIAL))
+    assert "make sandbox" in "".join(list_blocks("text", TUTORIAL)), "CI has the extra anyway"
+
+
 @pytest.fixture(scope="session")
 def environment() -> Iterator[dict[str, str]]:
     """The environment after `make demo`, with the service of the demo running."""

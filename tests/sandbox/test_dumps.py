@@ -366,6 +366,7 @@ class TestCommandLine:
         )
         output = capsys.readouterr().out
         assert "Defects" not in output
+        assert "2026-10-06 00:00Z to 2026-10-07 00:00Z" in output
         assert not (tmp_path / "by-hand").exists()
         assert list(tmp_path.rglob("*2026-10-07T0000Z*"))
         assert not list(tmp_path.rglob("*2026-10-08*"))

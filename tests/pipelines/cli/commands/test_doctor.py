@@ -137,18 +137,27 @@ def test_the_end_of_the_service_is_distinguished_from_a_missing_permission() -> 
     assert check(datetime(2026, 9, 1, tzinfo=UTC)).fix == "grant it"
 
 
-def test_a_missing_archive_and_one_without_files_are_reported(
+def test_an_archive_is_reported_if_it_is_missing_or_empty_or_its_first_file_is_damaged(
     ledger: RunLedger, settings: Callable[..., Path], tmp_path: Path
 ) -> None:
-    (tmp_path / "empty").mkdir()
-    settings('kind = "archive"\nuri = "gone/"', 'kind = "archive"\nuri = "empty/"')
+    response = '{"InferenceExecutionSummaries": [{"DataStartTime": "2026-10-06T00:00:00Z"}]}'
+    files = {"empty": [], "good": [response, response[:40]], "bad": [response[:40], response]}
+    for name, texts in files.items():
+        (tmp_path / name).mkdir()
+        for number, text in enumerate(texts):
+            (tmp_path / name / f"{number}.json").write_text(text)
+    settings(*(f'kind = "archive"\nuri = "{name}/"' for name in ("gone", *files)))
 
     done = ledger("doctor", "--json")
 
     assert done.code == 1
-    assert get_finding(done, "gone")["level"] == "fail"
-    assert get_finding(done, "empty")["level"] == "warn"
-    assert "ledger import" in get_finding(done, "empty")["fix"]
+    gone, empty, good, bad = (get_finding(done, f"/{name}") for name in ("gone", *files))
+    assert gone["level"] == "fail"
+    assert (empty["level"], empty["fix"]) == ("warn", "add saved responses: ledger import PATH")
+    assert good["message"] == "2 files; only the first one was opened, and its first page can be read"
+    assert good["level"] == "ok"
+    assert bad["level"] == "warn"
+    assert "bad/0.json, " in bad["message"], bad["message"]
 
 
 def test_each_output_prefix_of_a_bucket_is_described(
