@@ -84,7 +84,7 @@ def _check_sources(settings: Settings) -> Iterator[Finding]:
 
 def _check_alerts(settings: Settings) -> Finding:
     names = ", ".join(target.location for target in open_targets(settings.alerts))
-    message = f"are sent to {names}; try it: ledger alerts test" if names else "are only in the sensors' log"
+    message = f"are sent to {names}; try it: ledger alerts test" if names else "are only in the log of ticks"
     return Finding(Level.ok, "alerts", message)
 
 
