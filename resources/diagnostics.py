@@ -114,7 +114,9 @@ def check_service(api: LiveService, now: datetime, results: dict[str, str]) -> I
     except LedgerError as error:
         yield _explain_error(api, error, now.date())
         return
-    yield Finding(Level.ok, api.uri, f"lists {len(schedulers)} schedulers")
+    yield Finding(
+        Level.ok, api.uri, f"lists {len(schedulers):,} scheduler{'' if len(schedulers) == 1 else 's'}"
+    )
     for pattern in api.find_unmatched_patterns(schedulers):
         yield Finding(
             Level.warn,

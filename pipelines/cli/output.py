@@ -51,6 +51,11 @@ def print_json(output: "msgspec.Struct") -> None:
     sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
 
 
+def format_count(number: int, singular: str, plural: str | None = None) -> str:
+    """Return a number with its noun, such as "1 day" or "2,000 days"."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
 def discard_output() -> None:
     """Send all further output of this process to the null device."""
     null = os.open(os.devnull, os.O_WRONLY)

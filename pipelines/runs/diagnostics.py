@@ -98,7 +98,7 @@ def check_instance(*, is_configured: bool) -> Iterator[Finding]:
     try:
         with dg.DagsterInstance.get() as instance:
             runs = instance.get_runs_count()
-            yield Finding(Level.ok, subject, f"its storage works and has {runs} runs")
+            yield Finding(Level.ok, subject, f"its storage works; recorded runs: {runs:,}")
             yield _check_daemons(instance)
             yield _check_pool(instance)
             if is_configured:  # otherwise the code location cannot load

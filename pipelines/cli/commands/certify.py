@@ -14,7 +14,7 @@ from assets.framework.time_windows import Days
 from pipelines.cli.arguments import last_day, parse_range
 from pipelines.cli.json_output import CertifyOutput, CertifyTotals
 from pipelines.cli.options import From, Json, SchedulerPatterns, To
-from pipelines.cli.output import open_console, print_json, print_text
+from pipelines.cli.output import format_count, open_console, print_json, print_text
 from pipelines.operations.certification import Track, find_changes, load_certificate
 from pipelines.operations.certification import certify as write_certificate
 from pipelines.operations.lake_status import find_data_range
@@ -104,7 +104,7 @@ def _verify(lake: Lake, settings: Settings, path: Path, now: datetime, *, as_jso
         for change in changes:
             console.print(change, soft_wrap=True)
         console.print(
-            f"{len(changes):,} changes since {path}."
+            f"{format_count(len(changes), 'change')} since {path}."
             if changes
             else f"Nothing changed: {path} and the lake agree.",
             soft_wrap=True,

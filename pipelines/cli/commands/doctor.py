@@ -8,7 +8,7 @@ from rich.text import Text
 
 from pipelines.cli.json_output import DoctorCounts, DoctorFinding, DoctorOutput
 from pipelines.cli.options import Json
-from pipelines.cli.output import open_console, print_json
+from pipelines.cli.output import format_count, open_console, print_json
 from pipelines.runs.diagnostics import run_diagnostics
 from resources.diagnostics import Finding, Level
 
@@ -45,7 +45,11 @@ def doctor(as_json: Annotated[bool, Json] = False) -> None:
             )
         )
     else:
-        console.print(f"{counts[Level.ok]} ok, {counts[Level.warn]} warnings, {counts[Level.fail]} failures.")
+        warnings, failures = (
+            format_count(counts[Level.warn], "warning"),
+            format_count(counts[Level.fail], "failure"),
+        )
+        console.print(f"{counts[Level.ok]} ok, {warnings}, {failures}.")
     if counts[Level.fail]:
         raise typer.Exit(1)
 

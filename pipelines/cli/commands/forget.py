@@ -17,7 +17,7 @@ from pipelines.cli.arguments import check_order, parse_day
 from pipelines.cli.forgotten import list_operations
 from pipelines.cli.json_output import ForgetOutput, ForgetTable, SourceFailure
 from pipelines.cli.options import From, Json, To, Yes
-from pipelines.cli.output import open_console, print_json
+from pipelines.cli.output import format_count, open_console, print_json
 from pipelines.operations.forgetting import (
     ForgetRequest,
     find_operation,
@@ -167,8 +167,8 @@ def _print_plan(
         console.print(f"{len(operation.sources):,} sources are selected.")
     tables = list(_list_tables(planned))
     for table in tables:
-        line = f"{table.table}: {table.rows:,} rows of {table.days:,} days, {table.first} to {table.last}"
-        console.print(f"  {line}", soft_wrap=True)
+        rows, days = format_count(table.rows, "row"), format_count(table.days, "day")
+        console.print(f"  {table.table}: {rows} of {days}, {table.first} to {table.last}", soft_wrap=True)
     if not tables:
         console.print("  No row is removed.")
     if unaffected := sum(day.unaffected for day in planned):

@@ -16,7 +16,7 @@ from assets.executions.cost_estimate import CostEstimate, Estimate, SchedulerEst
 from pipelines.cli.arguments import parse_range_of_history, select_schedulers
 from pipelines.cli.json_output import EstimatedCount, PlanCapacity, PlanOutput, PlanScheduler, SourceFailure
 from pipelines.cli.options import HistoryFrom, HistoryTo, Json, SchedulerPatterns, SkipSettled
-from pipelines.cli.output import open_console, print_json
+from pipelines.cli.output import format_count, open_console, print_json
 from pipelines.operations.backfill_plan import (
     SourceListing,
     estimate_workload,
@@ -142,8 +142,8 @@ def _print(
 ) -> None:
     console = open_console()
     console.print(
-        f"{estimate.first} to {estimate.last}: {_pluralize(estimate.days, 'day')} in one run of"
-        f" {_pluralize(estimate.batches, 'batch', 'batches')}; {estimate.settled_days} already settled."
+        f"{estimate.first} to {estimate.last}: {format_count(estimate.days, 'day')} in one run of"
+        f" {format_count(estimate.batches, 'batch', 'batches')}; {estimate.settled_days} already settled."
     )
     console.print()
     if estimate.schedulers:
@@ -156,7 +156,7 @@ def _print(
     console.print(f"Files:   {_format_estimate(estimate.files_to_read)} saved responses to read")
     console.print(f"         at most {estimate.files_to_write:,} lake files to write; unchanged files stay")
     for uri, bucket in estimate.buckets.items():
-        prefixes = _pluralize(bucket.prefixes, "output prefix", "output prefixes")
+        prefixes = format_count(bucket.prefixes, "output prefix", "output prefixes")
         about = "at most" if bucket.is_bound else "about"
         text = f"{about} {bucket.requests:,} list requests and {bucket.results:,} results of {prefixes}"
         console.print(Text(f"Bucket:  {uri}: {text}"), soft_wrap=True)
@@ -165,7 +165,7 @@ def _print(
         verdict = "may stop this run" if estimate.may_exceed_budget else "is enough"
         console.print(f"Limit:   limits.max_calls_per_run = {estimate.budget:,} {verdict}")
     if listing.calls:
-        console.print(f"Used:    {_pluralize(listing.calls, 'call')} for this plan")
+        console.print(f"Used:    {format_count(listing.calls, 'call')} for this plan")
     for notice in [*listing.notices, *(f"{name}: {error}" for name, error in listing.failed.items())]:
         console.print(Text(f"! {notice}", "yellow"), soft_wrap=True)
     console.print()
@@ -208,10 +208,6 @@ def _describe_basis(row: SchedulerEstimate) -> str:
     if row.settled_days == row.days:
         return "the lake"
     return "lake and frequency" if row.settled_days else "its frequency"
-
-
-def _pluralize(number: int, singular: str, plural: str | None = None) -> str:
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def _format_estimate(estimate: Estimate) -> str:

@@ -14,7 +14,7 @@ from rich.text import Text
 from pipelines.cli.arguments import parse_day
 from pipelines.cli.json_output import RecordOutput, SourceFailure
 from pipelines.cli.options import HistoryFrom, Json, SchedulerPatterns
-from pipelines.cli.output import open_console, print_json
+from pipelines.cli.output import format_count, open_console, print_json
 from pipelines.operations.recording import Recorder, RecordingProgress
 from resources.clock import utc_now
 from resources.config.settings import Settings, load_settings
@@ -213,10 +213,10 @@ def _print(
     done = f"{progress.completed:,} of {progress.queries:,} queries recorded and verified"
     if not progress.queries and progress.is_complete:
         done = "everything was already recorded"
-    line(f"{days[0]} to {days[-1]}, {progress.schedulers:,} schedulers: {done} in {uri}")
+    line(f"{days[0]} to {days[-1]}, {format_count(progress.schedulers, 'scheduler')}: {done} in {uri}")
     line(
-        f"{progress.pages:,} new pages with {progress.executions:,} executions,"
-        f" {calls.count:,} calls ({calls.throttled:,} throttled)"
+        f"{format_count(progress.pages, 'new page')} with {format_count(progress.executions, 'execution')},"
+        f" {format_count(calls.count, 'call')} ({calls.throttled:,} throttled)"
     )
     if progress.settled_days:
         line(f"{progress.settled_days:,} days of schedulers were already recorded.")

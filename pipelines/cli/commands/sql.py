@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.export import write
-from pipelines.cli.output import open_console
+from pipelines.cli.output import format_count, open_console
 from pipelines.cli.query_output import Shape, show
 from pipelines.cli.sql_shell import Shell
 from pipelines.cli.sql_splitter import Statement, is_blank, split
@@ -100,4 +100,4 @@ def _export(lake: Lake, statement: str | None, file: Path, *, is_spreadsheet: bo
         )
     with connect(lake) as connection, translate_errors(lake, statement):
         rows = write(connection, statement, file, is_spreadsheet=is_spreadsheet)
-    open_console(stderr=True).print(f"{rows:,} rows in {file}", soft_wrap=True)
+    open_console(stderr=True).print(f"{format_count(rows, 'row')} in {file}", soft_wrap=True)
