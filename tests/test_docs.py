@@ -89,6 +89,13 @@ def test_the_tutorial_installs_the_sandbox_that_its_commands_start() -> None:
     assert "make sandbox" in "".join(list_blocks("text", TUTORIAL)), "CI has the extra anyway"
 
 
+def test_the_index_links_to_every_guide() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+
+    guides = [page.name for page in (ROOT / "docs" / "how-to").iterdir()]
+    assert [name for name in guides if f"(how-to/{name})" not in index] == []
+
+
 @pytest.fixture(scope="session")
 def environment() -> Iterator[dict[str, str]]:
     """The environment after `make demo`, with the service of the demo running."""
