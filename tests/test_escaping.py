@@ -15,12 +15,12 @@ from markdown_it.token import Token
 
 from assets.executions.day_status import DayState
 from assets.report.formatting import clean_text
-from assets.report.render import markdown
+from assets.report.render.markdown import escape_line
 from pipelines.cli.commands import backfill
 from pipelines.operations import lake_status
 from pipelines.runs.backfill import BackfillPlan
 from pipelines.runs.launcher import BackfillRequest
-from resources import notifications
+from resources.markdown import escape_markdown
 
 DAY = date(2026, 10, 6)
 PARTS = [*"<>&[]()!*_`~|#\\:/.@$;\"' ax1-+=\n\t", "http://", "<script>", "](x)", "![", "**", "$(id)"]
@@ -33,7 +33,7 @@ def parse_inline(text: str) -> list[Token]:
     return inline.children or []
 
 
-@pytest.mark.parametrize("escape", [markdown.escape_markdown, notifications.escape_markdown])
+@pytest.mark.parametrize("escape", [escape_line, escape_markdown])
 @given(text=hostile)
 def test_a_name_in_markdown_is_plain_text(escape: Callable[[str], str], text: str) -> None:
     name = " ".join(text.split())
@@ -41,6 +41,12 @@ def test_a_name_in_markdown_is_plain_text(escape: Callable[[str], str], text: st
 
     assert {token.type for token in tokens} <= {"text", "text_special"}, tokens
     assert "".join(token.content for token in tokens) == f"Name: {clean_text(name)}."
+
+
+def test_a_name_is_escaped_for_chats_too() -> None:
+    assert escape_markdown("*pump*_[7](x) <!channel> `a` | b\\") == (
+        r"\*pump\*\_\[7\](x) \<!channel\> \`a\` \| b" + "\\\\"
+    )
 
 
 @given(pattern=hostile)

@@ -8,7 +8,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from assets.alerts.event_notifications import Notification, NotificationRecord
-from resources.notifications import Notice, Severity, escape_markdown
+from resources.markdown import escape_markdown
+from resources.notifications.base import Notice, Severity
 
 MAX_TOP_SENSORS = 3
 MAX_SINGLE_NOTICES = 5

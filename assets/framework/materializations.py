@@ -14,7 +14,7 @@ from assets.framework.metadata import build_metadata
 from assets.framework.row_content import compute_content_version
 from assets.tables import Table
 from resources.lake.lake import WriteResult
-from resources.notifications import escape_markdown
+from resources.markdown import escape_markdown
 
 PREVIEW_ROWS, PREVIEW_COLUMNS, PREVIEW_CHARACTERS = 10, 16, 32
 """Every materialization has a preview, so it must stay small: about 3 kB."""

@@ -39,7 +39,8 @@ from resources.config.settings import Settings
 from resources.config.silences import Silence, load_silences
 from resources.errors import ConfigurationError, LedgerError
 from resources.lake.lake import Lake
-from resources.notifications import Notice, Notifier
+from resources.notifications.base import Notice
+from resources.notifications.notifier import Notifier
 
 _T = TypeVar("_T")
 

@@ -29,8 +29,10 @@ from resources.clock import Clock
 from resources.config.sections import AlertSettings
 from resources.config.silences import Silence, load_silences
 from resources.errors import LedgerError
-from resources.notification_targets import open_targets
-from resources.notifications import Notice, Notifier, Severity, escape_markdown
+from resources.markdown import escape_markdown
+from resources.notifications.base import Notice, Severity
+from resources.notifications.notifier import Notifier
+from resources.notifications.open import open_targets
 
 RUNS_A_TICK = 25
 SEEN_RUNS = 500

@@ -17,7 +17,7 @@ from resources.config.settings import Settings, load_settings
 from resources.diagnostics import Finding, Level
 from resources.errors import ConfigurationError, LedgerError
 from resources.lake.lake import Lake
-from resources.notification_targets import open_targets
+from resources.notifications.open import open_targets
 from resources.results.fetcher import ResultFetcher
 from resources.sources.factory import open_sources
 

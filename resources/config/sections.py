@@ -13,7 +13,7 @@ from pydantic import (
     field_validator,
 )
 
-from resources.apprise_url import describe_url, is_apprise_url
+from resources.config.apprise_url import describe_url, is_apprise_url
 from resources.config.loader import SettingsOrigin
 from resources.config.types import (
     AccountId,

@@ -8,6 +8,7 @@ from assets.report.model.fleet import Machine
 from assets.report.model.incidents import Event
 from assets.report.model.page import Page
 from assets.report.query.result import Figure, Statement
+from resources.markdown import escape_markdown
 
 MAX_ITEMS = 20
 MAX_EVENTS = 10
@@ -16,13 +17,13 @@ MAX_OTHER_FINDINGS = 1
 """After the most severe finding about a machine; the HTML page lists all."""
 
 _MARKS = {Severity.ALERT: "🔴", Severity.WARNING: "🟠", Severity.INFO: "⚪"}
-_MARKUP = re.compile(r"([\\`*_\[\]|~]|:(?=//))")  # characters with a meaning inside a line
+_EXTENSIONS = re.compile(r"(~|:(?=//))")  # GitHub's extensions: strikethrough, and links without brackets
 
 
 def render_markdown(page: Page) -> str:
     """Return the page as Markdown."""
     parts = [
-        f"# {escape_markdown(page.title)}",
+        f"# {escape_line(page.title)}",
         _render_summary(page),
         *_render_gaps(page),
         *_render_attention(page),
@@ -34,10 +35,10 @@ def render_markdown(page: Page) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def escape_markdown(text: str) -> str:
+def escape_line(text: str) -> str:
     """Return text on one line that Markdown shows unchanged, without HTML."""
-    text = re.sub(r"\s+", " ", clean_text(text)).replace("&", "&amp;").replace("<", "&lt;")
-    return _MARKUP.sub(r"\\\1", text)
+    line = escape_markdown(re.sub(r"\s+", " ", clean_text(text))).replace("&", "&amp;")
+    return _EXTENSIONS.sub(r"\\\1", line)
 
 
 def _render_summary(page: Page) -> str:
@@ -88,7 +89,7 @@ def _render_item(item: AttentionItem) -> str:
     mark = "🔕" if item.silence else _MARKS[item.severity]
     others = "".join(f"; {_render_statement(text)}" for text in item.other_findings[:MAX_OTHER_FINDINGS])
     if silence := item.silence:
-        author, reason = escape_markdown(silence.author), escape_markdown(silence.reason)
+        author, reason = escape_line(silence.author), escape_line(silence.reason)
         others += f" (silenced by {author} {silence.period}: {reason})"
     return f"- {mark} **{_render_name(item.machine)}**: {_render_statement(item.finding)}{others}"
 
@@ -109,7 +110,7 @@ def _render_events(page: Page) -> list[str]:
 
 def _render_event(event: Event) -> str:
     row = event.row
-    sensors = ", ".join(f"{escape_markdown(sensor.name)} {sensor.share.text}" for sensor in event.sensors[:3])
+    sensors = ", ".join(f"{escape_line(sensor.name)} {sensor.share.text}" for sensor in event.sensors[:3])
     duration = row.duration_seconds.text + (" so far" if row.state == "open" else "")
     name = _render_name(event.machine)
     return f"| {row.start_time.text} | {name} | {duration} | {row.peak_score.text} | {sensors} |"
@@ -119,8 +120,7 @@ def _render_causes(page: Page) -> list[str]:
     if not page.causes:
         return []
     lines = [
-        f"- {cause.row.executions.text} × {escape_markdown(cause.row.cause)}"
-        + (" (new)" if cause.is_new else "")
+        f"- {cause.row.executions.text} × {escape_line(cause.row.cause)}" + (" (new)" if cause.is_new else "")
         for cause in page.causes[:MAX_CAUSES]
     ]
     return ["## Failed executions by cause", "\n".join(lines), *_render_not_included(page.execution_gaps)]
@@ -131,8 +131,8 @@ def _render_not_included(gaps: Statement) -> list[str]:
 
 
 def _render_name(machine: Machine) -> str:
-    return escape_markdown(f"{machine.label} ({machine.hint})" if machine.hint else machine.label)
+    return escape_line(f"{machine.label} ({machine.hint})" if machine.hint else machine.label)
 
 
 def _render_statement(statement: Statement) -> str:
-    return "".join(part.text if isinstance(part, Figure) else escape_markdown(part) for part in statement)
+    return "".join(part.text if isinstance(part, Figure) else escape_line(part) for part in statement)

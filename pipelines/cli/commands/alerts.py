@@ -11,8 +11,8 @@ from pipelines.cli.output import open_console, print_json
 from resources.clock import unique_id, utc_now
 from resources.config.settings import load_settings
 from resources.errors import LedgerError
-from resources.notification_targets import open_targets
-from resources.notifications import Notice, Target
+from resources.notifications.base import Notice, Target
+from resources.notifications.open import open_targets
 
 EXAMPLES = ("ledger alerts test",)
 

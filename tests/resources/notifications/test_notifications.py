@@ -10,7 +10,9 @@ import pytest
 
 from resources.clock import monotonic
 from resources.errors import ConfigurationError, DataError, RetryLaterError
-from resources.notifications import Notice, Notifier, Webhook, build_payload, escape_markdown, format_markdown
+from resources.notifications.base import Notice, format_markdown
+from resources.notifications.notifier import Notifier
+from resources.notifications.webhook import Webhook, build_payload
 from tests.support.receiver import Receiver
 
 AT = datetime(2026, 10, 6, 3, 0, tzinfo=UTC)
@@ -239,9 +241,3 @@ def test_a_number_that_json_cannot_represent_is_null() -> None:
     notice = Notice("event_new", "info", "t", "", "c", {"peak_score": float("nan")})
 
     assert build_payload(notice, AT)["facts"] == {"peak_score": None}
-
-
-def test_names_are_escaped_in_markdown() -> None:
-    assert escape_markdown("*pump*_[7](x) <!channel> `a` | b\\") == (
-        r"\*pump\*\_\[7\](x) \<!channel\> \`a\` \| b" + "\\\\"
-    )

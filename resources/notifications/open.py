@@ -1,8 +1,9 @@
 """Opens the notification targets that the settings name."""
 
-from resources.apprise_target import AppriseTarget
 from resources.config.sections import AlertSettings
-from resources.notifications import Target, Webhook
+from resources.notifications.apprise_target import AppriseTarget
+from resources.notifications.base import Target
+from resources.notifications.webhook import Webhook
 
 
 def open_targets(alerts: AlertSettings) -> list[Target]:

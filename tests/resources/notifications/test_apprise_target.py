@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 import pytest
 from apprise import Apprise
 
-from resources.apprise_target import AppriseTarget
-from resources.apprise_url import describe_url, is_apprise_url
+from resources.config.apprise_url import describe_url, is_apprise_url
 from resources.errors import ConfigurationError, LedgerError, RetryLaterError
-from resources.notifications import Notice
+from resources.notifications.apprise_target import AppriseTarget
+from resources.notifications.base import Notice
 from tests.support.receiver import Receiver
 
 AT = datetime(2026, 10, 6, 3, 26, tzinfo=UTC)

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from resources.address_guard import guard_addresses
-from resources.apprise_url import collect_log, describe_url, open_plugin
+from resources.config.apprise_url import collect_log, describe_url, open_plugin
 from resources.errors import ConfigurationError, RetryLaterError
-from resources.notifications import Notice, build_refused_address_error
+from resources.notifications.address_guard import guard_addresses
+from resources.notifications.base import Notice, build_refused_address_error
 from resources.redaction import redact
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resources.address_guard import AddressRefusedError, guard_addresses, is_public
+from resources.notifications.address_guard import AddressRefusedError, guard_addresses, is_public
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])

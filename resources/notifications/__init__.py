@@ -1,0 +1,1 @@
+"""Notifications: notices, the targets that receive them, and their delivery."""
