@@ -308,7 +308,7 @@ def _record_day(extraction: Extraction, calls: CallBudget, key: str) -> list[Par
     coverage = recorded.coverage
     return [
         combine_results(
-            [part.result for part in recorded.executions],
+            [shard.result for shard in recorded.shards],
             {
                 **_count_by_status(recorded),
                 "rows_changed": recorded.changed_rows,
@@ -323,7 +323,7 @@ def _record_day(extraction: Extraction, calls: CallBudget, key: str) -> list[Par
 
 def _summarize(recorded: RecordedDay) -> str:
     """Return the log line of a day; a day without executions has none, because a log line costs an event."""
-    count = sum(part.statuses.total() for part in recorded.executions)
+    count = sum(shard.statuses.total() for shard in recorded.shards)
     return f"{count:,} executions, {recorded.changed_rows:,} new or changed" if count else ""
 
 
@@ -331,9 +331,9 @@ def _count_by_status(recorded: RecordedDay) -> dict[str, int]:
     """Count executions by status. A bucket shows only success, so nothing is said about other statuses."""
     counts = Counter[str | None]()
     outcome_sources = set[str]()
-    for part in recorded.executions:
-        counts.update(part.statuses)
-        outcome_sources |= part.outcome_sources
+    for shard in recorded.shards:
+        counts.update(shard.statuses)
+        outcome_sources |= shard.outcome_sources
     is_bucket_only = outcome_sources == {KIND}
     statuses = ("SUCCESS",) if is_bucket_only else (*FINAL_STATUSES, IN_PROGRESS)
     by_status = {name.lower(): counts.pop(name, 0) for name in statuses}

@@ -6,15 +6,10 @@ point has therefore recorded nothing that is not in the lake. The next run reads
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import partial
-from itertools import chain
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from assets.executions import archive_index
 from assets.executions.api_extraction import ApiPoll, RefusedSources, poll_service
@@ -22,31 +17,22 @@ from assets.executions.archive_index import ArchiveRecord
 from assets.executions.bucket_identity import (
     IDENTITY_COLUMNS,
     KnownScheduler,
-    SharedResults,
-    find_known_schedulers,
-    has_bucket_rows,
-    merge_with_bucket_rows,
     select_prefixes,
 )
-from assets.executions.candidates import CandidateBuffer, PackedRows
-from assets.executions.coverage import (
-    SchedulerCounts,
-    compute_settle_time,
-    merge_coverage,
-)
+from assets.executions.candidates import CandidateBuffer
+from assets.executions.coverage import compute_settle_time, merge_coverage
+from assets.executions.execution_writer import ExecutionWriter, replace_rejected
+from assets.executions.file_extraction import read_files
 from assets.executions.flatten import (
     READER_VERSION,
     REJECTED,
     FlattenedPages,
     flatten_pages,
 )
-from assets.executions.grouped_merge import GroupedMerge, retry_changed_rows
-from assets.executions.merge import MOST_ROWS_AT_ONCE, SchedulerRanges, merge_executions, merge_ranges
 from assets.executions.provenance import merge_returned_keys
-from assets.executions.recorded_executions import RecordedExecutions, describe_updates
+from assets.executions.recorded_shards import RecordedShard
 from assets.executions.scheduler_history import build_listed_settings, merge_listed_settings
 from assets.executions.selection import SELECT_ALL, ExtractionSelection
-from assets.executions.small_files import open_files
 from assets.executions.tombstones import (
     NO_TOMBSTONES,
     Tombstones,
@@ -54,8 +40,8 @@ from assets.executions.tombstones import (
     describe_skipped_files,
     read_operations,
 )
-from assets.framework.row_content import deduplicate, stamp_changes
-from assets.framework.time_windows import Days, filter_days, to_instant
+from assets.framework.row_content import deduplicate
+from assets.framework.time_windows import Days
 from assets.tables import (
     ARCHIVE_FILES,
     EXECUTION_SOURCES,
@@ -64,10 +50,8 @@ from assets.tables import (
     INFERENCE_SCHEDULERS,
     REJECTED_EXECUTIONS,
 )
-from resources.encoded_texts import get_chunk
-from resources.errors import BudgetSpentError, LedgerError, RetryLaterError, UnreadableArchiveError
+from resources.errors import BudgetSpentError, LedgerError
 from resources.lake.lake import Lake, WriteResult
-from resources.lake.shards import Shard, find_shards, list_shards
 from resources.name_patterns import no_scheduler_error
 from resources.redaction import redact
 from resources.sources.base import (
@@ -75,13 +59,11 @@ from resources.sources.base import (
     FileListing,
     ListedScheduler,
     LiveService,
-    Page,
-    SavedFile,
     SchedulerResponse,
     Source,
 )
 from resources.storage.base import StoredFile
-from resources.unused_memory import release_unused_memory, use_system_allocator
+from resources.unused_memory import release_unused_memory
 
 LISTED_PER_REPORT = 20_000
 """The number of results of a bucket between two messages about the progress of its listing."""
@@ -89,19 +71,15 @@ LISTED_PER_REPORT = 20_000
 
 @dataclass(frozen=True)
 class RecordedDay:
-    """One day after its update: its shards, and its coverage."""
+    """One day after its update: the shards of its executions, and its coverage."""
 
-    executions: tuple[RecordedExecutions, ...]
+    shards: tuple[RecordedShard, ...]
     coverage: WriteResult
 
     @property
     def changed_rows(self) -> int:
         """The number of new and changed executions."""
-        return sum(part.changed_rows for part in self.executions)
-
-
-class _HasBucketRowsError(Exception):
-    """A shard has rows of a bucket, whose execution can be in another shard."""
+        return sum(shard.changed_rows for shard in self.shards)
 
 
 @dataclass
@@ -138,8 +116,7 @@ class Extraction:
     _tombstones: Tombstones = NO_TOMBSTONES
     _named_schedulers: dict[str, KnownScheduler] = field(default_factory=dict)
     _listed_in_buckets: list[ListedScheduler] = field(default_factory=list)
-    _marked_results: frozenset[str] | None = None
-    _known_schedulers: dict[str, KnownScheduler] | None = None
+    _writer: ExecutionWriter = field(init=False)
     _days_changed: int = 0
     _rows_changed: int = 0
 
@@ -161,6 +138,15 @@ class Extraction:
         release_unused_memory()
         self._candidates = buffer = CandidateBuffer(frozenset(days))
         self._tombstones = Tombstones.from_operations(read_operations(self.lake))
+        self._writer = ExecutionWriter(
+            self.lake,
+            self.history,
+            self.now,
+            buffer,
+            self._tombstones,
+            self._named_schedulers,
+            self.notices,
+        )
         in_lake = set(days) & set(self.lake.days(INFERENCE_EXECUTIONS))
         remaining_days = [day for day in days if day not in selection.previous.recorded_days]
         if remaining_days:
@@ -383,8 +369,8 @@ class Extraction:
         }
 
     def record(self, day: date) -> RecordedDay:
-        """Merge one day into the lake: executions first, shard by shard, then coverage."""
-        parts, counts = self._record_executions(day)
+        """Merge one gathered day into the lake: executions first, shard by shard, then coverage."""
+        shards, counts = self._writer.record(day)
         self._candidates.discard(day)
         coverage = self.lake.update(
             EXTRACTION_COVERAGE,
@@ -398,125 +384,11 @@ class Extraction:
                 names=self._get_names(day),
             ),
         )
-        recorded = RecordedDay(parts, coverage)
+        recorded = RecordedDay(shards, coverage)
         self._merged_days.add(day)
-        self._days_changed += any(part.result.metadata["changed"] for part in parts)
+        self._days_changed += any(shard.result.metadata["changed"] for shard in shards)
         self._rows_changed += recorded.changed_rows
         return recorded
-
-    def _record_executions(self, day: date) -> tuple[tuple[RecordedExecutions, ...], SchedulerCounts]:
-        """Merge the executions of a day; memory is that of one shard."""
-        count = self.lake.shards(INFERENCE_EXECUTIONS, day)
-        if count == 1:
-            return self._record_whole_day(day)
-        if not self._candidates.has_bucket_rows(day):
-            with suppress(_HasBucketRowsError):
-                return self._record_shards(day, count)
-        return self._record_groups(day, count)
-
-    def _record_shards(self, day: date, count: int) -> tuple[tuple[RecordedExecutions, ...], SchedulerCounts]:
-        candidates = self._candidates.split(day, partial(find_shards, count=count), count)
-        return describe_updates(
-            (shard.number, self._record_shard(day, shard, candidates[shard.number].read()))
-            for shard in list_shards(count)
-        )
-
-    def _record_shard(self, day: date, shard: Shard, candidates: pa.Table) -> WriteResult:
-        def merge(existing: pa.Table) -> pa.Table:
-            if has_bucket_rows(existing):
-                raise _HasBucketRowsError
-            self._check_tombstones()
-            return merge_executions(existing, candidates, self.now)
-
-        return self.lake.update(INFERENCE_EXECUTIONS, day, merge, encoded=True, shard=shard)
-
-    def _record_groups(self, day: date, count: int) -> tuple[tuple[RecordedExecutions, ...], SchedulerCounts]:
-        """Merge the executions of a day whose rows can get schedulers of other shards."""
-
-        def attempt() -> tuple[tuple[RecordedExecutions, ...], SchedulerCounts]:
-            shared: list[SharedResults] = []
-
-            def merge(existing: pa.Table, candidates: pa.Table) -> pa.Table:
-                return merge_with_bucket_rows(
-                    existing, candidates, self._find_schedulers, self.now, shared.append
-                )
-
-            grouped = GroupedMerge(
-                self.lake, day, count, self._candidates, self._find_schedulers, merge, self._check_tombstones
-            )
-            described = describe_updates(grouped.update())
-            if shared:
-                self._save_shared_results(day, SharedResults.join(shared))
-            return described
-
-        return retry_changed_rows(attempt, str(self.lake.path(INFERENCE_EXECUTIONS, day)))
-
-    def _record_whole_day(self, day: date) -> tuple[tuple[RecordedExecutions, ...], SchedulerCounts]:
-        shared: list[SharedResults] = []
-
-        def merge(existing: pa.Table) -> pa.Table:
-            self._check_tombstones()
-            if existing.num_rows + self._candidates.count_rows(day) > MOST_ROWS_AT_ONCE and not (
-                has_bucket_rows(existing) or self._candidates.has_bucket_rows(day)
-            ):
-                return self._merge_in_ranges(day, existing)
-            candidates = self._candidates.read(day)  # after the merge, their memory is free for the write
-            return merge_with_bucket_rows(
-                existing, candidates, self._find_schedulers, self.now, shared.append
-            )
-
-        is_large = self._candidates.count_rows(day) > MOST_ROWS_AT_ONCE
-        with use_system_allocator() if is_large else nullcontext():
-            written = self.lake.update(INFERENCE_EXECUTIONS, day, merge, encoded=True)
-        if shared:
-            self._save_shared_results(day, shared[-1])
-        return describe_updates([(0, written)])
-
-    def _merge_in_ranges(self, day: date, existing: pa.Table) -> pa.Table:
-        """Merge some schedulers at a time, so that the candidates of the others stay packed."""
-        release_unused_memory()
-        self._candidates.pack()
-        ranges = SchedulerRanges.plan(chain([existing], self._candidates.read_pieces(day)))
-        candidates = self._candidates.split(day, ranges.find, ranges.count)
-        merged = merge_ranges(existing, ranges, map(_unpack_range, candidates), self.now)
-        release_unused_memory()
-        return merged
-
-    def _check_tombstones(self) -> None:
-        """Refuse to record what `ledger forget` removed after the sources were read.
-
-        This runs while the day is locked, or before a conditional write that then conflicts.
-        """
-        if Tombstones.from_operations(read_operations(self.lake)).ids != self._tombstones.ids:
-            raise RetryLaterError(
-                "Cannot record a day: ledger forget changed which sources are skipped while they were read",
-                where=f"lake.uri = {redact(self.lake.uri)}",
-                next_step="run again; the sources are then read according to ledger forget",
-            )
-
-    def _find_schedulers(self) -> dict[str, KnownScheduler]:
-        """Return the schedulers of output prefixes, from all settings in the lake and from the candidates.
-
-        They are found once, for the first day, while the candidates of all days are in the buffer.
-        """
-        if self._known_schedulers is None:
-            recorded = self.lake.read(INFERENCE_SCHEDULERS, columns=IDENTITY_COLUMNS)
-            candidates = self._candidates.read_identities(IDENTITY_COLUMNS)
-            self._known_schedulers = find_known_schedulers(
-                chain([recorded], candidates), self._named_schedulers
-            )
-            self._report_replaced_placeholders(recorded)
-        return self._known_schedulers
-
-    def _report_replaced_placeholders(self, recorded: pa.Table) -> None:
-        placeholders = set(recorded["scheduler_arn"].to_pylist())
-        for placeholder, scheduler in (self._known_schedulers or {}).items():
-            if placeholder in placeholders and scheduler.arn:
-                first, today = self.history.first, self.now.date()
-                self.notices.append(
-                    f"{placeholder} is {scheduler.arn}. Days outside of this run keep the placeholder until"
-                    f" they are extracted again: ledger backfill --from {first} --to {today}"
-                )
 
     def _list_responses(self) -> list[SchedulerResponse]:
         """Return the complete responses of services and of recordings."""
@@ -565,31 +437,6 @@ class Extraction:
                 EXECUTION_SOURCES, None, lambda existing: merge_returned_keys(existing, returned, self.now)
             )
 
-    def _save_shared_results(self, day: date, shared: SharedResults) -> None:
-        """Mark the results of a day that several executions claim; remove the marks of the others."""
-        if self._marked_results is None:
-            marked = self.lake.read(REJECTED_EXECUTIONS, columns=["source"])["source"]
-            self._marked_results = frozenset(marked.to_pylist())
-        if count := shared.rejected.num_rows:
-            self.notices.append(
-                f"{day}: {count:,} results are claimed by several executions each, and finalize none of them."
-                " Their schedulers share an output prefix. See rejected_executions."
-            )
-        elif not shared.examined & self._marked_results:
-            return
-        uris = pa.array(shared.examined, pa.string())
-        self.lake.update(
-            REJECTED_EXECUTIONS,
-            None,
-            lambda existing: self._replace_rejected(existing, uris, shared.rejected),
-        )
-
-    def _replace_rejected(self, existing: pa.Table, sources: pa.Array, new: pa.Table) -> pa.Table:
-        """Replace the rejected summaries of some sources."""
-        others = existing.filter(pc.invert(pc.is_in(existing["source"], sources)))
-        rows = pa.concat_tables([others, new], promote_options="permissive")
-        return stamp_changes(REJECTED_EXECUTIONS, rows, existing, self.now)
-
     def _save_rejected(self, rejected: Sequence[pa.Table]) -> None:
         """Replace the rejected summaries of the files that were read; those of other files stay."""
         # two sources can contain the same file
@@ -598,126 +445,5 @@ class Extraction:
             return
         uris = pa.array([file.uri for file in self.files_read], pa.string())
         self.lake.update(
-            REJECTED_EXECUTIONS, None, lambda existing: self._replace_rejected(existing, uris, new)
+            REJECTED_EXECUTIONS, None, lambda existing: replace_rejected(existing, uris, new, self.now)
         )
-
-
-def _unpack_range(candidates: PackedRows) -> pa.Table:
-    release_unused_memory()  # of the range before
-    return candidates.read()
-
-
-def read_file(
-    listing: FileListing,
-    file: StoredFile,
-    now: datetime,
-    handle_page: Callable[[FlattenedPages], None],
-    tombstones: Tombstones = NO_TOMBSTONES,
-) -> ArchiveRecord:
-    """Read one file as `read_files` does, and return its row of `archive_files`."""
-    records: dict[str, ArchiveRecord] = {}
-    read_files(listing, [file], now, records, handle_page, tombstones=tombstones)
-    return records[file.uri]
-
-
-def read_files(  # noqa: PLR0913, PLR0917 (the last two have defaults)
-    listing: FileListing,
-    files: Iterable[StoredFile],
-    now: datetime,
-    records: dict[str, ArchiveRecord],
-    handle_page: Callable[[FlattenedPages], None],
-    handle_responses: Callable[[Sequence[SchedulerResponse]], None] = lambda _: None,
-    tombstones: Tombstones = NO_TOMBSTONES,
-) -> None:
-    """Read files, and pass their pages and the complete responses in them to the callbacks.
-
-    The pages of several small files become rows at once.
-
-    Args:
-        listing: the files are from it.
-        files: the files to read.
-        now: the current time.
-        records: gets the row of `archive_files` of each file that was read, by URI. An unreadable file gets
-            no ETag, so that the next run reads it again.
-        handle_page: called with the rows of each group of pages.
-        handle_responses: called with the responses of each file.
-        tombstones: what is skipped; the record of a file that is skipped as a whole has no executions.
-
-    Raises:
-        LedgerError: no further file can be read; the files before it are complete.
-    """
-    days: dict[str, frozenset[date]] = {}
-    unfinished = [""]
-
-    def read_pages() -> Iterator[Page]:
-        for file, saved, decode in open_files(listing, files):
-            record = ArchiveRecord(file.uri, file.size_bytes, file.etag, READER_VERSION, now)
-            records[file.uri] = record
-            unfinished[:] = [file.uri]
-            try:
-                if _is_skipped(record, saved, tombstones):
-                    continue
-                for page in saved.read_pages(now, decode):
-                    if saved.days is not None:
-                        days[file.uri] = saved.days
-                    yield page
-            except UnreadableArchiveError as error:
-                record.etag, record.content_hash, record.error = None, None, error.what
-                continue
-            _add_content(record, saved)
-            handle_responses(tombstones.filter_responses(saved.responses, file.uri, saved.content_hash))
-
-    try:
-        for pages in flatten_pages(read_pages()):
-            for page in _split_by_file(pages, days):
-                _add_page(records, page)
-                hashes = {origin: records[origin].content_hash for origin, _ in page.origins}
-                handle_page(tombstones.filter_pages(page, hashes=hashes))
-    except LedgerError:
-        records.pop(unfinished[0], None)  # the next run reads this file again
-        raise
-
-
-def _is_skipped(record: ArchiveRecord, saved: SavedFile, tombstones: Tombstones) -> bool:
-    """Return whether tombstones skip a file as a whole, by its name or by its hash under any name."""
-    if tombstones.operations:
-        saved.compute_hash()  # before its pages
-        record.content_hash = saved.content_hash
-    return tombstones.find_whole_source(record.uri, record.content_hash) is not None
-
-
-def _add_content(record: ArchiveRecord, saved: SavedFile) -> None:
-    record.content_hash = saved.content_hash
-    record.complete = saved.complete
-    record.error = "; ".join(saved.problems) or None
-    record.proven_dates = frozenset(day for response in saved.responses for day in response.days)
-
-
-def _split_by_file(pages: FlattenedPages, days: Mapping[str, frozenset[date]]) -> Iterator[FlattenedPages]:
-    """Cut the rows of recordings to their days; pages of files without such days stay together."""
-    if not any(origin in days for origin, _ in pages.origins):
-        yield pages
-        return
-    start = 0
-    for origin, count in pages.origins:
-        rows = pages.rows.slice(start, count)
-        start += count
-        rows = filter_days(rows, days[origin]) if origin in days else rows
-        yield FlattenedPages(rows, pages.rejected, ((origin, rows.num_rows),))
-
-
-def _add_page(records: dict[str, ArchiveRecord], pages: FlattenedPages) -> None:
-    """Add the rows of each file to its record."""
-    starts = get_chunk(pages.rows["data_start_time"]).cast(pa.int64()).to_numpy()
-    counts = np.array([count for _, count in pages.origins])
-    borders = (np.cumsum(counts) - counts)[counts > 0]
-    lowest, highest = (extreme.reduceat(starts, borders).tolist() for extreme in (np.minimum, np.maximum))
-    extremes = zip(lowest, highest, strict=True)
-    for origin, count in pages.origins:
-        record = records[origin]
-        record.executions += count
-        record.rejected += pages.rejected.num_rows
-        if count:
-            first, last = map(to_instant, next(extremes))
-            record.first_data_start_time = min(first, record.first_data_start_time or first)
-            record.last_data_start_time = max(last, record.last_data_start_time or last)

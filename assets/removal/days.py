@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 from assets.executions.archive_index import ArchiveRecord
 from assets.executions.bucket_identity import KnownSchedulers, merge_with_bucket_rows
 from assets.executions.candidates import CandidateBuffer
-from assets.executions.coverage import SchedulerCounts, compute_settle_time, merge_coverage
+from assets.executions.coverage import compute_settle_time, merge_coverage
 from assets.executions.grouped_merge import GroupedMerge, retry_changed_rows
 from assets.executions.provenance import ReturnedKeys, Starts
-from assets.executions.recorded_executions import RecordedExecutions, describe_updates
+from assets.executions.recorded_shards import DayUpdate, describe_updates
 from assets.executions.tombstones import ForgetOperation
 from assets.framework.materializations import PartitionResult, combine_results
 from assets.removal.claims import Claims, DayClaims, Fate, Kinds, RereadSources, rebuild_executions
@@ -217,7 +217,7 @@ class DayForgetting:
         find_schedulers: Callable[[], KnownSchedulers],
         merge: Callable[[pa.Table, pa.Table], pa.Table],
         begin: Callable[[], None] = lambda: None,
-    ) -> tuple[tuple[RecordedExecutions, ...], SchedulerCounts]:
+    ) -> DayUpdate:
         """Merge candidates into a day; `begin` is called before each attempt."""
         count = self.lake.shards(INFERENCE_EXECUTIONS, day)
 
@@ -225,7 +225,7 @@ class DayForgetting:
             begin()
             return merge(existing, candidates.read(day))
 
-        def attempt() -> tuple[tuple[RecordedExecutions, ...], SchedulerCounts]:
+        def attempt() -> DayUpdate:
             begin()
             grouped = GroupedMerge(self.lake, day, count, candidates, find_schedulers, merge)
             return describe_updates(grouped.update())

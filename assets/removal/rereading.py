@@ -9,7 +9,7 @@ from functools import cached_property
 from assets.executions.api_extraction import poll_service
 from assets.executions.archive_index import ArchiveRecord
 from assets.executions.candidates import CandidateBuffer
-from assets.executions.extraction import read_files
+from assets.executions.file_extraction import read_files
 from assets.executions.flatten import FlattenedPages, flatten_pages
 from assets.executions.provenance import ReturnedKeys, ReturnedKeysBuffer
 from assets.executions.selection import ExtractionSelection

@@ -21,7 +21,7 @@ from assets.executions.archive_index import (
     describe_problems,
     load_records,
 )
-from assets.executions.extraction import read_file
+from assets.executions.file_extraction import read_file
 from assets.executions.flatten import READER_VERSION, FlattenedPages
 from assets.executions.selection import contiguous_ranges
 from assets.framework.asset_names import AssetNames

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.executions.archive_index import ArchiveRecord, describe_problems
-from assets.executions.extraction import read_file
+from assets.executions.file_extraction import read_file
 from assets.executions.flatten import FlattenedPages
 from assets.executions.tombstones import (
     NO_TOMBSTONES,

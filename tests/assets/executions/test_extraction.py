@@ -10,9 +10,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 import pytest
 
-from assets.executions import candidates
+from assets.executions import candidates, execution_writer, merge
 from assets.executions.archive_index import ArchiveRecord, load_records
-from assets.executions.extraction import Extraction, RecordedDay, read_files
+from assets.executions.extraction import Extraction, RecordedDay
+from assets.executions.file_extraction import read_files
 from assets.executions.flatten import FlattenedPages
 from assets.framework.time_windows import Days
 from assets.tables import (
@@ -254,8 +255,9 @@ class TestHistoryOfAFleet:
     ) -> None:
         monkeypatch.setattr(candidates, "PENDING_ROWS", 10)
         monkeypatch.setattr(candidates, "PENDING_ROWS_OF_DAY", 1)
-        for constant in ("extraction.MOST_ROWS_AT_ONCE", "merge.MOST_ROWS_AT_ONCE", "merge.ROWS_OF_PIECE"):
-            monkeypatch.setattr(f"assets.executions.{constant}", 7)
+        for module in (execution_writer, merge):
+            monkeypatch.setattr(module, "MOST_ROWS_AT_ONCE", 7)
+        monkeypatch.setattr(merge, "ROWS_OF_PIECE", 7)
         frugal = Lake(str(tmp_path / "frugal"))
         run(frugal, history[0])
         assert contents(frugal) == contents(filled.lake)
@@ -416,10 +418,10 @@ class TestDays:
         extraction = begin(lake, folder)
         first = extraction.record(DAYS[0])
         assert isinstance(first, RecordedDay)
-        changed = [part.result.metadata["changed"] for part in first.executions]
+        changed = [part.result.metadata["changed"] for part in first.shards]
         assert (first.changed_rows, changed, first.coverage.changed) == (A_DAY, [True], True)
         second = extraction.record(DAYS[0])
-        changed = [part.result.metadata["changed"] for part in second.executions]
+        changed = [part.result.metadata["changed"] for part in second.shards]
         assert (second.changed_rows, changed, second.coverage.changed) == (0, [False], False)
 
 

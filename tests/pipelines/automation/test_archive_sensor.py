@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 from botocore.httpsession import URLLib3Session
 
-from assets.executions.extraction import read_file
+from assets.executions.file_extraction import read_file
 from assets.tables import ARCHIVE_FILES, INFERENCE_EXECUTIONS
 from pipelines.automation import archive_sensor
 from pipelines.automation.archive_sensor import FILES_TAG, JOB, SENSOR

@@ -13,7 +13,7 @@ from resources.lake.lake import WriteResult
 
 
 @dataclass(frozen=True)
-class RecordedExecutions:
+class RecordedShard:
     """The executions of a shard of a day after its update.
 
     Attributes:
@@ -29,7 +29,7 @@ class RecordedExecutions:
     outcome_sources: frozenset[str]
 
     @classmethod
-    def from_update(cls, written: WriteResult) -> "RecordedExecutions":
+    def from_update(cls, written: WriteResult) -> "RecordedShard":
         """Describe an update."""
         rows = written.rows
         counted = rows["status"].value_counts().to_pylist()
@@ -41,14 +41,18 @@ class RecordedExecutions:
         )
 
 
+DayUpdate = tuple[tuple[RecordedShard, ...], SchedulerCounts]
+"""The shards of a day in the order of their numbers, and the counts of its schedulers."""
+
+
 def describe_updates(
     updates: Iterable[tuple[int, WriteResult]],
-) -> tuple[tuple[RecordedExecutions, ...], SchedulerCounts]:
+) -> DayUpdate:
     """Describe the updates of shards in the order of their numbers; one is in memory at a time."""
-    parts: dict[int, RecordedExecutions] = {}
+    parts: dict[int, RecordedShard] = {}
     counts: dict[str, Mapping[str, Any]] = {}
     for number, written in updates:
-        parts[number] = RecordedExecutions.from_update(written)
+        parts[number] = RecordedShard.from_update(written)
         counts |= count_by_scheduler(written.rows)
         del written  # before the next one is read
     return tuple(parts[number] for number in sorted(parts)), counts
