@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 
 from assets.executions.coverage import compute_settle_time
 from assets.framework.time_windows import DAY_MS
-from assets.tables import PARTITION
+from assets.tables import EXTRACTION_COVERAGE, PARTITION
 from resources.encoded_texts import get_chunk
+from resources.lake.lake import Lake
 
 COLUMNS = ["scheduler_arn", "scheduler_name", "complete_through", "executions", "in_progress"]
 """The columns of `extraction_coverage` that the rules read, besides `data_date`."""
+
+_A_DAY = timedelta(days=1)
 
 
 class DayState(StrEnum):
@@ -102,6 +105,18 @@ class SchedulerStatus:
     scheduler_arn: str
     scheduler_name: str
     states: Mapping[date, DayState]
+
+
+def read_coverage(
+    lake: Lake, first: date | None = None, last: date | None = None, columns: Sequence[str] = COLUMNS
+) -> pa.Table:
+    """Read columns of `extraction_coverage`, and `data_date`, for some days; None: no bound.
+
+    Raises:
+        LedgerError: the lake cannot be read.
+    """
+    stop = last + _A_DAY if last else None
+    return lake.scan(EXTRACTION_COVERAGE, first, stop, columns=[*columns, PARTITION])
 
 
 def find_scheduler_statuses(

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from assets.executions.day_status import SettlementPolicy
+from assets.executions.day_status import SettlementPolicy, read_coverage
 from assets.executions.due_days import DueDays, find_due_days
 from assets.executions.service_state import get_service_state
 from assets.framework.asset_names import AssetNames
 from assets.framework.partitions import RANGE
 from assets.framework.time_windows import Days
 from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
-from pipelines.operations.coverage import read_coverage
 from resources.clock import Clock
 from resources.config.settings import Settings
 from resources.lake.lake import Lake

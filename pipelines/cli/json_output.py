@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
+
+if TYPE_CHECKING:  # not every command needs it
+    from assets.executions.tombstones import ForgetOperation
 
 
 class SourceFailure(Struct):
@@ -27,6 +30,19 @@ class ForgetOperationItem(Struct):
     executions_kept: Annotated[
         int, Meta(description="Executions that stay, because their other sources could not be read.")
     ]
+
+    @classmethod
+    def from_operation(cls, operation: "ForgetOperation") -> "ForgetOperationItem":
+        """Describe a recorded operation."""
+        return cls(
+            operation.operation_id,
+            operation.describe(),
+            operation.state,
+            operation.started_at,
+            operation.executions_removed,
+            operation.executions_reread,
+            operation.executions_kept,
+        )
 
 
 # --- ledger doctor

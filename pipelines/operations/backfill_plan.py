@@ -20,6 +20,7 @@ from assets.executions.cost_estimate import (
     get_frequency,
 )
 from assets.executions.coverage import compute_settle_time, is_settled
+from assets.executions.day_status import read_coverage
 from assets.executions.flatten import READER_VERSION
 from assets.executions.selection import contiguous_ranges
 from assets.framework.partitioned_run import batches
@@ -30,7 +31,6 @@ from assets.tables import (
     PARTITION,
 )
 from pipelines.operations.capacity import Workload
-from pipelines.operations.coverage import read_coverage
 from resources.errors import LedgerError
 from resources.lake.lake import Lake
 from resources.sources.base import DayListing, ListedScheduler, ListingEstimate, LiveService, Source

@@ -19,7 +19,6 @@ from assets.tables import (
     ANOMALY_PREDICTIONS,
     EQUIPMENT_HEALTH,
     EXECUTION_HEALTH,
-    EXTRACTION_COVERAGE,
     INFERENCE_EXECUTIONS,
     PARTITION,
     RESULT_OBJECTS,
@@ -30,6 +29,8 @@ from resources.lake.lake import Lake
 
 RunQuery = Callable[[str], pa.Table]
 Connect = Callable[[], RunQuery]
+COVERAGE_COLUMNS = ["scheduler_arn", "executions", "in_progress", "failed"]
+
 _A_DAY = timedelta(days=1)
 _UNKNOWN_OUTCOME = (
     f"coalesce(status, '') NOT IN {(IN_PROGRESS, *FINAL_STATUSES)}"
@@ -58,12 +59,13 @@ class UnknownDays:
 
 
 def find_unknown_days(
-    lake: Lake, days: Sequence[date], min_event: timedelta = timedelta(0)
+    lake: Lake, coverage: pa.Table, days: Sequence[date], min_event: timedelta = timedelta(0)
 ) -> list[UnknownDays]:
     """Compare the recorded executions of some days with the results that were read and the tables.
 
     Args:
         lake: the lake.
+        coverage: `COVERAGE_COLUMNS` and `data_date` of `extraction_coverage`, at least for these days.
         days: the days to compare.
         min_event: shorter events are not recorded.
 
@@ -72,7 +74,10 @@ def find_unknown_days(
     """
     if not days:
         return []
-    coverage = _scan(lake, EXTRACTION_COVERAGE, ["executions", "in_progress", "failed"], days[0], days[-1])
+    is_selected = pc.and_(
+        pc.greater_equal(coverage[PARTITION], days[0]), pc.less_equal(coverage[PARTITION], days[-1])
+    )
+    coverage = coverage.select([PARTITION, *COVERAGE_COLUMNS]).filter(is_selected)
     executions, results = _count_executions(coverage)
     if not executions:
         return []
@@ -89,11 +94,6 @@ def find_unknown_days(
             EQUIPMENT_HEALTH.name: _list_missing_days(lake, EQUIPMENT_HEALTH, recorded),
         }
     return [*_find_unread(results, read, states), *_find_uncomputed(missing, recorded)]
-
-
-def _scan(lake: Lake, table: Table, counts: Sequence[str], first: date, last: date) -> pa.Table:
-    """Read counts of each scheduler and day."""
-    return lake.scan(table, first, last + _A_DAY, columns=[PARTITION, "scheduler_arn", *counts])
 
 
 def _count_executions(coverage: pa.Table) -> tuple[dict[date, int], dict[date, int]]:
@@ -219,10 +219,10 @@ def _list_days_without_health(
     if not recorded:
         return []
     counts = ["expected", "succeeded", "failed_missing_input", "failed_other"]
-    health = _scan(lake, EXECUTION_HEALTH, counts, recorded[0], recorded[-1])
+    key = [PARTITION, "scheduler_arn"]
+    health = lake.scan(EXECUTION_HEALTH, recorded[0], recorded[-1] + _A_DAY, columns=[*key, *counts])
     if not health.num_rows:
         return list(recorded)
-    key = [PARTITION, "scheduler_arn"]
     rows = coverage.join(health, key, use_threads=False)
     found = _find_days_lacking_health(rows, counts)
     if found:

@@ -21,19 +21,20 @@ from assets.checks.run_outcomes import (
 from assets.executions.archive_index import describe_files_outside_history, load_records
 from assets.executions.day_status import (
     ACTION_STATES,
+    COLUMNS,
     DayState,
     SchedulerStatus,
     SettlementPolicy,
     find_days_without_coverage,
     find_scheduler_statuses,
     needs_action,
+    read_coverage,
 )
 from assets.executions.selection import contiguous_ranges
 from assets.executions.tombstones import ForgetOperation, read_operations
 from assets.framework.partitions import daily_partitions, parse_days
 from assets.framework.time_windows import Days
 from assets.tables import ARCHIVE_FILES, EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
-from pipelines.operations.coverage import read_coverage
 from pipelines.operations.lake_knowledge import UnknownDays, find_unknown_days
 from resources.config.settings import Settings
 from resources.errors import LedgerError
@@ -92,14 +93,96 @@ class LakeStatus:
         return {state: counts[state] for state in DayState if counts[state]}
 
 
+@dataclass(frozen=True)
+class DataExtent:
+    """Which days can have data, as far as the names of files and the index of saved responses show.
+
+    Attributes:
+        history: the partitions.
+        today: the current day.
+        extracted: the days with coverage.
+        archives: the rows of `archive_files`.
+        service_ends: the last day of each service; None: it has no end, or its settings are invalid.
+    """
+
+    history: Days
+    today: date
+    extracted: Sequence[date]
+    archives: pa.Table
+    service_ends: Sequence[date | None]
+
+    @classmethod
+    def load(cls, lake: Lake, settings: Settings, today: date) -> "DataExtent":
+        """Read the lake and the settings; no service is called.
+
+        Raises:
+            LedgerError: the lake cannot be read.
+        """
+        return cls(
+            Days(settings.history.start_date, settings.history.end_date),
+            today,
+            lake.days(EXTRACTION_COVERAGE),
+            lake.read(ARCHIVE_FILES),
+            _list_service_ends(settings),
+        )
+
+    def find_range(self) -> tuple[date, date] | None:
+        """Return the first and the last day that is extracted or in saved responses.
+
+        None if there is none, or if a service can add days.
+
+        Saved responses count from the first run that reads them, also for days that are not extracted.
+        """
+        if any(end is None or end >= self.today for end in self.service_ends):
+            return None
+        days = self._select_days([*self.extracted, *self._list_archived_days()])
+        return (min(days), max(days)) if days else None
+
+    def find_last_expected(self) -> date | None:
+        """Return the last day for which any source can have data; None: a service has no end."""
+        last = max([*self.extracted, *self._select_days(self._list_archived_days())], default=self.today)
+        for end in self.service_ends:
+            if end is None:
+                return None
+            last = max(last, end)
+        return last
+
+    def describe_files_outside(self) -> list[str]:
+        """Return messages about saved executions that no run records."""
+        first, last = (
+            self.archives[f"{name}_data_start_time"].cast(pa.date32()) for name in ("first", "last")
+        )
+        end = self.history.end or self.today + timedelta(days=1)
+        is_outside = pc.or_kleene(pc.less(first, self.history.first), pc.greater_equal(last, end))
+        files = load_records(self.archives.filter(is_outside)).values()
+        return describe_files_outside_history(list(files), self.history, self.today)
+
+    def _list_archived_days(self) -> list[date]:
+        """Return the first and the last day of each file, and its proven days."""
+        columns = [self.archives["first_data_start_time"], self.archives["last_data_start_time"]]
+        days = [day for column in columns for day in pc.unique(column.cast(pa.date32())).to_pylist()]
+        days += pc.unique(pc.list_flatten(self.archives["proven_dates"])).to_pylist()
+        return [day for day in days if day]
+
+    def _select_days(self, days: Iterable[date]) -> list[date]:
+        end = self.history.end or date.max
+        return [day for day in days if self.history.first <= day <= self.today and day < end]
+
+
 def inspect_lake(
-    lake: Lake, settings: Settings, days: Sequence[date], now: datetime, patterns: Sequence[str] = ()
+    lake: Lake,
+    settings: Settings,
+    extent: DataExtent,
+    days: Sequence[date],
+    now: datetime,
+    patterns: Sequence[str] = (),
 ) -> LakeStatus:
     """Find the state of the lake on some days.
 
     Args:
         lake: the lake.
         settings: the settings of its code location.
+        extent: which days can have data.
         days: the days to inspect.
         now: the current time.
         patterns: names or ARNs of schedulers, with * and ?; empty: all.
@@ -108,15 +191,17 @@ def inspect_lake(
         ConfigurationError: a pattern matches no scheduler, or the lake is empty and no source is set.
         LedgerError: the lake cannot be read.
     """
-    extracted = lake.days(EXTRACTION_COVERAGE)
-    if not extracted:
+    if not extent.extracted:
         settings.require_sources()
-    archives = lake.read(ARCHIVE_FILES)
-    history = Days(settings.history.start_date, settings.history.end_date)
-    archived = _select_days(_list_archived_days(archives), history, now.date())
-    policy = settlement_policy(settings, now, [*extracted, *archived])
+    policy = SettlementPolicy(
+        timedelta(minutes=settings.history.settle_after_minutes),
+        settings.history.lookback_days,
+        now,
+        extent.find_last_expected(),
+    )
     failures = _load_failures(settings, days)
-    schedulers = find_scheduler_statuses(read_coverage(lake), days, extracted, failures.days, policy)
+    coverage = read_coverage(lake, columns=[*COLUMNS, "failed"])
+    schedulers = find_scheduler_statuses(coverage, days, extent.extracted, failures.days, policy)
     for pattern in patterns:
         if not any(matches(pattern, row.scheduler_name, row.scheduler_arn) for row in schedulers):
             raise no_scheduler_error(pattern, (row.scheduler_name for row in schedulers), "--scheduler")
@@ -124,10 +209,9 @@ def inspect_lake(
         schedulers = [
             row for row in schedulers if matches_any(patterns, row.scheduler_name, row.scheduler_arn)
         ]
-    never_extracted = find_days_without_coverage(days, extracted)
+    never_extracted = find_days_without_coverage(days, extent.extracted)
     items = list(_list_action_items(schedulers, never_extracted, policy))
     min_event = timedelta(minutes=settings.events.min_duration_minutes)
-    unknown = [] if patterns else find_unknown_days(lake, days, min_event)
     return LakeStatus(
         days,
         schedulers,
@@ -135,78 +219,13 @@ def inspect_lake(
         items,
         failures.sources,
         failures.error,
-        unknown,
+        [] if patterns else find_unknown_days(lake, coverage, days, min_event),
         read_operations(lake),
-        _describe_files_outside_history(archives, history, now.date()),
+        extent.describe_files_outside(),
     )
-
-
-def settlement_policy(settings: Settings, now: datetime, known: Sequence[date]) -> SettlementPolicy:
-    """Build the policy of a code location; no day is expected after all services and known days.
-
-    Args:
-        settings: the settings of the code location.
-        now: the current time.
-        known: days that are extracted, or that saved responses have.
-    """
-    return SettlementPolicy(
-        timedelta(minutes=settings.history.settle_after_minutes),
-        settings.history.lookback_days,
-        now,
-        _last_expected_day(settings, known, now.date()),
-    )
-
-
-def find_data_range(lake: Lake, settings: Settings, history: Days, today: date) -> tuple[date, date] | None:
-    """Return the first and the last day that is extracted or in saved responses.
-
-    None if there is none, or if a service can add days.
-
-    Saved responses count from the first run that reads them, also for days that are not extracted.
-
-    Raises:
-        LedgerError: the lake cannot be read.
-    """
-    ends = _list_service_ends(settings)
-    if any(end is None or end >= today for end in ends):
-        return None
-    known = [*lake.days(EXTRACTION_COVERAGE), *_list_archived_days(lake.read(ARCHIVE_FILES))]
-    days = _select_days(known, history, today)
-    return (min(days), max(days)) if days else None
-
-
-def _list_archived_days(archives: pa.Table) -> list[date]:
-    """Return the first and the last day of each file, and its proven days."""
-    columns = [archives["first_data_start_time"], archives["last_data_start_time"]]
-    days = [day for column in columns for day in pc.unique(column.cast(pa.date32())).to_pylist()]
-    days += pc.unique(pc.list_flatten(archives["proven_dates"])).to_pylist()
-    return [day for day in days if day]
-
-
-def _describe_files_outside_history(archives: pa.Table, history: Days, today: date) -> list[str]:
-    """Return messages about saved executions that no run records."""
-    first, last = (archives[f"{name}_data_start_time"].cast(pa.date32()) for name in ("first", "last"))
-    end = history.end or today + timedelta(days=1)
-    is_outside = pc.or_kleene(pc.less(first, history.first), pc.greater_equal(last, end))
-    files = load_records(archives.filter(is_outside)).values()
-    return describe_files_outside_history(list(files), history, today)
-
-
-def _select_days(days: Iterable[date], history: Days, today: date) -> list[date]:
-    return [day for day in days if history.first <= day <= today and day < (history.end or date.max)]
-
-
-def _last_expected_day(settings: Settings, known: Sequence[date], today: date) -> date | None:
-    last = max(known, default=today)
-    for end in _list_service_ends(settings):
-        if end is None:
-            return None
-        last = max(last, end)
-    return last
 
 
 def _list_service_ends(settings: Settings) -> list[date | None]:
-    """Return the last day of each service; None: it has no end, or its settings are invalid."""
     ends: list[date | None] = []
     for source in open_sources(settings) if settings.sources else ():
         if source.service:

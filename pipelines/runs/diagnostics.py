@@ -6,8 +6,9 @@ from datetime import timedelta
 import dagster as dg
 
 from assets.executions.assets import POOL
+from assets.executions.day_status import read_coverage
 from assets.tables import EXTRACTION_COVERAGE
-from pipelines.operations.lake_knowledge import find_unknown_days
+from pipelines.operations.lake_knowledge import COVERAGE_COLUMNS, find_unknown_days
 from pipelines.runs.instance import prepare_home
 from pipelines.runs.pools import create_pools
 from resources import diagnostics
@@ -56,7 +57,8 @@ def _check_knowledge(settings: Settings) -> Iterator[Finding]:
     lake = Lake.from_settings(settings)
     try:
         min_event = timedelta(minutes=settings.events.min_duration_minutes)
-        unknown_days = find_unknown_days(lake, lake.days(EXTRACTION_COVERAGE), min_event)
+        coverage = read_coverage(lake, columns=COVERAGE_COLUMNS)
+        unknown_days = find_unknown_days(lake, coverage, lake.days(EXTRACTION_COVERAGE), min_event)
     except LedgerError as error:  # without this, the list of findings would look complete
         yield diagnostics.error_finding("recorded data, not known", error)
         return

@@ -19,7 +19,7 @@ _NO_ID = 0
 """The table of assets stores the id of materializations only."""
 
 
-class LocalStorage(DagsterSqliteStorage):
+class LocalInstanceStorage(DagsterSqliteStorage):
     """Dagster's default storage in the same files; only the event log differs."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
@@ -30,7 +30,7 @@ class LocalStorage(DagsterSqliteStorage):
     @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, object]
-    ) -> "LocalStorage":
+    ) -> "LocalInstanceStorage":
         """Return the storage that dagster.yaml names."""
         return cls.from_local(str(config_value["base_dir"]), inst_data)
 

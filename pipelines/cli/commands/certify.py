@@ -10,14 +10,13 @@ from rich.progress import track
 
 from assets.certificate.evidence import Selection
 from assets.certificate.render import render_markdown
-from assets.framework.time_windows import Days
 from pipelines.cli.arguments import last_day, parse_range
 from pipelines.cli.json_output import CertifyOutput, CertifyTotals
 from pipelines.cli.options import From, Json, SchedulerPatterns, To
 from pipelines.cli.output import format_count, open_console, print_json, print_text
 from pipelines.operations.certification import Track, find_changes, load_certificate
 from pipelines.operations.certification import certify as write_certificate
-from pipelines.operations.lake_status import find_data_range
+from pipelines.operations.lake_status import DataExtent
 from resources.clock import utc_now
 from resources.config.settings import Settings, load_settings
 from resources.errors import ConfigurationError
@@ -116,8 +115,8 @@ def _verify(lake: Lake, settings: Settings, path: Path, now: datetime, *, as_jso
 def _select_range(
     lake: Lake, settings: Settings, first: str | None, last: str | None, now: datetime
 ) -> tuple[date, date]:
-    history = Days(settings.history.start_date, settings.history.end_date)
-    span = find_data_range(lake, settings, history, now.date())
+    extent = DataExtent.load(lake, settings, now.date())
+    history, span = extent.history, extent.find_range()
     begin, end = span or (history.first, max(last_day(history, now.date()), history.first))
     days = parse_range(first or str(begin), last or str(end), history, now.date())
     return days[0], days[-1]

@@ -14,8 +14,7 @@ from assets.removal.days import PlannedDay
 from assets.removal.operation import ForgetReport
 from assets.tables import INFERENCE_EXECUTIONS
 from pipelines.cli.arguments import check_order, parse_day
-from pipelines.cli.forgotten import list_operations
-from pipelines.cli.json_output import ForgetOutput, ForgetTable, SourceFailure
+from pipelines.cli.json_output import ForgetOperationItem, ForgetOutput, ForgetTable, SourceFailure
 from pipelines.cli.options import From, Json, To, Yes
 from pipelines.cli.output import format_count, open_console, print_json
 from pipelines.operations.forgetting import (
@@ -227,7 +226,7 @@ def _show_operations(lake: Lake, lifted: ForgetOperation | None, *, as_json: boo
         print_json(_build_output(lake, lifted, (), None, dry_run=False, steps=steps))
         return
     console = open_console()
-    items = list_operations(read_operations(lake))
+    items = [*map(ForgetOperationItem.from_operation, read_operations(lake))]
     for item in items:
         counts = f"{item.executions_removed:,} removed, {item.executions_reread:,} read again"
         kept = f", {item.executions_kept:,} kept" if item.executions_kept else ""
@@ -264,6 +263,6 @@ def _build_output(
         other_sources=_count_other_sources(planned),
         unreadable_sources=[SourceFailure(*item) for item in sorted(unreadable.items())],
         lost_proofs=report.lost_proofs if report else 0,
-        operations=list_operations(read_operations(lake)),
+        operations=[*map(ForgetOperationItem.from_operation, read_operations(lake))],
         next_steps=list(steps),
     )

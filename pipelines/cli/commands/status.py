@@ -8,11 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from assets.framework.time_windows import Days
 from pipelines.cli.arguments import last_day, parse_range
 from pipelines.cli.calendar import LETTERS, STYLES, draw_calendar, label
-from pipelines.cli.forgotten import list_operations
 from pipelines.cli.json_output import (
+    ForgetOperationItem,
     StatusActionItem,
     StatusOutput,
     StatusScheduler,
@@ -21,7 +20,7 @@ from pipelines.cli.json_output import (
 )
 from pipelines.cli.options import From, Json, SchedulerPatterns, To
 from pipelines.cli.output import open_console, print_json
-from pipelines.operations.lake_status import LakeStatus, find_data_range, inspect_lake
+from pipelines.operations.lake_status import DataExtent, LakeStatus, inspect_lake
 from resources.clock import utc_now
 from resources.config.settings import load_settings
 from resources.lake.lake import Lake
@@ -51,12 +50,13 @@ def status(
     code 1: something needs action.
     """
     settings, now = load_settings(), utc_now()
-    history = Days(settings.history.start_date, settings.history.end_date)
     lake = Lake.from_settings(settings)
-    span = None if first or last else find_data_range(lake, settings, history, now.date())
+    extent = DataExtent.load(lake, settings, now.date())
+    history = extent.history
+    span = None if first or last else extent.find_range()
     begin, end = span or (history.first, max(last_day(history, now.date()), history.first))
     days = parse_range(first or str(begin), last or str(end), history, now.date())
-    lake_status = inspect_lake(lake, settings, days, now, schedulers or ())
+    lake_status = inspect_lake(lake, settings, extent, days, now, schedulers or ())
     if as_json:
         print_json(_build_json(lake_status, lake.uri, now))
     else:
@@ -199,7 +199,7 @@ def _build_json(lake_status: LakeStatus, uri: str, now: datetime) -> StatusOutpu
             StatusUnknown(item.state, item.first, item.last, item.text, item.command)
             for item in lake_status.unknown
         ],
-        forgotten=list_operations(lake_status.forgotten),
+        forgotten=[*map(ForgetOperationItem.from_operation, lake_status.forgotten)],
         outside_history=list(lake_status.outside_history),
         schedulers=[
             StatusScheduler(

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from assets.anomalies.events import EventRule, join_events
 from assets.anomalies.fragments import PREDICTION_COLUMNS, build_fragments
 from assets.anomalies.top_sensors import CONTRIBUTION_COLUMNS
+from assets.executions.day_status import read_coverage
 from assets.framework.row_content import stamp_changes
 from assets.health.equipment_health import build_equipment_health
 from assets.health.execution_health import (
@@ -49,6 +50,7 @@ from assets.tables import (
     RESULT_OBJECTS,
     SENSOR_CONTRIBUTIONS,
 )
+from pipelines.operations import lake_knowledge
 from pipelines.operations.lake_knowledge import UnknownDays, find_unknown_days
 from pipelines.operations.query import open_query
 from resources.config.equipment import EquipmentRegistry
@@ -402,7 +404,7 @@ def build(world: World) -> tuple[ReportData, Page, list[UnknownDays]]:
         with open_query(lake) as run_query:
             data = read_report_data(ReportScope(DAYS[0], DAYS[-1], as_of=NOW), run_query)
         write_rows(lake, EXTRACTION_COVERAGE, list(_build_coverage(world)))
-        unknown = find_unknown_days(lake, DAYS)
+        unknown = find_unknown_days(lake, read_coverage(lake, columns=lake_knowledge.COVERAGE_COLUMNS), DAYS)
     return data, build_page(data, EquipmentRegistry(), [], NOW), unknown
 
 

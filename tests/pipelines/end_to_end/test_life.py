@@ -22,7 +22,7 @@ from assets.framework.automation import upstream_content_changed
 from assets.framework.partitions import daily_partitions
 from assets.framework.time_windows import Days
 from assets.tables import INFERENCE_SCHEDULERS
-from pipelines.operations.lake_status import inspect_lake
+from pipelines.operations.lake_status import DataExtent, inspect_lake
 from resources.config.settings import ApiSettings, HistorySettings, LakeSettings, Settings
 from sandbox.fleet import Fleet, History, build_fleet
 from sandbox.operations import Request
@@ -204,7 +204,8 @@ class Life(ScheduledLocation):
     def _check_status(self, now: datetime, refused: frozenset[str], failed: set[date]) -> None:
         """Compare the result of `ledger status` with the record."""
         days = [START.date() + n * DAY for n in range((now.date() - START.date()).days + 1)]
-        status = inspect_lake(self.lake, self.settings, days, now)
+        extent = DataExtent.load(self.lake, self.settings, now.date())
+        status = inspect_lake(self.lake, self.settings, extent, days, now)
         states = {scheduler.scheduler_arn: scheduler.states for scheduler in status.schedulers}
         hanging = {
             (arn, at.date())

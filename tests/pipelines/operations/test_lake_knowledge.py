@@ -8,6 +8,7 @@ import pytest
 
 from assets.anomalies.fragments import PREDICTION_COLUMNS, build_fragments
 from assets.anomalies.top_sensors import CONTRIBUTION_COLUMNS
+from assets.executions.day_status import read_coverage
 from assets.tables import (
     ANOMALY_FRAGMENTS,
     ANOMALY_PREDICTIONS,
@@ -19,7 +20,7 @@ from assets.tables import (
     RESULT_OBJECTS,
     SENSOR_CONTRIBUTIONS,
 )
-from pipelines.operations.lake_knowledge import find_unknown_days
+from pipelines.operations.lake_knowledge import COVERAGE_COLUMNS, find_unknown_days
 from resources.lake.lake import Lake
 from tests.support.machine_lake import REASONS, write_rows
 
@@ -70,7 +71,7 @@ def compute_fragments(lake: Lake) -> None:
 def list_not_computed(lake: Lake) -> list[tuple[str, date, date]]:
     return [
         (item.text, item.first, item.last)
-        for item in find_unknown_days(lake, DAYS)
+        for item in find_unknown_days(lake, read_coverage(lake, columns=COVERAGE_COLUMNS), DAYS)
         if item.state == "not computed"
     ]
 
