@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from assets.alerts.event_notifications import Notification, NotificationRecord
+from assets.framework.durations import format_duration
 from resources.markdown import escape_markdown
 from resources.notifications.base import Notice, Severity
 
@@ -93,15 +94,6 @@ def build_summary_notice(notices: Sequence[Notice], link: str | None) -> Notice:
     )
 
 
-def format_duration(span: timedelta) -> str:
-    """Format a duration: 45 min, 2 h 05 min, 3 d 4 h."""
-    minutes = round(span.total_seconds() / 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours >= 48:  # noqa: PLR2004 (two days)
-        return f"{hours // 24} d {hours % 24} h"
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
-
-
 def _get_severity(notification: Notification, details: EventDetails) -> Severity:
     if notification.kind == "event_over" or notification.change in ("disappeared", "end_moved"):
         return "info"
@@ -111,7 +103,7 @@ def _get_severity(notification: Notification, details: EventDetails) -> Severity
 def _format_title(
     notification: Notification, record: NotificationRecord, equipment: str, context: MessageContext
 ) -> str:
-    start, duration = _format_time(record.start, context), format_duration(record.end - record.start)
+    start, duration = _format_time(record.start, context), _format_duration(record)
     if notification.kind == "event_changed":
         return f"{equipment}: {_CHANGES[notification.change].format(start=start)}"
     if notification.kind == "event_over":
@@ -131,7 +123,7 @@ def _format_lines(
     site = f" at {escape_markdown(details.site)}" if details.site else ""
     criticality = f", criticality {details.criticality}" if details.criticality else ""
     scheduler = escape_markdown(record.scheduler_name)
-    duration = format_duration(record.end - record.start)
+    duration = _format_duration(record)
     lines = [
         f"- Equipment: {escape_markdown(details.equipment)}{site}{criticality} (scheduler {scheduler})",
         f"- Time: {_format_range(record, context)}, {duration}. {_STATES.get(record.state, '')}".rstrip(),
@@ -184,6 +176,10 @@ def _parse_top_sensors(details: EventDetails) -> list[tuple[str, float]]:
         for entry in entries
     ]
     return sensors[:MAX_TOP_SENSORS]
+
+
+def _format_duration(record: NotificationRecord) -> str:
+    return format_duration((record.end - record.start) / timedelta(minutes=1))
 
 
 def _format_range(record: NotificationRecord, context: MessageContext) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, tzinfo
 from typing import Literal
 
+from assets.framework import durations
+
 Kind = Literal["count", "share", "minutes", "seconds", "score", "instant", "day", "version"]
 
 DASH = "–"
@@ -16,7 +18,6 @@ DASH = "–"
 
 _THIN_SPACE = "\u202f"  # between a number and its unit; does not break
 _PERCENT = 100
-_HOUR, _DAY = 60, 1440
 _UNSAFE_CATEGORIES = {"Cf", "Cc", "Cs"}  # control characters, and those that reverse the text direction
 _SAFE_CHARACTERS = "\n\u200c\u200d"  # the last two join letters and emoji
 
@@ -73,18 +74,7 @@ def format_share(value: float) -> str:
 
 def format_duration(minutes: float) -> str:
     """Return a duration in its two largest units: 2 d 4 h, 3 h 20 min, 45 min, 30 s."""
-    if 0 < minutes < 1:
-        return f"{minutes * 60:.0f}{_THIN_SPACE}s"
-    whole = round(minutes)
-    if whole < _HOUR:
-        return f"{whole}{_THIN_SPACE}min"
-    larger, smaller, units = (
-        (*divmod(whole, _HOUR), ("h", "min"))
-        if whole < _DAY
-        else (*divmod(round(whole / _HOUR), 24), ("d", "h"))
-    )
-    rest = f" {smaller}{_THIN_SPACE}{units[1]}" if smaller else ""
-    return f"{larger}{_THIN_SPACE}{units[0]}{rest}"
+    return durations.format_duration(minutes, _THIN_SPACE)
 
 
 def pluralize(count: object, word: str) -> str:

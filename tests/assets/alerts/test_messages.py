@@ -16,18 +16,18 @@ END = START + timedelta(hours=2)
 @pytest.mark.parametrize(
     ("change", "state", "title", "text"),
     [
-        ("over", "closed", "anomaly over after 2 h 00 min", "The anomaly is over."),
+        ("over", "closed", "anomaly over after 2 h", "The anomaly is over."),
         (
             "over",
             "cut",
-            "no result read after 2 h 00 min of an anomaly; its end is not known",
+            "no result read after 2 h of an anomaly; its end is not known",
             "No result was read for the time after it.",
         ),
-        ("new", "closed", "anomaly of 2 h 00 min, over since 2026-10-06 05:00 UTC", "The anomaly is over."),
+        ("new", "closed", "anomaly of 2 h, over since 2026-10-06 05:00 UTC", "The anomaly is over."),
         (
             "new",
             "cut",
-            "anomaly since 2026-10-06 03:00 UTC, no result read after 2 h 00 min; its end is not known",
+            "anomaly since 2026-10-06 03:00 UTC, no result read after 2 h; its end is not known",
             "No result was read for the time after it.",
         ),
     ],
