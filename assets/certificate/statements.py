@@ -6,12 +6,13 @@ scheduler, the saved responses that the day came from, and the digest of the sta
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
 
 from assets.certificate.verifier import compute_digest
+from assets.framework.time_windows import to_instant
 from assets.health.execution_health import SchedulerDay
 from assets.health.slots import REASONS, Slots
 
@@ -40,7 +41,6 @@ REASON_MEANINGS = {
 
 Statement = dict[str, Any]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE_MS = 60_000
 _FINAL_NUMBERS = [REASONS.index(reason) for reason in FINAL_REASONS]
 
@@ -141,7 +141,7 @@ def find_gaps(slots: Slots) -> Iterator[dict[str, Any]]:
 
 
 def _format_ms(time_ms: int) -> str:
-    return _format_time(_EPOCH + timedelta(milliseconds=time_ms))
+    return _format_time(to_instant(time_ms))
 
 
 def _format_time(time: datetime) -> str:

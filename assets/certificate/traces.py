@@ -4,7 +4,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,13 @@ from assets.certificate.expectation import (
     exclude_windows,
     join_evidence,
 )
-from assets.framework.time_windows import DAY_MS, parse_duration
+from assets.framework.time_windows import (
+    DAY_MS,
+    get_day_window,
+    parse_duration,
+    to_instant,
+    to_milliseconds,
+)
 from assets.health.execution_health import DayTables, SchedulerExecutions
 from assets.health.slots import Expectation
 from assets.tables import INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
@@ -39,7 +45,6 @@ _SETTING_COLUMNS = [
     "output_s3_prefix",
 ]
 _WINDOW_COLUMNS = ["scheduler_arn", "data_start_time", "data_end_time"]
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 
 
@@ -73,7 +78,7 @@ def read_traces(
     by_arn: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_arn.setdefault(row["scheduler_arn"], []).append(row)
-    first_ms = (first - _EPOCH.date()).days * DAY_MS
+    first_ms = to_milliseconds(get_day_window(first).start)
     prefixes = {arn: _list_placeholders(arn, own) for arn, own in by_arn.items()}
     known = {prefix for arn, own in prefixes.items() for prefix in own if arn != prefix}
     return {
@@ -90,7 +95,7 @@ def _build_trace(
     *,
     expects_nothing: bool,
 ) -> SchedulerTrace:
-    observed = [(_to_ms(row["valid_from"]), _get_frequency(row)) for row in rows]
+    observed = [(to_milliseconds(row["valid_from"]), _get_frequency(row)) for row in rows]
     settings = [
         setting
         for setting, row in zip(observed, rows, strict=True)
@@ -100,7 +105,7 @@ def _build_trace(
         if any(declaration.includes(prefix) for prefix in prefixes):
             frequency = declaration.frequency // _MS
             ends = declaration.start, declaration.end
-            settings += [(_to_ms(time), frequency) for time in ends if time]
+            settings += [(to_milliseconds(time), frequency) for time in ends if time]
     before = [setting for setting in observed if setting[0] < first_ms]
     return SchedulerTrace(
         build_settings(before[-1:]), build_settings(sorted(settings)), expects_nothing, tuple(prefixes)
@@ -133,7 +138,7 @@ class LakeExpectations:
             traces: what is known of each scheduler apart from the days.
             end: windows that start later are not judged.
         """
-        self._lake, self._days, self._traces, self._end = lake, days, traces, _to_ms(end)
+        self._lake, self._days, self._traces, self._end = lake, days, traces, to_milliseconds(end)
         self._latest = dict[str, SchedulerExecutions]()
         self._unlisted = dict[str, int]()
         self._schedulers_by_day = dict[date, frozenset[str]]()
@@ -167,7 +172,7 @@ class LakeExpectations:
             del self._unlisted[arn]
         for arn in self._traces.keys() - self._unlisted.keys() if tables.complete_through else ():
             if unlisted := tables.find_unlisted_time(arn):
-                self._unlisted[arn] = _to_ms(unlisted)
+                self._unlisted[arn] = to_milliseconds(unlisted)
 
     def _did_not_exist(self, arn: str, day_ms: int, trace: SchedulerTrace, tables: DayTables) -> bool:
         """Return whether the service did not list a scheduler after its last or before its first result."""
@@ -177,17 +182,17 @@ class LakeExpectations:
         if unlisted is None or arn in self._latest or len(trace.seed):
             return False
         following = self._find_next(arn, day_ms)
-        return not len(following) or int(following.start[0]) >= _to_ms(unlisted)
+        return not len(following) or int(following.start[0]) >= to_milliseconds(unlisted)
 
     def _find_next(self, arn: str, day_ms: int) -> Evidence:
         """Return the first execution of a scheduler on a later day, if there is one."""
         if arn in self._next and self._next[arn][0] > day_ms:
             return self._next[arn][1]
-        day = _EPOCH.date() + timedelta(milliseconds=day_ms)
+        day = to_instant(day_ms).date()
         found = math.inf, NO_EVIDENCE
         for later in self._days[bisect_right(self._days, day) :]:
             if arn in self._list_schedulers(later):
-                found = (later - _EPOCH.date()).days * DAY_MS, self._read_first(arn, later)
+                found = to_milliseconds(get_day_window(later).start), self._read_first(arn, later)
                 break
         self._next[arn] = found
         return found[1]
@@ -218,7 +223,3 @@ def _build_evidence(executions: SchedulerExecutions) -> Evidence:
 def _get_frequency(row: Mapping[str, Any]) -> int:
     """Return the frequency in ms; 0: not known."""
     return (parse_duration(row["data_upload_frequency"]) or timedelta()) // _MS
-
-
-def _to_ms(time: datetime) -> int:
-    return (time.astimezone(UTC) - _EPOCH) // _MS

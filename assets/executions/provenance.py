@@ -6,7 +6,7 @@ changes the table. The ARN is the one that the source names; for a bucket, it ca
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from assets.framework.row_content import stamp_changes
-from assets.framework.time_windows import DAY_MS
+from assets.framework.time_windows import DAY_MS, to_milliseconds
 from assets.tables import EXECUTION_SOURCES, INSTANT
 from resources.encoded_texts import get_chunk
 
@@ -27,8 +27,6 @@ ReturnedKeys = Mapping[tuple[str, str], Starts]
 """The start times by source and ARN of the scheduler."""
 
 _KEY = ["scheduler_arn", "data_start_time"]
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 _MONTHS = 12 * 20_000
 """More months than dates can have, before and after 1970."""
 
@@ -38,7 +36,7 @@ class ReturnedKeysBuffer:
 
     def __init__(self, days: Iterable[date]) -> None:
         """Create an empty buffer for some days."""
-        self._days = np.array([(day - _EPOCH.date()).days for day in days], np.int64)
+        self._days = np.array([*days], "datetime64[D]").astype(np.int64)
         self._starts: dict[tuple[str, str], list[Starts]] = {}
 
     def add(self, sources: Iterable[tuple[str, int]], rows: pa.Table) -> None:
@@ -148,8 +146,8 @@ def _find_distinct(parts: Sequence[Starts]) -> Starts:
 def expand_run(row: Mapping[str, Any]) -> Starts:
     """Return the start times of a row of `execution_sources`."""
     first, last = (
-        _to_milliseconds(row["first_data_start_time"]),
-        _to_milliseconds(row["last_data_start_time"]),
+        to_milliseconds(row["first_data_start_time"]),
+        to_milliseconds(row["last_data_start_time"]),
     )
     step = (last - first) // max(row["executions"] - 1, 1)
     starts: Starts = first + step * np.arange(row["executions"], dtype=np.int64)
@@ -194,10 +192,6 @@ def _find_runs(starts: Starts) -> Iterator[tuple[int, int, int]]:
         last = int(changes[at]) if at < len(changes) else len(starts) - 1
         yield int(starts[first]), int(starts[last]), last - first + 1
         first = last + 1
-
-
-def _to_milliseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MILLISECOND
 
 
 _CONTENT = EXECUTION_SOURCES.content_schema

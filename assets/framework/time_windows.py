@@ -22,6 +22,7 @@ FIRST_YEAR, LAST_YEAR = 2000, 2099
 _A_DAY = timedelta(days=1)
 _EPOCH = date(1970, 1, 1)
 _EPOCH_INSTANT = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 _HOURS_AND_MINUTES = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?")
 
 
@@ -49,6 +50,11 @@ def get_day_window(day: date) -> Window:
     """Return the window of a UTC day."""
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     return Window(start, start + _A_DAY)
+
+
+def to_milliseconds(moment: datetime) -> int:
+    """Return the whole milliseconds since 1970."""
+    return (moment - _EPOCH_INSTANT) // _MILLISECOND
 
 
 def to_instant(milliseconds: int) -> datetime:

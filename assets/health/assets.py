@@ -71,12 +71,12 @@ def _build_execution_health_asset(
         from assets.health.execution_health import (  # noqa: PLC0415
             SCHEDULER_COLUMNS,
             SchedulerHistory,
-            build_policy,
+            build_health_policy,
         )
         from assets.health.recording import record_execution_health  # noqa: PLC0415
 
         with handle_errors(context):
-            policy = build_policy(get_service_state(sources()), settle_after, clock())
+            policy = build_health_policy(get_service_state(sources()), settle_after, clock())
             schedulers = SchedulerHistory(lake.read(INFERENCE_SCHEDULERS, columns=SCHEDULER_COLUMNS))
             run = PartitionedRun(context)
             keys = select_partitions(context, lake, INFERENCE_EXECUTIONS)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property, partial
 from typing import Any
 
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from assets.executions.coverage import compute_settle_time
 from assets.executions.service_state import ServiceState
-from assets.framework.time_windows import get_day_window, parse_duration
+from assets.framework.time_windows import get_day_window, parse_duration, to_milliseconds
 from assets.health.failure_causes import Failure, group_by_cause, parse_cause
 from assets.health.slots import (
     REASONS,
@@ -51,7 +51,6 @@ SCHEDULER_COLUMNS = [
 RESULT_COLUMNS = ["scheduler_arn", "data_start_time", "last_modified"]
 """The columns of each table that this module reads."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _MINUTE_MS = 60_000
 _REASON_BY_STATUS = {"SUCCESS": REASONS.index("succeeded"), "IN_PROGRESS": -1}
@@ -81,7 +80,7 @@ class HealthPolicy:
     is_live: bool = False
 
 
-def build_policy(
+def build_health_policy(
     service: ServiceState, settle_after: timedelta, now: datetime, as_of: datetime | None = None
 ) -> HealthPolicy:
     """Build the policy for the live services of the sources.
@@ -218,7 +217,7 @@ def build_scheduler_days(
     queried = {*complete_through, *history.listed_accounts}
     settles_at = compute_settle_time(day, policy.settle_after)
     has_ended = policy.last_day is not None and day > policy.last_day
-    day_ms, build_state = _to_ms(get_day_window(day).start), _StateBuilder(policy, settles_at)
+    day_ms, build_state = to_milliseconds(get_day_window(day).start), _StateBuilder(policy, settles_at)
     for arn in sorted(filter(tables.shard.has_scheduler, {*executions, *coverage, *history.settings})):
         account = _get_account_region(arn)
         scheduler_settings = history.settings.get(arn, [])
@@ -411,14 +410,14 @@ class _StateBuilder:
     """Builds the coverage state of each scheduler of a day."""
 
     def __init__(self, policy: HealthPolicy, settles_at: datetime) -> None:
-        self._now, self._settles_at = _to_ms(policy.now), _to_ms(settles_at)
-        self._service_end = _to_ms(get_day_window(policy.last_day).end) if policy.last_day else None
+        self._now, self._settles_at = to_milliseconds(policy.now), to_milliseconds(settles_at)
+        self._service_end = to_milliseconds(get_day_window(policy.last_day).end) if policy.last_day else None
 
     def __call__(self, coverage_row: Mapping[str, Any] | None, *, can_be_queried: bool) -> CoverageState:
         complete_through = coverage_row["complete_through"] if coverage_row else None
         return CoverageState(
             self._now,
-            _to_ms(complete_through) if complete_through else None,
+            to_milliseconds(complete_through) if complete_through else None,
             self._settles_at,
             self._service_end,
             can_be_queried=can_be_queried,
@@ -459,18 +458,15 @@ def _compute_coverage_ratio(slots: Slots) -> float | None:
 
 
 def _has_begun(settings: Sequence[SchedulerSetting], day: date) -> bool:
-    return bool(settings) and settings[0].valid_from < _to_ms(get_day_window(day).end)
+    return bool(settings) and settings[0].valid_from < to_milliseconds(get_day_window(day).end)
 
 
 def _build_setting(row: Mapping[str, Any]) -> SchedulerSetting:
     frequency = parse_duration(row["data_upload_frequency"]) or timedelta()
     delay = row["data_delay_offset_minutes"] or 0
-    return SchedulerSetting(_to_ms(row["valid_from"]), frequency // _MS, delay * _MINUTE_MS, row["status"])
+    valid_from = to_milliseconds(row["valid_from"])
+    return SchedulerSetting(valid_from, frequency // _MS, delay * _MINUTE_MS, row["status"])
 
 
 def _get_account_region(arn: str) -> _AccountRegion:
     return tuple(arn.split(":")[3:5])
-
-
-def _to_ms(time: datetime) -> int:
-    return (time.astimezone(UTC) - _EPOCH) // _MS

@@ -7,7 +7,7 @@ result.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from enum import IntEnum
 
 import numpy as np
@@ -19,7 +19,7 @@ from assets.executions.bucket_identity import KnownSchedulers, find_placeholders
 from assets.executions.provenance import ReturnedKeys, Starts, expand_run, merge_returned_keys
 from assets.executions.tombstones import ForgetOperation, find_selected_rows
 from assets.framework.row_content import stamp_changes
-from assets.framework.time_windows import DAY_MS, get_day_window
+from assets.framework.time_windows import DAY_MS, get_day_window, to_milliseconds
 from assets.tables import EXECUTION_SOURCES, INFERENCE_EXECUTIONS
 from resources.encoded_texts import decode_texts, encode_texts
 from resources.sources.bucket import KIND as BUCKET
@@ -328,14 +328,10 @@ def remove_claims(
 def _is_in_range(starts: Starts, operation: ForgetOperation) -> Mask:
     mask = np.ones(len(starts), bool)
     if operation.first_date:
-        mask &= starts >= _to_ms(get_day_window(operation.first_date).start)
+        mask &= starts >= to_milliseconds(get_day_window(operation.first_date).start)
     if operation.last_date:
-        mask &= starts < _to_ms(get_day_window(operation.last_date).end)
+        mask &= starts < to_milliseconds(get_day_window(operation.last_date).end)
     return mask
-
-
-def _to_ms(moment: datetime) -> int:
-    return round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
 
 
 def list_claimed_days(rows: pa.Table, operation: ForgetOperation) -> set[date]:

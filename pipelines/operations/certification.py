@@ -26,8 +26,7 @@ from assets.certificate.traces import DeclaredFrequency
 from assets.executions.service_state import get_service_state
 from assets.executions.tombstones import ForgetOperation, read_operations
 from assets.framework.time_windows import get_day_window
-from assets.health.execution_health import HealthPolicy
-from assets.health.execution_health import build_policy as build_health_policy
+from assets.health.execution_health import HealthPolicy, build_health_policy
 from assets.tables import INFERENCE_SCHEDULERS
 from resources.config.settings import BucketSettings, Settings
 from resources.errors import ConfigurationError

@@ -14,7 +14,7 @@ from assets.executions.archive_index import lift_files, load_records
 from assets.executions.bucket_identity import IDENTITY_COLUMNS
 from assets.executions.service_state import get_service_state
 from assets.executions.tombstones import ForgetOperation, read_operations, save_operation
-from assets.health.execution_health import build_policy
+from assets.health.execution_health import build_health_policy
 from assets.removal.derived import DerivedTables
 from assets.removal.operation import ForgetReport, Forgetting
 from assets.removal.selection import SERVICE_PREFIX, select_arns, select_hashes, select_sources
@@ -116,7 +116,7 @@ def open_forgetting(
     rule = EventRule(settings.events.gap_steps, timedelta(minutes=settings.events.min_duration_minutes))
     derived = DerivedTables(
         lake,
-        build_policy(get_service_state(sources), settle_after, now),
+        build_health_policy(get_service_state(sources), settle_after, now),
         rule,
         load_equipment(settings.equipment.registry, settings.equipment.expected_bucket_owner),
         now,

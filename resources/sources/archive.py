@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import tzinfo
 
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
-from resources.sources.saved_file import KIND, SavedFile
+from resources.sources.saved_file import KIND, SavedResponseFile
 from resources.storage.base import NAME_NOT_UTF8, FileStore, StoredFile
 from resources.storage.open import open_file_store
 
@@ -61,9 +61,9 @@ class ArchiveSource:
             return files
         return [file for file in files if _is_candidate(file)]
 
-    def open(self, file: StoredFile) -> SavedFile:
+    def open(self, file: StoredFile) -> SavedResponseFile:
         """Return one file to read; nothing is opened yet."""
-        return SavedFile(file, self._store, self._zone, self._limits)
+        return SavedResponseFile(file, self._store, self._zone, self._limits)
 
     def _with_zone(self, file: StoredFile) -> StoredFile:
         # the same bytes have another meaning in another zone and must then be read again

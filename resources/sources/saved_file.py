@@ -107,8 +107,8 @@ _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _DECODERS = (msgspec.json.Decoder(_Item), msgspec.json.Decoder(_CamelCaseItem))
 
 
-class SavedFile:
-    """A file with saved responses; see `resources.sources.base.SavedFile`."""
+class SavedResponseFile:
+    """A file with saved responses; see `resources.sources.base.SavedResponseFile`."""
 
     def __init__(self, file: StoredFile, store: FileStore, zone: tzinfo | None, limits: ReadLimits) -> None:
         """Open nothing yet.

@@ -16,7 +16,7 @@ from assets.executions.scheduler_history import EXECUTION_COLUMNS, merge_observe
 from assets.executions.service_state import ServiceState
 from assets.executions.tombstones import ForgetOperation, load_operations
 from assets.framework.time_windows import Days
-from assets.health.execution_health import SCHEDULER_COLUMNS, SchedulerHistory, build_policy
+from assets.health.execution_health import SCHEDULER_COLUMNS, SchedulerHistory, build_health_policy
 from assets.health.recording import compute_equipment_health, record_equipment_health, record_execution_health
 from assets.removal.derived import DerivedTables
 from assets.removal.operation import ForgetReport, Forgetting
@@ -178,7 +178,7 @@ class World:
 
     @property
     def derived(self) -> DerivedTables:
-        policy = build_policy(ServiceState(exists=False), SETTLE_AFTER, self.now)
+        policy = build_health_policy(ServiceState(exists=False), SETTLE_AFTER, self.now)
         return DerivedTables(self.lake, policy, EventRule(), EquipmentRegistry(), self.now)
 
     def forget(self, operation: ForgetOperation, sources: Sequence[Source]) -> ForgetReport:

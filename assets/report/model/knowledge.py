@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from assets.report.formatting import pluralize
 from assets.report.query.data import ReportData
-from assets.report.query.knowledge import Knowledge, ObjectState
+from assets.report.query.knowledge import Knowledge, ObjectsInState
 from assets.report.query.result import Figure, Statement
 from resources.redaction import redact
 
@@ -148,7 +148,7 @@ def _find_unread(data: ReportData) -> KnowledgeGap | None:
     return KnowledgeGap("Not read", text, reasons, (build_read_command(first, last),))
 
 
-def _describe_state(state: ObjectState) -> Iterator[Statement]:
+def _describe_state(state: ObjectsInState) -> Iterator[Statement]:
     if state.state == "read":
         return
     label, hint = UNREAD_STATES.get(state.state, (state.state, ""))

@@ -19,7 +19,7 @@ from assets.report.query.executions import (
     SlotCounts,
     SlotDay,
 )
-from assets.report.query.knowledge import BlindTime, Knowledge, ObjectState, SchedulerObjects
+from assets.report.query.knowledge import BlindTime, Knowledge, ObjectsInState, SchedulerObjects
 from assets.report.query.machines import (
     AnomalyTotals,
     EquipmentChange,
@@ -85,7 +85,7 @@ class ReportData:
     day_knowledge: Mapping[date, Knowledge]
     blind_time: Mapping[str, BlindTime]
     objects: tuple[SchedulerObjects, ...]
-    object_states: Mapping[str, ObjectState]
+    object_states: Mapping[str, ObjectsInState]
     rejected: RejectedCounts
     buckets: Sequence[BucketResults]
     equipment: Mapping[str, EquipmentTotals]

@@ -91,7 +91,7 @@ class SchedulerObjects:
 
 
 @dataclass(frozen=True)
-class ObjectState:
+class ObjectsInState:
     """The result objects of all schedulers in one state; `error` is one of their errors."""
 
     state: str
@@ -142,12 +142,12 @@ ORDER BY scheduler_arn, state""",
     )
 
 
-def build_object_states_query(scope: ReportScope) -> Query[ObjectState]:
+def build_object_states_query(scope: ReportScope) -> Query[ObjectsInState]:
     """Select one row per state of the result objects."""
     return Query(
         "object_states",
         "Result objects by state",
-        ObjectState,
+        ObjectsInState,
         f"""\
 SELECT state, sum(executions)::BIGINT AS objects, count(DISTINCT scheduler_arn) AS schedulers,
        min(data_start_time) AS since, max(coalesce(data_end_time, data_start_time)) AS until,

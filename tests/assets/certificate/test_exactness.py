@@ -24,7 +24,7 @@ from assets.executions.extraction import Extraction
 from assets.executions.scheduler_history import EXECUTION_COLUMNS, merge_observed_settings
 from assets.executions.service_state import get_service_state
 from assets.framework.time_windows import Days
-from assets.health.execution_health import build_policy
+from assets.health.execution_health import build_health_policy
 from assets.tables import INFERENCE_EXECUTIONS, INFERENCE_SCHEDULERS
 from resources.config.settings import ApiSettings, ArchiveSettings, BucketSettings
 from resources.lake.lake import Lake
@@ -216,7 +216,7 @@ def build_lake(root: Path, inputs: Inputs, shards: int) -> Lake:
 
 
 def certify(lake: Lake, inputs: Inputs) -> list[Statement]:
-    policy = build_policy(get_service_state(inputs.sources), SETTLE_AFTER, NOW)
+    policy = build_health_policy(get_service_state(inputs.sources), SETTLE_AFTER, NOW)
     days = read_days(lake, Selection(DAYS[0], DAYS[-1]), policy)
     return [statement for statement, _ in chain_statements(days)]
 

@@ -14,7 +14,7 @@ from resources.read_limits import DEFAULT_LIMITS
 from resources.sources.archive import ArchiveSource
 from resources.sources.base import ListedScheduler, SchedulerResponse, Source
 from resources.sources.factory import open_source
-from resources.sources.saved_file import SavedFile
+from resources.sources.saved_file import SavedResponseFile
 from resources.storage.base import StoredFile
 
 DAY = date(2026, 2, 3)
@@ -35,7 +35,7 @@ SUMMARY = {
 class Recording(ArchiveSource):
     """Saved responses that recorded which query the service answered, and when."""
 
-    def open(self, file: StoredFile) -> SavedFile:
+    def open(self, file: StoredFile) -> SavedResponseFile:
         saved = super().open(file)
         response = SchedulerResponse(ListedScheduler(ARN, "pump"), frozenset({DAY, NEXT_DAY}), RECORDED_AT)
         saved.responses = (response,)
