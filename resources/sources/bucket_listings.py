@@ -17,7 +17,7 @@ from resources.errors import ConfigurationError
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.sources.bucket_keys import TIME_LENGTH, is_time_folder, split_result_key
 from resources.sources.key_files import KeyFiles
-from resources.storage.local import escape_name
+from resources.storage.local_files import escape_name
 
 _PAGE = 1_000
 _MAX_PAGES_PER_FOLDER = 10

@@ -8,7 +8,8 @@ from itertools import chain, count
 from pathlib import Path
 
 from resources.errors import ConfigurationError
-from resources.storage.local import LocalFiles, make_folders, write_atomically
+from resources.storage.local import make_folders, write_atomically
+from resources.storage.local_files import LocalFiles
 
 
 @dataclass(frozen=True)

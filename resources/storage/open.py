@@ -77,10 +77,10 @@ def open_file_store(uri: str, limits: ReadLimits = DEFAULT_LIMITS, owner: str | 
         ConfigurationError: the scheme of the URI is not supported.
     """
     if is_s3(uri, "sources.uri"):
-        from resources.storage.s3 import S3Files  # noqa: PLC0415 (imports boto3)
+        from resources.storage.s3_files import S3Files  # noqa: PLC0415 (imports boto3)
 
         return S3Files(uri, limits, owner)
-    from resources.storage.local import LocalFiles  # noqa: PLC0415 (imports pyarrow)
+    from resources.storage.local_files import LocalFiles  # noqa: PLC0415 (imports pyarrow)
 
     return LocalFiles(limits)
 

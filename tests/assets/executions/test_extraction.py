@@ -28,7 +28,7 @@ from resources.lake.lake import Lake
 from resources.sources import saved_file
 from resources.sources.archive import ArchiveSource
 from resources.storage.base import StoredFile
-from resources.storage.local import LocalFiles
+from resources.storage.local_files import LocalFiles
 from sandbox.dumps import Manifest, split_into_pages, write_dump, write_history
 from sandbox.fleet import History, build_fleet
 from sandbox.forms import Form

@@ -17,7 +17,7 @@ from resources.sources.archive import ArchiveSource
 from resources.sources.base import Exchange
 from resources.sources.warc import encode_exchange, encode_info
 from resources.storage.base import StoredFile
-from resources.storage.s3 import S3Files
+from resources.storage.s3_files import S3Files
 from tests.support.s3_server import Bucket
 
 NOW = datetime(2026, 10, 9, tzinfo=UTC)
@@ -123,7 +123,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"resources.sources.{module}", PART_BYTES)
     monkeypatch.setattr("resources.gzip_data._BLOCK", PART_BYTES // 10)
     monkeypatch.setattr("resources.sources.saved_file.SUMMARIES_A_PAGE", 50)
-    monkeypatch.setattr("resources.storage.s3._PART_BYTES", 3 * PART_BYTES)
+    monkeypatch.setattr("resources.storage.s3_files._PART_BYTES", 3 * PART_BYTES)
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -6,7 +6,7 @@ import pytest
 
 from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
-from resources.storage.local import LocalFiles
+from resources.storage.local_files import LocalFiles
 from resources.storage.open import open_file_store, read_bytes
 
 

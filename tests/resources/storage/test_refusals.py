@@ -11,7 +11,7 @@ from resources.storage.file_import import Copy, copy_files
 from resources.storage.local import LocalStorage
 from resources.storage.recording_store import open_recording_store
 from resources.storage.report_store import ReportStore
-from resources.storage.s3 import S3Files
+from resources.storage.s3_files import S3Files
 from tests.support.s3_server import Bucket, Server
 
 USES: dict[str, Callable[[Path], object]] = {

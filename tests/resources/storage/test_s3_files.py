@@ -16,7 +16,7 @@ from resources.read_limits import ReadLimits
 from resources.sources.archive import ArchiveSource
 from resources.storage.base import StoredFile
 from resources.storage.open import open_file_store
-from resources.storage.s3 import S3Files
+from resources.storage.s3_files import S3Files
 from tests.support.s3_server import EXTERNAL_ENDPOINT, Fault
 
 
