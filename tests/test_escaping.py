@@ -14,8 +14,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from assets.executions.day_status import DayState
-from assets.report.formatting import clean_text
-from assets.report.render.markdown import escape_line
+from assets.report.formatting import clean_text, escape_line
 from pipelines.cli.commands import backfill
 from pipelines.operations import lake_status
 from pipelines.runs.backfill import BackfillPlan

@@ -1,6 +1,5 @@
 """A certificate as one HTML file without scripts, or as Markdown."""
 
-import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,13 +23,12 @@ from assets.certificate.summary import (
     list_runs,
 )
 from assets.health.slots import REASONS
-from assets.report.formatting import clean_text
+from assets.report.formatting import clean_text, escape_line
 
 MAX_GAPS_HTML, MAX_GAPS_MARKDOWN = 5_000, 200
 """Gaps, and periods, in a document for people; the JSON certificate has all of them."""
 
 _TEMPLATES = Path(__file__).with_name("templates")
-_MARKDOWN_SYNTAX = re.compile(r"([\\`*_{}\[\]<>#|~])")
 _CLASS_NAMES = {
     DayClass.complete: "complete",
     DayClass.none_proven: "none",
@@ -154,13 +152,13 @@ def render_markdown(page: CertificatePage) -> str:
         "",
         page.verdict,
         "",
-        f"- Lake: {_escape(page.lake)}",
+        f"- Lake: {escape_line(page.lake)}",
         f"- Schedulers: {len(summary.schedulers):,}{_describe_patterns(header.patterns)}",
         f"- Days: {summary.days:,}, of which {summary.recorded_days:,} are recorded; {summary.files:,} files",
         f"- Due until: {header.as_of:%Y-%m-%d %H:%M} UTC",
         f"- Digest of the days: `{page.digest}`",
         f"- Created: {page.created_at}",
-        *(f"- Forgotten: {_escape(text)}" for text in page.list_forgotten()),
+        *(f"- Forgotten: {escape_line(text)}" for text in page.list_forgotten()),
         "",
         "| scheduler | expected | with outcome | proven absent | not known |",
         "| --- | ---: | ---: | ---: | ---: |",
@@ -169,7 +167,7 @@ def render_markdown(page: CertificatePage) -> str:
     for scheduler in summary.list_schedulers():
         own = count_totals(scheduler.reasons)
         lines.append(
-            f"| {_escape(labels[scheduler.arn])} | {own['expected']:,} | {own['with_outcome']:,}"
+            f"| {escape_line(labels[scheduler.arn])} | {own['expected']:,} | {own['with_outcome']:,}"
             f" | {own['proven_absent']:,} | {own['not_known']:,} |"
         )
     lines += ["", f"## Gaps ({totals['gaps']:,})", ""]
@@ -177,7 +175,7 @@ def render_markdown(page: CertificatePage) -> str:
     if gaps:
         lines += ["| scheduler | from | to | slots | reason |", "| --- | --- | --- | ---: | --- |"]
     lines += [
-        f"| {_escape(label)} | {gap.start} | {gap.end} | {gap.slots:,} | {gap.reason} |"
+        f"| {escape_line(label)} | {gap.start} | {gap.end} | {gap.slots:,} | {gap.reason} |"
         for label, gap in _label(labels, gaps[:MAX_GAPS_MARKDOWN])
     ]
     if len(gaps) > MAX_GAPS_MARKDOWN:
@@ -194,7 +192,7 @@ def _list_periods(page: CertificatePage, labels: Mapping[str, str]) -> Iterator[
     if periods:
         yield from ("| scheduler | from | to | reason |", "| --- | --- | --- | --- |")
     for label, period in _label(labels, periods[:MAX_GAPS_MARKDOWN]):
-        yield f"| {_escape(label)} | {period.start} | {period.end} | {UNKNOWN_MEANINGS[period.reason]} |"
+        yield f"| {escape_line(label)} | {period.start} | {period.end} | {UNKNOWN_MEANINGS[period.reason]} |"
     if len(periods) > MAX_GAPS_MARKDOWN:
         yield from ("", f"{len(periods) - MAX_GAPS_MARKDOWN:,} more; the JSON certificate lists all.")
 
@@ -219,8 +217,4 @@ def _draw_days(scheduler: SchedulerSummary) -> list[tuple[str, str, str]]:
 
 
 def _describe_patterns(patterns: Sequence[str]) -> str:
-    return f" ({_escape(', '.join(patterns))})" if patterns else ""
-
-
-def _escape(text: str) -> str:
-    return _MARKDOWN_SYNTAX.sub(r"\\\1", re.sub(r"\s+", " ", clean_text(text)))
+    return f" ({escape_line(', '.join(patterns))})" if patterns else ""

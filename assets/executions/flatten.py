@@ -30,6 +30,7 @@ from assets.executions.timestamps import parse_timestamp_texts, parse_timestamps
 from assets.tables import INFERENCE_EXECUTIONS, INSTANT, REJECTED_EXECUTIONS, Column
 from resources.errors import DataError, LedgerError
 from resources.sources.base import Page
+from resources.sources.documents import DECODE_ERRORS
 
 READER_VERSION = 2
 """Increase it when the same bytes give different rows; all saved responses are then read again."""
@@ -105,8 +106,6 @@ _Summary: Any = msgspec.defstruct(
 _SUMMARIES_DECODER: _PageDecoder[Any] = _PageDecoder(_Summary)
 _RAW_DECODER = _PageDecoder(msgspec.Raw)
 _SUMMARY_DECODER = msgspec.json.Decoder(Summary)
-_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""Wrong type or invalid JSON, invalid UTF-8 in a text, and too deep nesting."""
 
 _ROWS_AT_ONCE = 8000
 _MAX_BLANKS = 1_000
@@ -177,7 +176,7 @@ def decode_summaries(body: bytes, *, is_lines: bool = False) -> _Summaries | Non
                     return _Summaries([], rows, next_token) if _have_times(rows.summaries) else None
         summaries, next_token = _SUMMARIES_DECODER.decode(body, is_lines=is_lines)
         return _Summaries(summaries, None, next_token) if _have_times(summaries) else None
-    except _DECODE_ERRORS:
+    except DECODE_ERRORS:
         return None
 
 
@@ -194,7 +193,7 @@ def decode_files(bodies: Sequence[bytes]) -> list[_Summaries | None]:
 def _decode_file(found: FileRows) -> _Summaries | None:
     try:
         others, next_token = _SUMMARIES_DECODER.decode(found.rest)
-    except _DECODE_ERRORS:
+    except DECODE_ERRORS:
         return None
     if others:
         return None
@@ -274,7 +273,7 @@ def _decode_page(page: Page) -> _Summaries | None:
 def _decode_valid_summary(raw: bytes) -> Summary | None:
     try:
         return _SUMMARY_DECODER.decode(raw)
-    except _DECODE_ERRORS:
+    except DECODE_ERRORS:
         return None
 
 
@@ -288,7 +287,7 @@ def _flatten_group(group: list[_DecodedPage]) -> Iterator[FlattenedPages]:
     if summaries:
         try:
             rows, reasons = _build_group(summaries, group[0].page)
-        except _DECODE_ERRORS:
+        except DECODE_ERRORS:
             reasons = {0: "a repeated member is invalid or has unknown members"}
         if not reasons:
             origins = tuple((decoded.page.origin, len(decoded.summaries or ())) for decoded in group)
@@ -331,7 +330,7 @@ def _flatten_each(page: Page, first_position: int) -> FlattenedPages:
             summary, unknown = _decode_summary(raw)
         except msgspec.ValidationError as error:
             reasons[position] = f"wrong type: {error}"
-        except _DECODE_ERRORS as error:
+        except DECODE_ERRORS as error:
             reasons[position] = f"not readable: {error}"
         else:
             positions.append(position)
@@ -352,7 +351,7 @@ def _flatten_each(page: Page, first_position: int) -> FlattenedPages:
 def _decode_raw_summaries(page: Page) -> list[msgspec.Raw]:
     try:
         return _RAW_DECODER.decode(page.body, is_lines=page.is_lines)[0]
-    except _DECODE_ERRORS as error:
+    except DECODE_ERRORS as error:
         raise DataError(
             f"Cannot read a page of inference executions: {error}",
             where=page.origin,
@@ -416,7 +415,7 @@ def _build_rows(
     """Return a row per summary, and the reasons of the rejected ones by index.
 
     Raises:
-        _DECODE_ERRORS: a repeated member is invalid or has unknown members.
+        DECODE_ERRORS: a repeated member is invalid or has unknown members.
     """
     count = len(summaries)
     first_index = pa.repeat(pa.scalar(0, pa.int32()), count)  # shared by all columns with one value

@@ -4,12 +4,14 @@ Rounding never changes a share to 0 % or 100 %: 99.97 % is printed as 99.9 %, no
 """
 
 import math
+import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, tzinfo
 from typing import Literal
 
 from assets.framework import durations
+from resources.markdown import escape_markdown
 
 Kind = Literal["count", "share", "minutes", "seconds", "score", "instant", "day", "version"]
 
@@ -19,6 +21,9 @@ DASH = "–"
 _THIN_SPACE = "\u202f"  # between a number and its unit; does not break
 _PERCENT = 100
 _UNSAFE_CATEGORIES = {"Cf", "Cc", "Cs"}  # control characters, and those that reverse the text direction
+_EXTENSIONS = re.compile(r"(~|(?:(?<=http)|(?<=https)|(?<=ftp)):(?=//))", re.IGNORECASE)
+"""What GitHub's Markdown adds: strikethrough, and links without brackets."""
+
 _SAFE_CHARACTERS = "\n\u200c\u200d"  # the last two join letters and emoji
 
 
@@ -92,6 +97,12 @@ def clean_text(text: str) -> str:
         else character
         for character in text
     )
+
+
+def escape_line(text: str) -> str:
+    """Return text on one line that Markdown shows unchanged, without HTML, links and strikethrough."""
+    line = escape_markdown(re.sub(r"\s+", " ", clean_text(text))).replace("&", "&amp;")
+    return _EXTENSIONS.sub(r"\\\1", line)
 
 
 def _format_number(value: float, kind: Kind) -> str:

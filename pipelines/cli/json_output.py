@@ -441,7 +441,7 @@ class OutdatedFile(Struct):
     current_version: Annotated[int, Meta(description="Current version of the table.")]
 
 
-class DayFiles(Struct):
+class DayFilesItem(Struct):
     """A day of a table, and its number of files before the command."""
 
     table: Annotated[str, Meta(description="Name of the table.")]
@@ -459,7 +459,7 @@ class MigrateOutput(Struct):
     errors: Annotated[list[str], Meta(description="Files that cannot be read or written, and why.")]
     shards: Annotated[int | None, Meta(description="Value of --shards; null without it.")] = None
     days_with_other_shards: Annotated[
-        list[DayFiles], Meta(description="Days that had another number of files, with --shards.")
+        list[DayFilesItem], Meta(description="Days that had another number of files, with --shards.")
     ] = []
     days_changed: Annotated[int, Meta(description="Number of days that --shards changed or completed.")] = 0
     days_with_credentials: Annotated[

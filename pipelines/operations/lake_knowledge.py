@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from assets.executions.statuses import FINAL_STATUSES, IN_PROGRESS
 from assets.report.model.knowledge import UNREAD_STATES, build_compute_command, build_read_command
-from assets.report.query.daily import POINT_CONDITION
+from assets.report.query.daily import POINT_CONDITION, RunQuery
 from assets.tables import (
     ANOMALY_EVENTS,
     ANOMALY_FRAGMENTS,
@@ -27,7 +27,6 @@ from assets.tables import (
 from pipelines.operations.query import open_query
 from resources.lake.lake import Lake
 
-RunQuery = Callable[[str], pa.Table]
 Connect = Callable[[], RunQuery]
 COVERAGE_COLUMNS = ["scheduler_arn", "executions", "in_progress", "failed"]
 

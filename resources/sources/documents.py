@@ -30,7 +30,8 @@ OBJECTS_PER_ROW = 8
 """A summary has seven nested objects."""
 
 _DOCUMENT = msgspec.json.Decoder(msgspec.Raw)
-_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""Wrong type or invalid JSON, invalid UTF-8 in a text, and too deep nesting."""
 
 # Finds the end of a document; numbers of any length are allowed.
 _PYTHON = json.JSONDecoder(parse_int=str, parse_float=str)
@@ -73,7 +74,7 @@ def split_documents(
         documents = _decode_documents(text, limits)
     except _DenseTextError as error:
         problems.append(str(error))
-    except _DECODE_ERRORS:
+    except DECODE_ERRORS:
         for line, piece in _split_text(text, find_line()):
             recovered, errors = _recover_documents(piece, line, local, limits)
             documents += recovered
@@ -112,7 +113,7 @@ def _decode_documents(text: bytes, limits: ReadLimits) -> list[msgspec.Raw]:
     """Split documents that are separated by any white space.
 
     Raises:
-        _DECODE_ERRORS: a part of the text is not JSON.
+        DECODE_ERRORS: a part of the text is not JSON.
         _DenseTextError: the values of the text need too much memory.
     """
     _check_density(text, limits)
@@ -160,7 +161,7 @@ def _recover_documents(
         return _decode_documents(piece, limits), []
     except _DenseTextError as error:
         return [], [f"line {line} {error}"]
-    except _DECODE_ERRORS as error:
+    except DECODE_ERRORS as error:
         if len(piece) > _MAX_PYTHON_BYTES:
             return [], [f"line {line} is truncated or not JSON: {error}"]
     try:

@@ -23,6 +23,7 @@ from resources.gzip_data import GZIP, Read
 from resources.read_limits import ReadLimits
 from resources.sources.base import DecodedSummaries, DecodeSummaries, Page, SchedulerResponse
 from resources.sources.documents import (
+    DECODE_ERRORS,
     MAX_PROBLEMS,
     OBJECTS_PER_ROW,
     count_objects,
@@ -103,7 +104,6 @@ class _CamelCaseItem(_Item, rename="camel"):
     data_end_time: _Member = msgspec.UNSET
 
 
-_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _DECODERS = (msgspec.json.Decoder(_Item), msgspec.json.Decoder(_CamelCaseItem))
 
 
@@ -424,7 +424,7 @@ def _count_line_ends(read: Read, size: int) -> int:
 def _is_list(text: bytes) -> bool:
     try:
         _LIST.decode(text)
-    except _DECODE_ERRORS:
+    except DECODE_ERRORS:
         return False
     return True
 
@@ -449,7 +449,7 @@ def _find_wrapped_list(document: msgspec.Raw) -> list[msgspec.Raw] | None:
     if len(memoryview(document)) > 0 and _WRAPPED_LIST.match(memoryview(document)[:100]):
         try:
             return msgspec.json.decode(document, type=_WrappedList).value
-        except _DECODE_ERRORS:
+        except DECODE_ERRORS:
             return None
     return None
 
@@ -467,7 +467,7 @@ def _decode_item(raw: msgspec.Raw) -> _Item:
     for decoder in _DECODERS:
         try:
             item = decoder.decode(raw)
-        except _DECODE_ERRORS as error:
+        except DECODE_ERRORS as error:
             raise ValueError(f"is not a response: {error}") from None
         if item.is_response or item.is_summary:
             return item

@@ -1,14 +1,11 @@
 """The page as Markdown, short enough for a chat message or a mail."""
 
-import re
-
-from assets.report.formatting import clean_text
+from assets.report.formatting import escape_line
 from assets.report.model.attention import AttentionItem, Severity
 from assets.report.model.fleet import Machine
 from assets.report.model.incidents import Event
 from assets.report.model.page import Page
 from assets.report.query.result import Figure, Statement
-from resources.markdown import escape_markdown
 
 MAX_ITEMS = 20
 MAX_EVENTS = 10
@@ -17,7 +14,6 @@ MAX_OTHER_FINDINGS = 1
 """After the most severe finding about a machine; the HTML page lists all."""
 
 _MARKS = {Severity.ALERT: "🔴", Severity.WARNING: "🟠", Severity.INFO: "⚪"}
-_EXTENSIONS = re.compile(r"(~|:(?=//))")  # GitHub's extensions: strikethrough, and links without brackets
 
 
 def render_markdown(page: Page) -> str:
@@ -33,12 +29,6 @@ def render_markdown(page: Page) -> str:
         *_render_causes(page),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def escape_line(text: str) -> str:
-    """Return text on one line that Markdown shows unchanged, without HTML."""
-    line = escape_markdown(re.sub(r"\s+", " ", clean_text(text))).replace("&", "&amp;")
-    return _EXTENSIONS.sub(r"\\\1", line)
 
 
 def _render_summary(page: Page) -> str:

@@ -12,7 +12,7 @@ from rich.progress import track
 from assets.report.formatting import pluralize
 from assets.tables import RESULT_OBJECTS, select_tables
 from pipelines.cli.arguments import check_order, parse_day
-from pipelines.cli.json_output import DayFiles, MigrateOutput, OutdatedFile
+from pipelines.cli.json_output import DayFilesItem, MigrateOutput, OutdatedFile
 from pipelines.cli.options import From, Json, TableNames, To
 from pipelines.cli.output import open_console, print_json
 from pipelines.operations.shard_changes import (
@@ -104,7 +104,7 @@ def _migrate_shards(lake: Lake, days: list[ShardedDay], shards: int, *, dry_run:
         )
         changes = change_shards(lake, progress, shards)
     if as_json:
-        found = [DayFiles(day.table.name, day.day, day.shards) for day in different]
+        found = [DayFilesItem(day.table.name, day.day, day.shards) for day in different]
         print_json(
             MigrateOutput(
                 dry_run=dry_run,
