@@ -1,6 +1,5 @@
 """Extraction of saved responses into a lake: repeated runs lose nothing and repeat nothing."""
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -13,8 +12,6 @@ import pytest
 from assets.executions import candidates, execution_writer, merge
 from assets.executions.archive_index import ArchiveRecord, load_records
 from assets.executions.extraction import Extraction, RecordedDay
-from assets.executions.file_extraction import read_files
-from assets.executions.flatten import FlattenedPages
 from assets.framework.time_windows import Days
 from assets.tables import (
     ARCHIVE_FILES,
@@ -693,34 +690,3 @@ def test_lake_has_only_data_and_hidden_files(lake: Lake, folder: Path) -> None:
     visible = {path.name for path in lake.root.rglob("*") if path.is_file() and path.name[0] not in "._"}
     assert visible == {"part-0.parquet"}
     assert {path.name for path in lake.root.iterdir()} <= {table.name for table in TABLES}
-
-
-def test_small_files_are_flattened_together_and_recorded_one_by_one(tmp_path: Path) -> None:
-    def summary(hour: int) -> dict[str, Any]:
-        arn = "arn:aws:lookoutequipment:eu-west-1:123456789012:inference-scheduler/pump-1/0a1b"
-        return {"InferenceSchedulerArn": arn, "DataStartTime": f"2026-03-01T{hour:02}:00:00Z"}
-
-    contents = [[summary(1), summary(3)], [summary(2)], [summary(4) | {"New": 1}, {}], [], [summary(5)]]
-    for number, content in enumerate(contents):
-        (tmp_path / f"{number}.json").write_text(json.dumps({"InferenceExecutionSummaries": content}))
-    source = ArchiveSource(str(tmp_path))
-    records: dict[str, ArchiveRecord] = {}
-    groups: list[FlattenedPages] = []
-    read_files(source, source.list_files(), NOW, records, groups.append)
-    hours = [
-        (record.executions, record.rejected, record.first_data_start_time, record.last_data_start_time)
-        for record in records.values()
-    ]
-
-    def at(hour: int) -> datetime:
-        return datetime(2026, 3, 1, hour, tzinfo=UTC)
-
-    assert hours == [
-        (2, 0, at(1), at(3)),
-        (1, 0, at(2), at(2)),
-        (1, 1, at(4), at(4)),
-        (0, 0, None, None),
-        (1, 0, at(5), at(5)),
-    ]
-    assert [group.rows.num_rows for group in groups] == [3, 1, 1]
-    assert [group.rejected["position"].to_pylist() for group in groups] == [[], [1], []]
