@@ -29,6 +29,8 @@ def parse(path: Path) -> ast.Module:
 
 def test_imports_run_downward_only_and_the_sandbox_is_independent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
+    # it would disable the loggers of later tests
+    monkeypatch.setattr("importlinter.cli.logging_config.dictConfig", lambda _: None)
 
     assert lint_imports(config_filename="pyproject.toml", no_cache=True) == EXIT_STATUS_SUCCESS
 
