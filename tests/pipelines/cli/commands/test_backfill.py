@@ -156,7 +156,7 @@ def test_the_retry_of_an_empty_backfill_is_its_own_command(
     assert done.code == 1
     assert done.text.count("the endpoint cannot be reached") == 1
     command = "ledger backfill --from 2026-10-05 --to 2026-10-08 --skip-settled --only executions"
-    assert f"Then run it again: {command}" in done.text
+    assert f"Run it again: {command}" in done.text
 
 
 @pytest.mark.parametrize(
