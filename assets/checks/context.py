@@ -129,9 +129,14 @@ class CheckContext:
         return day_status.find_scheduler_statuses(coverage, days, extracted, (), policy)
 
     @cached_property
+    def schedulers(self) -> pa.Table:
+        """The settings of all schedulers at all times."""
+        return self.lake.read(INFERENCE_SCHEDULERS, columns=SCHEDULER_COLUMNS)
+
+    @cached_property
     def scheduler_settings(self) -> dict[str, SchedulerSettings]:
         """The latest settings of each scheduler, by ARN."""
-        return parse_scheduler_settings(self.lake.read(INFERENCE_SCHEDULERS, columns=SCHEDULER_COLUMNS))
+        return parse_scheduler_settings(self.schedulers)
 
 
 def parse_run_days(tags: Mapping[str, str]) -> tuple[date, date] | None:

@@ -153,7 +153,7 @@ def _count_unproven(statuses: Sequence[SchedulerStatus], days: Sequence[date], i
 def evaluate_execution_count_in_range(
     coverage: pa.Table,
     days: Sequence[date],
-    grid: Mapping[str, int | None],
+    grid: Mapping[tuple[str, date], int],
     now: datetime,
     settle_after: timedelta,
 ) -> CheckOutcome:
@@ -167,7 +167,7 @@ def evaluate_execution_count_in_range(
         coverage: `scheduler_arn`, `scheduler_name`, `executions` and the day, of the days to examine and of
             the four weeks before each of them.
         days: The days to examine.
-        grid: Executions a day that the frequency gives, by ARN.
+        grid: Executions that the frequency gives in a whole day, by ARN and day.
         now: The time of the check.
         settle_after: How long after its end a day can still grow.
     """
@@ -196,7 +196,7 @@ def evaluate_execution_count_in_range(
 
 
 def _compare_counts(
-    coverage: pa.Table, days: Sequence[date], grid: Mapping[str, int | None]
+    coverage: pa.Table, days: Sequence[date], grid: Mapping[tuple[str, date], int]
 ) -> tuple[int, list[dict[str, Any]]]:
     """Return the number of scheduler-days with a baseline, and a row for each unusual one."""
     counts: dict[str, dict[date, int]] = {}
@@ -207,7 +207,7 @@ def _compare_counts(
     compared, unusual = 0, list[dict[str, Any]]()
     for arn, day_counts in counts.items():
         for day in days:
-            baseline = _estimate_baseline(day_counts, day, grid.get(arn))
+            baseline = _estimate_baseline(day_counts, day, grid.get((arn, day)))
             if day not in day_counts or day in (min(day_counts), max(day_counts)) or not baseline:
                 continue
             compared += 1

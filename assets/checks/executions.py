@@ -14,6 +14,7 @@ from assets.checks.context import (
     read_files,
 )
 from assets.checks.result import Check, CheckOutcome
+from assets.checks.scheduler_settings import compute_daily_grid
 from assets.executions import archive_index
 from assets.executions.service_state import get_service_state
 from assets.tables import (
@@ -133,7 +134,7 @@ def _check_counts(context: CheckContext) -> CheckOutcome:
     days_to_read = sorted({*days, *days_before} & {*context.list_lake_days(EXTRACTION_COVERAGE)})
     columns = ["scheduler_arn", "scheduler_name", "executions"]
     coverage = read_days(context.lake, EXTRACTION_COVERAGE, days_to_read, columns)
-    grid = {arn: settings.executions_a_day for arn, settings in context.scheduler_settings.items()}
+    grid = compute_daily_grid(context.schedulers, days)
     return day_coverage.evaluate_execution_count_in_range(
         coverage, days, grid, context.now, context.settings.settle_after
     )

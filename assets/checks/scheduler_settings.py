@@ -1,12 +1,14 @@
-"""The latest frequency, delay and status of each scheduler."""
+"""The latest frequency, delay and status of each scheduler, and its frequency on earlier days."""
 
+from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 
 import pyarrow as pa
 
 from assets.executions.statuses import STOPPED_STATUSES
-from assets.framework.time_windows import parse_duration
+from assets.framework.time_windows import get_day_window, parse_duration
 
 _A_DAY = timedelta(days=1)
 
@@ -22,11 +24,6 @@ class SchedulerSettings:
     delay: timedelta = timedelta(0)
     is_stopped: bool = False
 
-    @property
-    def executions_a_day(self) -> int | None:
-        """Number of executions in a whole day; None: the frequency is not known."""
-        return None if self.frequency is None else int(_A_DAY / self.frequency)
-
 
 def parse_scheduler_settings(schedulers: pa.Table) -> dict[str, SchedulerSettings]:
     """Return the settings by ARN. A null in the latest row is filled from earlier rows."""
@@ -41,4 +38,22 @@ def parse_scheduler_settings(schedulers: pa.Table) -> dict[str, SchedulerSetting
             row.get("status") in STOPPED_STATUSES,
         )
         for arn, row in latest.items()
+    }
+
+
+def compute_daily_grid(schedulers: pa.Table, days: Iterable[date]) -> dict[tuple[str, date], int]:
+    """Return the number of executions that a frequency gives in a whole day, by ARN and day.
+
+    It is the frequency at the start of the day, or the first known one after it. A scheduler without a known
+    frequency has no entry.
+    """
+    changes: dict[str, dict[datetime, int]] = {}
+    for row in schedulers.sort_by("valid_from").to_pylist():
+        if frequency := parse_duration(row["data_upload_frequency"]):
+            changes.setdefault(row["scheduler_arn"], {})[row["valid_from"]] = int(_A_DAY / frequency)
+    starts = {day: get_day_window(day).start for day in days}
+    return {
+        (arn, day): [*counts.values()][max(bisect_right([*counts], start) - 1, 0)]
+        for arn, counts in changes.items()
+        for day, start in starts.items()
     }

@@ -115,10 +115,11 @@ def test_count_passes_between_half_and_one_and_a_half_times_the_median(execution
 def test_day_with_few_days_before_it_is_compared_with_the_grid() -> None:
     coverage = counts({5: 10, 4: 10, 3: 10, 2: 10})
 
+    (day,) = days_back(3)
     assert not day_coverage.evaluate_execution_count_in_range(
-        coverage, days_back(3), {"a": 288}, NOW, SETTLE
+        coverage, [day], {("a", day): 288}, NOW, SETTLE
     ).passed
-    outcome = day_coverage.evaluate_execution_count_in_range(coverage, days_back(3), {"a": None}, NOW, SETTLE)
+    outcome = day_coverage.evaluate_execution_count_in_range(coverage, [day], {}, NOW, SETTLE)
     assert outcome.metadata["compared"] == 0
     assert outcome.message.startswith("No scheduler-day can be compared")
 
@@ -126,8 +127,9 @@ def test_day_with_few_days_before_it_is_compared_with_the_grid() -> None:
 def test_growing_days_and_the_first_and_last_day_of_a_scheduler_are_not_compared() -> None:
     coverage = counts({2: 1, 1: 288, 0: 1})
 
+    grid = {("a", day): 288 for day in days_back(2, 1, 0)}
     assert day_coverage.evaluate_execution_count_in_range(
-        coverage, days_back(2, 1, 0), {"a": 288}, NOW, SETTLE
+        coverage, days_back(2, 1, 0), grid, NOW, SETTLE
     ).metadata == {
         "compared": 1,
         "unusual": 0,
