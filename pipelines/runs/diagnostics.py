@@ -153,11 +153,11 @@ def _check_schedules(instance: dg.DagsterInstance) -> Iterator[Finding]:
         name = str(getattr(schedule, "name", schedule))
         by_default = getattr(getattr(schedule, "default_status", None), "value", "") == "RUNNING"
         if stored.get(name, by_default):
-            yield Finding(Level.ok, f"schedule {name}", "is running")
+            yield Finding(Level.ok, f"schedule {name}", "is on; the daemon starts its runs")
         else:
             yield Finding(
                 Level.warn,
                 f"schedule {name}",
-                "is stopped",
+                "is off",
                 f"start it: dagster schedule start {name}, or in the Dagster UI under Automation",
             )
