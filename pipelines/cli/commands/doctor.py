@@ -6,7 +6,6 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from assets.report.formatting import pluralize
 from pipelines.cli.json_output import DoctorCounts, DoctorFinding, DoctorOutput
 from pipelines.cli.options import Json
 from pipelines.cli.output import format_count, open_console, print_json
@@ -46,19 +45,11 @@ def doctor(as_json: Annotated[bool, Json] = False) -> None:
             )
         )
     else:
-<<<<<<< HEAD
         warnings, failures = (
             format_count(counts[Level.warn], "warning"),
             format_count(counts[Level.fail], "failure"),
         )
         console.print(f"{counts[Level.ok]} ok, {warnings}, {failures}.")
-=======
-        warnings, failures = counts[Level.warn], counts[Level.fail]
-        console.print(
-            f"{counts[Level.ok]} ok, {warnings} {pluralize(warnings, 'warning')},"
-            f" {failures} {pluralize(failures, 'failure')}."
-        )
->>>>>>> 840e0e5 (Say that a schedule is on, because only the daemon runs it)
     if counts[Level.fail]:
         raise typer.Exit(1)
 

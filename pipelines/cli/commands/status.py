@@ -160,7 +160,8 @@ def _print_action_items(console: Console, lake_status: LakeStatus) -> None:
         scope = " for the days of the history" if lake_status.outside_history else ""
         scope = " for the extraction" if lake_status.unknown else scope
         scope = " for the days in the lake" if lake_status.runs_error else scope
-        console.print(f"No action needed{scope}.")
+        action = "No other action" if lake_status.refused else "No action"  # one failure can be temporary
+        console.print(f"{action} needed{scope}.")
     if not items:
         return
     console.print("1 action needed:" if len(items) == 1 else f"{len(items)} actions needed:", style="bold")
