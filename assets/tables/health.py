@@ -120,7 +120,7 @@ EXECUTION_HEALTH = Table(
         ),
         number_column(
             "longest_silence_minutes",
-            "Longest sequence of slots without a result",
+            "Duration of the longest sequence of slots without a result",
             "minutes",
             lineage=_GRID + _STATUS,
         ),
