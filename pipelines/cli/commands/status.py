@@ -71,7 +71,7 @@ def status(
         _print_unknown(console, lake_status)
         _print_outside_history(console, lake_status)
         _print_forgotten(console, lake_status)
-        _print_action_items(console, lake_status)
+        print_action_items(console, lake_status)
     if lake_status.needs_action:
         raise typer.Exit(1)
 
@@ -154,7 +154,8 @@ def _print_forgotten(console: Console, lake_status: LakeStatus) -> None:
         console.print(f"{len(active) - _MAX_ITEMS} more; ledger forget lists all of them.")
 
 
-def _print_action_items(console: Console, lake_status: LakeStatus) -> None:
+def print_action_items(console: Console, lake_status: LakeStatus) -> None:
+    """Print what needs action with the commands to run, or that nothing does."""
     items = lake_status.action_items
     if not lake_status.needs_action:
         scope = " for the days of the history" if lake_status.outside_history else ""

@@ -7,9 +7,12 @@ from pathlib import Path
 import dagster as dg
 import pyarrow as pa
 import pytest
+from rich.console import Console
 
+from assets.checks.run_outcomes import UnansweredSource
 from assets.executions.day_status import DayState
 from assets.tables import ARCHIVE_FILES, EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
+from pipelines.cli.commands import status
 from pipelines.definitions import build_defs
 from pipelines.operations import lake_status
 from resources.config.settings import ApiSettings, Settings
@@ -140,6 +143,16 @@ def test_runs_that_cannot_be_read_are_named(ledger: RunLedger, tmp_path: Path) -
     assert "! Failed runs are not known. Cannot open the Dagster instance" in done.out
     assert "No action needed for the days in the lake." in done.out
     assert str(tmp_path / "home") in ledger("status", "--json").json["runs_error"]
+
+
+def test_a_source_that_failed_once_is_no_reason_to_say_that_nothing_is_needed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    failed = UnansweredSource("s3://plant-a/dumps/", datetime(2026, 10, 8, tzinfo=UTC), 1, "no object exists")
+
+    status.print_action_items(Console(), lake_status.LakeStatus(DAYS, [], [], [], [failed]))
+
+    assert capsys.readouterr().out == "No other action needed.\n"
 
 
 @pytest.mark.usefixtures("september")
