@@ -29,6 +29,7 @@ from assets.executions import assets as executions
 from assets.executions.service_state import get_service_state
 from assets.framework.asset_names import AssetNames
 from assets.framework.asset_specs import add_locations
+from assets.framework.executor import connected_executor
 from assets.framework.time_windows import Days
 from assets.health import assets as health
 from assets.report import assets as report_asset
@@ -48,6 +49,7 @@ from resources.config.loader import CHECKOUT, HOME_NAME
 from resources.config.settings import Settings, load_settings
 from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
+from resources.pandas_import import convert_lists_without_pandas
 from resources.results.fetcher import ResultFetcher
 from resources.sources.factory import open_sources
 from resources.storage.permissions import restrict_new_files
@@ -101,7 +103,7 @@ def build_defs(
             *failure_alerts.build_failure_sensors(settings.alerts),
             event_alerts.build_event_sensor(settings, names),
         ],
-        executor=dg.in_process_executor,  # the steps are short; a process per step takes seconds to start
+        executor=connected_executor,
         resources={
             "lake": lake,
             "open_query": partial(_open_query, lake),
@@ -177,6 +179,7 @@ def _build_freshness_policy(settings: Settings) -> dg.FreshnessPolicy | None:
 
 def _load_defs() -> dg.Definitions:
     restrict_new_files()
+    convert_lists_without_pandas()
     settings = load_settings()
     project = settings.config_file.parent if settings.config_file else CHECKOUT
     if project != CHECKOUT and os.environ.get("DAGSTER_HOME") == str(CHECKOUT / HOME_NAME):

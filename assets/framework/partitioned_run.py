@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import dagster as dg
 
-from assets.framework.event_log import keep_connections_open
 from assets.framework.interrupts import is_interrupt, raise_if_interrupted, stop_on_interrupt
 from assets.framework.materializations import PartitionResult
 from assets.framework.metadata import (
@@ -264,7 +263,7 @@ def handle_errors(
 ) -> Iterator[None]:
     """Stop at a signal, turn errors into Dagster failures, and retry the step where that can help.
 
-    The event log keeps its connections open meanwhile, and the step shares processors as batch work does.
+    The step shares processors as batch work does.
 
     Args:
         context: the context of the step.
@@ -277,7 +276,6 @@ def handle_errors(
         batch_scheduling(),
         _retry_step(context, retry_policy),
         translate_to_failure(),
-        keep_connections_open(context.instance),
     ):
         yield
 

@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from assets.framework.event_log import keep_connections_open
+from assets.framework.executor import connected_executor
 
 ASSET = dg.AssetKey("a")
 
@@ -18,27 +19,30 @@ def local(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def _materialize(instance: dg.DagsterInstance, count: int) -> dg.ExecuteInProcessResult:
-    @dg.op
-    def record(context: dg.OpExecutionContext) -> None:
-        with keep_connections_open(context.instance):
-            for number in range(count):
-                context.log_event(dg.AssetMaterialization(ASSET, partition=str(number)))
+@dg.op(config_schema=int)
+def record(context: dg.OpExecutionContext) -> None:
+    for number in range(context.op_config):
+        context.log_event(dg.AssetMaterialization(ASSET, partition=str(number)))
 
-    @dg.job
-    def record_all() -> None:
-        record()
 
-    return record_all.execute_in_process(instance=instance)
+@dg.job(executor_def=connected_executor)
+def record_all() -> None:
+    record()
+
+
+def _materialize(instance: dg.DagsterInstance, count: int) -> bool:
+    config = {"ops": {"record": {"config": count}}}
+    with dg.execute_job(dg.reconstructable(record_all), instance, run_config=config) as result:
+        return result.success
 
 
 def _count_connections(instance: dg.DagsterInstance, count: int) -> int:
     with patch("sqlite3.dbapi2.connect", wraps=sqlite3.connect) as connect:
-        _materialize(instance, count)
+        assert _materialize(instance, count)
     return connect.call_count
 
 
-def test_connections_do_not_grow_with_events(local: dg.DagsterInstance) -> None:
+def test_connections_of_a_run_do_not_grow_with_its_events(local: dg.DagsterInstance) -> None:
     _materialize(local, 1)
 
     assert _count_connections(local, 40) == _count_connections(local, 2) > 0
@@ -96,4 +100,4 @@ def test_a_failed_transaction_leaves_the_connection_usable(local: dg.DagsterInst
 
 def test_a_storage_in_memory_is_left_alone() -> None:
     with dg.DagsterInstance.ephemeral() as instance, keep_connections_open(instance):
-        assert _materialize(instance, 2).success
+        assert record_all.execute_in_process({"ops": {"record": {"config": 2}}}, instance).success

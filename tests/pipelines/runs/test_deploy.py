@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import dagster as dg
 import pytest
 from dagster._core.instance.config import dagster_instance_config
 
+from assets.framework.event_log import keep_connections_open
 from pipelines.runs import instance as home
 from sandbox.service import Handle
 from tests.support.live_service import build_api_settings
@@ -18,7 +20,7 @@ DEPLOY = ROOT / "deploy"
 RULES = ("run_retries", "run_monitoring")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
     with run_postgres() as server:
         yield server
@@ -64,3 +66,27 @@ def test_the_schedule_and_its_runs_work_on_postgres(
     assert "PostgresEventLogStorage" in type(location.instance.event_log_storage).__name__
     assert set(location.get_partition_statuses().values()) == {"MATERIALIZED"}
     assert location.instance.get_run_by_id(result.run_id).status is dg.DagsterRunStatus.SUCCESS
+
+
+@pytest.mark.slow
+def test_a_run_shares_a_connection_to_postgres_and_survives_a_restart(
+    instance: dg.DagsterInstance, postgres: Postgres
+) -> None:
+    psycopg2 = pytest.importorskip("psycopg2")
+    asset = dg.AssetKey("days")
+
+    def record(day: str) -> int:
+        with patch.object(psycopg2, "connect", wraps=psycopg2.connect) as connect:
+            instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=day))
+            instance.get_runs(limit=1)
+        return int(connect.call_count)
+
+    with keep_connections_open(instance), keep_connections_open(instance):
+        record("1")
+        counts = [record("2"), record("3")]
+        postgres.restart()
+        counts.append(record("4"))
+
+    assert counts == [0, 0, 1]
+    assert record("5") > 1, "the storages are as before"
+    assert instance.get_materialized_partitions(asset) == set("12345")
