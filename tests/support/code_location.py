@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,16 @@ class Location:
     definitions: dg.Definitions
     instance: dg.DagsterInstance
     lake: Lake
+
+    @cached_property
+    def without_checks(self) -> dg.Definitions:
+        """The same definitions without asset checks, sensors and schedules."""
+        return dg.Definitions(
+            assets=self.definitions.assets,
+            jobs=self.definitions.jobs,
+            resources=self.definitions.resources,
+            executor=self.definitions.executor,
+        )
 
     def run(
         self,

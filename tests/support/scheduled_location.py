@@ -24,12 +24,6 @@ class ScheduledLocation(Location):
         self.now = NOON
         clock = {"clock": lambda: self.now}
         super().__init__(build_defs(clock, settings=settings), instance, Lake(settings.lake.uri))
-        self.without_checks = dg.Definitions(
-            assets=self.definitions.assets,
-            jobs=self.definitions.jobs,
-            resources=self.definitions.resources,
-            executor=self.definitions.executor,
-        )
 
     def tick(self) -> dg.RunRequest | dg.SkipReason:
         """Evaluate the schedule."""

@@ -37,12 +37,6 @@ class WatchedLocation(Location):
         self.requests: list[dg.RunRequest] = []
         clock = {"clock": lambda: self.now}
         super().__init__(build_defs(clock, settings=settings), instance, Lake(settings.lake.uri))
-        self.without_checks = dg.Definitions(
-            assets=self.definitions.assets,
-            jobs=self.definitions.jobs,
-            resources=self.definitions.resources,
-            executor=self.definitions.executor,
-        )
 
     def evaluate(self) -> Any:
         """Evaluate the sensor without keeping its cursor, as a daemon that is killed."""
