@@ -267,8 +267,13 @@ def _check_s3_lake(uri: str, kms_key_id: str | None, owner: str | None) -> Findi
     return Finding(Level.ok, "lake", f"{uri} can be read and written to, with conditional writes")
 
 
-def check_archive(source: FileListing) -> Finding:
-    """List the saved responses, and read the first page of the first one."""
+def check_archive(source: FileListing, errors: Mapping[str, str]) -> Finding:
+    """List the saved responses, and read the first page of the first one.
+
+    Args:
+        source: the archive.
+        errors: why files were not read completely when a run last read them, by URI.
+    """
     subject = f"archive {source.uri}"
     try:
         files = source.list_files()
@@ -292,6 +297,15 @@ def check_archive(source: FileListing) -> Finding:
             "add saved responses: ledger import PATH",
         )
     count = f"{len(files):,} file{'' if len(files) == 1 else 's'}"
+    if damaged := [file.uri for file in files if file.uri in errors]:
+        return Finding(
+            Level.warn,
+            subject,
+            f"{count}; a run could not read {len(damaged):,} of them completely, the first is {damaged[0]}:"
+            f" {errors[damaged[0]]}",
+            "save them again, or remove them. To list them: ledger sql"
+            ' "SELECT uri, error FROM archive_files WHERE error IS NOT NULL"',
+        )
     if problems:
         return Finding(
             Level.warn,

@@ -1,13 +1,13 @@
 """The checks of `ledger doctor`, in their order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 import dagster as dg
 
 from assets.executions.assets import POOL
 from assets.executions.day_status import read_coverage
-from assets.tables import EXTRACTION_COVERAGE
+from assets.tables import ARCHIVE_FILES, EXTRACTION_COVERAGE
 from pipelines.operations.lake_knowledge import COVERAGE_COLUMNS, find_unknown_days
 from pipelines.runs.instance import prepare_home
 from pipelines.runs.pools import create_pools
@@ -36,9 +36,14 @@ def run_diagnostics() -> Iterator[Finding]:
             settings.lake.uri, settings.lake.kms_key_id, settings.lake.expected_bucket_owner
         )
         yield lake
+        errors: Mapping[str, str] = {}
         if lake.level is Level.ok:  # otherwise the same error would be reported twice
             yield from _check_knowledge(settings)
-        yield from _check_sources(settings)
+            try:
+                errors = _read_file_errors(settings)
+            except LedgerError as error:
+                yield diagnostics.error_finding("errors of saved responses, not known", error)
+        yield from _check_sources(settings, errors)
         yield _check_alerts(settings)
     yield from check_instance(is_configured=settings is not None)
 
@@ -68,11 +73,21 @@ def _check_knowledge(settings: Settings) -> Iterator[Finding]:
         yield Finding(Level.warn, f"recorded data {unknown.state}", message, unknown.command)
 
 
-def _check_sources(settings: Settings) -> Iterator[Finding]:
+def _read_file_errors(settings: Settings) -> dict[str, str]:
+    """Return why saved responses were not read completely, by URI.
+
+    Raises:
+        LedgerError: the lake cannot be read.
+    """
+    rows = Lake.from_settings(settings).read(ARCHIVE_FILES, columns=["uri", "error"])
+    return {row["uri"]: row["error"] for row in rows.to_pylist() if row["error"]}
+
+
+def _check_sources(settings: Settings, errors: Mapping[str, str]) -> Iterator[Finding]:
     results: dict[str, str] = {}
     for source in open_sources(settings) if settings.sources else []:  # which connects to nothing
         if source.files:
-            yield diagnostics.check_archive(source.files)
+            yield diagnostics.check_archive(source.files, errors)
         if source.days:
             yield from diagnostics.check_bucket(source.days, results)
         if source.service:

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pyarrow as pa
 import pytest
 
+from assets.tables import ARCHIVE_FILES
 from pipelines.runs import instance
 from resources import diagnostics
 from resources.aws.session import default_session
 from resources.diagnostics import Level
 from resources.errors import PermissionsError
+from resources.lake.lake import Lake
 from sandbox.fleet import Fleet
 from sandbox.service import Handle, run_sandbox
 from tests.support.command_line import NOW, CommandResult, RunLedger, build_api_toml
@@ -138,26 +141,39 @@ def test_the_end_of_the_service_is_distinguished_from_a_missing_permission() -> 
 
 
 def test_an_archive_is_reported_if_it_is_missing_or_empty_or_its_first_file_is_damaged(
-    ledger: RunLedger, settings: Callable[..., Path], tmp_path: Path
+    ledger: RunLedger, settings: Callable[..., Path], lake: Lake, tmp_path: Path
 ) -> None:
     response = '{"InferenceExecutionSummaries": [{"DataStartTime": "2026-10-06T00:00:00Z"}]}'
-    files = {"empty": [], "good": [response, response[:40]], "bad": [response[:40], response]}
+    damaged = response[:40]
+    files = {
+        "empty": [],
+        "good": [response, damaged],
+        "bad": [damaged, response],
+        "read": [response, damaged],
+    }
     for name, texts in files.items():
         (tmp_path / name).mkdir()
         for number, text in enumerate(texts):
             (tmp_path / name / f"{number}.json").write_text(text)
     settings(*(f'kind = "archive"\nuri = "{name}/"' for name in ("gone", *files)))
+    row = dict.fromkeys(ARCHIVE_FILES.schema.names) | {"recorded_at": NOW, "size_bytes": 40, "executions": 0}
+    row |= {"uri": str(tmp_path / "read" / "1.json"), "error": "is truncated", "reader_version": 1}
+    row |= {"rejected": 0, "merged_dates": []}
+    lake.update(ARCHIVE_FILES, None, lambda _: pa.Table.from_pylist([row], schema=ARCHIVE_FILES.schema))
 
     done = ledger("doctor", "--json")
 
     assert done.code == 1
-    gone, empty, good, bad = (get_finding(done, f"/{name}") for name in ("gone", *files))
+    gone, empty, good, bad, read = (get_finding(done, f"/{name}") for name in ("gone", *files))
     assert gone["level"] == "fail"
     assert (empty["level"], empty["fix"]) == ("warn", "add saved responses: ledger import PATH")
     assert good["message"] == "2 files; only the first one was opened, and its first page can be read"
     assert good["level"] == "ok"
     assert bad["level"] == "warn"
     assert "bad/0.json, " in bad["message"], bad["message"]
+    assert read["level"] == "warn"
+    assert "a run could not read 1 of them completely" in read["message"]
+    assert read["message"].endswith("read/1.json: is truncated")
 
 
 def test_each_output_prefix_of_a_bucket_is_described(
