@@ -13,8 +13,11 @@ TABLE_TAG = f"{PREFIX}table"
 BACKFILL_TAG = f"{PREFIX}backfill"
 """Tag of the runs of a backfill, which executes its stages one after the other."""
 
+EXCLUSIVE_TAG = f"{HIDDEN_PREFIX}exclusive"
+"""Tag of a run of a backfill: no other backfill had active runs over its days when it was requested."""
+
 CONTINUED_TAG = f"{HIDDEN_PREFIX}continued"
-"""Tag of the runs of a stage after which the same backfill executes all later stages."""
+"""Tag of such a run of a stage after which the same backfill executes all later stages."""
 
 _On = dg.AutomationCondition
 _Condition = dg.AutomationCondition[Any]
@@ -26,7 +29,8 @@ def upstream_content_changed(required: Collection[str] | None = None) -> _Condit
     The data version is a hash of values, so a rerun that changes nothing requests nothing. A change stays
     pending until a run is *requested*; a change during a run is not lost. A partition that a backfill
     materializes is not requested, unless its upstream changed while the run was queued or active. Changes of
-    earlier stages do not count, because these end before the run is queued. A partition that is missing while
+    earlier stages do not count, because these end before the run is queued. Runs of a backfill that began
+    beside another one over the same days are like any other run. A partition that is missing while
     its upstream exists is requested too, by the second evaluation that finds it. A failed run is requested
     once more. After that it waits for new upstream content or a manual run. While a blocking check of an
     upstream asset fails, changes stay pending.
@@ -66,7 +70,7 @@ def _is_in_backfill() -> _Condition:
     was_active = _On.in_progress() | (~_On.in_progress()).newly_true()
     # Dagster stores the state of each `since` under the kinds of its two operands, so no two may be equal
     changed_meanwhile = (changed_by_others & was_active).since(_On.newly_requested())
-    is_of_backfill = _On.all_new_updates_have_run_tags(tag_keys={BACKFILL_TAG})
+    is_of_backfill = _On.all_new_updates_have_run_tags(tag_keys={EXCLUSIVE_TAG})
     return _On.newly_updated() & is_of_backfill & ~changed_by_others & ~changed_meanwhile
 
 

@@ -18,7 +18,7 @@ from assets.framework.metadata import HIDDEN_PREFIX, PREFIX
 from assets.framework.partitions import RANGE
 from assets.tables import INFERENCE_EXECUTIONS
 from pipelines.operations.stages import EXECUTIONS, STAGES, Stage
-from pipelines.runs.launcher import BackfillRequest, RunOutcome, RunReport, Worker, launch
+from pipelines.runs.launcher import FINISHED, BackfillRequest, RunOutcome, RunReport, Worker, launch
 from resources.clock import unique_id
 from resources.errors import ConfigurationError
 
@@ -158,9 +158,10 @@ def execute_backfill(
 
             # new upstream data can change days that an earlier run recorded
             resume = planned.resume if not is_upstream_new else None
-            run = launch(
-                build_stage_request(plan, planned.stage, resume), instance, update_stage, worker=worker
+            request = build_stage_request(
+                plan, planned.stage, resume, is_exclusive=is_exclusive(instance, plan)
             )
+            run = launch(request, instance, update_stage, worker=worker)
             is_upstream_new = True
             if run.is_stopped or run.outcome is RunOutcome.stopped:
                 break
@@ -171,16 +172,34 @@ def execute_backfill(
     return report
 
 
-def build_stage_request(plan: BackfillPlan, stage: Stage, resume: str | None) -> BackfillRequest:
+def is_exclusive(instance: dg.DagsterInstance, plan: BackfillPlan) -> bool:
+    """Return whether no other backfill has queued or active runs over days of this one."""
+    statuses = [status for status in dg.DagsterRunStatus if status not in FINISHED]
+    filters = dg.RunsFilter(tags={STAGE_TAG: [stage.name for stage in STAGES]}, statuses=statuses)
+    first, last = plan.request.first.isoformat(), plan.request.last.isoformat()
+    return not any(
+        run.tags[BACKFILL_TAG] != plan.backfill_id
+        and run.tags[RANGE[0]] <= last
+        and run.tags[RANGE[1]] >= first
+        for run in instance.get_runs(filters)
+    )
+
+
+def build_stage_request(
+    plan: BackfillPlan, stage: Stage, resume: str | None, *, is_exclusive: bool
+) -> BackfillRequest:
     """Return what a stage of a backfill materializes.
 
     Args:
         plan: the backfill.
         stage: the stage.
         resume: id of the run to resume; None: a new run.
+        is_exclusive: the result of `is_exclusive`. If two backfills process the same days, automation cannot
+            know which of them has read a change, and whether the later stages will.
     """
     planned = [run.stage for run in plan.stages]
     is_continued = set(STAGES[STAGES.index(stage) + 1 :]) <= set(planned)
+    exclusive = [automation.EXCLUSIVE_TAG, *([automation.CONTINUED_TAG] if is_continued else [])]
     return replace(
         plan.request,
         resume=resume,
@@ -190,7 +209,7 @@ def build_stage_request(plan: BackfillPlan, stage: Stage, resume: str | None) ->
             BACKFILL_TAG: plan.backfill_id,
             STAGE_TAG: stage.name,
             STAGES_TAG: ",".join(each.name for each in planned),
-            **({automation.CONTINUED_TAG: "true"} if is_continued else {}),
+            **dict.fromkeys(exclusive if is_exclusive else [], "true"),
         },
     )
 

@@ -27,6 +27,7 @@ from pipelines.runs.backfill import (
     Workers,
     build_parallel_tags,
     build_stage_request,
+    is_exclusive,
     list_runs,
 )
 from pipelines.runs.instance import is_database_error
@@ -236,7 +237,9 @@ class ParallelBackfill:
     def _build_run(
         self, stage: Stage, part: Part, previous: dg.DagsterRun | None
     ) -> tuple[_PartRun, WorkerTask]:
-        stage_request = build_stage_request(self._plan, stage, None)
+        stage_request = build_stage_request(
+            self._plan, stage, None, is_exclusive=is_exclusive(self._instance, self._plan)
+        )
         run = _PartRun(part, replace(stage_request, first=part.first, last=part.last, assets=part.assets))
         tags = dict(zip(RANGE, (part.first.isoformat(), part.last.isoformat()), strict=True))
         tags |= {**stage_request.tags, **build_parallel_tags(self._plan)}
@@ -320,7 +323,8 @@ class ParallelBackfill:
 
     def _merge(self, stage: Stage, runs: Sequence[_PartRun], *, is_active: bool) -> RunReport:
         """Return one report of all runs of a stage."""
-        merged = RunReport(runs[0].latest.run_id, build_stage_request(self._plan, stage, None), None)
+        request = build_stage_request(self._plan, stage, None, is_exclusive=False)  # its tags are not used
+        merged = RunReport(runs[0].latest.run_id, request, None)
         merged.is_stopped = self._is_stopped
         for run in runs:
             for report in run.reports:

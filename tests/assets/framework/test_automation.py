@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets.framework.automation import BACKFILL_TAG, CONTINUED_TAG, TABLE_TAG, upstream_content_changed
+from assets.framework.automation import CONTINUED_TAG, EXCLUSIVE_TAG, TABLE_TAG, upstream_content_changed
 from pipelines.runs.instance import TUNING
 
 START = datetime(2026, 10, 8, 0, 5, tzinfo=UTC)
@@ -15,7 +15,7 @@ DAILY = dg.DailyPartitionsDefinition("2026-10-01", end_date="2026-11-01", timezo
 UPSTREAM, DAYS, WHOLE, COMPARED = (dg.AssetKey(name) for name in ("upstream", "days", "whole", "compared"))
 
 
-BACKFILL = {BACKFILL_TAG: "a1b2"}
+BACKFILL = {EXCLUSIVE_TAG: "true"}
 
 DURING_RUN: list[Callable[[], None]] = []
 """Callbacks inside the next run of a downstream asset."""
@@ -225,6 +225,22 @@ def test_a_day_is_not_requested_if_a_later_stage_of_the_backfill_that_changed_it
     assert automation.run("2026-10-07", BACKFILL)
 
     assert automation.evaluate_up_to_twice() == ([] if is_continued else ["2026-10-07"])
+
+
+def test_a_change_by_a_stopped_backfill_is_not_lost_if_another_one_computes_the_day(
+    automation: Automation,
+) -> None:
+    """The other one began beside it, and has read the day before the change."""
+    automation.record_check("warning", passed=True)
+    automation.materialize_upstream("1", "2026-10-07")
+    assert automation.evaluate() == ["2026-10-07"]
+    change = BACKFILL | {CONTINUED_TAG: "true"}
+    DURING_RUN.append(lambda: automation.change_upstream("2026-10-07", change))
+
+    assert automation.run("2026-10-07", {"ledger/backfill": "the other one"})
+
+    assert automation.evaluate_up_to_twice() == ["2026-10-07"]
+    assert [automation.evaluate() for _ in range(2)] == [[], []]
 
 
 def test_a_day_waits_for_the_next_stage_of_a_backfill_for_one_evaluation(automation: Automation) -> None:

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
 from assets.executions.assets import POOL
-from assets.framework.automation import CONTINUED_TAG
+from assets.framework.automation import CONTINUED_TAG, EXCLUSIVE_TAG
+from assets.framework.partitions import RANGE
 from pipelines.operations.stages import ANOMALIES, EXECUTIONS, HEALTH, REPORT, RESULTS, STAGES, Stage
 from pipelines.runs import parallel
-from pipelines.runs.backfill import BackfillPlan, Workers, build_stage_request
+from pipelines.runs.backfill import BackfillPlan, Workers, build_stage_request, is_exclusive
 from pipelines.runs.instance import INSTANCE
 from pipelines.runs.launcher import BackfillRequest
 from pipelines.runs.parallel import ParallelBackfill, Part, _PartRun, choose_days_per_run, split_stage
@@ -96,7 +97,36 @@ def instance(tmp_path: Path) -> dg.DagsterInstance:
 def test_runs_say_whether_all_later_stages_follow(stages: tuple[Stage, ...], continued: set[Stage]) -> None:
     plan = BackfillPlan.from_request(BackfillRequest(FIRST, FIRST), stages)
 
-    assert {s for s in stages if CONTINUED_TAG in build_stage_request(plan, s, None).tags} == continued
+    for stage in stages:
+        request = build_stage_request(plan, stage, None, is_exclusive=True)
+        assert EXCLUSIVE_TAG in request.tags
+        assert (CONTINUED_TAG in request.tags) is (stage in continued)
+
+
+@pytest.mark.parametrize(
+    ("status", "first", "expected"),
+    [
+        (dg.DagsterRunStatus.STARTING, 2, False),
+        (dg.DagsterRunStatus.STARTED, 2, False),
+        (dg.DagsterRunStatus.SUCCESS, 2, True),
+        (dg.DagsterRunStatus.STARTED, 4, True),
+    ],
+)
+def test_a_backfill_is_exclusive_unless_another_one_is_active_on_its_days(
+    instance: dg.DagsterInstance, status: dg.DagsterRunStatus, first: int, *, expected: bool
+) -> None:
+    first_day = FIRST + timedelta(days=first)
+    other = BackfillPlan.from_request(BackfillRequest(first_day, first_day + timedelta(days=9)))
+    request = build_stage_request(other, RESULTS, None, is_exclusive=True)
+    days = zip(RANGE, (request.first.isoformat(), request.last.isoformat()), strict=True)
+    instance.add_run(dg.DagsterRun("job", status=status, tags={**request.tags, **dict(days)}))
+
+    plan = BackfillPlan.from_request(BackfillRequest(FIRST, FIRST + timedelta(days=2)))
+
+    assert is_exclusive(instance, plan) is expected
+    assert is_exclusive(instance, other), "its own runs do not count"
+    tags = build_stage_request(plan, RESULTS, None, is_exclusive=False).tags
+    assert not {EXCLUSIVE_TAG, CONTINUED_TAG} & tags.keys()
 
 
 def test_the_pool_of_a_fresh_instance_gets_the_default_limit_and_keeps_another_one(
