@@ -198,7 +198,7 @@ class _ColumnBuilder:
         self.unrecognized.append(unrecognized)
         self.layouts.append(layout)
         if layout:
-            self.values.extend([contribution.value for contribution in line.diagnostics or ()])
+            self.values.fromlist([contribution.value for contribution in line.diagnostics or ()])
 
     def _find_layout(self, line: ResultLine) -> int:
         """Return the number of the line's layout; a new layout gets a new number."""

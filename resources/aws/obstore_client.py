@@ -62,7 +62,8 @@ def open_store(
         aws_endpoint_url_s3=endpoint,  # `endpoint` would yield to AWS_ENDPOINT_URL_S3, which boto3 may ignore
         region=client.meta.region_name,
         virtual_hosted_style_request=is_virtual,
-        credential_provider=Boto3CredentialProvider(session, ttl=timedelta(minutes=5)),
+        # obstore requests the credentials of each session again in the last five minutes of this time
+        credential_provider=Boto3CredentialProvider(session, ttl=timedelta(minutes=10)),
         client_options=client_options,
         retry_config={"max_retries": 5, "retry_timeout": timedelta(minutes=2)},
     )

@@ -154,11 +154,15 @@ class ResultFetcher:
         return self._allowed_buckets.allow(request.bucket, is_named_by_service=request.is_named_by_service)
 
     def _find_copy(self, bucket: str, key: str) -> LocalCopy | None:
-        return next((copy for copy in self._copies if copy.contains(bucket, key)), None)
+        for copy in self._copies:
+            if copy.contains(bucket, key):
+                return copy
+        return None
 
     def _get_reader(self, name: str, key: str) -> "ResultBucket | LocalCopy":
-        if copy := self._find_copy(name, key):
-            return copy
+        return self._find_copy(name, key) or self._buckets.get(name) or self._open_bucket(name)
+
+    def _open_bucket(self, name: str) -> "ResultBucket":
         from resources.results.bucket import ResultBucket  # noqa: PLC0415 (imports boto3)
 
         with self._buckets_lock:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from obstore.auth.boto3 import Boto3CredentialProvider
 
 from resources.aws.access import AwsAccess
 from resources.clock import monotonic
@@ -58,6 +59,25 @@ class TestReading:
             assert result.data == key.encode()
             head = full_bucket.client.head_object(Bucket=full_bucket.name, Key=key)
             assert (f'"{result.etag}"', result.last_modified) == (head["ETag"], head["LastModified"])
+
+    def test_credentials_are_requested_once_for_many_objects(
+        self, full_bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        requested = []
+        provide = Boto3CredentialProvider.__call__
+
+        def note_request(provider: Boto3CredentialProvider) -> Any:
+            requested.append(provider)
+            return provide(provider)
+
+        monkeypatch.setattr(Boto3CredentialProvider, "__call__", note_request)
+        fetcher = ResultFetcher(AwsAccess())
+        for key in KEYS[:2]:
+            [[result]] = fetcher.fetch([ResultRequest(full_bucket.name, key)])
+            assert result.state is ObjectState.READ
+            time.sleep(0.15)  # obstore keeps credentials that are about to expire for 0.1 s
+
+        assert len(requested) == 1
 
     def test_unchanged_objects_cost_one_listing(self, full_bucket: Bucket, s3: Server) -> None:
         etags = get_etags(fetch_all(full_bucket))
