@@ -130,8 +130,11 @@ def _find_unrecorded(data: ReportData) -> KnowledgeGap | None:
         end = min(end, history.end - timedelta(days=1)) if history.end else end
     if begin > end:
         return KnowledgeGap("Not recorded", text, (("The history in ledger.toml excludes them.",),), ())
-    reason: Statement = ("No run recorded executions of these days.",)
-    return KnowledgeGap("Not recorded", text, (reason,), (_build_command(begin, end),))
+    reasons: tuple[Statement, ...] = (
+        ("No run recorded executions of these days.",),
+        ("If this command changes nothing, the sources have none of these days.",),
+    )
+    return KnowledgeGap("Not recorded", text, reasons, (_build_command(begin, end),))
 
 
 def _find_unread(data: ReportData) -> KnowledgeGap | None:

@@ -481,6 +481,8 @@ def assert_gaps(truth: Truth, page: Page, html: str, markdown: str) -> None:
     )
     gaps = {gap.title: gap for gap in page.gaps}
     assert ("Not recorded" in gaps) == bool(truth.days_not_recorded)
+    if truth.days_not_recorded and gaps["Not recorded"].commands:  # a run may have found nothing
+        assert "If this command changes nothing, the sources have none" in " ".join(html.split())
     assert ("Not read" in gaps) == bool(truth.unread)
     assert ("Not computed" in gaps) >= has_uncomputed
     for text in (html, markdown):
