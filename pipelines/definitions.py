@@ -49,7 +49,6 @@ from resources.config.loader import CHECKOUT, HOME_NAME
 from resources.config.settings import Settings, load_settings
 from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
-from resources.pandas_import import convert_lists_without_pandas
 from resources.results.fetcher import ResultFetcher
 from resources.sources.factory import open_sources
 from resources.storage.permissions import restrict_new_files
@@ -179,7 +178,6 @@ def _build_freshness_policy(settings: Settings) -> dg.FreshnessPolicy | None:
 
 def _load_defs() -> dg.Definitions:
     restrict_new_files()
-    convert_lists_without_pandas()
     settings = load_settings()
     project = settings.config_file.parent if settings.config_file else CHECKOUT
     if project != CHECKOUT and os.environ.get("DAGSTER_HOME") == str(CHECKOUT / HOME_NAME):
