@@ -147,9 +147,6 @@ def render_names() -> str:
     definitions = build_defs(settings=Settings())
     repository = definitions.get_repository_def()
     graph = repository.asset_graph
-    checks: dict[str, list[dg.AssetCheckKey]] = {}
-    for key in sorted(graph.asset_check_keys):
-        checks.setdefault(key.name, []).append(key)
     assets = sorted(graph.get_all_asset_keys(), key=lambda key: (graph.get(key).group_name, key))
     lines = [
         _NAMES_HEAD,
@@ -175,35 +172,39 @@ def render_names() -> str:
                 if not job.name.startswith("__")  # Dagster's own
             ),
         ),
-        *_render_table(
-            "Asset checks",
-            ("check", "blocks downstream", "assets"),
-            (
-                (
-                    f"`{name}`",
-                    "yes" if any(graph.get_check_spec(key).blocking for key in keys) else "no",
-                    ", ".join(f"`{key.asset_key.to_user_string()}`" for key in keys),
-                )
-                for name, keys in sorted(checks.items())
-            ),
-        ),
-        *_render_table(
-            "Sensors",
-            ("sensor", "does"),
-            ((f"`{definition.name}`", definition.description or "") for definition in repository.sensor_defs),
-        ),
-        *_render_table(
-            "Schedules",
-            ("schedule", "does"),
-            (
-                (f"`{definition.name}`", definition.description or "")
-                for definition in repository.schedule_defs
-            ),
-        ),
+        *_render_checks(repository),
+        *_render_automation(repository),
         *_render_metadata(),
         *_render_json_fields(),
     ]
     return "\n".join(lines)
+
+
+def _render_checks(repository: dg.RepositoryDefinition) -> Iterator[str]:
+    graph = repository.asset_graph
+    checks: dict[str, list[dg.AssetCheckKey]] = {}
+    for key in sorted(graph.asset_check_keys):
+        checks.setdefault(key.name, []).append(key)
+    yield from _render_table(
+        "Asset checks",
+        ("check", "blocks downstream", "assets"),
+        (
+            (
+                f"`{name}`",
+                "yes" if any(graph.get_check_spec(key).blocking for key in keys) else "no",
+                ", ".join(f"`{key.asset_key.to_user_string()}`" for key in keys),
+            )
+            for name, keys in sorted(checks.items())
+        ),
+    )
+
+
+def _render_automation(repository: dg.RepositoryDefinition) -> Iterator[str]:
+    sensors = [(sensor.name, sensor.description) for sensor in repository.sensor_defs]
+    schedules = [(schedule.name, schedule.description) for schedule in repository.schedule_defs]
+    for kind, definitions in (("sensor", sensors), ("schedule", schedules)):
+        rows = ((f"`{name}`", description or "") for name, description in definitions)
+        yield from _render_table(f"{kind.capitalize()}s", (kind, "does"), rows)
 
 
 def _first_sentence(text: str | None) -> str:
