@@ -34,11 +34,15 @@ def run(port: int) -> int:
         LedgerError: the settings or DAGSTER_HOME are invalid, another program uses the port, the daemon of
             the project runs already, or the sandbox of the demo does not start.
     """
-    _require_free_port(port)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _exit)
     # a shell starts background jobs with SIGINT ignored; Dagster would inherit that and ignore SIGTERM too
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    with _reserve_port(port):
+        return _run(port)
+
+
+def _run(port: int) -> int:
     settings = load_settings()
     if settings.config_file or settings.sources:
         with _reserve(instance.prepare_home()):
@@ -63,11 +67,18 @@ def _reserve(home: Path) -> Iterator[None]:
         ) from None
 
 
-def _require_free_port(port: int) -> None:
-    """Fail before Dagster starts its daemon, which would run for seconds next to the other one."""
-    with socket.socket() as probe:
+@contextmanager
+def _reserve_port(port: int) -> Iterator[None]:
+    """Fail before Dagster starts its daemon, which would run for seconds next to the other one.
+
+    The web server opens the port only after up to a minute. Until then, a socket with a name (Linux) keeps a
+    second `ledger dev` away, whose user would see this project in the browser.
+    """
+    with socket.socket() as probe, socket.socket(socket.AF_UNIX) as reservation:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the web server does
         try:
+            if sys.platform == "linux":
+                reservation.bind(f"\0lookout-ledger-dev-{port}")
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise ConfigurationError(
@@ -75,6 +86,8 @@ def _require_free_port(port: int) -> None:
                 where="the command line",
                 next_step="stop the other program, or select another port with --port",
             ) from None
+        probe.close()
+        yield
 
 
 def _run_dagster(environment: Mapping[str, str], port: int) -> int:

@@ -44,6 +44,22 @@ def test_a_used_port_is_an_error_before_anything_starts(monkeypatch: pytest.Monk
     assert "--port" in str(error.value.next_step)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has sockets with a name but no file")
+def test_a_port_is_reserved_before_the_web_server_opens_it() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (
+        dev_server._reserve_port(port),
+        pytest.raises(ConfigurationError, match=f"port {port}: Address already in use"),
+        dev_server._reserve_port(port),
+    ):
+        pass
+
+    with dev_server._reserve_port(port):
+        pass
+
+
 def test_a_second_daemon_of_a_project_is_an_error(tmp_path: Path) -> None:
     with (
         dev_server._reserve(tmp_path),
