@@ -24,6 +24,7 @@ S3_TESTS := tests/resources/storage/test_s3.py tests/resources/storage/test_s3_f
   tests/resources/lake/test_lake_s3.py tests/resources/test_diagnostics.py \
   tests/faults/test_kills_at_each_step.py::test_in_s3_nothing_is_lost \
   tests/faults/test_forgetting.py::test_a_kill_at_every_write_in_s3 \
+  tests/faults/test_forgetting.py::test_any_sequence_leaves_the_executions_of_the_sources_that_are_not_forgotten \
   tests/faults/test_lake_model.py::test_any_sequence_of_operations_in_s3_gives_the_rows_of_the_model
 
 # the API of PyPI with the vulnerabilities of a release
@@ -68,8 +69,8 @@ dev: $(SANDBOX) ## start the Dagster UI on http://localhost:3000 (with ledger.to
 test: $(DEV) ## run the tests
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-faults: $(DEV) ## run the tests of crashes, concurrent writers and readers, also the slow ones; ROUNDS=1000 samples more
-	FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest --numprocesses auto --dist worksteal --durations=15 \
+faults: $(DEV) ## run the tests of crashes, concurrent writers and readers, also the slow ones; ROUNDS=1000 samples more, SEED=N others
+	FAULT_ROUNDS=$(ROUNDS) FAULT_SEED=$(SEED) $(BIN)/python -m pytest --numprocesses auto --dist worksteal --durations=15 \
 	  -m "not docs and not spark $(if $(ROUNDS),,and not long)" tests/faults $(PROMISES)
 
 handlers: $(DEV) ## list each `except` of the product that no test enters; runs the default and the slow tests
@@ -78,9 +79,9 @@ handlers: $(DEV) ## list each `except` of the product that no test enters; runs 
 	  --dist worksteal -m "not docs and not long and not spark and not browser and not deploy"
 	$(BIN)/python -m tests.support.handlers $(VENV)/.handlers
 
-seaweedfs: $(DEV) ## run the tests of S3 with SeaweedFS, a real S3 server; ROUNDS=1000 samples more
+seaweedfs: $(DEV) ## run the tests of S3 with SeaweedFS, a real S3 server; ROUNDS=1000 samples more, SEED=N others
 	$(INSTALL) --editable '.[s3-server]'
-	FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m tests.support.seaweedfs $(BIN)/python -m pytest --numprocesses auto \
+	FAULT_ROUNDS=$(ROUNDS) FAULT_SEED=$(SEED) $(BIN)/python -m tests.support.seaweedfs $(BIN)/python -m pytest --numprocesses auto \
 	  --dist worksteal -m "not docs and not long" -k "not disk" $(S3_TESTS)
 
 bench: $(DEV) ## measure the cost of the pipeline and of other tools; write the table and the chart to docs/benchmarks

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +52,10 @@ from tests.support.kubernetes_api import KubernetesApi, run_kubernetes_api
 SCALE = os.environ.get("LEDGER_SCALE", "60x60")
 """Schedulers and days of the whole comparison; read here, because tests see no LEDGER variables."""
 
-FIRST = date(2026, 8, 1)
+LAST = date(2026, 9, 29)
 NOW = datetime(2026, 10, 8, tzinfo=UTC)
 TABLES = (ANOMALY_PREDICTIONS, SENSOR_CONTRIBUTIONS, REJECTED_RESULTS, RESULT_OBJECTS)
+STARTING, STARTED = dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED
 RETRY, MAX_RETRIES = "dagster/retry_number", "2"
 PREDICTIONS = dg.AssetKey(ANOMALY_PREDICTIONS.name)
 ARN = "arn:aws:lookoutequipment:eu-west-1:111122223333:inference-scheduler"
@@ -71,20 +74,26 @@ class Size:
     runs_per_day: int = 1
 
     @property
-    def last(self) -> date:
-        return FIRST + timedelta(days=self.days - 1)
+    def first(self) -> date:
+        return LAST - timedelta(days=self.days - 1)
+
+    def list_days(self) -> list[date]:
+        return [self.first + timedelta(days=number) for number in range(self.days)]
 
     def count_each_day_once(self) -> dict[str, int]:
-        return {str(FIRST + timedelta(days=number)): 1 for number in range(self.days)}
+        return {str(day): 1 for day in self.list_days()}
 
     @property
     def objects_per_day(self) -> int:
-        return self.schedulers * len(list_starts(FIRST))
+        return self.schedulers * len(list_starts(LAST))
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a backfill cost."""
+    """What a backfill cost.
+
+    `kills` has no worker that was killed after its run had ended.
+    """
 
     workers: int
     kills: int
@@ -92,13 +101,14 @@ class Figures:
     cpu_seconds: float
     runs: int
     requests: dict[str, int]
+    other_failures: int
     detected_after: tuple[float, ...]
 
     def __str__(self) -> str:
+        seconds = sorted(map(round, self.detected_after))
         return (
             f"{self.workers} workers, {self.kills} kills: {self.seconds:.0f} s, {self.cpu_seconds:.0f} CPU s"
-            f" in {self.runs} runs, requests {self.requests},"
-            f" deaths detected after {[round(seconds) for seconds in self.detected_after]} s"
+            f" in {self.runs} runs, requests {self.requests}, deaths detected after {seconds} s"
         )
 
 
@@ -143,7 +153,7 @@ class World:
         site.set_up(
             f"""\
 [history]
-start_date = "{FIRST}"
+start_date = "{self.size.first}"
 end_date = "{NOW.date()}"
 [lake]
 uri = "{lake}"
@@ -176,8 +186,7 @@ allowed_buckets = ["results"]
         return config
 
     def _seed(self, lake: Lake) -> None:
-        for number in range(self.size.days):
-            day = FIRST + timedelta(days=number)
+        for day in self.size.list_days():
             rows = build_executions(self.size.schedulers, day)
             lake.update(INFERENCE_EXECUTIONS, day, lambda _, rows=rows: rows)
 
@@ -197,12 +206,22 @@ class Deployment:
     daemon: Process
     processes: ExitStack
     lake: Lake
+    command: subprocess.Popen[str] | None = None
     killed_at: dict[str, float] = field(default_factory=dict)
 
     def backfill(self, workers: int, faults: Sequence[tuple[int, Callable[[], None]]] = ()) -> Figures:
         """Build the results; cause each fault when its number of days is recorded."""
         size, before, started = self.world.size, self.world.count_requests(), time.monotonic()
-        words = ["--from", str(FIRST), "--to", str(size.last), "--only", "results", "--workers", str(workers)]
+        words = [
+            "--from",
+            str(size.first),
+            "--to",
+            str(LAST),
+            "--only",
+            "results",
+            "--workers",
+            str(workers),
+        ]
         words += ["--days-per-run", str(size.days_per_run), "--runs-per-day", str(size.runs_per_day)]
         words += ["--yes", "--json"]
         command = [str(Path(sys.executable).with_name("ledger")), "backfill", *words]
@@ -213,10 +232,11 @@ class Deployment:
                 command, env=self.site.environment, cwd="/", stdout=subprocess.PIPE, stderr=errors, text=True
             ) as process,
         ):
+            self.command = process
             try:
                 for days, fault in faults:
                     wait_until(lambda days=days: self.count_recorded_days() >= days, process)
-                    time.sleep(random.uniform(0, 2))  # noqa: S311
+                    time.sleep(random.uniform(0, 4 / workers))  # noqa: S311
                     fault()
                 output, _ = process.communicate(timeout=6 * 3600)
             finally:
@@ -225,18 +245,21 @@ class Deployment:
         result = json.loads(output)
         assert result["outcome"] == "succeeded", json.dumps(result, indent=1)
         tags = {BACKFILL_TAG: result["backfill_id"]}
-        runs = [run.run_id for run in self.instance.get_runs(dg.RunsFilter(tags=tags))]
-        containers = [self.api.containers[f"dagster-run-{run_id}"] for run_id in runs]
+        runs = self.instance.get_runs(dg.RunsFilter(tags=tags))
+        failed = [run.run_id for run in runs if run.status is dg.DagsterRunStatus.FAILURE]
+        lost = self.killed_at.keys() & failed
+        containers = [self.api.containers[f"dagster-run-{run.run_id}"] for run in runs]
         for container in containers:
             container.join()
         return Figures(
             workers,
-            len(faults),
+            len(lost),
             time.monotonic() - started,
             sum(container.cpu_seconds for container in containers),
             len(runs),
             dict(self.world.count_requests() - before),
-            tuple(self._read_end(run_id) - killed_at for run_id, killed_at in self.killed_at.items()),
+            len(failed) - len(lost),
+            tuple(self._read_end(run_id) - self.killed_at[run_id] for run_id in lost),
         )
 
     def _read_end(self, run_id: str) -> float:
@@ -247,8 +270,8 @@ class Deployment:
     def count_recorded_days(self) -> int:
         return len(self.instance.get_materialized_partitions(PREDICTIONS))
 
-    def kill_random_worker(self, status: dg.DagsterRunStatus = dg.DagsterRunStatus.STARTED) -> None:
-        """Kill the worker of a run, as the loss of its node does.
+    def kill_random_worker(self, status: dg.DagsterRunStatus = STARTED, delay_seconds: float = 0) -> None:
+        """Kill the worker of a run, as the loss of its node does, up to some seconds after it is chosen.
 
         The third loss of a run would be final (`max_retries`).
         """
@@ -259,13 +282,16 @@ class Deployment:
             jobs = {f"dagster-run-{run.run_id}" for run in runs if run.tags.get(RETRY) != MAX_RETRIES}
             return sorted(jobs & set(self.api.list_active()))
 
-        job = random.choice(wait_until(list_jobs, self.daemon))  # noqa: S311
+        job = ""
+        while job not in list_jobs():
+            job = random.choice(wait_until(list_jobs, self.command))  # noqa: S311
+            time.sleep(random.uniform(0, delay_seconds))  # noqa: S311
         self.api.kill(job)
         self.killed_at[job.removeprefix("dagster-run-")] = time.time()
 
     def kill_starting_worker(self) -> None:
         """Kill the worker of a run that has not started yet."""
-        self.kill_random_worker(dg.DagsterRunStatus.STARTING)
+        self.kill_random_worker(STARTING)
 
     def kill_daemon(self) -> None:
         """Kill the daemon with its code server; its supervisor starts it again."""
@@ -301,40 +327,60 @@ def open_world(size: Size, folder: Path) -> Iterator[World]:
     with ExitStack() as stack:
         environment = stack.enter_context(pytest.MonkeyPatch.context())
         postgres = stack.enter_context(run_postgres())
-        url = stack.enter_context(run_object_store(size.schedulers, FIRST, size.days))
+        url = stack.enter_context(run_object_store(size.schedulers, size.first, size.days))
         use_s3_at(url, environment)
         environment.setenv("AWS_DEFAULT_REGION", "eu-west-1")
         yield World(size, folder, postgres, url)
 
 
-def compare(world: World, workers: Sequence[int], kills: int) -> list[Figures]:
-    """Build the same results with one worker, and with several that are killed; the lakes must be equal."""
-    size, all_figures, expected = world.size, list[Figures](), dict[tuple[str, date], str]()
-    for count in (1, *workers):
-        kill_after = sorted(random.sample(range(1, size.days - size.days // 6), kills if count > 1 else 0))
-        with world.open_site(f"w{count}") as deployment:
-            faults = [(days, deployment.kill_random_worker) for days in kill_after]
-            figures = deployment.backfill(count, faults)
-            print(figures, flush=True)  # noqa: T201 (the measurement)
-            versions = deployment.compute_versions()
-            assert len(versions) == len(TABLES) * size.days
-            assert deployment.count_materializations() == size.count_each_day_once()
-        expected = expected or versions
-        assert versions == expected
-        objects = size.days * size.objects_per_day
-        # only the days that were being read at a kill are read again
-        assert 0 <= figures.requests["GET results"] - objects <= len(kill_after) * size.objects_per_day
-        all_figures.append(figures)
-    return all_figures
+Kills = Sequence[tuple[int, dg.DagsterRunStatus]]
+"""After so many recorded days, the worker of a run with this status is killed; after none, at any moment."""
+
+
+def choose_days(size: Size, kills: int) -> Kills:
+    """Kill workers of started runs, and leave them some days."""
+    return [(days, STARTED) for days in sorted(random.sample(range(1, size.days - size.days // 6), kills))]
+
+
+def build_lake(world: World, workers: int, kills: Kills = ()) -> tuple[Figures, dict[tuple[str, date], str]]:
+    """Build the results in a new lake; return the costs, and the versions of its files."""
+    size = world.size
+    with world.open_site(f"w{workers}") as deployment:
+        kill = deployment.kill_random_worker
+        faults = [(days, partial(kill, status, 0 if days else 1)) for days, status in kills]
+        figures = deployment.backfill(workers, faults)
+        print(figures, flush=True)  # noqa: T201 (the measurement)
+        versions = deployment.compute_versions()
+        assert len(versions) == len(TABLES) * size.days
+        assert deployment.count_materializations() == size.count_each_day_once()
+    objects = size.days * size.objects_per_day
+    # only the days that were being read at a kill are read again
+    assert 0 <= figures.requests["GET results"] - objects <= len(kills) * size.objects_per_day
+    return figures, versions
 
 
 @pytest.mark.slow
-def test_two_workers_build_the_lake_of_one_although_one_is_killed(tmp_path: Path) -> None:
-    size = Size(schedulers=4, days=6, days_per_run=3, poll_seconds=2, has_automation=False)
-    with open_world(size, tmp_path) as world:
-        one, two = compare(world, [2], kills=1)
+def test_workers_build_the_lake_of_one_although_some_are_killed(
+    tmp_path: Path, rounds: Callable[[int], int]
+) -> None:
+    """One of two workers is killed, or very many of eight: also before their runs have started."""
+    count = rounds(1)
+    runs, workers = 1 + ceil(2 / 3 * count), 2 if count == 1 else 8  # a run is lost twice at most
+    if count == 1:
+        size = Size(schedulers=4, days=6, days_per_run=3, poll_seconds=2, has_automation=False)
+        kills = choose_days(size, count)
+    else:
+        size = Size(schedulers=1, days=2 * runs, days_per_run=2, poll_seconds=2, has_automation=False)
+        kills = [(0, random.choice([STARTING, STARTED])) for _ in range(count)]  # noqa: S311
+    with open_world(replace(size, days_per_run=size.days), tmp_path) as world:
+        _, expected = build_lake(world, 1)
+        world.size = size
+        figures, versions = build_lake(world, workers, kills)
 
-    assert (one.runs, two.runs) == (2, 3)  # a new run replaces the killed one
+    assert versions == expected
+    assert figures.runs == runs + figures.kills, "a new run replaces each killed one"
+    assert figures.kills > 0.9 * count, "a run can end just before its worker is killed"
+    assert not figures.other_failures
 
 
 @pytest.mark.long
@@ -367,7 +413,7 @@ def test_runs_that_share_days_build_the_lake_of_runs_with_whole_days(tmp_path: P
             print(figures, flush=True)  # noqa: T201 (the measurement)
 
             assert deployment.compute_versions() == expected
-            assert deployment.lake.shards(SENSOR_CONTRIBUTIONS, size.last) == world.size.shards
+            assert deployment.lake.shards(SENSOR_CONTRIBUTIONS, LAST) == world.size.shards
             assert deployment.count_materializations() == size.count_each_day_once()
             assert figures.runs == 2 * 2 + 2 + 1  # shares, the last runs of both ranges, and a retry
 
@@ -377,8 +423,11 @@ def test_any_number_of_workers_takes_the_cpu_time_of_one(tmp_path: Path) -> None
     schedulers, days = map(int, SCALE.split("x"))
     size = Size(schedulers, days, days_per_run=max(3, days // 8), poll_seconds=30, has_automation=False)
     with open_world(size, tmp_path) as world:
-        one, *others = compare(world, [2, 8], kills=min(5, days // 3))
+        one, expected = build_lake(world, 1)
+        others = [build_lake(world, workers, choose_days(size, min(5, days // 3))) for workers in (2, 8)]
 
-    for figures in others:  # a small fleet cannot pass: each kill costs the start of another process
+    for figures, versions in others:
+        assert versions == expected
+        # a small fleet cannot pass: each kill costs the start of another process
         assert figures.cpu_seconds <= 1.1 * one.cpu_seconds
         assert max(figures.detected_after) < 60

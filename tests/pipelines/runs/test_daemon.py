@@ -7,13 +7,15 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 
 from pipelines.automation import schedules
 from resources.lake.lake import Lake
@@ -27,8 +29,10 @@ from tests.support.site import Process, Site, wait_until
 pytestmark = pytest.mark.usefixtures("accounts")
 
 A_DAY, AN_HOUR = timedelta(days=1), timedelta(hours=1)
+STARTING, STARTED = dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED
+ACTIVE = (STARTING, STARTED, dg.DagsterRunStatus.CANCELING)
 MOST_KILLS = 100
-"""A round takes about 15 seconds."""
+"""The most kills of one test, whatever the number of rounds."""
 
 ACCOUNT, REGION = PLACES[3]
 EXECUTIONS, SCHEDULERS, BELOW = (
@@ -53,6 +57,7 @@ LOCATION = '''
 """A part of the code location, and an asset that depends on it like its own; the test sets what it does."""
 import json
 import time
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 import dagster as dg
@@ -62,6 +67,7 @@ from pipelines.automation import schedules, sensors
 from pipelines.definitions import build_defs
 sensors.build_automation_sensor = partial(sensors.build_automation_sensor, 5)  # seconds; the default is 30
 FOLDER = Path(__file__).parent
+IS_BUSY = (FOLDER / "busy").exists()
 KEPT = {dg.AssetKey(name) for name in ("inference_executions", "inference_schedulers")}
 
 def below(days: dg.PartitionsDefinition) -> dg.AssetsDefinition:
@@ -88,15 +94,33 @@ def below(days: dg.PartitionsDefinition) -> dg.AssetsDefinition:
 
     return asset
 
+def evaluate_often(schedule: dg.ScheduleDefinition) -> dg.SensorDefinition:
+    @dg.sensor(
+        name="evaluate_often",
+        job_name=schedule.job_name,
+        minimum_interval_seconds=1,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        required_resource_keys=schedule.required_resource_keys,
+    )
+    def evaluate(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        resources = {name: getattr(context.resources, name) for name in schedule.required_resource_keys}
+        now = datetime.now(UTC)
+        with dg.build_schedule_context(context.instance, now, resources) as schedule_context:
+            return schedule(schedule_context)
+
+    return evaluate
+
 def part(of: dg.Definitions) -> dg.Definitions:
     assets = [
         asset for asset in of.assets if KEPT & set(asset.keys if hasattr(asset, "keys") else [asset.key])
     ]
+    (refresh,) = [schedule for schedule in of.schedules if schedule.name == schedules.REFRESH]
+    often = [evaluate_often(refresh)] if IS_BUSY else []
     return dg.Definitions(
         assets=[*assets, below(of.resolve_assets_def("inference_executions").partitions_def)],
         jobs=[job for job in of.jobs if job.name == schedules.REFRESH],
-        schedules=[schedule for schedule in of.schedules if schedule.name == "refresh_unsettled_days"],
-        sensors=[sensor for sensor in of.sensors if sensor.name == "automation"],
+        schedules=[refresh],
+        sensors=[*often, *(sensor for sensor in of.sensors if sensor.name == "automation")],
         resources=of.resources,
         executor=of.executor,
     )
@@ -124,10 +148,9 @@ class World:
     def list_runs(self, *statuses: dg.DagsterRunStatus, job: str | None = None) -> list[dg.DagsterRun]:
         return list(self.instance.get_runs(dg.RunsFilter(statuses=list(statuses) or None, job_name=job)))
 
-    def list_active(self) -> set[str]:
-        """Return the ids of the runs that have a process."""
-        active = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
-        return {run.run_id for run in self.list_runs(*active)}
+    def list_active(self, *statuses: dg.DagsterRunStatus) -> set[str]:
+        """Return the ids of the runs that have a process, or of those with a status."""
+        return {run.run_id for run in self.list_runs(*(statuses or ACTIVE))}
 
     def has_refreshed(self, times: int) -> bool:
         """Whether so many runs of the schedule succeeded."""
@@ -168,16 +191,27 @@ class World:
             if state.instigator_name == "automation"
         )
 
-    def advance_clock(self, hours: int) -> None:
+    def has_ticked(self, since: float) -> bool:
+        """Whether the sensor `automation` has had a tick since a time."""
+        return any(
+            self.instance.get_ticks(state.instigator_origin_id, state.selector_id, after=since, limit=1)
+            for state in self.instance.all_instigator_state()
+            if state.instigator_name == "automation"
+        )
+
+    def advance_clock(self, hours: float) -> None:
         """Advance the clock of the service, which changes some days."""
         self.now += hours * AN_HOUR
         self.service.set_clock(self.now)
 
     def _records(self, asset: dg.AssetKey) -> list[Any]:
-        of = dg.AssetRecordsFilter(asset)
-        actual = self.instance.fetch_materializations(of, limit=1000, ascending=True)
-        assert not actual.has_more
-        return list(actual.records)
+        records, cursor = list[Any](), None
+        while True:
+            page = self.instance.fetch_materializations(asset, limit=1000, cursor=cursor, ascending=True)
+            records += page.records
+            cursor = page.cursor
+            if not page.has_more:
+                return records
 
     def _materializations(self, asset: dg.AssetKey) -> list[tuple[str, dict[str, str]]]:
         return [
@@ -210,6 +244,16 @@ def world(tmp_path: Path) -> Iterator[World]:
         text = SETTINGS.format(start=start, account=ACCOUNT, region=REGION, url=service.url)
         with site.set_up(text) as instance:
             yield World(site, instance, service, mine, now)
+
+
+def read_recorded(world: World) -> dict[tuple[str, object], object]:
+    lake = Lake(str(world.site.folder / "lake"))
+    return {key: row["status"] for key, row in read_rows(lake).items()}
+
+
+def get_expected(world: World, first_day: str) -> dict[tuple[str, object], str]:
+    visible = get_visible_statuses(world.fleet, world.now)
+    return {key: status for key, status in visible.items() if str(key[1])[:10] >= first_day}
 
 
 def kill(process: Process) -> None:
@@ -252,9 +296,7 @@ def test_a_killed_and_restarted_daemon_loses_nothing_and_repeats_nothing(world: 
         repeated = {day: (counts[day], versions[day]) for day in counts if counts[day] > len(versions[day])}
         assert not repeated, f"only for changes: {world.started_days}"
         assert world.count_materializations(SCHEDULERS).total() <= sum(map(len, versions.values()))
-        recorded = {key: row["status"] for key, row in read_rows(Lake(str(folder / "lake"))).items()}
-        visible = get_visible_statuses(world.fleet, world.now)
-        assert recorded == {key: status for key, status in visible.items() if str(key[1])[:10] >= fails}
+        assert read_recorded(world) == get_expected(world, first_day=fails)
 
         service.inject("deny:ListInferenceSchedulers")  # the first call of each run
         wait_until(lambda: world.list_runs(dg.DagsterRunStatus.FAILURE, job=schedules.REFRESH), daemon)
@@ -268,37 +310,126 @@ def test_a_killed_and_restarted_daemon_loses_nothing_and_repeats_nothing(world: 
     assert not any("dagster/parent_run_id" in run.tags for run in world.list_runs())
 
 
+@dataclass
+class Kills:
+    """How often the daemon was killed, and the runs that were starting or started then.
+
+    `count_during_run` has only kills that a run met for the first time.
+    """
+
+    count: int
+    count_during_run: int = 0
+    starting: set[str] = field(default_factory=set)
+    started: set[str] = field(default_factory=set)
+
+    @property
+    def runs(self) -> set[str]:
+        return self.starting | self.started
+
+    def add(self, world: World) -> None:
+        """Add a kill that has just happened."""
+        starting, started = world.list_active(STARTING) - self.runs, world.list_active(STARTED) - self.runs
+        self.starting |= starting
+        self.started |= started
+        self.count_during_run += bool(starting or started)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.count} kills, {self.count_during_run} of them during a run:"
+            f" {len(self.starting)} runs were starting, {len(self.started)} started"
+        )
+
+
+def make_busy(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start runs at any time, not only each minute, and recognize dead ones and repeat them sooner.
+
+    A killed run that was starting blocks the schedule until its timeout.
+    """
+    (world.site.folder / "busy").touch()
+    monkeypatch.setenv("DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS", "1")
+    file = world.site.home / "dagster.yaml"
+    config = yaml.safe_load(file.read_text())
+    config["run_monitoring"] |= {"poll_interval_seconds": 2, "start_timeout_seconds": 30}
+    file.write_text(yaml.safe_dump(config))
+
+
+@contextmanager
+def kill_daemons(world: World, count: int, *, alone: bool) -> Iterator[Kills]:
+    """Kill one daemon after the other, and change some days of the service between them.
+
+    In turn, a daemon dies while a run starts, after a tick, during a run, and while it starts itself.
+
+    Args:
+        world: the world.
+        count: the number of kills.
+        alone: keep the code server and the runs of a killed daemon until the next one has seen their end.
+    """
+    kills = Kills(count)
+    world.advance_clock(hours=-18)  # the first day of the history has begun
+    hours = min(1, (datetime.now(UTC) - 2 * AN_HOUR - world.now) / AN_HOUR / count)
+    with ExitStack() as earlier:
+        for number in range(count):
+            with ExitStack() as own:
+                daemon, since = own.enter_context(world.site.daemon()), time.time()
+                moments: list[Callable[[], Any]] = [
+                    lambda: world.list_active(STARTING) - kills.runs,
+                    lambda since=since: world.has_ticked(since),
+                    lambda: world.list_active(STARTED) - kills.runs,
+                    lambda: True,
+                ]
+                moment = number % len(moments)
+                if alone and moment < len(moments) - 1:
+                    wait_until(lambda: not kills.runs & world.list_active(), daemon)
+                    earlier.close()
+                wait_until(moments[moment], daemon)
+                time.sleep(random.uniform(0, 1))  # noqa: S311 (a run takes longer)
+                kill(daemon)
+                if alone:
+                    earlier.push(own.pop_all())
+            kills.add(world)
+            world.advance_clock(hours)
+        yield kills
+
+
 @pytest.mark.long
 def test_a_daemon_that_dies_with_its_runs_at_random_times_loses_no_execution(
-    world: World, rounds: Callable[[int], int]
+    world: World, rounds: Callable[[int], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The daemon dies with its code server and its runs, during its start, a tick or a run."""
     first_day = (world.site.folder / "fails").read_text()
     (world.site.folder / "fails").write_text("no day")
-    kills, cut_off = min(rounds(3), MOST_KILLS), set[str]()
-    for number in range(kills):
-        ticks = world.count_ticks()
-        moments: list[Callable[[], Any]] = [
-            lambda: world.list_active() - cut_off,
-            lambda ticks=ticks: world.count_ticks() > ticks,
-            lambda: True,
-        ]
+    make_busy(world, monkeypatch)
+    with kill_daemons(world, min(rounds(3), MOST_KILLS), alone=False) as kills:
+        refreshed = len(world.list_runs(dg.DagsterRunStatus.SUCCESS, job=schedules.REFRESH))
         with world.site.daemon() as daemon:
-            wait_until(moments[number % len(moments)], daemon)
-            time.sleep(random.uniform(0, 1))  # noqa: S311 (a run takes longer)
-            os.killpg(daemon.pid, signal.SIGKILL)
-            daemon.wait()
-            cut_off.update(world.list_active())
-            world.advance_clock(hours=world.now < datetime.now(UTC) - A_DAY)
-    refreshed = len(world.list_runs(dg.DagsterRunStatus.SUCCESS, job=schedules.REFRESH))
+            wait_until(lambda: world.has_refreshed(refreshed + 1), daemon)
+            wait_until(lambda: world.is_computed(but=""), daemon)
+            wait_until(lambda: not kills.runs & world.list_active(), daemon)
 
-    with world.site.daemon() as daemon:
+    print(kills)  # noqa: T201 (the measurement)
+    assert kills.count_during_run >= kills.count / 3
+    assert read_recorded(world) == get_expected(world, first_day)
+
+
+@pytest.mark.long
+def test_a_daemon_that_dies_alone_at_random_times_loses_no_run_and_repeats_none(
+    world: World, rounds: Callable[[int], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its code server ends after the active runs."""
+    first_day = (world.site.folder / "fails").read_text()
+    (world.site.folder / "fails").write_text("no day")
+    make_busy(world, monkeypatch)
+    with kill_daemons(world, min(rounds(3), MOST_KILLS), alone=True) as kills, world.site.daemon() as daemon:
+        refreshed = len(world.list_runs(dg.DagsterRunStatus.SUCCESS, job=schedules.REFRESH))
         wait_until(lambda: world.has_refreshed(refreshed + 1), daemon)
         wait_until(lambda: world.is_computed(but=""), daemon)
-        wait_until(lambda: not cut_off & world.list_active(), daemon)
+        wait_until(lambda: world.is_at_rest and not kills.runs & world.list_active(), daemon)
+        ticks = world.count_ticks()
+        wait_until(lambda: world.count_ticks() >= ticks + 3, daemon)
 
-    print(f"{kills} kills, {len(cut_off)} of them during a run")  # noqa: T201 (the measurement)
-    assert cut_off
-    recorded = {key: row["status"] for key, row in read_rows(Lake(str(world.site.folder / "lake"))).items()}
-    visible = get_visible_statuses(world.fleet, world.now)
-    assert recorded == {key: status for key, status in visible.items() if str(key[1])[:10] >= first_day}
+    print(kills)  # noqa: T201 (the measurement)
+    assert kills.count_during_run >= kills.count / 3
+    assert read_recorded(world) == get_expected(world, first_day)
+    assert kills.started <= {run.run_id for run in world.list_runs(dg.DagsterRunStatus.SUCCESS)}
+    counts, versions = world.count_materializations(BELOW), world.list_versions()
+    repeated = {day: (counts[day], versions[day]) for day in counts if counts[day] > len(versions[day])}
+    assert not repeated, f"only for changes: {world.started_days}"
