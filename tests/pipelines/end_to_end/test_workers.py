@@ -271,7 +271,7 @@ class Deployment:
         return len(self.instance.get_materialized_partitions(PREDICTIONS))
 
     def kill_random_worker(self, status: dg.DagsterRunStatus = STARTED, delay_seconds: float = 0) -> None:
-        """Kill the worker of a run, as the loss of its node does, up to some seconds after it is chosen.
+        """Kill the worker of a run, as the loss of its node does, some seconds after it is chosen.
 
         The third loss of a run would be final (`max_retries`).
         """
@@ -285,7 +285,9 @@ class Deployment:
         job = ""
         while job not in list_jobs():
             job = random.choice(wait_until(list_jobs, self.command))  # noqa: S311
-            time.sleep(random.uniform(0, delay_seconds))  # noqa: S311
+            kill_at = time.monotonic() + delay_seconds
+            while time.monotonic() < kill_at and job in self.api.list_active():
+                time.sleep(0.05)
         self.api.kill(job)
         self.killed_at[job.removeprefix("dagster-run-")] = time.time()
 
@@ -333,21 +335,36 @@ def open_world(size: Size, folder: Path) -> Iterator[World]:
         yield World(size, folder, postgres, url)
 
 
-Kills = Sequence[tuple[int, dg.DagsterRunStatus]]
-"""After so many recorded days, the worker of a run with this status is killed; after none, at any moment."""
+@dataclass(frozen=True)
+class Kill:
+    """The loss of the worker of a run with a status, some seconds after so many days are recorded."""
+
+    days: int = 0
+    status: dg.DagsterRunStatus = STARTED
+    delay_seconds: float = 0
 
 
-def choose_days(size: Size, kills: int) -> Kills:
+def choose_days(size: Size, kills: int) -> list[Kill]:
     """Kill workers of started runs, and leave them some days."""
-    return [(days, STARTED) for days in sorted(random.sample(range(1, size.days - size.days // 6), kills))]
+    return [Kill(days) for days in sorted(random.sample(range(1, size.days - size.days // 6), kills))]
 
 
-def build_lake(world: World, workers: int, kills: Kills = ()) -> tuple[Figures, dict[tuple[str, date], str]]:
+def choose_moments(kills: int) -> list[Kill]:
+    """Kill workers that start and workers that run, after 0.1 to 10 seconds."""
+    return [
+        Kill(0, random.choice([STARTING, STARTED]), 10 ** random.uniform(-1, 1))  # noqa: S311
+        for _ in range(kills)
+    ]
+
+
+def build_lake(
+    world: World, workers: int, kills: Sequence[Kill] = ()
+) -> tuple[Figures, dict[tuple[str, date], str]]:
     """Build the results in a new lake; return the costs, and the versions of its files."""
     size = world.size
-    with world.open_site(f"w{workers}") as deployment:
+    with world.open_site(f"workers_{workers}_kills_{len(kills)}") as deployment:
         kill = deployment.kill_random_worker
-        faults = [(days, partial(kill, status, 0 if days else 1)) for days, status in kills]
+        faults = [(each.days, partial(kill, each.status, each.delay_seconds)) for each in kills]
         figures = deployment.backfill(workers, faults)
         print(figures, flush=True)  # noqa: T201 (the measurement)
         versions = deployment.compute_versions()
@@ -360,20 +377,19 @@ def build_lake(world: World, workers: int, kills: Kills = ()) -> tuple[Figures, 
 
 
 @pytest.mark.slow
-def test_workers_build_the_lake_of_one_although_some_are_killed(
+def test_workers_build_the_same_lake_although_some_are_killed(
     tmp_path: Path, rounds: Callable[[int], int]
 ) -> None:
-    """One of two workers is killed, or very many of eight: also before their runs have started."""
+    """One of two workers is killed; or many of eight, which are compared with eight that nothing disturbs."""
     count = rounds(1)
-    runs, workers = 1 + ceil(2 / 3 * count), 2 if count == 1 else 8  # a run is lost twice at most
-    if count == 1:
-        size = Size(schedulers=4, days=6, days_per_run=3, poll_seconds=2, has_automation=False)
-        kills = choose_days(size, count)
-    else:
-        size = Size(schedulers=1, days=2 * runs, days_per_run=2, poll_seconds=2, has_automation=False)
-        kills = [(0, random.choice([STARTING, STARTED])) for _ in range(count)]  # noqa: S311
-    with open_world(replace(size, days_per_run=size.days), tmp_path) as world:
-        _, expected = build_lake(world, 1)
+    runs = count + 1  # a run is lost twice at most
+    size = Size(schedulers=4, days=6, days_per_run=3, poll_seconds=2, has_automation=False)
+    workers, undisturbed, kills = 2, 1, choose_days(size, 1)
+    if count > 1:
+        size = replace(size, schedulers=1, days=runs, days_per_run=1)
+        workers, undisturbed, kills = 8, 8, choose_moments(count)
+    with open_world(replace(size, days_per_run=ceil(size.days / undisturbed)), tmp_path) as world:
+        _, expected = build_lake(world, undisturbed)
         world.size = size
         figures, versions = build_lake(world, workers, kills)
 

@@ -149,9 +149,9 @@ class World:
     def list_runs(self, *statuses: dg.DagsterRunStatus, job: str | None = None) -> list[dg.DagsterRun]:
         return list(self.instance.get_runs(dg.RunsFilter(statuses=list(statuses) or None, job_name=job)))
 
-    def fail_lost_starts(self) -> None:
-        """Fail the runs whose start was cut off, as run monitoring does after its timeout."""
-        for run in self.list_runs(STARTING):
+    def fail_lost_starts(self, run_ids: set[str]) -> None:
+        """Fail those of the runs that are starting, as run monitoring does after its timeout."""
+        for run in (run for run in self.list_runs(STARTING) if run.run_id in run_ids):
             timeout = JobFailureData(error=None, failure_reason=RunFailureReason.START_TIMEOUT)
             self.instance.report_run_failed(run, "The run did not start.", timeout)
 
@@ -263,6 +263,14 @@ def get_expected(world: World, first_day: str) -> dict[tuple[str, object], str]:
     return {key: status for key, status in visible.items() if str(key[1])[:10] >= first_day}
 
 
+def has_processes(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def kill(process: Process) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -368,7 +376,14 @@ def kill_daemons(world: World, count: int, *, alone: bool) -> Iterator[Kills]:
         count: the number of kills.
         alone: keep the code server and the runs of a killed daemon until the next one has seen their end.
     """
-    kills = Kills(count)
+    kills, groups = Kills(count), list[int]()
+
+    def are_settled() -> bool:
+        """Whether all runs of earlier daemons ended; a start is lost if their code servers end without it."""
+        if not any(map(has_processes, groups)):
+            world.fail_lost_starts(kills.starting)
+        return not kills.runs & world.list_active()
+
     world.advance_clock(hours=-18)  # the first day of the history has begun
     hours = min(1, (datetime.now(UTC) - 2 * AN_HOUR - world.now) / AN_HOUR / count)
     with ExitStack() as earlier:
@@ -383,16 +398,18 @@ def kill_daemons(world: World, count: int, *, alone: bool) -> Iterator[Kills]:
                 ]
                 moment = number % len(moments)
                 if alone and moment < len(moments) - 1:
-                    wait_until(lambda: not kills.runs & world.list_active(), daemon)
+                    wait_until(are_settled, daemon)
                     earlier.close()
+                    groups.clear()
                 wait_until(moments[moment], daemon)
                 time.sleep(random.uniform(0, 1))  # noqa: S311 (a run takes longer)
                 kill(daemon)
                 if alone:
                     earlier.push(own.pop_all())
+                    groups.append(daemon.pid)
             kills.add(world)
             if not alone:
-                world.fail_lost_starts()
+                world.fail_lost_starts(kills.starting)
             world.advance_clock(hours)
         yield kills
 
