@@ -52,7 +52,7 @@ STORAGE = """\
 storage: # Dagster's SQLite files in this folder; a run over many days starts sooner
   custom:
     module: pipelines.runs.local_storage
-    class: LocalInstanceStorage
+    class: LocalStorage
     config:
       base_dir: { env: DAGSTER_HOME }
 """

@@ -19,8 +19,11 @@ _NO_ID = 0
 """The table of assets stores the id of materializations only."""
 
 
-class LocalInstanceStorage(DagsterSqliteStorage):
-    """Dagster's default storage in the same files; only the event log differs."""
+class LocalStorage(DagsterSqliteStorage):
+    """Dagster's default storage in the same files; only the event log differs.
+
+    Each dagster.yaml that `ledger dev` wrote has the name of this class.
+    """
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         """See `DagsterSqliteStorage`."""
@@ -30,7 +33,7 @@ class LocalInstanceStorage(DagsterSqliteStorage):
     @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, object]
-    ) -> "LocalInstanceStorage":
+    ) -> "LocalStorage":
         """Return the storage that dagster.yaml names."""
         return cls.from_local(str(config_value["base_dir"]), inst_data)
 
