@@ -163,7 +163,9 @@ def test_a_stopped_backfill_resumes_only_what_is_missing(service: Handle, calm: 
         process.terminate()
         stopped = finish(process)
         assert stopped["outcome"] == "stopped"
-        assert not list(instance.get_runs(dg.RunsFilter(statuses=[STARTED, dg.DagsterRunStatus.QUEUED])))
+        active = [STARTED, dg.DagsterRunStatus.QUEUED]
+        of_backfill = {BACKFILL_TAG: stopped["backfill_id"]}  # automation starts runs too
+        assert not list(instance.get_runs(dg.RunsFilter(tags=of_backfill, statuses=active)))
 
         resumed = finish(start_backfill(site, *stopped["resume_command"].split()[2:]))
 
