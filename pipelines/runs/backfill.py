@@ -173,14 +173,17 @@ def execute_backfill(
 
 
 def is_exclusive(instance: dg.DagsterInstance, plan: BackfillPlan) -> bool:
-    """Return whether no other backfill has queued or active runs over days of this one."""
+    """Return whether no other backfill has queued or active runs over days of this one.
+
+    A run without a range, which a person may have tagged, counts as one over these days.
+    """
     statuses = [status for status in dg.DagsterRunStatus if status not in FINISHED]
     filters = dg.RunsFilter(tags={STAGE_TAG: [stage.name for stage in STAGES]}, statuses=statuses)
     first, last = plan.request.first.isoformat(), plan.request.last.isoformat()
     return not any(
-        run.tags[BACKFILL_TAG] != plan.backfill_id
-        and run.tags[RANGE[0]] <= last
-        and run.tags[RANGE[1]] >= first
+        run.tags.get(BACKFILL_TAG) != plan.backfill_id
+        and run.tags.get(RANGE[0], first) <= last
+        and run.tags.get(RANGE[1], last) >= first
         for run in instance.get_runs(filters)
     )
 
