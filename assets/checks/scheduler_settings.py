@@ -47,13 +47,14 @@ def compute_daily_grid(schedulers: pa.Table, days: Iterable[date]) -> dict[tuple
     It is the frequency at the start of the day, or the first known one after it. A scheduler without a known
     frequency has no entry.
     """
-    changes: dict[str, dict[datetime, int]] = {}
+    starts = {day: get_day_window(day).start for day in days}
+    counts: dict[str, dict[datetime, int]] = {}
     for row in schedulers.sort_by("valid_from").to_pylist():
         if frequency := parse_duration(row["data_upload_frequency"]):
-            changes.setdefault(row["scheduler_arn"], {})[row["valid_from"]] = int(_A_DAY / frequency)
-    starts = {day: get_day_window(day).start for day in days}
-    return {
-        (arn, day): [*counts.values()][max(bisect_right([*counts], start) - 1, 0)]
-        for arn, counts in changes.items()
-        for day, start in starts.items()
-    }
+            counts.setdefault(row["scheduler_arn"], {})[row["valid_from"]] = int(_A_DAY / frequency)
+    grid: dict[tuple[str, date], int] = {}
+    for arn, count_since in counts.items():
+        since, values = list(count_since), list(count_since.values())
+        for day, start in starts.items():
+            grid[arn, day] = values[max(bisect_right(since, start) - 1, 0)]
+    return grid

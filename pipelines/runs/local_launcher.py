@@ -24,6 +24,10 @@ from assets.framework.metadata import HIDDEN_PREFIX
 BOOT_TAG, PROCESS_TAG = f"{HIDDEN_PREFIX}boot_id", f"{HIDDEN_PREFIX}process"
 """Tags: the boot of the machine that started the run; host name and process id of an interactive run."""
 
+PROCESS_START_TAG = f"{HIDDEN_PREFIX}process_start"
+"""Tag: the start of the process of the run. Ids are used again, in a container soon."""
+
+_PROCESSES = Path("/proc")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _MAX_SILENT_CHECKS = 3
 """Run monitoring checks every 30 seconds, and a code server restarts in less than a minute."""
@@ -38,7 +42,8 @@ def read_boot_tag() -> dict[str, str]:
 
 def build_process_tags() -> dict[str, str]:
     """Return the tags of a run that this process executes."""
-    return {PROCESS_TAG: f"{socket.gethostname()} {os.getpid()}", **read_boot_tag()}
+    process = {PROCESS_TAG: f"{socket.gethostname()} {os.getpid()}"}
+    return process | _read_process_start_tag(os.getpid()) | read_boot_tag()
 
 
 class LocalRunLauncher(DefaultRunLauncher):
@@ -67,14 +72,24 @@ class LocalRunLauncher(DefaultRunLauncher):
         if GRPC_INFO_TAG in run.tags:
             server = json.loads(run.tags[GRPC_INFO_TAG])
             is_local = "socket" in server or server.get("host") in _LOCAL_HOSTS
-            return self._check_process(self._find_pid(run)) if is_local else self._ask_server(run, server)
+            return (
+                self._check_process(run, self._find_pid(run)) if is_local else self._ask_server(run, server)
+            )
         host, _, pid = run.tags.get(PROCESS_TAG, "").partition(" ")
-        return self._check_process(int(pid) if host == socket.gethostname() else None)
+        return self._check_process(run, int(pid) if host == socket.gethostname() else None)
 
-    def _check_process(self, pid: int | None) -> CheckRunHealthResult:
-        if pid is None or _is_alive(pid):
+    def _check_process(self, run: dg.DagsterRun, pid: int | None) -> CheckRunHealthResult:
+        """Compare the process with the one that the first check has found."""
+        if pid is None:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        return _fail(f"The process of the run (pid {pid}) does not exist any more.")
+        if not _is_alive(pid):
+            return _fail(f"The process of the run (pid {pid}) does not exist any more.")
+        found = _read_process_start_tag(pid)
+        if found and PROCESS_START_TAG not in run.tags:
+            self._instance.add_run_tags(run.run_id, found)
+        elif found and found[PROCESS_START_TAG] != run.tags[PROCESS_START_TAG]:
+            return _fail(f"The process of the run does not exist any more; pid {pid} is another one.")
+        return CheckRunHealthResult(WorkerStatus.RUNNING)
 
     def _find_pid(self, run: dg.DagsterRun) -> int | None:
         """Return the id in the event with which the process of the run reported its start."""
@@ -115,3 +130,12 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _read_process_start_tag(pid: int) -> dict[str, str]:
+    """Return the tag with the start of a process in clock ticks since the boot; empty if it is unknown."""
+    try:
+        fields = (_PROCESSES / str(pid) / "stat").read_text()
+    except OSError:  # not Linux, hidden from this user, or ended just now
+        return {}
+    return {PROCESS_START_TAG: fields.rpartition(")")[2].split()[19]}  # a name can have spaces

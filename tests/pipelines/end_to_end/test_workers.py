@@ -235,8 +235,10 @@ class Deployment:
             self.command = process
             try:
                 for days, fault in faults:
-                    wait_until(lambda days=days: self.count_recorded_days() >= days, process)
+                    wait_until(lambda days=days: self.has_ended or self.count_recorded_days() >= days)
                     time.sleep(random.uniform(0, 4 / workers))  # noqa: S311
+                    if self.has_ended:
+                        break
                     fault()
                 output, _ = process.communicate(timeout=6 * 3600)
             finally:
@@ -270,10 +272,15 @@ class Deployment:
     def count_recorded_days(self) -> int:
         return len(self.instance.get_materialized_partitions(PREDICTIONS))
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the command has ended."""
+        return self.command is not None and self.command.poll() is not None
+
     def kill_random_worker(self, status: dg.DagsterRunStatus = STARTED, delay_seconds: float = 0) -> None:
         """Kill the worker of a run, as the loss of its node does, some seconds after it is chosen.
 
-        The third loss of a run would be final (`max_retries`).
+        None is killed if the command ends before. The third loss of a run would be final (`max_retries`).
         """
 
         def list_jobs() -> list[str]:
@@ -284,7 +291,10 @@ class Deployment:
 
         job = ""
         while job not in list_jobs():
-            job = random.choice(wait_until(list_jobs, self.command))  # noqa: S311
+            jobs = wait_until(lambda: list_jobs() or self.has_ended)
+            if self.has_ended:
+                return
+            job = random.choice(jobs)  # noqa: S311
             kill_at = time.monotonic() + delay_seconds
             while time.monotonic() < kill_at and job in self.api.list_active():
                 time.sleep(0.05)
@@ -350,9 +360,9 @@ def choose_days(size: Size, kills: int) -> list[Kill]:
 
 
 def choose_moments(kills: int) -> list[Kill]:
-    """Kill workers that start and workers that run, after 0.1 to 10 seconds."""
+    """Kill workers that start and workers that run, that were chosen 0.01 to 1 second before."""
     return [
-        Kill(0, random.choice([STARTING, STARTED]), 10 ** random.uniform(-1, 1))  # noqa: S311
+        Kill(0, random.choice([STARTING, STARTED]), 10 ** random.uniform(-2, 0))  # noqa: S311
         for _ in range(kills)
     ]
 

@@ -20,7 +20,13 @@ from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_ite
 from pipelines.automation import lost_runs
 from pipelines.runs import local_launcher
 from pipelines.runs.instance import INSTANCE
-from pipelines.runs.local_launcher import BOOT_TAG, PROCESS_TAG, build_process_tags, read_boot_tag
+from pipelines.runs.local_launcher import (
+    BOOT_TAG,
+    PROCESS_TAG,
+    LocalRunLauncher,
+    build_process_tags,
+    read_boot_tag,
+)
 
 STARTING = dg.DagsterRunStatus.STARTING
 STARTED = dg.DagsterRunStatus.STARTED
@@ -72,11 +78,32 @@ def test_a_run_lives_as_long_as_the_process_that_it_reported(
     assert monitor(instance, run) is dg.DagsterRunStatus.FAILURE
 
 
+def test_a_run_does_not_live_on_in_another_process_with_its_pid(
+    instance: dg.DagsterInstance, process: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = create_run_for_test(instance, status=STARTED, tags=LOCAL_SERVER | read_boot_tag())
+    instance.report_engine_event("Started process for run", run, EngineEventData.in_process(process.pid))
+    assert [monitor(instance, run) for _ in range(2)] == [STARTED, STARTED]
+
+    monkeypatch.setattr(LocalRunLauncher, "_find_pid", lambda *_: os.getpid())
+
+    assert monitor(instance, run) is dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_whose_process_hides_its_start_is_running(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = create_run_for_test(instance, status=STARTED, tags=build_process_tags())
+    monkeypatch.setattr(local_launcher, "_PROCESSES", tmp_path)
+
+    assert monitor(instance, run) is STARTED
+
+
 def test_an_interactive_run_lives_as_long_as_its_process(
     instance: dg.DagsterInstance, process: "subprocess.Popen[bytes]"
 ) -> None:
     own = build_process_tags()
-    tags = own | {PROCESS_TAG: own[PROCESS_TAG].replace(str(os.getpid()), str(process.pid))}
+    tags = {PROCESS_TAG: own[PROCESS_TAG].replace(str(os.getpid()), str(process.pid))}
     run = create_run_for_test(instance, status=STARTED, tags=tags)
 
     assert monitor(instance, run) is STARTED

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import lookout_ledger
-from assets.tables import EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
+from assets.tables import ARCHIVE_FILES, EXTRACTION_COVERAGE, INFERENCE_EXECUTIONS
 from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
 from resources.storage import local
@@ -89,12 +89,15 @@ def test_a_damaged_file_of_coverage_is_an_error_with_its_place(ledger: RunLedger
 
 
 def test_doctor_says_that_recorded_data_cannot_be_read(ledger: RunLedger, filled: Lake) -> None:
+    write_rows(World(filled), ARCHIVE_FILES, None, build_rows(ARCHIVE_FILES, DAYS[0]))
     Path(filled.path(EXTRACTION_COVERAGE, DAYS[0])).write_text("no Parquet")
+    Path(filled.path(ARCHIVE_FILES)).write_text("no Parquet")
 
     findings = {finding["subject"]: finding for finding in ledger("doctor", "--json").json["findings"]}
 
     assert findings["lake"]["level"] == "ok"
     assert findings["recorded data, not known"]["level"] == "fail"
+    assert findings["errors of saved responses, not known"]["level"] == "fail"
 
 
 @pytest.fixture
