@@ -48,6 +48,10 @@ _RESULT_FIXES = {
 }
 
 
+LIST_DAMAGED_FILES = 'ledger sql "SELECT uri, error FROM archive_files WHERE error IS NOT NULL"'
+"""The command that lists the saved responses which runs could not read completely."""
+
+
 class Level(StrEnum):
     """The severity of a finding."""
 
@@ -303,8 +307,7 @@ def check_archive(source: FileListing, errors: Mapping[str, str]) -> Finding:
             subject,
             f"{count}; a run could not read {len(damaged):,} of them completely, the first is {damaged[0]}:"
             f" {errors[damaged[0]]}",
-            "save them again, or remove them. To list them: ledger sql"
-            ' "SELECT uri, error FROM archive_files WHERE error IS NOT NULL"',
+            f"save them again, or remove them. To list them: {LIST_DAMAGED_FILES}",
         )
     if problems:
         return Finding(

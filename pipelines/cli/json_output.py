@@ -370,6 +370,13 @@ class StatusUnknown(Struct):
     command: Annotated[str, Meta(description="Command that closes the gap.")]
 
 
+class StatusDamagedFile(Struct):
+    """A saved response that a run could not read completely."""
+
+    uri: Annotated[str, Meta(description="URI of the file.")]
+    reason: Annotated[str, Meta(description="Why.")]
+
+
 class StatusOutput(Struct):
     """`ledger status --json`."""
 
@@ -394,6 +401,10 @@ class StatusOutput(Struct):
     ]
     outside_history: Annotated[
         list[str], Meta(description="Messages about saved executions before or after the history.")
+    ]
+    damaged_files: Annotated[
+        list[StatusDamagedFile],
+        Meta(description="Saved responses that a run could not read completely, without removed local ones."),
     ]
     schedulers: Annotated[list[StatusScheduler], Meta(description="State of each day of each scheduler.")]
 

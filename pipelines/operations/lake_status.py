@@ -58,12 +58,21 @@ class ActionItem:
 
 
 @dataclass(frozen=True)
+class DamagedFile:
+    """A saved response, and why a run could not read it completely."""
+
+    uri: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class LakeStatus:
     """The state of each scheduler on some days.
 
     `never_extracted` lists the days that no run has recorded; `refused` what the last runs could not read;
     `unknown` the recorded days whose results are not read or whose tables are not computed; `forgotten` the
-    uses of `ledger forget`; `outside_history` messages about saved executions that no run records.
+    uses of `ledger forget`; `outside_history` messages about saved executions that no run records;
+    `damaged_files` the saved responses that still exist, as far as known, and were not read completely.
     `runs_error` is the reason if the runs themselves could not be read.
     """
 
@@ -76,6 +85,7 @@ class LakeStatus:
     unknown: Sequence[UnknownDays] = ()
     forgotten: Sequence[ForgetOperation] = ()
     outside_history: Sequence[str] = ()
+    damaged_files: Sequence[DamagedFile] = ()
 
     @property
     def needs_action(self) -> bool:
@@ -157,6 +167,12 @@ class DataExtent:
         files = load_records(self.archives.filter(is_outside)).values()
         return describe_files_outside_history(list(files), self.history, self.today)
 
+    def list_damaged_files(self) -> list[DamagedFile]:
+        """Return the saved responses that a run could not read completely, if they may still exist."""
+        damaged = self.archives.filter(pc.is_valid(self.archives["error"]))
+        pairs = zip(damaged["uri"].to_pylist(), damaged["error"].to_pylist(), strict=True)
+        return [DamagedFile(uri, error) for uri, error in pairs if "://" in uri or Path(uri).exists()]
+
     def _list_archived_days(self) -> list[date]:
         """Return the first and the last day of each file, and its proven days."""
         columns = [self.archives["first_data_start_time"], self.archives["last_data_start_time"]]
@@ -222,6 +238,7 @@ def inspect_lake(
         [] if patterns else find_unknown_days(lake, coverage, days, min_event),
         read_operations(lake),
         extent.describe_files_outside(),
+        extent.list_damaged_files(),
     )
 
 

@@ -13,6 +13,7 @@ from pipelines.cli.calendar import LETTERS, STYLES, draw_calendar, label
 from pipelines.cli.json_output import (
     ForgetOperationItem,
     StatusActionItem,
+    StatusDamagedFile,
     StatusOutput,
     StatusScheduler,
     StatusSourceFailure,
@@ -23,6 +24,7 @@ from pipelines.cli.output import open_console, print_json
 from pipelines.operations.lake_status import DataExtent, LakeStatus, inspect_lake
 from resources.clock import utc_now
 from resources.config.settings import load_settings
+from resources.diagnostics import LIST_DAMAGED_FILES
 from resources.lake.lake import Lake
 
 EXAMPLES = (
@@ -44,10 +46,10 @@ def status(
     """Show the state of each day of each scheduler.
 
     Prints a calendar with one letter for each day; capital letters need action. Below it, the command lists
-    each action with the command to run, and the sources that the last run could not read. It reads the lake
-    and the Dagster runs, and calls no service. Default range: the whole history, or, if no service can add
-    days, those that are extracted or in saved responses. The calendar shows the last two months of it. Exit
-    code 1: something needs action.
+    each action with the command to run, and the sources and saved responses that a run could not read. It
+    reads the lake and the Dagster runs, and calls no service. Default range: the whole history, or, if no
+    service can add days, those that are extracted or in saved responses. The calendar shows the last two
+    months of it. Exit code 1: something needs action.
     """
     settings, now = load_settings(), utc_now()
     lake = Lake.from_settings(settings)
@@ -70,6 +72,7 @@ def status(
         _print_failed_sources(console, lake_status)
         _print_unknown(console, lake_status)
         _print_outside_history(console, lake_status)
+        _print_damaged_files(console, lake_status)
         _print_forgotten(console, lake_status)
         print_action_items(console, lake_status)
     if lake_status.needs_action:
@@ -138,6 +141,18 @@ def _print_outside_history(console: Console, lake_status: LakeStatus) -> None:
         console.print(Text("Not recorded: ", "bold").append(message, "not bold"), soft_wrap=True)
 
 
+def _print_damaged_files(console: Console, lake_status: LakeStatus) -> None:
+    count = len(lake_status.damaged_files)
+    if not count:
+        return
+    first = lake_status.damaged_files[0]
+    files = "1 saved response," if count == 1 else f"{count:,} saved responses, the first is"
+    message = f"{files} {first.uri}: {first.reason}. Save it again, or remove it."
+    console.print(Text("Not read completely: ", "bold").append(message, "not bold"), soft_wrap=True)
+    if count > 1:
+        console.print(Text(f"  {LIST_DAMAGED_FILES}", "bold"), soft_wrap=True)
+
+
 def _print_forgotten(console: Console, lake_status: LakeStatus) -> None:
     """Show what is skipped, and operations that a stop left unfinished."""
     active = [operation for operation in lake_status.forgotten if operation.is_active]
@@ -161,7 +176,9 @@ def print_action_items(console: Console, lake_status: LakeStatus) -> None:
         scope = " for the days of the history" if lake_status.outside_history else ""
         scope = " for the extraction" if lake_status.unknown else scope
         scope = " for the days in the lake" if lake_status.runs_error else scope
-        action = "No other action" if lake_status.refused else "No action"  # one failure can be temporary
+        # one failure of a source can be temporary
+        is_complete = not lake_status.refused and not lake_status.damaged_files
+        action = "No action" if is_complete else "No other action"
         console.print(f"{action} needed{scope}.")
     if not items:
         return
@@ -203,6 +220,7 @@ def _build_json(lake_status: LakeStatus, uri: str, now: datetime) -> StatusOutpu
         ],
         forgotten=[*map(ForgetOperationItem.from_operation, lake_status.forgotten)],
         outside_history=list(lake_status.outside_history),
+        damaged_files=[StatusDamagedFile(file.uri, file.reason) for file in lake_status.damaged_files],
         schedulers=[
             StatusScheduler(
                 scheduler.scheduler_arn,

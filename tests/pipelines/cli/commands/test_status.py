@@ -45,10 +45,17 @@ def test_a_settled_lake_needs_no_action(ledger: RunLedger) -> None:
     assert all(len(line) <= 80 for line in done.out.splitlines()[1:])
 
 
-def record_file(lake: Lake, first: datetime, last: datetime) -> None:
+def record_file(
+    lake: Lake,
+    first: datetime | None,
+    last: datetime | None,
+    uri: str = "page.json",
+    error: str | None = None,
+) -> None:
     """Record a saved response that was read, but whose days were not extracted."""
     row = dict.fromkeys(ARCHIVE_FILES.schema.names) | {
-        "uri": "page.json",
+        "uri": uri,
+        "error": error,
         "size_bytes": 1,
         "executions": 1,
         "rejected": 0,
@@ -58,7 +65,32 @@ def record_file(lake: Lake, first: datetime, last: datetime) -> None:
         "last_data_start_time": last,
         "merged_dates": [],
     }
-    lake.update(ARCHIVE_FILES, None, lambda _: pa.Table.from_pylist([row], schema=ARCHIVE_FILES.schema))
+    added = pa.Table.from_pylist([row], schema=ARCHIVE_FILES.schema)
+    lake.update(ARCHIVE_FILES, None, lambda existing: pa.concat_tables([existing, added]))
+
+
+@pytest.mark.usefixtures("september")
+def test_saved_responses_that_were_not_read_completely_are_shown(
+    ledger: RunLedger, lake: Lake, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.json"
+    file.touch()
+    record_file(lake, None, None, str(file), "line 1 is truncated")
+    record_file(lake, None, None, str(tmp_path / "removed.json"), "empty")
+
+    done = ledger("status")
+    assert done.code == 0
+    assert f"Not read completely: 1 saved response, {file}: line 1 is truncated. Save it again" in done.text
+    assert "No other action needed." in done.text
+
+    record_file(lake, None, None, "s3://dumps/b.json", "no JSON")
+    assert ledger("status", "--json").json["damaged_files"] == [
+        {"uri": str(file), "reason": "line 1 is truncated"},
+        {"uri": "s3://dumps/b.json", "reason": "no JSON"},
+    ]
+    done = ledger("status")
+    assert "Not read completely: 2 saved responses, the first is" in done.text
+    assert 'ledger sql "SELECT uri, error FROM archive_files WHERE error IS NOT NULL"' in done.text
 
 
 def test_without_a_service_the_default_range_is_the_span_of_the_data(
