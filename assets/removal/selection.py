@@ -16,7 +16,7 @@ from resources.sources.base import Source
 SERVICE_PREFIX = "api ("
 """The start of the name of a live service (`ApiSource.uri`); all others are locations."""
 
-_MAX_NAMES = 20
+_MAX_NAMES = 5
 
 
 def select_sources(
