@@ -147,7 +147,7 @@ class PlainReport:
             "blind_time": [row for arn in self.arns if (row := self._find_blind_time(arn))],
             "causes": self._list_causes(),
             "settings": self._list_first_windows(),
-            "rejected": [{"lines": 0, "summaries": 0}],
+            "rejected": [{"lines": 0, "summaries": 0, "damaged_files": 0}],
             "event_totals": [self._count_events()],
             "events": self.events,
             "equipment": [self._count_running([arn], self.days) for arn in self.arns],

@@ -221,6 +221,9 @@ def _list_facts(data: ReportData) -> list[tuple[str, Statement]]:
         f" execution {noun} (of all days)",
     )
     facts.append(("Rejected", rejected))
+    if data.rejected.damaged_files:
+        not_read: Statement = (data.rejected.damaged_files, " of ", data.rejected.files)
+        facts.append(("Saved responses", (*not_read, " not read completely (of all days)")))
     facts += [fact for row in data.buckets for fact in _describe_bucket(row)]
     return facts
 

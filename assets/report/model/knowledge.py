@@ -132,7 +132,7 @@ def _find_unrecorded(data: ReportData) -> KnowledgeGap | None:
         return KnowledgeGap("Not recorded", text, (("The history in ledger.toml excludes them.",),), ())
     reasons: tuple[Statement, ...] = (
         ("No run recorded executions of these days.",),
-        ("If this command changes nothing, the sources have none of these days.",),
+        ("If this command changes nothing, the sources have none of these days that can be read.",),
     )
     return KnowledgeGap("Not recorded", text, reasons, (_build_command(begin, end),))
 

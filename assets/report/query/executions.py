@@ -108,10 +108,15 @@ class FailureCause:
 
 @dataclass(frozen=True)
 class RejectedCounts:
-    """Rejected result lines of the days, and rejected summaries of all days."""
+    """Rejected result lines of the days; rejected summaries and saved responses of all days.
+
+    `damaged_files` counts the saved responses that a run could not read completely.
+    """
 
     lines: Count
     summaries: Count
+    files: Count
+    damaged_files: Count
 
 
 @dataclass(frozen=True)
@@ -234,11 +239,13 @@ def build_rejected_query(scope: ReportScope) -> Query[RejectedCounts]:
     """Select one row: what was rejected."""
     return Query(
         "rejected",
-        "Rejected result lines and execution summaries",
+        "Rejected result lines, execution summaries and saved responses",
         RejectedCounts,
         f"""\
 SELECT (SELECT count(*) FROM rejected_results WHERE {scope.sql_days} AND {scope.sql_schedulers}) AS lines,
-       (SELECT count(*) FROM rejected_executions) AS summaries""",
+       (SELECT count(*) FROM rejected_executions) AS summaries,
+       (SELECT count(*) FROM archive_files) AS files,
+       (SELECT count(*) FROM archive_files WHERE error IS NOT NULL) AS damaged_files""",
     )
 
 

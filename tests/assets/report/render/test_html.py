@@ -17,7 +17,7 @@ from assets.report.query import daily
 from assets.report.query.data import ReportData, read_report_data
 from assets.report.query.scope import ReportScope
 from assets.report.render.html import render_html, render_thumbnail
-from assets.tables import EXECUTION_HEALTH
+from assets.tables import ARCHIVE_FILES, EXECUTION_HEALTH
 from pipelines.operations.query import connect, execute, open_query
 from resources.config.equipment import Equipment, EquipmentEntry, EquipmentRegistry, Sensor
 from resources.lake.lake import Lake
@@ -174,6 +174,20 @@ def test_a_cause_is_new_only_if_the_previous_days_are_computed(lake: Lake) -> No
     assert (unknown.is_new, unknown.row.executions_before.value) == (False, None)
     assert (incomplete.is_new, incomplete.row.executions_before.value) == (False, 0)
     assert (known.is_new, known.row.executions_before.value) == (True, 0)
+    assert_numbers_match_the_sql(world)
+
+
+def test_saved_responses_that_were_not_read_completely_are_counted(lake: Lake) -> None:
+    write_machines(lake, Machine("pump-1", step_minutes=60))
+    counts = {"size_bytes": 1, "executions": 1, "rejected": 0, "reader_version": 1}
+    files = [counts | {"uri": f"{number}.json"} for number in range(3)]
+    write_rows(lake, ARCHIVE_FILES, files)
+    assert "Saved responses" not in dict(read_world(lake).page.data_quality.facts)
+
+    write_rows(lake, ARCHIVE_FILES, [files[0], *(file | {"error": "truncated"} for file in files[1:])])
+
+    world = read_world(lake)
+    assert "2 of 3 not read completely (of all days)" in parse(render_html(world.page)).text
     assert_numbers_match_the_sql(world)
 
 
