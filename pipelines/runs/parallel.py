@@ -54,7 +54,9 @@ SPLIT_STAGES = (EXECUTIONS, RESULTS, ANOMALIES)
 """Stages whose days can be processed in several runs; the others read days of the same run."""
 
 _SERVER_SECONDS = 120
-_DECISION_SECONDS = 60
+_RETRY_SECONDS = 60
+"""Dagster decides on a retry and starts it some seconds after the failure of a run."""
+
 _SECONDS_PER_RUN, _MAX_DAYS_PER_RUN = 600, 31
 _POLL_SECONDS = 2.0
 _WAITING = (
@@ -171,7 +173,7 @@ class ParallelBackfill:
         self._instance, self._queue = instance, queue
         self._report = BackfillReport(plan)
         self._followers: dict[str, RunFollower] = {}
-        self._undecided: dict[str, float] = {}
+        self._failed_at: dict[str, float] = {}
         self._stop_signals: list[int] = []
         self._is_stopped = False
         self._changed: list[Part] = []
@@ -299,20 +301,25 @@ class ParallelBackfill:
                 self._add_report(run, retry.run_id)
                 return False
             if self._may_be_retried(stored):
+                if self._is_overdue(stored):
+                    self._queue.retry(stored)
                 return False
         complete_report(self._instance, run.latest)
         return True
 
     def _may_be_retried(self, run: dg.DagsterRun) -> bool:
-        """Return whether Dagster will start a retry; it decides shortly after the run has failed."""
+        """Return whether Dagster has decided to start a retry, or has not decided yet."""
         decision = run.tags.get(_WILL_RETRY)
         if decision is not None or not self._instance.run_retries_enabled:
             return decision == "true"
-        failed_at = self._undecided.setdefault(run.run_id, monotonic())
-        return monotonic() < failed_at + _DECISION_SECONDS
+        return not self._is_overdue(run)
+
+    def _is_overdue(self, run: dg.DagsterRun) -> bool:
+        """Return whether Dagster should have decided on a retry of a failed run, and have started it."""
+        return monotonic() > self._failed_at.setdefault(run.run_id, monotonic()) + _RETRY_SECONDS
 
     def _find_retry(self, run: dg.DagsterRun) -> dg.DagsterRun | None:
-        """Return the run that Dagster started after this one failed."""
+        """Return the run that was started after this one failed."""
         retries = self._instance.get_runs(dg.RunsFilter(tags={"dagster/parent_run_id": run.run_id}), limit=1)
         return next(iter(retries), None)
 

@@ -66,6 +66,22 @@ class RunQueue:
             )
         )
 
+    def retry(self, run: dg.DagsterRun) -> None:
+        """Start the retry of a failed run that Dagster has lost; if it exists, start no other one.
+
+        Dagster stores the event of a failure before the status of its run. If its daemon reads the event
+        between both, it starts no retry, and never reads the event again.
+
+        Raises:
+            CodeServerError: the workspace has no such assets now.
+        """
+        from dagster._daemon.auto_run_reexecution.auto_run_reexecution import (  # noqa: PLC0415 (takes long)
+            retry_run,
+        )
+
+        self._require_assets(list(run.asset_selection or ()))
+        retry_run(run, self._context)
+
     def _require_assets(self, keys: Sequence[dg.AssetKey]) -> None:
         """Load the workspace again if it lacks assets, because a code server can restart.
 

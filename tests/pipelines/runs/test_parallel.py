@@ -8,7 +8,9 @@ from uuid import uuid4
 import dagster as dg
 import pytest
 from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.workspace.load_target import EmptyWorkspaceTarget
+from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.workspace.load_target import EmptyWorkspaceTarget, InProcessWorkspaceLoadTarget
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
@@ -165,6 +167,43 @@ def test_a_failed_run_ends_after_dagster_has_decided_whether_to_retry_it(
         assert backfill._follow_all([part]) == [part]
         instance.add_run_tags(run.run_id, {"dagster/will_retry": decision})
         assert backfill._follow_all([part]) == ([] if ends else [part])
+    instance.dispose()
+
+
+# Dagster reads its own deprecated property when it loads a location in this process
+@pytest.mark.filterwarnings("ignore:Property `ScheduleDefinition.environment_vars`:DeprecationWarning")
+def test_a_retry_that_dagster_has_lost_is_started_once(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its daemon decides by the status of the run, which can be older than the event of the failure."""
+    file = tmp_path / "location.py"
+    file.write_text("import dagster as dg\n@dg.asset\ndef results() -> None: ...\n")
+    target = InProcessWorkspaceLoadTarget(
+        InProcessCodeLocationOrigin(LoadableTargetOrigin(python_file=str(file)), location_name="location")
+    )
+    request = BackfillRequest(FIRST, FIRST)
+    plan = replace(BackfillPlan.from_request(request), workers=Workers(1, 1))
+    task = WorkerTask(str(uuid4()), ["results"], {"ledger/stage": "results"}, {})
+    with open_queue(instance, target) as queue:
+        queue.submit(task)
+        backfill = ParallelBackfill(plan, instance, queue)
+        part = _PartRun(Part(FIRST, FIRST, ()), request)
+        backfill._add_report(part, task.run_id)
+        failed = instance.get_run_by_id(task.run_id)
+        assert failed
+        instance.report_run_failed(failed)  # without a daemon that could start the retry
+
+        assert backfill._follow_all([part]) == [part]
+        assert len(instance.get_runs()) == 1, "Dagster needs some seconds"
+        monkeypatch.setattr(parallel, "_RETRY_SECONDS", -1)
+        for _ in range(3):
+            assert backfill._follow_all([part]) == [part]
+
+    retry, _ = instance.get_runs()
+    assert part.latest.run_id == retry.run_id
+    assert retry.status is dg.DagsterRunStatus.QUEUED
+    assert retry.parent_run_id == failed.run_id
+    assert (retry.tags["dagster/retry_number"], retry.tags["ledger/stage"]) == ("1", "results")
     instance.dispose()
 
 
