@@ -20,6 +20,7 @@ from uuid import UUID
 
 import dagster as dg
 import msgspec
+from dagster._core.execution.stats import StepEventStatus
 
 from assets.framework.metadata import (
     FAILED_PARTITIONS,
@@ -319,6 +320,16 @@ class RunFollower:
         }
 
 
+def has_executed_all_steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Return whether a failed run lost its process after its last step; Dagster cannot retry such a run."""
+    if run.status is not dg.DagsterRunStatus.FAILURE or run.execution_plan_snapshot_id is None:
+        return False
+    planned = instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id).step_keys_to_execute
+    steps = instance.get_run_step_stats(run.run_id)
+    executed = {step.step_key for step in steps if step.status is StepEventStatus.SUCCESS}
+    return bool(executed) and executed.issuperset(planned)
+
+
 def complete_report(instance: dg.DagsterInstance, report: RunReport) -> None:
     """Add the outcome, the failures and the warnings of a run whose process has ended."""
     run = instance.get_run_by_id(report.run_id)
@@ -343,7 +354,9 @@ def complete_report(instance: dg.DagsterInstance, report: RunReport) -> None:
             _add_failure(report, event, replace_message=is_main)
         elif event.event_type is dg.DagsterEventType.PIPELINE_FAILURE:  # no step started, or its process died
             failure = event.message or ""
-    if run is not None and run.status is dg.DagsterRunStatus.SUCCESS:
+    if run is not None and (
+        run.status is dg.DagsterRunStatus.SUCCESS or has_executed_all_steps(instance, run)
+    ):
         report.outcome = RunOutcome.succeeded
         return
     is_canceled = run is not None and run.status is dg.DagsterRunStatus.CANCELED

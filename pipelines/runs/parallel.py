@@ -40,6 +40,7 @@ from pipelines.runs.launcher import (
     build_config,
     build_resume_tags,
     complete_report,
+    has_executed_all_steps,
 )
 from pipelines.runs.queue import RunQueue, is_code_server_error
 from pipelines.runs.worker import WorkerTask
@@ -295,7 +296,7 @@ class ParallelBackfill:
             self._followers[run.latest.run_id].read_events(stored)
         if stored is not None and stored.status not in FINISHED:
             return False
-        if stored is not None and stored.status is dg.DagsterRunStatus.FAILURE and not self._is_stopped:
+        if stored is not None and self._is_incomplete(stored) and not self._is_stopped:
             retry = self._find_retry(stored)
             if retry is not None:
                 self._add_report(run, retry.run_id)
@@ -306,6 +307,9 @@ class ParallelBackfill:
                 return False
         complete_report(self._instance, run.latest)
         return True
+
+    def _is_incomplete(self, run: dg.DagsterRun) -> bool:
+        return run.status is dg.DagsterRunStatus.FAILURE and not has_executed_all_steps(self._instance, run)
 
     def _may_be_retried(self, run: dg.DagsterRun) -> bool:
         """Return whether Dagster has decided to start a retry, or has not decided yet."""

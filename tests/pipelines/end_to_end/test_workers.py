@@ -404,7 +404,8 @@ def test_workers_build_the_same_lake_although_some_are_killed(
         figures, versions = build_lake(world, workers, kills)
 
     assert versions == expected
-    assert figures.runs == runs + figures.kills, "a new run replaces each killed one"
+    # a new run replaces each killed one, unless its steps had ended
+    assert runs + 0.9 * figures.kills <= figures.runs <= runs + figures.kills
     assert figures.kills > 0.9 * count, "a run can end just before its worker is killed"
     assert not figures.other_failures
 

@@ -22,7 +22,7 @@ from pipelines.operations.stages import ANOMALIES, EXECUTIONS, HEALTH, REPORT, R
 from pipelines.runs import parallel
 from pipelines.runs.backfill import BackfillPlan, Workers, build_stage_request, is_exclusive
 from pipelines.runs.instance import INSTANCE
-from pipelines.runs.launcher import BackfillRequest
+from pipelines.runs.launcher import BackfillRequest, RunOutcome
 from pipelines.runs.parallel import ParallelBackfill, Part, _PartRun, choose_days_per_run, split_stage
 from pipelines.runs.pools import create_pools
 from pipelines.runs.queue import CodeServerError, is_code_server_error, open_queue
@@ -167,6 +167,35 @@ def test_a_failed_run_ends_after_dagster_has_decided_whether_to_retry_it(
         assert backfill._follow_all([part]) == [part]
         instance.add_run_tags(run.run_id, {"dagster/will_retry": decision})
         assert backfill._follow_all([part]) == ([] if ends else [part])
+    instance.dispose()
+
+
+@pytest.mark.parametrize("is_step_missing", [False, True])
+def test_a_run_that_is_lost_after_its_last_step_has_succeeded(
+    instance: dg.DagsterInstance, *, is_step_missing: bool
+) -> None:
+    """Dagster cannot retry it: nothing remains to be executed."""
+
+    @dg.asset
+    def results() -> None:
+        if is_step_missing:
+            raise RuntimeError
+
+    done = dg.materialize([results], instance=instance, raise_on_error=False)
+    run = instance.get_run_by_id(done.run_id)
+    assert run
+    instance.report_run_failed(run)
+    assert [stored.status for stored in instance.get_runs()] == [dg.DagsterRunStatus.FAILURE]
+    request = BackfillRequest(FIRST, FIRST, progress_asset="results")
+    plan = replace(BackfillPlan.from_request(request), workers=Workers(1, 1))
+    with open_queue(instance, EmptyWorkspaceTarget()) as queue:
+        backfill = ParallelBackfill(plan, instance, queue)
+        part = _PartRun(Part(FIRST, FIRST, ()), request)
+        backfill._add_report(part, run.run_id)
+        instance.add_run_tags(run.run_id, {"dagster/will_retry": "false"})
+
+        assert backfill._follow_all([part]) == []
+    assert part.latest.outcome is (RunOutcome.failed if is_step_missing else RunOutcome.succeeded)
     instance.dispose()
 
 
