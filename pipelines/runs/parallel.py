@@ -296,20 +296,18 @@ class ParallelBackfill:
             self._followers[run.latest.run_id].read_events(stored)
         if stored is not None and stored.status not in FINISHED:
             return False
-        if stored is not None and self._is_incomplete(stored) and not self._is_stopped:
-            retry = self._find_retry(stored)
+        failed = stored if stored is not None and stored.status is dg.DagsterRunStatus.FAILURE else None
+        if failed is not None and not self._is_stopped:
+            retry = self._find_retry(failed)
             if retry is not None:
                 self._add_report(run, retry.run_id)
                 return False
-            if self._may_be_retried(stored):
-                if self._is_overdue(stored):
-                    self._queue.retry(stored)
+            if self._may_be_retried(failed) and not has_executed_all_steps(self._instance, failed):
+                if self._is_overdue(failed):
+                    self._queue.retry(failed)
                 return False
         complete_report(self._instance, run.latest)
         return True
-
-    def _is_incomplete(self, run: dg.DagsterRun) -> bool:
-        return run.status is dg.DagsterRunStatus.FAILURE and not has_executed_all_steps(self._instance, run)
 
     def _may_be_retried(self, run: dg.DagsterRun) -> bool:
         """Return whether Dagster has decided to start a retry, or has not decided yet."""
