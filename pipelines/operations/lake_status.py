@@ -41,6 +41,7 @@ from resources.errors import LedgerError
 from resources.lake.lake import Lake
 from resources.name_patterns import matches, matches_any, no_scheduler_error
 from resources.sources.factory import open_sources
+from resources.storage.local_files import may_exist
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ class DataExtent:
         """Return the saved responses that a run could not read completely, if they may still exist."""
         damaged = self.archives.filter(pc.is_valid(self.archives["error"]))
         pairs = zip(damaged["uri"].to_pylist(), damaged["error"].to_pylist(), strict=True)
-        return [DamagedFile(uri, error) for uri, error in pairs if "://" in uri or Path(uri).exists()]
+        return [DamagedFile(uri, error) for uri, error in pairs if "://" in uri or may_exist(uri)]
 
     def _list_archived_days(self) -> list[date]:
         """Return the first and the last day of each file, and its proven days."""

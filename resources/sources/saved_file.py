@@ -472,4 +472,4 @@ def _decode_item(raw: msgspec.Raw) -> _Item:
         if item.is_response or item.is_summary:
             return item
     names = ", ".join(sorted(msgspec.json.decode(raw, type=dict[str, msgspec.Raw]))[:5])
-    raise ValueError(f"has no InferenceExecutionSummaries (but {names or 'nothing'})")
+    raise ValueError(f"has no InferenceExecutionSummaries (its members: {names or 'none'})")

@@ -1,6 +1,7 @@
 """Local files of a source: links are followed, and entries that are no files are named."""
 
 import os
+import re
 from collections.abc import Iterator
 from io import FileIO
 from itertools import islice
@@ -21,6 +22,7 @@ _SPECIAL_FILES = (
     (S_ISBLK, "device"),
 )
 _FILE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt", ".warc", ".gz")
+_ESCAPED_BYTE = re.compile(rb"\\x([0-9a-f]{2})")
 _REMOVE_FILE = "make it readable for this user, or remove it from the source's folder"
 
 
@@ -129,6 +131,23 @@ def escape_name(path: str) -> str:
         return os.fsencode(path).decode(errors="backslashreplace")
     except UnicodeEncodeError:  # it names no file of any file system
         return ascii(path)[1:-1]
+
+
+def may_exist(path: str) -> bool:
+    """Return False only if no entry has a path that `escape_name` returned; a broken link is an entry."""
+    written = os.fsencode(path)
+    unescaped = _ESCAPED_BYTE.sub(lambda match: bytes.fromhex(match[1].decode()), written)
+    return not all(_is_removed(name) for name in {written, unescaped})
+
+
+def _is_removed(path: bytes) -> bool:
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):  # for example a folder that this user may not read
+        return False
+    return False
 
 
 def _walk(top: str) -> Iterator[StoredFile]:

@@ -346,15 +346,21 @@ SCHEDULER = {
     ("content", "problem"),
     [
         pytest.param(
-            {"InferenceSchedulerSummaries": [SCHEDULER]}, "but InferenceSchedulerSummaries", id="schedulers"
+            {"InferenceSchedulerSummaries": [SCHEDULER]},
+            "its members: InferenceSchedulerSummaries",
+            id="schedulers",
         ),
         pytest.param(
-            {**SCHEDULER, "CreatedAt": 1.6e9}, "but CreatedAt, DataDelayOffsetInMinutes", id="scheduler"
+            {**SCHEDULER, "CreatedAt": 1.6e9},
+            "its members: CreatedAt, DataDelayOffsetInMinutes",
+            id="scheduler",
         ),
-        pytest.param({"InferenceEventSummaries": []}, "but InferenceEventSummaries", id="events"),
-        pytest.param({"ModelName": "m", "TrainingDataStartTime": 1.6e9}, "but ModelName", id="model"),
-        pytest.param([SCHEDULER], "but DataDelayOffsetInMinutes", id="list of schedulers"),
-        pytest.param({}, "but nothing", id="empty object"),
+        pytest.param({"InferenceEventSummaries": []}, "its members: InferenceEventSummaries", id="events"),
+        pytest.param(
+            {"ModelName": "m", "TrainingDataStartTime": 1.6e9}, "its members: ModelName", id="model"
+        ),
+        pytest.param([SCHEDULER], "its members: DataDelayOffsetInMinutes", id="list of schedulers"),
+        pytest.param({}, "its members: none", id="empty object"),
         pytest.param({"InferenceExecutionSummaries": {}}, "is not a response", id="summaries in no list"),
         pytest.param(5, "is not a response", id="number"),
         pytest.param([[5]], "is not a response", id="list of lists"),
@@ -372,7 +378,7 @@ def test_an_invalid_document_is_reported_with_its_number() -> None:
     data = b'{"DataStartTime": 1}\n{"a": 1}\n{"DataStartTime": 2}\n'
     saved = read(data)
     assert plain(saved) == [{"DataStartTime": 1}, {"DataStartTime": 2}]
-    assert saved.problems == ("document 2 has no InferenceExecutionSummaries (but a)",)
+    assert saved.problems == ("document 2 has no InferenceExecutionSummaries (its members: a)",)
 
 
 def test_thousands_of_problems_are_summarized() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from resources.errors import ConfigurationError, DataError, UnreadableArchiveError
 from resources.read_limits import ReadLimits
 from resources.storage.base import NAME_NOT_UTF8, StoredFile
-from resources.storage.local_files import LocalFiles
+from resources.storage.local_files import LocalFiles, may_exist
 
 
 def list_names(folder: Path) -> list[str]:
@@ -52,7 +52,9 @@ def test_a_file_of_any_name_is_listed_or_named(names: set[bytes]) -> None:
         for name in allowed:
             Path(folder, os.fsdecode(name)).touch()
         files = LocalFiles().list_files(folder)
+        assert all(may_exist(file.uri) for file in files)
     assert len(files) == len(allowed)
+    assert not any(may_exist(file.uri) for file in files)
     for file in files:
         file.uri.encode()  # it can be stored and shown
 
@@ -122,6 +124,12 @@ def test_names_that_are_not_utf8_are_listed_escaped(tmp_path: Path) -> None:
     with pytest.raises(UnreadableArchiveError, match="not UTF-8") as caught:
         LocalFiles().read(file)
     assert str(caught.value).encode()
+
+
+def test_only_a_missing_entry_is_known_to_be_removed(tmp_path: Path) -> None:
+    write(tmp_path, "a", "folder/b")
+    (tmp_path / "loop").symlink_to("loop")
+    assert [name for name in ("loop", "b", "a/b", "folder/c") if may_exist(str(tmp_path / name))] == ["loop"]
 
 
 @pytest.mark.parametrize("uri", ["a\0b", "\ud800", "x" * 5000], ids=["null", "surrogate", "long"])
@@ -228,6 +236,7 @@ def test_an_unreadable_subfolder_is_listed_with_its_problem(
         "link": "it is a link to closed/b: Permission denied",
         "z/c": None,
     }
+    assert may_exist(str(tmp_path / "dumps/closed/unknown"))
 
 
 def test_an_unreadable_file_raises_an_error(tmp_path: Path, request: pytest.FixtureRequest) -> None:
