@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any, TextIO
 
+from assets.certificate.evidence import IncompleteFile
 from assets.certificate.expectation import EXPECTATION_MEANING, PREFIX_MEANING, UNKNOWN_MEANINGS
 from assets.certificate.statements import (
     CERTIFICATE_PREDICATE,
@@ -30,6 +31,8 @@ class CertificateHeader:
         versions: the version of the product and of each sealed table.
         settings: the settings that change what is expected.
         forgotten: each use of `ledger forget`, the oldest first.
+        incomplete_files: the saved responses that were not read completely; they can contain executions of
+            any day.
     """
 
     first: date
@@ -39,6 +42,7 @@ class CertificateHeader:
     versions: Mapping[str, Any]
     settings: Mapping[str, Any]
     forgotten: Sequence[Mapping[str, Any]] = ()
+    incomplete_files: Sequence[IncompleteFile] = ()
 
     def describe(self) -> dict[str, Any]:
         """Return the header as JSON values."""
@@ -50,6 +54,7 @@ class CertificateHeader:
             "versions": dict(self.versions),
             "settings": dict(self.settings),
             "forgotten": [dict(operation) for operation in self.forgotten],
+            "incomplete_files": [asdict(file) for file in self.incomplete_files],
             "definitions": {
                 **REASON_MEANINGS,
                 "expected": EXPECTATION_MEANING,

@@ -126,6 +126,20 @@ def read_days(
         yield DayEvidence(day, files.digests, selected, sources.get(day, []), results)
 
 
+@dataclass(frozen=True)
+class IncompleteFile:
+    """A saved response, and why it was not read completely."""
+
+    uri: str
+    error: str
+
+
+def read_incomplete_files(lake: Lake) -> list[IncompleteFile]:
+    """Return the saved responses of any day that were not read completely, by URI."""
+    files = lake.read(ARCHIVE_FILES, columns=["uri", "error"]).sort_by("uri")
+    return [IncompleteFile(**row) for row in files.filter(pc.is_valid(files["error"])).to_pylist()]
+
+
 def read_other_digests(lake: Lake) -> dict[str, str]:
     """Return the SHA-256 of each sealed file that is not of a day, by its path in the lake."""
     return {name: digest for table in OTHER_TABLES for name, digest in lake.digests(table).items()}

@@ -23,7 +23,7 @@ from assets.certificate.summary import (
     list_runs,
 )
 from assets.health.slots import REASONS
-from assets.report.formatting import clean_text, escape_line
+from assets.report.formatting import clean_text, escape_line, pluralize
 
 MAX_GAPS_HTML, MAX_GAPS_MARKDOWN = 5_000, 200
 """Gaps, and periods, in a document for people; the JSON certificate has all of them."""
@@ -106,6 +106,16 @@ class CertificatePage:
             for operation in self.header.forgotten
         ]
 
+    def describe_incomplete_files(self) -> str:
+        """Describe the saved responses that were not read completely; empty: none is known."""
+        files = self.header.incomplete_files
+        if not files:
+            return ""
+        count = f"{len(files):,} saved {pluralize(len(files), 'response')} not read completely"
+        first = f"{files[0].uri}: {files[0].error}"
+        more = "the JSON certificate lists all, the first is " if len(files) > 1 else ""
+        return f"{count}, which can contain executions of any day: {more}{first}"
+
     def list_ticks(self) -> list[tuple[int, str]]:
         """Return position and label of the first day of each month, at most about a dozen."""
         days = [self.header.first + timedelta(number) for number in range(self.summary.days)]
@@ -146,7 +156,7 @@ def render_html(page: CertificatePage) -> str:
 def render_markdown(page: CertificatePage) -> str:
     """Return the certificate as Markdown."""
     summary, header = page.summary, page.header
-    totals = summary.totals
+    totals, incomplete = summary.totals, page.describe_incomplete_files()
     lines = [
         f"# {page.title}",
         "",
@@ -154,11 +164,12 @@ def render_markdown(page: CertificatePage) -> str:
         "",
         f"- Lake: {escape_line(page.lake)}",
         f"- Schedulers: {len(summary.schedulers):,}{_describe_patterns(header.patterns)}",
-        f"- Days: {summary.days:,}, of which {summary.recorded_days:,} are recorded; {summary.files:,} files",
+        f"- Days: {summary.days:,}, recorded: {summary.recorded_days:,}; files: {summary.files:,}",
         f"- Due until: {header.as_of:%Y-%m-%d %H:%M} UTC",
         f"- Digest of the days: `{page.digest}`",
         f"- Created: {page.created_at}",
         *(f"- Forgotten: {escape_line(text)}" for text in page.list_forgotten()),
+        *([f"- Incomplete: {escape_line(incomplete)}"] if incomplete else []),
         "",
         "| scheduler | expected | with outcome | proven absent | not known |",
         "| --- | ---: | ---: | ---: | ---: |",

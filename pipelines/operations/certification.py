@@ -17,6 +17,7 @@ from assets.certificate.evidence import (
     OTHER_TABLES,
     Selection,
     read_days,
+    read_incomplete_files,
     read_other_digests,
 )
 from assets.certificate.render import CertificatePage, render_html, render_markdown
@@ -196,6 +197,7 @@ def build_header(lake: Lake, settings: Settings, selection: Selection, now: date
         {"lookout-ledger": version("lookout-ledger"), "tables": tables},
         described,
         tuple(_describe_operation(operation) for operation in read_operations(lake)),
+        read_incomplete_files(lake),
     )
 
 

@@ -23,11 +23,13 @@ from assets.certificate.statements import find_gaps
 from assets.certificate.summary import CertificateSummary, Gap, UnknownRange
 from assets.health.slots import REASONS
 from assets.health.slots import Slots as DaySlots
+from assets.tables import ARCHIVE_FILES
 from pipelines.operations.certification import certify, find_changes, load_certificate
 from resources.config.settings import Settings, load_settings
 from resources.errors import ConfigurationError
 from resources.lake.lake import Lake
 from tests.support.certificate_lake import FIRST, HOUR, STATUSES, build_arn, start_of, write_lake
+from tests.support.machine_lake import write_rows
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 DAYS = 4
@@ -157,6 +159,23 @@ def test_the_documents_for_people_escape_names_and_list_the_gaps(
         assert "3 of 97 expected executions are not known" in text
         assert "In one further period, the expected executions cannot be known." in text
     assert "<script" not in html
+
+
+def test_a_certificate_names_the_saved_responses_that_are_incomplete(
+    tmp_path: Path, sealed: tuple[Path, Lake], project: Settings
+) -> None:
+    path, lake = sealed
+    assert read(path)["predicate"]["incomplete_files"] == []
+    row = {"size_bytes": 1, "executions": 1, "rejected": 0, "reader_version": 1}
+    errors = {"a.json": None, "b|.json": "is empty", "c.json": "is truncated"}
+    write_rows(lake, ARCHIVE_FILES, [row | {"uri": uri, "error": error} for uri, error in errors.items()])
+
+    certify(lake, project, SELECTION, NOW, [path, tmp_path / "c.html", tmp_path / "c.md"], iter)
+
+    incomplete = [{"uri": "b|.json", "error": "is empty"}, {"uri": "c.json", "error": "is truncated"}]
+    assert read(path)["predicate"]["incomplete_files"] == incomplete
+    assert r"the first is b\|.json: is empty" in (tmp_path / "c.md").read_text()
+    assert "2 saved responses not read completely" in (tmp_path / "c.html").read_text()
 
 
 def test_verify_names_what_changed(sealed: tuple[Path, Lake], project: Settings) -> None:
