@@ -21,6 +21,7 @@ from resources.clock import unique_id, utc_now
 from resources.errors import LedgerError, PermissionsError, RetryLaterError, ServiceEndedError, format_value
 from resources.results.base import ObjectState, ResultRequest
 from resources.results.fetcher import ResultFetcher
+from resources.scheduler_arns import LOCAL_BUCKET
 from resources.sources.base import DayListing, FileListing, ListedScheduler, LiveService
 from resources.storage.base import StoredFile
 from resources.storage.local import LocalStorage
@@ -217,9 +218,12 @@ def check_results(fetcher: ResultFetcher, keys: Mapping[str, str]) -> Iterator[F
         yield error_finding("results", error)
         return
     for result in sorted(results, key=lambda result: result.request.bucket):
-        subject, key = f"results in s3://{result.request.bucket}", result.request.key
+        bucket, key = result.request.bucket, result.request.key
+        is_local = bucket == LOCAL_BUCKET
+        subject = f"results in {'a local folder' if is_local else f's3://{bucket}'}"
         if result.state in (ObjectState.READ, ObjectState.UNCHANGED):
-            yield Finding(Level.ok, subject, "can be read (including its KMS key, if it has one)")
+            extent = "" if is_local else " (including its KMS key, if it has one)"
+            yield Finding(Level.ok, subject, f"can be read{extent}")
         elif result.state is ObjectState.MISSING:
             message = f"{key} does not exist, although an execution names it"
             yield Finding(Level.warn, subject, message, _RESULT_FIXES[result.state])
@@ -359,5 +363,5 @@ def check_bucket(source: DayListing, results: dict[str, str]) -> Iterator[Findin
             f"{period}, {frequency} ({prefix.evidence}){assumption}",
             "" if prefix.frequency_minutes else fix,
         )
-    for notice in source.notices:
-        yield Finding(Level.warn, subject, notice, "set uri of this source to an output prefix")
+    for problem in source.problems:
+        yield Finding(Level.warn, subject, problem.message, problem.fix)

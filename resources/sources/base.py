@@ -222,6 +222,18 @@ class ListingEstimate:
     is_bound: bool = False
 
 
+@dataclass(frozen=True)
+class ListingProblem:
+    """What a listing could not read or tell apart, and how to fix it; its text is one message."""
+
+    message: str
+    fix: str
+
+    def __str__(self) -> str:
+        """Return the message and the fix as two sentences."""
+        return f"{self.message}. {self.fix[0].upper()}{self.fix[1:]}."
+
+
 class DayListing(Protocol):
     """Executions that are found by day, such as from the keys of a bucket. It proves no day complete."""
 
@@ -234,8 +246,8 @@ class DayListing(Protocol):
         """The number of list requests so far."""
 
     @property
-    def notices(self) -> list[str]:
-        """Messages about problems of what was read so far."""
+    def problems(self) -> list[ListingProblem]:
+        """Problems of what was read so far that stop nothing."""
 
     def describe_reading(self) -> list[str]:
         """Describe what was read so far."""

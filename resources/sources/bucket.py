@@ -14,7 +14,7 @@ import msgspec
 
 from resources.errors import ConfigurationError
 from resources.scheduler_arns import build_placeholder_arn, name_prefix
-from resources.sources.base import ListedScheduler, ListingEstimate, OutputPrefix, Page
+from resources.sources.base import ListedScheduler, ListingEstimate, ListingProblem, OutputPrefix, Page
 from resources.sources.bucket_keys import (
     GridEvidence,
     ResultKey,
@@ -31,6 +31,7 @@ _A_DAY = timedelta(days=1)
 _PAGE = 1_000
 _EVIDENCE_DAYS = 3
 _SHORTEST_MINUTES = 5
+_MAKE_READABLE = "make them readable for this user, or copy the bucket again"
 
 
 @dataclass(frozen=True)
@@ -109,19 +110,34 @@ class BucketSource:
         ]
 
     @property
-    def notices(self) -> list[str]:
-        """Messages about folders that were not searched, and prefixes that schedulers seem to share."""
-        messages = [
-            f"Several schedulers seem to write to {prefix}: {text}. Their executions look alike, so"
-            " the end of each window stays unknown. Set frequency if there is only one scheduler."
+    def problems(self) -> list[ListingProblem]:
+        """Prefixes that schedulers seem to share, and folders that were not searched or cannot be read."""
+        problems = [
+            ListingProblem(
+                f"Several schedulers seem to write to {prefix}: {text}. Their executions look alike, so the"
+                " end of each window stays unknown",
+                "set frequency if there is only one scheduler",
+            )
             for prefix, text in sorted(self._mixed.items())
         ]
         if self._search and (unsearched := self._search.unsearched):
-            messages.append(
-                f"{self.uri}: {len(unsearched):,} folders were not searched for results, such as"
-                f" {unsearched[0]}. Set uri to the output prefix of a scheduler."
+            problems.append(
+                ListingProblem(
+                    f"{self.uri}: {len(unsearched):,} folders were not searched for results, such as"
+                    f" {unsearched[0]}",
+                    "set uri of this source to the output prefix of a scheduler",
+                )
             )
-        return messages
+        if self._listing.unreadable:
+            problems.append(ListingProblem(f"{self.uri}: {self._describe_unreadable()}", _MAKE_READABLE))
+        return problems
+
+    def _describe_unreadable(self) -> str:
+        unreadable = self._listing.unreadable
+        path, reason = next(iter(unreadable.items()))
+        return (
+            f"{len(unreadable):,} folders or files of results cannot be read, the first is {path}: {reason}"
+        )
 
     def _find_prefixes(self) -> list[str]:
         if self._search is None:
@@ -280,11 +296,20 @@ class BucketSource:
             days: the days.
             read_at: the current time.
             placeholders: the prefixes to list, by the placeholder ARN of their scheduler; None: all.
+
+        Raises:
+            LedgerError: the bucket cannot be listed; or, after all pages, folders of a copy cannot be.
         """
         wanted = sorted(days)
         for prefix in self._select_prefixes(placeholders):
             for first, last in _find_ranges(wanted):
                 yield from self._read_range(prefix, first, last, read_at)
+        if self._listing.unreadable:
+            raise ConfigurationError(
+                f"Cannot read a bucket completely: {self._describe_unreadable()}",
+                where=f"sources.uri = {self.uri}",
+                next_step=f"{_MAKE_READABLE}; the others were read",
+            )
 
     def _read_range(self, prefix: str, first: date, last: date, read_at: datetime) -> Iterator[Page]:
         # a day more on both sides, for the frequency of days with few results

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from resources.aws.access import AwsAccess
 from resources.errors import ConfigurationError
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
-from resources.sources.bucket_keys import TIME_LENGTH, is_time_folder, split_result_key
+from resources.sources.bucket_keys import RESULT_NAMES, TIME_LENGTH, is_time_folder, split_result_key
 from resources.sources.key_files import KeyFiles
-from resources.storage.local_files import escape_name
+from resources.storage.local_files import escape_name, find_special_kind
 
 _PAGE = 1_000
 _MAX_PAGES_PER_FOLDER = 10
@@ -54,6 +54,8 @@ class KeyListing(Protocol):
     requests: int
     skipped: Counter[str]
     """Numbers of keys that are no result and that `list_keys` does not return, by kind."""
+    unreadable: dict[str, str]
+    """Why folders and files of results could not be listed, by their path."""
 
     def find_prefixes(self) -> PrefixSearch:
         """Find the prefixes whose folders are named after times."""
@@ -75,7 +77,7 @@ class S3Keys:
         from resources.aws.s3_bucket import Bucket  # noqa: PLC0415 (imports boto3)
 
         self.bucket, self.root = bucket, root
-        self.requests, self.skipped = 0, Counter[str]()
+        self.requests, self.skipped, self.unreadable = 0, Counter[str](), dict[str, str]()
         self._client = Bucket(
             self.bucket, "sources.uri", access=reader.access, owner=reader.owner, limits=limits
         )
@@ -179,7 +181,7 @@ class LocalKeys:
             root: the prefix of the keys of all files in the folder.
         """
         self.folder, self.bucket, self.root = Path(folder), bucket, root
-        self.requests, self.skipped = 0, Counter[str]()
+        self.requests, self.skipped, self.unreadable = 0, Counter[str](), dict[str, str]()
 
     def find_prefixes(self) -> PrefixSearch:
         """Search the folders; a folder of times is not entered."""
@@ -193,10 +195,12 @@ class LocalKeys:
         while pending:
             folder, depth = pending.pop()
             try:
-                names = _list_names(folder, folders=True)
-            except ConfigurationError:
+                entries = _list_entries(folder)
+            except OSError:
                 search.unsearched.append(str(folder))
                 continue
+            names = entries.folders
+            search.unsearched += [escape_name(str(folder / name)) for name in entries.unreadable]
             others = [folder / name for name in names if not is_time_folder(name)]
             if len(others) < len(names):
                 search.prefixes.append(self._get_prefix(folder))
@@ -220,12 +224,12 @@ class LocalKeys:
         return self.folder / prefix[len(self.root) :]
 
     def list_keys(self, prefix: str, first: str, end: str) -> Iterator[list[str]]:
-        """List the folders once, and the files of those in the range."""
+        """List the folders once, and the files of those in the range; an unreadable one stops no other."""
         folder = self._get_folder(prefix)
         page: list[str] = []
-        for name in _list_names(folder, folders=True):
+        for name in self._list_folders(folder):
             if first <= name < end:
-                page += [f"{prefix}{name}/{file}" for file in _list_names(folder / name, folders=False)]
+                page += [f"{prefix}{name}/{file}" for file in self._list_files(folder / name)]
                 if len(page) >= _PAGE:
                     yield page
                     page = []
@@ -234,20 +238,73 @@ class LocalKeys:
 
     def find_edge_folder(self, prefix: str, *, last: bool) -> str | None:
         """Return the first or the last folder that is named after a time."""
-        names = [name for name in _list_names(self._get_folder(prefix), folders=True) if is_time_folder(name)]
+        names = [name for name in self._list_folders(self._get_folder(prefix)) if is_time_folder(name)]
         return names[-1 if last else 0] if names else None
 
+    def _list_folders(self, folder: Path) -> list[str]:
+        """List the folders in the folder of a prefix, and note those of times that cannot be read."""
+        entries = self._list_readable(folder)
+        for name, reason in entries.unreadable.items():
+            if is_time_folder(name):
+                self.unreadable[escape_name(str(folder / name))] = reason
+        return entries.folders
 
-def _list_names(folder: Path, *, folders: bool) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() == folders)
-    except OSError as problem:
-        raise ConfigurationError(
-            f"Cannot list a folder of results: {problem.strerror or problem}",
-            where=str(folder),
-            next_step="make it readable for this user, or copy the bucket again",
-        ) from None
+    def _list_files(self, folder: Path) -> list[str]:
+        """List the files in the folder of a time, and note results that are no files."""
+        entries = self._list_readable(folder)
+        no_files = (
+            dict.fromkeys(entries.folders, "it is a folder, not a file")
+            | entries.special
+            | entries.unreadable
+        )
+        for name in RESULT_NAMES:
+            if name in no_files:
+                self.unreadable[str(folder / name)] = no_files[name]
+        return entries.files
+
+    def _list_readable(self, folder: Path) -> "_Entries":
+        try:
+            return _list_entries(folder)
+        except OSError as problem:
+            self.unreadable[escape_name(str(folder))] = _get_reason(problem)
+            return _Entries()
+
+
+@dataclass
+class _Entries:
+    """The names in a folder, sorted; why others are neither a folder nor a file, or cannot be read."""
+
+    folders: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    special: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+def _list_entries(folder: Path) -> _Entries:
+    """List a folder; links are followed.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+    found = _Entries()
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            try:
+                if entry.is_dir():
+                    found.folders.append(entry.name)
+                elif entry.is_file():
+                    found.files.append(entry.name)
+                else:
+                    found.special[entry.name] = (
+                        f"it is a {find_special_kind(entry.stat().st_mode)}, not a file"
+                    )
+            except OSError as problem:  # a link to itself or to nothing, or into a closed folder
+                found.unreadable[entry.name] = _get_reason(problem)
+    return found
+
+
+def _get_reason(problem: OSError) -> str:
+    return problem.strerror or str(problem)
 
 
 class ListedKeys:
@@ -262,7 +319,7 @@ class ListedKeys:
             root: keys that do not begin with it are ignored.
         """
         self.bucket, self.root = bucket, root
-        self.requests, self.skipped = 0, Counter[str]()
+        self.requests, self.skipped, self.unreadable = 0, Counter[str](), dict[str, str]()
         self._files = files
 
     @cached_property

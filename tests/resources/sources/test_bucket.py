@@ -13,6 +13,7 @@ from resources.config.settings import BucketSettings, ResultSettings, Settings
 from resources.errors import ConfigurationError, LedgerError
 from resources.read_limits import DEFAULT_LIMITS
 from resources.sources.base import DayListing, ListedScheduler
+from resources.sources.bucket import BucketSource
 from resources.sources.bucket_keys import ACCESS_CHECK_FILE
 from resources.sources.bucket_listings import LocalKeys
 from resources.sources.factory import open_source, open_sources
@@ -144,7 +145,7 @@ def test_two_schedulers_of_one_prefix_are_reported_and_have_no_ends(bucket: Buck
         bucket.put(f"output/{folder[:14]}05:00Z/results.jsonl")
     listing = open_bucket(f"{bucket.uri}/output/")
     assert not any("DataEndTime" in row for row in read(listing, FIRST))
-    (notice,) = listing.notices
+    (notice,) = map(str, listing.problems)
     assert notice.startswith("Several schedulers seem to write to output/: ")
 
 
@@ -289,10 +290,37 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, refuse_listing:
     listing = LocalKeys(str(tmp_path), "bucket", "")
     search = listing.find_prefixes()
     assert (search.prefixes, search.unsearched) == (["a/"], [str(tmp_path / "b")])
-    refuse_listing.append("2026-10-06T12:00:00Z")
-    with pytest.raises(ConfigurationError, match="Permission denied") as caught:
-        list(listing.list_keys("a/", "2026-10-06", "2026-10-07"))
-    assert caught.value.where == str(tmp_path / "a" / "2026-10-06T12:00:00Z")
+
+
+def test_an_unreadable_entry_of_a_copy_stops_no_other_and_is_named(
+    tmp_path: Path, refuse_listing: list[str]
+) -> None:
+    times = [f"2026-10-06T12:{minute:02}:00Z" for minute in range(0, 30, 5)]
+    for name in (*(f"a/{time}" for time in times), f"b/{times[0]}"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in (*(f"a/{time}" for time in times[:2]), f"b/{times[0]}"):
+        (tmp_path / name / "results.jsonl").touch()
+    refuse_listing.append(times[1])
+    (tmp_path / "a" / times[2] / "results.jsonl").mkdir()
+    os.mkfifo(tmp_path / "a" / times[3] / "results.jsonl")
+    (tmp_path / "a" / times[4] / "results.jsonl").symlink_to("nothing")
+    (tmp_path / "a" / "loop").symlink_to("loop")
+    (tmp_path / "a" / "2026-10-06T13:00:00Z").symlink_to("nothing")
+    os.mkfifo(tmp_path / "a" / "pipe")
+    bucket = BucketSource("copy/", LocalKeys(str(tmp_path), "bucket", ""))
+
+    pages = bucket.read_pages([date(2026, 10, 6)], NOW)
+
+    assert [json.loads(next(pages).body)[0]["CustomerResultObject"]["Key"] for _ in "ab"] == [
+        f"a/{times[0]}/results.jsonl",
+        f"b/{times[0]}/results.jsonl",
+    ]
+    with pytest.raises(ConfigurationError, match="5 folders or files of results cannot be read") as caught:
+        next(pages)
+    assert f"{tmp_path}/a/2026-10-06T13:00:00Z: No such file or directory" in str(caught.value)
+    searched, unreadable = map(str, bucket.problems)
+    assert f"2 folders were not searched for results, such as {tmp_path}/a/2026-10-06T13:00:00Z" in searched
+    assert "5 folders or files of results cannot be read" in unreadable
 
 
 def test_a_link_to_another_folder_of_a_copy_is_not_a_second_scheduler(tmp_path: Path) -> None:
