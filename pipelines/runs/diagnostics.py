@@ -1,12 +1,13 @@
 """The checks of `ledger doctor`, in their order."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 
 import dagster as dg
 
 from assets.executions.assets import POOL
 from assets.executions.day_status import read_coverage
+from assets.report.formatting import pluralize
 from assets.tables import ARCHIVE_FILES, EXTRACTION_COVERAGE
 from pipelines.operations.lake_knowledge import COVERAGE_COLUMNS, find_unknown_days
 from pipelines.runs.instance import prepare_home
@@ -14,7 +15,12 @@ from pipelines.runs.pools import create_pools
 from resources import diagnostics
 from resources.aws.access import AwsAccess
 from resources.clock import utc_now
+from resources.config import equipment, silences
+from resources.config.equipment import load_equipment
+from resources.config.sections import AlertSettings, EquipmentSettings
 from resources.config.settings import Settings, load_settings
+from resources.config.silences import load_silences
+from resources.config.toml_file import read_toml
 from resources.diagnostics import Finding, Level
 from resources.errors import ConfigurationError, LedgerError
 from resources.lake.lake import Lake
@@ -44,6 +50,7 @@ def run_diagnostics() -> Iterator[Finding]:
             except LedgerError as error:
                 yield diagnostics.error_finding("errors of saved responses, not known", error)
         yield from _check_sources(settings, errors)
+        yield from _check_optional_files(settings)
         yield _check_alerts(settings)
     yield from check_instance(is_configured=settings is not None)
 
@@ -97,6 +104,42 @@ def _check_sources(settings: Settings, errors: Mapping[str, str]) -> Iterator[Fi
     if reader != AwsAccess():
         yield diagnostics.check_identity(reader, "results")
     yield from diagnostics.check_results(ResultFetcher.from_settings(settings), results)
+
+
+def _check_optional_files(settings: Settings) -> Iterator[Finding]:
+    """Check the equipment registry and the silences: a file that does not exist counts as an empty one."""
+
+    def count_machines(uri: str, owner: str | None) -> str:
+        count = len(load_equipment(uri, owner).entries)
+        return f"{count:,} {pluralize(count, 'machine')}"
+
+    def count_silences(uri: str, owner: str | None) -> str:
+        count = len(load_silences(uri, owner))
+        return f"{count:,} {pluralize(count, 'silence')}"
+
+    yield from _check_optional_file(
+        equipment.SETTING, settings.equipment, count_machines, "each scheduler counts as a machine"
+    )
+    yield from _check_optional_file(silences.SETTING, settings.alerts, count_silences, "nothing is silenced")
+
+
+def _check_optional_file(
+    setting: str,
+    section: EquipmentSettings | AlertSettings,
+    count: Callable[[str, str | None], str],
+    meaning_without: str,
+) -> Iterator[Finding]:
+    """Warn if a file does not exist, unless its name is the default."""
+    field = setting.rpartition(".")[2]
+    uri, owner = getattr(section, field), section.expected_bucket_owner
+    try:
+        if read_toml(uri, setting, owner) is not None:
+            yield Finding(Level.ok, setting, f"{uri}, {count(uri, owner)}")
+        elif field in section.model_fields_set:
+            message = f"{uri} does not exist, so {meaning_without}"
+            yield Finding(Level.warn, setting, message, "create it, or correct the setting")
+    except LedgerError as error:
+        yield diagnostics.error_finding(setting, error)
 
 
 def _check_alerts(settings: Settings) -> Finding:

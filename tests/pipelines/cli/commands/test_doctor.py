@@ -65,6 +65,26 @@ def test_a_healthy_setup_has_no_failures(
     assert [path.name for path in (tmp_path / "lake").iterdir() if path.name != ".lock"] == []
 
 
+def test_the_registry_and_the_silences_are_checked(
+    ledger: RunLedger, settings: Callable[..., Path], tmp_path: Path
+) -> None:
+    project = settings('kind = "archive"\nuri = "dumps/"')
+    assert "equipment.registry" not in get_levels(ledger("doctor", "--json")), "the default need not exist"
+
+    (tmp_path / "machines.toml").write_text('[[equipment]]\nname = "Feed pump"\nschedulers = ["pump-1"]\n')
+    (tmp_path / "silences.toml").write_text("silences = 3\n")
+    with project.open("a", encoding="utf-8") as file:
+        file.write('\n[equipment]\nregistry = "machines.toml"\n')
+    done = ledger("doctor", "--json")
+    assert get_finding(done, "equipment.registry")["message"] == f"{tmp_path}/machines.toml, 1 machine"
+    assert get_finding(done, "alerts.silences")["level"] == "fail"
+
+    (tmp_path / "machines.toml").unlink()
+    finding = get_finding(ledger("doctor", "--json"), "equipment.registry")
+    assert (finding["level"], finding["fix"]) == ("warn", "create it, or correct the setting")
+    assert finding["message"].endswith("machines.toml does not exist, so each scheduler counts as a machine")
+
+
 def test_all_setting_errors_are_reported_and_other_checks_still_run(
     ledger: RunLedger, tmp_path: Path
 ) -> None:
