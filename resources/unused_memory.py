@@ -17,10 +17,7 @@ def release_unused_memory() -> None:
 
 @contextmanager
 def use_system_allocator() -> Iterator[None]:
-    """Let Arrow use the allocator of C in this process.
-
-    Its own keeps freed memory for a second, and more of it for each thread that ended.
-    """
+    """Let Arrow use the allocator of C in this process: its own keeps freed memory for a second."""
     before = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
     try:

@@ -4,7 +4,7 @@ A day in one file is merged as a whole, or by ranges of schedulers if it is larg
 merged shard by shard, or by groups of schedulers if rows of buckets can belong to schedulers of other shards.
 """
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
@@ -33,7 +33,7 @@ from resources.errors import RetryLaterError
 from resources.lake.lake import Lake, WriteResult
 from resources.lake.shards import Shard, find_shards, list_shards
 from resources.redaction import redact
-from resources.unused_memory import release_unused_memory
+from resources.unused_memory import release_unused_memory, use_system_allocator
 
 
 class _HasBucketRowsError(Exception):
@@ -125,7 +125,9 @@ class ExecutionWriter:
                 existing, candidates, self._find_schedulers, self.now, shared.append
             )
 
-        written = self.lake.update(INFERENCE_EXECUTIONS, day, merge, encoded=True)
+        is_large = self.candidates.count_rows(day) > MOST_ROWS_AT_ONCE
+        with use_system_allocator() if is_large else nullcontext():
+            written = self.lake.update(INFERENCE_EXECUTIONS, day, merge, encoded=True)
         if shared:
             self._save_shared_results(day, shared[-1])
         return describe_updates([(0, written)])

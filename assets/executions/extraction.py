@@ -63,7 +63,7 @@ from resources.sources.base import (
     Source,
 )
 from resources.storage.base import StoredFile
-from resources.unused_memory import release_unused_memory, use_system_allocator
+from resources.unused_memory import release_unused_memory
 
 LISTED_PER_REPORT = 20_000
 """The number of results of a bucket between two messages about the progress of its listing."""
@@ -120,7 +120,6 @@ class Extraction:
     _days_changed: int = 0
     _rows_changed: int = 0
 
-    @use_system_allocator()
     def gather(
         self,
         sources: Sequence[Source],
@@ -369,7 +368,6 @@ class Extraction:
             for name in selection.find_unmatched_names(known)
         }
 
-    @use_system_allocator()
     def record(self, day: date) -> RecordedDay:
         """Merge one gathered day into the lake: executions first, shard by shard, then coverage."""
         shards, counts = self._writer.record(day)
