@@ -31,7 +31,6 @@ _A_DAY = timedelta(days=1)
 _PAGE = 1_000
 _EVIDENCE_DAYS = 3
 _SHORTEST_MINUTES = 5
-_MAKE_READABLE = "make them readable for this user, or copy the bucket again"
 
 
 @dataclass(frozen=True)
@@ -129,15 +128,15 @@ class BucketSource:
                 )
             )
         if self._listing.unreadable:
-            problems.append(ListingProblem(f"{self.uri}: {self._describe_unreadable()}", _MAKE_READABLE))
+            problems.append(
+                ListingProblem(f"{self.uri}: {self._describe_unreadable()}", self._listing.unreadable_fix)
+            )
         return problems
 
     def _describe_unreadable(self) -> str:
         unreadable = self._listing.unreadable
         path, reason = next(iter(unreadable.items()))
-        return (
-            f"{len(unreadable):,} folders or files of results cannot be read, the first is {path}: {reason}"
-        )
+        return f"{len(unreadable):,} folders or files cannot be read, the first is {path}: {reason}"
 
     def _find_prefixes(self) -> list[str]:
         if self._search is None:
@@ -308,7 +307,7 @@ class BucketSource:
             raise ConfigurationError(
                 f"Cannot read a bucket completely: {self._describe_unreadable()}",
                 where=f"sources.uri = {self.uri}",
-                next_step=f"{_MAKE_READABLE}; the others were read",
+                next_step=f"{self._listing.unreadable_fix}; the others were read",
             )
 
     def _read_range(self, prefix: str, first: date, last: date, read_at: datetime) -> Iterator[Page]:

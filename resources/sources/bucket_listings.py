@@ -16,7 +16,7 @@ from resources.aws.access import AwsAccess
 from resources.errors import ConfigurationError
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.sources.bucket_keys import RESULT_NAMES, TIME_LENGTH, is_time_folder, split_result_key
-from resources.sources.key_files import KeyFiles
+from resources.sources.key_files import UNREADABLE_FIX, KeyFiles
 from resources.storage.local_files import escape_name, find_special_kind
 
 _PAGE = 1_000
@@ -55,7 +55,9 @@ class KeyListing(Protocol):
     skipped: Counter[str]
     """Numbers of keys that are no result and that `list_keys` does not return, by kind."""
     unreadable: dict[str, str]
-    """Why folders and files of results could not be listed, by their path."""
+    """Why folders and files could not be read, by their path; all others were."""
+    unreadable_fix: str
+    """How to fix that."""
 
     def find_prefixes(self) -> PrefixSearch:
         """Find the prefixes whose folders are named after times."""
@@ -69,6 +71,8 @@ class KeyListing(Protocol):
 
 class S3Keys:
     """Keys that S3 lists; `requests` counts the requests. Only the requested days are listed."""
+
+    unreadable_fix = ""
 
     def __init__(
         self, bucket: str, root: str, reader: ResultReader, limits: ReadLimits = DEFAULT_LIMITS
@@ -171,6 +175,8 @@ class S3Keys:
 
 class LocalKeys:
     """Files of a local copy, such as one made by `aws s3 sync`, with the keys that they had in S3."""
+
+    unreadable_fix = "make them readable for this user, or copy the bucket again"
 
     def __init__(self, folder: str, bucket: str, root: str) -> None:
         """Read nothing yet.
@@ -310,6 +316,8 @@ def _get_reason(problem: OSError) -> str:
 class ListedKeys:
     """Keys from files that list a bucket. They are read once; a result takes 20 bytes of memory."""
 
+    unreadable_fix = UNREADABLE_FIX
+
     def __init__(self, files: KeyFiles, bucket: str, root: str) -> None:
         """Read nothing yet.
 
@@ -319,7 +327,7 @@ class ListedKeys:
             root: keys that do not begin with it are ignored.
         """
         self.bucket, self.root = bucket, root
-        self.requests, self.skipped, self.unreadable = 0, Counter[str](), dict[str, str]()
+        self.requests, self.skipped, self.unreadable = 0, Counter[str](), files.unreadable
         self._files = files
 
     @cached_property
@@ -335,8 +343,8 @@ class ListedKeys:
             else:
                 by_name = texts.setdefault(prefix, {})
                 by_name.setdefault(name, bytearray()).extend(folder.ljust(TIME_LENGTH).encode())
-        if self._files.unreadable:
-            self.skipped["unreadable lines of the listing"] += self._files.unreadable
+        if self._files.invalid_lines:
+            self.skipped["unreadable lines of the listing"] += self._files.invalid_lines
         return {
             prefix: {
                 name: np.unique(np.frombuffer(text, dtype=f"S{TIME_LENGTH}"))

@@ -18,6 +18,8 @@ from resources.gzip_data import GZIP, TOO_LARGE, unpack_gzip
 from resources.read_limits import ReadLimits
 from resources.storage.base import FileStore, StoredFile
 
+UNREADABLE_FIX = "list the bucket again, in several files if it is large; or remove the setting listing"
+
 _SUFFIXES = (".txt", ".csv", ".parquet", ".ls", ".log")
 _LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +(?:\d+|[\d.]+ (?:Bytes|[KMGT]iB)) (.+)")
 _SUMMARY = re.compile(r"\s*(Total Objects: *\d+|Total Size: .*)?\s*")
@@ -29,7 +31,13 @@ _IS_LATEST, _IS_DELETE_MARKER = 3, 4
 
 
 class KeyFiles:
-    """The keys in one file, or in all files of a folder; `unreadable` counts the lines without a key."""
+    """The keys in one file, or in all files of a folder.
+
+    Attributes:
+        uri: the file or folder.
+        invalid_lines: the number of lines without a key.
+        unreadable: why files could not be read, by their URI.
+    """
 
     def __init__(self, uri: str, store: FileStore, limits: ReadLimits) -> None:
         """Read nothing yet.
@@ -40,15 +48,16 @@ class KeyFiles:
             limits: limits of each file.
         """
         self.uri = uri
-        self.unreadable = 0
+        self.invalid_lines = 0
+        self.unreadable: dict[str, str] = {}
         self._store = store
         self._limits = limits
 
     def read_keys(self, bucket: str) -> Iterator[str]:
-        """Yield the keys of a bucket, in any order, perhaps repeated.
+        """Yield the keys of a bucket, in any order, perhaps repeated; an unreadable file stops no other.
 
         Raises:
-            LedgerError: there is no file, or one cannot be read.
+            LedgerError: there is no file, or none can be read.
         """
         files = self._store.list_files(self.uri)
         if [file.uri for file in files] != [self.uri]:
@@ -60,7 +69,12 @@ class KeyFiles:
                 next_step="set listing to output of aws s3 ls --recursive, or to the data of S3 Inventory",
             )
         for file in files:
-            yield from self._read_file(file, bucket)
+            try:
+                yield from self._read_file(file, bucket)
+            except UnreadableArchiveError as error:
+                self.unreadable[file.uri] = error.what.partition(": ")[2] or error.what
+                if len(self.unreadable) == len(files):
+                    raise
 
     def _read_file(self, file: StoredFile, bucket: str) -> Iterator[str]:
         data = self._store.read(file)
@@ -91,12 +105,12 @@ class KeyFiles:
             if match := _LINE.fullmatch(line):
                 yield match[1]
             elif not _SUMMARY.fullmatch(line):
-                self.unreadable += 1
+                self.invalid_lines += 1
 
     def _read_csv(self, text: str, bucket: str) -> Iterator[str]:
         for row in csv.reader(StringIO(text)):
             if len(row) < 2:  # noqa: PLR2004 (bucket and key)
-                self.unreadable += bool(row)
+                self.invalid_lines += bool(row)
                 continue
             if row[0] == bucket and _is_current(row):
                 yield unquote_plus(row[1])
@@ -113,7 +127,7 @@ def _unreadable_error(file: StoredFile, reason: str) -> UnreadableArchiveError:
     return UnreadableArchiveError(
         f"Cannot read a listing: {reason}",
         where=file.uri,
-        next_step="list the bucket again, in several files if it is large; or remove the setting listing",
+        next_step=UNREADABLE_FIX,
     )
 
 

@@ -315,12 +315,12 @@ def test_an_unreadable_entry_of_a_copy_stops_no_other_and_is_named(
         f"a/{times[0]}/results.jsonl",
         f"b/{times[0]}/results.jsonl",
     ]
-    with pytest.raises(ConfigurationError, match="5 folders or files of results cannot be read") as caught:
+    with pytest.raises(ConfigurationError, match="5 folders or files cannot be read") as caught:
         next(pages)
     assert f"{tmp_path}/a/2026-10-06T13:00:00Z: No such file or directory" in str(caught.value)
     searched, unreadable = map(str, bucket.problems)
     assert f"2 folders were not searched for results, such as {tmp_path}/a/2026-10-06T13:00:00Z" in searched
-    assert "5 folders or files of results cannot be read" in unreadable
+    assert "5 folders or files cannot be read" in unreadable
 
 
 def test_a_link_to_another_folder_of_a_copy_is_not_a_second_scheduler(tmp_path: Path) -> None:

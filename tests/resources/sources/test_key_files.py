@@ -19,6 +19,7 @@ from resources.read_limits import DEFAULT_LIMITS
 from resources.sources.base import DayListing
 from resources.sources.bucket_keys import ACCESS_CHECK_FILE
 from resources.sources.factory import open_source
+from resources.sources.key_files import UNREADABLE_FIX
 from tests.support.s3_server import Bucket
 
 DAY, NOW = date(2026, 9, 10), datetime(2026, 10, 9, tzinfo=UTC)
@@ -133,6 +134,21 @@ def test_an_unreadable_listing_is_an_error(tmp_path: Path, content: bytes, messa
         read(open_listing(tmp_path / "listing"))
 
 
+def test_an_unreadable_file_of_a_listing_stops_no_other_and_is_named(tmp_path: Path) -> None:
+    write_ls(tmp_path, "plant")
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 and nothing else")
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    listing = open_listing(tmp_path)
+    pages = listing.read_pages([DAY], NOW)
+
+    assert len(json.loads(next(pages).body)) == 24
+    with pytest.raises(LedgerError, match="2 folders or files cannot be read, the first is") as caught:
+        list(pages)
+    assert f"{tmp_path}/a.parquet: " in str(caught.value)
+    assert caught.value.next_step.startswith("list the bucket again")
+    assert [problem.fix for problem in listing.problems] == [UNREADABLE_FIX]
+
+
 def test_a_folder_without_listings_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(LedgerError, match=r"there is no \*\.csv"):
@@ -146,7 +162,7 @@ def test_memory_of_a_large_listing_is_small() -> None:
     from resources.sources.bucket_listings import ListedKeys  # noqa: PLC0415
 
     class Generated:
-        unreadable = 0
+        invalid_lines, unreadable = 0, dict[str, str]()
 
         def read_keys(self, _: str) -> Any:
             for prefix in range(15):
