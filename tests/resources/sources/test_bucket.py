@@ -2,12 +2,16 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from resources.config.settings import BucketSettings, ResultSettings, Settings
 from resources.errors import ConfigurationError, LedgerError
@@ -321,6 +325,45 @@ def test_an_unreadable_entry_of_a_copy_stops_no_other_and_is_named(
     searched, unreadable = map(str, bucket.problems)
     assert f"2 folders were not searched for results, such as {tmp_path}/a/2026-10-06T13:00:00Z" in searched
     assert "5 folders or files cannot be read" in unreadable
+
+
+TIMES = [f"2026-10-06T12:{minute:02}:00Z" for minute in range(0, 20, 5)]
+ENTRIES: dict[str, Callable[[Path], object]] = {
+    "result": lambda path: (path.mkdir(), (path / "results.jsonl").touch()),
+    "loop": lambda path: path.symlink_to(path.name),
+    "broken link": lambda path: path.symlink_to("nothing"),
+    "pipe": os.mkfifo,
+    "file": Path.touch,
+    "empty folder": Path.mkdir,
+    "folder as a result": lambda path: (path / "results.jsonl").mkdir(parents=True),
+    "pipe as a result": lambda path: (path.mkdir(), os.mkfifo(path / "results.jsonl")),
+    "loop as a result": lambda path: (path.mkdir(), (path / "results.jsonl").symlink_to("results.jsonl")),
+}
+
+
+@given(
+    st.dictionaries(
+        st.tuples(st.sampled_from(["a", "b"]), st.sampled_from([*TIMES, "notes", "p\udcfcmp"])),
+        st.sampled_from([*ENTRIES]),
+        min_size=1,
+    )
+)
+def test_each_result_of_a_copy_is_read_beside_any_other_entries(kinds: dict[tuple[str, str], str]) -> None:
+    keys = []
+    with TemporaryDirectory() as folder:
+        for (prefix, name), kind in kinds.items():
+            Path(folder, prefix).mkdir(exist_ok=True)
+            ENTRIES[kind](Path(folder, prefix, name))
+        bucket = BucketSource("copy/", LocalKeys(folder, "bucket", ""))
+        with suppress(ConfigurationError):
+            for page in bucket.read_pages([date(2026, 10, 6)], NOW):
+                keys += [row["CustomerResultObject"]["Key"] for row in json.loads(page.body)]
+        assert not any("\udcfc" in str(problem) for problem in bucket.problems)
+    assert sorted(keys) == sorted(
+        f"{prefix}/{name}/results.jsonl"
+        for (prefix, name), kind in kinds.items()
+        if kind == "result" and name in TIMES
+    )
 
 
 def test_a_link_to_another_folder_of_a_copy_is_not_a_second_scheduler(tmp_path: Path) -> None:
