@@ -299,6 +299,7 @@ class BucketSource:
         Raises:
             LedgerError: the bucket cannot be listed; or, after all pages, folders of a copy cannot be.
         """
+        self._listing.start_reading()
         wanted = sorted(days)
         for prefix in self._select_prefixes(placeholders):
             for first, last in _find_ranges(wanted):

@@ -55,9 +55,12 @@ class KeyListing(Protocol):
     skipped: Counter[str]
     """Numbers of keys that are no result and that `list_keys` does not return, by kind."""
     unreadable: dict[str, str]
-    """Why folders and files could not be read, by their path; all others were."""
+    """Why folders and files could not be read since `start_reading`, by their path; all others were."""
     unreadable_fix: str
     """How to fix that."""
+
+    def start_reading(self) -> None:
+        """Forget what could not be read, except of what is read only once."""
 
     def find_prefixes(self) -> PrefixSearch:
         """Find the prefixes whose folders are named after times."""
@@ -85,6 +88,9 @@ class S3Keys:
         self._client = Bucket(
             self.bucket, "sources.uri", access=reader.access, owner=reader.owner, limits=limits
         )
+
+    def start_reading(self) -> None:
+        """Do nothing: all keys can be read, or none."""
 
     def find_prefixes(self) -> PrefixSearch:
         """Search the folders level by level; a folder of times is not entered."""
@@ -189,6 +195,10 @@ class LocalKeys:
         self.folder, self.bucket, self.root = Path(folder), bucket, root
         self.requests, self.skipped, self.unreadable = 0, Counter[str](), dict[str, str]()
 
+    def start_reading(self) -> None:
+        """Forget what could not be read before."""
+        self.unreadable.clear()
+
     def find_prefixes(self) -> PrefixSearch:
         """Search the folders; a folder of times is not entered."""
         if not self.folder.is_dir():
@@ -233,7 +243,11 @@ class LocalKeys:
         """List the folders once, and the files of those in the range; an unreadable one stops no other."""
         folder = self._get_folder(prefix)
         page: list[str] = []
-        for name in self._list_folders(folder):
+        entries = self._list_readable(folder)
+        for name, reason in entries.unreadable.items():
+            if is_time_folder(name) and first <= name < end:
+                self.unreadable[str(folder / name)] = reason
+        for name in entries.folders:
             if first <= name < end:
                 page += [f"{prefix}{name}/{file}" for file in self._list_files(folder / name)]
                 if len(page) >= _PAGE:
@@ -244,16 +258,9 @@ class LocalKeys:
 
     def find_edge_folder(self, prefix: str, *, last: bool) -> str | None:
         """Return the first or the last folder that is named after a time."""
-        names = [name for name in self._list_folders(self._get_folder(prefix)) if is_time_folder(name)]
+        entries = self._list_readable(self._get_folder(prefix))
+        names = [name for name in entries.folders if is_time_folder(name)]
         return names[-1 if last else 0] if names else None
-
-    def _list_folders(self, folder: Path) -> list[str]:
-        """List the folders in the folder of a prefix, and note those of times that cannot be read."""
-        entries = self._list_readable(folder)
-        for name, reason in entries.unreadable.items():
-            if is_time_folder(name):
-                self.unreadable[escape_name(str(folder / name))] = reason
-        return entries.folders
 
     def _list_files(self, folder: Path) -> list[str]:
         """List the files in the folder of a time, and note results that are no files."""
@@ -352,6 +359,9 @@ class ListedKeys:
             }
             for prefix, by_name in texts.items()
         }
+
+    def start_reading(self) -> None:
+        """Do nothing: a file that could not be read concerns all days."""
 
     def find_prefixes(self) -> PrefixSearch:
         """Return the prefixes of all results in the files."""

@@ -325,6 +325,7 @@ def test_an_unreadable_entry_of_a_copy_stops_no_other_and_is_named(
     searched, unreadable = map(str, bucket.problems)
     assert f"2 folders were not searched for results, such as {tmp_path}/a/2026-10-06T13:00:00Z" in searched
     assert "5 folders or files cannot be read" in unreadable
+    assert list(bucket.read_pages([date(2026, 10, 1)], NOW)) == []  # other days are complete
 
 
 TIMES = [f"2026-10-06T12:{minute:02}:00Z" for minute in range(0, 20, 5)]
