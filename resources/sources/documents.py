@@ -178,7 +178,8 @@ def _recover_documents(
 def _decode_until_error(text: str, line: int, limits: ReadLimits) -> tuple[list[msgspec.Raw], list[str]]:
     documents: list[msgspec.Raw] = []
     errors: list[tuple[int, str]] = []
-    text = text.rstrip()  # the error of a truncated text is on its last line
+    # The error of a truncated text is on its last line. A text of separators only is not empty.
+    text = text.rstrip() or text.rstrip(" \t\r\n\v\f")
     position = _skip_blanks(text, 0)
     while position < len(text):
         start = position
