@@ -17,7 +17,7 @@ from resources.errors import ConfigurationError
 from resources.read_limits import DEFAULT_LIMITS, ReadLimits
 from resources.sources.bucket_keys import RESULT_NAMES, TIME_LENGTH, is_time_folder, split_result_key
 from resources.sources.key_files import UNREADABLE_FIX, KeyFiles
-from resources.storage.local_files import escape_name, find_special_kind
+from resources.storage.local_files import escape_name, find_special_kind, get_reason
 
 _PAGE = 1_000
 _MAX_PAGES_PER_FOLDER = 10
@@ -279,7 +279,7 @@ class LocalKeys:
         try:
             return _list_entries(folder)
         except OSError as problem:
-            self.unreadable[escape_name(str(folder))] = _get_reason(problem)
+            self.unreadable[escape_name(str(folder))] = get_reason(problem)
             return _Entries()
 
 
@@ -312,12 +312,8 @@ def _list_entries(folder: Path) -> _Entries:
                         f"it is a {find_special_kind(entry.stat().st_mode)}, not a file"
                     )
             except OSError as problem:  # a link to itself or to nothing, or into a closed folder
-                found.unreadable[entry.name] = _get_reason(problem)
+                found.unreadable[entry.name] = get_reason(problem)
     return found
-
-
-def _get_reason(problem: OSError) -> str:
-    return problem.strerror or str(problem)
 
 
 class ListedKeys:

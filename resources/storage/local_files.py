@@ -49,7 +49,7 @@ class LocalFiles:
         except (OSError, ValueError) as problem:
             place = getattr(problem, "filename", None) or uri
             raise ConfigurationError(
-                f"Cannot read a source: {_get_reason(problem)}",
+                f"Cannot read a source: {get_reason(problem)}",
                 where=f"sources.uri = {escape_name(place)}",
                 next_step="correct the uri in ledger.toml, or put the saved responses there",
             ) from None
@@ -114,7 +114,7 @@ class _SourceFile(FileIO):
 
 def _build_source_error(problem: OSError | ValueError, file: StoredFile) -> UnreadableArchiveError:
     return UnreadableArchiveError(
-        f"Cannot open a file: {_get_reason(problem)}", where=file.uri, next_step=_REMOVE_FILE
+        f"Cannot open a file: {get_reason(problem)}", where=file.uri, next_step=_REMOVE_FILE
     )
 
 
@@ -198,7 +198,7 @@ def _describe_file(path: str, status: os.stat_result) -> StoredFile:
 
 
 def _describe_unreadable(path: str, problem: OSError) -> StoredFile:
-    reason = _get_reason(problem)
+    reason = get_reason(problem)
     if os.path.islink(path):  # noqa: PTH114
         reason = f"it is a link to {escape_name(os.readlink(path))}: {reason}"  # noqa: PTH115
     return StoredFile(escape_name(path), 0, "", problem=f"Cannot open a file: {reason}")
@@ -213,7 +213,8 @@ def _find_problem(path: str, status: os.stat_result) -> str | None:
     return f"Cannot open a file: it is a {kind}, not a file" if kind else None
 
 
-def _get_reason(problem: Exception) -> str:
+def get_reason(problem: Exception) -> str:
+    """Return the reason of an error of the file system, without its number and path."""
     return getattr(problem, "strerror", None) or str(problem)
 
 
